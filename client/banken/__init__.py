@@ -1,0 +1,51 @@
+"""banken (番犬): a watchdog for many processes.
+
+    from banken import client          # feed a supervisor in another process
+    client.feed("worker-3")
+
+    from banken import Watchdog        # the same class, its timer kept in this process
+    dog = Watchdog(timeout=60, interval=20)
+
+Importing ``banken`` alone loads nothing else; each public name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from banken import client as client
+    from banken import errors as errors
+    from banken import presets as presets
+    from banken.errors import BankenError as BankenError
+    from banken.model import Cause as Cause
+    from banken.model import Incident as Incident
+    from banken.watchdog import Watchdog as Watchdog
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BankenError": "banken.errors",
+    "Cause": "banken.model",
+    "Incident": "banken.model",
+    "Watchdog": "banken.watchdog",
+}
+_MODULES = ("client", "errors", "presets")
+
+__all__ = ["BankenError", "Cause", "Incident", "Watchdog", "__version__", "client", "errors", "presets"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"banken.{name}")
+    else:
+        raise AttributeError(f"module 'banken' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,81 @@
+"""One address names a supervisor's three sockets: feed, control and events.
+
+A directory (``/run/banken``, ``ipc:///run/banken``) holds them as Unix sockets; ``tcp://host:7767`` means
+three ports in a row.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from banken.errors import AddressRefused
+from banken.model import shorten
+
+PORT = 7767
+
+_SUN_PATH_MAX = 107
+"""Longest path of a Unix socket, bytes (``sun_path`` less its closing zero)."""
+
+
+class Address(NamedTuple):
+    """Where a supervisor is, resolved."""
+
+    text: str
+    """as people write it"""
+    feed: str
+    control: str
+    events: str
+    directory: str | None
+    """the directory of the sockets; None for tcp"""
+
+
+def default_address() -> str:
+    """``$BANKEN_ADDRESS``, else ``$XDG_RUNTIME_DIR/banken``, else ``/run/banken`` for root, else in home."""
+    given = os.environ.get("BANKEN_ADDRESS")
+    if given:
+        return given
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return os.path.join(runtime, "banken")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return "/run/banken"
+    return os.path.join(os.path.expanduser("~"), ".local", "state", "banken", "run")
+
+
+def resolve(address: str | os.PathLike[str] | None = None) -> Address:
+    """The three endpoints of ``address`` (None: the default); AddressRefused when it names none."""
+    text = default_address() if address is None else os.fspath(address)
+    if not text.strip():
+        raise AddressRefused("an address is a directory, ipc://DIRECTORY or tcp://HOST:PORT, not empty")
+    if text.startswith("tcp://"):
+        return _tcp(text)
+    if "://" in text and not text.startswith("ipc://"):
+        raise AddressRefused(
+            f"{shorten(text)!r} is no address: a directory, ipc://DIRECTORY or tcp://HOST:PORT is allowed"
+        )
+    if text.startswith("ipc://") and not os.path.isabs(os.path.expanduser(text[6:])):
+        raise AddressRefused(f"ipc:// takes an absolute directory: ipc:///run/banken, not {shorten(text)!r}")
+    directory = os.path.abspath(os.path.expanduser(text.removeprefix("ipc://")))
+    longest = len(os.fsencode(os.path.join(directory, "control")))
+    if longest > _SUN_PATH_MAX:
+        raise AddressRefused(
+            f"{shorten(directory)!r} is too long: with its sockets it has {longest} bytes, "
+            f"and the path of a Unix socket has at most {_SUN_PATH_MAX}; choose a shorter directory"
+        )
+    feed, control, events = (
+        f"ipc://{os.path.join(directory, name)}" for name in ("feed", "control", "events")
+    )
+    return Address(directory, feed, control, events, directory)
+
+
+def _tcp(text: str) -> Address:
+    host, colon, port = text.removeprefix("tcp://").rpartition(":")
+    if not colon:
+        host, port = port, str(PORT)
+    if not host or not port.isdecimal() or not 0 < int(port) <= 65533:
+        raise AddressRefused(
+            f"{shorten(text)!r} is no address: tcp://HOST:PORT, PORT from 1 to 65533 (two more follow it)"
+        )
+    feed, control, events = (f"tcp://{host}:{int(port) + step}" for step in range(3))
+    return Address(text, feed, control, events, None)

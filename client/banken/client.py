@@ -1,0 +1,169 @@
+"""Feeding a supervisor in another process.
+
+    from banken import client
+
+    client.feed("worker-3")
+
+The functions of this module belong to one default client per process, which connects to
+``$BANKEN_ADDRESS`` or to the default address when it is first used. ``Client`` makes further ones.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from banken.address import Address, resolve
+from banken.port import Port, Section
+from banken.transport import Sender
+
+if TYPE_CHECKING:
+    from banken.calling import Callback
+    from banken.listener import Listener
+
+__all__ = [
+    "Client",
+    "Section",
+    "close",
+    "connect",
+    "extend",
+    "fail",
+    "feed",
+    "pause",
+    "release",
+    "resume",
+    "section",
+    "stats",
+    "watchdog",
+]
+
+
+class Client(Port):
+    """A way to one supervisor. Every method may be called from any thread, and after a fork.
+
+    ``address``: a directory or ``ipc://DIRECTORY``; None: ``$BANKEN_ADDRESS``, else the default. Nothing is
+    connected, and no error about the supervisor is raised, here or later: a worker runs on without one.
+
+    ``anonymous``: for one-shot commands, whose process says nothing about the worker's life.
+    ``release_at_exit``: a normal end of the interpreter releases what this client fed (not when it is
+    anonymous).
+    """
+
+    def __init__(
+        self,
+        address: str | os.PathLike[str] | None = None,
+        *,
+        anonymous: bool = False,
+        release_at_exit: bool = True,
+    ) -> None:
+        super().__init__(anonymous=anonymous)
+        self._given = address
+        self._release_at_exit = release_at_exit and not anonymous
+        self._sender: Sender | None = None if address is None else Sender(resolve(address))
+        self._listener: Listener | None = None
+        _clients.add(self)
+
+    @property
+    def address(self) -> Address:
+        """Where the supervisor is expected."""
+        return self._to().address
+
+    def connect(self, address: str | os.PathLike[str]) -> None:
+        """Feed the supervisor at ``address`` from now on. What was declared is declared there with its next
+        feed."""
+        resolved = resolve(address)
+        self.close()
+        self._given = address
+        self._sender = Sender(resolved)
+        for line in self._lines.values():
+            line.open_until = 0.0
+
+    def stats(self) -> dict[str, Any]:
+        """What feeding came to: ``sent``, ``coalesced`` and ``dropped`` feeds, ``reachable`` and ``address``.
+
+        ``dropped``: feeds that found no supervisor or no room. ``reachable``: a supervisor is connected and
+        takes messages now.
+        """
+        lines = {id(line): line for line in list(self._lines.values())}.values()
+        return {
+            "sent": sum(line.sent for line in lines),
+            "coalesced": sum(line.coalesced for line in lines),
+            "dropped": sum(line.dropped for line in lines),
+            "reachable": self._sender is not None and self._sender.reachable(),
+            "address": self.address.text,
+        }
+
+    def close(self) -> None:
+        """Let the last messages leave (at most 0.2 s) and close the sockets. A later feed reopens them."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._sender is not None:
+            self._sender.close()
+
+    def _to(self) -> Sender:
+        sender = self._sender
+        if sender is None:
+            sender = self._sender = Sender(resolve(self._given))
+        return sender
+
+    def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
+        return (self._sender or self._to()).send(frame, wait)
+
+    def _bind(self, name: str, callback: Callback | None) -> None:
+        if self._listener is None:
+            if callback is None:
+                return
+            from banken.listener import Listener
+
+            self._listener = Listener(self._to().address.text)
+        self._listener.bind(name, callback)
+
+    def _at_exit(self) -> None:
+        if self._release_at_exit:
+            for name in [line.name for line in list(self._lines.values()) if line.sent]:
+                self.release(name)
+        self.close()
+
+    def _forked(self) -> None:
+        super()._forked()
+        if self._sender is not None:
+            self._sender.forked()
+        if self._listener is not None:
+            self._listener.forked()
+            self._listener = None
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _all_forked() -> None:
+    for each in list(_clients):
+        each._forked()
+
+
+@atexit.register
+def _all_at_exit() -> None:
+    for each in list(_clients):
+        each._at_exit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_all_forked)
+
+_default = Client()
+
+# Bound methods and not functions that look the default client up: a feed is to cost next to nothing.
+feed = _default.feed
+fail = _default.fail
+release = _default.release
+pause = _default.pause
+resume = _default.resume
+extend = _default.extend
+watchdog = _default.watchdog
+section = _default.section
+connect = _default.connect
+stats = _default.stats
+close = _default.close

@@ -1,0 +1,166 @@
+"""Callbacks in the worker: run here when the supervisor's verdict arrives.
+
+One thread listens; it exists only once a callback is set. Each run has a thread of its own, at most one at a
+time per watchdog, so that a callback that hangs delays no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from banken import calling
+from banken.control import Events, read_event
+from banken.model import Cause, Incident
+
+if TYPE_CHECKING:
+    from banken.calling import Callback
+
+log = logging.getLogger("banken")
+
+_inherited: list[Any] = []
+
+
+class Listener:
+    """Runs callbacks for the verdicts of one supervisor."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._lock = threading.Lock()
+        self._bound: dict[str, tuple[Callback, bool]] = {}
+        self._running: set[str] = set()
+        self._seen: dict[str, tuple[str, int]] = {}
+        self._pid = os.getpid()
+        self._thread: threading.Thread | None = None
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._wake: zmq.Socket[bytes] | None = None
+
+    def bind(self, name: str, callback: Callback | None) -> None:
+        """Run ``callback`` for ``name``'s verdicts; None: no longer."""
+        with self._lock:
+            if callback is None:
+                if self._bound.pop(name, None) is not None:
+                    self._command(b"-", name)
+                return
+            known = name in self._bound
+            self._bound[name] = callback, calling.wants_incident(callback)
+            if self._thread is None:
+                self._start()
+            if not known:
+                self._command(b"+", name)
+
+    def close(self) -> None:
+        """End the listening thread; callbacks that run are left to themselves."""
+        with self._lock:
+            thread, wake, context = self._thread, self._wake, self._context
+            if thread is None or wake is None or context is None or os.getpid() != self._pid:
+                return
+            wake.send(b"")
+            self._thread = self._wake = self._context = None
+        thread.join(2.0)
+        wake.close(0)
+        if not thread.is_alive():
+            context.term()
+
+    def forked(self) -> None:
+        """In a child: callbacks belong to the process that set them."""
+        self._lock = threading.Lock()
+        _inherited.append((self._context, self._wake))
+        self._thread = self._wake = self._context = None
+        self._bound.clear()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._context = zmq.Context()
+        self._wake = self._context.socket(zmq.PAIR)
+        self._wake.setsockopt(zmq.LINGER, 0)
+        self._wake.bind("inproc://wake")
+        self._thread = threading.Thread(
+            target=self._listen, args=(self._context,), name="banken-listener", daemon=True
+        )
+        self._thread.start()
+
+    def _command(self, what: bytes, name: str) -> None:
+        if self._wake is not None:
+            self._wake.send(what + name.encode())
+
+    def _listen(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        wake = context.socket(zmq.PAIR)
+        wake.setsockopt(zmq.LINGER, 0)
+        wake.connect("inproc://wake")
+        events = Events(self._address, names=[], context=context)
+        poller = zmq.Poller()
+        poller.register(wake, zmq.POLLIN)
+        poller.register(events.socket, zmq.POLLIN)
+        try:
+            while True:
+                ready = dict(poller.poll())
+                if wake in ready:
+                    command = wake.recv()
+                    if not command:
+                        return
+                    name = command[1:].decode()
+                    (events.subscribe if command[:1] == b"+" else events.unsubscribe)(name)
+                if events.socket in ready:
+                    event = read_event(events.socket)
+                    if event is not None:
+                        self._on_event(event)
+        except zmq.ContextTerminated:
+            pass
+        finally:
+            wake.close(0)
+            events.close()
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if event.get("type") not in ("expired", "rung"):
+            return
+        incident = incident_of(event)
+        if incident is None:
+            return
+        name = incident.name
+        with self._lock:
+            bound = self._bound.get(name)
+            # A supervisor repeats an open incident to a listener that came late; run each one once.
+            if bound is None or self._seen.get(name) == (incident.id, incident.run):
+                return
+            self._seen[name] = (incident.id, incident.run)
+            if name in self._running:
+                log.warning("the callback of %r still runs; run %d is left out", name, incident.run)
+                return
+            self._running.add(name)
+        threading.Thread(
+            target=self._run, args=(*bound, incident), name=f"banken-callback-{name}", daemon=True
+        ).start()
+
+    def _run(self, callback: Callback, with_incident: bool, incident: Incident) -> None:
+        try:
+            calling.call(callback, with_incident, incident)
+        except BaseException:
+            # Whatever a callback raises, SystemExit included, ends its own thread only.
+            log.exception("the callback of %r raised", incident.name)
+        finally:
+            with self._lock:
+                self._running.discard(incident.name)
+
+
+def incident_of(event: dict[str, Any]) -> Incident | None:
+    """The incident that an event tells of; None if it tells of none."""
+    try:
+        return Incident(
+            event["incident"],
+            event["name"],
+            Cause(event["cause"]),
+            event["time"] - event["age"],
+            event["silence"],
+            event["timeout"],
+            event["run"],
+            event.get("reason"),
+            event.get("status"),
+            event.get("progress"),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None

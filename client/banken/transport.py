@@ -1,0 +1,109 @@
+"""The worker's one sending socket. Fork and thread safety live here and nowhere else.
+
+Why each setting is what it is:
+
+* ``IMMEDIATE``: without it, a socket that never met a supervisor queues a thousand feeds and delivers them,
+  stale, to one that starts an hour later.
+* ``DONTWAIT``: a full queue or an absent supervisor costs a worker a few microseconds, never a wait.
+* ``LINGER``: bounded, so that the last message still leaves, and a dead peer cannot hold up the exit.
+* A lock, because two threads in one ZeroMQ socket crash the process; re-entrant, because a signal handler may
+  feed while its thread is inside ``send``.
+* In a forked child the inherited socket would swallow messages, or spin: the child starts with a new context,
+  and keeps the old objects untouched, since closing them would act on the parent's.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import zmq
+
+from banken.address import Address
+
+FIRST_WAIT = 0.1
+"""Seconds the first message of a process may wait for the connection, once."""
+
+LINGER_MS = 200
+"""How long the exit may wait for the last messages to leave, milliseconds."""
+
+SEND_QUEUE_MAX = 1000
+"""Messages held for a supervisor that does not read, besides what the kernel holds."""
+
+RECONNECT_MS = 50
+RECONNECT_MAX_MS = 1000
+
+_DONTWAIT = int(zmq.DONTWAIT)
+
+_inherited: list[Any] = []
+"""Sockets and contexts of a parent process; kept for ever so that nothing finalises them."""
+
+
+class Sender:
+    """A PUSH socket to one supervisor, made when it is first needed."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._lock = threading.RLock()
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+        self._pid = os.getpid()
+
+    def send(self, frame: bytes, wait: float = 0.0) -> bool:
+        """Hand one message to the socket; whether it was taken.
+
+        Never blocks, but for the first message of a process (at most ``FIRST_WAIT``) and up to ``wait``
+        seconds where the caller asks for it and a supervisor is there but does not read.
+        """
+        with self._lock:
+            socket = self._socket
+            if socket is None or os.getpid() != self._pid:
+                socket = self._open()
+                socket.poll(int(FIRST_WAIT * 1000), zmq.POLLOUT)
+            try:
+                socket.send(frame, _DONTWAIT)
+            except zmq.Again:
+                if not wait or not socket.poll(int(wait * 1000), zmq.POLLOUT):
+                    return False
+                return self.send(frame)
+            except zmq.ZMQError:
+                return False  # the context is being torn down: the process is on its way out
+            return True
+
+    def reachable(self) -> bool:
+        """Whether a supervisor is connected and takes messages right now."""
+        with self._lock:
+            if self._socket is None or os.getpid() != self._pid:
+                return False
+            return bool(self._socket.poll(0, zmq.POLLOUT))
+
+    def close(self) -> None:
+        """Let the last messages leave (bounded) and give everything back. A later ``send`` opens again."""
+        with self._lock:
+            if self._socket is not None and os.getpid() == self._pid:
+                self._socket.close(LINGER_MS)
+                assert self._context is not None
+                self._context.term()
+            self._socket = self._context = None
+
+    def forked(self) -> None:
+        """In a child, right after the fork: forget the parent's socket without touching it."""
+        self._lock = threading.RLock()  # some other thread of the parent may have held the old one
+        if self._socket is not None:
+            _inherited.append((self._socket, self._context))
+        self._socket = self._context = None
+
+    def _open(self) -> zmq.Socket[bytes]:
+        if self._socket is not None:  # a fork that went past os.fork: forked() was not called
+            _inherited.append((self._socket, self._context))
+        self._pid = os.getpid()
+        self._context = zmq.Context()
+        self._socket = socket = self._context.socket(zmq.PUSH)
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        socket.setsockopt(zmq.LINGER, LINGER_MS)
+        socket.setsockopt(zmq.SNDHWM, SEND_QUEUE_MAX)
+        socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+        socket.connect(self.address.feed)
+        return socket

@@ -1,0 +1,273 @@
+"""The wire: what travels between workers and supervisor, and every limit on it. No sockets here.
+
+One message is one msgpack array::
+
+    [version, kind, name, incarnation, resolution, declaration, *arguments]
+
+It describes itself: whoever receives a feed knows the watchdog's name, who fed it and what was
+declared, without having seen any message before. For one watchdog in one process the feed is always
+the same bytes, so that a supervisor can look it up instead of decoding it.
+
+Durations are whole milliseconds on the wire, seconds in Python. docs/wire.md is the page from which a
+client in another language can be written; it and this module say the same.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgpack
+
+from banken.errors import Refused, WireError
+from banken.model import (
+    PROGRESS_MAX,
+    REASON_MAX,
+    SECONDS_MAX,
+    STATUS_MAX,
+    Declaration,
+    Feeders,
+    Incarnation,
+    check_name,
+)
+
+VERSION = 1
+
+FRAME_MAX = 16 * 1024
+"""Longest message to the feed socket, in bytes. A plain feed has about 50."""
+
+REQUEST_MAX = 64 * 1024
+"""Longest request to the control socket, in bytes."""
+
+DROP_MAX = 1024 * 1024
+"""Above this many bytes libzmq closes the sender's connection without showing the message to anyone."""
+
+NONCE_SIZE = 4
+BOOT_SIZE = 8
+_MS_MAX = int(SECONDS_MAX * 1000)
+_CALLBACK_MAX = 128
+
+
+class Kind(IntEnum):
+    """What a one-way message says. The number travels."""
+
+    FEED = 1
+    """alive"""
+    DECLARE = 2
+    """watch this name from now on; it is not fed yet"""
+    RELEASE = 3
+    """watch it no longer"""
+    FAIL = 4
+    """the worker itself says that it failed; [reason]"""
+    PAUSE = 5
+    """do not judge it for a while; [milliseconds, 0 = until resumed]"""
+    RESUME = 6
+    """judge it again, with a whole timeout"""
+    EXTEND = 7
+    """this once the next feed may take longer; [milliseconds from now]"""
+    NOTE = 8
+    """a feed that tells more; [progress, status], either may be nil"""
+    PROBE = 9
+    """the supervisor's own: proves that everything sent before has been read; [token, number]"""
+
+
+ARGUMENTS = {
+    Kind.FEED: 0,
+    Kind.DECLARE: 0,
+    Kind.RELEASE: 0,
+    Kind.FAIL: 1,
+    Kind.PAUSE: 1,
+    Kind.RESUME: 0,
+    Kind.EXTEND: 1,
+    Kind.NOTE: 2,
+    Kind.PROBE: 2,
+}
+"""How many arguments follow the declaration, by kind."""
+
+_FIXED = 6
+
+
+class Message(NamedTuple):
+    """One decoded one-way message. Durations in seconds."""
+
+    kind: Kind
+    name: str
+    incarnation: Incarnation | None
+    """None: nobody in particular, a command line for instance"""
+    resolution: float
+    """the sender does not send feeds more often than this; added to the deadline"""
+    declaration: Declaration | None
+    """None: the sender leaves it to the supervisor"""
+    args: tuple[Any, ...] = ()
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of one message. The caller has checked its parts (model.py)."""
+    declared = message.declaration
+    args = message.args
+    if message.kind in (Kind.PAUSE, Kind.EXTEND):
+        args = (_ms(args[0]),)
+    return bytes(
+        msgpack.packb(
+            (
+                VERSION,
+                int(message.kind),
+                message.name,
+                message.incarnation,
+                _ms(message.resolution),
+                None if declared is None else _pack_declaration(declared),
+                *args,
+            )
+        )
+    )
+
+
+def decode(frame: bytes) -> Message:
+    """One message from its bytes; WireError says what is wrong with them."""
+    body = unpack(frame, FRAME_MAX)
+    if type(body) is not list:
+        raise WireError("shape", f"a message is an array, not {type(body).__name__}")
+    if not body or body[0] != VERSION:
+        found = body[0] if body and type(body[0]) is int else "something else"
+        raise WireError("version", f"this supervisor speaks version {VERSION}, not {found}")
+    if len(body) < _FIXED:
+        raise WireError("shape", f"a message has at least {_FIXED} parts, not {len(body)}")
+    _, number, name, who, resolution, declared, *args = body
+    try:
+        kind = Kind(number) if type(number) is int else None
+    except ValueError:
+        kind = None
+    if kind is None:
+        raise WireError("kind", f"the kind is a number from 1 to {max(Kind)}")
+    if len(args) != ARGUMENTS[kind]:
+        raise WireError(
+            "shape", f"{kind.name} takes {ARGUMENTS[kind]} arguments after the declaration, not {len(args)}"
+        )
+    try:
+        check_name(name)
+    except Refused as fault:
+        raise WireError("name", str(fault)) from None
+    return Message(
+        kind,
+        name,
+        _incarnation(who),
+        _seconds(resolution, "resolution", zero=True),
+        None if declared is None else _unpack_declaration(declared),
+        _arguments(kind, args),
+    )
+
+
+def unpack(data: bytes, longest: int) -> Any:
+    """msgpack with a limit on everything; WireError on any fault in ``data``."""
+    size = len(data)
+    if size > longest:
+        raise WireError("oversized", f"{size} bytes; at most {longest} are allowed")
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            max_str_len=longest,
+            max_bin_len=longest,
+            max_array_len=1024,
+            max_map_len=256,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as fault:
+        # UnicodeDecodeError and msgpack's own errors are ValueErrors or UnpackExceptions.
+        raise WireError("garbage", f"not one msgpack value: {type(fault).__name__}") from None
+
+
+def pack(body: Any) -> bytes:
+    """msgpack of a request, a reply or an event."""
+    return bytes(msgpack.packb(body))
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _pack_declaration(declared: Declaration) -> tuple[Any, ...]:
+    """The shortest array that says the same: trailing defaults are left out."""
+    parts: list[Any] = [
+        _ms(declared.timeout),
+        _ms(declared.interval),
+        _ms(declared.grace),
+        1 if declared.feeders is Feeders.ANY else 0,
+        declared.callback,
+        None if declared.progress_timeout is None else _ms(declared.progress_timeout),
+    ]
+    while len(parts) > 3 and not parts[-1]:
+        parts.pop()
+    return tuple(parts)
+
+
+def _unpack_declaration(parts: object) -> Declaration:
+    if type(parts) is not list or not 3 <= len(parts) <= 6:
+        raise WireError("declaration", "a declaration is nil or an array of 3 to 6 parts")
+    whole: list[Any] = [*parts, *[None] * (6 - len(parts))]
+    timeout, interval, grace, feeders, callback, progress = whole
+    if feeders not in (None, 0, 1) or isinstance(feeders, bool):
+        raise WireError("declaration", "feeders is 0 (the latest) or 1 (any)")
+    if callback is not None and (type(callback) is not str or not 0 < len(callback) <= _CALLBACK_MAX):
+        raise WireError("declaration", f"a callback's name is a text of 1 to {_CALLBACK_MAX} characters")
+    return Declaration(
+        _seconds(timeout, "timeout"),
+        _seconds(interval, "interval"),
+        _seconds(grace, "grace"),
+        Feeders.ANY if feeders else Feeders.LATEST,
+        callback,
+        None if progress is None else _seconds(progress, "progress_timeout"),
+    )
+
+
+def _seconds(value: object, what: str, *, zero: bool = False) -> float:
+    if type(value) is not int or not (0 if zero else 1) <= value <= _MS_MAX:
+        lowest = 0 if zero else 1
+        raise WireError("duration", f"{what} is a whole number of milliseconds, {lowest} to {_MS_MAX}")
+    return value / 1000
+
+
+def _incarnation(who: object) -> Incarnation | None:
+    if who is None:
+        return None
+    if type(who) is list and len(who) == 4:
+        boot, pid, start, nonce = who
+        if (
+            type(boot) is bytes
+            and len(boot) == BOOT_SIZE
+            and type(pid) is int
+            and 0 < pid < 2**32
+            and type(start) is int
+            and 0 <= start < 2**63
+            and type(nonce) is bytes
+            and len(nonce) == NONCE_SIZE
+        ):
+            return Incarnation(boot, pid, start, nonce)
+    raise WireError(
+        "incarnation",
+        f"an incarnation is nil or [boot: {BOOT_SIZE} bytes, pid, start, nonce: {NONCE_SIZE} bytes]",
+    )
+
+
+def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:
+    if kind is Kind.FAIL:
+        if type(args[0]) is not str or len(args[0]) > REASON_MAX:
+            raise WireError("reason", f"a reason is a text of at most {REASON_MAX} characters")
+    elif kind is Kind.PAUSE:
+        return (_seconds(args[0], "pause", zero=True),)
+    elif kind is Kind.EXTEND:
+        return (_seconds(args[0], "extend"),)
+    elif kind is Kind.NOTE:
+        progress, status = args
+        if progress is not None and (
+            type(progress) not in (int, float, str)
+            or (type(progress) is str and len(progress) > PROGRESS_MAX)
+            or progress != progress  # nan never equals itself, so it would look like progress for ever
+        ):
+            raise WireError("progress", f"progress is nil, a number or a text of at most {PROGRESS_MAX}")
+        if status is not None and (type(status) is not str or len(status) > STATUS_MAX):
+            raise WireError("status", f"a status is nil or a text of at most {STATUS_MAX} characters")
+    elif kind is Kind.PROBE and (type(args[0]) is not bytes or type(args[1]) is not int):
+        raise WireError("probe", "a probe carries a token and a number")
+    return tuple(args)

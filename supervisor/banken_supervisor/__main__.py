@@ -1,0 +1,5 @@
+"""``python -m banken_supervisor`` is ``banken``."""
+
+from banken_supervisor.cli import main
+
+main()

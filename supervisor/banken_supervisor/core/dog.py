@@ -1,0 +1,122 @@
+"""One watchdog's record, and when it is due.
+
+The record is small because there may be a million: what only a few watchdogs have (an incident, a pause,
+a status) lies in ``Rare``, which is made when it is first needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+
+from banken.model import Cause, Declaration, Incarnation
+from banken_supervisor.core.deadlines import UNARMED
+from banken_supervisor.core.states import State
+
+
+@dataclass(slots=True)
+class OpenIncident:
+    """An unbroken expired spell. Times are deadline time, seconds."""
+
+    id: str
+    cause: Cause
+    opened: float
+    run: int
+    next_run: float
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Rare:
+    """What most watchdogs never have."""
+
+    incident: OpenIncident | None = None
+    paused_until: float = inf
+    extended_until: float | None = None
+    """set by extend, void with the next feed"""
+    status: str | None = None
+    progress: int | float | str | None = None
+    progress_at: float | None = None
+    """when progress last changed; None before the first value"""
+    displaced: list[Incarnation] = field(default_factory=list)
+    """processes that a newer one took this name from, oldest first"""
+    contested: bool = False
+    conflict_told: bool = False
+    frames: list[bytes] = field(default_factory=list)
+    """the known feeds beside ``Dog.frame``, where any process may feed"""
+    incidents: int = 0
+
+
+class Dog:
+    """A watchdog as the supervisor keeps it."""
+
+    __slots__ = (
+        "armed",
+        "declaration",
+        "fed_at",
+        "frame",
+        "name",
+        "operator",
+        "owner",
+        "rare",
+        "resolution",
+        "state",
+    )
+
+    def __init__(
+        self, name: str, declaration: Declaration, resolution: float, now: float, *, operator: bool
+    ) -> None:
+        self.name = name
+        self.state = State.WAITING
+        self.armed = UNARMED
+        self.fed_at = now
+        """when it was last fed; while WAITING, since when it waits"""
+        self.resolution = resolution
+        self.declaration = declaration
+        self.owner: Incarnation | None = None
+        self.frame: bytes | None = None
+        """the bytes of a plain feed that need no decoding now"""
+        self.operator = operator
+        """whether the declaration is the operator's word"""
+        self.rare: Rare | None = None
+
+    def more(self) -> Rare:
+        """The rare part, made now if there is none yet."""
+        if self.rare is None:
+            self.rare = Rare()
+        return self.rare
+
+
+def deadline(dog: Dog) -> float | None:
+    """When the watchdog is due next, deadline time; None: never, unless something happens."""
+    state = dog.state
+    rare = dog.rare
+    if state is State.ALIVE:
+        due = dog.fed_at + dog.declaration.timeout + dog.resolution
+        if rare is None:
+            return due
+        if rare.extended_until is not None:
+            due = max(due, rare.extended_until)
+        stands_still = progress_deadline(dog)
+        return due if stands_still is None else min(due, stands_still)
+    if state is State.WAITING:
+        due = dog.fed_at + dog.declaration.grace
+        if rare is not None and rare.extended_until is not None:
+            due = max(due, rare.extended_until)
+        return due
+    if rare is None:
+        return None
+    if state is State.EXPIRED:
+        assert rare.incident is not None
+        return rare.incident.next_run
+    if state is State.PAUSED and rare.paused_until != inf:
+        return rare.paused_until
+    return None
+
+
+def progress_deadline(dog: Dog) -> float | None:
+    """When the progress value will have stood still for too long; None: never."""
+    limit = dog.declaration.progress_timeout
+    if limit is None or dog.rare is None or dog.rare.progress_at is None:
+        return None
+    return dog.rare.progress_at + limit + dog.resolution

@@ -1,0 +1,480 @@
+"""All watchdogs: what arrives changes them, what is due becomes a verdict.
+
+The way of a feed: ``intake`` looks its bytes up in ``_known`` and stores the time. That is all, because
+``_known`` holds only the plain feeds of watchdogs that are ALIVE and need nothing else. Whatever is not
+known (the first feed, a feed that ends an incident, every other message) is decoded and goes to ``tell``.
+A watchdog that leaves ALIVE is taken out of ``_known``, so that its next feed is looked at again.
+
+The way of a verdict: ``sweep`` takes what has come up in the queue and arms again whoever was fed; the
+rest are suspects. ``judge`` turns suspects into verdicts; when that may be done is decided by hold.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from math import inf
+from typing import Any
+
+from banken.errors import WireError
+from banken.model import Cause, Declaration, Feeders
+from banken.wire import Kind, Message, decode
+from banken_supervisor.core import ownership
+from banken_supervisor.core.deadlines import Deadlines
+from banken_supervisor.core.dog import Dog, OpenIncident, deadline, progress_deadline
+from banken_supervisor.core.effects import Effect, Event, EventType
+from banken_supervisor.core.refusals import Refusal, Refusals
+from banken_supervisor.core.rules import Rules
+from banken_supervisor.core.states import State, Trigger, after
+from banken_supervisor.core.telling import pid_of, run_of, told
+
+WATCHDOGS_MAX = 2_000_000
+"""Names watched at once; the next one is refused."""
+
+POOL_FRAMES_MAX = 64
+"""Feeds known by their bytes per pooled name; those of further processes are decoded each time."""
+
+_FAST = (Kind.FEED, Kind.NOTE)
+
+
+class Kennel:
+    """Every watchdog of one supervisor. ``now`` is deadline time, in seconds, and never goes back.
+
+    ``run_id`` makes incident ids unique among all runs of all supervisors; ``probe_token`` marks the
+    supervisor's own probes. Effects are appended to the ``out`` that the caller gives.
+    """
+
+    def __init__(self, rules: Rules, run_id: str, probe_token: bytes = b"") -> None:
+        self.rules = rules
+        self.refusals = Refusals()
+        self.states: Counter[State] = Counter()
+        self.shortest_timeout = inf
+        self.longest_known = 0
+        """bytes of the longest feed that is known by its bytes"""
+        self.decoded_bytes = 0
+        """bytes of all messages that had to be decoded"""
+        self.probe_seen: int | None = None
+        """number of the last probe that came back; the caller resets it"""
+        self._run_id = run_id
+        self._probe_token = probe_token
+        self._incidents = 0
+        self._dogs: dict[str, Dog] = {}
+        self._known: dict[bytes, Dog] = {}
+        self._deadlines: Deadlines[Dog] = Deadlines()
+        self._suspects: deque[Dog] = deque()
+
+    # -- what arrives -------------------------------------------------------------------------------
+
+    def intake(self, frames: Iterator[bytes], now: float, out: list[Effect]) -> None:
+        """Take every frame of ``frames``, all counted as arriving ``now``.
+
+        An exception that ``frames`` raises passes through; what came before it has been taken.
+        """
+        known = self._known.__getitem__
+        while True:
+            try:
+                for dog in map(known, frames):
+                    dog.fed_at = now
+            except KeyError as miss:  # not known by its bytes: the only thing in here that raises KeyError
+                frame = miss.args[0]
+            else:
+                return
+            self.take(frame, now, out)
+
+    def take(self, frame: bytes, now: float, out: list[Effect]) -> Refusal | None:
+        """Decode and take one frame; the refusal, if it was refused (it is counted already)."""
+        self.decoded_bytes += len(frame)
+        try:
+            message = decode(frame)
+        except WireError as fault:
+            return self._refuse(Refusal(fault.reason, str(fault)), now, out)
+        return self.tell(message, now, out, frame)
+
+    def tell(
+        self, message: Message, now: float, out: list[Effect], frame: bytes | None = None
+    ) -> Refusal | None:
+        """Take one message; the refusal, if it was refused (it is counted already)."""
+        if message.kind is Kind.PROBE:
+            token, number = message.args
+            if token != self._probe_token:
+                return self._refuse(Refusal("probe", "probes are the supervisor's own"), now, out)
+            self.probe_seen = number
+            return None
+        dog = self._dogs.get(message.name)
+        if dog is None:
+            admitted = self._admit(message, now, out)
+            if isinstance(admitted, Refusal):
+                # To release or resume what is not watched asks for what is so already: no event.
+                quiet = message.kind in (Kind.RELEASE, Kind.RESUME)
+                return self._refuse(admitted, now, [] if quiet else out, message.name)
+            dog = admitted
+        refusal = self._check_owner(dog, message, now, out)
+        if refusal is not None:
+            return refusal
+        if message.declaration is not None or message.incarnation is not None:
+            self._update_declaration(dog, message, out)
+        _ACTIONS[message.kind](self, dog, message, now, out)
+        if message.kind is Kind.FEED and dog.state is State.ALIVE and frame is not None:
+            self._learn(dog, frame)
+        return None
+
+    def declare(self, name: str, declaration: Declaration, now: float, out: list[Effect]) -> Refusal | None:
+        """The operator's word on one name, in force at once and over every worker's."""
+        self.rules.declare(name, declaration)
+        dog = self._dogs.get(name)
+        if dog is not None:
+            dog.operator = True
+            self._redeclare(dog, declaration, dog.resolution)
+            return None
+        admitted = self._admit(Message(Kind.DECLARE, name, None, 0.0, None), now, out)
+        return self._refuse(admitted, now, out, name) if isinstance(admitted, Refusal) else None
+
+    # -- what is due --------------------------------------------------------------------------------
+
+    def next_due(self) -> float | None:
+        """When ``sweep`` has something to do next; None: not before something arrives."""
+        return self._deadlines.next_due()
+
+    def sweep(self, now: float) -> bool:
+        """Arm again whoever was fed meanwhile. True: someone is left, and ``judge`` must be called."""
+        for dog in self._deadlines.pop_due(now):
+            due = deadline(dog)
+            if due is None:
+                continue
+            if due > now:
+                self._deadlines.arm(dog, due)
+            else:
+                self._suspects.append(dog)
+        return bool(self._suspects)
+
+    def judge(self, horizon: float, now: float, out: list[Effect], limit: int = 1000) -> bool:
+        """Verdicts on all suspects that were due by ``horizon``, at most ``limit``. True: some are left."""
+        for _ in range(min(limit, len(self._suspects))):
+            dog = self._suspects.popleft()
+            due = deadline(dog)
+            if due is None:
+                continue
+            if due > horizon:
+                self._deadlines.arm(dog, due)
+            elif dog.state is State.PAUSED:
+                self._resume(dog, Trigger.DEADLINE, now, out)
+            else:
+                self._verdict(dog, due, now, out)
+        return bool(self._suspects)
+
+    # -- what can be asked --------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._dogs)
+
+    def get(self, name: str) -> Dog | None:
+        """The record of one name; to be read only."""
+        return self._dogs.get(name)
+
+    def all(self) -> Iterable[Dog]:
+        """Every record, in the order of declaration; to be read only."""
+        return self._dogs.values()
+
+    # -- messages, one method a kind ----------------------------------------------------------------
+
+    def _feed(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
+        rare = dog.rare
+        if rare is not None:
+            rare.extended_until = None
+            if dog.declaration.progress_timeout is not None and rare.progress_at is None:
+                rare.progress_at = now
+        if dog.state is State.PAUSED:
+            dog.fed_at = now
+            return
+        if rare is not None and rare.incident is not None:
+            stuck = rare.incident.cause is Cause.NO_PROGRESS and rare.progress_at is not None
+            if stuck and rare.progress_at != now:
+                dog.fed_at = now  # it beats, and still stands where it stood
+                return
+            self._close(dog, now, out, EventType.RECOVERED, "fed")
+        before = dog.state
+        self._move(dog, Trigger.FEED)
+        dog.fed_at = now
+        if before is State.WAITING:
+            out.append(Event(EventType.FIRST_FED, dog.name, pid_of(dog)))
+        self._arm(dog)
+
+    def _note(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
+        progress, status = message.args
+        rare = dog.more()
+        if status is not None:
+            rare.status = status
+        if progress is not None and (progress != rare.progress or rare.progress_at is None):
+            rare.progress = progress
+            rare.progress_at = now
+        self._feed(dog, message, now, out)
+
+    def _declared(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
+        """The watchdog is known by now; a declaration is no feed and changes nothing more."""
+
+    def _release(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
+        self._close(dog, now, out, EventType.CLOSED, "released")
+        self._unlearn(dog)
+        self._move(dog, Trigger.RELEASE)
+        self.states[State.RELEASED] -= 1
+        self._deadlines.disarm(dog)
+        del self._dogs[dog.name]
+        out.append(Event(EventType.RELEASED, dog.name))
+
+    def _fail(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
+        reason = message.args[0]
+        if dog.state in (State.WAITING, State.ALIVE):
+            self._open(dog, Cause.FAILED, now, now, out, reason)
+            return
+        self._move(dog, Trigger.FAIL)
+        data: dict[str, Any] = {"reason": reason}
+        if dog.rare is not None and dog.rare.incident is not None:
+            data["incident"] = dog.rare.incident.id
+        out.append(Event(EventType.FAILED, dog.name, data))
+
+    def _pause(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
+        seconds = message.args[0]
+        self._close(dog, now, out, EventType.CLOSED, "paused")
+        self._unlearn(dog)
+        self._move(dog, Trigger.PAUSE)
+        dog.more().paused_until = now + seconds if seconds else inf
+        self._arm(dog)
+        out.append(Event(EventType.PAUSED, dog.name, {"seconds": seconds or None}))
+
+    def _resumed(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
+        if dog.state is State.PAUSED:
+            self._resume(dog, Trigger.RESUME, now, out)
+        else:
+            self._move(dog, Trigger.RESUME)
+
+    def _extend(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
+        if dog.state in (State.WAITING, State.ALIVE):
+            self._unlearn(dog)  # the next feed must be looked at: it ends the extension
+            dog.more().extended_until = now + message.args[0]
+            out.append(Event(EventType.EXTENDED, dog.name, {"seconds": message.args[0]}))
+
+    # -- the parts they share -----------------------------------------------------------------------
+
+    def _admit(self, message: Message, now: float, out: list[Effect]) -> Dog | Refusal:
+        """A record for a name that is not watched yet."""
+        name = message.name
+        if message.kind in (Kind.RELEASE, Kind.RESUME):
+            return Refusal("unknown", f"no watchdog is called {name!r}")
+        operators = self.rules.operators(name)
+        declaration = operators or message.declaration or self.rules.defaults
+        if declaration is None:
+            return Refusal("undeclared", f"nobody declared {name!r}, and undeclared names are refused here")
+        if len(self._dogs) >= WATCHDOGS_MAX:
+            return Refusal("full", f"{WATCHDOGS_MAX} watchdogs are kept already")
+        dog = Dog(name, declaration, message.resolution, now, operator=operators is not None)
+        dog.owner = message.incarnation
+        self._dogs[name] = dog
+        self.states[State.WAITING] += 1
+        self.shortest_timeout = min(self.shortest_timeout, declaration.timeout, declaration.grace)
+        self._arm(dog)
+        out.append(
+            Event(
+                EventType.DECLARED,
+                name,
+                {
+                    "timeout": declaration.timeout,
+                    "interval": declaration.interval,
+                    "grace": declaration.grace,
+                    "by": "operator" if operators else "worker" if message.declaration else "defaults",
+                    **pid_of(dog),
+                },
+            )
+        )
+        return dog
+
+    def _check_owner(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> Refusal | None:
+        who = message.incarnation
+        if dog.declaration.feeders is Feeders.ANY or who is None:
+            return None
+        claim = ownership.claim(dog, who)
+        if claim is ownership.Claim.OWNER:
+            return None
+        if claim is ownership.Claim.NEWCOMER:
+            newborn = dog.owner is not None
+            ownership.take_over(dog, who)
+            if newborn:
+                self._unlearn(dog)
+                if message.kind is Kind.DECLARE:
+                    self._reborn(dog, now, out)
+            return None
+        ownership.displace(dog, who)
+        assert dog.owner is not None
+        rare = dog.more()
+        if not rare.contested and message.kind in _FAST:
+            rare.contested = True
+            data = {"pid": dog.owner.pid, "refused_pid": who.pid}
+            out.append(Event(EventType.CONTEST, dog.name, data))
+        text = (
+            f"{dog.name!r} belongs to the newer process {dog.owner.pid}; "
+            f"declare feeders='any' to let several processes feed it"
+        )
+        return self._refuse(Refusal("contest", text), now, out, dog.name)
+
+    def _reborn(self, dog: Dog, now: float, out: list[Effect]) -> None:
+        """A new process declared the name: its start-up has a grace of its own."""
+        if dog.state is State.PAUSED:
+            return
+        self._close(dog, now, out, EventType.CLOSED, "reborn")
+        self._move(dog, Trigger.REBORN)
+        dog.fed_at = now
+        if dog.rare is not None:
+            dog.rare.extended_until = dog.rare.progress_at = None
+        self._arm(dog)
+
+    def _update_declaration(self, dog: Dog, message: Message, out: list[Effect]) -> None:
+        declared = message.declaration
+        if dog.operator:
+            dog.resolution = message.resolution
+            if declared is not None and declared != dog.declaration and not dog.more().conflict_told:
+                dog.more().conflict_told = True
+                data = {"operator": list(dog.declaration), "worker": list(declared)}
+                out.append(Event(EventType.CONFLICT, dog.name, data))
+        elif declared is not None and declared != dog.declaration:
+            self._redeclare(dog, declared, message.resolution)
+        elif message.incarnation is not None:
+            dog.resolution = message.resolution
+
+    def _redeclare(self, dog: Dog, declaration: Declaration, resolution: float) -> None:
+        dog.declaration = declaration
+        dog.resolution = resolution
+        self.shortest_timeout = min(self.shortest_timeout, declaration.timeout, declaration.grace)
+        self._arm(dog)
+
+    def _resume(self, dog: Dog, trigger: Trigger, now: float, out: list[Effect]) -> None:
+        """Judge it again, with a whole timeout from now."""
+        self._move(dog, trigger)
+        dog.fed_at = now
+        rare = dog.more()
+        rare.paused_until = inf
+        rare.extended_until = None
+        if rare.progress_at is not None:
+            rare.progress_at = now
+        self._arm(dog)
+        out.append(Event(EventType.RESUMED, dog.name))
+
+    def _verdict(self, dog: Dog, due: float, now: float, out: list[Effect]) -> None:
+        if dog.state is State.EXPIRED:
+            self._rung(dog, due, now, out)
+            return
+        if dog.state is State.WAITING:
+            cause = Cause.GRACE
+        elif progress_deadline(dog) == due:
+            cause = Cause.NO_PROGRESS
+        else:
+            cause = Cause.TIMEOUT
+        self._open(dog, cause, due, now, out, None)
+
+    def _open(
+        self, dog: Dog, cause: Cause, due: float, now: float, out: list[Effect], reason: str | None
+    ) -> None:
+        """Open an incident and run the callback for the first time."""
+        self._unlearn(dog)
+        self._move(dog, Trigger.FAIL if cause is Cause.FAILED else Trigger.DEADLINE)
+        self._incidents += 1
+        rare = dog.more()
+        rare.incidents += 1
+        rare.extended_until = None
+        incident = OpenIncident(
+            f"{self._run_id}-{self._incidents}", cause, now, 1, now + dog.declaration.interval, reason
+        )
+        rare.incident = incident
+        self._arm(dog)
+        run = run_of(dog, incident, due, now)
+        out.append(Event(EventType.EXPIRED, dog.name, told(dog, run, now)))
+        out.append(run)
+
+    def _rung(self, dog: Dog, due: float, now: float, out: list[Effect]) -> None:
+        """Still silent: the callback once more. Runs that a stall made miss are not made up for."""
+        assert dog.rare is not None
+        assert dog.rare.incident is not None
+        incident = dog.rare.incident
+        self._move(dog, Trigger.DEADLINE)
+        incident.run += 1
+        incident.next_run = due + dog.declaration.interval
+        if incident.next_run <= now:
+            incident.next_run = now + dog.declaration.interval
+        self._arm(dog)
+        run = run_of(dog, incident, due, now)
+        out.append(Event(EventType.RUNG, dog.name, told(dog, run, now)))
+        out.append(run)
+
+    def replay(self, name: str, now: float) -> Event | None:
+        """The open incident of ``name`` as an event, for a listener that came late; None: there is none."""
+        dog = self._dogs.get(name)
+        if dog is None or dog.rare is None or dog.rare.incident is None:
+            return None
+        incident = dog.rare.incident
+        kind = EventType.EXPIRED if incident.run == 1 else EventType.RUNG
+        return Event(kind, name, {**told(dog, run_of(dog, incident, now, now), now), "replay": True})
+
+    def _close(self, dog: Dog, now: float, out: list[Effect], event: EventType, how: str) -> None:
+        """Close the open incident, if there is one."""
+        if dog.rare is None or dog.rare.incident is None:
+            return
+        incident = dog.rare.incident
+        dog.rare.incident = None
+        data = {"incident": incident.id, "lasted": now - incident.opened, "runs": incident.run, "how": how}
+        out.append(Event(event, dog.name, data))
+
+    def _move(self, dog: Dog, trigger: Trigger) -> None:
+        state = after(dog.state, trigger)
+        if state is not dog.state:
+            self.states[dog.state] -= 1
+            self.states[state] += 1
+            dog.state = state
+
+    def _arm(self, dog: Dog) -> None:
+        due = deadline(dog)
+        if due is not None:
+            self._deadlines.arm(dog, due)
+
+    def _learn(self, dog: Dog, frame: bytes) -> None:
+        """From now on this frame needs nothing but its time stored."""
+        if dog.frame == frame:
+            self._known[frame] = dog
+        elif dog.declaration.feeders is Feeders.ANY and dog.frame is not None:
+            frames = dog.more().frames
+            if frame not in frames and len(frames) >= POOL_FRAMES_MAX:
+                return
+            if frame not in frames:
+                frames.append(frame)
+            self._known[frame] = dog
+        else:
+            if dog.frame is not None:
+                self._known.pop(dog.frame, None)
+            dog.frame = frame
+            self._known[frame] = dog
+        self.longest_known = max(self.longest_known, len(frame))
+
+    def _unlearn(self, dog: Dog) -> None:
+        """Look at the next feed again."""
+        if dog.frame is not None:
+            self._known.pop(dog.frame, None)
+            dog.frame = None
+        if dog.rare is not None and dog.rare.frames:
+            for frame in dog.rare.frames:
+                self._known.pop(frame, None)
+            dog.rare.frames.clear()
+
+    def _refuse(self, refusal: Refusal, now: float, out: list[Effect], name: str | None = None) -> Refusal:
+        event = self.refusals.note(refusal, now, name)
+        if event is not None:
+            out.append(event)
+        return refusal
+
+
+_ACTIONS = {
+    Kind.FEED: Kennel._feed,
+    Kind.DECLARE: Kennel._declared,
+    Kind.RELEASE: Kennel._release,
+    Kind.FAIL: Kennel._fail,
+    Kind.PAUSE: Kennel._pause,
+    Kind.RESUME: Kennel._resumed,
+    Kind.EXTEND: Kennel._extend,
+    Kind.NOTE: Kennel._note,
+}

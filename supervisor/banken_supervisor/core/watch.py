@@ -1,0 +1,121 @@
+"""One turn of the supervisor's loop, without the world: when to wake, what to credit, when to judge.
+
+The shell (loop.py) calls, in this order and once per turn: ``patience``, then waits; ``wake``; ``read`` until
+the socket is empty or the turn's share is spent; ``drained``; ``decide``. The simulation in
+``tests/simulation`` drives the same object with the same calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from banken.clock import ALLOWANCE, ALLOWANCE_MIN, CreditedClock
+from banken_supervisor.core.effects import Effect, Event, EventType
+from banken_supervisor.core.hold import Hold
+from banken_supervisor.core.kennel import Kennel
+
+WAIT_MAX = 1.0
+"""Longest wait, seconds: what a suspend or a stop in the middle of it can cost in lateness."""
+
+VERDICTS_PER_TURN = 500
+"""So that ten thousand deadlines at one moment do not keep the loop from its feeds."""
+
+OVERLOADED_SHARE = 0.1
+"""While feeds come faster than they can be read, time runs at a tenth: nobody is judged by what still
+waits to be read (ZeroMQ serves all connections in turn), and nobody escapes for ever."""
+
+TELL_EVERY = 1.0
+"""Seconds of real time between two events about stalls or overload."""
+
+
+class Watch:
+    """The judge's time and patience. ``real`` is monotonic time, seconds."""
+
+    def __init__(self, kennel: Kennel, real: float) -> None:
+        self.kennel = kennel
+        self.clock = CreditedClock(real)
+        self.hold = Hold()
+        self.out: list[Effect] = []
+        """effects of this turn so far"""
+        self.overloads = 0
+        """turns that could not read everything"""
+        self._complete = True
+        self._leftover = False
+        self._horizon = 0.0
+        self._decoded = 0
+        self._told: dict[EventType, float] = {}
+        self._untold_lost = 0.0
+
+    @property
+    def now(self) -> float:
+        """Deadline time."""
+        return self.clock.now
+
+    def patience(self) -> float:
+        """Seconds the shell may wait for something to arrive."""
+        if self._leftover or not self._complete:
+            return 0.0
+        wait = WAIT_MAX
+        due = self.kennel.next_due()
+        if due is not None:
+            wait = min(wait, max(0.0, due - self.clock.now))
+        held = self.hold.patience(self.clock.now)
+        if held is not None:
+            wait = min(wait, held)
+        return wait
+
+    def wake(self, real: float, asked: float) -> float:
+        """The wait is over at ``real``, after asking for ``asked`` seconds. Deadline time now."""
+        clock = self.clock
+        clock.allowance = max(ALLOWANCE_MIN, min(ALLOWANCE, self.kennel.shortest_timeout / 10))
+        now = clock.credit(real, asked, 1.0 if self._complete else OVERLOADED_SHARE)
+        if clock.last_lost > 0.0:
+            self._untold_lost += clock.last_lost
+            if self._may_tell(EventType.STALLED, real):
+                data = {"lost": self._untold_lost, "total": clock.lost, "stalls": clock.stalls}
+                self.out.append(Event(EventType.STALLED, None, data))
+                self._untold_lost = 0.0
+        if not self._complete:
+            self.overloads += 1
+            if self._may_tell(EventType.OVERLOADED, real):
+                self.out.append(Event(EventType.OVERLOADED, None, {"turns": self.overloads}))
+        return now
+
+    def read(self, frames: Iterator[bytes]) -> None:
+        """Take what ``frames`` yields. What it raises passes through; all before it has been taken."""
+        self.kennel.intake(frames, self.clock.now, self.out)
+
+    def drained(self, count: int, *, complete: bool) -> None:
+        """``count`` frames were read in this turn; ``complete``: until there were no more."""
+        self._complete = complete
+        kennel = self.kennel
+        self.hold.read(count * kennel.longest_known + kennel.decoded_bytes - self._decoded)
+        self._decoded = kennel.decoded_bytes
+
+    def decide(self) -> int | None:
+        """Judge what may be judged. The number of a probe to send, if one is needed.
+
+        The effects are in ``out``; the shell takes them and leaves the list empty.
+        """
+        now = self.clock.now
+        kennel, hold = self.kennel, self.hold
+        probe = None
+        if kennel.probe_seen is not None:
+            probe = hold.came_back(kennel.probe_seen, now)
+            kennel.probe_seen = None
+        suspects = kennel.sweep(now)
+        if suspects and probe is None and not self._leftover:
+            horizon = hold.horizon()
+            if horizon is None:
+                return hold.suspect(now)
+            self._horizon = horizon
+            self._leftover = True
+        if self._leftover:
+            self._leftover = kennel.judge(self._horizon, now, self.out, VERDICTS_PER_TURN)
+        return probe
+
+    def _may_tell(self, kind: EventType, real: float) -> bool:
+        if real - self._told.get(kind, -TELL_EVERY) < TELL_EVERY:
+            return False
+        self._told[kind] = real
+        return True

@@ -1,0 +1,80 @@
+"""One supervisor per address: an flock in the 0700 directory, taken before anything is bound.
+
+libzmq's ``bind`` steals a live endpoint without a word, so the lock must come first. The kernel frees it
+however its holder dies, and keeps it while the holder is merely stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+
+from banken.errors import AddressInUse, AddressRefused
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; the supervisor does not run there (docs/architecture.md)
+    fcntl = None  # type: ignore[assignment]
+
+
+class AddressLock:
+    """Holds the directory ``directory`` from construction until ``release``.
+
+    AddressRefused: it cannot be used, or others may enter it. AddressInUse: another supervisor holds it; the
+    message says which.
+    """
+
+    def __init__(self, directory: str) -> None:
+        if fcntl is None:
+            raise AddressRefused("a supervisor needs flock and Unix sockets, which this system lacks")
+        _prepare(directory)
+        self._path = os.path.join(directory, "lock")
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        self._fd = os.open(self._path, flags, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._fd, 4096, 0)
+            os.close(self._fd)
+            raise AddressInUse(f"{directory} is held by another supervisor: {_who(holder)}") from None
+        os.ftruncate(self._fd, 0)
+        note = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        os.pwrite(self._fd, json.dumps(note).encode(), 0)
+
+    def release(self) -> None:
+        """Give the address back. The file stays: unlinking it would let two holders lock two files."""
+        os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+
+
+def _prepare(directory: str) -> None:
+    """Make the directory, for its owner only; refuse one that is not."""
+    try:
+        os.makedirs(os.path.dirname(directory) or ".", exist_ok=True)
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as fault:
+        raise AddressRefused(f"cannot make the directory {directory}: {fault.strerror}") from None
+    found = os.lstat(directory)
+    if not stat.S_ISDIR(found.st_mode):
+        raise AddressRefused(f"{directory} is not a directory; the address of a supervisor is one")
+    if found.st_uid != os.geteuid():
+        raise AddressRefused(
+            f"{directory} belongs to user {found.st_uid}, not to you; choose a directory of your own"
+        )
+    if found.st_mode & 0o077:
+        raise AddressRefused(
+            f"{directory} is open to others (mode {found.st_mode & 0o777:04o}); whoever enters it can feed "
+            f"any watchdog. Make it 0700, or name one that does not exist yet"
+        )
+
+
+def _who(holder: bytes) -> str:
+    try:
+        note = json.loads(holder)
+        return f"pid {int(note['pid'])}, since {note['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "it did not say which"

@@ -1,0 +1,258 @@
+"""The one loop: wait, credit the clock, drain the feeds, hear requests, judge, hand out what follows.
+
+Its thread never runs a callback, touches a disk, writes to a pipe or waits for a lock that such work holds.
+Whatever comes back from elsewhere comes as a letter in the mailbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from time import monotonic
+from typing import Any
+
+from banken.control import topic
+from banken.model import Declaration, Incident
+from banken.wire import Kind, Message, encode, pack
+from banken_supervisor import requests
+from banken_supervisor.callbacks import Callbacks, Report
+from banken_supervisor.core.effects import Effect, Event, EventType, RunCallback
+from banken_supervisor.core.kennel import Kennel
+from banken_supervisor.core.rules import Rules
+from banken_supervisor.core.watch import Watch
+from banken_supervisor.mailbox import Mailbox
+from banken_supervisor.scribe import Scribe
+from banken_supervisor.transport import Sockets
+
+FEEDS_PER_TURN = 10_000
+
+NAP = 0.001
+"""Seconds. While feeds keep coming, they are read once per nap and not one by one: at 50,000 a second,
+waking up for each would cost a whole core. A feed is stamped when it is read, so a nap can only make a
+verdict later."""
+
+_LOUD = {
+    EventType.EXPIRED: logging.WARNING,
+    EventType.CALLBACK_FAILED: logging.ERROR,
+    EventType.CALLBACK_STUCK: logging.ERROR,
+    EventType.CALLBACK_SKIPPED: logging.WARNING,
+    EventType.STALLED: logging.WARNING,
+    EventType.OVERLOADED: logging.WARNING,
+    EventType.CONTEST: logging.WARNING,
+    EventType.CONFLICT: logging.WARNING,
+    EventType.REFUSED: logging.WARNING,
+    EventType.FAILED: logging.WARNING,
+    EventType.DECLARED: logging.DEBUG,
+    EventType.FIRST_FED: logging.DEBUG,
+    EventType.CALLBACK_DONE: logging.DEBUG,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Letter: a message from a watchdog that lives in the supervisor's own process."""
+
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Declare:
+    """Letter: the operator's word on a name."""
+
+    name: str
+    declaration: Declaration
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Letter: the operator no longer speaks for a name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Letter: end the loop."""
+
+
+class Loop:
+    """Everything one supervisor's thread owns."""
+
+    def __init__(
+        self, sockets: Sockets, mailbox: Mailbox, callbacks: Callbacks, scribe: Scribe, rules: Rules
+    ) -> None:
+        self.mailbox = mailbox
+        self.callbacks = callbacks
+        self.started_at = time.time()
+        self.messages = 0
+        """messages read from the feed socket, probes and refused ones included"""
+        self.turns = 0
+        self.slowest_turn = 0.0
+        """seconds that the longest turn took, without its wait"""
+        self.sequence = 0
+        self.events: Counter[str] = Counter()
+        self._sockets = sockets
+        self._scribe = scribe
+        self._token = os.urandom(8)
+        # Milliseconds since 1970 in base 36: two runs never share a prefix, and ids sort by age.
+        run_id = f"{_base36(time.time_ns() // 1_000_000)}{os.urandom(2).hex()}"
+        self.watch = Watch(Kennel(rules, run_id, self._token), monotonic())
+        self._dense = False
+        self._woke = 0.0
+        self._stopping = False
+
+    def run(self) -> None:
+        """Turn until a Stop letter comes."""
+        self._publish(Event(EventType.STARTED, None, {"pid": os.getpid()}))
+        while not self._stopping:
+            self.turn()
+        self._publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
+
+    def turn(self) -> None:
+        """One pass, in the order that the promises rest on: all feeds are read before anyone is judged."""
+        watch, sockets = self.watch, self._sockets
+        asked = watch.patience()
+        stuck_in = self.callbacks.patience(self._woke)
+        if stuck_in is not None:
+            asked = min(asked, stuck_in)
+        napping = self._dense
+        if napping:
+            asked = min(asked, NAP)
+        ready = sockets.wait(asked, feeds=not napping)
+        real = monotonic()
+        watch.wake(real, asked)
+        count, complete = sockets.drain(watch.read, FEEDS_PER_TURN)
+        watch.drained(count, complete=complete)
+        self.messages += count
+        self._dense = count > 0 and complete and real - self._woke <= 2 * NAP and not watch.hold.waiting
+        self._woke = real
+        if ready.subscriptions:
+            self._welcome(sockets.subscriptions())
+        if ready.mailbox:
+            self._open_letters()
+        if ready.control:
+            for who, request in sockets.requests():
+                sockets.reply(who, requests.answer(self, request))
+        probe = watch.decide()
+        if probe is not None:
+            sockets.probe(encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, probe))))
+        self._carry_out(watch.out)
+        if stuck_in is not None:
+            self.callbacks.check(monotonic())
+        self.turns += 1
+        self.slowest_turn = max(self.slowest_turn, monotonic() - real)
+
+    def tell(self, message: Message | bytes) -> str | None:
+        """Take a message that came another way than the feed socket; why it was refused, or None."""
+        watch = self.watch
+        taking: Callable[..., Any] = watch.kennel.take if isinstance(message, bytes) else watch.kennel.tell
+        refusal = taking(message, watch.now, watch.out)
+        return None if refusal is None else refusal.text
+
+    def stop(self) -> None:
+        """End after this turn."""
+        self._stopping = True
+
+    @property
+    def log_lines_dropped(self) -> int:
+        """Log lines that found no room."""
+        return self._scribe.dropped
+
+    def _open_letters(self) -> None:
+        kennel = self.watch.kennel
+        for letter in self.mailbox.take():
+            match letter:
+                case Frame(frame):
+                    kennel.intake(iter((frame,)), self.watch.now, self.watch.out)
+                case Report():
+                    self._reported(letter)
+                case Declare(name, declaration):
+                    kennel.declare(name, declaration, self.watch.now, self.watch.out)
+                case Forget(name):
+                    kennel.rules.forget(name)
+                    kennel.tell(Message(Kind.RELEASE, name, None, 0.0, None), self.watch.now, self.watch.out)
+                case Stop():
+                    self._stopping = True
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, RunCallback):
+                self.callbacks.run(self._incident(effect), effect.callback)
+            else:
+                self._publish(effect)
+        effects.clear()
+
+    def _incident(self, effect: RunCallback) -> Incident:
+        return Incident(
+            effect.incident,
+            effect.name,
+            effect.cause,
+            time.time() - (self.watch.now - effect.opened),
+            effect.silence,
+            effect.timeout,
+            effect.run,
+            effect.reason,
+            effect.status,
+            effect.progress,
+        )
+
+    def _reported(self, report: Report) -> None:
+        data = {key: value for key, value in asdict(report).items() if value != ""}
+        del data["type"], data["name"]
+        self._publish(Event(report.type, report.name, data))
+
+    def _publish(self, event: Event) -> None:
+        self.sequence += 1
+        self.events[event.type.value] += 1
+        level = _LOUD.get(event.type, logging.INFO)
+        if not self._sockets.listened_to and not self._scribe.wants(level):
+            return
+        body = {"seq": self.sequence, "time": time.time(), "type": event.type.value, **event.data}
+        if event.name is not None:
+            body["name"] = event.name
+        self._sockets.publish(topic(event.name), pack(body))
+        self._scribe.line(level, _sentence(event), body)
+
+    def _welcome(self, topics: list[bytes]) -> None:
+        """Tell listeners that came late about the incident that is open."""
+        for each in topics:
+            event = self.watch.kennel.replay(each[:-1].decode("ascii", "replace"), self.watch.now)
+            if event is not None:
+                self._publish(event)
+
+
+def _sentence(event: Event) -> str:
+    """One line for people."""
+    data = event.data
+    name = event.name or "supervisor"
+    match event.type:
+        case EventType.EXPIRED | EventType.RUNG:
+            again = "" if data["run"] == 1 else f", run {data['run']}"
+            why = f": {data['reason']}" if "reason" in data else ""
+            said = f", last status {data['status']!r}" if "status" in data else ""
+            return (
+                f"{name} {event.type.value} ({data['cause']}{again}){why}: silent for {data['silence']:.3f} s"
+                f", {data['late'] * 1000:.1f} ms after its deadline{said} [{data['incident']}]"
+            )
+        case EventType.RECOVERED | EventType.CLOSED:
+            return (
+                f"{name} {event.type.value} ({data['how']}) after {data['lasted']:.3f} s [{data['incident']}]"
+            )
+        case EventType.STALLED:
+            return f"the supervisor itself lost {data['lost']:.3f} s; it is held against nobody"
+        case EventType.REFUSED:
+            return f"{name} refused ({data['reason']}): {data['text']} ({data['total']} so far)"
+    told = ", ".join(f"{key} {value}" for key, value in data.items() if value is not None)
+    return f"{name} {event.type.value}{': ' if told else ''}{told}"
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, rest = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[rest] + digits
+    return digits or "0"

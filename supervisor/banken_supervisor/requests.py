@@ -1,0 +1,164 @@
+"""What can be asked of a running supervisor, and its answers. docs/wire.md lists them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import banken
+from banken.errors import WireError
+from banken.wire import REQUEST_MAX, VERSION, pack, unpack
+from banken_supervisor.core.dog import Dog, deadline
+from banken_supervisor.core.refusals import Refusal
+from banken_supervisor.core.states import State
+
+if TYPE_CHECKING:
+    from banken_supervisor.loop import Loop
+
+ROWS_MAX = 500
+"""Watchdogs in one answer; more are had by asking again from ``next``."""
+
+SCANNED_MAX = 20_000
+"""Watchdogs looked at for one answer, so that a question about a million does not hold up a verdict."""
+
+
+class RequestRefused(Exception):
+    """The text is for the asker."""
+
+
+def answer(loop: Loop, request: bytes) -> bytes:
+    """The reply to one request, whatever it is."""
+    number: Any = None
+    try:
+        body = unpack(request, REQUEST_MAX)
+        if type(body) is not list or len(body) != 4 or type(body[1]) is not int:
+            raise RequestRefused("a request is [version, number, op, arguments]")
+        version, number, op, args = body
+        if version != VERSION:
+            raise RequestRefused(f"this supervisor speaks version {VERSION}, not {version!r}"[:200])
+        handler = OPS.get(op) if type(op) is str else None
+        if handler is None:
+            raise RequestRefused(f"no such request; there are {', '.join(sorted(OPS))}")
+        if type(args) is not dict:
+            raise RequestRefused("the arguments are a map")
+        return pack([VERSION, number, True, handler(loop, args)])
+    except (WireError, RequestRefused) as fault:
+        refusals = loop.watch.kennel.refusals
+        event = refusals.note(Refusal("request", str(fault)), loop.watch.now)
+        if event is not None:
+            loop.watch.out.append(event)
+        return pack([VERSION, number, False, str(fault)])
+
+
+def _ping(loop: Loop, args: dict[str, Any]) -> Any:
+    return {"pid": os.getpid(), "version": banken.__version__, "time": time.time()}
+
+
+def _tell(loop: Loop, args: dict[str, Any]) -> Any:
+    """Take one message as if it had come over the feed socket, and say what became of it."""
+    frame = args.get("frame")
+    if type(frame) is not bytes:
+        raise RequestRefused("tell takes the bytes of one message as 'frame'")
+    refused = loop.tell(frame)
+    if refused is not None:
+        raise RequestRefused(refused)
+    return {"taken": True}
+
+
+def _summary(loop: Loop, args: dict[str, Any]) -> Any:
+    watch = loop.watch
+    states = {state.value: watch.kennel.states[state] for state in State if state is not State.RELEASED}
+    return {
+        "pid": os.getpid(),
+        "version": banken.__version__,
+        "started": loop.started_at,
+        "uptime": time.time() - loop.started_at,
+        "watchdogs": len(watch.kennel),
+        "states": states,
+        "messages": loop.messages,
+        "turns": loop.turns,
+        "slowest_turn": loop.slowest_turn,
+        "stalls": watch.clock.stalls,
+        "lost": watch.clock.lost,
+        "overloads": watch.overloads,
+        "probes_lost": watch.hold.lost,
+        "events": dict(loop.events),
+        "refused": dict(watch.kennel.refusals.counts),
+        "callbacks": loop.callbacks.counts(),
+        "log_lines_dropped": loop.log_lines_dropped,
+    }
+
+
+def _status(loop: Loop, args: dict[str, Any]) -> Any:
+    """Rows of watchdogs: ``name`` (exact, or a pattern with ``*?[``), ``offset``, ``limit``."""
+    pattern = args.get("name")
+    offset, limit = args.get("offset", 0), args.get("limit", ROWS_MAX)
+    if type(offset) is not int or type(limit) is not int or offset < 0 or not 0 < limit <= ROWS_MAX:
+        raise RequestRefused(f"offset is a number from 0 on, limit one from 1 to {ROWS_MAX}")
+    if pattern is not None and type(pattern) is not str:
+        raise RequestRefused("name is a text")
+    kennel, now = loop.watch.kennel, loop.watch.now
+    if pattern is not None and not any(c in pattern for c in "*?["):
+        dog = kennel.get(pattern)
+        return {"rows": [] if dog is None else [row(dog, now)], "next": None, "total": len(kennel)}
+    rows: list[dict[str, Any]] = []
+    place = offset
+    for dog in islice(kennel.all(), offset, offset + SCANNED_MAX):
+        place += 1
+        if pattern is None or fnmatchcase(dog.name, pattern):
+            rows.append(row(dog, now))
+            if len(rows) >= limit:
+                break
+    more = place if place < len(kennel) else None
+    return {"rows": rows, "next": more, "total": len(kennel)}
+
+
+def row(dog: Dog, now: float) -> dict[str, Any]:
+    """One watchdog as people and programs see it; seconds. ``left``: until it is due, negative when late."""
+    due = deadline(dog)
+    declared = dog.declaration
+    told: dict[str, Any] = {
+        "name": dog.name,
+        "state": dog.state.value,
+        "silence": now - dog.fed_at,
+        "left": None if due is None else due - now,
+        "timeout": declared.timeout,
+        "interval": declared.interval,
+        "grace": declared.grace,
+        "resolution": dog.resolution,
+        "by": "operator" if dog.operator else "worker",
+        "pid": None if dog.owner is None else dog.owner.pid,
+        "incidents": 0,
+    }
+    rare = dog.rare
+    if rare is not None:
+        told["incidents"] = rare.incidents
+        told.update({k: v for k in ("status", "progress") if (v := getattr(rare, k)) is not None})
+        if rare.incident is not None:
+            open_one = rare.incident
+            told["incident"] = {
+                "id": open_one.id,
+                "cause": open_one.cause.value,
+                "age": now - open_one.opened,
+                "runs": open_one.run,
+                "reason": open_one.reason,
+            }
+    return told
+
+
+def _stop(loop: Loop, args: dict[str, Any]) -> Any:
+    loop.stop()
+    return {"stopping": True}
+
+
+OPS: dict[str, Callable[[Loop, dict[str, Any]], Any]] = {
+    "ping": _ping,
+    "status": _status,
+    "stop": _stop,
+    "summary": _summary,
+    "tell": _tell,
+}

@@ -1,0 +1,216 @@
+"""The supervisor as an object: one address, one loop, its callbacks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+
+from banken.address import resolve
+from banken.calling import Callback
+from banken.errors import AddressRefused
+from banken.model import (
+    DEFAULT_INTERVAL,
+    DEFAULT_TIMEOUT,
+    Declaration,
+    Feeders,
+    check_name,
+    check_seconds,
+)
+from banken.port import Line, Port
+from banken.watchdog import Watchdog
+from banken_supervisor.callbacks import THREADS_MAX, TIME_LIMIT, Callbacks
+from banken_supervisor.core.rules import Rules
+from banken_supervisor.lock import AddressLock
+from banken_supervisor.loop import Declare, Forget, Frame, Loop, Stop
+from banken_supervisor.mailbox import Mailbox
+from banken_supervisor.scribe import Scribe
+from banken_supervisor.transport import Sockets
+
+CALLBACK_DRAIN = 2.0
+"""Seconds that stopping waits for callbacks that run."""
+
+STOP_LIMIT = 5.0
+"""Seconds within which ``stop`` has stopped, whatever the callbacks do."""
+
+
+class Supervisor:
+    """Owns the timers of all watchdogs at one address.
+
+    ``address``: a directory or ``ipc://DIRECTORY``; None: ``$BANKEN_ADDRESS``, else the default.
+    ``defaults``: what holds for a name that nobody declared; None refuses such names.
+    ``callback_limit``: seconds after which a callback is reported as stuck and its thread replaced.
+    ``callback_threads``: callbacks that run at once.
+
+    As a context manager it runs in a thread while the block does. AddressRefused or AddressInUse is raised
+    where it starts: by ``run``, ``start_in_thread`` and the ``with`` statement.
+    """
+
+    def __init__(
+        self,
+        address: str | os.PathLike[str] | None = None,
+        *,
+        defaults: Declaration | None = Declaration(),  # noqa: B008  # an immutable tuple
+        callback_limit: float = TIME_LIMIT,
+        callback_threads: int = THREADS_MAX,
+    ) -> None:
+        self.address = resolve(address)
+        if self.address.directory is None:
+            raise AddressRefused(
+                f"{self.address.text}: feeds over tcp must be encrypted and their senders known, which this "
+                "version cannot do yet; give a directory"
+            )
+        check_seconds(callback_limit, "callback_limit")
+        self._mailbox = Mailbox()
+        self._callbacks = Callbacks(
+            self._mailbox.post, time_limit=callback_limit, threads_max=callback_threads
+        )
+        self._rules = Rules(defaults)
+        self._port = _OwnPort(self._mailbox, self._callbacks)
+        self._thread: threading.Thread | None = None
+        self._loop: Loop | None = None
+        self._ended = threading.Event()
+        self._signals = 0
+
+    def watchdog(
+        self,
+        name: str,
+        timeout: float = DEFAULT_TIMEOUT,
+        interval: float = DEFAULT_INTERVAL,
+        *,
+        grace: float | None = None,
+        callback: Callback | str | None = None,
+        feeders: str = Feeders.LATEST,
+        progress_timeout: float | None = None,
+    ) -> Watchdog:
+        """Declare a watchdog with the operator's word, which stands over every worker's.
+
+        The same arguments as ``client.watchdog``; its callback runs in this process, on a thread of its own.
+        May be called before the supervisor runs and while it does, from any thread.
+        """
+        return self._port.watchdog(
+            name,
+            timeout,
+            interval,
+            grace=grace,
+            callback=callback,
+            feeders=feeders,
+            progress_timeout=progress_timeout,
+            resolution=0.0,
+        )
+
+    def callback(self, name: str, function: Callback | None) -> None:
+        """Bind ``function`` to ``name``, for declarations that name a callback; None unbinds it."""
+        self._callbacks.name(check_name(name), function)
+
+    def run(self) -> None:
+        """Supervise until ``stop``, SIGTERM or SIGINT. A second signal ends the process at once.
+
+        Where it runs in a thread already, this waits for that.
+        """
+        with self._signals_handled():
+            if self._thread is not None:
+                while self._thread.is_alive():
+                    self._thread.join(0.5)
+                return
+            self._open()
+            self._work()
+
+    def start_in_thread(self, daemon: bool = True) -> None:
+        """Supervise in a thread of this process; a second call while it runs does nothing."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._open()
+        self._thread = threading.Thread(target=self._work, name="banken-supervisor", daemon=daemon)
+        self._thread.start()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """End in order: at most ``timeout`` seconds (default 5), even while callbacks hang."""
+        if self._loop is None:
+            return
+        self._mailbox.post(Stop())
+        if self._thread is not threading.current_thread():
+            self._ended.wait(STOP_LIMIT if timeout is None else timeout)
+
+    def __enter__(self) -> Supervisor:
+        self.start_in_thread()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _open(self) -> None:
+        """Take the address and bind it, in the caller's thread, so that the caller gets the errors."""
+        if self._loop is not None:
+            raise RuntimeError("this supervisor has run already; make another one")
+        assert self.address.directory is not None
+        self._lock = AddressLock(self.address.directory)
+        try:
+            self._sockets = Sockets(self.address, self._mailbox.fileno())
+        except BaseException:
+            self._lock.release()
+            raise
+        self._scribe = Scribe()
+        self._loop = Loop(self._sockets, self._mailbox, self._callbacks, self._scribe, self._rules)
+
+    def _work(self) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.run()
+        finally:
+            self._callbacks.close(CALLBACK_DRAIN)
+            self._sockets.close()
+            self._lock.release()
+            self._scribe.close()
+            self._ended.set()
+
+    @contextlib.contextmanager
+    def _signals_handled(self) -> Iterator[None]:
+        """SIGTERM and SIGINT stop in order; elsewhere than in the main thread they are not ours to handle."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        ours = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self._on_signal) for number in ours}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            os._exit(128 + number)
+        self._mailbox.post(Stop())
+
+
+class _OwnPort(Port):
+    """Carries the words of watchdogs in the supervisor's own process to its loop."""
+
+    def __init__(self, mailbox: Mailbox, callbacks: Callbacks) -> None:
+        super().__init__(anonymous=True)  # whoever feeds here stands in nobody's way
+        self._mailbox = mailbox
+        self._callbacks = callbacks
+
+    def release(self, name: str) -> bool:
+        self._lines.pop(name, None)
+        self._mailbox.post(Forget(name))
+        return True
+
+    def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> Line:
+        line = self._lines[name] = Line(name, declaration, resolution or 0.0)
+        self._mailbox.post(Declare(name, declaration))
+        return line
+
+    def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
+        self._mailbox.post(Frame(frame))
+        return True
+
+    def _bind(self, name: str, callback: Callback | None) -> None:
+        self._callbacks.bind(name, callback)

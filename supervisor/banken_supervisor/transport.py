@@ -1,0 +1,151 @@
+"""The supervisor's sockets. Bytes in, bytes out; what they mean is decided elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
+from math import ceil
+from operator import length_hint
+from typing import Any, NamedTuple
+
+import zmq
+
+from banken.address import Address
+from banken.control import EVENT_QUEUE_MAX
+from banken.wire import DROP_MAX, REQUEST_MAX
+
+FEED_QUEUE_MAX = 10_000
+"""Feeds held per connection between libzmq's thread and the loop."""
+
+REQUESTS_PER_TURN = 50
+"""So that a flood of requests cannot keep the loop from its feeds."""
+
+PARTS_MAX = 4
+
+_DONTWAIT = int(zmq.DONTWAIT)
+_POLLIN = int(zmq.POLLIN)
+
+
+class Ready(NamedTuple):
+    """What has something to read."""
+
+    feeds: bool
+    control: bool
+    subscriptions: bool
+    mailbox: bool
+
+
+class Sockets:
+    """Binds ``address`` (a directory that is already locked) at construction."""
+
+    def __init__(self, address: Address, mailbox: int) -> None:
+        # One I/O thread: the probe proves that everything sent before it has been read only if both take the
+        # same thread (core/hold.py).
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        before = os.umask(0o077)  # the sockets' own mode follows it
+        try:
+            self._feeds = self._bind(zmq.PULL, address.feed, {zmq.RCVHWM: FEED_QUEUE_MAX})
+            self._control = self._bind(zmq.ROUTER, address.control, {zmq.MAXMSGSIZE: REQUEST_MAX})
+            # Verbose: a second listener's subscription is told too, for it may need the open incident.
+            publishing = {zmq.XPUB_VERBOSE: 1, zmq.SNDHWM: EVENT_QUEUE_MAX, zmq.MAXMSGSIZE: 1024}
+            self._events = self._bind(zmq.XPUB, address.events, publishing)
+        finally:
+            os.umask(before)
+        self._prober = self._context.socket(zmq.PUSH)
+        self._prober.setsockopt(zmq.LINGER, 0)
+        self._prober.connect(address.feed)
+        self._mailbox = mailbox
+        self._receive = self._feeds.recv
+        rest: list[tuple[Any, int]] = [(self._control, _POLLIN), (self._events, _POLLIN), (mailbox, _POLLIN)]
+        self._polled = {True: [(self._feeds, _POLLIN), *rest], False: rest}
+        self._topics: set[bytes] = set()
+
+    def _bind(self, kind: int, endpoint: str, options: Mapping[Any, int]) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        socket.setsockopt(zmq.LINGER, 100)
+        socket.setsockopt(zmq.MAXMSGSIZE, DROP_MAX)
+        for option, value in options.items():
+            socket.setsockopt(option, value)
+        socket.bind(endpoint)
+        return socket
+
+    def wait(self, seconds: float, *, feeds: bool = True) -> Ready:
+        """Sleep until something can be read, at most ``seconds``; without ``feeds``, feeds do not wake it."""
+        ready: dict[Any, int] = dict(zmq.zmq_poll(self._polled[feeds], ceil(seconds * 1000)))
+        return Ready(
+            not feeds or self._feeds in ready,
+            self._control in ready,
+            self._events in ready,
+            self._mailbox in ready,
+        )
+
+    def drain(self, read: Callable[[Iterator[bytes]], None], limit: int) -> tuple[int, bool]:
+        """Let ``read`` take at most ``limit`` feeds; how many there were, and whether they were all."""
+        flags = repeat(_DONTWAIT, limit)
+        try:
+            read(map(self._receive, flags))
+        except zmq.Again:
+            return limit - length_hint(flags) - 1, True
+        return limit, False
+
+    def probe(self, frame: bytes) -> None:
+        """Send the loop a message the way every worker's feeds go."""
+        try:
+            self._prober.send(frame, _DONTWAIT)
+        except zmq.Again:
+            return  # it counts as lost, and the hold sends another
+
+    def requests(self) -> Iterator[tuple[bytes, bytes]]:
+        """(who, request) of what has been asked, a bounded number; what is no request is left out.
+
+        A request is two parts: the asker's routing id, which libzmq adds, and one body.
+        """
+        for _ in range(REQUESTS_PER_TURN):
+            try:
+                parts = [self._control.recv(_DONTWAIT)]
+            except zmq.Again:
+                return
+            while self._control.getsockopt(zmq.RCVMORE):
+                part = self._control.recv(_DONTWAIT)
+                if len(parts) < PARTS_MAX:
+                    parts.append(part)
+            yield parts[0], parts[1] if len(parts) == 2 else b""
+
+    def reply(self, who: bytes, body: bytes) -> None:
+        """Answer one asker; one that is gone, or does not read, gets nothing."""
+        try:
+            self._control.send_multipart([who, body], _DONTWAIT)
+        except zmq.ZMQError:
+            return
+
+    @property
+    def listened_to(self) -> bool:
+        """Whether anybody subscribed to any event."""
+        return bool(self._topics)
+
+    def publish(self, topic: bytes, body: bytes) -> None:
+        """Tell whoever subscribed; a reader that is too slow loses events, never holds them up."""
+        self._events.send_multipart([topic, body], _DONTWAIT)
+
+    def subscriptions(self) -> list[bytes]:
+        """Topics that were subscribed to since the last call, repeated ones included."""
+        new: list[bytes] = []
+        while True:
+            try:
+                message = self._events.recv(_DONTWAIT)
+            except zmq.Again:
+                return new
+            topic = message[1:]
+            if message[:1] == b"\x01":
+                self._topics.add(topic)
+                new.append(topic)
+            elif message[:1] == b"\x00":
+                self._topics.discard(topic)
+
+    def close(self) -> None:
+        """Unbind everything; events on their way have a tenth of a second."""
+        for socket in (self._feeds, self._control, self._prober):
+            socket.close(0)
+        self._events.close(100)
+        self._context.term()

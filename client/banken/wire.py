@@ -45,7 +45,6 @@ DROP_MAX = 1024 * 1024
 NONCE_SIZE = 4
 BOOT_SIZE = 8
 _MS_MAX = int(SECONDS_MAX * 1000)
-_CALLBACK_MAX = 128
 
 
 class Kind(IntEnum):
@@ -127,9 +126,9 @@ def decode(frame: bytes) -> Message:
     body = unpack(frame, FRAME_MAX)
     if type(body) is not list:
         raise WireError("shape", f"a message is an array, not {type(body).__name__}")
-    if not body or body[0] != VERSION:
-        found = body[0] if body and type(body[0]) is int else "something else"
-        raise WireError("version", f"this supervisor speaks version {VERSION}, not {found}")
+    version = body[0] if body and type(body[0]) is int else "something else"
+    if version != VERSION:
+        raise WireError("version", f"this supervisor speaks version {VERSION}, not {version}")
     if len(body) < _FIXED:
         raise WireError("shape", f"a message has at least {_FIXED} parts, not {len(body)}")
     _, number, name, who, resolution, declared, *args = body
@@ -143,10 +142,7 @@ def decode(frame: bytes) -> Message:
         raise WireError(
             "shape", f"{kind.name} takes {ARGUMENTS[kind]} arguments after the declaration, not {len(args)}"
         )
-    try:
-        check_name(name)
-    except Refused as fault:
-        raise WireError("name", str(fault)) from None
+    _check_name(name, "name")
     return Message(
         kind,
         name,
@@ -209,8 +205,8 @@ def _unpack_declaration(parts: object) -> Declaration:
     timeout, interval, grace, feeders, callback, progress = whole
     if feeders not in (None, 0, 1) or isinstance(feeders, bool):
         raise WireError("declaration", "feeders is 0 (the latest) or 1 (any)")
-    if callback is not None and (type(callback) is not str or not 0 < len(callback) <= _CALLBACK_MAX):
-        raise WireError("declaration", f"a callback's name is a text of 1 to {_CALLBACK_MAX} characters")
+    if callback is not None:
+        _check_name(callback, "declaration")
     return Declaration(
         _seconds(timeout, "timeout"),
         _seconds(interval, "interval"),
@@ -226,6 +222,13 @@ def _seconds(value: object, what: str, *, zero: bool = False) -> float:
         lowest = 0 if zero else 1
         raise WireError("duration", f"{what} is a whole number of milliseconds, {lowest} to {_MS_MAX}")
     return value / 1000
+
+
+def _check_name(name: object, reason: str) -> None:
+    try:
+        check_name(name)
+    except Refused as fault:
+        raise WireError(reason, str(fault)) from None
 
 
 def _incarnation(who: object) -> Incarnation | None:

@@ -6,6 +6,7 @@ however its holder dies, and keeps it while the holder is merely stopped.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -52,13 +53,12 @@ class AddressLock:
 def _prepare(directory: str) -> None:
     """Make the directory, for its owner only; refuse one that is not."""
     try:
-        os.makedirs(os.path.dirname(directory) or ".", exist_ok=True)
-        os.mkdir(directory, 0o700)
-    except FileExistsError:
-        pass
+        os.makedirs(os.path.dirname(directory), exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o700)
+        found = os.lstat(directory)
     except OSError as fault:
         raise AddressRefused(f"cannot make the directory {directory}: {fault.strerror}") from None
-    found = os.lstat(directory)
     if not stat.S_ISDIR(found.st_mode):
         raise AddressRefused(f"{directory} is not a directory; the address of a supervisor is one")
     if found.st_uid != os.geteuid():

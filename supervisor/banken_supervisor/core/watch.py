@@ -104,10 +104,11 @@ class Watch:
             probe = hold.came_back(kennel.probe_seen, now)
             kennel.probe_seen = None
         suspects = kennel.sweep(now)
-        if suspects and probe is None and not self._leftover:
-            horizon = hold.horizon()
-            if horizon is None:
-                return hold.suspect(now)
+        horizon = hold.horizon()
+        if suspects and probe is None and horizon is None and not self._leftover:
+            probe = hold.suspect(now)
+            horizon = hold.horizon()  # given without a probe when too many were lost
+        if suspects and horizon is not None:
             self._horizon = horizon
             self._leftover = True
         if self._leftover:

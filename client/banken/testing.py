@@ -1,0 +1,73 @@
+"""For the tests of programs that feed: record what would have been sent, with no supervisor and no socket.
+
+from banken import client
+from banken.testing import recording
+
+def test_the_worker_feeds_once_per_item():
+    with recording() as sent:
+        work(["a", "b"])          # calls client.feed("worker-3")
+    assert sent.fed("worker-3") == 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from banken import client
+from banken.port import Line, Port
+from banken.wire import Kind, Message, decode
+
+if TYPE_CHECKING:
+    from banken.calling import Callback
+
+_WORDS = ("feed", "fail", "release", "pause", "resume", "extend", "watchdog", "section")
+
+
+class Recorder(Port):
+    """A port that keeps every message. ``reachable=False`` behaves as if no supervisor were there."""
+
+    def __init__(self, *, reachable: bool = True) -> None:
+        super().__init__()
+        self.messages: list[Message] = []
+        self.callbacks: dict[str, Callback] = {}
+        self.reachable = reachable
+
+    def fed(self, name: str) -> int:
+        """How often ``name`` was fed, coalesced feeds included."""
+        line = self._lines.get(name)
+        return 0 if line is None else line.sent + line.coalesced + line.dropped
+
+    def line(self, name: str) -> Line | None:
+        """The counts of one name: ``sent``, ``coalesced``, ``dropped``."""
+        return self._lines.get(name)
+
+    def kinds(self, name: str) -> list[Kind]:
+        """The kinds of the messages about ``name``, in order."""
+        return [message.kind for message in self.messages if message.name == name]
+
+    def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
+        if self.reachable:
+            self.messages.append(decode(frame))
+        return self.reachable
+
+    def _bind(self, name: str, callback: Callback | None) -> None:
+        if callback is None:
+            self.callbacks.pop(name, None)
+        else:
+            self.callbacks[name] = callback
+
+
+@contextmanager
+def recording(*, reachable: bool = True) -> Iterator[Recorder]:
+    """While the block runs, ``client.feed`` and its siblings go to the Recorder that it yields."""
+    recorder = Recorder(reachable=reachable)
+    before = {word: getattr(client, word) for word in _WORDS}
+    for word in _WORDS:
+        setattr(client, word, getattr(recorder, word))
+    try:
+        yield recorder
+    finally:
+        for word, function in before.items():
+            setattr(client, word, function)

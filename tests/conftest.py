@@ -1,0 +1,25 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """A fresh address, short enough for a Unix socket, gone after the test."""
+    directory = tempfile.mkdtemp(prefix="bk-")
+    yield os.path.join(directory, "s")
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own BANKEN_* settings change nothing here."""
+    for name in [name for name in os.environ if name.startswith("BANKEN_")]:
+        monkeypatch.delenv(name)

@@ -1,0 +1,104 @@
+"""Addresses, and the lock that makes one supervisor of each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from banken.address import default_address, resolve
+from banken.errors import AddressInUse, AddressRefused
+from banken_supervisor import Supervisor
+from banken_supervisor.lock import AddressLock
+
+
+def test_a_directory_holds_three_sockets() -> None:
+    """As a path, as a Path, and as ipc://."""
+    for given in ("/run/banken", Path("/run/banken"), "ipc:///run/banken"):
+        assert resolve(given)[1:4] == (
+            "ipc:///run/banken/feed",
+            "ipc:///run/banken/control",
+            "ipc:///run/banken/events",
+        )
+
+
+def test_tcp_means_three_ports_in_a_row() -> None:
+    """The given one and the two that follow; 7767 where none is given."""
+    assert resolve("tcp://10.0.0.1:9000")[1:4] == (
+        "tcp://10.0.0.1:9000",
+        "tcp://10.0.0.1:9001",
+        "tcp://10.0.0.1:9002",
+    )
+    assert resolve("tcp://host").feed == "tcp://host:7767"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "http://x",
+        "ipc://relative",
+        "tcp://:1",
+        "tcp://h:x",
+        "tcp://h:0",
+        "tcp://h:65534",
+        "/" + "x" * 120,
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    """With what is allowed."""
+    with pytest.raises(AddressRefused, match="address|absolute|long|empty"):
+        resolve(text)
+
+
+def test_the_default_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """$BANKEN_ADDRESS, then $XDG_RUNTIME_DIR, then root's, then home's."""
+    monkeypatch.setenv("BANKEN_ADDRESS", "/a")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/b")
+    assert default_address() == "/a"
+    monkeypatch.delenv("BANKEN_ADDRESS")
+    assert default_address() == "/b/banken"
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert default_address() == "/run/banken"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", "/home/inu")
+    assert default_address() == "/home/inu/.local/state/banken/run"
+
+
+def test_the_second_one_is_told_who_holds_it(tmp_path: Path) -> None:
+    """And after the first has gone the address is free."""
+    directory = str(tmp_path / "s")
+    first = AddressLock(directory)
+    with pytest.raises(AddressInUse, match=f"pid {os.getpid()}"):
+        AddressLock(directory)
+    first.release()
+    AddressLock(directory).release()
+
+
+def test_the_directory_is_made_for_its_owner_only(tmp_path: Path) -> None:
+    """0700 when it is made; one that others may enter is refused; so are files and links."""
+    made = tmp_path / "made"
+    AddressLock(str(made)).release()
+    assert made.stat().st_mode & 0o777 == 0o700
+    made.chmod(0o755)
+    with pytest.raises(AddressRefused, match="0755"):
+        AddressLock(str(made))
+    made.chmod(0o700)
+    link = tmp_path / "link"
+    link.symlink_to(made)
+    file = tmp_path / "file"
+    file.write_text("")
+    for bad in (link, file):
+        with pytest.raises(AddressRefused, match="not a directory"):
+            AddressLock(str(bad))
+    with pytest.raises(AddressRefused, match="cannot make"):
+        AddressLock(str(file / "below"))
+
+
+def test_tcp_is_refused_until_it_can_be_kept_safe() -> None:
+    """An open port would take feeds from anybody."""
+    with pytest.raises(AddressRefused, match="encrypted"):
+        Supervisor("tcp://127.0.0.1:7767")

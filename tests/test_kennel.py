@@ -1,0 +1,463 @@
+"""The pure core: what arrives changes watchdogs, what is due becomes a verdict. A jumped clock, no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from banken.model import Cause, Declaration, Feeders, Incarnation
+from banken.wire import Kind, Message, encode
+from banken_supervisor.core.effects import Effect, Event, EventType, RunCallback
+from banken_supervisor.core.kennel import POOL_FRAMES_MAX, Kennel
+from banken_supervisor.core.refusals import Refusal
+from banken_supervisor.core.rules import Rules
+from banken_supervisor.core.states import State
+
+ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
+BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
+ELSEWHERE = Incarnation(b"otherone", 300, 1, b"cccc")
+
+TEN = Declaration(10.0, 3.0, 20.0)
+
+
+class Bench:
+    """A kennel with a clock that is set, and what it said since the last look."""
+
+    def __init__(self, defaults: Declaration | None = TEN) -> None:
+        self.kennel = Kennel(Rules(defaults), "run", b"token")
+        self.now = 1000.0
+        self.out: list[Effect] = []
+
+    def say(
+        self, kind: Kind, name: str = "w", *args: Any, who: Incarnation | None = ALICE, **more: Any
+    ) -> Refusal | None:
+        message = Message(kind, name, who, more.get("resolution", 0.0), more.get("declaration"), args)
+        return self.kennel.take(encode(message), self.now, self.out)
+
+    def feed(self, name: str = "w", **more: Any) -> None:
+        """The way of a feed that may be known by its bytes."""
+        message = Message(
+            Kind.FEED, name, more.get("who", ALICE), more.get("resolution", 0.0), more.get("declaration")
+        )
+        self.kennel.intake(iter([encode(message)]), self.now, self.out)
+
+    def jump(self, seconds: float) -> None:
+        """Let time pass in one leap, then judge."""
+        self.now += seconds
+        if self.kennel.sweep(self.now):
+            self.kennel.judge(self.now, self.now, self.out)
+
+    def said(self) -> list[str]:
+        """Types of the events since the last look."""
+        types = [effect.type.value for effect in self.out if isinstance(effect, Event)]
+        self.out.clear()
+        return types
+
+    def state(self, name: str = "w") -> State | None:
+        dog = self.kennel.get(name)
+        return None if dog is None else dog.state
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    counted = {state: count for state, count in made.kennel.states.items() if count}
+    found: dict[State, int] = {}
+    for dog in made.kennel.all():
+        found[dog.state] = found.get(dog.state, 0) + 1
+    assert counted == found, "the counts by state agree with the watchdogs"
+
+
+def test_a_silent_worker_expires_at_its_timeout_and_not_before(bench: Bench) -> None:
+    """Fed at 0 with a timeout of 10: nothing at 9.99, a verdict at 10."""
+    bench.feed()
+    assert bench.said() == ["declared", "first-fed"]
+    bench.jump(9.99)
+    assert bench.said() == []
+    bench.jump(0.012)
+    runs = [effect for effect in bench.out if isinstance(effect, RunCallback)]
+    assert bench.said() == ["expired"]
+    assert [(run.name, run.cause, run.run) for run in runs] == [("w", Cause.TIMEOUT, 1)]
+    assert runs[0].silence == pytest.approx(10.002)
+    assert runs[0].due == pytest.approx(1010.0)
+
+
+def test_a_fed_worker_never_expires(bench: Bench) -> None:
+    """A thousand feeds nine seconds apart: no verdict."""
+    for _ in range(1000):
+        bench.feed()
+        bench.jump(9.0)
+    assert bench.said() == ["declared", "first-fed"]
+
+
+def test_the_resolution_is_added_to_the_deadline(bench: Bench) -> None:
+    """The sender may have swallowed a feed for that long."""
+    bench.feed(resolution=0.5)
+    bench.jump(10.4)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.2)
+    assert bench.state() is State.EXPIRED
+
+
+def test_the_callback_runs_again_every_interval_until_a_feed(bench: Bench) -> None:
+    """Runs 1, 2, 3 at 10, 13, 16 s; a feed ends it and the next incident has another id."""
+    bench.feed()
+    bench.jump(10.0)
+    for _ in range(2):
+        bench.jump(3.0)
+    runs = [effect for effect in bench.out if isinstance(effect, RunCallback)]
+    assert [run.run for run in runs] == [1, 2, 3]
+    assert {run.incident for run in runs} == {"run-1"}
+    bench.feed()
+    assert bench.said()[-4:] == ["expired", "rung", "rung", "recovered"]
+    bench.jump(10.0)
+    assert [effect.incident for effect in bench.out if isinstance(effect, RunCallback)] == ["run-2"]
+
+
+def test_runs_that_a_stall_made_miss_are_not_made_up_for(bench: Bench) -> None:
+    """One run after a leap over ten intervals, the next one an interval later."""
+    bench.feed()
+    bench.jump(10.0)
+    bench.out.clear()
+    bench.jump(30.0)
+    assert bench.said() == ["rung"]
+    bench.jump(2.9)
+    assert bench.said() == []
+    bench.jump(0.2)
+    assert bench.said() == ["rung"]
+
+
+def test_never_fed_is_a_verdict_of_its_own(bench: Bench) -> None:
+    """Declared and silent for ``grace``: cause grace."""
+    bench.say(Kind.DECLARE)
+    bench.jump(19.9)
+    assert bench.state() is State.WAITING
+    bench.jump(0.2)
+    assert [e.cause for e in bench.out if isinstance(e, RunCallback)] == [Cause.GRACE]
+
+
+def test_a_feed_that_is_known_by_its_bytes_does_all_that_a_decoded_one_does(bench: Bench) -> None:
+    """The second feed is not decoded, and counts; after a verdict it is looked at again."""
+    bench.feed()
+    decoded = bench.kennel.decoded_bytes
+    bench.jump(9.0)
+    bench.feed()
+    assert bench.kennel.decoded_bytes == decoded
+    bench.jump(9.0)
+    assert bench.state() is State.ALIVE
+    bench.jump(2.0)
+    assert bench.state() is State.EXPIRED
+    bench.feed()
+    assert bench.kennel.decoded_bytes > decoded
+    assert bench.state() is State.ALIVE
+
+
+def test_an_exception_of_the_source_loses_nothing(bench: Bench) -> None:
+    """What was yielded before the exception has been taken: that is how a drain ends."""
+
+    def source() -> Iterator[bytes]:
+        for name in ("a", "b"):
+            yield encode(Message(Kind.FEED, name, ALICE, 0.0, None))
+        raise BlockingIOError
+
+    with pytest.raises(BlockingIOError):
+        bench.kennel.intake(source(), bench.now, bench.out)
+    assert len(bench.kennel) == 2
+
+
+def test_a_failure_is_a_verdict_at_once(bench: Bench) -> None:
+    """``fail`` opens an incident with the worker's reason; a second one is told, not doubled; a feed ends it."""
+    bench.feed()
+    bench.say(Kind.FAIL, "w", "disk on fire")
+    (run,) = [effect for effect in bench.out if isinstance(effect, RunCallback)]
+    assert (run.cause, run.reason) == (Cause.FAILED, "disk on fire")
+    assert bench.said() == ["declared", "first-fed", "expired"]
+    bench.say(Kind.FAIL, "w", "still")
+    assert bench.said() == ["failed"]
+    bench.feed()
+    assert bench.said() == ["recovered"]
+
+
+def test_a_pause_suspends_judgement_and_ends_with_a_whole_timeout(bench: Bench) -> None:
+    """Paused for an hour: silence is nothing; then ten seconds to feed."""
+    bench.feed()
+    bench.say(Kind.PAUSE, "w", 3600.0)
+    bench.jump(3599.0)
+    assert bench.state() is State.PAUSED
+    bench.jump(1.1)
+    assert bench.state() is State.ALIVE
+    bench.jump(9.9)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.2)
+    assert bench.state() is State.EXPIRED
+    assert bench.said() == ["declared", "first-fed", "paused", "resumed", "expired"]
+
+
+def test_a_pause_without_end_lasts_until_it_is_resumed(bench: Bench) -> None:
+    """Ten years are nothing; resume gives a whole timeout; feeds meanwhile change nothing."""
+    bench.feed()
+    bench.say(Kind.PAUSE, "w", 0.0)
+    bench.jump(3e8)
+    bench.feed()
+    assert bench.state() is State.PAUSED
+    bench.say(Kind.RESUME)
+    bench.jump(9.9)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.2)
+    assert bench.state() is State.EXPIRED
+
+
+def test_a_pause_closes_the_open_incident(bench: Bench) -> None:
+    """An operator has taken over: no more runs, and the incident says how it ended."""
+    bench.feed()
+    bench.jump(10.0)
+    bench.out.clear()
+    bench.say(Kind.PAUSE, "w", 0.0)
+    (closed,) = [e for e in bench.out if isinstance(e, Event) and e.type is EventType.CLOSED]
+    assert closed.data["how"] == "paused"
+    bench.out.clear()
+    bench.jump(100.0)
+    assert bench.said() == []
+
+
+def test_extend_gives_time_once(bench: Bench) -> None:
+    """The next feed may come at 60 s; the one after it has the usual timeout again."""
+    bench.feed()
+    bench.say(Kind.EXTEND, "w", 60.0)
+    bench.jump(59.0)
+    assert bench.state() is State.ALIVE
+    bench.feed()
+    bench.jump(9.9)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.2)
+    assert bench.state() is State.EXPIRED
+
+
+def test_an_extension_runs_out(bench: Bench) -> None:
+    """And never makes a deadline earlier."""
+    bench.feed()
+    bench.say(Kind.EXTEND, "w", 1.0)
+    bench.jump(9.0)
+    assert bench.state() is State.ALIVE
+    bench.say(Kind.EXTEND, "w", 30.0)
+    bench.jump(30.1)
+    assert bench.state() is State.EXPIRED
+
+
+def test_released_is_forgotten(bench: Bench) -> None:
+    """No verdict after a release; a later feed declares it anew."""
+    bench.feed()
+    bench.say(Kind.RELEASE)
+    assert bench.state() is None
+    bench.jump(100.0)
+    assert bench.said() == ["declared", "first-fed", "released"]
+    bench.feed()
+    assert bench.said() == ["declared", "first-fed"]
+
+
+def test_releasing_what_is_unknown_is_refused_quietly(bench: Bench) -> None:
+    """Counted, told to the asker, not announced."""
+    refused = bench.say(Kind.RELEASE, "nobody")
+    assert refused is not None
+    assert refused.reason == "unknown"
+    assert bench.said() == []
+    assert bench.kennel.refusals.counts["unknown"] == 1
+
+
+def test_beating_is_not_progressing(bench: Bench) -> None:
+    """With a progress timeout of 5, feeds alone do not help; a changed value does."""
+    declared = TEN._replace(progress_timeout=5.0)
+    bench.say(Kind.NOTE, "w", 1, None, declaration=declared)
+    for _ in range(4):
+        bench.jump(1.2)
+        bench.feed(declaration=declared)
+    bench.jump(0.3)
+    assert [e.cause for e in bench.out if isinstance(e, RunCallback)] == [Cause.NO_PROGRESS]
+    bench.feed(declaration=declared)
+    assert bench.state() is State.EXPIRED
+    bench.say(Kind.NOTE, "w", 1, None, declaration=declared)
+    assert bench.state() is State.EXPIRED
+    bench.say(Kind.NOTE, "w", 2, "moving", declaration=declared)
+    assert bench.state() is State.ALIVE
+    for step in range(3, 20):
+        bench.jump(4.9)
+        bench.say(Kind.NOTE, "w", step, None, declaration=declared)
+    assert bench.state() is State.ALIVE
+
+
+def test_status_and_progress_are_told_with_the_incident(bench: Bench) -> None:
+    """The last thing a worker said is part of what is known about its silence."""
+    bench.say(Kind.NOTE, "w", 17, "loading shard 3")
+    bench.jump(10.0)
+    (run,) = [effect for effect in bench.out if isinstance(effect, RunCallback)]
+    assert (run.progress, run.status) == (17, "loading shard 3")
+
+
+def test_a_restarted_worker_takes_its_name_over(bench: Bench) -> None:
+    """A later process start owns the name; the earlier process is refused and the contest told once."""
+    bench.feed(who=ALICE)
+    bench.feed(who=BOB)
+    assert bench.said() == ["declared", "first-fed"]
+    for _ in range(3):
+        bench.jump(4.0)
+        bench.feed(who=ALICE)
+    assert bench.state() is State.EXPIRED, "the old one's feeds prove nothing"
+    assert bench.said() == ["contest", "refused", "refused", "expired", "refused"]
+    bench.feed(who=BOB)
+    assert bench.state() is State.ALIVE
+
+
+def test_on_one_host_the_order_of_arrival_does_not_matter(bench: Bench) -> None:
+    """After a restart of the supervisor the newer process may be heard first: the older is refused."""
+    bench.feed(who=BOB)
+    assert bench.say(Kind.FEED, "w", who=ALICE) is not None
+    assert bench.say(Kind.FEED, "w", who=BOB) is None
+
+
+def test_across_hosts_the_last_to_arrive_owns_the_name(bench: Bench) -> None:
+    """Start ticks of different boots cannot be compared; whoever was displaced stays so."""
+    bench.feed(who=BOB)
+    assert bench.say(Kind.FEED, "w", who=ELSEWHERE) is None
+    assert bench.say(Kind.FEED, "w", who=BOB) is not None
+    assert bench.say(Kind.RELEASE, "w", who=BOB) is not None, "nor may it release what is not its own"
+
+
+def test_a_pool_is_fed_by_any_process() -> None:
+    """feeders='any': each process proves life, known by its bytes, for more processes than are remembered."""
+    bench = Bench()
+    pool = TEN._replace(feeders=Feeders.ANY)
+    workers = [Incarnation(b"bootboot", pid, pid, b"pppp") for pid in range(1, POOL_FRAMES_MAX + 10)]
+    for who in workers * 2:
+        bench.jump(9.0)
+        bench.feed(who=who, declaration=pool)
+    assert bench.said() == ["declared", "first-fed"]
+    bench.say(Kind.RELEASE, who=workers[0], declaration=pool)
+    bench.jump(50.0)
+    assert bench.said() == ["released"]
+
+
+def test_a_new_process_that_declares_gets_a_grace_of_its_own(bench: Bench) -> None:
+    """Start-up after a restart is not silence: the old incident is closed as reborn."""
+    bench.feed(who=ALICE)
+    bench.jump(10.0)
+    bench.out.clear()
+    bench.say(Kind.DECLARE, who=BOB)
+    assert bench.said() == ["closed"]
+    bench.jump(19.0)
+    assert bench.state() is State.WAITING
+    bench.jump(1.1)
+    assert bench.state() is State.EXPIRED
+
+
+def test_the_operators_word_stands(bench: Bench) -> None:
+    """Declared by both: the operator's timeout rules, and the difference is told once."""
+    bench.kennel.declare("w", Declaration(5.0, 1.0, 5.0), bench.now, bench.out)
+    for _ in range(3):
+        bench.feed(declaration=Declaration(500.0, 1.0, 500.0))
+        bench.jump(4.0)
+    assert bench.said() == ["declared", "conflict", "first-fed"]
+    bench.jump(1.1)
+    assert bench.state() is State.EXPIRED
+
+
+def test_an_operator_may_speak_after_the_worker(bench: Bench) -> None:
+    """A declaration with a shorter timeout is in force at once, without another feed."""
+    bench.feed(declaration=Declaration(500.0, 1.0, 500.0))
+    bench.kennel.declare("w", Declaration(5.0, 1.0, 5.0), bench.now, bench.out)
+    bench.jump(5.1)
+    assert bench.state() is State.EXPIRED
+
+
+def test_a_worker_may_change_its_mind(bench: Bench) -> None:
+    """A declaration with another timeout replaces the last, shorter or longer."""
+    bench.feed(declaration=Declaration(100.0, 1.0, 100.0))
+    bench.feed(declaration=Declaration(5.0, 1.0, 5.0))
+    bench.jump(4.9)
+    bench.feed(declaration=Declaration(50.0, 1.0, 50.0))
+    bench.jump(49.0)
+    assert bench.state() is State.ALIVE
+    bench.jump(1.1)
+    assert bench.state() is State.EXPIRED
+
+
+def test_undeclared_names_are_refused_where_the_operator_wants_it_so() -> None:
+    """Without defaults a name must be declared by somebody; the refusal is told, but not every time."""
+    bench = Bench(defaults=None)
+    for _ in range(100):
+        assert bench.say(Kind.FEED) is not None
+    assert bench.said() == ["refused"]
+    assert bench.kennel.refusals.counts["undeclared"] == 100
+    bench.say(Kind.FEED, declaration=TEN)
+    assert bench.state() is State.ALIVE
+
+
+def test_a_pattern_declares_what_matches_it(bench: Bench) -> None:
+    """The first matching pattern, and an exact name before any pattern."""
+    bench.kennel.rules.declare_pattern("worker-*", Declaration(7.0, 1.0, 7.0))
+    bench.kennel.rules.declare_pattern("*", Declaration(8.0, 1.0, 8.0))
+    bench.kennel.rules.declare("worker-9", Declaration(9.0, 1.0, 9.0))
+    for name in ("worker-1", "worker-9", "other"):
+        bench.feed(name)
+    assert [dog.declaration.timeout for dog in bench.kennel.all()] == [7.0, 9.0, 8.0]
+
+
+def test_a_strangers_probe_is_refused(bench: Bench) -> None:
+    """Only the supervisor's own token settles a hold."""
+    bench.say(Kind.PROBE, "banken", b"guess", 1)
+    assert bench.kennel.probe_seen is None
+    assert bench.kennel.refusals.counts["probe"] == 1
+    bench.say(Kind.PROBE, "banken", b"token", 7)
+    assert bench.kennel.probe_seen == 7
+
+
+def test_verdicts_come_in_bounded_portions(bench: Bench) -> None:
+    """Ten thousand deadlines at one moment: each judged once, at most as many at a time as asked for."""
+    for number in range(10_000):
+        bench.feed(f"w{number}")
+    bench.out.clear()
+    bench.now += 11.0
+    assert bench.kennel.sweep(bench.now)
+    more, portions = True, []
+    while more:
+        more = bench.kennel.judge(bench.now, bench.now, bench.out, 700)
+        portions.append(sum(isinstance(e, RunCallback) for e in bench.out))
+        bench.out.clear()
+    assert max(portions) == 700
+    assert sum(portions) == 10_000
+
+
+def test_a_feed_between_suspicion_and_verdict_acquits(bench: Bench) -> None:
+    """A suspect that is fed before judge is called is armed again and lives."""
+    bench.feed()
+    bench.now += 11.0
+    assert bench.kennel.sweep(bench.now)
+    bench.feed()
+    assert not bench.kennel.judge(bench.now, bench.now, bench.out)
+    assert bench.state() is State.ALIVE
+    bench.jump(10.1)
+    assert bench.state() is State.EXPIRED
+
+
+def test_nothing_is_judged_beyond_the_horizon(bench: Bench) -> None:
+    """A deadline later than the horizon waits for the next one."""
+    bench.feed()
+    bench.now += 11.0
+    bench.kennel.sweep(bench.now)
+    bench.kennel.judge(bench.now - 5.0, bench.now, bench.out)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.0)
+    assert bench.state() is State.EXPIRED
+
+
+def test_a_late_listener_is_told_of_the_open_incident(bench: Bench) -> None:
+    """As an event that says that it is a replay; nothing when there is none."""
+    bench.feed()
+    assert bench.kennel.replay("w", bench.now) is None
+    bench.jump(10.0)
+    event = bench.kennel.replay("w", bench.now)
+    assert event is not None
+    assert event.data["replay"] is True
+    assert event.data["incident"] == "run-1"

@@ -1,0 +1,172 @@
+"""One turn of the loop without the world: patience, credit, and the order of reading and judging."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from banken.model import Declaration, Incarnation
+from banken.wire import Kind, Message, encode
+from banken_supervisor.core.effects import Event, EventType, RunCallback
+from banken_supervisor.core.hold import PATIENCE, PROBES_LOST_MAX
+from banken_supervisor.core.kennel import Kennel
+from banken_supervisor.core.rules import Rules
+from banken_supervisor.core.watch import OVERLOADED_SHARE, VERDICTS_PER_TURN, WAIT_MAX, Watch
+
+WHO = Incarnation(b"bootboot", 100, 1000, b"aaaa")
+TOKEN = b"token"
+
+
+class Turns:
+    """A watch whose probes come back in the next turn."""
+
+    def __init__(self, timeout: float = 10.0) -> None:
+        self.watch = Watch(Kennel(Rules(Declaration(timeout, 3.0, timeout)), "run", TOKEN), 0.0)
+        self.real = 0.0
+        self.probe: int | None = None
+        self.probes = 0
+
+    def turn(
+        self, frames: Iterable[bytes] = (), took: float | None = None, complete: bool = True
+    ) -> list[str]:
+        """One turn that took ``took`` seconds (default: exactly what it was patient for)."""
+        watch = self.watch
+        asked = watch.patience()
+        assert 0.0 <= asked <= WAIT_MAX
+        if took is None:
+            took = asked if self.probe is None else 0.0003  # a probe comes back that fast
+        self.real += took
+        watch.wake(self.real, asked)
+        batch = list(frames)
+        if self.probe is not None:
+            batch.append(encode(Message(Kind.PROBE, "banken", None, 0.0, None, (TOKEN, self.probe))))
+            self.probe = None
+        watch.read(iter(batch))
+        watch.drained(len(batch), complete=complete)
+        self.probe = watch.decide()
+        self.probes += self.probe is not None
+        told = [e.type.value for e in watch.out if isinstance(e, Event)]
+        watch.out.clear()
+        return told
+
+
+def feed(name: str = "w") -> bytes:
+    return encode(Message(Kind.FEED, name, WHO, 0.0, None))
+
+
+def until(turns: Turns, wanted: str, limit: int = 100) -> float:
+    """Turns until an event comes; deadline time then."""
+    for _ in range(limit):
+        if wanted in turns.turn():
+            return turns.watch.now
+    raise AssertionError(f"no {wanted} in {limit} turns")
+
+
+def test_a_verdict_comes_at_the_deadline_after_one_probe() -> None:
+    """Awake all the time: at most a tick late, and one probe was sent for it."""
+    turns = Turns()
+    turns.turn([feed()])
+    fed = turns.watch.now
+    late = until(turns, "expired") - fed - 10.0
+    assert 0.0 <= late < 0.002
+    assert turns.probes == 1
+
+
+def test_a_feed_that_arrives_with_the_probe_acquits() -> None:
+    """What was in the kernel when the suspicion arose is read before anyone is judged."""
+    turns = Turns()
+    turns.turn([feed()])
+    while turns.probe is None:
+        turns.turn()
+    assert turns.turn([feed()]) == []
+    assert turns.turn() == []
+    assert turns.watch.kennel.get("w") is not None
+    until(turns, "expired")
+
+
+def test_a_stopped_supervisor_convicts_nobody() -> None:
+    """Stopped for an hour: the hour is not counted, and the stall is told."""
+    turns = Turns()
+    turns.turn([feed()])
+    before = turns.watch.now
+    assert turns.turn(took=3600.0) == ["stalled"]
+    assert turns.watch.now - before <= WAIT_MAX + 0.1
+    assert turns.turn([feed()]) == []
+    assert turns.watch.clock.lost > 3590
+
+
+def test_while_not_everything_can_be_read_time_runs_slowly() -> None:
+    """Overloaded: a tenth of the time is credited, and it is told."""
+    turns = Turns()
+    turns.turn([feed()], complete=False)
+    before = turns.watch.now
+    assert turns.watch.patience() == 0.0
+    assert "overloaded" in turns.turn([feed("v")], took=0.05, complete=False)
+    assert abs(turns.watch.now - before - 0.05 * OVERLOADED_SHARE) < 1e-9
+
+
+def test_nobody_escapes_for_ever_under_overload() -> None:
+    """Never drained: a silent one is found all the same, at a tenth of the speed."""
+    turns = Turns(timeout=1.0)
+    turns.turn([feed()], complete=False)
+    for count in range(1, 2000):
+        if "expired" in turns.turn([feed("v")], took=0.02, complete=False):
+            break
+    assert 1.0 / (0.02 * OVERLOADED_SHARE) <= count <= 1.2 / (0.02 * OVERLOADED_SHARE)
+
+
+def test_many_deadlines_at_once_are_spread_over_turns_that_do_not_wait() -> None:
+    """2,000 verdicts: bounded per turn, no turn waits until they are done, one probe for all."""
+    turns = Turns()
+    turns.turn([feed(f"w{n}") for n in range(2000)])
+    verdicts: list[int] = []
+    while sum(verdicts) < 2000:
+        count = turns.turn().count("expired")
+        if verdicts and sum(verdicts) < 2000 - VERDICTS_PER_TURN:
+            assert turns.watch.patience() == 0.0
+        if count:
+            verdicts.append(count)
+    assert max(verdicts) == VERDICTS_PER_TURN
+    assert turns.probes <= 3
+
+
+def test_a_lost_probe_delays_a_verdict_and_does_not_prevent_it() -> None:
+    """Probes that never come back: the verdict falls after a bounded time."""
+    turns = Turns()
+    turns.turn([feed()])
+    start = turns.watch.now
+    for _ in range(200):
+        turns.probe = None
+        told = turns.turn()
+        if "expired" in told:
+            break
+    assert "expired" in told
+    assert turns.watch.now - start < 10.0 + PATIENCE * (PROBES_LOST_MAX + 1) + 0.01
+    assert turns.watch.hold.lost > 0
+
+
+def test_the_allowance_follows_the_shortest_timeout() -> None:
+    """A timeout of 0.2 s leaves an allowance of 0.02 s: a stall must not eat a large part of it."""
+    turns = Turns(timeout=0.2)
+    turns.turn([feed()])
+    before = turns.watch.now
+    asked = turns.watch.patience()
+    turns.turn(took=asked + 5.0)
+    assert turns.watch.now - before <= asked + 0.02 + 1e-9
+
+
+def test_every_verdict_brings_a_run_of_the_callback() -> None:
+    """The effects of a verdict are an event and a run, in that order."""
+    turns = Turns()
+    turns.turn([feed()])
+    while turns.probe is None:
+        turns.turn()
+    watch = turns.watch
+    watch.wake(turns.real, 0.0)
+    watch.read(iter([encode(Message(Kind.PROBE, "banken", None, 0.0, None, (TOKEN, turns.probe)))]))
+    watch.drained(1, complete=True)
+    watch.decide()
+    event, run = watch.out
+    assert isinstance(event, Event)
+    assert event.type is EventType.EXPIRED
+    assert isinstance(run, RunCallback)
+    assert event.data["incident"] == run.incident

@@ -63,9 +63,7 @@ def resolve(address: str | os.PathLike[str] | None = None) -> Address:
             f"{shorten(directory)!r} is too long: with its sockets it has {longest} bytes, "
             f"and the path of a Unix socket has at most {_SUN_PATH_MAX}; choose a shorter directory"
         )
-    feed, control, events = (
-        f"ipc://{os.path.join(directory, name)}" for name in ("feed", "control", "events")
-    )
+    feed, control, events = (f"ipc://{os.path.join(directory, name)}" for name in ("feed", "control", "events"))
     return Address(directory, feed, control, events, directory)
 
 

@@ -21,9 +21,7 @@ def wants_incident(callback: object) -> bool:
         parameters = inspect.signature(callback).parameters.values()
     except (TypeError, ValueError):
         return False  # some builtins have no signature; the original called everything with nothing
-    required = [
-        p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
+    required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if not required:
         return False
     if len(required) == 1 and required[0].kind is not inspect.Parameter.KEYWORD_ONLY:

@@ -129,9 +129,7 @@ class Callbacks:
         if not self._jobs:
             return None
         with self._lock:
-            started = [
-                job.started for job in self._jobs.values() if job.started is not None and not job.stuck
-            ]
+            started = [job.started for job in self._jobs.values() if job.started is not None and not job.stuck]
         return max(0.01, min(started) + self._time_limit - real) if started else None
 
     def check(self, real: float) -> None:
@@ -188,11 +186,7 @@ class Callbacks:
     def _hire(self) -> None:
         """One thread more, if none is idle and the bound allows it."""
         with self._lock:
-            if (
-                self._idle >= max(1, self._queue.qsize())
-                or self._threads >= self._threads_max
-                or self._closed
-            ):
+            if self._idle >= max(1, self._queue.qsize()) or self._threads >= self._threads_max or self._closed:
                 return
             self._threads += 1
             number = self._threads + self._stuck

@@ -239,9 +239,7 @@ def _sentence(event: Event) -> str:
                 f", {data['late'] * 1000:.1f} ms after its deadline{said} [{data['incident']}]"
             )
         case EventType.RECOVERED | EventType.CLOSED:
-            return (
-                f"{name} {event.type.value} ({data['how']}) after {data['lasted']:.3f} s [{data['incident']}]"
-            )
+            return f"{name} {event.type.value} ({data['how']}) after {data['lasted']:.3f} s [{data['incident']}]"
         case EventType.STALLED:
             return f"the supervisor itself lost {data['lost']:.3f} s; it is held against nobody"
         case EventType.REFUSED:

@@ -65,9 +65,7 @@ class Supervisor:
             )
         check_seconds(callback_limit, "callback_limit")
         self._mailbox = Mailbox()
-        self._callbacks = Callbacks(
-            self._mailbox.post, time_limit=callback_limit, threads_max=callback_threads
-        )
+        self._callbacks = Callbacks(self._mailbox.post, time_limit=callback_limit, threads_max=callback_threads)
         self._rules = Rules(defaults)
         self._port = _OwnPort(self._mailbox, self._callbacks)
         self._thread: threading.Thread | None = None

@@ -90,9 +90,7 @@ class Kennel:
             return self._refuse(Refusal(fault.reason, str(fault)), now, out)
         return self.tell(message, now, out, frame)
 
-    def tell(
-        self, message: Message, now: float, out: list[Effect], frame: bytes | None = None
-    ) -> Refusal | None:
+    def tell(self, message: Message, now: float, out: list[Effect], frame: bytes | None = None) -> Refusal | None:
         """Take one message; the refusal, if it was refused (it is counted already)."""
         if message.kind is Kind.PROBE:
             token, number = message.args
@@ -369,9 +367,7 @@ class Kennel:
             cause = Cause.TIMEOUT
         self._open(dog, cause, due, now, out, None)
 
-    def _open(
-        self, dog: Dog, cause: Cause, due: float, now: float, out: list[Effect], reason: str | None
-    ) -> None:
+    def _open(self, dog: Dog, cause: Cause, due: float, now: float, out: list[Effect], reason: str | None) -> None:
         """Open an incident and run the callback for the first time."""
         self._unlearn(dog)
         self._move(dog, Trigger.FAIL if cause is Cause.FAILED else Trigger.DEADLINE)

@@ -74,11 +74,14 @@ class Client(Port):
         """Feed the supervisor at ``address`` from now on. What was declared is declared there with its next
         feed."""
         resolved = resolve(address)
+        callbacks = {} if self._listener is None else self._listener.callbacks()
         self.close()
         self._given = address
         self._sender = Sender(resolved)
         for line in self._lines.values():
             line.open_until = 0.0
+        for name, callback in callbacks.items():
+            self._bind(name, callback)
 
     def stats(self) -> dict[str, Any]:
         """What feeding came to: ``sent``, ``coalesced`` and ``dropped`` feeds, ``reachable`` and ``address``.
@@ -96,7 +99,10 @@ class Client(Port):
         }
 
     def close(self) -> None:
-        """Let the last messages leave (at most 0.2 s) and close the sockets. A later feed reopens them."""
+        """Let the last messages leave (at most 0.2 s) and close the sockets; callbacks set here run no more.
+
+        A later feed opens again what it needs.
+        """
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -123,8 +129,9 @@ class Client(Port):
 
     def _at_exit(self) -> None:
         if self._release_at_exit:
-            for name in [line.name for line in list(self._lines.values()) if line.sent]:
-                self.release(name)
+            for line in list(self._lines.values()):
+                if line.sent or line.declaration is not None:
+                    self.release(line.name)
         self.close()
 
     def _forked(self) -> None:

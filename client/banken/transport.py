@@ -49,12 +49,14 @@ class Sender:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self._pid = os.getpid()
+        self._flowing = False
+        """whether the last message was taken: only then is a full queue worth a wait, once per outage"""
 
     def send(self, frame: bytes, wait: float = 0.0) -> bool:
         """Hand one message to the socket; whether it was taken.
 
-        Never blocks, but for the first message of a process (at most ``FIRST_WAIT``) and up to ``wait``
-        seconds where the caller asks for it and a supervisor is there but does not read.
+        Never blocks, but for the first message of a process (at most ``FIRST_WAIT``), and for ``wait`` seconds
+        where the caller asks for it and the message before this one was taken.
         """
         with self._lock:
             socket = self._socket
@@ -64,11 +66,13 @@ class Sender:
             try:
                 socket.send(frame, _DONTWAIT)
             except zmq.Again:
-                if not wait or not socket.poll(int(wait * 1000), zmq.POLLOUT):
+                flowed, self._flowing = self._flowing, False
+                if not (wait and flowed and socket.poll(int(wait * 1000), zmq.POLLOUT)):
                     return False
                 return self.send(frame)
             except zmq.ZMQError:
                 return False  # the context is being torn down: the process is on its way out
+            self._flowing = True
             return True
 
     def reachable(self) -> bool:

@@ -1,0 +1,54 @@
+"""The command line: one file per command, loaded when the command is used.
+
+``exits.py`` lists the exit codes. Data goes to stdout; logs, notes and errors go to stderr.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+import click
+
+from banken_supervisor.cli import exits
+from banken_supervisor.cli.group import banken
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """The ``banken`` command: run it, and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character is shown its number; it is no reason to fall over.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    code = _run()
+    try:
+        # Here and not at the interpreter's exit, which would complain about a reader that has gone.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as fault:
+        _give_up_stdout()
+        code = code if fault.errno == errno.EPIPE else exits.NOT_SO
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        result = banken.main(prog_name="banken", standalone_mode=False)
+    except click.ClickException as fault:
+        fault.show()
+        return fault.exit_code
+    except (click.Abort, KeyboardInterrupt):  # click makes an Abort of Ctrl-C
+        return exits.INTERRUPTED
+    except BrokenPipeError:  # the reader of our output had enough
+        _give_up_stdout()
+        return exits.OK
+    return result if isinstance(result, int) else exits.OK
+
+
+def _give_up_stdout() -> None:
+    """What is still buffered goes nowhere, silently."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

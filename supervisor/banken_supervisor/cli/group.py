@@ -1,0 +1,90 @@
+"""The list of commands. Each is imported only when it is used, so that ``banken feed`` stays quick."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+import click
+
+import banken as package
+from banken.errors import AddressInUse, AddressRefused, Refused, RequestFailed, Unreachable
+from banken_supervisor.cli import exits
+
+COMMANDS = (
+    "demo",
+    "run",
+    "status",
+    "events",
+    "feed",
+    "fail",
+    "pause",
+    "resume",
+    "extend",
+    "release",
+    "stop",
+)
+"""In the order of the help page. Command NAME is ``command`` in ``banken_supervisor/cli/NAME.py``."""
+
+CODES: tuple[tuple[type[Exception], int], ...] = (
+    (Unreachable, exits.NO_SUPERVISOR),
+    (RequestFailed, exits.REFUSED),
+    (AddressInUse, exits.ADDRESS_IN_USE),
+    (AddressRefused, exits.ADDRESS_REFUSED),
+    (Refused, exits.USAGE),
+)
+"""Exit codes of our own errors; the first line that fits counts."""
+
+
+class Failure(click.ClickException):
+    """One line on stderr, and an exit code from ``exits``."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"banken_supervisor.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no such command: {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except tuple(kind for kind, _ in CODES) as fault:
+            code = next(code for kind, code in CODES if isinstance(fault, kind))
+            raise Failure(str(fault), code) from None
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=exits.HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(package.__version__, message="banken %(version)s")
+def banken() -> None:
+    """banken (番犬), a watchdog for many processes.
+
+    Workers feed one supervisor; when one falls silent, the supervisor notices within milliseconds.
+
+    New here? `banken demo` shows it all in ten seconds.
+    """

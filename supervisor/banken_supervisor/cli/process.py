@@ -1,0 +1,54 @@
+"""What a process needs that does nothing but supervise."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+SWITCH_INTERVAL_S = 0.0005
+"""A callback that computes gives the interpreter back to the loop after this long; the default is ten times it."""
+
+GC_THRESHOLDS = (100_000, 50, 100)
+
+
+def prepare() -> None:
+    """Set this process up for supervising; call it before the supervisor is made."""
+    _hold_standard_descriptors()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _raise_descriptor_limit()
+    # A full collection walks every object: with a million watchdogs it stops the loop for about a second, and
+    # finds nothing, for watchdogs are freed by their reference counts. What is loaded by now stays for ever, so
+    # it need not be walked at all; the rest rarely.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+def _hold_standard_descriptors() -> None:
+    """Open what a parent closed (``2>&-``): a socket must not get number 2 and receive our log lines."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+
+
+def _raise_descriptor_limit() -> None:
+    """As many descriptors as the system lets us have: libzmq ends the process when it runs out of them."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # macOS says "unlimited" and means 10,240
+            wanted = min(10_240, hard) if hard != resource.RLIM_INFINITY else 10_240
+            if soft < wanted:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

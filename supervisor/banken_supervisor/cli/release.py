@@ -1,0 +1,24 @@
+"""``banken release``: watch a name no longer."""
+
+from __future__ import annotations
+
+import click
+
+from banken_supervisor.cli.asking import NAME, address_option, asking, quiet_option, row_of, tell
+
+
+@click.command(short_help="Watch NAME no longer.")
+@click.argument("name", type=NAME)
+@quiet_option
+@address_option
+def command(name: str, quiet: bool, address: str | None) -> None:
+    """Watch NAME no longer. A worker that still feeds it declares it anew."""
+    from banken.wire import Kind
+
+    with asking(address) as control:
+        row_of(control, name)
+        row = tell(control, Kind.RELEASE, name)
+    if not quiet:
+        click.echo(
+            f"{name} released: it is watched no longer" + (", but was fed again already" if row else "")
+        )

@@ -251,7 +251,7 @@ def test_restart_limit(address: str) -> None:
 
 @process
 def test_a_supervised_example_without_a_supervisor_does_its_work_unwatched(tmp_path: Path) -> None:
-    """The supervised timer really is the supervisor's: without one nobody barks, and the worker is unharmed."""
+    """The timer really is the supervisor's: without one nobody barks, and the worker is unharmed."""
     out, err = finish(start("supervised", "basic", 100, str(tmp_path / "nobody")))
     assert "ALARM" not in out
     assert out.endswith("step 9\nstopped\n")

@@ -1,0 +1,74 @@
+"""A CPU and a memory watchdog: each good reading feeds; only a load that lasts is an alarm.
+
+The process watches itself, and brings itself into trouble: a thread that burns the processor, and a hoard of
+memory. The callbacks end both.
+
+The file of the same name in the other directory differs in one line: who keeps the timers.
+"""
+
+import os
+import threading
+import time
+
+import psutil
+
+import banken
+
+SPEED = float(os.environ.get("BANKEN_EXAMPLE_SPEED", "1"))  # 10: everything ten times as fast
+CPU_MAX = 25.0  # percent of one core
+MEMORY_MAX = 64 * 2**20  # bytes above what the process had at its start
+
+hoard: list[bytes] = []
+cool = threading.Event()
+
+
+def burn() -> None:
+    while not cool.is_set():
+        pass
+
+
+def on_cpu_overload() -> None:
+    print("ALARM: the processor was busy for too long: ending the burner")
+    cool.set()
+
+
+def on_memory_pressure() -> None:
+    print("ALARM: memory was short for too long: dropping the hoard")
+    hoard.clear()
+
+
+def watchdog(name: str, timeout: float, interval: float) -> banken.Watchdog:
+    """Both watchdogs are made here; ``name`` is what a supervisor knows each by."""
+    return banken.client.watchdog(name, timeout / SPEED, interval / SPEED)
+
+
+cpu_dog = watchdog("cpu", *banken.presets.BATCH)
+memory_dog = watchdog("memory", 180, 20)
+cpu_dog.setCallback(on_cpu_overload)
+memory_dog.setCallback(on_memory_pressure)
+cpu_dog.start_in_thread()
+memory_dog.start_in_thread()
+
+me = psutil.Process()
+memory_before = me.memory_info().rss
+me.cpu_percent()  # the first call only starts the measurement
+calm = 0
+for reading in range(60):
+    time.sleep(15 / SPEED)
+    cpu, memory = me.cpu_percent(), me.memory_info().rss - memory_before
+    print(f"reading {reading}: processor {cpu:.0f} %, memory {memory / 2**20:+.0f} MiB")
+    if cpu < CPU_MAX:
+        cpu_dog.feed()
+    if memory < MEMORY_MAX:
+        memory_dog.feed()
+    if reading == 3:
+        threading.Thread(target=burn, daemon=True).start()
+        hoard.append(b"x" * 2 * MEMORY_MAX)
+    calm = calm + 1 if cpu < CPU_MAX and memory < MEMORY_MAX else 0
+    if calm == 3 and reading > 3:
+        print("all is calm again")
+        break
+
+cpu_dog.stop()
+memory_dog.stop()
+print("stopped")

@@ -1,0 +1,1 @@
+"""The seeded simulation of the pure core, judged by an oracle that shares no idea with it."""

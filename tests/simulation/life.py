@@ -1,0 +1,201 @@
+"""One watchdog's life as the oracle sees it: marks in credited time (``*_c``) and awake time (``*_a``)."""
+
+from __future__ import annotations
+
+from banken.model import Declaration, Feeders, Incarnation
+from banken.wire import Kind, Message
+
+from .mail import SECOND
+
+SLACK = 4_000
+"""Awake microseconds between a deadline and its verdict: 1 ms for the poll's grain, 1 ms for a deadline kept
+in whole ticks, and 2 ms for the probe's trip through the I/O thread (in this world below 0.5 ms)."""
+
+PROOFS = (Kind.FEED, Kind.NOTE)
+
+
+def micros(seconds: float) -> int:
+    """Whole microseconds."""
+    return round(seconds * SECOND)
+
+
+class Spell:
+    """One open incident, and when its callback ran last."""
+
+    __slots__ = ("due_c", "id", "ran_a", "run")
+
+    def __init__(self, incident: str | None, run: int | None, c: int, a: int) -> None:
+        self.id = incident
+        self.run = run
+        self.due_c = c
+        """when the last run was due; the next is due an interval later, however late that one was"""
+        self.ran_a = a
+
+
+class Life:
+    """What is known of one name that is watched. States: waiting, alive, expired, paused, released."""
+
+    def __init__(self, name: str, declared: Declaration, c: int, a: int) -> None:
+        self.name = name
+        self.state = "waiting"
+        self.cause: str | None = None
+        self.owner: Incarnation | None = None
+        self.displaced: set[Incarnation] = set()
+        self.resolution = self.resolution_most = 0
+        self.since_c, self.since_a = c, a
+        """where the current allowance (grace or timeout) begins"""
+        self.judged_a = a
+        """no verdict is owed before this moment"""
+        self.extended_c = self.extended_a = 0
+        self.value: object = None
+        self.moved_c, self.moved_a = c, a
+        """when the progress value changed; whether a process that never gave one stands still is left open"""
+        self.until: tuple[int, int] | None = None
+        """when the pause ends, on both clocks; None: when somebody says so"""
+        self.reported = False
+        self._put(declared)
+
+    def _put(self, declared: Declaration) -> None:
+        self.declared = declared
+        self.timeout, self.grace = micros(declared.timeout), micros(declared.grace)
+        self.interval_least = self.interval_most = micros(declared.interval)
+        progress = declared.progress_timeout
+        self.progress = None if progress is None else micros(progress)
+
+    def declare(self, declared: Declaration, a: int) -> None:
+        """Another declaration is in force from now on; who is overdue by it now is owed a verdict from now."""
+        if declared == self.declared:
+            return
+        before = self.interval_least, self.interval_most
+        self._put(declared)
+        if self.state == "expired":  # which interval the next run keeps is left open
+            self.interval_least = min(before[0], self.interval_least)
+            self.interval_most = max(before[1], self.interval_most)
+        if self.state == "waiting":
+            self.since_a = a  # whether the grace begins anew is left open
+        self.judged_a = a
+        self.reported = False
+
+    def ran(self) -> None:
+        """The callback ran: from here the interval counts."""
+        self.interval_least = self.interval_most = micros(self.declared.interval)
+        self.reported = False
+
+    def listens(self, who: Incarnation | None) -> bool:
+        """Whether ``who`` may speak for the watchdog."""
+        owner = self.owner
+        if who is None or owner is None or who == owner or self.declared.feeders is Feeders.ANY:
+            return True
+        if who.boot == owner.boot and who.start != owner.start and who.start and owner.start:
+            return who.start > owner.start
+        return who not in self.displaced
+
+    def hear(self, message: Message, *, operators: bool) -> None:
+        """The sender of an accepted message owns the watchdog; its declaration counts unless an operator's does."""
+        who = message.incarnation
+        if who is None:  # whether a one-shot command's resolution counts is left open
+            self.resolution_most = max(self.resolution_most, micros(message.resolution))
+        else:
+            if self.owner is not None and who != self.owner:
+                self.displaced.add(self.owner)
+            self.owner = who
+            self.resolution = micros(message.resolution)
+            self.resolution_most = max(self.resolution_most, self.resolution)
+        if message.declaration is not None and not operators:
+            self.declare(message.declaration, self.judged_a)
+
+    def take(self, message: Message, c: int, a: int, *, new: bool) -> str | None:
+        """An accepted message changes the life; what the core has to say at once, if anything."""
+        kind = message.kind
+        if kind in PROOFS:
+            return self._proof(message, c, a)
+        if kind == Kind.DECLARE and new:
+            return self._reborn(c, a)
+        if kind == Kind.FAIL and self.state in ("waiting", "alive"):
+            self.state, self.cause = "expired", "failed"
+            return "expired"
+        if kind == Kind.RESUME and self.state == "paused":
+            self.resume(c, a)
+            return "resumed"
+        if kind == Kind.EXTEND:
+            length = micros(message.args[0])
+            if self.state in ("waiting", "alive"):
+                self.extended_c = c + length
+            self.extended_a = max(self.extended_a, a + length)
+        if kind in (Kind.RELEASE, Kind.PAUSE):
+            was, self.state = self.state, "released"
+            if kind == Kind.PAUSE:
+                length = micros(message.args[0])
+                self.state, self.reported = "paused", False
+                self.until = (c + length, a + length) if length else None
+            return "closed" if was == "expired" else None
+        return None
+
+    def _proof(self, message: Message, c: int, a: int) -> str | None:
+        moved = False
+        if message.kind == Kind.NOTE and message.args[0] is not None and message.args[0] != self.value:
+            moved = True
+            self.value, self.moved_c, self.moved_a = message.args[0], c, a
+        was = self.state
+        if was == "paused" or (was == "expired" and self.cause == "no-progress" and not moved):
+            return None
+        self._live(c, a)
+        self.extended_a = 0
+        return "recovered" if was == "expired" else None
+
+    def _reborn(self, c: int, a: int) -> str | None:
+        self.value, self.moved_c, self.moved_a = None, c, a
+        if self.state == "paused":
+            return None
+        was, self.state = self.state, "waiting"
+        self.since_c, self.since_a, self.judged_a = c, a, a
+        self.extended_c = self.extended_a = 0
+        self.reported = False
+        return "closed" if was == "expired" else None
+
+    def _live(self, c: int, a: int) -> None:
+        self.state = "alive"
+        self.since_c, self.since_a, self.judged_a = c, a, a
+        self.extended_c = 0
+        self.reported = False
+
+    def resume(self, c: int, a: int) -> None:
+        """The pause is over: everything has its whole time from here."""
+        self._live(c, a)
+        self.moved_c, self.moved_a = max(self.moved_c, c), max(self.moved_a, a)
+
+    def answers(self, message: Message, cause: str | None) -> bool:
+        """Whether this message, had it been read, would have spoken against a verdict of that cause."""
+        if not self.listens(message.incarnation):
+            return False
+        if message.kind in PROOFS and cause == "no-progress":
+            return message.kind == Kind.NOTE and message.args[0] not in (None, self.value)
+        if message.kind == Kind.DECLARE:
+            return message.incarnation not in (None, self.owner)
+        return message.kind != Kind.EXTEND or cause != "no-progress"
+
+    def earliest(self, cause: str | None) -> int | None:
+        """The credited moment before which this verdict is false; None: it is false at any time."""
+        if self.state == "waiting" and cause == "grace":
+            return max(self.since_c + self.grace, self.extended_c)
+        if self.state != "alive":
+            return None
+        if cause == "timeout":
+            return max(self.since_c + self.timeout + self.resolution, self.extended_c)
+        if cause == "no-progress" and self.progress is not None:
+            return self.moved_c + self.progress + self.resolution
+        return None
+
+    def latest(self, spell: Spell | None) -> int | None:
+        """The awake moment by which the core has to have said something; None: nothing is owed."""
+        if self.state == "expired":
+            return None if spell is None else spell.ran_a + self.interval_most + 2 * SLACK
+        if self.state == "paused":
+            return None if self.until is None else self.until[1] + SLACK
+        if self.state == "waiting":
+            due = max(self.since_a + self.grace + self.resolution_most, self.extended_a)
+        else:
+            due = max(self.since_a + self.timeout + self.resolution_most, self.extended_a)
+            if self.progress is not None and self.value is not None:
+                due = min(due, max(self.moved_a + self.progress + self.resolution_most, self.extended_a))
+        return max(due, self.judged_a) + SLACK

@@ -1,0 +1,64 @@
+"""Two scenes that chance seldom stages: a flood from many connections, and an I/O thread that stands still."""
+
+from __future__ import annotations
+
+from banken.model import Declaration, Incarnation
+from banken.wire import Kind, Message, encode
+
+from .mail import SECOND, Connection, Finding, Mail
+from .world import World
+
+
+class Quiet(World):
+    """No trouble but what the scene brings: no probe is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(1, Declaration())
+        self.random.random = lambda: 0.5  # type: ignore[method-assign]
+
+    def feed(self, connection: Connection, name: str, number: int, timeout: float, copies: int = 1) -> None:
+        """One process feeds one name now, without coalescing."""
+        who = Incarnation(b"one-boot", number, number, number.to_bytes(4, "big"))
+        message = Message(Kind.FEED, name, who, 0.0, Declaration(timeout, 5.0, 5.0), ())
+        self.arrive(connection, Mail(message, encode(message), copies))
+
+
+def flood(connections: int, *, timeout: float = 0.2, burst_s: float = 0.2) -> list[Finding]:
+    """A burst of 6,000 feeds from each of many connections; one of the workers also feeds a name in time.
+
+    Its feeds stand behind its own share of the flood, in the kernel and in the queue.
+    """
+    world = Quiet()
+    ways = [world.connect() for _ in range(connections)]
+
+    def victim() -> None:
+        world.feed(ways[0], "victim", 1, timeout)
+        world.after(int(timeout * 0.8 * SECOND), victim)
+
+    def bulk(number: int) -> None:
+        if world.at < (1.0 + burst_s) * SECOND:
+            world.feed(ways[number - 1], f"bulk{number}", number, 600.0, 1500)
+            world.after(60_000, bulk, number)
+
+    world.start()
+    world.after(1_000, victim)
+    for number in range(1, connections + 1):
+        world.after(SECOND + 3 * number, bulk, number)
+    world.run(3 * SECOND)
+    return world.oracle.findings
+
+
+def io_starved(milliseconds: int) -> list[Finding]:
+    """The I/O thread alone stands still for so long while a worker feeds in time."""
+    world = Quiet()
+    way = world.connect()
+
+    def worker() -> None:
+        world.feed(way, "worker", 1, 0.5)
+        world.after(300_000, worker)
+
+    world.start()
+    world.after(1_000, worker)
+    world.after(2 * SECOND, world.starve_io, milliseconds * 1_000)
+    world.run(8 * SECOND)
+    return world.oracle.findings

@@ -1,0 +1,102 @@
+"""Several feeders, and one that feeds without measure."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from process.kit import Home, until
+
+pytestmark = pytest.mark.process
+
+
+def test_the_newest_process_owns_a_name_and_older_ones_are_refused(home: Home) -> None:
+    """Two processes feed one name: the newer is its owner, the contest is told once, the older one's feeds are
+    refused and prove nothing: when the newer dies, the watchdog expires."""
+    home.supervisor()
+    events = home.events()
+    older = home.worker("feeder", "wanted", 0.6, 0.05)
+    older.hear()
+    until(lambda: home.row("wanted").get("pid") == older.pid, "the older one owns it")
+    newer = home.worker("feeder", "wanted", 0.6, 0.05)
+    newer.hear()
+    contest = events.until(2, "contest", "wanted")
+    assert (contest["pid"], contest["refused_pid"]) == (newer.pid, older.pid)
+    before = home.refused()["contest"]
+    events.during(1.0)  # the older one feeds all the time, and does not take the name back
+    assert home.row("wanted")["pid"] == newer.pid
+    assert home.refused()["contest"] - before >= 5
+    assert events.convicted() == set()
+    newer.kill()
+    killed = time.monotonic()
+    verdict = events.until(2, "expired", "wanted")
+    assert verdict["heard"] - killed <= 0.6 + 0.5
+    events.during(0.3)
+    assert len(events.all("contest")) == 1
+    assert events.all("recovered") == []
+
+
+def test_an_older_process_that_comes_late_is_refused(home: Home) -> None:
+    """Newer is who was started later, not whose feed came later."""
+    home.supervisor()
+    events = home.events()
+    older = home.worker("waits", "wanted")
+    older.hear()
+    newer = home.worker("feeder", "wanted", 1, 0.05)
+    newer.hear()
+    until(lambda: home.row("wanted").get("pid") == newer.pid, "the newer one owns it")
+    older.tell()
+    older.hear()
+    assert events.until(2, "contest", "wanted")["refused_pid"] == older.pid
+    assert home.row("wanted")["pid"] == newer.pid
+
+
+def test_any_process_of_a_pool_proves_life(home: Home) -> None:
+    """feeders="any": no contest; the death of one is nothing while the other feeds, and then the verdict falls."""
+    home.supervisor()
+    events = home.events()
+    pool = [home.worker("feeder", "pool", 0.5, 0.05, "any") for _ in range(2)]
+    for one in pool:
+        one.hear()
+    until(lambda: home.row("pool").get("state") == "alive", "it is fed")
+    for one in pool:
+        one.kill()
+        events.during(1.0) if one is pool[0] else None
+        assert events.convicted() == set()
+    verdict = events.until(2, "expired", "pool")
+    assert verdict["cause"] == "timeout"
+    assert events.all("contest") == []
+    assert home.refused() == {}
+
+
+def test_a_flood_convicts_nobody_and_hides_nobody(home: Home) -> None:
+    """One client that sends as fast as it can, for 4 s, while others feed as they should: no false verdict; and
+    one that falls silent meanwhile is found."""
+    home.supervisor()
+    events = home.events()
+    silent = home.worker("feeder", "silent", 1.0, 0.1)
+    silent.hear()
+    home.worker("herd", 8, 1.0, 0.2).hear()
+    until(lambda: home.ask("summary")["states"]["alive"] == 9, "all are fed")
+    flooding = home.worker("flood", "flooded")
+    flooding.hear()
+    before = home.ask("summary")
+    began = time.monotonic()
+    events.during(1.5)
+    silent.kill()
+    killed = time.monotonic()
+    verdict = events.until(10, "expired", "silent")
+    found = verdict["heard"] - killed
+    events.during(max(0.5, began + 4.0 - time.monotonic()))
+    after = home.ask("summary")
+    flooding.tell("report")
+    report = flooding.hear()
+    rate = (after["messages"] - before["messages"]) / (time.monotonic() - began)
+    print(
+        f"{rate:,.0f} messages/s read; sent {report['sent']:,}, dropped {report['dropped']:,}; overloaded turns "
+        f"{after['overloads']}, lost {after['lost']:.3f} s; the silent one was found {found:.3f} s after its death"
+    )
+    assert events.convicted() == {"silent"}
+    assert rate > 20_000
+    assert found <= 1.0 + 1.0

@@ -1,0 +1,204 @@
+"""Forks, threads, signal handlers and ends of worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from process.kit import Home, until
+
+pytestmark = pytest.mark.process
+
+
+def _both(worker: object) -> tuple[dict, dict]:
+    reports = {}
+    for _ in range(2):
+        report = worker.hear()  # type: ignore[attr-defined]
+        reports[report["who"]] = report
+    return reports["parent"], reports["child"]
+
+
+def test_a_forked_child_feeds_a_name_of_its_own_and_its_parent_goes_on(home: Home) -> None:
+    """After os.fork in a worker that has fed, both feed: each name is known with its own pid, nobody expires, and
+    the child neither hangs nor spins."""
+    home.supervisor()
+    events = home.events()
+    worker = home.worker("fork", "child", "latest", 1.5)
+    until(lambda: home.row("child").get("state") == "alive", "the child is known")
+    rows = home.rows("*")
+    assert rows["parent"]["pid"] == worker.pid
+    assert rows["child"]["pid"] not in (worker.pid, None)
+    parent, child = _both(worker)
+    assert child["pid"] == rows["child"]["pid"]
+    assert events.convicted() == set()
+    assert events.all("contest") == []
+    for report, more in ((parent, 1), (child, 0)):
+        assert report["sent"] == report["calls"] + more
+        assert report["dropped"] == 0
+        assert report["cpu"] < 0.3
+    assert child["idle_cpu"] < 0.05
+
+
+@pytest.mark.parametrize("feeders", ["latest", "any"])
+def test_a_forked_child_that_feeds_its_parents_name(home: Home, feeders: str) -> None:
+    """Child and parent feed one name: with "latest" the child, the newer process, owns it and the contest is
+    told; with "any" both are taken. Either way nobody expires."""
+    home.supervisor()
+    events = home.events()
+    worker = home.worker("fork", "parent", feeders, 1.2)
+    parent, child = _both(worker)
+    assert parent["sent"] == parent["calls"] + 1
+    assert child["sent"] == child["calls"]
+    assert events.convicted() == set()
+    refused = home.refused().get("contest", 0)
+    if feeders == "latest":
+        assert home.row("parent")["pid"] == child["pid"]
+        assert len(events.all("contest", "parent")) == 1
+        assert refused > 10
+    else:
+        assert events.all("contest") == []
+        assert refused == 0
+
+
+def test_forks_while_other_threads_are_inside_feed_do_not_hang(home: Home) -> None:
+    """30 forks under four threads that feed without a pause: each child feeds and ends quickly."""
+    home.supervisor()
+    worker = home.worker("fork_storm", 30)
+    assert worker.hear(30)["slowest"] < 2.0
+    until(lambda: len(home.rows("kid-*")) == 30, "every child's feed arrived")
+    assert home.row("busy")["state"] == "alive"
+
+
+def test_every_start_method_of_multiprocessing_feeds(home: Home) -> None:
+    """fork, spawn and forkserver children feed names of their own, and end at once."""
+    home.supervisor()
+    events = home.events()
+    worker = home.worker("pools")
+    done = worker.hear(30)
+    for method, (pid, code, _) in done.items():
+        assert code == 0
+        assert events.until(2, "first-fed", f"pool-{method}")["pid"] == pid
+    assert home.row("pool-parent")["state"] == "alive"
+
+
+def test_children_of_multiprocessing_release_what_they_fed_when_they_end(home: Home) -> None:
+    """The normal end of a multiprocessing child is a normal end, whatever its start method."""
+    home.supervisor()
+    events = home.events()
+    home.worker("pools").hear(30)
+    for method in ("fork", "spawn", "forkserver"):
+        events.until(1, "released", f"pool-{method}")
+
+
+def test_eight_threads_in_one_client_lose_and_invent_nothing(home: Home) -> None:
+    """8 threads feed one client hard for a second: every call is counted once, and what counts as sent is what
+    the supervisor got."""
+    home.supervisor()
+    worker = home.worker("threads", 8, 1.0)
+    report = worker.hear()
+    assert report["sent"] + report["dropped"] + report["coalesced"] == report["calls"]
+    assert report["sent"] > 1000
+    arriving = report["sent"] + 1  # and the declaration
+    until(lambda: home.ask("summary")["messages"] >= arriving, "all that was sent arrives")
+    assert home.ask("summary")["messages"] == arriving
+    assert home.refused() == {}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_signal_handler_may_feed_while_its_thread_feeds(home: Home, there: bool) -> None:
+    """A handler that feeds, every half millisecond, inside a loop that feeds: no deadlock, no crash, and every
+    call is counted, with a supervisor and without."""
+    if there:
+        home.supervisor()
+    worker = home.worker("interrupted", 1.0)
+    report = worker.hear()
+    assert report["handler"] > 50
+    assert report["loop"] > 500
+    assert report["sent"] + report["dropped"] + report["coalesced"] == report["calls"]
+    assert report["first"] <= 0.3  # also when each signal interrupts the wait for the connection
+    worker.tell()
+    assert worker.ended(2)[0] == 0
+
+
+@pytest.mark.parametrize(("how", "code"), [("end", 0), ("exit", 4), ("raise", 1)])
+def test_a_normal_end_of_the_interpreter_releases_what_it_fed(home: Home, how: str, code: int) -> None:
+    """Falling off the end, sys.exit and an uncaught exception release; nothing expires."""
+    home.supervisor()
+    events = home.events()
+    worker = home.worker("ends", "mine", how)
+    worker.hear()
+    events.until(2, "first-fed", "mine")
+    worker.tell()
+    assert worker.ended(2)[0] == code
+    events.until(1, "released", "mine")
+    assert home.row("mine") == {}
+    assert events.convicted() == set()
+
+
+def test_a_normal_end_with_a_full_queue_releases_too(home: Home) -> None:
+    """A worker that feeds faster than its queue empties, and ends, is not convicted of its end."""
+    home.supervisor()
+    events = home.events()
+    for number in range(5):
+        worker = home.worker("ends_full", f"mine-{number}")
+        assert worker.hear()["dropped"] > 0
+        assert worker.ended(2)[0] == 0
+    for number in range(5):
+        events.until(1, "released", f"mine-{number}")
+
+
+def test_a_client_that_was_a_local_variable_releases_what_it_fed(home: Home) -> None:
+    """It makes no difference where a program keeps its client: its normal end releases."""
+    home.supervisor()
+    events = home.events()
+    worker = home.worker("ends_local", "mine")
+    worker.hear()
+    worker.tell()
+    assert worker.ended(2)[0] == 0
+    events.until(1, "released", "mine")
+    assert events.convicted() == set()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_client_that_becomes_garbage_hangs_nobody(home: Home, there: bool) -> None:
+    """The garbage collector may find a client in a reference cycle, connected or not: the worker goes on."""
+    if there:
+        home.supervisor()
+    worker = home.worker("cycle")
+    assert worker.hear()["feeding"]
+    assert worker.hear(2)["collected"]
+    assert worker.ended(2)[0] == 0
+
+
+def test_kill_9_releases_nothing(home: Home) -> None:
+    """A worker that was killed is found by its silence, after its timeout and no later than half a second on."""
+    home.supervisor()
+    events = home.events()
+    worker = home.worker("ends", "mine", "end")
+    worker.hear()
+    fed = events.until(2, "first-fed", "mine")
+    os.kill(worker.pid, signal.SIGKILL)
+    verdict = events.until(2, "expired", "mine")
+    assert verdict["cause"] == "timeout"
+    assert verdict["pid"] == worker.pid
+    assert 0.7 <= verdict["heard"] - fed["heard"] + 0.05
+    assert verdict["heard"] - fed["heard"] <= 0.7 + 0.5
+    assert events.all("released", "mine") == []
+
+
+def test_a_client_feeds_again_after_close(home: Home) -> None:
+    """close() is no end: the next feed connects again, and arrives."""
+    home.supervisor()
+    worker = home.worker("closes")
+    closed = worker.hear()
+    assert closed["sent"] == 1
+    assert not closed["reachable"]
+    until(lambda: home.row("closed").get("state") == "alive", "the first feed arrived")
+    before = home.ask("summary")["messages"]
+    worker.tell()
+    again = worker.hear()
+    assert (again["sent"], again["dropped"], again["reachable"]) == (3, 0, True)
+    until(lambda: home.row("closed-too").get("state") == "alive", "the later feeds arrived")
+    assert home.ask("summary")["messages"] == before + 2

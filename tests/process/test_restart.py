@@ -1,0 +1,112 @@
+"""kill -9 of the supervisor, a new one at its address, and two that want the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from process.kit import Home, until
+
+pytestmark = pytest.mark.process
+
+
+def test_a_new_supervisor_knows_every_worker_from_its_next_feed(home: Home) -> None:
+    """kill -9 and a restart: every worker is known again, with its declaration, without a call in the worker;
+    and nobody is convicted for the time in between."""
+    old = home.supervisor()
+    pids = home.worker("herd", 20, 1.5, 0.1).hear()["pids"]
+    until(lambda: home.ask("summary")["states"]["alive"] == 20, "all are fed")
+    old.kill()
+    time.sleep(0.5)
+    new = home.supervisor()
+    began = time.monotonic()
+    until(lambda: home.ask("summary")["states"]["alive"] == 20, "all are known again", 3)
+    assert time.monotonic() - began < 2.0  # a client tries again at least once a second
+    rows = home.rows("w-*")
+    assert {row["pid"] for row in rows.values()} == set(pids)
+    assert {row["timeout"] for row in rows.values()} == {1.5}
+    events = home.events()
+    events.during(1.8)
+    assert events.convicted() == set()
+    assert new.running()
+
+
+def test_whoever_expired_under_the_old_supervisor_has_a_whole_timeout_under_the_new(home: Home) -> None:
+    """A watchdog that had an open incident, and is fed once more under a new supervisor, opens another incident
+    there, only after its full timeout, with an id that was never used."""
+    old = home.supervisor()
+    events = home.events()
+    worker = home.worker("feeder", "hangs", 0.8, 0.02)
+    worker.hear()
+    worker.signal(signal.SIGSTOP)
+    first = events.until(3, "expired", "hangs")
+    old.kill()
+    events.close()
+    home.supervisor()
+    events = home.events()
+    worker.signal(signal.SIGCONT)
+    events.until(3, "first-fed", "hangs")
+    worker.signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    second = events.until(3, "expired", "hangs")
+    assert second["heard"] - stopped > 0.8 - 0.1
+    assert second["silence"] >= 0.8
+    assert second["cause"] == "timeout"
+    assert second["incident"] != first["incident"]
+    assert len(events.all("expired")) == 1
+
+
+def test_what_the_operator_declared_has_its_whole_grace_under_the_new_supervisor(home: Home) -> None:
+    """A watchdog of the operator's that expired is not convicted by a new supervisor before its full grace."""
+    old = home.supervisor("operators")
+    events = home.events()
+    first = events.until(3, "expired", "operators")
+    old.kill()
+    events.close()
+    began = time.monotonic()
+    home.supervisor("operators")
+    events = home.events()
+    second = events.until(3, "expired", "operators")
+    assert second["heard"] - began >= 1.0
+    assert second["cause"] == "grace"
+    assert second["incident"] != first["incident"]
+
+
+def test_a_second_supervisor_is_refused_and_told_who_holds_the_address(home: Home) -> None:
+    """One supervisor per address, also while it is stopped; after kill -9 the address is free at once."""
+    first = home.supervisor()
+    for stopped in (False, True):
+        if stopped:
+            first.signal(signal.SIGSTOP)
+        second = home.start("supervise", "plain")
+        code, _ = second.ended(10)
+        assert code != 0
+        assert f"AddressInUse: {home.address} is held by another supervisor: pid {first.pid}" in second.errors()
+    first.kill()
+    third = home.supervisor()
+    assert home.ask("ping")["pid"] == third.pid
+
+
+def test_a_supervisor_that_ends_in_order_leaves_the_address_free(home: Home) -> None:
+    """SIGTERM ends it with code 0 at once, and its workers feed the next one."""
+    first = home.supervisor()
+    home.worker("feeder", "steady", 5, 0.05).hear()
+    first.signal(signal.SIGTERM)
+    code, seconds = first.ended(5)
+    assert code == 0
+    assert seconds < 1.0
+    home.supervisor()
+    until(lambda: home.row("steady").get("state") == "alive", "it is known again", 3)
+
+
+def test_what_a_callback_forked_does_not_hold_the_address(home: Home) -> None:
+    """The address is free after kill -9 even while a process that a callback forked lives on."""
+    first = home.supervisor("forking")
+    child = first.hear()["forked"]
+    os.kill(first.pid, signal.SIGKILL)
+    first.ended(5)
+    assert os.path.exists(f"/proc/{child}")
+    home.supervisor()

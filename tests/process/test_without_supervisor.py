@@ -1,0 +1,135 @@
+"""Workers whose supervisor is absent, stopped or dead: feeding costs next to nothing and nothing waits."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from process.kit import Child, Home, until
+
+pytestmark = pytest.mark.process
+
+CALLS = 30_000
+NAMES = 20
+
+
+def _harmless(report: dict[str, float]) -> None:
+    print(f"median {report['median'] * 1e6:.1f} µs, p99.9 {report['p999'] * 1e6:.0f} µs, max {report['max']:.6f}")
+    assert report["p999"] <= 0.001
+    assert report["max"] <= 0.1  # the scheduler's doing, if anything
+
+
+def _ends_quickly(worker: Child) -> None:
+    worker.tell()
+    code, seconds = worker.ended(10)
+    assert code == 0
+    assert seconds <= 1.0
+
+
+def test_without_a_supervisor_feeding_is_harmless_and_the_exit_quick(home: Home) -> None:
+    """No supervisor: the first feed may wait 0.1 s, once; after that p99.9 is at most 1 ms, every feed counts as
+    dropped, and the interpreter ends within 1 s."""
+    worker = home.worker("hot", CALLS, NAMES)
+    told = worker.hear()
+    assert told["first"] <= 0.25
+    assert not told["reachable"]
+    worker.tell()
+    report = worker.hear()
+    _harmless(report)
+    assert (report["sent"], report["dropped"], report["reachable"]) == (0, CALLS + 1, False)
+    _ends_quickly(worker)
+
+
+def test_with_a_stopped_supervisor_that_never_answered_nothing_is_promised(home: Home) -> None:
+    """A supervisor that is stopped before a worker connects is as good as none, and stats() says so."""
+    supervisor = home.supervisor()
+    supervisor.signal(signal.SIGSTOP)
+    worker = home.worker("hot", CALLS, NAMES)
+    assert worker.hear()["first"] <= 0.25
+    worker.tell()
+    report = worker.hear()
+    _harmless(report)
+    assert (report["sent"], report["dropped"], report["reachable"]) == (0, CALLS + 1, False)
+    _ends_quickly(worker)
+
+
+def test_a_full_queue_drops_and_never_blocks(home: Home) -> None:
+    """A supervisor stopped after the worker connected: the queue takes what fits, the rest is dropped at once
+    and counted; what was counted as sent arrives, and nothing else."""
+    supervisor = home.supervisor()
+    worker = home.worker("hot", CALLS, NAMES)
+    told = worker.hear()
+    assert told["reachable"]
+    supervisor.signal(signal.SIGSTOP)
+    worker.tell()
+    report = worker.hear()
+    _harmless(report)
+    assert report["dropped"] > CALLS / 2
+    assert report["sent"] + report["dropped"] == CALLS + 1
+    assert not report["reachable"]
+    supervisor.signal(signal.SIGCONT)
+    arriving = report["sent"] + NAMES  # and a declaration for each watchdog
+    until(lambda: home.ask("summary")["messages"] >= arriving, "all that was sent arrives")
+    assert home.ask("summary")["messages"] == arriving
+    _ends_quickly(worker)
+    until(lambda: home.ask("summary")["watchdogs"] == 0, "what it fed was released")
+
+
+def test_with_a_supervisor_that_stays_stopped_the_exit_is_quick(home: Home) -> None:
+    """A full queue to a stopped supervisor does not hold up the interpreter's end, however many names it fed."""
+    supervisor = home.supervisor()
+    worker = home.worker("hot", CALLS, NAMES)
+    worker.hear()
+    supervisor.signal(signal.SIGSTOP)
+    worker.tell()
+    assert worker.hear()["dropped"] > 0
+    _ends_quickly(worker)
+
+
+def test_with_a_dead_supervisor_feeding_is_harmless_and_the_exit_quick(home: Home) -> None:
+    """kill -9 of the supervisor under a worker that has fed: p99.9 at most 1 ms, exit within 1 s, and stats()
+    says that nobody is there."""
+    supervisor = home.supervisor()
+    worker = home.worker("hot", CALLS, NAMES)
+    told = worker.hear()
+    assert told["reachable"]
+    supervisor.kill()
+    worker.tell()
+    report = worker.hear()
+    _harmless(report)
+    assert report["sent"] + report["dropped"] == CALLS + 1
+    assert not report["reachable"]
+    _ends_quickly(worker)
+
+
+def test_with_a_supervisor_nothing_is_dropped_at_a_walking_pace(home: Home) -> None:
+    """A supervisor that reads: reachable, and what is fed at an ordinary pace is all sent."""
+    home.supervisor()
+    worker = home.worker("hot", 500, NAMES)
+    assert worker.hear()["reachable"]
+    worker.tell()
+    report = worker.hear()
+    assert (report["sent"], report["dropped"], report["reachable"]) == (501, 0, True)
+    _ends_quickly(worker)
+    until(lambda: home.ask("summary")["watchdogs"] == 0, "what it fed was released")
+
+
+def test_declaring_many_watchdogs_without_a_supervisor_waits_once(home: Home) -> None:
+    """After the first message of a process nothing waits for a supervisor that is not there."""
+    assert home.worker("declares", 30).hear()["seconds"] <= 0.5
+
+
+def test_a_section_that_ended_while_the_supervisor_was_stopped_is_not_judged(home: Home) -> None:
+    """The end of a section is told, with the next feed at the latest, even if the queue was full then."""
+    supervisor = home.supervisor()
+    events = home.events()
+    worker = home.worker("section")
+    name = worker.hear()["name"]
+    events.until(3, "declared", name)
+    supervisor.signal(signal.SIGSTOP)
+    worker.tell()
+    assert worker.hear()["dropped"] > 0
+    supervisor.signal(signal.SIGCONT)
+    events.until(3, "released", name)
+    assert events.convicted() == set()

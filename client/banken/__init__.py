@@ -12,9 +12,11 @@ Importing ``banken`` alone loads nothing else; each public name is loaded when i
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # type checkers take this name for true; the typing module itself takes milliseconds to load
 if TYPE_CHECKING:
+    from typing import Any
+
     from banken import client as client
     from banken import errors as errors
     from banken import presets as presets

@@ -45,9 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what banken promises.")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, no million watchdogs")
     parser.add_argument("--only", default=",".join(BENCHMARKS), help="some of: %(default)s")
-    parser.add_argument(
-        "--json", type=Path, default=HERE / "results" / "latest.json", help="where the JSON goes"
-    )
+    parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json", help="where the JSON goes")
     options = parser.parse_args()
     wanted = [name.strip() for name in options.only.split(",") if name.strip()]
     unknown = sorted(set(wanted) - set(BENCHMARKS))

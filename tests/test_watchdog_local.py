@@ -86,7 +86,12 @@ def run(code: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process of its own."""
     return subprocess.run(
         [sys.executable, "-c", code],
-        env=environment(), capture_output=True, text=True, timeout=30, check=False, **more,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        **more,
     )
 
 

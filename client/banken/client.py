@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import weakref
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from banken.address import Address, resolve
 from banken.port import Port, Section
 from banken.transport import Sender
+from banken.wire import Kind
 
 if TYPE_CHECKING:
     from banken.calling import Callback
@@ -38,6 +41,10 @@ __all__ = [
     "stats",
     "watchdog",
 ]
+
+
+EXIT_WAIT = 0.3
+"""Seconds that the end of a process waits, in all, for room to release what it fed."""
 
 
 class Client(Port):
@@ -61,8 +68,10 @@ class Client(Port):
         super().__init__(anonymous=anonymous)
         self._given = address
         self._release_at_exit = release_at_exit and not anonymous
-        self._sender: Sender | None = None if address is None else Sender(resolve(address))
+        self._sender: Sender | None = None if address is None else Sender(resolve(address), self._opened)
         self._listener: Listener | None = None
+        self._callbacks: dict[str, Callback] = {}
+        """functions of this process, by watchdog; outlive the listener, which ``close`` ends"""
         _clients.add(self)
 
     @property
@@ -74,14 +83,10 @@ class Client(Port):
         """Feed the supervisor at ``address`` from now on. What was declared is declared there with its next
         feed."""
         resolved = resolve(address)
-        callbacks = {} if self._listener is None else self._listener.callbacks()
         self.close()
         self._given = address
-        self._sender = Sender(resolved)
-        for line in self._lines.values():
-            line.open_until = 0.0
-        for name, callback in callbacks.items():
-            self._bind(name, callback)
+        self._sender = Sender(resolved, self._opened)
+        self._listen()
 
     def stats(self) -> dict[str, Any]:
         """What feeding came to: ``sent``, ``coalesced`` and ``dropped`` feeds, ``reachable`` and ``address``.
@@ -99,10 +104,13 @@ class Client(Port):
         }
 
     def close(self) -> None:
-        """Let the last messages leave (at most 0.2 s) and close the sockets; callbacks set here run no more.
+        """Let the last messages leave (at most 0.2 s) and close the sockets; callbacks set here do not run now.
 
-        A later feed opens again what it needs.
+        A later feed opens again what is needed, the callbacks included.
         """
+        _open.discard(self)
+        for line in self._lines.values():
+            line.open_until = 0.0
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -112,38 +120,67 @@ class Client(Port):
     def _to(self) -> Sender:
         sender = self._sender
         if sender is None:
-            sender = self._sender = Sender(resolve(self._given))
+            sender = self._sender = Sender(resolve(self._given), self._opened)
         return sender
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
+        if self._callbacks and self._listener is None:
+            self._listen()
         return (self._sender or self._to()).send(frame, wait)
 
+    def _opened(self) -> None:
+        _open.add(self)
+        _end_with_multiprocessing()
+
     def _bind(self, name: str, callback: Callback | None) -> None:
+        if callback is None:
+            self._callbacks.pop(name, None)
+        else:
+            self._callbacks[name] = callback
         if self._listener is None:
-            if callback is None:
-                return
+            self._listen()
+        else:
+            self._listener.bind(name, callback)
+
+    def _listen(self) -> None:
+        """Hear the supervisor's verdicts on what has a callback here."""
+        if self._callbacks:
             from banken.listener import Listener
 
             self._listener = Listener(self._to().address.text)
-        self._listener.bind(name, callback)
+            for name, callback in self._callbacks.items():
+                self._listener.bind(name, callback)
 
     def _at_exit(self) -> None:
-        if self._release_at_exit:
-            for line in list(self._lines.values()):
-                if line.sent or line.declaration is not None:
-                    self.release(line.name)
+        """Release what was fed, waiting for room if need be, and close."""
+        lines = {line.name: line for line in self._lines.values() if line.sent or line.declaration is not None}
+        if self._release_at_exit and self._sender is not None:
+            deadline = monotonic() + EXIT_WAIT
+            for line in lines.values():
+                left = max(0.0, deadline - monotonic())
+                self._sender.send(self._encode(line, Kind.RELEASE), left, insist=True)
+            self._lines.clear()
         self.close()
 
     def _forked(self) -> None:
         super()._forked()
         if self._sender is not None:
             self._sender.forked()
+        _open.discard(self)
+        self._callbacks.clear()  # they are the parent's
         if self._listener is not None:
             self._listener.forked()
             self._listener = None
 
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+_open: set[Client] = set()
+"""Those with a socket, kept alive: what they fed is to be released at the end wherever they were kept, and a
+garbage collector that closed a socket could wait for a dead peer in the middle of anything."""
+
+_ends_with: int | None = None
+"""pid of the process in which multiprocessing was asked to tell us its end"""
 
 
 def _all_forked() -> None:
@@ -153,8 +190,20 @@ def _all_forked() -> None:
 
 @atexit.register
 def _all_at_exit() -> None:
-    for each in list(_clients):
+    for each in list(_open):
         each._at_exit()
+
+
+def _end_with_multiprocessing() -> None:
+    """Multiprocessing ends its children by ``os._exit``, past atexit: its own finalizers are what runs there."""
+    global _ends_with
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or _ends_with == os.getpid() or process.parent_process() is None:
+        return
+    from multiprocessing.util import Finalize
+
+    _ends_with = os.getpid()
+    Finalize(None, _all_at_exit, exitpriority=-100)
 
 
 if hasattr(os, "register_at_fork"):

@@ -53,11 +53,6 @@ class Listener:
             if not known:
                 self._command(b"+", name)
 
-    def callbacks(self) -> dict[str, Callback]:
-        """What is bound, by watchdog."""
-        with self._lock:
-            return {name: callback for name, (callback, _) in self._bound.items()}
-
     def close(self) -> None:
         """End the listening thread; callbacks that run are left to themselves."""
         with self._lock:

@@ -151,14 +151,19 @@ def check_progress(value: object) -> int | float | str:
         raise TextRefused(f"a progress text has at most {PROGRESS_MAX} characters, this one has {len(value)}")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise TextRefused("a progress number has at most 64 bits")
-    return value
+    return encodable(value) if isinstance(value, str) else value
 
 
 def check_text(value: object, what: str, longest: int) -> str:
     """``value`` cut to ``longest`` characters; TextRefused unless it is a str."""
     if not isinstance(value, str):
         raise TextRefused(f"{what} is a str, not {type(value).__name__}")
-    return value if len(value) <= longest else value[: longest - 1] + "…"
+    return encodable(value if len(value) <= longest else value[: longest - 1] + "…")
+
+
+def encodable(text: str) -> str:
+    """``text`` with lone surrogates (what undecodable file names hold) written as ``?``: UTF-8 has no bytes for them."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def shorten(text: str, longest: int = 60) -> str:

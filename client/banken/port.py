@@ -160,7 +160,8 @@ class Port:
         """Watch ``name`` no longer. One that cannot be sent now is sent before the next feed."""
         sent = self._say(Kind.RELEASE, name)
         line = self._lines.pop(name, None)
-        if not sent and line is not None and line.sent and len(self._unsaid) < UNSAID_MAX:
+        known = line is not None and (line.sent or line.declaration is not None)
+        if not sent and line is not None and known and len(self._unsaid) < UNSAID_MAX:
             self._unsaid[name] = self._encode(line, Kind.RELEASE)
         return sent
 

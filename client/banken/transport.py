@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -31,6 +33,9 @@ LINGER_MS = 200
 SEND_QUEUE_MAX = 1000
 """Messages held for a supervisor that does not read, besides what the kernel holds."""
 
+LOOK_EVERY = 0.0005
+"""Seconds between two looks for room, while something may wait for it."""
+
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1000
 
@@ -41,10 +46,11 @@ _inherited: list[Any] = []
 
 
 class Sender:
-    """A PUSH socket to one supervisor, made when it is first needed."""
+    """A PUSH socket to one supervisor, made when it is first needed; ``opened`` is called whenever it was."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, opened: Callable[[], None] = lambda: None) -> None:
         self.address = address
+        self._opened = opened
         self._lock = threading.RLock()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
@@ -52,22 +58,22 @@ class Sender:
         self._flowing = False
         """whether the last message was taken: only then is a full queue worth a wait, once per outage"""
 
-    def send(self, frame: bytes, wait: float = 0.0) -> bool:
+    def send(self, frame: bytes, wait: float = 0.0, *, insist: bool = False) -> bool:
         """Hand one message to the socket; whether it was taken.
 
         Never blocks, but for the first message of a process (at most ``FIRST_WAIT``), and for ``wait`` seconds
-        where the caller asks for it and the message before this one was taken.
+        where the caller asks for it and the message before this one was taken, or the caller insists.
         """
         with self._lock:
             socket = self._socket
             if socket is None or os.getpid() != self._pid:
                 socket = self._open()
-                socket.poll(int(FIRST_WAIT * 1000), zmq.POLLOUT)
+                _room(socket, FIRST_WAIT)
             try:
                 socket.send(frame, _DONTWAIT)
             except zmq.Again:
                 flowed, self._flowing = self._flowing, False
-                if not (wait and flowed and socket.poll(int(wait * 1000), zmq.POLLOUT)):
+                if not (wait and (flowed or insist) and _room(socket, wait)):
                     return False
                 return self.send(frame)
             except zmq.ZMQError:
@@ -110,4 +116,18 @@ class Sender:
         socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
         socket.connect(self.address.feed)
+        self._opened()
         return socket
+
+
+def _room(socket: zmq.Socket[bytes], seconds: float) -> bool:
+    """Wait for room to send, at most ``seconds``.
+
+    Not with ``poll(timeout)``: interrupted by signals that come often, it begins anew each time.
+    """
+    deadline = time.monotonic() + seconds
+    while not socket.poll(0, zmq.POLLOUT):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(LOOK_EVERY)
+    return True

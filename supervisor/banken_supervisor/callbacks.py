@@ -17,7 +17,7 @@ from time import monotonic
 
 from banken import calling
 from banken.calling import Callback
-from banken.model import Incident
+from banken.model import Incident, encodable
 from banken_supervisor.core.effects import EventType
 
 TIME_LIMIT = 30.0
@@ -216,7 +216,7 @@ class Callbacks:
             calling.call(job.callback, job.with_incident, job.incident)
         except BaseException:  # noqa: BLE001
             # SystemExit and KeyboardInterrupt too: a callback ends nothing but itself.
-            kind, text = EventType.CALLBACK_FAILED, traceback.format_exc()[-TRACE_MAX:]
+            kind, text = EventType.CALLBACK_FAILED, encodable(traceback.format_exc()[-TRACE_MAX:])
         assert job.started is not None
         self._tell(kind, job.incident, monotonic() - job.started, text)
 

@@ -1,8 +1,8 @@
 """Worker processes, known for certain: a pidfd each, so that a reused pid is never taken for its predecessor.
 
-A process is identified by boot id, pid and start time. It is watched only if it runs on this boot and its start time,
-read *after* its pidfd was opened, is the one that it told: from then on the descriptor means this process and no other.
-Its death makes the descriptor readable within a fraction of a millisecond.
+A process is identified by boot id, pid and start time. It is watched only if it runs on this boot and its start
+time, read *after* its pidfd was opened, is the one that it told: from then on the descriptor means this process
+and no other. Its death makes the descriptor readable within a fraction of a millisecond.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import json
 import os
 import stat
 import time
+import weakref
 
 from banken.errors import AddressInUse, AddressRefused
 
@@ -43,11 +44,27 @@ class AddressLock:
         os.ftruncate(self._fd, 0)
         note = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         os.pwrite(self._fd, json.dumps(note).encode(), 0)
+        _held.add(self)
 
     def release(self) -> None:
         """Give the address back. The file stays: unlinking it would let two holders lock two files."""
+        _held.discard(self)
         os.ftruncate(self._fd, 0)
         os.close(self._fd)
+
+
+_held: weakref.WeakSet[AddressLock] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """In a child that a callback forked: the lock is the supervisor's, and must be free when that dies."""
+    for each in list(_held):
+        os.close(each._fd)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _prepare(directory: str) -> None:

@@ -42,4 +42,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """The marker for what BANKEN_LONG=1 adds."""
     config.addinivalue_line("markers", "long: left out unless BANKEN_LONG=1 is set")
-

@@ -16,9 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import banken
 import banken_supervisor
-import pytest
 from banken.client import Client
 from banken.control import Control, Events
 from banken.errors import Unreachable

@@ -54,9 +54,7 @@ def test_short_stops_one_after_another_convict_nobody(home: Home) -> None:
 
 
 @pytest.mark.parametrize(("setup", "innocent"), [("plain", True), ("no_probe", False)])
-def test_feeds_that_libzmqs_thread_has_not_read_yet_convict_nobody(
-    home: Home, setup: str, innocent: bool
-) -> None:
+def test_feeds_that_libzmqs_thread_has_not_read_yet_convict_nobody(home: Home, setup: str, innocent: bool) -> None:
     """With libzmq's thread alone stopped for 1.6 s, longer than every timeout, no false verdict falls; without
     the probe, which is the only thing that could know, they do."""
     supervisor = home.supervisor(setup)

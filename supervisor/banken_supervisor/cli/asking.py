@@ -41,7 +41,7 @@ quiet_option: Callable[[F], F] = click.option(
 )
 
 
-class NameType(click.ParamType):
+class NameType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
     """A watchdog's name."""
 
     name = "name"

@@ -88,7 +88,9 @@ class Demo:
         if missing:
             click.echo(f"\nNot as promised: {'; '.join(missing)}.", file=sys.stderr)
             if tail:
-                click.echo("The last that the processes wrote:\n" + "\n".join(map(clean, tail.splitlines())), err=True)
+                click.echo(
+                    "The last that the processes wrote:\n" + "\n".join(map(clean, tail.splitlines())), err=True
+                )
             return exits.NOT_SO
         return exits.OK
 
@@ -184,7 +186,9 @@ class Demo:
                 self._say(at, name, f"EXPIRED ({event['cause']}): silent for {event['silence']:.3f} s", "red")
             case "recovered":
                 self.record.recovered.append(event["incident"])
-                self._say(at, name, f"RECOVERED: it feeds again, {event['lasted']:.3f} s after the verdict", "green")
+                self._say(
+                    at, name, f"RECOVERED: it feeds again, {event['lasted']:.3f} s after the verdict", "green"
+                )
             case "stalled":
                 text = f"lost {format_s(event['lost'])} of its own; held against nobody"
                 self._say(at, "supervisor", text, "yellow")
@@ -201,7 +205,9 @@ class Demo:
             elif late is None:
                 text = f"callback {told['ran']} runs in the supervisor"
             else:
-                text = f"callback {told['ran']} runs in the supervisor, {late * 1000:.2f} ms after the true deadline"
+                text = (
+                    f"callback {told['ran']} runs in the supervisor, {late * 1000:.2f} ms after the true deadline"
+                )
             self._say(run.at, run.name, text)
 
     def _introduce(self, stage: Any) -> None:

@@ -100,7 +100,9 @@ class Record:
             )
         cost = "not measured"
         if self.cost_ns is not None:
-            cost = f"{self.cost_ns:.0f} ns (of {self.cost_feeds:,} in a hot loop {self.cost_travelled} had to travel)"
+            cost = (
+                f"{self.cost_ns:.0f} ns (of {self.cost_feeds:,} in a hot loop {self.cost_travelled} had to travel)"
+            )
         first = len(self.first_runs())
         return [
             ("messages the supervisor read", f"{self.summary.get('messages', 0):,}"),

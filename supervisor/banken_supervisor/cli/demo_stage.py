@@ -122,5 +122,5 @@ def _directory() -> str:
         resolve(made)
     except AddressRefused:
         os.rmdir(made)
-        return tempfile.mkdtemp(prefix="banken-", dir="/tmp")  # noqa: S108  # made private by mkdtemp
+        return tempfile.mkdtemp(prefix="banken-", dir="/tmp")  # made private by mkdtemp
     return made

@@ -47,7 +47,7 @@ def format_s(seconds: float) -> str:
     raise AssertionError(f"{seconds} s fit no unit")
 
 
-class DurationType(click.ParamType):
+class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
     """A duration on the command line, in seconds for the command."""
 
     name = "duration"

@@ -33,9 +33,7 @@ COLOURS = {
     "stalled": "yellow",
     "overloaded": "yellow",
 }
-SECONDS = frozenset(
-    {"silence", "timeout", "interval", "grace", "lasted", "age", "seconds", "lost", "total_lost"}
-)
+SECONDS = frozenset({"silence", "timeout", "interval", "grace", "lasted", "age", "seconds", "lost", "total_lost"})
 UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age"})
 """Fields that the line shows elsewhere, or not at all; --json has them."""
 
@@ -60,9 +58,7 @@ def command(as_json: bool, count: int | None, names: tuple[str, ...], address: s
         with Following(control.address.text, exact if selective else None) as following:
             while not following.connected:
                 following.wait(1.0)
-            control.request(
-                "ping"
-            )  # answered after the subscription was read: from here on nothing is missed
+            control.request("ping")  # answered after the subscription was read: from here on nothing is missed
             _note(f"following the events at {control.address.text}; Ctrl-C ends")
             _follow(following, as_json, count, names, gaps_show=not selective)
 
@@ -94,11 +90,7 @@ def _follow(
                 return
         if following.connected != connected:
             connected = following.connected
-            _note(
-                "the supervisor is back"
-                if connected
-                else "the supervisor is gone; waiting for it to come back"
-            )
+            _note("the supervisor is back" if connected else "the supervisor is gone; waiting for it to come back")
 
 
 def line(event: dict[str, Any], colours: bool) -> str:
@@ -127,9 +119,7 @@ def _told(key: str, value: Any) -> str:
     if isinstance(value, str) and key in ("status", "reason", "progress"):
         return f"{key} “{clean(value)}”"
     if key == "text":
-        return clean(
-            value.strip().splitlines()[-1] if value.strip() else ""
-        )  # of a traceback the last line tells
+        return clean(value.strip().splitlines()[-1] if value.strip() else "")  # of a traceback the last line tells
     return f"{clean(key)} {clean(value)}"
 
 

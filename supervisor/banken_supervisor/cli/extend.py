@@ -22,9 +22,7 @@ def command(name: str, duration: float, quiet: bool, address: str | None) -> Non
     with asking(address) as control:
         before = row_of(control, name)["state"]
         if before not in ("waiting", "alive"):
-            raise Failure(
-                f"{name} is {before}; only one that is waiting or alive can be extended", exits.NOT_SO
-            )
+            raise Failure(f"{name} is {before}; only one that is waiting or alive can be extended", exits.NOT_SO)
         tell(control, Kind.EXTEND, name, duration)
     if not quiet:
         click.echo(f"{name} extended: this once its next feed may take {format_s(duration)} from now")

@@ -13,9 +13,7 @@ from banken_supervisor.cli.durations import DURATION, format_s
 @click.command(short_help="Prove that NAME is alive, once.")
 @click.argument("name", type=NAME)
 @click.option("--timeout", type=DURATION, help="Declare NAME: unfed for so long, it expires (30s, 2m, 1h).")
-@click.option(
-    "--interval", type=DURATION, help="With --timeout: how often its callback runs again meanwhile."
-)
+@click.option("--interval", type=DURATION, help="With --timeout: how often its callback runs again meanwhile.")
 @click.option("--grace", type=DURATION, help="With --timeout: what is allowed before the first feed.")
 @click.option("--status", help="A text for people, shown by `banken status`.")
 @click.option("--progress", help="A number or text that changes as the work goes on.")

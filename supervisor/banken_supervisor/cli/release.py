@@ -19,6 +19,4 @@ def command(name: str, quiet: bool, address: str | None) -> None:
         row_of(control, name)
         row = tell(control, Kind.RELEASE, name)
     if not quiet:
-        click.echo(
-            f"{name} released: it is watched no longer" + (", but was fed again already" if row else "")
-        )
+        click.echo(f"{name} released: it is watched no longer" + (", but was fed again already" if row else ""))

@@ -22,8 +22,6 @@ def command(name: str, quiet: bool, address: str | None) -> None:
     if quiet or row is None:
         return
     if before == "paused":
-        click.echo(
-            f"{name} resumed: {row['state']}, next feed due within {format_s(max(0.0, row['left'] or 0.0))}"
-        )
+        click.echo(f"{name} resumed: {row['state']}, next feed due within {format_s(max(0.0, row['left'] or 0.0))}")
     else:
         click.echo(f"{name} was not paused: {row['state']}")

@@ -92,9 +92,7 @@ def summary_line(summary: dict[str, Any], where: str, colours: bool) -> str:
     ]
     callbacks = summary["callbacks"]
     faults = [
-        f"lost {format_s(summary['lost'])} in {plural(summary['stalls'], 'stall')}"
-        if summary["stalls"]
-        else "",
+        f"lost {format_s(summary['lost'])} in {plural(summary['stalls'], 'stall')}" if summary["stalls"] else "",
         f"could not read everything {plural(summary['overloads'], 'time')}" if summary["overloads"] else "",
         plural(callbacks["stuck"], "stuck callback") if callbacks["stuck"] else "",
         plural(sum(summary["refused"].values()), "refused message")
@@ -151,7 +149,7 @@ def _print(found: list[dict[str, Any]], colours: bool) -> None:
             title,
             justify="right" if place in RIGHT else "left",
             no_wrap=not last,
-            overflow="fold" if last else None,
+            overflow="fold" if last else "ellipsis",
         )
     for row in found:
         state, *others = cells(row)  # as Text: what workers wrote is no markup

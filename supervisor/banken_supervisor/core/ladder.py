@@ -4,9 +4,9 @@ A ladder is a row of rungs, each with the time after the verdict at which it is 
 feed ends it. When the top is reached, the last rung that repeats goes on repeating; a rung whose budget is spent
 ends the climb: the watchdog is given up, once, and ``on_give_up`` runs.
 
-A budget is Erlang's restart intensity: at most ``count`` runs within any ``period``; one more is not done. Backoff is
-exponential with jitter (after M. Brooker, "Exponential Backoff And Jitter", 2015): the n-th run within the period waits
-between ``least`` and ``least * 2**n``, at most ``most``. The random number is an argument.
+A budget is Erlang's restart intensity: at most ``runs`` runs within any ``period``; one more is not done.
+Backoff is exponential with jitter (after M. Brooker, "Exponential Backoff And Jitter", 2015): the n-th run within
+the period waits between ``least`` and ``least * 2**n``, at most ``most``. The random number is an argument.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ RUNGS_MAX = 32
 
 
 class Budget(NamedTuple):
-    """At most ``count`` runs in any ``period`` seconds."""
+    """At most ``runs`` runs in any ``period`` seconds."""
 
-    count: int
+    runs: int
     period: float
 
 
 class Backoff(NamedTuple):
-    """Seconds to wait before the run, from ``least``, doubling with each run in the budget's period, to ``most``."""
+    """Seconds to wait before the run, from ``least``, doubling with each run, to ``most``."""
 
     least: float
     most: float
@@ -89,7 +89,7 @@ def following(ladder: Ladder, opened: float, done: Step, now: float) -> Step | N
 
 def within_budget(runs: Sequence[float], now: float, budget: Budget) -> bool:
     """Whether one more run at ``now`` keeps to the budget, given the times of earlier ones."""
-    return sum(1 for at in runs if now - at < budget.period) < budget.count
+    return sum(1 for at in runs if now - at < budget.period) < budget.runs
 
 
 def delay(backoff: Backoff, earlier: int, random: float) -> float:

@@ -1,7 +1,7 @@
 """What the operator wants, as data: of a watchdog beyond its declaration, of a group, of a program.
 
-The config file is read into these (config/), the command line makes them too (``banken guard``), and the core decides
-by them. All durations in seconds.
+The config file is read into these (config/), the command line makes them too (``banken guard``), and the core
+decides by them. All durations in seconds.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ def incarnation() -> Incarnation:
 def boot_id() -> bytes:
     """The first 8 bytes of the kernel's random boot id; zeros where the system has none."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return bytes.fromhex(file.read().strip().replace("-", ""))[:BOOT_SIZE]
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return bytes.fromhex(file.read().strip().replace(b"-", b"").decode())[:BOOT_SIZE]
     except (OSError, ValueError):
         return bytes(BOOT_SIZE)
 

@@ -162,7 +162,7 @@ def check_text(value: object, what: str, longest: int) -> str:
 
 
 def encodable(text: str) -> str:
-    """``text`` with lone surrogates (what undecodable file names hold) written as ``?``: UTF-8 has no bytes for them."""
+    """``text`` with lone surrogates (from undecodable file names) as ``?``, for UTF-8 has no bytes for them."""
     return text.encode("utf-8", "replace").decode()
 
 

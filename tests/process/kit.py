@@ -38,7 +38,7 @@ class Child:
     """A process of ours that speaks JSON lines on stdout and hears lines on stdin."""
 
     def __init__(self, script: str, *args: object) -> None:
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
         paths = [*_PATHS, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         self.process = subprocess.Popen(
             [sys.executable, str(SCRIPTS / f"{script}.py"), *map(str, args)],

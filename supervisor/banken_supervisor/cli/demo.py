@@ -229,8 +229,8 @@ class Demo:
         click.echo(f"One supervisor, four workers, for {self.seconds} seconds. Ctrl-C ends it.\n")
         click.echo("\n".join(f"  {line}" for line in table))
         click.echo(
-            f"\nEach worker promised to feed at least every {format_s(self.record.timeout)}. When one does not, the "
-            f"callback {demo_workers.CALLBACK!r}\nruns in the supervisor, and again every "
+            f"\nEach worker promised to feed at least every {format_s(self.record.timeout)}. When one does not, "
+            f"the callback {demo_workers.CALLBACK!r}\nruns in the supervisor, and again every "
             f"{format_s(demo_workers.INTERVAL_S)} of silence.\n"
         )
 

@@ -28,7 +28,7 @@ class Actor:
         self.role = role
         # -P: a file in the current directory is no module of ours. A session of its own: Ctrl-C in the terminal
         # goes to the demo alone, which sees to the others.
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603  # our own interpreter, our own module
             [sys.executable, "-P", "-m", "banken_supervisor.cli.demo_workers", role, *map(str, args)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

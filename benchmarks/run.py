@@ -33,6 +33,7 @@ BENCHMARKS = {
     "import": "importing",
     "idle": "idle",
     "callbacks": "callbacks",
+    "harmless": "harmless",
 }
 """What --only says, and the module that does it."""
 

@@ -124,13 +124,13 @@ class Client(Port):
         return sender
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
-        if self._callbacks and self._listener is None:
-            self._listen()
         return (self._sender or self._to()).send(frame, wait)
 
     def _opened(self) -> None:
         _open.add(self)
         _end_with_multiprocessing()
+        if self._listener is None:
+            self._listen()  # after close(), and when a callback was set first
 
     def _bind(self, name: str, callback: Callback | None) -> None:
         if callback is None:

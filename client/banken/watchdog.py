@@ -293,10 +293,10 @@ class PortKeeper:
 
     def feed(self, dog: Watchdog) -> None:
         line = self._line
-        if monotonic() < line.open_until:
+        if dog._fed < line.open_until:
             line.coalesced += 1
         elif self._watched:  # after stop() a feed is no declaration that the watch goes on
-            self._port._send_feed(line, None, None)
+            self._port._send_feed(line, dog._fed)
 
     def check(self, dog: Watchdog) -> None:
         """The supervisor checks all the time; see to it that it does."""

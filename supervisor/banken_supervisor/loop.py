@@ -6,6 +6,7 @@ Whatever comes back from elsewhere comes as a letter in the mailbox.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -34,6 +35,9 @@ NAP = 0.001
 """Seconds. While feeds keep coming, they are read once per nap and not one by one: at 50,000 a second,
 waking up for each would cost a whole core. A feed is stamped when it is read, so a nap can only make a
 verdict later."""
+
+MANY = 10_000
+"""Watchdogs from which on the garbage collector is kept away from them."""
 
 _LOUD = {
     EventType.EXPIRED: logging.WARNING,
@@ -102,6 +106,7 @@ class Loop:
         run_id = f"{_base36(time.time_ns() // 1_000_000)}{os.urandom(2).hex()}"
         self.watch = Watch(Kennel(rules, run_id, self._token), monotonic())
         self._dense = False
+        self._many = MANY
         self._woke = 0.0
         self._stopping = False
 
@@ -179,12 +184,19 @@ class Loop:
                     self._stopping = True
 
     def _carry_out(self, effects: list[Effect]) -> None:
+        # Callbacks first: their threads wake up while the events are written.
         for effect in effects:
             if isinstance(effect, RunCallback):
                 self.callbacks.run(self._incident(effect), effect.callback)
-            else:
+        for effect in effects:
+            if not isinstance(effect, RunCallback):
                 self._publish(effect)
         effects.clear()
+        if len(self.watch.kennel) > self._many:
+            # The collector would look through all of them again and again for cycles that they are not part of:
+            # a pause of a second at a million. They are still freed when they are released.
+            self._many = len(self.watch.kennel) * 5 // 4
+            gc.freeze()
 
     def _incident(self, effect: RunCallback) -> Incident:
         return Incident(

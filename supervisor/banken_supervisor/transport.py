@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import repeat
-from math import ceil
 from operator import length_hint
 from typing import Any, NamedTuple
 
@@ -22,6 +22,9 @@ REQUESTS_PER_TURN = 50
 """So that a flood of requests cannot keep the loop from its feeds."""
 
 PARTS_MAX = 4
+
+REST_MIN = 0.00005
+"""Seconds below which no sleep is worth its own cost."""
 
 _DONTWAIT = int(zmq.DONTWAIT)
 _POLLIN = int(zmq.POLLIN)
@@ -71,8 +74,17 @@ class Sockets:
         return socket
 
     def wait(self, seconds: float, *, feeds: bool = True) -> Ready:
-        """Sleep until something can be read, at most ``seconds``; without ``feeds``, feeds do not wake it."""
-        ready: dict[Any, int] = dict(zmq.zmq_poll(self._polled[feeds], ceil(seconds * 1000)))
+        """Sleep until something can be read, at most ``seconds``; without ``feeds``, feeds do not wake it.
+
+        ZeroMQ waits whole milliseconds. The rest of the last one is slept through, so that a deadline in it is not
+        met late by half a millisecond on average; what arrives meanwhile waits as long at the most.
+        """
+        whole = int(seconds * 1000)
+        end = time.monotonic() + seconds
+        ready: dict[Any, int] = dict(zmq.zmq_poll(self._polled[feeds], whole))
+        if not ready and (rest := end - time.monotonic()) > REST_MIN:
+            time.sleep(rest)
+            ready = dict(zmq.zmq_poll(self._polled[feeds], 0))
         return Ready(
             not feeds or self._feeds in ready,
             self._control in ready,

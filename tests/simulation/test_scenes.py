@@ -7,16 +7,10 @@ import pytest
 from .scenes import flood, io_starved
 
 
-@pytest.mark.parametrize("connections", [10, 100, 400])
+@pytest.mark.parametrize("connections", [10, 100, 400, 1000])
 def test_nobody_is_judged_by_a_feed_that_waits_in_a_flood(connections: int) -> None:
-    """A worker whose feed waits behind a flood is not judged."""
+    """A worker whose feed waits behind a flood is not judged, though a turn reads but a few of each connection."""
     assert flood(connections) == []
-
-
-@pytest.mark.xfail(strict=True, reason="the hold gives up after 32 trips, though 32 turns cannot read what waits")
-def test_nobody_is_judged_by_a_feed_that_waits_in_a_flood_from_everywhere() -> None:
-    """The same with a thousand connections, where one turn reads ten messages of each."""
-    assert flood(1000) == []
 
 
 @pytest.mark.parametrize("milliseconds", [100, 600, 1200])

@@ -69,13 +69,15 @@ class Deadlines(Generic[T]):
             if item.armed <= tick:
                 return
             self._forget(item)
-        item.armed = tick
         self._live += 1
         bucket = self._buckets.get(tick)
         if bucket is None:
             self._buckets[tick] = [item]
             heappush(self._ticks, tick)
+            item.armed = tick
         else:
+            # The bucket's own int and not one more like it: at a million, 32 bytes each.
+            item.armed = bucket[0].armed if bucket[0].armed == tick else tick
             bucket.append(item)
 
     def disarm(self, item: T) -> None:

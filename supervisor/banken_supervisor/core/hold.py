@@ -6,7 +6,8 @@ kernel while the queue looks empty. So a suspicion first sends a *probe*: a mess
 through the same thread. When it has come back, every connection that had something to read has been read
 at least once (epoll hands out ready descriptors in turn). A single read takes at most ``READ_BYTES`` from one
 connection, so the hold sends another probe while a trip brought more than that in all, and stops after
-``TRIPS_MAX``.
+``TRIPS_MAX``. A turn of the loop that could not read everything that had come across is no trip: a feed may wait
+in the queues behind a flood. Such turns are waited for up to ``UNREAD_MAX``.
 
 A probe that is lost must not suspend justice: after ``PATIENCE`` seconds of awake time it is sent again,
 after ``PROBES_LOST_MAX`` lost ones the verdict falls without it.
@@ -22,6 +23,9 @@ READ_BYTES = 8192
 TRIPS_MAX = 32
 """32 times 8 KiB is more than the kernel buffers of one local connection hold (about 200 KiB)."""
 
+UNREAD_MAX = 1000
+"""With 10,000 messages a turn, ten million: a full queue (10,000) of each of a thousand connections."""
+
 PATIENCE = 0.25
 PROBES_LOST_MAX = 4
 
@@ -33,7 +37,7 @@ class Hold:
     what was read, and judge up to what ``horizon`` gives.
     """
 
-    __slots__ = ("_bytes", "_missed", "_number", "_ready", "_since", "_trips", "_until", "lost")
+    __slots__ = ("_bytes", "_missed", "_number", "_ready", "_since", "_trips", "_unread", "_until", "lost")
 
     def __init__(self) -> None:
         self._number = 0
@@ -42,6 +46,7 @@ class Hold:
         self._ready: float | None = None
         self._bytes = 0
         self._trips = 0
+        self._unread = 0
         self._missed = 0
         self.lost = 0
         """probes that never came back, in all"""
@@ -58,7 +63,7 @@ class Hold:
     def suspect(self, now: float) -> int | None:
         """Something is due at ``now``: the number of the probe to send, or None while one is under way."""
         if self._since is None:
-            self._trips = self._missed = 0
+            self._trips = self._unread = self._missed = 0
             self._until = now
             return self._send(now)
         if now - self._since < PATIENCE:
@@ -74,12 +79,19 @@ class Hold:
         """At most ``size`` bytes of messages were read just now."""
         self._bytes += size
 
-    def came_back(self, number: int, now: float) -> int | None:
-        """Probe ``number`` was read: the number of a further one to send, or None."""
+    def came_back(self, number: int, now: float, *, complete: bool = True) -> int | None:
+        """Probe ``number`` was read: the number of a further one to send, or None.
+
+        ``complete``: the turn that read it read all there was.
+        """
         if self._since is None or number != self._number:
             return None
-        self._trips += 1
-        if self._bytes > READ_BYTES and self._trips < TRIPS_MAX:
+        if complete:
+            self._trips += 1
+        else:
+            self._unread += 1
+        settled = complete and self._bytes <= READ_BYTES
+        if not settled and self._trips < TRIPS_MAX and self._unread < UNREAD_MAX:
             return self._send(now)
         self._settle()
         return None

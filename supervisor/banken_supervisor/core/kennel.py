@@ -36,6 +36,9 @@ POOL_FRAMES_MAX = 64
 
 _FAST = (Kind.FEED, Kind.NOTE)
 
+SHARED_MAX = 50_000
+"""Equal declarations and incarnations that are kept once; beyond that many different ones sharing begins anew."""
+
 
 class Kennel:
     """Every watchdog of one supervisor. ``now`` is deadline time, in seconds, and never goes back.
@@ -60,6 +63,7 @@ class Kennel:
         self._incidents = 0
         self._dogs: dict[str, Dog] = {}
         self._known: dict[bytes, Dog] = {}
+        self._shared: dict[Any, Any] = {}
         self._deadlines: Deadlines[Dog] = Deadlines()
         self._suspects: deque[Dog] = deque()
 
@@ -88,6 +92,12 @@ class Kennel:
             message = decode(frame)
         except WireError as fault:
             return self._refuse(Refusal(fault.reason, str(fault)), now, out)
+        share = self._share
+        message = message._replace(
+            incarnation=share(message.incarnation),
+            resolution=share(message.resolution),
+            declaration=share(message.declaration),
+        )
         return self.tell(message, now, out, frame)
 
     def tell(self, message: Message, now: float, out: list[Effect], frame: bytes | None = None) -> Refusal | None:
@@ -428,6 +438,12 @@ class Kennel:
         due = deadline(dog)
         if due is not None:
             self._deadlines.arm(dog, due)
+
+    def _share(self, value: Any) -> Any:
+        """An equal value that is kept already: a worker with a thousand names says who it is a thousand times."""
+        if len(self._shared) >= SHARED_MAX:
+            self._shared.clear()
+        return self._shared.setdefault(value, value)
 
     def _learn(self, dog: Dog, frame: bytes) -> None:
         """From now on this frame needs nothing but its time stored."""

@@ -101,7 +101,7 @@ class Watch:
         kennel, hold = self.kennel, self.hold
         probe = None
         if kennel.probe_seen is not None:
-            probe = hold.came_back(kennel.probe_seen, now)
+            probe = hold.came_back(kennel.probe_seen, now, complete=self._complete)
             kennel.probe_seen = None
         suspects = kennel.sweep(now)
         horizon = hold.horizon()

@@ -154,7 +154,7 @@ class Client(Port):
     def _at_exit(self) -> None:
         """Release what was fed, waiting for room if need be, and close."""
         lines = {line.name: line for line in self._lines.values() if line.sent or line.declaration is not None}
-        if self._release_at_exit and self._sender is not None:
+        if self._release_at_exit and self._sender is not None and self._sender.met():
             deadline = monotonic() + EXIT_WAIT
             for line in lines.values():
                 left = max(0.0, deadline - monotonic())

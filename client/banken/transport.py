@@ -56,8 +56,9 @@ class Sender:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self._put: Callable[[bytes, int], object] | None = None
-        self._flowing = False
-        """whether the last message was taken: only then is a full queue worth a wait, once per outage"""
+        self._flowing: bool | None = None
+        """whether the last message was taken: only then is a full queue worth a wait, once per outage; None: no
+        message ever was"""
 
     def send(self, frame: bytes, wait: float = 0.0, *, insist: bool = False) -> bool:
         """Hand one message to the socket; whether it was taken.
@@ -69,7 +70,9 @@ class Sender:
             try:
                 (self._put or self._open())(frame, _DONTWAIT)
             except zmq.Again:
-                flowed, self._flowing = self._flowing, False
+                flowed = self._flowing
+                if flowed:
+                    self._flowing = False
                 if not (wait and (flowed or insist) and self._room(wait)):
                     return False
                 return self.send(frame)
@@ -77,6 +80,10 @@ class Sender:
                 return False  # the context is being torn down: the process is on its way out
             self._flowing = True
             return True
+
+    def met(self) -> bool:
+        """Whether any message was ever taken."""
+        return self._flowing is not None
 
     def reachable(self) -> bool:
         """Whether a supervisor is connected and takes messages right now."""

@@ -254,9 +254,8 @@ class LocalKeeper:
             judge.look(monotonic(), asked)
 
     def _forked(self) -> None:
-        """In a child: the thread stayed with the parent, and perhaps held the lock."""
+        """In a child: the thread stayed with the parent, and so did whoever may have held the lock."""
         self._lock = threading.Lock()
-        self._post = None
 
 
 def bark(dog: Watchdog, incident: Incident) -> None:

@@ -36,10 +36,13 @@ process = pytest.mark.process
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's, with the source roots first, whether or not banken is installed."""
+    """This process's, with the source roots first, whether or not banken is installed.
+
+    Output stays buffered: unbuffered, a line and its end are two writes, and two threads' lines can mix.
+    """
     roots = [str(ROOT / "client"), str(ROOT / "supervisor"), os.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(root for root in roots if root)
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error", **more}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "error", **more}
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +195,7 @@ def test_network(address: str) -> None:
 @process
 def test_resources(address: str) -> None:
     """A load of processor and memory that lasts is an alarm each; what the callbacks do ends it."""
-    for out, err in in_both_homes("resources", 150, address):
+    for out, err in in_both_homes("resources", 60, address):
         before, _ = before_and_after(out, "reading 4:")
         assert "ALARM" not in before
         memory = out.index("ALARM: memory was short for too long")

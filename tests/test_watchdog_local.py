@@ -217,7 +217,7 @@ def test_every_check_of_an_expired_watchdog_calls_the_callback(calls: Calls) -> 
 def test_stop_ends_the_sleep_of_start(calls: Calls) -> None:
     """stop() from another thread: start() returns at once and not after its interval."""
     dog = expired(calls, interval=LONG)
-    loop = threading.Thread(target=dog.start)
+    loop = threading.Thread(target=dog.start, daemon=True)
     loop.start()
     assert calls.reach(1)
     dog.stop()

@@ -36,7 +36,7 @@ finished = threading.Event()
 
 
 def start_child() -> psutil.Popen:
-    command = [sys.executable, "-c", CHILD, next(fates, "works"), str(5 / SPEED)]
+    command = [sys.executable, "-u", "-c", CHILD, next(fates, "works"), str(5 / SPEED)]
     child = psutil.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     print(f"started child {child.pid}")
     threading.Thread(target=listen, args=(child,), daemon=True).start()

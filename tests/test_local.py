@@ -1,0 +1,235 @@
+"""The account that a local timer keeps of silence, and the bell it sleeps by.
+
+The account is pure: each test is a made-up life, in seconds from zero, and nothing sleeps.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from math import inf
+from pathlib import Path
+
+import pytest
+
+from banken import Watchdog, local
+from banken.local import NAPS, Bell, Judge
+
+ROOT = Path(__file__).parent.parent
+
+
+class Life:
+    """A watchdog and its judge, on a clock that the test turns."""
+
+    def __init__(self, timeout: float = 10.0, interval: float = 20.0, grace: float | None = None) -> None:
+        self.now = 0.0
+        self.dog = Watchdog(timeout, interval, grace=grace)
+        self.dog._fed = 0.0
+        self.judge = Judge(self.dog, self.now)
+        self.judge.look(self.now, inf)
+
+    def feed(self, at: float | None = None) -> None:
+        self.dog._fed = self.now if at is None else at
+        self.dog._was_fed = True
+
+    def sleep(self, stopped: float = 0.0) -> bool:
+        """One nap, and the process stopped for ``stopped`` seconds of it besides; whether it is expired."""
+        asked = self.judge.nap()
+        self.now += asked + stopped
+        return self.judge.look(self.now, asked)
+
+    def until_expired(self) -> float:
+        """Sleep on until it is expired; the seconds that took."""
+        begun = self.now
+        for _ in range(10 * NAPS):
+            if self.sleep():
+                return self.now - begun
+        raise AssertionError("it never expires")
+
+
+def test_silence_ends_after_the_timeout_and_not_before() -> None:
+    """Without stops the verdict falls at the deadline."""
+    life = Life(timeout=10)
+    life.feed()
+    assert life.until_expired() == pytest.approx(10, abs=0.01)
+    assert life.judge.silence > 10
+
+
+@pytest.mark.parametrize("naps_before", [0, 4, 9])
+@pytest.mark.parametrize("stopped", [1.0, 9.0, 1_000_000.0])
+def test_a_stop_counts_for_a_fifth_of_the_timeout_at_most(naps_before: int, stopped: float) -> None:
+    """However long it was stopped, and when: what was left of the timeout is left still, but for that."""
+    life = Life(timeout=10)
+    life.feed()
+    for _ in range(naps_before):
+        assert not life.sleep()
+    left = 10 - life.judge.silence
+    life.sleep(stopped)
+    assert 10 - life.judge.silence >= left - 2.001
+
+
+def test_many_stops_are_each_forgiven() -> None:
+    """A process that is stopped in every nap has its whole timeout of naps, less the allowance of each."""
+    life = Life(timeout=10)
+    life.feed()
+    naps = 1
+    while not life.sleep(stopped=50):
+        naps += 1
+    assert naps >= NAPS - 1
+
+
+def test_a_feed_after_a_stop_buys_no_immunity() -> None:
+    """Fed right after a stop of an hour, it is expired a timeout later and not an hour later."""
+    life = Life(timeout=10)
+    life.feed()
+    life.feed(at=life.now + 3600)
+    assert not life.sleep(stopped=3600)
+    assert 7.9 <= life.until_expired() <= 10.01
+
+
+def test_a_feed_right_before_a_stop_is_worth_its_timeout() -> None:
+    """Fed, and stopped in the same nap: the stop is not held against the feed."""
+    life = Life(timeout=10)
+    life.feed()
+    life.sleep()
+    life.feed()
+    assert not life.sleep(stopped=3600)
+    assert life.until_expired() >= 7.99
+
+
+def test_work_of_the_watching_thread_is_no_stop() -> None:
+    """While the callback ran for long, time passed for everyone."""
+    life = Life(timeout=10)
+    life.feed()
+    life.now += 11
+    assert life.judge.look(life.now, inf)
+
+
+def test_the_first_feed_ends_the_grace() -> None:
+    """Before it the grace counts, after it the timeout; until then the watch must hear of feeds."""
+    life = Life(timeout=10, grace=1000)
+    assert not life.sleep()
+    assert not life.judge.settled
+    life.feed()
+    assert not life.judge.look(life.now, 100)  # woken early, by the feed
+    assert life.judge.settled
+    assert life.until_expired() <= 10.01
+
+
+@pytest.mark.parametrize(
+    ("takes", "due"),
+    [
+        (0.0, [20, 40, 60, 80]),
+        (19.9, [20, 40, 60, 80]),
+        (26.0, [40, 80, 120, 160]),
+        (41.0, [60, 120, 180, 240]),
+    ],
+)
+def test_runs_lie_at_whole_intervals_from_the_verdict(takes: float, due: list[float]) -> None:
+    """A run that takes longer than the interval leaves out what came due meanwhile, and nothing drifts."""
+    life = Life(timeout=10, interval=20)
+    life.feed()
+    life.until_expired()
+    verdict = life.now
+    runs = []
+    for _ in range(5):
+        runs.append(life.now - verdict)
+        assert life.judge.until_run(life.now) <= 1e-6
+        life.judge.run(life.now)
+        life.judge.ran(life.now, life.now + takes)
+        life.now += takes
+        life.now += max(0.0, life.judge.until_run(life.now))
+    assert runs == pytest.approx([0, *due], abs=1e-6)
+
+
+def test_a_late_run_does_not_move_the_next_one() -> None:
+    """The thread woke 7 seconds late once: the run after that is due when it always was."""
+    life = Life(timeout=10, interval=20)
+    life.feed()
+    life.until_expired()
+    life.judge.run(life.now)
+    life.judge.ran(life.now, life.now)
+    life.now += 27
+    life.judge.run(life.now)
+    life.judge.ran(life.now, life.now)
+    assert life.judge.until_run(life.now) == pytest.approx(13)
+
+
+def test_one_silence_is_one_incident() -> None:
+    """A feed, and a timeout raised above the silence, each close it; the next silence has another id."""
+    life = Life(timeout=10)
+    ids = []
+    for end in (life.feed, lambda: setattr(life.dog, "timeout", 100)):
+        life.until_expired()
+        first, second = life.judge.run(life.now), life.judge.run(life.now)
+        assert (first.id, first.run, second.run) == (second.id, 1, 2)
+        ids.append(first.id)
+        end()
+        life.sleep()
+    life.until_expired()
+    third = life.judge.run(life.now)
+    life.feed()
+    life.now += 101  # fed, and silent again, before anyone looked
+    assert life.judge.look(life.now, inf)
+    fourth = life.judge.run(life.now)
+    assert (third.run, fourth.run) == (1, 1)
+    assert len({*ids, third.id, fourth.id}) == 4
+
+
+def test_a_bell_wakes_now_or_next_time() -> None:
+    """Rung before the sleep it ends it at once; two rings that nobody heard are one."""
+    bell = Bell()
+    assert not bell.wait(0.001)
+    bell.ring()
+    bell.ring()
+    assert bell.wait(1000)
+    assert not bell.wait(0)
+
+
+def test_a_sleep_longer_than_the_system_can_wait_is_slept_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lasts as long as it was asked to, and the bell ends any piece of it."""
+    monkeypatch.setattr(local, "WAIT_MAX", 0.01)
+    bell = Bell()
+    begun = time.monotonic()
+    assert not bell.wait(0.045)
+    assert time.monotonic() - begun >= 0.04
+    heard: list[bool] = []
+    sleeper = threading.Thread(target=lambda: heard.append(bell.wait(315_360_000.0)), daemon=True)
+    sleeper.start()
+    sleeper.join(0.05)
+    bell.ring()
+    sleeper.join(10)
+    assert heard == [True]
+
+
+FORKED = """
+import os, threading, time
+from banken import Watchdog, local
+calls = threading.Event()
+dog = Watchdog(0.05, 1000, grace=1000, callback=calls.set)
+dog.start_in_thread()
+with dog._keeper._lock:         # as if another thread of the parent were just starting it
+    child = os.fork()
+    if child == 0:
+        dog.feed()
+        dog.start_in_thread()
+        os._exit(0 if calls.wait(10) else 1)
+_, status = os.waitpid(child, 0)
+dog.stop()
+print(os.waitstatus_to_exitcode(status), calls.is_set())
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_can_watch_for_itself() -> None:
+    """The thread stays with the parent; the child starts its own, whatever was locked at the fork."""
+    path = os.pathsep.join(filter(None, [str(ROOT / "client"), os.environ.get("PYTHONPATH")]))
+    result = subprocess.run(
+        [sys.executable, "-c", FORKED],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout, result.stderr) == (0, "0 False\n", "")

@@ -10,8 +10,9 @@ import pytest
 from banken.model import Cause, Declaration, Feeders, Incarnation
 from banken.wire import Kind, Message, encode
 from banken_supervisor.core.effects import Effect, Event, EventType, RunCallback
-from banken_supervisor.core.kennel import POOL_FRAMES_MAX, Kennel
+from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.refusals import Refusal
+from banken_supervisor.core.roll import POOL_FRAMES_MAX
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.states import State
 

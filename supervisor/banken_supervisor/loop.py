@@ -189,7 +189,7 @@ class Loop:
             if isinstance(effect, RunCallback):
                 self.callbacks.run(self._incident(effect), effect.callback)
         for effect in effects:
-            if not isinstance(effect, RunCallback):
+            if isinstance(effect, Event):
                 self._publish(effect)
         effects.clear()
         if len(self.watch.kennel) > self._many:

@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 from banken.clock import CreditedClock
 from banken.wire import Kind, Message
+from banken_supervisor.core import incidents, ownership, roll
 from banken_supervisor.core import kennel as kennel_module
-from banken_supervisor.core import ownership
 from banken_supervisor.core.dog import Dog, deadline
 from banken_supervisor.core.effects import Effect, EventType
 from banken_supervisor.core.kennel import Kennel
@@ -33,7 +33,7 @@ class Fault:
     parts: Parts = field(default_factory=Parts)
     world: type[World] = World
     patched: dict[str, object] = field(default_factory=dict)
-    """attributes of the kennel's module"""
+    """attributes of the kennel's modules"""
     actions: dict[Kind, Callable[..., None]] = field(default_factory=dict)
     """what the kennel does with messages of one kind"""
 
@@ -42,7 +42,9 @@ class Fault:
         """The fault is in force inside."""
         with ExitStack() as stack:
             for name, stand_in in self.patched.items():
-                stack.enter_context(patch.object(kennel_module, name, stand_in))
+                for floor in (kennel_module, incidents, roll):
+                    if hasattr(floor, name):
+                        stack.enter_context(patch.object(floor, name, stand_in))
             stack.enter_context(patch.dict(kennel_module._ACTIONS, self.actions))
             yield
 

@@ -7,6 +7,7 @@ import pytest
 from .scenes import flood, io_starved
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("connections", [10, 100, 400, 1000])
 def test_nobody_is_judged_by_a_feed_that_waits_in_a_flood(connections: int) -> None:
     """A worker whose feed waits behind a flood is not judged, though a turn reads but a few of each connection."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from banken.model import Declaration
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import RunCallback
+from banken_supervisor.core.effects import Event, RunCallback
 from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.watch import WAIT_MAX, Watch
@@ -384,7 +384,7 @@ class World:
         for effect in self.watch.out:
             if isinstance(effect, RunCallback):
                 told.append(Told("run", effect.name, effect.incident, effect.cause.value, effect.run))
-            elif effect.name is not None:
+            elif isinstance(effect, Event) and effect.name is not None:
                 data = effect.data
                 told.append(
                     Told(effect.type.value, effect.name, data.get("incident"), data.get("cause"), data.get("run"))

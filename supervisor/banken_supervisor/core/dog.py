@@ -11,6 +11,8 @@ from math import inf
 
 from banken.model import Cause, Declaration, Incarnation
 from banken_supervisor.core.deadlines import UNARMED
+from banken_supervisor.core.ladder import Step
+from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.states import State
 
 
@@ -24,6 +26,14 @@ class OpenIncident:
     run: int
     next_run: float
     reason: str | None = None
+    step: Step | None = None
+    """the ladder's next; None: none, or none left"""
+    waited: bool = False
+    """whether the step's backoff has been waited for"""
+    counts: dict[int, int] = field(default_factory=dict)
+    """how often each rung ran"""
+    blamed: str | None = None
+    """the watchdog that this one depends on, and that is down too"""
 
 
 @dataclass(slots=True)
@@ -45,6 +55,12 @@ class Rare:
     frames: list[bytes] = field(default_factory=list)
     """the known feeds beside ``Dog.frame``, where any process may feed"""
     incidents: int = 0
+    exited_at: float | None = None
+    """when its process was found to have ended, until that has been judged"""
+    runs: dict[int, list[float]] = field(default_factory=dict)
+    """by rung: when it ran lately, in this incident and before, for its budget"""
+    given_up: tuple[str, float, int, tuple[int, ...]] | None = None
+    """the incident that was given up: id, opened, runs of the callback, rungs that ran"""
 
 
 class Dog:
@@ -58,6 +74,7 @@ class Dog:
         "name",
         "operator",
         "owner",
+        "policy",
         "rare",
         "resolution",
         "state",
@@ -78,6 +95,8 @@ class Dog:
         """the bytes of a plain feed that need no decoding now"""
         self.operator = operator
         """whether the declaration is the operator's word"""
+        self.policy: Policy | None = None
+        """the operator's word; None: it has none on this one"""
         self.rare: Rare | None = None
 
     def more(self) -> Rare:
@@ -97,18 +116,23 @@ def deadline(dog: Dog) -> float | None:
             return due
         if rare.extended_until is not None:
             due = max(due, rare.extended_until)
+        if rare.exited_at is not None:
+            due = min(due, rare.exited_at)
         stands_still = progress_deadline(dog)
         return due if stands_still is None else min(due, stands_still)
     if state is State.WAITING:
         due = dog.fed_at + dog.declaration.grace
         if rare is not None and rare.extended_until is not None:
             due = max(due, rare.extended_until)
+        if rare is not None and rare.exited_at is not None:
+            due = min(due, rare.exited_at)
         return due
     if rare is None:
         return None
     if state is State.EXPIRED:
         assert rare.incident is not None
-        return rare.incident.next_run
+        step = rare.incident.step
+        return rare.incident.next_run if step is None else min(step.when, rare.incident.next_run)
     if state is State.PAUSED and rare.paused_until != inf:
         return rare.paused_until
     return None

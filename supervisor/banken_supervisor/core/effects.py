@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from banken.model import Cause
+from banken.model import Cause, Incarnation
+from banken_supervisor.core.ladder import Rung
 
 
 class EventType(StrEnum):
@@ -22,6 +23,16 @@ class EventType(StrEnum):
     """fed again: the incident is closed"""
     CLOSED = "closed"
     """the incident ended without a feed: paused, released or reborn"""
+    ACTION = "action"
+    """a rung of the ladder is reached, and its action is begun"""
+    WOULD_ACT = "would-act"
+    """the same where the operator only wants to see what would be done"""
+    ACTION_DONE = "action-done"
+    ACTION_FAILED = "action-failed"
+    ACTION_STUCK = "action-stuck"
+    ACTION_SKIPPED = "action-skipped"
+    EXITED = "exited"
+    """the process of a watchdog that has an incident already has ended"""
     FAILED = "failed"
     """the worker said so itself, once more, during an incident or a pause"""
     PAUSED = "paused"
@@ -76,4 +87,41 @@ class RunCallback:
     progress: int | float | str | None
 
 
-Effect = Event | RunCallback
+@dataclass(frozen=True, slots=True)
+class RunRung:
+    """Do what one rung of the ladder says."""
+
+    about: RunCallback
+    """the incident as a callback would be told of it"""
+    rung: Rung
+    number: int
+    """index of the rung; those of ``on_give_up`` count on after the ladder's last"""
+    run: int
+    """which run of this rung in this incident, from 1"""
+    observe: bool
+    """do nothing: it has been told what would be done"""
+    who: Incarnation | None
+    """the process that feeds the watchdog"""
+
+
+@dataclass(frozen=True, slots=True)
+class EndIncident:
+    """An incident is closed: what has not begun for it is not begun any more."""
+
+    name: str
+    incident: str
+    opened: float
+    lasted: float
+    how: str
+    ran: tuple[int, ...]
+    """the rungs that ran"""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchProcess:
+    """Notice the end of this process, if that can be done."""
+
+    who: Incarnation
+
+
+Effect = Event | RunCallback | RunRung | EndIncident | WatchProcess

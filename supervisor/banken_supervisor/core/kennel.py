@@ -7,65 +7,55 @@ A watchdog that leaves ALIVE is taken out of ``_known``, so that its next feed i
 
 The way of a verdict: ``sweep`` takes what has come up in the queue and arms again whoever was fed; the
 rest are suspects. ``judge`` turns suspects into verdicts; when that may be done is decided by hold.py.
+
+The kennel is a house of three floors, each a class: the records and what finds them (roll.py), incidents and the
+climb (incidents.py), and here what arrives and what is due.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
 from banken.errors import WireError
-from banken.model import Cause, Declaration, Feeders
+from banken.model import Cause, Declaration, Feeders, Incarnation
 from banken.wire import Kind, Message, decode
 from banken_supervisor.core import ownership
-from banken_supervisor.core.deadlines import Deadlines
-from banken_supervisor.core.dog import Dog, OpenIncident, deadline, progress_deadline
+from banken_supervisor.core.dog import Dog, deadline
 from banken_supervisor.core.effects import Effect, Event, EventType
+from banken_supervisor.core.incidents import Incidents
+from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.refusals import Refusal, Refusals
 from banken_supervisor.core.rules import Rules
-from banken_supervisor.core.states import State, Trigger, after
-from banken_supervisor.core.telling import pid_of, run_of, told
+from banken_supervisor.core.states import State, Trigger
+from banken_supervisor.core.telling import pid_of
 
 WATCHDOGS_MAX = 2_000_000
 """Names watched at once; the next one is refused."""
 
-POOL_FRAMES_MAX = 64
-"""Feeds known by their bytes per pooled name; those of further processes are decoded each time."""
-
 _FAST = (Kind.FEED, Kind.NOTE)
 
-SHARED_MAX = 50_000
-"""Equal declarations and incarnations that are kept once; beyond that many different ones sharing begins anew."""
 
-
-class Kennel:
+class Kennel(Incidents):
     """Every watchdog of one supervisor. ``now`` is deadline time, in seconds, and never goes back.
 
     ``run_id`` makes incident ids unique among all runs of all supervisors; ``probe_token`` marks the
-    supervisor's own probes. Effects are appended to the ``out`` that the caller gives.
+    supervisor's own probes; ``jitter`` gives numbers in [0, 1) for backoff. Effects are appended to the ``out``
+    that the caller gives.
     """
 
-    def __init__(self, rules: Rules, run_id: str, probe_token: bytes = b"") -> None:
+    def __init__(
+        self, rules: Rules, run_id: str, probe_token: bytes = b"", jitter: Callable[[], float] = lambda: 0.5
+    ) -> None:
+        super().__init__(run_id, jitter)
         self.rules = rules
         self.refusals = Refusals()
-        self.states: Counter[State] = Counter()
-        self.shortest_timeout = inf
-        self.longest_known = 0
-        """bytes of the longest feed that is known by its bytes"""
         self.decoded_bytes = 0
         """bytes of all messages that had to be decoded"""
         self.probe_seen: int | None = None
         """number of the last probe that came back; the caller resets it"""
-        self._run_id = run_id
         self._probe_token = probe_token
-        self._incidents = 0
-        self._dogs: dict[str, Dog] = {}
-        self._known: dict[bytes, Dog] = {}
-        self._shared: dict[Any, Any] = {}
-        self._deadlines: Deadlines[Dog] = Deadlines()
-        self._suspects: deque[Dog] = deque()
 
     # -- what arrives -------------------------------------------------------------------------------
 
@@ -126,22 +116,39 @@ class Kennel:
             self._learn(dog, frame)
         return None
 
-    def declare(self, name: str, declaration: Declaration, now: float, out: list[Effect]) -> Refusal | None:
+    def declare(self, name: str, word: Declaration | Policy, now: float, out: list[Effect]) -> Refusal | None:
         """The operator's word on one name, in force at once and over every worker's."""
-        self.rules.declare(name, declaration)
+        self.rules.declare(name, word)
         dog = self._dogs.get(name)
         if dog is not None:
-            dog.operator = True
-            self._redeclare(dog, declaration, dog.resolution)
+            self._obey(dog)
             return None
         admitted = self._admit(Message(Kind.DECLARE, name, None, 0.0, None), now, out)
         return self._refuse(admitted, now, out, name) if isinstance(admitted, Refusal) else None
 
-    # -- what is due --------------------------------------------------------------------------------
+    def reconsider(self) -> None:
+        """The rules have changed: apply them to every watchdog there is. No timer is lost."""
+        for dog in self._dogs.values():
+            if dog.operator or self.rules.operators(dog.name) is not None:
+                self._obey(dog)
 
-    def next_due(self) -> float | None:
-        """When ``sweep`` has something to do next; None: not before something arrives."""
-        return self._deadlines.next_due()
+    def exited(self, who: Incarnation, now: float, out: list[Effect]) -> None:
+        """A process has ended. What it owns and did not release is judged as soon as all that it sent is read."""
+        for dog in self._take_owned(who):
+            if dog.state in (State.ALIVE, State.WAITING):
+                self._unlearn(dog)
+                dog.more().exited_at = now
+                self._arm(dog)
+            elif dog.rare is not None and dog.rare.incident is not None:
+                out.append(Event(EventType.EXITED, dog.name, {"incident": dog.rare.incident.id, "pid": who.pid}))
+
+    def reborn(self, name: str, now: float, out: list[Effect]) -> None:
+        """A new process stands behind this name, and has the grace of a start before its first feed."""
+        dog = self._dogs.get(name)
+        if dog is not None:
+            self._reborn(dog, now, out)
+
+    # -- what is due --------------------------------------------------------------------------------
 
     def sweep(self, now: float) -> bool:
         """Arm again whoever was fed meanwhile. True: someone is left, and ``judge`` must be called."""
@@ -170,19 +177,6 @@ class Kennel:
                 self._verdict(dog, due, now, out)
         return bool(self._suspects)
 
-    # -- what can be asked --------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        return len(self._dogs)
-
-    def get(self, name: str) -> Dog | None:
-        """The record of one name; to be read only."""
-        return self._dogs.get(name)
-
-    def all(self) -> Iterable[Dog]:
-        """Every record, in the order of declaration; to be read only."""
-        return self._dogs.values()
-
     # -- messages, one method a kind ----------------------------------------------------------------
 
     def _feed(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
@@ -199,6 +193,7 @@ class Kennel:
             if stuck and rare.progress_at != now:
                 dog.fed_at = now  # it beats, and still stands where it stood
                 return
+        if rare is not None and (rare.incident is not None or rare.given_up is not None):
             self._close(dog, now, out, EventType.RECOVERED, "fed")
         before = dog.state
         self._move(dog, Trigger.FEED)
@@ -269,14 +264,16 @@ class Kennel:
         if message.kind in (Kind.RELEASE, Kind.RESUME):
             return Refusal("unknown", f"no watchdog is called {name!r}")
         operators = self.rules.operators(name)
-        declaration = operators or message.declaration or self.rules.defaults
+        declaration = (operators and operators.declaration) or message.declaration or self.rules.defaults
         if declaration is None:
             return Refusal("undeclared", f"nobody declared {name!r}, and undeclared names are refused here")
         if len(self._dogs) >= WATCHDOGS_MAX:
             return Refusal("full", f"{WATCHDOGS_MAX} watchdogs are kept already")
         dog = Dog(name, declaration, message.resolution, now, operator=operators is not None)
+        dog.policy = operators
         dog.owner = message.incarnation
         self._dogs[name] = dog
+        self._belongs(dog, dog.owner, out)
         self.states[State.WAITING] += 1
         self.shortest_timeout = min(self.shortest_timeout, declaration.timeout, declaration.grace)
         self._arm(dog)
@@ -305,6 +302,9 @@ class Kennel:
         if claim is ownership.Claim.NEWCOMER:
             newborn = dog.owner is not None
             ownership.take_over(dog, who)
+            self._belongs(dog, who, out)
+            if dog.rare is not None:
+                dog.rare.exited_at = None  # it is another process that has ended
             if newborn:
                 self._unlearn(dog)
                 if message.kind is Kind.DECLARE:
@@ -331,7 +331,7 @@ class Kennel:
         self._move(dog, Trigger.REBORN)
         dog.fed_at = now
         if dog.rare is not None:
-            dog.rare.extended_until = dog.rare.progress_at = None
+            dog.rare.extended_until = dog.rare.progress_at = dog.rare.exited_at = None
         self._arm(dog)
 
     def _update_declaration(self, dog: Dog, message: Message, out: list[Effect]) -> None:
@@ -346,6 +346,15 @@ class Kennel:
             self._redeclare(dog, declared, message.resolution)
         elif message.incarnation is not None:
             dog.resolution = message.resolution
+
+    def _obey(self, dog: Dog) -> None:
+        """What the operator says of this one now; nothing any more: the declaration stays, the ladder goes."""
+        policy = dog.policy = self.rules.operators(dog.name)
+        dog.operator = policy is not None
+        if policy is not None and policy.declaration != dog.declaration:
+            self._unlearn(dog)
+            self._redeclare(dog, policy.declaration, dog.resolution)
+        self._arm(dog)
 
     def _redeclare(self, dog: Dog, declaration: Declaration, resolution: float) -> None:
         dog.declaration = declaration
@@ -364,114 +373,6 @@ class Kennel:
             rare.progress_at = now
         self._arm(dog)
         out.append(Event(EventType.RESUMED, dog.name))
-
-    def _verdict(self, dog: Dog, due: float, now: float, out: list[Effect]) -> None:
-        if dog.state is State.EXPIRED:
-            self._rung(dog, due, now, out)
-            return
-        if dog.state is State.WAITING:
-            cause = Cause.GRACE
-        elif progress_deadline(dog) == due:
-            cause = Cause.NO_PROGRESS
-        else:
-            cause = Cause.TIMEOUT
-        self._open(dog, cause, due, now, out, None)
-
-    def _open(self, dog: Dog, cause: Cause, due: float, now: float, out: list[Effect], reason: str | None) -> None:
-        """Open an incident and run the callback for the first time."""
-        self._unlearn(dog)
-        self._move(dog, Trigger.FAIL if cause is Cause.FAILED else Trigger.DEADLINE)
-        self._incidents += 1
-        rare = dog.more()
-        rare.incidents += 1
-        rare.extended_until = None
-        incident = OpenIncident(
-            f"{self._run_id}-{self._incidents}", cause, now, 1, now + dog.declaration.interval, reason
-        )
-        rare.incident = incident
-        self._arm(dog)
-        run = run_of(dog, incident, due, now)
-        out.append(Event(EventType.EXPIRED, dog.name, told(dog, run, now)))
-        out.append(run)
-
-    def _rung(self, dog: Dog, due: float, now: float, out: list[Effect]) -> None:
-        """Still silent: the callback once more. Runs that a stall made miss are not made up for."""
-        assert dog.rare is not None
-        assert dog.rare.incident is not None
-        incident = dog.rare.incident
-        self._move(dog, Trigger.DEADLINE)
-        incident.run += 1
-        incident.next_run = due + dog.declaration.interval
-        if incident.next_run <= now:
-            incident.next_run = now + dog.declaration.interval
-        self._arm(dog)
-        run = run_of(dog, incident, due, now)
-        out.append(Event(EventType.RUNG, dog.name, told(dog, run, now)))
-        out.append(run)
-
-    def replay(self, name: str, now: float) -> Event | None:
-        """The open incident of ``name`` as an event, for a listener that came late; None: there is none."""
-        dog = self._dogs.get(name)
-        if dog is None or dog.rare is None or dog.rare.incident is None:
-            return None
-        incident = dog.rare.incident
-        kind = EventType.EXPIRED if incident.run == 1 else EventType.RUNG
-        return Event(kind, name, {**told(dog, run_of(dog, incident, now, now), now), "replay": True})
-
-    def _close(self, dog: Dog, now: float, out: list[Effect], event: EventType, how: str) -> None:
-        """Close the open incident, if there is one."""
-        if dog.rare is None or dog.rare.incident is None:
-            return
-        incident = dog.rare.incident
-        dog.rare.incident = None
-        data = {"incident": incident.id, "lasted": now - incident.opened, "runs": incident.run, "how": how}
-        out.append(Event(event, dog.name, data))
-
-    def _move(self, dog: Dog, trigger: Trigger) -> None:
-        state = after(dog.state, trigger)
-        if state is not dog.state:
-            self.states[dog.state] -= 1
-            self.states[state] += 1
-            dog.state = state
-
-    def _arm(self, dog: Dog) -> None:
-        due = deadline(dog)
-        if due is not None:
-            self._deadlines.arm(dog, due)
-
-    def _share(self, value: Any) -> Any:
-        """An equal value that is kept already: a worker with a thousand names says who it is a thousand times."""
-        if len(self._shared) >= SHARED_MAX:
-            self._shared.clear()
-        return self._shared.setdefault(value, value)
-
-    def _learn(self, dog: Dog, frame: bytes) -> None:
-        """From now on this frame needs nothing but its time stored."""
-        if dog.frame == frame:
-            self._known[frame] = dog
-        elif dog.declaration.feeders is Feeders.ANY and dog.frame is not None:
-            frames = dog.more().frames
-            if frame not in frames and len(frames) >= POOL_FRAMES_MAX:
-                return
-            if frame not in frames:
-                frames.append(frame)
-            self._known[frame] = dog
-        else:
-            if dog.frame is not None:
-                self._known.pop(dog.frame, None)
-            dog.frame = frame
-            self._known[frame] = dog
-        self.longest_known = max(self.longest_known, len(frame))
-
-    def _unlearn(self, dog: Dog) -> None:
-        """Look at the next feed again."""
-        if dog.frame is not None:
-            self._known.pop(dog.frame, None)
-            dog.frame = None
-        if dog.rare is not None and dog.rare.frames:
-            for frame in dog.rare.frames:
-                self._known.pop(frame, None)
-            dog.rare.frames.clear()
 
     def _refuse(self, refusal: Refusal, now: float, out: list[Effect], name: str | None = None) -> Refusal:
         event = self.refusals.note(refusal, now, name)

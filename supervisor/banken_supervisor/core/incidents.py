@@ -1,0 +1,203 @@
+"""What becomes of a watchdog that has expired: the incident, the callback's runs, the climb, giving up.
+
+The first floor of the kennel (kennel.py), over the roll of records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from banken.model import Cause
+from banken_supervisor.core.dog import Dog, OpenIncident, deadline, progress_deadline
+from banken_supervisor.core.effects import Effect, EndIncident, Event, EventType, RunRung
+from banken_supervisor.core.ladder import Ladder, Rung, Step, delay, first, following, within_budget
+from banken_supervisor.core.roll import Roll
+from banken_supervisor.core.states import State, Trigger
+from banken_supervisor.core.telling import pid_of, run_of, told
+
+RUNS_MAX = 1000
+"""Times of earlier runs that are remembered per rung for budget and backoff."""
+
+_NO_LADDER = Ladder(())
+
+
+class Incidents(Roll):
+    """Opens, climbs and closes. ``jitter`` gives numbers in [0, 1) for backoff."""
+
+    def __init__(self, run_id: str, jitter: Callable[[], float]) -> None:
+        super().__init__()
+        self._run_id = run_id
+        self._jitter = jitter
+        self._incidents = 0
+
+    def replay(self, name: str, now: float) -> Event | None:
+        """The open incident of ``name`` as an event, for a listener that came late; None: there is none."""
+        dog = self._dogs.get(name)
+        if dog is None or dog.rare is None or dog.rare.incident is None:
+            return None
+        incident = dog.rare.incident
+        kind = EventType.EXPIRED if incident.run == 1 else EventType.RUNG
+        return Event(kind, name, {**told(dog, run_of(dog, incident, now, now), now), "replay": True})
+
+    # -- verdicts -----------------------------------------------------------------------------------
+
+    def _verdict(self, dog: Dog, due: float, now: float, out: list[Effect]) -> None:
+        rare = dog.rare
+        if rare is not None and rare.exited_at is not None and dog.state is not State.EXPIRED:
+            cause = Cause.EXITED
+        elif dog.state is State.EXPIRED:
+            assert rare is not None
+            assert rare.incident is not None
+            step = rare.incident.step
+            if step is not None and step.when <= due:
+                self._climb(dog, now, out)
+                self._arm(dog)
+            else:
+                self._rung(dog, due, now, out)
+            return
+        elif dog.state is State.WAITING:
+            cause = Cause.GRACE
+        elif progress_deadline(dog) == due:
+            cause = Cause.NO_PROGRESS
+        else:
+            cause = Cause.TIMEOUT
+        self._open(dog, cause, due, now, out, None)
+
+    def _open(self, dog: Dog, cause: Cause, due: float, now: float, out: list[Effect], reason: str | None) -> None:
+        """Open an incident, run the callback for the first time, and begin to climb.
+
+        While one that it depends on is down, it is marked and not climbed.
+        """
+        self._unlearn(dog)
+        self._move(dog, Trigger.FAIL if cause is Cause.FAILED else Trigger.DEADLINE)
+        self._incidents += 1
+        rare = dog.more()
+        rare.incidents += 1
+        rare.extended_until = None
+        rare.exited_at = None
+        incident = OpenIncident(
+            f"{self._run_id}-{self._incidents}", cause, now, 1, now + dog.declaration.interval, reason
+        )
+        rare.incident = incident
+        incident.blamed = self._fallen(dog, now)
+        run = run_of(dog, incident, due, now)
+        data = told(dog, run, now)
+        if incident.blamed is not None:
+            out.append(Event(EventType.EXPIRED, dog.name, {**data, "blamed": incident.blamed}))
+        else:
+            out.append(Event(EventType.EXPIRED, dog.name, data))
+            out.append(run)
+            incident.step = first(self._ladder(dog), now)
+            self._climb(dog, now, out)
+        self._arm(dog)
+
+    def _rung(self, dog: Dog, due: float, now: float, out: list[Effect]) -> None:
+        """Still silent: the callback once more. Runs that a stall made miss are not made up for."""
+        assert dog.rare is not None
+        assert dog.rare.incident is not None
+        incident = dog.rare.incident
+        self._move(dog, Trigger.DEADLINE)
+        incident.next_run = due + dog.declaration.interval
+        if incident.next_run <= now:
+            incident.next_run = now + dog.declaration.interval
+        if incident.blamed is not None:
+            incident.blamed = self._fallen(dog, now)
+            if incident.blamed is None:  # the parent is back, and this one is not: now it is its own fault
+                incident.step = first(self._ladder(dog), now)
+                self._climb(dog, now, out)
+        if incident.blamed is None and dog.state is State.EXPIRED:
+            incident.run += 1
+            run = run_of(dog, incident, due, now)
+            out.append(Event(EventType.RUNG, dog.name, told(dog, run, now)))
+            out.append(run)
+        self._arm(dog)
+
+    def _close(self, dog: Dog, now: float, out: list[Effect], event: EventType, how: str) -> None:
+        """Close the open incident, if there is one."""
+        rare = dog.rare
+        if rare is None or (rare.incident is None and rare.given_up is None):
+            return
+        if rare.incident is None:
+            assert rare.given_up is not None
+            id_, opened, runs, ran = rare.given_up
+        else:
+            incident = rare.incident
+            id_, opened, runs, ran = incident.id, incident.opened, incident.run, tuple(incident.counts)
+        rare.incident = rare.given_up = None
+        out.append(Event(event, dog.name, {"incident": id_, "lasted": now - opened, "runs": runs, "how": how}))
+        out.append(EndIncident(dog.name, id_, opened, now - opened, how, ran))
+
+    # -- the climb ----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _ladder(dog: Dog) -> Ladder:
+        return _NO_LADDER if dog.policy is None else dog.policy.ladder
+
+    def _climb(self, dog: Dog, now: float, out: list[Effect]) -> None:
+        """Take every step that is due by ``now``; give up when a rung's budget is spent."""
+        assert dog.rare is not None
+        incident = dog.rare.incident
+        ladder = self._ladder(dog)
+        while incident is not None and (step := incident.step) is not None and step.when <= now:
+            rung = ladder.rungs[step.rung] if step.rung < len(ladder.rungs) else None
+            if rung is None:  # the ladder was changed while it was climbed
+                incident.step = None
+                return
+            earlier = dog.rare.runs.setdefault(step.rung, []) if rung.budget or rung.backoff else []
+            if rung.budget is not None:
+                earlier[:] = [at for at in earlier if now - at < rung.budget.period]
+                if not within_budget(earlier, now, rung.budget):
+                    self._give_up(dog, now, out)
+                    return
+            if rung.backoff is not None and not incident.waited:
+                incident.waited = True
+                incident.step = Step(now + delay(rung.backoff, len(earlier), self._jitter()), step.rung)
+                continue
+            incident.waited = False
+            if rung.budget or rung.backoff:
+                earlier.append(now)
+                del earlier[:-RUNS_MAX]
+            self._run(dog, incident, rung, step.rung, step.when, now, out)
+            incident.step = following(ladder, incident.opened, step, now)
+
+    def _run(
+        self, dog: Dog, incident: OpenIncident, rung: Rung, number: int, due: float, now: float, out: list[Effect]
+    ) -> None:
+        count = incident.counts[number] = incident.counts.get(number, 0) + 1
+        base = run_of(dog, incident, due, now)
+        observe = self._ladder(dog).observe
+        out.append(RunRung(base, rung, number, count, observe, dog.owner))
+        data = {"incident": incident.id, "rung": number, "run": count, "do": rung.do, "late": now - due}
+        if rung.level is not None:
+            data["level"] = rung.level
+        out.append(Event(EventType.WOULD_ACT if observe else EventType.ACTION, dog.name, data))
+
+    def _give_up(self, dog: Dog, now: float, out: list[Effect]) -> None:
+        """The budget is spent: nothing more is done by itself, and somebody is told. Only a feed, a release or a
+        new process leaves this state."""
+        assert dog.rare is not None
+        incident = dog.rare.incident
+        assert incident is not None
+        self._move(dog, Trigger.GIVE_UP)
+        ladder = self._ladder(dog)
+        data = {"incident": incident.id, "lasted": now - incident.opened, "runs": incident.run, **pid_of(dog)}
+        out.append(Event(EventType.GIVEN_UP, dog.name, data))
+        for number, rung in enumerate(ladder.on_give_up, len(ladder.rungs)):
+            self._run(dog, incident, rung, number, now, now, out)
+        dog.rare.given_up = incident.id, incident.opened, incident.run, tuple(incident.counts)
+        dog.rare.incident = None
+
+    def _fallen(self, dog: Dog, now: float) -> str | None:
+        """The first of those it depends on that is down, or about to be found so."""
+        if dog.policy is None:
+            return None
+        for name in dog.policy.depends_on:
+            parent = self._dogs.get(name)
+            if parent is None:
+                continue
+            if parent.state in (State.EXPIRED, State.GIVEN_UP):
+                return name
+            due = deadline(parent)
+            if parent.state in (State.ALIVE, State.WAITING) and due is not None and due <= now:
+                return name
+        return None

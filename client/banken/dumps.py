@@ -189,7 +189,7 @@ class _Announcement:
                 again(self)
                 return
             if ready:
-                _answer(server)
+                _answer(server, self.number)
 
     def _whole(self) -> bool:
         """Whether file and socket are still ours: a directory may be swept, and descriptors closed and reused."""
@@ -298,7 +298,8 @@ def _forked() -> None:
         log.warning("stacks of pid %d cannot be asked for: %s", os.getpid(), fault)
 
 
-def _answer(server: socket.socket) -> None:
+def _answer(server: socket.socket, number: int) -> None:
+    """Tell whoever connected what this process sees of itself, and whether the signal was taken over since."""
     import json
 
     from banken.looking import look
@@ -310,7 +311,8 @@ def _answer(server: socket.socket) -> None:
     with connection:
         try:
             connection.settimeout(ANSWER_S)
-            connection.sendall(json.dumps(look()).encode())
+            taken = bool(number) and _handled(number)
+            connection.sendall(json.dumps({**look(), "signal_taken": taken}).encode())
         except Exception as fault:  # noqa: BLE001  # whatever it is, the worker goes on
             log.warning("an answer about stacks could not be given: %r", fault)
 
@@ -325,11 +327,16 @@ def _check(signal: int | None) -> int:
     return int(number)
 
 
-def _taken(number: int) -> bool:
-    """Whether a signal has a handler that is not ours."""
+def _handled(number: int) -> bool:
+    """Whether a signal has a handler of the program's own; faulthandler's does not appear here."""
     import signal as signals
 
-    if signals.getsignal(number) in (signals.SIG_DFL, signals.SIG_IGN):
+    return signals.getsignal(number) not in (signals.SIG_DFL, signals.SIG_IGN)
+
+
+def _taken(number: int) -> bool:
+    """Whether a signal has to be left to the program, which is said."""
+    if not _handled(number):
         return False
     log.warning("signal %d has a handler already: it is left to it; choose another for dumps", number)
     return True

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
-THREADS_MAX = 256
-"""Threads told with their stacks."""
+THREADS_MAX = 512
+"""Threads told, the main thread first."""
 
 TASKS_MAX = 256
 """asyncio tasks told."""
 
-FRAMES_MAX = 48
+FRAMES_MAX = 32
 """Frames told of one stack, the innermost."""
 
 AWAITS_MAX = 8
@@ -59,7 +59,8 @@ def _threads() -> list[dict[str, Any]]:
                 "frames": [_frame(each) for each in _outwards(frame)],
             }
         )
-    return found
+    main = threading.main_thread().ident
+    return sorted(found, key=lambda told: told["thread"] != main)
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
@@ -156,7 +157,8 @@ def _task(task: Any, numbers: dict[int, int]) -> dict[str, Any]:
 def _chain(awaitable: Any) -> tuple[list[FrameType], bool]:
     """(the frames of a coroutine and of what it awaits, outermost first; whether it runs right now)."""
     frames: list[FrameType] = []
-    running = False
+    # An async generator's ag_running is also true while it is suspended in an await: the coroutine's own counts.
+    running = bool(getattr(awaitable, "cr_running", False))
     for _ in range(1000):
         if awaitable is None:
             break
@@ -165,7 +167,6 @@ def _chain(awaitable: Any) -> tuple[list[FrameType], bool]:
             frame = getattr(awaitable, f"{kind}_frame", None)
             if isinstance(frame, FrameType):
                 frames.append(frame)
-                running = running or bool(getattr(awaitable, f"{kind}_running", False))
                 inner = getattr(awaitable, f"{kind}_{onward}", None)
                 break
         else:

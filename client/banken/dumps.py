@@ -148,7 +148,8 @@ class _Announcement:
         fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(self._file, f"{HEADER} {self.number}\n".encode())
         if self.number:
-            if threading.current_thread() is threading.main_thread():
+            main = threading.current_thread() is threading.main_thread()
+            if main and signals.getsignal(self.number) == signals.SIG_DFL:  # in a child, ours is at work already
                 # What faulthandler gives back at the interpreter's end: a signal under way then is harmless.
                 # A program that is exec'd gets the default, for the handler stands between.
                 signals.signal(self.number, signals.SIG_IGN)
@@ -189,7 +190,7 @@ class _Announcement:
                 again(self)
                 return
             if ready:
-                _answer(server, self.number)
+                _answer(server)
 
     def _whole(self) -> bool:
         """Whether file and socket are still ours: a directory may be swept, and descriptors closed and reused."""
@@ -298,8 +299,8 @@ def _forked() -> None:
         log.warning("stacks of pid %d cannot be asked for: %s", os.getpid(), fault)
 
 
-def _answer(server: socket.socket, number: int) -> None:
-    """Tell whoever connected what this process sees of itself, and whether the signal was taken over since."""
+def _answer(server: socket.socket) -> None:
+    """Tell whoever connected what this process sees of itself."""
     import json
 
     from banken.looking import look
@@ -311,8 +312,7 @@ def _answer(server: socket.socket, number: int) -> None:
     with connection:
         try:
             connection.settimeout(ANSWER_S)
-            taken = bool(number) and _handled(number)
-            connection.sendall(json.dumps({**look(), "signal_taken": taken}).encode())
+            connection.sendall(json.dumps(look()).encode())
         except Exception as fault:  # noqa: BLE001  # whatever it is, the worker goes on
             log.warning("an answer about stacks could not be given: %r", fault)
 
@@ -327,16 +327,11 @@ def _check(signal: int | None) -> int:
     return int(number)
 
 
-def _handled(number: int) -> bool:
+def _taken(number: int) -> bool:
     """Whether a signal has a handler of the program's own; faulthandler's does not appear here."""
     import signal as signals
 
-    return signals.getsignal(number) not in (signals.SIG_DFL, signals.SIG_IGN)
-
-
-def _taken(number: int) -> bool:
-    """Whether a signal has to be left to the program, which is said."""
-    if not _handled(number):
+    if signals.getsignal(number) in (signals.SIG_DFL, signals.SIG_IGN):
         return False
     log.warning("signal %d has a handler already: it is left to it; choose another for dumps", number)
     return True

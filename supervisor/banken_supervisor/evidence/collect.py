@@ -144,26 +144,31 @@ class _Collection:
         process["cmdline"] = self._part("its command line", lambda: proc.command_line(pid), PROC_S) or []
 
     def _stacks(self, process: dict[str, Any]) -> None:
-        """Threads by the best means there is, and tasks if the worker tells them."""
+        """Threads by the least intrusive means that works, and tasks if the worker tells them.
+
+        py-spy needs nothing of the worker; its own thread needs the interpreter lock; the signal needs neither, but
+        interrupts what the main thread is doing in the kernel.
+        """
         letter = process["state"]
         threads = self._by_py_spy(letter, bool(process["tracer"]))
         by = "py-spy"
         mine = self._announcement(needed=threads is None)
-        answer: dict[str, Any] = {}
+        told: list[dict[str, Any]] = []
         if mine is not None and letter not in "Tt":
             answer = self._asked(mine, threads)
-            if threads is None:
-                threads, by = self._by_signal(mine, answer), "faulthandler"
+            told = bounds.told_threads(answer, self._subject.pid)
+            self._evidence["tasks"] = bounds.told_tasks(answer)
+            self._evidence["tasks_left_out"] = _count(answer.get("tasks_left_out"))
+            if threads is None and told:
+                threads, by = told, "the worker"
+                self._evidence["threads_left_out"] = _count(answer.get("threads_left_out"))
+            elif threads is None:
+                threads, by = self._by_signal(mine), "faulthandler"
         elif mine is not None and threads is None:
             self._problems.append("a stopped process cannot dump its stacks before it goes on; py-spy could")
-        told = bounds.told_threads(answer, self._subject.pid)
-        if told and (threads is None or not any(each["main"] for each in threads)):
-            threads, by = told, "the worker"
         if threads is not None:
             self._evidence["stacks_by"] = by
             self._evidence["threads"] = bounds.ordered(self._named(threads, told))
-        self._evidence["tasks"] = bounds.told_tasks(answer)
-        self._evidence["tasks_left_out"] = _count(answer.get("tasks_left_out"))
 
     def _by_py_spy(self, letter: str, traced: bool) -> list[dict[str, Any]] | None:
         path = stacks.find() if self._py_spy is True else self._py_spy
@@ -193,10 +198,7 @@ class _Collection:
                 self._problems.append(f"no stacks from the worker: {fault}{hint}")
             return None
 
-    def _by_signal(self, mine: Announcement, answer: dict[str, Any]) -> list[dict[str, Any]] | None:
-        if answer.get("signal_taken"):
-            self._problems.append(f"stacks by signal: signal {mine.number} has got a handler of its own since")
-            return None
+    def _by_signal(self, mine: Announcement) -> list[dict[str, Any]] | None:
         seconds = min(SIGNAL_S, self._deadline.left() * 0.6)
         text = self._part("stacks by signal", lambda: announced.dump(self._subject, mine, seconds), seconds + 0.2)
         if text is None:
@@ -219,7 +221,7 @@ class _Collection:
                 text = f"its asyncio tasks are not known: {fault}; something may hold its interpreter lock"
                 self._problems.append(text)
         except (NotAnnounced, OSError) as fault:
-            if wanted:
+            if wanted and threads is not None:  # else stacks are what matters, and the signal may bring them
                 self._problems.append(f"its asyncio tasks are not known: {fault}")
         return {}
 

@@ -9,22 +9,29 @@ from typing import Any
 
 from banken_supervisor.evidence.text import clean
 
-BYTES_MIN = 4096
+BYTES_MIN = 16_384
 """The least that ``bytes_max`` may be."""
 
 TEXT_MAX = 256
 LINE_MAX = 2**31
-THREADS_MAX = 256
-TASKS_MAX = 256
+ENTRIES_MAX = 256
+"""Threads, and tasks."""
+
 FRAMES_MAX = 64
 PROBLEMS_MAX = 24
 PROBLEM_MAX = 600
 
-_FRAMES = (64, 32, 16, 8, 4)
-"""Frames of a stack kept, tried in this order."""
-
-_ENTRIES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
-"""Threads and tasks kept, tried in this order."""
+_STEPS = (
+    *(("frames", most) for most in (64, 32, 16, 8, 4)),
+    *(("entries", most) for most in (128, 64, 32, 16, 8)),
+    ("problems", 4),
+    *(("entries", most) for most in (4, 2, 1)),
+    ("arguments", 1),
+    ("frames", 1),
+    ("entries", 0),
+    ("problems", 0),
+)
+"""What is cut, and to how many, until it fits."""
 
 
 def ordered(threads: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -41,23 +48,17 @@ def ordered(threads: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def fit(evidence: dict[str, Any], bytes_max: int) -> dict[str, Any]:
-    """``evidence`` cut so that its JSON, and its msgpack, has at most ``bytes_max`` bytes. What went is counted."""
+    """``evidence`` cut so that its JSON, and its msgpack, has at most ``bytes_max`` bytes; what went is counted.
+
+    ``bytes_max``: at least BYTES_MIN.
+    """
     evidence["problems"] = [clean(each, PROBLEM_MAX) for each in evidence["problems"][:PROBLEMS_MAX]]
-    _cut_entries(evidence, THREADS_MAX)
-    for frames in _FRAMES:
+    _cut(evidence, "entries", ENTRIES_MAX)
+    for what, most in _STEPS:
         if size(evidence) <= bytes_max:
-            return evidence
-        _cut_frames(evidence, frames)
-    for entries in _ENTRIES:
-        if size(evidence) <= bytes_max:
-            return evidence
-        _cut_entries(evidence, entries)
-    if size(evidence) > bytes_max and evidence["process"]:
-        evidence["process"].update(cmdline=evidence["process"].get("cmdline", [])[:1], children=[])
-    while size(evidence) > bytes_max and evidence["problems"]:
-        evidence["problems"].pop()
-    if size(evidence) > bytes_max:
-        evidence.update(threads=[], tasks=[])
+            break
+        _cut(evidence, what, most)
+    assert size(evidence) <= bytes_max, "what is left has limits of its own, far below BYTES_MIN together"
     return evidence
 
 
@@ -79,7 +80,7 @@ def told_threads(answer: dict[str, Any], pid: int) -> list[dict[str, Any]]:
             "frames": _frames(each),
             "frames_left_out": 0,
         }
-        for each in _dicts(answer.get("threads"), 4 * THREADS_MAX)
+        for each in _dicts(answer.get("threads"), 4 * ENTRIES_MAX)
     ]
 
 
@@ -97,24 +98,28 @@ def told_tasks(answer: dict[str, Any]) -> list[dict[str, Any]]:
             "frames": _frames(each),
             "frames_left_out": 0,
         }
-        for each in _dicts(answer.get("tasks"), TASKS_MAX)
+        for each in _dicts(answer.get("tasks"), ENTRIES_MAX)
     ]
 
 
 def _stack(thread: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:
-    return tuple((frame["file"], frame["line"]) for frame in thread["frames"])
+    return tuple((frame["function"], frame["file"], frame["line"]) for frame in thread["frames"])
 
 
-def _cut_frames(evidence: dict[str, Any], most: int) -> None:
-    for each in (*evidence["threads"], *evidence["tasks"]):
-        each["frames_left_out"] += max(0, len(each["frames"]) - most)
-        del each["frames"][most:]
-
-
-def _cut_entries(evidence: dict[str, Any], most: int) -> None:
-    for what in ("threads", "tasks"):
-        evidence[f"{what}_left_out"] += max(0, len(evidence[what]) - most)
-        del evidence[what][most:]
+def _cut(evidence: dict[str, Any], what: str, most: int) -> None:
+    """Leave ``most`` of one thing, from the front."""
+    if what == "frames":
+        for each in (*evidence["threads"], *evidence["tasks"]):
+            each["frames_left_out"] += max(0, len(each["frames"]) - most)
+            del each["frames"][most:]
+    elif what == "entries":
+        for name in ("threads", "tasks"):
+            evidence[f"{name}_left_out"] += max(0, len(evidence[name]) - most)
+            del evidence[name][most:]
+    elif what == "problems":
+        evidence["problems"] = [clean(each, TEXT_MAX // 2) for each in evidence["problems"][:most]]
+    elif evidence["process"]:
+        evidence["process"].update(cmdline=evidence["process"].get("cmdline", [])[:most], children=[], cgroup=None)
 
 
 def _frames(told: dict[str, Any]) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ def _alike(threads: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Threads with one and the same stack together, in the order of their first."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for thread in threads:
-        key = tuple((frame["file"], frame["line"]) for frame in thread["frames"])
+        key = tuple((frame["function"], frame["file"], frame["line"]) for frame in thread["frames"])
         groups.setdefault((key, thread["main"], bool(thread["gil"])), []).append(thread)
     return list(groups.values())
 

@@ -143,13 +143,13 @@ def _task(task: Any, numbers: dict[int, int]) -> dict[str, Any]:
     awaited = [waiter, *_children(waiter)]
     for frame in frames:
         awaited += _awaited_by(frame)
-    positions = dict.fromkeys(numbers[id(each)] for each in awaited if id(each) in numbers and each is not task)
+    positions = {numbers[id(each)] for each in awaited if id(each) in numbers and each is not task}
     return {
         "name": _text(str(task.get_name())),
         "running": running,
         "cancelling": int(getattr(task, "cancelling", int)()),
         "awaits": None if waiter is None else _text(type(waiter).__name__),
-        "awaits_tasks": list(positions)[:AWAITS_MAX],
+        "awaits_tasks": sorted(positions)[:AWAITS_MAX],
         "frames": [_frame(each) for each in reversed(frames[-FRAMES_MAX:])],
     }
 

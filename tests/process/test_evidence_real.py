@@ -237,7 +237,7 @@ def test_three_hundred_threads(start: Any, by: str, dumps: str, py_spy: bool) ->
         assert f"`crowd` (hang.py:{line_of('crowd')})" in evidence["headline"]
         assert len(evidence["threads"]) + evidence["threads_left_out"] >= 300
     small = collect_(hung_identity(hung), hung.address, py_spy=py_spy, bytes_max=16_384)
-    assert small["threads_left_out"] > 90
+    assert small["threads_left_out"] > 50
     if by != "faulthandler":
         assert "`crowd`" in small["headline"]
 

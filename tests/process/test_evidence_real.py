@@ -190,6 +190,7 @@ def test_a_stopped_process_stays_stopped(start: Any, by: str | None, dumps: str,
     assert evidence["stacks_by"] == by
     if by:
         assert f"`wait_for_work` (hang.py:{line_of('wait_for_work')})" in evidence["headline"]
+        assert evidence["problems"] == []
     else:
         assert any("stopped" in each for each in evidence["problems"])
     assert process_state(who.pid) == "T"
@@ -313,6 +314,8 @@ def test_a_signal_that_the_program_uses_is_left_to_it(start: Any) -> None:
     evidence = hung.look(who, "own_handler", False)
     assert evidence["stacks_by"] == "the worker"
     assert hung.child.running()
+    hung.child.signal(signal.SIGUSR2)
+    assert hung.child.ended(10)[0] == 7
 
 
 def test_a_signal_that_the_program_took_over_later_is_not_needed(start: Any) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "Section",
     "close",
     "connect",
+    "enable_dumps",
     "extend",
     "fail",
     "feed",
@@ -223,3 +224,10 @@ section = _default.section
 connect = _default.connect
 stats = _default.stats
 close = _default.close
+
+
+def enable_dumps(signal: int | None = None, *, ask: bool = True) -> bool:
+    """Let the supervisor see where this process hangs (see banken.dumps); whether it now can."""
+    from banken import dumps
+
+    return dumps.enable_dumps(signal, address=_default.address.text, ask=ask)

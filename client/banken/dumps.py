@@ -1,0 +1,364 @@
+"""Leave to be looked at: how a supervisor on this host learns where this process hangs.
+
+    from banken import client
+
+    client.enable_dumps()
+
+Two ways, for two kinds of hang; both are announced in ``DIRECTORY`` under the address, by pid and start time:
+
+* A file that ``faulthandler`` writes all threads' stacks into, in the signal handler itself, in C: it works while a
+  C call holds the interpreter lock. The supervisor sends the signal only while that file exists, is locked by this
+  very process, and the kernel says that the signal is caught: a process without a handler would die of it.
+* A Unix socket, and a daemon thread that answers with the stacks of all asyncio tasks and the names of all threads
+  (looking.py). It needs the interpreter lock, which is free when a task waits for something that never comes; the
+  threads' own stacks then show only the selector.
+
+The file is locked with ``lockf``: such a lock belongs to one process, is not inherited by a forked child, and ends
+with the process or with exec. A forked child announces itself; a program that was exec'd does not appear.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from banken.address import resolve
+from banken.errors import Refused
+from banken.identity import process_start
+
+if TYPE_CHECKING:
+    import socket
+    import threading
+
+DIRECTORY = "dumps"
+"""Where the announcements are, below the address's directory; mode 0700."""
+
+HEADER = "banken-dumps 1"
+"""First line of a file, followed by the number of the signal (0: none)."""
+
+SOCKET_SUFFIX = ".ask"
+TEMPORARY_PREFIX = ".new-"
+
+KEEP_S = 30.0
+"""How often the thread looks whether the announcement is still there, seconds."""
+
+ANSWER_S = 2.0
+"""How long an answer may take to be read, seconds."""
+
+SUN_PATH_MAX = 107
+"""Longest path of a Unix socket, bytes; a longer one goes through /proc/self/fd."""
+
+log = logging.getLogger("banken")
+
+
+def enable_dumps(
+    signal: int | None = None, *, address: str | os.PathLike[str] | None = None, ask: bool = True
+) -> bool:
+    """Let the supervisor at ``address`` (None: the default) see this process's stacks; whether it now can.
+
+    ``signal``: SIGUSR1, SIGUSR2 (None) or a real-time signal, for this purpose alone; Refused for any other. One
+    that has a Python handler already is left to it, and only the thread answers. ``ask=False``: no thread, and so
+    no asyncio tasks.
+
+    Call it after daemonizing (what closes all descriptors ends it), and again in a spawned process; a forked one
+    has it. Where it cannot work (tcp, another system, a directory that is not ours) a warning is logged, no more.
+    """
+    number = _check(signal)
+    directory = resolve(address).directory
+    reason = _unfit(directory)
+    if not reason:
+        assert directory is not None
+        with _lock:
+            try:
+                _announce(os.path.join(directory, DIRECTORY), number, ask)
+                return True
+            except OSError as fault:
+                reason = f"{fault.filename or directory}: {fault.strerror or fault}"
+    log.warning("stacks cannot be asked for here: %s", reason)
+    return False
+
+
+def disable_dumps() -> None:
+    """Take the announcement back. The signal is ignored from then on, for one may be under way."""
+    with _lock:
+        _withdraw()
+
+
+def allowed_signals() -> frozenset[int]:
+    """The signals that may ask for a dump: those that the system itself never sends."""
+    import signal as signals
+
+    allowed = {getattr(signals, name, 0) for name in ("SIGUSR1", "SIGUSR2")} - {0}
+    if hasattr(signals, "SIGRTMIN"):
+        allowed.update(range(signals.SIGRTMIN, signals.SIGRTMAX + 1))
+    return frozenset(map(int, allowed))
+
+
+def socket_path(directory: int, path: str) -> str:
+    """``path``, or where it is too long for a Unix socket, the same through the open directory."""
+    if len(os.fsencode(path)) <= SUN_PATH_MAX:
+        return path
+    return f"/proc/self/fd/{directory}/{os.path.basename(path)}"
+
+
+class _Announcement:
+    """What this process has announced: a locked file, a registered signal, a thread behind a socket."""
+
+    def __init__(self, directory: str, number: int, ask: bool) -> None:
+        self.directory = directory
+        self.wanted = number
+        self.asked = ask
+        self.number = 0
+        self.pid = os.getpid()
+        self.path = os.path.join(directory, f"{self.pid}-{process_start()}")
+        self._file = -1
+        self._inode = (0, 0)
+        self._server: socket.socket | None = None
+        self._server_inode = (0, 0)
+
+    def open(self) -> None:
+        """Announce; OSError when that fails, with nothing left behind."""
+        prepare(os.path.dirname(self.directory))
+        prepare(self.directory)
+        self.number = 0 if _taken(self.wanted) else self.wanted
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        new = os.path.join(self.directory, TEMPORARY_PREFIX + os.path.basename(self.path))
+        self._file = os.open(new, flags, 0o600)
+        try:
+            self._inode = _inode(self._file)
+            self._fill()
+            if self.asked:
+                self._listen()
+            os.rename(new, self.path)  # only now: whoever sees the file may send the signal
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(new)
+            self.close()
+            raise
+
+    def _fill(self) -> None:
+        import faulthandler
+        import fcntl
+        import signal as signals
+        import threading
+
+        fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(self._file, f"{HEADER} {self.number}\n".encode())
+        if self.number:
+            main = threading.current_thread() is threading.main_thread()
+            if main and signals.getsignal(self.number) == signals.SIG_DFL:  # in a child, ours is at work already
+                # What faulthandler gives back at the interpreter's end: a signal under way then is harmless.
+                # A program that is exec'd gets the default, for the handler stands between.
+                signals.signal(self.number, signals.SIG_IGN)
+            faulthandler.register(self.number, file=self._file, all_threads=True, chain=False)
+
+    def _listen(self) -> None:
+        import socket
+
+        path = self.path + SOCKET_SUFFIX
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            server.bind(socket_path(directory, path))
+            server.listen(4)
+        except BaseException:
+            server.close()
+            raise
+        finally:
+            os.close(directory)
+        self._server, self._server_inode = server, _inode(server.fileno())
+        import threading
+
+        threading.Thread(target=self._serve, args=(server,), name="banken-dumps", daemon=True).start()
+
+    def _serve(self, server: socket.socket) -> None:
+        import select
+
+        poll = select.poll()
+        poll.register(server.fileno(), select.POLLIN)
+        while True:
+            ready = poll.poll(KEEP_S * 1000)
+            if _current is not self:
+                return
+            if not self._whole():
+                log.warning("the announcement for dumps was taken away; it is made again")
+                again(self)
+                return
+            if ready:
+                _answer(server)
+
+    def _whole(self) -> bool:
+        """Whether file and socket are still ours: a directory may be swept, and descriptors closed and reused."""
+        try:
+            found = os.stat(self.path, follow_symlinks=False)
+            if (found.st_dev, found.st_ino) != self._inode or _inode(self._file) != self._inode:
+                return False
+            return self._server is None or _inode(self._server.fileno()) == self._server_inode
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Give the descriptors back, unless they are somebody else's by now."""
+        import faulthandler
+
+        if self.number:
+            faulthandler.unregister(self.number)
+        with contextlib.suppress(OSError):
+            if _inode(self._file) == self._inode:
+                os.close(self._file)
+        self._file = -1
+        if self._server is not None:
+            with contextlib.suppress(OSError):
+                if _inode(self._server.fileno()) == self._server_inode:
+                    self._server.close()
+            self._server.detach()
+            self._server = None
+
+    def remove(self) -> None:
+        """Take the names away. A child that was forked past the hooks takes none of its parent's."""
+        if os.getpid() == self.pid:
+            for path in (self.path, self.path + SOCKET_SUFFIX):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+
+def prepare(directory: str) -> None:
+    """Make a directory for its owner only; OSError for one that is not, or that others may enter."""
+    os.makedirs(os.path.dirname(directory), exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
+    found = os.lstat(directory)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise PermissionError(13, "has to be a directory of your own with mode 0700", directory)
+
+
+def again(old: _Announcement) -> None:
+    """Announce anew, from the thread of the old announcement."""
+    with _lock:
+        if _current is old:
+            try:
+                _announce(old.directory, old.wanted, old.asked)
+            except OSError as fault:
+                log.warning("stacks can no longer be asked for: %s", fault)
+
+
+def _announce(directory: str, number: int, ask: bool) -> None:
+    """Replace what is announced. OSError: nothing is announced any more."""
+    global _current, _hooked
+    old = _current
+    if old is not None:
+        same = (old.directory, old.wanted, old.asked) == (directory, number, ask)
+        if same and old.pid == os.getpid() and old._whole():
+            return
+        _withdraw()
+    new = _Announcement(directory, number, ask)
+    _current = new  # before its thread starts, which ends when it is not the current one
+    try:
+        new.open()
+    except BaseException:
+        _current = None
+        raise
+    if not _hooked:
+        import atexit
+
+        _hooked = True
+        atexit.register(disable_dumps)
+        os.register_at_fork(after_in_child=_forked)
+
+
+def _withdraw() -> None:
+    global _current
+    old, _current = _current, None
+    if old is not None:
+        old.remove()  # first the name, then the handler
+        old.close()
+
+
+def _forked() -> None:
+    """In a child: the parent's announcement is the parent's; make one of its own. Never raises."""
+    global _lock, _current
+    _lock = _new_lock()
+    old, _current = _current, None
+    if old is None:
+        return
+    try:
+        # Registered anew at once, and not unregistered first: a signal to the group meets a handler throughout.
+        number, old.number = old.number, 0
+        old.close()
+        _announce(old.directory, old.wanted, old.asked)
+    except Exception as fault:  # noqa: BLE001  # a fork must not fail for it
+        if number:
+            import faulthandler
+
+            faulthandler.unregister(number)
+        log.warning("stacks of pid %d cannot be asked for: %s", os.getpid(), fault)
+
+
+def _answer(server: socket.socket) -> None:
+    """Tell whoever connected what this process sees of itself."""
+    import json
+
+    from banken.looking import look
+
+    try:
+        connection, _ = server.accept()
+    except OSError:
+        return
+    with connection:
+        try:
+            connection.settimeout(ANSWER_S)
+            connection.sendall(json.dumps(look()).encode())
+        except Exception as fault:  # noqa: BLE001  # whatever it is, the worker goes on
+            log.warning("an answer about stacks could not be given: %r", fault)
+
+
+def _check(signal: int | None) -> int:
+    import signal as signals
+
+    allowed = allowed_signals()
+    number = int(getattr(signals, "SIGUSR2", 0)) if signal is None else signal
+    if signal is not None and (isinstance(signal, bool) or signal not in allowed):
+        raise Refused(f"signal={signal!r} is not allowed: SIGUSR1, SIGUSR2 or a real-time signal")
+    return int(number)
+
+
+def _taken(number: int) -> bool:
+    """Whether a signal has a handler of the program's own; faulthandler's does not appear here."""
+    import signal as signals
+
+    if signals.getsignal(number) in (signals.SIG_DFL, signals.SIG_IGN):
+        return False
+    log.warning("signal %d has a handler already: it is left to it; choose another for dumps", number)
+    return True
+
+
+def _unfit(directory: str | None) -> str:
+    """Why dumps cannot work here; empty: they can."""
+    import faulthandler
+
+    if directory is None:
+        return "the supervisor is reached by tcp; it can look only at processes of its own host"
+    if not hasattr(faulthandler, "register") or not hasattr(os, "register_at_fork") or not process_start():
+        return "this system has no faulthandler.register or no /proc"
+    return ""
+
+
+def _inode(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
+
+
+def _new_lock() -> threading.RLock:
+    import threading
+
+    return threading.RLock()
+
+
+_lock = _new_lock()
+_current: _Announcement | None = None
+_hooked = False

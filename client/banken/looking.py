@@ -1,0 +1,199 @@
+"""What a process sees of itself: its threads, and the asyncio tasks that no thread's stack shows.
+
+Called by the thread of dumps.py. Everything is plain data, bounded, and none of the program's own code is run: no
+``repr``, no property of a user's class.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from types import FrameType
+from typing import Any
+
+THREADS_MAX = 512
+"""Threads told, the main thread first."""
+
+TASKS_MAX = 256
+"""asyncio tasks told."""
+
+FRAMES_MAX = 32
+"""Frames told of one stack, the innermost."""
+
+AWAITS_MAX = 8
+"""Tasks told that one task waits for."""
+
+TEXT_MAX = 256
+"""Characters of a name, and of a file's path (its end)."""
+
+_WRAPPERS = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
+"""Awaitables that know what they wait for and do not say; the garbage collector does."""
+
+
+def look() -> dict[str, Any]:
+    """``{threads, threads_left_out, tasks, tasks_left_out}``, of this process, now."""
+    threads = _threads()
+    tasks = _all_tasks()
+    numbers = {id(task): number for number, task in enumerate(tasks)}
+    return {
+        "threads": threads[:THREADS_MAX],
+        "threads_left_out": max(0, len(threads) - THREADS_MAX),
+        "tasks": [_task(task, numbers) for task in tasks[:TASKS_MAX]],
+        "tasks_left_out": max(0, len(tasks) - TASKS_MAX),
+    }
+
+
+def _threads() -> list[dict[str, Any]]:
+    # Without the lock that threading.enumerate() takes: it may be what hangs.
+    known: dict[int, threading.Thread] = dict(getattr(threading, "_active", {}))
+    found = []
+    for ident, frame in sys._current_frames().items():
+        thread = known.get(ident)
+        found.append(
+            {
+                "thread": ident,
+                "tid": None if thread is None else thread.native_id,
+                "name": None if thread is None else _text(thread.name),
+                "frames": [_frame(each) for each in _outwards(frame)],
+            }
+        )
+    main = threading.main_thread().ident
+    return sorted(found, key=lambda told: told["thread"] != main)
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    """A thread's frames, the innermost first."""
+    for _ in range(FRAMES_MAX):
+        if frame is None:
+            return
+        yield frame
+        frame = frame.f_back
+
+
+def _frame(frame: FrameType) -> dict[str, Any]:
+    code = frame.f_code
+    return {
+        "function": _text(getattr(code, "co_qualname", code.co_name)),
+        "file": code.co_filename[-TEXT_MAX:],
+        "line": frame.f_lineno or 0,
+    }
+
+
+def _all_tasks() -> list[Any]:
+    """The tasks of every loop that can be found, in the order in which they were made where names tell it."""
+    tasks_module = sys.modules.get("asyncio.tasks")
+    if tasks_module is None:
+        return []
+    found: dict[int, Any] = {}
+    # Up to 3.13 there are sets of all tasks; from 3.14 on each thread keeps its own, and a loop has to be known.
+    for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):
+        for task in _copy(getattr(tasks_module, name, ())):
+            found[id(task)] = task
+    for loop in _loops():
+        for task in _copy_tasks(tasks_module, loop):
+            found[id(task)] = task
+    return sorted((task for task in found.values() if not task.done()), key=_age)
+
+
+def _copy(some: Iterable[Any]) -> list[Any]:
+    """A copy of a set that another thread may change meanwhile, as asyncio.all_tasks makes it."""
+    for _ in range(100):
+        try:
+            return list(some)
+        except RuntimeError:
+            continue
+    return []
+
+
+def _copy_tasks(module: Any, loop: Any) -> list[Any]:
+    try:
+        return list(module.all_tasks(loop))
+    except RuntimeError:
+        return []
+
+
+def _loops() -> list[Any]:
+    """The event loops that threads are running, from the frames of asyncio itself."""
+    found: dict[int, Any] = {}
+    for innermost in sys._current_frames().values():
+        frame: FrameType | None = innermost
+        while frame is not None:
+            if frame.f_globals.get("__name__") in ("asyncio.base_events", "asyncio.runners"):
+                mine = frame.f_locals.get("self")
+                loop = getattr(mine, "_loop", mine)
+                if hasattr(loop, "call_soon_threadsafe"):
+                    found[id(loop)] = loop
+            frame = frame.f_back
+    return list(found.values())
+
+
+def _age(task: Any) -> tuple[int, str]:
+    """Sorts ``Task-2`` before ``Task-10`` and both before names that a program gave."""
+    name = str(task.get_name())
+    number = name.removeprefix("Task-")
+    return (int(number), name) if number.isdecimal() and len(number) < 12 else (10**12, name)
+
+
+def _task(task: Any, numbers: dict[int, int]) -> dict[str, Any]:
+    """One task: ``awaits_tasks`` are positions in the list of tasks, ``awaits`` the type of what it waits for."""
+    frames, running = _chain(task.get_coro())
+    waiter = getattr(task, "_fut_waiter", None)
+    awaited = [waiter, *_children(waiter)]
+    for frame in frames:
+        awaited += _awaited_by(frame)
+    positions = {numbers[id(each)] for each in awaited if id(each) in numbers and each is not task}
+    return {
+        "name": _text(str(task.get_name())),
+        "running": running,
+        "cancelling": int(getattr(task, "cancelling", int)()),
+        "awaits": None if waiter is None else _text(type(waiter).__name__),
+        "awaits_tasks": sorted(positions)[:AWAITS_MAX],
+        "frames": [_frame(each) for each in reversed(frames[-FRAMES_MAX:])],
+    }
+
+
+def _chain(awaitable: Any) -> tuple[list[FrameType], bool]:
+    """(the frames of a coroutine and of what it awaits, outermost first; whether it runs right now)."""
+    frames: list[FrameType] = []
+    # An async generator's ag_running is also true while it is suspended in an await: the coroutine's own counts.
+    running = bool(getattr(awaitable, "cr_running", False))
+    for _ in range(1000):
+        if awaitable is None:
+            break
+        inner = None
+        for kind, onward in (("cr", "await"), ("gi", "yieldfrom"), ("ag", "await")):
+            frame = getattr(awaitable, f"{kind}_frame", None)
+            if isinstance(frame, FrameType):
+                frames.append(frame)
+                inner = getattr(awaitable, f"{kind}_{onward}", None)
+                break
+        else:
+            if type(awaitable).__name__ in _WRAPPERS:
+                inner = next((each for each in gc.get_referents(awaitable) if _has_frame(each)), None)
+        awaitable = inner
+    return frames, running
+
+
+def _has_frame(what: Any) -> bool:
+    return any(hasattr(what, name) for name in ("cr_frame", "gi_frame", "ag_frame"))
+
+
+def _children(waiter: Any) -> Iterable[Any]:
+    """What asyncio.gather waits for."""
+    return getattr(waiter, "_children", ()) if type(waiter).__name__ == "_GatheringFuture" else ()
+
+
+def _awaited_by(frame: FrameType) -> list[Any]:
+    """The tasks that asyncio's own wait(), wait_for() and TaskGroup wait for behind a nameless future."""
+    module = frame.f_globals.get("__name__")
+    if module == "asyncio.taskgroups":
+        return _copy(getattr(frame.f_locals.get("self"), "_tasks", ()))
+    if module == "asyncio.tasks":
+        return [*_copy(frame.f_locals.get("fs") or ()), frame.f_locals.get("fut")]
+    return []
+
+
+def _text(text: str) -> str:
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"

@@ -1,0 +1,279 @@
+"""Collecting: which parts, in which order, under one deadline; a part that fails is a sentence in ``problems``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+from banken.model import Incarnation
+from banken_supervisor.evidence import announced, bounds, cgroup, faulttext, proc, stacks, waits
+from banken_supervisor.evidence.announced import Announcement, NotAnnounced
+from banken_supervisor.evidence.bounded import Deadline, TooLate, attempt
+from banken_supervisor.evidence.headline import headline
+from banken_supervisor.evidence.stacks import StackFault
+from banken_supervisor.evidence.subject import NotThis, Subject
+
+T = TypeVar("T")
+
+Evidence: TypeAlias = dict[str, Any]
+"""Plain data: str, int, float, bool, None, lists and dicts of them; what each key is, ``_blank`` says."""
+
+VERSION = 1
+
+PROC_S = 1.0
+"""Longest that one reading of /proc may take, seconds."""
+
+ASK_S = 1.0
+"""Longest that a worker's own thread may take to answer, seconds; it needs the interpreter lock for that."""
+
+ASK_IDLE_S = 0.3
+"""The same where its stacks are known already and show no event loop."""
+
+SIGNAL_S = 2.0
+"""Longest that a dump by signal may take, seconds."""
+
+TARGETS_MAX = 32
+"""Threads of which is looked up what file or connection they wait for."""
+
+WAITS_MAX = 256
+"""Threads of which is looked up what they wait in."""
+
+
+def collect(
+    who: Incarnation,
+    *,
+    address_directory: str,
+    seconds_max: float = 5.0,
+    bytes_max: int = 256 * 1024,
+    py_spy: str | bool = True,
+) -> Evidence:
+    """What the process ``who`` is doing now, in at most ``seconds_max`` seconds and ``bytes_max`` bytes.
+
+    Nothing is looked at unless the process is known for certain; it is never changed, but paused by py-spy for some
+    10 to 40 ms, or sent the signal that it asked for. A stopped one stays stopped.
+
+    ``py_spy``: whether to use it when it is installed; a path: that one. Never raises for anything that the
+    process, the system or py-spy does; ValueError for limits that are no limits.
+    """
+    if not seconds_max > 0 or bytes_max < bounds.BYTES_MIN:
+        raise ValueError(f"seconds_max is more than 0 and bytes_max at least {bounds.BYTES_MIN}")
+    began = time.monotonic()
+    evidence = _blank(who)
+    try:
+        with Subject(who) as subject:
+            evidence["identity"] = "verified"
+            _Collection(evidence, subject, Deadline(seconds_max), address_directory, py_spy).run()
+        if not evidence["headline"]:
+            evidence["headline"] = headline(evidence)
+    except NotThis as fault:
+        evidence.update(identity=fault.kind, headline=str(fault))
+        evidence["problems"].append(str(fault))
+    except Exception as fault:  # noqa: BLE001  # evidence is a help: its lack must not stop what follows it
+        evidence["problems"].append(f"collecting failed: {fault!r}")
+        evidence["headline"] = evidence["headline"] or f"pid {who.pid}: nothing is known, for collecting failed"
+    evidence["seconds"] = round(time.monotonic() - began, 3)
+    return bounds.fit(evidence, bytes_max)
+
+
+def _blank(who: Incarnation) -> Evidence:
+    return {
+        "version": VERSION,
+        "pid": who.pid,
+        "start": who.start,  # ticks since boot
+        "taken": time.time(),  # wall clock, seconds since 1970, for people to read
+        "seconds": 0.0,  # how long it took
+        "identity": "unknown",  # verified, gone, reused, remote, unknown
+        "headline": "",  # safe to print
+        "process": None,  # proc.facts, cpu_now, fds, fds_max, children, cmdline, cgroup
+        "main_wait": None,  # waits.wait of the main thread
+        "stacks_by": None,  # py-spy, faulthandler, the worker
+        "threads": [],  # stacks.threads_of, with wait; the main thread first
+        "threads_left_out": 0,
+        "tasks": [],  # bounds.told_tasks, the oldest first
+        "tasks_left_out": 0,
+        "problems": [],  # sentences
+    }
+
+
+class _Collection:
+    """One collecting: holds what its parts share."""
+
+    def __init__(
+        self, evidence: Evidence, subject: Subject, deadline: Deadline, directory: str, py_spy: str | bool
+    ) -> None:
+        self._evidence = evidence
+        self._problems: list[str] = evidence["problems"]
+        self._subject = subject
+        self._deadline = deadline
+        self._directory = directory
+        self._py_spy = py_spy
+        self._waits: dict[int, dict[str, Any]] = {}
+
+    def run(self) -> None:
+        """All parts, the quick and certain ones first; the stacks before what may block."""
+        pid = self._subject.pid
+        process = self._part("its state", lambda: proc.facts(pid), PROC_S)
+        if process is None:
+            self._check_life()
+            return
+        self._evidence["process"] = process
+        process["ended"] = self._subject.ended()
+        if process["ended"]:
+            return
+        # Before anything pauses it: afterwards it waits for its tracer, or not at all.
+        self._waits = self._part("what its threads wait for", self._read_waits, PROC_S) or {}
+        self._evidence["main_wait"] = self._waits.get(pid)
+        cpu_s = min(proc.CPU_S, 0.1 * self._deadline.left())
+        process["cpu_now"] = self._part("its use of the CPU", lambda: proc.cpu_share(pid, cpu_s), PROC_S)
+        self._stacks(process)
+        self._details(process)
+        self._check_life()
+
+    def _read_waits(self) -> dict[int, dict[str, Any]]:
+        pid = self._subject.pid
+        found = proc.tids(pid)[:WAITS_MAX]
+        return {tid: waits.wait(pid, tid, target=number < TARGETS_MAX) for number, tid in enumerate(found)}
+
+    def _details(self, process: dict[str, Any]) -> None:
+        pid = self._subject.pid
+        process.update(self._part("its descriptors", lambda: proc.descriptors(pid), PROC_S) or {})
+        process["children"] = self._part("its children", lambda: proc.children(pid, proc.tids(pid)), PROC_S) or []
+        process["cgroup"] = self._part("its cgroup", lambda: cgroup.memory(pid), PROC_S)
+        # Last, for it may block while the process's memory map is locked.
+        process["cmdline"] = self._part("its command line", lambda: proc.command_line(pid), PROC_S) or []
+
+    def _stacks(self, process: dict[str, Any]) -> None:
+        """Threads by the least intrusive means that works, and tasks if the worker tells them.
+
+        py-spy needs nothing of the worker; its own thread needs the interpreter lock; the signal needs neither, but
+        interrupts what the main thread is doing in the kernel.
+        """
+        letter = process["state"]
+        threads = self._by_py_spy(letter, bool(process["tracer"]))
+        by = "py-spy"
+        mine = self._announcement(needed=threads is None)
+        told: list[dict[str, Any]] = []
+        if mine is not None and letter not in "Tt":
+            answer = self._asked(mine, threads)
+            told = bounds.told_threads(answer, self._subject.pid)
+            self._evidence["tasks"] = bounds.told_tasks(answer)
+            self._evidence["tasks_left_out"] = _count(answer.get("tasks_left_out"))
+            if threads is None and told:
+                threads, by = told, "the worker"
+                self._evidence["threads_left_out"] = _count(answer.get("threads_left_out"))
+            elif threads is None:
+                threads, by = self._by_signal(mine), "faulthandler"
+        elif mine is not None and threads is None:
+            self._problems.append("a stopped process cannot dump its stacks before it goes on; py-spy could")
+        if threads is not None:
+            self._evidence["stacks_by"] = by
+            self._evidence["threads"] = bounds.ordered(self._named(threads, told))
+
+    def _by_py_spy(self, letter: str, traced: bool) -> list[dict[str, Any]] | None:
+        path = stacks.find() if self._py_spy is True else self._py_spy
+        if not path:
+            return None
+        seconds = self._deadline.left() * 0.6
+        found = self._part(
+            "stacks by py-spy",
+            lambda: stacks.dump(path, self._subject, letter, traced, seconds),
+            seconds + 0.2,
+        )
+        if found is None:
+            return None
+        if found[1]:
+            self._problems.append(found[1])
+        return found[0]
+
+    def _announcement(self, *, needed: bool) -> Announcement | None:
+        """What the worker left for us; that it left nothing is a problem only where it is ``needed``."""
+        try:
+            return attempt(lambda: announced.find(self._directory, self._subject), self._deadline.left(PROC_S))
+        except (NotAnnounced, TooLate) as fault:
+            if needed:
+                hint = (
+                    "" if self._py_spy and stacks.find() else " (pip install 'banken[stacks]' needs no such call)"
+                )
+                self._problems.append(f"no stacks from the worker: {fault}{hint}")
+            return None
+
+    def _by_signal(self, mine: Announcement) -> list[dict[str, Any]] | None:
+        seconds = min(SIGNAL_S, self._deadline.left() * 0.6)
+        text = self._part("stacks by signal", lambda: announced.dump(self._subject, mine, seconds), seconds + 0.2)
+        if text is None:
+            return None
+        threads, whole = faulttext.parse(text, self._subject.pid)
+        if not whole:
+            self._problems.append(
+                f"faulthandler writes {faulttext.THREADS_WRITTEN_MAX} threads at most, and the main thread last"
+            )
+        return threads or None
+
+    def _asked(self, mine: Announcement, threads: list[dict[str, Any]] | None) -> dict[str, Any]:
+        """The worker's own answer; it is waited for less long where stacks are known and show no event loop."""
+        wanted = threads is None or any(_loops(frame) for each in threads for frame in each["frames"])
+        seconds = self._deadline.left(ASK_S if wanted else ASK_IDLE_S)
+        try:
+            return attempt(lambda: announced.ask(mine, self._subject, seconds), seconds + 0.1)
+        except TooLate as fault:
+            if wanted:
+                text = f"its asyncio tasks are not known: {fault}; something may hold its interpreter lock"
+                self._problems.append(text)
+        except (NotAnnounced, OSError) as fault:
+            if wanted and threads is not None:  # else stacks are what matters, and the signal may bring them
+                self._problems.append(f"its asyncio tasks are not known: {fault}")
+        return {}
+
+    def _named(self, threads: list[dict[str, Any]], told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Threads with what the others know of them: names, kernel ids, and what they wait in."""
+        known = {each["thread"]: each for each in told}
+        for thread in threads:
+            other = known.get(thread["thread"], {})
+            thread["name"] = thread["name"] or other.get("name")
+            thread["tid"] = thread["tid"] or other.get("tid")
+            thread["wait"] = self._waits.get(thread["tid"])
+        return threads
+
+    def _part(self, what: str, work: Callable[[], T], seconds: float) -> T | None:
+        """What one part found; None and a sentence in ``problems`` when it failed, was late or came too late."""
+
+        def held() -> T:
+            self._subject.hold()  # for the descriptor's number, like a pid, is soon another's
+            try:
+                return work()
+            finally:
+                self._subject.release()
+
+        left = self._deadline.left(seconds)
+        if not left:
+            self._problems.append(f"{what}: no time was left for it")
+            return None
+        try:
+            found = attempt(held, left)
+        except (TooLate, StackFault, NotAnnounced, NotThis) as fault:
+            self._problems.append(f"{what}: {fault}")
+        except OSError as fault:
+            self._problems.append(f"{what}: {fault.strerror or fault}")
+        except Exception as fault:  # noqa: BLE001  # one part's mistake costs that part
+            self._problems.append(f"{what}: failed: {fault!r}")
+        else:
+            if self._subject.holds():
+                return found
+            self._problems.append(f"{what}: it ended meanwhile, so this may be about another process")
+        return None
+
+    def _check_life(self) -> None:
+        if self._subject.ended() and not (self._evidence["process"] or {}).get("ended"):
+            text = f"pid {self._subject.pid} ended while it was looked at"
+            self._problems.append(text)
+            self._evidence.update(identity="gone", headline=text)
+
+
+def _count(what: object) -> int:
+    return what if isinstance(what, int) and 0 <= what < 2**31 else 0
+
+
+def _loops(frame: dict[str, Any]) -> bool:
+    """Whether a frame may be an event loop's."""
+    return any(name in frame["file"] for name in ("asyncio", "uvloop"))

@@ -1,0 +1,71 @@
+"""Reads what ``faulthandler`` writes. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from banken_supervisor.evidence.text import clean
+
+THREADS_WRITTEN_MAX = 100
+"""faulthandler stops after so many threads; the main thread, the oldest, is then not among them."""
+
+TEXT_MAX = 256
+FRAMES_MAX = 64
+
+_thread = re.compile(r"(Current thread|Thread) 0x([0-9a-f]{1,16})(?: \[(.*)\])? \(most recent call first\):$")
+_frame = re.compile(r'  File "(.*)", line (\d{1,9}|\?\?\?) in (.*)$')
+
+
+def parse(text: str, pid: int) -> tuple[list[dict[str, Any]], bool]:
+    """(the threads, as stacks.threads_of gives them; whether all are there).
+
+    What faulthandler does not know is None: which one runs, and who holds the interpreter lock.
+    """
+    threads: list[dict[str, Any]] = []
+    whole = True
+    for line in text.splitlines():
+        head = _thread.match(line)
+        frame = _frame.match(line)
+        if head:
+            threads.append(_new(int(head[2], 16), head[3]))
+        elif frame and threads:
+            _add(threads[-1], frame)
+        elif line == "..." and threads:
+            whole = False
+        elif line == "  ..." and threads:
+            threads[-1]["frames_left_out"] += 1  # how many, it does not say
+        elif line.startswith("Current thread's C stack"):
+            break
+    if threads and whole:
+        # It goes from the newest thread to the oldest.
+        threads[-1]["main"] = True
+        threads[-1]["tid"] = pid
+        threads[-1]["name"] = threads[-1]["name"] or "MainThread"
+    return threads, whole
+
+
+def _new(ident: int, name: str | None) -> dict[str, Any]:
+    return {
+        "thread": ident,
+        "tid": None,
+        "name": clean(name, TEXT_MAX) if name else None,
+        "main": False,
+        "active": None,
+        "gil": None,
+        "frames": [],
+        "frames_left_out": 0,
+    }
+
+
+def _add(thread: dict[str, Any], frame: re.Match[str]) -> None:
+    if len(thread["frames"]) >= FRAMES_MAX:
+        thread["frames_left_out"] += 1
+        return
+    thread["frames"].append(
+        {
+            "function": clean(frame[3], TEXT_MAX),
+            "file": clean(frame[1], TEXT_MAX, end=True),
+            "line": int(frame[2]) if frame[2].isdecimal() else 0,
+        }
+    )

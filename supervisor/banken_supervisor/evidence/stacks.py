@@ -1,0 +1,138 @@
+"""Python stacks of another process by py-spy, which needs nothing of that process.
+
+py-spy pauses its target with ptrace, for 10 to 40 ms, so that what it reads belongs together. It cannot pause one
+that is stopped already ("unexpected waitpid result"), one in an uninterruptible wait, or one that is traced: those
+stand still by themselves and are read without (``--nonblocking``), as is every process where ptrace is refused but
+reading is not. Both need the right to trace it: the same user and Yama's ``ptrace_scope`` 0, or CAP_SYS_PTRACE.
+
+A py-spy that has to be killed may leave the SIGSTOP of its attach behind, and the worker stopped: that is undone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sysconfig
+from typing import Any
+
+from banken_supervisor.evidence import proc
+from banken_supervisor.evidence.bounded import Deadline, TooLate, output
+from banken_supervisor.evidence.subject import Subject
+from banken_supervisor.evidence.text import clean
+
+OUTPUT_MAX = 16 << 20
+"""Bytes of JSON that are read of py-spy: about 2,000 threads of 40 frames."""
+
+TEXT_MAX = 256
+"""Characters of a function's, a thread's or a file's name."""
+
+FRAMES_MAX = 64
+"""Frames kept of one thread, the innermost."""
+
+_STILL = "TtD"
+"""States in which a process cannot be paused and need not be."""
+
+
+class StackFault(Exception):
+    """No stacks; the message says why and, where something helps, what."""
+
+
+def find() -> str | None:
+    """The py-spy of this installation, else that on the PATH; None: there is none."""
+    mine = os.path.join(sysconfig.get_path("scripts"), "py-spy")
+    return mine if os.access(mine, os.X_OK) else shutil.which("py-spy")
+
+
+def dump(
+    py_spy: str, subject: Subject, state: str, traced: bool, seconds: float
+) -> tuple[list[dict[str, Any]], str]:
+    """(the threads, what was less than it should be or empty). StackFault when there are none.
+
+    ``state``: its state's letter, ``traced``: whether something traces it. See ``threads_of`` for a thread.
+    """
+    deadline = Deadline(seconds)
+    doubt = ""
+    if state not in _STILL and not traced:
+        try:
+            return _run(py_spy, subject, deadline.left(seconds * 0.6)), ""
+        except TooLate as fault:
+            doubt = str(fault) + _let_go(subject)
+        except StackFault as fault:
+            doubt = str(fault)
+    try:
+        threads = _run(py_spy, subject, deadline.left(), "--nonblocking")
+    except (TooLate, StackFault) as fault:
+        raise StackFault("; without pausing: ".join(filter(None, [doubt, str(fault)]))) from None
+    return threads, f"stacks were read without pausing it, for pausing failed: {doubt}" if doubt else ""
+
+
+def threads_of(data: bytes) -> list[dict[str, Any]]:
+    """py-spy's JSON as ``{thread, tid, name, main, active, gil, frames, frames_left_out}``. StackFault."""
+    try:
+        return [_thread(each) for each in json.loads(data)]
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise StackFault(f"py-spy wrote something that is not understood: {clean(repr(fault), TEXT_MAX)}") from None
+
+
+def _run(py_spy: str, subject: Subject, seconds: float, *options: str) -> list[dict[str, Any]]:
+    argv = [py_spy, "dump", "--json", "--full-filenames", *options, "--pid", str(subject.pid)]
+    try:
+        code, out, errors = output(argv, seconds, OUTPUT_MAX)
+    except OSError as fault:
+        raise StackFault(f"{py_spy} cannot be started: {fault.strerror}") from None
+    if code != 0:
+        raise StackFault(_why(code, errors))
+    found = threads_of(out)
+    if not found:
+        raise StackFault("py-spy found no Python thread")
+    return found
+
+
+def _why(code: int, errors: str) -> str:
+    """What py-spy says, without the backtrace of its own."""
+    said = []
+    for line in errors.splitlines():
+        if line.startswith("Stack backtrace"):
+            break
+        if line.strip() and line.strip() != "Caused by:":
+            said.append(line.strip().removeprefix("Error: "))
+    return clean(f"py-spy ended with {code}: {'; '.join(said) or 'it said nothing'}", 2 * TEXT_MAX)
+
+
+def _thread(told: dict[str, Any]) -> dict[str, Any]:
+    tid = told.get("os_thread_id")
+    name = told.get("thread_name")
+    frames = told["frames"]
+    return {
+        "thread": int(told["thread_id"]),
+        "tid": None if tid is None else int(tid),
+        "name": None if name is None else clean(name, TEXT_MAX),
+        "main": tid == told["pid"],
+        "active": bool(told["active"]),
+        "gil": bool(told["owns_gil"]),
+        "frames": [
+            {
+                "function": clean(frame["name"], TEXT_MAX),
+                "file": clean(frame["filename"], TEXT_MAX, end=True),
+                "line": int(frame["line"]),
+            }
+            for frame in frames[:FRAMES_MAX]
+        ],
+        "frames_left_out": max(0, len(frames) - FRAMES_MAX),
+    }
+
+
+def _let_go(subject: Subject) -> str:
+    """Undo the stop that a killed py-spy left, and only that: it was not stopped before."""
+    bit = 1 << (signal.SIGSTOP - 1)
+    try:
+        stopped = proc.facts(subject.pid)["state"] == "T"
+        pending = any(proc.signal_sets(subject.pid, tid).get("SigPnd", 0) & bit for tid in proc.tids(subject.pid))
+        if stopped or pending:
+            subject.signal(signal.SIGCONT)
+            return "; it was left stopped, and was continued"
+    except OSError:  # gone, or not ours to continue
+        pass
+    return ""

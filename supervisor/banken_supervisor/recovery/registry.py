@@ -52,11 +52,13 @@ def build(do: str, options: Mapping[str, Any], named: Mapping[str, str] | None =
         action = found(**options)
     except ValueError as fault:
         raise Refused(f"action {do!r}: {fault}") from fault
+    except Exception as fault:
+        raise Refused(f"action {do!r} cannot be made: {type(fault).__name__}: {fault}") from fault
     _check(do, action)
     return action
 
 
-def _check(do: str, action: Action) -> None:
+def _check(do: str, action: Any) -> None:
     """What the executor relies on, for it must not fall over a user's class."""
     if not isinstance(getattr(action, "name", None), str) or not 0 < len(action.name) <= NAME_MAX:
         raise Refused(f"action {do!r}: its name is a text of 1 to {NAME_MAX} characters")

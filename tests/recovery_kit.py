@@ -1,4 +1,4 @@
-"""What the tests of the actions share: a subject, a world of real processes that records what else it is asked, waiting."""
+"""What the tests of the actions share: subjects, a world with real processes that writes down the rest, workers."""
 
 from __future__ import annotations
 

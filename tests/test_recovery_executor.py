@@ -115,7 +115,7 @@ def test_different_watchdogs_run_side_by_side(bench: Bench) -> None:
 
 
 def test_evidence_reaches_the_later_actions_of_its_incident(bench: Bench) -> None:
-    """What dump found is in the subject of the next action, submitted together or later; not in another incident's."""
+    """What dump found is in the subject of the next action, submitted together or later; in no other incident's."""
     seen: dict[str, Any] = {}
 
     def note(key: str) -> Does:
@@ -132,7 +132,7 @@ def test_evidence_reaches_the_later_actions_of_its_incident(bench: Bench) -> Non
 
 
 def test_the_end_of_an_incident_drops_what_waits_and_tells_what_runs(bench: Bench) -> None:
-    """cancel(): pending actions are dropped, a waiting one sees ``ended``, the notice of recovery and others go on."""
+    """cancel(): pending actions are dropped, a waiting one sees ``ended``, the notice of recovery and others stay."""
     began = threading.Event()
 
     def patient(about: Subject, ended: threading.Event) -> Outcome:
@@ -252,7 +252,7 @@ def test_secrets_are_told_to_nobody(bench: Bench) -> None:
 
 
 def test_a_stuck_action_is_told_replaced_and_not_waited_for(narrow: Bench) -> None:
-    """Four that outlive their limit are stuck; the next action of each watchdog runs; one that returns is told late."""
+    """Four that outlive their limit are stuck; each watchdog's next action runs; one that returns is told late."""
     ran: list[str] = []
     for number in range(4):
         next_ = Does(lambda about, ended: ran.append(about.incident.name))
@@ -286,7 +286,7 @@ def test_what_waits_for_the_outside_does_not_keep_others_from_running(narrow: Be
 
 
 def test_so_many_stuck_ones_and_no_more(narrow: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With STUCK_MAX stuck, those that wait already are skipped too, so that threads stay bounded; a kill still runs."""
+    """With STUCK_MAX stuck, those that wait already are skipped, so that threads stay bounded; a kill still runs."""
     monkeypatch.setattr(module, "STUCK_MAX", 6)
     for number in range(100):
         narrow.executor.submit([DoesOutside(narrow.waits, limit_s=5.0)], subject(f"hook{number}"))
@@ -368,7 +368,8 @@ def test_closing_does_not_wait_for_a_hung_action_and_the_process_can_end() -> No
     code = (
         "import sys, threading; sys.path.insert(0, 'tests')\n"
         "from test_recovery_executor import Does, Bench; from recovery_kit import subject, until\n"
-        "bench = Bench(); bench.executor.submit([Does(bench.waits)], subject()); until(lambda: bench.begun, 'begun')\n"
+        "bench = Bench(); bench.executor.submit([Does(bench.waits)], subject())\n"
+        "until(lambda: bench.begun, 'it has begun')\n"
         "print(bench.executor.close(0.1))"
     )
     done = subprocess.run(

@@ -70,12 +70,14 @@ class Post:
         sock = connection.sock
         left = max(0.01, deadline - monotonic())
         connection.timeout = min(READ_S, left)
-        with _cut(sock, left):
+        with _cut(sock, left) as cut:
             connection.request(
                 "POST", self._target.path, body, headers, preload_content=False, decode_content=False
             )
             response = connection.getresponse()
         try:
+            if cut.is_set():  # http.client takes headers that break off for whole ones
+                raise TimeoutError("the answer broke off at the deadline")
             return self._answer(response, sock, deadline)
         finally:
             response.close()
@@ -98,10 +100,15 @@ class Post:
 
 
 @contextlib.contextmanager
-def _cut(sock: socket.socket, seconds: float) -> Iterator[None]:
-    """Shut the socket down after so long, from a thread of its own, unless the block has ended before."""
+def _cut(sock: socket.socket, seconds: float) -> Iterator[threading.Event]:
+    """Shut the socket down after so long, from a thread of its own, unless the block has ended before.
+
+    The event tells whether that came to pass.
+    """
+    done = threading.Event()
 
     def cut() -> None:
+        done.set()
         with contextlib.suppress(OSError):
             # The plain socket's, also of a TLS socket: that one's own is not made for two threads.
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
@@ -110,7 +117,7 @@ def _cut(sock: socket.socket, seconds: float) -> Iterator[None]:
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield done
     finally:
         timer.cancel()
 

@@ -132,7 +132,7 @@ def test_evidence_reaches_the_later_actions_of_its_incident(bench: Bench) -> Non
 
 
 def test_the_end_of_an_incident_drops_what_waits_and_tells_what_runs(bench: Bench) -> None:
-    """cancel(): pending actions are dropped, a waiting one sees ``ended``, the notice of recovery and others stay."""
+    """cancel(): what waits is dropped, what runs sees ``ended``, the notice of recovery and others stay."""
     began = threading.Event()
 
     def patient(about: Subject, ended: threading.Event) -> Outcome:
@@ -286,7 +286,7 @@ def test_what_waits_for_the_outside_does_not_keep_others_from_running(narrow: Be
 
 
 def test_so_many_stuck_ones_and_no_more(narrow: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With STUCK_MAX stuck, those that wait already are skipped, so that threads stay bounded; a kill still runs."""
+    """With STUCK_MAX stuck, those that wait already are skipped, so threads stay bounded; a kill still runs."""
     monkeypatch.setattr(module, "STUCK_MAX", 6)
     for number in range(100):
         narrow.executor.submit([DoesOutside(narrow.waits, limit_s=5.0)], subject(f"hook{number}"))

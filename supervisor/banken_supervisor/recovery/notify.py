@@ -11,6 +11,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from importlib.util import find_spec
+from inspect import signature
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from banken.model import NAME_MAX
@@ -68,7 +70,10 @@ def _send(url: str, message: tuple[str, str], kind: str) -> tuple[str, str | Non
     """(the service's name, what went wrong or None)."""
     import apprise
 
-    asset = apprise.AppriseAsset(async_mode=False, storage_mode="memory", secure_logging=True)
+    settings: dict[str, Any] = {"async_mode": False, "storage_mode": "memory", "secure_logging": True}
+    if "service_timeout" in signature(apprise.AppriseAsset).parameters:
+        settings["service_timeout"] = 0  # it has one thread pool for all, which a hung service would keep alive
+    asset = apprise.AppriseAsset(**settings)
     service = "unknown service"
     with hushed("apprise", "urllib3.connectionpool") as heard:
         try:

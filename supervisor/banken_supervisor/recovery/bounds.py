@@ -1,0 +1,123 @@
+"""Bounds on what leaves an action: plain data of limited size, and text that nothing chokes on.
+
+A worker's words, a command's output and a server's answer may hold anything: lone surrogates that msgpack refuses,
+control characters that a terminal obeys, megabytes. All of it passes through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+TEXT_MAX = 8192
+"""Characters of a text for people."""
+
+DATA_MAX = 512 * 1024
+"""Characters and items, together, of the data of one outcome. Evidence has at most half of that."""
+
+DEPTH_MAX = 16
+
+LINE_MAX = 500
+"""Characters of one line of a message to people."""
+
+
+def text(value: str, longest: int = TEXT_MAX, *, keep_end: bool = False) -> str:
+    """``value`` as Unicode that can be encoded, cut to ``longest`` characters at its end, or at its beginning."""
+    if len(value) > longest:
+        value = "…" + value[len(value) - longest + 1 :] if keep_end else value[: longest - 1] + "…"
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def line(value: str, longest: int = LINE_MAX) -> str:
+    """``value`` as one line that can be shown anywhere: what does not print is written as an escape."""
+    if len(value) > longest:
+        value = value[: longest - 1] + "…"
+    if value.isprintable():
+        return value
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in value)
+
+
+def plain(data: Mapping[Any, Any], room: int = DATA_MAX) -> dict[str, Any]:
+    """``data`` as msgpack and JSON take it: str, int, float, bool, None, list and dict only, and no more than
+    ``room``.
+
+    What does not fit is cut; ``cut`` is then True in the answer.
+    """
+    budget = _Budget(room)
+    found: dict[str, Any] = budget.mapping(data, 0)
+    if budget.cut:
+        found["cut"] = True
+    return found
+
+
+class _Budget:
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.cut = False
+
+    def value(self, value: Any, depth: int) -> Any:
+        self.room -= 1
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            return int(value) if -(2**63) <= value < 2**64 else self.text(hex(value))
+        if isinstance(value, float):
+            return float(value) if isfinite(value) else repr(float(value))
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, (bytes, bytearray)):
+            return self.text(bytes(value[: self.room]).decode("utf-8", "backslashreplace"))
+        if depth >= DEPTH_MAX:
+            self.cut = True
+            return "…"
+        if isinstance(value, Mapping):
+            return self.mapping(value, depth + 1)
+        if isinstance(value, (Sequence, set, frozenset)):
+            return self.items(value, depth + 1)
+        return self.text(f"<{type(value).__name__}>")
+
+    def text(self, value: str) -> str:
+        longest = max(1, self.room)
+        self.cut = self.cut or len(value) > longest
+        value = text(str(value), longest)
+        self.room -= len(value)
+        return value
+
+    def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        found = {}
+        for key, each in value.items():
+            if self.room <= 0:
+                self.cut = True
+                break
+            found[self.text(key if isinstance(key, str) else repr(key))] = self.value(each, depth)
+        return found
+
+    def items(self, value: Iterable[Any], depth: int) -> list[Any]:
+        found = []
+        for each in value:
+            if self.room <= 0:
+                self.cut = True
+                break
+            found.append(self.value(each, depth))
+        return found
+
+
+def redact(data: Any, hidden: Iterable[str]) -> Any:
+    """``data`` (plain) with *** in place of everything that is ``hidden``."""
+    secrets = sorted(
+        {each for each in hidden if each}, key=len, reverse=True
+    )  # the longest first: one may hold another
+    return _redact(data, secrets) if secrets else data
+
+
+def _redact(data: Any, secrets: list[str]) -> Any:
+    if isinstance(data, str):
+        for each in secrets:
+            data = data.replace(each, "***")
+        return data
+    if isinstance(data, dict):
+        return {_redact(key, secrets): _redact(each, secrets) for key, each in data.items()}
+    if isinstance(data, list):
+        return [_redact(each, secrets) for each in data]
+    return data

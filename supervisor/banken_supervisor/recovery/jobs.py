@@ -1,0 +1,95 @@
+"""One run of one action, the row of them that waits for a watchdog, and what is told of each."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from banken_supervisor.recovery import bounds
+from banken_supervisor.recovery.base import Action, Subject
+
+
+class What(StrEnum):
+    """What became of one run."""
+
+    DONE = "action-done"
+    FAILED = "action-failed"
+    STUCK = "action-stuck"
+    SKIPPED = "action-skipped"
+    """not begun: the text says why"""
+    DROPPED = "action-dropped"
+    """not begun, because its incident ended before"""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one action, for one incident."""
+
+    type: What
+    name: str
+    incident: str
+    action: str
+    rung: int
+    run: int
+    level: str | None
+    recovered: bool
+    text: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    started: float | None = None
+    """wall clock, seconds since 1970; None: it was not begun"""
+    seconds: float = 0.0
+    late: bool = False
+    """True: it had been reported as stuck before"""
+
+
+class Job:
+    __slots__ = ("action", "ended", "key", "started", "started_at", "stuck", "subject")
+
+    def __init__(self, action: Action, subject: Subject) -> None:
+        self.action = action
+        self.subject = subject
+        self.key = id(action), subject.incident.id, subject.recovered
+        self.ended = threading.Event()
+        self.started: float | None = None
+        """monotonic"""
+        self.started_at: float | None = None
+        """wall clock"""
+        self.stuck = False
+
+    def belongs(self, incident: str | None) -> bool:
+        """Whether the end of ``incident`` (None: of any) ends it. The news of an end is not ended by it."""
+        return not self.subject.recovered and incident in (None, self.subject.incident.id)
+
+    def report(self, kind: What, text: str, data: dict[str, Any] | None = None, seconds: float = 0.0) -> Report:
+        """What became of it, without what its action wants hidden."""
+        subject, hidden = self.subject, self.action.hidden
+        return Report(
+            type=kind,
+            name=subject.incident.name,
+            incident=subject.incident.id,
+            action=self.action.name,
+            rung=subject.rung,
+            run=subject.run,
+            level=subject.level,
+            recovered=subject.recovered,
+            # First hidden, then cut: half a secret would not be found.
+            text=bounds.text(bounds.redact(text, hidden), keep_end=kind is What.FAILED),
+            data=bounds.redact(data or {}, hidden),
+            started=None if kind is What.SKIPPED else self.started_at,
+            seconds=seconds,
+            late=self.stuck and kind is not What.STUCK,
+        )
+
+
+class Chain:
+    """What is to be done for one watchdog."""
+
+    __slots__ = ("name", "pending", "running")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.pending: deque[Job] = deque()
+        self.running: Job | None = None

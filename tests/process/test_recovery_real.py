@@ -1,0 +1,437 @@
+"""Killing, signalling and running commands, with real processes of every bad kind."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from banken.identity import boot_id, incarnation, process_start
+from banken.model import Incarnation
+from banken_supervisor.recovery import Executor, Report, build
+from banken_supervisor.recovery import exec as exec_module
+from banken_supervisor.recovery.identity import Processes
+from banken_supervisor.recovery.kill import Kill
+from recovery_kit import OBEDIENT, STUBBORN, Desk, run, subject, until, worker
+
+pytestmark = pytest.mark.process
+
+FORKS = (
+    "child = os.fork()\nif child == 0:\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    time.sleep(600)\n"
+)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def python(code: str) -> list[str]:
+    """A command that runs it."""
+    return [sys.executable, "-S", "-c", "import os, signal, sys, time\n" + code]
+
+
+# -- kill --------------------------------------------------------------------------------------------
+
+
+def test_one_that_obeys_ends_by_sigterm() -> None:
+    """SIGTERM is enough for an ordinary process, and it is not given more."""
+    with worker("signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n" + OBEDIENT) as one:
+        done = run(build("kill", {"wait": 20}), subject(who=one.who))
+        assert (done.ok, done.data["step"]) == (True, "SIGTERM")
+        assert one.process.wait(5) == 7
+
+
+def test_one_that_ignores_sigterm_ends_by_sigkill() -> None:
+    """After ``wait`` seconds comes SIGKILL."""
+    with worker(STUBBORN) as one:
+        done = run(build("kill", {"wait": 0.2}), subject(who=one.who))
+        assert (done.ok, done.data["step"]) == (True, "SIGKILL")
+        assert done.data["seconds"] >= 0.2
+        assert one.process.wait(5) == -signal.SIGKILL
+
+
+def test_a_stopped_one_hears_sigterm() -> None:
+    """A SIGSTOPped process is continued first, so that it can end in order."""
+    with worker("signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n" + OBEDIENT) as one:
+        one.stop()
+        done = run(build("kill", {"wait": 20}), subject(who=one.who))
+        assert (done.ok, done.data["step"]) == (True, "SIGTERM")
+        assert one.process.wait(5) == 7
+
+
+def test_one_that_is_gone_already_needs_nothing() -> None:
+    """A process that has ended, reaped or still a zombie, is a success without a signal."""
+    with worker("print('ready', flush=True)\nsys.stdin.read()") as one:
+        os.kill(one.pid, signal.SIGKILL)
+        until(lambda: gone(one.pid), "it has ended")
+        assert one.state() == "Z"
+        zombie = run(build("kill", {}), subject(who=one.who))
+        one.process.wait(5)
+        reaped = run(build("kill", {}), subject(who=one.who))
+        sent = run(build("signal", {"signal": "SIGTERM"}), subject(who=one.who))
+    assert [each.data["step"] for each in (zombie, reaped)] == ["before", "before"]
+    assert zombie.ok
+    assert reaped.ok
+    assert (sent.ok, sent.text) == (True, f"SIGTERM not needed: pid {one.pid} has ended")
+
+
+def test_one_that_exits_during_the_climb() -> None:
+    """A process that ignores SIGTERM and ends by itself while it is waited for is a success, without SIGKILL."""
+    code = "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), os._exit(3)))\n" + OBEDIENT
+    with worker(code) as one:
+        done = run(build("kill", {"wait": 20}), subject(who=one.who))
+        assert (done.ok, done.data["step"]) == (True, "SIGTERM")
+        assert one.process.wait(5) == 3
+
+
+def test_one_that_recovers_is_not_killed() -> None:
+    """When the incident ends while SIGTERM is given time, the wait ends at once and the process lives."""
+    reports: list[Report] = []
+    executor = Executor(Desk(), reports.append)
+    code = "signal.signal(signal.SIGTERM, lambda *_: print('heard', flush=True))\n" + OBEDIENT
+    with worker(code) as one:
+        executor.submit([build("kill", {"wait": 600})], subject(who=one.who))
+        assert one.line() == "heard"
+        executor.cancel("worker-3", "i-worker-3")
+        until(lambda: reports, "the wait ends")
+        assert reports[0].data["step"] == "ended"
+        assert not gone(one.pid)
+    assert executor.close(5) == 0
+
+
+def test_what_it_forked_dies_with_it() -> None:
+    """With ``group`` a child that keeps the pipe and ignores SIGTERM ends too; without, it lives on."""
+    code = FORKS + "print(child, flush=True)\ntime.sleep(600)"
+    for group, lives in ((False, True), (True, False)):
+        with worker(code) as one:
+            child = int(one.said)
+            done = run(build("kill", {"wait": 20, "group": group}), subject(who=one.who))
+            assert (done.ok, done.data["step"]) == (True, "SIGTERM")
+            assert gone(child) is not lives
+            if not lives:
+                assert one.line() == ""  # nobody holds the pipe any more
+
+
+def test_a_group_that_it_does_not_lead_is_left_alone() -> None:
+    """With ``group``, a worker in somebody else's group is killed alone."""
+    code = "child = os.fork()\nif child:\n    print(child, flush=True)\ntime.sleep(600)"
+    with worker(code) as leader:
+        child = int(leader.said)
+        who = Incarnation(boot_id(), child, process_start(child), b"test")
+        done = run(build("kill", {"wait": 20, "group": True}), subject(who=who))
+        assert (done.ok, done.data["step"], done.data["group"]) == (True, "SIGTERM", False)
+        assert gone(child)
+        assert not gone(leader.pid)
+
+
+def test_a_reused_pid_is_never_signalled() -> None:
+    """A process that has the pid but another start time, or another boot, is not touched by any action."""
+    with worker(OBEDIENT) as one:
+        for other in (
+            one.who._replace(start=one.who.start + 1),
+            one.who._replace(boot=bytes(8)),
+            one.who._replace(boot=b"elsewher"),
+            one.who._replace(start=0),
+        ):
+            for action in (
+                build("kill", {"wait": 0, "group": True}),
+                build("signal", {"signal": "SIGKILL"}),
+            ):
+                run(action, subject(who=other))
+            assert not Processes().signal(other, signal.SIGKILL)
+            assert Processes().group(other) is None
+        remote = run(build("kill", {}), subject(who=one.who._replace(boot=b"elsewher")))
+        assert (remote.ok, "another host" in remote.text) == (False, True)
+        assert not run(build("kill", {}), subject()).ok
+        time.sleep(0.05)
+        assert not gone(one.pid)
+
+
+def test_the_supervisor_and_init_are_never_signalled() -> None:
+    """Neither this process nor pid 1 is touched, though they are who they say."""
+    mine = incarnation()
+    init = Incarnation(boot_id(), 1, process_start(1), b"test")
+    for who in (mine, init):
+        for action in (build("signal", {"signal": "SIGKILL"}), build("kill", {"wait": 0, "group": True})):
+            done = run(action, subject(who=who))
+            assert (done.ok, "not to be touched" in done.text) == (False, True)
+
+
+def test_a_process_of_another_user_is_said_to_be_one() -> None:
+    """Where the system forbids the signal, the outcome says why. (Run as nobody, in a process of its own.)"""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+    with worker(OBEDIENT) as one:
+        code = (
+            f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
+            "import os\n"
+            "from banken.model import Incarnation\n"
+            "from banken_supervisor.recovery import build\n"
+            "from recovery_kit import Desk, run, subject\n"
+            f"who = Incarnation({one.who.boot!r}, {one.who.pid}, {one.who.start}, b'test')\n"
+            "wanted = ('kill', {'wait': 0, 'group': True}), ('kill', {'wait': 0}), ('signal', {})\n"
+            "world, actions = Desk(), [build(*each) for each in wanted]\n"
+            "os.setuid(65534)\n"
+            "for action in actions: print(run(action, subject(who=who), world).text)\n"
+        )
+        done = run(build("exec", {"command": [sys.executable, "-c", code], "timeout": 60}), subject())
+        lines = done.data["output"].splitlines()
+        assert len(lines) == 3, lines
+        assert all("belongs to another user" in each for each in lines), lines
+        assert not gone(one.pid)
+
+
+def test_one_that_outlives_sigkill_is_reported_with_its_state() -> None:
+    """A process held in the kernel (by a debugger, at its exit) is reported as unkillable, with its state."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    seize, detach, exit_stop = 0x4206, 17, 0x40
+
+    class Quick(Kill):
+        verify_s = 0.5
+
+    with worker(OBEDIENT) as one:
+
+        def ptrace(request: int, data: int) -> int:
+            return int(libc.ptrace(ctypes.c_long(request), ctypes.c_long(one.pid), None, ctypes.c_long(data)))
+
+        if ptrace(seize, exit_stop) != 0:
+            pytest.skip(f"no process can be traced here: {os.strerror(ctypes.get_errno())}")
+        try:
+            done = run(Quick(wait=0), subject(who=one.who))
+        finally:
+            ptrace(detach, 0)
+        if done.ok:
+            pytest.skip("this kernel does not hold a killed process for its debugger")
+        assert done.data["step"] == "unkillable"
+        assert f"unkillable: pid {one.pid}, state t (stopped by a debugger)" in done.text
+
+
+def test_a_signal_reaches_exactly_its_process() -> None:
+    """``signal`` delivers what was asked for, by name or number."""
+    code = "signal.signal(signal.SIGHUP, lambda *_: print('hup', flush=True))\n" + OBEDIENT
+    with worker(code) as one:
+        for each in ("SIGHUP", "hup", 1):
+            assert run(build("signal", {"signal": each}), subject(who=one.who)).ok
+            assert one.line() == "hup"
+
+
+def test_many_kills_at_once() -> None:
+    """40 stubborn processes are killed side by side, each exactly, in about the time of one."""
+    reports: list[Report] = []
+    executor = Executor(Desk(), reports.append)
+    action = build("kill", {"wait": 0.3})
+    with worker(OBEDIENT) as bystander:
+        started = [worker(STUBBORN) for _ in range(40)]
+        ones = [each.__enter__() for each in started]
+        try:
+            for number, one in enumerate(ones):
+                executor.submit([action], subject(f"w{number}", who=one.who))
+            until(lambda: len(reports) == 40, "all are reported", 30)
+            assert {report.data["step"] for report in reports} == {"SIGKILL"}
+            assert all(gone(one.pid) for one in ones)
+            assert not gone(bystander.pid)
+        finally:
+            for each in started:
+                each.__exit__(None, None, None)
+    assert executor.close(5) == 0
+
+
+def test_no_descriptor_leaks() -> None:
+    """Kills, groups, refusals and commands give every descriptor back."""
+
+    def once() -> None:
+        with worker(FORKS + "print(child, flush=True)\ntime.sleep(600)") as one:
+            run(build("kill", {"wait": 5, "group": True}), subject(who=one.who))
+            run(build("kill", {"wait": 5, "group": True}), subject(who=one.who._replace(start=1)))
+        run(build("exec", {"command": ["true"]}), subject())
+        run(build("exec", {"command": ["/no/such"]}), subject())
+        run(build("exec", {"command": ["sleep", "60"], "timeout": 0.1}), subject())
+
+    once()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        once()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# -- exec --------------------------------------------------------------------------------------------
+
+
+def test_a_command_gets_the_incident() -> None:
+    """stdin holds it as JSON, the environment as BANKEN_ variables; output and exit status come back."""
+    code = "import json; t = json.load(sys.stdin); print(t['name'], t['evidence'], os.environ['BANKEN_LEVEL'])"
+    about = subject(level="critical", evidence={"headline": "f (job.py:42)"})
+    done = run(build("exec", {"command": python(code)}), about)
+    assert (done.ok, done.data["status"], done.data["timed_out"]) == (True, 0, False)
+    assert done.data["output"] == "worker-3 {'headline': 'f (job.py:42)'} critical\n"
+    env = run(build("exec", {"command": ["env"]}), about).data["output"].splitlines()
+    wanted = {"BANKEN_NAME=worker-3", "BANKEN_CAUSE=timeout", "BANKEN_INCIDENT=i-worker-3", "BANKEN_SILENCE=12.34"}
+    assert wanted <= set(env)
+
+
+def test_no_shell_reads_the_command() -> None:
+    """Arguments arrive as they are, whatever a shell would make of them."""
+    odd = "$(echo no) `echo no` ; echo no | * \" ' \\"
+    done = run(build("exec", {"command": ["printf", "%s", odd]}), subject())
+    assert done.data["output"] == odd
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("print('broken \\x1b[2J'); sys.exit(3)", "exit status 3: broken \\x1b[2J"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"),
+    ],
+)
+def test_a_command_that_fails_is_a_failure(code: str, says: str) -> None:
+    """Its exit status, or the signal that ended it, is told with its last line."""
+    done = run(build("exec", {"command": python(code)}), subject())
+    assert not done.ok
+    assert says in done.text
+
+
+@pytest.mark.parametrize("missing", ["/no/such/command", "no-such-command", "/", "."])
+def test_a_command_that_cannot_be_started_is_said(missing: str, tmp_path: Path) -> None:
+    """No such file, and something that is no program, are outcomes and not errors."""
+    done = run(build("exec", {"command": [missing]}), subject())
+    assert not done.ok
+    assert "cannot be started" in done.text
+
+
+def test_a_script_without_its_interpreter_is_said(tmp_path: Path) -> None:
+    """A first line that names an interpreter that is not there, and a file without the right to run."""
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    assert "Permission denied" in run(build("exec", {"command": [str(script)]}), subject()).text
+    script.chmod(0o755)
+    assert "interpreter" in run(build("exec", {"command": [str(script)]}), subject()).text
+
+
+def test_endless_output_is_bounded() -> None:
+    """``yes`` is ended at its time; beginning and end of its output are kept and no more; the reader does not eat
+    a core meanwhile."""
+    spent = time.thread_time()
+    done = run(build("exec", {"command": ["yes", "x" * 99], "timeout": 1.0}), subject())
+    spent = time.thread_time() - spent
+    assert (done.ok, done.data["timed_out"]) == (False, True)
+    assert done.data["output_bytes"] > 1_000_000
+    assert len(done.data["output"]) <= exec_module.OUTPUT_MAX + 100
+    assert "bytes left out]" in done.data["output"]
+    assert spent < 0.5
+
+
+def test_a_command_that_takes_too_long_dies_with_all_it_forked() -> None:
+    """After ``timeout`` the whole group ends, also a child that ignores SIGTERM."""
+    code = FORKS + "print(child, flush=True)\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)"
+    done = run(build("exec", {"command": python(code), "timeout": 1.0}), subject())
+    assert (done.ok, done.data["timed_out"], done.data["signal"]) == (False, True, "SIGKILL")
+    child = int(done.data["output"])
+    until(lambda: gone(child), "its child has ended")
+
+
+def test_a_stopped_command_is_ended() -> None:
+    """A command that stops itself is ended at its time."""
+    done = run(
+        build("exec", {"command": python("os.kill(os.getpid(), signal.SIGSTOP)"), "timeout": 0.5}), subject()
+    )
+    assert (done.ok, done.data["timed_out"]) == (False, True)
+
+
+@pytest.mark.parametrize("writes", ["", "print('more' * 1000, flush=True)"], ids=["silent", "writing"])
+def test_a_child_that_keeps_the_pipe_does_not_block(writes: str) -> None:
+    """A command that leaves a child behind with its stdout is done when it has ended; the child may live on."""
+    loop = f"    while True:\n        time.sleep(0.001)\n        {writes or 'pass'}\n"
+    code = "child = os.fork()\nif child == 0:\n" + loop + "print(child, flush=True)"
+    began = time.monotonic()
+    done = run(build("exec", {"command": python(code), "timeout": 60}), subject())
+    seconds = time.monotonic() - began
+    found = [line for line in done.data["output"].splitlines() if line.isdigit()]
+    try:
+        assert (done.ok, done.data["status"]) == (True, 0)
+        assert seconds < 20
+    finally:
+        for line in found:
+            with_pid = int(line)
+            if not gone(with_pid):
+                os.kill(with_pid, signal.SIGKILL)
+    assert found
+
+
+def test_a_command_need_not_read() -> None:
+    """A command that closes its stdin, or never reads it though it is large, ends as it likes."""
+    about = subject(evidence={"large": "x" * 400_000})
+    closes = "os.close(0); time.sleep(0.05); print('done')"
+    for code in (closes, "time.sleep(0.05); print('done')"):
+        done = run(build("exec", {"command": python(code)}), about)
+        assert (done.ok, done.data["output"]) == (True, "done\n")
+    reads = run(build("exec", {"command": python("print(len(sys.stdin.read()) > 400_000)")}), about)
+    assert reads.data["output"] == "True\n"
+
+
+def test_binary_output_is_text() -> None:
+    """Bytes that are no UTF-8 are written as escapes, so that JSON and msgpack take them."""
+    done = run(build("exec", {"command": python("os.write(1, b'\\xff\\x00ok')")}), subject())
+    assert "\\xff" in done.data["output"]
+    json.dumps(done.data).encode()
+
+
+# -- together ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def executor() -> Iterator[tuple[Executor, list[Report]]]:
+    reports: list[Report] = []
+    one = Executor(Desk(), reports.append)
+    yield one, reports
+    one.close(10)
+
+
+def test_evidence_is_taken_before_the_kill(executor: tuple[Executor, list[Report]]) -> None:
+    """dump, kill, a command: in this order, and the command gets what dump found of the living process."""
+    runs, reports = executor
+    states: list[str] = []
+
+    class Collecting(Desk):
+        def collect(self, subject: object, seconds: float) -> dict[str, str]:
+            states.append(one.state())
+            return {"headline": f"state {states[-1]}"}
+
+    runs._world = Collecting()
+    command = python("import json; print(json.load(sys.stdin)['evidence']['headline'])")
+    with worker(STUBBORN) as one:
+        one.stop()
+        actions = [build("dump", {}), build("kill", {"wait": 0.1}), build("exec", {"command": command})]
+        runs.submit(actions, subject(who=one.who))
+        until(lambda: len(reports) == 3, "all are reported", 30)
+    assert [report.action for report in reports] == ["dump", "kill", "exec"]
+    assert states == ["T"]
+    assert reports[1].data["step"] == "SIGKILL"
+    assert reports[2].data["output"] == "state T\n"
+
+
+def test_sigterm_comes_at_once(executor: tuple[Executor, list[Report]]) -> None:
+    """From submit to the process's end is a matter of milliseconds; printed, with a wide bound."""
+    runs, reports = executor
+    action = build("signal", {"signal": "SIGTERM"})
+    delays = []
+    for number in range(30):
+        with worker("signal.signal(signal.SIGTERM, signal.SIG_DFL)\n" + OBEDIENT) as one:
+            began = time.monotonic()
+            runs.submit([action], subject(f"w{number}", who=one.who))
+            assert Processes().wait_gone(one.who, 10)
+            delays.append(time.monotonic() - began)
+    delays.sort()
+    print(f"submit to death: median {delays[15] * 1000:.2f} ms, worst {delays[-1] * 1000:.2f} ms")
+    assert delays[15] < 0.5
+    assert len(reports) == 30 or until(lambda: len(reports) == 30, "all are told")

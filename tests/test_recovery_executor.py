@@ -1,0 +1,381 @@
+"""The executor: in order for one watchdog, side by side for many, and a bad action hurts only itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgpack
+import pytest
+
+from banken_supervisor.recovery import Action, Executor, Outcome, Report, Subject, What, World
+from banken_supervisor.recovery import executor as module
+from recovery_kit import Desk, subject, until
+
+Run = Callable[[Subject, threading.Event], Any]
+
+
+class Does(Action):
+    """Does what the test says."""
+
+    name = "does"
+
+    def __init__(self, what: Run, *, limit_s: float = 30.0, hidden: tuple[str, ...] = ()) -> None:
+        self.what = what
+        self.limit_s = limit_s
+        self.hidden = hidden
+
+    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
+        found = self.what(subject, ended)
+        return Outcome(True) if found is None else found
+
+
+class DoesOutside(Does):
+    """The same, waiting for somebody else."""
+
+    outside = True
+
+
+class Bench:
+    """An executor, its reports, and a gate that holds actions back."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.reports: list[Report] = []
+        self.executor = Executor(Desk(), self.reports.append, **settings)
+        self.gate = threading.Event()
+        self.begun: list[str] = []
+        self._lock = threading.Lock()
+
+    def waits(self, about: Subject, ended: threading.Event) -> None:
+        with self._lock:
+            self.begun.append(about.incident.name)
+        assert self.gate.wait(30)
+
+    def of(self, name: str) -> list[What]:
+        return [report.type for report in self.reports if report.name == name]
+
+    def settled(self, number: int) -> None:
+        until(lambda: len(self.reports) >= number, f"{number} reports")
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    one = Bench()
+    yield one
+    one.gate.set()
+    one.executor.close(10)
+
+
+@pytest.fixture
+def narrow() -> Iterator[Bench]:
+    """Four threads, three of them for what waits for the outside."""
+    one = Bench(threads_max=4)
+    yield one
+    one.gate.set()
+    one.executor.close(10)
+
+
+def test_one_watchdogs_actions_run_in_order_and_never_at_once(bench: Bench) -> None:
+    """100 actions of one watchdog, in three submissions, run one after the other as they came."""
+    order: list[int] = []
+    inside: list[int] = []
+    most: list[int] = []
+
+    def step(number: int) -> Run:
+        def what(about: Subject, ended: threading.Event) -> None:
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.0005)
+            order.append(number)
+            inside.remove(number)
+
+        return what
+
+    actions = [Does(step(number)) for number in range(100)]
+    for part in (actions[:1], actions[1:40], actions[40:]):
+        bench.executor.submit(part, subject())
+    bench.settled(100)
+    assert order == list(range(100))
+    assert max(most) == 1
+    assert [report.type for report in bench.reports] == [What.DONE] * 100
+
+
+def test_different_watchdogs_run_side_by_side(bench: Bench) -> None:
+    """Ten watchdogs' actions are all begun while none of them has ended."""
+    for number in range(10):
+        bench.executor.submit([Does(bench.waits)], subject(f"w{number}"))
+    until(lambda: len(bench.begun) == 10, "all are begun")
+    assert bench.reports == []
+    bench.gate.set()
+    bench.settled(10)
+
+
+def test_evidence_reaches_the_later_actions_of_its_incident(bench: Bench) -> None:
+    """What dump found is in the subject of the next action, submitted together or later; in no other incident's."""
+    seen: dict[str, Any] = {}
+
+    def note(key: str) -> Does:
+        return Does(lambda about, ended: seen.update({key: about.evidence}))
+
+    dump = Does(lambda about, ended: Outcome(True, "", {"evidence": {"headline": "f (job.py:42)"}}))
+    bench.executor.submit([note("before"), dump, note("after")], subject())
+    bench.settled(3)
+    bench.executor.submit([note("later")], subject(rung=1))
+    bench.executor.submit([note("other")], subject(told={"id": "another"}))
+    bench.settled(5)
+    found = {"headline": "f (job.py:42)"}
+    assert seen == {"before": None, "after": found, "later": found, "other": None}
+
+
+def test_the_end_of_an_incident_drops_what_waits_and_tells_what_runs(bench: Bench) -> None:
+    """cancel(): what waits is dropped, what runs sees ``ended``, the notice of recovery and others stay."""
+    began = threading.Event()
+
+    def patient(about: Subject, ended: threading.Event) -> Outcome:
+        began.set()
+        return Outcome(ended.wait(30), "told")
+
+    ran: list[str] = []
+    bench.executor.submit([Does(patient), Does(lambda a, e: ran.append("pending"))], subject())
+    bench.executor.submit([Does(lambda a, e: ran.append("notice"))], subject(recovered=True))
+    bench.executor.submit([Does(bench.waits)], subject("other"))
+    assert began.wait(10)
+    assert bench.executor.cancel("worker-3", "an older incident") == 0
+    assert bench.executor.cancel("nobody") == 0
+    assert bench.executor.cancel("worker-3", "i-worker-3") == 1
+    until(lambda: len(bench.of("worker-3")) == 3, "three reports")
+    assert ran == ["notice"]
+    assert sorted(bench.of("worker-3")) == sorted([What.DROPPED, What.DONE, What.DONE])
+    assert bench.of("other") == []
+    assert bench.executor.counts()["queued"] == 0
+
+
+def test_what_ended_before_it_began_leaves_nothing_behind(narrow: Bench) -> None:
+    """A watchdog whose actions were all dropped while they waited for a thread can be submitted for again."""
+    for number in range(4):
+        narrow.executor.submit([Does(narrow.waits)], subject(f"w{number}"))
+    until(lambda: len(narrow.begun) == 4, "all threads are taken")
+    for number in range(1000):
+        about = subject("late", told={"id": f"i{number}"})
+        narrow.executor.submit([DoesOutside(lambda a, e: None)], about)
+        assert narrow.executor.cancel("late") == 1
+    done = Does(lambda a, e: None)
+    narrow.executor.submit([done], subject("late"))
+    assert narrow.executor.counts()["queued"] == 1
+    narrow.gate.set()
+    until(lambda: What.DONE in narrow.of("late"), "it ran")
+    assert narrow.of("late").count(What.DROPPED) == 1000
+
+
+def test_the_same_action_of_one_incident_is_not_begun_twice_at_once(bench: Bench) -> None:
+    """A rung that repeats faster than its action ends is skipped and told; another incident's is not."""
+    action = Does(bench.waits)
+    bench.executor.submit([action], subject(run=1))
+    bench.executor.submit([action], subject(run=2))
+    bench.executor.submit([action], subject(told={"id": "next"}))
+    bench.settled(1)
+    assert (bench.reports[0].type, bench.reports[0].run) == (What.SKIPPED, 2)
+    assert "earlier run" in bench.reports[0].text
+    bench.gate.set()
+    bench.settled(3)
+    assert bench.of("worker-3") == [What.SKIPPED, What.DONE, What.DONE]
+
+
+class Unprintable(Exception):
+    """Its text cannot be had."""
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+def _recurse() -> None:
+    _recurse()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ValueError("\ud800 lone"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        Unprintable(),
+        ValueError("x" * 10**7),
+    ],
+    ids=["surrogate", "exits", "interrupts", "generator", "unprintable", "verbose"],
+)
+def test_whatever_an_action_raises_is_told_and_ends_nothing(bench: Bench, fault: BaseException) -> None:
+    """Every BaseException becomes a report that msgpack takes, bounded, and the next action runs."""
+
+    def what(about: Subject, ended: threading.Event) -> None:
+        raise fault
+
+    bench.executor.submit([Does(what), Does(lambda a, e: None)], subject())
+    bench.settled(2)
+    assert bench.of("worker-3") == [What.FAILED, What.DONE]
+    told = bench.reports[0].text
+    assert type(fault).__name__ in told or len(told) == 8192
+    assert 0 < len(told) <= 8192
+    msgpack.packb(told)
+
+
+@pytest.mark.parametrize("answer", ["nothing good", Outcome(True, "\ud800", {"k": "\udfff", "big": "y" * 10**7})])
+def test_whatever_an_action_returns_is_told(bench: Bench, answer: Any) -> None:
+    """Something that is no Outcome is a failure; texts and data of an Outcome are cleaned and bounded."""
+    bench.executor.submit([Does(lambda a, e: answer), Does(lambda a, e: _recurse())], subject())
+    bench.settled(2)
+    first, second = bench.reports
+    assert len(msgpack.packb([first.text, first.data])) < 2 * 2**20
+    assert first.type is (What.DONE if isinstance(answer, Outcome) else What.FAILED)
+    assert "RecursionError" in second.text
+
+
+def test_secrets_are_told_to_nobody(bench: Bench) -> None:
+    """What an action hides is in neither the text, the data nor the traceback, also where that is cut."""
+    secret = "hunter2-hunter2"
+
+    def fails(about: Subject, ended: threading.Event) -> None:
+        raise ValueError(f"cannot reach {secret}" + "x" * 8170)
+
+    def answers(about: Subject, ended: threading.Event) -> Outcome:
+        return Outcome(True, f"sent to {secret}", {"url": [secret]})
+
+    bench.executor.submit([Does(fails, hidden=(secret,)), Does(answers, hidden=(secret,))], subject())
+    bench.settled(2)
+    for report in bench.reports:
+        assert "unter2" not in repr(report)
+    assert bench.reports[1].text == "sent to ***"
+
+
+def test_a_stuck_action_is_told_replaced_and_not_waited_for(narrow: Bench) -> None:
+    """Four that outlive their limit are stuck; each watchdog's next action runs; one that returns is told late."""
+    ran: list[str] = []
+    for number in range(4):
+        next_ = Does(lambda about, ended: ran.append(about.incident.name))
+        narrow.executor.submit([Does(narrow.waits, limit_s=5.0), next_], subject(f"w{number}"))
+    until(lambda: len(narrow.begun) == 4, "all threads are taken")
+    assert 0 < (narrow.executor.patience(time.monotonic()) or 0) <= 5.0
+    narrow.executor.check(time.monotonic())
+    assert narrow.executor.counts()["stuck"] == 0
+    narrow.executor.check(time.monotonic() + 5.0)
+    until(lambda: len(ran) == 4, "the next ones ran")
+    assert narrow.executor.counts()["stuck"] == 4
+    narrow.gate.set()
+    until(lambda: narrow.executor.counts()["stuck"] == 0, "they came back")
+    assert narrow.of("w0") == [What.STUCK, What.DONE, What.DONE]
+    assert [report.late for report in narrow.reports if report.name == "w0"] == [False, False, True]
+    assert narrow.executor.patience(time.monotonic()) is None
+
+
+def test_what_waits_for_the_outside_does_not_keep_others_from_running(narrow: Bench) -> None:
+    """1,000 hanging webhooks take three of four threads; what needs no outside runs beside them; a place that
+    becomes free is used."""
+    for number in range(1000):
+        narrow.executor.submit([DoesOutside(narrow.waits, limit_s=5.0)], subject(f"hook{number}"))
+    until(lambda: len(narrow.begun) == 3, "three are begun")
+    for number in range(50):
+        narrow.executor.submit([Does(lambda a, e: None)], subject(f"kill{number}"))
+    narrow.settled(50)
+    assert len(narrow.begun) == 3
+    narrow.executor.check(time.monotonic() + 5.0)
+    until(lambda: len(narrow.begun) == 6, "the stuck ones' places are taken")
+
+
+def test_so_many_stuck_ones_and_no_more(narrow: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With STUCK_MAX stuck, those that wait already are skipped, so threads stay bounded; a kill still runs."""
+    monkeypatch.setattr(module, "STUCK_MAX", 6)
+    for number in range(100):
+        narrow.executor.submit([DoesOutside(narrow.waits, limit_s=5.0)], subject(f"hook{number}"))
+
+    def skipped() -> int:
+        return sum(report.type is What.SKIPPED for report in narrow.reports)
+
+    for stuck in (3, 6):
+        until(lambda stuck=stuck: len(narrow.begun) == stuck, f"{stuck} are begun")
+        narrow.executor.check(time.monotonic() + 5.0)
+    until(lambda: skipped() == 94, "the others are skipped")
+    narrow.executor.submit([Does(lambda a, e: None)], subject("kill"))
+    until(lambda: narrow.of("kill") == [What.DONE], "a kill still runs")
+    assert narrow.executor.counts()["threads"] <= 6 + 4
+
+
+def test_ten_thousand_at_once_are_bounded_and_all_told(bench: Bench) -> None:
+    """10,000 submissions of two actions each fill the queue exactly, none is lost, threads stay within the bound;
+    what exceeds the queue is told as skipped; submitting is quick."""
+    blocked = [subject(f"b{number}") for number in range(64)]
+    for each in blocked:
+        bench.executor.submit([Does(bench.waits)], each)
+    until(lambda: len(bench.begun) == 64, "all threads are taken")
+    first, second = Does(lambda a, e: None), Does(lambda a, e: None)
+    began = time.monotonic()
+    for number in range(10_000):
+        bench.executor.submit([first, second], subject(f"w{number}"))
+    print(f"10,000 submissions: {time.monotonic() - began:.2f} s")
+    bench.executor.submit([first], subject("too many"))
+    assert bench.of("too many") == [What.SKIPPED]
+    assert bench.executor.counts() == {"running": 64, "stuck": 0, "queued": 20_000, "threads": 64}
+    bench.gate.set()
+    until(lambda: len(bench.reports) == 64 + 20_000 + 1, "all are told", 45)
+    assert bench.executor.counts() == {"running": 0, "stuck": 0, "queued": 0, "threads": 64}
+    assert sum(report.type is What.DONE for report in bench.reports) == 20_064
+
+
+def test_threads_are_made_only_when_they_are_needed(bench: Bench) -> None:
+    """100 actions one after the other need one or two threads."""
+    for number in range(100):
+        bench.executor.submit([Does(lambda a, e: None)], subject(f"w{number}"))
+        bench.settled(number + 1)
+    assert bench.executor.counts()["threads"] <= 3
+
+
+def test_a_listener_that_raises_ends_no_thread() -> None:
+    """A report that cannot be delivered keeps nothing from running."""
+    ran: list[str] = []
+
+    def report(report: Report) -> None:
+        raise RuntimeError("nobody listens")
+
+    executor = Executor(Desk(), report, threads_max=1)
+    for number in range(3):
+        executor.submit([Does(lambda about, ended: ran.append(about.incident.name))], subject(f"w{number}"))
+    until(lambda: len(ran) == 3, "all ran")
+    assert executor.close(10) == 0
+
+
+def test_closing_tells_who_waits_and_begins_nothing_more() -> None:
+    """close(): a patient action sees ``ended``, pending ones are not begun, later submissions are ignored."""
+    bench = Bench(threads_max=1)
+    began = threading.Event()
+
+    def patient(about: Subject, ended: threading.Event) -> None:
+        began.set()
+        assert ended.wait(30)
+
+    bench.executor.submit([Does(patient), Does(bench.waits)], subject())
+    assert began.wait(10)
+    assert bench.executor.close(10) == 0
+    bench.executor.submit([Does(bench.waits)], subject("late"))
+    assert bench.begun == []
+    assert bench.of("worker-3") == [What.DONE]
+
+
+def test_closing_does_not_wait_for_a_hung_action_and_the_process_can_end() -> None:
+    """With an action that never ends, close() returns after its time, and the interpreter exits."""
+    code = (
+        "import sys, threading; sys.path.insert(0, 'tests')\n"
+        "from test_recovery_executor import Does, Bench; from recovery_kit import subject, until\n"
+        "bench = Bench(); bench.executor.submit([Does(bench.waits)], subject())\n"
+        "until(lambda: bench.begun, 'it has begun')\n"
+        "print(bench.executor.close(0.1))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True, cwd=_ROOT
+    )
+    assert done.stdout.strip() == "1"
+
+
+_ROOT = __file__.rpartition("/tests/")[0]

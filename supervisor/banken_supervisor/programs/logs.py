@@ -5,10 +5,10 @@ it is copied to ``NAME.1`` (the older ones move up by one) and then cut to nothi
 the child's descriptor has O_APPEND: its next write goes to the new end, and leaves no hole. What it writes between
 the last read of the copy and the cut is lost; that is the price, and it is a matter of microseconds.
 
-Bounds: a file is looked at every 50 ms while it grows fast and every second while it does not. So on disk there are
-at most ``files_max`` copies of about ``bytes_max``, and one file of ``bytes_max`` plus what is written in a second.
-Of what a writer that is faster than the disk piles up, a copy holds the newest ``bytes_max`` and a line that tells
-how much was left out.
+Bounds: a file is looked at every 50 ms while it grows fast and every second while it does not. So on disk there
+are at most ``files_max`` copies, each of at most twice ``bytes_max``, and one file of ``bytes_max`` plus what is
+written in a second. Of what a writer that is faster than that piles up, a copy holds the newest part and a line that
+tells how much was left out.
 """
 
 from __future__ import annotations
@@ -114,21 +114,31 @@ def rotate(path: str, bytes_max: int, files_max: int) -> None:
 
 
 def _copy(source: int, path: str, bytes_max: int) -> None:
-    """The newest ``bytes_max`` bytes, and what is appended meanwhile, at most as much again."""
+    """At most twice ``bytes_max`` bytes; of a larger file the newest, and a line that tells what is missing."""
     status = os.fstat(source)
-    start = max(0, status.st_size - bytes_max)
     target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, status.st_mode & 0o777)
     try:
-        if start:
-            os.write(target, f"[banken: {start} bytes were left out here]\n".encode())
-        at = start
-        while at < start + 2 * bytes_max and (some := os.pread(source, _CHUNK, at)):
-            written = 0
-            while written < len(some):
-                written += os.write(target, some[written:])
+        at = status.st_size - bytes_max if status.st_size > 2 * bytes_max else 0
+        if at:
+            _write(target, _left_out(at))
+        end = at + 2 * bytes_max
+        while at < end and (some := os.pread(source, min(_CHUNK, end - at), at)):
+            _write(target, some)
             at += len(some)
+        left = os.fstat(source).st_size - at
+        if left > 0:  # it is written to faster than it can be copied
+            _write(target, _left_out(left))
     finally:
         os.close(target)
+
+
+def _left_out(count: int) -> bytes:
+    return f"\n[banken: about {count} bytes were left out here]\n".encode()
+
+
+def _write(fd: int, some: bytes) -> None:
+    while some:
+        some = some[os.write(fd, some) :]
 
 
 def _move_up(path: str, files_max: int) -> None:

@@ -61,7 +61,11 @@ class Moves:
             self._advance(wave, now)
 
     def go_round(self, programs: list[Program], not_before: float, why: str, now: float) -> None:
-        """Take down those that are up; start all of them when all are gone and ``not_before`` has come."""
+        """Take down those that are up; start all of them when all are gone and ``not_before`` has come.
+
+        A round that one of them is in already becomes part of this one.
+        """
+        programs = self._with_rounds(programs)
         for program in programs:
             if program.round is not None:
                 not_before = max(not_before, program.round.not_before)
@@ -89,7 +93,7 @@ class Moves:
         """End it if its turn has come. One whose spawn is under way is ended when that is done."""
         if not program.process or program.signalled:
             return
-        if program.wave is not None and program.name not in program.wave.waiting:
+        if not all(program.name in wave.waiting for wave in program.waves):
             return
         program.signalled = True
         self.out.append(SendSignal(program.name, signal.SIGCONT))  # a stopped process acts on no other signal
@@ -133,9 +137,9 @@ class Moves:
 
     def _begin(self, programs: list[Program], upward: bool, round_: Round | None, now: float) -> None:
         wave = Wave(upward, ((self.grouping.rank(each.name), each.name) for each in programs), round_)
-        former = _take_out(programs)
+        former = _take_out(programs, upward_only=not upward)
         for program in programs:
-            program.wave = wave
+            program.waves.append(wave)
         self._advance(wave, now)
         for each in former:
             self._advance(each, now)
@@ -149,7 +153,7 @@ class Moves:
                     self._all_down(round_, now)
                 return
             level = [self._programs.get(name) for name in wave.levels.pop()]
-            mine = [each for each in level if each is not None and each.wave is wave]  # others went elsewhere
+            mine = [each for each in level if each is not None and wave in each.waves]  # others went elsewhere
             wave.waiting.update(each.name for each in mine)
             for program in mine:
                 if wave.upward:
@@ -169,12 +173,25 @@ class Moves:
         else:
             self.set_timer(round_, round_.not_before)
 
+    def _with_rounds(self, programs: list[Program]) -> list[Program]:
+        found = {each.name: each for each in programs}
+        for program in programs:
+            for name in () if program.round is None else program.round.names:
+                mate = self._programs.get(name)
+                if mate is not None and mate.round is program.round:
+                    found[name] = mate
+        return list(found.values())
+
     def _raise(self, round_: Round, now: float) -> None:
         rising = []
         for name in round_.names:
             program = self._programs.get(name)
-            if program is not None and program.round is round_:
-                program.round = None
+            if program is None or program.round is not round_:
+                continue  # it was asked for something else meanwhile
+            program.round = None
+            if program.state is _S.STOPPING:  # nobody could wait for it: it starts when it is gone
+                program.again = True
+            else:
                 program.move(_T.DUE, now)
                 rising.append(program)
         self.rise(rising, now)
@@ -194,17 +211,21 @@ class Moves:
             self._let_others_go_on(program, now)
 
     def _let_others_go_on(self, program: Program, now: float) -> None:
-        if program.round is not None:  # it starts when it is gone, whenever that may be
-            program.round, program.again = None, True
-        self.leave_wave([program], now)
+        # Where its own turn has not come yet it goes on waiting for others.
+        waiting = [wave for wave in program.waves if program.name in wave.waiting]
+        program.waves = [wave for wave in program.waves if wave not in waiting]
+        for wave in waiting:
+            wave.waiting.discard(program.name)
+            self._advance(wave, now)
 
 
-def _take_out(programs: Iterable[Program]) -> list[Wave]:
+def _take_out(programs: Iterable[Program], *, upward_only: bool = False) -> list[Wave]:
     """All leave their waves before any of these goes on: it would take them along. The waves, each once."""
-    waves: dict[int, Wave] = {}
+    left: dict[int, Wave] = {}
     for program in programs:
-        if program.wave is not None:
-            waves[id(program.wave)] = program.wave
-            program.wave.waiting.discard(program.name)
-            program.wave = None
-    return list(waves.values())
+        for wave in tuple(program.waves):
+            if wave.upward or not upward_only:
+                left[id(wave)] = wave
+                wave.waiting.discard(program.name)
+                program.waves.remove(wave)
+    return list(left.values())

@@ -30,7 +30,7 @@ class Program:
         "spec",
         "started_at",
         "state",
-        "wave",
+        "waves",
         "why",
     )
 
@@ -57,7 +57,8 @@ class Program:
         """the operator no longer names it: forget it when it is down"""
         self.why = ""
         """why it was asked to stop"""
-        self.wave: Wave | None = None
+        self.waves: list[Wave] = []
+        """upward at most one; downward also several: it ends when its turn has come in all of them"""
         self.round: Round | None = None
 
     def move(self, trigger: ProgramTrigger, now: float) -> None:

@@ -91,12 +91,14 @@ class Programs:
         """
         chosen = self._known(names)
         if with_group:
-            chosen.extend(mate for program in tuple(chosen) for mate in self._affected(program))
-            chosen = list(dict.fromkeys(chosen))
+            ending = [each for each in chosen if each.wanted]  # the start of one that is down concerns nobody else
+            chosen = list(dict.fromkeys([*chosen, *(mate for each in ending for mate in self._affected(each))]))
+        up = (_S.STARTING, _S.RUNNING)
+        ending_any = any(each.state in up for each in chosen)
         round_: list[Program] = []
         rest: list[Program] = []
         for program in chosen:
-            takes_part = program.wanted if with_group else program.state in (_S.STARTING, _S.RUNNING)
+            takes_part = ending_any and (program.wanted if with_group else program.state in up)
             (round_ if takes_part else rest).append(program)
         self._start(rest, now)
         if round_:
@@ -185,8 +187,9 @@ class Programs:
     def _start(self, programs: Iterable[Program], now: float) -> None:
         rising = []
         for program in programs:
-            if program.round is not None:
-                continue  # it comes up with its group
+            if program.round is not None:  # it comes up with its group, and because it was asked for
+                self._spending.cancel(program.name)
+                continue
             before = program.state
             if before in (_S.STOPPED, _S.GIVEN_UP):
                 groups = self._moves.grouping.of(program.name) if before is _S.GIVEN_UP else ()
@@ -208,7 +211,7 @@ class Programs:
             program.again, program.round, program.why = False, None, why
             self._spending.cancel(program.name)
             program.move(_T.STOP, now)
-            if before in (_S.STARTING, _S.RUNNING):
+            if program.state is _S.STOPPING:
                 falling.append(program)
             elif program.state is _S.STOPPED and before is not _S.STOPPED:
                 program.due = None

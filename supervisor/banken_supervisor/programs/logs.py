@@ -7,8 +7,8 @@ the last read of the copy and the cut is lost; that is the price, and it is a ma
 
 Bounds: a file is looked at every 50 ms while it grows fast and every second while it does not. So on disk there
 are at most ``files_max`` copies, each of at most twice ``bytes_max``, and one file of ``bytes_max`` plus what is
-written in a second. Of what a writer that is faster than that piles up, a copy holds the newest part and a line that
-tells how much was left out.
+written in a second. Of what a writer that is faster than that piles up, a copy holds the newest part and a line
+that tells how much was left out.
 """
 
 from __future__ import annotations

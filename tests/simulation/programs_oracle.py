@@ -8,7 +8,7 @@ that is broken is a finding of one of these kinds:
 * give-up: given up though a budget allows more, not given up though none does, or told twice
 * policy: a restart that the restart policy excludes
 * backoff: a restart earlier or later than the backoff allows
-* strategy: a signal or a start that neither a request nor a strategy explains, one that is missing, or a wrong order
+* strategy: a signal or a start that neither a request nor a strategy explains; one that is missing; a wrong order
 * stop: SIGKILL too early, too late or never
 * lost: one that should be up and is not, or the other way round, for longer than anything explains
 """
@@ -124,6 +124,7 @@ class Oracle:
                 track.forced = False
                 track.explained = track.process != "none"
                 track.until.clear()
+                track.first.clear()
                 self._spawn_done(name)
                 continue
             fresh = track.wish != "up" and track.process == "none"
@@ -192,7 +193,12 @@ class Oracle:
     def ended(self, name: str, status: int | None, now: float, failed: bool = False) -> bool:
         """A process ended, or could not be made; before the core hears of it. Whether it was its own doing."""
         track = self.tracks[name]
-        if not failed and track.signalled is None and not track.explained and now - track.born >= self._stable(track):
+        if (
+            not failed
+            and track.signalled is None
+            and not track.explained
+            and now - track.born >= self._stable(track)
+        ):
             track.failures = 0
         if (
             track.signalled is not None
@@ -274,7 +280,9 @@ class Oracle:
         for mate in going:
             if self.tracks[mate].signalled is None:
                 place = self.tracks[mate].place
-                later = {each for each in going if self.tracks[each].place > place and not self.tracks[each].unkillable}
+                later = {
+                    each for each in going if self.tracks[each].place > place and not self.tracks[each].unkillable
+                }
                 self.tracks[mate].before |= later
         if affected:
             track.forced = True
@@ -297,9 +305,7 @@ class Oracle:
         spent = [sum(when - at < budget.period for at in track.restarts) >= budget.count]
         if mine is not None and mine.budget is not None:
             waiting = sum(
-                1
-                for each in mine.members
-                if self.tracks[each] is not track and self.tracks[each].ended is not None
+                1 for each in mine.members if self.tracks[each] is not track and self.tracks[each].ended is not None
             )
             made = sum(when - at < mine.budget.period for at in self._group_restarts[mine.name])
             spent.append(made + waiting >= mine.budget.count)

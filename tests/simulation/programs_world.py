@@ -123,7 +123,9 @@ class Night:
         else:
             what = chance.choice(["start", "start", "stop", "restart", "with-group"])
             self._ask(what, [chance.choice(names)])
-        self._later(chance.choice([0.0, 0.01, 0.3, 20.0]) * chance.random() + chance.expovariate(1 / 12), self._operator)
+        self._later(
+            chance.choice([0.0, 0.01, 0.3, 20.0]) * chance.random() + chance.expovariate(1 / 12), self._operator
+        )
 
     def _ask(self, what: str, names: list[str], *, in_order: bool = False) -> None:
         self.counts[what] += 1

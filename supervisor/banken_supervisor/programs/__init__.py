@@ -1,0 +1,8 @@
+"""Programs, the shell: processes that are started, watched by pidfd, ended, and found again after a crash.
+
+``ProgramKeeper`` (keeper.py) joins it with core/programs.py; it is all that a loop needs.
+"""
+
+from banken_supervisor.programs.keeper import ProgramKeeper
+
+__all__ = ["ProgramKeeper"]

@@ -1,0 +1,94 @@
+"""After a crash: which programs of the former supervisor still run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from collections.abc import Callable
+from typing import NamedTuple
+
+from banken_supervisor.programs.children import sweep
+from banken_supervisor.programs.proc import Marks, Seen, look, marked, marks_of, open_pidfd
+from banken_supervisor.programs.records import Record, Records
+from banken_supervisor.programs.spawn import Child
+
+
+class Adoption(NamedTuple):
+    """What was found."""
+
+    running: list[tuple[Record, Child]]
+    ended: list[Record]
+    """the former supervisor's, gone by now; how they ended is not known"""
+    faults: list[str]
+    """sentences about what could not be read"""
+
+
+def adopt(records: Records, address: str) -> Adoption:
+    """Find every process that the records speak of, and what is left of those that are gone.
+
+    A recorded process is itself if its pidfd could be opened, its start time read after that is the recorded one,
+    and its environment carries no other run's mark. One of which only the intent was recorded is looked for by its
+    mark, one whose record is damaged by its name and ``address``. Reads files and /proc: for the time before the
+    loop turns. OSError when the records cannot be read at all.
+    """
+    records.prepare()
+    found, faults = records.read()
+    known = [(record, _by_identity(record)) for record in found]
+    by_mark = marked() if faults or any(seen is None for _, seen in known) else []
+    for name in faults:
+        seen = _leader(by_mark, lambda marks, name=name: (marks.name, marks.address) == (name, address))  # type: ignore[misc]
+        if seen is not None and seen.marks is not None:
+            with contextlib.suppress(OSError):
+                known.append((records.remake(name, seen.marks.run), seen))
+    result = Adoption([], [], list(faults.values()))
+    for record, seen in known:
+        if seen is None and not record.pid:
+            seen = _leader(by_mark, lambda marks, run=record.run: marks.run == run)  # type: ignore[misc]
+        child = None if seen is None else _hold(record, seen)
+        if child is not None:
+            result.running.append((record, child))
+            if not record.pid:
+                with contextlib.suppress(OSError):  # its intent is on record; that is enough to find it again
+                    records.confirm(record, child.pid, child.start)
+        elif _sweep_after(record, by_mark):
+            result.ended.append(record)
+        else:
+            records.forget(record.name, record.run)  # the crash came before the spawn
+    return result
+
+
+def _leader(seen: list[Seen], fits: Callable[[Marks], bool]) -> Seen | None:
+    """The oldest leader of a session whose marks fit: what was spawned; it may have started others by now."""
+    return next((each for each in seen if each.leads and each.marks is not None and fits(each.marks)), None)
+
+
+def _hold(record: Record, seen: Seen) -> Child | None:
+    """The process by a descriptor of its own; None: it has ended."""
+    fd = open_pidfd(seen.pid, seen.start)
+    if fd is None:
+        return None
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    if poll.poll(0):  # ended, and merely not reaped yet
+        os.close(fd)
+        return None
+    return Child(record.name, record.run, seen.pid, seen.start, fd, False)
+
+
+def _sweep_after(record: Record, by_mark: list[Seen]) -> bool:
+    """Kill what an ended process left of its group. False: there never was a process."""
+    remains = [each for each in by_mark if each.marks is not None and each.marks.run == record.run]
+    for group in {record.pid} if record.pid else {each.group for each in remains}:
+        sweep(record.run, group)
+    return bool(record.pid or remains)
+
+
+def _by_identity(record: Record) -> Seen | None:
+    if not record.pid:
+        return None
+    seen = look(record.pid)
+    if seen is None or seen.start != record.start:
+        return None
+    marks = marks_of(record.pid)
+    return seen if marks is None or marks.run == record.run else None

@@ -1,0 +1,145 @@
+"""A small process that outlives its supervisor by a moment, and kills what is to die with it.
+
+Run as a script of its own, with Python's standard library and nothing else. It is told over its input, a line each,
+which runs to watch: "+RUN" before the spawn, "=RUN PID START" after it, "-RUN" when it is over. It waits for the
+end of its parent by a pidfd; the end of the input means the same. Then it kills the group of every process it was
+told, and every process that carries the mark of one of the runs: so one that overwrote its environment is met, and
+one that was made in the very moment of the crash, too.
+
+Why not PR_SET_PDEATHSIG: it fires when the *thread* that forked ends, not the process; it reaches the child alone
+and not its group; a program that changes its user loses it; and to set it, Python code would have to run between
+fork and exec, which in a process with threads may hang.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+SCANS_S = (0.0, 0.02, 0.1, 0.3, 0.6)
+"""When to look after the parent's end, seconds. Several times: a child that was just being made shows its mark only
+from its exec on."""
+
+
+class Run:
+    """One run of a program that is to die: by its mark, and its process by a pidfd once it is told."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.pidfd = -1
+
+    def told(self, pid: int, start: int) -> None:
+        """This is its process, if it still is."""
+        try:
+            self.pidfd = os.pidfd_open(pid)
+        except OSError:
+            return
+        if started(pid) == start:
+            self.pid = pid
+        else:
+            self.close()
+
+    def kill(self) -> None:
+        """SIGKILL for its group. It is stopped first: until that is done it cannot end and leave its number."""
+        if self.pidfd < 0:
+            return
+        try:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGSTOP)
+            os.killpg(self.pid, signal.SIGKILL)
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        except OSError:
+            pass  # gone, or another user's by now
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+        self.pidfd = -1
+
+
+def main() -> None:
+    """Watch until the parent ends, then kill."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it ends with its parent, and not before
+    runs: dict[str, Run] = {}
+    listen(int(sys.argv[1]), runs)
+    began = time.monotonic()
+    for run in runs.values():
+        run.kill()
+    for at in SCANS_S if runs else ():
+        time.sleep(max(0.0, began + at - time.monotonic()))
+        kill_marked(set(runs))
+
+
+def listen(parent: int, runs: dict[str, Run]) -> None:
+    """Keep ``runs`` as one is told, until the parent has ended."""
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    pidfd = -1
+    try:
+        pidfd = os.pidfd_open(parent)
+        poll.register(pidfd, select.POLLIN)
+    except OSError:
+        pass  # gone already: the input has ended, too
+    text = b""
+    over = False
+    while not over:
+        over = pidfd in [fd for fd, _ in poll.poll()]
+        # All that was said before the parent's end is in the pipe; when it has ended nothing more comes.
+        while select.select([0], [], [], 0)[0]:
+            some = os.read(0, 65536)
+            if not some:
+                over = True
+                break
+            text += some
+        *lines, text = text.split(b"\n")
+        for line in lines:
+            hear(line.decode("ascii"), runs)
+
+
+def hear(line: str, runs: dict[str, Run]) -> None:
+    """Take one line."""
+    mark, *rest = line[1:].split()
+    if line[0] == "+":
+        runs[mark] = Run()
+    elif line[0] == "=" and mark in runs:
+        runs[mark].told(int(rest[0]), int(rest[1]))
+    elif line[0] == "-" and mark in runs:
+        runs.pop(mark).close()
+
+
+def started(pid: int) -> int:
+    """When a process started, in ticks since boot; 0: it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except OSError:
+        return 0
+
+
+def kill_marked(runs: set[str]) -> None:
+    """SIGKILL for every process that carries one of these marks."""
+    marks = {f"BANKEN_RUN={run}".encode() for run in runs}
+    for entry in os.listdir("/proc"):
+        if not entry.isdecimal():
+            continue
+        try:
+            fd = os.pidfd_open(int(entry))
+        except OSError:
+            continue
+        try:
+            with open(f"/proc/{entry}/environ", "rb") as file:
+                if not marks.isdisjoint(file.read().split(b"\0")):
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+        except OSError:
+            pass  # gone, or not ours
+        finally:
+            os.close(fd)
+
+
+if __name__ == "__main__":
+    main()

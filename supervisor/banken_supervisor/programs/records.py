@@ -1,0 +1,142 @@
+"""Which programs run, kept as one small file each, so that kill -9 of the supervisor loses and doubles none.
+
+Before the spawn the intent is written: the name and the run's mark. After it the process: pid and start time. When
+it is gone the file goes. So at any moment of a crash the next supervisor finds one of three things: no file, and no
+process; an intent, and then either a process that carries the mark or none; a process by its identity. Files are
+written beside and renamed. They need not reach the disk: what outlives the machine's restart has another boot id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from typing import NamedTuple
+
+from banken.identity import boot_id
+from banken.model import check_name
+
+RECORD_MAX = 64 * 1024
+"""Bytes of one file that are read."""
+
+
+class Record(NamedTuple):
+    """What one file says."""
+
+    name: str
+    run: str
+    """the mark in the process's environment"""
+    boot: str
+    pid: int = 0
+    """0: only the intent was written"""
+    start: int = 0
+    """ticks since boot"""
+    stop_signal: str = "SIGTERM"
+    stop_timeout: float = 10.0
+    """how to stop it where the configuration no longer names it"""
+
+
+class Records:
+    """The files of one address. Safe from any thread; OSError where the disk refuses."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = os.path.join(directory, "programs")
+        self._boot = boot_id().hex()
+        self._lock = threading.Lock()
+        self._runs: dict[str, str] = {}
+        """which run the file of each name speaks of"""
+
+    def prepare(self) -> None:
+        """Make the directory; clear away what a crash left half written."""
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        for entry in os.listdir(self._directory):
+            if entry.endswith(".new"):
+                os.unlink(os.path.join(self._directory, entry))
+
+    def intend(self, name: str, run: str, stop_signal: str, stop_timeout: float) -> Record:
+        """A process of this run is about to be made."""
+        record = Record(name, run, self._boot, 0, 0, stop_signal, stop_timeout)
+        self._write(record)
+        return record
+
+    def confirm(self, record: Record, pid: int, start: int) -> None:
+        """It was made."""
+        self._write(record._replace(pid=pid, start=start))
+
+    def remake(self, name: str, run: str) -> Record:
+        """The record of a process whose file was damaged: an intent, to be confirmed."""
+        return self.intend(name, run, "SIGTERM", 10.0)
+
+    def forget(self, name: str, run: str) -> None:
+        """It is gone, and all of its group. Nothing happens if the file speaks of a later run by now."""
+        with self._lock:
+            if self._runs.get(name) == run:
+                del self._runs[name]
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._path(name))
+
+    def read(self) -> tuple[list[Record], dict[str, str]]:
+        """All records of this boot; and of each file that could not be used, the program's name and what was wrong.
+
+        Records of an earlier boot are removed, damaged ones put aside.
+        """
+        records: list[Record] = []
+        faults: dict[str, str] = {}
+        for entry in sorted(os.listdir(self._directory)):
+            if not entry.endswith(".json"):
+                continue
+            path = os.path.join(self._directory, entry)
+            try:
+                with open(path, "rb") as file:
+                    record = _parse(file.read(RECORD_MAX))
+                if self._path(record.name) != path:
+                    raise ValueError(f"it speaks of {record.name!r}")
+            except (OSError, ValueError) as fault:
+                faults[entry.removesuffix(".json").replace(",", "/")] = f"{path} is put aside: {fault}"
+                with contextlib.suppress(OSError):
+                    os.replace(path, f"{path}.damaged")
+                continue
+            if record.boot != self._boot:
+                os.unlink(path)
+                continue
+            self._runs[record.name] = record.run
+            records.append(record)
+        return records, faults
+
+    def _write(self, record: Record) -> None:
+        path = self._path(record.name)
+        with self._lock:
+            with open(f"{path}.new", "w", encoding="ascii") as file:
+                json.dump(record._asdict(), file)
+            os.replace(f"{path}.new", path)
+            self._runs[record.name] = record.run
+
+    def _path(self, name: str) -> str:
+        # A name may hold a slash, and never a comma.
+        return os.path.join(self._directory, f"{name.replace('/', ',')}.json")
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "run": str,
+    "boot": str,
+    "pid": int,
+    "start": int,
+    "stop_signal": str,
+    "stop_timeout": (int, float),
+}
+
+
+def _parse(text: bytes) -> Record:
+    """ValueError for what is not a whole record."""
+    found = json.loads(text)
+    if not isinstance(found, dict) or set(found) != set(Record._fields):
+        raise ValueError("it is not a record of a program")
+    for key, value in found.items():
+        kinds = _KINDS[key]
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise ValueError(f"its {key} is a {type(value).__name__}")
+    record = Record(**found)
+    check_name(record.name)
+    return record

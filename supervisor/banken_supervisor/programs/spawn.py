@@ -1,0 +1,155 @@
+"""Starting one process, so that nothing it does or suffers reaches back to its supervisor.
+
+It leads a session and a process group of its own: a signal to the supervisor's group or terminal does not reach it,
+and its whole group can be ended. Its input is /dev/null and its output goes straight into the log file, never
+through a pipe to the supervisor: a supervisor that is stopped cannot block it and one that dies cannot kill it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from banken.identity import process_start
+from banken_supervisor.core.policy import ProgramSpec
+
+LOG_MODE = 0o640
+
+
+class SpawnRefused(Exception):
+    """The process could not be made; the text says why, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process of a program."""
+
+    name: str
+    run: str
+    """its mark: BANKEN_RUN in its environment"""
+    pid: int
+    start: int
+    """ticks since boot"""
+    pidfd: int
+    own: bool
+    """our own child, whose status we get; False: adopted"""
+
+
+def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
+    """Start the program's process, with ``extra`` and the mark in its environment. SpawnRefused.
+
+    May block on a disk that hangs: not for the loop's thread. The caller owns ``Child.pidfd`` and must be the only
+    one to wait for the process.
+    """
+    if not hasattr(os, "pidfd_open"):
+        raise SpawnRefused("programs need pidfd, which this system lacks")
+    who = _user(spec.user)
+    environment = {**os.environ, **who.environment, **extra, **dict(spec.environment), "BANKEN_RUN": run}
+    _look_at_directory(spec.directory)
+    output = open_log(spec.log)
+    try:
+        process = subprocess.Popen(  # noqa: S603  # the command is the operator's own
+            spec.command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=spec.directory,
+            start_new_session=True,
+            user=who.uid,
+            group=who.gid,
+            extra_groups=who.groups,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as fault:
+        raise SpawnRefused(_reason(spec, fault)) from None
+    finally:
+        if spec.log is not None:
+            os.close(output)
+    # Its pidfd alone is waited on: Popen must neither poll for it later nor warn that it runs.
+    process.returncode = 0
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except OSError as fault:  # no descriptor is left: it cannot be watched, so it must not be
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)
+        os.waitpid(process.pid, 0)
+        raise SpawnRefused(f"its process cannot be watched: {fault.strerror}") from None
+    return Child(spec.name, run, process.pid, process_start(process.pid), pidfd, True)
+
+
+def open_log(path: str | None) -> int:
+    """A descriptor that appends to the log; for None the supervisor's own stderr. SpawnRefused.
+
+    O_APPEND, so that the file can be cut to nothing while it is written to (logs.py).
+    """
+    if path is None:
+        try:
+            os.fstat(2)
+        except OSError:
+            return subprocess.DEVNULL
+        return 2
+    try:
+        # Without O_NONBLOCK, opening a named pipe that nobody reads would wait for ever.
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, LOG_MODE)
+    except OSError as fault:
+        raise SpawnRefused(f"its log {path} cannot be opened: {fault.strerror}") from None
+    mode = os.fstat(fd).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+        os.close(fd)
+        raise SpawnRefused(
+            f"its log {path} is neither a file nor a device: whoever reads it could block the program"
+        )
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
+    return fd
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    uid: int | None
+    gid: int | None
+    groups: list[int] | None
+    environment: dict[str, str]
+
+
+def _user(name: str | None) -> _User:
+    """Who is to run it, with what such a user expects in the environment."""
+    if name is None:
+        return _User(None, None, None, {})
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise SpawnRefused(f"there is no user {name!r} on this system") from None
+    environment = {"HOME": entry.pw_dir, "USER": name, "LOGNAME": name, "SHELL": entry.pw_shell}
+    if os.geteuid() == entry.pw_uid and os.geteuid() != 0:
+        return _User(None, None, None, environment)
+    if os.geteuid() != 0:
+        raise SpawnRefused(f"only root may run a program as {name!r}")
+    groups = os.getgrouplist(name, entry.pw_gid)
+    return _User(entry.pw_uid, entry.pw_gid, groups, environment)
+
+
+def _look_at_directory(path: str | None) -> None:
+    """Refuse what is none. Also: if its disk hangs it hangs here, where the interpreter's lock is not held."""
+    if path is None:
+        return
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as fault:
+        raise SpawnRefused(f"its directory {path} cannot be used: {fault.strerror}") from None
+    if not stat.S_ISDIR(mode):
+        raise SpawnRefused(f"its directory {path} is not a directory")
+
+
+def _reason(spec: ProgramSpec, fault: Exception) -> str:
+    if isinstance(fault, OSError):
+        if spec.directory is not None and fault.filename == spec.directory:
+            return f"its directory {spec.directory} cannot be entered: {fault.strerror}"
+        return f"its command {spec.command[0]!r} cannot be run: {fault.strerror}"
+    return f"its command {spec.command[:1]!r} cannot be run: {fault}"

@@ -1,0 +1,195 @@
+"""Planted faults in the core of the programs: each a plausible mistake, which the oracle has to notice."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from banken_supervisor.core import program_budget, program_moves, programs
+from banken_supervisor.core.ladder import Backoff, Budget
+from banken_supervisor.core.policy import Restart
+from banken_supervisor.core.program_budget import Spending
+from banken_supervisor.core.program_groups import Grouping
+from banken_supervisor.core.program_moves import Moves
+from banken_supervisor.core.program_record import Program, Round, Wave
+from banken_supervisor.core.program_states import ProgramState
+from banken_supervisor.core.programs import Programs
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake, the findings of which one must show it, and where it is planted."""
+
+    name: str
+    says: str
+    kinds: tuple[str, ...]
+    target: Any
+    attribute: str
+    stand_in: Any
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """The fault is in force inside."""
+        with ExitStack() as stack:
+            stack.enter_context(patch.object(self.target, self.attribute, self.stand_in))
+            yield
+
+
+def _one_more(runs: list[float], now: float, budget: Budget) -> bool:
+    return sum(1 for at in runs if now - at < budget.period) <= budget.count
+
+
+def _short_memory(runs: list[float], now: float, budget: Budget) -> bool:
+    return sum(1 for at in runs if now - at < budget.period / 2) < budget.count
+
+
+def _at_once(backoff: Backoff, earlier: int, random: float) -> float:
+    return 0.0
+
+
+def _beyond(backoff: Backoff, earlier: int, random: float) -> float:
+    return backoff.least + backoff.most
+
+
+def _everybody(self: Grouping, name: str) -> tuple[str, ...]:
+    return tuple(each for each in self._mates.get(name, ()) if each != name)
+
+
+class Upside(Wave):
+    def __init__(self, upward: bool, ranked: Any, round_: Round | None = None) -> None:
+        super().__init__(upward, ranked, round_)
+        if not upward:
+            self.levels.reverse()
+
+
+class Together(Wave):
+    def __init__(self, upward: bool, ranked: Any, round_: Round | None = None) -> None:
+        super().__init__(upward, ranked, round_)
+        if upward:
+            self.levels = [[name for level in reversed(self.levels) for name in level]]
+
+
+_gone = Programs._gone
+_stop = Programs._stop
+_ended = Programs._ended
+_signal_now = Moves.signal_now
+_go_round = Moves.go_round
+_set_timer = Moves.set_timer
+_plan = Spending.plan
+
+
+def _counted(self: Programs, program: Program, status: int | None, now: float) -> None:
+    if status is not None and program.round is None and not program.again:
+        program.state = ProgramState.RUNNING
+        program.signalled = program.killed = False
+        self._ended(program, status, now, 0.5)
+        return
+    _gone(self, program, status, now)
+
+
+def _mates_left(self: Programs, programs: Any, now: float, why: str) -> None:
+    if "given up" not in why:
+        _stop(self, programs, now, why)
+
+
+def _policy_forgotten(self: Programs, program: Program, status: int | None, now: float, random: float) -> None:
+    if program.spec.restart is Restart.ON_FAILURE:
+        status = 1
+    _ended(self, program, status, now, random)
+
+
+def _impatient(self: Moves, programs: list[Program], not_before: float, why: str, now: float) -> None:
+    _go_round(self, programs, now, why, now)
+
+
+def _no_timeout(self: Moves, program: Program, now: float) -> None:
+    _signal_now(self, program, now)
+    if program.signalled:
+        program.due = None
+
+
+def _mixed_up(self: Moves, item: Program | Round, when: float) -> None:
+    # A timer for the same moment as the last one is taken for the same timer.
+    if not (self._timers and abs(self._timers[-1][0] - when) < 0.02):
+        _set_timer(self, item, when)
+
+
+def _planned_free(self: Spending, spec: Any, groups: Any) -> None:
+    _plan(self, spec, groups)
+    self._planned.clear()
+
+
+def _made_by_all(self: Spending, name: str, now: float) -> None:
+    self._made.setdefault(("program", name), deque()).append(now)
+    self.cancel(name)
+
+
+def _nothing(*args: Any) -> None:
+    return None
+
+
+FAULTS = (
+    Fault(
+        "one-more",
+        "One restart more than the budget.",
+        ("give-up", "budget"),
+        program_budget,
+        "within_budget",
+        _one_more,
+    ),
+    Fault(
+        "short-memory", "Half the period.", ("give-up", "budget"), program_budget, "within_budget", _short_memory
+    ),
+    Fault("no-budget", "No budget at all.", ("give-up", "budget"), Spending, "spent", _nothing),
+    Fault("at-once", "No backoff.", ("backoff",), programs, "delay", _at_once),
+    Fault("beyond", "A backoff past its bound.", ("backoff",), programs, "delay", _beyond),
+    Fault(
+        "never-stable",
+        "A stable run resets nothing.",
+        ("backoff",),
+        Program,
+        "stable_run",
+        property(lambda self: 1e9),
+    ),
+    Fault("always-counted", "Requested starts count, too.", ("give-up",), Spending, "made", _made_by_all),
+    Fault(
+        "stop-counted",
+        "A requested stop is an end like any other.",
+        ("strategy", "give-up", "lost"),
+        Programs,
+        "_gone",
+        _counted,
+    ),
+    Fault(
+        "no-strategy", "The group is forgotten.", ("strategy", "lost"), Grouping, "others", lambda self, name: ()
+    ),
+    Fault("all-for-one", "rest-for-one takes all.", ("strategy",), Grouping, "others", _everybody),
+    Fault("stop-order", "Stopped in the order of starting.", ("strategy",), program_moves, "Wave", Upside),
+    Fault("start-order", "All started at once.", ("strategy",), program_moves, "Wave", Together),
+    Fault("impatient", "A round waits for no backoff.", ("backoff",), Moves, "go_round", _impatient),
+    Fault("no-timeout", "SIGKILL is forgotten.", ("stop", "lost"), Moves, "signal_now", _no_timeout),
+    Fault(
+        "mixed-up",
+        "Of two timers for about one moment one is lost.",
+        ("lost", "stop", "backoff"),
+        Moves,
+        "set_timer",
+        _mixed_up,
+    ),
+    Fault("mates-left", "Who cannot do without it runs on.", ("lost", "strategy"), Programs, "_stop", _mates_left),
+    Fault(
+        "policy", "on-failure starts after status 0.", ("policy", "give-up"), Programs, "_ended", _policy_forgotten
+    ),
+    Fault(
+        "planned-free",
+        "Restarts that wait are not counted.",
+        ("give-up", "budget"),
+        Spending,
+        "plan",
+        _planned_free,
+    ),
+)

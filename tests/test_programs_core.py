@@ -1,0 +1,507 @@
+"""Programs, decided: what is asked, what ended, what is due, and what follows from it. No process, no clock."""
+
+from __future__ import annotations
+
+import signal
+from itertools import product
+from typing import Any
+
+import pytest
+
+from banken_supervisor.core.ladder import Backoff, Budget
+from banken_supervisor.core.policy import Group, ProgramSpec, Restart, Strategy
+from banken_supervisor.core.program_effects import KillGroup, ProgramEffect, ProgramEvent, SendSignal, Spawn
+from banken_supervisor.core.program_groups import Grouping
+from banken_supervisor.core.program_moves import KILL_PATIENCE, SPAWN_PATIENCE
+from banken_supervisor.core.program_record import signal_number
+from banken_supervisor.core.program_states import STEPS, IllegalStep, ProgramState, ProgramTrigger, step
+from banken_supervisor.core.programs import Programs, UnknownProgram
+
+
+def spec(name: str, **fields: Any) -> ProgramSpec:
+    """A program that is restarted always, up to three times a minute, after one to eight seconds."""
+    plain: dict[str, Any] = {
+        "restart": Restart.ALWAYS,
+        "budget": Budget(3, 60.0),
+        "backoff": Backoff(1.0, 8.0),
+        "stop_timeout": 2.0,
+    }
+    return ProgramSpec(name, ("x",), **{**plain, **fields})
+
+
+class Bench:
+    """A core, and short words for what it does: "spawn a", "15 a", "kill a", and events by their type."""
+
+    def __init__(self, *specs: ProgramSpec, groups: tuple[Group, ...] = (), start: bool = True) -> None:
+        self.core = Programs()
+        self.now = 100.0
+        self.events: list[ProgramEvent] = []
+        self.core.apply(specs, groups, self.now)
+        self.groups = groups
+        if start:
+            for each in sorted(specs, key=lambda one: one.order):
+                self.core.start(each.name, self.now)
+                self.started(each.name)
+
+    def words(self, effects: list[ProgramEffect]) -> list[str]:
+        """What is done, without what is told."""
+        said = []
+        for effect in effects:
+            match effect:
+                case Spawn(name):
+                    said.append(f"spawn {name}")
+                case SendSignal(name, number) if number != signal.SIGCONT:
+                    said.append(f"{int(number)} {name}")
+                case KillGroup(name):
+                    said.append(f"kill {name}")
+                case ProgramEvent():
+                    self.events.append(effect)
+        return said
+
+    def ask(self, what: str, names: str | list[str], **more: Any) -> list[str]:
+        return self.words(getattr(self.core, what)(names, self.now, **more))
+
+    def started(self, *names: str) -> list[str]:
+        return [word for name in names for word in self.words(self.core.started(name, 1, self.now))]
+
+    def exited(self, name: str, status: int | None = 1, random: float = 0.0) -> list[str]:
+        return self.words(self.core.exited(name, status, self.now, random))
+
+    def failed(self, name: str, random: float = 0.0) -> list[str]:
+        return self.words(self.core.failed(name, "no such file", self.now, random))
+
+    def wait(self, seconds: float) -> list[str]:
+        self.now += seconds
+        return self.words(self.core.due(self.now))
+
+    def until_due(self) -> tuple[float, list[str]]:
+        """Seconds until something is due, and what it is."""
+        due = self.core.next_due()
+        assert due is not None
+        waited = due - self.now
+        return round(waited, 6), self.wait(waited)
+
+    def state(self, name: str) -> str:
+        program = self.core.get(name)
+        return "unknown" if program is None else program.state.value
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        return [event.data for event in self.events if event.type.value == kind]
+
+
+# -- the table ---------------------------------------------------------------------------------------
+
+
+def test_what_is_not_in_the_table_is_a_named_error() -> None:
+    """Every pair either leads to a state or raises IllegalStep that names the state."""
+    for state, trigger in product(ProgramState, ProgramTrigger):
+        if (state, trigger) in STEPS:
+            assert isinstance(step(state, trigger), ProgramState)
+        else:
+            with pytest.raises(IllegalStep, match=state.value):
+                step(state, trigger)
+
+
+def test_everything_can_be_reached_started_and_stopped() -> None:
+    """From STOPPED every state can be reached; each takes a request to start, and one to stop."""
+    reached = {ProgramState.STOPPED}
+    for _ in ProgramState:
+        reached |= {new for (old, _), new in STEPS.items() if old in reached}
+    assert reached == set(ProgramState)
+    for state in ProgramState:
+        assert step(state, ProgramTrigger.START) not in (ProgramState.STOPPED, ProgramState.GIVEN_UP)
+        assert step(state, ProgramTrigger.STOP) in (ProgramState.STOPPED, ProgramState.STOPPING)
+
+
+def test_what_the_shell_cannot_have_meant_is_an_error() -> None:
+    """An exit without a process, a start that nobody asked for, a failed spawn of what runs."""
+    bench = Bench(spec("a"))
+    with pytest.raises(IllegalStep):
+        bench.started("a")
+    with pytest.raises(IllegalStep, match="there is a process"):
+        bench.failed("a")
+    bench.exited("a")
+    with pytest.raises(IllegalStep, match="there is no process"):
+        bench.exited("a")
+
+
+# -- restarts ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "again"),
+    [
+        (Restart.ALWAYS, 0, True),
+        (Restart.ALWAYS, 1, True),
+        (Restart.ON_FAILURE, 0, False),
+        (Restart.ON_FAILURE, 1, True),
+        (Restart.ON_FAILURE, -15, True),
+        (Restart.ON_FAILURE, None, True),
+        (Restart.NEVER, 0, False),
+        (Restart.NEVER, 1, False),
+    ],
+)
+def test_the_policy_decides_whether_it_starts_again(policy: Restart, status: int | None, again: bool) -> None:
+    """By the exit status; an unknown one counts as a failure: a service that is down is worse than one too many."""
+    bench = Bench(spec("a", restart=policy))
+    bench.exited("a", status)
+    assert bench.state("a") == ("backoff" if again else "stopped")
+    assert bool(bench.wait(100)) is again
+
+
+def test_the_backoff_doubles_within_its_bounds() -> None:
+    """1, then up to 2, 4, 8 and 8 seconds, by the random number; and anew after a stable run."""
+    bench = Bench(spec("a", budget=Budget(100, 60.0)))
+    for longest in (1.0, 2.0, 4.0, 8.0, 8.0):
+        for random in (0.0, 0.5):
+            expected = 1.0 + random * (longest - 1.0)
+            program = bench.core.get("a")
+            assert program is not None
+            failures = program.failures
+            bench.exited("a", random=random)
+            assert bench.until_due() == (expected, ["spawn a"])
+            bench.started("a")
+            if random == 0.0:
+                program.failures = failures
+    bench.wait(8.0)
+    bench.exited("a", random=0.9)
+    assert bench.until_due()[0] == 1.0
+    assert bench.told("program-backoff")[-1] == {"seconds": 1.0, "attempt": 1}
+
+
+def test_one_restart_more_than_the_budget_is_not_made() -> None:
+    """Three within a minute; at the fourth it is given up, once; a request starts it with a clean sheet."""
+    bench = Bench(spec("a"))
+    for _ in range(3):
+        bench.exited("a")
+        assert bench.until_due()[1] == ["spawn a"]
+        bench.started("a")
+    bench.exited("a")
+    assert bench.state("a") == "given-up"
+    assert bench.told("program-gave-up") == [{"of": "a", "count": 3, "period": 60.0}]
+    assert bench.wait(1000) == []
+    assert bench.core.next_due() is None
+    assert bench.ask("start", "a") == ["spawn a"]
+    bench.started("a")
+    bench.exited("a")
+    assert bench.state("a") == "backoff"
+
+
+def test_restarts_that_lie_a_period_back_are_forgotten() -> None:
+    """Three in a minute, a pause of more than a minute, three more."""
+    bench = Bench(spec("a"))
+    for _ in range(4):
+        for _ in range(3):
+            bench.exited("a")
+            bench.until_due()
+            bench.started("a")
+        bench.wait(61.0)
+    assert bench.told("program-gave-up") == []
+
+
+def test_a_program_that_cannot_be_started_spends_its_budget_too() -> None:
+    """A missing command is tried again as often as the budget says."""
+    bench = Bench(spec("a", restart=Restart.ON_FAILURE), start=False)
+    bench.ask("start", "a")
+    for _ in range(3):
+        assert bench.failed("a") == []
+        assert bench.until_due()[1] == ["spawn a"]
+    bench.failed("a")
+    assert bench.state("a") == "given-up"
+    assert bench.told("program-failed") == [{"reason": "no such file"}] * 4
+
+
+def test_what_was_asked_for_is_never_counted() -> None:
+    """Fifty restarts by request, and then three more by itself."""
+    bench = Bench(spec("a"))
+    for _ in range(50):
+        assert bench.ask("restart", "a") == ["15 a"]
+        assert bench.exited("a", -15) == ["spawn a"]
+        bench.started("a")
+    for _ in range(3):
+        bench.exited("a")
+        bench.until_due()
+        bench.started("a")
+    assert bench.told("program-gave-up") == []
+
+
+# -- stopping ----------------------------------------------------------------------------------------
+
+
+def test_a_stop_that_takes_too_long_becomes_a_kill_and_then_is_told() -> None:
+    """The signal, two seconds, SIGKILL, five seconds, unkillable; and when it goes after all it is stopped."""
+    bench = Bench(spec("a", stop_signal="SIGINT"))
+    assert bench.ask("stop", "a") == ["2 a"]
+    assert bench.until_due() == (2.0, ["kill a"])
+    assert bench.until_due() == (KILL_PATIENCE, [])
+    assert len(bench.told("program-unkillable")) == 1
+    assert bench.core.next_due() is None
+    assert bench.state("a") == "stopping"
+    bench.exited("a", -9)
+    assert bench.state("a") == "stopped"
+    assert bench.told("program-exited") == []
+
+
+def test_a_stopped_process_is_continued_before_it_is_told_to_end() -> None:
+    """SIGCONT, then the stop signal."""
+    bench = Bench(spec("a"))
+    numbers = [each.number for each in bench.core.stop("a", bench.now) if isinstance(each, SendSignal)]
+    assert numbers == [signal.SIGCONT, signal.SIGTERM]
+
+
+def test_a_stop_while_it_is_being_spawned_ends_it_when_it_is_there() -> None:
+    """No process is left over whose start was under way; also when the spawn fails, and when it is slow."""
+    bench = Bench(spec("a"), start=False)
+    bench.ask("start", "a")
+    assert bench.ask("stop", "a") == []
+    assert bench.started("a") == ["15 a"]
+    bench.exited("a", -15)
+    assert bench.state("a") == "stopped"
+    bench.ask("start", "a")
+    bench.ask("stop", "a")
+    bench.failed("a")
+    assert bench.state("a") == "stopped"
+    bench.ask("start", "a")
+    bench.ask("stop", "a")
+    bench.wait(SPAWN_PATIENCE)
+    assert len(bench.told("program-slow")) == 1
+    assert bench.started("a") == ["15 a"]
+
+
+def test_a_start_during_a_stop_comes_after_it() -> None:
+    """Never two at once; and a stop after that takes the start back."""
+    bench = Bench(spec("a"))
+    bench.ask("stop", "a")
+    assert bench.ask("start", "a") == []
+    assert bench.exited("a", 0) == ["spawn a"]
+    bench.started("a")
+    bench.ask("stop", "a")
+    bench.ask("start", "a")
+    bench.ask("stop", "a")
+    assert bench.exited("a", 0) == []
+    assert bench.state("a") == "stopped"
+
+
+def test_a_stop_during_the_backoff_ends_the_wait() -> None:
+    """It is stopped at once, and stays so; a start instead does not wait."""
+    bench = Bench(spec("a"))
+    bench.exited("a")
+    bench.ask("stop", "a")
+    assert bench.state("a") == "stopped"
+    assert bench.wait(100) == []
+    bench.ask("start", "a")
+    bench.started("a")
+    bench.exited("a")
+    assert bench.ask("start", "a") == ["spawn a"]
+
+
+# -- order -------------------------------------------------------------------------------------------
+
+
+def test_lower_orders_start_first_and_stop_last() -> None:
+    """A level starts when the one before is spawned or has failed, and stops when the one after is gone."""
+    bench = Bench(spec("b1", order=1), spec("a1"), spec("c", order=7), spec("a2"), spec("b2", order=1), start=False)
+    every = ["b1", "a1", "c", "a2", "b2"]
+    assert sorted(bench.ask("start", every)) == ["spawn a1", "spawn a2"]
+    assert bench.started("a1") == []
+    assert sorted(bench.failed("a2")) == ["spawn b1", "spawn b2"]
+    assert bench.started("b1", "b2") == ["spawn c"]
+    bench.started("c")
+    assert bench.ask("stop", every) == ["15 c"]
+    assert sorted(bench.exited("c", 0)) == ["15 b1", "15 b2"]
+    bench.wait(2.0)
+    bench.exited("b1", -9)
+    bench.wait(KILL_PATIENCE)  # b2 is unkillable, and holds up nobody
+    assert bench.state("a1") == "stopping"
+    assert bench.exited("a1", 0) == []
+
+
+def test_a_slow_spawn_holds_up_the_others_for_a_while_only() -> None:
+    """After ten seconds the next level starts all the same, and the slow one is told."""
+    bench = Bench(spec("a"), spec("b", order=1), start=False)
+    bench.ask("start", ["a", "b"])
+    assert bench.until_due() == (SPAWN_PATIENCE, ["spawn b"])
+    assert bench.told("program-slow") == [{"after": SPAWN_PATIENCE}]
+    assert bench.started("a") == []
+    assert bench.state("a") == "running"
+
+
+# -- groups ------------------------------------------------------------------------------------------
+
+NAMES = ("a", "b", "c")
+
+
+def grouped(strategy: Strategy, budget: Budget | None = None, **fields: Any) -> Bench:
+    return Bench(
+        *(spec(name, **fields) for name in NAMES), groups=(Group("g", NAMES, strategy=strategy, budget=budget),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("strategy", "down"),
+    [(Strategy.ONE_FOR_ONE, []), (Strategy.ONE_FOR_ALL, ["c", "a"]), (Strategy.REST_FOR_ONE, ["c"])],
+)
+def test_the_strategy_decides_who_goes_down_with_one(strategy: Strategy, down: list[str]) -> None:
+    """In reverse order, each when the former is gone; then, after the backoff, up in order, one after the other."""
+    bench = grouped(strategy)
+    words = bench.exited("b")
+    for name in down:
+        assert words == [f"15 {name}"]
+        words = bench.exited(name, -15)
+    assert words == []
+    waited, words = bench.until_due()
+    assert waited == 1.0
+    for name in sorted([*down, "b"]):
+        assert words == [f"spawn {name}"]
+        words = bench.started(name)
+    assert words == []
+    assert {bench.state(name) for name in NAMES} == {"running"}
+
+
+def test_a_round_waits_for_the_last_one_to_go() -> None:
+    """Also past the backoff, and through its SIGKILL."""
+    bench = grouped(Strategy.ONE_FOR_ALL)
+    bench.exited("a")
+    assert bench.wait(1.9) == []
+    assert bench.wait(0.1) == ["kill c"]
+    assert bench.exited("c", -9) == ["15 b"]
+    assert bench.exited("b", 0) == ["spawn a"]
+
+
+def test_those_that_are_down_on_purpose_stay_down() -> None:
+    """Stopped by request, or done by its policy: a round of the group does not start it."""
+    bench = grouped(Strategy.ONE_FOR_ALL)
+    bench.ask("stop", "c")
+    bench.exited("c", 0)
+    assert bench.exited("a") == ["15 b"]
+    bench.exited("b", 0)
+    assert bench.until_due()[1] == ["spawn a"]
+    assert bench.started("a") == ["spawn b"]
+    assert bench.started("b") == []
+
+
+def test_a_member_that_ends_for_good_takes_nobody_along() -> None:
+    """A success under on-failure is no reason for a round."""
+    bench = grouped(Strategy.ONE_FOR_ALL, restart=Restart.ON_FAILURE)
+    assert bench.exited("b", 0) == []
+    assert [bench.state(name) for name in NAMES] == ["running", "stopped", "running"]
+
+
+def test_a_group_has_a_budget_of_its_own() -> None:
+    """Two restarts of any members; the third is given up, and with it those that cannot do without it."""
+    bench = grouped(Strategy.REST_FOR_ONE, Budget(2, 60.0))
+    for _ in range(2):
+        bench.exited("c")
+        bench.until_due()
+        bench.started("c")
+    assert bench.exited("b") == ["15 c"]
+    bench.exited("c", -15)
+    assert [bench.state(name) for name in NAMES] == ["running", "given-up", "stopped"]
+    assert bench.told("program-gave-up") == [{"of": "g", "count": 2, "period": 60.0}]
+    assert bench.told("program-stopped")[-1]["why"] == "b was given up"
+    assert bench.wait(1000) == []
+
+
+def test_members_that_wait_for_their_restart_count_for_the_group() -> None:
+    """Three end at one moment and the budget is two: the third is given up though nobody was started yet."""
+    bench = grouped(Strategy.ONE_FOR_ONE, Budget(2, 60.0))
+    for name in NAMES:
+        bench.exited(name)
+    assert [bench.state(name) for name in NAMES] == ["backoff", "backoff", "given-up"]
+
+
+def test_a_restart_by_request_may_take_the_group_along() -> None:
+    """As if it had ended by itself, but at once and uncounted; without with_group it goes alone."""
+    bench = grouped(Strategy.REST_FOR_ONE)
+    assert bench.ask("restart", "b") == ["15 b"]
+    assert bench.exited("b", 0) == ["spawn b"]
+    bench.started("b")
+    assert bench.ask("restart", "b", with_group=True) == ["15 c"]
+    assert bench.exited("c", 0) == ["15 b"]
+    assert bench.exited("b", 0) == ["spawn b"]
+    assert bench.started("b") == ["spawn c"]
+
+
+def test_a_stop_in_the_midst_of_a_round_takes_one_out() -> None:
+    """The others come up without it."""
+    bench = grouped(Strategy.ONE_FOR_ALL)
+    bench.exited("a")
+    bench.ask("stop", "b")
+    bench.exited("c", 0)
+    bench.exited("b", 0)
+    assert bench.until_due()[1] == ["spawn a"]
+    assert bench.started("a") == ["spawn c"]
+    assert bench.state("b") == "stopped"
+
+
+def test_an_end_during_a_round_begins_a_new_one() -> None:
+    """a comes up and dies before b and c are asked for: all wait again, and each is spawned once."""
+    bench = grouped(Strategy.ONE_FOR_ALL)
+    bench.exited("a")
+    bench.exited("c", 0)
+    bench.exited("b", 0)
+    assert bench.until_due()[1] == ["spawn a"]
+    assert bench.failed("a") == []
+    assert bench.until_due()[1] == ["spawn a"]
+    assert bench.started("a") == ["spawn b"]
+    assert bench.started("b") == ["spawn c"]
+
+
+def test_the_start_order_comes_before_the_order_of_members() -> None:
+    """And patterns name members, too; a program follows the first group that has a strategy."""
+    specs = [spec("w-1"), spec("w-2", order=-1), spec("db"), spec("x")]
+    first = Group("first", ("db", "w-*"), strategy=Strategy.REST_FOR_ONE)
+    second = Group("second", ("*",), strategy=Strategy.ONE_FOR_ALL)
+    grouping = Grouping(specs, (first, second))
+    assert grouping.others("w-2") == ("db", "w-1")
+    assert grouping.others("db") == ("w-1",)
+    assert grouping.others("w-1") == ()
+    assert grouping.others("x") == ()
+    assert [each.name for each in grouping.of("db")] == ["first", "second"]
+
+
+# -- the operator's word -----------------------------------------------------------------------------
+
+
+def test_a_changed_configuration_changes_what_it_must_and_no_more() -> None:
+    """Another command restarts, another budget does not; what is gone is stopped and forgotten; what is new waits."""
+    bench = Bench(spec("a"), spec("b"), spec("c"), spec("d"))
+    bench.exited("d")
+    changed = [spec("a")._replace(command=("y",)), spec("b", budget=Budget(0, 1.0)), spec("e")]
+    words = bench.words(bench.core.apply(changed, (), bench.now))
+    assert sorted(words) == ["15 a", "15 c"]
+    assert [bench.state(name) for name in "abcde"] == ["stopping", "running", "stopping", "unknown", "stopped"]
+    assert bench.exited("a", 0) == ["spawn a"]
+    assert bench.exited("c", 0) == []
+    assert bench.state("c") == "unknown"
+    bench.exited("b")
+    assert bench.state("b") == "given-up"
+
+
+def test_one_that_comes_back_while_it_goes_is_kept() -> None:
+    """A reload that takes back what the reload before it did."""
+    bench = Bench(spec("a"))
+    bench.core.apply((), (), bench.now)
+    bench.core.apply([spec("a")], (), bench.now)
+    assert bench.exited("a", 0) == ["spawn a"]
+
+
+def test_what_cannot_be_is_refused_whole() -> None:
+    """A signal that does not exist; a name that nobody knows."""
+    bench = Bench(spec("a"))
+    with pytest.raises(ValueError, match="'SIGNONE' is no signal here"):
+        bench.core.apply([spec("a", stop_signal="SIGNONE"), spec("b")], (), bench.now)
+    assert bench.state("b") == "unknown"
+    with pytest.raises(UnknownProgram, match="no program is called 'zz'; there are: a"):
+        bench.core.stop(["a", "zz"], bench.now)
+    assert bench.state("a") == "running"
+    assert signal_number("TERM") == signal_number("SIGTERM") == 15
+
+
+def test_an_adopted_one_is_like_any_other() -> None:
+    """It is running without a spawn; its end is acted upon."""
+    bench = Bench(spec("a"), start=False)
+    assert bench.words(bench.core.adopted("a", 7, bench.now)) == []
+    assert bench.state("a") == "running"
+    bench.exited("a", None)
+    assert bench.until_due() == (1.0, ["spawn a"])

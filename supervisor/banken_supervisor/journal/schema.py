@@ -11,6 +11,7 @@ import contextlib
 import os
 import sqlite3
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -192,6 +193,7 @@ def open_writing(path: str, *, busy: float = 0.5, steps: Sequence[Step] = STEPS)
         if (found := connection.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
             raise JournalDamaged(f"{path}: {found[0]}")
         migrate(connection, version, steps)
+        verify(connection)
     except BaseException:
         connection.close()
         raise
@@ -212,7 +214,7 @@ def open_reading(path: str) -> sqlite3.Connection:
             if pragma:
                 connection.execute(pragma).fetchall()
             connection.execute("PRAGMA query_only = ON")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            _see(connection)
         except sqlite3.OperationalError as fault:
             connection.close()
             if mode == attempts[-1][0] or fault.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
@@ -223,6 +225,18 @@ def open_reading(path: str) -> sqlite3.Connection:
         else:
             return connection
     raise AssertionError("unreachable")
+
+
+def _see(connection: sqlite3.Connection) -> None:
+    """Make SQLite read the list of tables, of a file that is shorter than its header says as well."""
+    question = "SELECT count(*) FROM sqlite_master"
+    try:
+        connection.execute(question).fetchone()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        connection.execute("PRAGMA writable_schema = ON")  # also: take the length as it is, see lockBtree in btree.c
+        connection.execute(question).fetchone()
 
 
 def check_regular(path: str) -> None:
@@ -279,6 +293,16 @@ def migrate(connection: sqlite3.Connection, version: int, steps: Sequence[Step] 
         except BaseException:
             connection.rollback()
             raise
+
+
+def verify(connection: sqlite3.Connection) -> None:
+    """JournalDamaged unless every row has its right sum; events excepted, which are many and change nothing."""
+    problems: list[str] = []
+    for table in KEPT:
+        if table is not EVENTS:
+            deque(scan(connection, table, problems), maxlen=0)
+    if problems:
+        raise JournalDamaged("; ".join(problems))
 
 
 def scan(connection: sqlite3.Connection, table: Table, problems: list[str]) -> Iterator[Row]:

@@ -195,7 +195,9 @@ class Journal:
         if self._hold is None:
             self._hold = Hold(self.path)
         aside.finish_move(self.path)
-        if not os.path.exists(self.path) or (_empty(self.path) and _empty(f"{self.path}-wal")):
+        if os.path.exists(self.path):
+            schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
+        if _empty(self.path) and _empty(f"{self.path}-wal"):
             aside.begin(self.path)
         return Store(self.path, self._run)
 

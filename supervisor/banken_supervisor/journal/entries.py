@@ -7,7 +7,7 @@ written, see rows.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar
@@ -139,15 +139,16 @@ class EventSeen:
 Entry = Declared | Released | Cleared | IncidentOpened | IncidentClosed | RungRun | EvidenceTaken | EventSeen
 
 
+_TEXTS: dict[type, Callable[[Any], int]] = {
+    EventSeen: lambda entry: sum(len(value) for value in entry.data.values() if isinstance(value, (str, bytes))),
+    EvidenceTaken: lambda entry: len(entry.blob),
+    RungRun: lambda entry: len(entry.text),
+    IncidentOpened: lambda entry: len(entry.reason or "") + len(entry.status or ""),
+}
+"""How long the texts of an entry are, where they can be long. This runs in the loop's thread."""
+
+
 def weight(entry: Entry) -> int:
     """About how many bytes the entry holds while it waits."""
-    match entry:
-        case EventSeen():
-            return WEIGHT + sum(len(value) for value in entry.data.values() if isinstance(value, (str, bytes)))
-        case EvidenceTaken():
-            return WEIGHT + len(entry.blob)
-        case RungRun():
-            return WEIGHT + len(entry.text)
-        case IncidentOpened():
-            return WEIGHT + len(entry.reason or "") + len(entry.status or "")
-    return WEIGHT
+    texts = _TEXTS.get(type(entry))
+    return WEIGHT if texts is None else WEIGHT + texts(entry)

@@ -6,6 +6,7 @@ file is; what could not be read is told. Times are wall clock, seconds since 197
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -94,7 +95,7 @@ def restore(path: str) -> Restored:
     restored = Restored()
     try:
         if os.path.exists(_place(path)):
-            with look(path) as connection:
+            with look(path) as connection, _no_collection():
                 _restore(connection, restored)
     except Exception as fault:  # noqa: BLE001  (a supervisor starts whatever the disk holds)
         restored.problems.append(str(fault))
@@ -175,6 +176,18 @@ def look(path: str) -> Iterator[sqlite3.Connection]:
         raise JournalUnreadable(f"{path} cannot be read: {fault}") from None
     finally:
         connection.close()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the cyclic collector: a third of the time, when many objects are made and none is dropped."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _place(path: str) -> str:

@@ -45,6 +45,8 @@ EVIDENCE_MAX = 1024 * 1024
 
 _INT_MAX = 2**63 - 1
 
+_STATES = {state.value: state for state in State}
+
 Value = int | float | str | bytes | None
 Row = tuple[Value, ...]
 
@@ -214,7 +216,7 @@ def declared(row: Row) -> Declared:
         _declaration(declaration),
         resolution,
         _owner(owner),
-        State(state),
+        _STATES[state],
         paused_until,
         bool(operator),
         incidents,
@@ -289,12 +291,13 @@ def _maybe(value: str | None, longest: int) -> str | None:
 
 
 def _int(value: int) -> int:
-    return max(-_INT_MAX, min(_INT_MAX, int(value)))
+    number = int(value)
+    return number if -_INT_MAX <= number <= _INT_MAX else _INT_MAX if number > 0 else -_INT_MAX
 
 
 def _real(value: float) -> float:
     number = float(value) + 0.0  # never -0.0
-    return 0.0 if math.isnan(number) else number
+    return number if number == number else 0.0  # NaN is not itself
 
 
 def _progress(value: int | float | str | None) -> Value:
@@ -308,9 +311,12 @@ def _progress(value: int | float | str | None) -> Value:
 def plain_json(value: Any) -> str:
     """JSON as the standard has it, whatever comes: ASCII, no NaN, no infinity, no key that is not a text."""
     try:
-        return json.dumps(value, allow_nan=False, default=_plain, separators=(",", ":"))
+        return _encode(value)
     except (ValueError, TypeError, RecursionError):
         return json.dumps(_tamed(value, 16), separators=(",", ":"))
+
+
+_encode = json.JSONEncoder(allow_nan=False, default=lambda value: _plain(value), separators=(",", ":")).encode
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -235,7 +236,9 @@ def _see(connection: sqlite3.Connection) -> None:
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:
-        connection.execute("PRAGMA writable_schema = ON")  # also: take the length as it is, see lockBtree in btree.c
+        connection.execute(
+            "PRAGMA writable_schema = ON"
+        )  # also: take the length as it is, see lockBtree in btree.c
         connection.execute(question).fetchone()
 
 
@@ -309,7 +312,7 @@ def scan(connection: sqlite3.Connection, table: Table, problems: list[str]) -> I
     """Every row of a table with a right sum, as far as the file can be read: from the front, and from where that
     ends, from the back. Values without the sum; what was not readable is told in ``problems``."""
     key = ", ".join(table.key)
-    last: Row | None = None
+    last: Any = None
     read = _Sieve(table)
     try:
         for row in read.sift(connection.execute(f"{table.select} ORDER BY {key}"), forward=True):
@@ -318,10 +321,11 @@ def scan(connection: sqlite3.Connection, table: Table, problems: list[str]) -> I
     except sqlite3.DatabaseError as fault:
         problems.append(f"{table.name}: {fault}")
         where = "" if last is None else f" WHERE ({key}) > ({', '.join('?' * len(table.key))})"
+        values = last if isinstance(last, tuple) else (last,)
         down = ", ".join(f"{name} DESC" for name in table.key)
         read.last = None
         with contextlib.suppress(sqlite3.DatabaseError):
-            rows = connection.execute(f"{table.select}{where} ORDER BY {down}", last or ())
+            rows = connection.execute(f"{table.select}{where} ORDER BY {down}", values if where else ())
             yield from read.sift(rows, forward=False)
     if read.bad:
         problems.append(f"{table.name}: {read.bad} rows with a wrong checksum or out of order")
@@ -333,16 +337,17 @@ class _Sieve:
 
     def __init__(self, table: Table) -> None:
         self.bad = 0
-        self.last: Row | None = None
+        self.last: Any = None
+        """key of the row that passed last: a value, or a tuple of them"""
         self._name = table.name
-        self._at = [table.names.index(name) for name in table.key]
+        self._key = itemgetter(*(table.names.index(name) for name in table.key))
 
     def sift(self, rows: Iterable[Row], *, forward: bool) -> Iterator[Row]:
         for row in rows:
             if not intact(self._name, row):
                 self.bad += 1
                 continue
-            key: Any = tuple(row[place] for place in self._at)
+            key = self._key(row)
             if self.last is not None and (key <= self.last if forward else key >= self.last):
                 self.bad += 1
                 continue

@@ -776,6 +776,22 @@ def test_what_is_still_sound_is_carried_over(path: str, opening: Opening) -> Non
     assert len(dump(path)) == 4 * 400 + len(restored.registry)
 
 
+def test_a_journal_that_was_cut_short_yields_what_is_left(path: str, opening: Opening) -> None:
+    """SQLite itself refuses a file that is shorter than its header says."""
+    write(path, *load(400))
+    os.truncate(path, os.path.getsize(path) * 3 // 4)
+    connection = sqlite3.connect(path)
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        connection.execute("SELECT count(*) FROM registry").fetchone()
+    connection.close()
+    restored = restore(path)
+    assert len(restored.registry) > 100
+    assert restored.problems
+    journal = opening()
+    until(lambda: journal.condition.state == "moved-aside", "it is moved aside")
+    assert len(restore(path).registry) == len(restored.registry)
+
+
 def test_one_flipped_bit_in_a_row_is_noticed(path: str, opening: Opening) -> None:
     """SQLite's own checks say that such a file is fine."""
     write(path, Declared("first", Declaration()), Declared("second", Declaration(), changed=NOW), opened(1))

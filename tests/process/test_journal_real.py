@@ -140,7 +140,8 @@ def test_a_full_disk_is_told_and_what_waited_is_written_when_there_is_room(path:
     assert full["last_commit"] is not None
     room = child.hear(60.0)
     assert (room["at"], room["state"], room["queued"]) == ("room again", "ok", 0)
-    assert room["dropped"]["incident"] == 0
+    assert sum(room["dropped"].values()) == room["refused"] == 0
+    assert room["found"] == room["incidents"] == 767
     assert child.hear(30.0)["seconds"] < 0.5  # CPU time of one record()
     assert child.ended(20.0)[0] == 0, child.errors()
 

@@ -236,9 +236,8 @@ def _see(connection: sqlite3.Connection) -> None:
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:
-        connection.execute(
-            "PRAGMA writable_schema = ON"
-        )  # also: take the length as it is, see lockBtree in btree.c
+        # It also makes SQLite take the length as it is: lockBtree in its btree.c.
+        connection.execute("PRAGMA writable_schema = ON")
         connection.execute(question).fetchone()
 
 

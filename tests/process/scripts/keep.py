@@ -122,7 +122,9 @@ def full(path: str) -> None:
     os.unlink(filler)
     assert journal.flush(20.0), journal.state()
     wait(lambda: journal.condition.state == "ok", journal)
-    say({"at": "room again", **journal.state(), "tickets": ticket})
+    incidents = sum(isinstance(entry(number), IncidentOpened) for number in range(1, ticket + 1))
+    found = len(reading.incidents(path, limit=10**6))
+    say({"at": "room again", **journal.state(), "incidents": incidents, "found": found})
     say({"at": "slowest", "seconds": slowest})
     journal.close(10.0)
 

@@ -1,0 +1,48 @@
+"""What the supervisor remembers: an SQLite file, written by one thread, read by whoever looks.
+
+``Journal`` is the writer, ``restore`` what a new supervisor begins with, ``reading`` what the command line shows
+and ``checking`` what an operator does to the file. entries.py says what is kept, schema.py how.
+"""
+
+from __future__ import annotations
+
+from banken_supervisor.journal.entries import (
+    Cleared,
+    Declared,
+    Entry,
+    EventSeen,
+    EvidenceTaken,
+    IncidentClosed,
+    IncidentOpened,
+    Rank,
+    Released,
+    RungRun,
+)
+from banken_supervisor.journal.reading import Restored, restore
+from banken_supervisor.journal.retention import Limits
+from banken_supervisor.journal.rows import squeeze
+from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalRefused, JournalUnreadable
+from banken_supervisor.journal.writer import Condition, Journal
+
+__all__ = [
+    "Cleared",
+    "Condition",
+    "Declared",
+    "Entry",
+    "EventSeen",
+    "EvidenceTaken",
+    "IncidentClosed",
+    "IncidentOpened",
+    "Journal",
+    "JournalDamaged",
+    "JournalError",
+    "JournalRefused",
+    "JournalUnreadable",
+    "Limits",
+    "Rank",
+    "Released",
+    "Restored",
+    "RungRun",
+    "restore",
+    "squeeze",
+]

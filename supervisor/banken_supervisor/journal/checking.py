@@ -1,0 +1,139 @@
+"""What an operator does to a journal: look whether it is whole, write it out, make it small. All work on a live
+one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from banken_supervisor.journal import rows, schema
+from banken_supervisor.journal.reading import look
+from banken_supervisor.journal.rows import Row
+from banken_supervisor.journal.schema import KEPT, JournalDamaged, JournalError, JournalRefused, JournalUnreadable
+
+PROBLEMS_MAX = 100
+"""Problems that are told; with so many, the rest says nothing new."""
+
+_DECODE: dict[str, Callable[[Row], Any]] = {
+    "registry": rows.declared,
+    "incidents": rows.incident,
+    "rungs": rows.rung,
+    "evidence": rows.evidence,
+    "events": rows.event,
+}
+
+
+def check(path: str) -> list[str]:
+    """Everything that is wrong with the journal; empty: it is whole. Reads all of it. Never raises JournalError."""
+    problems: list[str] = []
+    try:
+        with look(path) as connection:
+            problems += _structure(connection)
+            for table in KEPT:
+                problems += _contents(connection, table)
+            problems += _orphans(connection)
+    except JournalError as fault:
+        problems.append(str(fault))
+    return problems[:PROBLEMS_MAX]
+
+
+def export(path: str, out: TextIO) -> int:
+    """Write every row as one line of JSON, with ``table``; how many. What cannot be read becomes a line with
+    ``problem``.
+
+    JournalUnreadable, JournalRefused; OSError from ``out``.
+    """
+    count = 0
+    problems: list[str] = []
+    with look(path) as connection:
+        for table in KEPT:
+            for row in schema.scan(connection, table, problems):
+                try:
+                    fields = _plain(_DECODE[table.name](row))
+                except (ValueError, TypeError) as fault:
+                    problems.append(f"{table.name} {row[0]!r}: {fault}")
+                    continue
+                out.write(rows.plain_json({"table": table.name, **fields}) + "\n")
+                count += 1
+    for problem in problems:
+        out.write(json.dumps({"problem": problem}) + "\n")
+    return count
+
+
+def vacuum(path: str) -> tuple[int, int]:
+    """Give the space of deleted rows back to the disk: bytes (before, after). The file's size is needed once more
+    meanwhile.
+
+    A supervisor that writes waits for it. JournalUnreadable, JournalRefused; JournalDamaged: see ``check``.
+    """
+    before = _size(path)
+    try:
+        connection = schema.open_writing(path, busy=10.0)
+        try:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.close()
+    except JournalDamaged as fault:
+        raise JournalDamaged(
+            f"{path} is damaged ({fault}): the supervisor moves it aside when it opens it"
+        ) from None
+    except JournalRefused:
+        raise
+    except (OSError, sqlite3.Error) as fault:
+        raise JournalUnreadable(f"{path} cannot be made smaller now: {fault}") from None
+    return before, _size(path)
+
+
+def _structure(connection: sqlite3.Connection) -> Iterator[str]:
+    try:
+        schema.check_version(connection)
+        found = connection.execute(f"PRAGMA integrity_check({PROBLEMS_MAX})").fetchall()
+    except (JournalError, sqlite3.Error) as fault:
+        yield str(fault)
+    else:
+        yield from (row[0] for row in found if row[0] != "ok")
+
+
+def _contents(connection: sqlite3.Connection, table: schema.Table) -> list[str]:
+    problems: list[str] = []
+    for row in schema.scan(connection, table, problems):
+        try:
+            _DECODE[table.name](row)
+        except (ValueError, TypeError) as fault:
+            problems.append(f"{table.name} {row[0]!r}: {fault}")
+            if len(problems) >= PROBLEMS_MAX:
+                break
+    return problems
+
+
+def _orphans(connection: sqlite3.Connection) -> Iterator[str]:
+    """Rungs and evidence of incidents that are not there: they were dropped while the disk was full, or lost."""
+    for table in ("rungs", "evidence"):
+        try:
+            (count,) = connection.execute(
+                f"SELECT count(*) FROM {table} WHERE incident NOT IN (SELECT id FROM incidents)"  # noqa: S608
+            ).fetchone()
+        except sqlite3.DatabaseError as fault:
+            yield f"{table}: {fault}"
+        else:
+            if count:
+                yield f"{table}: {count} rows belong to no incident that is kept"
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """A record's fields as plain data, under the names that they have in Python."""
+    fields = {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
+    if "declaration" in fields:
+        fields["declaration"] = fields["declaration"]._asdict()
+        fields["owner"] = None if record.owner is None else record.owner._asdict()
+        fields["state"] = record.state.value
+    return fields
+
+
+def _size(path: str) -> int:
+    return sum(os.stat(name).st_size for name in (path, f"{path}-wal") if os.path.exists(name))

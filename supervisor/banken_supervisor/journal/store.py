@@ -1,0 +1,189 @@
+"""The open file, as the writer's thread uses it: a batch of entries becomes one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable
+
+from banken_supervisor.journal import rows, schema
+from banken_supervisor.journal.entries import (
+    Cleared,
+    Declared,
+    Entry,
+    EventSeen,
+    EvidenceTaken,
+    IncidentClosed,
+    IncidentOpened,
+    Released,
+    RungRun,
+)
+from banken_supervisor.journal.rows import Row
+from banken_supervisor.journal.schema import EVENTS, EVIDENCE, INCIDENTS, REGISTRY, RUNGS, JournalRefused
+
+try:
+    import fcntl
+except ImportError:  # no flock on Windows, where no supervisor runs
+    fcntl = None  # type: ignore[assignment]
+
+
+class Hold:
+    """One writer per journal: an flock on a file beside it. Freed by the kernel however its holder dies."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if fcntl is not None:
+            self._lock()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._fd, 200, 0).decode(errors="replace").strip() or "an unknown process"
+            os.close(self._fd)
+            raise JournalRefused(f"the journal is in use by {holder}") from None
+        with contextlib.suppress(OSError):  # full: it is only a word for people
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"pid {os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let the next one have it. The file stays, as that of the address does (lock.py)."""
+        os.close(self._fd)
+
+
+class Batch:
+    """What one transaction writes, in an order that gives the same as writing entry by entry."""
+
+    def __init__(self, entries: Iterable[Entry], run: str) -> None:
+        self.refused: list[str] = []
+        """why entries have no row: the fault of whoever recorded them"""
+        self.clear = False
+        self.registry: dict[str, Row | None] = {}
+        """by name, the last word on it; None: released"""
+        self.opened: list[Row] = []
+        self.closed: list[IncidentClosed] = []
+        self.begun: list[Row] = []
+        self.ended: list[Row] = []
+        self.evidence: list[Row] = []
+        self.events: list[Row] = []
+        for entry in entries:
+            try:
+                self._sort(entry, run)
+            except Exception as fault:  # noqa: BLE001  (one entry that is no entry must not hold up the others)
+                self.refused.append(f"{type(entry).__name__}: {fault}")
+
+    def _sort(self, entry: Entry, run: str) -> None:
+        match entry:
+            case EventSeen():
+                self.events.append(rows.event_row(entry, run))
+            case Declared():
+                self.registry[entry.name] = rows.registry_row(entry)
+            case Released():
+                self.registry[entry.name] = None
+            case Cleared():
+                self.clear = True
+                self.registry.clear()
+            case IncidentOpened():
+                self.opened.append(rows.incident_row(entry))
+            case IncidentClosed():
+                self.closed.append(entry)
+            case RungRun():
+                (self.begun if entry.ok is None else self.ended).append(rows.rung_row(entry))
+            case EvidenceTaken():
+                self.evidence.append(rows.evidence_row(entry))
+            case _:
+                raise TypeError("not an entry of the journal")
+
+
+class Store:
+    """An open journal. Everything here may raise sqlite3.Error; a batch is then not written at all."""
+
+    def __init__(self, path: str, run: str) -> None:
+        self._path = path
+        self._run = run
+        self.connection = schema.open_writing(path)
+        found = os.stat(path)
+        self._inode = found.st_dev, found.st_ino
+
+    def write(self, entries: Iterable[Entry]) -> list[str]:
+        """All entries in one transaction; why some were refused. Entries that are there already change nothing."""
+        batch = Batch(entries, self._run)
+        connection = self.connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._registry(batch)
+            connection.executemany(INCIDENTS.insert("IGNORE"), batch.opened)
+            for entry in batch.closed:
+                self._close_incident(entry, batch.refused)
+            connection.executemany(RUNGS.insert("IGNORE"), batch.begun)  # never over a result
+            connection.executemany(RUNGS.insert("REPLACE"), batch.ended)
+            connection.executemany(EVIDENCE.insert("IGNORE"), batch.evidence)
+            connection.executemany(EVENTS.insert("IGNORE"), batch.events)
+            connection.execute("COMMIT")
+        except BaseException:
+            self.rollback()
+            raise
+        return batch.refused
+
+    def rollback(self) -> None:
+        """Undo what an error left half done. Some errors have made SQLite do so already."""
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.rollback()
+
+    def _registry(self, batch: Batch) -> None:
+        if batch.clear:
+            self.connection.execute("DELETE FROM registry")
+        gone = [(name,) for name, row in batch.registry.items() if row is None]
+        there = [row for row in batch.registry.values() if row is not None]
+        self.connection.executemany("DELETE FROM registry WHERE name = ?", gone)
+        self.connection.executemany(REGISTRY.insert("REPLACE"), there)
+
+    def _close_incident(self, entry: IncidentClosed, refused: list[str]) -> None:
+        row = self.connection.execute(INCIDENTS.select + " WHERE id = ?", (entry.id,)).fetchone()
+        if row is None or not rows.intact(INCIDENTS.name, row):
+            refused.append(f"IncidentClosed: the journal has no incident {json.dumps(entry.id)}")
+        elif row[4] is None:
+            try:
+                closed = rows.closed_row(row, entry.closed, entry.how, entry.runs)
+            except (TypeError, ValueError) as fault:
+                refused.append(f"IncidentClosed: {fault}")
+            else:
+                self.connection.execute(INCIDENTS.insert("REPLACE"), closed)
+
+    def moved(self) -> bool:
+        """Whether the path no longer leads to the file that is open: what is written there would be lost."""
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return True
+        return (found.st_dev, found.st_ino) != self._inode
+
+    def abandon(self) -> None:
+        """Close a file that was moved or removed. Its log must not be taken for that of the file there now."""
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                os.unlink(self._path + suffix)
+        self.close()
+
+    def close(self) -> None:
+        """Close it; the last one to do so moves the log into the file."""
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.close()
+
+    def used(self) -> int:
+        """Bytes in use, without free pages and the log."""
+        pages, free, size = (
+            self.connection.execute(f"PRAGMA {what}").fetchone()[0]
+            for what in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def size(self) -> int:
+        """Bytes that the file and its log take."""
+        total = 0
+        for name in (self._path, f"{self._path}-wal"):
+            with contextlib.suppress(OSError):
+                total += os.stat(name).st_size
+        return total

@@ -1,0 +1,350 @@
+"""The journal's one writer: entries are queued by the loop and written by a thread of their own, many at a time.
+
+Nothing that happens to the disk reaches the loop: what cannot be written waits, within a bound, and is tried again
+and again. A damaged file is moved aside. What the journal is worth at this moment is told by ``state``, and each
+change of it by ``changed``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from banken_supervisor.journal import aside, schema
+from banken_supervisor.journal.entries import Entry, Rank
+from banken_supervisor.journal.pending import Pending
+from banken_supervisor.journal.retention import Limits, Retention
+from banken_supervisor.journal.schema import JournalDamaged, JournalRefused
+from banken_supervisor.journal.store import Hold, Store
+
+BATCH_MAX = 5_000
+"""Entries in one transaction."""
+
+BATCH_BYTES_MAX = 8 * 1024 * 1024
+"""A transaction takes no more entries after so many bytes."""
+
+RETRY_MIN, RETRY_MAX = 0.05, 5.0
+"""Seconds before the next attempt after a failure; doubling."""
+
+REASON_MAX = 500
+"""Longest reason that is told, in characters."""
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+_DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
+_PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+"""The connection is kept: on a full disk another one could not be opened."""
+
+_POISON = (
+    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError,
+)  # fmt: skip
+"""One entry's fault, not the file's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What the journal is worth now."""
+
+    state: str
+    """opening; ok; lagging: it writes, and something was dropped; failing: it does not write; moved-aside: it
+    writes, to a new file, for the old one was damaged"""
+    reason: str = ""
+    since: float = 0.0
+    """wall clock"""
+    resync: bool = False
+    """entries of the registry were lost: record ``Cleared`` and then every watchdog and open incident again"""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is recorded now is soon on disk: only then is it worth waiting for."""
+        return self.state in ("ok", "moved-aside")
+
+
+class Journal:
+    """The writer. ``record`` belongs to one thread (the loop's); everything else may be called from any.
+
+    ``run`` tells this run's events from those of others; it is the kennel's run id, which sorts by age.
+    ``committed`` and ``changed`` are called from the writer's thread, with the highest ticket that is on disk and
+    with each new condition.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        run: str,
+        *,
+        committed: Callable[[int], None] = lambda ticket: None,
+        changed: Callable[[Condition], None] = lambda condition: None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.path = path
+        self.condition = Condition("opening", since=time.time())
+        self.durable = 0
+        """the highest ticket that is on disk"""
+        self._run = run
+        self._committed = committed
+        self._changed = changed
+        self._limits = limits or Limits()
+        self._pending = Pending(self._limits.queue_max, self._limits.queue_bytes_max)
+        self._retention = Retention(self._limits)
+        self._hold: Hold | None = None
+        self._store: Store | None = None
+        self._failures = 0
+        self._settled = 0
+        """the last ticket when nothing waited: what is not on disk of those up to here was dropped"""
+        self._singly = 0
+        """entries that are written one by one, to find the one that is at fault"""
+        self._moved: aside.Moved | None = None
+        self._resync = False
+        self._registry_dropped = 0
+        self._refused = 0
+        self._refusal = ""
+        self._last_commit: float | None = None
+        self._size = 0
+        self._bell = threading.Event()
+        self._closing = threading.Event()
+        self._deadline = 0.0
+        self._thread = threading.Thread(target=self._work, name="banken-journal", daemon=True)
+        self._thread.start()
+
+    def record(self, entry: Entry) -> int | None:
+        """Have one entry written, soon; its ticket. None: there was no room, it is lost, and counted.
+
+        Never blocks and touches no disk. A ticket is durable once ``committed`` was called with it or a higher one.
+        """
+        ticket = self._pending.put(entry)
+        if not self._bell.is_set():
+            self._bell.set()
+        return ticket
+
+    def state(self) -> dict[str, Any]:
+        """What ``status`` shows. Sizes in bytes; times wall clock."""
+        condition = self.condition
+        return {
+            "state": condition.state,
+            "reason": condition.reason,
+            "since": condition.since,
+            "path": self.path,
+            "queued": len(self._pending),
+            "queued_bytes": self._pending.bytes,
+            "dropped": {rank.name.lower(): self._pending.dropped[rank] for rank in Rank},
+            "refused": self._refused,
+            "refusal": self._refusal,
+            "last_commit": self._last_commit,
+            "size": self._size,
+            "moved_aside": None if self._moved is None else self._moved.path,
+        }
+
+    def flush(self, wait: float) -> bool:
+        """Wait at most ``wait`` seconds until all that was recorded is on disk. Not for the loop."""
+        last, deadline = self._pending.last, monotonic() + wait
+        while max(self.durable, self._settled) < last and monotonic() < deadline:
+            time.sleep(0.002)
+        return max(self.durable, self._settled) >= last
+
+    def close(self, wait: float = 2.0) -> bool:
+        """Write what is left, at most for ``wait`` seconds. False: something was not written."""
+        self._deadline = monotonic() + wait
+        self._closing.set()
+        self._bell.set()
+        self._thread.join(wait + 1.0)
+        return not self._thread.is_alive() and not self._pending
+
+    # -- the writer's thread --------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while not self._closing.is_set() or (self._pending and monotonic() < self._deadline):
+            try:
+                self._turn()
+            except Exception as fault:  # noqa: BLE001  (whatever it is: this thread goes on trying)
+                self._failed(fault)
+        self._release()
+
+    def _turn(self) -> None:
+        """Write one batch, or forget something old, or wait."""
+        if self._store is None:
+            self._store = self._open()
+            self._tell_kept()
+        elif self._store.moved():
+            self._store.abandon()
+            self._lose(f"{self.path} was moved or removed by someone; a new one is begun")
+            return
+        last = self._pending.last
+        batch = self._pending.take(1 if self._singly else BATCH_MAX, BATCH_BYTES_MAX)
+        if batch:
+            self._write(self._store, batch)
+            self._retention.look(self._store)
+        now = monotonic()
+        if self._retention.patience(now) == 0.0:
+            self._retention.step(self._store, now, time.time())
+            self._size = self._store.size()
+        elif not batch:
+            self._settled = last
+            self._pending.settled()
+            self._tell_kept()
+            self._size = self._store.size()
+            self._bell.wait(self._retention.patience(now))
+            self._bell.clear()
+
+    def _open(self) -> Store:
+        if self._hold is None:
+            self._hold = Hold(self.path)
+        aside.finish_move(self.path)
+        if os.path.exists(self.path):
+            schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
+        if _empty(self.path) and _empty(f"{self.path}-wal"):
+            aside.begin(self.path)
+        return Store(self.path, self._run)
+
+    def _write(self, store: Store, batch: list[tuple[int, Entry]]) -> None:
+        try:
+            refused = store.write([entry for _, entry in batch])
+        except _POISON as fault:
+            if len(batch) > 1:
+                self._pending.give_back(batch)
+                self._singly = len(batch)
+                return
+            refused = [f"{type(batch[0][1]).__name__}: {fault}"]
+        except BaseException:
+            self._pending.give_back(batch)
+            raise
+        self._singly = max(0, self._singly - len(batch))
+        self._failures = 0
+        self._last_commit = time.time()
+        self.durable = batch[-1][0]
+        self._call(self._committed, self.durable)
+        if refused:
+            self._refused += len(refused)
+            self._refusal = refused[-1][:REASON_MAX]
+        self._tell_kept()
+
+    def _failed(self, fault: Exception) -> None:
+        """Say so, make of the file what can be made of it, and wait before the next attempt."""
+        kind = _kind(fault)
+        if self._store is not None:
+            self._store.rollback()
+            if kind != "passing":
+                self._store.close()
+                self._store = None
+        if kind == "read-only" and _header_damaged(self.path):
+            kind = "damaged"
+        self._tell(Condition("failing", _said(fault), time.time()))
+        if kind == "damaged":
+            try:
+                self._moved = aside.set_aside(self.path)
+                self._resync = True
+                if self._failures < 2:  # a disk that damages every file must not keep us busy with moving them
+                    self._failures += 1
+                    return
+            except (OSError, sqlite3.Error) as again:
+                self._tell(
+                    Condition("failing", f"{_said(fault)}; and it cannot be moved aside: {again}", time.time())
+                )
+        pause = min(RETRY_MAX, RETRY_MIN * 2.0 ** min(self._failures, 16))
+        self._failures += 1
+        if self._closing.is_set():
+            time.sleep(min(pause, max(0.0, self._deadline - monotonic())))
+        else:
+            self._closing.wait(pause)
+
+    def _lose(self, reason: str) -> None:
+        """Begin again with another file."""
+        self._store = None
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
+        self._resync = True
+        self._tell(Condition("failing", reason, time.time()))
+
+    def _release(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
+
+    # -- what is told ---------------------------------------------------------------------------------
+
+    def _tell_kept(self) -> None:
+        """It writes: how well?"""
+        dropped = self._pending.dropped[Rank.REGISTRY]
+        lagging = self._pending.lagging
+        if lagging:
+            count = sum(self._pending.dropped.values())
+            state, reason = (
+                "lagging",
+                f"{count} entries were dropped so far: they came faster than they could be written",
+            )
+        elif self._moved is not None:
+            what = "; ".join(self._moved.problems[:4]) or "damaged"
+            state = "moved-aside"
+            kept = f"{self._moved.carried} rows were kept"
+            reason = f"the journal was damaged ({what}); it is now {self._moved.path}, {kept}"
+        else:
+            state, reason = "ok", ""
+        if state == self.condition.state and not (lagging and reason != self.condition.reason):
+            return
+        resync = not lagging and (self._resync or dropped > self._registry_dropped)
+        if resync:
+            self._resync = False
+            self._registry_dropped = dropped
+        self._tell(Condition(state, reason[:REASON_MAX], time.time(), resync))
+
+    def _tell(self, condition: Condition) -> None:
+        before = self.condition
+        self.condition = condition
+        if condition.state != before.state or condition.resync:
+            self._call(self._changed, condition)
+
+    def _call(self, callback: Callable[[Any], None], what: int | Condition) -> None:
+        """A callback that raises does not end the writer."""
+        try:
+            callback(what)
+        except Exception as fault:  # noqa: BLE001
+            self._refusal = f"a callback of the journal raised {type(fault).__name__}: {fault}"[:REASON_MAX]
+
+
+def _empty(path: str) -> bool:
+    try:
+        return os.stat(path).st_size == 0
+    except FileNotFoundError:
+        return True
+
+
+def _header_damaged(path: str) -> bool:
+    try:
+        schema.check_header(path)
+    except JournalDamaged:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _kind(fault: Exception) -> str:
+    """damaged; passing: the connection stays; read-only; other."""
+    if isinstance(fault, JournalDamaged):
+        return "damaged"
+    code = getattr(fault, "sqlite_errorcode", None)
+    if code is None:
+        return "other"
+    if code in _DAMAGE_EXTENDED or code & 0xFF in _DAMAGE:
+        return "damaged"
+    if code & 0xFF in _PASSING:
+        return "passing"
+    return "read-only" if code & 0xFF == sqlite3.SQLITE_READONLY else "other"
+
+
+def _said(fault: Exception) -> str:
+    """The reason in words."""
+    if isinstance(fault, JournalRefused):
+        return str(fault)[:REASON_MAX]
+    if isinstance(fault, (sqlite3.Error, OSError, JournalDamaged)):
+        return f"{getattr(fault, 'sqlite_errorname', type(fault).__name__)}: {fault}"[:REASON_MAX]
+    return f"{type(fault).__name__}: {fault}"[:REASON_MAX]

@@ -179,7 +179,10 @@ class OwnRung(RungFields):
 
     model_config = ConfigDict(extra="allow")
 
-    do: Name = Field(description="A name of [actions], or of an installed entry point.")
+    do: Name = Field(
+        description="A name of [actions], or of an installed entry point.",
+        json_schema_extra={"not": {"enum": list(OPTIONS)}},
+    )
 
 
 def rung_model(action: str, options: type[Table]) -> Any:

@@ -81,7 +81,7 @@ class Builder:
     def _policy(self, path: KeyPath, table: WatchFields, settings: Settings) -> Policy:
         auto = None if table.auto is None else Auto(table.auto.least, table.auto.most, table.auto.warm_up)
         given_up = table.on_give_up
-        steps = given_up if isinstance(given_up, list) else [] if given_up is None else [given_up]
+        steps = list(given_up) if isinstance(given_up, list) else [given_up]
         return Policy(
             _declaration(table, auto, settings.declaration),
             Ladder(
@@ -95,8 +95,8 @@ class Builder:
             tuple(Window(window.cron, window.seconds) for window in table.maintenance),
         )
 
-    def _rungs(self, path: KeyPath, rungs: list[RungFields]) -> tuple[Rung, ...]:
-        return tuple(self._rung((*path, place), rung) for place, rung in enumerate(rungs))
+    def _rungs(self, path: KeyPath, rungs: list[RungFields | None]) -> tuple[Rung, ...]:
+        return tuple(self._rung((*path, place), rung) for place, rung in enumerate(rungs) if rung)
 
     def _rung(self, path: KeyPath, rung: RungFields) -> Rung:
         chosen: Any = rung

@@ -10,6 +10,7 @@ import pwd
 import shutil
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from banken_supervisor.config import importing
@@ -17,7 +18,6 @@ from banken_supervisor.config.actions import RungFields
 from banken_supervisor.config.faults import KeyPath, Problem, quoted
 from banken_supervisor.config.importing import Wanted
 from banken_supervisor.config.models import WatchFields
-from banken_supervisor.config.names import numbered
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.settings import Config
 from banken_supervisor.core.policy import ProgramSpec
@@ -29,10 +29,10 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
         why = _unwritable(config.settings.journal)
         if why is not None:
             yield Problem(("supervisor", "journal"), why)
-    specs = {spec.name: spec for spec in config.programs}
+    specs = iter(config.programs)  # one for each process, in the order of the file
     for path, table in parsed.programs:
-        for _, name in numbered(table):
-            yield from _program(path, specs[name])
+        for spec in islice(specs, table.numprocs):
+            yield from _program(path, spec)
     for path, rung in _rungs(parsed):
         chosen: Any = rung
         if chosen.do == "exec":
@@ -47,7 +47,7 @@ def _program(path: KeyPath, spec: ProgramSpec) -> Iterator[Problem]:
     search = dict(spec.environment).get("PATH")
     if spec.directory is not None and not os.path.isdir(spec.directory):
         yield Problem((*path, "cwd"), f"there is no directory {quoted(spec.directory, 200)}")
-    else:
+    elif spec.command:  # empty: it had a fault
         why = _missing(spec.command[0], spec.directory, search)
         if why is not None:
             yield Problem((*path, "command"), why)
@@ -65,7 +65,7 @@ def _missing(command: str, directory: str | None, search: str | None) -> str | N
         if shutil.which(command, path=search) is None:
             return f"no command {quoted(command)} is found on the PATH"
         return None
-    file = os.path.join(directory or os.getcwd(), command)
+    file = os.path.normpath(os.path.join(directory or os.getcwd(), command))
     if not os.path.exists(file):
         return f"there is no file {quoted(file, 200)}"
     if not os.path.isfile(file) or not os.access(file, os.X_OK):
@@ -103,14 +103,14 @@ def _rungs(parsed: Parsed) -> Iterator[tuple[KeyPath, RungFields]]:
     """Every rung of the file with its place."""
     watched: list[tuple[KeyPath, WatchFields]] = [*parsed.watchdogs, *parsed.programs]
     for path, table in watched:
-        yield from (((*path, "ladder", place), rung) for place, rung in enumerate(table.ladder))
+        yield from (((*path, "ladder", place), rung) for place, rung in enumerate(table.ladder) if rung)
         given_up = table.on_give_up
         if isinstance(given_up, list):
-            yield from (((*path, "on_give_up", place), rung) for place, rung in enumerate(given_up))
+            yield from (((*path, "on_give_up", place), rung) for place, rung in enumerate(given_up) if rung)
         elif given_up is not None:
             yield (*path, "on_give_up"), given_up
     for path, group in parsed.groups:
-        yield from (((*path, "ladder", place), rung) for place, rung in enumerate(group.ladder))
+        yield from (((*path, "ladder", place), rung) for place, rung in enumerate(group.ladder) if rung)
 
 
 def _imports(parsed: Parsed, config: Config) -> Iterator[Problem]:

@@ -86,10 +86,12 @@ def duration(value: object, *, zero: bool = False) -> float:
         raise ValueError(f"must be {ALLOWED}, not {told(value)}")
     if isinstance(value, str) and len(value) > 100:
         raise ValueError(f"{quoted(value)} is no duration; allowed is {ALLOWED}")
-    if isinstance(value, int) and value.bit_length() > 256:
-        value = float("inf")
     try:
-        return parse(value, "it", zero=zero) if isinstance(value, str) else check_seconds(value, "it", zero=zero)
+        if isinstance(value, str):
+            return parse(value, "it", zero=zero)
+        # A number of thousands of digits need not be written out to be refused.
+        huge = isinstance(value, int) and value.bit_length() > 256
+        return check_seconds(float("inf") if huge else value, "it", zero=zero)
     except Refused as fault:
         said = str(fault)
         if said.startswith("it="):  # the number lies outside the limits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
@@ -13,6 +13,9 @@ from banken_supervisor.config.actions import RungFields
 from banken_supervisor.config.faults import KeyPath, Problem, quoted
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.durations import format_s
+
+Rungs = Sequence[RungFields | None]
+"""None: one that had a fault of its own."""
 
 ENTRY_POINTS = "banken.actions"
 
@@ -60,15 +63,17 @@ def unbound(name: str, known: Collection[str], section: str) -> str:
     return f"{quoted(name)} is bound nowhere: [{section}] has {', '.join(sorted(known)) or 'nothing'}{hint}"
 
 
-def ladder(path: KeyPath, rungs: list[RungFields], subject: Subject, known: Known) -> Iterator[Problem]:
+def ladder(path: KeyPath, rungs: Rungs, subject: Subject, known: Known) -> Iterator[Problem]:
     """What is wrong with the rungs of one ladder."""
     for place, rung in enumerate(rungs):
+        if rung is None:
+            continue
         here = (*path, place)
         yield from _rung(here, rung, subject, known)
         yield from _budget(here, rung, known)
-        if place == 0:
+        before = rungs[place - 1] if place else None
+        if before is None:
             continue
-        before = rungs[place - 1]
         if rung.after < before.after:
             yield Problem(
                 (*here, "after"),
@@ -82,14 +87,14 @@ def ladder(path: KeyPath, rungs: list[RungFields], subject: Subject, known: Know
             )
 
 
-def give_up(
-    path: KeyPath, steps: list[RungFields], rungs: list[RungFields], subject: Subject, known: Known
-) -> Iterator[Problem]:
+def give_up(path: KeyPath, steps: Rungs, rungs: Rungs, subject: Subject, known: Known) -> Iterator[Problem]:
     """What is wrong with ``on_give_up``."""
-    if steps and not subject.gives_up and not any(rung.budget is not None for rung in rungs):
+    if steps and not subject.gives_up and all(rung and rung.budget is None for rung in rungs):
         yield Problem(path, "never happens: it is given up when a rung's budget is spent, and no rung has a budget")
     for place, rung in enumerate(steps):
-        here = path if len(steps) == 1 and place == 0 else (*path, place)
+        if rung is None:
+            continue
+        here = path if len(steps) == 1 else (*path, place)
         yield from _rung(here, rung, subject, known)
         for key in ("after", "repeat", "budget", "backoff"):
             if key in rung.model_fields_set:

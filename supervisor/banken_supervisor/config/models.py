@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from banken_supervisor.config import fields, settings
 from banken_supervisor.config.actions import RUNGS, OwnRung, RungFields, Table
@@ -51,8 +51,8 @@ def _one_or_many(value: Any) -> str | None:
 
 
 if TYPE_CHECKING:
-    AnyRung = RungFields
-    GiveUp = RungFields | list[RungFields]
+    AnyRung = RungFields | None  # None: one that had a fault (parsing), told already
+    GiveUp = AnyRung | list[AnyRung]
 else:
     _RUNGS = tuple(Annotated[model, Tag(TAG + action)] for action, model in RUNGS.items())
     AnyRung = Annotated[Union[(*_RUNGS, Annotated[OwnRung, Tag(OWN)])], Discriminator(_kind_of_rung)]
@@ -208,6 +208,9 @@ class File(Table):
     actions: dict[Name, Target] = Field({}, description='name = "module:Class"')
     notify: dict[Name, NotifyTable] = Field({}, description="Targets for people, by name.")
 
+
+RUNG = TypeAdapter[Any](AnyRung)
+"""Checks one rung by itself."""
 
 WATCH_KEYS = frozenset(WatchFields.model_fields)
 """Any of these in [[program]] makes it a watched one."""

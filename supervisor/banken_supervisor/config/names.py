@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import translate
+from functools import lru_cache
 
 from banken_supervisor.config.faults import KeyPath
 from banken_supervisor.config.fields import is_pattern
@@ -15,6 +16,17 @@ PLACE = "{i}"
 """Stands in a program's name, command, env, cwd and log for the number of the process, counted from 0."""
 
 _part = re.compile(r"\[!?\]?[^\]]*\]|.")
+
+
+@lru_cache(maxsize=4096)
+def _matcher(pattern: str) -> Callable[[str], object]:
+    """As fnmatchcase, whose own cache is too small for a file with a thousand patterns."""
+    return re.compile(translate(pattern)).match
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether ``name`` matches the shell pattern."""
+    return _matcher(pattern)(name) is not None
 
 
 def numbered(table: ProgramTable) -> Iterator[tuple[int, str]]:
@@ -50,13 +62,15 @@ class Names:
                 self.patterns.append((watchdog.name, path, watchdog))
             else:
                 self.exact.setdefault(watchdog.name, (path, watchdog))
+        self._fixed = {*self.exact, *self.programs}
+        """all names that are declared one by one"""
 
     def policy(self, name: str) -> tuple[KeyPath, WatchFields] | None:
         """What holds for a name: the exact one, else the first pattern that matches."""
         found = self.exact.get(name)
         if found is not None:
             return found
-        return next(((path, table) for pattern, path, table in self.patterns if fnmatchcase(name, pattern)), None)
+        return next(((path, table) for pattern, path, table in self.patterns if matches(name, pattern)), None)
 
     def known(self, name: str) -> bool:
         """Whether anything in the file can have this name."""
@@ -64,23 +78,18 @@ class Names:
             name in self.programs
             or name in self.groups
             or self.policy(name) is not None
-            or any(fnmatchcase(name, each) for each in self.broken)
+            or any(matches(name, each) for each in self.broken)
         )
-
-    def fixed(self) -> set[str]:
-        """All names that are declared one by one."""
-        return {*self.exact, *self.programs}
 
     def matched(self, members: Iterable[str]) -> tuple[set[str], bool]:
         """(names that the members mean, whether there may be more of them than the file says)."""
         found: set[str] = set()
         more = False
-        fixed = self.fixed()
         for member in members:
             if not is_pattern(member):
                 found.add(member)
                 continue
-            found.update(name for name in fixed if fnmatchcase(name, member))
+            found.update(name for name in self._fixed if matches(name, member))
             more = more or any(overlap(member, pattern) for pattern, _, _ in self.patterns)
             more = more or any(overlap(member, each) for each in self.broken)
         return found, more
@@ -106,4 +115,4 @@ def overlap(one: str, other: str) -> bool:
 
 def covers(wide: str, narrow: str) -> bool:
     """Whether surely every name that matches ``narrow`` matches ``wide``: only ``*`` in ``wide`` is understood."""
-    return not any(c in wide for c in "?[") and fnmatchcase(narrow, wide)
+    return not any(c in wide for c in "?[") and matches(narrow, wide)

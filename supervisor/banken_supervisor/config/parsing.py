@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from banken.model import NAME_MAX
 from banken_supervisor.config import actions, fields
 from banken_supervisor.config.faults import KeyPath, Problem, quoted
 from banken_supervisor.config.models import (
+    RUNG,
     TAG,
     File,
     GroupTable,
@@ -33,7 +35,7 @@ V = TypeVar("V")
 
 @dataclass
 class Parsed:
-    """The tables that are well by themselves, each with its place in the file."""
+    """The tables, each with its place in the file; of those with a fault what is well."""
 
     supervisor: SupervisorTable
     watchdogs: list[tuple[KeyPath, WatchdogTable]] = field(default_factory=list)
@@ -43,13 +45,13 @@ class Parsed:
     actions: dict[str, str] = field(default_factory=dict)
     notify: dict[str, NotifyTable] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
-    """names that tables with a fault of their own would have declared: that they are missing is no second fault"""
+    """names of tables with a fault of their own: that what they declare is missing is no second fault"""
     bound: dict[str, set[str]] = field(default_factory=dict)
     """likewise, the names in [callbacks], [actions] and [notify]"""
 
 
 def parse(data: Mapping[str, Any]) -> tuple[Parsed, list[Problem]]:
-    """Check all tables; those with a fault are left out of what is returned."""
+    """Check all tables; what has a fault is left out of what is returned."""
     allowed = list(File.model_fields)
     problems = [Problem((key,), unknown_key(key, allowed)) for key in data if key not in allowed]
     supervisor = _model(SupervisorTable, data.get("supervisor", {}), ("supervisor",), problems)
@@ -83,6 +85,55 @@ def unknown_key(key: str, allowed: list[str]) -> str:
     return f"unknown key; {hint}allowed: {', '.join(sorted(allowed))}"
 
 
+def _salvaged(model: type[T], table: dict[str, Any], path: KeyPath, problems: list[Problem]) -> T | None:
+    """A checked table; of one with faults what is well, so that what only the whole can tell is told too.
+
+    A rung with a fault becomes None. None instead of a table: nothing can be made of it.
+    """
+    before = len(problems)
+    made = _model(model, table, path, problems)
+    if made is not None:
+        return made
+    wrong = {problem.path[len(path)] for problem in problems[before:] if len(problem.path) > len(path)}
+    for together in _TOGETHER.get(model, ()):
+        if not wrong.isdisjoint(together):
+            wrong |= together
+    kept = {key: value for key, value in table.items() if key not in wrong}
+    instead: dict[str, Any] = {}
+    for key in wrong & _REQUIRED.keys() & model.model_fields.keys():
+        kept[str(key)], instead[str(key)] = _REQUIRED[str(key)], []
+    if "ladder" in wrong and model is not GroupTable:
+        instead["ladder"] = _rungs(table.get("ladder"))
+    if "on_give_up" in wrong:
+        instead["on_give_up"] = _rungs(table.get("on_give_up"))
+    try:
+        return model.model_validate(kept).model_copy(update=instead)
+    except ValidationError:
+        return None
+
+
+_REQUIRED: dict[str, Any] = {"command": ["true"], "members": ["none"]}
+"""Stand in for a required key with a fault while its table is checked; then it is empty."""
+
+_TOGETHER: dict[type[BaseModel], tuple[set[str | int], ...]] = {
+    WatchdogTable: ({"timeout", "auto", "min_interval"},),
+    ProgramTable: ({"timeout", "auto", "min_interval"},),
+    GroupTable: ({"at_least", "ladder"}, {"strategy", "budget"}),
+}
+"""Keys that mean nothing without each other: where one has a fault, no more is said of the others."""
+
+
+def _rungs(value: object) -> list[Any]:
+    """The rungs that are well, each in its place, and None for the others. Their faults are told already."""
+    found = []
+    for rung in value if isinstance(value, list) else [value]:
+        try:
+            found.append(RUNG.validate_python(rung))
+        except ValidationError:
+            found.append(None)
+    return found
+
+
 def _tables(
     model: type[T], data: Mapping[str, Any], key: str, parsed: Parsed, problems: list[Problem]
 ) -> Iterator[tuple[KeyPath, T]]:
@@ -94,18 +145,13 @@ def _tables(
         problems.append(Problem((key,), f"{len(tables):,} tables; at most {TABLES_MAX:,} are allowed"))
         return
     for place, table in enumerate(tables):
-        made = _model(model, table, (key, place), problems)
+        before = len(problems)
+        made = _salvaged(model, table, (key, place), problems)
+        name = table.get("name")
+        if len(problems) > before and isinstance(name, str) and len(name) <= 2 * NAME_MAX:
+            parsed.named.add(name.replace("{i}", "*"))
         if made is not None:
             yield (key, place), made
-        elif isinstance(table.get("name"), str):
-            parsed.named.update(_names(table))
-
-
-def _names(table: Mapping[str, Any]) -> list[str]:
-    """What a table with a fault would have declared."""
-    count = table.get("numprocs", 1)
-    count = count if isinstance(count, int) and 1 <= count <= 1000 else 1
-    return [table["name"].replace("{i}", str(number)) for number in range(count)]
 
 
 def _items(

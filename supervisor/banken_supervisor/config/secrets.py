@@ -68,15 +68,18 @@ def from_file(path: str) -> Secret:
     try:
         # Not to wait for a writer where someone put a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            content = file.read(SECRET_BYTES_MAX + 1)
+        try:
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read(SECRET_BYTES_MAX + 1) or b""
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the path
         why = getattr(fault, "strerror", None) or "no such path can exist"
         raise SecretRefused(f"cannot read the secret's file: {why}") from None
-    if len(content or b"") > SECRET_BYTES_MAX:
+    if len(content) > SECRET_BYTES_MAX:
         raise SecretRefused(f"the secret's file has more than {SECRET_BYTES_MAX} bytes")
     try:
-        text = (content or b"").decode().strip()
+        text = content.decode().strip()
     except UnicodeDecodeError:
         raise SecretRefused("the secret's file is not UTF-8") from None
     if not text:

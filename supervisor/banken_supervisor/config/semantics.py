@@ -44,12 +44,12 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
 
 
 def _subject_of(name: str, parsed: Parsed, names: Names) -> Subject:
-    programs = names.matched([name])[0] & names.programs.keys()
+    programs = any(each in names.programs for each in names.matched([name])[0])
     remote = (parsed.supervisor.address or "").startswith("tcp://")
     return Subject(
         None if programs else _NOT_A_PROGRAM,
         None if programs or not remote else _REMOTE,
-        gives_up=bool(programs),
+        gives_up=programs,
     )
 
 
@@ -174,7 +174,7 @@ def _programs(parsed: Parsed) -> Iterator[Problem]:
 
 
 def _group(path: KeyPath, group: GroupTable, names: Names, known: Known) -> Iterator[Problem]:
-    unknown = False
+    unknown = not group.members  # they had a fault
     for place, member in enumerate(group.members):
         found, more = names.matched([member])
         if member in names.groups:

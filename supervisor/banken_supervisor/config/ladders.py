@@ -89,7 +89,7 @@ def ladder(path: KeyPath, rungs: Rungs, subject: Subject, known: Known) -> Itera
 
 def give_up(path: KeyPath, steps: Rungs, rungs: Rungs, subject: Subject, known: Known) -> Iterator[Problem]:
     """What is wrong with ``on_give_up``."""
-    if steps and not subject.gives_up and all(rung and rung.budget is None for rung in rungs):
+    if any(steps) and not subject.gives_up and all(rung and rung.budget is None for rung in rungs):
         yield Problem(path, "never happens: it is given up when a rung's budget is spent, and no rung has a budget")
     for place, rung in enumerate(steps):
         if rung is None:

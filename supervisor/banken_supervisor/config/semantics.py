@@ -177,7 +177,7 @@ def _group(path: KeyPath, group: GroupTable, names: Names, known: Known) -> Iter
     unknown = not group.members  # they had a fault
     for place, member in enumerate(group.members):
         found, more = names.matched([member])
-        if member in names.groups:
+        if member in names.groups and member not in names.exact:
             unknown = True
             yield Problem(
                 (*path, "members", place), f"{quoted(member)} is a group; a group has no groups within it"

@@ -372,11 +372,8 @@ def test_no_fault_shows_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "banken.toml").write_text(text)
     with pytest.raises(ConfigFaults) as told:
         config.load(tmp_path / "banken.toml")
-    shown = (
-        f"{told.value} {told.value!r} {told.value.__cause__} {told.value.__context__} {told.getrepr(style='long')}"
-    )
-    shown = str(told.value) + repr(told.value) + repr(told.value.__cause__) + repr(told.value.__context__)
-    assert "hunter2" not in shown.replace(text, "")
+    fault = told.value
+    assert "hunter2" not in f"{fault} {fault!r} {fault.__cause__!r} {fault.__context__!r}"
 
 
 def test_no_fault_steers_a_terminal(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import binascii
 import urllib.parse
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from banken_supervisor.config import fields
 from banken_supervisor.config.fields import Command, Duration, Name, PathField, SecretField, SignalName, Size, Text
@@ -108,7 +108,7 @@ class RestartOptions(Table):
 class WebhookOptions(Table):
     """POST the incident as CloudEvents JSON, signed as Standard Webhooks."""
 
-    url: Annotated[str, BeforeValidator(_url), WithJsonSchema({"type": "string", "minLength": 1})] = Field(
+    url: Annotated[str, BeforeValidator(_url), fields.Shown({"type": "string", "minLength": 1})] = Field(
         description="https://… or http://…; may hold ${ENV}."
     )
     secret: SecretField | None = Field(None, description="Signs it; better ${ENV} than the secret itself.")

@@ -1,11 +1,13 @@
 """The kinds of values that banken.toml has beside texts and numbers: each a check, and a pattern for editors.
 
 Each check takes what tomllib gave and returns what the core takes, or raises ``ValueError`` with a sentence that
-says what was wrong and what is allowed.
+says what was wrong and what is allowed. Each has one positional argument: a second one pydantic would take for its
+own.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shlex
@@ -13,7 +15,7 @@ import signal
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator
 
 from banken import address
 from banken.errors import Refused
@@ -49,7 +51,7 @@ def is_pattern(name: str) -> bool:
     return any(c in name for c in "*?[")
 
 
-def text(value: object, longest: int = TEXT_MAX, what: str = "a text") -> str:
+def text(value: object, *, longest: int = TEXT_MAX, what: str = "a text") -> str:
     """``value`` if it is a text of 1 to ``longest`` characters that an operating system takes."""
     if not isinstance(value, str):
         raise ValueError(f"must be {what}, not {told(value)}")
@@ -195,7 +197,7 @@ def program_name(value: object) -> str:
 
 def signal_name(value: object) -> str:
     """``"SIGTERM"``; ``"TERM"`` means the same."""
-    given = text(value, 32, "a signal's name")
+    given = text(value, longest=32, what="a signal's name")
     full = given.upper() if given.upper().startswith("SIG") else "SIG" + given.upper()
     if full not in SIGNALS:
         raise ValueError(f"{quoted(given)} is no signal; allowed: {', '.join(SIGNALS)}")
@@ -207,7 +209,7 @@ def command(value: object) -> list[str]:
     allowed = 'allowed is a list such as ["python3", "work.py"], or the same in one text'
     if isinstance(value, str):
         try:
-            value = shlex.split(text(value, 64 * 1024, "a command"))
+            value = shlex.split(text(value, longest=64 * 1024, what="a command"))
         except ValueError as fault:
             raise ValueError(f"cannot be split into words: {fault}; {allowed}") from None
         strange = next((word for word in value if _shell.fullmatch(word)), None)
@@ -225,7 +227,7 @@ def command(value: object) -> list[str]:
     for place, word in enumerate(value):
         if word != "":
             try:
-                text(word, 64 * 1024)
+                text(word, longest=64 * 1024)
             except ValueError as fault:
                 if isinstance(word, str) and not word.strip() and place:
                     continue
@@ -235,7 +237,7 @@ def command(value: object) -> list[str]:
 
 def target(value: object) -> str:
     """``module:function``."""
-    given = text(value, 500, "module:name")
+    given = text(value, longest=500, what="module:name")
     if not _target.fullmatch(given):
         raise ValueError(
             f'{quoted(given)} names nothing to import; allowed is "module:name", such as "alarms:ring"'
@@ -281,8 +283,21 @@ def path(value: object) -> str:
     return os.path.expanduser(text(value, what="a path"))
 
 
+class Shown:
+    """What an editor is shown of a kind of value: a JSON Schema, copied for each key.
+
+    pydantic's WithJsonSchema hands out one and the same dict, into which 2.7 writes each key's description.
+    """
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._schema = schema
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return copy.deepcopy(self._schema)
+
+
 def _kind(check: Callable[[object], Any], schema: dict[str, Any]) -> Any:
-    return (BeforeValidator(check), WithJsonSchema(schema))
+    return (BeforeValidator(check), Shown(schema))
 
 
 def _duration_schema(least: str) -> dict[str, Any]:

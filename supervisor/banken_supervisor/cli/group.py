@@ -24,6 +24,7 @@ COMMANDS = (
     "extend",
     "release",
     "stop",
+    "config",
 )
 """In the order of the help page. Command NAME is ``command`` in ``banken_supervisor/cli/NAME.py``."""
 

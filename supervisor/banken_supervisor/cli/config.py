@@ -1,0 +1,74 @@
+"""``banken config``: look at a config file without running it."""
+
+from __future__ import annotations
+
+import click
+
+from banken_supervisor.cli import exits
+from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.printing import clean, plural, to_json
+
+
+@click.group(short_help="Check a config file; print its schema, or an example.")
+def command() -> None:
+    """Check a config file, and print its schema or an example.
+
+    A file to begin with: banken config example > banken.toml
+    """
+
+
+@command.command(short_help="Say all that is wrong with a config file.")
+@click.argument("file", required=False)
+@click.option("--json", "as_json", is_flag=True, help='Print {"file", "ok", counts, "faults": […]} on stdout.')
+def check(file: str | None, as_json: bool) -> int:
+    """Say all that is wrong with FILE, each fault with its line, its key and what is allowed.
+
+    Also looked at: whether commands, directories, users and modules are there; modules are imported for that, in
+    processes of their own. Without FILE: $BANKEN_CONFIG, ./banken.toml, $XDG_CONFIG_HOME/banken/banken.toml,
+    /etc/banken/banken.toml, the first that exists.
+
+    Exit code 0 if the file can be used, 1 if not or if there is none.
+    """
+    from banken_supervisor import config
+    from banken_supervisor.config import finding
+
+    path = config.find(file)
+    if path is None:
+        looked = ", ".join(map(str, finding.places()))
+        raise Failure(
+            f"no config file: $BANKEN_CONFIG is not set, and there is none of {looked}; "
+            "`banken config example` prints one",
+            exits.NOT_SO,
+        )
+    made, faults = config.examine(path)
+    counts = {
+        "watchdogs": 0 if made is None else len(made.policies),
+        "groups": 0 if made is None else len(made.groups),
+        "programs": 0 if made is None else len(made.programs),
+    }
+    if as_json:
+        told = {"file": str(path), "ok": not faults, **counts, "faults": [fault._asdict() for fault in faults]}
+        click.echo(to_json(told, indent=2))
+    else:
+        for fault in faults:
+            click.echo(clean(fault), err=True)
+        if not faults:
+            parts = [plural(count, what.removesuffix("s")) for what, count in counts.items()]
+            click.echo(f"{clean(path)}: {', '.join(parts)}, 0 faults")
+    return exits.NOT_SO if faults else exits.OK
+
+
+@command.command(short_help="Print the JSON Schema of banken.toml.")
+def schema() -> None:
+    """Print the JSON Schema of banken.toml, for editors and generators."""
+    from banken_supervisor import config
+
+    click.echo(to_json(config.schema(), indent=2))
+
+
+@command.command(short_help="Print a commented example.")
+def example() -> None:
+    """Print a commented config file that passes `banken config check`."""
+    from banken_supervisor import config
+
+    click.echo(config.EXAMPLE, nl=False)

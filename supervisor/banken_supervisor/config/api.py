@@ -1,0 +1,77 @@
+"""What others call: load, check, examine, and the example."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from importlib import resources
+from pathlib import Path
+
+from banken_supervisor.config import deep, parsing, reading, semantics
+from banken_supervisor.config.building import Builder
+from banken_supervisor.config.faults import FAULTS_MAX, ConfigFaults, Fault, Problem, dotted
+from banken_supervisor.config.lines import Lines
+from banken_supervisor.config.reading import Unreadable
+from banken_supervisor.config.settings import Config
+
+
+def load(path: str | os.PathLike[str], *, callbacks: Collection[str] = ()) -> Config:
+    """The config in the file, whole; ConfigFaults has all that is wrong with it.
+
+    ``callbacks``: names that the caller binds itself (``Supervisor.callback``), besides the file's [callbacks].
+    Nothing is run and nothing imported; files are read only for secrets.
+    """
+    config, faults = examine(path, callbacks=callbacks, thorough=False)
+    if faults or config is None:
+        raise ConfigFaults(faults)
+    return config
+
+
+def check(path: str | os.PathLike[str], *, callbacks: Collection[str] = ()) -> list[Fault]:
+    """All that is wrong with the file and with what it needs: commands, directories, users, imports.
+
+    Imports the file's modules in processes of their own, with a time limit; see ``deep``.
+    """
+    return examine(path, callbacks=callbacks, thorough=True)[1]
+
+
+def examine(
+    path: str | os.PathLike[str], *, callbacks: Collection[str] = (), thorough: bool = True
+) -> tuple[Config | None, list[Fault]]:
+    """(what could be made of the file, what is wrong with it). None: nothing. A Config beside faults has gaps."""
+    source = Path(path)
+    try:
+        text = reading.read(source)
+        data = reading.parse(text)
+    except Unreadable as fault:
+        return None, _placed(source, "", [fault.problem])
+    parsed, found = parsing.parse(data)
+    found.extend(semantics.problems(parsed, callbacks))
+    builder = Builder(source, parsed)
+    config = builder.config()
+    found.extend(builder.problems)
+    if thorough:
+        found.extend(deep.problems(parsed, config))
+    return config, _placed(source, text, found)
+
+
+def example() -> str:
+    """A commented file that passes ``check`` anywhere."""
+    return resources.files("banken_supervisor.config").joinpath("example.toml").read_text(encoding="utf-8")
+
+
+def _placed(source: Path, text: str, problems: Iterable[Problem]) -> list[Fault]:
+    """Faults in the order of the file, each once, at most FAULTS_MAX of them and a word about the rest."""
+    unique = list(dict.fromkeys(problems))
+    if not unique:
+        return []
+    lines = Lines(text)
+    faults = [
+        Fault(str(source), problem.line or lines.of(problem.path), dotted(problem.path), problem.text)
+        for problem in unique
+    ]
+    faults.sort(key=lambda fault: fault.line or 0)
+    if len(faults) > FAULTS_MAX:
+        more = len(faults) - FAULTS_MAX
+        faults[FAULTS_MAX:] = [Fault(str(source), None, "", f"and {more:,} faults more")]
+    return faults

@@ -1,0 +1,148 @@
+"""What the world must have for the config to work: commands, directories, users, modules, notification services."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import pwd
+import shutil
+import stat
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from banken_supervisor.config import importing
+from banken_supervisor.config.actions import RungFields
+from banken_supervisor.config.faults import KeyPath, Problem, quoted
+from banken_supervisor.config.importing import Wanted
+from banken_supervisor.config.models import WatchFields
+from banken_supervisor.config.parsing import Parsed
+from banken_supervisor.config.settings import Config
+from banken_supervisor.core.policy import ProgramSpec
+
+
+def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
+    """All that is missing, seen from this process: its user, its PATH, its Python."""
+    if config.settings.journal is not None:
+        why = _unwritable(config.settings.journal)
+        if why is not None:
+            yield Problem(("supervisor", "journal"), why)
+    specs = iter(config.programs)  # one for each process, in the order of the file
+    for path, table in parsed.programs:
+        for spec in islice(specs, table.numprocs):
+            yield from _program(path, spec)
+    for path, rung in _rungs(parsed):
+        chosen: Any = rung
+        if chosen.do == "exec":
+            why = _missing(chosen.command[0], None, None)
+            if why is not None:
+                yield Problem((*path, "command"), why)
+    yield from _imports(parsed, config)
+    yield from _services(config)
+
+
+def _program(path: KeyPath, spec: ProgramSpec) -> Iterator[Problem]:
+    search = dict(spec.environment).get("PATH")
+    if spec.directory is not None and not os.path.isdir(spec.directory):
+        yield Problem((*path, "cwd"), f"there is no directory {quoted(spec.directory, 200)}")
+    elif spec.command:  # empty: it had a fault
+        why = _missing(spec.command[0], spec.directory, search)
+        if why is not None:
+            yield Problem((*path, "command"), why)
+    if spec.user is not None:
+        yield from _user(path, spec.user)
+    if spec.log is not None:
+        why = _unwritable(spec.log)
+        if why is not None:
+            yield Problem((*path, "log"), why)
+
+
+def _missing(command: str, directory: str | None, search: str | None) -> str | None:
+    """Why the command cannot be started; None: it can."""
+    if "/" not in command:
+        if shutil.which(command, path=search) is None:
+            return f"no command {quoted(command)} is found on the PATH"
+        return None
+    file = os.path.normpath(os.path.join(directory or os.getcwd(), command))
+    if not os.path.exists(file):
+        return f"there is no file {quoted(file, 200)}"
+    if not os.path.isfile(file) or not os.access(file, os.X_OK):
+        return f"{quoted(file, 200)} cannot be executed"
+    return None
+
+
+def _user(path: KeyPath, user: str) -> Iterator[Problem]:
+    try:
+        uid = pwd.getpwnam(user).pw_uid
+    except (KeyError, ValueError):
+        yield Problem((*path, "user"), f"there is no user {quoted(user)} on this host")
+        return
+    if os.geteuid() not in (0, uid):
+        yield Problem((*path, "user"), f"only root may start a program as {quoted(user)}")
+
+
+def _unwritable(file: str) -> str | None:
+    """Why the file cannot be written; None: it can. Nothing is created."""
+    directory = os.path.dirname(file)
+    try:
+        kind = os.stat(file).st_mode
+    except OSError:
+        if not os.path.isdir(directory):
+            return f"there is no directory {quoted(directory, 200)}"
+        if not os.access(directory, os.W_OK | os.X_OK):
+            return f"the directory {quoted(directory, 200)} cannot be written to"
+        return None
+    if stat.S_ISDIR(kind):
+        return f"{quoted(file, 200)} is a directory; a file is needed"
+    return None if os.access(file, os.W_OK) else f"{quoted(file, 200)} cannot be written to"
+
+
+def _rungs(parsed: Parsed) -> Iterator[tuple[KeyPath, RungFields]]:
+    """Every rung of the file with its place."""
+    watched: list[tuple[KeyPath, WatchFields]] = [*parsed.watchdogs, *parsed.programs]
+    for path, table in watched:
+        yield from (((*path, "ladder", place), rung) for place, rung in enumerate(table.ladder) if rung)
+        given_up = table.on_give_up
+        if isinstance(given_up, list):
+            yield from (((*path, "on_give_up", place), rung) for place, rung in enumerate(given_up) if rung)
+        elif given_up is not None:
+            yield (*path, "on_give_up"), given_up
+    for path, group in parsed.groups:
+        yield from (((*path, "ladder", place), rung) for place, rung in enumerate(group.ladder) if rung)
+
+
+def _imports(parsed: Parsed, config: Config) -> Iterator[Problem]:
+    wanted: dict[KeyPath, Wanted] = {}
+    wanted.update((("callbacks", name), Wanted(target, False)) for name, target in parsed.callbacks.items())
+    wanted.update((("actions", name), Wanted(target, True)) for name, target in parsed.actions.items())
+    if not wanted:
+        return
+    faults = importing.trial(wanted.values(), config.directory)
+    for path, each in wanted.items():
+        if each in faults:
+            yield Problem(path, f"{quoted(each.target)} {faults[each]}")
+
+
+def _services(config: Config) -> Iterator[Problem]:
+    """Whether apprise is there and takes every URL. It logs URLs that it does not take, so it is kept quiet."""
+    if not config.notify:
+        return
+    if importlib.util.find_spec("apprise") is None:
+        yield Problem(("notify",), "needs apprise: pip install 'banken[notify]'")
+        return
+    logger = logging.getLogger("apprise")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        apprise: Any = importlib.import_module("apprise")
+        for name, urls in config.notify:
+            for place, url in enumerate(urls, 1):
+                if not apprise.Apprise().add(url.reveal()):
+                    text = f"apprise does not take URL {place} of {len(urls)}; see https://appriseit.com/services/"
+                    yield Problem(("notify", name), text)
+    except Exception as fault:  # noqa: BLE001  # another's code with another's input; its text may hold the URL
+        yield Problem(("notify",), f"apprise failed with {type(fault).__name__}")
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,32 @@
+"""Where the config file is, when nobody or somebody says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+NAME = "banken.toml"
+SYSTEM = Path("/etc/banken") / NAME
+
+
+def find(
+    explicit: str | os.PathLike[str] | None = None, environment: Mapping[str, str] | None = None
+) -> Path | None:
+    """The config file to use; None: there is none.
+
+    ``explicit`` (``-c``), else ``$BANKEN_CONFIG``, else the first of ``places()`` that exists. What was named is
+    returned whether it exists or not: to pass over it in silence would run with another file than was meant.
+    """
+    source = os.environ if environment is None else environment
+    named = explicit if explicit is not None else source.get("BANKEN_CONFIG") or None
+    if named is not None:
+        return Path(os.path.expanduser(named))
+    return next((place for place in places(source) if os.path.lexists(place)), None)
+
+
+def places(environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """Where a config file is looked for when none is named, in this order."""
+    source = os.environ if environment is None else environment
+    home = source.get("XDG_CONFIG_HOME") or os.path.join(source.get("HOME") or os.path.expanduser("~"), ".config")
+    return Path(NAME), Path(home) / "banken" / NAME, SYSTEM

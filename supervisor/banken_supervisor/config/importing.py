@@ -1,0 +1,162 @@
+"""Bringing in what [callbacks] and [actions] name, and trying that in a process of its own.
+
+Modules are looked for where Python always looks, and then in the directory of the config file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import reduce
+from typing import Any, NamedTuple
+
+IMPORT_LIMIT_S = 10.0
+"""Seconds that one module may take to import when it is tried."""
+
+TRIAL_LIMIT_S = 60.0
+"""Seconds that all trials together may take."""
+
+_ANSWER_MAX = 256 * 1024
+_LINE_MAX = 300
+
+
+class Wanted(NamedTuple):
+    """One thing to be imported."""
+
+    target: str
+    """``module:name``"""
+    action: bool
+    """True: a class of an action; False: a callback"""
+
+
+def bring(target: str, directory: str) -> Any:
+    """The object that ``module:name`` names. Whatever its module raises passes through."""
+    if directory not in sys.path:
+        sys.path.append(directory)  # last, so that a file beside the config never hides an installed module
+    module, _, name = target.partition(":")
+    return reduce(getattr, name.split("."), importlib.import_module(module))
+
+
+def unfit(found: object, *, action: bool) -> str | None:
+    """Why the object cannot be used for what it is named for; None: it can."""
+    from banken import calling
+    from banken.errors import CallbackRefused
+
+    if action:
+        if not isinstance(found, type) or not callable(getattr(found, "run", None)):
+            return f"is no action: a class with a method run is needed, this is {_article(found)}"
+        return None
+    try:
+        calling.wants_incident(found)
+    except CallbackRefused as fault:
+        return str(fault)
+    return None
+
+
+def trial(wanted: Iterable[Wanted], directory: str) -> dict[Wanted, str]:
+    """Import all that is wanted, each module in a process of its own; why not, for those that cannot be used.
+
+    A module that hangs, ends its process, or prints, hurts nobody: it has ``IMPORT_LIMIT_S``, then it is killed.
+    """
+    modules: dict[str, list[Wanted]] = {}
+    for each in dict.fromkeys(wanted):
+        modules.setdefault(each.target.partition(":")[0], []).append(each)
+    faults: dict[Wanted, str] = {}
+    deadline = time.monotonic() + TRIAL_LIMIT_S
+    for group in modules.values():
+        limit = min(IMPORT_LIMIT_S, deadline - time.monotonic())
+        if limit <= 0:
+            faults.update((each, "was not tried: the imports before it took too long") for each in group)
+        else:
+            faults.update(_try(group, directory, limit))
+    return faults
+
+
+def _try(group: list[Wanted], directory: str, limit: float) -> dict[Wanted, str]:
+    reader, writer = os.pipe()
+    task = json.dumps({"directory": directory, "wanted": group, "answer": writer})
+    try:
+        process = subprocess.Popen(  # noqa: S603  # our own module
+            [sys.executable, "-m", __name__, task],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(writer,),
+            start_new_session=True,
+        )
+    except OSError as fault:
+        os.close(reader)
+        os.close(writer)
+        return dict.fromkeys(group, f"cannot be tried: {fault.strerror}")
+    os.close(writer)
+    try:
+        answer = _hear(reader, limit)
+    finally:
+        os.close(reader)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the id is still its own
+        status = process.wait()
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        # Killed by us, and nobody else kills here: it did not answer in time.
+        late = status == -signal.SIGKILL
+        how = (
+            f"was not imported within {limit:.0f} s"
+            if late
+            else f"ended the process (status {status}) when imported"
+        )
+        return dict.fromkeys(group, how)
+    return {each: fault for each, fault in zip(group, found, strict=True) if fault is not None}
+
+
+def _hear(reader: int, limit: float) -> bytes:
+    """All that the child writes, until it ends its answer or the time is over."""
+    heard = b""
+    deadline = time.monotonic() + limit
+    while not heard.endswith(b"\n") and len(heard) < _ANSWER_MAX:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([reader], [], [], left)[0]:
+            break
+        some = os.read(reader, 65536)
+        if not some:
+            time.sleep(0.05)  # it is about to end by itself: let its own status be the one that is told
+            break
+        heard += some
+    return heard
+
+
+def _one(target: str, directory: str, action: bool) -> str | None:
+    try:
+        found = bring(target, directory)
+    except BaseException as fault:  # noqa: BLE001  # a module may raise SystemExit too
+        lines = traceback.format_exception_only(fault)
+        line = " ".join(lines[-1].split())
+        return f"cannot be imported: {line[:_LINE_MAX]}"
+    return unfit(found, action=action)
+
+
+def _article(found: object) -> str:
+    word = type(found).__name__
+    return f"a{'n' if word[0].lower() in 'aeiou' else ''} {word}"
+
+
+def _main() -> None:
+    task = json.loads(sys.argv[1])
+    sys.argv = ["banken"]
+    found = [_one(target, task["directory"], action) for target, action in task["wanted"]]
+    os.write(task["answer"], json.dumps(found).encode() + b"\n")
+    os._exit(0)  # threads that the modules started hold nothing up
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,216 @@
+"""The tables of banken.toml, one model each: keys, types, ranges. What needs two tables is in semantics.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
+
+from banken_supervisor.config import fields, settings
+from banken_supervisor.config.actions import RUNGS, OwnRung, RungFields, Table
+from banken_supervisor.config.fields import (
+    AddressField,
+    BudgetField,
+    Command,
+    Duration,
+    Environment,
+    Name,
+    PathField,
+    Pattern,
+    ProgramName,
+    SecretField,
+    SignalName,
+    Size,
+    Target,
+    Text,
+    Timeout,
+)
+from banken_supervisor.core.ladder import RUNGS_MAX
+
+PROCESSES_MAX = 1000
+"""Processes of one [[program]]."""
+
+NAMES_MAX = 10_000
+"""Names in one list."""
+
+TAG = "\0"
+"""Begins what pydantic puts into an error's place for the branch that it took; keys of a file do not begin so."""
+
+OWN, ONE, MANY = f"{TAG}own", f"{TAG}one", f"{TAG}many"
+
+
+def _kind_of_rung(value: Any) -> str | None:
+    do = value.get("do") if isinstance(value, dict) else None
+    if isinstance(do, str):
+        return TAG + do if do in RUNGS else OWN
+    return OWN if isinstance(value, dict) else None
+
+
+def _one_or_many(value: Any) -> str | None:
+    return ONE if isinstance(value, dict) else MANY if isinstance(value, list) else None
+
+
+if TYPE_CHECKING:
+    AnyRung = RungFields | None  # None: one that had a fault (parsing), told already
+    GiveUp = AnyRung | list[AnyRung]
+else:
+    _RUNGS = tuple(Annotated[model, Tag(TAG + action)] for action, model in RUNGS.items())
+    AnyRung = Annotated[Union[(*_RUNGS, Annotated[OwnRung, Tag(OWN)])], Discriminator(_kind_of_rung)]
+    GiveUp = Annotated[
+        Annotated[AnyRung, Tag(ONE)] | Annotated[list[AnyRung], Field(max_length=RUNGS_MAX), Tag(MANY)],
+        Discriminator(_one_or_many),
+    ]
+
+
+class DefaultsTable(Table):
+    """For what is left out, here and by names that nobody declared."""
+
+    timeout: Duration = Field(60.0, description="Unfed for so long, a watchdog expires.")
+    interval: Duration = Field(20.0, description="While it stays unfed, its callback runs again this often.")
+    grace: Duration | None = Field(None, description="Allowed before the first feed; default: timeout.")
+
+
+class RetentionTable(Table):
+    """How much the journal keeps."""
+
+    age: Duration = Field(settings.KEEP_AGE, description="What is older goes.")
+    size: Size = Field(settings.KEEP_BYTES, description="Beyond this, the oldest go first.")
+
+
+class SupervisorTable(Table):
+    """The supervisor itself."""
+
+    address: AddressField | None = Field(None, description="Directory of the sockets; default: $BANKEN_ADDRESS, …")
+    callback_limit: Duration = Field(settings.CALLBACK_LIMIT, description="A callback that takes longer is stuck.")
+    callback_threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        settings.CALLBACK_THREADS, description="Callbacks that run at once."
+    )
+    stop_timeout: Annotated[Duration, Field(le=3600)] = Field(
+        settings.STOP_LIMIT, description="SIGTERM ends it within this, whatever callbacks do."
+    )
+    undeclared: Literal["defaults", "refuse"] = Field(
+        "defaults", description="What becomes of a name that neither the file nor the worker declares."
+    )
+    defaults: DefaultsTable = Field(default_factory=lambda: DefaultsTable.model_validate({}))
+    journal: PathField | None = Field(None, description="File of the journal; default: journal.db at the address.")
+    retention: RetentionTable = Field(default_factory=lambda: RetentionTable.model_validate({}))
+
+
+class AutoTable(Table):
+    """Bounds of a timeout that is learnt from the gaps between feeds."""
+
+    least: Duration = Field(description="Never shorter than this.")
+    most: Duration = Field(description="Never longer than this; holds until enough was seen.")
+    warm_up: Annotated[int, Field(ge=2, le=1_000_000)] = Field(20, description="Gaps to be seen first.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AutoTable:
+        if self.least > self.most:
+            raise ValueError("least must not exceed most")
+        return self
+
+
+class WindowTable(Table):
+    """Maintenance that comes back: nobody is judged meanwhile."""
+
+    cron: Text = Field(description="When it begins: five fields as for cron, in local time.")
+    seconds: Duration = Field(alias="for", description="How long it lasts.")
+
+
+class WatchFields(Table):
+    """What is said of a watchdog, in [[watchdog]] and in its program's table."""
+
+    timeout: Timeout | None = Field(None, description='Unfed for so long, it expires; "auto": learnt, see auto.')
+    interval: Duration | None = Field(None, description="While it stays unfed, its callback runs again this often.")
+    grace: Duration | None = Field(None, description="Allowed before the first feed; default: timeout.")
+    feeders: Literal["latest", "any"] = Field("latest", description="Who may feed it: the newest process, or any.")
+    progress_timeout: Duration | None = Field(None, description="Fed, but its progress stands still for so long.")
+    min_interval: Duration | None = Field(None, description="Fed more often than this, it expires too.")
+    callback: Name | None = Field(None, description="A name of [callbacks]; runs at the verdict and each interval.")
+    auto: AutoTable | None = Field(None, description='Bounds for timeout = "auto".')
+    ladder: list[AnyRung] = Field([], max_length=RUNGS_MAX, description="What is done after a verdict, in order.")
+    on_give_up: GiveUp | None = Field(None, description="What is done once, when it is given up.")
+    observe: bool = Field(False, description="Record what the ladder would do, and do nothing.")
+    depends_on: list[Name] = Field(
+        [], max_length=NAMES_MAX, description="While one of these has an incident, one here is not climbed."
+    )
+    maintenance: list[WindowTable] = Field([], max_length=100, description="When nobody is judged.")
+
+
+class WatchdogTable(WatchFields):
+    """A watchdog, or all whose names match a pattern."""
+
+    name: Pattern = Field(description="A name, or a pattern such as worker-*; the first that matches counts.")
+
+
+class GroupTable(Table):
+    """Watchdogs, or programs, that belong together."""
+
+    name: Name = Field(description="Its own; its incidents bear it.")
+    members: list[Pattern] = Field(min_length=1, max_length=NAMES_MAX, description="Names or patterns.")
+    at_least: Annotated[int, Field(ge=1, le=2_000_000)] | None = Field(
+        None, description="An incident opens when fewer members than this are alive."
+    )
+    strategy: Literal["one-for-one", "one-for-all", "rest-for-one"] | None = Field(
+        None, description="Which programs start again when one ends."
+    )
+    budget: BudgetField | None = Field(None, description="Restarts of the whole group.")
+    ladder: list[AnyRung] = Field([], max_length=RUNGS_MAX, description="What is done when too few are alive.")
+
+
+class ProgramTable(WatchFields):
+    """A child process that the supervisor starts; with any key of a watchdog, it is watched too."""
+
+    name: ProgramName = Field(description="Its own and its watchdog's; {i} is the number of the process.")
+    command: Command = Field(description="The program and its arguments; no shell runs it.")
+    env: Environment = Field({}, description="Added to the supervisor's environment.")
+    cwd: PathField | None = Field(None, description="Where it runs.")
+    user: Text | None = Field(None, description="As whom it runs.")
+    numprocs: Annotated[int, Field(ge=1, le=PROCESSES_MAX)] = Field(1, description="How many of it.")
+    order: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = Field(
+        0, description="A lower one starts earlier and stops later."
+    )
+    autostart: bool = Field(True, description="Start it with the supervisor.")
+    stop_signal: SignalName = Field("SIGTERM", description="Asks it to stop.")
+    stop_timeout: Duration = Field(10.0, description="From that to SIGKILL.")
+    restart: Literal["always", "on-failure", "never"] = Field("on-failure", description="When it ended by itself.")
+    budget: BudgetField | None = Field(None, description="Restarts allowed; default: 3 per 10m.")
+    backoff: fields.BackoffField | None = Field(None, description="Wait before a restart; default: 1s..60s.")
+    log: PathField | None = Field(None, description="File for stdout and stderr; default: the supervisor's stderr.")
+    log_size: Size = Field(10 * 1024 * 1024, description="Then it is rotated.")
+    log_files: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Files kept.")
+    dies_with_supervisor: bool = Field(False, description="False: the next supervisor adopts it.")
+
+
+class NotifyTable(Table):
+    """Whom to tell: apprise URLs, which may hold ${ENV}."""
+
+    urls: list[SecretField] = Field([], max_length=100, description="apprise URLs, such as mailto://…")
+    urls_file: PathField | None = Field(None, description="A file with such URLs, one a line.")
+
+    @model_validator(mode="after")
+    def _some(self) -> NotifyTable:
+        if not self.urls and self.urls_file is None:
+            raise ValueError("urls or urls_file is required")
+        return self
+
+
+class File(Table):
+    """banken.toml, the config file of banken."""
+
+    model_config = ConfigDict(title="banken.toml")
+
+    supervisor: SupervisorTable = Field(default_factory=lambda: SupervisorTable.model_validate({}))
+    watchdog: list[WatchdogTable] = Field([])
+    group: list[GroupTable] = Field([])
+    program: list[ProgramTable] = Field([])
+    callbacks: dict[Name, Target] = Field({}, description='name = "module:function"')
+    actions: dict[Name, Target] = Field({}, description='name = "module:Class"')
+    notify: dict[Name, NotifyTable] = Field({}, description="Targets for people, by name.")
+
+
+RUNG = TypeAdapter[Any](AnyRung)
+"""Checks one rung by itself."""
+
+WATCH_KEYS = frozenset(WatchFields.model_fields)
+"""Any of these in [[program]] makes it a watched one."""

@@ -1,0 +1,118 @@
+"""Which names the file declares, and which patterns can mean the same name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import translate
+from functools import lru_cache
+
+from banken_supervisor.config.faults import KeyPath
+from banken_supervisor.config.fields import is_pattern
+from banken_supervisor.config.models import WATCH_KEYS, ProgramTable, WatchFields
+from banken_supervisor.config.parsing import Parsed
+
+PLACE = "{i}"
+"""Stands in a program's name, command, env, cwd and log for the number of the process, counted from 0."""
+
+_part = re.compile(r"\[!?\]?[^\]]*\]|.")
+
+
+@lru_cache(maxsize=4096)
+def _matcher(pattern: str) -> Callable[[str], object]:
+    """As fnmatchcase, whose own cache is too small for a file with a thousand patterns."""
+    return re.compile(translate(pattern)).match
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether ``name`` matches the shell pattern."""
+    return _matcher(pattern)(name) is not None
+
+
+def numbered(table: ProgramTable) -> Iterator[tuple[int, str]]:
+    """(number, name) of each process of a program."""
+    for number in range(table.numprocs):
+        yield number, table.name.replace(PLACE, str(number))
+
+
+def watched(table: ProgramTable) -> bool:
+    """Whether the program's table says anything of a watchdog."""
+    return not WATCH_KEYS.isdisjoint(table.model_fields_set)
+
+
+class Names:
+    """Everything that has a name in the file."""
+
+    def __init__(self, parsed: Parsed) -> None:
+        self.programs: dict[str, tuple[KeyPath, ProgramTable]] = {}
+        """each process; of two with one name the first"""
+        self.exact: dict[str, tuple[KeyPath, WatchFields]] = {}
+        """watchdogs that are declared by name, programs' own too"""
+        self.patterns: list[tuple[str, KeyPath, WatchFields]] = []
+        self.groups = {table.name for _, table in parsed.groups}
+        self.broken = parsed.named
+        """what tables with a fault would have declared, names and patterns"""
+        for path, program in parsed.programs:
+            for _, name in numbered(program):
+                self.programs.setdefault(name, (path, program))
+                if watched(program):
+                    self.exact.setdefault(name, (path, program))
+        for path, watchdog in parsed.watchdogs:
+            if is_pattern(watchdog.name):
+                self.patterns.append((watchdog.name, path, watchdog))
+            else:
+                self.exact.setdefault(watchdog.name, (path, watchdog))
+        self._fixed = {*self.exact, *self.programs}
+        """all names that are declared one by one"""
+
+    def policy(self, name: str) -> tuple[KeyPath, WatchFields] | None:
+        """What holds for a name: the exact one, else the first pattern that matches."""
+        found = self.exact.get(name)
+        if found is not None:
+            return found
+        return next(((path, table) for pattern, path, table in self.patterns if matches(name, pattern)), None)
+
+    def known(self, name: str) -> bool:
+        """Whether anything in the file can have this name."""
+        return (
+            name in self.programs
+            or name in self.groups
+            or self.policy(name) is not None
+            or any(matches(name, each) for each in self.broken)
+        )
+
+    def matched(self, members: Iterable[str]) -> tuple[set[str], bool]:
+        """(names that the members mean, whether there may be more of them than the file says)."""
+        found: set[str] = set()
+        more = False
+        for member in members:
+            if not is_pattern(member):
+                found.add(member)
+                continue
+            found.update(name for name in self._fixed if matches(name, member))
+            more = more or any(overlap(member, pattern) for pattern, _, _ in self.patterns)
+            more = more or any(overlap(member, each) for each in self.broken)
+        return found, more
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some name matches both shell patterns. A class such as ``[ab]`` is taken for ``?``: in doubt, yes."""
+    ours, theirs = (_part.findall(pattern) for pattern in (one, other))
+    # reachable[j]: what was read of ours so far, and j parts of theirs, can mean the same text
+    reachable = [all(part == "*" for part in theirs[:j]) for j in range(len(theirs) + 1)]
+    for part in ours:
+        before, reachable = reachable, [False] * (len(theirs) + 1)
+        reachable[0] = before[0] and part == "*"
+        for j, their in enumerate(theirs, 1):
+            if part == "*" or their == "*":
+                reachable[j] = before[j] or reachable[j - 1]
+            else:
+                reachable[j] = before[j - 1] and (
+                    part == their or len(part) > 1 or len(their) > 1 or "?" in (part, their)
+                )
+    return reachable[-1]
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether surely every name that matches ``narrow`` matches ``wide``: only ``*`` in ``wide`` is understood."""
+    return not any(c in wide for c in "?[") and matches(narrow, wide)

@@ -1,0 +1,92 @@
+"""Texts that must not be seen, and where they come from: the file itself, ``${ENV}``, or a file of their own."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+SECRET_BYTES_MAX = 64 * 1024
+"""Longest file that holds a secret."""
+
+_variable = re.compile(r"\$(?:\$\{|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+
+
+class SecretRefused(ValueError):
+    """A secret that cannot be had; the message never holds any of it."""
+
+
+class Secret:
+    """A text that neither ``repr`` nor ``str`` nor a log line shows; ``reveal()`` gives it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for whoever must send it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._text))
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise TypeError("a Secret is not pickled: it would be written down")
+
+
+def expand(text: str, environment: Mapping[str, str] | None = None) -> Secret:
+    """``text`` with each ``${NAME}`` replaced from the environment; ``$${`` stands for ``${``.
+
+    SecretRefused if a variable is not set, or set to nothing.
+    """
+    source = os.environ if environment is None else environment
+
+    def value(found: re.Match[str]) -> str:
+        name = found.group(1)
+        if name is None:
+            return "${"
+        if not source.get(name):
+            raise SecretRefused(f"the environment variable {name} is {'empty' if name in source else 'not set'}")
+        return source[name]
+
+    return Secret(_variable.sub(value, text))
+
+
+def from_file(path: str) -> Secret:
+    """What the file holds, without blanks and line ends around it. SecretRefused if it cannot be had."""
+    try:
+        # Not to wait for a writer where someone put a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read(SECRET_BYTES_MAX + 1) or b""
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as fault:  # ValueError: a NUL in the path
+        why = getattr(fault, "strerror", None) or "no such path can exist"
+        raise SecretRefused(f"cannot read the secret's file: {why}") from None
+    if len(content) > SECRET_BYTES_MAX:
+        raise SecretRefused(f"the secret's file has more than {SECRET_BYTES_MAX} bytes")
+    try:
+        text = content.decode().strip()
+    except UnicodeDecodeError:
+        raise SecretRefused("the secret's file is not UTF-8") from None
+    if not text:
+        raise SecretRefused("the secret's file is empty")
+    return Secret(text)
+
+
+def revealed(options: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The options of a rung as its action takes them, secrets in the open: not to be logged or kept."""
+    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in options}

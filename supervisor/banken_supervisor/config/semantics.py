@@ -1,0 +1,217 @@
+"""What only the whole file can tell: names bound nowhere, what can never act, what contradicts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from banken_supervisor.config import actions, cron
+from banken_supervisor.config.faults import KeyPath, Problem, dotted, quoted
+from banken_supervisor.config.fields import is_pattern
+from banken_supervisor.config.ladders import Known, Subject, give_up, ladder, unbound
+from banken_supervisor.config.models import GroupTable, WatchFields
+from banken_supervisor.config.names import PLACE, Names, covers, numbered
+from banken_supervisor.config.parsing import Parsed
+from banken_supervisor.durations import format_s
+
+PATTERNS_MAX = 1_000
+"""[[watchdog]] tables with a pattern: each new name is held against all of them."""
+
+_NOT_A_PROGRAM = "this watchdog is not a [[program]], so the supervisor cannot start it"
+_REMOTE = (
+    "its workers come over tcp, and a process that is not known for certain to be on this host is never touched"
+)
+_GROUP = "a group is no process; put it into the ladders of its members"
+
+
+def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Problem]:
+    """All that is wrong between the tables. ``callbacks``: names that the caller binds besides [callbacks]."""
+    names = Names(parsed)
+    known = Known(parsed, callbacks)
+    yield from _limits(names)
+    yield from _twice(parsed)
+    yield from _shadowed(names)
+    yield from _own_actions(parsed)
+    for path, table in parsed.watchdogs:
+        yield from _watch(path, table, _subject_of(table.name, parsed, names), parsed, names, known)
+    program = Subject(None, None, gives_up=True)
+    for path, own in parsed.programs:
+        yield from _watch(path, own, program, parsed, names, known)
+    yield from _cycles(names)
+    yield from _programs(parsed)
+    for path, group in parsed.groups:
+        yield from _group(path, group, names, known)
+    yield from _in_two_groups(parsed, names)
+
+
+def _subject_of(name: str, parsed: Parsed, names: Names) -> Subject:
+    programs = any(each in names.programs for each in names.matched([name])[0])
+    remote = (parsed.supervisor.address or "").startswith("tcp://")
+    return Subject(
+        None if programs else _NOT_A_PROGRAM,
+        None if programs or not remote else _REMOTE,
+        gives_up=programs,
+    )
+
+
+def _limits(names: Names) -> Iterator[Problem]:
+    if len(names.patterns) > PATTERNS_MAX:
+        yield Problem(("watchdog",), f"{len(names.patterns):,} patterns; at most {PATTERNS_MAX:,} are allowed")
+
+
+def _twice(parsed: Parsed) -> Iterator[Problem]:
+    """One name for two things: watchdogs, programs and groups share one space, for incidents bear these names."""
+    first: dict[str, KeyPath] = {}
+    declared: list[tuple[str, KeyPath]] = []
+    for path, program in parsed.programs:
+        declared.extend((name, path) for _, name in numbered(program))
+    declared += [(table.name, path) for path, table in parsed.watchdogs]
+    declared += [(table.name, path) for path, table in parsed.groups]
+    for name, path in declared:
+        earlier = first.setdefault(name, path)
+        if earlier is path:  # also where a program's name lacks {i}, which _programs tells
+            continue
+        hint = ""
+        if (earlier[0], path[0]) == ("program", "watchdog"):
+            hint = "; a program's own table takes the fields of its watchdog"
+        yield Problem((*path, "name"), f"{quoted(name)} is declared already, by {dotted(earlier)}{hint}")
+
+
+def _shadowed(names: Names) -> Iterator[Problem]:
+    for place, (pattern, path, _) in enumerate(names.patterns[:PATTERNS_MAX]):
+        for wide, above, _ in names.patterns[:place]:
+            if wide != pattern and covers(wide, pattern):
+                yield Problem(
+                    (*path, "name"),
+                    f"{quoted(pattern)} never counts: {quoted(wide)} ({dotted(above)}) stands above it and matches "
+                    "all that it matches; put the narrower one first",
+                )
+                break
+
+
+def _own_actions(parsed: Parsed) -> Iterator[Problem]:
+    for name in parsed.actions.keys() & actions.RUNGS.keys():
+        yield Problem(("actions", name), f"{quoted(name)} is an action of banken's own; choose another name")
+
+
+def _watch(
+    path: KeyPath, table: WatchFields, subject: Subject, parsed: Parsed, names: Names, known: Known
+) -> Iterator[Problem]:
+    yield from _times(path, table, parsed)
+    if table.callback is not None and table.callback not in known.callbacks:
+        yield Problem((*path, "callback"), unbound(table.callback, known.callbacks, "callbacks"))
+    yield from ladder((*path, "ladder"), table.ladder, subject, known)
+    given_up = table.on_give_up
+    steps = given_up if isinstance(given_up, list) else [] if given_up is None else [given_up]
+    yield from give_up((*path, "on_give_up"), steps, table.ladder, subject, known)
+    for place, name in enumerate(table.depends_on):
+        if not names.known(name):
+            yield Problem((*path, "depends_on", place), f"{quoted(name)} is declared nowhere in this file")
+    for place, window in enumerate(table.maintenance):
+        try:
+            cron.check(window.cron, window.seconds)
+        except ValueError as fault:
+            yield Problem((*path, "maintenance", place, "cron"), f"{quoted(window.cron)} {fault}")
+
+
+def _times(path: KeyPath, table: WatchFields, parsed: Parsed) -> Iterator[Problem]:
+    if table.timeout == "auto" and table.auto is None:
+        yield Problem((*path, "timeout"), '"auto" needs its bounds: auto = { least = "5s", most = "5m" }')
+        return
+    if table.auto is not None and table.timeout != "auto":
+        yield Problem((*path, "auto"), 'has no meaning without timeout = "auto"')
+        return
+    shortest = table.auto.least if table.auto is not None else table.timeout or parsed.supervisor.defaults.timeout
+    assert not isinstance(shortest, str)
+    if table.min_interval is not None and table.min_interval >= shortest:
+        yield Problem(
+            (*path, "min_interval"),
+            f"{format_s(table.min_interval)} must be less than the timeout of {format_s(shortest)}: "
+            "no worker could keep to both",
+        )
+
+
+def _cycles(names: Names) -> Iterator[Problem]:
+    """Names that depend on each other in a circle. A name that a pattern declares depends as the pattern says."""
+    done: set[str] = set()
+    starts = [*names.exact, *(name for _, _, table in names.patterns for name in table.depends_on)]
+    for start in starts:
+        way: list[str] = []
+        pending = [(start, 0)]  # a name, and how many lie on the way to it
+        while pending:
+            name, depth = pending.pop()
+            done.update(way[depth:])
+            del way[depth:]
+            if name in way:
+                circle = [*way[way.index(name) :], name]
+                found = names.policy(circle[-2])
+                assert found is not None
+                yield Problem((*found[0], "depends_on"), f"goes round in a circle: {' -> '.join(circle[:20])}")
+                continue
+            found = None if name in done or name in names.groups else names.policy(name)
+            if found is None:
+                continue
+            way.append(name)
+            pending.extend((other, depth + 1) for other in found[1].depends_on)
+        done.update(way)
+
+
+def _programs(parsed: Parsed) -> Iterator[Problem]:
+    logs: dict[str, KeyPath] = {}
+    for path, program in parsed.programs:
+        if program.numprocs > 1 and PLACE not in program.name:
+            yield Problem(
+                (*path, "name"), f"{program.numprocs} processes need a name each: put {PLACE} where the number goes"
+            )
+        if program.log is None:
+            continue
+        if program.numprocs > 1 and PLACE not in program.log:
+            yield Problem(
+                (*path, "log"), f"{program.numprocs} processes need a file each: put {PLACE} where the number goes"
+            )
+        earlier = logs.setdefault(program.log, path)
+        if earlier is not path:
+            yield Problem((*path, "log"), f"is the log of {dotted(earlier)} already; each program needs its own")
+
+
+def _group(path: KeyPath, group: GroupTable, names: Names, known: Known) -> Iterator[Problem]:
+    unknown = not group.members  # they had a fault
+    for place, member in enumerate(group.members):
+        found, more = names.matched([member])
+        if member in names.groups and member not in names.exact:
+            unknown = True
+            yield Problem(
+                (*path, "members", place), f"{quoted(member)} is a group; a group has no groups within it"
+            )
+        elif not more and not any(map(names.known, found)):
+            unknown = True
+            what = "matches nothing" if is_pattern(member) else "is declared nowhere"
+            yield Problem((*path, "members", place), f"{quoted(member)} {what} in this file")
+    members, more = names.matched(group.members)
+    outsiders = sorted(members - names.programs.keys())
+    all_programs = not more and not outsiders
+    if group.at_least is not None and not more and not unknown and group.at_least > len(members):
+        yield Problem((*path, "at_least"), f"{group.at_least} is more than the {len(members)} members there are")
+    if group.strategy is not None and not all_programs and not unknown:
+        which = f"{outsiders[0]} is" if outsiders else "what the patterns of [[watchdog]] match is"
+        yield Problem((*path, "strategy"), f"is for groups of programs, and {which} no [[program]]")
+    if group.budget is not None and group.strategy is None:
+        yield Problem((*path, "budget"), "has no meaning without strategy: it counts restarts of the whole group")
+    if group.ladder and group.at_least is None:
+        yield Problem((*path, "ladder"), "can never act: an incident of a group opens only where at_least is given")
+    restartable = None if all_programs else "not all members of this group are programs"
+    yield from ladder((*path, "ladder"), group.ladder, Subject(restartable, _GROUP), known)
+
+
+def _in_two_groups(parsed: Parsed, names: Names) -> Iterator[Problem]:
+    """A program that two strategies would start anew."""
+    first: dict[str, KeyPath] = {}
+    for path, group in parsed.groups:
+        if group.strategy is None:
+            continue
+        for name in sorted(names.matched(group.members)[0]):
+            earlier = first.setdefault(name, path)
+            if earlier is not path:
+                yield Problem(
+                    (*path, "members"),
+                    f"{name} is in {dotted(earlier)} too, which has a strategy; one strategy for each program",
+                )

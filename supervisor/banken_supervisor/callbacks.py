@@ -92,6 +92,15 @@ class Callbacks:
         """What a declaration that names ``name`` runs."""
         self._set(self._named, name, callback)
 
+    def named(self, name: str) -> Callback | None:
+        """What is bound to a name; None: nothing."""
+        found = self._named.get(name)
+        return None if found is None else found[0]
+
+    def names(self) -> set[str]:
+        """All names that something is bound to."""
+        return set(self._named)
+
     @staticmethod
     def _set(table: dict[str, tuple[Callback, bool]], key: str, callback: Callback | None) -> None:
         if callback is None:

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from random import random
 from time import monotonic
 from typing import Any
 
@@ -20,13 +21,28 @@ from banken.control import topic
 from banken.model import Declaration, Incident
 from banken.wire import Kind, Message, encode, pack
 from banken_supervisor import requests
+from banken_supervisor.annals import Annals, Committed
 from banken_supervisor.callbacks import Callbacks, Report
-from banken_supervisor.core.effects import Effect, Event, EventType, RunCallback
+from banken_supervisor.core.effects import (
+    Effect,
+    EndIncident,
+    Event,
+    EventType,
+    RunCallback,
+    RunRung,
+    WatchProcess,
+)
 from banken_supervisor.core.kennel import Kennel
+from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.watch import Watch
+from banken_supervisor.lives import Lives
 from banken_supervisor.mailbox import Mailbox
+from banken_supervisor.recovery.jobs import Report as ActionReport
+from banken_supervisor.remedies import Remedies
 from banken_supervisor.scribe import Scribe
+from banken_supervisor.stable import Stable
+from banken_supervisor.telling import sentence
 from banken_supervisor.transport import Sockets
 
 FEEDS_PER_TURN = 10_000
@@ -50,6 +66,9 @@ _LOUD = {
     EventType.CONFLICT: logging.WARNING,
     EventType.REFUSED: logging.WARNING,
     EventType.FAILED: logging.WARNING,
+    EventType.GIVEN_UP: logging.ERROR,
+    EventType.ACTION_FAILED: logging.ERROR,
+    EventType.ACTION_STUCK: logging.ERROR,
     EventType.DECLARED: logging.DEBUG,
     EventType.FIRST_FED: logging.DEBUG,
     EventType.CALLBACK_DONE: logging.DEBUG,
@@ -68,7 +87,7 @@ class Declare:
     """Letter: the operator's word on a name."""
 
     name: str
-    declaration: Declaration
+    word: Declaration | Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +95,21 @@ class Forget:
     """Letter: the operator no longer speaks for a name."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """Letter: what became of an action; ``evidence``: what a dump found, compressed."""
+
+    report: ActionReport
+    evidence: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Letter: a function of the loop's, to be called on its thread."""
+
+    what: Callable[[Loop], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +121,22 @@ class Loop:
     """Everything one supervisor's thread owns."""
 
     def __init__(
-        self, sockets: Sockets, mailbox: Mailbox, callbacks: Callbacks, scribe: Scribe, rules: Rules
+        self,
+        sockets: Sockets,
+        mailbox: Mailbox,
+        callbacks: Callbacks,
+        scribe: Scribe,
+        rules: Rules,
+        remedies: Remedies,
+        stable: Stable,
+        journal: str | None = None,
     ) -> None:
         self.mailbox = mailbox
         self.callbacks = callbacks
+        self.remedies = remedies
+        self.stable = stable
+        self.reload: Callable[[], None] | None = None
+        """has the config file read again, by another thread; None: there is none"""
         self.started_at = time.time()
         self.messages = 0
         """messages read from the feed socket, probes and refused ones included"""
@@ -104,15 +150,21 @@ class Loop:
         self._token = os.urandom(8)
         # Milliseconds since 1970 in base 36: two runs never share a prefix, and ids sort by age.
         run_id = f"{_base36(time.time_ns() // 1_000_000)}{os.urandom(2).hex()}"
-        self.watch = Watch(Kennel(rules, run_id, self._token), monotonic())
+        self.watch = Watch(Kennel(rules, run_id, self._token, random), monotonic())
+        self.annals = None if journal is None else Annals(journal, run_id, mailbox.post)
+        self.lives = Lives()
+        for descriptor in (self.lives.fileno(), stable.fileno()):
+            if descriptor is not None:
+                sockets.watch(descriptor)
         self._dense = False
         self._many = MANY
         self._woke = 0.0
         self._stopping = False
 
     def run(self) -> None:
-        """Turn until a Stop letter comes."""
+        """Turn until a Stop letter comes, and until the programs that are to stop with it have."""
         self._publish(Event(EventType.STARTED, None, {"pid": os.getpid()}))
+        self.stable.open(self.watch.kennel, self.watch.now, self.watch.out)
         while not self._stopping:
             self.turn()
         self._publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
@@ -122,8 +174,10 @@ class Loop:
         watch, sockets = self.watch, self._sockets
         asked = watch.patience()
         stuck_in = self.callbacks.patience(self._woke)
-        if stuck_in is not None:
-            asked = min(asked, stuck_in)
+        others = (stuck_in, self.remedies.executor.patience(self._woke), self.stable.patience(watch.now))
+        for limit in (*others, None if self.annals is None else self.annals.patience()):
+            if limit is not None and limit < asked:
+                asked = limit
         napping = self._dense
         if napping:
             asked = min(asked, NAP)
@@ -139,15 +193,23 @@ class Loop:
             self._welcome(sockets.subscriptions())
         if ready.mailbox:
             self._open_letters()
+        if ready.others:
+            for who in self.lives.gone():
+                watch.kennel.exited(who, watch.now, watch.out)
+        self.stable.turn(watch.kennel, watch.now, watch.out, ready=ready.others)
         if ready.control:
-            for who, request in sockets.requests():
-                sockets.reply(who, requests.answer(self, request))
+            for asker, request in sockets.requests():
+                sockets.reply(asker, requests.answer(self, request))
         probe = watch.decide()
         if probe is not None:
             sockets.probe(encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, probe))))
         self._carry_out(watch.out)
         if stuck_in is not None:
             self.callbacks.check(monotonic())
+        if others[1] is not None:
+            self.remedies.executor.check(monotonic())
+        if self.annals is not None:
+            self.annals.impatient()
         self.turns += 1
         self.slowest_turn = max(self.slowest_turn, monotonic() - real)
 
@@ -175,22 +237,37 @@ class Loop:
                     kennel.intake(iter((frame,)), self.watch.now, self.watch.out)
                 case Report():
                     self._reported(letter)
-                case Declare(name, declaration):
-                    kennel.declare(name, declaration, self.watch.now, self.watch.out)
+                case Declare(name, word):
+                    kennel.declare(name, word, self.watch.now, self.watch.out)
+                case Acted(report, evidence):
+                    self._acted(report, evidence)
+                case Committed(ticket):
+                    assert self.annals is not None
+                    self.annals.committed(ticket)
+                case Do(what):
+                    what(self)
                 case Forget(name):
-                    kennel.rules.forget(name)
-                    kennel.tell(Message(Kind.RELEASE, name, None, 0.0, None), self.watch.now, self.watch.out)
+                    kennel.forget(name, self.watch.now, self.watch.out)
                 case Stop():
                     self._stopping = True
+                case _:
+                    self.stable.handle(letter, kennel, self.watch.now, self.watch.out)
 
     def _carry_out(self, effects: list[Effect]) -> None:
         # Callbacks first: their threads wake up while the events are written.
         for effect in effects:
             if isinstance(effect, RunCallback):
                 self.callbacks.run(self._incident(effect), effect.callback)
+            elif isinstance(effect, WatchProcess):
+                self.lives.watch(effect.who)
         for effect in effects:
-            if isinstance(effect, Event):
-                self._publish(effect)
+            match effect:
+                case Event():
+                    self._publish(effect)
+                case RunRung() if not effect.observe:
+                    self.remedies.run(effect, self._incident(effect.about))
+                case EndIncident():
+                    self.remedies.end(effect)
         effects.clear()
         if len(self.watch.kennel) > self._many:
             # The collector would look through all of them again and again for cycles that they are not part of:
@@ -217,17 +294,42 @@ class Loop:
         del data["type"], data["name"]
         self._publish(Event(report.type, report.name, data))
 
+    def _acted(self, report: ActionReport, evidence: bytes | None) -> None:
+        if self.annals is not None:
+            self.annals.report(report)
+            if evidence is not None:
+                self.annals.evidence(report.incident, evidence)
+        data = {
+            "incident": report.incident, "rung": report.rung, "run": report.run, "do": report.action,
+            "seconds": report.seconds, "text": report.text, "level": report.level,
+            "recovered": report.recovered or None,
+        }  # fmt: skip
+        known = {key: value for key, value in data.items() if value is not None and value != ""}
+        self._publish(Event(EventType(report.type.value), report.name, known))
+
+    def publish(self, event: Event) -> None:
+        """Tell whoever listens, and the log, and the journal."""
+        self._publish(event)
+
     def _publish(self, event: Event) -> None:
         self.sequence += 1
         self.events[event.type.value] += 1
         level = _LOUD.get(event.type, logging.INFO)
-        if not self._sockets.listened_to and not self._scribe.wants(level):
+        if self.annals is None and not self._sockets.listened_to and not self._scribe.wants(level):
             return
-        body = {"seq": self.sequence, "time": time.time(), "type": event.type.value, **event.data}
+        at = time.time()
+        body = {"seq": self.sequence, "time": at, "type": event.type.value, **event.data}
         if event.name is not None:
             body["name"] = event.name
-        self._sockets.publish(topic(event.name), pack(body))
-        self._scribe.line(level, _sentence(event), body)
+
+        def announce() -> None:
+            self._sockets.publish(topic(event.name), pack(body))
+            self._scribe.line(level, sentence(event), body)
+
+        if self.annals is None:
+            announce()
+        else:
+            self.annals.keep(event, self.sequence, at, announce)
 
     def _welcome(self, topics: list[bytes]) -> None:
         """Tell listeners that came late about the incident that is open."""
@@ -235,29 +337,6 @@ class Loop:
             event = self.watch.kennel.replay(each[:-1].decode("ascii", "replace"), self.watch.now)
             if event is not None:
                 self._publish(event)
-
-
-def _sentence(event: Event) -> str:
-    """One line for people."""
-    data = event.data
-    name = event.name or "supervisor"
-    match event.type:
-        case EventType.EXPIRED | EventType.RUNG:
-            again = "" if data["run"] == 1 else f", run {data['run']}"
-            why = f": {data['reason']}" if "reason" in data else ""
-            said = f", last status {data['status']!r}" if "status" in data else ""
-            return (
-                f"{name} {event.type.value} ({data['cause']}{again}){why}: silent for {data['silence']:.3f} s"
-                f", {data['late'] * 1000:.1f} ms after its deadline{said} [{data['incident']}]"
-            )
-        case EventType.RECOVERED | EventType.CLOSED:
-            return f"{name} {event.type.value} ({data['how']}) after {data['lasted']:.3f} s [{data['incident']}]"
-        case EventType.STALLED:
-            return f"the supervisor itself lost {data['lost']:.3f} s; it is held against nobody"
-        case EventType.REFUSED:
-            return f"{name} refused ({data['reason']}): {data['text']} ({data['total']} so far)"
-    told = ", ".join(f"{key} {value}" for key, value in data.items() if value is not None)
-    return f"{name} {event.type.value}{': ' if told else ''}{told}"
 
 
 def _base36(number: int) -> str:

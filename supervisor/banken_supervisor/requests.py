@@ -89,6 +89,10 @@ def _summary(loop: Loop, args: dict[str, Any]) -> Any:
         "events": dict(loop.events),
         "refused": dict(watch.kennel.refusals.counts),
         "callbacks": loop.callbacks.counts(),
+        "actions": loop.remedies.executor.counts(),
+        "programs": len(loop.stable.policies),
+        "processes_watched": len(loop.lives),
+        "journal": None if loop.annals is None else loop.annals.journal.state(),
         "log_lines_dropped": loop.log_lines_dropped,
     }
 
@@ -150,6 +154,32 @@ def row(dog: Dog, now: float) -> dict[str, Any]:
     return told
 
 
+def _programs(loop: Loop, args: dict[str, Any]) -> Any:
+    return {"rows": loop.stable.rows(loop.watch.now)}
+
+
+def _program(loop: Loop, args: dict[str, Any]) -> Any:
+    """start, stop or restart one program: ``what``, ``name``."""
+    what, name = args.get("what"), args.get("name")
+    if what not in ("start", "stop", "restart") or type(name) is not str:
+        raise RequestRefused("program takes 'what' (start, stop or restart) and the 'name' of a program")
+    watch = loop.watch
+    try:
+        loop.stable.command(what, name, watch.kennel, watch.now, watch.out, "asked to")
+    except KeyError:
+        known = ", ".join(sorted(loop.stable.policies)[:20]) or "none"
+        raise RequestRefused(f"no program is called {name!r}; there are: {known}") from None
+    return {"rows": [row for row in loop.stable.rows(watch.now) if row["name"] == name]}
+
+
+def _reload(loop: Loop, args: dict[str, Any]) -> Any:
+    """Read the config file again. What becomes of it is told by an event: reloaded, or reload-failed."""
+    if loop.reload is None:
+        raise RequestRefused("this supervisor was started without a config file: there is nothing to reload")
+    loop.reload()
+    return {"reloading": True}
+
+
 def _stop(loop: Loop, args: dict[str, Any]) -> Any:
     loop.stop()
     return {"stopping": True}
@@ -157,6 +187,9 @@ def _stop(loop: Loop, args: dict[str, Any]) -> Any:
 
 OPS: dict[str, Callable[[Loop, dict[str, Any]], Any]] = {
     "ping": _ping,
+    "program": _program,
+    "programs": _programs,
+    "reload": _reload,
     "status": _status,
     "stop": _stop,
     "summary": _summary,

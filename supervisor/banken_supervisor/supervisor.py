@@ -6,8 +6,9 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
 
 from banken.address import resolve
 from banken.calling import Callback
@@ -23,12 +24,22 @@ from banken.model import (
 from banken.port import Line, Port
 from banken.watchdog import Watchdog
 from banken_supervisor.callbacks import THREADS_MAX, TIME_LIMIT, Callbacks
+from banken_supervisor.core.effects import Event, EventType
+from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
+from banken_supervisor.journal import squeeze
 from banken_supervisor.lock import AddressLock
-from banken_supervisor.loop import Declare, Forget, Frame, Loop, Stop
+from banken_supervisor.loop import Acted, Declare, Do, Forget, Frame, Loop, Stop
 from banken_supervisor.mailbox import Mailbox
+from banken_supervisor.recovery.jobs import Report
+from banken_supervisor.remedies import Remedies
 from banken_supervisor.scribe import Scribe
+from banken_supervisor.stable import Stable
 from banken_supervisor.transport import Sockets
+from banken_supervisor.world import SupervisorWorld
+
+if TYPE_CHECKING:
+    from banken_supervisor.setup import Setup
 
 CALLBACK_DRAIN = 2.0
 """Seconds that stopping waits for callbacks that run."""
@@ -43,7 +54,8 @@ class Supervisor:
     ``address``: a directory or ``ipc://DIRECTORY``; None: ``$BANKEN_ADDRESS``, else the default.
     ``defaults``: what holds for a name that nobody declared; None refuses such names.
     ``callback_limit``: seconds after which a callback is reported as stuck and its thread replaced.
-    ``callback_threads``: callbacks that run at once.
+    ``callback_threads``: callbacks that run at once. ``journal``: where incidents and what was done about them are
+    kept, a file; None: nowhere, and they are forgotten with the supervisor.
 
     As a context manager it runs in a thread while the block does. AddressRefused or AddressInUse is raised
     where it starts: by ``run``, ``start_in_thread`` and the ``with`` statement.
@@ -56,6 +68,7 @@ class Supervisor:
         defaults: Declaration | None = Declaration(),  # noqa: B008  # an immutable tuple
         callback_limit: float = TIME_LIMIT,
         callback_threads: int = THREADS_MAX,
+        journal: str | os.PathLike[str] | None = None,
     ) -> None:
         self.address = resolve(address)
         if self.address.directory is None:
@@ -72,6 +85,10 @@ class Supervisor:
         self._loop: Loop | None = None
         self._ended = threading.Event()
         self._signals = 0
+        self._journal = None if journal is None else os.fspath(journal)
+        self._setup: Setup | None = None
+        self._load: Callable[[], Setup] | None = None
+        self._reloading = threading.Lock()
 
     def watchdog(
         self,
@@ -103,6 +120,26 @@ class Supervisor:
     def callback(self, name: str, function: Callback | None) -> None:
         """Bind ``function`` to ``name``, for declarations that name a callback; None unbinds it."""
         self._callbacks.name(check_name(name), function)
+
+    def policy(self, name: str, policy: Policy) -> None:
+        """Declare a watchdog with a ladder and whatever else the operator wants of it.
+
+        The config file does the same for whole patterns of names. May be called while the supervisor runs.
+        """
+        self._mailbox.post(Declare(check_name(name), policy))
+
+    def configure(self, load: Callable[[], Setup]) -> None:
+        """Take the config that ``load`` gives, now and again at each reload (SIGHUP, ``banken reload``).
+
+        Before the supervisor runs. What ``load`` raises is raised here; at a reload it is told, and the old config
+        stays in force.
+        """
+        self._setup = load()
+        self._load = load
+
+    def reload(self) -> None:
+        """Read the config file again, in a thread of its own. Returns at once; an event tells what became of it."""
+        threading.Thread(target=self._reload, name="banken-reload", daemon=True).start()
 
     def run(self) -> None:
         """Supervise until ``stop``, SIGTERM or SIGINT. A second signal ends the process at once.
@@ -154,14 +191,34 @@ class Supervisor:
             self._lock.release()
             raise
         self._scribe = Scribe()
-        self._loop = Loop(self._sockets, self._mailbox, self._callbacks, self._scribe, self._rules)
+        directory = self.address.directory
+        stable = Stable(directory, self._mailbox.post)
+        world = SupervisorWorld(directory, self._callbacks.named, self._restart)
+        remedies = Remedies(world, self._acted, lambda name: name in stable)
+        loop = self._loop = Loop(
+            self._sockets,
+            self._mailbox,
+            self._callbacks,
+            self._scribe,
+            self._rules,
+            remedies,
+            stable,
+            self._journal,
+        )
+        if self._setup is not None:
+            self._setup.prepare(loop, self._callbacks)
+            loop.reload = self.reload
 
     def _work(self) -> None:
         assert self._loop is not None
         try:
             self._loop.run()
         finally:
+            self._loop.stable.close()
             self._callbacks.close(CALLBACK_DRAIN)
+            self._loop.remedies.executor.close(0.5)
+            if self._loop.annals is not None:
+                self._loop.annals.close(1.0)
             self._sockets.close()
             self._lock.release()
             self._scribe.close()
@@ -173,7 +230,8 @@ class Supervisor:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        ours = (signal.SIGTERM, signal.SIGINT)
+        names = ("SIGTERM", "SIGINT", "SIGHUP")
+        ours = [getattr(signal, name) for name in names if hasattr(signal, name)]
         before = {number: signal.signal(number, self._on_signal) for number in ours}
         try:
             yield
@@ -181,7 +239,48 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _restart(self, name: str) -> None:
+        """For actions: have the loop restart a program."""
+
+        def restart(loop: Loop) -> None:
+            with contextlib.suppress(KeyError):  # the config was changed meanwhile
+                watch = loop.watch
+                loop.stable.command("restart", name, watch.kennel, watch.now, watch.out, "its ladder says so")
+
+        self._mailbox.post(Do(restart))
+
+    def _acted(self, report: Report) -> None:
+        """On an action's thread: what it found is compressed here and not by the loop."""
+        found = report.data.get("evidence")
+        self._mailbox.post(Acted(report, squeeze(found) if isinstance(found, dict) else None))
+
+    def _reload(self) -> None:
+        assert self._load is not None
+        with self._reloading:  # two at once would be told in the wrong order
+            try:
+                setup = self._load()
+            except Exception as fault:  # noqa: BLE001  # whatever is wrong with the file, the old one stays
+                text = str(fault)
+
+                def failed(loop: Loop) -> None:
+                    loop.publish(Event(EventType.RELOAD_FAILED, None, {"text": text[:8192]}))
+
+                self._mailbox.post(Do(failed))
+            else:
+                self._mailbox.post(Do(lambda loop: self._replace(loop, setup)))
+
+    def _replace(self, loop: Loop, setup: Setup) -> None:
+        try:
+            setup.replace(self._setup, loop, self._callbacks)
+        except ValueError as fault:
+            loop.publish(Event(EventType.RELOAD_FAILED, None, {"text": str(fault)[:8192]}))
+        else:
+            self._setup = setup
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._load is not None and number == getattr(signal, "SIGHUP", None):
+            self.reload()
+            return
         self._signals += 1
         if self._signals > 1:
             os._exit(128 + number)

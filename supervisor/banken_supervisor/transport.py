@@ -37,6 +37,8 @@ class Ready(NamedTuple):
     control: bool
     subscriptions: bool
     mailbox: bool
+    others: bool
+    """any descriptor given to ``watch``"""
 
 
 class Sockets:
@@ -61,8 +63,9 @@ class Sockets:
         self._mailbox = mailbox
         self._receive = self._feeds.recv
         rest: list[tuple[Any, int]] = [(self._control, _POLLIN), (self._events, _POLLIN), (mailbox, _POLLIN)]
-        self._polled = {True: [(self._feeds, _POLLIN), *rest], False: rest}
+        self._polled = {True: [(self._feeds, _POLLIN), *rest], False: list(rest)}
         self._topics: set[bytes] = set()
+        self._others: list[int] = []
 
     def _bind(self, kind: int, endpoint: str, options: Mapping[Any, int]) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
@@ -72,6 +75,13 @@ class Sockets:
             socket.setsockopt(option, value)
         socket.bind(endpoint)
         return socket
+
+    def watch(self, descriptor: int) -> None:
+        """Wake up for this one too, when it can be read."""
+        self._others.append(descriptor)
+        for polled in self._polled.values():
+            if (descriptor, _POLLIN) not in polled:
+                polled.append((descriptor, _POLLIN))
 
     def wait(self, seconds: float, *, feeds: bool = True) -> Ready:
         """Sleep until something can be read, at most ``seconds``; without ``feeds``, feeds do not wake it.
@@ -90,6 +100,7 @@ class Sockets:
             self._control in ready,
             self._events in ready,
             self._mailbox in ready,
+            any(each in ready for each in self._others),
         )
 
     def drain(self, read: Callable[[Iterator[bytes]], None], limit: int) -> tuple[int, bool]:

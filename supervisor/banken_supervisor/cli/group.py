@@ -23,7 +23,12 @@ COMMANDS = (
     "resume",
     "extend",
     "release",
+    "incidents",
+    "incident",
+    "start",
     "stop",
+    "restart",
+    "reload",
     "config",
 )
 """In the order of the help page. Command NAME is ``command`` in ``banken_supervisor/cli/NAME.py``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,9 +12,25 @@ from banken_supervisor.cli import exits
 from banken_supervisor.cli.asking import address_option, option_for
 from banken_supervisor.cli.group import Failure
 
+if TYPE_CHECKING:
+    from banken_supervisor.setup import Setup
+
 
 @click.command(short_help="Supervise, in the foreground.")
 @address_option
+@click.option(
+    "-c",
+    "--config",
+    metavar="FILE",
+    help="The config file.  [default: the first that there is of $BANKEN_CONFIG, ./banken.toml, "
+    "$XDG_CONFIG_HOME/banken/banken.toml, /etc/banken/banken.toml; none is needed]",
+)
+@click.option(
+    "--journal", metavar="FILE", help="Where incidents are kept.  [default: journal.db in the address's directory]"
+)
+@click.option(
+    "--no-journal", is_flag=True, help="Keep nothing on disk: incidents are forgotten with the supervisor."
+)
 @click.option("--json-logs", is_flag=True, help="Write the log as one JSON object a line.")
 @click.option(
     "--log-level",
@@ -22,17 +39,31 @@ from banken_supervisor.cli.group import Failure
     show_default=True,
     help="The least important lines that are logged.",
 )
-def command(address: str | None, json_logs: bool, log_level: str) -> None:
+def command(
+    address: str | None, config: str | None, journal: str | None, no_journal: bool, json_logs: bool, log_level: str
+) -> None:
     """Supervise, in the foreground, until SIGTERM or Ctrl-C.
 
     Those end it in order, within five seconds even when callbacks hang, with exit code 0; a second one ends it
-    at once. The log goes to stderr; it does not matter if nobody reads it. One supervisor per address: a second
-    one exits with 5 and says who holds it.
+    at once. SIGHUP, or `banken reload`, reads the config file again; a bad one is reported, and the old one stays
+    in force. Programs run on when the supervisor ends, and the next one adopts them. The log goes to stderr; it
+    does not matter if nobody reads it. One supervisor per address: a second one exits with 5 and says who holds it.
     """
     import zmq
 
+    from banken.address import resolve
     from banken_supervisor.cli import logs, process
     from banken_supervisor.supervisor import Supervisor
+
+    if journal is not None and no_journal:
+        raise click.UsageError(
+            "--journal says where to keep incidents, --no-journal to keep none: give one of them"
+        )
+    setup = _setup(config)
+    settings = None if setup is None else setup.config.settings
+    if settings is not None:
+        address = address or settings.address
+        journal = journal or settings.journal
 
     class Announced(Supervisor):
         """Says where it listens once it does."""
@@ -43,13 +74,48 @@ def command(address: str | None, json_logs: bool, log_level: str) -> None:
 
     process.prepare()
     logs.to_stderr(log_level, as_json=json_logs)
-    supervisor = Announced(address)
+    if no_journal:
+        journal = None
+    elif journal is None:
+        directory = resolve(address).directory
+        journal = None if directory is None else os.path.join(directory, "journal.db")
+    more = {} if settings is None else {
+        "defaults": settings.defaults,
+        "callback_limit": settings.callback_limit,
+        "callback_threads": settings.callback_threads,
+    }  # fmt: skip
+    supervisor = Announced(address, journal=journal, **more)  # type: ignore[arg-type]
+    if setup is not None:
+        first = [setup]
+        supervisor.configure(lambda: first.pop() if first else _load(setup.config.source))
     try:
         supervisor.run()
     except (OSError, zmq.ZMQError) as fault:
         if supervisor._loop is not None:
             raise  # it ran: this is no matter of the address
         raise Failure(f"cannot listen at {supervisor.address.text}: {fault}", exits.ADDRESS_REFUSED) from None
+
+
+def _setup(config: str | None) -> Setup | None:
+    """The config file that is to be used, read; a Failure that lists its faults."""
+    from banken_supervisor.config.finding import find
+
+    path = find(config)
+    if path is None:
+        return None
+    from banken_supervisor.config import ConfigFaults
+
+    try:
+        return _load(path)
+    except ConfigFaults as faults:
+        raise Failure(f"{path} cannot be used:\n{faults}", exits.USAGE) from None
+
+
+def _load(path: str | os.PathLike[str]) -> Setup:
+    from banken_supervisor.config import load
+    from banken_supervisor.setup import Setup
+
+    return Setup(load(path))
 
 
 def _announce(address: str) -> None:

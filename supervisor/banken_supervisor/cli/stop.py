@@ -1,4 +1,4 @@
-"""``banken stop``: end the supervisor, in order."""
+"""``banken stop``: end the supervisor, in order, or one of its programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from banken.errors import Unreachable
 from banken_supervisor.cli import exits
-from banken_supervisor.cli.asking import address_option, asking, holder, quiet_option
+from banken_supervisor.cli.asking import NAME, address_option, asking, holder, quiet_option
 from banken_supervisor.cli.group import Failure
 
 GONE_WITHIN_S = 10.0
@@ -17,11 +17,20 @@ GONE_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.02
 
 
-@click.command(short_help="Ask the supervisor to stop, and wait until it has.")
+@click.command(short_help="Stop a program, or without NAME the supervisor, and wait until it has.")
+@click.argument("name", type=NAME, required=False)
 @quiet_option
 @address_option
-def command(quiet: bool, address: str | None) -> None:
-    """Ask the supervisor to stop, and wait until another one could take its address."""
+def command(name: str | None, quiet: bool, address: str | None) -> None:
+    """Stop the program NAME; without NAME the supervisor itself. Waits until it has ended.
+
+    The supervisor's programs run on without it, and the next supervisor adopts them.
+    """
+    if name is not None:
+        from banken_supervisor.cli import programs
+
+        programs.command("stop", name, address, quiet=quiet)
+        return
     with asking(address) as control:
         pid = control.request("ping")["pid"]
         directory = control.address.directory

@@ -57,6 +57,8 @@ class Rare:
     incidents: int = 0
     exited_at: float | None = None
     """when its process was found to have ended, until that has been judged"""
+    exited_how: str | None = None
+    """how it ended, where that is known"""
     runs: dict[int, list[float]] = field(default_factory=dict)
     """by rung: when it ran lately, in this incident and before, for its budget"""
     given_up: tuple[str, float, int, tuple[int, ...]] | None = None

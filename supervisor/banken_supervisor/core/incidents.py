@@ -44,7 +44,8 @@ class Incidents(Roll):
     def _verdict(self, dog: Dog, due: float, now: float, out: list[Effect]) -> None:
         rare = dog.rare
         if rare is not None and rare.exited_at is not None and dog.state is not State.EXPIRED:
-            cause = Cause.EXITED
+            self._open(dog, Cause.EXITED, due, now, out, rare.exited_how)
+            return
         elif dog.state is State.EXPIRED:
             assert rare is not None
             assert rare.incident is not None
@@ -74,7 +75,7 @@ class Incidents(Roll):
         rare = dog.more()
         rare.incidents += 1
         rare.extended_until = None
-        rare.exited_at = None
+        rare.exited_at = rare.exited_how = None
         incident = OpenIncident(
             f"{self._run_id}-{self._incidents}", cause, now, 1, now + dog.declaration.interval, reason
         )

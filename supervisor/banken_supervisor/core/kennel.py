@@ -122,6 +122,11 @@ class Kennel(Incidents):
         dog = self._dogs.get(name)
         if dog is not None:
             self._obey(dog)
+        return self.expect(name, now, out)
+
+    def expect(self, name: str, now: float, out: list[Effect]) -> Refusal | None:
+        """Watch this name by the rules from now on, fed or not."""
+        if name in self._dogs:
             return None
         admitted = self._admit(Message(Kind.DECLARE, name, None, 0.0, None), now, out)
         return self._refuse(admitted, now, out, name) if isinstance(admitted, Refusal) else None
@@ -141,6 +146,22 @@ class Kennel(Incidents):
                 self._arm(dog)
             elif dog.rare is not None and dog.rare.incident is not None:
                 out.append(Event(EventType.EXITED, dog.name, {"incident": dog.rare.incident.id, "pid": who.pid}))
+
+    def ended(self, name: str, how: str, now: float, out: list[Effect]) -> None:
+        """The program behind this name has ended, and nobody had asked it to."""
+        dog = self._dogs.get(name)
+        if dog is not None and dog.state in (State.ALIVE, State.WAITING):
+            self._unlearn(dog)
+            rare = dog.more()
+            rare.exited_at, rare.exited_how = now, how
+            self._arm(dog)
+
+    def forget(self, name: str, now: float, out: list[Effect]) -> None:
+        """Watch this one no longer, and take back the operator's word on it."""
+        self.rules.forget(name)
+        dog = self._dogs.get(name)
+        if dog is not None:
+            self._release(dog, Message(Kind.RELEASE, name, None, 0.0, None), now, out)
 
     def reborn(self, name: str, now: float, out: list[Effect]) -> None:
         """A new process stands behind this name, and has the grace of a start before its first feed."""

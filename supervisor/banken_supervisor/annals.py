@@ -1,0 +1,153 @@
+"""What the loop remembers, and when it may be told: events go to the journal first and are announced when they are
+on disk.
+
+A verdict that anybody heard of is in the journal, whatever becomes of the supervisor then. The wait is a commit's,
+about a millisecond; callbacks and actions do not wait. While the journal cannot be written, nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from banken.model import Cause
+from banken_supervisor.core.effects import Event, EventType
+from banken_supervisor.journal import (
+    Entry,
+    EventSeen,
+    EvidenceTaken,
+    IncidentClosed,
+    IncidentOpened,
+    Journal,
+    JournalError,
+    Limits,
+    RungRun,
+    restore,
+)
+from banken_supervisor.recovery.jobs import Report, What
+
+PATIENCE = 0.5
+"""Seconds that an announcement waits for the disk at the most."""
+
+LOST = "lost"
+"""How an incident ended that was open when a former supervisor died."""
+
+_UNKEPT = {EventType.DECLARED, EventType.FIRST_FED, EventType.CALLBACK_DONE, EventType.REFUSED}
+"""Too many, and of too little worth later on."""
+
+_CLOSING = {EventType.RECOVERED: None, EventType.CLOSED: None, EventType.GIVEN_UP: "given-up"}
+"""Events that close an incident, and how, where the event does not say it itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Letter: everything up to this ticket is on disk."""
+
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An announcement that waits for its ticket."""
+
+    ticket: int
+    since: float
+    announce: Callable[[], None]
+
+
+class Annals:
+    """One run's journal, as the loop uses it. ``post``: leaves the loop a letter, from any thread.
+
+    ``path``: the journal's file. What a former supervisor left open is closed as lost.
+    """
+
+    def __init__(self, path: str, run_id: str, post: Callable[[Any], None], limits: Limits | None = None) -> None:
+        left = []
+        self.problems: list[str] = []
+        try:
+            found = restore(path)
+            left, self.problems = found.open, found.problems
+        except JournalError as fault:
+            self.problems = [str(fault)]
+        self.journal = Journal(path, run_id, committed=lambda ticket: post(Committed(ticket)), limits=limits)
+        self._held: deque[Held] = deque()
+        now = time.time()
+        for each in left:
+            self.journal.record(IncidentClosed(each.opened.id, now, LOST))
+
+    def keep(self, event: Event, seq: int, at: float, announce: Callable[[], None]) -> None:
+        """Remember one event, and announce it as soon as that is safe, in the order of the calls."""
+        ticket = None
+        for entry in _entries(event, seq, at):
+            ticket = self.journal.record(entry) or ticket
+        if ticket is not None and self.journal.condition.keeps:
+            self._held.append(Held(ticket, time.monotonic(), announce))
+        elif self._held:
+            self._held.append(Held(0, time.monotonic(), announce))
+        else:
+            announce()
+
+    def report(self, report: Report) -> None:
+        """Remember what became of an action, and the evidence that it took."""
+        ok = {What.DONE: True, What.FAILED: False, What.STUCK: False}.get(report.type)
+        if report.started is not None and not report.recovered:
+            self.journal.record(
+                RungRun(report.incident, report.rung, report.run, report.action, report.started, ok, report.text)
+            )
+
+    def evidence(self, incident: str, blob: bytes) -> None:
+        """Remember evidence, as ``squeeze`` made it on the thread that took it."""
+        self.journal.record(EvidenceTaken(incident, time.time(), blob))
+
+    def committed(self, ticket: int) -> None:
+        """Announce what waited for this."""
+        while self._held and self._held[0].ticket <= ticket:
+            self._held.popleft().announce()
+
+    def patience(self) -> float | None:
+        """Seconds until ``impatient`` has something to do; None: nothing waits."""
+        return None if not self._held else max(0.0, self._held[0].since + PATIENCE - time.monotonic())
+
+    def impatient(self) -> None:
+        """Announce what has waited for too long: the disk is in trouble, which ``status`` shows."""
+        now = time.monotonic()
+        while self._held and now - self._held[0].since >= PATIENCE:
+            self._held.popleft().announce()
+
+    def close(self, wait: float) -> None:
+        """Write what is left, at most for ``wait`` seconds, and announce it."""
+        self.journal.close(wait)
+        while self._held:
+            self._held.popleft().announce()
+
+
+def _entries(event: Event, seq: int, at: float) -> list[Entry]:
+    """What the journal keeps of one event."""
+    data = event.data
+    entries: list[Entry] = []
+    if event.type is EventType.EXPIRED and "replay" not in data:
+        entries.append(
+            IncidentOpened(
+                data["incident"],
+                event.name or "",
+                Cause(data["cause"]),
+                at - data["age"],
+                data["silence"],
+                data["timeout"],
+                data.get("reason"),
+                data.get("status"),
+                data.get("progress"),
+                data.get("pid"),
+            )
+        )
+    elif event.type in _CLOSING:
+        how = _CLOSING[event.type] or data["how"]
+        entries.append(IncidentClosed(data["incident"], at, how, data["runs"]))
+    elif event.type is EventType.ACTION:
+        entries.append(RungRun(data["incident"], data["rung"], data["run"], data["do"], at))
+    if event.type not in _UNKEPT and "replay" not in data:
+        entries.append(EventSeen(seq, at, event.type.value, event.name, dict(data)))
+    return entries

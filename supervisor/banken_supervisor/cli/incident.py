@@ -1,0 +1,98 @@
+"""``banken incident``: one incident whole: what happened, what was done, and where it hung."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from banken_supervisor.cli import exits, journals
+from banken_supervisor.cli.asking import address_option
+from banken_supervisor.cli.durations import format_s
+from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.incidents import clock, shown
+from banken_supervisor.cli.printing import clean, to_json
+
+
+@click.command(short_help="Show one incident: its timeline and the evidence.")
+@click.argument("incident_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print one object, the evidence whole.")
+@journals.journal_option
+@address_option
+def command(incident_id: str, as_json: bool, journal: str | None, address: str | None) -> None:
+    """Show one incident: when it was opened, what was done about it and with what result, and the evidence that was
+    taken: every thread's stack, what the process waited for, what it used.
+
+    `banken incidents` lists the IDs; `last` is the newest.
+    """
+    from banken_supervisor.journal import reading
+
+    path = journals.place(address, journal)
+    if incident_id == "last":
+        newest = journals.read(path, lambda: reading.incidents(path, limit=1))
+        incident_id = newest[0].id if newest else incident_id
+    story = journals.read(path, lambda: reading.incident(path, incident_id))
+    if story is None:
+        raise Failure(f"no incident is called {incident_id!r}; `banken incidents` lists them", exits.NOT_SO)
+    if as_json:
+        click.echo(to_json(_whole(story), indent=2))
+        return
+    for line in _lines(story):
+        click.echo(line)
+
+
+def _whole(story: Any) -> dict[str, Any]:
+    return {
+        **shown(story.incident),
+        "rungs": [
+            {key: getattr(rung, key) for key in ("rung", "run", "action", "started", "ok", "text")}
+            for rung in story.rungs
+        ],
+        "events": [
+            {"time": event.time, "type": event.type, **(event.data if isinstance(event.data, dict) else {})}
+            for event in story.events
+        ],
+        "evidence": [{"taken": each.taken, **_dict(each.data)} for each in story.evidence],
+        "problems": list(story.problems),
+    }
+
+
+def _dict(data: Any) -> dict[str, Any]:
+    return data if isinstance(data, dict) else {"data": data}
+
+
+def _lines(story: Any) -> list[str]:
+    from banken_supervisor.evidence import render
+
+    record = story.incident
+    lines = [f"{clean(record.name)}: {record.cause}, incident {record.id}", ""]
+    facts = [
+        ("opened", clock(record.opened)),
+        ("closed", "open" if record.closed is None else f"{clock(record.closed)} ({record.how})"),
+        ("silence", f"{format_s(record.silence)}, timeout {format_s(record.timeout)}"),
+        ("pid", record.pid),
+        ("status", record.status),
+        ("progress", record.progress),
+    ]
+    lines += [f"  {what:8}  {clean(value)}" for what, value in facts if value is not None]
+    if record.reason:
+        lines += ["  reason", *(f"    {clean(line)}" for line in record.reason.splitlines())]
+    lines += ["", "Timeline"]
+    lines += [f"  {clock(event.time)[11:]}  {_told(event)}" for event in story.events]
+    for each in story.evidence:
+        lines += ["", f"Evidence, taken {clock(each.taken)}"]
+        lines += [f"  {line}" for line in render(_dict(each.data))]
+    lines += [f"\nnot readable: {clean(problem)}" for problem in story.problems]
+    return lines
+
+
+def _told(event: Any) -> str:
+    data = _dict(event.data)
+    left_out = ("incident", "seq", "time", "type", "name", "timeout", "age", "pid")
+    parts = []
+    for key, value in data.items():
+        if key in left_out or value is None:
+            continue
+        text = f"{value:.3f}" if isinstance(value, float) else clean(value)
+        parts.append(f"{key} {text[:200]}")
+    return f"{event.type:15}  {', '.join(parts)}".rstrip()

@@ -1,0 +1,145 @@
+"""The programs' place beside the kennel: what becomes of a program is told to the watchdog that has its name.
+
+A program's watchdog is declared when its process starts, has the grace of a start after each one, and is released
+when the program is stopped on purpose. What ends by itself with a fault is an incident at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from banken_supervisor.core.effects import Effect, Event, EventType
+from banken_supervisor.core.kennel import Kennel
+from banken_supervisor.core.policy import Group, Policy, ProgramSpec, Restart
+from banken_supervisor.core.program_effects import ProgramEvent, ProgramEventType
+from banken_supervisor.programs import ProgramKeeper
+
+
+class Stable:
+    """The programs of one supervisor; without any it does nothing. Owned by the loop's thread.
+
+    ``directory``: the address's own. ``post``: leaves the loop a letter, from any thread.
+    """
+
+    def __init__(self, directory: str, post: Callable[[Any], None]) -> None:
+        self._directory = directory
+        self._post = post
+        self._keeper: ProgramKeeper | None = None
+        self.specs: tuple[ProgramSpec, ...] = ()
+        self.groups: tuple[Group, ...] = ()
+        self.policies: dict[str, Policy] = {}
+        """by program: what holds for its watchdog"""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.policies
+
+    def fileno(self) -> int | None:
+        """Readable while there is an end to tell."""
+        return self._made().fileno()
+
+    def patience(self, now: float) -> float | None:
+        """Seconds until ``turn`` has something to do."""
+        due = None if self._keeper is None else self._keeper.next_due()
+        return None if due is None else max(0.0, due - now)
+
+    def set(self, specs: Iterable[ProgramSpec], groups: Iterable[Group], policies: dict[str, Policy]) -> None:
+        """What there is to be; before ``open``, or followed by ``apply``."""
+        self.specs, self.groups, self.policies = tuple(specs), tuple(groups), policies
+
+    def open(self, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        """Adopt what a former supervisor left, and start what is to start by itself."""
+        events, faults = self._made().open(self.specs, self._program_groups(), now)
+        out.extend(Event(EventType.PROGRAM, None, {"what": "record-damaged", "text": fault}) for fault in faults)
+        self._tell(events, kennel, now, out)
+
+    def apply(self, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        """A changed config: ValueError, and nothing has changed, where it cannot be."""
+        self._tell(self._made().apply(self.specs, self._program_groups(), now), kennel, now, out)
+
+    def turn(self, kennel: Kennel, now: float, out: list[Effect], *, ready: bool) -> None:
+        """Take note of ends, do what is due."""
+        keeper = self._made()
+        due = keeper.next_due()
+        if ready or (due is not None and due <= now):
+            self._tell(keeper.tick(now), kennel, now, out)
+
+    def handle(self, letter: Any, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        """A letter of the programs' own."""
+        self._tell(self._made().handle(letter, now), kennel, now, out)
+
+    def command(self, what: str, name: str, kennel: Kennel, now: float, out: list[Effect], why: str) -> None:
+        """start, stop or restart; KeyError for a program that there is not."""
+        if name not in self.policies:
+            raise KeyError(name)
+        keeper = self._made()
+        if what == "restart":
+            events = keeper.restart([name], now, why, with_group=True)
+        else:
+            events = keeper.start([name], now) if what == "start" else keeper.stop([name], now, why)
+        self._tell(events, kennel, now, out)
+
+    def rows(self, now: float) -> list[dict[str, Any]]:
+        """One row for each program."""
+        return [] if self._keeper is None else self._keeper.rows(now)
+
+    def close(self) -> None:
+        """Give everything back; programs run on, but for those that are to die with the supervisor."""
+        if self._keeper is not None:
+            self._keeper.close()
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _made(self) -> ProgramKeeper:
+        if self._keeper is None:
+            self._keeper = ProgramKeeper(self._directory, self._directory, self._post, timeout=self._timeout)
+        return self._keeper
+
+    def _timeout(self, name: str) -> float | None:
+        policy = self.policies.get(name)
+        return None if policy is None else policy.declaration.timeout
+
+    def _program_groups(self) -> list[Group]:
+        return [group for group in self.groups if group.strategy is not None]
+
+    def _tell(self, events: list[ProgramEvent], kennel: Kennel, now: float, out: list[Effect]) -> None:
+        for event in events:
+            out.append(Event(EventType.PROGRAM, event.name, {"what": event.type.value, **event.data}))
+            match event.type:
+                case ProgramEventType.STARTED | ProgramEventType.ADOPTED:
+                    self._started(event, kennel, now, out)
+                case ProgramEventType.STOPPED if not event.data.get("again"):
+                    kennel.forget(event.name, now, out)
+                case ProgramEventType.EXITED:
+                    self._exited(event, kennel, now, out)
+
+    def _started(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        policy = self.policies.get(event.name)
+        if policy is None:
+            return
+        if kennel.get(event.name) is None:
+            kennel.declare(event.name, policy, now, out)
+        elif event.type is ProgramEventType.STARTED:
+            kennel.reborn(event.name, now, out)
+
+    def _exited(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        """A good end of what is not to run again is no incident; every other end that nobody asked for is."""
+        spec = next((each for each in self.specs if each.name == event.name), None)
+        status = event.data.get("status")
+        if status == 0 and spec is not None and spec.restart is not Restart.ALWAYS:
+            kennel.forget(event.name, now, out)
+        else:
+            kennel.ended(event.name, ended_how(status), now, out)
+
+
+def ended_how(status: int | None) -> str:
+    """An exit status in words; negative: the signal that ended it."""
+    if status is None:
+        return "it ended, nobody knows how"
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"ended by signal {-status}"

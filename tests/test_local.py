@@ -208,10 +208,12 @@ def test_a_sleep_longer_than_the_system_can_wait_is_slept_in_pieces(monkeypatch:
 def test_a_callback_may_stop_the_watch_before_start_has_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread may be faster than whoever starts it: here it always is."""
     runs: list[int] = []
+    threads: list[threading.Thread] = []
     stopped = threading.Event()
     real = threading.Thread.start
 
     def slow(thread: threading.Thread) -> None:
+        threads.append(thread)
         real(thread)
         assert stopped.wait(10)
 
@@ -223,7 +225,10 @@ def test_a_callback_may_stop_the_watch_before_start_has_returned(monkeypatch: py
     dog = Watchdog(0.001, 0.001, callback=stop)
     monkeypatch.setattr(threading.Thread, "start", slow)
     dog.start_in_thread()
+    threads[0].join(5)
+    ended = not threads[0].is_alive()
     dog.stop(10)
+    assert ended
     assert runs == [1]
 
 

@@ -10,6 +10,7 @@ from types import FrameType
 
 from banken.port import declare
 from banken_supervisor.cli import exits
+from banken_supervisor.cli.printing import plural
 from banken_supervisor.core.ladder import Backoff, Budget, Ladder, Rung
 from banken_supervisor.core.policy import EXIT_ONLY, Policy, ProgramSpec, Restart
 from banken_supervisor.core.program_effects import ProgramEvent, ProgramEventType
@@ -68,8 +69,8 @@ class Guarding(Supervisor):
                 how = "" if self._status is None else f" ({ended_how(self._status)})"
                 self._say(f"ended{how}; it starts again in {format_s(data['seconds'])}")
             case kinds.GAVE_UP:
-                count, period = data["count"], format_s(data["period"])
-                self._say(f"is given up: it was restarted {count:,} time{"" if count == 1 else "s"} within {period}")
+                restarts = plural(data["count"], "restart")
+                self._say(f"is given up: {restarts} within {format_s(data['period'])} did not help")
                 self._finish()
             case kinds.UNKILLABLE:
                 self.code = 128 + signal.SIGKILL

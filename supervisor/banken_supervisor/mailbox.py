@@ -32,7 +32,7 @@ class Mailbox:
 
     def take(self) -> list[Any]:
         """All letters, oldest first."""
-        # The bell is emptied first and the flag lowered then: whoever posts after that rings again, and the letter of
+        # First the bell is emptied, then the flag lowered: whoever posts after that rings again, and the letter of
         # whoever posted before is there. The other way round the ring of one who comes between would be swallowed,
         # its flag would stay up, and nobody would ring any more.
         with contextlib.suppress(BlockingIOError):

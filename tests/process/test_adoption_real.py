@@ -46,16 +46,20 @@ class Runner:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._config = Path(address).parent / "banken.toml"
-        self._config.write_text(CONFIG.replace("PYTHON", f'"{sys.executable}"'))
+        self.config = Path(address).parent / "banken.toml"
+        self.configure(CONFIG.replace("PYTHON", f'"{sys.executable}"'))
         self._errors = Path(address).parent / "stderr"
         self.process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, text: str) -> None:
+        """What the next one reads."""
+        self.config.write_text(text)
 
     def start(self) -> None:
         """A new supervisor; returns when it answers."""
         with open(self._errors, "ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "banken_supervisor", "run", "-c", self._config, "--address", self.address],
+                [sys.executable, "-m", "banken_supervisor", "run", "-c", self.config, "--address", self.address],
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
             )

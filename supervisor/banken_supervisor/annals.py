@@ -30,8 +30,8 @@ from banken_supervisor.journal import (
 from banken_supervisor.recovery.jobs import Report, What
 
 PATIENCE = 2.0
-"""Seconds that an announcement waits for the disk at the most. On a machine with ten times too much to do a commit was
-seen to take half a second; one that takes longer than this hangs."""
+"""Seconds that an announcement waits for the disk at the most. A commit takes about a millisecond; on an overloaded
+machine it may take hundreds, and it is still worth waiting for."""
 
 OPEN_WAIT = 10.0
 """Seconds that the start waits for the journal to be open at the most."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -157,14 +158,36 @@ def test_an_adopted_program_that_dies_is_started_again(yard: Yard, runner: Runne
     os.kill(old, signal.SIGKILL)
     until(lambda: runner.rows()["plain-0"]["pid"] not in (None, old), "it runs again", START_S)
     assert runner.events()["expired"] == 1  # the same kind of incident as of any watchdog
+    _banken("stop", "plain-0", "--address", runner.address)
+    until(lambda: not yard.processes("plain-0"), "it is gone")
+
+
+def test_status_and_events_tell_of_programs(runner: Runner) -> None:
+    """`banken status` shows each program with its state and pid, and that it was adopted; --json has the rows; the
+    journal's events and the log have sentences."""
+    runner.start()
+    until(lambda: _pids(runner.rows()) == PROGRAMS, "all run", START_S)
+    runner.kill()
+    runner.start()
+    rows = until(lambda: _pids(runner.rows()) == PROGRAMS and runner.rows(), "all are adopted", START_S)
+    told = json.loads(_banken("status", "--json", "--address", runner.address))
+    assert {row["name"]: row["pid"] for row in told["programs"]} == {name: row["pid"] for name, row in rows.items()}
+    shown = _banken("status", "--address", runner.address)
+    line = next(each for each in shown.splitlines() if f" {rows['plain-3']['pid']} " in each)
+    assert line.split()[:2] == ["running", "plain-3"]
+    assert "adopted" in line
+    one = json.loads(_banken("status", "--json", "plain-3", "--address", runner.address))
+    assert [row["name"] for row in one["programs"]] == ["plain-3"]
+    assert f"plain-3 was running already as pid {rows['plain-3']['pid']}, and is adopted" in runner.errors()
+
+
+def _banken(*args: str) -> str:
+    """What a command prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "banken_supervisor", "stop", "plain-0", "--address", runner.address],
-        capture_output=True,
-        text=True,
-        timeout=50,
+        [sys.executable, "-m", "banken_supervisor", *args], capture_output=True, text=True, timeout=50, check=False
     )
     assert done.returncode == 0, done.stderr
-    until(lambda: not yard.processes("plain-0"), "it is gone")
+    return done.stdout
 
 
 def _pids(rows: dict[str, dict[str, Any]]) -> int:

@@ -34,6 +34,7 @@ BENCHMARKS = {
     "idle": "idle",
     "callbacks": "callbacks",
     "harmless": "harmless",
+    "recovery": "recovery",
 }
 """What --only says, and the module that does it."""
 

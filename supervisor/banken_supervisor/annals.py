@@ -29,8 +29,14 @@ from banken_supervisor.journal import (
 )
 from banken_supervisor.recovery.jobs import Report, What
 
-PATIENCE = 0.5
-"""Seconds that an announcement waits for the disk at the most."""
+PATIENCE = 2.0
+"""Seconds that an announcement waits for the disk at the most. A commit takes about a millisecond; on an overloaded
+machine it may take hundreds, and it is still worth waiting for."""
+
+OPEN_WAIT = 10.0
+"""Seconds that the start waits for the journal to be open at the most."""
+
+_LOOK_EVERY = 0.002
 
 LOST = "lost"
 """How an incident ended that was open when a former supervisor died."""
@@ -73,6 +79,10 @@ class Annals:
         except JournalError as fault:
             self.problems = [str(fault)]
         self.journal = Journal(path, run_id, committed=lambda ticket: post(Committed(ticket)), limits=limits)
+        # A verdict that falls while the file is still being opened and checked could not be kept in time.
+        give_over = time.monotonic() + OPEN_WAIT
+        while self.journal.condition.state == "opening" and time.monotonic() < give_over:
+            time.sleep(_LOOK_EVERY)
         self._held: deque[Held] = deque()
         now = time.time()
         for each in left:

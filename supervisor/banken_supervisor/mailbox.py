@@ -32,12 +32,12 @@ class Mailbox:
 
     def take(self) -> list[Any]:
         """All letters, oldest first."""
-        if not self._rung and not self._letters:
-            return []
-        # Lower the flag first: whoever posts after this rings again, whoever posted before is seen.
-        self._rung = False
+        # First the bell is emptied, then the flag lowered: whoever posts after that rings again, and the letter of
+        # whoever posted before is there. The other way round the ring of one who comes between would be swallowed,
+        # its flag would stay up, and nobody would ring any more.
         with contextlib.suppress(BlockingIOError):
             self._reader.recv(4096)
+        self._rung = False
         letters = []
         while self._letters:
             letters.append(self._letters.popleft())

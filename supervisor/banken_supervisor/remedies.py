@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from banken.errors import Refused
-from banken.model import Incident
+from banken.model import Cause, Incarnation, Incident
 from banken_supervisor.core.effects import EndIncident, RunRung
 from banken_supervisor.core.ladder import Rung
 from banken_supervisor.recovery.base import Action, Subject
@@ -19,6 +19,9 @@ from banken_supervisor.world import SupervisorWorld
 NEWS = ("notify", "webhook")
 """Actions that are told when the incident is over, if they were told of it."""
 
+TO_PROCESSES = ("dump", "signal", "kill")
+"""Actions that need a process."""
+
 BUILT_MAX = 10_000
 """Actions that are kept made; with more different rungs than that, making begins anew."""
 
@@ -26,11 +29,16 @@ BUILT_MAX = 10_000
 class Remedies:
     """``report`` is called from any thread with what became of each action. Everything else belongs to the loop.
 
-    ``programs``: whether a name is one of the supervisor's own programs.
+    ``programs``: whether a name is one of the supervisor's own programs. ``process``: the process of one, if it has
+    one.
     """
 
     def __init__(
-        self, world: SupervisorWorld, report: Callable[[Report], None], programs: Callable[[str], bool]
+        self,
+        world: SupervisorWorld,
+        report: Callable[[Report], None],
+        programs: Callable[[str], bool],
+        process: Callable[[str], Incarnation | None],
     ) -> None:
         self.world = world
         self.executor = Executor(world, report)
@@ -38,6 +46,7 @@ class Remedies:
         """the user's own actions: name to ``module:Class``"""
         self._report = report
         self._programs = programs
+        self._process = process
         self._built: dict[int, tuple[Rung, Action]] = {}
         self._told: dict[str, list[tuple[Action, Subject]]] = {}
         """by incident: who will want to hear of its end"""
@@ -52,15 +61,18 @@ class Remedies:
             effect.run,
             incident.name if self._programs(incident.name) else None,
         )
+        if subject.program is not None:
+            process = self._process(subject.program)
+            if process is None and incident.cause is Cause.EXITED and effect.rung.do in TO_PROCESSES:
+                self._refuse(effect, What.SKIPPED, "the program has ended: there is nothing to do it to")
+                return
+            # Killed is what was started, with all that it started; looked at is whoever feeds, if anybody does.
+            if subject.who is None or effect.rung.do == "kill":
+                subject = replace(subject, who=process)
         try:
             action = self._action(effect.rung)
         except Refused as fault:  # found when the config is read; a rung made in code may still be wrong
-            self._report(
-                Report(
-                    What.FAILED, incident.name, incident.id, effect.rung.do, effect.number, effect.run,
-                    effect.rung.level, False, str(fault),
-                )
-            )  # fmt: skip
+            self._refuse(effect, What.FAILED, str(fault))
             return
         if effect.rung.do in NEWS:
             told = self._told.setdefault(incident.id, [])
@@ -76,6 +88,14 @@ class Remedies:
         for action, subject in self._told.pop(effect.incident, ()):
             over = replace(subject, incident=subject.incident._replace(silence=effect.lasted), recovered=True)
             self.executor.submit([action], over)
+
+    def _refuse(self, effect: RunRung, what: What, why: str) -> None:
+        about, rung = effect.about, effect.rung
+        self._report(
+            Report(
+                what, about.name, about.incident, rung.do, effect.number, effect.run, rung.level, False, why
+            )
+        )  # fmt: skip
 
     def _action(self, rung: Rung) -> Action:
         """Made once per rung: the executor tells two runs of one action by its identity."""

@@ -90,7 +90,7 @@ def _summary(loop: Loop, args: dict[str, Any]) -> Any:
         "refused": dict(watch.kennel.refusals.counts),
         "callbacks": loop.callbacks.counts(),
         "actions": loop.remedies.executor.counts(),
-        "programs": len(loop.stable.policies),
+        "programs": len(loop.stable.specs),
         "processes_watched": len(loop.lives),
         "journal": None if loop.annals is None else loop.annals.journal.state(),
         "log_lines_dropped": loop.log_lines_dropped,
@@ -167,7 +167,7 @@ def _program(loop: Loop, args: dict[str, Any]) -> Any:
     try:
         loop.stable.command(what, name, watch.kennel, watch.now, watch.out, "asked to")
     except KeyError:
-        known = ", ".join(sorted(loop.stable.policies)[:20]) or "none"
+        known = ", ".join(loop.stable.names()[:20]) or "none"
         raise RequestRefused(f"no program is called {name!r}; there are: {known}") from None
     return {"rows": [row for row in loop.stable.rows(watch.now) if row["name"] == name]}
 

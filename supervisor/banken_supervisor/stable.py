@@ -1,7 +1,8 @@
 """The programs' place beside the kennel: what becomes of a program is told to the watchdog that has its name.
 
 A program's watchdog is declared when its process starts, has the grace of a start after each one, and is released
-when the program is stopped on purpose. What ends by itself with a fault is an incident at once.
+when the program is stopped on purpose. What ends by itself with a fault, or cannot be started, is an incident at
+once. A program that the config does not have watched is judged by its end alone.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from banken.identity import boot_id
+from banken.model import Incarnation
 from banken_supervisor.core.effects import Effect, Event, EventType
 from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.policy import Group, Policy, ProgramSpec, Restart
+from banken_supervisor.core.policy import EXIT_ONLY, Group, Policy, ProgramSpec, Restart
 from banken_supervisor.core.program_effects import ProgramEvent, ProgramEventType
+from banken_supervisor.core.program_states import ProgramState
 from banken_supervisor.programs import ProgramKeeper
 
 
@@ -30,10 +34,17 @@ class Stable:
         self.specs: tuple[ProgramSpec, ...] = ()
         self.groups: tuple[Group, ...] = ()
         self.policies: dict[str, Policy] = {}
-        """by program: what holds for its watchdog"""
+        """by program: what holds for its watchdog, where something was said about it"""
+        self.heard: Callable[[ProgramEvent], None] = lambda event: None
+        """told of each event, on the loop's thread"""
+        self._specs: dict[str, ProgramSpec] = {}
 
     def __contains__(self, name: str) -> bool:
-        return name in self.policies
+        return name in self._specs
+
+    def names(self) -> list[str]:
+        """All programs there are to be."""
+        return sorted(self._specs)
 
     def fileno(self) -> int | None:
         """Readable while there is an end to tell."""
@@ -47,6 +58,7 @@ class Stable:
     def set(self, specs: Iterable[ProgramSpec], groups: Iterable[Group], policies: dict[str, Policy]) -> None:
         """What there is to be; before ``open``, or followed by ``apply``."""
         self.specs, self.groups, self.policies = tuple(specs), tuple(groups), policies
+        self._specs = {spec.name: spec for spec in self.specs}
 
     def open(self, kennel: Kennel, now: float, out: list[Effect]) -> None:
         """Adopt what a former supervisor left, and start what is to start by itself."""
@@ -57,6 +69,9 @@ class Stable:
     def apply(self, kennel: Kennel, now: float, out: list[Effect]) -> None:
         """A changed config: ValueError, and nothing has changed, where it cannot be."""
         self._tell(self._made().apply(self.specs, self._program_groups(), now), kennel, now, out)
+        for name in self._specs:
+            if kennel.get(name) is not None:
+                self._declare(name, kennel, now, out)
 
     def turn(self, kennel: Kennel, now: float, out: list[Effect], *, ready: bool) -> None:
         """Take note of ends, do what is due."""
@@ -71,7 +86,7 @@ class Stable:
 
     def command(self, what: str, name: str, kennel: Kennel, now: float, out: list[Effect], why: str) -> None:
         """start, stop or restart; KeyError for a program that there is not."""
-        if name not in self.policies:
+        if name not in self._specs:
             raise KeyError(name)
         keeper = self._made()
         if what == "restart":
@@ -79,6 +94,17 @@ class Stable:
         else:
             events = keeper.start([name], now) if what == "start" else keeper.stop([name], now, why)
         self._tell(events, kennel, now, out)
+
+    def may_restart(self, name: str) -> bool:
+        """Whether a ladder has a say: not while the program's own restart policy is at work, or has given it up."""
+        program = self._made().programs.get(name)
+        up = (ProgramState.STARTING, ProgramState.RUNNING, ProgramState.STOPPED)
+        return program is not None and program.state in up
+
+    def process(self, name: str) -> Incarnation | None:
+        """The process of a program, as far as it is known without its having fed; None: it has none."""
+        child = None if self._keeper is None else self._keeper.child(name)
+        return None if child is None else Incarnation(boot_id(), child.pid, child.start, b"")
 
     def rows(self, now: float) -> list[dict[str, Any]]:
         """One row for each program."""
@@ -104,28 +130,40 @@ class Stable:
         return [group for group in self.groups if group.strategy is not None]
 
     def _tell(self, events: list[ProgramEvent], kennel: Kennel, now: float, out: list[Effect]) -> None:
+        fallen = {event.name for event in events if event.type is ProgramEventType.EXITED}
         for event in events:
+            self.heard(event)
             out.append(Event(EventType.PROGRAM, event.name, {"what": event.type.value, **event.data}))
             match event.type:
                 case ProgramEventType.STARTED | ProgramEventType.ADOPTED:
                     self._started(event, kennel, now, out)
-                case ProgramEventType.STOPPED if not event.data.get("again"):
-                    kennel.forget(event.name, now, out)
+                case ProgramEventType.STOPPED if not event.data.get("again") and event.name not in fallen:
+                    kennel.forget(event.name, now, out)  # else its end was no wish: what it was is told by EXITED
                 case ProgramEventType.EXITED:
                     self._exited(event, kennel, now, out)
+                case ProgramEventType.FAILED if event.name in self._specs:
+                    fallen.add(event.name)
+                    self._declare(event.name, kennel, now, out)
+                    kennel.ended(event.name, f"it could not be started: {event.data['reason']}", now, out)
 
     def _started(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
-        policy = self.policies.get(event.name)
-        if policy is None:
+        if event.name not in self._specs:
             return
         if kennel.get(event.name) is None:
-            kennel.declare(event.name, policy, now, out)
+            self._declare(event.name, kennel, now, out)
         elif event.type is ProgramEventType.STARTED:
             kennel.reborn(event.name, now, out)
 
+    def _declare(self, name: str, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        policy = self.policies.get(name)
+        if policy is None:
+            kennel.rules.forget(name)
+            policy = kennel.rules.operators(name) or EXIT_ONLY  # a pattern may speak for it
+        kennel.declare(name, policy, now, out)
+
     def _exited(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
         """A good end of what is not to run again is no incident; every other end that nobody asked for is."""
-        spec = next((each for each in self.specs if each.name == event.name), None)
+        spec = self._specs.get(event.name)
         status = event.data.get("status")
         if status == 0 and spec is not None and spec.restart is not Restart.ALWAYS:
             kennel.forget(event.name, now, out)

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from banken.address import resolve
 from banken.calling import Callback
@@ -60,6 +60,9 @@ class Supervisor:
     As a context manager it runs in a thread while the block does. AddressRefused or AddressInUse is raised
     where it starts: by ``run``, ``start_in_thread`` and the ``with`` statement.
     """
+
+    signals: ClassVar[tuple[str, ...]] = ("SIGTERM", "SIGINT", "SIGHUP")
+    """those that ``run`` handles, where the system has them"""
 
     def __init__(
         self,
@@ -194,7 +197,7 @@ class Supervisor:
         directory = self.address.directory
         stable = Stable(directory, self._mailbox.post)
         world = SupervisorWorld(directory, self._callbacks.named, self._restart)
-        remedies = Remedies(world, self._acted, lambda name: name in stable)
+        remedies = Remedies(world, self._acted, lambda name: name in stable, stable.process)
         loop = self._loop = Loop(
             self._sockets,
             self._mailbox,
@@ -230,8 +233,7 @@ class Supervisor:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        names = ("SIGTERM", "SIGINT", "SIGHUP")
-        ours = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        ours = [getattr(signal, name) for name in self.signals if hasattr(signal, name)]
         before = {number: signal.signal(number, self._on_signal) for number in ours}
         try:
             yield
@@ -243,8 +245,8 @@ class Supervisor:
         """For actions: have the loop restart a program."""
 
         def restart(loop: Loop) -> None:
-            with contextlib.suppress(KeyError):  # the config was changed meanwhile
-                watch = loop.watch
+            watch = loop.watch
+            if name in loop.stable and loop.stable.may_restart(name):
                 loop.stable.command("restart", name, watch.kennel, watch.now, watch.out, "its ladder says so")
 
         self._mailbox.post(Do(restart))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from banken_supervisor import wording
 from banken_supervisor.core.effects import Event, EventType
 
 
@@ -20,18 +21,12 @@ def sentence(event: Event) -> str:
             )
         case EventType.RECOVERED | EventType.CLOSED:
             return f"{name} {event.type.value} ({data['how']}) after {data['lasted']:.3f} s [{data['incident']}]"
-        case EventType.ACTION | EventType.WOULD_ACT:
-            does = "does" if event.type is EventType.ACTION else "would do"
-            level = f" ({data['level']})" if "level" in data else ""
-            return (
-                f"{name} rung {data['rung']}{level} {does} {data['do']!r}, run {data['run']} [{data['incident']}]"
-            )
-        case EventType.ACTION_DONE | EventType.ACTION_FAILED | EventType.ACTION_STUCK | EventType.ACTION_SKIPPED:
-            text = f": {data['text']}" if "text" in data else ""
-            return f"{name} {data['do']} {event.type.value.removeprefix('action-')}{text} [{data['incident']}]"
         case EventType.STALLED:
             return f"the supervisor itself lost {data['lost']:.3f} s; it is held against nobody"
         case EventType.REFUSED:
             return f"{name} refused ({data['reason']}): {data['text']} ({data['total']} so far)"
+    worded = wording.sentence({"type": event.type.value, "name": event.name, **data})
+    if worded is not None:
+        return f"{name} {worded}" + (f" [{data['incident']}]" if "incident" in data else "")
     told = ", ".join(f"{key} {value}" for key, value in data.items() if value is not None)
     return f"{name} {event.type.value}{': ' if told else ''}{told}"

@@ -13,6 +13,7 @@ from banken.model import check_name
 from banken_supervisor.cli.asking import Following, address_option, asking, is_pattern
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.printing import clean, fancy, to_json
+from banken_supervisor.wording import sentence
 
 COLOURS = {
     "expired": "red",
@@ -22,6 +23,12 @@ COLOURS = {
     "callback-failed": "red",
     "callback-stuck": "red",
     "callback-skipped": "yellow",
+    "action": "yellow",
+    "action-done": "green",
+    "action-failed": "red",
+    "action-stuck": "red",
+    "reload-failed": "red",
+    "reloaded": "green",
     "recovered": "green",
     "first-fed": "green",
     "paused": "cyan",
@@ -100,11 +107,16 @@ def line(event: dict[str, Any], colours: bool) -> str:
     if colours:
         when = click.style(when, dim=True)
         kind = click.style(kind, fg=COLOURS.get(event["type"]))
-    parts = [
-        _told(key, value)
-        for key, value in event.items()
-        if key not in UNSAID and value is not None and (key, value) != ("run", 1)
-    ]
+    said = sentence(event)
+    parts = (
+        [clean(said)]
+        if said is not None
+        else [
+            _told(key, value)
+            for key, value in event.items()
+            if key not in UNSAID and value is not None and (key, value) != ("run", 1)
+        ]
+    )
     if event.get("replay"):
         parts.append("repeated for a listener that came late")
     incident = f"  [{clean(event['incident'])}]" if event.get("incident") else ""

@@ -23,6 +23,12 @@ ADDRESS_IN_USE = 5
 ADDRESS_REFUSED = 6
 """nothing can be bound or connected to at the address: too long, open to others, not allowed"""
 
+NOT_RUNNABLE = 126
+"""``guard``: the command cannot be run, as a shell says it"""
+
+NO_COMMAND = 127
+"""``guard``: there is no such command"""
+
 INTERRUPTED = 130
 """ended by Ctrl-C (128 + SIGINT), where that is not the orderly end as it is for ``run``"""
 

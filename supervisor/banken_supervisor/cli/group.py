@@ -15,6 +15,7 @@ from banken_supervisor.cli import exits
 COMMANDS = (
     "demo",
     "run",
+    "guard",
     "status",
     "events",
     "feed",

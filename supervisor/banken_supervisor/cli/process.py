@@ -14,7 +14,7 @@ GC_THRESHOLDS = (100_000, 50, 100)
 
 def prepare() -> None:
     """Set this process up for supervising; call it before the supervisor is made."""
-    _hold_standard_descriptors()
+    hold_standard_descriptors()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _raise_descriptor_limit()
     # A full collection walks every object: with a million watchdogs it stops the loop for about a second, and
@@ -25,7 +25,7 @@ def prepare() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _hold_standard_descriptors() -> None:
+def hold_standard_descriptors() -> None:
     """Open what a parent closed (``2>&-``): a socket must not get number 2 and receive our log lines."""
     for number in (0, 1, 2):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import click
@@ -22,10 +23,22 @@ BAD = ("expired", "given-up")
 HEADER = ("STATE", "NAME", "LEFT", "SILENT", "TIMEOUT", "PID", "INCIDENTS", "REMARKS")
 RIGHT = frozenset({2, 3, 4, 5, 6})
 
+PROGRAMS_HEADER = ("STATE", "PROGRAM", "PID", "FOR", "REMARKS")
+PROGRAMS_RIGHT = frozenset({2, 3})
+PROGRAMS_COLOURS = {
+    "given-up": "red", "backoff": "red", "queued": "yellow", "starting": "yellow", "stopping": "yellow",
+    "running": "green",
+}  # fmt: skip
+
+NEVER_S = 365 * 86400.0
+"""A deadline further away than this is none: of the watchdog only the end of its process is noticed."""
+
 
 @click.command(short_help="Show who is watched, the worst first.")
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help='Print {"summary": …, "watchdogs": […]}, all of them.')
+@click.option(
+    "--json", "as_json", is_flag=True, help='Print {"summary": …, "watchdogs": […], "programs": […]}, all.'
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
@@ -35,7 +48,7 @@ RIGHT = frozenset({2, 3, 4, 5, 6})
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if any that is shown is expired or given up.")
 @address_option
 def command(name: str | None, as_json: bool, limit: int | None, exit_code: bool, address: str | None) -> int:
-    """Show the supervisor and who is watched, the worst first; with NAME, only that one.
+    """Show the supervisor and who is watched, the worst first, and the programs; with NAME, only that one.
 
     NAME may be a pattern, such as 'worker-*' (in quotes, because of the shell). Exit code 1 if nothing has that
     name.
@@ -43,9 +56,12 @@ def command(name: str | None, as_json: bool, limit: int | None, exit_code: bool,
     with asking(address) as control:
         summary = control.request("summary")
         found = sorted(rows(control, name), key=badness)
+        programs = [
+            row for row in control.request("programs")["rows"] if name is None or fnmatchcase(row["name"], name)
+        ]
         where = control.address.text
     if as_json:
-        click.echo(to_json({"summary": summary, "watchdogs": found}, indent=2))
+        click.echo(to_json({"summary": summary, "watchdogs": found, "programs": programs}, indent=2))
     else:
         colours = fancy()
         click.echo(summary_line(summary, where, colours))
@@ -55,11 +71,14 @@ def command(name: str | None, as_json: bool, limit: int | None, exit_code: bool,
             _print(shown, colours)
         if len(shown) < len(found):
             click.echo(f"… and {len(found) - len(shown):,} more; `--limit 0` shows all")
-        if not found and name is None:
+        if programs:
+            click.echo()
+            _print_programs(sorted(programs, key=lambda row: row["name"]), limit, colours)
+        if not found and not programs and name is None:
             click.echo(f"nobody is watched yet; try: banken feed hello --timeout 30s{option_for(where)}")
-    if name is not None and not found:
+    if name is not None and not found and not programs:
         raise Failure(f"no watchdog is called {name!r} at {where}", exits.NOT_SO)
-    return exits.NOT_SO if exit_code and any(row["state"] in BAD for row in found) else exits.OK
+    return exits.NOT_SO if exit_code and any(row["state"] in BAD for row in (*found, *programs)) else exits.OK
 
 
 def badness(row: dict[str, Any]) -> tuple[int, float, str]:
@@ -112,9 +131,9 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         clean(row["state"]),
         clean(row["name"]),
-        "-" if bad or row["left"] is None else format_s(max(0.0, row["left"])),
+        "-" if bad or row["left"] is None or row["left"] > NEVER_S else format_s(max(0.0, row["left"])),
         format_s(row["silence"]),
-        format_s(row["timeout"]),
+        "-" if row["timeout"] > NEVER_S else format_s(row["timeout"]),
         "-" if row["pid"] is None else str(row["pid"]),
         f"{row['incidents']:,}",
         "; ".join(_remarks(row)),
@@ -134,24 +153,56 @@ def _remarks(row: dict[str, Any]) -> list[str]:
     return remarks
 
 
+def program_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """One row of the programs' table, as texts."""
+    remarks = []
+    if row["adopted"]:
+        remarks.append("adopted from a former supervisor")
+    if row["failures"]:
+        remarks.append(plural(row["failures"], "restart") + " without a stable run")
+    if row["due"] is not None and row["state"] == "backoff":
+        remarks.append(f"starts again in {format_s(max(0.0, row['due']))}")
+    return (
+        clean(row["state"]),
+        clean(row["name"]),
+        "-" if row["pid"] is None else str(row["pid"]),
+        format_s(row["since"]),
+        "; ".join(remarks),
+    )
+
+
 def _print(found: list[dict[str, Any]], colours: bool) -> None:
-    if not colours:
-        click.echo("\n".join(columns(HEADER, map(cells, found), RIGHT)))
+    _table(HEADER, RIGHT, [cells(row) for row in found], COLOURS if colours else None)
+
+
+def _print_programs(programs: list[dict[str, Any]], limit: int | None, colours: bool) -> None:
+    shown = programs[: (ROWS_ON_TERMINAL if colours else None) if limit is None else limit or None]
+    of_state = PROGRAMS_COLOURS if colours else None
+    _table(PROGRAMS_HEADER, PROGRAMS_RIGHT, [program_cells(row) for row in shown], of_state)
+    if len(shown) < len(programs):
+        click.echo(f"… and {len(programs) - len(shown):,} more; `--limit 0` shows all")
+
+
+def _table(
+    header: tuple[str, ...], right: frozenset[int], lines: list[tuple[str, ...]], colours: dict[str, str] | None
+) -> None:
+    """Print it; ``colours``: of the first column's words, None: without any."""
+    if colours is None:
+        click.echo("\n".join(columns(header, lines, right)))
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for place, title in enumerate(HEADER):
-        last = place == len(HEADER) - 1
+    for place, title in enumerate(header):
+        last = place == len(header) - 1
         table.add_column(
             title,
-            justify="right" if place in RIGHT else "left",
+            justify="right" if place in right else "left",
             no_wrap=not last,
             overflow="fold" if last else "ellipsis",
         )
-    for row in found:
-        state, *others = cells(row)  # as Text: what workers wrote is no markup
-        table.add_row(Text(state, COLOURS.get(row["state"], "")), *map(Text, others))
+    for state, *others in lines:  # as Text: what workers wrote is no markup
+        table.add_row(Text(state, colours.get(state, "")), *map(Text, others))
     Console(highlight=False).print(table)

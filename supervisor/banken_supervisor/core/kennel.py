@@ -285,12 +285,14 @@ class Kennel(Incidents):
         if message.kind in (Kind.RELEASE, Kind.RESUME):
             return Refusal("unknown", f"no watchdog is called {name!r}")
         operators = self.rules.operators(name)
-        declaration = (operators and operators.declaration) or message.declaration or self.rules.defaults
+        rules = operators is not None and not operators.yields
+        said = None if operators is None else operators.declaration
+        declaration = (said if rules else message.declaration or said) or self.rules.defaults
         if declaration is None:
             return Refusal("undeclared", f"nobody declared {name!r}, and undeclared names are refused here")
         if len(self._dogs) >= WATCHDOGS_MAX:
             return Refusal("full", f"{WATCHDOGS_MAX} watchdogs are kept already")
-        dog = Dog(name, declaration, message.resolution, now, operator=operators is not None)
+        dog = Dog(name, declaration, message.resolution, now, operator=rules)
         dog.policy = operators
         dog.owner = message.incarnation
         self._dogs[name] = dog
@@ -306,7 +308,7 @@ class Kennel(Incidents):
                     "timeout": declaration.timeout,
                     "interval": declaration.interval,
                     "grace": declaration.grace,
-                    "by": "operator" if operators else "worker" if message.declaration else "defaults",
+                    "by": "operator" if said is declaration else "worker" if message.declaration else "defaults",
                     **pid_of(dog),
                 },
             )
@@ -371,8 +373,8 @@ class Kennel(Incidents):
     def _obey(self, dog: Dog) -> None:
         """What the operator says of this one now; nothing any more: the declaration stays, the ladder goes."""
         policy = dog.policy = self.rules.operators(dog.name)
-        dog.operator = policy is not None
-        if policy is not None and policy.declaration != dog.declaration:
+        dog.operator = policy is not None and not policy.yields
+        if policy is not None and dog.operator and policy.declaration != dog.declaration:
             self._unlearn(dog)
             self._redeclare(dog, policy.declaration, dog.resolution)
         self._arm(dog)

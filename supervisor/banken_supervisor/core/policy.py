@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from banken.model import Declaration
+from banken.model import DEFAULT_INTERVAL, SECONDS_MAX, Declaration
 from banken_supervisor.core.ladder import Backoff, Budget, Ladder
 
 
@@ -40,6 +40,12 @@ class Policy(NamedTuple):
     depends_on: tuple[str, ...] = ()
     """names; while one of them has an open incident, an incident here is marked and not climbed"""
     maintenance: tuple[Window, ...] = ()
+    yields: bool = False
+    """the worker's own declaration stands over this one; what else is said here holds all the same"""
+
+
+EXIT_ONLY = Policy(Declaration(SECONDS_MAX, DEFAULT_INTERVAL, SECONDS_MAX), yields=True)
+"""For a program of which only the end is noticed, unless it declares a timeout itself."""
 
 
 class Strategy(StrEnum):
@@ -101,3 +107,6 @@ class ProgramSpec(NamedTuple):
     log_files_max: int = 5
     dies_with_supervisor: bool = False
     """True: its process group is killed when the supervisor dies; False: the next supervisor adopts it"""
+    terminal: bool = False
+    """True: its input, output and errors are the supervisor's own, and signals go to its whole group, as those of a
+    terminal do; ``log`` must be None"""

@@ -24,7 +24,7 @@ PROGRAMS_MAX = 10_000
 
 _S, _T, _E = ProgramState, ProgramTrigger, ProgramEventType
 
-_ANOTHER_PROCESS = ("command", "environment", "directory", "user", "log", "dies_with_supervisor")
+_ANOTHER_PROCESS = ("command", "environment", "directory", "user", "log", "dies_with_supervisor", "terminal")
 """Fields of a ProgramSpec: when one of them changes, the process that runs is not the one that is wanted."""
 
 

@@ -54,12 +54,18 @@ class Children:
                 ended.append((child, bury(child)))
         return ended
 
-    def signal(self, name: str, number: int) -> bool:
-        """Send a signal to the process itself; False: it is gone, or not ours to signal."""
+    def signal(self, name: str, number: int, *, group: bool = False) -> bool:
+        """Send a signal to the process itself; False: it is gone, or not ours to signal.
+
+        ``group``: to its whole group, if it is our own child.
+        """
         child = self._by_name.get(name)
         if child is None:
             return False
         try:
+            if group and child.own:  # it is not reaped yet: its number is its own
+                os.killpg(child.pid, number)
+                return True
             signal.pidfd_send_signal(child.pidfd, number)
         except (ProcessLookupError, PermissionError):
             return False

@@ -241,7 +241,8 @@ class ProgramKeeper:
                 case Spawn(name):
                     self._begin_spawn(name)
                 case SendSignal(name, number):
-                    self._children.signal(name, number)
+                    program = self.programs.get(name)
+                    self._children.signal(name, number, group=program is not None and program.spec.terminal)
                 case KillGroup(name):
                     self._kill_group(name)
                 case ProgramEvent():

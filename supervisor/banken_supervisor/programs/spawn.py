@@ -3,6 +3,7 @@
 It leads a session and a process group of its own: a signal to the supervisor's group or terminal does not reach it,
 and its whole group can be ended. Its input is /dev/null and its output goes straight into the log file, never
 through a pipe to the supervisor: a supervisor that is stopped cannot block it and one that dies cannot kill it.
+One with ``terminal`` has the supervisor's own input and output instead (``banken guard``).
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
     who = _user(spec.user)
     environment = {**os.environ, **who.environment, **extra, **dict(spec.environment), "BANKEN_RUN": run}
     _look_at_directory(spec.directory)
-    output = open_log(spec.log)
+    output = None if spec.terminal else open_log(spec.log)
     try:
         process = subprocess.Popen(  # noqa: S603  # the command is the operator's own
             spec.command,
-            stdin=subprocess.DEVNULL,
+            stdin=None if spec.terminal else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env=environment,
@@ -68,7 +69,7 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
     except (OSError, ValueError, subprocess.SubprocessError) as fault:
         raise SpawnRefused(_reason(spec, fault)) from None
     finally:
-        if spec.log is not None:
+        if output is not None and spec.log is not None:
             os.close(output)
     # Its pidfd alone is waited on: Popen must neither poll for it later nor warn that it runs.
     process.returncode = 0

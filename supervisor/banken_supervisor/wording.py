@@ -1,0 +1,102 @@
+"""What happens to programs, actions and the config, in sentences: for the log and for ``banken events``.
+
+What workers and commands wrote is in them as it came: whoever shows a sentence cleans it.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from banken_supervisor.durations import format_s
+
+
+def sentence(event: dict[str, Any]) -> str | None:
+    """The event without its time and name; None: its fields say it well enough. No field need be there."""
+    kind = event.get("type")
+    if kind == "program":
+        return _program(event)
+    if kind in ("action", "would-act"):
+        return _action(event)
+    if isinstance(kind, str) and kind.startswith("action-"):
+        return _outcome(event, kind.removeprefix("action-"))
+    if kind == "reloaded":
+        return f"the config {event.get('file', 'file')} is in force"
+    if kind == "reload-failed":
+        return f"the config was not taken, and the old one stays in force: {_text(event)}"
+    return None
+
+
+def ended(status: object) -> str:
+    """An exit status in words."""
+    if not isinstance(status, int):
+        return "nobody knows how"
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"by signal {-status}"
+
+
+def _program(event: dict[str, Any]) -> str:
+    what = str(event.get("what", "")).removeprefix("program-")
+    match what:
+        case "started":
+            return f"runs as pid {event.get('pid')}"
+        case "adopted":
+            return f"was running already as pid {event.get('pid')}, and is adopted"
+        case "failed":
+            return f"cannot be started: {event.get('reason', '')}"
+        case "exited":
+            return f"ended ({ended(event.get('status'))}) after {_seconds(event, 'ran')}"
+        case "backoff":
+            return f"starts again in {_seconds(event, 'seconds')} (attempt {event.get('attempt')})"
+        case "gave-up":
+            whose = event.get("of")
+            group = "" if whose in (None, event.get("name")) else f" of its group {whose}"
+            spent = f"{_restarts(event)} in {_seconds(event, 'period')}"
+            return f"is given up: the budget{group} of {spent} is spent"
+        case "stopped":
+            again = ", and starts again" if event.get("again") else ""
+            return f"is down ({ended(event.get('status'))}): {event.get('why', '')}{again}"
+        case "killed":
+            return f"had not ended {_seconds(event, 'after')} after its stop signal: its group gets SIGKILL"
+        case "unkillable":
+            return f"has outlived SIGKILL for {_seconds(event, 'after')}: it hangs in the kernel"
+        case "slow":
+            return f"has no process after {_seconds(event, 'after')}; others no longer wait for it"
+        case _:
+            return f"{what}: {_text(event)}".removesuffix(": ")
+
+
+def _action(event: dict[str, Any]) -> str:
+    begins = "begins" if event.get("type") == "action" else "would begin"
+    level = f", {event['level']}" if event.get("level") else ""
+    run = "" if event.get("run", 1) == 1 else f", run {event['run']}"
+    return f"rung {event.get('rung')} {begins} {event.get('do')!r}{level}{run}"
+
+
+def _outcome(event: dict[str, Any], how: str) -> str:
+    about = " (of the end of the incident)" if event.get("recovered") else ""
+    took = f" in {_seconds(event, 'seconds')}" if event.get("seconds") else ""
+    text = _text(event)
+    return f"{event.get('do')!r} {how}{about}{took}" + (f": {text}" if text else "")
+
+
+def _restarts(event: dict[str, Any]) -> str:
+    count = event.get("count")
+    return "1 restart" if count == 1 else f"{count} restarts"
+
+
+def _seconds(event: dict[str, Any], key: str) -> str:
+    value = event.get(key)
+    return format_s(float(value)) if isinstance(value, (int, float)) else "some time"
+
+
+def _text(event: dict[str, Any]) -> str:
+    """Of a traceback the last line tells; of a config's faults the first."""
+    lines = str(event.get("text", "")).strip().splitlines()
+    if not lines:
+        return ""
+    return lines[0] if event.get("type") == "reload-failed" else lines[-1]

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
-from banken_supervisor.core.effects import Effect, Event, EventType
+from banken.identity import boot_id
+from banken.model import REASON_MAX, Incarnation
+from banken.wire import Kind, Message
+from banken_supervisor.core.effects import Effect, Event, EventType, RunRung
 from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.policy import Group, Policy, ProgramSpec, Restart
 from banken_supervisor.core.program_effects import ProgramEvent, ProgramEventType
+from banken_supervisor.core.program_states import ProgramState
+from banken_supervisor.durations import format_s
 from banken_supervisor.programs import ProgramKeeper
 
 
@@ -33,7 +39,7 @@ class Stable:
         """by program: what holds for its watchdog"""
 
     def __contains__(self, name: str) -> bool:
-        return name in self.policies
+        return any(spec.name == name for spec in self.specs)
 
     def fileno(self) -> int | None:
         """Readable while there is an end to tell."""
@@ -56,7 +62,11 @@ class Stable:
 
     def apply(self, kennel: Kennel, now: float, out: list[Effect]) -> None:
         """A changed config: ValueError, and nothing has changed, where it cannot be."""
-        self._tell(self._made().apply(self.specs, self._program_groups(), now), kennel, now, out)
+        events = self._made().apply(self.specs, self._program_groups(), now)
+        for name, policy in self.policies.items():
+            if kennel.get(name) is not None:  # it runs on, and its watchdog follows the new word
+                kennel.declare(name, policy, now, out)
+        self._tell(events, kennel, now, out)
 
     def turn(self, kennel: Kennel, now: float, out: list[Effect], *, ready: bool) -> None:
         """Take note of ends, do what is due."""
@@ -71,7 +81,7 @@ class Stable:
 
     def command(self, what: str, name: str, kennel: Kennel, now: float, out: list[Effect], why: str) -> None:
         """start, stop or restart; KeyError for a program that there is not."""
-        if name not in self.policies:
+        if name not in self:
             raise KeyError(name)
         keeper = self._made()
         if what == "restart":
@@ -79,6 +89,18 @@ class Stable:
         else:
             events = keeper.start([name], now) if what == "start" else keeper.stop([name], now, why)
         self._tell(events, kennel, now, out)
+
+    def stopping(self, name: str) -> bool:
+        """Whether this is a program that is being taken down."""
+        program = None if self._keeper is None else self._keeper.programs.get(name)
+        return program is not None and program.state is ProgramState.STOPPING
+
+    def aimed(self, effect: RunRung) -> RunRung:
+        """A rung for a program that nobody has fed yet is about the process that was started for it."""
+        child = None if self._keeper is None or effect.who is not None else self._keeper.child(effect.about.name)
+        if child is None:
+            return effect
+        return replace(effect, who=Incarnation(boot_id(), child.pid, child.start, b""))
 
     def rows(self, now: float) -> list[dict[str, Any]]:
         """One row for each program."""
@@ -109,8 +131,14 @@ class Stable:
             match event.type:
                 case ProgramEventType.STARTED | ProgramEventType.ADOPTED:
                     self._started(event, kennel, now, out)
-                case ProgramEventType.STOPPED if not event.data.get("again"):
+                case ProgramEventType.STOPPED if event.data.get("again"):
+                    kennel.away(event.name, now)
+                case ProgramEventType.STOPPED:
                     kennel.forget(event.name, now, out)
+                case ProgramEventType.FAILED:
+                    self._failed(event, kennel, now, out)
+                case ProgramEventType.GAVE_UP:
+                    self._gave_up(event, kennel, now, out)
                 case ProgramEventType.EXITED:
                     self._exited(event, kennel, now, out)
 
@@ -119,9 +147,26 @@ class Stable:
         if policy is None:
             return
         if kennel.get(event.name) is None:
-            kennel.declare(event.name, policy, now, out)
+            kennel.declare(event.name, policy, now, out)  # its grace begins now
         elif event.type is ProgramEventType.STARTED:
             kennel.reborn(event.name, now, out)
+
+    def _failed(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        """No process could be made: an incident of its own, one for all attempts."""
+        policy = self.policies.get(event.name)
+        if policy is not None:
+            kennel.declare(event.name, policy, now, out)
+            reason = str(event.data.get("reason", "it could not be started"))[:REASON_MAX]
+            kennel.tell(Message(Kind.FAIL, event.name, None, 0.0, None, (reason,)), now, out)
+
+    def _gave_up(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        """A restart budget is spent. Even a program that had released its watchdog leaves an incident then."""
+        policy = self.policies.get(event.name)
+        if policy is not None:
+            kennel.declare(event.name, policy, now, out)
+            data = event.data
+            why = f"given up: {data['of']} may restart {data['count']} times in {format_s(data['period'])}"
+            kennel.abandon(event.name, why, now, out)
 
     def _exited(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
         """A good end of what is not to run again is no incident; every other end that nobody asked for is."""

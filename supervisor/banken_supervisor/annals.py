@@ -27,10 +27,14 @@ from banken_supervisor.journal import (
     RungRun,
     restore,
 )
+from banken_supervisor.recovery import bounds
 from banken_supervisor.recovery.jobs import Report, What
 
 PATIENCE = 0.5
 """Seconds that an announcement waits for the disk at the most."""
+
+OUTPUT_MAX = 4096
+"""Characters of a command's output that are kept with its incident: the end of it."""
 
 LOST = "lost"
 """How an incident ended that was open when a former supervisor died."""
@@ -94,8 +98,11 @@ class Annals:
         """Remember what became of an action, and the evidence that it took."""
         ok = {What.DONE: True, What.FAILED: False, What.STUCK: False}.get(report.type)
         if report.started is not None and not report.recovered:
+            text, output = report.text, report.data.get("output")
+            if isinstance(output, str) and output.strip():
+                text = f"{text}\n{bounds.text(output.rstrip(), OUTPUT_MAX, keep_end=True)}"
             self.journal.record(
-                RungRun(report.incident, report.rung, report.run, report.action, report.started, ok, report.text)
+                RungRun(report.incident, report.rung, report.run, report.action, report.started, ok, text)
             )
 
     def evidence(self, incident: str, blob: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from typing import Any
 
 from process.kit import SCRIPTS, START_S, Child, Home, Stream, until
 from process.program_kit import Yard
+
+LONG = 40.0
+"""Seconds within which what must happen happens, on a busy machine."""
 
 HANGS = (SCRIPTS / "hang.py").read_text().splitlines()
 
@@ -34,6 +38,11 @@ class Command(Child):
         )
         self.pid = self.process.pid
         self._read = b""
+
+    def said(self) -> str:
+        """What it wrote to stdout by now; needs something to be there."""
+        assert self.process.stdout is not None
+        return os.read(self.process.stdout.fileno(), 65536).decode(errors="replace")
 
     def log(self) -> str:
         """All that it wrote to stderr."""

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from process.kit import process_state, until
-from process.ladder_kit import House, line_of, listening, stuck
+from process.ladder_kit import LONG, House, line_of, listening, stuck
 from process.program_kit import gone
 
 pytestmark = pytest.mark.process
 
-LONG = 40.0
-"""Seconds within which what must happen happens, on a busy machine."""
-
 BRING_BACK = '[{ do = "dump" }, { do = "restart" }]'
-
-
-@pytest.fixture
-def house(address: str) -> Iterator[House]:
-    """Runs ``banken run -c FILE`` at a fresh address, and ends all that comes of it."""
-    one = House(address)
-    try:
-        yield one
-    finally:
-        one.close()
 
 
 def brought_back(house: House, name: str, hang: str, *more: str) -> dict[str, Any]:
@@ -297,7 +283,7 @@ def test_a_changed_file_is_in_force_and_no_timer_is_lost(house: House, way: str)
     worker.hear()
     fed = house.client()
     fed.feed("silent")
-    since = events.until(LONG, "first-fed", "silent")["heard"]
+    since = events.until(LONG, "first-fed", "silent")["time"]
     worker.signal(signal.SIGSTOP)
     verdict = events.until(LONG, "expired", "w")
     before = house.row("silent")["silence"]
@@ -313,9 +299,10 @@ def test_a_changed_file_is_in_force_and_no_timer_is_lost(house: House, way: str)
     assert house.row("new")["state"] == "waiting"
     second = events.until(LONG, "action", "w", rung=1)
     assert second["incident"] == verdict["incident"]
-    assert second["heard"] - verdict["heard"] == pytest.approx(4.0, abs=1.0)
     late = events.until(LONG, "expired", "silent")
-    assert late["heard"] - since == pytest.approx(7.0, abs=1.0)
+    lost = house.ask("summary")["lost"]  # the clock stands still while the supervisor itself gets no time
+    assert 3.9 <= second["time"] - verdict["time"] <= 4.0 + lost + 0.5
+    assert 6.9 <= late["time"] - since <= 7.0 + lost + 0.5
 
 
 def test_a_bad_file_keeps_the_old_one_and_says_what_is_wrong(house: House) -> None:

@@ -23,6 +23,7 @@ COMMANDS = (
     "resume",
     "extend",
     "release",
+    "suggest",
     "incidents",
     "incident",
     "start",

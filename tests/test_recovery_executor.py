@@ -351,6 +351,7 @@ def test_ten_thousand_at_once_are_bounded_and_all_told(bench: Bench) -> None:
     assert bench.executor.counts() == {"running": 64, "stuck": 0, "queued": 20_000, "threads": 64}
     bench.gate.set()
     until(lambda: len(bench.reports) == 64 + 20_000 + 1, "all are told", 45)
+    until(lambda: bench.executor.counts()["running"] == 0, "all have ended")
     assert bench.executor.counts() == {"running": 0, "stuck": 0, "queued": 0, "threads": 64}
     assert sum(report.type is What.DONE for report in bench.reports) == 20_064
 

@@ -737,6 +737,9 @@ def test_a_damaged_journal_yields_nothing_wrong_and_takes_what_comes(
     assert state["state"] in ("ok", "moved-aside")
     assert journal.close(WAIT)
     after = dump(path)
+    # The sums of events are not looked at when it is opened; those that are wrong stay, and are told.
+    assert all(row["problem"].startswith("events:") for row in after if "problem" in row)
+    after = [row for row in after if "problem" not in row]
     recorded = {"run-2", *(entry.id for entry in new if isinstance(entry, IncidentOpened))}
     fresh = [
         row
@@ -920,13 +923,17 @@ def test_what_a_later_version_adds_to_a_declaration_is_left_out(path: str) -> No
 
 def test_the_file_is_made_small_beside_its_writer(path: str, opening: Opening) -> None:
     """vacuum waits for the writer and the writer for it; nothing is lost."""
-    journal = opening(limits=Limits(events_age=1.0))
+    journal = opening()
     for number in range(3_000):
-        journal.record(EventSeen(number, NOW - 100, "t", "w", {"text": "x" * 300}))
+        journal.record(EventSeen(number, NOW, "t", "w", {"text": "x" * 300}))
     journal.record(opened(1))
     assert journal.flush(WAIT)
+    other = sqlite3.connect(path)
+    other.execute("DELETE FROM events")
+    other.commit()
+    other.close()
     before, after = checking.vacuum(path)
-    assert 0 < after <= before
+    assert 0 < after < before / 2
     journal.record(opened(2))
     assert journal.flush(WAIT)
     assert len(reading.incidents(path)) == 2

@@ -19,7 +19,13 @@ AGE_PERIOD = 600.0
 """Seconds between two looks for what is too old."""
 
 _EVENTS, _EVIDENCE, _INCIDENTS = 10_000, 100, 1_000
-"""Rows in a slice: about 30 ms."""
+"""Rows in a slice, at most: about 30 ms."""
+
+_EVENT_BYTES, _EVIDENCE_BYTES, _INCIDENT_BYTES = 512, 32 * 1024, 1024
+"""About what a row takes, rather more than less: a slice deletes no more rows than are too many by that."""
+
+_PAGES = 2_000
+"""Free pages given back in a slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,13 @@ class Retention:
         self._next_look = 0.0
         self._aging = False
         self._shrinking = False
+        self._tightening = False
+        """something was deleted, and the space is still in the file"""
 
     def patience(self, now: float) -> float:
         """Seconds until ``step`` has something to do; ``now``: monotonic time."""
-        return 0.0 if self._aging or self._shrinking else max(0.0, self._next_look - now)
+        busy = self._aging or self._shrinking or self._tightening
+        return 0.0 if busy else max(0.0, self._next_look - now)
 
     def look(self, store: Store) -> None:
         """After a batch: is it too large by now?"""
@@ -59,16 +68,16 @@ class Retention:
             self._next_look = now + AGE_PERIOD
             self._aging = True
             self.look(store)
-        deleted = 0
         if self._aging:
-            deleted = self._forget_old(store.connection, wall)
-            self._aging = deleted > 0
+            self._aging = self._forget_old(store.connection, wall) > 0
+            self._tightening |= self._aging
         elif self._shrinking:
-            deleted = self._forget_oldest(store.connection)
+            excess = store.used() - int(LOW * self._limits.size_max)
             # Nothing left to delete: what remains is the registry and what is open.
-            self._shrinking = deleted > 0 and store.used() > LOW * self._limits.size_max
-        if deleted:
-            store.connection.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+            self._shrinking = excess > 0 and self._forget_oldest(store.connection, excess) > 0
+            self._tightening |= self._shrinking
+        elif self._tightening:
+            self._tightening = _tighten(store.connection)
 
     def _forget_old(self, connection: sqlite3.Connection, wall: float) -> int:
         deleted = _delete(
@@ -84,23 +93,36 @@ class Retention:
             _INCIDENTS,
         )
 
-    def _forget_oldest(self, connection: sqlite3.Connection) -> int:
+    def _forget_oldest(self, connection: sqlite3.Connection, excess: int) -> int:
         return (
             _delete(
                 connection,
                 "DELETE FROM events WHERE (run, seq) IN (SELECT run, seq FROM events ORDER BY run, seq LIMIT ?)",
-                _EVENTS,
+                min(_EVENTS, excess // _EVENT_BYTES + 1),
             )
             or _delete(
                 connection,
                 "DELETE FROM evidence WHERE (incident, taken) IN "
                 "(SELECT incident, taken FROM evidence ORDER BY taken LIMIT ?)",
-                _EVIDENCE,
+                min(_EVIDENCE, excess // _EVIDENCE_BYTES + 1),
             )
             or _delete_incidents(
-                connection, "SELECT id FROM incidents WHERE closed IS NOT NULL ORDER BY closed LIMIT ?", _INCIDENTS
+                connection,
+                "SELECT id FROM incidents WHERE closed IS NOT NULL ORDER BY closed LIMIT ?",
+                min(_INCIDENTS, excess // _INCIDENT_BYTES + 1),
             )
         )
+
+
+def _tighten(connection: sqlite3.Connection) -> bool:
+    """Give free pages back to the disk; True: there are more. The file itself is cut by the checkpoint."""
+    before = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+    after = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    if 0 < after < before:
+        return True
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    return False
 
 
 def _delete(connection: sqlite3.Connection, statement: str, *values: float) -> int:

@@ -191,9 +191,9 @@ def test_a_module_is_brought_in_from_beside_the_file(tmp_path: Path, monkeypatch
     """As ``run`` does it: an installed module of the same name wins."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "bk_beside.py").write_text("class A:\n    def b(): ...\n")
-    (tmp_path / "json.py").write_text("raise AssertionError('the wrong one')\n")
+    (tmp_path / "colorsys.py").write_text("raise AssertionError('the wrong one')\n")
     assert importing.bring("bk_beside:A.b", str(tmp_path)).__name__ == "b"
-    assert importing.bring("json:dumps", str(tmp_path))([]) == "[]"
+    assert importing.bring("colorsys:rgb_to_hsv", str(tmp_path))(0, 0, 0) == (0, 0, 0)
     del sys.modules["bk_beside"]
 
 

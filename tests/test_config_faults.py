@@ -319,6 +319,10 @@ def test_a_circle_of_dependencies_through_a_pattern(tmp_path: Path) -> None:
         '[[watchdog]]\nname = "w-*"\n[[watchdog]]\nname = "w-1"\n[[watchdog]]\nname = "*"',
         '[[watchdog]]\nname = "w-?"\n[[watchdog]]\nname = "w-*"',
         '[[watchdog]]\nname = "w-*"\n[[group]]\nname = "g"\nmembers = ["w-1", "?-2", "*3"]\nat_least = 9',
+        "".join(
+            f'[[watchdog]]\nname = "{name}"\ndepends_on = {deps}\n'
+            for name, deps in (("a", '["b", "c"]'), ("b", '["d"]'), ("c", '["d"]'), ("d", "[]"))
+        ),
         PROGRAM + 'ladder = [{ do = "restart", budget = "3 per 10m", backoff = "1s..60s" }]\non_give_up = []',
         PROGRAM + 'on_give_up = [{ do = "log" }, { do = "dump" }]',
         '[[watchdog]]\nname = "p*"\nladder = [{ do = "restart" }]\n' + PROGRAM,
@@ -374,6 +378,23 @@ def test_no_fault_shows_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         config.load(tmp_path / "banken.toml")
     fault = told.value
     assert "hunter2" not in f"{fault} {fault!r} {fault.__cause__!r} {fault.__context__!r}"
+
+
+def test_no_fault_shows_a_secret_number(tmp_path: Path) -> None:
+    """Who forgets the quotes around a number is not shown it."""
+    assert "271828" not in one(tmp_path, "[notify.n]\nurls = 271828")
+    assert "271828" not in one(tmp_path, DOG + 'ladder = [{ do = "webhook", url = "http://x", secret = 271828 }]')
+
+
+def test_what_could_be_made_of_a_faulty_file_holds_no_open_secret(tmp_path: Path) -> None:
+    """``examine`` hands out a Config with gaps beside the faults."""
+    (tmp_path / "banken.toml").write_text(
+        DOG + 'ladder = [{ do = "webhook", url = "http://x", secret = "hunter2${BK_GONE}" }]'
+    )
+    made, found = config.examine(tmp_path / "banken.toml", thorough=False)
+    assert len(found) == 1
+    assert "webhook" in repr(made)
+    assert "hunter2" not in repr(made)
 
 
 def test_no_fault_steers_a_terminal(tmp_path: Path) -> None:

@@ -314,6 +314,7 @@ def test_rare_stacks_come_before_a_pools() -> None:
         {},
         {"threads": 3, "tasks": "x"},
         {"threads": [None, 1, {}], "tasks": [{}, {"frames": [{}, 3], "awaits_tasks": ["x", -1, True, 2]}]},
+        {"threads": [{"thread": 2**70, "tid": 2**70}], "tasks": [{"awaits_tasks": [2**70], "cancelling": 2**70}]},
         {"threads": [{"thread": -1, "tid": "1", "name": 5, "frames": [{"line": 2**80, "function": None}]}]},
     ],
 )
@@ -394,8 +395,8 @@ def test_the_use_of_the_cpu_is_measured() -> None:
         stop.set()
         worker.join()
     idle = min(proc.cpu_share(os.getpid()) or 0 for _ in range(10))
-    assert busy > 0.2
-    assert idle < 0.1
+    assert busy > 0.05  # other processes may leave it little
+    assert idle < 0.05
 
 
 def test_a_connection_is_told_by_its_ends(tmp_path: Path) -> None:

@@ -205,6 +205,52 @@ def test_a_sleep_longer_than_the_system_can_wait_is_slept_in_pieces(monkeypatch:
     assert heard == [True]
 
 
+def test_a_callback_may_stop_the_watch_before_start_has_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread may be faster than whoever starts it: here it always is."""
+    runs: list[int] = []
+    threads: list[threading.Thread] = []
+    stopped = threading.Event()
+    real = threading.Thread.start
+
+    def slow(thread: threading.Thread) -> None:
+        threads.append(thread)
+        real(thread)
+        assert stopped.wait(10)
+
+    def stop() -> None:
+        runs.append(1)
+        dog.stop()
+        stopped.set()
+
+    dog = Watchdog(0.001, 0.001, callback=stop)
+    monkeypatch.setattr(threading.Thread, "start", slow)
+    dog.start_in_thread()
+    threads[0].join(5)
+    ended = not threads[0].is_alive()
+    dog.stop(10)
+    assert ended
+    assert runs == [1]
+
+
+def test_a_thread_that_cannot_be_started_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no thread left, the caller hears of it; later it may try again."""
+
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    barked = threading.Event()
+    dog = Watchdog(0.001, 0.001, callback=barked.set)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        with pytest.raises(RuntimeError):
+            dog.start_in_thread()
+    dog.feed()
+    dog.stop()
+    dog.start_in_thread()
+    assert barked.wait(10)
+    dog.stop()
+
+
 FORKED = """
 import os, threading, time
 from banken import Watchdog, local

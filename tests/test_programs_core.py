@@ -464,7 +464,7 @@ def test_the_start_order_comes_before_the_order_of_members() -> None:
 
 
 def test_a_changed_configuration_changes_what_it_must_and_no_more() -> None:
-    """Another command restarts, another budget does not; what is gone is stopped and forgotten; what is new waits."""
+    """Another command restarts, another budget does not; what is gone is forgotten; what is new waits."""
     bench = Bench(spec("a"), spec("b"), spec("c"), spec("d"))
     bench.exited("d")
     changed = [spec("a")._replace(command=("y",)), spec("b", budget=Budget(0, 1.0)), spec("e")]

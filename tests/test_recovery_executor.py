@@ -239,7 +239,7 @@ def test_secrets_are_told_to_nobody(bench: Bench) -> None:
     secret = "hunter2-hunter2"
 
     def fails(about: Subject, ended: threading.Event) -> None:
-        raise ValueError(f"cannot reach {secret}" + "x" * 8170)
+        raise ValueError(f"cannot reach {secret}" + "x" * 8183)  # half of it would be cut
 
     def answers(about: Subject, ended: threading.Event) -> Outcome:
         return Outcome(True, f"sent to {secret}", {"url": [secret]})
@@ -269,6 +269,19 @@ def test_a_stuck_action_is_told_replaced_and_not_waited_for(narrow: Bench) -> No
     assert narrow.of("w0") == [What.STUCK, What.DONE, What.DONE]
     assert [report.late for report in narrow.reports if report.name == "w0"] == [False, False, True]
     assert narrow.executor.patience(time.monotonic()) is None
+
+
+def test_a_stuck_action_is_not_begun_again(bench: Bench) -> None:
+    """A rung that repeats an action which is stuck is skipped: threads do not pile up behind one hung server."""
+    action = Does(bench.waits, limit_s=5.0)
+    bench.executor.submit([action], subject())
+    until(lambda: bench.begun, "it has begun")
+    bench.executor.check(time.monotonic() + 5.0)
+    for number in range(10):
+        bench.executor.submit([action], subject(run=2 + number))
+    bench.settled(11)
+    assert bench.of("worker-3") == [What.STUCK, *[What.SKIPPED] * 10]
+    assert len(bench.begun) == 1
 
 
 def test_what_waits_for_the_outside_does_not_keep_others_from_running(narrow: Bench) -> None:

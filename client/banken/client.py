@@ -18,6 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from banken.address import Address, resolve
+from banken.model import REASON_MAX, encodable
 from banken.port import Port, Section
 from banken.transport import Sender
 from banken.wire import Kind
@@ -55,8 +56,8 @@ class Client(Port):
     connected, and no error about the supervisor is raised, here or later: a worker runs on without one.
 
     ``anonymous``: for one-shot commands, whose process says nothing about the worker's life.
-    ``release_at_exit``: a normal end of the interpreter releases what this client fed (not when it is
-    anonymous).
+    ``release_at_exit``: a normal end of the interpreter releases what this client fed, and an uncaught exception
+    fails it with the traceback for a reason (neither when it is anonymous).
     """
 
     def __init__(
@@ -152,14 +153,16 @@ class Client(Port):
             for name, callback in self._callbacks.items():
                 self._listener.bind(name, callback)
 
-    def _at_exit(self) -> None:
-        """Release what was fed, waiting for room if need be, and close."""
+    def _at_exit(self, fault: BaseException | None) -> None:
+        """Release what was fed, waiting for room if need be, and close; after an uncaught exception, say that it
+        has failed, with the traceback for a reason."""
         lines = {line.name: line for line in self._lines.values() if line.sent or line.declaration is not None}
         if self._release_at_exit and self._sender is not None and self._sender.met():
             deadline = monotonic() + EXIT_WAIT
+            last = (Kind.RELEASE,) if fault is None else (Kind.FAIL, _reason(fault))
             for line in lines.values():
                 left = max(0.0, deadline - monotonic())
-                self._sender.send(self._encode(line, Kind.RELEASE), left, insist=True)
+                self._sender.send(self._encode(line, *last), left, insist=True)
             self._lines.clear()
         self.close()
 
@@ -191,8 +194,29 @@ def _all_forked() -> None:
 
 @atexit.register
 def _all_at_exit() -> None:
+    """The interpreter keeps the exception that ended it; in an interactive one that was only the last line's."""
+    fault = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    _end_all(None if hasattr(sys, "ps1") else fault)
+
+
+def _child_at_exit() -> None:
+    """Multiprocessing calls this while the exception that ends the child, if there is one, is on its way."""
+    _end_all(sys.exc_info()[1])
+
+
+def _end_all(fault: BaseException | None) -> None:
+    # SystemExit is an end in order, and Ctrl-C somebody's wish.
+    failed = isinstance(fault, Exception)
     for each in list(_open):
-        each._at_exit()
+        each._at_exit(fault if failed else None)
+
+
+def _reason(fault: BaseException) -> str:
+    """The traceback; of a long one the end, which tells most."""
+    import traceback
+
+    text = encodable("".join(traceback.format_exception(fault)).strip())
+    return text if len(text) <= REASON_MAX else "…" + text[1 - REASON_MAX :]
 
 
 def _end_with_multiprocessing() -> None:
@@ -204,7 +228,7 @@ def _end_with_multiprocessing() -> None:
     from multiprocessing.util import Finalize
 
     _ends_with = os.getpid()
-    Finalize(None, _all_at_exit, exitpriority=-100)
+    Finalize(None, _child_at_exit, exitpriority=-100)
 
 
 if hasattr(os, "register_at_fork"):

@@ -229,9 +229,13 @@ class LocalKeeper:
             post = self._post
             if post is not None and not post.stopped and post.thread.is_alive():
                 return
-            post = Post(dog, daemon)
-            post.thread.start()
-            self._post = post
+            # Before it runs: its callback may stop it before start() has returned.
+            post = self._post = Post(dog, daemon)
+            try:
+                post.thread.start()
+            except BaseException:
+                self._post = None
+                raise
 
     def stop(self, dog: Watchdog, timeout: float | None) -> None:
         """End the thread and wait for it, at most ``timeout`` seconds; the thread itself does not wait."""
@@ -240,7 +244,8 @@ class LocalKeeper:
         if post is None:
             return
         post.end()
-        if post.thread is not threading.current_thread():
+        started = post.thread.ident is not None  # if not, it ends as soon as it begins
+        if started and post.thread is not threading.current_thread():
             post.thread.join(None if timeout is None else min(float(timeout), threading.TIMEOUT_MAX))
 
     def changed(self, dog: Watchdog) -> None:

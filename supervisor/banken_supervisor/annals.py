@@ -27,6 +27,7 @@ from banken_supervisor.journal import (
     RungRun,
     restore,
 )
+from banken_supervisor.recovery import bounds
 from banken_supervisor.recovery.jobs import Report, What
 
 PATIENCE = 2.0
@@ -37,6 +38,9 @@ OPEN_WAIT = 10.0
 """Seconds that the start waits for the journal to be open at the most."""
 
 _LOOK_EVERY = 0.002
+
+OUTPUT_MAX = 4096
+"""Characters of a command's output that are kept with its incident: the end of it."""
 
 LOST = "lost"
 """How an incident ended that was open when a former supervisor died."""
@@ -104,8 +108,11 @@ class Annals:
         """Remember what became of an action, and the evidence that it took."""
         ok = {What.DONE: True, What.FAILED: False, What.STUCK: False}.get(report.type)
         if report.started is not None and not report.recovered:
+            text, output = report.text, report.data.get("output")
+            if isinstance(output, str) and output.strip():
+                text = f"{text}\n{bounds.text(output.rstrip(), OUTPUT_MAX, keep_end=True)}"
             self.journal.record(
-                RungRun(report.incident, report.rung, report.run, report.action, report.started, ok, report.text)
+                RungRun(report.incident, report.rung, report.run, report.action, report.started, ok, text)
             )
 
     def evidence(self, incident: str, blob: bytes) -> None:

@@ -195,7 +195,7 @@ class Loop:
             self._open_letters()
         if ready.others:
             for who in self.lives.gone():
-                watch.kennel.exited(who, watch.now, watch.out)
+                watch.kennel.exited(who, watch.now, watch.out, self.stable.stopping)
         self.stable.turn(watch.kennel, watch.now, watch.out, ready=ready.others)
         if ready.control:
             for asker, request in sockets.requests():

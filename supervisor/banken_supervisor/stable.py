@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from banken.identity import boot_id
-from banken.model import Incarnation
+from banken.model import REASON_MAX, Incarnation
+from banken.wire import Kind, Message
 from banken_supervisor.core.effects import Effect, Event, EventType
 from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.policy import EXIT_ONLY, Group, Policy, ProgramSpec, Restart
 from banken_supervisor.core.program_effects import ProgramEvent, ProgramEventType
 from banken_supervisor.core.program_states import ProgramState
+from banken_supervisor.durations import format_s
 from banken_supervisor.programs import ProgramKeeper
 
 
@@ -68,10 +70,11 @@ class Stable:
 
     def apply(self, kennel: Kennel, now: float, out: list[Effect]) -> None:
         """A changed config: ValueError, and nothing has changed, where it cannot be."""
-        self._tell(self._made().apply(self.specs, self._program_groups(), now), kennel, now, out)
+        events = self._made().apply(self.specs, self._program_groups(), now)
         for name in self._specs:
-            if kennel.get(name) is not None:
+            if kennel.get(name) is not None:  # it runs on, and its watchdog follows the new word
                 self._declare(name, kennel, now, out)
+        self._tell(events, kennel, now, out)
 
     def turn(self, kennel: Kennel, now: float, out: list[Effect], *, ready: bool) -> None:
         """Take note of ends, do what is due."""
@@ -106,6 +109,11 @@ class Stable:
         child = None if self._keeper is None else self._keeper.child(name)
         return None if child is None else Incarnation(boot_id(), child.pid, child.start, b"")
 
+    def stopping(self, name: str) -> bool:
+        """Whether this is a program that is being taken down."""
+        program = None if self._keeper is None else self._keeper.programs.get(name)
+        return program is not None and program.state is ProgramState.STOPPING
+
     def rows(self, now: float) -> list[dict[str, Any]]:
         """One row for each program."""
         return [] if self._keeper is None else self._keeper.rows(now)
@@ -137,20 +145,24 @@ class Stable:
             match event.type:
                 case ProgramEventType.STARTED | ProgramEventType.ADOPTED:
                     self._started(event, kennel, now, out)
-                case ProgramEventType.STOPPED if not event.data.get("again") and event.name not in fallen:
+                case ProgramEventType.STOPPED if event.data.get("again"):
+                    kennel.away(event.name, now)
+                case ProgramEventType.STOPPED if event.name not in fallen:
                     kennel.forget(event.name, now, out)  # else its end was no wish: what it was is told by EXITED
+                case ProgramEventType.FAILED:
+                    fallen.add(event.name)
+                    self._failed(event, kennel, now, out)
+                case ProgramEventType.GAVE_UP:
+                    fallen.add(event.name)
+                    self._gave_up(event, kennel, now, out)
                 case ProgramEventType.EXITED:
                     self._exited(event, kennel, now, out)
-                case ProgramEventType.FAILED if event.name in self._specs:
-                    fallen.add(event.name)
-                    self._declare(event.name, kennel, now, out)
-                    kennel.ended(event.name, f"it could not be started: {event.data['reason']}", now, out)
 
     def _started(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
         if event.name not in self._specs:
             return
         if kennel.get(event.name) is None:
-            self._declare(event.name, kennel, now, out)
+            self._declare(event.name, kennel, now, out)  # its grace begins now
         elif event.type is ProgramEventType.STARTED:
             kennel.reborn(event.name, now, out)
 
@@ -160,6 +172,21 @@ class Stable:
             kennel.rules.forget(name)
             policy = kennel.rules.operators(name) or EXIT_ONLY  # a pattern may speak for it
         kennel.declare(name, policy, now, out)
+
+    def _failed(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        """No process could be made: an incident of its own, one for all attempts."""
+        if event.name in self._specs:
+            self._declare(event.name, kennel, now, out)
+            reason = f"it could not be started: {event.data.get('reason', 'nobody knows why')}"[:REASON_MAX]
+            kennel.tell(Message(Kind.FAIL, event.name, None, 0.0, None, (reason,)), now, out)
+
+    def _gave_up(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        """A restart budget is spent. Even a program that had released its watchdog leaves an incident then."""
+        if event.name in self._specs:
+            self._declare(event.name, kennel, now, out)
+            data = event.data
+            why = f"given up: {data['of']} may restart {data['count']} times in {format_s(data['period'])}"
+            kennel.abandon(event.name, why, now, out)
 
     def _exited(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
         """A good end of what is not to run again is no incident; every other end that nobody asked for is."""

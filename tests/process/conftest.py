@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from process.kit import Home
+from process.ladder_kit import House
 
 _HERE = Path(__file__).parent
 
@@ -24,6 +25,16 @@ _HERE = Path(__file__).parent
 def home(address: str) -> Iterator[Home]:
     """Starts supervisors and workers at a fresh address, and ends them all."""
     one = Home(address)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+@pytest.fixture
+def house(address: str) -> Iterator[House]:
+    """Runs ``banken run -c FILE`` at a fresh address, and ends all that comes of it."""
+    one = House(address)
     try:
         yield one
     finally:

@@ -24,11 +24,16 @@ def program(name: str, command: tuple[str, ...] | str = SLEEP, **fields: Any) ->
     return {"name": name, "command": argv, "backoff": (0.05, 0.2), **fields}
 
 
+def start(address: str, programs: list[Row], groups: list[Row] | None = None) -> Child:
+    """The process of a keeper."""
+    return Child("programs", "keep", address, json.dumps({"programs": programs, "groups": groups or []}))
+
+
 class Keeper:
     """A process that keeps programs, and everything that it told."""
 
     def __init__(self, address: str, programs: list[Row], groups: list[Row] | None = None) -> None:
-        self.child = Child("programs", "keep", address, json.dumps({"programs": programs, "groups": groups or []}))
+        self.child = start(address, programs, groups)
         self.told: list[Row] = []
         self.opened = self.until("open")
 
@@ -76,13 +81,19 @@ class Yard:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._keepers: list[Keeper] = []
+        self._children: list[Child] = []
 
     def keeper(self, programs: list[Row], groups: list[Row] | None = None) -> Keeper:
         """A new keeper, which has opened."""
         one = Keeper(self.address, programs, groups)
-        self._keepers.append(one)
+        self._children.append(one.child)
         return one
+
+    def start(self, programs: list[Row]) -> Child:
+        """A new keeper that may end before it has said a word."""
+        child = start(self.address, programs)
+        self._children.append(child)
+        return child
 
     def processes(self, name: str | None = None) -> dict[int, str]:
         """All processes that carry this address in their environment: pid to the program's name. No zombies."""
@@ -112,8 +123,8 @@ class Yard:
 
     def close(self) -> None:
         """End everything."""
-        for each in self._keepers:
-            each.child.close()
+        for each in self._children:
+            each.close()
         for _ in range(100):
             left = self.processes()
             if not left:

@@ -217,7 +217,7 @@ def test_a_spinning_process_is_told_from_a_waiting_one(start: Any) -> None:
     """Its use of the CPU is measured while it is looked at."""
     spins, idles = start("spins", "dumps"), start("waits", "dumps")
     evidence = spins.look(spins.hear(), "spins", False)
-    assert evidence["process"]["cpu_now"] > 0.1
+    assert evidence["process"]["cpu_now"] > 0.02  # others may leave it little
     lines = f"{line_of('spins') - 1}|{line_of('spins')}"  # the loop has two
     assert re.search(rf"`spins` \(hang.py:({lines})\), running \(CPU ", evidence["headline"])
     assert idles.look(idles.hear(), "wait_for_work", False)["process"]["cpu_now"] < 0.1

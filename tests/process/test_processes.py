@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from banken.model import REASON_MAX
 from process.kit import Home, until
 
 pytestmark = pytest.mark.process
@@ -122,9 +123,9 @@ def test_a_signal_handler_may_feed_while_its_thread_feeds(home: Home, there: boo
     assert worker.ended(2)[0] == 0
 
 
-@pytest.mark.parametrize(("how", "code"), [("end", 0), ("exit", 4), ("raise", 1)])
+@pytest.mark.parametrize(("how", "code"), [("end", 0), ("exit", 4), ("interrupt", -2)])
 def test_a_normal_end_of_the_interpreter_releases_what_it_fed(home: Home, how: str, code: int) -> None:
-    """Falling off the end, sys.exit and an uncaught exception release; nothing expires."""
+    """Falling off the end, sys.exit and Ctrl-C release; nothing expires."""
     home.supervisor()
     events = home.events()
     worker = home.worker("ends", "mine", how)
@@ -135,6 +136,52 @@ def test_a_normal_end_of_the_interpreter_releases_what_it_fed(home: Home, how: s
     events.until(1, "released", "mine")
     assert home.row("mine") == {}
     assert events.convicted() == set()
+
+
+def test_an_uncaught_exception_fails_what_it_fed_with_its_traceback(home: Home) -> None:
+    """A worker that an exception ends has failed, at once, and the incident says why."""
+    home.supervisor()
+    events = home.events()
+    worker = home.worker("ends", "mine", "raise")
+    worker.hear()
+    worker.tell()
+    assert worker.ended(2)[0] == 1
+    verdict = events.until(2, "expired", "mine")
+    assert verdict["cause"] == "failed"
+    assert verdict["reason"].startswith("Traceback (most recent call last):")
+    assert verdict["reason"].endswith("RuntimeError: on purpose")
+    assert "work.py" in verdict["reason"]
+    events.until(2, "exited", "mine", incident=verdict["incident"])
+    assert events.all("released", "mine") == []
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_an_exception_that_ends_a_child_of_multiprocessing_fails_what_that_fed(home: Home, method: str) -> None:
+    """The child's names have failed, with the child's traceback; the parent's are released with its normal end."""
+    home.supervisor()
+    events = home.events()
+    worker = home.worker("pool_raises", method)
+    assert worker.hear(30)["exitcode"] == 1
+    verdict = events.until(2, "expired", "pool-child")
+    assert verdict["cause"] == "failed"
+    assert verdict["reason"].endswith("RuntimeError: in the child")
+    worker.tell()
+    assert worker.ended(2)[0] == 0
+    events.until(1, "released", "pool-parent")
+
+
+def test_a_traceback_longer_than_a_message_takes_is_cut_at_its_begin(home: Home) -> None:
+    """What is left is the end, where the exception stands."""
+    home.supervisor()
+    events = home.events()
+    worker = home.worker("ends", "mine", "raise-long")
+    worker.hear()
+    worker.tell()
+    assert worker.ended(2)[0] == 1
+    reason = events.until(2, "expired", "mine")["reason"]
+    assert len(reason) == REASON_MAX
+    assert reason.startswith("…")
+    assert reason.endswith("the end")
 
 
 def test_a_normal_end_with_a_full_queue_releases_too(home: Home) -> None:
@@ -173,18 +220,16 @@ def test_a_client_that_becomes_garbage_hangs_nobody(home: Home, there: bool) -> 
 
 
 def test_kill_9_releases_nothing(home: Home) -> None:
-    """A worker that was killed is found by its silence, after its timeout and no later than half a second on."""
+    """A worker that was killed is found by its end, long before its timeout, and is not taken for released."""
     home.supervisor()
     events = home.events()
-    worker = home.worker("ends", "mine", "end")
+    worker = home.worker("feeder", "mine", 30.0, 0.05)
     worker.hear()
-    fed = events.until(2, "first-fed", "mine")
+    events.until(2, "first-fed", "mine")
     os.kill(worker.pid, signal.SIGKILL)
-    verdict = events.until(2, "expired", "mine")
-    assert verdict["cause"] == "timeout"
+    verdict = events.until(5, "expired", "mine")
+    assert verdict["cause"] == "exited"
     assert verdict["pid"] == worker.pid
-    assert verdict["heard"] - fed["heard"] + 0.05 >= 0.7
-    assert verdict["heard"] - fed["heard"] <= 0.7 + 0.5
     assert events.all("released", "mine") == []
 
 

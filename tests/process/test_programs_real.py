@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from banken.identity import process_start
+from banken_supervisor.programs.records import Records
 from process.kit import until
 from process.program_kit import SLEEP, Yard, gone, program, state, yard_at
 
@@ -91,11 +92,13 @@ def test_what_cannot_start_is_reported_with_its_reason_and_given_up(yard: Yard, 
 
 
 def test_a_log_that_is_a_pipe_is_refused_at_once(yard: Yard, tmp_path: Path) -> None:
-    """A named pipe would block whoever opens or writes it."""
-    os.mkfifo(tmp_path / "pipe")
-    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    keeper = yard.keeper([program("a", log=str(tmp_path / "pipe"), budget=(0, 60.0))])
-    assert "neither a file nor a device" in keeper.until("program-failed", "a")["reason"]
+    """Whoever opens a named pipe waits for a reader, and who writes to it for the reader to read."""
+    for name in ("read", "unread"):
+        os.mkfifo(tmp_path / name)
+    reader = os.open(tmp_path / "read", os.O_RDONLY | os.O_NONBLOCK)
+    keeper = yard.keeper([program(name, log=str(tmp_path / name), budget=(0, 60.0)) for name in ("read", "unread")])
+    assert "neither a file nor a device" in keeper.until("program-failed", "read")["reason"]
+    assert "cannot be opened" in keeper.until("program-failed", "unread", timeout=5)["reason"]
     os.close(reader)
 
 
@@ -328,6 +331,21 @@ def test_kill_9_in_the_midst_of_spawning_doubles_none(yard: Yard, seed: int) -> 
     assert yard.leaders() == {name: [rows[name]["pid"]] for name in TEN}
 
 
+def test_programs_that_kill_their_supervisor_at_once_are_not_doubled(yard: Yard) -> None:
+    """In the first millisecond of its life, around the writing of its record, each kills its parent."""
+    names = TEN[:4]
+    killer = ("/bin/sh", "-c", "kill -9 $PPID; exec sleep 1000")
+    for _ in range(len(names) + 1):
+        child = yard.start([program(name, killer) for name in names])
+        try:
+            child.ended(1.5)
+        except AssertionError:  # it lives: nobody is left to kill it
+            break
+    assert child.running()
+    leaders = yard.leaders()
+    assert {name: len(pids) for name, pids in leaders.items()} == dict.fromkeys(names, 1)
+
+
 def test_a_child_whose_record_was_not_completed_is_found_by_its_mark(yard: Yard) -> None:
     """The crash came between the spawn and the second write of the record: made so by hand, and adopted."""
     keeper = yard.keeper([program("a"), program("b"), program("c")])
@@ -358,21 +376,57 @@ def test_a_number_that_is_another_process_by_now_is_not_adopted(yard: Yard) -> N
     for pid in pids.values():
         os.kill(pid, signal.SIGKILL)
         gone(pid)
-    stranger = subprocess.Popen(SLEEP, env={"BANKEN_RUN": "another"})
+    unmarked = subprocess.Popen(SLEEP, env={})
+    marked = subprocess.Popen(SLEEP, env={"BANKEN_RUN": "another"})
     try:
-        for name, start in (("a", process_start(stranger.pid) - 1), ("b", process_start(stranger.pid))):
+        starts = {
+            "a": (unmarked.pid, process_start(unmarked.pid) - 1),
+            "b": (marked.pid, process_start(marked.pid)),
+        }
+        for name, (pid, start) in starts.items():
             record = Path(yard.address, "programs", f"{name}.json")
-            record.write_text(json.dumps({**json.loads(record.read_text()), "pid": stranger.pid, "start": start}))
+            record.write_text(json.dumps({**json.loads(record.read_text()), "pid": pid, "start": start}))
         keeper = yard.keeper([program("a"), program("b")])
         for name in "ab":
-            assert keeper.until("program-started", name)["pid"] != stranger.pid
+            assert keeper.until("program-started", name)["pid"] not in (unmarked.pid, marked.pid)
         keeper.tell("stop-all")
         keeper.until("program-stopped", "a")
         keeper.until("program-stopped", "b")
-        assert stranger.poll() is None
+        assert unmarked.poll() is None
+        assert marked.poll() is None
     finally:
-        stranger.kill()
-        stranger.wait()
+        for each in (unmarked, marked):
+            each.kill()
+            each.wait()
+
+
+def test_a_program_that_hides_its_mark_is_known_by_its_identity(yard: Yard) -> None:
+    """One that overwrote its environment is adopted, and dies with its supervisor where it is to."""
+    bare = ("/bin/sh", "-c", "exec env -i /bin/sleep 1000")
+    keeper = yard.keeper([program("lives", bare), program("mortal", bare, dies_with_supervisor=True)])
+    pids = {name: keeper.until("program-started", name)["pid"] for name in ("lives", "mortal")}
+    for pid in pids.values():
+        until(lambda pid=pid: Path(f"/proc/{pid}/environ").read_bytes() == b"", "it has no environment")  # type: ignore[misc]
+    keeper.child.kill()
+    gone(pids["mortal"])
+    again = yard.keeper([program("lives", bare)])
+    assert again.until("program-adopted", "lives")["pid"] == pids["lives"]
+    again.tell("stop lives")
+    again.until("program-stopped", "lives")
+    assert state(pids["lives"]) in "ZX"
+
+
+def test_the_record_of_a_later_run_is_not_forgotten_with_an_earlier_one(tmp_path: Path) -> None:
+    """And a name with a slash has a file of its own."""
+    records = Records(str(tmp_path))
+    records.prepare()
+    for name in ("a/b", "a"):
+        records.intend(name, "first", "SIGTERM", 1.0)
+    second = records.intend("a/b", "second", "SIGINT", 2.5)
+    records.confirm(second, 17, 4711)
+    records.forget("a/b", "first")
+    records.forget("a", "first")
+    assert Records(str(tmp_path)).read() == ([second._replace(pid=17, start=4711)], {})
 
 
 def test_a_program_that_the_configuration_no_longer_names_is_stopped(yard: Yard) -> None:
@@ -396,9 +450,10 @@ def test_a_program_that_the_configuration_no_longer_names_is_stopped(yard: Yard)
 
 @pytest.mark.parametrize("how", ["kill", "close", "end"])
 def test_those_that_are_to_die_with_their_supervisor_do(yard: Yard, tmp_path: Path, how: str) -> None:
-    """kill -9, an orderly end and a sudden one: they and their children are gone, the others live on."""
+    """kill -9, an orderly end and a sudden one: they and all that they started are gone, the others live on."""
     ready = tmp_path / "ready"
-    mortal = program("mortal", FORKS, dies_with_supervisor=True)
+    forks = FORKS.replace("signal.signal", "os.setsid(); signal.signal")  # it even leaves their group
+    mortal = program("mortal", forks, dies_with_supervisor=True)
     mortal["command"] = (*mortal["command"], str(ready))
     keeper = yard.keeper([mortal, program("other")])
     other = keeper.until("program-started", "other")["pid"]

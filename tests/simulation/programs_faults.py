@@ -40,11 +40,11 @@ class Fault:
 
 
 def _one_more(runs: list[float], now: float, budget: Budget) -> bool:
-    return sum(1 for at in runs if now - at < budget.period) <= budget.count
+    return sum(1 for at in runs if now - at < budget.period) <= budget.runs
 
 
 def _short_memory(runs: list[float], now: float, budget: Budget) -> bool:
-    return sum(1 for at in runs if now - at < budget.period / 2) < budget.count
+    return sum(1 for at in runs if now - at < budget.period / 2) < budget.runs
 
 
 def _at_once(backoff: Backoff, earlier: int, random: float) -> float:

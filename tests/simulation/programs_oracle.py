@@ -302,13 +302,13 @@ class Oracle:
     def _counted(self, track: Track, mine: Group | None, when: float) -> list[bool]:
         """Of each budget, whether it is spent for a restart at ``when``."""
         budget = track.spec.budget
-        spent = [sum(when - at < budget.period for at in track.restarts) >= budget.count]
+        spent = [sum(when - at < budget.period for at in track.restarts) >= budget.runs]
         if mine is not None and mine.budget is not None:
             waiting = sum(
                 1 for each in mine.members if self.tracks[each] is not track and self.tracks[each].ended is not None
             )
             made = sum(when - at < mine.budget.period for at in self._group_restarts[mine.name])
-            spent.append(made + waiting >= mine.budget.count)
+            spent.append(made + waiting >= mine.budget.runs)
         return spent
 
     def _may_be_spent(self, track: Track, mine: Group | None, now: float) -> bool:

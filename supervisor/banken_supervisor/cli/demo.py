@@ -162,6 +162,7 @@ class Demo:
             fed_for = told["fed"] - record.fed[actor.role][0]
             if actor.role == "killed" and fed_for >= self.kill_after and not self._killed:
                 self._killed = True
+                record.ended[actor.role] = time.monotonic()
                 actor.process.kill()
                 self._say(time.monotonic(), "killed", "is killed: kill -9", dim=True)
         elif "ran" in told:
@@ -183,7 +184,9 @@ class Demo:
                 self._say(at, name, f"feeds for the first time (pid {event['pid']})")
             case "expired":
                 self.record.verdicts.append(Verdict(name, event["incident"], event["cause"]))
-                self._say(at, name, f"EXPIRED ({event['cause']}): silent for {event['silence']:.3f} s", "red")
+                why = f"silent for {event['silence']:.3f} s"
+                why = "its process is gone" if event["cause"] == "exited" else why
+                self._say(at, name, f"EXPIRED ({event['cause']}): {why}", "red")
             case "recovered":
                 self.record.recovered.append(event["incident"])
                 self._say(
@@ -205,9 +208,8 @@ class Demo:
             elif late is None:
                 text = f"callback {told['ran']} runs in the supervisor"
             else:
-                text = (
-                    f"callback {told['ran']} runs in the supervisor, {late * 1000:.2f} ms after the true deadline"
-                )
+                what = "its end" if self.record.by_end(run) else "the true deadline"
+                text = f"callback {told['ran']} runs in the supervisor, {late * 1000:.2f} ms after {what}"
             self._say(run.at, run.name, text)
 
     def _introduce(self, stage: Any) -> None:

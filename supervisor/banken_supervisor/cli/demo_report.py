@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class Record:
     timeout: float
     fed: dict[str, list[float]] = field(default_factory=dict)
     """by worker, when it fed, as it noted itself just before each feed; in order"""
+    ended: dict[str, float] = field(default_factory=dict)
+    """by worker, when it was killed"""
     verdicts: list[Verdict] = field(default_factory=list)
     recovered: list[str] = field(default_factory=list)
     """ids of incidents that a feed closed"""
@@ -47,25 +50,33 @@ class Record:
     """the supervisor's own, at the end"""
 
     def lateness(self, run: Run) -> float | None:
-        """Seconds from the true deadline (the worker's last feed plus the timeout) to the callback's first line.
+        """Seconds from the true deadline to the callback's first line: the worker's last feed plus the timeout, or
+        its end where that is what was noticed.
 
-        Negative: the worker had fed in time. None: it never fed.
+        Negative: the worker had fed in time, or lived. None: it never fed.
         """
+        if self.by_end(run):
+            return run.at - self.ended.get(run.name, math.inf)
         fed = self.fed.get(run.name, [])
         before = bisect_right(fed, run.at)
         return run.at - (fed[before - 1] + self.timeout) if before else None
+
+    def by_end(self, run: Run) -> bool:
+        """Whether the verdict that it ran for was on the end of a process, not on its silence."""
+        return any(each.incident == run.incident and each.cause == "exited" for each in self.verdicts)
 
     def first_runs(self) -> list[Run]:
         """The runs at verdicts, without the repeats while the silence lasted."""
         return [run for run in self.runs if run.run == 1]
 
-    def latenesses(self) -> list[float]:
-        """Seconds, of every verdict whose callback ran."""
-        return [late for run in self.first_runs() if (late := self.lateness(run)) is not None]
+    def latenesses(self, *, by_end: bool) -> list[float]:
+        """Seconds, of every verdict on silence, or on the end of a process, whose callback ran."""
+        first = [run for run in self.first_runs() if self.by_end(run) is by_end]
+        return [late for run in first if (late := self.lateness(run)) is not None]
 
     def false_verdicts(self) -> int:
-        """Verdicts on workers that had fed in time, by their own notes."""
-        return sum(1 for late in self.latenesses() if late < 0)
+        """Verdicts on workers that had fed in time, by their own notes, or that lived."""
+        return sum(1 for late in self.latenesses(by_end=False) + self.latenesses(by_end=True) if late < 0)
 
     def missing(self) -> list[str]:
         """What the demo promises and did not show, in sentences; nothing if all is well."""
@@ -87,17 +98,11 @@ class Record:
 
     def figures(self) -> list[tuple[str, str]]:
         """The closing table: what was measured, and the value. Nothing in it is written beforehand."""
-        late_ms = sorted(late * 1000 for late in self.latenesses())
         by_name = {verdict.name: 0 for verdict in self.verdicts}
         for verdict in self.verdicts:
             by_name[verdict.name] += 1
         whose = ", ".join(f"{name} {count}" for name, count in sorted(by_name.items()))
         fed = sum(map(len, self.fed.values()))
-        latency = "none measured"
-        if late_ms:
-            latency = (
-                f"min {late_ms[0]:.2f} ms, median {statistics.median(late_ms):.2f} ms, max {late_ms[-1]:.2f} ms"
-            )
         cost = "not measured"
         if self.cost_ns is not None:
             cost = (
@@ -108,9 +113,17 @@ class Record:
             ("messages the supervisor read", f"{self.summary.get('messages', 0):,}"),
             ("feeds at the workers' own pace", f"{fed:,}"),
             ("verdicts", f"{len(self.verdicts)}" + (f" ({whose})" if whose else "")),
-            ("deadline to first line of callback", latency),
+            ("deadline to first line of callback", _spread(self.latenesses(by_end=False))),
+            ("end of a process to first line of callback", _spread(self.latenesses(by_end=True))),
             ("false verdicts", str(self.false_verdicts())),
             ("recoveries", str(len(self.recovered))),
             ("callbacks run", f"{len(self.runs)} ({first} at verdicts, {len(self.runs) - first} repeats)"),
             ("cost of one feed() to the worker", cost),
         ]
+
+
+def _spread(seconds: list[float]) -> str:
+    late_ms = sorted(1000 * each for each in seconds)
+    if len(late_ms) < 2:
+        return f"{late_ms[0]:.2f} ms" if late_ms else "none measured"
+    return f"min {late_ms[0]:.2f} ms, median {statistics.median(late_ms):.2f} ms, max {late_ms[-1]:.2f} ms"

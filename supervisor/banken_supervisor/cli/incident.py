@@ -79,6 +79,11 @@ def _lines(story: Any) -> list[str]:
         lines += ["  reason", *(f"    {clean(line)}" for line in record.reason.splitlines())]
     lines += ["", "Timeline"]
     lines += [f"  {clock(event.time)[11:]}  {_told(event)}" for event in story.events]
+    for rung in story.rungs:
+        output = rung.text.partition("\n")[2]
+        if output:
+            lines += ["", f"Output of {clean(rung.action)} (rung {rung.rung}, run {rung.run})"]
+            lines += [f"  {clean(line)}" for line in output.splitlines()]
     for each in story.evidence:
         lines += ["", f"Evidence, taken {clock(each.taken)}"]
         lines += [f"  {line}" for line in render(_dict(each.data))]

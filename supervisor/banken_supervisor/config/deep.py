@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import stat
+import warnings
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -136,13 +137,23 @@ def _services(config: Config) -> Iterator[Problem]:
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        apprise: Any = importlib.import_module("apprise")
-        for name, urls in config.notify:
-            for place, url in enumerate(urls, 1):
-                if not apprise.Apprise().add(url.reveal()):
-                    text = f"apprise does not take URL {place} of {len(urls)}; see https://appriseit.com/services/"
-                    yield Problem(("notify", name), text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about apprise's own insides, some only when a URL is looked at
+            yield from _refused_urls(config)
     except Exception as fault:  # noqa: BLE001  # another's code with another's input; its text may hold the URL
         yield Problem(("notify",), f"apprise failed with {type(fault).__name__}")
     finally:
         logger.setLevel(level)
+
+
+def _refused_urls(config: Config) -> list[Problem]:
+    apprise: Any = importlib.import_module("apprise")
+    return [
+        Problem(
+            ("notify", name),
+            f"apprise does not take URL {place} of {len(urls)}; see https://appriseit.com/services/",
+        )
+        for name, urls in config.notify
+        for place, url in enumerate(urls, 1)
+        if not apprise.Apprise().add(url.reveal())
+    ]

@@ -59,6 +59,8 @@ class Rare:
     """when its process was found to have ended, until that has been judged"""
     exited_how: str | None = None
     """how it ended, where that is known"""
+    away: bool = False
+    """its program was taken down and comes up again: until then there is no deadline"""
     runs: dict[int, list[float]] = field(default_factory=dict)
     """by rung: when it ran lately, in this incident and before, for its budget"""
     given_up: tuple[str, float, int, tuple[int, ...]] | None = None
@@ -123,6 +125,8 @@ def deadline(dog: Dog) -> float | None:
         stands_still = progress_deadline(dog)
         return due if stands_still is None else min(due, stands_still)
     if state is State.WAITING:
+        if rare is not None and rare.away:
+            return None
         due = dog.fed_at + dog.declaration.grace
         if rare is not None and rare.extended_until is not None:
             due = max(due, rare.extended_until)

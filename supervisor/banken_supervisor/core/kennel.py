@@ -8,8 +8,8 @@ A watchdog that leaves ALIVE is taken out of ``_known``, so that its next feed i
 The way of a verdict: ``sweep`` takes what has come up in the queue and arms again whoever was fed; the
 rest are suspects. ``judge`` turns suspects into verdicts; when that may be done is decided by hold.py.
 
-The kennel is a house of three floors, each a class: the records and what finds them (roll.py), incidents and the
-climb (incidents.py), and here what arrives and what is due.
+The kennel is a house of four floors, each a class: the records and what finds them (roll.py), incidents and the
+climb (incidents.py), the processes behind them (keeping.py), and here what arrives and what is due.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from math import inf
 from typing import Any
 
 from banken.errors import WireError
-from banken.model import Cause, Declaration, Feeders, Incarnation
+from banken.model import Cause, Declaration, Feeders
 from banken.wire import Kind, Message, decode
 from banken_supervisor.core import ownership
 from banken_supervisor.core.dog import Dog, deadline
 from banken_supervisor.core.effects import Effect, Event, EventType
-from banken_supervisor.core.incidents import Incidents
+from banken_supervisor.core.keeping import Keeping
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.refusals import Refusal, Refusals
 from banken_supervisor.core.rules import Rules
@@ -37,7 +37,7 @@ WATCHDOGS_MAX = 2_000_000
 _FAST = (Kind.FEED, Kind.NOTE)
 
 
-class Kennel(Incidents):
+class Kennel(Keeping):
     """Every watchdog of one supervisor. ``now`` is deadline time, in seconds, and never goes back.
 
     ``run_id`` makes incident ids unique among all runs of all supervisors; ``probe_token`` marks the
@@ -137,37 +137,12 @@ class Kennel(Incidents):
             if dog.operator or self.rules.operators(dog.name) is not None:
                 self._obey(dog)
 
-    def exited(self, who: Incarnation, now: float, out: list[Effect]) -> None:
-        """A process has ended. What it owns and did not release is judged as soon as all that it sent is read."""
-        for dog in self._take_owned(who):
-            if dog.state in (State.ALIVE, State.WAITING):
-                self._unlearn(dog)
-                dog.more().exited_at = now
-                self._arm(dog)
-            elif dog.rare is not None and dog.rare.incident is not None:
-                out.append(Event(EventType.EXITED, dog.name, {"incident": dog.rare.incident.id, "pid": who.pid}))
-
-    def ended(self, name: str, how: str, now: float, out: list[Effect]) -> None:
-        """The program behind this name has ended, and nobody had asked it to."""
-        dog = self._dogs.get(name)
-        if dog is not None and dog.state in (State.ALIVE, State.WAITING):
-            self._unlearn(dog)
-            rare = dog.more()
-            rare.exited_at, rare.exited_how = now, how
-            self._arm(dog)
-
     def forget(self, name: str, now: float, out: list[Effect]) -> None:
         """Watch this one no longer, and take back the operator's word on it."""
         self.rules.forget(name)
         dog = self._dogs.get(name)
         if dog is not None:
             self._release(dog, Message(Kind.RELEASE, name, None, 0.0, None), now, out)
-
-    def reborn(self, name: str, now: float, out: list[Effect]) -> None:
-        """A new process stands behind this name, and has the grace of a start before its first feed."""
-        dog = self._dogs.get(name)
-        if dog is not None:
-            self._reborn(dog, now, out)
 
     # -- what is due --------------------------------------------------------------------------------
 
@@ -334,7 +309,9 @@ class Kennel(Incidents):
                     self._reborn(dog, now, out)
             return None
         ownership.displace(dog, who)
-        assert dog.owner is not None
+        if dog.owner is None:
+            text = f"the process {who.pid} of {dog.name!r} was taken down; what it says late is out of date"
+            return self._refuse(Refusal("contest", text), now, [], dog.name)
         rare = dog.more()
         if not rare.contested and message.kind in _FAST:
             rare.contested = True
@@ -345,17 +322,6 @@ class Kennel(Incidents):
             f"declare feeders='any' to let several processes feed it"
         )
         return self._refuse(Refusal("contest", text), now, out, dog.name)
-
-    def _reborn(self, dog: Dog, now: float, out: list[Effect]) -> None:
-        """A new process declared the name: its start-up has a grace of its own."""
-        if dog.state is State.PAUSED:
-            return
-        self._close(dog, now, out, EventType.CLOSED, "reborn")
-        self._move(dog, Trigger.REBORN)
-        dog.fed_at = now
-        if dog.rare is not None:
-            dog.rare.extended_until = dog.rare.progress_at = dog.rare.exited_at = None
-        self._arm(dog)
 
     def _update_declaration(self, dog: Dog, message: Message, out: list[Effect]) -> None:
         declared = message.declaration

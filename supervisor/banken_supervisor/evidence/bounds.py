@@ -72,7 +72,7 @@ def told_threads(answer: dict[str, Any], pid: int) -> list[dict[str, Any]]:
     return [
         {
             "thread": _whole(each.get("thread"), 2**63),
-            "tid": each["tid"] if isinstance(each.get("tid"), int) else None,
+            "tid": _whole(each.get("tid"), 2**31) or None,
             "name": clean(each["name"], TEXT_MAX) if isinstance(each.get("name"), str) else None,
             "main": each.get("tid") == pid,
             "active": None,
@@ -92,9 +92,7 @@ def told_tasks(answer: dict[str, Any]) -> list[dict[str, Any]]:
             "running": bool(each.get("running")),
             "cancelling": _whole(each.get("cancelling"), 2**31),
             "awaits": clean(each["awaits"], TEXT_MAX) if each.get("awaits") else None,
-            "awaits_tasks": [
-                number for number in _list(each.get("awaits_tasks"), 16) if isinstance(number, int) and number >= 0
-            ],
+            "awaits_tasks": [_whole(number, 2**31) for number in _list(each.get("awaits_tasks"), 16)],
             "frames": _frames(each),
             "frames_left_out": 0,
         }
@@ -142,4 +140,4 @@ def _dicts(what: object, most: int) -> list[dict[str, Any]]:
 
 
 def _whole(what: object, below: int) -> int:
-    return what if isinstance(what, int) and 0 <= what < below else 0
+    return int(what) if isinstance(what, int) and 0 <= what < below else 0

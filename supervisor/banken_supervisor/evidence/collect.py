@@ -36,6 +36,13 @@ SIGNAL_S = 2.0
 TARGETS_MAX = 32
 """Threads of which is looked up what file or connection they wait for."""
 
+IDLE = 0.05
+"""Share of one CPU below which a process is not taken to be running."""
+
+WAIT_LOOKS = 5
+WAIT_AGAIN_S = 0.02
+"""How often, and after how long, is looked again at a thread that was caught between two waits."""
+
 WAITS_MAX = 256
 """Threads of which is looked up what they wait in."""
 
@@ -121,14 +128,26 @@ class _Collection:
         process["ended"] = self._subject.ended()
         if process["ended"]:
             return
-        # Before anything pauses it: afterwards it waits for its tracer, or not at all.
-        self._waits = self._part("what its threads wait for", self._read_waits, PROC_S) or {}
-        self._evidence["main_wait"] = self._waits.get(pid)
         cpu_s = min(proc.CPU_S, 0.1 * self._deadline.left())
         process["cpu_now"] = self._part("its use of the CPU", lambda: proc.cpu_share(pid, cpu_s), PROC_S)
-        self._stacks(process)
-        self._details(process)
+        # Before anything pauses it: afterwards it waits for its tracer, or not at all.
+        self._wait(process)
+        for step in (self._stacks, self._details):
+            try:
+                step(process)
+            except Exception as fault:  # noqa: BLE001  # what was found so far is kept
+                self._problems.append(f"collecting failed: {fault!r}")
         self._check_life()
+
+    def _wait(self, process: dict[str, Any]) -> None:
+        """What its threads wait for. One that uses no CPU and seems to run was only just woken: look again."""
+        idle = process["cpu_now"] is not None and process["cpu_now"] < IDLE
+        for _ in range(WAIT_LOOKS):
+            self._waits = self._part("what its threads wait for", self._read_waits, PROC_S) or {}
+            wait = self._evidence["main_wait"] = self._waits.get(self._subject.pid)
+            if not idle or wait is None or wait["state"] != "R":
+                return
+            time.sleep(self._deadline.left(WAIT_AGAIN_S))
 
     def _read_waits(self) -> dict[int, dict[str, Any]]:
         pid = self._subject.pid
@@ -192,9 +211,8 @@ class _Collection:
             return attempt(lambda: announced.find(self._directory, self._subject), self._deadline.left(PROC_S))
         except (NotAnnounced, TooLate) as fault:
             if needed:
-                hint = (
-                    "" if self._py_spy and stacks.find() else " (pip install 'banken[stacks]' needs no such call)"
-                )
+                known = isinstance(self._py_spy, str) or stacks.find()
+                hint = "" if known else " (pip install 'banken[stacks]' needs no such call)"
                 self._problems.append(f"no stacks from the worker: {fault}{hint}")
             return None
 

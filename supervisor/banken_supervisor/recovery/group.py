@@ -3,6 +3,10 @@
 A group has no descriptor; its number is the pid of its leader. The kernel gives that number to nobody else as long
 as one member lives, so a pidfd is kept of every member that was seen while the leader was known for certain: while
 one of them lives and is still in the group, the number means this group.
+
+When the last of them is found dead, the group is looked at once more, for one that was forked a moment ago. For the
+number to mean another group by then, pids would have had to go round once since the last look, and that group's
+leader would be there: this is checked.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import select
 import time
 from types import TracebackType
 
+from banken.identity import process_start
+
 MEMBERS_MAX = 1024
 """Members whose pidfd is kept; the group is signalled whole, however many it has."""
 
@@ -20,8 +26,11 @@ MEMBERS_MAX = 1024
 class Group:
     """The group ``number``. Made by ``Processes.group``, which knows that its leader lives. Close it after use."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, start: int) -> None:
+        """``start``: the leader's start time, in ticks since boot."""
         self.number = number
+        self._start = start
+        self._over = False
         self._members: dict[int, int] = {}
         """pid to pidfd"""
         self._look()
@@ -45,8 +54,9 @@ class Group:
     def left(self) -> int:
         """How many known members live."""
         self._forget_the_dead()
-        if self._members:
-            self._look()  # one that was forked since
+        if not self._over:
+            self._look()
+            self._over = not self._members
         return len(self._members)
 
     def wait_gone(self, seconds: float) -> bool:
@@ -68,6 +78,8 @@ class Group:
         self._members.clear()
 
     def _look(self) -> None:
+        if process_start(self.number) not in (0, self._start):
+            return  # the number is a stranger's now
         for entry in os.listdir("/proc"):
             if entry.isdigit() and int(entry) not in self._members and len(self._members) < MEMBERS_MAX:
                 pid = int(entry)

@@ -86,7 +86,7 @@ class Processes:
                 return None
             with contextlib.suppress(ProcessLookupError):
                 if os.getpgid(who.pid) == who.pid:
-                    return Group(who.pid)
+                    return Group(who.pid, who.start)
             return None
 
     @contextlib.contextmanager

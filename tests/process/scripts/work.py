@@ -205,6 +205,22 @@ def pools(address: str) -> None:
     told()
 
 
+def _feed_and_raise(address: str) -> None:
+    _feed_once(address, "pool-child")
+    raise RuntimeError("in the child")
+
+
+def pool_raises(address: str, method: str) -> None:
+    """A child by one start method of multiprocessing that an exception ends."""
+    client.connect(address)
+    client.feed("pool-parent")
+    child = multiprocessing.get_context(method).Process(target=_feed_and_raise, args=(address,))
+    child.start()
+    child.join(10)
+    say({"exitcode": child.exitcode})
+    told()
+
+
 # -- threads and signals -----------------------------------------------------------------------------
 
 
@@ -268,8 +284,12 @@ def ends(address: str, name: str, how: str) -> None:
     told()
     if how == "exit":
         sys.exit(4)
+    if how == "interrupt":
+        raise KeyboardInterrupt
     if how == "raise":
         raise RuntimeError("on purpose")
+    if how == "raise-long":
+        raise RuntimeError("on purpose " * 1000 + "the end")
 
 
 def ends_full(address: str, name: str) -> None:

@@ -21,7 +21,7 @@ HOMES = ("local", "supervised")
 NAMES = sorted(path.name for path in (EXAMPLES / "local").glob("*.py"))
 
 RUN_LIMIT_S = 40
-"""An example that has not ended by then hangs; the slowest takes three seconds."""
+"""An example that has not ended by then hangs; the slowest takes ten seconds."""
 
 SUPERVISOR = """
 import sys
@@ -160,7 +160,7 @@ def test_manual_loop(address: str) -> None:
 @process
 def test_process_monitor(address: str) -> None:
     """A child that hangs and a child that dies are each replaced by another real process."""
-    for out, err in in_both_homes("process_monitor", 60, address):
+    for out, err in in_both_homes("process_monitor", 40, address):
         hung, dead, well = re.findall(r"started child (\d+)\n", out)
         assert len({hung, dead, well}) == 3
         assert re.fullmatch(
@@ -203,13 +203,15 @@ def test_resources(address: str) -> None:
         assert memory < processor, "180 s come before 300 s"
         assert re.search(r"memory \+1[23]\d MiB", out[:memory])
         assert "all is calm again\nstopped\n" in out[processor:]
-        assert err == ""
+        # The callback competes with the burner for the interpreter: on a crowded machine a repeat may come due
+        # while it still runs, and the listener says so.
+        assert re.fullmatch(r"(the callback of '(cpu|memory)' still runs; run \d+ is left out\n)*", err)
 
 
 @process
 def test_multilevel(address: str) -> None:
     """One silence climbs the levels in order, each at its time, and a feed brings all back to normal."""
-    for out, err in in_both_homes("multilevel", 80, address):
+    for out, err in in_both_homes("multilevel", 40, address):
         calm, alarm, after = before_and_after(out, "the work is stuck\n", "alive again, after: emergency\n")
         assert calm == "".join(f"step {step}: normal\n" for step in range(4))
         levels = re.findall(r"(\w+): silent for (\d+) s\n", alarm)
@@ -236,7 +238,7 @@ def test_failing_callback(address: str) -> None:
 @process
 def test_restart_limit(address: str) -> None:
     """The second attempt mends the first breakdown; the next one gets three attempts and no fourth."""
-    for out, err in in_both_homes("restart_limit", 30, address):
+    for out, err in in_both_homes("restart_limit", 20, address):
         assert out == (
             "breakdown\n"
             "attempt 1 of 3: in vain\n"

@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,21 @@ def test_an_outputs_beginning_and_end_are_kept(limit: int, size: int) -> None:
         half = limit // 2
         gap = f"\n[{size - limit} bytes left out]\n"
         assert kept.text() == data[:half].decode() + gap + data[size - (limit - half) :].decode()
+
+
+def test_an_endless_output_needs_little_memory() -> None:
+    """32 MiB of output need less than 1 MiB while they come."""
+    kept = Kept(64 * 1024)
+    some = bytes(64 * 1024)
+    tracemalloc.start()
+    try:
+        for _ in range(512):
+            kept.add(some)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert kept.total == 32 * 2**20
+    assert peak < 2**20
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,24 @@ def test_what_ended_before_it_began_leaves_nothing_behind(narrow: Bench) -> None
     assert narrow.of("late").count(What.DROPPED) == 1000
 
 
+def test_threads_meet_nothing_that_was_dropped(narrow: Bench) -> None:
+    """When everything that waited was dropped, the threads that become free go on with what comes next."""
+    for number in range(4):
+        narrow.executor.submit([Does(narrow.waits)], subject(f"w{number}"))
+    until(lambda: len(narrow.begun) == 4, "all threads are taken")
+    for number in range(20):
+        narrow.executor.submit([Does(lambda a, e: None)], subject(f"late{number}"))
+        narrow.executor.submit([DoesOutside(lambda a, e: None)], subject(f"hook{number}"))
+        assert narrow.executor.cancel(f"late{number}") == 1
+        assert narrow.executor.cancel(f"hook{number}") == 1
+    narrow.gate.set()
+    until(lambda: narrow.executor.counts()["running"] == 0, "all have ended")
+    narrow.executor.submit([Does(lambda a, e: None)], subject("next"))
+    until(lambda: narrow.of("next") == [What.DONE], "the next one ran")
+    alive = [thread for thread in threading.enumerate() if thread.name.startswith("banken-action")]
+    assert len(alive) >= narrow.executor.counts()["threads"] == 4
+
+
 def test_the_same_action_of_one_incident_is_not_begun_twice_at_once(bench: Bench) -> None:
     """A rung that repeats faster than its action ends is skipped and told; another incident's is not."""
     action = Does(bench.waits)
@@ -333,6 +351,7 @@ def test_ten_thousand_at_once_are_bounded_and_all_told(bench: Bench) -> None:
     assert bench.executor.counts() == {"running": 64, "stuck": 0, "queued": 20_000, "threads": 64}
     bench.gate.set()
     until(lambda: len(bench.reports) == 64 + 20_000 + 1, "all are told", 45)
+    until(lambda: bench.executor.counts()["running"] == 0, "all have ended")
     assert bench.executor.counts() == {"running": 0, "stuck": 0, "queued": 0, "threads": 64}
     assert sum(report.type is What.DONE for report in bench.reports) == 20_064
 

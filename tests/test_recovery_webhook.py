@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -254,16 +255,20 @@ def test_what_is_no_http_is_a_failure_or_an_answer(words: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            for _ in range(2):
-                peer, _ = listener.accept()
-                with peer:
-                    peer.recv(65536)
-                    peer.sendall(words)
+            with contextlib.suppress(OSError):  # the end of the test
+                while True:
+                    peer, _ = listener.accept()
+                    with peer, contextlib.suppress(ConnectionError):
+                        peer.recv(65536)
+                        peer.sendall(words)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         done = run(build("webhook", {"url": url, "timeout": 5, "retries": 1}), subject())
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        assert not thread.is_alive()
     assert done.ok == words.startswith(b"HTTP")
     assert done.text
 

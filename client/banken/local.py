@@ -85,6 +85,7 @@ class Judge:
         self.silence = 0.0
         self.settled = False
         """whether it is fed and quiet: the next feed can only make the verdict later"""
+        self._cause = Cause.GRACE
         self._incident = ""
         self._opened = 0.0
         self._run = 0
@@ -100,6 +101,7 @@ class Judge:
         was_fed = dog._was_fed
         fed = dog._fed
         self.limit = float(dog.timeout if was_fed else dog.grace)
+        self._cause = Cause.TIMEOUT if was_fed else Cause.GRACE
         clock.allowance = max(ALLOWANCE_MIN, min(ALLOWANCE, self.limit / NAPS))
         clock.credit(now, asked)
         if fed != self._fed:
@@ -132,8 +134,9 @@ class Judge:
             self._opened = time.time()
             self._last_run = now
         self._run += 1
-        cause = Cause.TIMEOUT if dog._was_fed else Cause.GRACE
-        return Incident(self._incident, dog.name, cause, self._opened, self.silence, float(dog.timeout), self._run)
+        return Incident(
+            self._incident, dog.name, self._cause, self._opened, self.silence, float(dog.timeout), self._run
+        )
 
     def ran(self, began: float, ended: float) -> None:
         """The run took from ``began`` to ``ended``: runs that came due meanwhile are left out.
@@ -244,8 +247,8 @@ class LocalKeeper:
         if post is None:
             return
         post.end()
-        started = post.thread.ident is not None  # if not, it ends as soon as it begins
-        if started and post.thread is not threading.current_thread():
+        # A thread that is only being started is not alive yet; it ends as soon as it begins.
+        if post.thread.is_alive() and post.thread is not threading.current_thread():
             post.thread.join(None if timeout is None else min(float(timeout), threading.TIMEOUT_MAX))
 
     def changed(self, dog: Watchdog) -> None:

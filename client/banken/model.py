@@ -52,6 +52,8 @@ class Cause(StrEnum):
     """it was fed more often than ``min_interval`` allows"""
     EXITED = "exited"
     """its process ended"""
+    TOO_FEW = "too-few"
+    """of a group: fewer of its members are alive than it wants"""
 
 
 class Feeders(StrEnum):

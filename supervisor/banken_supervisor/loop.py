@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from random import random
 from time import monotonic
@@ -33,11 +33,12 @@ from banken_supervisor.core.effects import (
     WatchProcess,
 )
 from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.policy import Policy
+from banken_supervisor.core.policy import Policy, Window
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.watch import Watch
 from banken_supervisor.lives import Lives
 from banken_supervisor.mailbox import Mailbox
+from banken_supervisor.maintenance import Maintenance
 from banken_supervisor.recovery.jobs import Report as ActionReport
 from banken_supervisor.remedies import Remedies
 from banken_supervisor.scribe import Scribe
@@ -153,6 +154,7 @@ class Loop:
         self.watch = Watch(Kennel(rules, run_id, self._token, random), monotonic())
         self.annals = None if journal is None else Annals(journal, run_id, mailbox.post)
         self.lives = Lives()
+        self.maintenance = Maintenance(self._windows_open)
         for descriptor in (self.lives.fileno(), stable.fileno()):
             if descriptor is not None:
                 sockets.watch(descriptor)
@@ -252,6 +254,19 @@ class Loop:
                     self._stopping = True
                 case _:
                     self.stable.handle(letter, kennel, self.watch.now, self.watch.out)
+
+    def _windows_open(self, left: Mapping[Window, float]) -> None:
+        """On the thread that looks at the clock: have the loop pause whom these windows concern."""
+
+        def begin(loop: Loop) -> None:
+            loop.watch.kennel.maintain(left, loop.watch.now)
+            go_on(loop)
+
+        def go_on(loop: Loop) -> None:
+            if loop.watch.kennel.maintain_more(loop.watch.now, loop.watch.out):
+                loop.mailbox.post(Do(go_on))
+
+        self.mailbox.post(Do(begin))
 
     def _carry_out(self, effects: list[Effect]) -> None:
         # Callbacks first: their threads wake up while the events are written.

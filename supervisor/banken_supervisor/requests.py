@@ -13,6 +13,7 @@ import banken
 from banken.errors import WireError
 from banken.wire import REQUEST_MAX, VERSION, pack, unpack
 from banken_supervisor.core.dog import Dog, deadline
+from banken_supervisor.core.habits import suggestion
 from banken_supervisor.core.refusals import Refusal
 from banken_supervisor.core.states import State
 
@@ -99,6 +100,15 @@ def _summary(loop: Loop, args: dict[str, Any]) -> Any:
 
 def _status(loop: Loop, args: dict[str, Any]) -> Any:
     """Rows of watchdogs: ``name`` (exact, or a pattern with ``*?[``), ``offset``, ``limit``."""
+    return _rows(loop, args, row)
+
+
+def _suggest(loop: Loop, args: dict[str, Any]) -> Any:
+    """Which timeouts the observed gaps ask for: takes and gives what ``status`` does, with rows of its own."""
+    return _rows(loop, args, lambda dog, now: suggestion(dog))
+
+
+def _rows(loop: Loop, args: dict[str, Any], row: Callable[[Dog, float], dict[str, Any]]) -> Any:
     pattern = args.get("name")
     offset, limit = args.get("offset", 0), args.get("limit", ROWS_MAX)
     if type(offset) is not int or type(limit) is not int or offset < 0 or not 0 < limit <= ROWS_MAX:
@@ -150,7 +160,10 @@ def row(dog: Dog, now: float) -> dict[str, Any]:
                 "age": now - open_one.opened,
                 "runs": open_one.run,
                 "reason": open_one.reason,
+                "blamed": open_one.blamed,
             }
+        if rare.standing is not None:
+            told["group"] = {"alive": rare.standing.sure, "at_least": rare.standing.at_least}
     return told
 
 
@@ -192,6 +205,7 @@ OPS: dict[str, Callable[[Loop, dict[str, Any]], Any]] = {
     "reload": _reload,
     "status": _status,
     "stop": _stop,
+    "suggest": _suggest,
     "summary": _summary,
     "tell": _tell,
 }

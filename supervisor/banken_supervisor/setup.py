@@ -36,8 +36,9 @@ class Setup:
         programs = {spec.name for spec in config.programs}
         self.programs: dict[str, Policy] = {n: policy for n, policy in config.policies if n in programs}
         self.exact = [n for n, _ in config.policies if n not in programs and not any(c in n for c in "*?[")]
-        for _, policy in config.policies:
-            for rung in (*policy.ladder.rungs, *policy.ladder.on_give_up):
+        ladders = [policy.ladder for _, policy in config.policies] + [group.ladder for group in config.groups]
+        for ladder in ladders:
+            for rung in (*ladder.rungs, *ladder.on_give_up):
                 build(rung.do, {key: plain(value) for key, value in rung.options}, self.actions)
 
     def prepare(self, loop: Loop, callbacks: Callbacks) -> None:
@@ -45,6 +46,7 @@ class Setup:
         self._hand_over(loop, callbacks)
         loop.stable.set(self.config.programs, self.config.groups, self.programs)
         self._expect(loop)
+        self._conditions(loop)
 
     def replace(self, former: Setup | None, loop: Loop, callbacks: Callbacks) -> None:
         """In place of a former one, on the loop's thread. No timer is lost; ValueError: nothing was changed."""
@@ -66,6 +68,7 @@ class Setup:
                 watch.kennel.forget(name, watch.now, watch.out)
         watch.kennel.reconsider()
         self._expect(loop)
+        self._conditions(loop)
         loop.publish(Event(EventType.RELOADED, None, {"file": os.fspath(self.config.source)}))
 
     def _hand_over(self, loop: Loop, callbacks: Callbacks) -> None:
@@ -76,6 +79,12 @@ class Setup:
         rules = loop.watch.kennel.rules
         rules.replace_patterns(self.config.policies)
         rules.defaults = self.config.settings.defaults
+
+    def _conditions(self, loop: Loop) -> None:
+        """Groups and maintenance. Who is in a window that is open is paused as soon as the clock was looked at."""
+        watch, config = loop.watch, self.config
+        watch.kennel.set_groups(config.groups, config.settings.declaration, watch.now, watch.out)
+        loop.maintenance.set(window for _, policy in config.policies for window in policy.maintenance)
 
     def _expect(self, loop: Loop) -> None:
         for name in self.exact:

@@ -222,6 +222,7 @@ class Supervisor:
         try:
             self._loop.run()
         finally:
+            self._loop.maintenance.close()
             self._loop.stable.close()
             self._callbacks.close(CALLBACK_DRAIN)
             self._loop.remedies.executor.close(0.5)

@@ -14,7 +14,7 @@ import click
 
 from banken.address import resolve
 from banken.errors import Refused, Unreachable
-from banken.model import Declaration, check_name
+from banken.model import NAME_MAX, Declaration, check_name
 from banken_supervisor.cli import exits
 from banken_supervisor.cli.group import Failure
 
@@ -54,6 +54,20 @@ class NameType(click.ParamType):  # type: ignore[type-arg]  # generic from click
 
 
 NAME = NameType()
+
+
+class NamesType(NameType):
+    """A watchdog's name, or a shell pattern that stands for several (worker-*)."""
+
+    name = "name or pattern"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if isinstance(value, str) and is_pattern(value) and len(value) <= 2 * NAME_MAX:
+            return value
+        return super().convert(value, param, ctx)
+
+
+NAMES = NamesType()
 
 
 def option_for(address: str) -> str:
@@ -102,15 +116,15 @@ def holder(directory: str) -> int | None:
     return pid
 
 
-def rows(control: Control, name: str | None = None) -> list[dict[str, Any]]:
-    """Every watchdog that ``name`` fits (None: all), however many answers that takes."""
+def rows(control: Control, name: str | None = None, op: str = "status") -> list[dict[str, Any]]:
+    """Every watchdog that ``name`` fits (None: all), however many answers that takes; ``op`` may be ``suggest``."""
     found: dict[str, dict[str, Any]] = {}
     for _ in range(PAGING_TRIES):
         found.clear()
         place: int | None = 0
         total: int | None = None
         while place is not None:
-            page = control.request("status", name=name, offset=place)
+            page = control.request(op, name=name, offset=place)
             if total is not None and page["total"] < total:
                 break  # one was released, all behind it moved up, and the next page would miss some
             total = page["total"]
@@ -130,6 +144,18 @@ def row_of(control: Control, name: str) -> dict[str, Any]:
             exits.NOT_SO,
         )
     return found[0]
+
+
+def all_of(control: Control, given: str) -> list[dict[str, Any]]:
+    """The watchdogs that a name or a pattern stands for; a Failure if there is none."""
+    if not is_pattern(given):
+        return [row_of(control, given)]
+    found = rows(control, given)
+    if not found:
+        raise Failure(
+            f"no watchdog fits {given!r} at {control.address.text}; `banken status` lists them", exits.NOT_SO
+        )
+    return found
 
 
 def tell(

@@ -24,6 +24,7 @@ COMMANDS = (
     "resume",
     "extend",
     "release",
+    "suggest",
     "incidents",
     "incident",
     "start",

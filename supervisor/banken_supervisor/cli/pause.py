@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import click
 
-from banken_supervisor.cli.asking import NAME, address_option, asking, quiet_option, row_of, tell
+from banken_supervisor.cli.asking import NAMES, address_option, all_of, asking, quiet_option, tell
 from banken_supervisor.cli.durations import DURATION, format_s
 
 
 @click.command(short_help="Do not judge NAME, for a while or until it is resumed.")
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAMES)
 @click.argument("duration", type=DURATION, required=False)
 @quiet_option
 @address_option
 def command(name: str, duration: float | None, quiet: bool, address: str | None) -> None:
     """Do not judge NAME for DURATION (30s, 2m, 1h); without one, until `banken resume NAME`.
 
-    An incident that is open is closed.
+    NAME may be a pattern (quoted: 'worker-*'): all that fit it now are paused. An incident that is open is closed.
     """
     from banken.wire import Kind
 
     with asking(address) as control:
-        row_of(control, name)  # a misspelt name must not become a new watchdog
-        tell(control, Kind.PAUSE, name, duration or 0.0)
-    if not quiet:
-        how_long = f"until `banken resume {name}`" if duration is None else f"for {format_s(duration)}"
-        click.echo(f"{name} paused: not judged {how_long}")
+        for row in all_of(control, name):  # a misspelt name must not become a new watchdog
+            each = row["name"]
+            tell(control, Kind.PAUSE, each, duration or 0.0)
+            if not quiet:
+                how_long = f"until `banken resume {each}`" if duration is None else f"for {format_s(duration)}"
+                click.echo(f"{each} paused: not judged {how_long}")

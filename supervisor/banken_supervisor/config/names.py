@@ -64,11 +64,14 @@ class Names:
                 self.exact.setdefault(watchdog.name, (path, watchdog))
         self._fixed = {*self.exact, *self.programs}
         """all names that are declared one by one"""
+        patterns = [*(pattern for pattern, _, _ in self.patterns), *self.broken]
+        # All patterns in one: with a thousand of them, asking each about each name takes minutes.
+        self._any = re.compile("|".join(map(translate, patterns))) if patterns else None
 
     def policy(self, name: str) -> tuple[KeyPath, WatchFields] | None:
         """What holds for a name: the exact one, else the first pattern that matches."""
         found = self.exact.get(name)
-        if found is not None:
+        if found is not None or self._any is None or self._any.match(name) is None:
             return found
         return next(((path, table) for pattern, path, table in self.patterns if matches(name, pattern)), None)
 
@@ -77,8 +80,8 @@ class Names:
         return (
             name in self.programs
             or name in self.groups
-            or self.policy(name) is not None
-            or any(matches(name, each) for each in self.broken)
+            or name in self.exact
+            or (self._any is not None and self._any.match(name) is not None)
         )
 
     def matched(self, members: Iterable[str]) -> tuple[set[str], bool]:

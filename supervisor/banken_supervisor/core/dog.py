@@ -12,6 +12,8 @@ from math import inf
 from banken.model import Cause, Declaration, Incarnation
 from banken_supervisor.core.deadlines import UNARMED
 from banken_supervisor.core.ladder import Step
+from banken_supervisor.core.learning import Gaps
+from banken_supervisor.core.pace import Pace
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.states import State
 
@@ -28,12 +30,43 @@ class OpenIncident:
     reason: str | None = None
     step: Step | None = None
     """the ladder's next; None: none, or none left"""
+    began: float = 0.0
+    """when the climb began: at the verdict, or when nobody else was to blame any more"""
     waited: bool = False
     """whether the step's backoff has been waited for"""
     counts: dict[int, int] = field(default_factory=dict)
     """how often each rung ran"""
     blamed: str | None = None
     """the watchdog that this one depends on, and that is down too"""
+    presumed: bool = False
+    """that one was not down yet, only due to be found so"""
+    pardoned: bool = False
+    """that one is back, and until ``next_run`` this one may follow"""
+
+
+@dataclass(slots=True)
+class Standing:
+    """How it stands with a group that wants ``at_least`` members alive (groups.py)."""
+
+    at_least: int
+    sure: int = 0
+    """members that are alive, or paused"""
+    coming: int = 0
+    """members in the grace of a start"""
+    down: dict[str, None] = field(default_factory=dict)
+    """members with an open incident, or given up"""
+    stirred: bool = True
+    """a member's state has changed since the last sweep"""
+    since: float | None = None
+    """since when the group's state is not what it should be; None: it is"""
+
+    def change(self, state: State) -> bool | None:
+        """True: enough are alive again (or at last). False: too few are. None: as it was."""
+        if state is State.ALIVE:
+            return False if self.sure + self.coming < self.at_least else None
+        if state is State.PAUSED:
+            return None
+        return True if self.sure >= self.at_least else None
 
 
 @dataclass(slots=True)
@@ -65,6 +98,22 @@ class Rare:
     """by rung: when it ran lately, in this incident and before, for its budget"""
     given_up: tuple[str, float, int, tuple[int, ...]] | None = None
     """the incident that was given up: id, opened, runs of the callback, rungs that ran"""
+    cause: Cause | None = None
+    """of the last incident"""
+    pace: Pace | None = None
+    """with ``min_interval``: how often it was fed"""
+    gaps: Gaps | None = None
+    """what was seen of the gaps between its feeds"""
+    changed_hands: bool = False
+    """another process feeds it than the one whose feed came last"""
+    sampled: bool = False
+    """its next feed is looked at only to learn the gap"""
+    groups: tuple[Dog, ...] = ()
+    """the watchdogs of the groups it is a member of"""
+    standing: Standing | None = None
+    """not None: this is the watchdog of a group"""
+    maintained: bool = False
+    """it is paused, and a maintenance window paused it"""
 
 
 class Dog:
@@ -114,6 +163,8 @@ def deadline(dog: Dog) -> float | None:
     """When the watchdog is due next, deadline time; None: never, unless something happens."""
     state = dog.state
     rare = dog.rare
+    if rare is not None and rare.standing is not None:
+        return _group_deadline(dog, rare, rare.standing)
     if state is State.ALIVE:
         due = dog.fed_at + dog.declaration.timeout + dog.resolution
         if rare is None:
@@ -133,8 +184,10 @@ def deadline(dog: Dog) -> float | None:
         if rare is not None and rare.exited_at is not None:
             due = min(due, rare.exited_at)
         return due
-    if rare is None:
-        return None
+    return None if rare is None else _later_deadline(state, rare)
+
+
+def _later_deadline(state: State, rare: Rare) -> float | None:
     if state is State.EXPIRED:
         assert rare.incident is not None
         step = rare.incident.step
@@ -142,6 +195,16 @@ def deadline(dog: Dog) -> float | None:
     if state is State.PAUSED and rare.paused_until != inf:
         return rare.paused_until
     return None
+
+
+def _group_deadline(dog: Dog, rare: Rare, standing: Standing) -> float | None:
+    """A group is due when its members have made it so, and at the end of its grace."""
+    if dog.state is State.RELEASED:
+        return None
+    due = dog.fed_at + dog.declaration.grace if dog.state is State.WAITING else _later_deadline(dog.state, rare)
+    if standing.since is None or dog.state is State.PAUSED:
+        return due
+    return standing.since if due is None else min(due, standing.since)
 
 
 def progress_deadline(dog: Dog) -> float | None:

@@ -18,7 +18,11 @@ from banken_supervisor.core.telling import pid_of, run_of, told
 RUNS_MAX = 1000
 """Times of earlier runs that are remembered per rung for budget and backoff."""
 
+RECHECK = 0.5
+"""Seconds until it is seen whether a parent that was due to be found down has been."""
+
 _NO_LADDER = Ladder(())
+_DOWN = (State.EXPIRED, State.GIVEN_UP)
 
 
 class Incidents(Roll):
@@ -37,7 +41,8 @@ class Incidents(Roll):
             return None
         incident = dog.rare.incident
         kind = EventType.EXPIRED if incident.run == 1 else EventType.RUNG
-        return Event(kind, name, {**told(dog, run_of(dog, incident, now, now), now), "replay": True})
+        data = {**told(dog, run_of(dog, incident, now, now), now), "replay": True}
+        return Event(kind, name, data if incident.blamed is None else {**data, "blamed": incident.blamed})
 
     # -- verdicts -----------------------------------------------------------------------------------
 
@@ -51,7 +56,11 @@ class Incidents(Roll):
             assert rare.incident is not None
             step = rare.incident.step
             if step is not None and step.when <= due:
-                self._climb(dog, now, out)
+                blamed = self._fallen(dog, now)
+                if blamed is not None:
+                    self._excused(dog, rare.incident, blamed, due, now, out)
+                else:
+                    self._climb(dog, now, out)
                 self._arm(dog)
             else:
                 self._rung(dog, due, now, out)
@@ -76,15 +85,17 @@ class Incidents(Roll):
         rare.incidents += 1
         rare.extended_until = None
         rare.exited_at = rare.exited_how = None
+        rare.cause = cause
         incident = OpenIncident(
-            f"{self._run_id}-{self._incidents}", cause, now, 1, now + dog.declaration.interval, reason
+            f"{self._run_id}-{self._incidents}", cause, now, 1, now + dog.declaration.interval, reason, began=now
         )
         rare.incident = incident
-        incident.blamed = self._fallen(dog, now)
+        blamed = self._fallen(dog, now)
         run = run_of(dog, incident, due, now)
         data = told(dog, run, now)
-        if incident.blamed is not None:
-            out.append(Event(EventType.EXPIRED, dog.name, {**data, "blamed": incident.blamed}))
+        if blamed is not None:
+            self._blame(dog, incident, blamed, now)
+            out.append(Event(EventType.EXPIRED, dog.name, {**data, "blamed": blamed}))
         else:
             out.append(Event(EventType.EXPIRED, dog.name, data))
             out.append(run)
@@ -101,17 +112,48 @@ class Incidents(Roll):
         incident.next_run = due + dog.declaration.interval
         if incident.next_run <= now:
             incident.next_run = now + dog.declaration.interval
-        if incident.blamed is not None:
-            incident.blamed = self._fallen(dog, now)
-            if incident.blamed is None:  # the parent is back, and this one is not: now it is its own fault
-                incident.step = first(self._ladder(dog), now)
-                self._climb(dog, now, out)
-        if incident.blamed is None and dog.state is State.EXPIRED:
+        blamed = self._fallen(dog, now)
+        if blamed is not None or incident.blamed is not None:
+            self._excused(dog, incident, blamed, due, now, out)
+        else:
             incident.run += 1
             run = run_of(dog, incident, due, now)
             out.append(Event(EventType.RUNG, dog.name, told(dog, run, now)))
             out.append(run)
         self._arm(dog)
+
+    def _excused(
+        self, dog: Dog, incident: OpenIncident, blamed: str | None, due: float, now: float, out: list[Effect]
+    ) -> None:
+        """It depends on one that is down, or that was: marked while that lasts, and a whole timeout longer.
+
+        After that it is its own fault: the callback runs, and the climb begins, anew if it had begun before.
+        """
+        if blamed is not None:
+            if incident.blamed is None:  # this one fell first, and what it hangs on after it
+                run = run_of(dog, incident, due, now)
+                out.append(Event(EventType.RUNG, dog.name, {**told(dog, run, now), "blamed": blamed}))
+            self._blame(dog, incident, blamed, now)
+        elif not incident.presumed and not incident.pardoned:
+            incident.pardoned = True
+            incident.next_run = now + dog.declaration.timeout
+        else:
+            incident.blamed = None
+            incident.pardoned = incident.presumed = False
+            incident.next_run = now + dog.declaration.interval
+            run = run_of(dog, incident, due, now)
+            out.append(Event(EventType.RUNG, dog.name, told(dog, run, now)))
+            out.append(run)
+            incident.began, incident.waited = now, False
+            incident.step = first(self._ladder(dog), now)
+            self._climb(dog, now, out)
+
+    def _blame(self, dog: Dog, incident: OpenIncident, parent: str, now: float) -> None:
+        """Mark it, and look again later: soon, if the parent is only about to be found down."""
+        incident.blamed, incident.step, incident.pardoned = parent, None, False
+        incident.presumed = self._dogs[parent].state not in _DOWN
+        declared = dog.declaration
+        incident.next_run = now + (RECHECK if incident.presumed else min(declared.interval, declared.timeout))
 
     def _close(self, dog: Dog, now: float, out: list[Effect], event: EventType, how: str) -> None:
         """Close the open incident, if there is one."""
@@ -159,7 +201,7 @@ class Incidents(Roll):
                 earlier.append(now)
                 del earlier[:-RUNS_MAX]
             self._run(dog, incident, rung, step.rung, step.when, now, out)
-            incident.step = following(ladder, incident.opened, step, now)
+            incident.step = following(ladder, incident.began, step, now)
 
     def _run(
         self, dog: Dog, incident: OpenIncident, rung: Rung, number: int, due: float, now: float, out: list[Effect]
@@ -196,9 +238,28 @@ class Incidents(Roll):
             parent = self._dogs.get(name)
             if parent is None:
                 continue
-            if parent.state in (State.EXPIRED, State.GIVEN_UP):
-                return name
+            if parent.state in _DOWN:
+                if not self._blames(parent, dog):
+                    return name
+                continue
             due = deadline(parent)
             if parent.state in (State.ALIVE, State.WAITING) and due is not None and due <= now:
                 return name
         return None
+
+    def _blames(self, parent: Dog, dog: Dog) -> bool:
+        """Whether the parent is itself excused by ``dog``, so that nobody would be told of either.
+
+        The config refuses circles; what is declared in code may have one.
+        """
+        seen = {parent.name}
+        while parent.rare is not None and parent.rare.incident is not None:
+            name = parent.rare.incident.blamed
+            if name == dog.name:
+                return True
+            above = None if name is None or name in seen else self._dogs.get(name)
+            if above is None:
+                return False
+            seen.add(above.name)
+            parent = above
+        return False

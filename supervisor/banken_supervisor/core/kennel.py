@@ -8,8 +8,9 @@ A watchdog that leaves ALIVE is taken out of ``_known``, so that its next feed i
 The way of a verdict: ``sweep`` takes what has come up in the queue and arms again whoever was fed; the
 rest are suspects. ``judge`` turns suspects into verdicts; when that may be done is decided by hold.py.
 
-The kennel is a house of four floors, each a class: the records and what finds them (roll.py), incidents and the
-climb (incidents.py), the processes behind them (keeping.py), and here what arrives and what is due.
+The kennel is a house of floors, each a class: the records and what finds them (roll.py), incidents and the climb
+(incidents.py), the processes behind them (keeping.py), groups (groups.py), what is in force and how feeds usually
+come (habits.py), maintenance (windows.py), and here what arrives and what is due.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ from banken.wire import Kind, Message, decode
 from banken_supervisor.core import ownership
 from banken_supervisor.core.dog import Dog, deadline
 from banken_supervisor.core.effects import Effect, Event, EventType
-from banken_supervisor.core.keeping import Keeping
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.refusals import Refusal, Refusals
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.states import State, Trigger
-from banken_supervisor.core.telling import pid_of
+from banken_supervisor.core.telling import declared, pid_of
+from banken_supervisor.core.windows import Windows
 
 WATCHDOGS_MAX = 2_000_000
 """Names watched at once; the next one is refused."""
 
 _FAST = (Kind.FEED, Kind.NOTE)
+_OF_A_GROUP = (Kind.PAUSE, Kind.RESUME)
 
 
-class Kennel(Keeping):
+class Kennel(Windows):
     """Every watchdog of one supervisor. ``now`` is deadline time, in seconds, and never goes back.
 
     ``run_id`` makes incident ids unique among all runs of all supervisors; ``probe_token`` marks the
@@ -106,13 +108,19 @@ class Kennel(Keeping):
                 quiet = message.kind in (Kind.RELEASE, Kind.RESUME)
                 return self._refuse(admitted, now, [] if quiet else out, message.name)
             dog = admitted
+        elif dog.rare is not None and dog.rare.standing is not None and message.kind not in _OF_A_GROUP:
+            text = f"{dog.name!r} is a group: its members are fed, failed and released, never the group itself"
+            return self._refuse(Refusal("group", text), now, out, dog.name)
         refusal = self._check_owner(dog, message, now, out)
         if refusal is not None:
             return refusal
         if message.declaration is not None or message.incarnation is not None:
             self._update_declaration(dog, message, out)
         _ACTIONS[message.kind](self, dog, message, now, out)
-        if message.kind is Kind.FEED and dog.state is State.ALIVE and frame is not None:
+        if (
+            message.kind is Kind.FEED and dog.state is State.ALIVE and frame is not None
+            and not self._looked_at(dog)
+        ):  # fmt: skip
             self._learn(dog, frame)
         return None
 
@@ -142,18 +150,23 @@ class Kennel(Keeping):
         self.rules.forget(name)
         dog = self._dogs.get(name)
         if dog is not None:
-            self._release(dog, Message(Kind.RELEASE, name, None, 0.0, None), now, out)
+            self._discard(dog, now, out)
+
+    def _discard(self, dog: Dog, now: float, out: list[Effect]) -> None:
+        self._release(dog, Message(Kind.RELEASE, dog.name, None, 0.0, None), now, out)
 
     # -- what is due --------------------------------------------------------------------------------
 
     def sweep(self, now: float) -> bool:
         """Arm again whoever was fed meanwhile. True: someone is left, and ``judge`` must be called."""
         for dog in self._deadlines.pop_due(now):
+            self._settle(dog, now)
             due = deadline(dog)
             if due is None:
                 continue
             if due > now:
                 self._deadlines.arm(dog, due)
+                self._sample(dog)
             else:
                 self._suspects.append(dog)
         return bool(self._suspects)
@@ -176,19 +189,16 @@ class Kennel(Keeping):
     # -- messages, one method a kind ----------------------------------------------------------------
 
     def _feed(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
+        fast = self._too_fast(dog, now)
+        self._observe(dog, now, out)
         rare = dog.rare
         if rare is not None:
             rare.extended_until = None
             if dog.declaration.progress_timeout is not None and rare.progress_at is None:
                 rare.progress_at = now
-        if dog.state is State.PAUSED:
+        if dog.state is State.PAUSED or self._persists(dog, now):
             dog.fed_at = now
             return
-        if rare is not None and rare.incident is not None:
-            stuck = rare.incident.cause is Cause.NO_PROGRESS and rare.progress_at is not None
-            if stuck and rare.progress_at != now:
-                dog.fed_at = now  # it beats, and still stands where it stood
-                return
         if rare is not None and (rare.incident is not None or rare.given_up is not None):
             self._close(dog, now, out, EventType.RECOVERED, "fed")
         before = dog.state
@@ -196,7 +206,12 @@ class Kennel(Keeping):
         dog.fed_at = now
         if before is State.WAITING:
             out.append(Event(EventType.FIRST_FED, dog.name, pid_of(dog)))
-        self._arm(dog)
+        if fast and before is State.ALIVE:
+            assert dog.policy is not None
+            reason = f"fed more often than once in {dog.policy.min_interval:g} s"
+            self._open(dog, Cause.TOO_FAST, now, now, out, reason)
+        else:
+            self._arm(dog)
 
     def _note(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
         progress, status = message.args
@@ -233,6 +248,7 @@ class Kennel(Keeping):
 
     def _pause(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
         seconds = message.args[0]
+        dog.more().maintained = False
         self._close(dog, now, out, EventType.CLOSED, "paused")
         self._unlearn(dog)
         self._move(dog, Trigger.PAUSE)
@@ -271,23 +287,15 @@ class Kennel(Keeping):
         dog.policy = operators
         dog.owner = message.incarnation
         self._dogs[name] = dog
+        self._enrol(dog)
         self._belongs(dog, dog.owner, out)
         self.states[State.WAITING] += 1
         self.shortest_timeout = min(self.shortest_timeout, declaration.timeout, declaration.grace)
         self._arm(dog)
         out.append(
-            Event(
-                EventType.DECLARED,
-                name,
-                {
-                    "timeout": declaration.timeout,
-                    "interval": declaration.interval,
-                    "grace": declaration.grace,
-                    "by": "operator" if said is declaration else "worker" if message.declaration else "defaults",
-                    **pid_of(dog),
-                },
-            )
+            declared(dog, "operator" if said is declaration else "worker" if message.declaration else "defaults")
         )
+        self._maintain_new(dog, now, out)
         return dog
 
     def _check_owner(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> Refusal | None:
@@ -301,6 +309,7 @@ class Kennel(Keeping):
             newborn = dog.owner is not None
             ownership.take_over(dog, who)
             self._belongs(dog, who, out)
+            self._new_feeder(dog)
             if dog.rare is not None:
                 dog.rare.exited_at = None  # it is another process that has ended
             if newborn:
@@ -323,45 +332,20 @@ class Kennel(Keeping):
         )
         return self._refuse(Refusal("contest", text), now, out, dog.name)
 
-    def _update_declaration(self, dog: Dog, message: Message, out: list[Effect]) -> None:
-        declared = message.declaration
-        if dog.operator:
-            dog.resolution = message.resolution
-            if declared is not None and declared != dog.declaration and not dog.more().conflict_told:
-                dog.more().conflict_told = True
-                data = {"operator": list(dog.declaration), "worker": list(declared)}
-                out.append(Event(EventType.CONFLICT, dog.name, data))
-        elif declared is not None and declared != dog.declaration:
-            self._redeclare(dog, declared, message.resolution)
-        elif message.incarnation is not None:
-            dog.resolution = message.resolution
-
     def _obey(self, dog: Dog) -> None:
         """What the operator says of this one now; nothing any more: the declaration stays, the ladder goes."""
-        policy = dog.policy = self.rules.operators(dog.name)
+        if dog.rare is not None and dog.rare.standing is not None:
+            return  # set_groups speaks for it
+        before, policy = dog.policy, self.rules.operators(dog.name)
+        dog.policy = policy
+        self._maintain_anew(dog, before)
         dog.operator = policy is not None and not policy.yields
-        if policy is not None and dog.operator and policy.declaration != dog.declaration:
+        if self._looked_at(dog):
             self._unlearn(dog)
-            self._redeclare(dog, policy.declaration, dog.resolution)
+        if policy is not None and dog.operator and self._in_force(dog) != dog.declaration:
+            self._unlearn(dog)
+            self._redeclare(dog, self._in_force(dog), dog.resolution)
         self._arm(dog)
-
-    def _redeclare(self, dog: Dog, declaration: Declaration, resolution: float) -> None:
-        dog.declaration = declaration
-        dog.resolution = resolution
-        self.shortest_timeout = min(self.shortest_timeout, declaration.timeout, declaration.grace)
-        self._arm(dog)
-
-    def _resume(self, dog: Dog, trigger: Trigger, now: float, out: list[Effect]) -> None:
-        """Judge it again, with a whole timeout from now."""
-        self._move(dog, trigger)
-        dog.fed_at = now
-        rare = dog.more()
-        rare.paused_until = inf
-        rare.extended_until = None
-        if rare.progress_at is not None:
-            rare.progress_at = now
-        self._arm(dog)
-        out.append(Event(EventType.RESUMED, dog.name))
 
     def _refuse(self, refusal: Refusal, now: float, out: list[Effect], name: str | None = None) -> Refusal:
         event = self.refusals.note(refusal, now, name)

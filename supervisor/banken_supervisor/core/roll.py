@@ -70,7 +70,12 @@ class Roll:
         if state is not dog.state:
             self.states[dog.state] -= 1
             self.states[state] += 1
-            dog.state = state
+            before, dog.state = dog.state, state
+            if dog.rare is not None and dog.rare.groups:
+                self._member_moved(dog, before, state)
+
+    def _member_moved(self, dog: Dog, before: State, state: State) -> None:
+        """A member of a group has changed its state (groups.py)."""
 
     # -- by bytes -----------------------------------------------------------------------------------
 

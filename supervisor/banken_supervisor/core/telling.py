@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from banken_supervisor.core.dog import Dog, OpenIncident
-from banken_supervisor.core.effects import RunCallback
+from banken_supervisor.core.effects import Event, EventType, RunCallback
 
 
 def run_of(dog: Dog, incident: OpenIncident, due: float, now: float) -> RunCallback:
@@ -49,3 +49,10 @@ def told(dog: Dog, run: RunCallback, now: float) -> dict[str, Any]:
 def pid_of(dog: Dog) -> dict[str, int]:
     """The process that feeds it, where one is known."""
     return {} if dog.owner is None else {"pid": dog.owner.pid}
+
+
+def declared(dog: Dog, by: str) -> Event:
+    """What holds for it now, and by whose word: operator, worker, defaults, or learnt."""
+    declaration = dog.declaration
+    data = {"timeout": declaration.timeout, "interval": declaration.interval, "grace": declaration.grace, "by": by}
+    return Event(EventType.DECLARED, dog.name, {**data, **pid_of(dog)})

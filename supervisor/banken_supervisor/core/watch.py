@@ -13,6 +13,7 @@ from banken.clock import ALLOWANCE, ALLOWANCE_MIN, CreditedClock
 from banken_supervisor.core.effects import Effect, Event, EventType
 from banken_supervisor.core.hold import Hold
 from banken_supervisor.core.kennel import Kennel
+from banken_supervisor.core.pace import Backlog
 
 WAIT_MAX = 1.0
 """Longest wait, seconds: what a suspend or a stop in the middle of it can cost in lateness."""
@@ -35,10 +36,13 @@ class Watch:
         self.kennel = kennel
         self.clock = CreditedClock(real)
         self.hold = Hold()
+        self.backlog = Backlog(real)
         self.out: list[Effect] = []
         """effects of this turn so far"""
         self.overloads = 0
         """turns that could not read everything"""
+        self._ahead = real - self.clock.now
+        """of deadline time, were all of it credited"""
         self._complete = True
         self._leftover = False
         self._horizon = 0.0
@@ -69,6 +73,8 @@ class Watch:
         clock = self.clock
         clock.allowance = max(ALLOWANCE_MIN, min(ALLOWANCE, self.kennel.shortest_timeout / 10))
         now = clock.credit(real, asked, 1.0 if self._complete else OVERLOADED_SHARE)
+        self.kennel.uncredited = real - now - self._ahead
+        self.kennel.behind = self.backlog.wake(real)
         if clock.last_lost > 0.0:
             self._untold_lost += clock.last_lost
             if self._may_tell(EventType.STALLED, real):
@@ -88,6 +94,7 @@ class Watch:
     def drained(self, count: int, *, complete: bool) -> None:
         """``count`` frames were read in this turn; ``complete``: until there were no more."""
         self._complete = complete
+        self.backlog.drained(complete=complete)
         kennel = self.kennel
         self.hold.read(count * kennel.longest_known + kennel.decoded_bytes - self._decoded)
         self._decoded = kennel.decoded_bytes

@@ -152,7 +152,9 @@ Step = Callable[[sqlite3.Connection], None]
 
 STEPS: tuple[Step, ...] = ()
 """How to come from version 1 to 2, from 2 to 3 …: the next one is appended here, and ``VERSION`` raised. A step
-that adds a column must seal the rows again: ``UPDATE registry SET sum = row_sum('registry', name, …)``."""
+that adds a column must seal the rows again: ``UPDATE registry SET sum = row_sum('registry', name, …)``. With the
+first step, ``checking.vacuum`` must refuse older files: it opens them as a writer does, and the supervisor that
+runs beside it may be of the older version."""
 
 
 def build(path: str) -> sqlite3.Connection:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -199,7 +198,7 @@ class Executor:
         else:
             return None
         job = chain.running = chain.pending.popleft()
-        job.started, job.started_at = monotonic(), time.time()
+        job.begin()
         self._pending -= 1
         self._outside += job.action.outside
         self._running.add(job)

@@ -4,9 +4,9 @@ A group has no descriptor; its number is the pid of its leader. The kernel gives
 as one member lives, so a pidfd is kept of every member that was seen while the leader was known for certain: while
 one of them lives and is still in the group, the number means this group.
 
-When the last of them is found dead, the group is looked at once more, for one that was forked a moment ago. For the
-number to mean another group by then, pids would have had to go round once since the last look, and that group's
-leader would be there: this is checked.
+When the last of them is found dead, the group is looked at once more, for one that was forked a moment ago. For
+the number to mean another group by then, pids would have had to go round once since the last look, and the leader
+of that group would be there: this is checked.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
+from time import monotonic, time
 from typing import Any
 
 from banken_supervisor.recovery import bounds
@@ -52,12 +53,16 @@ class Job:
         self.action = action
         self.subject = subject
         self.key = id(action), subject.incident.id, subject.recovered
-        self.ended = threading.Event()
         self.started: float | None = None
         """monotonic"""
         self.started_at: float | None = None
         """wall clock"""
         self.stuck = False
+
+    def begin(self) -> None:
+        """It has a thread now. The event is made only here: to make 10,000 when all fall silent takes long."""
+        self.ended = threading.Event()
+        self.started, self.started_at = monotonic(), time()
 
     def belongs(self, incident: str | None) -> bool:
         """Whether the end of ``incident`` (None: of any) ends it. The news of an end is not ended by it."""

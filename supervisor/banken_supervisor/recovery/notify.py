@@ -70,7 +70,7 @@ def _send(url: str, message: tuple[str, str], kind: str) -> tuple[str, str | Non
     """(the service's name, what went wrong or None)."""
     import apprise
 
-    settings: dict[str, Any] = {"async_mode": False, "storage_mode": "memory", "secure_logging": True}
+    settings: dict[str, Any] = {"async_mode": False, "secure_logging": True}
     if "service_timeout" in signature(apprise.AppriseAsset).parameters:
         settings["service_timeout"] = 0  # it has one thread pool for all, which a hung service would keep alive
     asset = apprise.AppriseAsset(**settings)
@@ -86,7 +86,7 @@ def _send(url: str, message: tuple[str, str], kind: str) -> tuple[str, str | Non
             done = sender.notify(
                 body=message[1],
                 title=message[0],
-                notify_type=apprise.NotifyType(kind),
+                notify_type=kind,
                 body_format=apprise.NotifyFormat.TEXT,
             )
         except Exception as fault:  # noqa: BLE001

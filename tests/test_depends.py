@@ -1,0 +1,167 @@
+"""``depends_on``: what hangs on one that is down is marked and not climbed, and judged when that is back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from banken.model import Declaration
+from banken.wire import Kind
+from banken_supervisor.core.effects import Event, EventType, RunCallback, RunRung
+from banken_supervisor.core.incidents import RECHECK
+from banken_supervisor.core.ladder import Ladder, Rung
+from banken_supervisor.core.policy import Group, Policy
+from banken_supervisor.core.states import State
+from test_kennel import Bench
+
+TEN = Declaration(10.0, 4.0, 20.0)
+LADDER = Ladder((Rung("log"), Rung("notify", 6.0)))
+
+
+def family(**parents: tuple[str, ...]) -> Bench:
+    """A bench with watchdogs that depend on others, each with a ladder."""
+    bench = Bench()
+    for name, above in parents.items():
+        bench.kennel.declare(name, Policy(TEN, LADDER, depends_on=above), bench.now, bench.out)
+        bench.feed(name)
+    bench.out.clear()
+    return bench
+
+
+def acted(bench: Bench) -> list[tuple[str, str]]:
+    """Callbacks and rungs since the last look, by watchdog."""
+    found = [
+        (e.name, "callback") if isinstance(e, RunCallback) else (e.about.name, e.rung.do)
+        for e in bench.out
+        if isinstance(e, RunCallback | RunRung)
+    ]
+    bench.out.clear()
+    return found
+
+
+def told(bench: Bench, name: str) -> list[tuple[str, Any]]:
+    """Events of one watchdog: type, and whom it blames."""
+    return [(e.type.value, e.data.get("blamed")) for e in bench.out if isinstance(e, Event) and e.name == name]
+
+
+@pytest.mark.parametrize("order", [("db", "web"), ("web", "db")])
+def test_those_that_fall_together_are_one_alarm(order: tuple[str, str]) -> None:
+    """Parent and child due at one moment, in either order: only the parent acts, the child is marked."""
+    bench = family(**{name: ("db",) if name == "web" else () for name in order})
+    bench.jump(10.0)
+    assert told(bench, "web") == [("expired", "db")]
+    assert acted(bench) == [("db", "callback"), ("db", "log")]
+    for _ in range(10):
+        bench.jump(4.0)
+    assert {name for name, _ in acted(bench)} == {"db"}
+    event = bench.kennel.replay("web", bench.now)
+    assert event is not None
+    assert event.data["blamed"] == "db", "a listener that comes late must not run its callback for it"
+
+
+def test_a_child_has_a_whole_timeout_after_its_parent_is_back() -> None:
+    """Back in time: nothing was done. Not back: its callback as run 1, and its climb from the beginning."""
+    for back in (True, False):
+        bench = family(db=(), web=("db",))
+        bench.jump(10.0)
+        bench.jump(60.0)
+        bench.feed("db")
+        acted(bench)
+        bench.jump(4.0)  # seen that the parent is back
+        bench.feed("db")
+        bench.jump(9.0)
+        bench.feed("db")
+        assert acted(bench) == []
+        if back:
+            bench.feed("web")
+            assert told(bench, "web") == [("recovered", None)]
+            continue
+        bench.jump(1.1)
+        runs = [e.run for e in bench.out if isinstance(e, RunCallback)]
+        assert runs == [1]
+        assert acted(bench) == [("web", "callback"), ("web", "log")]
+        bench.jump(5.8)
+        assert ("web", "notify") not in acted(bench), "6 s after the climb began, not after the verdict"
+        bench.jump(0.3)
+        assert ("web", "notify") in acted(bench)
+
+
+def test_a_parent_that_falls_later_stops_the_climb() -> None:
+    """The child fell first: its first rung ran, the second does not, for by then the parent is down."""
+    bench = family(db=(), web=("db",))
+    bench.jump(5.0)
+    bench.feed("db")
+    bench.jump(5.0)
+    assert acted(bench) == [("web", "callback"), ("web", "log")]
+    bench.jump(5.0)
+    assert told(bench, "web") == [("rung", "db")]
+    assert {name for name, _ in acted(bench)} == {"db"}
+    for _ in range(5):
+        bench.jump(4.0)
+    assert "web" not in {name for name, _ in acted(bench)}
+
+
+def test_a_parent_that_only_seemed_to_fall_excuses_for_a_moment() -> None:
+    """Due, and its feed was still unread: the child is its own fault half a second later."""
+    bench = family(web=("db",), db=())
+    bench.now += 10.0
+    assert bench.kennel.sweep(bench.now)
+    bench.kennel.judge(bench.now, bench.now, bench.out, 1)
+    assert told(bench, "web") == [("expired", "db")]
+    bench.feed("db")
+    bench.kennel.judge(bench.now, bench.now, bench.out)
+    assert bench.state("db") is State.ALIVE
+    assert acted(bench) == []
+    bench.jump(RECHECK)
+    assert acted(bench) == [("web", "callback"), ("web", "log")]
+
+
+def test_a_chain_blames_the_nearest_and_a_circle_does_not_silence_everybody() -> None:
+    """Three in a row: the top acts. Two in a circle, which only code can declare: one of them acts."""
+    bench = family(top=(), middle=("top",), low=("middle",))
+    bench.jump(10.0)
+    assert (told(bench, "middle"), told(bench, "low")) == ([("expired", "top")], [("expired", "middle")])
+    assert {name for name, _ in acted(bench)} == {"top"}
+    circle = family(a=("b",), b=("a",))
+    circle.jump(10.0)
+    for _ in range(5):
+        circle.jump(4.0)
+    assert len({name for name, _ in acted(circle)}) == 1
+
+
+def test_a_failure_under_a_fallen_parent_and_a_parent_that_was_given_up() -> None:
+    """The worker's own word is marked too; a parent that was given up is as down as it was."""
+    bench = family(db=(), web=("db",))
+    bench.say(Kind.FAIL, "db", "disk on fire")
+    bench.say(Kind.FAIL, "web", "no database")
+    assert told(bench, "web") == [("expired", "db")]
+    db = bench.kennel.get("db")
+    assert db is not None
+    bench.kennel._give_up(db, bench.now, bench.out)
+    acted(bench)
+    for _ in range(5):
+        bench.jump(4.0)
+    assert acted(bench) == []
+
+
+def test_a_child_may_depend_on_a_group() -> None:
+    """Too few of the pool alive: what depends on the pool is marked."""
+    bench = family(web=("pool",))
+    bench.kennel.set_groups((Group("pool", ("p1",), 1),), TEN, bench.now, bench.out)
+    bench.feed("p1")
+    bench.jump(0.0)
+    bench.say(Kind.RELEASE, "p1")
+    bench.jump(0.0)
+    bench.out.clear()
+    bench.say(Kind.FAIL, "web", "no pool")
+    assert told(bench, "web") == [("expired", "pool")]
+
+
+def test_without_a_fallen_parent_nothing_is_excused() -> None:
+    """Paused, waiting, unknown or well: the child acts."""
+    bench = family(db=(), web=("db", "nobody"))
+    bench.say(Kind.PAUSE, "db", 0.0)
+    bench.jump(10.0)
+    assert acted(bench) == [("web", "callback"), ("web", "log")]
+    assert all(e.type is not EventType.RUNG for e in bench.out if isinstance(e, Event))

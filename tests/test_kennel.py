@@ -11,6 +11,8 @@ from banken.model import Cause, Declaration, Feeders, Incarnation
 from banken.wire import Kind, Message, encode
 from banken_supervisor.core.effects import Effect, Event, EventType, RunCallback
 from banken_supervisor.core.kennel import Kennel
+from banken_supervisor.core.ladder import Ladder, Rung
+from banken_supervisor.core.policy import EXIT_ONLY, Policy
 from banken_supervisor.core.refusals import Refusal
 from banken_supervisor.core.roll import POOL_FRAMES_MAX
 from banken_supervisor.core.rules import Rules
@@ -462,3 +464,29 @@ def test_a_late_listener_is_told_of_the_open_incident(bench: Bench) -> None:
     assert event is not None
     assert event.data["replay"] is True
     assert event.data["incident"] == "run-1"
+
+
+def test_a_policy_that_yields_leaves_the_timing_to_the_worker(bench: Bench) -> None:
+    """A program that is judged by its end alone has ten years; once its worker declares a timeout that one counts,
+    without a conflict, and the operator's ladder is climbed."""
+    ladder = Ladder((Rung("log"),))
+    bench.kennel.declare("w", EXIT_ONLY._replace(ladder=ladder), bench.now, bench.out)
+    bench.jump(86_400.0 * 365)
+    assert bench.said() == ["declared"]
+    bench.say(Kind.FEED, declaration=TEN)
+    bench.jump(9.9)
+    assert bench.said() == ["first-fed"]
+    bench.jump(0.2)
+    assert bench.said() == ["expired", "action"]
+    bench.kennel.declare("w", EXIT_ONLY, bench.now, bench.out)  # a reload changes nothing of that
+    dog = bench.kennel.get("w")
+    assert dog is not None
+    assert (dog.declaration, dog.operator) == (TEN, False)
+
+
+def test_a_policy_that_does_not_yield_stands_over_the_worker(bench: Bench) -> None:
+    """The operator's own timing is in force, and the difference is told."""
+    bench.kennel.declare("w", Policy(Declaration(5.0, 3.0, 5.0)), bench.now, bench.out)
+    bench.say(Kind.FEED, declaration=TEN)
+    bench.jump(5.1)
+    assert bench.said() == ["declared", "conflict", "first-fed", "expired"]

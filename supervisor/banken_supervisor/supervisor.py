@@ -32,7 +32,8 @@ from banken_supervisor.lock import AddressLock
 from banken_supervisor.loop import Acted, Declare, Do, Forget, Frame, Loop, Stop
 from banken_supervisor.mailbox import Mailbox
 from banken_supervisor.recovery.jobs import Report
-from banken_supervisor.remedies import Remedies
+from banken_supervisor.recovery.registry import build
+from banken_supervisor.remedies import Remedies, plain
 from banken_supervisor.scribe import Scribe
 from banken_supervisor.stable import Stable
 from banken_supervisor.transport import Sockets
@@ -127,8 +128,12 @@ class Supervisor:
     def policy(self, name: str, policy: Policy) -> None:
         """Declare a watchdog with a ladder and whatever else the operator wants of it.
 
-        The config file does the same for whole patterns of names. May be called while the supervisor runs.
+        The config file does the same for whole patterns of names. May be called while the supervisor runs. Refused
+        (a ValueError) for a rung that cannot be made.
         """
+        # Made here once, to be told of faults, and so that the loop need not import what an action needs.
+        for rung in (*policy.ladder.rungs, *policy.ladder.on_give_up):
+            build(rung.do, {key: plain(value) for key, value in rung.options}, self._own_actions())
         self._mailbox.post(Declare(check_name(name), policy))
 
     def configure(self, load: Callable[[], Setup]) -> None:
@@ -241,6 +246,9 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _own_actions(self) -> dict[str, str]:
+        return {} if self._setup is None else self._setup.actions
 
     def _restart(self, name: str) -> None:
         """For actions: have the loop restart a program."""

@@ -32,12 +32,11 @@ class Mailbox:
 
     def take(self) -> list[Any]:
         """All letters, oldest first."""
-        if not self._rung and not self._letters:
-            return []
-        # Lower the flag first: whoever posts after this rings again, whoever posted before is seen.
-        self._rung = False
+        # The bell before the flag, and the flag before the letters. A ring that came between a lowered flag and the
+        # bell would be silenced with the flag up: nobody would ring again.
         with contextlib.suppress(BlockingIOError):
             self._reader.recv(4096)
+        self._rung = False
         letters = []
         while self._letters:
             letters.append(self._letters.popleft())

@@ -198,7 +198,10 @@ def test_a_wrong_signal_lists_the_right_ones(tmp_path: Path) -> None:
         ),
         ('ladder = [{ do = "restart" }]', "restart can never act here: this watchdog is not a [[program]]"),
         ('ladder = [{ do = "exec", command = [] }]', "is an empty command"),
-        ('ladder = [{ do = "exec", command = "a", output_max = "1GB" }]', "at most 16777216 bytes"),
+        (
+            'ladder = [{ do = "exec", command = "a", output_max = "1GB" }]',
+            '"1GB" is not allowed; allowed: 1 kB to 256 KiB',
+        ),
         ('ladder = [{ do = "exec", command = "a", output_max = "1 light" }]', '"1 light" is no size'),
         (
             'ladder = [{ do = "kill", signal = "SIGTERM" }]',

@@ -8,18 +8,38 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import urllib.parse
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from banken_supervisor.config import fields
-from banken_supervisor.config.fields import Command, Duration, Name, PathField, SecretField, SignalName, Size, Text
+from banken_supervisor.config.faults import quoted
+from banken_supervisor.config.fields import Duration, Name, PathField, SecretField, SignalName
 
-OUTPUT_MAX = 16 * 1024 * 1024
+_visible = re.compile(r"[!-~]+")
+_fact = re.compile(r"\{([^{}]*)\}")
+
+OUTPUT_MAX = 256 * 1024
 """Most output of a command that may be kept, bytes."""
 
+ARGUMENTS_MAX = 256
+"""Words of a command that a rung runs."""
+
+URL_MAX = 2048
+LINE_MAX = 2000
+"""Characters of a web hook's address, and of a line for the log."""
+
 SECRET_PREFIX = "whsec_"  # noqa: S105  # how Standard Webhooks marks a secret, not one
+KEY_MIN, KEY_MAX = 24, 64
+"""Bytes of the key in a secret, as Standard Webhooks has it."""
+
+LOG_FACTS = (
+    *("name", "incident", "cause", "opened", "silence", "timeout", "run", "rung", "level"),
+    *("reason", "status", "progress", "pid", "program", "link"),
+)
+"""What ``{…}`` in a line for the log may stand for."""
 
 BRING_BACK = frozenset({"callback", "exec", "signal", "kill", "restart"})
 """Actions that may bring a worker back, so that a budget across incidents makes sense; a user's own may too."""
@@ -49,23 +69,47 @@ def _url(value: object) -> str:
 
 
 def check_url(given: str) -> None:
-    """ValueError unless ``given`` is an http address with a host."""
+    """ValueError unless ``given`` is an http address that a web hook may have. It is not shown."""
     try:
         parts = urllib.parse.urlsplit(given)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
-    if not good or any(c.isspace() or ord(c) < 32 for c in given):
-        raise ValueError("is no address of a web hook; allowed is https://HOST/… or http://HOST/…")
+    if not good or not _visible.fullmatch(given):
+        raise ValueError(
+            "is no address of a web hook; allowed is https://HOST/… or http://HOST/…, in ASCII and without blanks"
+        )
+    if "@" in parts.netloc:
+        raise ValueError("holds a user or a password, which is not allowed: sign with a secret instead")
+    if len(given) > URL_MAX:
+        raise ValueError(f"has {len(given):,} characters; at most {URL_MAX:,} are allowed")
 
 
 def check_webhook_secret(given: str) -> None:
-    """ValueError if ``given`` has the mark of a Standard Webhooks secret and is none."""
-    if given.startswith(SECRET_PREFIX):
-        try:
-            base64.b64decode(given.removeprefix(SECRET_PREFIX), validate=True)
-        except binascii.Error:
-            raise ValueError(f"begins with {SECRET_PREFIX} and goes on with what is not base64") from None
+    """ValueError unless ``given`` is a secret of Standard Webhooks. It is not shown."""
+    try:
+        key = base64.b64decode(given.removeprefix(SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not given.startswith(SECRET_PREFIX) or not KEY_MIN <= len(key) <= KEY_MAX:
+        raise ValueError(f"is no secret: {SECRET_PREFIX} and the base64 of {KEY_MIN} to {KEY_MAX} bytes is allowed")
+
+
+def _exec_command(value: object) -> list[str]:
+    return fields.command(value, words_max=ARGUMENTS_MAX)
+
+
+def _output(value: object) -> int:
+    return fields.size(value, most=OUTPUT_MAX, shown="256 KiB")
+
+
+def _line(value: object) -> str:
+    given = fields.text(value, longest=LINE_MAX)
+    unknown = next((each for each in _fact.findall(given) if each not in LOG_FACTS), None)
+    if unknown is not None:
+        known = ", ".join(f"{{{fact}}}" for fact in LOG_FACTS)
+        raise ValueError(f"{quoted(f'{{{unknown}}}')} stands for nothing that is known; allowed: {known}")
+    return given
 
 
 class CallbackOptions(Table):
@@ -77,15 +121,15 @@ class CallbackOptions(Table):
 class ExecOptions(Table):
     """Run a command, the incident in its environment and as JSON on its stdin."""
 
-    command: Command = Field(description="The program and its arguments; no shell runs it.")
-    timeout: Duration | None = Field(None, description="Then its whole process group is killed.")
-    output_max: Size | None = Field(None, description="How much of its output is kept.")
-
-    @model_validator(mode="after")
-    def _bounded(self) -> ExecOptions:
-        if self.output_max is not None and self.output_max > OUTPUT_MAX:
-            raise ValueError(f"output_max: at most {OUTPUT_MAX} bytes (16MiB) are allowed")
-        return self
+    command: Annotated[list[str], BeforeValidator(_exec_command), fields.Shown(fields.COMMAND)] = Field(
+        description="The program and its arguments; no shell runs it."
+    )
+    timeout: Annotated[float, *fields.seconds(0.1, 3600)] | None = Field(
+        None, description="Then its whole process group is killed."
+    )
+    output_max: Annotated[int, BeforeValidator(_output), fields.Shown(fields.SIZE)] | None = Field(
+        None, description="How much of its output is kept; at most 256KiB."
+    )
 
 
 class SignalOptions(Table):
@@ -97,7 +141,7 @@ class SignalOptions(Table):
 class KillOptions(Table):
     """CONT, TERM, wait, KILL, and see that it is dead."""
 
-    wait: Duration | None = Field(None, description="From TERM to KILL.")
+    wait: Annotated[float, *fields.seconds(0, 3600)] | None = Field(None, description="From TERM to KILL.")
     group: bool | None = Field(None, description="Its process group too, where it leads one.")
 
 
@@ -112,8 +156,8 @@ class WebhookOptions(Table):
         description="https://… or http://…; may hold ${ENV}."
     )
     secret: SecretField | None = Field(None, description="Signs it; better ${ENV} than the secret itself.")
-    secret_file: PathField | None = Field(None, description="Holds the secret.")
-    timeout: Duration | None = Field(None, description="For each try.")
+    secret_file: PathField | None = Field(None, description="Holds the secret; read anew for each run.")
+    timeout: Annotated[float, *fields.seconds(0.1, 600)] | None = Field(None, description="For all tries together.")
     retries: Annotated[int, Field(ge=0, le=20)] | None = Field(None, description="Tries after the first.")
 
     @model_validator(mode="after")
@@ -132,13 +176,15 @@ class NotifyOptions(Table):
 class DumpOptions(Table):
     """Put on record what the process is doing."""
 
-    seconds: Duration | None = Field(None, description="How long it may take.")
+    seconds: Annotated[float, *fields.seconds(0.1, 60)] | None = Field(None, description="How long it may take.")
 
 
 class LogOptions(Table):
     """Write a line to the supervisor's log."""
 
-    text: Text | None = Field(None, description="Instead of a sentence about the incident.")
+    text: Annotated[str, BeforeValidator(_line), fields.Shown({"type": "string", "minLength": 1})] | None = Field(
+        None, description="Instead of a sentence about the incident; {name}, {cause}, {silence} … are filled in."
+    )
 
 
 OPTIONS: dict[str, type[Table]] = {

@@ -121,11 +121,11 @@ class Builder:
         """Its address and secret, looked at once they are known."""
         self._secret(options, "url", path, actions.check_url)
         self._secret(options, "secret", path, actions.check_webhook_secret)
-        file = options.pop("secret_file", None)
-        if file is not None:
+        if "secret_file" in options:
+            # Looked at now, and handed on as a path: it is read anew for each run, so that a secret can be changed.
+            options["secret_file"] = self.place(options["secret_file"])
             try:
-                options["secret"] = secrets.from_file(self.place(file))
-                actions.check_webhook_secret(options["secret"].reveal())
+                actions.check_webhook_secret(secrets.from_file(options["secret_file"]).reveal())
             except ValueError as fault:
                 self.problems.append(Problem((*path, "secret_file"), str(fault)))
 

@@ -22,10 +22,13 @@ from banken.errors import Refused
 from banken.model import NAME_MAX, NAME_PATTERN, check_name, check_seconds
 from banken_supervisor.config.faults import quoted
 from banken_supervisor.core.ladder import Backoff, Budget
-from banken_supervisor.durations import ALLOWED, parse
+from banken_supervisor.durations import ALLOWED, format_s, parse
 
 TEXT_MAX = 4096
 """Longest text in a config file where nothing shorter is said, characters."""
+
+ARGUMENTS_MAX = 1000
+"""Words of a program's command."""
 
 COUNT_MAX = 1_000_000
 """Most runs of a budget."""
@@ -117,8 +120,8 @@ def timeout(value: object) -> float | str:
         raise ValueError(f'{fault}; or "auto"') from None
 
 
-def size(value: object) -> int:
-    """Bytes, of a number or a text such as ``10MiB``; from 1 kB to 1 TB."""
+def size(value: object, *, most: int = 10**12, shown: str = "1000 GB") -> int:
+    """Bytes, of a number or a text such as ``10MiB``; from 1 kB to ``most``, which people know as ``shown``."""
     if isinstance(value, str):
         found = _size.fullmatch(value)
         unit = next((u for u in SIZE_UNITS if found is not None and u.lower() == found.group(2).lower()), None)
@@ -129,8 +132,8 @@ def size(value: object) -> int:
         raise ValueError(f"must be {SIZE_ALLOWED}, not {told(value)}")
     else:
         number = value
-    if not 1000 <= number <= 10**12:
-        raise ValueError(f"{quoted(value)} is not allowed; allowed: 1 kB to 1000 GB")
+    if not 1000 <= number <= most:
+        raise ValueError(f"{quoted(value)} is not allowed; allowed: 1 kB to {shown}")
     return number
 
 
@@ -204,7 +207,7 @@ def signal_name(value: object) -> str:
     return full
 
 
-def command(value: object) -> list[str]:
+def command(value: object, *, words_max: int = ARGUMENTS_MAX) -> list[str]:
     """argv, of a list or of one text that is split as a shell would, without running one."""
     allowed = 'allowed is a list such as ["python3", "work.py"], or the same in one text'
     if isinstance(value, str):
@@ -222,8 +225,8 @@ def command(value: object) -> list[str]:
         raise ValueError(f"must be a command, not {told(value)}; {allowed}")
     if not value or value[0] == "":
         raise ValueError(f"is an empty command; {allowed}")
-    if len(value) > 1000:
-        raise ValueError(f"has {len(value):,} arguments; at most 1,000 are allowed")
+    if len(value) > words_max:
+        raise ValueError(f"has {len(value):,} arguments; at most {words_max:,} are allowed")
     for place, word in enumerate(value):
         if word != "":
             try:
@@ -300,6 +303,19 @@ def _kind(check: Callable[[object], Any], schema: dict[str, Any]) -> Any:
     return (BeforeValidator(check), Shown(schema))
 
 
+def seconds(least: float, most: float) -> Any:
+    """What makes a float a duration from ``least`` to ``most`` seconds; ``least=0`` allows 0 itself."""
+
+    def check(value: object) -> float:
+        number = duration(value, zero=least == 0)
+        if not least <= number <= most:
+            allowed = f"{format_s(least)} to {format_s(most)}"
+            raise ValueError(f"{quoted(value)} is not allowed; allowed: {allowed}")
+        return number
+
+    return _kind(check, _duration_schema("0" if least == 0 else "0.001"))
+
+
 def _duration_schema(least: str) -> dict[str, Any]:
     number = {"type": "number", "minimum": 0} if least == "0" else {"type": "number", "minimum": 0.001}
     return {"anyOf": [{**number, "maximum": 315360000}, {"type": "string", "pattern": DURATION_PATTERN}]}
@@ -307,9 +323,9 @@ def _duration_schema(least: str) -> dict[str, Any]:
 
 _STRING = {"type": "string", "minLength": 1}
 _SIGNAL = {"type": "string", "enum": [*SIGNALS, *(each.removeprefix("SIG") for each in SIGNALS)]}
-_COMMAND = {"anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, _STRING]}
+COMMAND = {"anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, _STRING]}
 _TIMEOUT = {"anyOf": [{"const": "auto"}, *_duration_schema("0.001")["anyOf"]]}
-_SIZE = {
+SIZE = {
     "anyOf": [
         {"type": "integer", "minimum": 1000, "maximum": 10**12},
         {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kK]i?[bB]|[mMgG]i?[bB]|[bB])?\s*$"},
@@ -322,7 +338,7 @@ _ENVIRONMENT = {"type": "object", "additionalProperties": {"type": "string"}}
 Duration = Annotated[float, *_kind(duration, _duration_schema("0.001"))]
 DurationOrZero = Annotated[float, *_kind(duration_or_zero, _duration_schema("0"))]
 Timeout = Annotated[float | str, *_kind(timeout, _TIMEOUT)]
-Size = Annotated[int, *_kind(size, _SIZE)]
+Size = Annotated[int, *_kind(size, SIZE)]
 BudgetField = Annotated[Budget, *_kind(budget, _BUDGET)]
 BackoffField = Annotated[Backoff, *_kind(backoff, _BACKOFF)]
 Name = Annotated[str, *_kind(name, {"type": "string", "pattern": f"^{NAME_PATTERN}$"})]
@@ -331,7 +347,7 @@ ProgramName = Annotated[
     str, *_kind(program_name, {"type": "string", "pattern": r"^[A-Za-z0-9_{][A-Za-z0-9_.:@/+{}-]*$"})
 ]
 SignalName = Annotated[str, *_kind(signal_name, _SIGNAL)]
-Command = Annotated[list[str], *_kind(command, _COMMAND)]
+Command = Annotated[list[str], *_kind(command, COMMAND)]
 Target = Annotated[str, *_kind(target, {"type": "string", "pattern": TARGET_PATTERN})]
 AddressField = Annotated[str, *_kind(supervisor_address, _STRING)]
 SecretField = Annotated[str, *_kind(secret, _STRING)]

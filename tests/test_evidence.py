@@ -129,7 +129,7 @@ def test_the_place_is_the_innermost_frame_that_is_no_plumbing(frames: list[dict[
     ("file", "expected"),
     [
         (f"{LIB}/threading.py", True),
-        ("/root/.pyenv/versions/3.13.0/lib/python3.13/asyncio/tasks.py", True),
+        ("/opt/python-3.13.0/lib/python3.13/asyncio/tasks.py", True),
         ("/opt/py/lib/python3.13t/queue.py", True),
         ("<frozen importlib._bootstrap>", True),
         ("C:\\Python\\python311.zip\\queue.py", True),

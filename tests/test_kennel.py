@@ -291,6 +291,23 @@ def test_beating_is_not_progressing(bench: Bench) -> None:
     assert bench.state() is State.ALIVE
 
 
+def test_a_new_process_begins_its_progress_anew_even_during_a_pause(bench: Bench) -> None:
+    """The value that the former process had reached is movement when the next one reaches it (found by a night of the
+    simulation, seed 1908)."""
+    steady = Declaration(10.0, 3.0, 20.0, progress_timeout=30.0)
+    bench.say(Kind.NOTE, "w", 2, None, declaration=steady)
+    bench.say(Kind.PAUSE, "w", 0.0)
+    bench.say(Kind.DECLARE, who=BOB, declaration=steady)
+    bench.jump(25.0)
+    bench.say(Kind.RESUME, who=BOB, declaration=steady)
+    bench.jump(8.0)
+    bench.say(Kind.NOTE, "w", 2, None, who=BOB, declaration=steady)
+    for _ in range(4):
+        bench.jump(7.0)
+        bench.feed(who=BOB, declaration=steady)
+    assert "expired" not in bench.said()
+
+
 def test_status_and_progress_are_told_with_the_incident(bench: Bench) -> None:
     """The last thing a worker said is part of what is known about its silence."""
     bench.say(Kind.NOTE, "w", 17, "loading shard 3")

@@ -102,6 +102,8 @@ class Keeping(Incidents):
 
     def _reborn(self, dog: Dog, now: float, out: list[Effect]) -> None:
         """A new process has the name: its start-up has a grace of its own."""
+        if dog.rare is not None:
+            dog.rare.progress_at = None  # what the former process had reached is no measure for this one
         if dog.state is State.PAUSED:
             return
         self._close(dog, now, out, EventType.CLOSED, "reborn")

@@ -292,8 +292,10 @@ def test_beating_is_not_progressing(bench: Bench) -> None:
 
 
 def test_a_new_process_begins_its_progress_anew_even_during_a_pause(bench: Bench) -> None:
-    """The value that the former process had reached is movement when the next one reaches it (found by a night of the
-    simulation, seed 1908)."""
+    """The value that the former process had reached is movement when the next one reaches it.
+
+    Found by a night of the simulation, seed 1908.
+    """
     steady = Declaration(10.0, 3.0, 20.0, progress_timeout=30.0)
     bench.say(Kind.NOTE, "w", 2, None, declaration=steady)
     bench.say(Kind.PAUSE, "w", 0.0)

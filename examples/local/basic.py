@@ -22,7 +22,7 @@ dog.start_in_thread(daemon=True)
 for step in range(10):
     long = step == 6
     print(f"step {step}{' takes far too long' if long else ''}")
-    time.sleep((48 if long else 5) / SPEED)
+    time.sleep((45 if long else 5) / SPEED)
     dog.feed()  # only here, where the step is done: the feed proves work, not merely a running process
 
 dog.stop()

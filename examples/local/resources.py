@@ -63,6 +63,7 @@ for reading in range(60):
     if memory < MEMORY_MAX:
         memory_dog.feed()
     if reading == 3:
+        print("the trouble begins")
         threading.Thread(target=burn, daemon=True).start()
         hoard.append(b"x" * 2 * MEMORY_MAX)
     acted = cool.is_set() and not hoard

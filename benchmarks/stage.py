@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import traffic
@@ -113,6 +113,9 @@ class Stage:
             self._deadlines[name] = time.monotonic() + self._timeout_s
             self._push.send(frame)
         time.sleep(self._timeout_s + 0.5)
+        # Late ones are waited for, so that how late they are is told.
+        with suppress(TimeoutError):
+            wait_for("all verdicts", lambda: self.summary()["events"].get("expired", 0) >= len(self._declared), 5.0)
 
     def expire(self, name: str, callback: str, *, interval_s: float = traffic.NEVER_S) -> None:
         """Feed a watchdog once that falls due in 50 ms and whose verdicts run ``callback``."""

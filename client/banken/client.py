@@ -70,7 +70,10 @@ class Client(Port):
         super().__init__(anonymous=anonymous)
         self._given = address
         self._release_at_exit = release_at_exit and not anonymous
-        self._sender: Sender | None = None if address is None else Sender(resolve(address), self._opened)
+        self._sender: Sender | None = None
+        if address is not None:
+            self._sender = Sender(resolve(address), self._opened)
+            self._carry = self._sender.send
         self._listener: Listener | None = None
         self._callbacks: dict[str, Callback] = {}
         """functions of this process, by watchdog; outlive the listener, which ``close`` ends"""
@@ -88,6 +91,7 @@ class Client(Port):
         self.close()
         self._given = address
         self._sender = Sender(resolved, self._opened)
+        self._carry = self._sender.send
         self._listen()
 
     def stats(self) -> dict[str, Any]:
@@ -123,6 +127,7 @@ class Client(Port):
         sender = self._sender
         if sender is None:
             sender = self._sender = Sender(resolve(self._given), self._opened)
+            self._carry = sender.send
         return sender
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:

@@ -169,3 +169,16 @@ def test_every_verdict_brings_a_run_of_the_callback() -> None:
     assert event.type is EventType.EXPIRED
     assert isinstance(run, RunCallback)
     assert event.data["incident"] == run.incident
+
+
+def test_a_feed_that_arrived_while_much_was_read_has_its_whole_timeout() -> None:
+    """Reading took 80 ms and all was stamped with its beginning: nobody is judged by that stamp alone."""
+    turns = Turns(timeout=10.0)
+    watch = turns.watch
+    watch.wake(0.0, 0.0)
+    watch.read(iter([feed()]))
+    watch.drained(1, complete=True, took=0.08)
+    watch.decide()
+    stamped = watch.now
+    at = until(turns, "expired")
+    assert stamped + 10.0 + 0.08 <= at <= stamped + 10.0 + 0.08 + 0.01

@@ -187,7 +187,7 @@ class Loop:
         real = monotonic()
         watch.wake(real, asked)
         count, complete = sockets.drain(watch.read, FEEDS_PER_TURN)
-        watch.drained(count, complete=complete)
+        watch.drained(count, complete=complete, took=monotonic() - real)
         self.messages += count
         self._dense = count > 0 and complete and real - self._woke <= 2 * NAP and not watch.hold.waiting
         self._woke = real

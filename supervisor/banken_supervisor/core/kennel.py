@@ -16,6 +16,7 @@ come (habits.py), maintenance (windows.py), and here what arrives and what is du
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from math import inf
 from typing import Any
 
@@ -34,6 +35,9 @@ from banken_supervisor.core.windows import Windows
 
 WATCHDOGS_MAX = 2_000_000
 """Names watched at once; the next one is refused."""
+
+LONG_READS_MAX = 100_000
+"""Long reads that are remembered, the newest."""
 
 _FAST = (Kind.FEED, Kind.NOTE)
 _OF_A_GROUP = (Kind.PAUSE, Kind.RESUME)
@@ -58,6 +62,7 @@ class Kennel(Windows):
         self.probe_seen: int | None = None
         """number of the last probe that came back; the caller resets it"""
         self._probe_token = probe_token
+        self._long_reads: dict[float, float] = {}
 
     # -- what arrives -------------------------------------------------------------------------------
 
@@ -157,6 +162,17 @@ class Kennel(Windows):
 
     # -- what is due --------------------------------------------------------------------------------
 
+    def read_long(self, stamp: float, seconds: float) -> None:
+        """What was stamped ``stamp`` may have arrived so much later: reading it all took that long."""
+        self._long_reads[stamp] = seconds
+        if len(self._long_reads) > LONG_READS_MAX:
+            for old in list(islice(self._long_reads, LONG_READS_MAX // 2)):
+                del self._long_reads[old]
+
+    def _later(self, dog: Dog) -> float:
+        """How much later than its stamp its last feed may have arrived, seconds."""
+        return self._long_reads.get(dog.fed_at, 0.0) if self._long_reads else 0.0
+
     def sweep(self, now: float) -> bool:
         """Arm again whoever was fed meanwhile. True: someone is left, and ``judge`` must be called."""
         for dog in self._deadlines.pop_due(now):
@@ -164,8 +180,8 @@ class Kennel(Windows):
             due = deadline(dog)
             if due is None:
                 continue
-            if due > now:
-                self._deadlines.arm(dog, due)
+            if due + self._later(dog) > now:
+                self._deadlines.arm(dog, due + self._later(dog))
                 self._sample(dog)
             else:
                 self._suspects.append(dog)
@@ -178,8 +194,8 @@ class Kennel(Windows):
             due = deadline(dog)
             if due is None:
                 continue
-            if due > horizon:
-                self._deadlines.arm(dog, due)
+            if due + self._later(dog) > horizon:
+                self._deadlines.arm(dog, due + self._later(dog))
             elif dog.state is State.PAUSED:
                 self._resume(dog, Trigger.DEADLINE, now, out)
             else:

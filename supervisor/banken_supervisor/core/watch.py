@@ -21,6 +21,9 @@ WAIT_MAX = 1.0
 VERDICTS_PER_TURN = 500
 """So that ten thousand deadlines at one moment do not keep the loop from its feeds."""
 
+READ_LONG = 0.001
+"""Seconds of reading above which a feed's stamp may be too early to judge by."""
+
 OVERLOADED_SHARE = 0.1
 """While feeds come faster than they can be read, time runs at a tenth: nobody is judged by what still
 waits to be read (ZeroMQ serves all connections in turn), and nobody escapes for ever."""
@@ -91,8 +94,14 @@ class Watch:
         """Take what ``frames`` yields. What it raises passes through; all before it has been taken."""
         self.kennel.intake(frames, self.clock.now, self.out)
 
-    def drained(self, count: int, *, complete: bool) -> None:
-        """``count`` frames were read in this turn; ``complete``: until there were no more."""
+    def drained(self, count: int, *, complete: bool, took: float = 0.0) -> None:
+        """``count`` frames were read in this turn; ``complete``: until there were no more.
+
+        ``took``: seconds that reading took. All were stamped with the turn's beginning; one that arrived at its
+        end is not to be judged by that. (In deadline time it cannot be later than the clock's allowance.)
+        """
+        if took > READ_LONG and count:
+            self.kennel.read_long(self.clock.now, min(took, self.clock.allowance))
         self._complete = complete
         self.backlog.drained(complete=complete)
         kennel = self.kennel

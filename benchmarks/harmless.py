@@ -42,8 +42,13 @@ def run(quick: bool) -> list[Figure]:
 def _round(mode: str) -> dict[str, float]:
     with short_directory() as directory, Child(directory, 0, file="keeper") as keeper:
         address = os.path.join(directory, "nobody") if mode == "absent" else directory
+        from banken.control import Control
+
+        with Control(directory, timeout=15.0) as control:
+            control.request("ping")
         with Child(address, file="harmless") as worker:
-            worker.line()
+            if worker.line()["reachable"] == (mode == "absent"):
+                raise RuntimeError(f"the worker of {mode!r} met a supervisor that it should not, or none")
             if mode != "absent":
                 keeper.process.send_signal(signal.SIGSTOP if mode == "stopped" else signal.SIGKILL)
             try:

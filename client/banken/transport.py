@@ -66,24 +66,22 @@ class Sender:
         Never blocks, but for the first message of a process (at most ``FIRST_WAIT``), and for ``wait`` seconds
         where the caller asks for it and the message before this one was taken, or the caller insists.
         """
-        lock = self._lock
-        lock.acquire()  # and not "with", which takes 80 ns longer
-        try:
-            (self._put or self._open())(frame, _DONTWAIT)
-        except zmq.Again:
-            flowed = self._flowing
-            if flowed:
-                self._flowing = False
-            if not (wait and (flowed or insist) and self._room(wait)):
-                return False
-            return self.send(frame)
-        except zmq.ZMQError:
-            return False  # the context is being torn down: the process is on its way out
-        else:
+        # "with" and not acquire() and release(), which would be 80 ns quicker: an exception from a signal handler
+        # could come between acquire() and try, and leave the lock taken for ever.
+        with self._lock:
+            try:
+                (self._put or self._open())(frame, _DONTWAIT)
+            except zmq.Again:
+                flowed = self._flowing
+                if flowed:
+                    self._flowing = False
+                if not (wait and (flowed or insist) and self._room(wait)):
+                    return False
+                return self.send(frame)
+            except zmq.ZMQError:
+                return False  # the context is being torn down: the process is on its way out
             self._flowing = True
             return True
-        finally:
-            lock.release()
 
     def met(self) -> bool:
         """Whether any message was ever taken."""

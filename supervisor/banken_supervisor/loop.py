@@ -164,7 +164,7 @@ class Loop:
         self._stopping = False
 
     def run(self) -> None:
-        """Turn until a Stop letter comes, and until the programs that are to stop with it have."""
+        """Turn until a Stop letter comes. Programs run on, for the next supervisor to adopt."""
         self._publish(Event(EventType.STARTED, None, {"pid": os.getpid()}))
         self.stable.open(self.watch.kennel, self.watch.now, self.watch.out)
         while not self._stopping:

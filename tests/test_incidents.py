@@ -10,7 +10,7 @@ from banken.model import Cause, Declaration, Incarnation
 from banken.wire import Kind, Message, encode
 from banken_supervisor.core.effects import Effect, EndIncident, Event, RunCallback, RunRung
 from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.ladder import Backoff, Budget, Ladder, Rung
+from banken_supervisor.core.ladder import RUNGS_MAX, Backoff, Budget, Ladder, Rung, key_of
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.states import State
@@ -220,6 +220,54 @@ def test_a_budget_is_whole_again_after_its_period() -> None:
         bench.feed()
         bench.run(9.0)
     assert bench.state() is State.ALIVE
+
+
+def test_a_budget_counts_what_was_done_before_a_reload_that_puts_a_rung_in_front() -> None:
+    """Spent before, spent after; and a wider budget counts what the narrower one counted."""
+    restart = Rung("restart", budget=Budget(1, 3600.0))
+    bench = Bench(restart)
+    bench.hang()
+    assert len(bench.run(1.0)) == 1
+    bench.feed()
+    bench.declare("w", Rung("dump"), restart)
+    bench.hang()
+    bench.run(1.0)
+    assert bench.state() is State.GIVEN_UP
+    bench.declare("w", Rung("dump"), Rung("log"), restart._replace(budget=Budget(2, 3600.0)))
+    bench.hang()
+    assert [rung for _, rung, _ in bench.run(1.0)] == [0, 1, 2]
+    bench.hang()
+    bench.run(1.0)
+    assert bench.state() is State.GIVEN_UP
+
+
+def test_budgets_of_rungs_that_are_no_more_are_forgotten() -> None:
+    """A reload with new options every time does not fill the memory."""
+    bench = Bench()
+    for number in range(2 * RUNGS_MAX):
+        bench.declare("w", Rung("exec", budget=Budget(9, 3600.0), options=(("command", ("x", str(number))),)))
+        bench.hang()
+        assert len(bench.run(1.0)) == 1
+    dog = bench.kennel.get("w")
+    assert dog is not None
+    assert dog.rare is not None
+    assert 1 <= len(dog.rare.runs) <= RUNGS_MAX
+
+
+def test_a_rungs_key_is_what_it_does_and_its_place_among_equals() -> None:
+    """Not its index, its times or its budget; options of any kind can be looked up by, those of giving up too."""
+    own = Rung("own", options=(("table", {"b": [1, {"c": 2}], "a": None}), ("words", ("x",))))
+    one, other = Rung("restart", budget=Budget(1, 9.0)), Rung("restart", after=9.0)
+    key = key_of(Ladder((own,)), 0)
+    assert {key_of(Ladder((one, own), on_give_up=(own,)), 1): 1} == {key: 1}
+    assert key_of(Ladder((one, own), on_give_up=(own,)), 2) == key._replace(nth=1)
+    assert key_of(Ladder((one, other)), 0) == key_of(Ladder((other, one)), 0)
+    assert key_of(Ladder((one, other)), 1) == key_of(Ladder((other, one)), 1)._replace(nth=1)
+    assert key_of(Ladder((Rung("signal", options=(("signal", "SIGTERM"),)),)), 0) != key_of(
+        Ladder((Rung("signal", options=(("signal", "SIGKILL"),)),)), 0
+    )
+    with pytest.raises(IndexError):
+        key_of(Ladder((one,)), 1)
 
 
 def test_a_feed_leaves_given_up_and_ends_the_incident_with_all_that_ran() -> None:

@@ -11,7 +11,7 @@ from math import inf
 
 from banken.model import Cause, Declaration, Incarnation
 from banken_supervisor.core.deadlines import UNARMED
-from banken_supervisor.core.ladder import Step
+from banken_supervisor.core.ladder import Key, Step
 from banken_supervisor.core.learning import Gaps
 from banken_supervisor.core.pace import Pace
 from banken_supervisor.core.policy import Policy
@@ -94,8 +94,8 @@ class Rare:
     """how it ended, where that is known"""
     away: bool = False
     """its program was taken down and comes up again: until then there is no deadline"""
-    runs: dict[int, list[float]] = field(default_factory=dict)
-    """by rung: when it ran lately, in this incident and before, for its budget"""
+    runs: dict[Key, list[float]] = field(default_factory=dict)
+    """by what the rung is known by: when it ran lately, in this incident and before, for its budget"""
     given_up: tuple[str, float, int, tuple[int, ...]] | None = None
     """the incident that was given up: id, opened, runs of the callback, rungs that ran"""
     cause: Cause | None = None

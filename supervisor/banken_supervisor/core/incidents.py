@@ -8,9 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from banken.model import Cause
-from banken_supervisor.core.dog import Dog, OpenIncident, deadline, progress_deadline
+from banken_supervisor.core.dog import Dog, OpenIncident, Rare, deadline, progress_deadline
 from banken_supervisor.core.effects import Effect, EndIncident, Event, EventType, RunRung
-from banken_supervisor.core.ladder import Ladder, Rung, Step, delay, first, following, within_budget
+from banken_supervisor.core.ladder import (
+    RUNGS_MAX,
+    Ladder,
+    Rung,
+    Step,
+    delay,
+    first,
+    following,
+    key_of,
+    within_budget,
+)
 from banken_supervisor.core.roll import Roll
 from banken_supervisor.core.states import State, Trigger
 from banken_supervisor.core.telling import pid_of, run_of, told
@@ -186,7 +196,7 @@ class Incidents(Roll):
             if rung is None:  # the ladder was changed while it was climbed
                 incident.step = None
                 return
-            earlier = dog.rare.runs.setdefault(step.rung, []) if rung.budget or rung.backoff else []
+            earlier = _earlier(dog.rare, ladder, step.rung) if rung.budget or rung.backoff else []
             if rung.budget is not None:
                 earlier[:] = [at for at in earlier if now - at < rung.budget.period]
                 if not within_budget(earlier, now, rung.budget):
@@ -263,3 +273,12 @@ class Incidents(Roll):
             seen.add(above.name)
             parent = above
         return False
+
+
+def _earlier(rare: Rare, ladder: Ladder, index: int) -> list[float]:
+    """When this rung ran before, to be added to. Rungs that are no more are forgotten as soon as there are many."""
+    key = key_of(ladder, index)
+    if key not in rare.runs and len(rare.runs) >= RUNGS_MAX:
+        known = {key_of(ladder, each) for each in range(len(ladder.rungs))}
+        rare.runs = {each: ran for each, ran in rare.runs.items() if each in known}
+    return rare.runs.setdefault(key, [])

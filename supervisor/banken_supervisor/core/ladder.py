@@ -11,7 +11,7 @@ the period waits between ``least`` and ``least * 2**n``, at most ``most``. The r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 RUNGS_MAX = 32
@@ -57,6 +57,17 @@ class Ladder(NamedTuple):
     """record what would be done, and do nothing"""
 
 
+class Key(NamedTuple):
+    """What a rung is known by from one config to the next, so that what it did still counts.
+
+    What it does and with which options, and which of several equal ones it is, from 0.
+    """
+
+    do: str
+    options: Hashable
+    nth: int
+
+
 class Step(NamedTuple):
     """What is to be done next in one climb."""
 
@@ -64,6 +75,28 @@ class Step(NamedTuple):
     """deadline time, seconds"""
     rung: int
     """index into ``Ladder.rungs``"""
+
+
+def key_of(ladder: Ladder, index: int) -> Key:
+    """The key of the rung at ``index``; those of ``on_give_up`` count on after the last, as they do in events.
+
+    Budget, backoff, times and level are no part of it: whoever changes a budget wants it to count what was done.
+    IndexError: there is no such rung.
+    """
+    rungs = ladder.rungs + ladder.on_give_up
+    rung = rungs[index]
+    nth = sum(each.do == rung.do and each.options == rung.options for each in rungs[:index])
+    return Key(rung.do, _hashable(rung.options), nth)
+
+
+def _hashable(value: Any) -> Hashable:
+    """The options of a user's own action may hold tables and lists."""
+    if isinstance(value, Mapping):
+        return "table", tuple((key, _hashable(value[key])) for key in sorted(value))
+    if isinstance(value, (list, tuple)):
+        return tuple(_hashable(each) for each in value)
+    assert isinstance(value, Hashable)
+    return value
 
 
 def first(ladder: Ladder, opened: float) -> Step | None:

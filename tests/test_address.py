@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from banken.address import default_address, resolve
-from banken.errors import AddressInUse, AddressRefused
+from banken.address import default_address, option_for, resolve
+from banken.control import Control
+from banken.errors import AddressInUse, AddressRefused, Unreachable
 from banken_supervisor import Supervisor
 from banken_supervisor.lock import AddressLock
 
@@ -102,3 +103,18 @@ def test_tcp_is_refused_until_it_can_be_kept_safe() -> None:
     """An open port would take feeds from anybody."""
     with pytest.raises(AddressRefused, match="encrypted"):
         Supervisor("tcp://127.0.0.1:7767")
+
+
+def test_a_hint_repeats_no_address_that_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where $BANKEN_ADDRESS names it, `banken run` is enough; any other is given, quoted for a shell."""
+    monkeypatch.setenv("BANKEN_ADDRESS", str(tmp_path))
+    with Control(None, 0.05) as control, pytest.raises(Unreachable, match="with `banken run`$"):
+        control.request("ping")
+    other = tmp_path / "an other"
+    with Control(str(other), 0.05) as control, pytest.raises(Unreachable) as found:
+        control.request("ping")
+    assert str(found.value).endswith(f"`banken run --address '{other}'`")
+    monkeypatch.setenv("BANKEN_ADDRESS", "http://nonsense")
+    assert option_for("/run/banken") == " --address /run/banken"

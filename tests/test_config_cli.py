@@ -55,6 +55,15 @@ def test_faults_go_to_stderr_and_into_the_exit_code(tmp_path: Path) -> None:
     assert lines[1] == "bad.toml:4: program[0].command: is required and missing"
 
 
+def test_a_supervisor_is_not_started_with_a_file_that_has_faults(tmp_path: Path) -> None:
+    """`run` names the file and lists them as `config check` does, with the exit code of wrong usage."""
+    (tmp_path / "bad.toml").write_text('[[watchdog]]\nname = "a"\ntimeout = "x"\n')
+    done = banken("run", "-c", "bad.toml", "--address", str(tmp_path / "home"), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Error: bad.toml cannot be used:\nbad.toml:3: watchdog[0].timeout: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_json_tells_the_same(tmp_path: Path) -> None:
     """For scripts: on stdout, whole, the exit code as without it."""
     file = tmp_path / "bad.toml"

@@ -9,8 +9,7 @@ import pytest
 from banken_supervisor.cli.events import line
 from banken_supervisor.core.effects import Event, EventType
 from banken_supervisor.core.program_effects import ProgramEventType
-from banken_supervisor.telling import sentence as logged
-from banken_supervisor.wording import sentence
+from banken_supervisor.wording import log_line, sentence
 
 
 @pytest.mark.parametrize(
@@ -46,7 +45,7 @@ from banken_supervisor.wording import sentence
 def test_a_programs_events_are_sentences(data: dict[str, Any], said: str) -> None:
     """In the log and on the terminal alike."""
     assert sentence({"type": "program", "name": "p", **data}) == said
-    assert logged(Event(EventType.PROGRAM, "p", data)) == f"p {said}"
+    assert log_line(Event(EventType.PROGRAM, "p", data)) == f"p {said}"
     assert line({"type": "program", "name": "p", "time": 0.0, "seq": 1, **data}, False).endswith(f"  p  {said}")
 
 

@@ -67,6 +67,17 @@ def resolve(address: str | os.PathLike[str] | None = None) -> Address:
     return Address(directory, feed, control, events, directory)
 
 
+def option_for(text: str) -> str:
+    """`` --address ADDRESS`` for a command line that is to reach this address; nothing if it does so anyway."""
+    import shlex  # only for people: a worker that feeds has no use for it
+
+    try:
+        needed = resolve().text != text
+    except AddressRefused:
+        needed = True
+    return f" --address {shlex.quote(text)}" if needed else ""
+
+
 def _tcp(text: str) -> Address:
     host, colon, port = text.removeprefix("tcp://").rpartition(":")
     if not colon:

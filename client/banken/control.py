@@ -14,7 +14,7 @@ from typing import Any
 
 import zmq
 
-from banken.address import Address, resolve
+from banken.address import Address, option_for, resolve
 from banken.errors import RequestFailed, Unreachable, WireError
 from banken.wire import DROP_MAX, VERSION, pack, unpack
 
@@ -75,10 +75,8 @@ class Control:
         return max(0, int((deadline - monotonic()) * 1000))
 
     def _unreachable(self) -> Unreachable:
-        return Unreachable(
-            f"no supervisor answers at {self.address.text}; "
-            f"start one with `banken run --address {self.address.text}`"
-        )
+        text = self.address.text
+        return Unreachable(f"no supervisor answers at {text}; start one with `banken run{option_for(text)}`")
 
 
 class Events:

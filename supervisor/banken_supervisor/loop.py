@@ -43,8 +43,8 @@ from banken_supervisor.recovery.jobs import Report as ActionReport
 from banken_supervisor.remedies import Remedies
 from banken_supervisor.scribe import Scribe
 from banken_supervisor.stable import Stable
-from banken_supervisor.telling import sentence
 from banken_supervisor.transport import Sockets
+from banken_supervisor.wording import log_line
 
 FEEDS_PER_TURN = 10_000
 
@@ -165,11 +165,11 @@ class Loop:
 
     def run(self) -> None:
         """Turn until a Stop letter comes. Programs run on, for the next supervisor to adopt."""
-        self._publish(Event(EventType.STARTED, None, {"pid": os.getpid()}))
+        self.publish(Event(EventType.STARTED, None, {"pid": os.getpid()}))
         self.stable.open(self.watch.kennel, self.watch.now, self.watch.out)
         while not self._stopping:
             self.turn()
-        self._publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
+        self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
 
     def turn(self) -> None:
         """One pass, in the order that the promises rest on: all feeds are read before anyone is judged."""
@@ -278,7 +278,7 @@ class Loop:
         for effect in effects:
             match effect:
                 case Event():
-                    self._publish(effect)
+                    self.publish(effect)
                 case RunRung() if not effect.observe:
                     self.remedies.run(effect, self._incident(effect.about))
                 case EndIncident():
@@ -307,7 +307,7 @@ class Loop:
     def _reported(self, report: Report) -> None:
         data = {key: value for key, value in asdict(report).items() if value != ""}
         del data["type"], data["name"]
-        self._publish(Event(report.type, report.name, data))
+        self.publish(Event(report.type, report.name, data))
 
     def _acted(self, report: ActionReport, evidence: bytes | None) -> None:
         if self.annals is not None:
@@ -320,13 +320,10 @@ class Loop:
             "recovered": report.recovered or None,
         }  # fmt: skip
         known = {key: value for key, value in data.items() if value is not None and value != ""}
-        self._publish(Event(EventType(report.type.value), report.name, known))
+        self.publish(Event(EventType(report.type.value), report.name, known))
 
     def publish(self, event: Event) -> None:
         """Tell whoever listens, and the log, and the journal."""
-        self._publish(event)
-
-    def _publish(self, event: Event) -> None:
         self.sequence += 1
         self.events[event.type.value] += 1
         level = _LOUD.get(event.type, logging.INFO)
@@ -339,7 +336,7 @@ class Loop:
 
         def announce() -> None:
             self._sockets.publish(topic(event.name), pack(body))
-            self._scribe.line(level, sentence(event), body)
+            self._scribe.line(level, log_line(event), body)
 
         if self.annals is None:
             announce()
@@ -351,7 +348,7 @@ class Loop:
         for each in topics:
             event = self.watch.kennel.replay(each[:-1].decode("ascii", "replace"), self.watch.now)
             if event is not None:
-                self._publish(event)
+                self.publish(event)
 
 
 def _base36(number: int) -> str:

@@ -1,4 +1,4 @@
-"""What happens to programs, actions and the config, in sentences: for the log and for ``banken events``.
+"""Events in words: ``log_line`` for the log, ``sentence`` for ``banken events``, which shows fields beside it.
 
 What workers and commands wrote is in them as it came: whoever shows a sentence cleans it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+from banken_supervisor.core.effects import Event, EventType
 from banken_supervisor.durations import format_s
 
 
@@ -25,6 +26,32 @@ def sentence(event: dict[str, Any]) -> str | None:
     if kind == "reload-failed":
         return f"the config was not taken, and the old one stays in force: {_text(event)}"
     return None
+
+
+def log_line(event: Event) -> str:
+    """The event whole, on one line."""
+    data = event.data
+    name = event.name or "supervisor"
+    match event.type:
+        case EventType.EXPIRED | EventType.RUNG:
+            again = "" if data["run"] == 1 else f", run {data['run']}"
+            why = f": {data['reason']}" if "reason" in data else ""
+            said = f", last status {data['status']!r}" if "status" in data else ""
+            return (
+                f"{name} {event.type.value} ({data['cause']}{again}){why}: silent for {data['silence']:.3f} s"
+                f", {data['late'] * 1000:.1f} ms after its deadline{said} [{data['incident']}]"
+            )
+        case EventType.RECOVERED | EventType.CLOSED:
+            return f"{name} {event.type.value} ({data['how']}) after {data['lasted']:.3f} s [{data['incident']}]"
+        case EventType.STALLED:
+            return f"the supervisor itself lost {data['lost']:.3f} s; it is held against nobody"
+        case EventType.REFUSED:
+            return f"{name} refused ({data['reason']}): {data['text']} ({data['total']} so far)"
+    worded = sentence({"type": event.type.value, "name": event.name, **data})
+    if worded is not None:
+        return f"{name} {worded}" + (f" [{data['incident']}]" if "incident" in data else "")
+    told = ", ".join(f"{key} {value}" for key, value in data.items() if value is not None)
+    return f"{name} {event.type.value}{': ' if told else ''}{told}"
 
 
 def ended(status: object) -> str:

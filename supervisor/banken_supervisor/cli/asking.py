@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from banken.address import resolve
-from banken.errors import Refused, Unreachable
+from banken.address import option_for as option_for
+from banken.errors import Unreachable
 from banken.model import NAME_MAX, Declaration, check_name
 from banken_supervisor.cli import exits
 from banken_supervisor.cli.group import Failure
@@ -68,15 +67,6 @@ class NamesType(NameType):
 
 
 NAMES = NamesType()
-
-
-def option_for(address: str) -> str:
-    """`` --address ADDRESS`` for a command line that reaches ``address``; nothing if it does so anyway."""
-    try:
-        needed = resolve().text != address
-    except Refused:
-        needed = True
-    return f" --address {shlex.quote(address)}" if needed else ""
 
 
 def is_pattern(name: str) -> bool:

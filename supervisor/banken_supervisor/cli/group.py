@@ -11,6 +11,7 @@ import click
 import banken as package
 from banken.errors import AddressInUse, AddressRefused, Refused, RequestFailed, Unreachable
 from banken_supervisor.cli import exits
+from banken_supervisor.config.faults import ConfigFaults
 
 COMMANDS = (
     "demo",
@@ -41,6 +42,7 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
     (AddressInUse, exits.ADDRESS_IN_USE),
     (AddressRefused, exits.ADDRESS_REFUSED),
     (Refused, exits.USAGE),
+    (ConfigFaults, exits.USAGE),
 )
 """Exit codes of our own errors; the first line that fits counts."""
 
@@ -80,7 +82,10 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except tuple(kind for kind, _ in CODES) as fault:
             code = next(code for kind, code in CODES if isinstance(fault, kind))
-            raise Failure(str(fault), code) from None
+            text = str(fault)
+            if isinstance(fault, ConfigFaults) and fault.faults:
+                text = f"{fault.faults[0].file} cannot be used:\n{text}"
+            raise Failure(text, code) from None
 
 
 @click.group(

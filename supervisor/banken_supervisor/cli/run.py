@@ -97,18 +97,11 @@ def command(
 
 
 def _setup(config: str | None) -> Setup | None:
-    """The config file that is to be used, read; a Failure that lists its faults."""
+    """The config file that is to be used, read; ConfigFaults lists all that is wrong with it."""
     from banken_supervisor.config.finding import find
 
     path = find(config)
-    if path is None:
-        return None
-    from banken_supervisor.config import ConfigFaults
-
-    try:
-        return _load(path)
-    except ConfigFaults as faults:
-        raise Failure(f"{path} cannot be used:\n{faults}", exits.USAGE) from None
+    return None if path is None else _load(path)
 
 
 def _load(path: str | os.PathLike[str]) -> Setup:

@@ -40,6 +40,7 @@ from banken_supervisor.lives import Lives
 from banken_supervisor.mailbox import Mailbox
 from banken_supervisor.maintenance import Maintenance
 from banken_supervisor.recovery.jobs import Report as ActionReport
+from banken_supervisor.reloading import Reloading
 from banken_supervisor.remedies import Remedies
 from banken_supervisor.scribe import Scribe
 from banken_supervisor.stable import Stable
@@ -136,8 +137,8 @@ class Loop:
         self.callbacks = callbacks
         self.remedies = remedies
         self.stable = stable
-        self.reload: Callable[[], None] | None = None
-        """has the config file read again, by another thread; None: there is none"""
+        self.reloading: Reloading | None = None
+        """reads the config file again; None: there is none"""
         self.started_at = time.time()
         self.messages = 0
         """messages read from the feed socket, probes and refused ones included"""

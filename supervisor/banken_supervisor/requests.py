@@ -19,6 +19,7 @@ from banken_supervisor.core.states import State
 
 if TYPE_CHECKING:
     from banken_supervisor.loop import Loop
+    from banken_supervisor.reloading import Reloading
 
 ROWS_MAX = 500
 """Watchdogs in one answer; more are had by asking again from ``next``."""
@@ -186,11 +187,20 @@ def _program(loop: Loop, args: dict[str, Any]) -> Any:
 
 
 def _reload(loop: Loop, args: dict[str, Any]) -> Any:
-    """Read the config file again. What becomes of it is told by an event: reloaded, or reload-failed."""
-    if loop.reload is None:
+    """Read the config file again. What becomes of it is told by an event, and by ``reloaded`` under its number."""
+    return {"number": _reloading(loop).ask()}
+
+
+def _reloaded(loop: Loop, args: dict[str, Any]) -> Any:
+    """What became of the newest reading of the config file that is over: of all up to its number."""
+    last = _reloading(loop).last
+    return {"number": 0} if last is None else {"number": last.number, "ok": last.ok, "text": last.text}
+
+
+def _reloading(loop: Loop) -> Reloading:
+    if loop.reloading is None:
         raise RequestRefused("this supervisor was started without a config file: there is nothing to reload")
-    loop.reload()
-    return {"reloading": True}
+    return loop.reloading
 
 
 def _stop(loop: Loop, args: dict[str, Any]) -> Any:
@@ -203,6 +213,7 @@ OPS: dict[str, Callable[[Loop, dict[str, Any]], Any]] = {
     "program": _program,
     "programs": _programs,
     "reload": _reload,
+    "reloaded": _reloaded,
     "status": _status,
     "stop": _stop,
     "suggest": _suggest,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from banken.calling import Callback, wants_incident
 from banken.errors import Refused
-from banken_supervisor.core.effects import Event, EventType
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.recovery.registry import build
 from banken_supervisor.remedies import plain
@@ -69,7 +67,6 @@ class Setup:
         watch.kennel.reconsider()
         self._expect(loop)
         self._conditions(loop)
-        loop.publish(Event(EventType.RELOADED, None, {"file": os.fspath(self.config.source)}))
 
     def _hand_over(self, loop: Loop, callbacks: Callbacks) -> None:
         for name, function in self.callbacks.items():

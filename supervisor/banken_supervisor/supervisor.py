@@ -24,7 +24,6 @@ from banken.model import (
 from banken.port import Line, Port
 from banken.watchdog import Watchdog
 from banken_supervisor.callbacks import THREADS_MAX, TIME_LIMIT, Callbacks
-from banken_supervisor.core.effects import Event, EventType
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.journal import squeeze
@@ -33,6 +32,7 @@ from banken_supervisor.loop import Acted, Declare, Do, Forget, Frame, Loop, Stop
 from banken_supervisor.mailbox import Mailbox
 from banken_supervisor.recovery.jobs import Report
 from banken_supervisor.recovery.registry import build
+from banken_supervisor.reloading import Reloading
 from banken_supervisor.remedies import Remedies, plain
 from banken_supervisor.scribe import Scribe
 from banken_supervisor.stable import Stable
@@ -90,9 +90,7 @@ class Supervisor:
         self._ended = threading.Event()
         self._signals = 0
         self._journal = None if journal is None else os.fspath(journal)
-        self._setup: Setup | None = None
-        self._load: Callable[[], Setup] | None = None
-        self._reloading = threading.Lock()
+        self._reloading: Reloading | None = None
 
     def watchdog(
         self,
@@ -142,12 +140,15 @@ class Supervisor:
         Before the supervisor runs. What ``load`` raises is raised here; at a reload it is told, and the old config
         stays in force.
         """
-        self._setup = load()
-        self._load = load
+        self._reloading = Reloading(load, self._callbacks, lambda what: self._mailbox.post(Do(what)))
 
     def reload(self) -> None:
-        """Read the config file again, in a thread of its own. Returns at once; an event tells what became of it."""
-        threading.Thread(target=self._reload, name="banken-reload", daemon=True).start()
+        """Read the config file again, in a thread of its own. Returns at once; an event tells what became of it.
+
+        Without a config file (``configure``) there is nothing to read, and nothing happens.
+        """
+        if self._reloading is not None:
+            self._reloading.ask()
 
     def run(self) -> None:
         """Supervise until ``stop``, SIGTERM or SIGINT. A second signal ends the process at once.
@@ -213,9 +214,9 @@ class Supervisor:
             stable,
             self._journal,
         )
-        if self._setup is not None:
-            self._setup.prepare(loop, self._callbacks)
-            loop.reload = self.reload
+        if self._reloading is not None:
+            self._reloading.setup.prepare(loop, self._callbacks)
+            loop.reloading = self._reloading
 
     def _work(self) -> None:
         assert self._loop is not None
@@ -248,7 +249,7 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _own_actions(self) -> dict[str, str]:
-        return {} if self._setup is None else self._setup.actions
+        return {} if self._reloading is None else self._reloading.setup.actions
 
     def _restart(self, name: str) -> None:
         """For actions: have the loop restart a program."""
@@ -265,31 +266,8 @@ class Supervisor:
         found = report.data.get("evidence")
         self._mailbox.post(Acted(report, squeeze(found) if isinstance(found, dict) else None))
 
-    def _reload(self) -> None:
-        assert self._load is not None
-        with self._reloading:  # two at once would be told in the wrong order
-            try:
-                setup = self._load()
-            except Exception as fault:  # noqa: BLE001  # whatever is wrong with the file, the old one stays
-                text = str(fault)
-
-                def failed(loop: Loop) -> None:
-                    loop.publish(Event(EventType.RELOAD_FAILED, None, {"text": text[:8192]}))
-
-                self._mailbox.post(Do(failed))
-            else:
-                self._mailbox.post(Do(lambda loop: self._replace(loop, setup)))
-
-    def _replace(self, loop: Loop, setup: Setup) -> None:
-        try:
-            setup.replace(self._setup, loop, self._callbacks)
-        except ValueError as fault:
-            loop.publish(Event(EventType.RELOAD_FAILED, None, {"text": str(fault)[:8192]}))
-        else:
-            self._setup = setup
-
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._load is not None and number == getattr(signal, "SIGHUP", None):
+        if self._reloading is not None and number == getattr(signal, "SIGHUP", None):
             self.reload()
             return
         self._signals += 1

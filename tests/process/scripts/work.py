@@ -167,7 +167,9 @@ def fork_storm(address: str, forks: str) -> None:
     for number in range(int(forks)):
         pid = os.fork()
         if pid == 0:
-            mine.feed(f"kid-{number}")
+            patience = time.monotonic() + 3  # on a busy machine one wait for the connection is not always enough
+            while mine.stats()["sent"] == 0 and time.monotonic() < patience:
+                mine.feed(f"kid-{number}")
             mine.close()  # os._exit would not let the message leave
             os._exit(0 if mine.stats()["sent"] == 1 else 3)
         began = time.monotonic()

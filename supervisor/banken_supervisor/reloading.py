@@ -1,0 +1,87 @@
+"""Reading the config file again while the supervisor runs: in a thread of its own, put in force by the loop.
+
+What became of it is told by an event, and kept under its number for whoever asked and might miss the event.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from banken_supervisor.core.effects import Event, EventType
+
+if TYPE_CHECKING:
+    from banken_supervisor.callbacks import Callbacks
+    from banken_supervisor.loop import Loop
+    from banken_supervisor.setup import Setup
+
+TEXT_MAX = 8192
+"""Characters of what is wrong with a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one reading: ``text`` is the file that is in force, or what is wrong with it."""
+
+    number: int
+    ok: bool
+    text: str
+
+
+class Reloading:
+    """The config in force, and how the next one comes.
+
+    ``load``: reads the file; what it raises keeps the old config in force. ``post``: has the loop call a
+    function on its thread.
+    """
+
+    def __init__(
+        self, load: Callable[[], Setup], callbacks: Callbacks, post: Callable[[Callable[[Loop], None]], Any]
+    ) -> None:
+        self.setup = load()
+        self.last: Outcome | None = None
+        """of the newest reading that is over; written by the loop"""
+        self._load = load
+        self._callbacks = callbacks
+        self._post = post
+        self._numbers = count(1)
+        self._one = threading.Lock()
+
+    def ask(self) -> int:
+        """Begin to read the file again, from any thread. Returns at once: the number of this reading."""
+        number = next(self._numbers)
+        threading.Thread(target=self._read, args=(number,), name="banken-reload", daemon=True).start()
+        return number
+
+    def _read(self, number: int) -> None:
+        with self._one:  # two at once would be told in the wrong order
+            try:
+                setup = self._load()
+            except Exception as fault:  # noqa: BLE001  # whatever is wrong with the file, the old one stays
+                text = str(fault)
+                self._post(lambda loop: self._refused(loop, number, text))
+            else:
+                self._post(lambda loop: self._replace(loop, number, setup))
+
+    def _replace(self, loop: Loop, number: int, setup: Setup) -> None:
+        try:
+            setup.replace(self.setup, loop, self._callbacks)
+        except ValueError as fault:
+            self._refused(loop, number, str(fault))
+        else:
+            self.setup = setup
+            source = os.fspath(setup.config.source)
+            self._over(Outcome(number, True, source))
+            loop.publish(Event(EventType.RELOADED, None, {"file": source}))
+
+    def _refused(self, loop: Loop, number: int, text: str) -> None:
+        self._over(Outcome(number, False, text[:TEXT_MAX]))
+        loop.publish(Event(EventType.RELOAD_FAILED, None, {"text": text[:TEXT_MAX]}))
+
+    def _over(self, outcome: Outcome) -> None:
+        if self.last is None or self.last.number < outcome.number:
+            self.last = outcome

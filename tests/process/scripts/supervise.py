@@ -156,13 +156,16 @@ def _holds_the_interpreter() -> None:
 
 
 def _calibrated() -> int:
-    """How long a text keeps the expression busy for about two and a half seconds; one more doubles it."""
+    """How long a text keeps the expression busy for about two and a half seconds; one more doubles it.
+
+    By its own processor time: what others take of it on a busy machine would make the text too short.
+    """
     length, seconds = 14, 0.0
     while seconds < 0.02:
         length += 1
-        began = time.perf_counter()
+        began = time.thread_time()
         re.fullmatch("(a+)+b", "a" * length)
-        seconds = time.perf_counter() - began
+        seconds = time.thread_time() - began
     while seconds < 1.8:
         seconds *= 2
         length += 1

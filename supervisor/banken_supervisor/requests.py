@@ -28,6 +28,10 @@ SCANNED_MAX = 20_000
 """Watchdogs looked at for one answer, so that a question about a million does not hold up a verdict."""
 
 
+LOOK_MAX = 200
+"""Watchdogs looked at by their names in one request."""
+
+
 class RequestRefused(Exception):
     """The text is for the asker."""
 
@@ -107,6 +111,25 @@ def _status(loop: Loop, args: dict[str, Any]) -> Any:
 def _suggest(loop: Loop, args: dict[str, Any]) -> Any:
     """Which timeouts the observed gaps ask for: takes and gives what ``status`` does, with rows of its own."""
     return _rows(loop, args, lambda dog, now: suggestion(dog))
+
+
+def _look(loop: Loop, args: dict[str, Any]) -> Any:
+    """The rows of exactly these watchdogs, as ``status`` gives them; with ``feeds`` their last feeds, too."""
+    names, feeds = args.get("names"), args.get("feeds", False)
+    if type(names) is not list or len(names) > LOOK_MAX or any(type(name) is not str for name in names):
+        raise RequestRefused(f"look takes 'names', a list of at most {LOOK_MAX} texts")
+    if type(feeds) is not bool:
+        raise RequestRefused("look takes 'feeds' as true or false")
+    kennel, now = loop.watch.kennel, loop.watch.now
+    rows: list[dict[str, Any]] = []
+    gone: list[str] = []
+    for name in dict.fromkeys(names):
+        dog = kennel.get(name)
+        if dog is None:
+            gone.append(name)
+        else:
+            rows.append({**row(dog, now), "feeds": []} if feeds else row(dog, now))
+    return {"rows": rows, "gone": gone}
 
 
 def _rows(loop: Loop, args: dict[str, Any], row: Callable[[Dog, float], dict[str, Any]]) -> Any:
@@ -209,6 +232,7 @@ def _stop(loop: Loop, args: dict[str, Any]) -> Any:
 
 
 OPS: dict[str, Callable[[Loop, dict[str, Any]], Any]] = {
+    "look": _look,
     "ping": _ping,
     "program": _program,
     "programs": _programs,

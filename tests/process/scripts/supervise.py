@@ -149,14 +149,14 @@ def _overlapping() -> None:
 
 
 def _holds_the_interpreter() -> None:
-    """A regular expression that backtracks for two to three seconds, without letting any other thread run."""
+    """A regular expression that backtracks for about two seconds, without letting any other thread run."""
     began = time.perf_counter()
     re.fullmatch("(a+)+b", "a" * _patience)
     say({"held": time.perf_counter() - began})
 
 
 def _calibrated() -> int:
-    """How long a text keeps the expression busy for about two and a half seconds; one more doubles it.
+    """How long a text keeps the expression busy for about two seconds; one more doubles it.
 
     By its own processor time: what others take of it on a busy machine would make the text too short.
     """
@@ -166,7 +166,7 @@ def _calibrated() -> int:
         began = time.thread_time()
         re.fullmatch("(a+)+b", "a" * length)
         seconds = time.thread_time() - began
-    while seconds < 1.8:
+    while seconds < 1.4:
         seconds *= 2
         length += 1
     return length

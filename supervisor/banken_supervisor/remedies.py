@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 from banken.errors import Refused
@@ -21,6 +23,9 @@ NEWS = ("notify", "webhook")
 
 TO_PROCESSES = ("dump", "signal", "kill")
 """Actions that need a process."""
+
+PORTION_S = 0.01
+"""Seconds of one turn of the loop that handing out may take; what is left waits for the next turn."""
 
 BUILT_MAX = 10_000
 """Actions that are kept made; with more different rungs than that, making begins anew."""
@@ -50,9 +55,40 @@ class Remedies:
         self._built: dict[int, tuple[Rung, Action]] = {}
         self._told: dict[str, list[tuple[Action, Subject]]] = {}
         """by incident: who will want to hear of its end"""
+        self._waiting: deque[tuple[RunRung, Incident] | EndIncident] = deque()
+        self._over: set[str] = set()
+        """incidents whose end waits among them"""
 
     def run(self, effect: RunRung, incident: Incident) -> None:
-        """Have one rung's action run, after those of the same watchdog that came before."""
+        """Have one rung's action run, after those of the same watchdog that came before; see ``turn``."""
+        self._waiting.append((effect, incident))
+
+    def end(self, effect: EndIncident) -> None:
+        """An incident is closed: drop what has not begun; tell those who were told of it; see ``turn``."""
+        if effect.ran:
+            self._waiting.append(effect)
+            self._over.add(effect.incident)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether ``turn`` has something to do."""
+        return bool(self._waiting)
+
+    def turn(self) -> None:
+        """Hand out what was asked for, in that order: all of it, or what can be done in ``PORTION_S``."""
+        until = monotonic() + PORTION_S
+        while self._waiting:
+            next_ = self._waiting.popleft()
+            if isinstance(next_, EndIncident):
+                self._end(next_)
+            elif next_[1].id in self._over:
+                self._refuse(next_[0], What.DROPPED, "the incident ended before")
+            else:
+                self._run(*next_)
+            if monotonic() >= until:
+                return
+
+    def _run(self, effect: RunRung, incident: Incident) -> None:
         subject = Subject(
             incident,
             effect.who,
@@ -80,10 +116,8 @@ class Remedies:
                 told.append((action, subject))
         self.executor.submit([action], subject)
 
-    def end(self, effect: EndIncident) -> None:
-        """An incident is closed: drop what has not begun; tell those who were told of it."""
-        if not effect.ran:
-            return
+    def _end(self, effect: EndIncident) -> None:
+        self._over.discard(effect.incident)
         self.executor.cancel(effect.name, effect.incident)
         for action, subject in self._told.pop(effect.incident, ()):
             over = replace(subject, incident=subject.incident._replace(silence=effect.lasted), recovered=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,10 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         self.reports: list[Report] = []
         world = SupervisorWorld(str(directory), lambda name: None, lambda name: None)
-        self.remedies = Remedies(world, self.reports.append, lambda name: False, lambda name: None)
+        self.asked: list[Callable[[], None]] = []
+        self.remedies = Remedies(
+            world, self.reports.append, lambda name: False, lambda name: None, self.asked.append
+        )
 
     def run(self, name: str, rung: Rung, number: int = 0) -> None:
         about = RunCallback(

@@ -185,7 +185,7 @@ class Loop:
         watch, sockets = self.watch, self._sockets
         asked = watch.patience()
         stuck_in = self.callbacks.patience(self._woke)
-        others = (stuck_in, self.remedies.executor.patience(self._woke), self.stable.patience(watch.now))
+        others = (stuck_in, self.remedies.patience(self._woke), self.stable.patience(watch.now))
         busy = 0.0 if self._letters or self._effects or self.remedies.waiting else None
         for limit in (*others, busy, None if self.annals is None else self.annals.patience()):
             if limit is not None and limit < asked:

@@ -26,7 +26,10 @@ TO_PROCESSES = ("dump", "signal", "kill")
 PORTION_S = 0.01
 """Seconds of one turn of the loop that handing out may take; what is left waits for the next turn."""
 
-FLUSH_LOOK = 0.01
+FLUSH_S = 1.5
+"""Seconds that the last notices have to go out."""
+
+FLUSH_LOOK_S = 0.01
 """Seconds between two looks at whether the last notices have begun to go out."""
 
 BUILT_MAX = 10_000
@@ -128,12 +131,13 @@ class Remedies:
                 return
 
     def close(self, wait: float) -> None:
-        """Tell what waits to be told, and end: at most ``wait`` seconds for each of both."""
+        """Tell what waits to be told, and end: within ``wait`` seconds, or ``FLUSH_S`` if there is some."""
+        until = monotonic() + wait
         if self.notices.flush():
-            until = monotonic() + wait
+            until = monotonic() + FLUSH_S
             while self.executor.counts()["queued"] and monotonic() < until:
-                sleep(FLUSH_LOOK)
-        self.executor.close(wait)
+                sleep(FLUSH_LOOK_S)
+        self.executor.close(max(0.0, until - monotonic()))
 
     def _run(self, effect: RunRung, incident: Incident) -> None:
         subject = Subject(

@@ -218,7 +218,7 @@ def test_an_incident_in_words() -> None:
     assert len(told) <= BODY_MAX
     over = subject(recovered=True, level="critical")
     assert title(over) == "worker-3: recovered"
-    assert body(over).startswith("Fed again. The incident was opened at 2026-09-21T")
+    assert body(over).startswith("Fed again after 12.3 s. The incident was opened at 2026-09-21T")
 
 
 def test_facts_survive_any_worker() -> None:

@@ -10,7 +10,7 @@ import gc
 import logging
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from random import random
@@ -53,6 +53,10 @@ NAP = 0.001
 """Seconds. While feeds keep coming, they are read once per nap and not one by one: at 50,000 a second,
 waking up for each would cost a whole core. A feed is stamped when it is read, so a nap can only make a
 verdict later."""
+
+PORTION_S = 0.02
+"""Seconds of one turn that letters may take, and as many for effects; the rest follow in the next turns. Thousands
+of verdicts, or of actions that end together, must not keep the loop from its feeds."""
 
 MANY = 10_000
 """Watchdogs from which on the garbage collector is kept away from them."""
@@ -159,6 +163,10 @@ class Loop:
         for descriptor in (self.lives.fileno(), stable.fileno()):
             if descriptor is not None:
                 sockets.watch(descriptor)
+        self._letters: deque[Any] = deque()
+        """taken out of the mailbox, not opened yet"""
+        self._effects: deque[Effect] = deque()
+        """of former turns, not carried out yet; meanwhile no letter is opened, so that all is told in its order"""
         self._dense = False
         self._many = MANY
         self._woke = 0.0
@@ -177,8 +185,9 @@ class Loop:
         watch, sockets = self.watch, self._sockets
         asked = watch.patience()
         stuck_in = self.callbacks.patience(self._woke)
-        others = (stuck_in, self.remedies.executor.patience(self._woke), self.stable.patience(watch.now))
-        for limit in (*others, None if self.annals is None else self.annals.patience()):
+        others = (stuck_in, self.remedies.patience(self._woke), self.stable.patience(watch.now))
+        busy = 0.0 if self._letters or self._effects or self.remedies.waiting else None
+        for limit in (*others, busy, None if self.annals is None else self.annals.patience()):
             if limit is not None and limit < asked:
                 asked = limit
         napping = self._dense
@@ -194,7 +203,7 @@ class Loop:
         self._woke = real
         if ready.subscriptions:
             self._welcome(sockets.subscriptions())
-        if ready.mailbox:
+        if ready.mailbox or self._letters:
             self._open_letters()
         if ready.others:
             for who in self.lives.gone():
@@ -207,6 +216,7 @@ class Loop:
         if probe is not None:
             sockets.probe(encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, probe))))
         self._carry_out(watch.out)
+        self.remedies.turn()
         if stuck_in is not None:
             self.callbacks.check(monotonic())
         if others[1] is not None:
@@ -233,28 +243,35 @@ class Loop:
         return self._scribe.dropped
 
     def _open_letters(self) -> None:
+        self._letters.extend(self.mailbox.take())
+        until = monotonic() + PORTION_S
+        while self._letters and not self._effects:
+            self._open_letter(self._letters.popleft())
+            if monotonic() >= until:
+                return
+
+    def _open_letter(self, letter: Any) -> None:
         kennel = self.watch.kennel
-        for letter in self.mailbox.take():
-            match letter:
-                case Frame(frame):
-                    kennel.intake(iter((frame,)), self.watch.now, self.watch.out)
-                case Report():
-                    self._reported(letter)
-                case Declare(name, word):
-                    kennel.declare(name, word, self.watch.now, self.watch.out)
-                case Acted(report, evidence):
-                    self._acted(report, evidence)
-                case Committed(ticket):
-                    assert self.annals is not None
-                    self.annals.committed(ticket)
-                case Do(what):
-                    what(self)
-                case Forget(name):
-                    kennel.forget(name, self.watch.now, self.watch.out)
-                case Stop():
-                    self._stopping = True
-                case _:
-                    self.stable.handle(letter, kennel, self.watch.now, self.watch.out)
+        match letter:
+            case Frame(frame):
+                kennel.intake(iter((frame,)), self.watch.now, self.watch.out)
+            case Report():
+                self._reported(letter)
+            case Declare(name, word):
+                kennel.declare(name, word, self.watch.now, self.watch.out)
+            case Acted(report, evidence):
+                self._acted(report, evidence)
+            case Committed(ticket):
+                assert self.annals is not None
+                self.annals.committed(ticket)
+            case Do(what):
+                what(self)
+            case Forget(name):
+                kennel.forget(name, self.watch.now, self.watch.out)
+            case Stop():
+                self._stopping = True
+            case _:
+                self.stable.handle(letter, kennel, self.watch.now, self.watch.out)
 
     def _windows_open(self, left: Mapping[Window, float]) -> None:
         """On the thread that looks at the clock: have the loop pause whom these windows concern."""
@@ -276,15 +293,19 @@ class Loop:
                 self.callbacks.run(self._incident(effect), effect.callback)
             elif isinstance(effect, WatchProcess):
                 self.lives.watch(effect.who)
-        for effect in effects:
-            match effect:
+        self._effects.extend(effects)
+        effects.clear()
+        until = monotonic() + PORTION_S
+        while self._effects:
+            match effect := self._effects.popleft():
                 case Event():
                     self.publish(effect)
                 case RunRung() if not effect.observe:
                     self.remedies.run(effect, self._incident(effect.about))
                 case EndIncident():
                     self.remedies.end(effect)
-        effects.clear()
+            if monotonic() >= until and not self._stopping:
+                break
         if len(self.watch.kennel) > self._many:
             # The collector would look through all of them again and again for cycles that they are not part of:
             # a pause of a second at a million. They are still freed when they are released.

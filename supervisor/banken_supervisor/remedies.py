@@ -2,32 +2,67 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from time import monotonic, sleep
 from typing import Any
 
 from banken.errors import Refused
 from banken.model import Cause, Incarnation, Incident
 from banken_supervisor.core.effects import EndIncident, RunRung
 from banken_supervisor.core.ladder import Rung
-from banken_supervisor.recovery.base import Action, Subject
+from banken_supervisor.notices import Notices
+from banken_supervisor.recovery.base import HANDED, Action, Outcome, Subject, World
 from banken_supervisor.recovery.executor import Executor
 from banken_supervisor.recovery.jobs import Report, What
 from banken_supervisor.recovery.registry import build
 from banken_supervisor.world import SupervisorWorld
 
-NEWS = ("notify", "webhook")
-"""Actions that are told when the incident is over, if they were told of it."""
-
 TO_PROCESSES = ("dump", "signal", "kill")
 """Actions that need a process."""
+
+PORTION_S = 0.01
+"""Seconds of one turn of the loop that handing out may take; what is left waits for the next turn."""
+
+FLUSH_S = 1.5
+"""Seconds that the last notices have to go out."""
+
+FLUSH_LOOK_S = 0.01
+"""Seconds between two looks at whether the last notices have begun to go out."""
 
 BUILT_MAX = 10_000
 """Actions that are kept made; with more different rungs than that, making begins anew."""
 
 
+class Handing(Action):
+    """In place of an action that tells people: hands what it is to tell to the loop, and is done."""
+
+    name = "handing"
+
+    def __init__(
+        self,
+        action: Action,
+        ask: Callable[[Callable[[], None]], None],
+        hold: Callable[[Action, Subject], None],
+    ) -> None:
+        self.action = action
+        self.name = action.name  # type: ignore[misc]  # each stands for another action
+        self.hidden = action.hidden
+        self._ask = ask
+        self._hold = hold
+
+    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
+        """On a thread, after what the same watchdog had to have done before: its evidence is taken."""
+        self._ask(lambda: self._hold(self.action, subject))
+        return HANDED
+
+
 class Remedies:
     """``report`` is called from any thread with what became of each action. Everything else belongs to the loop.
+
+    ``ask``: has something done on the loop's thread, from any.
 
     ``programs``: whether a name is one of the supervisor's own programs. ``process``: the process of one, if it has
     one.
@@ -39,20 +74,72 @@ class Remedies:
         report: Callable[[Report], None],
         programs: Callable[[str], bool],
         process: Callable[[str], Incarnation | None],
+        ask: Callable[[Callable[[], None]], None],
     ) -> None:
         self.world = world
         self.executor = Executor(world, report)
+        self.notices = Notices(self.executor)
+        self.page: str | None = None
+        """public address of the web page, without a slash at its end; None: nobody said"""
         self.named: Mapping[str, str] = {}
         """the user's own actions: name to ``module:Class``"""
         self._report = report
         self._programs = programs
         self._process = process
+        self._ask = ask
         self._built: dict[int, tuple[Rung, Action]] = {}
         self._told: dict[str, list[tuple[Action, Subject]]] = {}
-        """by incident: who will want to hear of its end"""
+        """by incident that is open and has notices: who was told, and will want to hear of its end"""
+        self._hands: dict[int, Handing] = {}
+        self._waiting: deque[tuple[RunRung, Incident] | EndIncident] = deque()
+        self._over: set[str] = set()
+        """incidents whose end waits among them"""
 
     def run(self, effect: RunRung, incident: Incident) -> None:
-        """Have one rung's action run, after those of the same watchdog that came before."""
+        """Have one rung's action run, after those of the same watchdog that came before; see ``turn``."""
+        self._waiting.append((effect, incident))
+
+    def end(self, effect: EndIncident) -> None:
+        """An incident is closed: drop what has not begun; tell those who were told of it; see ``turn``."""
+        if effect.ran:
+            self._waiting.append(effect)
+            self._over.add(effect.incident)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether ``turn`` has something to do at once."""
+        return bool(self._waiting)
+
+    def patience(self, real: float) -> float | None:
+        """Seconds until ``turn``, or ``executor.check``, has something to do; None: nothing is under way."""
+        waits = [each for each in (self.executor.patience(real), self.notices.patience(real)) if each is not None]
+        return min(waits, default=None)
+
+    def turn(self) -> None:
+        """Hand out what was asked for, in that order: all of it, or what can be done in ``PORTION_S``."""
+        self.notices.turn(monotonic())
+        until = monotonic() + PORTION_S
+        while self._waiting:
+            next_ = self._waiting.popleft()
+            if isinstance(next_, EndIncident):
+                self._end(next_)
+            elif next_[1].id in self._over:
+                self._refuse(next_[0], What.DROPPED, "the incident ended before")
+            else:
+                self._run(*next_)
+            if monotonic() >= until:
+                return
+
+    def close(self, wait: float) -> None:
+        """Tell what waits to be told, and end: within ``wait`` seconds, or ``FLUSH_S`` if there is some."""
+        until = monotonic() + wait
+        if self.notices.flush():
+            until = monotonic() + FLUSH_S
+            while self.executor.counts()["queued"] and monotonic() < until:
+                sleep(FLUSH_LOOK_S)
+        self.executor.close(max(0.0, until - monotonic()))
+
+    def _run(self, effect: RunRung, incident: Incident) -> None:
         subject = Subject(
             incident,
             effect.who,
@@ -60,6 +147,8 @@ class Remedies:
             effect.number,
             effect.run,
             incident.name if self._programs(incident.name) else None,
+            link=None if self.page is None else f"{self.page}/#/incident/{incident.id}",
+            page=None if self.page is None else f"{self.page}/",
         )
         if subject.program is not None:
             process = self._process(subject.program)
@@ -74,20 +163,36 @@ class Remedies:
         except Refused as fault:  # found when the config is read; a rung made in code may still be wrong
             self._refuse(effect, What.FAILED, str(fault))
             return
-        if effect.rung.do in NEWS:
-            told = self._told.setdefault(incident.id, [])
-            if all(each is not action for each, _ in told):
-                told.append((action, subject))
+        if action.target is not None:
+            self._told.setdefault(incident.id, [])
+            action = self._handing(action)
         self.executor.submit([action], subject)
 
-    def end(self, effect: EndIncident) -> None:
-        """An incident is closed: drop what has not begun; tell those who were told of it."""
-        if not effect.ran:
-            return
+    def _end(self, effect: EndIncident) -> None:
+        self._over.discard(effect.incident)
         self.executor.cancel(effect.name, effect.incident)
         for action, subject in self._told.pop(effect.incident, ()):
-            over = replace(subject, incident=subject.incident._replace(silence=effect.lasted), recovered=True)
-            self.executor.submit([action], over)
+            incident = subject.incident._replace(silence=effect.lasted)
+            self.notices.add(
+                action, replace(subject, incident=incident, recovered=True, how=effect.how), monotonic()
+            )
+
+    def _hold(self, action: Action, subject: Subject) -> None:
+        """Its turn among the watchdog's actions has come: it is told, with what else its target is to be told."""
+        incident = subject.incident
+        told = self._told.get(incident.id)
+        if told is None:
+            text = "the incident ended before"
+            self._report(
+                Report(
+                    What.DROPPED, incident.name, incident.id, action.name, subject.rung, subject.run, subject.level,
+                    False, text,
+                )
+            )  # fmt: skip
+            return
+        if all(each is not action for each, _ in told):
+            told.append((action, subject))
+        self.notices.add(action, subject, monotonic())
 
     def _refuse(self, effect: RunRung, what: What, why: str) -> None:
         about, rung = effect.about, effect.rung
@@ -96,6 +201,14 @@ class Remedies:
                 what, about.name, about.incident, rung.do, effect.number, effect.run, rung.level, False, why
             )
         )  # fmt: skip
+
+    def _handing(self, action: Action) -> Action:
+        made = self._hands.get(id(action))
+        if made is None or made.action is not action:
+            if len(self._hands) >= BUILT_MAX:
+                self._hands.clear()
+            made = self._hands[id(action)] = Handing(action, self._ask, self._hold)
+        return made
 
     def _action(self, rung: Rung) -> Action:
         """Made once per rung: the executor tells two runs of one action by its identity."""

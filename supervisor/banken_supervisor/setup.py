@@ -73,6 +73,8 @@ class Setup:
             callbacks.name(name, function)
         loop.remedies.named = self.actions
         loop.remedies.world.targets = self.targets
+        loop.remedies.page = self.config.settings.url
+        loop.remedies.notices.limits = self.config.settings.fold
         rules = loop.watch.kennel.rules
         rules.replace_patterns(self.config.policies)
         rules.defaults = self.config.settings.defaults

@@ -203,7 +203,7 @@ class Supervisor:
         directory = self.address.directory
         stable = Stable(directory, self._mailbox.post)
         world = SupervisorWorld(directory, self._callbacks.named, self._restart)
-        remedies = Remedies(world, self._acted, lambda name: name in stable, stable.process)
+        remedies = Remedies(world, self._acted, lambda name: name in stable, stable.process, self._ask)
         loop = self._loop = Loop(
             self._sockets,
             self._mailbox,
@@ -226,7 +226,7 @@ class Supervisor:
             self._loop.maintenance.close()
             self._loop.stable.close()
             self._callbacks.close(CALLBACK_DRAIN)
-            self._loop.remedies.executor.close(0.5)
+            self._loop.remedies.close(0.5)
             if self._loop.annals is not None:
                 self._loop.annals.close(1.0)
             self._sockets.close()
@@ -260,6 +260,10 @@ class Supervisor:
                 loop.stable.command("restart", name, watch.kennel, watch.now, watch.out, "its ladder says so")
 
         self._mailbox.post(Do(restart))
+
+    def _ask(self, what: Callable[[], None]) -> None:
+        """From any thread: have it done on the loop's."""
+        self._mailbox.post(Do(lambda loop: what()))
 
     def _acted(self, report: Report) -> None:
         """On an action's thread: what it found is compressed here and not by the loop."""

@@ -116,6 +116,9 @@ class CallbackOptions(Table):
     """Run a callback by its name in [callbacks]."""
 
     callback: Name = Field(description="A name of [callbacks].")
+    timeout: Annotated[float, *fields.seconds(0.1, 3600)] | None = Field(
+        None, description="If it takes longer it is reported as stuck."
+    )
 
 
 class ExecOptions(Table):
@@ -159,6 +162,7 @@ class WebhookOptions(Table):
     secret_file: PathField | None = Field(None, description="Holds the secret; read anew for each run.")
     timeout: Annotated[float, *fields.seconds(0.1, 600)] | None = Field(None, description="For all tries together.")
     retries: Annotated[int, Field(ge=0, le=20)] | None = Field(None, description="Tries after the first.")
+    ca_file: PathField | None = Field(None, description="Certificates to trust instead of the system's.")
 
     @model_validator(mode="after")
     def _one_secret(self) -> WebhookOptions:
@@ -171,6 +175,9 @@ class NotifyOptions(Table):
     """Tell people."""
 
     to: Name = Field(description="A name of [notify.NAME].")
+    timeout: Annotated[float, *fields.seconds(1, 600)] | None = Field(
+        None, description="For all its services together; then it is reported as stuck."
+    )
 
 
 class DumpOptions(Table):

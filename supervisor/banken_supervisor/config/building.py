@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from banken_supervisor.config.names import PLACE, numbered, watched
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.secrets import Secret, SecretRefused
 from banken_supervisor.config.settings import Config, Retention, Settings
+from banken_supervisor.core.folding import Limits
 from banken_supervisor.core.ladder import Ladder, Rung
 from banken_supervisor.core.policy import Auto, Group, Policy, ProgramSpec, Restart, Strategy, Window
 
@@ -76,6 +78,8 @@ class Builder:
             Declaration(_ms(defaults.timeout), _ms(defaults.interval), _ms(grace)),
             None if table.journal is None else self.place(table.journal),
             Retention(table.retention.age, table.retention.size),
+            table.url,
+            Limits(table.fold.window, table.fold.most),
         )
 
     def _policy(self, path: KeyPath, table: WatchFields, settings: Settings) -> Policy:
@@ -128,6 +132,14 @@ class Builder:
                 actions.check_webhook_secret(secrets.from_file(options["secret_file"]).reveal())
             except ValueError as fault:
                 self.problems.append(Problem((*path, "secret_file"), str(fault)))
+
+        if "ca_file" in options:
+            options["ca_file"] = self.place(options["ca_file"])
+            try:
+                ssl.create_default_context(cafile=options["ca_file"])
+            except OSError as fault:
+                why = "it holds no certificate in PEM" if isinstance(fault, ssl.SSLError) else fault.strerror
+                self.problems.append(Problem((*path, "ca_file"), f"cannot be used: {why}"))
 
     def _secret(self, options: dict[str, Any], key: str, path: KeyPath, check: Any) -> None:
         if key in options:

@@ -14,6 +14,7 @@ import shlex
 import signal
 from collections.abc import Callable
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 
@@ -30,6 +31,9 @@ TEXT_MAX = 4096
 ARGUMENTS_MAX = 1000
 """Words of a program's command."""
 
+PAGE_MAX = 1000
+"""Characters of the address of a page."""
+
 COUNT_MAX = 1_000_000
 """Most runs of a budget."""
 
@@ -45,6 +49,8 @@ _pattern = re.compile(PATTERN_PATTERN)
 _target = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 TARGET_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _shell = re.compile(r"\||\|\||&|&&|;|\d*[<>]+(&\d+|\S*)|&>\S*")
+
+_visible = re.compile(r"[!-~]+")
 
 SIGNALS = tuple(sorted(each.name for each in signal.Signals if not each.name.startswith("SIGRT")))
 
@@ -265,6 +271,22 @@ def secret(value: object) -> str:
     return text(value)
 
 
+def page(value: object) -> str:
+    """The public address of a web page, without a slash at its end; links are made by adding to it."""
+    given = text(value, longest=PAGE_MAX)
+    try:
+        parts = urlsplit(given)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not _visible.fullmatch(given) or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError(
+            f"{quoted(given)} is no address of a page; allowed is https://HOST or http://HOST:PORT/PATH, in ASCII, "
+            "without a user, ? or #"
+        )
+    return given.rstrip("/")
+
+
 def environment(value: object) -> dict[str, str]:
     """Variables for a child; no message shows a value."""
     if not isinstance(value, dict):
@@ -352,5 +374,6 @@ Target = Annotated[str, *_kind(target, {"type": "string", "pattern": TARGET_PATT
 AddressField = Annotated[str, *_kind(supervisor_address, _STRING)]
 SecretField = Annotated[str, *_kind(secret, _STRING)]
 Environment = Annotated[dict[str, str], *_kind(environment, _ENVIRONMENT)]
+PageField = Annotated[str, *_kind(page, {"type": "string", "pattern": r"^https?://[!-~]+$"})]
 PathField = Annotated[str, *_kind(path, _STRING)]
 Text = Annotated[str, *_kind(text, _STRING)]

@@ -15,6 +15,7 @@ from banken_supervisor.config.fields import (
     Duration,
     Environment,
     Name,
+    PageField,
     PathField,
     Pattern,
     ProgramName,
@@ -25,6 +26,7 @@ from banken_supervisor.config.fields import (
     Text,
     Timeout,
 )
+from banken_supervisor.core.folding import Limits
 from banken_supervisor.core.ladder import RUNGS_MAX
 
 PROCESSES_MAX = 1000
@@ -77,6 +79,17 @@ class RetentionTable(Table):
     size: Size = Field(settings.KEEP_BYTES, description="Beyond this, the oldest go first.")
 
 
+class FoldTable(Table):
+    """When notices of notify and webhook become one message."""
+
+    window: Annotated[float, *fields.seconds(0, 600)] = Field(
+        Limits().window, description="More to one target within this are told in one message; 0s: never."
+    )
+    most: Annotated[int, Field(ge=1, le=1000)] = Field(
+        Limits().most, description="Messages that one target gets within it before they are folded."
+    )
+
+
 class SupervisorTable(Table):
     """The supervisor itself."""
 
@@ -94,6 +107,8 @@ class SupervisorTable(Table):
     defaults: DefaultsTable = Field(default_factory=lambda: DefaultsTable.model_validate({}))
     journal: PathField | None = Field(None, description="File of the journal; default: journal.db at the address.")
     retention: RetentionTable = Field(default_factory=lambda: RetentionTable.model_validate({}))
+    url: PageField | None = Field(None, description="Public address of the web page, for links in notices.")
+    fold: FoldTable = Field(default_factory=lambda: FoldTable.model_validate({}))
 
 
 class AutoTable(Table):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from banken.model import Declaration
 from banken_supervisor.config.secrets import Secret
+from banken_supervisor.core.folding import Limits
 from banken_supervisor.core.policy import Group, Policy, ProgramSpec
 
 CALLBACK_LIMIT = 30.0
@@ -42,6 +43,10 @@ class Settings:
     journal: str | None = None
     """file; None: ``journal.db`` in the address's directory"""
     retention: Retention = field(default_factory=Retention)
+    url: str | None = None
+    """public address of the web page, without a slash at its end, for links in notices"""
+    fold: Limits = field(default_factory=Limits)
+    """when notices to one target become one message"""
 
     @property
     def defaults(self) -> Declaration | None:

@@ -15,11 +15,18 @@ from banken_supervisor.evidence.text import clean, neutral
 LINE_MAX = 160
 """Characters of a line in a summary."""
 
+_NOTHING: dict[str, Any] = {
+    "headline": "", "process": None, "stacks_by": None, "threads": [], "threads_left_out": 0,
+    "tasks": [], "tasks_left_out": 0, "problems": [],
+}  # fmt: skip
+"""For evidence of a watchdog that no process is known of: it has hardly more than a headline."""
+
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
     """At most ``n`` lines: where it hangs, how the process is, the innermost frames, what could not be had."""
+    evidence = {**_NOTHING, **evidence}
     lines = [evidence["headline"], *_facts(evidence)[:1]]
     thread = main_thread(evidence["threads"])
     task = stuck_task(evidence["tasks"])
@@ -31,6 +38,7 @@ def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
 
 def render(evidence: dict[str, Any]) -> list[str]:
     """Everything, as lines for a terminal."""
+    evidence = {**_NOTHING, **evidence}
     lines = [evidence["headline"], "", *_facts(evidence)]
     if evidence["threads"]:
         lines += ["", f"Threads, by {evidence['stacks_by']} (innermost frame first):"]

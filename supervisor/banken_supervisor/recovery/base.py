@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -32,10 +32,16 @@ class Subject:
     """the supervisor's own program behind the watchdog; None: it is somebody else's process"""
     link: str | None = None
     """where people can read more"""
+    page: str | None = None
+    """where people can see everything"""
     evidence: Mapping[str, Any] | None = None
     """what ``dump`` found earlier in this incident; the executor fills it in when it knows"""
     recovered: bool = False
-    """True: the incident is over, and this says so"""
+    """True: the incident is over, and this says so; its ``silence`` is then how long it lasted"""
+    how: str = "fed"
+    """how it was over: fed, released, paused, reborn …"""
+    others: tuple[Subject, ...] = ()
+    """what the same message is to tell beside this: only an action that has a ``target`` is given any"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,10 @@ class Outcome:
     text: str = ""
     """one sentence for people"""
     data: dict[str, Any] = field(default_factory=dict)
+
+
+HANDED = Outcome(True)
+"""The outcome of a run that only handed its subject on: whoever got it reports what becomes of it."""
 
 
 class World(Protocol):
@@ -105,6 +115,10 @@ class Action(ABC):
     outside: ClassVar[bool] = False
     """True: it waits for something that is not ours, a server or a command. Such runs never take all threads, so
     that a network that is down does not keep the supervisor from killing and restarting."""
+
+    target: Hashable | None = None
+    """whom it tells. Of actions of one name that have the same target many runs at once may become one, which is
+    given all but the first as ``Subject.others``. None: each runs by itself"""
 
     limit_s: float = LIMIT_S
     """seconds until a run counts as stuck"""

@@ -22,8 +22,8 @@ from time import monotonic
 from typing import Any
 
 from banken_supervisor.recovery import bounds
-from banken_supervisor.recovery.base import Action, Outcome, Subject, World
-from banken_supervisor.recovery.jobs import Chain, Job, Report, What
+from banken_supervisor.recovery.base import HANDED, Action, Outcome, Subject, World
+from banken_supervisor.recovery.jobs import Chain, Job, Report, What, for_each
 
 __all__ = ["Executor", "Report", "What"]
 
@@ -69,18 +69,20 @@ class Executor:
         self._made = 0
         self._closed = False
 
-    def submit(self, actions: Iterable[Action], subject: Subject) -> None:
+    def submit(self, actions: Iterable[Action], subject: Subject, chain_name: str | None = None) -> None:
         """Have these actions run in this order, after everything that was submitted for the watchdog before.
 
-        An action of the same incident that has not ended is not begun again.
+        An action of the same incident that has not ended is not begun again. ``chain_name``: after everything of
+        that name instead; ``cancel`` then leaves alone what has not begun.
         """
         skipped = []
         with self._wake:
             if self._closed:
                 return
-            chain = self._chains.get(subject.incident.name) or Chain(subject.incident.name)
+            name = subject.incident.name if chain_name is None else chain_name
+            chain = self._chains.get(name) or Chain(name)
             for action in actions:
-                job = Job(action, subject)
+                job = Job(action, subject, name)
                 if self._pending >= QUEUE_MAX:
                     skipped.append((job, f"{QUEUE_MAX} actions wait already"))
                 elif self._under_way(chain, job):
@@ -92,7 +94,7 @@ class Executor:
                 self._chains[chain.name] = chain
                 self._make_ready(chain)
         for job, why in skipped:
-            self._tell(job.report(What.SKIPPED, why))
+            self._tell(job, job.report(What.SKIPPED, why))
         self._hire()
 
     def cancel(self, name: str, incident: str | None = None) -> int:
@@ -113,7 +115,7 @@ class Executor:
                 self._pending -= len(dropped)
                 self._make_ready(chain)
         for job in dropped:
-            self._tell(job.report(What.DROPPED, "the incident ended before"))
+            self._tell(job, job.report(What.DROPPED, "the incident ended before"))
         self._hire()
         return len(dropped)
 
@@ -149,7 +151,7 @@ class Executor:
                     self._leave(job)
         for job in overdue:
             text = f"still running after its limit of {job.action.limit_s:g} s; its thread was replaced"
-            self._tell(job.report(What.STUCK, text, seconds=job.action.limit_s))
+            self._tell(job, job.report(What.STUCK, text, seconds=job.action.limit_s))
         self._hire()
 
     def close(self, wait: float) -> int:
@@ -168,6 +170,8 @@ class Executor:
 
     def _under_way(self, chain: Chain, job: Job) -> bool:
         """Whether the same action waits, runs or is stuck for the same incident."""
+        if job.subject.others:  # a message of many is always a new one
+            return False
         if chain.running is not None and chain.running.key == job.key:
             return True
         return any(each.key == job.key for each in (*chain.pending, *self._stuck))
@@ -208,7 +212,7 @@ class Executor:
         """It no longer stands in anyone's way: it has ended, or is stuck."""
         self._running.discard(job)
         self._outside -= job.action.outside
-        chain = self._chains[job.subject.incident.name]
+        chain = self._chains[job.chain]
         chain.running = None
         self._make_ready(chain)
         if job.action.outside and self._ready_outside:
@@ -238,7 +242,9 @@ class Executor:
         while (job := self._next()) is not None:
             with contextlib.suppress(BaseException):  # out of memory, say: what waits must still begin
                 # Told before the next one of the watchdog begins, so that reports come in order.
-                self._tell(self._perform(job))
+                report = self._perform(job)
+                if report is not None:
+                    self._tell(job, report)
             with self._wake:
                 if job.stuck:  # it came back after all; its place was taken
                     self._stuck.discard(job)
@@ -260,13 +266,15 @@ class Executor:
             self._idle -= 1
             return None
 
-    def _perform(self, job: Job) -> Report:
+    def _perform(self, job: Job) -> Report | None:
         if len(self._stuck) >= (STUCK_MAX if job.action.outside else 2 * STUCK_MAX):
             return job.report(What.SKIPPED, f"{len(self._stuck)} actions are stuck")
         assert job.started is not None
         data: dict[str, Any] = {}
         try:
             outcome = job.action.run(self._informed(job.subject), self._world, job.ended)
+            if outcome is HANDED:
+                return None
             if not isinstance(outcome, Outcome):
                 raise TypeError(f"an action returns an Outcome, not {type(outcome).__name__}")
             kind = What.DONE if outcome.ok else What.FAILED
@@ -278,7 +286,9 @@ class Executor:
         return job.report(kind, text, data, monotonic() - job.started)
 
     def _informed(self, subject: Subject) -> Subject:
-        """The subject with the evidence that was taken after it was written."""
+        """The subject with the evidence that was taken after it was written; so with the others."""
+        if subject.others:
+            subject = replace(subject, others=tuple(map(self._informed, subject.others)))
         if subject.evidence is not None:
             return subject
         with self._wake:
@@ -293,8 +303,8 @@ class Executor:
                 while len(self._evidence) > EVIDENCE_MAX:
                     self._evidence.popitem(last=False)
 
-    def _tell(self, report: Report) -> None:
-        with contextlib.suppress(
-            Exception
-        ):  # posting a letter raises nothing; whatever else listens must not end us
-            self._report(report)
+    def _tell(self, job: Job, report: Report) -> None:
+        # Posting a letter raises nothing; whatever else listens must not end us.
+        with contextlib.suppress(Exception):
+            for each in for_each(report, job.subject):
+                self._report(each)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from time import monotonic, time
 from typing import Any
@@ -47,11 +47,13 @@ class Report:
 
 
 class Job:
-    __slots__ = ("action", "ended", "key", "started", "started_at", "stuck", "subject")
+    __slots__ = ("action", "chain", "ended", "key", "started", "started_at", "stuck", "subject")
 
-    def __init__(self, action: Action, subject: Subject) -> None:
+    def __init__(self, action: Action, subject: Subject, chain: str) -> None:
         self.action = action
         self.subject = subject
+        self.chain = chain
+        """the row that it waits in"""
         self.key = id(action), subject.incident.id, subject.recovered
         self.started: float | None = None
         """monotonic"""
@@ -89,8 +91,28 @@ class Job:
         )
 
 
+def for_each(report: Report, subject: Subject) -> list[Report]:
+    """One report for each incident that the run was about."""
+    if not subject.others:
+        return [report]
+    count = len(subject.others)
+    text = f"{report.text}; in one message with {count} other{'' if count == 1 else 's'}"
+    return [
+        replace(
+            report,
+            name=each.incident.name,
+            incident=each.incident.id,
+            rung=each.rung,
+            run=each.run,
+            level=each.level,
+            text=text,
+        )
+        for each in (subject, *subject.others)
+    ]
+
+
 class Chain:
-    """What is to be done for one watchdog."""
+    """What is to be done one after the other: for a watchdog, or for a target of notices."""
 
     __slots__ = ("name", "pending", "running")
 

@@ -37,7 +37,7 @@ class Notify(Action):
     outside = True
 
     def __init__(self, *, to: str, timeout: float = 60.0) -> None:
-        self._to = options.words(to, "to", NAME_MAX)
+        self.target = self._to = options.words(to, "to", NAME_MAX)
         self.limit_s = options.seconds(timeout, "timeout", 1, 600)
 
     def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
@@ -47,8 +47,11 @@ class Notify(Action):
         urls = list(world.urls(self._to))[:URLS_MAX]
         secrets = secret_parts(urls)
         self.hidden = secrets
-        evidence = () if subject.evidence is None else world.summary(subject.evidence, EVIDENCE_LINES)
-        message = words.title(subject), words.body(subject, evidence)
+        if subject.others:
+            message = words.title(subject), words.folded_body(subject)
+        else:
+            evidence = () if subject.evidence is None else world.summary(subject.evidence, EVIDENCE_LINES)
+            message = words.title(subject), words.body(subject, evidence)
         kind = _kind(subject)
         sent, failed = [], []
         for number, url in enumerate(urls, 1):
@@ -98,7 +101,7 @@ def _send(url: str, message: tuple[str, str], kind: str) -> tuple[str, str | Non
 def _kind(subject: Subject) -> str:
     if subject.recovered:
         return "success"
-    return "failure" if (subject.level or "").lower() in ("critical", "emergency", "error") else "warning"
+    return "failure" if words.level(subject).lower() in ("critical", "emergency", "error") else "warning"
 
 
 def secret_parts(urls: Iterable[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -67,6 +67,8 @@ def _check(do: str, action: Any) -> None:
     seconds(action.limit_s, f"action {do!r}: limit_s", 0.01, LIMIT_MAX)
     if not isinstance(action.hidden, tuple) or not all(isinstance(each, str) for each in action.hidden):
         raise Refused(f"action {do!r}: hidden is a tuple of texts")
+    if not isinstance(action.target, Hashable):
+        raise Refused(f"action {do!r}: target is None, or a text or another value that can be looked up by")
 
 
 def _find(do: str, named: Mapping[str, str]) -> type[Action]:

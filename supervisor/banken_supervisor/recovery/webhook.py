@@ -96,6 +96,7 @@ class Webhook(Action):
         self._secret_file = None if secret_file is None else options.words(secret_file, "secret_file")
         self._timeout = options.seconds(timeout, "timeout", 0.1, 600)
         self._retries = options.whole(retries, "retries", 0, 20)
+        self.target = url, secret, secret_file
         self._ca_file = None if ca_file is None else options.words(ca_file, "ca_file")
         self.limit_s = self._timeout + 15
         hidden = [url, secret, self._target.path if len(self._target.path) > 3 else None]
@@ -166,21 +167,24 @@ def parse_url(url: object) -> Target:
 def message_id(subject: Subject) -> str:
     """The same for every attempt, also after a restart of the supervisor: receivers drop what they have seen."""
     end = "-recovered" if subject.recovered else ""
-    return f"{subject.incident.id}-{subject.rung}-{subject.run}{end}".replace(".", "_")  # a dot would be ambiguous
+    more = f"-and-{len(subject.others)}" if subject.others else ""
+    # A dot would be ambiguous.
+    return f"{subject.incident.id}-{subject.rung}-{subject.run}{more}{end}".replace(".", "_")
 
 
 def event(subject: Subject) -> bytes:
-    """The incident as a CloudEvent in JSON, structured mode."""
+    """The incident, or all of a folded message, as a CloudEvent in JSON, structured mode."""
+    many = "incidents" if subject.others else "incident"
     return json.dumps(
         {
             "specversion": "1.0",
             "id": message_id(subject),
             "source": f"banken://{socket.gethostname() or 'localhost'}",
-            "type": "banken.incident.recovered" if subject.recovered else "banken.incident.open",
+            "type": f"banken.{many}.recovered" if subject.recovered else f"banken.{many}.open",
             "time": words.opened(subject.incident),
             "subject": subject.incident.name,
             "datacontenttype": "application/json",
-            "data": words.facts(subject),
+            "data": words.folded_facts(subject) if subject.others else words.facts(subject),
         },
         allow_nan=False,
     ).encode()

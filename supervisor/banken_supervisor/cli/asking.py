@@ -18,6 +18,9 @@ from banken_supervisor.cli import exits
 from banken_supervisor.cli.group import Failure
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from banken.address import Address
     from banken.control import Control, Events
     from banken.wire import Kind
 
@@ -50,6 +53,11 @@ class NameType(click.ParamType):  # type: ignore[type-arg]  # generic from click
             return check_name(value)
         except ValueError as fault:
             self.fail(str(fault), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from banken_supervisor.cli.completing import watchdogs
+
+        return watchdogs(ctx, param, incomplete)
 
 
 NAME = NameType()
@@ -106,6 +114,11 @@ def holder(directory: str) -> int | None:
     return pid
 
 
+def is_alone(address: Address) -> bool:
+    """Whether it is known without asking that no supervisor is there: then nobody need wait for an answer."""
+    return address.directory is not None and holder(address.directory) is None
+
+
 def rows(control: Control, name: str | None = None, op: str = "status") -> list[dict[str, Any]]:
     """Every watchdog that ``name`` fits (None: all), however many answers that takes; ``op`` may be ``suggest``."""
     found: dict[str, dict[str, Any]] = {}
@@ -123,6 +136,12 @@ def rows(control: Control, name: str | None = None, op: str = "status") -> list[
         else:
             break
     return list(found.values())
+
+
+def look(control: Control, names: list[str]) -> dict[str, dict[str, Any]]:
+    """The watchdogs of these names (at most 200) with ``feeds``: ``[age, gap]`` of the last ones, newest last."""
+    found = control.request("look", names=names, feeds=True)["rows"] if names else []
+    return {row["name"]: row for row in found}
 
 
 def row_of(control: Control, name: str) -> dict[str, Any]:

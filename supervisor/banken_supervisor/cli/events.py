@@ -10,10 +10,15 @@ from typing import Any
 import click
 
 from banken.model import check_name
+from banken_supervisor.cli import journals
 from banken_supervisor.cli.asking import Following, address_option, asking, is_pattern
+from banken_supervisor.cli.completing import watched
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.printing import clean, fancy, to_json
 from banken_supervisor.wording import sentence
+
+LINES_MAX = 100_000
+"""Events of the journal that -n shows at most."""
 
 COLOURS = {
     "expired": "red",
@@ -45,42 +50,106 @@ UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age"})
 """Fields that the line shows elsewhere, or not at all; --json has them."""
 
 
-@click.command(short_help="Follow what happens, one line an event.")
+@click.command(short_help="Show what happens, one line an event, as it happens.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on; so it is without -n.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(0, LINES_MAX), metavar="N", help="First the last N events of the journal."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
 @click.option(
-    "--name", "names", multiple=True, metavar="NAME", help="Only this watchdog's, or a pattern's; repeatable."
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=watched,
+    help="Only this watchdog's, or a pattern's; repeatable.",
 )
+@journals.journal_option
 @address_option
-def command(as_json: bool, count: int | None, names: tuple[str, ...], address: str | None) -> None:
-    """Follow what happens from now on, one line an event, until Ctrl-C (exit code 130).
+def command(
+    follow: bool,
+    lines: int | None,
+    as_json: bool,
+    count: int | None,
+    names: tuple[str, ...],
+    journal: str | None,
+    address: str | None,
+) -> None:
+    """Show what happens from now on, one line an event, until Ctrl-C (exit code 130).
 
-    It begins only if a supervisor answers, and waits for its successor when that one ends. What was missed is
-    said on stderr.
+    With -n the last N events that the journal keeps (it leaves out declarations and first feeds), without a
+    supervisor too; with -n and -f those, and then what happens.
+
+    Following begins only if a supervisor answers, and waits for its successor when that one ends. What was missed
+    is said on stderr.
     """
+    exact = [check_name(name) for name in names if not is_pattern(name)]
+    printer = Printer(as_json, count, names)
+    if lines is not None and not follow:
+        _past(printer, lines, journal, address)
+        return
     with asking(address) as control:
         control.request("ping")
-        exact = [check_name(name) for name in names if not is_pattern(name)]
         selective = bool(names) and len(exact) == len(names)
         with Following(control.address.text, exact if selective else None) as following:
             while not following.connected:
                 following.wait(1.0)
             control.request("ping")  # answered after the subscription was read: from here on nothing is missed
+            if lines is not None:
+                _past(printer, lines, journal, address)
+            if printer.enough:
+                return
             _note(f"following the events at {control.address.text}; Ctrl-C ends")
-            _follow(following, as_json, count, names, gaps_show=not selective)
+            _follow(following, printer, gaps_show=not selective)
 
 
-def _follow(
-    following: Following, as_json: bool, count: int | None, names: tuple[str, ...], *, gaps_show: bool
-) -> None:
-    """Print events until there were ``count``. Where all are received, a gap in their numbers is seen."""
-    colours = fancy()
+class Printer:
+    """Prints events, those that are wanted and each once."""
+
+    def __init__(self, as_json: bool, count: int | None, names: tuple[str, ...]) -> None:
+        self._as_json, self._left, self._names = as_json, count, names
+        self._colours = fancy()
+        self.past: set[tuple[int, float]] = set()
+        """(number, time) of those that were printed from the journal: some come again as they are announced"""
+
+    @property
+    def enough(self) -> bool:
+        """Whether there were as many as were asked for."""
+        return self._left == 0
+
+    def wanted(self, name: str | None) -> bool:
+        """Whether events of this watchdog are asked for; None: the supervisor's own."""
+        return not self._names or any(fnmatchcase(name or "", each) for each in self._names)
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Print it, if it is wanted and was not printed from the journal."""
+        if self.enough or not self.wanted(event.get("name")) or (event["seq"], event["time"]) in self.past:
+            return
+        click.echo(to_json(event) if self._as_json else line(event, self._colours))
+        if self._left is not None:
+            self._left -= 1
+
+
+def _past(printer: Printer, lines: int, journal: str | None, address: str | None) -> None:
+    """The last events of the journal."""
+    from banken_supervisor.journal import reading
+
+    path = journals.place(address, journal)
+    found = journals.read(path, lambda: reading.events(path, lambda _, name: printer.wanted(name), limit=lines))
+    for each in found:
+        data = each.data if isinstance(each.data, dict) else {}
+        named = {} if each.name is None else {"name": each.name}
+        printer.show({"seq": each.seq, "time": each.time, "type": each.type, **named, **data})
+    printer.past = {(each.seq, each.time) for each in found}
+
+
+def _follow(following: Following, printer: Printer, *, gaps_show: bool) -> None:
+    """Print events until there were enough. Where all are received, a gap in their numbers is seen."""
     last: int | None = None
-    printed = 0
     connected = True
     while True:
-        events = following.wait()
-        for event in events:
+        for event in following.wait():
             number = event["seq"]
             if gaps_show and last is not None and number != last + 1:
                 _note(
@@ -89,11 +158,8 @@ def _follow(
                     else "another supervisor runs now; its events are numbered anew"
                 )
             last = number
-            if names and not any(fnmatchcase(event.get("name", ""), each) for each in names):
-                continue
-            click.echo(to_json(event) if as_json else line(event, colours))
-            printed += 1
-            if printed == count:
+            printer.show(event)
+            if printer.enough:
                 return
         if following.connected != connected:
             connected = following.connected
@@ -102,7 +168,10 @@ def _follow(
 
 def line(event: dict[str, Any], colours: bool) -> str:
     """``18:07:11.123  expired    worker-3  cause timeout, silence 30 s, late 0.4 ms``"""
-    when = time.strftime("%H:%M:%S", time.localtime(event["time"])) + f".{int(event['time'] % 1 * 1000):03d}"
+    at = time.localtime(event["time"])
+    when = time.strftime("%H:%M:%S", at) + f".{int(event['time'] % 1 * 1000):03d}"
+    if at[:3] != time.localtime()[:3]:
+        when = time.strftime("%Y-%m-%d ", at) + when
     kind = clean(event["type"]).ljust(15)
     if colours:
         when = click.style(when, dim=True)

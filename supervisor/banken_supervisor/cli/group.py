@@ -18,7 +18,12 @@ COMMANDS = (
     "run",
     "guard",
     "status",
+    "top",
     "events",
+    "incidents",
+    "incident",
+    "history",
+    "check",
     "feed",
     "fail",
     "pause",
@@ -26,13 +31,13 @@ COMMANDS = (
     "extend",
     "release",
     "suggest",
-    "incidents",
-    "incident",
     "start",
     "stop",
     "restart",
     "reload",
     "config",
+    "journal",
+    "completion",
 )
 """In the order of the help page. Command NAME is ``command`` in ``banken_supervisor/cli/NAME.py``."""
 

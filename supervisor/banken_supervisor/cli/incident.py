@@ -8,6 +8,7 @@ import click
 
 from banken_supervisor.cli import exits, journals
 from banken_supervisor.cli.asking import address_option
+from banken_supervisor.cli.completing import incidents
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import clock, shown
@@ -15,7 +16,7 @@ from banken_supervisor.cli.printing import clean, to_json
 
 
 @click.command(short_help="Show one incident: its timeline and the evidence.")
-@click.argument("incident_id", metavar="ID")
+@click.argument("incident_id", metavar="ID", shell_complete=incidents)
 @click.option("--json", "as_json", is_flag=True, help="Print one object, the evidence whole.")
 @journals.journal_option
 @address_option
@@ -37,8 +38,12 @@ def command(incident_id: str, as_json: bool, journal: str | None, address: str |
     if as_json:
         click.echo(to_json(_whole(story), indent=2))
         return
-    for line in _lines(story):
-        click.echo(line)
+    click.echo("\n".join(in_words(story)))
+
+
+def in_words(story: Any) -> list[str]:
+    """The whole of an incident, as lines for a terminal."""
+    return _lines(story)
 
 
 def _whole(story: Any) -> dict[str, Any]:

@@ -9,9 +9,11 @@ import click
 
 from banken_supervisor.cli import exits
 from banken_supervisor.cli.asking import address_option, asking, option_for, rows
-from banken_supervisor.cli.durations import format_s
+from banken_supervisor.cli.completing import watched
+from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.printing import clean, columns, fancy, plural, to_json
+from banken_supervisor.cli.printing import clean, fancy, plural, to_json
+from banken_supervisor.cli.tables import print_table
 
 ROWS_ON_TERMINAL = 50
 """Rows shown on a terminal unless --limit says otherwise: the worst come first, and thousands help nobody."""
@@ -30,12 +32,15 @@ PROGRAMS_COLOURS = {
     "running": "green",
 }  # fmt: skip
 
+WATCH_S = "2s"
+"""How often --watch shows it anew, unless told otherwise."""
+
 NEVER_S = 365 * 86400.0
 """A deadline further away than this is none: of the watchdog only the end of its process is noticed."""
 
 
 @click.command(short_help="Show who is watched, the worst first.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=watched)
 @click.option(
     "--json", "as_json", is_flag=True, help='Print {"summary": …, "watchdogs": […], "programs": […]}, all.'
 )
@@ -45,14 +50,36 @@ NEVER_S = 365 * 86400.0
     metavar="N",
     help=f"Show at most N rows, 0 for all.  [default: {ROWS_ON_TERMINAL} on a terminal, else all]",
 )
+@click.option(
+    "--watch",
+    type=DURATION,
+    is_flag=False,
+    flag_value=WATCH_S,
+    metavar="[SECONDS]",
+    help=f"Show it anew every SECONDS, until q or Ctrl-C.  [without SECONDS: {WATCH_S}]",
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if any that is shown is expired or given up.")
 @address_option
-def command(name: str | None, as_json: bool, limit: int | None, exit_code: bool, address: str | None) -> int:
+def command(
+    name: str | None,
+    as_json: bool,
+    limit: int | None,
+    watch: float | None,
+    exit_code: bool,
+    address: str | None,
+) -> int:
     """Show the supervisor and who is watched, the worst first, and the programs; with NAME, only that one.
 
     NAME may be a pattern, such as 'worker-*' (in quotes, because of the shell). Exit code 1 if nothing has that
-    name.
+    name. `banken top` shows more, live.
     """
+    if watch is not None:
+        if as_json or exit_code:
+            raise click.UsageError("--watch is for people: it goes neither with --json nor with --exit-code")
+        from banken_supervisor.cli.watching import follow
+
+        follow(name, limit, watch, address)
+        return exits.OK
     with asking(address) as control:
         summary = control.request("summary")
         found = sorted(rows(control, name), key=badness)
@@ -172,37 +199,12 @@ def program_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _print(found: list[dict[str, Any]], colours: bool) -> None:
-    _table(HEADER, RIGHT, [cells(row) for row in found], COLOURS if colours else None)
+    print_table(HEADER, RIGHT, [cells(row) for row in found], COLOURS if colours else None)
 
 
 def _print_programs(programs: list[dict[str, Any]], limit: int | None, colours: bool) -> None:
     shown = programs[: (ROWS_ON_TERMINAL if colours else None) if limit is None else limit or None]
     of_state = PROGRAMS_COLOURS if colours else None
-    _table(PROGRAMS_HEADER, PROGRAMS_RIGHT, [program_cells(row) for row in shown], of_state)
+    print_table(PROGRAMS_HEADER, PROGRAMS_RIGHT, [program_cells(row) for row in shown], of_state)
     if len(shown) < len(programs):
         click.echo(f"… and {len(programs) - len(shown):,} more; `--limit 0` shows all")
-
-
-def _table(
-    header: tuple[str, ...], right: frozenset[int], lines: list[tuple[str, ...]], colours: dict[str, str] | None
-) -> None:
-    """Print it; ``colours``: of the first column's words, None: without any."""
-    if colours is None:
-        click.echo("\n".join(columns(header, lines, right)))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for place, title in enumerate(header):
-        last = place == len(header) - 1
-        table.add_column(
-            title,
-            justify="right" if place in right else "left",
-            no_wrap=not last,
-            overflow="fold" if last else "ellipsis",
-        )
-    for state, *others in lines:  # as Text: what workers wrote is no markup
-        table.add_row(Text(state, colours.get(state, "")), *map(Text, others))
-    Console(highlight=False).print(table)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -154,6 +156,31 @@ def history(path: str, name: str, *, limit: int = LIMIT) -> History:
         found = _find(connection, EVENTS, tail, (name, limit), lambda row: row[4] == name, problems)
     events = sorted(_decoded(found, rows.event, problems), key=lambda each: (each.run, each.seq))
     return History(name, registered[0] if registered else None, past, events[-limit:], problems)
+
+
+def events(path: str, wanted: Callable[[Any, Any], bool], *, limit: int = LIMIT) -> list[EventRecord]:
+    """The newest ``limit`` events of which ``wanted(type, name)`` is true, oldest first. JournalUnreadable."""
+    with look(path) as connection:
+        try:
+            found = connection.execute(f"{EVENTS.select} ORDER BY run DESC, seq DESC")
+            good = (row[:-1] for row in found if rows.intact(EVENTS.name, row))
+            newest = list(islice((row for row in good if wanted(row[3], row[4])), limit))[::-1]
+        except sqlite3.DatabaseError:
+            whole = schema.scan(connection, EVENTS, [])
+            newest = list(deque((row for row in whole if wanted(row[3], row[4])), maxlen=limit))
+    return _decoded(newest, rows.event, [])
+
+
+def began(path: str) -> float | None:
+    """When the oldest thing happened that the journal keeps; None: it keeps nothing. JournalUnreadable."""
+    with look(path) as connection:
+        times = [
+            time
+            for question in ("SELECT min(time) FROM events", "SELECT min(opened) FROM incidents")
+            for (time,) in connection.execute(question)
+            if isinstance(time, float)
+        ]
+    return min(times, default=None)
 
 
 @contextmanager

@@ -1,0 +1,261 @@
+"""``banken check``: a plugin for Nagios and all that speak its language: one line, and an exit code from 0 to 3."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from banken.errors import BankenError
+from banken_supervisor.cli import journals
+from banken_supervisor.cli.asking import NAMES, address_option, asking, is_pattern, rows
+from banken_supervisor.cli.durations import DURATION, format_s
+from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.printing import clean, plural
+
+if TYPE_CHECKING:
+    from banken.control import Control
+
+OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
+WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+
+STATES = ("alive", "waiting", "paused", "expired", "given-up")
+BAD = ("expired", "given-up")
+
+NAMED_MAX = 5
+"""Watchdogs that the line names; of the others it says how many."""
+
+TEXT_MAX = 300
+"""Characters of the line before its figures: some pagers show no more."""
+
+STALLS_S = 600.0
+"""A stall of the supervisor is told for so long, unless --since says otherwise."""
+
+
+class Thresholds(NamedTuple):
+    """As Nagios has them: alert when more than so many are down; None: never."""
+
+    warning: int | None
+    critical: int | None
+
+
+class Finding(NamedTuple):
+    """What was found, to be judged."""
+
+    counts: dict[str, int]
+    """watchdogs by state"""
+    down: list[dict[str, Any]]
+    """rows of those that are expired or given up, the longest first"""
+    only: dict[str, Any] | None = None
+    """the row of the one that was asked for by its name"""
+    past: int | None = None
+    """incidents within --since; None: not asked for"""
+    past_names: tuple[str, ...] = ()
+    """whose they were, of those that are well now"""
+    trouble: tuple[str, ...] = ()
+    """what is wrong with the supervisor itself"""
+
+
+class Plugin(click.Command):
+    """A command that Nagios can read whatever happens: its faults are one line on stdout and exit code 3, too."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as fault:
+            click.echo(line(UNKNOWN, f"wrong arguments: {fault.format_message()}"))
+            raise SystemExit(UNKNOWN) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (BankenError, Failure) as fault:
+            text = fault.format_message() if isinstance(fault, Failure) else str(fault)
+        except click.UsageError as fault:
+            text = f"wrong arguments: {fault.format_message()}"
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as fault:  # noqa: BLE001  (a traceback would be taken for a warning: its exit code is 1)
+            text = f"this plugin failed: {type(fault).__name__}: {fault}"
+        click.echo(line(UNKNOWN, text))
+        return UNKNOWN
+
+
+@click.command(cls=Plugin, short_help="Check them as a Nagios plugin does: one line, exit code 0 to 3.")
+@click.argument("names", metavar="[NAME]...", nargs=-1, type=NAMES)
+@click.option(
+    "-w",
+    "--warning",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Warning if more than N are down.  [default: never]",
+)
+@click.option(
+    "-c",
+    "--critical",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Critical if more than N are down.  [default: 0; never if only --warning is given]",
+)
+@click.option(
+    "--since",
+    type=DURATION,
+    metavar="TIME",
+    help="Warn also of those that are well again but had an incident within TIME.",
+)
+@address_option
+def command(
+    names: tuple[str, ...], warning: int | None, critical: int | None, since: float | None, address: str | None
+) -> int:
+    """Check all watchdogs, or those of these names or patterns, and print one line as a Nagios plugin does, with
+    performance data. Down is who is expired or given up; who is paused or waits for its first feed is not.
+
+    \b
+    Exit codes:
+      0  OK
+      1  WARNING   more than --warning are down, an incident within --since,
+                   trouble with the journal, or a stall of the supervisor
+                   within --since (else 10 minutes)
+      2  CRITICAL  more than --critical are down
+      3  UNKNOWN   no supervisor, no such watchdog, wrong arguments
+    """
+    if critical is None and warning is None:
+        critical = 0
+    if warning is not None and critical is not None and warning > critical:
+        raise click.UsageError(f"--warning {warning} would never come before --critical {critical}")
+    thresholds = Thresholds(warning, critical)
+    with asking(address) as control:
+        found = _find(control, names, since)
+    code, text = judge(found, thresholds)
+    click.echo(line(code, text, figures(found, thresholds)))
+    return code
+
+
+def judge(found: Finding, thresholds: Thresholds) -> tuple[int, str]:
+    """Exit code, and the text that says why."""
+    count = sum(found.counts[state] for state in BAD)
+    code = OK
+    if found.trouble or found.past_names or (thresholds.warning is not None and count > thresholds.warning):
+        code = WARNING
+    if thresholds.critical is not None and count > thresholds.critical:
+        code = CRITICAL
+    parts = []
+    if found.only is not None:
+        parts.append(_one(found.only))
+    else:
+        parts.append(", ".join(f"{found.counts[state]:,} {state}" for state in STATES if found.counts[state]))
+        if found.down:
+            named = "; ".join(map(_one, found.down[:NAMED_MAX]))
+            rest = count - min(len(found.down), NAMED_MAX)
+            parts.append(named + (f"; and {rest:,} more" if rest > 0 else ""))
+    if found.past_names:
+        who = ", ".join(found.past_names[:NAMED_MAX])
+        rest = len(found.past_names) - NAMED_MAX
+        parts.append(f"well again: {who}" + (f" and {rest:,} more" if rest > 0 else ""))
+    parts += found.trouble
+    return code, ": ".join(filter(None, parts[:2])) + "".join(
+        f"; {part}" for part in parts[2:]
+    ) or "nobody is watched"
+
+
+def figures(found: Finding, thresholds: Thresholds) -> list[str]:
+    """Performance data: ``label=value[unit];warning;critical;least``, by the plugin guidelines."""
+    warning, critical = ("" if value is None else str(value) for value in thresholds)
+    told = [f"down={sum(found.counts[state] for state in BAD)};{warning};{critical};0"]
+    told += [f"{state}={found.counts[state]};;;0" for state in STATES]
+    if found.past is not None:
+        told.append(f"incidents={found.past};;;0")
+    if found.only is not None:
+        told.append(f"silence={max(0.0, found.only['silence']):.3f}s;;;0")
+    return told
+
+
+def line(code: int, text: str, told: list[str] | None = None) -> str:
+    """``BANKEN OK - 12 alive | down=0;;0;0 …``: one line, whatever is in ``text``; a bar begins the figures."""
+    words = " ".join(clean(text).replace("|", "/").split())
+    if len(words) > TEXT_MAX:
+        words = words[: TEXT_MAX - 3] + "..."
+    return f"BANKEN {WORDS[code]} - {words}" + (f" | {' '.join(told)}" if told else "")
+
+
+def _one(row: dict[str, Any]) -> str:
+    """One watchdog in a few words."""
+    incident = row.get("incident")
+    said = f"{row['name']} {row['state']}"
+    if incident is not None:
+        why = f", {incident['reason']}" if incident.get("reason") else ""
+        return f"{said} ({incident['cause']} {format_s(incident['age'])} ago{why})"
+    return f"{said} (silent for {format_s(row['silence'])})"
+
+
+def _find(control: Control, names: tuple[str, ...], since: float | None) -> Finding:
+    summary = control.request("summary")
+    down: list[dict[str, Any]] = []
+    only = None
+    counts = dict.fromkeys(STATES, 0)
+    if names:
+        chosen: dict[str, dict[str, Any]] = {}
+        for name in names:
+            found = rows(control, name)
+            if not found:
+                raise Failure(f"no watchdog {'fits' if is_pattern(name) else 'is called'} {name!r}", UNKNOWN)
+            chosen |= {row["name"]: row for row in found}
+        for row in chosen.values():
+            counts[row["state"]] += 1
+        down = [row for row in chosen.values() if row["state"] in BAD]
+        only = next(iter(chosen.values())) if len(names) == 1 and not is_pattern(names[0]) else None
+    else:
+        chosen = {}
+        counts |= {state: summary["states"].get(state, 0) for state in STATES}
+        if any(counts[state] for state in BAD):  # else there is no need to read a long list
+            down = [row for row in rows(control) if row["state"] in BAD]
+    down.sort(key=lambda row: -row.get("incident", {}).get("age", row["silence"]))
+    past: int | None = None
+    past_names: tuple[str, ...] = ()
+    if since is not None:
+        past, past_names = _past(summary, since, set(chosen) if names else None, {row["name"] for row in down})
+    return Finding(counts, down, only, past, past_names, _trouble(summary, since or STALLS_S))
+
+
+def _past(
+    summary: dict[str, Any], since: float, names: set[str] | None, down: set[str]
+) -> tuple[int, tuple[str, ...]]:
+    """Incidents within ``since`` seconds, and whose they were, of those that are not down now."""
+    from banken_supervisor.journal import reading
+
+    if summary["journal"] is None:
+        raise Failure("--since needs a journal, and this supervisor keeps none", UNKNOWN)
+    path = summary["journal"]["path"]
+    found = journals.read(path, lambda: reading.incidents(path, since=time.time() - since))
+    found = [each for each in found if names is None or each.name in names]
+    return len(found), tuple(dict.fromkeys(each.name for each in found if each.name not in down))
+
+
+def _trouble(summary: dict[str, Any], since: float) -> tuple[str, ...]:
+    """What is wrong with the supervisor itself."""
+    trouble = []
+    journal = summary["journal"]
+    if journal is not None and journal["state"] not in ("ok", "opening"):
+        why = f": {journal['reason']}" if journal["reason"] else ""
+        trouble.append(f"journal {journal['state']}{why}")
+    if summary["stalls"] and (lately := _stalls(summary, since)):
+        trouble.append(f"the supervisor stalled {plural(lately, 'time')} within {format_s(since)}")
+    return tuple(trouble)
+
+
+def _stalls(summary: dict[str, Any], since: float) -> int:
+    """Stalls within ``since`` seconds: the journal knows when they were; without one, all if it runs no longer."""
+    from banken_supervisor.journal import JournalError, reading
+
+    all_of_them = int(summary["stalls"]) if summary["uptime"] <= since else 0
+    if summary["journal"] is None:
+        return all_of_them
+    try:
+        seen = reading.events(summary["journal"]["path"], lambda kind, _: kind == "stalled", limit=1000)
+    except JournalError:
+        return all_of_them
+    begin = max(time.time() - since, summary["started"])
+    return sum(each.time >= begin for each in seen)

@@ -1,0 +1,217 @@
+"""``banken history``: how reliable one watchdog was."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from banken.address import resolve
+from banken.errors import RequestFailed, Unreachable
+from banken_supervisor.cli import exits, glyphs, journals
+from banken_supervisor.cli.asking import NAME, address_option, is_alone, look
+from banken_supervisor.cli.durations import DURATION, format_s
+from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.incidents import COLOURS, HEADER, cells, clock, shown
+from banken_supervisor.cli.printing import clean, fancy, plural, to_json
+from banken_supervisor.cli.status import NEVER_S
+from banken_supervisor.cli.tables import print_table
+from banken_supervisor.cli.topdraw import rate_text
+from banken_supervisor.cli.uptime import Spell, Uptime, percent, uptime
+
+if TYPE_CHECKING:
+    from banken_supervisor.journal.reading import History
+
+KEPT_MAX = 10_000
+"""Incidents and events of one watchdog that are read."""
+
+SHOWN = 10
+"""Incidents in the table, unless --limit says otherwise."""
+
+ASK_S = 1.0
+"""Seconds to wait for a supervisor, for what it knows now."""
+
+
+class Known(NamedTuple):
+    """What there is to tell."""
+
+    name: str
+    row: dict[str, Any] | None
+    """as the supervisor has it now, with ``feeds``; None: it does not watch it, or none answers"""
+    answered: bool
+    """a supervisor answered"""
+    kept: History | None
+    """None: there is no journal"""
+    since: float
+    until: float
+    clipped: bool
+    """the journal begins later than was asked for, and so does ``since``"""
+    result: Uptime
+    incidents: list[Any]
+    """of the period, newest first"""
+
+
+@click.command(short_help="Show how reliable NAME was: uptime, gaps, incidents.")
+@click.argument("name", type=NAME)
+@click.option(
+    "--since", type=DURATION, default="7d", show_default=True, metavar="TIME", help="The period, up to now."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=SHOWN,
+    show_default=True,
+    metavar="N",
+    help="Incidents in the table.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one object, with all incidents of the period.")
+@journals.journal_option
+@address_option
+def command(name: str, since: float, limit: int, as_json: bool, journal: str | None, address: str | None) -> None:
+    """Show how reliable NAME was: the share of the time without an incident, the incidents by cause, mean time
+    between failures and to recovery, the gaps between the last feeds, and the last incidents.
+
+    It reads the journal's file, and works without a supervisor; the gaps are the running supervisor's. The period
+    begins no earlier than the journal. Time for which no supervisor ran counts as up: nobody knows better.
+    """
+    known = _gather(name, since, journal, address)
+    if as_json:
+        click.echo(to_json(_plain(known), indent=2))
+        return
+    click.echo("\n".join(_lines(known)))
+    if limit and known.incidents:
+        click.echo()
+        # The name stands above.
+        header = HEADER[:2] + HEADER[3:]
+        rows = [(*row[:2], *row[3:]) for row in map(cells, known.incidents[:limit])]
+        print_table(header, frozenset({3}), rows, COLOURS if fancy() else None, 4)
+        if limit < len(known.incidents):
+            click.echo(f"… and {len(known.incidents) - limit:,} more; `banken incidents {name}` lists them")
+
+
+def _gather(name: str, since: float, journal: str | None, address: str | None) -> Known:
+    row, answered = _live(name, address)
+    kept, began = None, None
+    try:
+        path = journals.place(address, journal)
+    except Failure:
+        if row is None or journal is not None:
+            raise
+    else:
+        kept, began = journals.read(path, lambda: _read(path, name))
+    if row is None and kept is not None and not (kept.incidents or kept.events or kept.registered):
+        where = "" if answered else " (and no supervisor answers)"
+        raise Failure(
+            f"nothing is known of a watchdog called {name!r}{where}; `banken status` lists them", exits.NOT_SO
+        )
+    now = time.time()
+    start = now - since if began is None else min(now, max(now - since, began))
+    incidents = [] if kept is None else kept.incidents
+    spells = [_spell(each, kept, row) for each in incidents]
+    of_period = [
+        each for each, spell in zip(incidents, spells, strict=True) if spell.end is None or spell.end >= start
+    ]
+    return Known(
+        name, row, answered, kept, start, now, began is not None and began > now - since,
+        uptime(spells, start, now), of_period,
+    )  # fmt: skip
+
+
+def _read(path: str, name: str) -> tuple[History, float | None]:
+    from banken_supervisor.journal import reading
+
+    return reading.history(path, name, limit=KEPT_MAX), reading.began(path)
+
+
+def _live(name: str, address: str | None) -> tuple[dict[str, Any] | None, bool]:
+    from banken.control import Control
+
+    where = resolve(address)
+    if is_alone(where):
+        return None, False
+    try:
+        with Control(where.text, timeout=ASK_S) as control:
+            return look(control, [name]).get(name), True
+    except (Unreachable, RequestFailed):
+        return None, False
+
+
+def _spell(record: Any, kept: History | None, row: dict[str, Any] | None) -> Spell:
+    """An incident's time. One that was given up lasts until the feed that ended it: an event of its own."""
+    if record.how != "given-up":
+        return Spell(record.opened, record.closed)
+    for event in () if kept is None else kept.events:
+        if event.incident == record.id and event.type in ("recovered", "closed"):
+            return Spell(record.opened, event.time)
+    given_up_now = row is not None and row["state"] == "given-up"
+    newest = kept is not None and kept.incidents[0].id == record.id
+    return Spell(record.opened, None if given_up_now and newest else record.closed)
+
+
+def _lines(known: Known) -> list[str]:
+    lines = [f"{known.name}: {_now(known)}", ""]
+    if known.kept is None:
+        lines.append("  no journal is kept: nothing is known of the past")
+    else:
+        result = known.result
+        period = f"the last {format_s(result.period)}"
+        if known.clipped:
+            period += f", since the journal begins ({clock(known.since)[:16]}Z)"
+        causes = Counter(each.cause for each in known.incidents)
+        lines += [
+            f"  period   {period}",
+            f"  uptime   {percent(result.share)}, down for {format_s(result.down)}",
+            "  causes   " + (", ".join(f"{clean(c)} {n:,}" for c, n in causes.most_common()) or "no incident"),
+        ]
+        if result.mtbf is not None:
+            lines.append(f"  MTBF     {format_s(result.mtbf)} ({plural(result.failures, 'failure')})")
+        if result.mttr is not None:
+            lines.append(f"  MTTR     {format_s(result.mttr)}")
+        lines += [f"  not readable: {clean(problem)}" for problem in known.kept.problems]
+    feeds = known.row.get("feeds", []) if known.row is not None else []
+    if known.row is not None and feeds:
+        gaps = [gap for _, gap in feeds]
+        ticks = glyphs.TICKS if glyphs.supports(sys.stdout.encoding) else glyphs.PLAIN_TICKS
+        drawn = glyphs.sparkline(gaps, known.row["timeout"], len(gaps), ticks)
+        lines.append(
+            f"  gaps     {drawn}  the last {len(gaps)}, longest {format_s(max(gaps))}, "
+            f"{rate_text(glyphs.rate(feeds))}; a full block is the timeout"
+        )
+    return lines
+
+
+def _now(known: Known) -> str:
+    row = known.row
+    if row is None:
+        return "not watched now" if known.answered else "no supervisor answers; from the journal"
+    said = [clean(row["state"]), f"silent for {format_s(row['silence'])}"]
+    if row["left"] is not None and row["left"] < NEVER_S and row["state"] in ("alive", "waiting"):
+        said.append(f"due in {format_s(max(0.0, row['left']))}")
+    if row["timeout"] < NEVER_S:
+        said.append(f"timeout {format_s(row['timeout'])}")
+    return ", ".join(said)
+
+
+def _plain(known: Known) -> dict[str, Any]:
+    """For programs: seconds; times since 1970 (UTC)."""
+    result = known.result
+    past = known.kept is not None
+    return {
+        "name": known.name,
+        "now": known.row,
+        "since": known.since if past else None,
+        "until": known.until,
+        "period": result.period if past else None,
+        "uptime": result.share if past else None,
+        "down": result.down if past else None,
+        "failures": result.failures if past else None,
+        "causes": dict(Counter(each.cause for each in known.incidents)),
+        "mtbf": result.mtbf,
+        "mttr": result.mttr,
+        "gaps": [gap for _, gap in known.row.get("feeds", [])] if known.row is not None else [],
+        "incidents": [shown(each) for each in known.incidents],
+        "problems": [] if known.kept is None else list(known.kept.problems),
+    }

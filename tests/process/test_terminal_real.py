@@ -1,0 +1,256 @@
+"""The terminal's commands as people use them: a real supervisor, a real terminal, keys and signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from banken_supervisor import cli
+from process.kit import START_S, Home, until
+from process.ladder_kit import Command
+from process.tty_kit import ENTER_SCREEN, HIDE_CURSOR, LEAVE_SCREEN, SHOW_CURSOR, Tty
+
+pytestmark = pytest.mark.process
+
+
+Banken = Callable[..., str]
+
+
+@pytest.fixture
+def banken(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Banken:
+    """Runs one command at the address, in this process (the start of another takes longer than all the rest); gives
+    its stdout, and its stderr where there was nothing on stdout."""
+
+    def run(*args: object, code: int = 0, **environment: str) -> str:
+        with monkeypatch.context() as changed:
+            for name, value in {"BANKEN_ADDRESS": home.address, **environment}.items():
+                changed.setenv(name, value)
+            changed.setattr(sys, "argv", ["banken", *map(str, args)])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        out, err = capsys.readouterr()
+        assert ended.value.code == code, f"{args} gave {ended.value.code}: {out}{err}"
+        return out or err
+
+    return run
+
+
+def first(shown: str) -> str:
+    """The name in top's first row; empty: there is none, it shows something else."""
+    words = shown.splitlines()[5].split() if shown.count("\n") > 5 else []
+    return words[1] if len(words) > 1 else ""
+
+
+def running(home: Home) -> Command:
+    """``banken run`` there, answering."""
+    one = Command("run", "--address", home.address)
+    home._closing.append(one)
+    until(lambda: home._answers(one), "the supervisor answers", START_S)
+    return one
+
+
+def tty(home: Home, *args: object, **options: Any) -> Tty:
+    """A command in a terminal of its own."""
+    one = Tty(*args, "--address", home.address, **options)
+    home._closing.append(one)
+    return one
+
+
+def restored(terminal: Tty) -> bool:
+    """Whether the terminal is as it was before: settings, screen and cursor."""
+    out = terminal.output
+    return (
+        terminal.mode() == terminal.first_mode
+        and out.rfind(LEAVE_SCREEN) > out.rfind(ENTER_SCREEN) >= 0
+        and out.rfind(SHOW_CURSOR) > out.rfind(HIDE_CURSOR) >= 0
+    )
+
+
+def test_top_shows_sorts_filters_pauses_and_tells_of_an_incident(home: Home) -> None:
+    """What people do with top: they see who is down, look at the incident, find one, pause it and resume it."""
+    running(home)
+    client = home.client()
+    for number in range(30):
+        client.watchdog(f"worker-{number}", timeout=300).feed()
+    client.feed("worker-7", progress=3, status="epoch \x1b[31m3")
+    client.fail("worker-2", "disk full")
+    top = tty(home, "top")
+    shown = top.sees("failed")
+    assert "30 watchdogs: 1 expired, 29 alive; 1 open incident" in shown
+    assert shown.splitlines()[5].split()[:2] == ["expired", "worker-2"]  # the worst first
+    top.type("\r")
+    assert "disk full" in top.sees("Timeline")
+    top.type("q")
+    top.sees("PgDn")
+    top.type("s")
+    top.until(lambda text: first(text) == "worker-0", "the list by name")
+    top.type("\x1b[6~")
+    assert "worker-9" in top.until(lambda text: "worker-9" in text, "the next page")
+    top.type("/er-7")
+    assert "[3] epoch 3" in top.until(lambda text: first(text) == "worker-7", "the one that fits")
+    top.type("\rp")
+    top.sees("pause worker-7? y/n")
+    assert home.row("worker-7")["state"] == "alive"
+    top.type("n")
+    top.sees("nothing was done")
+    top.type("py")
+    top.sees("1 paused")
+    assert home.row("worker-7")["state"] == "paused"
+    top.type("p")
+    top.sees("resume worker-7? y/n")
+    top.type("y")
+    until(lambda: home.row("worker-7")["state"] == "alive", "it is resumed")
+    top.type("q")
+    assert top.ended() == 0
+    assert restored(top)
+
+
+def test_top_survives_a_restart_and_another_size(home: Home) -> None:
+    """The supervisor may go and come, the window may become too small: top says so, and goes on."""
+    supervisor = running(home)
+    home.client().watchdog("worker-1", timeout=300).feed()
+    top = tty(home, "top")
+    top.sees("worker-1")
+    top.resize(40, 8)
+    top.sees("needs 60x10")
+    top.resize(120, 12)
+    top.sees("INC  STATUS")
+    supervisor.signal(signal.SIGKILL)
+    supervisor.process.wait(10)
+    assert "worker-1" in top.sees("no supervisor answers")  # what was known stays to be read
+    running(home)
+    top.until(lambda text: "no supervisor" not in text and "banken at" in text, "the new supervisor")
+    top.signal(signal.SIGTERM)
+    assert top.ended() == 128 + signal.SIGTERM
+    assert restored(top)
+
+
+def test_status_watch_survives_a_restart_and_ends_by_ctrl_c(home: Home) -> None:
+    """--watch says that nobody answers, shows the successor, and gives the terminal back."""
+    supervisor = running(home)
+    home.client().watchdog("worker-1", timeout=300).feed()
+    watch = tty(home, "status", "--watch=1", lines=12, NO_COLOR="1")
+    watch.sees("worker-1")
+    supervisor.signal(signal.SIGKILL)
+    supervisor.process.wait(10)
+    watch.sees("no supervisor answers")
+    new = running(home)
+    watch.sees(f"pid {new.pid}")
+    watch.type("\x03")
+    assert watch.ended() == 0
+    assert restored(watch)
+    assert b"\x1b[31m" not in watch.output
+    assert b"\x1b[1;31m" not in watch.output
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(home: Home) -> None:
+    """While it is stopped the terminal is the shell's."""
+    running(home)
+    top = tty(home, "top")
+    top.sees("nobody is watched yet")
+    top.type("\x1a")
+    # In a session of its own, without a shell, the stop itself is ignored by the kernel: it goes on at once.
+    until(lambda: top._read(0.05) or top.output.count(ENTER_SCREEN) == 2, "it is back")
+    top.sees("nobody is watched yet")
+    assert top.output.count(LEAVE_SCREEN) == 1
+    top.type("q")
+    assert top.ended() == 0
+    assert restored(top)
+
+
+def test_what_needs_a_terminal_says_so(home: Home, banken: Banken) -> None:
+    """In a pipe there is an error that names what to use, and no escape."""
+    assert "top needs a terminal" in banken("top", code=1)
+    assert "banken status --json" in banken("status", "--watch", code=1)
+    assert "--watch" in banken("status", "--watch", "--json", code=2)
+
+
+def test_check_speaks_nagios(home: Home, banken: Banken) -> None:
+    """One line and the exit code, for each state of things."""
+    said = banken("check", code=3)
+    assert said.startswith("BANKEN UNKNOWN - no supervisor answers")
+    assert said.count("\n") == 1
+    assert banken("check", "--bogus", code=3).startswith("BANKEN UNKNOWN - wrong arguments")
+    running(home)
+    client = home.client()
+    for name in ("a", "b", "c"):
+        client.watchdog(name, timeout=300).feed()
+    until(lambda: len(home.rows("*")) == 3, "they are watched")
+    assert banken("check").startswith("BANKEN OK - 3 alive | down=0;;0;0 alive=3;;;0 ")
+    banken("pause", "c")
+    client.fail("a", "disk | full\nat once")
+    until(lambda: home.row("a")["state"] == "expired", "it has failed")
+    said = banken("check", code=2)
+    assert said.startswith("BANKEN CRITICAL - 1 alive, 1 paused, 1 expired: a expired (failed ")
+    assert said.count("|") == 1
+    assert said.count("\n") == 1
+    assert banken("check", "-w", 0, "-c", 1, code=1).startswith("BANKEN WARNING")
+    assert banken("check", "b", "c").startswith("BANKEN OK - 1 alive, 1 paused")
+    assert banken("check", "nix", code=3) == "BANKEN UNKNOWN - no watchdog is called 'nix'\n"
+    client.feed("a")
+    until(lambda: home.row("a")["state"] == "alive", "it is well again")
+    assert banken("check").startswith("BANKEN OK")
+    assert "well again: a" in banken("check", "--since", "1h", code=1)
+
+
+def test_the_journal_is_read_like_a_log_and_told_as_a_history(home: Home, banken: Banken) -> None:
+    """The past, with the supervisor and without: events -n, -f, incidents, history, the journal's own tools."""
+    supervisor = running(home)
+    client = home.client()
+    client.watchdog("worker-1", timeout=300).feed()
+    for reason in ("one", "two", "three"):
+        client.fail("worker-1", reason)
+        until(lambda: home.row("worker-1").get("state") == "expired", "it has failed")
+        client.feed("worker-1")
+        until(lambda: home.row("worker-1")["state"] == "alive", "it is well again")
+    follow = Command("events", "-f", "-n", 2, "--json", "--count", 3, "--address", home.address)
+    home._closing.append(follow)
+    seen = [follow.hear(), follow.hear()]
+    assert [each["type"] for each in seen] == ["expired", "recovered"]
+    until(lambda: "following" in follow.log(), "it follows")
+    client.fail("worker-1", "four")
+    now = follow.hear()
+    assert (now["type"], now["reason"], now["seq"]) == ("expired", "four", seen[-1]["seq"] + 1)
+    assert follow.ended(START_S)[0] == 0
+
+    told = json.loads(banken("history", "worker-1", "--json"))
+    assert told["now"]["state"] == "expired"
+    assert told["causes"] == {"failed": 4}
+    assert told["failures"] == 4
+    assert 0 < told["uptime"] < 1
+    supervisor.signal(signal.SIGKILL)
+    supervisor.process.wait(10)
+    assert "no supervisor answers" in banken("history", "worker-1")
+    assert "nothing is known" in banken("history", "nix", code=1)
+    assert len(json.loads(banken("incidents", "worker-*", "--since", "1h", "--json"))) == 4
+    assert len(json.loads(banken("incidents", "--open", "--name", "worker-1", "--json"))) == 1
+    assert json.loads(banken("events", "-n", 1, "--json"))["type"] == "expired"
+
+    assert banken("journal", "check").endswith("journal.db: sound\n")
+    rows = [json.loads(each) for each in banken("journal", "export").splitlines()]
+    assert sum(row["table"] == "incidents" for row in rows) == 4
+    assert "before" in banken("journal", "vacuum")
+    journal = Path(home.address, "journal.db")
+    journal.write_bytes(journal.read_bytes()[:5000])
+    assert "problem" in banken("journal", "check", code=1)
+
+
+def test_the_shell_completes_names_and_is_silent_without_a_supervisor(home: Home, banken: Banken) -> None:
+    """What bash asks after Tab; it must not be kept waiting, and no error may land in its line."""
+    asked = {"_BANKEN_COMPLETE": "bash_complete", "COMP_WORDS": "banken pause wor", "COMP_CWORD": "2"}
+    began = time.monotonic()
+    assert banken(**asked).strip() == ""
+    assert time.monotonic() - began < START_S / 2
+    running(home)
+    home.client().watchdog("worker-1", timeout=300).feed()
+    until(lambda: home.row("worker-1"), "it is watched")
+    assert banken(**asked) == "plain,worker-1\n"
+    for shell in ("bash", "zsh", "fish"):
+        assert "_BANKEN_COMPLETE" in banken("completion", shell)

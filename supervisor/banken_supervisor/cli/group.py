@@ -26,6 +26,7 @@ COMMANDS = (
     "extend",
     "release",
     "suggest",
+    "metrics",
     "incidents",
     "incident",
     "start",

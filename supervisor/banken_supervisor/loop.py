@@ -39,11 +39,13 @@ from banken_supervisor.core.watch import Watch
 from banken_supervisor.lives import Lives
 from banken_supervisor.mailbox import Mailbox
 from banken_supervisor.maintenance import Maintenance
+from banken_supervisor.measures import late
 from banken_supervisor.recovery.jobs import Report as ActionReport
 from banken_supervisor.reloading import Reloading
 from banken_supervisor.remedies import Remedies
 from banken_supervisor.scribe import Scribe
 from banken_supervisor.stable import Stable
+from banken_supervisor.tally import Tally
 from banken_supervisor.transport import Sockets
 from banken_supervisor.wording import log_line
 
@@ -151,6 +153,7 @@ class Loop:
         """seconds that the longest turn took, without its wait"""
         self.sequence = 0
         self.events: Counter[str] = Counter()
+        self.tally = Tally()
         self._sockets = sockets
         self._scribe = scribe
         self._token = os.urandom(8)
@@ -224,7 +227,9 @@ class Loop:
         if self.annals is not None:
             self.annals.impatient()
         self.turns += 1
-        self.slowest_turn = max(self.slowest_turn, monotonic() - real)
+        took = monotonic() - real
+        self.tally.turns.observe(took)
+        self.slowest_turn = max(self.slowest_turn, took)
 
     def tell(self, message: Message | bytes) -> str | None:
         """Take a message that came another way than the feed socket; why it was refused, or None."""
@@ -300,6 +305,7 @@ class Loop:
             match effect := self._effects.popleft():
                 case Event():
                     self.publish(effect)
+                    self._count(effect)
                 case RunRung() if not effect.observe:
                     self.remedies.run(effect, self._incident(effect.about))
                 case EndIncident():
@@ -311,6 +317,12 @@ class Loop:
             # a pause of a second at a million. They are still freed when they are released.
             self._many = len(self.watch.kennel) * 5 // 4
             gc.freeze()
+
+    def _count(self, event: Event) -> None:
+        if event.type is EventType.EXPIRED:
+            self.tally.incident(event.data["cause"], late(event.data, monotonic() - self._woke))
+        elif event.type is EventType.WOULD_ACT:
+            self.tally.action(event.data["do"], "observed")
 
     def _incident(self, effect: RunCallback) -> Incident:
         return Incident(
@@ -336,6 +348,7 @@ class Loop:
             self.annals.report(report)
             if evidence is not None:
                 self.annals.evidence(report.incident, evidence)
+        self.tally.action(report.action, report.type.value.removeprefix("action-"))
         data = {
             "incident": report.incident, "rung": report.rung, "run": report.run, "do": report.action,
             "seconds": report.seconds, "text": report.text, "level": report.level,

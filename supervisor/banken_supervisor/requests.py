@@ -16,6 +16,8 @@ from banken_supervisor.core.dog import Dog, deadline
 from banken_supervisor.core.habits import suggestion
 from banken_supervisor.core.refusals import Refusal
 from banken_supervisor.core.states import State
+from banken_supervisor.measures import ROWS_MAX as MEASURED_MAX
+from banken_supervisor.measures import measures
 
 if TYPE_CHECKING:
     from banken_supervisor.loop import Loop
@@ -101,6 +103,16 @@ def _summary(loop: Loop, args: dict[str, Any]) -> Any:
         "journal": None if loop.annals is None else loop.annals.journal.state(),
         "log_lines_dropped": loop.log_lines_dropped,
     }
+
+
+def _metrics(loop: Loop, args: dict[str, Any]) -> Any:
+    """``summary`` and more, for Prometheus; rows of the watchdogs that ``name`` fits, at most ``limit``."""
+    pattern, limit = args.get("name"), args.get("limit", MEASURED_MAX)
+    if type(limit) is not int or not 0 <= limit <= MEASURED_MAX:
+        raise RequestRefused(f"limit is a number from 0 to {MEASURED_MAX}")
+    if pattern is not None and type(pattern) is not str:
+        raise RequestRefused("name is a text")
+    return measures(loop, _summary(loop, args), pattern, limit, SCANNED_MAX)
 
 
 def _status(loop: Loop, args: dict[str, Any]) -> Any:
@@ -233,6 +245,7 @@ def _stop(loop: Loop, args: dict[str, Any]) -> Any:
 
 OPS: dict[str, Callable[[Loop, dict[str, Any]], Any]] = {
     "look": _look,
+    "metrics": _metrics,
     "ping": _ping,
     "program": _program,
     "programs": _programs,

@@ -8,6 +8,7 @@ once. A program that the config does not have watched is judged by its end alone
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -117,6 +118,11 @@ class Stable:
     def rows(self, now: float) -> list[dict[str, Any]]:
         """One row for each program."""
         return [] if self._keeper is None else self._keeper.rows(now)
+
+    def states(self) -> Counter[ProgramState]:
+        """How many programs are in each state."""
+        programs = () if self._keeper is None else (self._keeper.programs.get(name) for name in self._specs)
+        return Counter(program.state for program in programs if program is not None)
 
     def close(self) -> None:
         """Give everything back; programs run on, but for those that are to die with the supervisor."""

@@ -31,6 +31,7 @@ COMMANDS = (
     "extend",
     "release",
     "suggest",
+    "metrics",
     "start",
     "stop",
     "restart",

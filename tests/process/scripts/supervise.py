@@ -10,8 +10,11 @@ import threading
 import time
 from typing import Any
 
-from banken.model import Incident
+from banken.model import Declaration, Incident
 from banken_supervisor import Supervisor
+from banken_supervisor.core.ladder import Budget, Ladder, Rung
+from banken_supervisor.core.policy import Policy
+from banken_supervisor.recovery.base import Action, Outcome, Subject, World
 
 
 def say(what: Any) -> None:
@@ -94,6 +97,33 @@ def named(address: str, limit: str, *kinds: str) -> Supervisor:
     for name, (function, _) in BAD.items():
         supervisor.callback(name, function)
     supervisor.callback("good", lambda incident: say({"ran": incident.name, "run": incident.run}))
+    return supervisor
+
+
+class Odd(Action):
+    """A user's own action, with a name that looks like another metric."""
+
+    name = 'odd"} 1\nbanken_up{é="\\'
+
+    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
+        """Nothing is done."""
+        return Outcome(True)
+
+
+def measured(address: str, journal: str) -> Supervisor:
+    """One of everything that is counted: nobody feeds these, and what is done about it ends in every way."""
+    supervisor = Supervisor(address, journal=journal, callback_limit=0.3)
+    supervisor.watchdog("stuck", timeout=0.1, interval=600, callback=_stuck)
+    supervisor.watchdog("raises", timeout=0.1, interval=600, callback=_raises)
+    soon = Declaration(0.1, 600.0, 0.1)
+    failing = Rung("exec", options=(("command", ["false"]),))
+    twice = Rung("log", repeat=0.05, budget=Budget(1, 600.0))
+    for name, ladder in {
+        "does": Ladder((Rung("log"), failing, Rung("__main__:Odd"))),
+        "observed": Ladder((Rung("kill"),), observe=True),
+        "given-up": Ladder((twice,)),
+    }.items():
+        supervisor.policy(name, Policy(soon, ladder))
     return supervisor
 
 

@@ -1,0 +1,252 @@
+"""What Prometheus is told: the answer to the request ``metrics``, in its text format or in OpenMetrics.
+
+``METRICS`` lists every metric; docs/metrics.md has the same table, and a test compares both with real output. Label
+values come from fixed or bounded sets: what a worker writes (status, reason, progress) never becomes one.
+
+    args = question(names)                       # names: a pattern, None, or "" for no series of single watchdogs
+    try:
+        answer = control.request("metrics", **args)
+    except (Unreachable, RequestFailed):
+        answer = None                            # rendered as banken_up 0: a scrape never fails
+    body, content_type = render(answer, accept)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Literal
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from banken.errors import RequestFailed, Unreachable
+
+Answer = Mapping[str, Any]
+Sample = tuple[tuple[str, ...], Any]
+"""Label values, and the number (of a histogram: the map that the supervisor sends); None: there is none."""
+
+JOURNAL_STATES = ("off", "opening", "ok", "lagging", "failing", "moved-aside")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One metric: what it is called and means, and how its samples are found in the supervisor's answer."""
+
+    name: str
+    """without the ``_total`` of a counter"""
+    kind: Literal["gauge", "counter", "histogram"]
+    meaning: str
+    find: Callable[[Answer], Iterable[Sample]]
+    labels: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """As it stands in the output."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
+    def family(self, answer: Answer) -> Metric:
+        """What Prometheus gets."""
+        samples = [(labels, value) for labels, value in self.find(answer) if value is not None]
+        if self.kind == "histogram":
+            histogram = HistogramMetricFamily(self.name, self.meaning, labels=self.labels)
+            for labels, value in samples:
+                histogram.add_metric(labels, _buckets(value), value["sum"])
+            return histogram
+        plain = GaugeMetricFamily if self.kind == "gauge" else CounterMetricFamily
+        family = plain(self.name, self.meaning, labels=self.labels)
+        for labels, value in samples:
+            family.add_metric(labels, float(value))
+        return family
+
+
+def _buckets(histogram: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """As Prometheus wants them: each with all below it."""
+    names = [*(repr(float(bound)) for bound in histogram["bounds"]), "+Inf"]
+    return list(zip(names, map(float, accumulate(histogram["counts"])), strict=True))
+
+
+def _one(*path: str) -> Callable[[Answer], Iterable[Sample]]:
+    """A single value, found by its path."""
+
+    def find(answer: Answer) -> Iterable[Sample]:
+        value: Any = answer
+        for key in path:
+            value = value[key]
+            if value is None:  # there is no journal, or the system does not tell
+                return
+        yield (), value
+
+    return find
+
+
+def _by(*path: str) -> Callable[[Answer], Iterable[Sample]]:
+    """A map from the label's value to the number."""
+
+    def find(answer: Answer) -> Iterable[Sample]:
+        for _, found in _one(*path)(answer):
+            yield from (((str(key),), count) for key, count in found.items())
+
+    return find
+
+
+def _journal_state(answer: Answer) -> Iterable[Sample]:
+    journal = answer["journal"]
+    state = "off" if journal is None else journal["state"]
+    return [((each,), each == state) for each in JOURNAL_STATES]
+
+
+def _under_way(kind: str) -> Callable[[Answer], Iterable[Sample]]:
+    """Those that run, wait and are stuck. Of callbacks, the supervisor counts stuck ones among the running too."""
+
+    def find(answer: Answer) -> Iterable[Sample]:
+        counts = answer[kind]
+        twice = counts["stuck"] if kind == "callbacks" else 0
+        return [
+            (("running",), counts["running"] - twice),
+            (("queued",), counts["queued"]),
+            (("stuck",), counts["stuck"]),
+        ]
+
+    return find
+
+
+def _callback_results(answer: Answer) -> Iterable[Sample]:
+    for result in ("done", "failed", "stuck", "skipped"):
+        yield (result,), answer["events"][f"callback-{result}"]
+
+
+def _acted(answer: Answer) -> Iterable[Sample]:
+    return [((str(name), str(result)), count) for name, result, count in answer["acted"]]
+
+
+def _of_rows(place: int) -> Callable[[Answer], Iterable[Sample]]:
+    return lambda answer: [((row[0],), row[place]) for row in answer["rows"]]
+
+
+METRICS = (
+    Told("banken_up", "gauge", "1: the supervisor answered; 0: it did not, and nothing else is told.",
+         lambda answer: [((), 1)]),
+    Told("banken_build_info", "gauge", "Always 1; the label says which version of banken supervises.",
+         lambda answer: [((str(answer["version"]),), 1)], ("version",)),
+    Told("banken_start_time_seconds", "gauge", "When the supervisor started, in seconds since 1970.",
+         _one("started")),
+    Told("banken_supervisor_cpu_seconds", "counter", "CPU time that the supervisor's process has used.",
+         _one("cpu")),
+    Told("banken_supervisor_resident_memory_bytes", "gauge", "Memory that the supervisor's process holds (Linux).",
+         _one("memory")),
+
+    Told("banken_watchdogs", "gauge", "Watchdogs by state; those expired have an open incident.",
+         _by("states"), ("state",)),
+    Told("banken_incidents", "counter", "Incidents opened, by cause.", _by("incidents"), ("cause",)),
+    Told("banken_verdict_latency_seconds", "histogram",
+         "From a deadline to the moment its incident is told; time that the supervisor itself lost is not in it.",
+         _one("lateness")),
+    Told("banken_messages", "counter", "Messages read from workers, refused ones and the supervisor's probes too.",
+         _one("messages")),
+    Told("banken_refused", "counter", "Messages and requests that were not taken, by reason.",
+         _by("refused"), ("reason",)),
+    Told("banken_events", "counter", "Events told, by type.", _by("events"), ("type",)),
+
+    Told("banken_loop_turn_seconds", "histogram", "Turns of the supervisor's loop, without their waits.",
+         _one("turn_seconds")),
+    Told("banken_loop_slowest_turn_seconds", "gauge", "The longest turn since the start.", _one("slowest_turn")),
+    Told("banken_stalls", "counter", "Times that the supervisor was stopped or starved.", _one("stalls")),
+    Told("banken_credited_seconds", "counter", "Time that it lost in stalls, which is held against nobody.",
+         _one("lost")),
+    Told("banken_overloads", "counter", "Turns that could not read all messages that had come.", _one("overloads")),
+    Told("banken_probes_lost", "counter", "Probes before a verdict that never came back.", _one("probes_lost")),
+    Told("banken_log_lines_dropped", "counter", "Log lines that found no room, because the log is read too slowly.",
+         _one("log_lines_dropped")),
+
+    Told("banken_callbacks", "gauge", "Callbacks by what they do now.",
+         _under_way("callbacks"), ("state",)),
+    Told("banken_callbacks_ended", "counter",
+         "What became of callbacks. A stuck one that ends after all counts again.",
+         _callback_results, ("result",)),
+    Told("banken_actions", "gauge", "Actions of ladders by what they do now.",
+         _under_way("actions"), ("state",)),
+    Told("banken_actions_ended", "counter",
+         "What became of actions; observed: would have been done. A stuck one that ends after all counts again.",
+         _acted, ("action", "result")),
+    Told("banken_programs", "gauge", "Programs by state.", _by("program_states"), ("state",)),
+    Told("banken_processes_watched", "gauge", "Processes whose end would be noticed at once.",
+         _one("processes_watched")),
+
+    Told("banken_journal_state", "gauge", "1 for the state that the journal is in, 0 for the others.",
+         _journal_state, ("state",)),
+    Told("banken_journal_lag_seconds", "gauge", "Age of the oldest entry that is not on disk yet; 0: all are.",
+         _one("journal", "lag")),
+    Told("banken_journal_queue_entries", "gauge", "Entries that wait to be written.", _one("journal", "queued")),
+    Told("banken_journal_queue_bytes", "gauge", "About the memory that they take.",
+         _one("journal", "queued_bytes")),
+    Told("banken_journal_dropped", "counter", "Entries lost for want of room, by rank.",
+         _by("journal", "dropped"), ("rank",)),
+    Told("banken_journal_refused", "counter", "Entries that the database refused.", _one("journal", "refused")),
+    Told("banken_journal_size_bytes", "gauge", "Size of the journal's file.", _one("journal", "size")),
+    Told("banken_journal_last_commit_timestamp_seconds", "gauge",
+         "When the journal was last written to, in seconds since 1970.", _one("journal", "last_commit")),
+
+    Told("banken_watchdog_up", "gauge", "0: it has an open incident or was given up; 1: else, paused included.",
+         lambda answer: [((row[0],), row[1] not in ("expired", "given-up")) for row in answer["rows"]], ("name",)),
+    Told("banken_watchdog_state", "gauge", "1, with the state that it is in; other states have no series.",
+         lambda answer: [((row[0], row[1]), 1) for row in answer["rows"]], ("name", "state")),
+    Told("banken_watchdog_silence_seconds", "gauge", "How long ago it was last fed, or declared.",
+         _of_rows(2), ("name",)),
+    Told("banken_watchdog_left_seconds", "gauge",
+         "Until it is due; negative: late. Only while it is waiting or alive.", _of_rows(3), ("name",)),
+    Told("banken_watchdog_timeout_seconds", "gauge", "Its timeout in force.", _of_rows(4), ("name",)),
+    Told("banken_watchdog_incidents", "counter", "Its incidents since it is watched.", _of_rows(5), ("name",)),
+    Told("banken_watchdogs_unlisted", "gauge",
+         "Watchdogs without series of their own: there are more than 1,000, or the request asked for others.",
+         lambda answer: [((), answer["watchdogs"] - len(answer["rows"]))]),
+)  # fmt: skip
+
+
+class _Supervisor(Collector):
+    """One answer, as a registry collects it."""
+
+    def __init__(self, answer: Answer | None) -> None:
+        self._answer = answer
+
+    def collect(self) -> Iterator[Metric]:
+        if self._answer is None:
+            yield GaugeMetricFamily(METRICS[0].name, METRICS[0].meaning, value=0)
+            return
+        for told in METRICS:
+            try:
+                family = told.family(self._answer)
+            except (KeyError, TypeError, IndexError):  # a supervisor of another version does not know this one
+                continue
+            if family.samples:
+                yield family
+
+
+def question(names: str | None = None) -> dict[str, Any]:
+    """The arguments of the request. ``names``: a pattern of those that get series of their own; "": nobody.
+
+    None: all, where there are not more than 1,000.
+    """
+    if names is None:
+        return {}
+    return {"name": names} if names else {"limit": 0}
+
+
+def render(answer: Answer | None, accept: str = "") -> tuple[bytes, str]:
+    """The body and its content type. ``answer`` None: the supervisor is down. ``accept``: the header's value."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Supervisor(answer))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+def exposition(ask: Callable[..., Any], names: str | None = None, accept: str = "") -> tuple[bytes, str]:
+    """Ask the supervisor (``ask(op, **arguments)``, as ``Control.request``) and render what it says."""
+    try:
+        answer = ask("metrics", **question(names))
+    except (Unreachable, RequestFailed):
+        answer = None
+    return render(answer, accept)

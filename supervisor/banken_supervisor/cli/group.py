@@ -33,6 +33,7 @@ COMMANDS = (
     "restart",
     "reload",
     "config",
+    "web",
 )
 """In the order of the help page. Command NAME is ``command`` in ``banken_supervisor/cli/NAME.py``."""
 

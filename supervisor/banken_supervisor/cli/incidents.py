@@ -37,6 +37,7 @@ def command(
     It reads the journal's file, and works without a supervisor. `banken incident ID` shows one whole.
     """
     from banken_supervisor.journal import reading
+    from banken_supervisor.journal.shown import shown
 
     path = journals.place(address, journal)
     after = None if since is None else time.time() - since
@@ -51,17 +52,6 @@ def command(
         click.echo("\n".join(columns(HEADER, map(_cells, found), frozenset({4}))))
         if len(found) == limit:
             click.echo(f"… the newest {plural(limit, 'incident')}; `--limit` shows more")
-
-
-def shown(record: Any) -> dict[str, Any]:
-    """An incident as a program sees it; times are seconds since 1970 (UTC), durations seconds."""
-    return {
-        key: getattr(record, key)
-        for key in (
-            "id", "name", "cause", "opened", "closed", "how", "runs", "reason", "status", "progress", "silence",
-            "timeout", "pid", "level",
-        )
-    }  # fmt: skip
 
 
 def clock(at: float) -> str:

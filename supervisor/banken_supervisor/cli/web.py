@@ -13,7 +13,7 @@ from banken_supervisor.cli.asking import address_option
 from banken_supervisor.cli.group import Failure
 
 if TYPE_CHECKING:
-    from banken_supervisor.web.serving import Place
+    from banken_supervisor.web.places import Place
 
 NEEDED = ("starlette", "uvicorn", "sse_starlette", "prometheus_client")
 
@@ -56,25 +56,20 @@ def command(
     check_installed()
     from banken.address import resolve
     from banken_supervisor.cli import logs, process
-    from banken_supervisor.web import serving
+    from banken_supervisor.web import places, serving
     from banken_supervisor.web.backend import Settings
 
     process.hold_standard_descriptors()
     logs.to_stderr("info", as_json=json_logs)
-    where = serving.place(listen)
+    where = places.place(listen)
     at = resolve(address)
     token, file = serving.given_token(token_file), None
-    if token is None and not where.loopback:
-        raise Failure(
-            f"{where.text} can be reached from other hosts, so a token of your own is needed: "
-            "--token-file FILE, or $BANKEN_TOKEN",
-            exits.USAGE,
-        )
+    check_place(where, token)
     if token is None:
         token, file = serving.kept_token(at)
     bound = serving.bind(where, serving.BIND_S if until_eof else 0.0)
     port = bound.getsockname()[1]
-    settings = Settings(at, token, serving.hosts(where, port, names), ping_token, journal)
+    settings = Settings(at, token, places.hosts(where, port, names), ping_token, journal)
     _announce(where, port, token, file)
     serving.Server(settings, until_eof=until_eof).serve_on(bound)
 
@@ -87,6 +82,16 @@ def check_installed() -> None:
     if missing:
         raise Failure(
             f"the web page needs more than is installed ({', '.join(missing)}): pip install 'banken[web]'",
+            exits.USAGE,
+        )
+
+
+def check_place(where: Place, token: str | None) -> None:
+    """A Failure where others can reach it and no token was given."""
+    if token is None and not where.loopback:
+        raise Failure(
+            f"{where.text} can be reached from other hosts, so a token of your own is needed: "
+            "--token-file FILE, or $BANKEN_TOKEN",
             exits.USAGE,
         )
 

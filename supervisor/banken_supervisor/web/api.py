@@ -102,7 +102,7 @@ async def _told(request: Request, kind: Kind, *args: Any) -> Response:
     known = await backend.asker.ask("status", name=name)
     if not known["rows"]:  # a misspelt name must not become a new watchdog
         raise _unknown(name)
-    await backend.asker.ask("tell", frame=encode(Message(kind, name, None, 0.0, None, args)))
+    await backend.tell("tell", frame=encode(Message(kind, name, None, 0.0, None, args)))
     found = await backend.asker.ask("status", name=name)
     return Json({"row": next(iter(found["rows"]), None)})
 
@@ -116,7 +116,7 @@ async def program(request: Request) -> Response:
     """Start, stop or restart one program."""
     await json_body(request, {})
     what = request.url.path.rpartition("/")[2]
-    return Json(await backend_of(request).asker.ask("program", what=what, name=name_of(request)))
+    return Json(await backend_of(request).tell("program", what=what, name=name_of(request)))
 
 
 async def groups(request: Request) -> Response:

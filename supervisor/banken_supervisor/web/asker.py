@@ -19,6 +19,9 @@ ANSWER_S = 2.0
 ANSWER_DOWN_S = 0.25
 """The same while no supervisor is connected: those who ask are not to queue up behind each other for nothing."""
 
+CLOSE_S = 0.3
+"""Seconds that the end waits for a request that nobody answers."""
+
 WAITING_MAX = 1_000
 """Requests that wait for the thread; more are refused at once."""
 
@@ -57,9 +60,9 @@ class Asker:
         return await answer
 
     def close(self) -> None:
-        """End the thread, after what waits has been asked or has become too old."""
+        """End the thread, once its request is answered."""
         self._waiting.put(None)
-        self._thread.join(ANSWER_S)
+        self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
         with Control(self._address) as control:
@@ -77,7 +80,7 @@ class Asker:
         try:
             if control.timeout <= 0:
                 raise Unreachable(f"the supervisor at {control.address.text} does not answer")
-            found = _request(control, request.op, request.args)
+            found = control.request(request.op, **request.args)
             if request.then is not None:
                 found = request.then(found)
         except (Unreachable, RequestFailed) as refused:
@@ -95,15 +98,3 @@ def _settle(answer: asyncio.Future[Any], found: Any, fault: Exception | None) ->
         answer.set_result(found)
     else:
         answer.set_exception(fault)
-
-
-def _request(control: Control, op: str, args: dict[str, Any]) -> Any:
-    """For a supervisor that has no ``look`` yet: a name at a time."""
-    if op != "look":
-        return control.request(op, **args)
-    try:
-        return control.request(op, **args)
-    except RequestFailed:
-        rows = [row for name in args["names"] for row in control.request("status", name=name)["rows"]]
-        there = {row["name"] for row in rows}
-        return {"rows": rows, "gone": [name for name in args["names"] if name not in there]}

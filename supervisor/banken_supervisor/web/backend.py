@@ -57,8 +57,15 @@ class Backend:
             if len(self._looks) >= SHARED_MAX:
                 return await self.asker.ask("look", names=list(names), feeds=feeds)
             task = self._looks[key] = loop.create_task(self.asker.ask("look", names=list(names), feeds=feeds))
-            loop.call_later(SHARED_S, self._forget, key)
+            loop.call_later(SHARED_S, self._forget, key, task)
         return await asyncio.shield(task)
+
+    async def tell(self, op: str, **args: Any) -> Any:
+        """Ask for something that changes what there is to see: who looks next sees it."""
+        try:
+            return await self.asker.ask(op, **args)
+        finally:
+            self._looks.clear()
 
     def close(self) -> None:
         """End everything, streams first."""
@@ -68,8 +75,9 @@ class Backend:
         self.asker.close()
         self.records.close()
 
-    def _forget(self, key: tuple[bool, tuple[str, ...]]) -> None:
-        task = self._looks.pop(key)
+    def _forget(self, key: tuple[bool, tuple[str, ...]], task: asyncio.Task[Any]) -> None:
+        if self._looks.get(key) is task:
+            del self._looks[key]
         if task.done() and not task.cancelled():
             task.exception()  # seen, whether or not anybody still waited
 

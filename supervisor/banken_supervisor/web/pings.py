@@ -78,7 +78,7 @@ async def _fail(request: Request, text: str, longer: bool) -> Response:
 
 async def _tell(request: Request, kind: Kind, *args: Any, longer: bool) -> Response:
     frame = encode(Message(kind, name_of(request), None, 0.0, _declared(request), args))
-    await backend_of(request).asker.ask("tell", frame=frame)
+    await backend_of(request).tell("tell", frame=frame)
     headers = {"Cache-Control": "no-store"} | ({"Connection": "close"} if longer else {})
     return PlainTextResponse("OK\n", headers=headers)
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from banken_supervisor.journal import JournalError, reading
-from banken_supervisor.journal.rows import IncidentRecord
+from banken_supervisor.journal.rows import EventRecord, IncidentRecord
 from banken_supervisor.journal.shown import event, shown, whole
 from banken_supervisor.web.problems import Problem
 
@@ -22,6 +22,8 @@ WAITING_MAX = 64
 
 EVENTS_MAX = 200
 """Events in the history of one watchdog."""
+
+_WELL = ("recovered", "released", "paused")
 
 WINDOWS_S = {"24h": 86_400.0, "7d": 604_800.0, "30d": 2_592_000.0}
 
@@ -52,12 +54,13 @@ class Records:
         """What is kept of one watchdog."""
         path = self._path()
         kept = await self._read(lambda: reading.history(path, name, limit=1_000))
+        now = time.time()
         known = min([each.time for each in kept.events] + [each.opened for each in kept.incidents], default=None)
         return {
             "name": name,
             "watched": kept.registered is not None,
             "known_since": known,
-            "uptime": None if known is None else uptime(kept.incidents, known, time.time()),
+            "uptime": None if known is None else uptime(spells(kept.incidents, kept.events, now), known, now),
             "incidents": [shown(each) for each in kept.incidents[:EVENTS_MAX]],
             "events": [event(each) for each in kept.events[-EVENTS_MAX:]],
             "problems": kept.problems,
@@ -87,15 +90,26 @@ class Records:
             self._waiting -= 1
 
 
-def uptime(incidents: list[IncidentRecord], known: float, now: float) -> dict[str, float]:
-    """The share of each window, as far back as anything is known, in which no incident was open."""
+def spells(incidents: list[IncidentRecord], events: list[EventRecord], now: float) -> list[tuple[float, float]]:
+    """When it was not well: from when until when. What was given up was so until it recovered or was released."""
+    ends = sorted(each.time for each in events if each.type in _WELL)
+    found = []
+    for each in incidents:
+        end = each.closed
+        if end is not None and each.how == "given-up":
+            end = next((time for time in ends if time > each.closed), None)  # type: ignore[operator]  # it is closed
+        found.append((each.opened, now if end is None else end))
+    return found
+
+
+def uptime(down: list[tuple[float, float]], known: float, now: float) -> dict[str, float]:
+    """The share of each window, as far back as anything is known, that lies in none of the spells."""
     shares = {}
     for label, length in WINDOWS_S.items():
         begin = max(now - length, known)
-        spells = sorted((max(begin, each.opened), min(now, each.closed or now)) for each in incidents)
-        down, reached = 0.0, begin
-        for opened, closed in spells:
-            down += max(0.0, closed - max(opened, reached))
+        lost, reached = 0.0, begin
+        for opened, closed in sorted(down):
+            lost += max(0.0, min(closed, now) - max(opened, reached))
             reached = max(reached, closed)
-        shares[label] = round(1 - down / (now - begin), 6) if now > begin else 1.0
+        shares[label] = round(1 - lost / (now - begin), 6) if now > begin else 1.0
     return shares

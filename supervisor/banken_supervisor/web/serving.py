@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import logging
 import os
 import secrets
@@ -14,20 +13,16 @@ import socket
 import stat
 import sys
 import time
-from dataclasses import dataclass
 
 import uvicorn
 
 from banken.address import Address
 from banken.errors import AddressRefused, Refused
-from banken.model import shorten
 from banken_supervisor.web.app import application
 from banken_supervisor.web.backend import Settings
 from banken_supervisor.web.hub import LISTENERS_MAX
+from banken_supervisor.web.places import Place
 from banken_supervisor.web.protocol import PatientProtocol
-
-PORT = 7768
-LISTEN = f"127.0.0.1:{PORT}"
 
 CONNECTIONS_MAX = LISTENERS_MAX + 300
 """Beyond so many connections, requests are answered 503."""
@@ -46,38 +41,6 @@ TOKEN_MIN = 16
 TOKEN_MAX = 512
 
 log = logging.getLogger("banken.web")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where to listen."""
-
-    host: str
-    port: int
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this host can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    @property
-    def text(self) -> str:
-        """As it stands in a URL."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def place(text: str) -> Place:
-    """``HOST:PORT``, ``[HOST]:PORT`` or ``:PORT`` (this host only). Refused says what is allowed."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
-    if not colon or not port.isascii() or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise Refused(f"{shorten(text)!r} is no place to listen: HOST:PORT such as {LISTEN}, PORT from 0 to 65535")
-    if ":" in host and not text.startswith("["):
-        raise Refused(f"{shorten(text)!r}: an IPv6 address stands in brackets, [::1]:{PORT}")
-    return Place(host or "127.0.0.1", int(port))
 
 
 def bind(where: Place, patience: float = 0.0) -> socket.socket:
@@ -114,14 +77,6 @@ def _bind(where: Place) -> socket.socket:
         bound.close()
         raise
     return bound
-
-
-def hosts(where: Place, port: int, more: tuple[str, ...]) -> frozenset[str]:
-    """What may stand in a Host header."""
-    names = (
-        ["127.0.0.1", "localhost", "[::1]"] if where.loopback else [Place(where.host, port).text.rpartition(":")[0]]
-    )
-    return frozenset([f"{name}:{port}" for name in names] + [each.lower() for each in more])
 
 
 def given_token(file: str | None) -> str | None:

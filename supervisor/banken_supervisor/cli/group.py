@@ -37,6 +37,7 @@ COMMANDS = (
     "restart",
     "reload",
     "config",
+    "web",
     "journal",
     "completion",
 )

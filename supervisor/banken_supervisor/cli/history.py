@@ -15,7 +15,7 @@ from banken_supervisor.cli import exits, glyphs, journals
 from banken_supervisor.cli.asking import NAME, address_option, is_alone, look
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.incidents import COLOURS, HEADER, cells, clock, shown
+from banken_supervisor.cli.incidents import COLOURS, HEADER, cells, clock
 from banken_supervisor.cli.printing import clean, fancy, plural, to_json
 from banken_supervisor.cli.status import NEVER_S
 from banken_supervisor.cli.tables import print_table
@@ -197,6 +197,8 @@ def _now(known: Known) -> str:
 
 def _plain(known: Known) -> dict[str, Any]:
     """For programs: seconds; times since 1970 (UTC)."""
+    from banken_supervisor.journal.shown import shown
+
     result = known.result
     past = known.kept is not None
     return {

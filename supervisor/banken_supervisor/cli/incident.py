@@ -11,7 +11,7 @@ from banken_supervisor.cli.asking import address_option
 from banken_supervisor.cli.completing import incidents
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.incidents import clock, shown
+from banken_supervisor.cli.incidents import clock
 from banken_supervisor.cli.printing import clean, to_json
 
 
@@ -27,6 +27,7 @@ def command(incident_id: str, as_json: bool, journal: str | None, address: str |
     `banken incidents` lists the IDs; `last` is the newest.
     """
     from banken_supervisor.journal import reading
+    from banken_supervisor.journal.shown import whole
 
     path = journals.place(address, journal)
     if incident_id == "last":
@@ -36,7 +37,7 @@ def command(incident_id: str, as_json: bool, journal: str | None, address: str |
     if story is None:
         raise Failure(f"no incident is called {incident_id!r}; `banken incidents` lists them", exits.NOT_SO)
     if as_json:
-        click.echo(to_json(_whole(story), indent=2))
+        click.echo(to_json(whole(story), indent=2))
         return
     click.echo("\n".join(in_words(story)))
 
@@ -46,28 +47,9 @@ def in_words(story: Any) -> list[str]:
     return _lines(story)
 
 
-def _whole(story: Any) -> dict[str, Any]:
-    return {
-        **shown(story.incident),
-        "rungs": [
-            {key: getattr(rung, key) for key in ("rung", "run", "action", "started", "ok", "text")}
-            for rung in story.rungs
-        ],
-        "events": [
-            {"time": event.time, "type": event.type, **(event.data if isinstance(event.data, dict) else {})}
-            for event in story.events
-        ],
-        "evidence": [{"taken": each.taken, **_dict(each.data)} for each in story.evidence],
-        "problems": list(story.problems),
-    }
-
-
-def _dict(data: Any) -> dict[str, Any]:
-    return data if isinstance(data, dict) else {"data": data}
-
-
 def _lines(story: Any) -> list[str]:
     from banken_supervisor.evidence import render
+    from banken_supervisor.journal.shown import as_dict
 
     record = story.incident
     lines = [f"{clean(record.name)}: {record.cause}, incident {record.id}", ""]
@@ -91,13 +73,13 @@ def _lines(story: Any) -> list[str]:
             lines += [f"  {clean(line)}" for line in output.splitlines()]
     for each in story.evidence:
         lines += ["", f"Evidence, taken {clock(each.taken)}"]
-        lines += [f"  {line}" for line in render(_dict(each.data))]
+        lines += [f"  {line}" for line in render(as_dict(each.data))]
     lines += [f"\nnot readable: {clean(problem)}" for problem in story.problems]
     return lines
 
 
 def _told(event: Any) -> str:
-    data = _dict(event.data)
+    data = event.data if isinstance(event.data, dict) else {"data": event.data}
     left_out = ("incident", "seq", "time", "type", "name", "timeout", "age", "pid")
     parts = []
     for key, value in data.items():

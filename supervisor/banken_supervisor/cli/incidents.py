@@ -51,6 +51,8 @@ def command(
 
     It reads the journal's file, and works without a supervisor. `banken incident ID` shows one whole.
     """
+    from banken_supervisor.journal.shown import shown
+
     path = journals.place(address, journal)
     after = None if since is None else time.time() - since
     wanted = (*names, *([name] if name is not None else ()))
@@ -81,17 +83,6 @@ def _find(path: str, names: tuple[str, ...], open_only: bool, since: float | Non
             each.id: each for each in read(None, SCANNED_MAX) if any(fnmatchcase(each.name, name) for name in names)
         }
     return sorted(found.values(), key=lambda each: (each.opened, each.id), reverse=True)[:limit]
-
-
-def shown(record: Any) -> dict[str, Any]:
-    """An incident as a program sees it; times are seconds since 1970 (UTC), durations seconds."""
-    return {
-        key: getattr(record, key)
-        for key in (
-            "id", "name", "cause", "opened", "closed", "how", "runs", "reason", "status", "progress", "silence",
-            "timeout", "pid", "level",
-        )
-    }  # fmt: skip
 
 
 def clock(at: float) -> str:

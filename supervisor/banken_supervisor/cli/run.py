@@ -13,6 +13,7 @@ from banken_supervisor.cli.asking import address_option, option_for
 from banken_supervisor.cli.group import Failure
 
 if TYPE_CHECKING:
+    from banken_supervisor.cli.beside import WebChild
     from banken_supervisor.setup import Setup
 
 
@@ -39,8 +40,17 @@ if TYPE_CHECKING:
     show_default=True,
     help="The least important lines that are logged.",
 )
+@click.option(
+    "--web", metavar="HOST:PORT", help="Serve the page there too, by a `banken web` beside it (127.0.0.1:7768)."
+)
 def command(
-    address: str | None, config: str | None, journal: str | None, no_journal: bool, json_logs: bool, log_level: str
+    address: str | None,
+    config: str | None,
+    journal: str | None,
+    no_journal: bool,
+    json_logs: bool,
+    log_level: str,
+    web: str | None,
 ) -> None:
     """Supervise, in the foreground, until SIGTERM or Ctrl-C.
 
@@ -71,6 +81,8 @@ def command(
         def _open(self) -> None:
             super()._open()
             _announce(self.address.text)
+            if beside is not None:
+                beside.start()
 
     process.prepare()
     logs.to_stderr(log_level, as_json=json_logs)
@@ -84,6 +96,7 @@ def command(
         "callback_limit": settings.callback_limit,
         "callback_threads": settings.callback_threads,
     }  # fmt: skip
+    beside = None if web is None else _beside(web, resolve(address).text, json_logs=json_logs)
     supervisor = Announced(address, journal=journal, **more)  # type: ignore[arg-type]
     if setup is not None:
         first = [setup]
@@ -94,6 +107,21 @@ def command(
         if supervisor._loop is not None:
             raise  # it ran: this is no matter of the address
         raise Failure(f"cannot listen at {supervisor.address.text}: {fault}", exits.ADDRESS_REFUSED) from None
+    finally:
+        if beside is not None:
+            beside.stop()
+
+
+def _beside(listen: str, address: str, *, json_logs: bool) -> WebChild:
+    """The web process, not started yet; what is wrong with its place is told now."""
+    from banken_supervisor.cli.beside import WebChild
+    from banken_supervisor.cli.web import check_installed, check_place
+    from banken_supervisor.web.places import place
+
+    check_installed()
+    check_place(place(listen), os.environ.get("BANKEN_TOKEN"))
+    more = ["--json-logs"] if json_logs else []
+    return WebChild(["--address", address, "--listen", listen, *more])
 
 
 def _setup(config: str | None) -> Setup | None:

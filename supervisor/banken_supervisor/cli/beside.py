@@ -1,0 +1,80 @@
+"""``banken run --web``: a ``banken web`` beside the supervisor, as a process of its own.
+
+It cannot harm the supervisor: a thread that sleeps waits for its end and starts another one, more and more slowly.
+It ends with the supervisor, however that ends, for then nobody holds the other end of its stdin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import subprocess
+import sys
+import threading
+from time import monotonic
+
+BACKOFF_S = (0.5, 30.0)
+"""Seconds before it is started again, doubled each time, and the most of it."""
+
+STEADY_S = 60.0
+"""One that ran for so long begins again with the shortest wait."""
+
+END_S = 2.0
+"""Seconds it has to end in order."""
+
+log = logging.getLogger("banken.web")
+
+
+class WebChild:
+    """Keeps ``banken web`` with these arguments running from ``start`` until ``stop``."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._command = [sys.executable, "-m", "banken_supervisor", "web", "--until-eof", *arguments]
+        self._ending = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep, name="banken-web", daemon=True)
+
+    def start(self) -> None:
+        """Start it; what becomes of it is told in the log."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it, in at most ``END_S`` seconds."""
+        self._ending.set()
+        child = self._child
+        if child is not None:
+            assert child.stdin is not None
+            with contextlib.suppress(OSError):
+                child.stdin.close()
+        if self._thread.ident is not None:
+            self._thread.join(END_S)
+        if child is not None and self._thread.is_alive():
+            with contextlib.suppress(OSError):
+                child.kill()
+
+    def _keep(self) -> None:
+        wait = BACKOFF_S[0]
+        while not self._ending.is_set():
+            began = monotonic()
+            try:
+                # In a session of its own: Ctrl-C in a terminal is for the supervisor, which then ends this.
+                self._child = child = subprocess.Popen(  # noqa: S603  # ourselves
+                    self._command, stdin=subprocess.PIPE, stdout=2, start_new_session=True
+                )
+            except OSError as fault:
+                log.error("the web process cannot be started: %s", fault)
+            else:
+                if self._ending.is_set():  # `stop` came before it could see this one
+                    child.communicate()
+                status = child.wait()
+                if self._ending.is_set():
+                    return
+                log.warning("the web process ended (%s); it is started again in %g s", _how(status), wait)
+            if monotonic() - began > STEADY_S:
+                wait = BACKOFF_S[0]
+            self._ending.wait(wait)
+            wait = min(2 * wait, BACKOFF_S[1])
+
+
+def _how(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"ended by signal {-status}"

@@ -1,0 +1,109 @@
+"""``banken web``: the page, its API, metrics and ping URLs, in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from banken_supervisor.cli import exits
+from banken_supervisor.cli.asking import address_option
+from banken_supervisor.cli.group import Failure
+
+if TYPE_CHECKING:
+    from banken_supervisor.web.places import Place
+
+NEEDED = ("starlette", "uvicorn", "sse_starlette", "prometheus_client")
+
+
+@click.command(short_help="Serve the page, the API, metrics and ping URLs.")
+@address_option
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    default="127.0.0.1:7768",
+    show_default=True,
+    help="Where to listen. Elsewhere than on this host only with a token of your own.",
+)
+@click.option("--host", "names", metavar="NAME", multiple=True, help="A further name it is reached by; repeatable.")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    help="Holds the token that is wanted for everything that changes something.  [default: $BANKEN_TOKEN, else "
+    "web-token in the address's directory, made if need be]",
+)
+@click.option("--ping-token", is_flag=True, help="Want the token for pings from this host too.")
+@click.option("--journal", metavar="FILE", help="The journal's file.  [default: the supervisor's]")
+@click.option("--json-logs", is_flag=True, help="Write the log as one JSON object a line.")
+@click.option("--until-eof", is_flag=True, hidden=True, help="End when stdin does: for `banken run --web`.")
+def command(
+    address: str | None,
+    listen: str,
+    names: tuple[str, ...],
+    token_file: str | None,
+    ping_token: bool,
+    journal: str | None,
+    json_logs: bool,
+    until_eof: bool,
+) -> None:
+    """Serve the page, the JSON API, metrics, badges and ping URLs, until SIGTERM or Ctrl-C.
+
+    It is a process of its own, talks to the supervisor as every command does, and may come and go at will; it says
+    so when no supervisor runs. Needs the extra: pip install 'banken[web]'.
+    """
+    check_installed()
+    from banken.address import resolve
+    from banken_supervisor.cli import logs, process
+    from banken_supervisor.web import places, serving
+    from banken_supervisor.web.backend import Settings
+
+    process.hold_standard_descriptors()
+    logs.to_stderr("info", as_json=json_logs)
+    where = places.place(listen)
+    at = resolve(address)
+    token, file = serving.given_token(token_file), None
+    check_place(where, token)
+    if token is None:
+        token, file = serving.kept_token(at)
+    bound = serving.bind(where, serving.BIND_S if until_eof else 0.0)
+    port = bound.getsockname()[1]
+    settings = Settings(at, token, places.hosts(where, port, names), ping_token, journal)
+    _announce(where, port, token, file)
+    serving.Server(settings, until_eof=until_eof).serve_on(bound)
+
+
+def check_installed() -> None:
+    """A Failure that says what to install, where something is missing."""
+    from importlib.util import find_spec
+
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise Failure(
+            f"the web page needs more than is installed ({', '.join(missing)}): pip install 'banken[web]'",
+            exits.USAGE,
+        )
+
+
+def check_place(where: Place, token: str | None) -> None:
+    """A Failure where others can reach it and no token was given."""
+    if token is None and not where.loopback:
+        raise Failure(
+            f"{where.text} can be reached from other hosts, so a token of your own is needed: "
+            "--token-file FILE, or $BANKEN_TOKEN",
+            exits.USAGE,
+        )
+
+
+def _announce(where: Place, port: int, token: str, file: str | None) -> None:
+    """Where it is. The token goes to a terminal only: what is no terminal may be a log."""
+    shown = where.host if where.host not in ("0.0.0.0", "::", "") else "127.0.0.1"  # noqa: S104  # for people
+    url = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
+    if file is None:
+        text = f"banken serves {url} (buttons want the token that you gave)"
+    elif os.isatty(2):
+        text = f"banken serves {url}#token={token} (the part after # allows the buttons, and stays in your browser)"
+    else:
+        text = f"banken serves {url} (buttons want the token in {file}: open {url}#token=TOKEN)"
+    print(text, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,65 @@
+"""``/badge/NAME.svg``: the state of one watchdog as a small picture, to be put into other pages."""
+
+from __future__ import annotations
+
+from html import escape
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from banken.errors import RequestFailed, Unreachable
+from banken.model import check_name
+from banken_supervisor.web.api import backend_of
+
+COLOURS = {
+    "alive": "#2e7d32",
+    "waiting": "#9a6700",
+    "paused": "#57606a",
+    "expired": "#b42318",
+    "given-up": "#7a1f1a",
+}
+"""All dark enough for white letters."""
+
+UNKNOWN = "#6e7781"
+
+_WIDE = 6.6
+"""About how wide a letter of 11 pixels is; ``textLength`` makes every browser keep to it."""
+
+
+async def badge(request: Request) -> Response:
+    """The badge. Where there is no such watchdog, or no supervisor, it says so, and is still a picture."""
+    name = check_name(request.path_params["file"].removesuffix(".svg").replace("%2F", "/"))
+    try:
+        rows = (await backend_of(request).look((name,), feeds=False))["rows"]
+        state = rows[0]["state"] if rows else "unknown"
+    except (Unreachable, RequestFailed):
+        state = "no supervisor"
+    return Response(
+        drawn(name, state),
+        media_type="image/svg+xml",
+        headers={
+            "Cache-Control": "no-cache, max-age=0",
+            # An SVG that is opened by itself is a document: it has nothing to load and nothing to run.
+            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+        },
+    )
+
+
+def drawn(label: str, state: str) -> str:
+    """The picture. Any text is safe in it."""
+    label = label if len(label) <= 64 else label[:63] + "…"
+    left, right = round(len(label) * _WIDE) + 12, round(len(state) * _WIDE) + 12
+    whole, title = left + right, escape(f"{label}: {state}")
+    colour = COLOURS.get(state, UNKNOWN)
+
+    def text(words: str, middle: float, width: int) -> str:
+        return f'<text x="{middle:g}" y="14" textLength="{width - 12}">{escape(words)}</text>'
+
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{whole}" height="20" role="img" aria-label="{title}">'
+        f'<title>{title}</title><clipPath id="r"><rect width="{whole}" height="20" rx="3"/></clipPath>'
+        f'<g clip-path="url(#r)"><rect width="{left}" height="20" fill="#3d444d"/>'
+        f'<rect x="{left}" width="{right}" height="20" fill="{colour}"/></g>'
+        '<g fill="#fff" text-anchor="middle" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11">'
+        f"{text(label, left / 2, left)}{text(state, left + right / 2, right)}</g></svg>"
+    )

@@ -1,0 +1,52 @@
+"""Where the web process listens, and under which names it is reached. Imports nothing that serves."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from banken.errors import Refused
+from banken.model import shorten
+
+PORT = 7768
+LISTEN = f"127.0.0.1:{PORT}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this host can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def text(self) -> str:
+        """As it stands in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def place(text: str) -> Place:
+    """``HOST:PORT``, ``[HOST]:PORT`` or ``:PORT`` (this host only). Refused says what is allowed."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not colon or not port.isascii() or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise Refused(f"{shorten(text)!r} is no place to listen: HOST:PORT such as {LISTEN}, PORT from 0 to 65535")
+    if ":" in host and not text.startswith("["):
+        raise Refused(f"{shorten(text)!r}: an IPv6 address stands in brackets, [::1]:{PORT}")
+    return Place(host or "127.0.0.1", int(port))
+
+
+def hosts(where: Place, port: int, more: tuple[str, ...]) -> frozenset[str]:
+    """What may stand in a Host header."""
+    names = (
+        ["127.0.0.1", "localhost", "[::1]"] if where.loopback else [Place(where.host, port).text.rpartition(":")[0]]
+    )
+    return frozenset([f"{name}:{port}" for name in names] + [each.lower() for each in more])

@@ -1,0 +1,67 @@
+"""uvicorn's HTTP protocol with an end to patience, for those who are slow to ask or to read."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+REQUEST_S = 10.0
+"""Seconds from a connection, or from the first byte of a further request, until the request's head is there."""
+
+STALL_S = 15.0
+"""Seconds that a client may take nothing of an answer that waits for it; then its connection is cut."""
+
+
+class PatientProtocol(H11Protocol):
+    """Ends connections that bring no request, and those that do not take their answer."""
+
+    _asking: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._asking = self.loop.call_later(REQUEST_S, self._cut)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._asking is None and (not self._answering()):
+            self._asking = self.loop.call_later(REQUEST_S, self._cut)  # a further request, and not whole yet
+
+    def handle_events(self) -> None:
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before:
+            self._asked()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(STALL_S, self._cut)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taken()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._asked()
+        self._taken()
+        super().connection_lost(exc)
+
+    def _answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _asked(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+
+    def _taken(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _cut(self) -> None:
+        """At once: in an orderly close, what is still unsent would wait for its reader for ever."""
+        self.transport.abort()

@@ -1,0 +1,115 @@
+"""The journal's file, read on threads of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from banken_supervisor.journal import JournalError, reading
+from banken_supervisor.journal.rows import EventRecord, IncidentRecord
+from banken_supervisor.journal.shown import event, shown, whole
+from banken_supervisor.web.problems import Problem
+
+T = TypeVar("T")
+
+THREADS = 2
+WAITING_MAX = 64
+"""Readings that wait or run; more are refused."""
+
+EVENTS_MAX = 200
+"""Events in the history of one watchdog."""
+
+_WELL = ("recovered", "released", "paused")
+
+WINDOWS_S = {"24h": 86_400.0, "7d": 604_800.0, "30d": 2_592_000.0}
+
+
+class Records:
+    """Reads one supervisor's journal. ``place`` gives its file, None where it keeps none."""
+
+    def __init__(self, place: Callable[[], str | None]) -> None:
+        self._place = place
+        self._threads = ThreadPoolExecutor(THREADS, "banken-web-journal")
+        self._waiting = 0
+
+    async def incidents(self, *, open_only: bool, since: float | None, name: str | None, limit: int) -> Any:
+        """Incidents, the newest first."""
+        path = self._path()
+        found = await self._read(
+            lambda: reading.incidents(path, open_only=open_only, since=since, name=name, limit=limit)
+        )
+        return {"incidents": [shown(each) for each in found]}
+
+    async def incident(self, incident_id: str) -> Any:
+        """The story of one incident; None: there is none of this id."""
+        path = self._path()
+        story = await self._read(lambda: reading.incident(path, incident_id))
+        return None if story is None else whole(story)
+
+    async def history(self, name: str) -> Any:
+        """What is kept of one watchdog."""
+        path = self._path()
+        kept = await self._read(lambda: reading.history(path, name, limit=1_000))
+        now = time.time()
+        known = min([each.time for each in kept.events] + [each.opened for each in kept.incidents], default=None)
+        return {
+            "name": name,
+            "watched": kept.registered is not None,
+            "known_since": known,
+            "uptime": None if known is None else uptime(spells(kept.incidents, kept.events, now), known, now),
+            "incidents": [shown(each) for each in kept.incidents[:EVENTS_MAX]],
+            "events": [event(each) for each in kept.events[-EVENTS_MAX:]],
+            "problems": kept.problems,
+        }
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _path(self) -> str:
+        path = self._place()
+        if path is None:
+            raise Problem(404, "this supervisor keeps no journal: it was started with --no-journal")
+        if not os.path.exists(path) and not os.path.exists(f"{path}.new"):
+            raise Problem(404, f"there is no journal at {path}; a supervisor that keeps one makes it")
+        return path
+
+    async def _read(self, what: Callable[[], T]) -> T:
+        if self._waiting >= WAITING_MAX:
+            raise Problem(503, "the journal is being read by too many at once", retry_after="1")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, what)
+        except OSError as fault:
+            raise JournalError(str(fault)) from None
+        finally:
+            self._waiting -= 1
+
+
+def spells(incidents: list[IncidentRecord], events: list[EventRecord], now: float) -> list[tuple[float, float]]:
+    """When it was not well: from when until when. What was given up was so until it recovered or was released."""
+    ends = sorted(each.time for each in events if each.type in _WELL)
+    found = []
+    for each in incidents:
+        end = each.closed
+        if end is not None and each.how == "given-up":
+            end = next((time for time in ends if time > each.closed), None)  # type: ignore[operator]  # it is closed
+        found.append((each.opened, now if end is None else end))
+    return found
+
+
+def uptime(down: list[tuple[float, float]], known: float, now: float) -> dict[str, float]:
+    """The share of each window, as far back as anything is known, that lies in none of the spells."""
+    shares = {}
+    for label, length in WINDOWS_S.items():
+        begin = max(now - length, known)
+        lost, reached = 0.0, begin
+        for opened, closed in sorted(down):
+            lost += max(0.0, min(closed, now) - max(opened, reached))
+            reached = max(reached, closed)
+        shares[label] = round(1 - lost / (now - begin), 6) if now > begin else 1.0
+    return shares

@@ -1,0 +1,174 @@
+"""From options to a bound socket and a server that runs until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import secrets
+import signal
+import socket
+import stat
+import sys
+import time
+
+import uvicorn
+
+from banken.address import Address
+from banken.errors import AddressRefused, Refused
+from banken_supervisor.web.app import application
+from banken_supervisor.web.backend import Settings
+from banken_supervisor.web.hub import LISTENERS_MAX
+from banken_supervisor.web.places import Place
+from banken_supervisor.web.protocol import PatientProtocol
+
+CONNECTIONS_MAX = LISTENERS_MAX + 300
+"""Beyond so many connections, requests are answered 503."""
+
+HEAD_MAX = 16_384
+"""Longest head of a request (address and headers), bytes."""
+
+DRAIN_S = 1
+"""Whole seconds that the end waits for requests that are under way."""
+
+BIND_S = 5.0
+"""Seconds that a child of ``banken run`` waits for the port, which its predecessor may still hold."""
+
+TOKEN_FILE = "web-token"  # noqa: S105  # a file's name
+TOKEN_MIN = 16
+TOKEN_MAX = 512
+
+log = logging.getLogger("banken.web")
+
+
+def bind(where: Place, patience: float = 0.0) -> socket.socket:
+    """A listening socket; AddressRefused says why there is none. ``patience``: seconds to wait for the port."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _bind(where)
+        except OSError as fault:
+            if fault.errno == errno.EADDRINUSE and time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            why = {
+                errno.EADDRINUSE: f"another process listens there; choose another port with --listen, or find it "
+                f"with `ss -ltnp 'sport = :{where.port}'`",
+                errno.EACCES: "ports below 1024 are root's; choose another",
+                errno.EADDRNOTAVAIL: "this host has no such address",
+            }.get(fault.errno or 0, fault.strerror or str(fault))
+            raise AddressRefused(f"cannot listen at {where.text}: {why}") from None
+
+
+def _bind(where: Place) -> socket.socket:
+    found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        bound.listen(1024)  # here, and not by asyncio later: only this tells that the port is taken
+        bound.setblocking(False)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def given_token(file: str | None) -> str | None:
+    """The token of ``--token-file``, else of ``$BANKEN_TOKEN``; None: neither was given."""
+    if file is None:
+        found = os.environ.get("BANKEN_TOKEN")
+        return None if found is None else _checked(found, "$BANKEN_TOKEN")
+    try:
+        with open(file, encoding="utf-8") as opened:
+            return _checked(opened.read(TOKEN_MAX + 2).strip(), file)
+    except (OSError, UnicodeDecodeError) as fault:
+        raise Refused(f"the token file {file} cannot be read: {fault}") from None
+
+
+def kept_token(address: Address) -> tuple[str, str]:
+    """(token, its file): the one in the address's directory, made if there is none."""
+    if address.directory is None:
+        raise Refused("an address without a directory keeps no token; give one with --token-file")
+    path = os.path.join(address.directory, TOKEN_FILE)
+    try:
+        os.makedirs(address.directory, 0o700, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(path, flags, 0o600)
+        with os.fdopen(descriptor, "r+", encoding="ascii") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+                raise Refused(f"{path} is not a file that only you may read; remove it, and a new one is made")
+            token = file.read(TOKEN_MAX + 2).strip()
+            if not token:
+                token = secrets.token_urlsafe(32)
+                file.write(token + "\n")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise AddressRefused(f"the token cannot be kept in {path}: {fault}") from None
+    return _checked(token, path), path
+
+
+def _checked(token: str, where: str) -> str:
+    if not TOKEN_MIN <= len(token) <= TOKEN_MAX or not token.isascii() or not token.isprintable() or " " in token:
+        raise Refused(
+            f"the token in {where} is not usable: {TOKEN_MIN} to {TOKEN_MAX} visible ASCII characters, no space"
+        )
+    return token
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server; it ends in order with exit code 0."""
+
+    def __init__(self, settings: Settings, *, until_eof: bool) -> None:
+        self._web = application(settings)
+        super().__init__(
+            uvicorn.Config(
+                self._web,
+                http=PatientProtocol,
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                h11_max_incomplete_event_size=HEAD_MAX,
+                timeout_keep_alive=15,
+                timeout_graceful_shutdown=DRAIN_S,
+            )
+        )
+        self._until_eof = until_eof
+
+    def serve_on(self, bound: socket.socket) -> None:
+        """Serve until SIGTERM, SIGINT or the end of stdin, where that was asked for."""
+        # uvicorn raises the signal again when it has ended in order; that end is no fault.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _nothing)
+        asyncio.run(self._until_told(bound))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Streams are ended at once: they would not end by themselves."""
+        backend = getattr(self._web.state, "backend", None)
+        if backend is not None:
+            backend.hub.close()
+        await super().shutdown(sockets)
+
+    async def _until_told(self, bound: socket.socket) -> None:
+        if self._until_eof:
+            asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._stdin)
+        await self.serve(sockets=[bound])
+
+    def _stdin(self) -> None:
+        with contextlib.suppress(BlockingIOError, InterruptedError):
+            if not os.read(sys.stdin.fileno(), 4096):  # whoever started us has ended
+                asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+                self.should_exit = True
+
+
+def _nothing(number: int, frame: object) -> None:
+    return None

@@ -1,0 +1,283 @@
+"""What the API answers, about real watchdogs, programs and incidents."""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+
+from banken.client import Client
+from banken_supervisor.journal.rows import EventRecord, IncidentRecord
+from banken_supervisor.web.badges import drawn
+from banken_supervisor.web.operations import OPERATIONS
+from banken_supervisor.web.problems import BODY_MAX
+from banken_supervisor.web.records import spells, uptime
+from process.kit import until
+from web.kit import Street, Web
+
+pytestmark = pytest.mark.process
+
+HOSTILE = '<script>alert(1)</script> "&\x1b[31m\x07\u202e\u2028\x00 </svg>'
+
+
+def test_summary_tells_what_the_supervisor_tells(web: Web, street: Street) -> None:
+    """The same counts as ``banken status --json``, and that it is up."""
+    found = web.get("/api/v1/summary").json
+    told = street.ask("summary")
+    assert found["up"] is True
+    assert found["address"] == street.address
+    assert {"pid", "version", "started"} <= told.keys()
+    assert all(found[key] == told[key] for key in ("pid", "version", "started"))
+
+
+def test_watchdogs_are_listed_page_by_page(web: Web, street: Street) -> None:
+    """Patterns, offsets and limits reach the supervisor; wrong ones are told what is allowed."""
+    for number in range(5):
+        assert web.get(f"/ping/paged-{number}").status == 200
+    names: list[str] = []
+    place: int | None = 0
+    while place is not None:
+        page = web.get(f"/api/v1/watchdogs?name=paged-*&offset={place}&limit=2").json
+        assert len(page["rows"]) <= 2
+        names += [row["name"] for row in page["rows"]]
+        place = page["next"]
+    assert names == [f"paged-{number}" for number in range(5)]
+    assert page["total"] == street.ask("summary")["watchdogs"]
+    for wrong in ("limit=0", "limit=501", "limit=x", "offset=-1", "limit=1e3", "limit=%D9%A3", "name=" + "x" * 300):
+        found = web.get(f"/api/v1/watchdogs?{wrong}")
+        assert found.status == 400, wrong
+        assert found.json["error"]
+
+
+def test_one_watchdog_with_its_feeds_and_a_suggestion(web: Web, street: Street) -> None:
+    """The row of ``status``, and more."""
+    client = street.client()
+    client.feed("whole/1", status=HOSTILE, progress=float("inf"))
+    until(lambda: street.row("whole/1"), "it is watched")
+    found = web.get("/api/v1/watchdogs/whole%2F1").json
+    assert found["name"] == "whole/1"
+    assert found["status"] == HOSTILE
+    assert found["progress"] == "inf", "JSON has no infinity"
+    assert found["pid"] == os.getpid()
+    assert found["suggestion"]["name"] == "whole/1"
+    missing = web.get("/api/v1/watchdogs/none-such")
+    assert (missing.status, missing.json["error"]) == (404, "no watchdog is called 'none-such'")
+    assert web.get("/api/v1/watchdogs/-%20x").status == 400
+
+
+def test_looking_at_many_at_once(web: Web, street: Street) -> None:
+    """Rows of those that are watched, names of those that are not; at most 200."""
+    web.get("/ping/looked-1")
+    found = web.get("/api/v1/look?names=looked-1,looked-2,looked-1&feeds=1").json
+    assert [row["name"] for row in found["rows"]] == ["looked-1"]
+    assert found["gone"] == ["looked-2"]
+    assert len(found["rows"][0]["feeds"]) == 1
+    for wrong in (
+        "",
+        "names=",
+        "names=,,",
+        "names=a%20b",
+        "names=a&feeds=2",
+        "names=" + ",".join(["x"] * 3) + ",-",
+    ):
+        assert web.get(f"/api/v1/look?{wrong}").status == 400, wrong
+    many = ",".join(f"n{number}" for number in range(201))
+    assert web.get(f"/api/v1/look?names={many}").status == 400
+
+
+def test_pausing_resuming_releasing(web: Web, street: Street) -> None:
+    """What the buttons do is done by the supervisor; a name that is not watched does not come to be."""
+    web.get("/ping/acted")
+    row = web.act("/api/v1/watchdogs/acted/pause", {"seconds": 3600}).json["row"]
+    assert row["state"] == street.row("acted")["state"] == "paused"
+    assert 3500 < row["left"] <= 3600
+    assert web.act("/api/v1/watchdogs/acted/pause").json["row"]["left"] is None
+    assert web.act("/api/v1/watchdogs/acted/resume").json["row"]["state"] == "alive"
+    assert web.act("/api/v1/watchdogs/acted/release").json == {"row": None}
+    assert street.row("acted") == {}
+    for what in ("pause", "resume", "release"):
+        assert web.act(f"/api/v1/watchdogs/acted/{what}").status == 404
+    assert street.row("acted") == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"[]", 400),
+        (b'{"second": 1}', 400),
+        (b'{"seconds": "1h"}', 400),
+        (b'{"seconds": -1}', 400),
+        (b'{"seconds": NaN}', 400),
+        (b'{"seconds": true}', 400),
+        (b'{"seconds": 1e300}', 400),
+        (b"[" * 60_000, 400),
+        (b"\xff\xfe", 400),
+        (b'{"seconds": 1}' + b" " * BODY_MAX, 413),
+    ],
+)
+def test_bad_bodies_are_told_what_is_allowed(web: Web, body: bytes, status: int) -> None:
+    """And do nothing."""
+    web.get("/ping/bodies")
+    found = web.ask("POST", "/api/v1/watchdogs/bodies/pause", web.signed, body)
+    assert found.status == status
+    assert found.json["error"]
+    assert web.get("/api/v1/watchdogs/bodies").json["state"] == "alive"
+
+
+def test_a_huge_body_is_not_taken(web: Web) -> None:
+    """Two gigabytes are announced; the answer comes long before they could have been sent."""
+    sent = {**web.signed, "Content-Length": str(2 << 30)}
+    web.get("/ping/bodies")
+    found = web.ask("POST", "/api/v1/watchdogs/bodies/pause", sent, b"x" * (BODY_MAX * 3))
+    assert found.status == 413
+    assert found.headers["connection"] == "close"
+
+
+def test_programs_are_started_and_stopped(web: Web, street: Street) -> None:
+    """By the supervisor, as ``banken start`` does."""
+
+    def state() -> Any:
+        return web.get("/api/v1/programs").json["rows"][0]["state"]
+
+    assert web.act("/api/v1/programs/sleeper/start").status == 200
+    until(lambda: state() == "running", "it runs")
+    assert web.act("/api/v1/programs/sleeper/stop").status == 200
+    until(lambda: state() == "stopped", "it is stopped")
+    none = web.act("/api/v1/programs/none/start")
+    assert none.status == 404
+    assert "sleeper" in none.json["error"], "the answer does not say which there are"
+
+
+def test_groups(web: Web, street: Street) -> None:
+    """A group is a row that says how many of its members live."""
+    web.get("/ping/pool-1")
+    rows = until(lambda: web.get("/api/v1/groups").json["rows"], "the group is known")
+    assert [row["name"] for row in rows] == ["pool"]
+    assert rows[0]["group"]["at_least"] == 1
+
+
+def test_incidents_and_their_stories(web: Web, street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command line prints as JSON, over HTTP."""
+    before = web.get("/api/v1/summary").json["uptime"]
+    web.ask("POST", "/ping/told/fail", body=HOSTILE)
+    listed = until(lambda: web.get("/api/v1/incidents?name=told").json["incidents"], "the incident is on record")
+    assert [each["name"] for each in listed] == ["told"]
+    assert listed[0]["cause"] == "failed"
+    assert web.get(f"/api/v1/incidents/{listed[0]['id']}").json == street.incident(listed[0]["id"])
+    assert listed[0] in web.get("/api/v1/incidents?open=1").json["incidents"]
+    web.get("/ping/told")
+    until(lambda: not web.get("/api/v1/incidents?name=told&open=1").json["incidents"], "it is closed")
+    now = listed[0]["opened"] + 3600
+    assert web.get(f"/api/v1/incidents?name=told&since={now}").json["incidents"] == []
+    assert len(web.get(f"/api/v1/incidents?name=told&since={listed[0]['opened'] - before}").json["incidents"]) == 1
+    assert web.get("/api/v1/incidents/none").status == 404
+    for wrong in ("limit=1001", "since=soon", "since=nan", "since=-1", "name=a%20b", "open=maybe"):
+        assert web.get(f"/api/v1/incidents?{wrong}").status == 400, wrong
+
+
+def test_history(web: Web, street: Street) -> None:
+    """Uptime, incidents and events of one watchdog."""
+    web.get("/ping/kept/start")
+    web.get("/ping/kept/7")
+    found = until(
+        lambda: (it := web.get("/api/v1/watchdogs/kept/history").json).get("incidents") and it, "it is on record"
+    )
+    assert found["incidents"][0]["reason"] == "exit status 7"
+    assert "expired" in {event["type"] for event in found["events"]}
+    assert 0 <= found["uptime"]["24h"] < 1
+    assert web.get("/api/v1/watchdogs/never/history").status == 404
+
+
+def test_uptime_counts_every_moment_once() -> None:
+    """Overlapping incidents, one that is open, and one from before the window."""
+    now, day = 1_000_000.0, 86_400.0
+    assert uptime([], now - 100, now)["24h"] == 1.0
+    assert uptime([(now - 50, now - 25)], now - 100, now)["24h"] == 0.75
+    assert uptime([(now - 50, now - 25), (now - 40, now - 30)], now - 100, now)["24h"] == 0.75
+    assert uptime([(now - 50, now)], now - 100, now)["24h"] == 0.5
+    long_ago = uptime([(now - 3 * day, now - 2 * day)], now - 4 * day, now)
+    assert (long_ago["24h"], long_ago["7d"]) == (1.0, 0.75)
+    assert uptime([], now, now)["24h"] == 1.0
+
+
+def test_what_was_given_up_is_down_until_it_recovers() -> None:
+    """Its incident is closed when it is given up; nothing was well then."""
+
+    def record(how: str | None, closed: float | None) -> IncidentRecord:
+        return IncidentRecord("i", "n", "timeout", 10.0, closed, how, 1, None, None, None, 0.0, 1.0, None, None)
+
+    def event(kind: str, at: float) -> EventRecord:
+        return EventRecord("r", 1, at, kind, "n", None, {})
+
+    assert spells([record("fed", 20.0)], [], 50.0) == [(10.0, 20.0)]
+    assert spells([record(None, None)], [], 50.0) == [(10.0, 50.0)]
+    assert spells([record("given-up", 20.0)], [event("recovered", 5.0)], 50.0) == [(10.0, 50.0)]
+    assert spells([record("given-up", 20.0)], [event("recovered", 30.0)], 50.0) == [(10.0, 30.0)]
+
+
+def test_badges(web: Web) -> None:
+    """A picture whatever there is to show; its text is text."""
+    web.get("/ping/a%2Fb")
+    for path, said in (("/badge/a%2Fb.svg", "a/b: alive"), ("/badge/nobody.svg", "nobody: unknown")):
+        found = web.get(path)
+        assert found.headers["content-type"].startswith("image/svg+xml")
+        assert "no-cache" in found.headers["cache-control"]
+        assert ET.fromstring(found.text).attrib["aria-label"] == said
+    assert web.get("/badge/%3Cscript%3E.svg").status == 400
+
+
+def test_a_badge_escapes_every_text() -> None:
+    """Even one that no name may hold."""
+    root = ET.fromstring(drawn('<x a="1">&', "]]><script>"))
+    assert root.attrib["aria-label"] == '<x a="1">&: ]]><script>'
+    assert [each.tag.rpartition("}")[2] for each in root.iter() if "script" in each.tag] == []
+
+
+def test_hostile_texts_stay_texts(web: Web, street: Street) -> None:
+    """JSON is ASCII: no control character, no bidirectional override and no line separator goes out as itself."""
+    client: Client = street.client()
+    client.feed("hostile", status=HOSTILE)
+    found = until(lambda: "status" in street.row("hostile") and web.get("/api/v1/watchdogs/hostile"), "it is told")
+    assert found.headers["content-type"] == "application/json"
+    assert found.json["status"] == HOSTILE
+    assert all(32 <= byte < 127 for byte in found.body)
+
+
+def test_the_document_and_the_routes_are_one(web: Web) -> None:
+    """Every route is described, every description leads somewhere, and the page shows them all."""
+    found = web.get("/api/v1/openapi.json").json
+    routes = {(each.path, method) for each in OPERATIONS for method in each.methods}
+    assert {(path, method.upper()) for path, each in found["paths"].items() for method in each} == routes
+    page = web.get("/api/")
+    assert page.headers["content-type"].startswith("text/html")
+    filled = {"name": "documented", "id": "none", "status": "0", "file": "documented.svg"}
+    for path, method in sorted(routes):
+        assert path in page.text
+        if method == "GET" and not path.endswith("/stream"):
+            status = web.get(path.format(**filled)).status
+            described = found["paths"][path]["get"]["responses"]
+            assert str(status) in described or path == "/metrics", (path, status)
+    assert "<script" not in page.text
+    identities = [each["operationId"] for methods in found["paths"].values() for each in methods.values()]
+    assert len(identities) == len(set(identities))
+
+
+def test_what_is_not_there(web: Web) -> None:
+    """Wrong paths and methods get an answer that helps; the files of the package cannot be left."""
+    assert "/api/" in web.get("/api/v1/nothing").json["error"]
+    assert web.ask("DELETE", "/api/v1/summary", web.signed).status == 405
+    assert web.ask("PUT", "/ping/x").status == 405
+    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2Fapp.py", "/static//etc/passwd"):
+        assert web.get(path).status == 404, path
+
+
+def test_files_are_revalidated(web: Web) -> None:
+    """An ETag, and 304 for who has it."""
+    found = web.get("/static/api.css")
+    assert found.headers["content-type"].startswith("text/css")
+    assert found.headers["cache-control"] == "no-cache"
+    again = web.ask("GET", "/static/api.css", {"If-None-Match": found.headers["etag"]})
+    assert (again.status, again.body) == (304, b"")

@@ -1,0 +1,137 @@
+"""Who may ask for what: hosts, origins, the token."""
+
+from __future__ import annotations
+
+import pytest
+
+from banken_supervisor.web.gate import segments
+from web.kit import Street, Web
+
+pytestmark = pytest.mark.process
+
+PAUSE = "/api/v1/watchdogs/gated/pause"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gated(web: Web) -> None:
+    """There is a watchdog to act upon."""
+    assert web.get("/ping/gated").status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/api/v1/watchdogs", "/ping/gated", "/metrics", "/-/healthy", "/static/api.css"]
+)
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""])
+def test_another_host_is_refused_everywhere(web: Web, path: str, host: str) -> None:
+    """A name that somebody made to resolve to 127.0.0.1 reaches nothing."""
+    found = web.ask("GET", path, {"Host": host.format(port=web.port)})
+    assert found.status == 421
+    assert "localhost" in found.text, "the answer does not say what is allowed"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}"])
+def test_our_hosts_are_served(web: Web, host: str) -> None:
+    """By each name that this host has for itself."""
+    assert web.ask("GET", "/-/healthy", {"Host": host.format(port=web.port)}).status == 200
+
+
+def test_further_hosts_are_served_where_named(street: Street) -> None:
+    """``--host`` adds a name, with whatever port a proxy has."""
+    named = street.web("--host", "Watch.example")
+    assert named.ask("GET", "/-/healthy", {"Host": "watch.example"}).status == 200
+    assert named.ask("GET", "/-/healthy", {"Host": "watch.example:8443"}).status == 200
+    assert named.ask("GET", "/-/healthy", {"Host": "other.example"}).status == 421
+    act = {**named.signed, "Host": "watch.example", "Origin": "https://watch.example"}
+    assert named.ask("POST", PAUSE, act).status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": "Basic {token}"}, 401),
+        ({"X-Banken-Token": ""}, 401),
+        ({"X-Banken-Token": "{token}x"}, 401),
+        ({"X-Banken-Token": "\xff\xfe"}, 401),
+        ({"X-Banken-Token": "{token}"}, 200),
+        ({"Authorization": "bearer {token}"}, 200),
+        ({"Authorization": "Bearer {token}", "Origin": "http://{host}"}, 200),
+        ({"Authorization": "Bearer {token}", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Authorization": "Bearer {token}", "Origin": "http://evil.example"}, 403),
+        ({"Authorization": "Bearer {token}", "Origin": "null"}, 403),
+        ({"Authorization": "Bearer {token}", "Origin": "http://127.0.0.1:1"}, 403),
+        ({"Authorization": "Bearer {token}", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Authorization": "Bearer {token}", "Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
+def test_what_changes_anything_wants_the_token_and_a_page_of_ours(
+    web: Web, headers: dict[str, str], status: int
+) -> None:
+    """Each header as it arrives, and what becomes of it; a refused one changes nothing."""
+    assert web.act("/api/v1/watchdogs/gated/resume").json["row"]["state"] != "paused"
+    sent = {name: value.format(token=web.token, host=web.host) for name, value in headers.items()}
+    found = web.ask("POST", PAUSE, sent)
+    assert found.status == status, found.text
+    assert ("www-authenticate" in found.headers) == (status == 401)
+    state = web.get("/api/v1/watchdogs/gated").json["state"]
+    assert (state == "paused") == (status == 200)
+    assert web.token not in found.text
+
+
+def test_every_acting_route_wants_the_token(web: Web) -> None:
+    """Whatever the document lists as POST under /api, and the document says so."""
+    paths = web.get("/api/v1/openapi.json").json["paths"]
+    acting = [(path, each["post"]) for path, each in paths.items() if "post" in each and path.startswith("/api/")]
+    assert len(acting) == 6
+    for path, told in acting:
+        assert web.ask("POST", path.replace("{name}", "gated")).status == 401, path
+        assert "security" in told, path
+
+
+@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
+def test_another_sites_page_reads_nothing_and_pings_nothing(web: Web, headers: dict[str, str]) -> None:
+    """A browser on this host carries the request, but says for whom."""
+    for method, path in (("GET", "/api/v1/summary"), ("GET", "/ping/gated"), ("POST", "/ping/gated/fail")):
+        assert web.ask(method, path, headers).status == 403, path
+    assert web.get("/api/v1/watchdogs/gated").json["state"] != "expired"
+
+
+def test_a_link_and_an_embedded_badge_work(web: Web) -> None:
+    """A link on another page leads to the page and the API's list; a badge is there to be shown elsewhere."""
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert web.ask("GET", "/api/", link).status == 200
+    assert web.ask("GET", "/ping/gated", link).status == 403, "a link must not feed"
+    badge = web.ask("GET", "/badge/gated.svg", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"})
+    assert badge.status == 200
+    assert badge.headers["cross-origin-resource-policy"] == "cross-origin"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/", "/api/v1/summary", "/nothing", "/api/v1/nothing", "/static/api.css", "/static/none", "/ping/-"],
+)
+def test_every_answer_has_the_safe_headers(web: Web, path: str) -> None:
+    """Refusals too."""
+    found = web.get(path)
+    assert "default-src 'self'" in found.headers["content-security-policy"]
+    assert "unsafe" not in found.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in found.headers["content-security-policy"]
+    assert found.headers["x-content-type-options"] == "nosniff"
+    assert found.headers["referrer-policy"] == "no-referrer"
+    assert "access-control-allow-origin" not in found.headers
+    assert "server" not in found.headers
+
+
+def test_pings_want_the_token_where_that_was_asked_for(street: Street) -> None:
+    """``--ping-token``."""
+    strict = street.web("--ping-token")
+    assert strict.get("/ping/gated").status == 401
+    assert strict.ask("GET", "/ping/gated", strict.signed).status == 200
+
+
+def test_a_slash_within_a_name_stays_within_it() -> None:
+    """Only what was written as a slash divides the path."""
+    assert segments(b"/ping/a%2Fb%20c/0") == "/ping/a%2Fb c/0"
+    assert segments(b"/ping/%E7%95%AA/%FF") == "/ping/番/\ufffd"
+    assert segments(b"/a%252Fb") == "/a%2Fb"

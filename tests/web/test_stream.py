@@ -1,0 +1,203 @@
+"""The event stream: what it tells, and who listens badly."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+
+import pytest
+
+from banken.client import Client
+from banken_supervisor.web import hub as hubs
+from banken_supervisor.web.hub import Listener
+from process.kit import START_S, memory, until
+from web.kit import Stream, Street, Web
+
+pytestmark = pytest.mark.process
+
+
+def test_everything_comes_and_then_what_changes(web: Web, street: Street) -> None:
+    """hello, all rows, the verdict as an event, and the row as it is then; nothing else need be asked."""
+    web.get("/ping/before")
+    stream = web.stream()
+    hello = stream.until("hello")
+    assert stream.status == 200
+    assert b"text/event-stream" in stream.headers
+    assert hello["up"] is True
+    assert hello["summary"]["watchdogs"] >= 1
+    stream.until("rows", complete=True)
+    names = [row["name"] for kind, told in stream.seen if kind == "rows" for row in told["rows"]]
+    assert "before" in names
+    assert len(names) == len(set(names))
+
+    web.get("/ping/falls?timeout=300ms")
+    assert stream.row("falls", state="alive")["timeout"] == 0.3
+    event = stream.until("event", type="expired", name="falls")
+    heard = time.time()
+    changed = stream.row("falls", state="expired")
+    assert changed["incident"]["id"] == event["incident"]
+    assert heard - event["time"] < 5.0, "bounded loosely: what is measured is in benchmarks/web.py"
+    assert stream.ids[-1] == f"{hello['session']}-{event['seq']}"
+    summary = [told["summary"] for kind, told in stream.seen if kind == "changed" and told["summary"]]
+    assert summary, "the counts are told with what changed"
+
+    web.act("/api/v1/watchdogs/falls/release")
+    gone = stream.until("changed", gone=["falls"])
+    assert gone["rows"] == []
+
+
+def test_many_rows_come_in_pieces(web: Web, street: Street) -> None:
+    """At most 100 each, the last one says that it is."""
+    client: Client = street.client()
+    for number in range(250):
+        client.feed(f"many-{number}")
+    until(lambda: len(street.rows("many-*")) == 250, "all are watched")
+    stream = web.stream()
+    stream.until("rows", complete=True)
+    pieces = [told for kind, told in stream.seen if kind == "rows"]
+    assert all(len(piece["rows"]) <= 100 for piece in pieces)
+    assert [piece["complete"] for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert sum(row["name"].startswith("many-") for piece in pieces for row in piece["rows"]) == 250
+
+
+def test_a_restart_of_the_supervisor(own: Street) -> None:
+    """down while there is none, up when there is one again, then everything anew; the process lives through it."""
+    first = own.supervisor()
+    web = own.web()
+    assert web.get("/ping/stays").status == 200
+    stream = web.stream()
+    old = stream.until("hello")
+    stream.until("rows", complete=True)
+    first.kill()
+    assert "error" in stream.until("down", START_S)
+    began = time.monotonic()
+    found = web.get("/api/v1/summary")
+    assert (found.status, found.json["up"]) == (503, False)
+    assert web.get("/-/ready").status == 503
+    assert web.get("/-/healthy").status == 200
+    assert web.get("/ping/stays").status == 503
+    assert web.act("/api/v1/watchdogs/stays/pause").status == 503
+    assert web.get("/badge/stays.svg").status == 200
+    assert time.monotonic() - began < 5.0, "each of them waits a quarter of a second at most"
+    assert web.stream().until("hello")["up"] is False
+
+    own.supervisor()
+    new = stream.until("up", START_S)
+    assert new["session"] != old["session"]
+    assert stream.until("hello")["session"] == new["session"]
+    stream.until("rows", complete=True)
+    assert web.get("/ping/comes").status == 200
+    assert stream.row("comes")["state"] == "alive"
+
+
+def test_a_stopped_supervisor_is_told_as_down(own: Street) -> None:
+    """It holds its connections and answers nothing; afterwards everything goes on."""
+    supervisor = own.supervisor()
+    web = own.web()
+    stream = web.stream()
+    stream.until("rows", complete=True)
+    supervisor.signal(signal.SIGSTOP)
+    stream.until("down", START_S)
+    assert web.get("/-/healthy").status == 200
+    supervisor.signal(signal.SIGCONT)
+    stream.until("up", START_S)
+    stream.until("rows", complete=True)
+
+
+def test_200_streams_and_no_more(web: Web, street: Street) -> None:
+    """All 200 hear of a verdict; the next is told to come again later, and may when one has gone away."""
+    open_now = [Stream(web.port) for _ in range(210)]
+    try:
+        taken = []
+        for each in open_now:
+            each.open()
+            if each.status == 200:
+                taken.append(each)
+        refused = [each for each in open_now if each.status == 503]
+        assert len(refused) >= 10
+        assert b"retry-after: 10" in refused[0].headers
+        assert len(taken) + len(web._streams) >= 200
+        for each in taken:
+            each.until("rows", complete=True)
+        web.get("/ping/told-to-all?timeout=300ms")
+        for each in taken:
+            each.until("event", type="expired", name="told-to-all")
+        assert web.get("/-/healthy").status == 200
+        for each in taken[:5]:
+            each.close()
+        until(lambda: _welcome(web), "there is room for another", START_S)
+    finally:
+        for each in open_now:
+            each.close()
+    until(lambda: _welcome(web), "they are gone", START_S)
+
+
+def test_a_slow_reader_is_ended_and_costs_no_memory(own: Street) -> None:
+    """It takes nothing while more is told than its queue may hold; others hear all of it."""
+    own.supervisor()
+    web = own.web()
+    quick = web.stream()
+    quick.until("rows", complete=True)
+    slow = Stream(web.port, receive_buffer=4096).open()
+    before = memory(web.process.pid)
+    client = own.client()
+    # Each failure is told with its whole reason: together far more than 4 MiB.
+    reason = "r" * 4000
+    for number in range(2_500):
+        client.fail(f"loud-{number % 50}", f"{number} {reason}")
+        if number % 100 == 99:
+            until(lambda at=number: own.ask("summary")["messages"] > at, "the supervisor keeps up")
+    client.fail("the-last", "of all")
+    quick.until("event", name="the-last")
+    assert memory(web.process.pid) - before < 64 * 2**20
+    assert slow.ended() < START_S
+    assert web.get("/-/healthy").status == 200
+    slow.close()
+
+
+def test_sigterm_ends_it_with_streams_open(own: Street) -> None:
+    """Within two seconds, exit code 0, and each stream in order."""
+    own.supervisor()
+    web = own.web()
+    streams = [web.stream() for _ in range(20)]
+    for each in streams:
+        each.until("hello")
+    web.process.signal(signal.SIGTERM)
+    code, seconds = web.process.ended(10)
+    assert (code, seconds < 2.0) == (0, True), f"{code} after {seconds:.1f} s: {web.process.log()}"
+    for each in streams:
+        each.ended()
+    assert "Traceback" not in web.process.log()
+
+
+def test_a_queue_has_its_bounds() -> None:
+    """What is over ends the stream and frees what waited."""
+    listener = Listener()
+    listener.offer(b"x" * (hubs.QUEUE_BYTES_MAX - 1))
+    assert listener.steady
+    listener.offer(b"yy")
+    assert listener.ended
+    assert listener.take() == b""
+
+
+def test_slow_clients_are_cut(web: Web) -> None:
+    """Those who do not finish asking; others are served meanwhile. The seconds are protocol.REQUEST_S."""
+    crawling = socket.create_connection(("127.0.0.1", web.port), timeout=START_S)
+    crawling.sendall(b"GET / HTTP/1.1\r\nHost: ")
+    silent = socket.create_connection(("127.0.0.1", web.port), timeout=START_S)
+    assert web.get("/-/healthy").status == 200
+    for each in (crawling, silent):
+        try:
+            assert each.recv(100) == b""
+        except ConnectionResetError:
+            pass
+        each.close()
+
+
+def _welcome(web: Web) -> bool:
+    one = Stream(web.port)
+    try:
+        return one.open().status == 200
+    finally:
+        one.close()

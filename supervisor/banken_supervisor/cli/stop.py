@@ -9,7 +9,6 @@ import click
 from banken.errors import Unreachable
 from banken_supervisor.cli import completing, exits
 from banken_supervisor.cli.asking import NAME, address_option, asking, holder, quiet_option
-
 from banken_supervisor.cli.group import Failure
 
 GONE_WITHIN_S = 10.0

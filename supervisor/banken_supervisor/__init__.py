@@ -7,6 +7,21 @@ with Supervisor() as supervisor:
     supervisor.run()
 """
 
-from banken_supervisor.supervisor import Supervisor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from banken_supervisor.supervisor import Supervisor
 
 __all__ = ["Supervisor"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when it is used: every command of the command line is in this package, and few need a supervisor."""
+    if name == "Supervisor":
+        from banken_supervisor.supervisor import Supervisor
+
+        globals()[name] = Supervisor
+        return Supervisor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from banken_supervisor.cli import completing
 from banken_supervisor.cli.asking import NAME, address_option, quiet_option
 
 
 @click.command(short_help="Start a program of the config.")
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAME, shell_complete=completing.programs)
 @quiet_option
 @address_option
 def command(name: str, quiet: bool, address: str | None) -> None:

@@ -7,7 +7,7 @@ import time
 import click
 
 from banken.errors import Unreachable
-from banken_supervisor.cli import exits
+from banken_supervisor.cli import completing, exits
 from banken_supervisor.cli.asking import NAME, address_option, asking, holder, quiet_option
 from banken_supervisor.cli.group import Failure
 
@@ -18,7 +18,7 @@ LOOK_EVERY_S = 0.02
 
 
 @click.command(short_help="Stop a program, or without NAME the supervisor, and wait until it has.")
-@click.argument("name", type=NAME, required=False)
+@click.argument("name", type=NAME, shell_complete=completing.programs, required=False)
 @quiet_option
 @address_option
 def command(name: str | None, quiet: bool, address: str | None) -> None:

@@ -8,6 +8,7 @@ import click
 
 from banken_supervisor.cli import exits
 from banken_supervisor.cli.asking import address_option, asking, rows
+from banken_supervisor.cli.completing import watchdogs
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.printing import clean, columns, to_json
@@ -16,7 +17,7 @@ HEADER = ("NAME", "TIMEOUT", "GAPS", "LONGEST GAP", "PROPOSED")
 
 
 @click.command(short_help="Propose timeouts from the gaps between feeds.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=watchdogs)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 @address_option
 def command(name: str | None, as_json: bool, address: str | None) -> None:

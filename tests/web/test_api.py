@@ -260,10 +260,26 @@ def test_the_document_and_the_routes_are_one(web: Web) -> None:
         if method == "GET" and not path.endswith("/stream"):
             status = web.get(path.format(**filled)).status
             described = found["paths"][path]["get"]["responses"]
-            assert str(status) in described or path == "/metrics", (path, status)
+            assert str(status) in described, (path, status)
     assert "<script" not in page.text
     identities = [each["operationId"] for methods in found["paths"].values() for each in methods.values()]
     assert len(identities) == len(set(identities))
+
+
+def test_metrics(web: Web, own: Street) -> None:
+    """What Prometheus scrapes, in the format that it asks for; without a supervisor it says that there is none."""
+    found = web.get("/metrics")
+    assert found.headers["content-type"].startswith("text/plain; version=")
+    assert "\nbanken_up 1.0\n" in found.text
+    asked = web.get("/metrics", accept="application/openmetrics-text; version=1.0.0")
+    assert asked.headers["content-type"].startswith("application/openmetrics-text")
+    assert asked.text.endswith("# EOF\n")
+    web.get("/ping/measured")
+    assert 'name="measured"' in web.get("/metrics?names=meas*").text
+    assert "measured" not in web.get("/metrics?names=").text
+    alone = Web(own.address)
+    own._closing.append(alone)
+    assert "\nbanken_up 0.0\n" in alone.get("/metrics").text
 
 
 def test_what_is_not_there(web: Web) -> None:

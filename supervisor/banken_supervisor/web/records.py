@@ -53,9 +53,8 @@ class Records:
     async def history(self, name: str) -> Any:
         """What is kept of one watchdog."""
         path = self._path()
-        kept = await self._read(lambda: reading.history(path, name, limit=1_000))
+        kept, known = await self._read(lambda: (reading.history(path, name, limit=1_000), reading.began(path)))
         now = time.time()
-        known = min([each.time for each in kept.events] + [each.opened for each in kept.incidents], default=None)
         return {
             "name": name,
             "watched": kept.registered is not None,

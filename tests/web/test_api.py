@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -14,7 +15,7 @@ from banken_supervisor.web.badges import drawn
 from banken_supervisor.web.operations import OPERATIONS
 from banken_supervisor.web.problems import BODY_MAX
 from banken_supervisor.web.records import spells, uptime
-from process.kit import until
+from process.kit import START_S, until
 from web.kit import Street, Web
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("web-api")]
@@ -289,6 +290,25 @@ def test_what_is_not_there(web: Web) -> None:
     assert web.ask("PUT", "/ping/x").status == 405
     for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2Fapp.py", "/static//etc/passwd"):
         assert web.get(path).status == 404, path
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /" + b"x" * 20_000,
+    ],
+)
+def test_garbage_is_answered_and_not_logged(web: Web, sent: bytes) -> None:
+    """What is no HTTP, has no host, or too long a head."""
+    web.ready()
+    until(lambda: "the supervisor answers" in web.process.log(), "it has said so")
+    logged = web.process.log()
+    with socket.create_connection(("127.0.0.1", web.port), timeout=START_S) as one:
+        one.sendall(sent)
+        assert one.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert web.process.log() == logged
 
 
 def test_files_are_revalidated(web: Web) -> None:

@@ -21,9 +21,11 @@ pytestmark = [pytest.mark.process, pytest.mark.xdist_group("web-stream")]
 
 @pytest.fixture(scope="module")
 def slow(web: Web) -> Iterator[list[socket.socket]]:
-    """Clients that do not finish asking: one says nothing, one stops in the middle. Opened before all else."""
-    found = [socket.create_connection(("127.0.0.1", web.port), timeout=START_S) for _ in range(2)]
-    found[0].sendall(b"GET / HTTP/1.1\r\nHost: ")
+    """Clients that do not finish asking: silent, stopped in the head, in the body. Opened before all else."""
+    found = [socket.create_connection(("127.0.0.1", web.port), timeout=START_S) for _ in range(3)]
+    found[1].sendall(b"GET / HTTP/1.1\r\nHost: ")
+    head = f"POST /ping/slow HTTP/1.1\r\nHost: {web.host}\r\nContent-Length: 100\r\n\r\nx"
+    found[2].sendall(head.encode())
     yield found
     for each in found:
         each.close()
@@ -196,7 +198,8 @@ def test_a_queue_has_its_bounds() -> None:
 def test_slow_clients_are_cut(web: Web, slow: list[socket.socket]) -> None:
     """Within protocol.REQUEST_S, most of which has passed by now; others are served meanwhile."""
     assert web.get("/-/healthy").status == 200
-    for each in slow:
+    assert slow[2].recv(100).startswith(b"HTTP/1.1 408 ")
+    for each in slow[:2]:
         with contextlib.suppress(ConnectionResetError):
             assert each.recv(100) == b""
 

@@ -61,6 +61,7 @@ def test_a_token_of_ones_own(street: Street, tmp_path: Path, monkeypatch: pytest
     [
         (["--listen", "0.0.0.0:0"], 2, "token of your own"),
         (["--listen", "[::]:0"], 2, "token of your own"),
+        (["--listen", "0.0.0.0:0", "--token-file", "{token}"], 2, "--host NAME"),
         (["--listen", "7768"], 2, "HOST:PORT"),
         (["--listen", "127.0.0.1:99999"], 2, "PORT from 0 to 65535"),
         (["--listen", "::1:7768"], 2, "brackets"),

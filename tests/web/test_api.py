@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -14,10 +15,10 @@ from banken_supervisor.web.badges import drawn
 from banken_supervisor.web.operations import OPERATIONS
 from banken_supervisor.web.problems import BODY_MAX
 from banken_supervisor.web.records import spells, uptime
-from process.kit import until
+from process.kit import START_S, until
 from web.kit import Street, Web
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("web-api")]
 
 HOSTILE = '<script>alert(1)</script> "&\x1b[31m\x07\u202e\u2028\x00 </svg>'
 
@@ -70,10 +71,11 @@ def test_one_watchdog_with_its_feeds_and_a_suggestion(web: Web, street: Street) 
 def test_looking_at_many_at_once(web: Web, street: Street) -> None:
     """Rows of those that are watched, names of those that are not; at most 200."""
     web.get("/ping/looked-1")
+    web.get("/ping/looked-1")
     found = web.get("/api/v1/look?names=looked-1,looked-2,looked-1&feeds=1").json
     assert [row["name"] for row in found["rows"]] == ["looked-1"]
     assert found["gone"] == ["looked-2"]
-    assert len(found["rows"][0]["feeds"]) == 1
+    assert all(len(each) == 2 for each in found["rows"][0]["feeds"]), "[age, gap]"
     for wrong in (
         "",
         "names=",
@@ -259,10 +261,26 @@ def test_the_document_and_the_routes_are_one(web: Web) -> None:
         if method == "GET" and not path.endswith("/stream"):
             status = web.get(path.format(**filled)).status
             described = found["paths"][path]["get"]["responses"]
-            assert str(status) in described or path == "/metrics", (path, status)
+            assert str(status) in described, (path, status)
     assert "<script" not in page.text
     identities = [each["operationId"] for methods in found["paths"].values() for each in methods.values()]
     assert len(identities) == len(set(identities))
+
+
+def test_metrics(web: Web, own: Street) -> None:
+    """What Prometheus scrapes, in the format that it asks for; without a supervisor it says that there is none."""
+    found = web.get("/metrics")
+    assert found.headers["content-type"].startswith("text/plain; version=")
+    assert "\nbanken_up 1.0\n" in found.text
+    asked = web.get("/metrics", accept="application/openmetrics-text; version=1.0.0")
+    assert asked.headers["content-type"].startswith("application/openmetrics-text")
+    assert asked.text.endswith("# EOF\n")
+    web.get("/ping/measured")
+    assert 'name="measured"' in web.get("/metrics?names=meas*").text
+    assert "measured" not in web.get("/metrics?names=").text
+    alone = Web(own.address)
+    own._closing.append(alone)
+    assert "\nbanken_up 0.0\n" in alone.get("/metrics").text
 
 
 def test_what_is_not_there(web: Web) -> None:
@@ -272,6 +290,25 @@ def test_what_is_not_there(web: Web) -> None:
     assert web.ask("PUT", "/ping/x").status == 405
     for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2Fapp.py", "/static//etc/passwd"):
         assert web.get(path).status == 404, path
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /" + b"x" * 20_000,
+    ],
+)
+def test_garbage_is_answered_and_not_logged(web: Web, sent: bytes) -> None:
+    """What is no HTTP, has no host, or too long a head."""
+    web.ready()
+    until(lambda: "the supervisor answers" in web.process.log(), "it has said so")
+    logged = web.process.log()
+    with socket.create_connection(("127.0.0.1", web.port), timeout=START_S) as one:
+        one.sendall(sent)
+        assert one.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert web.process.log() == logged
 
 
 def test_files_are_revalidated(web: Web) -> None:

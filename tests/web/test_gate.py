@@ -7,7 +7,7 @@ import pytest
 from banken_supervisor.web.gate import segments
 from web.kit import Street, Web
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("web-gate")]
 
 PAUSE = "/api/v1/watchdogs/gated/pause"
 

@@ -13,7 +13,7 @@ from process.kit import START_S, until
 from process.ladder_kit import LONG
 from web.kit import Street, Web
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("web-pings")]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])

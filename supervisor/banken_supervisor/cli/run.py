@@ -119,7 +119,7 @@ def _beside(listen: str, address: str, *, json_logs: bool) -> WebChild:
     from banken_supervisor.web.places import place
 
     check_installed()
-    check_place(place(listen), os.environ.get("BANKEN_TOKEN"))
+    check_place(place(listen), os.environ.get("BANKEN_TOKEN"), ())
     more = ["--json-logs"] if json_logs else []
     return WebChild(["--address", address, "--listen", listen, *more])
 

@@ -64,13 +64,13 @@ def command(
     where = places.place(listen)
     at = resolve(address)
     token, file = serving.given_token(token_file), None
-    check_place(where, token)
+    check_place(where, token, names)
     if token is None:
         token, file = serving.kept_token(at)
     bound = serving.bind(where, serving.BIND_S if until_eof else 0.0)
     port = bound.getsockname()[1]
     settings = Settings(at, token, places.hosts(where, port, names), ping_token, journal)
-    _announce(where, port, token, file)
+    _announce(where, port, names, token, file)
     serving.Server(settings, until_eof=until_eof).serve_on(bound)
 
 
@@ -86,20 +86,24 @@ def check_installed() -> None:
         )
 
 
-def check_place(where: Place, token: str | None) -> None:
-    """A Failure where others can reach it and no token was given."""
+def check_place(where: Place, token: str | None, names: tuple[str, ...]) -> None:
+    """A Failure where others can reach it and no token was given, or no name that they reach it by."""
     if token is None and not where.loopback:
         raise Failure(
             f"{where.text} can be reached from other hosts, so a token of your own is needed: "
             "--token-file FILE, or $BANKEN_TOKEN",
             exits.USAGE,
         )
+    if where.everywhere and not names:
+        raise Failure(
+            f"{where.text} is every address of this host: say which names it is asked by, `banken web --host NAME`",
+            exits.USAGE,
+        )
 
 
-def _announce(where: Place, port: int, token: str, file: str | None) -> None:
+def _announce(where: Place, port: int, names: tuple[str, ...], token: str, file: str | None) -> None:
     """Where it is. The token goes to a terminal only: what is no terminal may be a log."""
-    shown = where.host if where.host not in ("0.0.0.0", "::", "") else "127.0.0.1"  # noqa: S104  # for people
-    url = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
+    url = f"http://{names[0] if where.everywhere else where.host_text}:{port}/"
     if file is None:
         text = f"banken serves {url} (buttons want the token that you gave)"
     elif os.isatty(2):

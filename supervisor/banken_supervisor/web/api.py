@@ -15,6 +15,7 @@ from banken.wire import Kind, Message, encode
 from banken_supervisor.web.backend import Backend
 from banken_supervisor.web.mirror import LOOK_MAX
 from banken_supervisor.web.problems import Json, Problem, flag_in, json_body, name_of, number_in
+from banken_supervisor.web.texts import to_json
 
 ROWS_MAX = 500
 INCIDENTS_MAX = 1_000
@@ -45,7 +46,7 @@ async def watchdogs(request: Request) -> Response:
         raise Problem(400, f"a pattern has at most {PATTERN_MAX} characters")
     offset = number_in(request, "offset", 0, 0, 10**9)
     limit = number_in(request, "limit", ROWS_MAX, 1, ROWS_MAX)
-    return Json(await backend_of(request).asker.ask("status", name=pattern, offset=offset, limit=limit))
+    return Json(await backend_of(request).asker.ask("status", to_json, name=pattern, offset=offset, limit=limit))
 
 
 async def watchdog(request: Request) -> Response:
@@ -72,7 +73,7 @@ async def history(request: Request) -> Response:
     """What the journal keeps of one watchdog."""
     name = name_of(request)
     found = await backend_of(request).records.history(name)
-    if not (found["watched"] or found["incidents"] or found["events"]):
+    if found is None:
         raise _unknown(name)
     return Json(found)
 

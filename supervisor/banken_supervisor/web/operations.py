@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.web import api, badges, openapi, pings, stream
+from banken.errors import Unreachable
+from banken_supervisor.web import api, badges, metrics, openapi, pings, stream
 from banken_supervisor.web.openapi import Operation
-from banken_supervisor.web.problems import Json, Problem
+from banken_supervisor.web.problems import Json
 
 _PING = ("GET", "POST")
 _TEXT = "text/plain"
@@ -41,16 +38,12 @@ async def _page(request: Request) -> Response:
 
 
 async def _metrics(request: Request) -> Response:
-    try:
-        metrics: Any = importlib.import_module("banken_supervisor.web.metrics")
-    except ImportError:
-        raise Problem(404, "this version gives no metrics") from None
     accept, asker = request.headers.get("accept", ""), api.backend_of(request).asker
     question = metrics.question(request.query_params.get("names"))
     try:
         body, media = await asker.ask("metrics", lambda answer: metrics.render(answer, accept), **question)
-    except (Unreachable, RequestFailed):
-        body, media = metrics.render(None, accept)
+    except Unreachable:
+        body, media = metrics.render(None, accept)  # banken_up 0
     return Response(body, headers={"Content-Type": media, "Cache-Control": "no-store"})
 
 
@@ -216,7 +209,14 @@ OPERATIONS: tuple[Operation, ...] = (
         "The state of one watchdog as a small picture",
         media="image/svg+xml",
     ),
-    Operation("/metrics", _metrics, "Others", "Counts and histograms for Prometheus", media=_TEXT),
+    Operation(
+        "/metrics",
+        _metrics,
+        "Others",
+        "Counts and histograms for Prometheus, docs/metrics.md",
+        query=(("names", "string", "a pattern: which watchdogs get series of their own; all, up to 1,000"),),
+        media=_TEXT,
+    ),
     Operation("/-/healthy", api.healthy, "Others", "200 while this process serves", media=_TEXT),
     Operation("/-/ready", api.ready, "Others", "200 while the supervisor answers", media=_TEXT),
     Operation("/api/v1/openapi.json", _document, "Others", "This list as an OpenAPI document"),

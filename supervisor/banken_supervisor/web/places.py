@@ -28,9 +28,19 @@ class Place:
             return self.host == "localhost"
 
     @property
+    def everywhere(self) -> bool:
+        """Whether it is all addresses of this host, and so no name that it could be reached by."""
+        return self.host in ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
+
+    @property
     def text(self) -> str:
         """As it stands in a URL."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{self.host_text}:{self.port}"
+
+    @property
+    def host_text(self) -> str:
+        """The host as it stands in a URL."""
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def place(text: str) -> Place:
@@ -46,7 +56,5 @@ def place(text: str) -> Place:
 
 def hosts(where: Place, port: int, more: tuple[str, ...]) -> frozenset[str]:
     """What may stand in a Host header."""
-    names = (
-        ["127.0.0.1", "localhost", "[::1]"] if where.loopback else [Place(where.host, port).text.rpartition(":")[0]]
-    )
+    names = ["127.0.0.1", "localhost", "[::1]"] if where.loopback else [where.host_text]
     return frozenset([f"{name}:{port}" for name in names] + [each.lower() for each in more])

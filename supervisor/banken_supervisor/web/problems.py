@@ -35,7 +35,7 @@ class Problem(Exception):
 
 
 class Json(Response):
-    """A JSON answer; never kept by a cache."""
+    """A JSON answer; never kept by a cache. A text is JSON already."""
 
     media_type = "application/json"
 

@@ -1,4 +1,4 @@
-"""The journal's file, read on threads of their own."""
+"""The journal's file, read on threads of their own. A story may be long: its JSON is made there, too."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from banken_supervisor.journal import JournalError, reading
 from banken_supervisor.journal.rows import EventRecord, IncidentRecord
 from banken_supervisor.journal.shown import event, shown, whole
 from banken_supervisor.web.problems import Problem
+from banken_supervisor.web.texts import to_json
 
 T = TypeVar("T")
 
@@ -36,35 +37,30 @@ class Records:
         self._threads = ThreadPoolExecutor(THREADS, "banken-web-journal")
         self._waiting = 0
 
-    async def incidents(self, *, open_only: bool, since: float | None, name: str | None, limit: int) -> Any:
-        """Incidents, the newest first."""
+    async def incidents(self, *, open_only: bool, since: float | None, name: str | None, limit: int) -> str:
+        """Incidents, the newest first, as JSON."""
         path = self._path()
-        found = await self._read(
-            lambda: reading.incidents(path, open_only=open_only, since=since, name=name, limit=limit)
-        )
-        return {"incidents": [shown(each) for each in found]}
 
-    async def incident(self, incident_id: str) -> Any:
-        """The story of one incident; None: there is none of this id."""
-        path = self._path()
-        story = await self._read(lambda: reading.incident(path, incident_id))
-        return None if story is None else whole(story)
+        def read() -> str:
+            found = reading.incidents(path, open_only=open_only, since=since, name=name, limit=limit)
+            return to_json({"incidents": [shown(each) for each in found]})
 
-    async def history(self, name: str) -> Any:
-        """What is kept of one watchdog."""
+        return await self._read(read)
+
+    async def incident(self, incident_id: str) -> str | None:
+        """The story of one incident as JSON; None: there is none of this id."""
         path = self._path()
-        kept = await self._read(lambda: reading.history(path, name, limit=1_000))
-        now = time.time()
-        known = min([each.time for each in kept.events] + [each.opened for each in kept.incidents], default=None)
-        return {
-            "name": name,
-            "watched": kept.registered is not None,
-            "known_since": known,
-            "uptime": None if known is None else uptime(spells(kept.incidents, kept.events, now), known, now),
-            "incidents": [shown(each) for each in kept.incidents[:EVENTS_MAX]],
-            "events": [event(each) for each in kept.events[-EVENTS_MAX:]],
-            "problems": kept.problems,
-        }
+
+        def read() -> str | None:
+            story = reading.incident(path, incident_id)
+            return None if story is None else to_json(whole(story))
+
+        return await self._read(read)
+
+    async def history(self, name: str) -> str | None:
+        """What is kept of one watchdog as JSON; None: nothing."""
+        path = self._path()
+        return await self._read(lambda: _history(path, name))
 
     def close(self) -> None:
         """Let the threads end."""
@@ -88,6 +84,23 @@ class Records:
             raise JournalError(str(fault)) from None
         finally:
             self._waiting -= 1
+
+
+def _history(path: str, name: str) -> str | None:
+    kept, known = reading.history(path, name, limit=1_000), reading.began(path)
+    if kept.registered is None and not kept.incidents and not kept.events:
+        return None
+    now = time.time()
+    told = {
+        "name": name,
+        "watched": kept.registered is not None,
+        "known_since": known,
+        "uptime": None if known is None else uptime(spells(kept.incidents, kept.events, now), known, now),
+        "incidents": [shown(each) for each in kept.incidents[:EVENTS_MAX]],
+        "events": [event(each) for each in kept.events[-EVENTS_MAX:]],
+        "problems": kept.problems,
+    }
+    return to_json(told)
 
 
 def spells(incidents: list[IncidentRecord], events: list[EventRecord], now: float) -> list[tuple[float, float]]:

@@ -64,7 +64,8 @@ def bind(where: Place, patience: float = 0.0) -> socket.socket:
 
 def _bind(where: Place) -> socket.socket:
     found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
+    # A name may have several addresses; the list of hosts begins with 127.0.0.1.
+    family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -147,6 +148,8 @@ class Server(uvicorn.Server):
     def serve_on(self, bound: socket.socket) -> None:
         """Serve until SIGTERM, SIGINT or the end of stdin, where that was asked for."""
         # uvicorn raises the signal again when it has ended in order; that end is no fault.
+        # Whoever sends garbage is answered, and is not to fill the log.
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _nothing)
         asyncio.run(self._until_told(bound))

@@ -1,0 +1,220 @@
+"""The process: where it listens, how it ends, and that it harms nobody."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from banken.errors import Refused
+from banken_supervisor.web.places import hosts, place
+from process.kit import START_S, Home, until
+from process.ladder_kit import Command
+from web.kit import Answer, Street, Web
+
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("web-process")]
+
+
+def refused(*args: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    """(exit code, stderr) of a ``banken`` that is to fail at once."""
+    done = subprocess.run(
+        [sys.executable, "-m", "banken_supervisor", *args],
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def test_the_token_is_its_owners(street: Street, web: Web) -> None:
+    """0600, made once, not in the log, and the same for the next process."""
+    file = Path(street.address) / "web-token"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert web.token not in web.process.log()
+    assert len(web.token) >= 32
+    token = web.token
+    assert street.web().token == token
+
+
+def test_a_token_of_ones_own(street: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a file, or from the environment."""
+    file = tmp_path / "token"
+    file.write_text("a-token-of-my-own\n")
+    street.web("--token-file", str(file))
+    monkeypatch.setenv("BANKEN_TOKEN", "another-token-of-mine")
+    web = street.web()
+    assert web.ask("POST", "/api/v1/programs/none/start", {"X-Banken-Token": "another-token-of-mine"}).status == 404
+    assert web.ask("POST", "/api/v1/programs/none/start", web.signed).status == 401
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["--listen", "0.0.0.0:0"], 2, "token of your own"),
+        (["--listen", "[::]:0"], 2, "token of your own"),
+        (["--listen", "0.0.0.0:0", "--token-file", "{token}"], 2, "--host NAME"),
+        (["--listen", "7768"], 2, "HOST:PORT"),
+        (["--listen", "127.0.0.1:99999"], 2, "PORT from 0 to 65535"),
+        (["--listen", "::1:7768"], 2, "brackets"),
+        (["--listen", "203.0.113.7:0", "--token-file", "{token}"], 6, "no such address"),
+        (["--token-file", "{missing}"], 2, "cannot be read"),
+        (["--token-file", "{short}"], 2, "16 to 512"),
+    ],
+)
+def test_what_cannot_be_is_told(address: str, tmp_path: Path, args: list[str], code: int, said: str) -> None:
+    """In one line, with what is allowed."""
+    (tmp_path / "token").write_text("x" * 20)
+    (tmp_path / "short").write_text("x")
+    files = {name: str(tmp_path / name) for name in ("token", "short", "missing")}
+    found, text = refused("web", "--address", address, *(each.format(**files) for each in args))
+    assert (found, len(text.splitlines())) == (code, 1), text
+    assert said in text
+
+
+def test_a_token_file_that_others_may_read(address: str) -> None:
+    """Is refused; so is a link to somewhere else."""
+    os.mkdir(address, 0o700)
+    file = Path(address) / "web-token"
+    file.write_text("x" * 40)
+    file.chmod(0o644)
+    code, text = refused("web", "--address", address, "--listen", "127.0.0.1:0")
+    assert (code, "only you may read" in text) == (2, True), text
+    file.unlink()
+    file.symlink_to("/dev/null")
+    code, text = refused("web", "--address", address, "--listen", "127.0.0.1:0")
+    assert code == 6, text
+
+
+def test_a_port_that_is_taken(address: str) -> None:
+    """Says how to find who has it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, text = refused("web", "--address", address, "--listen", f"127.0.0.1:{port}")
+    assert code == 6
+    assert f"sport = :{port}" in text
+
+
+def test_without_the_extra(address: str, tmp_path: Path) -> None:
+    """What to install; ``banken run --web`` says the same before it supervises."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules.update(starlette=None, uvicorn=None)\n")
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    for command in (["web"], ["run", "--web", "127.0.0.1:0", "--no-journal"]):
+        code, text = refused(*command, "--address", address, environment={"PYTHONPATH": paths})
+        assert (code, "pip install 'banken[web]'" in text) == (2, True), text
+
+
+def test_ctrl_c(own: Street) -> None:
+    """Ends it in order."""
+    web = Web(own.address)
+    own._closing.append(web)
+    web.process.signal(signal.SIGINT)
+    code, seconds = web.process.ended(10)
+    assert (code, seconds < 2.0) == (0, True)
+    assert "Traceback" not in web.process.log()
+
+
+def test_it_serves_before_there_is_a_supervisor(own: Street) -> None:
+    """And finds the one that comes."""
+    web = Web(own.address)
+    own._closing.append(web)
+    assert web.get("/-/healthy").status == 200
+    assert web.get("/api/v1/summary").json["up"] is False
+    own.supervisor()
+    web.ready()
+
+
+@pytest.fixture
+def beside(own: Street) -> tuple[Street, Command, Web]:
+    """``banken run --web``: the home, the supervisor, and a way to ask the web process beside it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    run = Command("run", "--address", own.address, "--no-journal", "--web", f"127.0.0.1:{port}")
+    own._closing.append(run)
+    web = object.__new__(Web)
+    web.address, web.port, web.host, web._streams = own.address, port, f"127.0.0.1:{port}", []
+    until(lambda: _asked(web, "/-/ready") == 200, "it serves", START_S)
+    return own, run, web
+
+
+def test_killing_the_web_process_harms_nobody(beside: tuple[Street, Command, Web]) -> None:
+    """Another one is started; the supervisor has not even a stall to show."""
+    home, run, web = beside
+    before = _child(run.pid)
+    os.kill(before, signal.SIGKILL)
+    until(lambda: _child(run.pid) not in (0, before), "another one runs", START_S)
+    until(lambda: _asked(web, "/-/ready") == 200, "it serves", START_S)
+    summary = home.ask("summary")
+    assert (summary["pid"], summary["stalls"]) == (run.pid, 0)
+    assert "ended by signal 9" in run.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_the_supervisor(beside: tuple[Street, Command, Web], number: int) -> None:
+    """However that ends."""
+    _, run, web = beside
+    child = _child(run.pid)
+    os.kill(run.pid, number)
+    code, _ = run.ended(10)
+    assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{child}/cmdline").exists() or _zombie(child), "the web process ended", 5.0)
+    assert _asked(web, "/-/healthy") is None
+
+
+def test_a_web_process_that_cannot_start_harms_nobody(own: Street) -> None:
+    """Its port is another's: it is tried again, more and more slowly, and the supervisor supervises."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        run = Command("run", "--address", own.address, "--no-journal", "--web", f"127.0.0.1:{port}")
+        own._closing.append(run)
+        until(lambda: "another process listens there" in run.log(), "it is told", START_S)
+        until(lambda: re.search(r"web process ended \(exit status 6\)", run.log()), "it is told", START_S)
+        assert Home.ask(own, "ping")["pid"] == run.pid
+        run.signal(signal.SIGTERM)
+        assert run.ended(10)[0] == 0
+
+
+def test_places() -> None:
+    """What may stand in --listen, and which Host headers follow from it."""
+    assert place("127.0.0.1:80").loopback
+    assert place("[::1]:80").loopback
+    assert place("localhost:80").loopback
+    assert place(":80") == place("127.0.0.1:80")
+    assert not place("0.0.0.0:80").loopback
+    assert not place("example.org:80").loopback
+    assert place("[::1]:80").text == "[::1]:80"
+    for wrong in ("", "80", "x:", "x:y", "::1:80", "x:-1", "x:65536", "x:８０"):
+        with pytest.raises(Refused):
+            place(wrong)
+    assert hosts(place(":0"), 80, ()) == {"127.0.0.1:80", "localhost:80", "[::1]:80"}
+    assert hosts(place("10.0.0.1:80"), 80, ("Watch.example",)) == {"10.0.0.1:80", "watch.example"}
+
+
+def _asked(web: Web, path: str) -> int | None:
+    try:
+        found: Answer = web.get(path)
+    except OSError:
+        return None
+    return found.status
+
+
+def _child(pid: int) -> int:
+    """The web process of a supervisor; 0: it has none."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    children = [int(each) for task in tasks for each in (task / "children").read_text().split()]
+    return children[0] if children else 0
+
+
+def _zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

@@ -77,10 +77,15 @@ class Bench:
                 return
             time.sleep(0.01)
 
-    def hold(self, count: int) -> None:
-        """Have what was handed out come back to be told, and no more."""
+    def hand_out(self) -> None:
+        """As many turns as that takes, without what comes back."""
+        self.remedies.turn()
         while self.remedies.waiting:
             self.remedies.turn()
+
+    def hold(self, count: int) -> None:
+        """Have what was handed out come back to be told, and no more."""
+        self.hand_out()
         until(lambda: len(self.asked) == count, "all are handed on")
         self.turn()
 
@@ -121,11 +126,11 @@ def test_what_still_waits_is_not_begun_when_its_incident_ends(bench: Bench) -> N
     bench.run("w", rung)
     bench.run("other", rung)
     bench.end("w")
-    bench.remedies.turn()
+    bench.hand_out()
     until(lambda: len(bench.reports) == 2, "both are told")
     assert {report.name: report.type for report in bench.reports} == {"w": What.DROPPED, "other": What.DONE}
     bench.run("w", rung)  # a later incident of the same id would be a fault elsewhere: the end is forgotten
-    bench.remedies.turn()
+    bench.hand_out()
     until(lambda: len(bench.reports) == 3, "it runs")
     assert bench.reports[-1].type is What.DONE
 
@@ -135,7 +140,7 @@ def test_nothing_waits_for_the_one_who_tells(bench: Bench) -> None:
     Teller.open.clear()
     bench.run("w", TELL)
     bench.run("w", Rung("log"), 1)
-    bench.remedies.turn()
+    bench.hand_out()
     until(lambda: len(bench.reports) == 1, "the next action is done")
     bench.turn(0.3)
     assert [report.action for report in bench.reports] == ["log"]
@@ -171,10 +176,10 @@ def test_many_become_one_run_with_a_report_for_each_and_outlive_the_end_of_the_f
 def test_of_an_incident_that_ended_before_its_turn_nobody_is_told(bench: Bench) -> None:
     """Neither that it began nor that it is over."""
     bench.run("w", TELL)
-    bench.remedies.turn()
+    bench.hand_out()
     until(lambda: bench.asked, "it is handed on")
     bench.end("w")
-    bench.remedies.turn()
+    bench.hand_out()
     bench.turn(0.4)
     assert [(report.type, report.text) for report in bench.reports] == [(What.DROPPED, "the incident ended before")]
     assert Teller.told == []

@@ -97,7 +97,7 @@ def test_every_action_is_built_by_its_name() -> None:
         ("exec", {"command": ["", "x"]}, "is empty"),
         ("exec", {"command": ["x", 3]}, "each item is a text"),
         ("exec", {"command": ["x"], "timeout": 0}, "0.1 to 3600 seconds"),
-        ("exec", {"command": ["x"], "output_max": 10**9}, "0 to 262144"),
+        ("exec", {"command": ["x"], "output_max": 10**9}, "1000 to 262144"),
         ("callback", {"callback": ""}, "1 to 128 characters"),
         ("callback", {"callback": 3}, "is a text, not int"),
         ("restart", {"x": 1}, "its options: none"),

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from banken.model import Cause, Incident
 from banken_supervisor import remedies as module
 from banken_supervisor.core.effects import EndIncident, RunCallback, RunRung
+from banken_supervisor.core.folding import Limits
 from banken_supervisor.core.ladder import Rung
+from banken_supervisor.recovery import Action, Outcome, Subject, World
 from banken_supervisor.recovery.jobs import Report, What
 from banken_supervisor.remedies import Remedies
 from banken_supervisor.world import SupervisorWorld
 from recovery_kit import until
+
+
+class Teller(Action):
+    """An action of the user's own that tells one target."""
+
+    name = "tell"
+    target = "people"
+    told: ClassVar[list[Subject]] = []
+    open: ClassVar[threading.Event] = threading.Event()
+
+    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
+        assert self.open.wait(20)
+        self.told.append(subject)
+        return Outcome(not ended.is_set(), "told")
+
+
+TELL = Rung("test_remedies:Teller")
+
+
+def effect(name: str, rung: Rung, number: int) -> tuple[RunRung, Incident]:
+    """One rung of an incident, as the core has it run."""
+    about = RunCallback(name, None, f"i-{name}", Cause.TIMEOUT, 0.0, 5.0, 5.0, 0.0, 1, None, None, None)
+    incident = Incident(f"i-{name}", name, Cause.TIMEOUT, 0.0, 5.0, 5.0)
+    return RunRung(about, rung, number, 1, False, None), incident
 
 
 class Bench:
@@ -29,20 +58,46 @@ class Bench:
         )
 
     def run(self, name: str, rung: Rung, number: int = 0) -> None:
-        about = RunCallback(
-            name, None, f"i-{name}", Cause.TIMEOUT, 0.0, 5.0, 5.0, 0.0, 1, None, None, None
-        )  # fmt: skip
-        incident = Incident(f"i-{name}", name, Cause.TIMEOUT, 0.0, 5.0, 5.0)
-        self.remedies.run(RunRung(about, rung, number, 1, False, None), incident)
+        self.remedies.run(*effect(name, rung, number))
 
-    def end(self, name: str) -> None:
-        self.remedies.end(EndIncident(name, f"i-{name}", 0.0, 5.0, "fed", (0,)))
+    def remember(self, name: str, rung: Rung) -> None:
+        self.remedies.remember(*effect(name, rung, 0))
+
+    def end(self, name: str, how: str = "fed") -> None:
+        self.remedies.end(EndIncident(name, f"i-{name}", 0.0, 5.0, how, (0,)))
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """A turn of the loop, and more of them for so long."""
+        until_then = time.monotonic() + seconds
+        while True:
+            while self.asked:
+                self.asked.pop(0)()
+            self.remedies.turn()
+            if time.monotonic() >= until_then:
+                return
+            time.sleep(0.01)
+
+    def hand_out(self) -> None:
+        """As many turns as that takes, without what comes back."""
+        self.remedies.turn()
+        while self.remedies.waiting:
+            self.remedies.turn()
+
+    def hold(self, count: int) -> None:
+        """Have what was handed out come back to be told, and no more."""
+        self.hand_out()
+        until(lambda: len(self.asked) == count, "all are handed on")
+        self.turn()
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     one = Bench(tmp_path)
+    one.remedies.notices.limits = Limits(0.2, 10)
+    Teller.told.clear()
+    Teller.open.set()
     yield one
+    Teller.open.set()
     one.remedies.executor.close(5.0)
 
 
@@ -71,10 +126,72 @@ def test_what_still_waits_is_not_begun_when_its_incident_ends(bench: Bench) -> N
     bench.run("w", rung)
     bench.run("other", rung)
     bench.end("w")
-    bench.remedies.turn()
+    bench.hand_out()
     until(lambda: len(bench.reports) == 2, "both are told")
     assert {report.name: report.type for report in bench.reports} == {"w": What.DROPPED, "other": What.DONE}
     bench.run("w", rung)  # a later incident of the same id would be a fault elsewhere: the end is forgotten
-    bench.remedies.turn()
+    bench.hand_out()
     until(lambda: len(bench.reports) == 3, "it runs")
     assert bench.reports[-1].type is What.DONE
+
+
+def test_nothing_waits_for_the_one_who_tells(bench: Bench) -> None:
+    """The service hangs; the watchdog's next action is done all the same, and the news goes out when it can."""
+    Teller.open.clear()
+    bench.run("w", TELL)
+    bench.run("w", Rung("log"), 1)
+    bench.hand_out()
+    until(lambda: len(bench.reports) == 1, "the next action is done")
+    bench.turn(0.3)
+    assert [report.action for report in bench.reports] == ["log"]
+    Teller.open.set()
+    until(lambda: len(bench.reports) == 2, "it is told")
+    assert (bench.reports[1].action, bench.reports[1].text) == ("tell", "told")
+
+
+def test_many_become_one_run_with_a_report_for_each_and_outlive_the_end_of_the_first(bench: Bench) -> None:
+    """Thirty at once: one run, told of 29 others; the first incident ends while it runs, which ends nothing."""
+    Teller.open.clear()
+    names = [f"w{number}" for number in range(30)]
+    for name in names:
+        bench.run(name, TELL)
+    bench.hold(30)
+    bench.turn(0.3)
+    until(lambda: bench.remedies.executor.counts()["running"] == 1, "one runs")
+    for name in names:
+        bench.end(name, "reborn")
+    bench.turn()
+    Teller.open.set()
+    until(lambda: len(bench.reports) == 30, "each is reported")
+    assert sorted(report.name for report in bench.reports) == sorted(names)
+    assert {(report.type, report.text) for report in bench.reports} == {
+        (What.DONE, "told; in one message with 29 others")
+    }
+    assert len(Teller.told) == 1
+    bench.turn(0.5)
+    until(lambda: len(bench.reports) == 60, "each end is reported")
+    assert (len(Teller.told), Teller.told[1].how, len(Teller.told[1].others)) == (2, "reborn", 29)
+
+
+def test_of_an_incident_that_ended_before_its_turn_nobody_is_told(bench: Bench) -> None:
+    """Neither that it began nor that it is over."""
+    bench.run("w", TELL)
+    bench.hand_out()
+    until(lambda: bench.asked, "it is handed on")
+    bench.end("w")
+    bench.hand_out()
+    bench.turn(0.4)
+    assert [(report.type, report.text) for report in bench.reports] == [(What.DROPPED, "the incident ended before")]
+    assert Teller.told == []
+
+
+def test_who_was_told_by_a_former_supervisor_hears_of_the_end(bench: Bench) -> None:
+    """The rung is not run again; the end is told, with how long it lasted and a link."""
+    bench.remedies.page = "https://banken.example"
+    bench.remember("w", TELL)
+    bench.end("w")
+    bench.turn(0.3)
+    until(lambda: len(Teller.told) == 1, "the end is told")
+    [told] = Teller.told
+    assert (told.recovered, told.incident.silence) == (True, 5.0)
+    assert (told.link, told.page) == ("https://banken.example/#/incident/i-w", "https://banken.example/")

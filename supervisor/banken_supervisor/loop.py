@@ -160,6 +160,7 @@ class Loop:
         # Milliseconds since 1970 in base 36: two runs never share a prefix, and ids sort by age.
         run_id = f"{_base36(time.time_ns() // 1_000_000)}{os.urandom(2).hex()}"
         self.watch = Watch(Kennel(rules, run_id, self._token, random), monotonic())
+        self.watch.kennel.taken_down = stable.stopping
         self.annals = None if journal is None else Annals(journal, run_id, mailbox.post)
         self.lives = Lives()
         self.maintenance = Maintenance(self._windows_open)

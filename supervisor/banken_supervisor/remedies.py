@@ -62,10 +62,8 @@ class Handing(Action):
 class Remedies:
     """``report`` is called from any thread with what became of each action. Everything else belongs to the loop.
 
-    ``ask``: has something done on the loop's thread, from any.
-
     ``programs``: whether a name is one of the supervisor's own programs. ``process``: the process of one, if it has
-    one.
+    one. ``ask``: has something done on the loop's thread, from any.
     """
 
     def __init__(
@@ -139,8 +137,17 @@ class Remedies:
                 sleep(FLUSH_LOOK_S)
         self.executor.close(max(0.0, until - monotonic()))
 
-    def _run(self, effect: RunRung, incident: Incident) -> None:
-        subject = Subject(
+    def remember(self, effect: RunRung, incident: Incident) -> None:
+        """A former supervisor had this rung run, in an incident that is still open: who was told hears of the end.
+
+        Refused: the rung cannot be made.
+        """
+        action = self._action(effect.rung)
+        if action.target is not None:
+            self._told.setdefault(incident.id, []).append((action, self._subject(effect, incident)))
+
+    def _subject(self, effect: RunRung, incident: Incident) -> Subject:
+        return Subject(
             incident,
             effect.who,
             effect.rung.level,
@@ -150,6 +157,9 @@ class Remedies:
             link=None if self.page is None else f"{self.page}/#/incident/{incident.id}",
             page=None if self.page is None else f"{self.page}/",
         )
+
+    def _run(self, effect: RunRung, incident: Incident) -> None:
+        subject = self._subject(effect, incident)
         if subject.program is not None:
             process = self._process(subject.program)
             if process is None and incident.cause is Cause.EXITED and effect.rung.do in TO_PROCESSES:

@@ -155,7 +155,7 @@ class Stable:
                     kennel.away(event.name, now)
                 case ProgramEventType.STOPPED if event.name not in fallen:
                     kennel.forget(event.name, now, out)  # else its end was no wish: what it was is told by EXITED
-                case ProgramEventType.FAILED:
+                case ProgramEventType.FAILED if event.data.get("wanted", True):
                     fallen.add(event.name)
                     self._failed(event, kennel, now, out)
                 case ProgramEventType.GAVE_UP:

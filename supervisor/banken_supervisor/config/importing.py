@@ -6,6 +6,7 @@ Modules are looked for where Python always looks, and then in the directory of t
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import select
@@ -24,6 +25,9 @@ IMPORT_LIMIT_S = 10.0
 
 TRIAL_LIMIT_S = 60.0
 """Seconds that all trials together may take."""
+
+ACTION = "banken_supervisor.recovery.base.Action"
+"""What an action of the user's own is derived from."""
 
 _ANSWER_MAX = 256 * 1024
 _LINE_MAX = 300
@@ -52,8 +56,16 @@ def unfit(found: object, *, action: bool) -> str | None:
     from banken.errors import CallbackRefused
 
     if action:
-        if not isinstance(found, type) or not callable(getattr(found, "run", None)):
-            return f"is no action: a class with a method run is needed, this is {_article(found)}"
+        # Known by its bases' names: config imports nothing of recovery, and who derives from it has imported it.
+        bases = [f"{base.__module__}.{base.__qualname__}" for base in getattr(found, "__mro__", ())]
+        if not isinstance(found, type) or ACTION not in bases[1:]:
+            wanted = "a class derived from banken_supervisor.recovery.Action is needed"
+            return f"is no action: {wanted}, this is {_article(found)}"
+        if inspect.isabstract(found):
+            return f"is no action: its class lacks {', '.join(sorted(getattr(found, '__abstractmethods__', ())))}"
+        name = getattr(found, "name", None)
+        if not isinstance(name, str) or not name:
+            return 'is no action: its class lacks a name, such as name = "page"'
         return None
     try:
         calling.wants_incident(found)

@@ -23,6 +23,9 @@ def _nobody(name: str) -> bool:
 class Keeping(Incidents):
     """Takes note of ends and beginnings that the shell tells."""
 
+    taken_down: Callable[[str], bool] = staticmethod(_nobody)
+    """whether a name is a program that is being taken down: however long that takes, its silence is no incident"""
+
     def exited(
         self, who: Incarnation, now: float, out: list[Effect], stopping: Callable[[str], bool] = _nobody
     ) -> None:
@@ -82,6 +85,12 @@ class Keeping(Incidents):
             self._give_up(dog, now, out)
 
     # -- inside -------------------------------------------------------------------------------------
+
+    def _verdict(self, dog: Dog, due: float, now: float, out: list[Effect]) -> None:
+        if dog.state in (State.ALIVE, State.WAITING) and self.taken_down(dog.name):
+            self._away(dog, now)
+        else:
+            super()._verdict(dog, due, now, out)
 
     def _away(self, dog: Dog, now: float) -> None:
         self._disown(dog)

@@ -15,7 +15,7 @@ class ProgramEventType(StrEnum):
     ADOPTED = "program-adopted"
     """a former supervisor had started it; data: pid"""
     FAILED = "program-failed"
-    """it could not be started; data: reason"""
+    """it could not be started; data: reason, and wanted=False if it had been asked to stop meanwhile"""
     EXITED = "program-exited"
     """it ended and nobody had asked it to; data: status (negative: the signal; None: unknown), ran"""
     BACKOFF = "program-backoff"

@@ -135,10 +135,11 @@ class Programs:
         program = self._programs[name]
         if program.process:
             raise IllegalStep(f"{name}: a spawn failed, but there is a process")
-        self._moves.tell(_E.FAILED, program, reason=reason)
         if program.state is _S.STOPPING:
+            self._moves.tell(_E.FAILED, program, reason=reason, wanted=False)
             self._gone(program, None, now)
         else:
+            self._moves.tell(_E.FAILED, program, reason=reason)
             self._ended(program, None, now, random)
         return self._effects()
 

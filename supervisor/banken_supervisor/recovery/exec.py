@@ -48,7 +48,7 @@ class Exec(Action):
     def __init__(self, *, command: list[str], timeout: float = 30.0, output_max: int = OUTPUT_MAX) -> None:
         self._command = options.argv(command, "command")
         self._timeout = options.seconds(timeout, "timeout", 0.1, 3600)
-        self._output_max = options.whole(output_max, "output_max", 0, 256 * 1024)
+        self._output_max = options.whole(output_max, "output_max", 1000, 256 * 1024)
         self.limit_s = self._timeout + TERM_S + DRAIN_S + 10
 
     def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:

@@ -67,7 +67,10 @@ class Job:
         self.started, self.started_at = monotonic(), time()
 
     def belongs(self, incident: str | None) -> bool:
-        """Whether the end of ``incident`` (None: of any) ends it. The news of an end is not ended by it."""
+        """Whether the end of ``incident`` (None: of any) ends it. The news of an end is not ended by it, nor is a
+        message that tells of others too."""
+        if self.subject.others:
+            return False
         return not self.subject.recovered and incident in (None, self.subject.incident.id)
 
     def report(self, kind: What, text: str, data: dict[str, Any] | None = None, seconds: float = 0.0) -> Report:

@@ -97,7 +97,7 @@ class Webhook(Action):
         self._timeout = options.seconds(timeout, "timeout", 0.1, 600)
         self._retries = options.whole(retries, "retries", 0, 20)
         self.target = url, secret, secret_file
-        self._ca_file = None if ca_file is None else options.words(ca_file, "ca_file")
+        self._ca_file = None if ca_file is None else _certificates(ca_file)
         self.limit_s = self._timeout + 15
         hidden = [url, secret, self._target.path if len(self._target.path) > 3 else None]
         self.hidden = tuple(each for each in hidden if each)
@@ -140,6 +140,19 @@ class Webhook(Action):
             raise Refused(f"secret_file {self._secret_file!r} cannot be read: {type(fault).__name__}") from None
         self.hidden = tuple({*self.hidden, secret} - {""})
         return Key(secret)
+
+
+def _certificates(path: object) -> str:
+    """``path``, looked at now: at an incident it would be too late to learn that there are none."""
+    import ssl  # not needed without https
+
+    given = options.words(path, "ca_file")
+    try:
+        ssl.create_default_context(cafile=given)
+    except OSError as fault:
+        why = "it holds no certificate in PEM" if isinstance(fault, ssl.SSLError) else fault.strerror
+        raise Refused(f"ca_file {given!r} cannot be used: {why}") from None
+    return given
 
 
 def parse_url(url: object) -> Target:

@@ -1,0 +1,104 @@
+"""A program that is being taken down is no incident: neither while it takes its time, nor when it never came up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from banken.model import Declaration, Incarnation
+from banken.wire import Kind, Message, encode
+from banken_supervisor.core.effects import Effect, Event
+from banken_supervisor.core.kennel import Kennel
+from banken_supervisor.core.policy import Policy, ProgramSpec, Restart
+from banken_supervisor.core.program_effects import ProgramEffect, ProgramEvent
+from banken_supervisor.core.programs import Programs
+from banken_supervisor.core.rules import Rules
+from banken_supervisor.core.states import State
+from banken_supervisor.stable import Stable
+
+TEN = Policy(Declaration(10.0, 1000.0, 20.0))
+
+
+class Bench:
+    """A kennel, a program's life as the core decides it, and the stable that tells the one of the other."""
+
+    def __init__(self, place: Path, **more: object) -> None:
+        self.now = 100.0
+        self.out: list[Effect] = []
+        self.kennel = Kennel(Rules(TEN.declaration), "run", b"token", lambda: 0.5)
+        self.programs = Programs()
+        self.stable = Stable(str(place), lambda letter: None)
+        spec = ProgramSpec("p", ("x",), **more)  # type: ignore[arg-type]
+        self.stable.set([spec], [], {"p": TEN})
+        self.programs.apply([spec], [], self.now)
+
+    def told(self, effects: list[ProgramEffect]) -> None:
+        events = [each for each in effects if isinstance(each, ProgramEvent)]
+        self.stable._tell(events, self.kennel, self.now, self.out)
+
+    def types(self) -> list[str]:
+        return [each.type.value for each in self.out if isinstance(each, Event) and each.type.value != "program"]
+
+    def state(self) -> State | None:
+        dog = self.kennel.get("p")
+        return None if dog is None else dog.state
+
+    def judge(self, after: float) -> None:
+        self.now += after
+        if self.kennel.sweep(self.now):
+            self.kennel.judge(self.now, self.now, self.out)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_program_that_is_asked_to_stop_while_its_spawn_fails_leaves_no_incident(bench: Bench) -> None:
+    """Nobody wants it any more. That it failed is told all the same; the incident of a former attempt is closed."""
+    bench.told(bench.programs.start("p", bench.now))
+    bench.told(bench.programs.stop("p", bench.now))
+    bench.told(bench.programs.failed("p", "no such file", bench.now, 0.5))
+    assert bench.types() == []
+    assert bench.state() is None
+    whats = [each.data["what"] for each in bench.out if isinstance(each, Event)]
+    assert whats == ["program-failed", "program-stopped"]
+
+
+def test_a_failed_attempt_is_an_incident_until_the_program_is_stopped(bench: Bench) -> None:
+    """The first spawn fails; during the second it is asked to stop, and that fails too."""
+    bench.told(bench.programs.start("p", bench.now))
+    bench.told(bench.programs.failed("p", "no such file", bench.now, 0.5))
+    assert bench.state() is State.EXPIRED
+    bench.now += 60.0
+    bench.told(bench.programs.due(bench.now))
+    bench.told(bench.programs.stop("p", bench.now))
+    bench.told(bench.programs.failed("p", "no such file", bench.now, 0.5))
+    assert bench.state() is None
+    assert bench.types()[-2:] == ["closed", "released"]
+
+
+def test_what_is_not_to_be_started_again_keeps_the_incident_of_its_failure(tmp_path: Path) -> None:
+    """Its policy is never: it is down, but nobody had asked it to be."""
+    bench = Bench(tmp_path, restart=Restart.NEVER)
+    bench.told(bench.programs.start("p", bench.now))
+    bench.told(bench.programs.failed("p", "no such file", bench.now, 0.5))
+    assert bench.state() is State.EXPIRED
+
+
+def test_a_stop_that_takes_longer_than_the_timeout_is_no_incident(bench: Bench) -> None:
+    """Silent for minutes while it is taken down; judged again when it is up again."""
+    who = Incarnation(b"bootboot", 7, 70, b"aaaa")
+    bench.kennel.taken_down = lambda name: name == "p"
+    bench.told(bench.programs.start("p", bench.now))
+    bench.told(bench.programs.started("p", 7, bench.now))
+    bench.kennel.intake(iter([encode(Message(Kind.FEED, "p", who, 0.0, None))]), bench.now, bench.out)
+    for _ in range(100):
+        bench.judge(1.0)
+    assert "expired" not in bench.types()
+    bench.kennel.taken_down = lambda name: False
+    bench.kennel.reborn("p", bench.now, bench.out)
+    for _ in range(21):
+        bench.judge(1.0)
+    assert bench.types()[-1] == "expired"

@@ -46,6 +46,17 @@ class AddressLock:
         os.pwrite(self._fd, json.dumps(note).encode(), 0)
         _held.add(self)
 
+    def lost(self) -> bool:
+        """Whether the directory was removed or replaced: nobody who looks there now finds the holder."""
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            return True
+        except OSError:  # not to be known now
+            return False
+        here = os.fstat(self._fd)
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
     def release(self) -> None:
         """Give the address back. The file stays: unlinking it would let two holders lock two files."""
         _held.discard(self)

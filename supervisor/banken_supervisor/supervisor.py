@@ -82,6 +82,7 @@ class Supervisor:
             )
         check_seconds(callback_limit, "callback_limit")
         self._mailbox = Mailbox()
+        self._callback_limit = callback_limit
         self._callbacks = Callbacks(self._mailbox.post, time_limit=callback_limit, threads_max=callback_threads)
         self._rules = Rules(defaults)
         self._port = _OwnPort(self._mailbox, self._callbacks)
@@ -203,7 +204,9 @@ class Supervisor:
         directory = self.address.directory
         stable = Stable(directory, self._mailbox.post)
         world = SupervisorWorld(directory, self._callbacks.named, self._restart)
-        remedies = Remedies(world, self._acted, lambda name: name in stable, stable.process, self._ask)
+        remedies = Remedies(
+            world, self._acted, lambda name: name in stable, stable.process, self._ask, self._callback_limit
+        )
         loop = self._loop = Loop(
             self._sockets,
             self._mailbox,
@@ -214,9 +217,19 @@ class Supervisor:
             stable,
             self._journal,
         )
+        loop.lost = self._lost
         if self._reloading is not None:
             self._reloading.setup.prepare(loop, self._callbacks)
             loop.reloading = self._reloading
+
+    def _lost(self) -> str | None:
+        assert self._lock is not None
+        if not self._lock.lost():
+            return None
+        return (
+            f"the directory {self.address.directory} was removed or replaced: no new worker and no command reaches "
+            f"this supervisor (pid {os.getpid()}) any more; end it and start it again"
+        )
 
     def _work(self) -> None:
         assert self._loop is not None

@@ -254,6 +254,16 @@ def test_a_fault_of_a_watchdog(tmp_path: Path, lines: str, told: str) -> None:
         (PROGRAM.replace('"p"', '"p{i}"') + 'numprocs = 2\nlog = "x"', "2 processes need a file each"),
         (PROGRAM.replace('"p"', '"p{i}"') + "numprocs = 1001", "1001 is not allowed; at most 1000 is allowed"),
         (PROGRAM + 'log = "x"\n' + PROGRAM.replace('"p"', '"q"') + 'log = "x"', "is the log of program[0] already"),
+        (
+            PROGRAM + 'log = "x"\n' + PROGRAM.replace('"p"', '"q"') + 'log = "./y/../x"',
+            "is the log of program[0] already",
+        ),
+        (PROGRAM.replace("sleep 1", " "), "command: must be a command, and is empty"),
+        (
+            PROGRAM + "env = { 'A=B' = 'x', N = 3, BANKEN_NAME = 'x' }",
+            "letters, digits and _ are allowed; N must be a text of at most 65,536 characters without NUL (in "
+            "quotes); BANKEN_NAME is set",
+        ),
         (PROGRAM + 'restart = "sometimes"', 'allowed: "always", "on-failure", "never"'),
         (PROGRAM + "env = { BANKEN_NAME = 'x' }", "BANKEN_NAME is set by the supervisor itself"),
         (PROGRAM + "env = { 'A B' = 'x' }", '"A B" is no name for a variable'),

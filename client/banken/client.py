@@ -217,7 +217,7 @@ def _end_all(fault: BaseException | None) -> None:
 
 
 def _reason(fault: BaseException) -> str:
-    """The traceback. Of a long one what tells most: the innermost calls, and both ends of what the exception says."""
+    """The traceback. Of a long one what tells most: the innermost calls, and both ends of the message."""
     import traceback
 
     text = encodable("".join(traceback.format_exception(fault)).strip())

@@ -14,7 +14,7 @@ from banken.model import Cause, Incarnation, Incident
 from banken_supervisor.core.effects import EndIncident, RunRung
 from banken_supervisor.core.ladder import Rung
 from banken_supervisor.notices import Notices
-from banken_supervisor.recovery.base import HANDED, Action, Outcome, Subject, World
+from banken_supervisor.recovery.base import HANDED, LIMIT_S, Action, Outcome, Subject, World
 from banken_supervisor.recovery.executor import Executor
 from banken_supervisor.recovery.jobs import Report, What
 from banken_supervisor.recovery.registry import build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 
 from banken_supervisor.config import actions, cron
@@ -170,7 +171,7 @@ def _programs(parsed: Parsed) -> Iterator[Problem]:
             yield Problem(
                 (*path, "log"), f"{program.numprocs} processes need a file each: put {PLACE} where the number goes"
             )
-        earlier = logs.setdefault(program.log, path)
+        earlier = logs.setdefault(os.path.normpath(program.log), path)
         if earlier is not path:
             yield Problem((*path, "log"), f"is the log of {dotted(earlier)} already; each program needs its own")
 

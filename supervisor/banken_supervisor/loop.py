@@ -98,10 +98,6 @@ class Declare:
     word: Declaration | Policy
 
 
-LOST_LOOK, LOST_AGAIN = 2.0, 60.0
-"""Seconds between two looks whether the address is still ours, and until it is said again that it is not."""
-
-
 @dataclass(frozen=True, slots=True)
 class Forget:
     """Letter: the operator no longer speaks for a name."""
@@ -149,9 +145,8 @@ class Loop:
         self.stable = stable
         self.reloading: Reloading | None = None
         """reads the config file again; None: there is none"""
-        self.lost: Callable[[], str | None] | None = None
-        """why nobody new can reach this supervisor, or None; asked now and then"""
-        self._look_at = 0.0
+        self.lookout: Callable[[float], str | None] | None = None
+        """why nobody new can reach this supervisor, or None; asked in each turn, with its time"""
         self.started_at = time.time()
         self.messages = 0
         """messages read from the feed socket, probes and refused ones included"""
@@ -233,11 +228,8 @@ class Loop:
             self.remedies.executor.check(monotonic())
         if self.annals is not None:
             self.annals.impatient()
-        if real >= self._look_at and self.lost is not None:
-            self._look_at = real + LOST_LOOK
-            if (lost := self.lost()) is not None:
-                self._scribe.line(logging.ERROR, lost, {})
-                self._look_at = real + LOST_AGAIN
+        if self.lookout is not None and (lost := self.lookout(real)) is not None:
+            self._scribe.line(logging.ERROR, lost, {})
         self.turns += 1
         took = monotonic() - real
         self.tally.turns.observe(took)

@@ -27,7 +27,7 @@ from banken_supervisor.callbacks import THREADS_MAX, TIME_LIMIT, Callbacks
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.journal import squeeze
-from banken_supervisor.lock import AddressLock
+from banken_supervisor.lock import AddressLock, Lookout
 from banken_supervisor.loop import Acted, Declare, Do, Forget, Frame, Loop, Stop
 from banken_supervisor.mailbox import Mailbox
 from banken_supervisor.recovery.jobs import Report
@@ -217,19 +217,10 @@ class Supervisor:
             stable,
             self._journal,
         )
-        loop.lost = self._lost
+        loop.lookout = Lookout(self._lock)
         if self._reloading is not None:
             self._reloading.setup.prepare(loop, self._callbacks)
             loop.reloading = self._reloading
-
-    def _lost(self) -> str | None:
-        assert self._lock is not None
-        if not self._lock.lost():
-            return None
-        return (
-            f"the directory {self.address.directory} was removed or replaced: no new worker and no command reaches "
-            f"this supervisor (pid {os.getpid()}) any more; end it and start it again"
-        )
 
     def _work(self) -> None:
         assert self._loop is not None

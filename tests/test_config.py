@@ -241,11 +241,11 @@ def test_a_group_of_programs(tmp_path: Path) -> None:
         at_least = 3
         strategy = "rest-for-one"
         budget = "9 per 1m"
-        ladder = [{ do = "restart" }]
+        ladder = [{ do = "exec", command = ["true"] }]
         """,
     ).groups[0]
     assert made[:5] == ("all", ("w*",), 3, Strategy.REST_FOR_ONE, Budget(9, 60.0))
-    assert made.ladder == Ladder((Rung("restart"),))
+    assert [rung.do for rung in made.ladder.rungs] == ["exec"]
 
 
 def test_callbacks_that_the_caller_binds_are_known(tmp_path: Path) -> None:

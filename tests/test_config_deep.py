@@ -47,6 +47,10 @@ def faults(directory: Path, text: str) -> list[str]:
         (PROGRAM + 'log = "none/p.log"', "4: program[0].log: there is no directory"),
         (PROGRAM + 'log = "/"', '"/" is a directory; a file is needed'),
         (PROGRAM + 'log = "/proc/p.log"', "cannot be written to"),
+        (
+            '[supervisor]\njournal = "banken.toml"',
+            '/banken.toml" is no journal; name a file that does not exist yet',
+        ),
         ('[supervisor]\njournal = "none/j.db"', "2: supervisor.journal: there is no directory"),
         (
             PROGRAM + 'ladder = [\n{ do = "log" },\n{ do = "exec", command = "no-such-command" }]',

@@ -254,6 +254,16 @@ def test_a_fault_of_a_watchdog(tmp_path: Path, lines: str, told: str) -> None:
         (PROGRAM.replace('"p"', '"p{i}"') + 'numprocs = 2\nlog = "x"', "2 processes need a file each"),
         (PROGRAM.replace('"p"', '"p{i}"') + "numprocs = 1001", "1001 is not allowed; at most 1000 is allowed"),
         (PROGRAM + 'log = "x"\n' + PROGRAM.replace('"p"', '"q"') + 'log = "x"', "is the log of program[0] already"),
+        (
+            PROGRAM + 'log = "x"\n' + PROGRAM.replace('"p"', '"q"') + 'log = "./y/../x"',
+            "is the log of program[0] already",
+        ),
+        (PROGRAM.replace("sleep 1", " "), "command: must be a command, and is empty"),
+        (
+            PROGRAM + "env = { 'A=B' = 'x', N = 3, BANKEN_NAME = 'x' }",
+            "letters, digits and _ are allowed; N must be a text of at most 65,536 characters without NUL (in "
+            "quotes); BANKEN_NAME is set",
+        ),
         (PROGRAM + 'restart = "sometimes"', 'allowed: "always", "on-failure", "never"'),
         (PROGRAM + "env = { BANKEN_NAME = 'x' }", "BANKEN_NAME is set by the supervisor itself"),
         (PROGRAM + "env = { 'A B' = 'x' }", '"A B" is no name for a variable'),
@@ -281,7 +291,11 @@ def test_a_fault_of_a_watchdog(tmp_path: Path, lines: str, told: str) -> None:
         ),
         (
             DOG + '[[group]]\nname = "g"\nmembers = ["a"]\nat_least = 1\nladder = [{ do = "restart" }]',
-            "restart can never act here: not all members of this group are programs",
+            "restart can never act here: a group is no [[program]]",
+        ),
+        (
+            PROGRAM + '[[group]]\nname = "g"\nmembers = ["p"]\nat_least = 1\nladder = [{ do = "restart" }]',
+            "restart can never act here: a group is no [[program]]",
         ),
         (
             PROGRAM
@@ -314,6 +328,21 @@ def test_a_circle_of_dependencies_through_a_pattern(tmp_path: Path) -> None:
         DOG + 'depends_on = ["w-1", "b"]\n[[watchdog]]\nname = "b"\n[[watchdog]]\nname = "w-*"\ndepends_on = ["a"]'
     )
     assert "goes round in a circle: " in one(tmp_path, text)
+
+
+@pytest.mark.parametrize("member", ["a", "b", "w-1", "w-*"])
+def test_a_circle_of_dependencies_through_a_group(tmp_path: Path, member: str) -> None:
+    """Nobody may wait for a group that waits for him: its ladder would never be climbed."""
+    group = f'\n[[group]]\nname = "g"\nmembers = ["{member}", "c"]\nat_least = 1'
+    others = '\n[[watchdog]]\nname = "b"\n[[watchdog]]\nname = "c"\n[[watchdog]]\nname = "w-*"\n'
+    waits = {"a": "", "b": 'depends_on = ["a"]'}.get(member, 'depends_on = ["a"]')
+    text = DOG + 'depends_on = ["g"]' + others
+    if member == "b":
+        text = text.replace('name = "b"', 'name = "b"\ndepends_on = ["a"]')
+    elif member != "a":
+        text += waits
+    assert "goes round in a circle: a -> g -> " in one(tmp_path, text + group)
+    assert faults(tmp_path, DOG + 'depends_on = ["g"]' + others + group.replace(f'"{member}"', '"w-2"')) == []
 
 
 @pytest.mark.parametrize(

@@ -353,6 +353,17 @@ def test_a_summary_has_so_many_lines() -> None:
     assert len(lines) == 6
 
 
+def test_evidence_of_nobody_can_be_shown() -> None:
+    """Where no process was known there is a headline and little else; whatever else is missing is not shown."""
+    for given in (
+        {"headline": "no process is known", "problems": [], "said": {}},
+        {"headline": "no process is known"},
+    ):
+        assert render(given) == ["no process is known"]
+        assert summary_lines(given, 5) == ["no process is known"]
+    assert render({"data": "of another version"})[0]
+
+
 def test_threads_with_one_stack_are_shown_once() -> None:
     """A pool of a hundred is one paragraph."""
     given = evidence(*(thread(frame("idle"), main=False, name=f"p{n}") for n in range(100)))

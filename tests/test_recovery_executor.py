@@ -235,10 +235,23 @@ def test_whatever_an_action_raises_is_told_and_ends_nothing(bench: Bench, fault:
     bench.executor.submit([Does(what), Does(lambda a, e: None)], subject())
     bench.settled(2)
     assert bench.of("worker-3") == [What.FAILED, What.DONE]
-    told = bench.reports[0].text
-    assert type(fault).__name__ in told or len(told) == 8192
-    assert 0 < len(told) <= 8192
-    msgpack.packb(told)
+    told = bench.reports[0]
+    assert told.text.startswith((type(fault).__name__, f"{__name__}.{type(fault).__name__}"))
+    assert len(told.text) <= 500
+    assert 0 < len(told.data["output"]) <= 8192
+    msgpack.packb([told.text, told.data])
+
+
+def test_what_an_action_raised_is_told_in_one_line(bench: Bench) -> None:
+    """The type and the whole message stand in the text, harmless for a terminal; the traceback is the output."""
+
+    def what(about: Subject, ended: threading.Event) -> None:
+        raise RuntimeError("\x1b[31mred\nsecond line")
+
+    bench.executor.submit([Does(what)], subject())
+    bench.settled(1)
+    assert bench.reports[0].text == "RuntimeError: \\x1b[31mred second line"
+    assert "in what" in bench.reports[0].data["output"]
 
 
 @pytest.mark.parametrize("answer", ["nothing good", Outcome(True, "\ud800", {"k": "\udfff", "big": "y" * 10**7})])

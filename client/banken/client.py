@@ -217,11 +217,18 @@ def _end_all(fault: BaseException | None) -> None:
 
 
 def _reason(fault: BaseException) -> str:
-    """The traceback; of a long one the end, which tells most."""
+    """The traceback. Of a long one what tells most: the innermost calls, and both ends of the message."""
     import traceback
 
     text = encodable("".join(traceback.format_exception(fault)).strip())
-    return text if len(text) <= REASON_MAX else "…" + text[1 - REASON_MAX :]
+    if len(text) <= REASON_MAX:
+        return text
+    said = encodable("".join(traceback.format_exception_only(fault)).strip())
+    part = REASON_MAX // 4
+    if len(said) > 2 * part:
+        said = f"{said[:part]}…{said[-part:]}"
+    stack = encodable("".join(traceback.format_tb(fault.__traceback__)).rstrip())
+    return f"…{stack[-(REASON_MAX - len(said) - 2) :]}\n{said}"
 
 
 def _end_with_multiprocessing() -> None:

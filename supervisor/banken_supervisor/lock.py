@@ -21,6 +21,10 @@ except ImportError:  # Windows has no flock; the supervisor does not run there (
     fcntl = None  # type: ignore[assignment]
 
 
+LOST_LOOK, LOST_AGAIN = 2.0, 60.0
+"""Seconds between two looks whether the address is still ours, and until it is said again that it is not."""
+
+
 class AddressLock:
     """Holds the directory ``directory`` from construction until ``release``.
 
@@ -32,6 +36,7 @@ class AddressLock:
         if fcntl is None:
             raise AddressRefused("a supervisor needs flock and Unix sockets, which this system lacks")
         _prepare(directory)
+        self.directory = directory
         self._path = os.path.join(directory, "lock")
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
         self._fd = os.open(self._path, flags, 0o600)
@@ -46,11 +51,43 @@ class AddressLock:
         os.pwrite(self._fd, json.dumps(note).encode(), 0)
         _held.add(self)
 
+    def lost(self) -> bool:
+        """Whether the directory was removed or replaced: nobody who looks there now finds the holder."""
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            return True
+        except OSError:  # not to be known now
+            return False
+        here = os.fstat(self._fd)
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
     def release(self) -> None:
         """Give the address back. The file stays: unlinking it would let two holders lock two files."""
         _held.discard(self)
         os.ftruncate(self._fd, 0)
         os.close(self._fd)
+
+
+class Lookout:
+    """Looks now and then whether the address is still ours, and says so when it is not."""
+
+    def __init__(self, lock: AddressLock) -> None:
+        self._lock = lock
+        self._next = 0.0
+
+    def __call__(self, now: float) -> str | None:
+        """A line for the log, or None. ``now``: monotonic seconds."""
+        if now < self._next:
+            return None
+        lost = self._lock.lost()
+        self._next = now + (LOST_AGAIN if lost else LOST_LOOK)
+        if not lost:
+            return None
+        return (
+            f"the directory {self._lock.directory} was removed or replaced: no new worker and no command reaches "
+            f"this supervisor (pid {os.getpid()}) any more; end it and start it again"
+        )
 
 
 _held: weakref.WeakSet[AddressLock] = weakref.WeakSet()

@@ -145,6 +145,8 @@ class Loop:
         self.stable = stable
         self.reloading: Reloading | None = None
         """reads the config file again; None: there is none"""
+        self.lookout: Callable[[float], str | None] | None = None
+        """why nobody new can reach this supervisor, or None; asked in each turn, with its time"""
         self.started_at = time.time()
         self.messages = 0
         """messages read from the feed socket, probes and refused ones included"""
@@ -227,6 +229,8 @@ class Loop:
             self.remedies.executor.check(monotonic())
         if self.annals is not None:
             self.annals.impatient()
+        if self.lookout is not None and (lost := self.lookout(real)) is not None:
+            self._scribe.line(logging.ERROR, lost, {})
         self.turns += 1
         took = monotonic() - real
         self.tally.turns.observe(took)

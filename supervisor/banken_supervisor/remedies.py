@@ -14,7 +14,7 @@ from banken.model import Cause, Incarnation, Incident
 from banken_supervisor.core.effects import EndIncident, RunRung
 from banken_supervisor.core.ladder import Rung
 from banken_supervisor.notices import Notices
-from banken_supervisor.recovery.base import HANDED, Action, Outcome, Subject, World
+from banken_supervisor.recovery.base import HANDED, LIMIT_S, Action, Outcome, Subject, World
 from banken_supervisor.recovery.executor import Executor
 from banken_supervisor.recovery.jobs import Report, What
 from banken_supervisor.recovery.registry import build
@@ -31,6 +31,8 @@ FLUSH_S = 1.5
 
 FLUSH_LOOK_S = 0.01
 """Seconds between two looks at whether the last notices have begun to go out."""
+CALLBACK_MIN, CALLBACK_MAX = 0.1, 3600.0
+"""Seconds that the action ``callback`` can be told to allow."""
 
 BUILT_MAX = 10_000
 """Actions that are kept made; with more different rungs than that, making begins anew."""
@@ -64,6 +66,7 @@ class Remedies:
 
     ``programs``: whether a name is one of the supervisor's own programs. ``process``: the process of one, if it has
     one. ``ask``: has something done on the loop's thread, from any.
+    ``callback_limit``: seconds after which a rung's callback is stuck, as any other callback is.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Remedies:
         programs: Callable[[str], bool],
         process: Callable[[str], Incarnation | None],
         ask: Callable[[Callable[[], None]], None],
+        callback_limit: float = LIMIT_S,
     ) -> None:
         self.world = world
         self.executor = Executor(world, report)
@@ -85,6 +89,7 @@ class Remedies:
         self._programs = programs
         self._process = process
         self._ask = ask
+        self._callback_limit = min(max(callback_limit, CALLBACK_MIN), CALLBACK_MAX)
         self._built: dict[int, tuple[Rung, Action]] = {}
         self._told: dict[str, list[tuple[Action, Subject]]] = {}
         """by incident that is open and has notices: who was told, and will want to hear of its end"""
@@ -227,7 +232,10 @@ class Remedies:
             return built[1]
         if len(self._built) >= BUILT_MAX:
             self._built.clear()
-        action = build(rung.do, {key: plain(value) for key, value in rung.options}, self.named)
+        options = {key: plain(value) for key, value in rung.options}
+        if rung.do == "callback":
+            options.setdefault("timeout", self._callback_limit)
+        action = build(rung.do, options, self.named)
         self._built[id(rung)] = rung, action
         return action
 

@@ -27,7 +27,7 @@ from banken_supervisor.callbacks import THREADS_MAX, TIME_LIMIT, Callbacks
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.journal import squeeze
-from banken_supervisor.lock import AddressLock
+from banken_supervisor.lock import AddressLock, Lookout
 from banken_supervisor.loop import Acted, Declare, Do, Forget, Frame, Loop, Stop
 from banken_supervisor.mailbox import Mailbox
 from banken_supervisor.recovery.jobs import Report
@@ -82,6 +82,7 @@ class Supervisor:
             )
         check_seconds(callback_limit, "callback_limit")
         self._mailbox = Mailbox()
+        self._callback_limit = callback_limit
         self._callbacks = Callbacks(self._mailbox.post, time_limit=callback_limit, threads_max=callback_threads)
         self._rules = Rules(defaults)
         self._port = _OwnPort(self._mailbox, self._callbacks)
@@ -203,7 +204,9 @@ class Supervisor:
         directory = self.address.directory
         stable = Stable(directory, self._mailbox.post)
         world = SupervisorWorld(directory, self._callbacks.named, self._restart)
-        remedies = Remedies(world, self._acted, lambda name: name in stable, stable.process, self._ask)
+        remedies = Remedies(
+            world, self._acted, lambda name: name in stable, stable.process, self._ask, self._callback_limit
+        )
         loop = self._loop = Loop(
             self._sockets,
             self._mailbox,
@@ -214,6 +217,7 @@ class Supervisor:
             stable,
             self._journal,
         )
+        loop.lookout = Lookout(self._lock)
         if self._reloading is not None:
             self._reloading.setup.prepare(loop, self._callbacks)
             loop.reloading = self._reloading

@@ -136,20 +136,32 @@ def summary_line(summary: dict[str, Any], where: str, colours: bool) -> str:
         f"up {format_s(summary['uptime'])}, {plural(summary['messages'], 'message')} from workers",
         plural(summary["watchdogs"], "watchdog") + (": " + ", ".join(states) if states else ""),
     ]
-    callbacks = summary["callbacks"]
+    faults = _faults(summary)
+    if faults:
+        lines.append(paint("noteworthy: " + "; ".join(faults), "yellow"))
+    return "\n".join(lines)
+
+
+def _faults(summary: dict[str, Any]) -> list[str]:
+    """What is wrong with the supervisor itself."""
+    journal, refused = summary.get("journal"), summary["refused"]
     faults = [
         f"lost {format_s(summary['lost'])} in {plural(summary['stalls'], 'stall')}" if summary["stalls"] else "",
         f"could not read everything {plural(summary['overloads'], 'time')}" if summary["overloads"] else "",
-        plural(callbacks["stuck"], "stuck callback") if callbacks["stuck"] else "",
-        plural(sum(summary["refused"].values()), "refused message")
-        + f" ({', '.join(f'{clean(why)} {count:,}' for why, count in sorted(summary['refused'].items()))})"
-        if summary["refused"]
+        *(
+            plural(summary[each]["stuck"], f"stuck {each[:-1]}") if summary[each]["stuck"] else ""
+            for each in ("callbacks", "actions")
+        ),
+        plural(sum(refused.values()), "refused message")
+        + f" ({', '.join(f'{clean(why)} {count:,}' for why, count in sorted(refused.items()))})"
+        if refused
         else "",
         plural(summary["log_lines_dropped"], "log line") + " dropped" if summary["log_lines_dropped"] else "",
     ]
-    if any(faults):
-        lines.append(paint("noteworthy: " + "; ".join(filter(None, faults)), "yellow"))
-    return "\n".join(lines)
+    if journal is not None and journal["state"] not in ("ok", "opening"):
+        why = f" ({clean(journal['reason'])})" if journal["reason"] else ""
+        faults.append(f"journal {clean(journal['state'])}{why}")
+    return [each for each in faults if each]
 
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -173,6 +185,8 @@ def _remarks(row: dict[str, Any]) -> list[str]:
     if incident is not None:
         why = f": {clean(incident['reason'])}" if incident.get("reason") else ""
         remarks.append(f"{clean(incident['cause'])} {format_s(incident['age'])} ago{why}")
+    elif row["state"] == "given-up":
+        remarks.append(f"why: banken incidents {clean(row['name'])}")
     if "progress" in row:
         remarks.append(f"progress {clean(row['progress'])}")
     if "status" in row:

@@ -27,7 +27,7 @@ from banken_supervisor.core.policy import ProgramSpec
 def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
     """All that is missing, seen from this process: its user, its PATH, its Python."""
     if config.settings.journal is not None:
-        why = _unwritable(config.settings.journal)
+        why = _unwritable(config.settings.journal) or _no_journal(config.settings.journal)
         if why is not None:
             yield Problem(("supervisor", "journal"), why)
     specs = iter(config.programs)  # one for each process, in the order of the file
@@ -98,6 +98,18 @@ def _unwritable(file: str) -> str | None:
     if stat.S_ISDIR(kind):
         return f"{quoted(file, 200)} is a directory; a file is needed"
     return None if os.access(file, os.W_OK) else f"{quoted(file, 200)} cannot be written to"
+
+
+def _no_journal(file: str) -> str | None:
+    """Why the supervisor will not take the file for its journal, as ``journal.store.check_ours`` has it."""
+    try:
+        with open(file, "rb") as found:
+            head = found.read(16)
+    except OSError:
+        return None
+    if not head or head == b"SQLite format 3\0" or os.path.exists(f"{file}.lock"):
+        return None
+    return f"{quoted(file, 200)} is no journal; name a file that does not exist yet"
 
 
 def _rungs(parsed: Parsed) -> Iterator[tuple[KeyPath, RungFields]]:

@@ -217,8 +217,9 @@ def command(value: object, *, words_max: int = ARGUMENTS_MAX) -> list[str]:
     """argv, of a list or of one text that is split as a shell would, without running one."""
     allowed = 'allowed is a list such as ["python3", "work.py"], or the same in one text'
     if isinstance(value, str):
+        given = text(value, longest=64 * 1024, what="a command")
         try:
-            value = shlex.split(text(value, longest=64 * 1024, what="a command"))
+            value = shlex.split(given)
         except ValueError as fault:
             raise ValueError(f"cannot be split into words: {fault}; {allowed}") from None
         strange = next((word for word in value if _shell.fullmatch(word)), None)
@@ -293,13 +294,16 @@ def environment(value: object) -> dict[str, str]:
         raise ValueError('must be a table of texts, such as { LANG = "C" }')
     if len(value) > 1000:
         raise ValueError("has more than 1,000 variables")
+    wrong = []
     for key, each in value.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
-            raise ValueError(f"{quoted(key)} is no name for a variable: letters, digits and _ are allowed")
-        if key in ("BANKEN_ADDRESS", "BANKEN_NAME", "BANKEN_TIMEOUT"):
-            raise ValueError(f"{key} is set by the supervisor itself")
-        if not isinstance(each, str) or "\0" in each or len(each) > 64 * 1024:
-            raise ValueError(f"{key} must be a text of at most 65,536 characters without NUL (in quotes)")
+            wrong.append(f"{quoted(key)} is no name for a variable: letters, digits and _ are allowed")
+        elif key in ("BANKEN_ADDRESS", "BANKEN_NAME", "BANKEN_TIMEOUT"):
+            wrong.append(f"{key} is set by the supervisor itself")
+        elif not isinstance(each, str) or "\0" in each or len(each) > 64 * 1024:
+            wrong.append(f"{key} must be a text of at most 65,536 characters without NUL (in quotes)")
+    if wrong:
+        raise ValueError("; ".join(wrong[:10]))
     return value
 
 

@@ -49,7 +49,8 @@ class Names:
         self.exact: dict[str, tuple[KeyPath, WatchFields]] = {}
         """watchdogs that are declared by name, programs' own too"""
         self.patterns: list[tuple[str, KeyPath, WatchFields]] = []
-        self.groups = {table.name for _, table in parsed.groups}
+        self.groups = {table.name: table.members for _, table in parsed.groups}
+        """by name: the members as they were given"""
         self.broken = parsed.named
         """what tables with a fault would have declared, names and patterns"""
         for path, program in parsed.programs:
@@ -83,6 +84,19 @@ class Names:
             or name in self.exact
             or (self._any is not None and self._any.match(name) is not None)
         )
+
+    def depends(self, name: str) -> Iterable[str]:
+        """What a name depends on: a watchdog on what its table says, a group on its members.
+
+        Of members that a pattern of [[watchdog]] declares, the pattern stands for them: it is matched by itself.
+        """
+        members = self.groups.get(name)
+        if members is None or name in self.exact:
+            found = self.policy(name)
+            return found[1].depends_on if found is not None else ()
+        wide = [member for member in members if is_pattern(member)]
+        more = [pattern for pattern, _, _ in self.patterns if any(overlap(member, pattern) for member in wide)]
+        return [*sorted(self.matched(members)[0]), *more]
 
     def matched(self, members: Iterable[str]) -> tuple[set[str], bool]:
         """(names that the members mean, whether there may be more of them than the file says)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 
 from banken_supervisor.config import actions, cron
@@ -21,6 +22,7 @@ _REMOTE = (
     "its workers come over tcp, and a process that is not known for certain to be on this host is never touched"
 )
 _GROUP = "a group is no process; put it into the ladders of its members"
+_GROUP_RESTART = "a group is no [[program]]; put it into the ladders of its members"
 
 
 def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Problem]:
@@ -131,7 +133,10 @@ def _times(path: KeyPath, table: WatchFields, parsed: Parsed) -> Iterator[Proble
 
 
 def _cycles(names: Names) -> Iterator[Problem]:
-    """Names that depend on each other in a circle. A name that a pattern declares depends as the pattern says."""
+    """Names that depend on each other in a circle. A name that a pattern declares depends as the pattern says.
+
+    A group depends on its members: a watchdog that waits for a group of which it is one would never be helped.
+    """
     done: set[str] = set()
     starts = [*names.exact, *(name for _, _, table in names.patterns for name in table.depends_on)]
     for start in starts:
@@ -143,15 +148,13 @@ def _cycles(names: Names) -> Iterator[Problem]:
             del way[depth:]
             if name in way:
                 circle = [*way[way.index(name) :], name]
-                found = names.policy(circle[-2])
-                assert found is not None
+                found = next(filter(None, map(names.policy, reversed(circle[:-1]))))  # a group depends on nothing
                 yield Problem((*found[0], "depends_on"), f"goes round in a circle: {' -> '.join(circle[:20])}")
                 continue
-            found = None if name in done or name in names.groups else names.policy(name)
-            if found is None:
+            if name in done or not (others := names.depends(name)):
                 continue
             way.append(name)
-            pending.extend((other, depth + 1) for other in found[1].depends_on)
+            pending.extend((other, depth + 1) for other in others)
         done.update(way)
 
 
@@ -168,7 +171,7 @@ def _programs(parsed: Parsed) -> Iterator[Problem]:
             yield Problem(
                 (*path, "log"), f"{program.numprocs} processes need a file each: put {PLACE} where the number goes"
             )
-        earlier = logs.setdefault(program.log, path)
+        earlier = logs.setdefault(os.path.normpath(program.log), path)
         if earlier is not path:
             yield Problem((*path, "log"), f"is the log of {dotted(earlier)} already; each program needs its own")
 
@@ -198,8 +201,7 @@ def _group(path: KeyPath, group: GroupTable, names: Names, known: Known) -> Iter
         yield Problem((*path, "budget"), "has no meaning without strategy: it counts restarts of the whole group")
     if group.ladder and group.at_least is None:
         yield Problem((*path, "ladder"), "can never act: an incident of a group opens only where at_least is given")
-    restartable = None if all_programs else "not all members of this group are programs"
-    yield from ladder((*path, "ladder"), group.ladder, Subject(restartable, _GROUP), known)
+    yield from ladder((*path, "ladder"), group.ladder, Subject(_GROUP_RESTART, _GROUP), known)
 
 
 def _in_two_groups(parsed: Parsed, names: Names) -> Iterator[Problem]:

@@ -16,10 +16,17 @@ LINE_MAX = 160
 """Characters of a line in a summary."""
 
 _NOTHING: dict[str, Any] = {
-    "headline": "", "process": None, "stacks_by": None, "threads": [], "threads_left_out": 0,
-    "tasks": [], "tasks_left_out": 0, "problems": [],
-}  # fmt: skip
-"""For evidence of a watchdog that no process is known of: it has hardly more than a headline."""
+    "headline": "nothing is known",
+    "process": None,
+    "main_wait": None,
+    "threads": [],
+    "threads_left_out": 0,
+    "stacks_by": "?",
+    "tasks": [],
+    "tasks_left_out": 0,
+    "problems": [],
+}
+"""What evidence without these keys is taken to say: where nobody knew the process there is a headline only."""
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -39,7 +46,8 @@ def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
 def render(evidence: dict[str, Any]) -> list[str]:
     """Everything, as lines for a terminal."""
     evidence = {**_NOTHING, **evidence}
-    lines = [evidence["headline"], "", *_facts(evidence)]
+    facts = _facts(evidence)
+    lines = [evidence["headline"], *([""] if facts else []), *facts]
     if evidence["threads"]:
         lines += ["", f"Threads, by {evidence['stacks_by']} (innermost frame first):"]
     for group in _alike(evidence["threads"]):
@@ -77,7 +85,7 @@ def _facts(evidence: dict[str, Any]) -> list[str]:
     said += [
         f"{process['cpu_user_s']:.2f} s user + {process['cpu_system_s']:.2f} s system",
         f"{bytes_text(process['rss_bytes'])} resident",
-        f"{process['threads']} threads",
+        f"{process['threads']} thread{'' if process['threads'] == 1 else 's'}",
     ]
     if process.get("fds") is not None:
         said.append(f"{process['fds']} of {process.get('fds_max') or '?'} descriptors")

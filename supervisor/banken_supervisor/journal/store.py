@@ -21,12 +21,25 @@ from banken_supervisor.journal.entries import (
     RungRun,
 )
 from banken_supervisor.journal.rows import Row
-from banken_supervisor.journal.schema import EVENTS, EVIDENCE, INCIDENTS, REGISTRY, RUNGS, JournalRefused
+from banken_supervisor.journal.schema import EVENTS, EVIDENCE, HEADER, INCIDENTS, REGISTRY, RUNGS, JournalRefused
 
 try:
     import fcntl
 except ImportError:  # no flock on Windows, where no supervisor runs
     fcntl = None  # type: ignore[assignment]
+
+
+def check_ours(path: str) -> None:
+    """JournalRefused for a file that no journal was ever: a mistyped path must cost nobody a file. OSError.
+
+    The first bytes of a damaged journal may be anything, but beside it is the lock that its writer left.
+    """
+    if not os.path.isfile(path) or os.path.getsize(path) == 0 or os.path.exists(f"{path}.lock"):
+        return
+    with open(path, "rb") as file:
+        head = file.read(len(HEADER))
+    if head != HEADER:
+        raise JournalRefused(f"{path} is no journal, and is left alone; name a file that does not exist yet")
 
 
 class Hold:

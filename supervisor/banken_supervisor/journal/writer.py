@@ -22,7 +22,7 @@ from banken_supervisor.journal.entries import Entry, Rank
 from banken_supervisor.journal.pending import Pending
 from banken_supervisor.journal.retention import Limits, Retention
 from banken_supervisor.journal.schema import JournalDamaged, JournalRefused
-from banken_supervisor.journal.store import Hold, Store
+from banken_supervisor.journal.store import Hold, Store, check_ours
 
 BATCH_MAX = 5_000
 """Entries in one transaction."""
@@ -225,6 +225,7 @@ class Journal:
 
     def _open(self) -> Store:
         if self._hold is None:
+            check_ours(self.path)
             self._hold = Hold(self.path)
         aside.finish_move(self.path)
         if os.path.exists(self.path):

@@ -280,9 +280,9 @@ class Executor:
             kind = What.DONE if outcome.ok else What.FAILED
             text, data = str(outcome.text), bounds.plain(outcome.data)
             self._keep_evidence(job, data)
-        except BaseException:  # noqa: BLE001
+        except BaseException as fault:  # noqa: BLE001
             # SystemExit and KeyboardInterrupt too: an action ends nothing but itself.
-            kind, text, data = What.FAILED, traceback.format_exc(), {}
+            kind, (text, data) = What.FAILED, _raised(fault, job.action.hidden)
         return job.report(kind, text, data, monotonic() - job.started)
 
     def _informed(self, subject: Subject) -> Subject:
@@ -308,3 +308,13 @@ class Executor:
         with contextlib.suppress(Exception):
             for each in for_each(report, job.subject):
                 self._report(each)
+
+
+def _raised(fault: BaseException, hidden: Iterable[str]) -> tuple[str, dict[str, Any]]:
+    """What an action raised: one line with its type and message, and as its output the traceback.
+
+    First hidden, then cut: half a secret would not be found.
+    """
+    said = bounds.redact("".join(traceback.format_exception_only(fault)), hidden)
+    whole = bounds.redact("".join(traceback.format_exception(fault)), hidden)
+    return bounds.line(" ".join(said.split())), {"output": bounds.text(whole, keep_end=True)}

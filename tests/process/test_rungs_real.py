@@ -1,0 +1,59 @@
+"""Rungs that go wrong in ways that a new user finds within an hour."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from process.kit import until
+from process.ladder_kit import LONG, House
+
+pytestmark = pytest.mark.process
+
+
+def test_the_limit_of_callbacks_holds_for_rungs_too(house: House) -> None:
+    """``callback_limit``: a rung's callback that takes longer is stuck, and the next rung runs."""
+    events = house.run(
+        """
+        [supervisor]
+        callback_limit = "300ms"
+        [callbacks]
+        hang = "signal:pause"
+        [[watchdog]]
+        name = "w"
+        timeout = "100ms"
+        ladder = [{ do = "callback", callback = "hang" }, { do = "log", text = "{name} was not waited for" }]
+        """
+    )
+    house.client().feed("w")
+    stuck = events.until(10.0, "action-stuck", "w", do="callback")
+    assert stuck["seconds"] == 0.3
+    events.until(LONG, "action-done", "w", do="log")
+    until(lambda: "w was not waited for" in house.run_by.log(), "the line is written")
+
+
+def test_an_incident_of_nobody_is_shown(house: House) -> None:
+    """A dump where no process is known: its incident, and a later rung that sends the evidence's lines, go well."""
+    events = house.run(
+        """
+        [[watchdog]]
+        name = "w"
+        timeout = "100ms"
+        ladder = [{ do = "dump" }, { do = "exec", command = ["cat"] }]
+        """
+    )
+    house.banken("feed", "w")  # from the command line: no process stays behind it
+    expired = events.until(LONG, "expired", "w")
+    events.until(LONG, "action-done", "w", do="exec")
+    told = house.banken("incident", expired["incident"])
+    assert "  no process is known: nobody has fed it\n" in told
+    assert "w: grace" in told or "w: timeout" in told
+
+
+def test_a_directory_that_is_removed_is_told(house: House) -> None:
+    """Nobody finds its sockets any more: the supervisor goes on, and its log says what is wrong and what to do."""
+    house.run("")
+    shutil.rmtree(house.address)
+    until(lambda: "was removed or replaced" in house.run_by.log(), "it is told", LONG)
+    assert f"(pid {house.run_by.pid})" in house.run_by.log()

@@ -1,0 +1,38 @@
+"""``banken status``: what it says of the supervisor itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from banken_supervisor.cli.status import cells, summary_line
+
+WELL: dict[str, Any] = {
+    "pid": 1, "version": "1", "uptime": 1.0, "messages": 0, "watchdogs": 0, "states": {}, "lost": 0.0, "stalls": 0,
+    "overloads": 0, "refused": {}, "log_lines_dropped": 0, "callbacks": {"stuck": 0}, "actions": {"stuck": 0},
+    "journal": {"state": "ok", "reason": ""},
+}  # fmt: skip
+
+
+def test_a_journal_that_fails_and_stuck_actions_are_noteworthy() -> None:
+    """Whoever looks sees that incidents are not kept now, and why; all well says nothing."""
+    assert "noteworthy" not in summary_line(WELL, "/run/banken", False)
+    assert "noteworthy" not in summary_line({**WELL, "journal": None}, "/run/banken", False)
+    bad = {**WELL, "journal": {"state": "failing", "reason": "disk \x1b[31mfull"}, "actions": {"stuck": 2}}
+    last = summary_line(bad, "/run/banken", False).splitlines()[-1]
+    assert last.startswith("noteworthy: 2 stuck actions; journal failing (disk ")
+    assert last.endswith("full)")
+    assert "\x1b" not in last
+
+
+def test_one_that_is_given_up_tells_where_to_read_why() -> None:
+    """Its incident is closed, so the row has no cause to show."""
+    row = {
+        "name": "w",
+        "state": "given-up",
+        "left": None,
+        "silence": 1.0,
+        "timeout": 1.0,
+        "pid": None,
+        "incidents": 3,
+    }
+    assert cells(row)[-1] == "why: banken incidents w"

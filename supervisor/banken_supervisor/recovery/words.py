@@ -55,6 +55,7 @@ def facts(subject: Subject, *, evidence: bool = True) -> dict[str, Any]:
         "run": subject.run,
         "rung": subject.rung,
         "recovered": subject.recovered,
+        "how": subject.how if subject.recovered else None,
         "level": subject.level,
         "reason": incident.reason,
         "status": incident.status,
@@ -93,9 +94,7 @@ def title(subject: Subject) -> str:
     said = "" if subject.recovered else level(subject)
     mark = f"[{line(said, LEVEL_MAX)}] " if said else ""
     if subject.others:
-        return line(
-            f"{mark}{_how_many(subject)} {'recovered' if subject.recovered else 'expired'}{_within(subject)}"
-        )
+        return line(f"{mark}{_how_many(subject)} {_what(subject)}{_within(subject)}")
     if subject.recovered:
         return line(f"{incident.name}: {_over(subject)}")
     return line(f"{mark}{incident.name}: {incident.cause}, silent for {_duration(incident.silence)}")
@@ -144,13 +143,15 @@ def folded_body(subject: Subject) -> str:
     names = list(dict.fromkeys(each.incident.name for each in told))
     more = f" … and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
     causes = Counter(str(each.incident.cause) for each in told)
-    verb = "were over" if subject.recovered else "expired"
+    verb = "was over" if subject.recovered else "expired"
     lines = [
         ", ".join(names[:NAMED_MAX]) + more,
         f"Causes: {', '.join(f'{count} × {cause}' for cause, count in causes.most_common())}.",
         f"The first {verb} at {_at(min(map(_moment, told)))}.",
     ]
-    if not subject.recovered:
+    if subject.recovered:
+        lines.insert(2, f"Over: {', '.join(f'{count} × {how}' for how, count in _hows(told).most_common())}.")
+    else:
         hung = [(each.incident.name, each.evidence.get("headline")) for each in told if each.evidence]
         lines += [f"{name}: {headline}" for name, headline in hung[:HUNG_MAX] if headline]
     return _bounded(lines, [subject.page] if subject.page else [f"First incident: {subject.incident.id}"])
@@ -189,6 +190,16 @@ def _how_many(subject: Subject) -> str:
     if names == len(told):
         return f"{names} watchdogs"
     return f"{names} watchdog{'' if names == 1 else 's'} ({len(told)} notices)"
+
+
+def _what(subject: Subject) -> str:
+    if not subject.recovered:
+        return "expired"
+    return "recovered" if set(_hows(all_of(subject))) == {"fed"} else "are over their incidents"
+
+
+def _hows(told: Sequence[Subject]) -> Counter[str]:
+    return Counter(each.how for each in told)
 
 
 def _within(subject: Subject) -> str:

@@ -59,8 +59,9 @@ class Notices:
         self._look()
 
     def flush(self) -> bool:
-        """Hand out everything now; whether there was anything."""
-        messages = [(message, each.chain) for each in self._outgoing.values() for message in each.fold.flush()]
+        """Hand out everything now, what has waited longest first; whether there was anything."""
+        waiting = sorted(self._outgoing.values(), key=lambda each: each.fold.due() or 0.0)
+        messages = [(message, each.chain) for each in waiting for message in each.fold.flush()]
         for message, chain in messages:
             self._send(message, chain)
         self._look()

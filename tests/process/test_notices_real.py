@@ -82,7 +82,7 @@ def test_a_hundred_at_once_are_told_in_one_message_and_so_are_their_ends(house: 
 def test_what_waits_to_be_told_is_told_when_the_supervisor_stops(house: House) -> None:
     """SIGTERM as soon as the end of the incident is known, a second before it would have been told."""
     with listening() as (where, bodies):
-        table = '[[watchdog]]\nname = "w"\ntimeout = "300ms"\ninterval = "1h"\n'
+        table = '[[watchdog]]\nname = "w"\ntimeout = "1s"\ninterval = "1h"\n'
         events = house.run(settings(where) + table + 'ladder = [{ do = "notify", to = "oncall" }]\n')
         client = house.client()
         client.feed("w")

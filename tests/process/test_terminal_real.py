@@ -165,6 +165,15 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(home: Home) -> Non
     assert restored(top)
 
 
+def test_a_closed_window_ends_it(home: Home) -> None:
+    """Nobody looks any more: it must not stay behind, nor spin."""
+    running(home)
+    top = tty(home, "top")
+    top.sees("nobody is watched yet")
+    top.hang_up()
+    assert top.ended() == 128 + signal.SIGHUP
+
+
 def test_what_needs_a_terminal_says_so(home: Home, banken: Banken) -> None:
     """In a pipe there is an error that names what to use, and no escape."""
     assert "top needs a terminal" in banken("top", code=1)

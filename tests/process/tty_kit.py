@@ -77,6 +77,12 @@ class Tty:
         """Send it a signal."""
         os.kill(self.pid, number)
 
+    def hang_up(self) -> None:
+        """As when the user closes the window."""
+        os.close(self.theirs)
+        os.close(self.fd)
+        self.fd = -1
+
     def mode(self) -> Any:
         """The terminal's settings as they are now."""
         return termios.tcgetattr(self.theirs)
@@ -86,10 +92,13 @@ class Tty:
         deadline = time.monotonic() + timeout
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self._read(0.0 if pid else 0.02)
+            if self.fd < 0:
+                time.sleep(0.01)
+            else:
+                self._read(0.0 if pid else 0.02)
             if pid:
                 self.pid = 0
-                while self._read(0.0):
+                while self.fd >= 0 and self._read(0.0):
                     pass
                 return os.waitstatus_to_exitcode(status)
             assert time.monotonic() < deadline, f"it still runs after {timeout} s, and shows:\n{self.shown()}"
@@ -100,8 +109,8 @@ class Tty:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        os.close(self.fd)
-        os.close(self.theirs)
+        if self.fd >= 0:
+            self.hang_up()
 
     def __enter__(self) -> Tty:
         return self

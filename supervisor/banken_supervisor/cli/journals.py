@@ -53,4 +53,5 @@ def read(path: str, reading: Callable[[], T]) -> T:
     try:
         return reading()
     except JournalError as fault:
-        raise Failure(f"the journal {path} cannot be read: {fault}", exits.NOT_SO) from None
+        said = str(fault)
+        raise Failure(said if path in said else f"the journal {path}: {said}", exits.NOT_SO) from None

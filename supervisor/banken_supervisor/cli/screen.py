@@ -95,7 +95,12 @@ class Screen:
 
     def show(self, what: RenderableType) -> None:
         """Draw it, in place of what was there."""
-        self._live.update(what, refresh=True)
+        try:
+            self._live.update(what, refresh=True)
+        except OSError:
+            if os.isatty(self._in):
+                raise
+            raise SystemExit(128 + signal.SIGHUP) from None  # the terminal has gone
 
     def wake(self) -> None:
         """End the ``wait`` that goes on, or the next one. From any thread, and from a signal handler."""
@@ -114,9 +119,12 @@ class Screen:
         if self._in not in ready:
             keys, self._pending = parse(self._pending, final=bool(self._pending) and not ready)
             return keys
-        some = os.read(self._in, 4096)
+        try:
+            some = os.read(self._in, 4096)
+        except OSError:
+            some = b""
         if not some:
-            raise SystemExit(exits.TERMINATED)  # the terminal has gone
+            raise SystemExit(128 + signal.SIGHUP)  # the terminal has gone
         keys, self._pending = parse(self._pending + some)
         if "interrupt" in keys:
             raise KeyboardInterrupt
@@ -146,8 +154,14 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
+        import termios
+
         try:
             self._leave()
+        except (OSError, termios.error):
+            if os.isatty(self._in):
+                raise
+            # The terminal has gone (its window was closed): there is nothing to be restored.
         finally:
             self._restore_signals()
             for end in self._bell:

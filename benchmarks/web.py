@@ -1,8 +1,9 @@
 """15. The web process: the first list, how soon a verdict is on a stream, and what 200 streams cost.
 
-A supervisor with 5,000 watchdogs and a ``banken web``, each a process of its own; this one reads the streams. *First
-list*: from connecting until the last of all rows has arrived. *Verdict to stream*: from the event's own time to its
-arrival, 100 verdicts one after the other, with one stream and with 200; a page is to show one within a second.
+A supervisor with 5,000 watchdogs and a ``banken web``, each a process of its own; this one reads the streams.
+*First list*: from connecting until the last of all rows has arrived. *Verdict to stream*: from the event's own
+time to its arrival, 100 verdicts one after the other, with one stream and with 200; a page is to show one within
+a second.
 """
 
 from __future__ import annotations

@@ -41,8 +41,14 @@ def test_further_hosts_are_served_where_named(street: Street) -> None:
     assert named.ask("GET", "/-/healthy", {"Host": "watch.example"}).status == 200
     assert named.ask("GET", "/-/healthy", {"Host": "watch.example:8443"}).status == 200
     assert named.ask("GET", "/-/healthy", {"Host": "other.example"}).status == 421
-    act = {**named.signed, "Host": "watch.example", "Origin": "https://watch.example"}
-    assert named.ask("POST", PAUSE, act).status == 200
+    for host, origin, status in (
+        ("watch.example", "https://watch.example", 200),
+        ("watch.example", "https://watch.example:8443", 200),
+        ("watch.example:8443", "https://watch.example:8443", 200),
+        ("watch.example:8443", "https://watch.example:1", 403),
+        ("watch.example", f"http://{named.host}", 403),
+    ):
+        assert named.ask("POST", PAUSE, {**named.signed, "Host": host, "Origin": origin}).status == status, origin
 
 
 @pytest.mark.parametrize(
@@ -61,6 +67,7 @@ def test_further_hosts_are_served_where_named(street: Street) -> None:
         ({"Authorization": "Bearer {token}", "Origin": "http://evil.example"}, 403),
         ({"Authorization": "Bearer {token}", "Origin": "null"}, 403),
         ({"Authorization": "Bearer {token}", "Origin": "http://127.0.0.1:1"}, 403),
+        ({"Authorization": "Bearer {token}", "Origin": "http://127.0.0.1"}, 403),
         ({"Authorization": "Bearer {token}", "Sec-Fetch-Site": "cross-site"}, 403),
         ({"Authorization": "Bearer {token}", "Sec-Fetch-Site": "same-site"}, 403),
     ],

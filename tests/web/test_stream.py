@@ -52,7 +52,7 @@ def test_everything_comes_and_then_what_changes(web: Web, street: Street) -> Non
     heard = time.time()
     changed = stream.row("falls", state="expired")
     assert changed["incident"]["id"] == event["incident"]
-    assert heard - event["time"] < 5.0, "bounded loosely: what is measured is in benchmarks/web.py"
+    assert heard - event["time"] < 5.0, "bounded loosely: benchmarks/web.py measures it"
     assert stream.ids[-1] == f"{hello['session']}-{event['seq']}"
     summary = [told["summary"] for kind, told in stream.seen if kind == "changed" and told["summary"]]
     assert summary, "the counts are told with what changed"

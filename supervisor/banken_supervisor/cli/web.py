@@ -70,8 +70,10 @@ def command(
     bound = serving.bind(where, serving.BIND_S if until_eof else 0.0)
     port = bound.getsockname()[1]
     settings = Settings(at, token, places.hosts(where, port, names), ping_token, journal)
-    _announce(where, port, names, token, file)
-    serving.Server(settings, until_eof=until_eof).serve_on(bound)
+    served = serving.Server(
+        settings, until_eof=until_eof, announce=lambda: _announce(where, port, names, token, file)
+    )
+    served.serve_on(bound)
 
 
 def check_installed() -> None:

@@ -94,8 +94,12 @@ class Gate:
         """False for what a browser sends on behalf of another site's page."""
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return False
-        origin = headers.get("origin")
-        return origin is None or self._ours(origin.partition("://")[2])
+        origin, host = headers.get("origin"), headers.get("host", "").lower()
+        if origin is None:
+            return True
+        whose = origin.partition("://")[2].lower()
+        # A proxy may leave the port out of the Host header; one that is on the list with its port has it.
+        return whose == host or _without_port(whose) == host
 
     def _without_token(self, headers: Headers) -> tuple[int, str] | None:
         """(status, why) if it does not carry the token."""

@@ -216,17 +216,19 @@ class Mirror:
             wait = self._flushed + FLUSH_S - time.monotonic()
             await asyncio.sleep(max(FLUSH_SOON_S, wait))
             while self._dirty and self._hub.listeners:
-                if self._reading is not None:  # it must not put older rows over newer ones
-                    await asyncio.wait({self._reading})
                 names = list(islice(self._dirty, FLUSH_MAX))
                 for name in names:
                     del self._dirty[name]
                 for place in range(0, len(names), LOOK_MAX):
+                    if self._reading is not None:  # it must not put older rows over newer ones
+                        await asyncio.wait({self._reading})
                     last = place + LOOK_MAX >= len(names)
                     await self._tell(names[place : place + LOOK_MAX], last=last)
                 self._flushed = time.monotonic()
                 await asyncio.sleep(FLUSH_S)
-        except (Unreachable, RequestFailed) as fault:
+        except Unreachable as fault:
+            self._gone(str(fault))  # when it answers again, everything is told anew
+        except RequestFailed as fault:
             log.warning("changes could not be looked up: %s", fault)
             self._read_at = 0.0
         finally:

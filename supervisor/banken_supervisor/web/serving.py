@@ -13,6 +13,7 @@ import socket
 import stat
 import sys
 import time
+from collections.abc import Callable
 
 import uvicorn
 
@@ -125,7 +126,7 @@ def _checked(token: str, where: str) -> str:
 class Server(uvicorn.Server):
     """uvicorn's server; it ends in order with exit code 0."""
 
-    def __init__(self, settings: Settings, *, until_eof: bool) -> None:
+    def __init__(self, settings: Settings, *, until_eof: bool, announce: Callable[[], None]) -> None:
         self._web = application(settings)
         super().__init__(
             uvicorn.Config(
@@ -144,15 +145,21 @@ class Server(uvicorn.Server):
             )
         )
         self._until_eof = until_eof
+        self._announce = announce
 
     def serve_on(self, bound: socket.socket) -> None:
         """Serve until SIGTERM, SIGINT or the end of stdin, where that was asked for."""
-        # uvicorn raises the signal again when it has ended in order; that end is no fault.
+        # Until uvicorn takes them, and afterwards: it raises the signal again when it has ended, which is no fault.
         # Whoever sends garbage is answered, and is not to fill the log.
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _nothing)
+            signal.signal(number, self._told)
         asyncio.run(self._until_told(bound))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say where it is when it is there."""
+        await super().startup(sockets)
+        self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Streams are ended at once: they would not end by themselves."""
@@ -172,6 +179,5 @@ class Server(uvicorn.Server):
                 asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
                 self.should_exit = True
 
-
-def _nothing(number: int, frame: object) -> None:
-    return None
+    def _told(self, number: int, frame: object) -> None:
+        self.should_exit = True

@@ -303,6 +303,8 @@ class Loop:
                 self.callbacks.run(self._incident(effect), effect.callback)
             elif isinstance(effect, WatchProcess):
                 self.lives.watch(effect.who)
+            elif isinstance(effect, Event):
+                self._count(effect)
         self._effects.extend(effects)
         effects.clear()
         until = monotonic() + PORTION_S
@@ -310,7 +312,6 @@ class Loop:
             match effect := self._effects.popleft():
                 case Event():
                     self.publish(effect)
-                    self._count(effect)
                 case RunRung() if not effect.observe:
                     self.remedies.run(effect, self._incident(effect.about))
                 case EndIncident():

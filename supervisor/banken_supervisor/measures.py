@@ -56,7 +56,7 @@ def measures(loop: Loop, summary: dict[str, Any], pattern: str | None, limit: in
 
 
 def late(data: dict[str, Any], spent: float) -> float | None:
-    """How late an incident is told, by the data of its event. ``spent``: seconds of this turn so far."""
+    """How late a verdict is handed out, by the data of its event. ``spent``: seconds of this turn so far."""
     return None if data["cause"] in UNDUE else data["late"] + spent
 
 

@@ -51,7 +51,7 @@ class Tally:
         self.turns = Histogram(TURN_BOUNDS_S)
         """seconds that a turn took, without its wait"""
         self.lateness = Histogram(LATENESS_BOUNDS_S)
-        """seconds from a deadline to the moment at which its incident is told, lost time not counted"""
+        """seconds from a deadline to its verdict, when the callback is handed out; lost time not counted"""
         self.incidents: Counter[str] = Counter()
         """incidents opened, by cause"""
         self.actions: Counter[tuple[str, str]] = Counter()

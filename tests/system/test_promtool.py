@@ -5,7 +5,9 @@ Needs ``promtool`` (Debian: ``apt-get install prometheus``).
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -58,6 +60,19 @@ def test_remarks_are_seen(told: str) -> None:
 def test_rules_are_valid() -> None:
     """Expressions and templates."""
     result = promtool("check", "rules", "banken.rules.yml")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_dashboard_asks_what_prometheus_understands(tmp_path: Path) -> None:
+    """Each query of the dashboard, with Grafana's variables filled in, as a rule."""
+    board = json.loads((RULES.parent / "grafana" / "banken.json").read_text())
+    queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    queries += [each["expr"] for each in board["annotations"]["list"]]
+    assert len(queries) > 30
+    filled = [re.sub(r"\$(job|instance)\b", ".*", query.replace("$__rate_interval", "1m")) for query in queries]
+    rules = [{"record": f"q{number}", "expr": query} for number, query in enumerate(filled)]
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "q", "rules": rules}]}))
+    result = promtool("check", "rules", str(tmp_path / "rules.yml"))
     assert result.returncode == 0, result.stdout + result.stderr
 
 

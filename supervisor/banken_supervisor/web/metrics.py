@@ -143,7 +143,7 @@ METRICS = (
          _by("states"), ("state",)),
     Told("banken_incidents", "counter", "Incidents opened, by cause.", _by("incidents"), ("cause",)),
     Told("banken_verdict_latency_seconds", "histogram",
-         "From a deadline to the moment its incident is told; time that the supervisor itself lost is not in it.",
+         "From a deadline to the handing out of its callback; time that the supervisor itself lost is not in it.",
          _one("lateness")),
     Told("banken_messages", "counter", "Messages read from workers, refused ones and the supervisor's probes too.",
          _one("messages")),

@@ -161,6 +161,7 @@ class Remedies:
             incident.name if self._programs(incident.name) else None,
             link=None if self.page is None else f"{self.page}/#/incident/{incident.id}",
             page=None if self.page is None else f"{self.page}/",
+            feeds=effect.feeds,
         )
 
     def _run(self, effect: RunRung, incident: Incident) -> None:
@@ -173,6 +174,8 @@ class Remedies:
             # Killed is what was started, with all that it started; looked at is whoever feeds, if anybody does.
             if subject.who is None or effect.rung.do == "kill":
                 subject = replace(subject, who=process)
+                if process is not None:
+                    self.world.trust(process)
         try:
             action = self._action(effect.rung)
         except Refused as fault:  # found when the config is read; a rung made in code may still be wrong

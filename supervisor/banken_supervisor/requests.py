@@ -140,7 +140,10 @@ def _look(loop: Loop, args: dict[str, Any]) -> Any:
         if dog is None:
             gone.append(name)
         else:
-            rows.append({**row(dog, now), "feeds": []} if feeds else row(dog, now))
+            told = row(dog, now)
+            if feeds:
+                told["feeds"] = kennel.trail(dog, now)
+            rows.append(told)
     return {"rows": rows, "gone": gone}
 
 

@@ -30,6 +30,7 @@ from banken_supervisor.journal import squeeze
 from banken_supervisor.lock import AddressLock, Lookout
 from banken_supervisor.loop import Acted, Declare, Do, Forget, Frame, Loop, Stop
 from banken_supervisor.mailbox import Mailbox
+from banken_supervisor.peers import Peers
 from banken_supervisor.recovery.jobs import Report
 from banken_supervisor.recovery.registry import build
 from banken_supervisor.reloading import Reloading
@@ -203,7 +204,7 @@ class Supervisor:
         self._scribe = Scribe()
         directory = self.address.directory
         stable = Stable(directory, self._mailbox.post)
-        world = SupervisorWorld(directory, self._callbacks.named, self._restart)
+        world = SupervisorWorld(directory, self._callbacks.named, self._restart, Peers(self._sockets.accepted))
         remedies = Remedies(
             world, self._acted, lambda name: name in stable, stable.process, self._ask, self._callback_limit
         )

@@ -26,6 +26,8 @@ PARTS_MAX = 4
 REST_MIN = 0.00005
 """Seconds below which no sleep is worth its own cost."""
 
+_MONITOR = "inproc://accepted"
+
 _DONTWAIT = int(zmq.DONTWAIT)
 _POLLIN = int(zmq.POLLIN)
 
@@ -48,9 +50,11 @@ class Sockets:
         # One I/O thread: the probe proves that everything sent before it has been read only if both take the
         # same thread (core/hold.py).
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self.accepted: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
+        """tells of connections to the feed socket (peers.py); whoever reads it closes it"""
         before = os.umask(0o077)  # the sockets' own mode follows it
         try:
-            self._feeds = self._bind(zmq.PULL, address.feed, {zmq.RCVHWM: FEED_QUEUE_MAX})
+            self._feeds = self._bind(zmq.PULL, address.feed, {zmq.RCVHWM: FEED_QUEUE_MAX}, monitor=True)
             self._control = self._bind(zmq.ROUTER, address.control, {zmq.MAXMSGSIZE: REQUEST_MAX})
             # Verbose: a second listener's subscription is told too, for it may need the open incident.
             publishing = {zmq.XPUB_VERBOSE: 1, zmq.SNDHWM: EVENT_QUEUE_MAX, zmq.MAXMSGSIZE: 1024}
@@ -67,12 +71,18 @@ class Sockets:
         self._topics: set[bytes] = set()
         self._others: list[int] = []
 
-    def _bind(self, kind: int, endpoint: str, options: Mapping[Any, int]) -> zmq.Socket[bytes]:
+    def _bind(
+        self, kind: int, endpoint: str, options: Mapping[Any, int], *, monitor: bool = False
+    ) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, 100)
         socket.setsockopt(zmq.MAXMSGSIZE, DROP_MAX)
         for option, value in options.items():
             socket.setsockopt(option, value)
+        if monitor:  # before the first connection
+            socket.monitor(_MONITOR, zmq.EVENT_ACCEPTED | zmq.EVENT_MONITOR_STOPPED)
+            self.accepted.setsockopt(zmq.RCVHWM, 0)  # a full queue would hold up libzmq's thread
+            self.accepted.connect(_MONITOR)
         socket.bind(endpoint)
         return socket
 

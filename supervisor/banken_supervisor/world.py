@@ -7,8 +7,9 @@ from typing import Any
 
 from banken import calling
 from banken.calling import Callback
-from banken.model import Incident
+from banken.model import Incarnation, Incident
 from banken_supervisor import evidence
+from banken_supervisor.peers import Peers
 from banken_supervisor.recovery.base import Subject
 from banken_supervisor.recovery.identity import Processes
 from banken_supervisor.scribe import log
@@ -21,18 +22,32 @@ class SupervisorWorld(Processes):
     """``Processes`` knows about processes; the rest is here. Called from many threads.
 
     ``named``: the callback of a name, None: there is none. ``restart``: has the loop restart a program.
-    ``directory``: the address's, where workers leave their dumps.
+    ``directory``: the address's, where workers leave their dumps. ``peers``: who has connected; None: not known.
     """
 
     def __init__(
-        self, directory: str, named: Callable[[str], Callback | None], restart: Callable[[str], None]
+        self,
+        directory: str,
+        named: Callable[[str], Callback | None],
+        restart: Callable[[str], None],
+        peers: Peers | None = None,
     ) -> None:
         super().__init__()
+        self._peers = peers
         self._directory = directory
         self._named = named
         self._restart = restart
         self.targets: Mapping[str, Sequence[str]] = {}
         """apprise URLs by the name of the target; replaced whole when the config changes"""
+
+    def here(self, who: Incarnation) -> bool:
+        """As in the protocol: a pid that a feed only claims is none that can be known for certain."""
+        return super().here(who) and (self._peers is None or self._peers.met(who))
+
+    def trust(self, who: Incarnation) -> None:
+        """A process that the supervisor started itself is known without having connected."""
+        if self._peers is not None:
+            self._peers.trust(who)
 
     def restart(self, program: str) -> None:
         """As in the protocol."""
@@ -46,9 +61,11 @@ class SupervisorWorld(Processes):
             "status": incident.status,
             "progress": incident.progress,
             "cause": incident.cause.value,
+            "feeds": list(map(list, subject.feeds)),
         }
         if subject.who is None:
-            return {"headline": "no process is known: nobody has fed it", "problems": [], "said": said}
+            headline = "no process is known: nobody has fed it, or only commands have"
+            return {"headline": headline, "problems": [], "said": said}
         found = evidence.collect(
             subject.who, address_directory=self._directory, seconds_max=max(0.1, seconds - MARGIN_S)
         )

@@ -46,7 +46,7 @@ COLOURS = {
     "overloaded": "yellow",
 }
 SECONDS = frozenset({"silence", "timeout", "interval", "grace", "lasted", "age", "seconds", "lost", "total_lost"})
-UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age"})
+UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age", "feeds"})
 """Fields that the line shows elsewhere, or not at all; --json has them."""
 
 

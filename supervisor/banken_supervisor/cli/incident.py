@@ -48,7 +48,7 @@ def in_words(story: Any) -> list[str]:
 
 
 def _lines(story: Any) -> list[str]:
-    from banken_supervisor.evidence import render
+    from banken_supervisor.evidence import feeds_text, render
     from banken_supervisor.journal.shown import as_dict
 
     record = story.incident
@@ -57,6 +57,7 @@ def _lines(story: Any) -> list[str]:
         ("opened", clock(record.opened)),
         ("closed", "open" if record.closed is None else f"{clock(record.closed)} ({record.how})"),
         ("silence", f"{format_s(record.silence)}, timeout {format_s(record.timeout)}"),
+        ("feeds", feeds_text(feeds, record.silence) if (feeds := _feeds(story)) else None),
         ("pid", record.pid),
         ("status", record.status),
         ("progress", record.progress),
@@ -78,9 +79,18 @@ def _lines(story: Any) -> list[str]:
     return lines
 
 
+def _feeds(story: Any) -> list[list[float]]:
+    """The last feeds before the verdict, as its event has them."""
+    for event in story.events:
+        if event.type == "expired":
+            feeds: list[list[float]] = event.data.get("feeds", []) if isinstance(event.data, dict) else []
+            return feeds
+    return []
+
+
 def _told(event: Any) -> str:
     data = event.data if isinstance(event.data, dict) else {"data": event.data}
-    left_out = ("incident", "seq", "time", "type", "name", "timeout", "age", "pid")
+    left_out = ("incident", "seq", "time", "type", "name", "timeout", "age", "pid", "feeds")
     parts = []
     for key, value in data.items():
         if key in left_out or value is None:

@@ -6,6 +6,7 @@ a status) lies in ``Rare``, which is made when it is first needed.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from math import inf
 
@@ -40,6 +41,8 @@ class OpenIncident:
     """the watchdog that this one depends on, and that is down too"""
     presumed: bool = False
     """that one was not down yet, only due to be found so"""
+    feeds: tuple[tuple[float, float], ...] = ()
+    """the last feeds as they were at the verdict, of each the age and the gap before it"""
     pardoned: bool = False
     """that one is back, and until ``next_run`` this one may follow"""
 
@@ -131,6 +134,7 @@ class Dog:
         "rare",
         "resolution",
         "state",
+        "trail",
     )
 
     def __init__(
@@ -151,6 +155,8 @@ class Dog:
         self.policy: Policy | None = None
         """the operator's word; None: it has none on this one"""
         self.rare: Rare | None = None
+        self.trail: deque[float] | None = None
+        """when its last feeds came, deadline time (trail.py); None: nobody notes that"""
 
     def more(self) -> Rare:
         """The rare part, made now if there is none yet."""

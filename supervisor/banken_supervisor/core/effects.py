@@ -108,6 +108,8 @@ class RunRung:
     """do nothing: it has been told what would be done"""
     who: Incarnation | None
     """the process that feeds the watchdog"""
+    feeds: tuple[tuple[float, float], ...] = ()
+    """its last feeds, of each the age and the gap before it, seconds; the newest last"""
 
 
 @dataclass(frozen=True, slots=True)

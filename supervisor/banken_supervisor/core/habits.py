@@ -84,6 +84,7 @@ class Habits(Groups):
     def _observe(self, dog: Dog, now: float, out: list[Effect]) -> None:
         """A feed has come; the last one is still in ``fed_at``."""
         rare = dog.rare
+        self._noted(dog, now, sampled=rare is not None and rare.sampled and not rare.changed_hands)
         auto = None if dog.policy is None else dog.policy.auto
         if auto is None and (rare is None or not rare.sampled):
             return
@@ -121,6 +122,8 @@ class Habits(Groups):
     @staticmethod
     def _new_feeder(dog: Dog) -> None:
         """Another process feeds it: the former one's pace, and the gap since its last feed, mean nothing."""
+        if dog.trail is not None:
+            dog.trail.clear()
         if dog.rare is not None:
             dog.rare.pace = None
             dog.rare.changed_hands = True

@@ -1,6 +1,6 @@
 """What becomes of a watchdog that has expired: the incident, the callback's runs, the climb, giving up.
 
-The first floor of the kennel (kennel.py), over the roll of records.
+A floor of the kennel (kennel.py), over the trails of feeds.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from banken_supervisor.core.ladder import (
     key_of,
     within_budget,
 )
-from banken_supervisor.core.roll import Roll
 from banken_supervisor.core.states import State, Trigger
 from banken_supervisor.core.telling import pid_of, run_of, told
+from banken_supervisor.core.trail import EVIDENCE_MAX, Trails
 
 RUNS_MAX = 1000
 """Times of earlier runs that are remembered per rung for budget and backoff."""
@@ -35,7 +35,7 @@ _NO_LADDER = Ladder(())
 _DOWN = (State.EXPIRED, State.GIVEN_UP)
 
 
-class Incidents(Roll):
+class Incidents(Trails):
     """Opens, climbs and closes. ``jitter`` gives numbers in [0, 1) for backoff."""
 
     def __init__(self, run_id: str, jitter: Callable[[], float]) -> None:
@@ -103,6 +103,9 @@ class Incidents(Roll):
         blamed = self._fallen(dog, now)
         run = run_of(dog, incident, due, now)
         data = told(dog, run, now)
+        incident.feeds = self.trail(dog, now, EVIDENCE_MAX)
+        if incident.feeds:
+            data["feeds"] = incident.feeds
         if blamed is not None:
             self._blame(dog, incident, blamed, now)
             out.append(Event(EventType.EXPIRED, dog.name, {**data, "blamed": blamed}))
@@ -219,7 +222,8 @@ class Incidents(Roll):
         count = incident.counts[number] = incident.counts.get(number, 0) + 1
         base = run_of(dog, incident, due, now)
         observe = self._ladder(dog).observe
-        out.append(RunRung(base, rung, number, count, observe, dog.owner))
+        feeds = incident.feeds if incident.opened == now else self.trail(dog, now, EVIDENCE_MAX)
+        out.append(RunRung(base, rung, number, count, observe, dog.owner, feeds))
         data = {"incident": incident.id, "rung": number, "run": count, "do": rung.do, "late": now - due}
         if rung.level is not None:
             data["level"] = rung.level

@@ -1,7 +1,7 @@
 """What becomes of the processes behind watchdogs: they end, new ones come, programs are taken down or given up.
 
-The second floor of the kennel (kennel.py). Who ended by itself is judged for it; whoever was taken down on purpose
-is not, and what such a process still had to say is out of date.
+A floor of the kennel (kennel.py), over incidents. Who ended by itself is judged for it; whoever was taken down on
+purpose is not, and what such a process still had to say is out of date.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ class Keeping(Incidents):
     def _disown(self, dog: Dog) -> None:
         """Its process is gone: a message of it that arrives late is none of the next one's."""
         self._unlearn(dog)
+        if dog.trail is not None:
+            dog.trail.clear()
         if dog.owner is not None:
             ownership.displace(dog, dog.owner)
             dog.owner = None

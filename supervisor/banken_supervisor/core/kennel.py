@@ -8,9 +8,10 @@ A watchdog that leaves ALIVE is taken out of ``_known``, so that its next feed i
 The way of a verdict: ``sweep`` takes what has come up in the queue and arms again whoever was fed; the
 rest are suspects. ``judge`` turns suspects into verdicts; when that may be done is decided by hold.py.
 
-The kennel is a house of floors, each a class: the records and what finds them (roll.py), incidents and the climb
-(incidents.py), the processes behind them (keeping.py), groups (groups.py), what is in force and how feeds usually
-come (habits.py), maintenance (windows.py), and here what arrives and what is due.
+The kennel is a house of floors, each a class: the records and what finds them (roll.py), when feeds came
+(trail.py), incidents and the climb (incidents.py), the processes behind them (keeping.py), groups (groups.py),
+what is in force and how feeds usually come (habits.py), maintenance (windows.py), and here what arrives and what is
+due.
 """
 
 from __future__ import annotations
@@ -71,6 +72,13 @@ class Kennel(Windows):
 
         An exception that ``frames`` raises passes through; what came before it has been taken.
         """
+        if self._trailing:
+            if self.leisure > 0:
+                left = self._at_leisure(frames, now, out)
+                if left is None:
+                    return
+                frames = left
+            self._hole(now)
         known = self._known.__getitem__
         while True:
             try:
@@ -249,6 +257,7 @@ class Kennel(Windows):
         self.states[State.RELEASED] -= 1
         self._deadlines.disarm(dog)
         del self._dogs[dog.name]
+        self._count_trails()
         out.append(Event(EventType.RELEASED, dog.name))
 
     def _fail(self, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
@@ -303,6 +312,7 @@ class Kennel(Windows):
         dog.policy = operators
         dog.owner = message.incarnation
         self._dogs[name] = dog
+        self._count_trails()
         self._enrol(dog)
         self._belongs(dog, dog.owner, out)
         self.states[State.WAITING] += 1

@@ -14,6 +14,7 @@ from banken_supervisor.core.effects import Effect, Event, EventType
 from banken_supervisor.core.hold import Hold
 from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.pace import Backlog
+from banken_supervisor.core.trail import Leisure
 
 WAIT_MAX = 1.0
 """Longest wait, seconds: what a suspend or a stop in the middle of it can cost in lateness."""
@@ -40,6 +41,7 @@ class Watch:
         self.clock = CreditedClock(real)
         self.hold = Hold()
         self.backlog = Backlog(real)
+        self.leisure = Leisure(real)
         self.out: list[Effect] = []
         """effects of this turn so far"""
         self.overloads = 0
@@ -78,6 +80,7 @@ class Watch:
         now = clock.credit(real, asked, 1.0 if self._complete else OVERLOADED_SHARE)
         self.kennel.uncredited = real - now - self._ahead
         self.kennel.behind = self.backlog.wake(real)
+        self.kennel.leisure = self.leisure.wake(real)
         if clock.last_lost > 0.0:
             self._untold_lost += clock.last_lost
             if self._may_tell(EventType.STALLED, real):
@@ -104,6 +107,7 @@ class Watch:
             self.kennel.read_long(self.clock.now, min(took, self.clock.allowance))
         self._complete = complete
         self.backlog.drained(complete=complete)
+        self.leisure.drained(count)
         kennel = self.kennel
         self.hold.read(count * kennel.longest_known + kennel.decoded_bytes - self._decoded)
         self._decoded = kennel.decoded_bytes

@@ -15,6 +15,6 @@ neither belongs on the loop.
 
 from banken_supervisor.evidence.announced import sweep
 from banken_supervisor.evidence.collect import Evidence, collect
-from banken_supervisor.evidence.showing import render, summary_lines
+from banken_supervisor.evidence.showing import feeds_text, render, summary_lines
 
-__all__ = ["Evidence", "collect", "render", "summary_lines", "sweep"]
+__all__ = ["Evidence", "collect", "feeds_text", "render", "summary_lines", "sweep"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from banken_supervisor.durations import format_s
 from banken_supervisor.evidence.headline import main_thread, short, stuck_task, waiting
 from banken_supervisor.evidence.text import clean, neutral
 
@@ -28,6 +29,9 @@ _NOTHING: dict[str, Any] = {
 }
 """What evidence without these keys is taken to say: where nobody knew the process there is a headline only."""
 
+HOLE_S = 0.001
+"""Seconds; a longer one between two feeds that should follow each other is a hole, and no rounding."""
+
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -46,23 +50,26 @@ def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
 def render(evidence: dict[str, Any]) -> list[str]:
     """Everything, as lines for a terminal."""
     evidence = {**_NOTHING, **evidence}
-    facts = _facts(evidence)
-    lines = [evidence["headline"], *([""] if facts else []), *facts]
-    if evidence["threads"]:
-        lines += ["", f"Threads, by {evidence['stacks_by']} (innermost frame first):"]
-    for group in _alike(evidence["threads"]):
-        lines += ["", *_thread(group)]
-    if evidence["threads_left_out"]:
-        lines += ["", f"{evidence['threads_left_out']} more threads"]
-    if evidence["tasks"]:
-        lines += ["", "asyncio tasks:"]
-    for task in evidence["tasks"]:
-        lines += ["", *_task(task, evidence["tasks"])]
-    if evidence["tasks_left_out"]:
-        lines += ["", f"{evidence['tasks_left_out']} more tasks"]
+    facts = [*_said(evidence.get("said")), *_facts(evidence)]
+    lines = [evidence["headline"], *([""] if facts else []), *facts, *_stacks(evidence)]
     if evidence["problems"]:
         lines += ["", "What could not be had:", *(f"  {each}" for each in evidence["problems"])]
     return [neutral(each) for each in lines]
+
+
+def feeds_text(feeds: list[list[float]], silence: float) -> str:
+    """``1 s, 1 s, 1.1 s, 0.9 s apart; then 30 s of silence``; ``…`` where feeds came that were not noted.
+
+    ``feeds``: of each its age and the gap before it, seconds, the newest last; never empty.
+    """
+    told = []
+    for place, (age, gap) in enumerate(feeds):
+        if place and feeds[place - 1][0] - age - gap > HOLE_S:
+            told.append("…")
+        told.append(_short(gap))
+    if feeds[-1][0] - silence > HOLE_S:
+        told.append("…")
+    return f"{', '.join(told)} apart; then {_short(silence)} of silence"
 
 
 def bytes_text(count: int) -> str:
@@ -75,6 +82,36 @@ def bytes_text(count: int) -> str:
     return f"{size:.3g} {unit}" if unit != "B" else f"{count} B"
 
 
+def _short(seconds: float) -> str:
+    return format_s(seconds) if seconds >= 0.1 else f"{seconds * 1000:.3g} ms"
+
+
+def _said(said: dict[str, Any] | None) -> list[str]:
+    """What the worker itself let be known, until it fell silent."""
+    if not said:
+        return []
+    lines = [f"last feeds: {feeds_text(said['feeds'], said['silence'])}"] if said.get("feeds") else []
+    known = [what for what in ("status", "progress") if said.get(what) is not None]
+    return lines + [f"last {what}: {clean(said[what], LINE_MAX)}" for what in known]
+
+
+def _stacks(evidence: dict[str, Any]) -> list[str]:
+    lines = []
+    if evidence["threads"]:
+        lines += ["", f"Threads, by {evidence['stacks_by']} (innermost frame first):"]
+    for group in _alike(evidence["threads"]):
+        lines += ["", *_thread(group)]
+    if evidence["threads_left_out"]:
+        lines += ["", f"{evidence['threads_left_out']} more threads"]
+    if evidence["tasks"]:
+        lines += ["", "asyncio tasks:"]
+    for task in evidence["tasks"]:
+        lines += ["", *_task(task, evidence["tasks"])]
+    if evidence["tasks_left_out"]:
+        lines += ["", f"{evidence['tasks_left_out']} more tasks"]
+    return lines
+
+
 def _facts(evidence: dict[str, Any]) -> list[str]:
     process = evidence["process"]
     if not process:
@@ -85,7 +122,7 @@ def _facts(evidence: dict[str, Any]) -> list[str]:
     said += [
         f"{process['cpu_user_s']:.2f} s user + {process['cpu_system_s']:.2f} s system",
         f"{bytes_text(process['rss_bytes'])} resident",
-        f"{process['threads']} thread{'' if process['threads'] == 1 else 's'}",
+        f"{process['threads']} threads",
     ]
     if process.get("fds") is not None:
         said.append(f"{process['fds']} of {process.get('fds_max') or '?'} descriptors")

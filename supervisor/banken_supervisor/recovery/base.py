@@ -36,6 +36,8 @@ class Subject:
     """where people can see everything"""
     evidence: Mapping[str, Any] | None = None
     """what ``dump`` found earlier in this incident; the executor fills it in when it knows"""
+    feeds: tuple[tuple[float, float], ...] = ()
+    """the last feeds as the action was begun, of each the age and the gap before it, seconds; the newest last"""
     recovered: bool = False
     """True: the incident is over, and this says so; its ``silence`` is then how long it lasted"""
     how: str = "fed"

@@ -43,7 +43,9 @@ def cannot_touch(subject: Subject, world: World) -> Outcome | None:
         return Outcome(False, f"no process is known that feeds {subject.incident.name}")
     if not world.here(who):
         return Outcome(
-            False, f"pid {who.pid} is not known for certain here: of another host, or of an earlier boot"
+            False,
+            f"pid {who.pid} is not known for certain here: of another host, of an earlier boot, or a process that "
+            "has never connected",
         )
     return None
 

@@ -1,0 +1,63 @@
+"""What a supervisor knows of its feeders beyond their word: when they fed, and which processes have connected."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import zmq
+
+from banken.address import resolve
+from banken.identity import boot_id, process_start
+from banken.model import Incarnation
+from banken.wire import Kind, Message, encode
+from process.kit import until
+from process.ladder_kit import LONG, House
+
+CONFIG = """
+[[watchdog]]
+name = "*"
+timeout = "1s"
+ladder = [ { do = "dump" }, { do = "signal", signal = "SIGKILL" } ]
+"""
+
+
+def test_a_feed_is_evidence_but_its_word_kills_nobody(house: House) -> None:
+    """The last feeds are in the incident. A process that a feed names and that never connected gets no signal; one
+    that has connected gets it."""
+    stream = house.run(CONFIG)
+    worker = house.worker("feeder", "honest", 1, 0.1)
+
+    def noted() -> int:
+        return sum(len(row["feeds"]) for row in house.ask("look", names=["honest"], feeds=True)["rows"])
+
+    until(lambda: noted() >= 5, "five feeds of it are noted", LONG)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
+        claimed = Incarnation(boot_id(), bystander.pid, process_start(bystander.pid), b"liar")
+        with zmq.Context() as context, context.socket(zmq.PUSH) as liar:
+            liar.connect(resolve(house.address).feed)
+            liar.send(encode(Message(Kind.FEED, "lie", claimed, 0.0, None)))
+            failed = stream.until(LONG, "action-failed", "lie", do="signal")
+        assert f"pid {bystander.pid} is not known for certain" in failed["text"]
+        assert "never connected" in failed["text"]
+        assert bystander.poll() is None
+        bystander.communicate(b"\n")
+
+    worker.signal(signal.SIGSTOP)
+    incident = stream.until(LONG, "expired", "honest")["incident"]
+    done = stream.until(LONG, "action-done", "honest", do="signal")
+    assert f"sent to pid {worker.pid}" in done["text"]
+    assert worker.process.wait(LONG) == -signal.SIGKILL
+    story = house.incident(incident)
+    (expired,) = (each for each in story["events"] if each["type"] == "expired")
+    (evidence,) = story["evidence"]
+    feeds = expired["feeds"]
+    assert len(feeds) >= 5
+    for (before, _), (age, gap) in pairwise(feeds):
+        assert before - age == pytest.approx(gap, abs=0.001)
+    assert feeds[-1][0] == pytest.approx(expired["silence"], abs=0.001)
+    assert evidence["said"]["feeds"] == feeds
+    assert "apart; then " in house.banken("incident", incident)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from banken_supervisor.journal import Journal, aside
+from banken_supervisor.journal import Journal, JournalError, aside, checking
 from process.kit import until
 
 
@@ -16,13 +17,17 @@ def test_a_file_that_was_never_a_journal_is_refused_and_left_alone(tmp_path: Pat
     """It is not moved aside as a damaged journal would be, and nothing is put beside it."""
     path = tmp_path / "passwd"
     path.write_bytes(content)
+    path.chmod(0o644)
     journal = Journal(str(path), "run-1")
     try:
         until(lambda: journal.condition.state == "failing", "it is refused")
         assert "is no journal, and is left alone" in journal.state()["reason"]
     finally:
         journal.close(0.1)
+    with pytest.raises((JournalError, sqlite3.Error)):
+        checking.vacuum(str(path))
     assert path.read_bytes() == content
+    assert path.stat().st_mode & 0o777 == 0o644
     assert os.listdir(tmp_path) == ["passwd"]
 
 

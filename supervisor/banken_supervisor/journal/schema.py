@@ -184,12 +184,12 @@ def open_writing(path: str, *, busy: float = 0.5, steps: Sequence[Step] = STEPS)
     JournalDamaged, JournalRefused; sqlite3.Error and OSError where the system stands in the way.
     """
     check_regular(path)
-    for name in (path, f"{path}-wal", f"{path}-shm"):
-        with contextlib.suppress(OSError):  # not ours to change: whoever made it so decides
-            os.chmod(name, 0o600)
     connection = _connect(path, "rw", busy)
     try:
         version = check_version(connection, newest=1 + len(steps))
+        for name in (path, f"{path}-wal", f"{path}-shm"):  # only now: before, it might be anybody's file
+            with contextlib.suppress(OSError):  # not ours to change: whoever made it so decides
+                os.chmod(name, 0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA journal_size_limit = {16 * 1024 * 1024}")

@@ -234,6 +234,7 @@ def test_the_journal_is_read_like_a_log_and_told_as_a_history(home: Home, banken
     assert told["causes"] == {"failed": 4}
     assert told["failures"] == 4
     assert 0 < told["uptime"] < 1
+    assert told["gaps"]
     supervisor.signal(signal.SIGKILL)
     supervisor.process.wait(10)
     assert "no supervisor answers" in banken("history", "worker-1")

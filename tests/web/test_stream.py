@@ -13,6 +13,7 @@ import pytest
 from banken.client import Client
 from banken_supervisor.web import hub as hubs
 from banken_supervisor.web.hub import Listener
+from banken_supervisor.web.protocol import OPEN_MAX
 from process.kit import START_S, memory, until
 from web.kit import Stream, Street, Web
 
@@ -185,6 +186,23 @@ def test_sigterm_ends_it_with_streams_open(own: Street) -> None:
     assert "Traceback" not in web.process.log()
 
 
+def test_a_flood_of_connections(own: Street) -> None:
+    """The last ones are cut before the descriptors run out; it serves again when they are gone."""
+    own.supervisor()
+    web = own.web()
+    flood = [socket.create_connection(("127.0.0.1", web.port), timeout=START_S) for _ in range(OPEN_MAX + 50)]
+    try:
+        with contextlib.suppress(ConnectionResetError):
+            assert flood[-1].recv(1) == b""
+        for each in flood[:200]:
+            each.close()
+        until(lambda: _status(web) == 503, "there is room to be told to come later", START_S)
+    finally:
+        for each in flood:
+            each.close()
+    until(lambda: web.get("/-/ready").status == 200, "it serves again", START_S)
+
+
 def test_a_queue_has_its_bounds() -> None:
     """What is over ends the stream and frees what waited."""
     listener = Listener()
@@ -202,6 +220,13 @@ def test_slow_clients_are_cut(web: Web, slow: list[socket.socket]) -> None:
     for each in slow[:2]:
         with contextlib.suppress(ConnectionResetError):
             assert each.recv(100) == b""
+
+
+def _status(web: Web) -> int:
+    try:
+        return web.get("/-/healthy").status
+    except OSError:
+        return 0
 
 
 def _welcome(web: Web) -> bool:

@@ -9,6 +9,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 REQUEST_S = 10.0
 """Seconds from a connection, or from the first byte of a further request, until the request's head is there."""
 
+OPEN_MAX = 800
+"""Connections that may be open at once; further ones are cut. libzmq ends a process that runs out of descriptors,
+of which there often are 1,024."""
+
 STALL_S = 15.0
 """Seconds that a client may take nothing of an answer that waits for it; then its connection is cut."""
 
@@ -21,6 +25,9 @@ class PatientProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > OPEN_MAX:
+            self._cut()
+            return
         self._asking = self.loop.call_later(REQUEST_S, self._cut)
 
     def data_received(self, data: bytes) -> None:

@@ -99,20 +99,30 @@ def kept_token(address: Address) -> tuple[str, str]:
         raise Refused("an address without a directory keeps no token; give one with --token-file")
     path = os.path.join(address.directory, TOKEN_FILE)
     try:
-        os.makedirs(address.directory, 0o700, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-        descriptor = os.open(path, flags, 0o600)
-        with os.fdopen(descriptor, "r+", encoding="ascii") as file:
+        if not os.path.lexists(path):
+            os.makedirs(address.directory, 0o700, exist_ok=True)
+            _make_token(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+        with os.fdopen(descriptor, encoding="ascii") as file:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
                 raise Refused(f"{path} is not a file that only you may read; remove it, and a new one is made")
-            token = file.read(TOKEN_MAX + 2).strip()
-            if not token:
-                token = secrets.token_urlsafe(32)
-                file.write(token + "\n")
+            return _checked(file.read(TOKEN_MAX + 2).strip(), path), path
     except (OSError, UnicodeDecodeError) as fault:
         raise AddressRefused(f"the token cannot be kept in {path}: {fault}") from None
-    return _checked(token, path), path
+
+
+def _make_token(path: str) -> None:
+    """A file with a new token appears whole, or another process's does."""
+    half = f"{path}.{os.getpid()}"
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(half, path)
+    finally:
+        os.unlink(half)
 
 
 def _checked(token: str, where: str) -> str:

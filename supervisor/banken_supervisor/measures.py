@@ -13,6 +13,7 @@ from banken_supervisor.core.dog import Dog, deadline
 from banken_supervisor.core.effects import EventType
 from banken_supervisor.core.program_states import ProgramState
 from banken_supervisor.core.states import State
+from banken_supervisor.core.trail import GAP_EDGES
 
 if TYPE_CHECKING:
     from banken_supervisor.loop import Loop
@@ -48,6 +49,7 @@ def measures(loop: Loop, summary: dict[str, Any], pattern: str | None, limit: in
         "acted": [[name, result, count] for (name, result), count in tally.actions.items()],
         "turn_seconds": tally.turns.plain(),
         "lateness": tally.lateness.plain(),
+        "gaps": {"bounds": list(GAP_EDGES), "counts": list(kennel.gap_counts), "sum": kennel.gap_sum},
         "program_states": {state.value: states[state] for state in ProgramState},
         "cpu": process_time(),
         "memory": resident(),

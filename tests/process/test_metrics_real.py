@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from banken.client import Client
 from banken.control import Control
 from banken.errors import RequestFailed
+from banken.wire import Kind, Message, encode
 from banken_supervisor.web.metrics import METRICS, exposition
 from process.kit import Home, until
 
@@ -54,6 +55,8 @@ def play(home: Home, journal: str) -> None:
     for number in range(20):
         client.feed(f"w-{number}", status=HOSTILE)
     client.fail("w-3", HOSTILE)
+    for _ in range(3):  # gaps that are no longer than a moment
+        home.ask("tell", frame=encode(Message(Kind.FEED, "fed", None, 0.0, None)))
     with Control(home.address, 5.0) as control:
         for op, arguments in (("tell", {"frame": b"garbage"}), ("nonsense", {})):
             with pytest.raises(RequestFailed):
@@ -94,7 +97,7 @@ def test_counts_are_right(scene: Home) -> None:
     now = values(scene)
     expected: Values = {
         ("banken_up",): 1,
-        ("banken_watchdogs", "alive"): 19,
+        ("banken_watchdogs", "alive"): 20,
         ("banken_watchdogs", "expired"): 5,
         ("banken_watchdogs", "given-up"): 1,
         ("banken_watchdogs", "waiting"): 0,
@@ -104,6 +107,9 @@ def test_counts_are_right(scene: Home) -> None:
         # Five had a deadline; what a worker says itself is never late.
         ("banken_verdict_latency_seconds_count",): 5,
         ("banken_verdict_latency_seconds_bucket", "+Inf"): 5,
+        # Three feeds of one make two gaps; of each other there was one feed.
+        ("banken_feed_gap_seconds_count",): 2,
+        ("banken_feed_gap_seconds_bucket", "5.0"): 2,
         ("banken_refused_total", "garbage"): 1,
         ("banken_refused_total", "request"): 2,  # to tell garbage is a refused request, too
         ("banken_events_total", "expired"): 6,
@@ -198,9 +204,9 @@ def test_which_watchdogs_get_series_of_their_own(scene: Home) -> None:
         of = {name[1] for name in now if name[0] == "banken_watchdog_up"}
         return of, now["banken_watchdogs_unlisted",]
 
-    assert listed("w-1*") == ({"w-1", *(f"w-{number}" for number in range(10, 20))}, 14)
-    assert listed("") == (set(), 25)
-    assert listed("nobody") == (set(), 25)
+    assert listed("w-1*") == ({"w-1", *(f"w-{number}" for number in range(10, 20))}, 15)
+    assert listed("") == (set(), 26)
+    assert listed("nobody") == (set(), 26)
 
 
 def test_more_than_a_thousand_get_none_unless_a_pattern_asks(home: Home) -> None:

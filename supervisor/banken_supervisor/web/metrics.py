@@ -145,6 +145,8 @@ METRICS = (
     Told("banken_verdict_latency_seconds", "histogram",
          "From a deadline to the handing out of its callback; time that the supervisor itself lost is not in it.",
          _one("lateness")),
+    Told("banken_feed_gap_seconds", "histogram",
+         "Gaps between a watchdog's feeds: all while feeds come at leisure, else one in a timeout.", _one("gaps")),
     Told("banken_messages", "counter", "Messages read from workers, refused ones and the supervisor's probes too.",
          _one("messages")),
     Told("banken_refused", "counter", "Messages and requests that were not taken, by reason.",

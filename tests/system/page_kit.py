@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
 
 from web.kit import Street, Web
 
@@ -71,16 +72,19 @@ at_least = 1
 class Tab:
     """One page in a context of its own. What goes wrong in it is in ``faults``."""
 
-    def __init__(self, browser: Browser, web: Web, look: dict[str, Any], view: str = "", token: bool = True) -> None:
+    def __init__(
+        self, browser: Browser, web: Web, look: dict[str, Any], view: str = "", token: bool = True
+    ) -> None:
         self.web = web
         self.context = browser.new_context(**look)
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(15_000)
         self.faults: list[str] = []
         self.page.on("pageerror", lambda fault: self.faults.append(str(fault)))
-        self.page.on("console", lambda said: said.type == "error" and self.faults.append(said.text))
+        self.page.on("console", self._said)
         self.page.goto(f"http://{web.host}/{f'#token={web.token}' if token else ''}")
-        self.page.wait_for_function("document.querySelector('#number-watchdogs').textContent !== ''")
+        # Not wait_for_function: it evaluates texts in the page, which the page's policy forbids.
+        self.page.locator("#number-watchdogs", has_text=re.compile(r"\d")).wait_for()
         if view:
             self.view(view)
 
@@ -110,6 +114,10 @@ class Tab:
         text: str = self.page.evaluate("document.activeElement.textContent.trim()")
         return text
 
+    def _said(self, said: ConsoleMessage) -> None:
+        if said.type == "error" and NOT_FOUND not in said.text:
+            self.faults.append(said.text)
+
     def close(self) -> None:
         """Close it; everything that went wrong in it is an error now."""
         self.context.close()
@@ -117,7 +125,9 @@ class Tab:
 
 
 @contextmanager
-def tab(browser: Browser, web: Web, look: dict[str, Any] = LIGHT, view: str = "", token: bool = True) -> Iterator[Tab]:
+def tab(
+    browser: Browser, web: Web, look: dict[str, Any] = LIGHT, view: str = "", token: bool = True
+) -> Iterator[Tab]:
     """A tab, closed afterwards."""
     one = Tab(browser, web, look, view, token)
     try:

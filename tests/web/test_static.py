@@ -19,7 +19,9 @@ OWN = [path for path in STATIC.rglob("*") if path.is_file() and "vendor" not in 
 def test_what_is_vendored_is_what_was_published(vendor: Path) -> None:
     """Each file has its checksum, and a licence is with it; nothing is there that has none."""
     lines = [line.split("  ", 1) for line in (vendor / "CHECKSUMS").read_text().splitlines()]
-    there = {str(path.relative_to(vendor)) for path in vendor.rglob("*") if path.is_file() and path.parent != vendor}
+    there = {
+        str(path.relative_to(vendor)) for path in vendor.rglob("*") if path.is_file() and path.parent != vendor
+    }
     assert {name for _, name in lines} == there
     for wanted, name in lines:
         assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == wanted, name
@@ -51,7 +53,9 @@ def test_nothing_in_the_page_needs_what_the_policy_forbids() -> None:
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=", index)
     for path in OWN:
         text = path.read_text()
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), path
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), (
+            path
+        )
         hosts = set(re.findall(r"https?://[^\s\"'`)/]+", text)) - {"http://www.w3.org"}
         assert not hosts, (path, hosts)
 

@@ -1,0 +1,73 @@
+// Requests to the web process, and the token that it wants for everything that changes something.
+
+const KEY = "banken-token";
+
+/** What went wrong, for people; `status` 0: nothing answered. */
+export class Fault extends Error {
+  constructor(status, text) {
+    super(text);
+    this.status = status;
+  }
+}
+
+/** The token of this tab, or null. */
+export function token() {
+  try {
+    return sessionStorage.getItem(KEY);
+  } catch {
+    return kept;
+  }
+}
+
+let kept = null;
+
+/** Keep a token for as long as this tab lives; null: forget it. */
+export function keepToken(value) {
+  kept = value;
+  try {
+    if (value === null) sessionStorage.removeItem(KEY);
+    else sessionStorage.setItem(KEY, value);
+  } catch {
+    // a browser that keeps nothing: it is kept by this page alone
+  }
+}
+
+/** Take the token out of an address such as /#token=…, so that it stays in no history. */
+export function tokenFromAddress() {
+  const found = /^#token=([^&]+)/.exec(location.hash);
+  if (found === null) return false;
+  keepToken(decodeURIComponent(found[1]));
+  history.replaceState(null, "", `${location.pathname}${location.search}#/`);
+  return true;
+}
+
+/** The answer to GET, as data. Throws Fault. */
+export const get = (path) => asked(path, { headers: { Accept: "application/json" } });
+
+/** The answer to POST with the token. Throws Fault. */
+export const post = (path, body = {}) =>
+  asked(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Authorization: `Bearer ${token() ?? ""}` },
+    body: JSON.stringify(body),
+  });
+
+/** A watchdog's or a program's name in a path. */
+export const part = (name) => encodeURIComponent(name);
+
+async function asked(path, how) {
+  let answer;
+  try {
+    answer = await fetch(path, { ...how, cache: "no-store", signal: AbortSignal.timeout(10_000) });
+  } catch {
+    throw new Fault(0, "the web process does not answer");
+  }
+  let body = null;
+  try {
+    body = await answer.json();
+  } catch {
+    // what is no JSON tells no more than its status
+  }
+  if (!answer.ok) throw new Fault(answer.status, body?.error ?? `the web process answered ${answer.status}`);
+  return body;
+}

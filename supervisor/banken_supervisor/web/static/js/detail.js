@@ -1,0 +1,234 @@
+// One watchdog, beside the list: what it said, its gaps, its incidents, and what can be done about it.
+
+import { button, pause, program, release, resume } from "./actions.js";
+import { get, part } from "./api.js";
+import { GapChart } from "./chart.js";
+import { $, fill, h, icon, setIcon, setText, show, throttled } from "./dom.js";
+import { CAUSES, clock, count, duration, plural, utc } from "./format.js";
+import { remaining } from "./list.js";
+import { programNamed } from "./programs.js";
+import { now, on, silence, STATES, store, take } from "./store.js";
+import { incidentLine } from "./timeline.js";
+
+const LOOK_MS = 1000;
+const INCIDENTS_SHOWN = 8;
+
+let open = null;
+
+/** Begin. */
+export function startDetail() {
+  setInterval(() => open?.look(), LOOK_MS);
+  setInterval(() => open?.tick(), 200);
+  on("rows", () => open?.changed());
+  on("event", (event) => open !== null && event.name === open.name && open.happened());
+  on("programs", () => open?.buttons());
+}
+
+/** Show this watchdog; null: none. */
+export function showDetail(name) {
+  if (open?.name === name) return;
+  open?.close();
+  open = name === null ? null : new Detail(name);
+  show($("panel"), open !== null);
+  $("split").classList.toggle("with-panel", open !== null);
+}
+
+/** Which one is shown. */
+export const shownName = () => open?.name ?? null;
+
+class Detail {
+  constructor(name) {
+    this.name = name;
+    this.row = store.rows.get(name) ?? null;
+    this.icon = icon("waiting");
+    this.word = h("span", { class: "word" });
+    this.badge = h("p", { class: "badge" }, this.icon, this.word);
+    this.left = h("p", { class: "big" });
+    this.actions = h("div", { class: "actions" });
+    this.now = h("div", { class: "now" });
+    this.facts = h("dl", { class: "facts-list" });
+    this.gaps = h("div", { class: "gaps" });
+    this.kept = h("div", { class: "kept" });
+    this.title = h("h2", { tabindex: "-1" }, name);
+    this.gone = h("p", { class: "fault", hidden: true }, "It is not watched (any more).");
+    this.gapsTitle = h("h3", {}, "Gaps between feeds");
+    fill(
+      $("panel"),
+      h("div", { class: "panel-head" }, this.title, h("a", { class: "quiet", href: "#/", "aria-label": "Close", title: "Close (Esc)" }, icon("close"))),
+      this.gone,
+      h("div", { class: "state-line" }, this.badge, this.left),
+      this.now,
+      this.actions,
+      this.gapsTitle,
+      this.gaps,
+      h("h3", {}, "Declared"),
+      this.facts,
+      h("h3", {}, "Incidents"),
+      this.kept,
+    );
+    this.chart = null;
+    this.happened = throttled(() => open === this && this.history(), 1000);
+    this.paint();
+    this.load();
+    this.history();
+  }
+
+  close() {
+    this.chart?.close();
+    fill($("panel"));
+  }
+
+  /** The first look: with the last feeds and the proposed timeout. */
+  async load() {
+    try {
+      const found = await get(`/api/v1/watchdogs/${part(this.name)}`);
+      if (open !== this) return;
+      this.suggestion = found.suggestion;
+      this.fresh(found);
+    } catch (fault) {
+      if (open === this && fault.status === 404) this.lost();
+    }
+  }
+
+  async look() {
+    if (document.hidden || store.link !== "up" || this.looking || $("view-watchdogs").hidden) return;
+    this.looking = true;
+    try {
+      const found = await get(`/api/v1/look?feeds=1&names=${part(this.name)}`);
+      if (open !== this) return;
+      if (found.rows.length) this.fresh(found.rows[0]);
+      else this.lost();
+    } catch {
+      // the next second looks again
+    } finally {
+      this.looking = false;
+    }
+  }
+
+  fresh(row) {
+    if (store.rows.has(row.name)) take([row]);
+    else row.base = now();
+    this.row = row;
+    show(this.gone, false);
+    const grouped = Boolean(row.group);
+    for (const each of [this.gaps, this.gapsTitle]) show(each, !grouped);
+    if (!grouped) {
+      this.chart ??= new GapChart(this.gaps, row.timeout);
+      this.chart.timeout = row.timeout;
+      this.chart.add(row.feeds ?? [], now(), silence(row));
+    }
+    this.paint();
+  }
+
+  lost() {
+    show(this.gone, true);
+    this.row = null;
+    this.paint();
+  }
+
+  changed() {
+    const row = store.rows.get(this.name);
+    if (row === undefined || row === this.row) return;
+    this.row = row;
+    this.paint();
+  }
+
+  paint() {
+    const { row } = this;
+    show(this.badge, row !== null);
+    this.tick();
+    this.buttons();
+    if (row === null) return;
+    this.badge.className = `badge ${row.state}`;
+    setIcon(this.icon, row.state);
+    setText(this.word, STATES[row.state] ?? row.state);
+    this.say(row);
+    this.declared(row);
+  }
+
+  say(row) {
+    const key = JSON.stringify([row.status, row.progress, row.incident, row.group]);
+    if (key === this.said) return;
+    this.said = key;
+    const about = row.incident;
+    fill(
+      this.now,
+      row.status === undefined ? null : h("p", { class: "said" }, h("span", { class: "label" }, "Status"), row.status),
+      row.progress === undefined ? null : h("p", { class: "said" }, h("span", { class: "label" }, "Progress"), String(row.progress)),
+      about
+        ? h(
+            "div",
+            { class: "why" },
+            h("p", {}, h("strong", {}, CAUSES[about.cause] ?? about.cause), about.blamed ? `, because of ${about.blamed}` : ""),
+            about.reason ? h("pre", {}, about.reason) : null,
+            h("a", { href: `#/incident/${part(about.id)}` }, "Timeline and evidence"),
+          )
+        : null,
+      row.group ? h("p", { class: "said" }, h("span", { class: "label" }, "Members"), `${row.group.alive} alive, at least ${row.group.at_least} needed`) : null,
+    );
+  }
+
+  declared(row) {
+    const proposed = this.suggestion?.proposed;
+    const facts = [
+      ["Timeout", duration(row.timeout) + (proposed ? ` (its gaps suggest ${duration(proposed)})` : "")],
+      ["Grace", duration(row.grace)],
+      ["Repeats every", duration(row.interval)],
+      ["Declared by", row.by],
+      ["Process", row.pid === null ? "none in particular" : `pid ${row.pid}`],
+      ["Incidents", count(row.incidents)],
+    ];
+    const key = JSON.stringify(facts);
+    if (key === this.told) return;
+    this.told = key;
+    fill(this.facts, facts.map(([what, value]) => h("div", {}, h("dt", {}, what), h("dd", {}, value))));
+  }
+
+  tick() {
+    const { row } = this;
+    if (row === null) return setText(this.left, "");
+    if (store.link !== "up") return undefined;
+    const [text] = remaining(row);
+    return setText(this.left, row.state === "alive" || row.state === "waiting" ? text && `${text} left` : text);
+  }
+
+  buttons() {
+    const { row, name } = this;
+    const runs = programNamed(name);
+    const key = JSON.stringify([row?.state === "paused", row !== null, runs?.state, runs?.pid, Boolean(row?.group)]);
+    if (key === this.offered) return;
+    this.offered = key;
+    fill(
+      this.actions,
+      row === null ? null : row.state === "paused" ? button("resume", "Resume", () => resume(name), "main") : button("pause", "Pause", () => pause(name)),
+      runs?.pid ? button("restart", "Restart", () => program("restart", name, runs.pid)) : null,
+      runs && !runs.pid ? button("resume", "Start", () => program("start", name, null)) : null,
+      row === null || row.group ? null : button("release", "Release", () => release(name)),
+    );
+  }
+
+  /** What the journal keeps of it. */
+  async history() {
+    try {
+      const found = await get(`/api/v1/watchdogs/${part(this.name)}/history`);
+      if (open === this) this.keep(found);
+    } catch (fault) {
+      if (open === this) fill(this.kept, h("p", { class: "soft" }, fault.status === 404 ? "The journal has nothing about it yet." : `Not read: ${fault.message}`));
+    }
+  }
+
+  keep(found) {
+    const share = (value) => `${(100 * value).toFixed(value > 0.9995 && value < 1 ? 3 : 1)} %`;
+    fill(
+      this.kept,
+      found.uptime
+        ? h("p", { class: "soft", title: `Known since ${utc(found.known_since)}` }, "Well: ", Object.entries(found.uptime).map(([window, value], place) => `${place ? ", " : ""}${share(value)} of ${window}`), `; known since ${clock(found.known_since)}`)
+        : null,
+      found.incidents.length
+        ? h("ul", { class: "incident-lines" }, found.incidents.slice(0, INCIDENTS_SHOWN).map((each) => h("li", {}, incidentLine(each, false))))
+        : h("p", { class: "soft" }, "None."),
+      found.incidents.length > INCIDENTS_SHOWN ? h("p", {}, h("a", { href: `#/incidents?name=${part(this.name)}` }, `All ${plural(found.incidents.length, "incident")}`)) : null,
+      found.problems.map((problem) => h("p", { class: "fault" }, `Not readable: ${problem}`)),
+    );
+  }
+}

@@ -1,0 +1,136 @@
+// What the page knows: one row for each watchdog, the supervisor's counts, and who wants to hear of changes.
+
+/** States, the worst first, each with its word. */
+export const STATES = {
+  expired: "Expired",
+  "given-up": "Given up",
+  waiting: "Waiting",
+  paused: "Paused",
+  alive: "Alive",
+};
+
+const RANK = Object.fromEntries(Object.keys(STATES).map((state, place) => [state, place]));
+const collator = new Intl.Collator("en", { numeric: true });
+
+/** Seconds on this page's own clock, which never jumps. */
+export const now = () => performance.now() / 1000;
+
+export const store = {
+  rows: new Map(),
+  summary: null,
+  /** "loading", "up", "down" (no supervisor answers) or "lost" (the web process does not) */
+  link: "loading",
+  error: "",
+  /** all rows have come at least once */
+  complete: false,
+  /** page time at which anything was last heard */
+  heard: 0,
+};
+
+const listeners = new Map();
+
+/** Hear of "rows" (some changed), "link", "summary" or "event" (one of the supervisor's events). */
+export function on(topic, listener) {
+  if (!listeners.has(topic)) listeners.set(topic, []);
+  listeners.get(topic).push(listener);
+}
+
+/** Tell those who listen. */
+export function emit(topic, told) {
+  for (const listener of listeners.get(topic) ?? []) listener(told);
+}
+
+// Browser and supervisor need not agree about the time. What was read at `at` is as old as its way here took, and the
+// shortest way seen so far is taken for none at all.
+let skew = Infinity;
+
+function age(at) {
+  if (typeof at !== "number") return 0;
+  const seen = Date.now() / 1000 - at;
+  skew = Math.min(skew, seen);
+  return Math.max(0, seen - skew);
+}
+
+let seen = null;
+let ordered = true;
+
+/** A new stream begins: rows that it does not tell are gone when it is complete. */
+export function begin() {
+  seen = new Set();
+  skew = Infinity;
+}
+
+/** Rows as the supervisor gives them. */
+export function take(rows) {
+  for (const row of rows) {
+    row.base = now() - age(row.at);
+    const before = store.rows.get(row.name);
+    if (before === undefined) ordered = false;
+    else row.order = before.order;
+    store.rows.set(row.name, row);
+    seen?.add(row.name);
+  }
+}
+
+/** These are not watched any more. */
+export function drop(names) {
+  for (const name of names) store.rows.delete(name);
+}
+
+/** The stream has told all rows. */
+export function finish() {
+  if (seen !== null) for (const name of store.rows.keys()) if (!seen.has(name)) store.rows.delete(name);
+  seen = null;
+  store.complete = true;
+}
+
+/** Seconds until it is due as of now, from what was last heard; null: never. */
+export function left(row) {
+  return row.left === null || row.left === undefined ? null : row.left - (now() - row.base);
+}
+
+/** Seconds since it was fed as of now. */
+export const silence = (row) => row.silence + (now() - row.base);
+
+/** It must have been fed since its row was read, for no verdict was told: its time left is not known just now. */
+export const stale = (row) => row.state === "alive" && row.left !== null && left(row) < 0;
+
+/** How many rows are in each state. */
+export function counts() {
+  const found = Object.fromEntries(Object.keys(STATES).map((state) => [state, 0]));
+  for (const row of store.rows.values()) found[row.state] = (found[row.state] ?? 0) + 1;
+  return found;
+}
+
+const ORDERS = {
+  state: (a, b) => RANK[a.state] - RANK[b.state] || opened(a) - opened(b) || a.order - b.order,
+  name: (a, b) => a.order - b.order,
+  timeout: (a, b) => a.timeout - b.timeout || a.order - b.order,
+  incidents: (a, b) => b.incidents - a.incidents || a.order - b.order,
+};
+
+const opened = (row) => (row.incident ? row.incident.age - row.base : 0);
+
+/** Rows to show: of these states (empty: all), with `text` in their name or status, in this order. */
+export function chosen({ states, text, order }) {
+  if (!ordered) {
+    const names = [...store.rows.keys()].sort(collator.compare);
+    names.forEach((name, place) => {
+      store.rows.get(name).order = place;
+    });
+    ordered = true;
+  }
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = [];
+  for (const row of store.rows.values()) {
+    if (states.size && !states.has(row.state)) continue;
+    if (words.length && !matches(row, words)) continue;
+    found.push(row);
+  }
+  return found.sort(ORDERS[order] ?? ORDERS.state);
+}
+
+function matches(row, words) {
+  const text = `${row.name} ${row.status ?? ""} ${row.incident?.reason ?? ""}`.toLowerCase();
+  return words.every((word) => text.includes(word));
+}

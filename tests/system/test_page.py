@@ -1,0 +1,313 @@
+"""The page in a real Chromium, on a real web process beside a real supervisor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from process.kit import until
+from process.ladder_kit import line_of
+from system.page_kit import ARGUMENTS, CHROMIUM, DARK, LIGHT, PHONE, config, house, tab
+from web.kit import Street, Web
+
+HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+
+VERDICT_TO_PAGE_S_MAX = 1.0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield one
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def street() -> Iterator[Street]:
+    """A supervisor for the tests that let it live."""
+    directory = tempfile.mkdtemp(prefix="bk-")
+    one = house(os.path.join(directory, "s"))
+    try:
+        yield one
+    finally:
+        one.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def web(street: Street) -> Web:
+    """Its web process."""
+    return street.web()
+
+
+class Feeder:
+    """Feeds one watchdog from a thread of the test's own until it is told to stop."""
+
+    def __init__(self, street: Street, name: str, timeout: float, **note: Any) -> None:
+        self._client = street.client()
+        self._name, self._timeout, self._note = name, timeout, note
+        self._end = threading.Event()
+        self._client.watchdog(name, timeout=timeout, interval=3600)
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Fall silent."""
+        self._end.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._end.is_set():
+            self._client.feed(self._name, **self._note)
+            self._end.wait(self._timeout / 10)
+
+
+def test_a_worker_that_falls_silent_is_seen_within_a_second(
+    browser: Browser, street: Street, web: Web, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the verdict's time to the change in the document: three times, each under a second; then it recovers."""
+    delays = []
+    with tab(browser, web) as one:
+        events = street.events()
+        for number in range(3):
+            name = f"silent-{number}"
+            feeder = Feeder(street, name, 0.5, status="at work")
+            one.shows(name, "Alive")
+            one.page.evaluate(
+                """name => new Promise(done => {
+                    const word = document.querySelector(`[data-name="${name}"] .word`);
+                    new MutationObserver(() => {
+                        if (word.textContent === "Expired") window.seenAt = Date.now() / 1000;
+                    }).observe(word, { childList: true, characterData: true, subtree: true });
+                    window.seenAt = null;
+                    done();
+                })""",
+                name,
+            )
+            feeder.stop()
+            event = events.until(15, "expired", name)
+            until(lambda: one.page.evaluate("window.seenAt !== null"), "the page has changed")
+            delays.append(one.page.evaluate("window.seenAt") - event["time"])
+        feeder = Feeder(street, "silent-0", 0.5)
+        one.shows("silent-0", "Alive")
+        feeder.stop()
+    with capsys.disabled():
+        print(f"\nverdict to page: {', '.join(f'{1000 * delay:.0f} ms' for delay in delays)}")
+    assert all(0 <= delay < VERDICT_TO_PAGE_S_MAX for delay in delays), delays
+
+
+def test_pausing_and_resuming_from_the_page(browser: Browser, street: Street, web: Web) -> None:
+    """The token leaves the address at once; pausing asks for how long, does it, and resuming undoes it."""
+    street.client().watchdog("pausable", timeout=3600).feed()
+    with tab(browser, web, view="#/watchdog/pausable") as one:
+        assert web.token not in one.page.url
+        one.page.get_by_role("button", name="Pause", exact=True).click()
+        dialog = one.page.get_by_role("dialog")
+        dialog.get_by_label("Another duration").fill("half an hour")
+        dialog.get_by_role("button", name="Pause", exact=True).click()
+        assert "90s, 45m, 1h30m" in (dialog.get_by_role("alert").text_content() or "")
+        dialog.get_by_label("Another duration").fill("1h30m")
+        dialog.get_by_role("button", name="Pause", exact=True).click()
+        one.shows("pausable", "Paused")
+        assert street.row("pausable")["state"] == "paused"
+        assert 5300 < street.row("pausable")["left"] <= 5400
+        one.page.get_by_role("button", name="Resume").click()
+        one.shows("pausable", "Alive")
+        assert street.row("pausable")["state"] == "alive"
+
+
+def test_without_the_token_nothing_is_done(browser: Browser, street: Street, web: Web) -> None:
+    """The page asks for it; a wrong one is told; the right one does what was asked for."""
+    street.client().watchdog("guarded", timeout=3600).feed()
+    with tab(browser, web, view="#/watchdog/guarded", token=False) as one:
+        one.page.get_by_role("button", name="Pause", exact=True).click()
+        one.page.get_by_role("button", name="Pause", exact=True).last.click()
+        one.page.get_by_label("Token", exact=True).fill("wrong-wrong-wrong-wrong")
+        one.page.get_by_role("button", name="Use it").click()
+        one.page.get_by_text("The token was not accepted").wait_for()
+        assert street.row("guarded")["state"] == "alive"
+        one.page.get_by_label("Token", exact=True).fill(web.token)
+        one.page.get_by_role("button", name="Use it").click()
+        one.shows("guarded", "Paused")
+        one.faults[:] = [fault for fault in one.faults if "status of 401" not in fault]
+
+
+def test_a_program_is_started_and_stopped_from_the_page(browser: Browser, street: Street, web: Web) -> None:
+    """Each asks first."""
+    with tab(browser, web, view="#/programs") as one:
+        for what, state in (("Start", "running"), ("Stop", "stopped")):
+            one.page.get_by_role("button", name=f"{what} sleeper").click()
+            one.page.get_by_role("dialog").get_by_role("button", name=what).click()
+            until(lambda state=state: street.program("sleeper")["state"] == state, f"sleeper is {state}")
+            one.page.locator("tr", has_text="sleeper").locator(".word", has_text=state).wait_for()
+
+
+def test_an_incident_tells_where_it_hung(browser: Browser, street: Street, web: Web) -> None:
+    """Function and line of the deadlocked worker are on top, its stacks below; the list leads there."""
+    until(lambda: any(each["rungs"] for each in _stories(web, "loader")), "the dump is on record", 40)
+    with tab(browser, web, view="#/incidents") as one:
+        one.page.locator(".incident-line", has_text="loader").first.click()
+        headline = one.page.locator(".headline")
+        headline.wait_for()
+        text = headline.text_content() or ""
+        assert f"`take` (hang.py:{line_of('take')})" in text, text
+        stack = one.page.locator(".stack pre").first.text_content() or ""
+        assert f"hang.py:{line_of('take')}" in stack and "two_locks" in stack
+        assert "Verdict" in (one.page.locator(".timeline").text_content() or "")
+
+
+def test_what_workers_write_stays_text(browser: Browser, street: Street, web: Web) -> None:
+    """HTML in a status, in a reason and in an evidence is shown as it was written, everywhere."""
+    client = street.client()
+    client.watchdog("hostile", timeout=3600)
+    client.feed("hostile", status=HOSTILE, progress=HOSTILE[:200])
+    with tab(browser, web, view="#/watchdog/hostile") as one:
+        one.page.locator(".panel .said", has_text=HOSTILE).first.wait_for()
+        assert one.row("hostile").locator(".status").text_content() == HOSTILE
+        client.fail("hostile", HOSTILE)
+        one.page.locator(".panel .why pre", has_text=HOSTILE).wait_for()
+        one.page.get_by_role("link", name="Timeline and evidence").click()
+        one.page.locator("#view-incident pre", has_text=HOSTILE).first.wait_for()
+        one.view("#/incidents")
+        one.page.locator(".incident-line", has_text=HOSTILE).first.wait_for()
+        assert "taken" not in one.page.title()
+        assert one.page.locator("main script, main img").count() == 0
+
+
+@pytest.mark.parametrize("look", [LIGHT, DARK, PHONE], ids=["light", "dark", "phone"])
+def test_axe_finds_nothing(browser: Browser, street: Street, web: Web, look: dict[str, Any]) -> None:
+    """The list, a watchdog, programs, groups, incidents, one incident, a question: no violation, none too wide."""
+    street.client().watchdog("pool-1", timeout=3600).feed()
+    until(lambda: any(each["rungs"] for each in _stories(web, "loader")), "the dump is on record", 40)
+    incident = web.get("/api/v1/incidents?name=loader").json["incidents"][0]["id"]
+    views = {
+        "#/": "#space .row",
+        "#/watchdog/loader": ".panel .incident-line",
+        "#/programs": "#view-programs td",
+        "#/groups": "#view-groups td",
+        "#/incidents": "#view-incidents .incident-line",
+        f"#/incident/{incident}": ".stack",
+    }
+    # axe writes styles into the document, as the page itself may not.
+    with tab(browser, web, {**look, "bypass_csp": True}) as one:
+        for view, there in views.items():
+            one.view(view)
+            one.page.locator(there).first.wait_for()
+            assert one.violations() == [], view
+            wide = one.page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+            assert wide <= 0, f"{view} is {wide} pixels too wide"
+        one.view("#/watchdog/loader")
+        one.page.get_by_role("button", name="Pause", exact=True).click()
+        assert one.violations() == []
+
+
+def test_the_keyboard_is_enough(browser: Browser, street: Street, web: Web) -> None:
+    """Search, walk, open, ask, close: the focus is where one expects it, and comes back."""
+    client = street.client()
+    for number in range(3):
+        client.watchdog(f"walk-{number}", timeout=3600).feed()
+    with tab(browser, web) as one:
+        keyboard = one.page.keyboard
+        keyboard.press("Tab")
+        assert one.focused() == "Skip to the list"
+        one.row("walk-2").wait_for()
+        keyboard.press("/")
+        one.page.locator("#search:focus").wait_for()
+        keyboard.type("walk-")
+        until(lambda: one.page.locator("#space > .row").count() == 3, "three are found")
+        keyboard.press("ArrowDown")
+        assert one.focused() == "walk-0"
+        keyboard.press("j")
+        assert one.focused() == "walk-1"
+        keyboard.press("Enter")
+        one.page.locator(".panel h2:focus", has_text="walk-1").wait_for()
+        keyboard.press("p")
+        one.page.get_by_role("dialog", name="Pause walk-1?").wait_for()
+        keyboard.press("Escape")
+        one.page.get_by_role("dialog").wait_for(state="detached")
+        keyboard.press("Escape")
+        one.page.locator(".panel").wait_for(state="hidden")
+        assert one.focused() == "walk-1"
+        keyboard.press("k")
+        assert one.focused() == "walk-0"
+        keyboard.press("?")
+        one.page.get_by_role("dialog", name="Keys").wait_for()
+        keyboard.press("Escape")
+        keyboard.press("g")
+        keyboard.press("i")
+        one.page.locator("#view-incidents h1").wait_for()
+
+
+def test_the_page_survives_both_processes(browser: Browser, address: str) -> None:
+    """kill -9 of the supervisor, then of the web process: the page says so, and goes on when they are back."""
+    street = house(address)
+    try:
+        web = street.web()
+        port = web.port
+        feeder = Feeder(street, "steady", 5.0)
+        with tab(browser, web) as one:
+            one.shows("steady", "Alive")
+            banner = one.page.locator("#banner")
+
+            street.run_by.signal(signal.SIGKILL)
+            banner.get_by_text("The supervisor is down").wait_for()
+            street.run(config(street.place))
+            banner.wait_for(state="hidden")
+            one.shows("steady", "Alive")
+
+            web.close()
+            banner.get_by_text("The connection to the web process is lost").wait_for()
+            street.client().watchdog("newcomer", timeout=3600).feed()
+            Web.__init__(web, address, "--listen", f"127.0.0.1:{port}")
+            banner.wait_for(state="hidden")
+            one.shows("newcomer", "Alive")
+
+            events = street.events()
+            feeder.stop()
+            event = events.until(30, "expired", "steady")
+            one.shows("steady", "Expired")
+            assert time.time() - event["time"] < VERDICT_TO_PAGE_S_MAX * 3  # the wait itself is not exact
+            one.faults[:] = [fault for fault in one.faults if "ERR_" not in fault and "status of 503" not in fault]
+    finally:
+        street.close()
+
+
+def test_five_thousand_are_few_elements(browser: Browser, address: str) -> None:
+    """Only what is in view is in the document, the end of the list included, and searching finds the last one."""
+    street = house(address)
+    try:
+        client = street.client()
+        for number in range(5_000):
+            client.watchdog(f"many-{number}", timeout=3600)
+            if number % 500 == 0:
+                until(lambda: street.ask("summary")["watchdogs"] >= 1, "the supervisor reads")
+        until(lambda: street.ask("summary")["watchdogs"] >= 5_000, "all are known", 20)
+        with tab(browser, street.web()) as one:
+            until(lambda: one.page.locator("#number-watchdogs").text_content() >= "5,00", "all have come")
+            assert one.page.locator("#space > .row").count() < 60
+            one.page.locator("#scroll").evaluate("each => { each.scrollTop = each.scrollHeight }")
+            one.row("many-4999").wait_for()
+            assert one.page.locator("#space > .row").count() < 60
+            one.page.locator("#search").fill("many-1234")
+            until(lambda: one.page.locator("#space > .row").count() == 1, "one is found")
+            assert one.row("many-1234").count() == 1
+    finally:
+        street.close()
+
+
+def _stories(web: Web, name: str) -> list[dict[str, Any]]:
+    answer = web.get(f"/api/v1/incidents?name={name}")
+    if answer.status != 200:
+        return []
+    return [web.get(f"/api/v1/incidents/{each['id']}").json for each in answer.json["incidents"]]

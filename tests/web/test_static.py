@@ -1,0 +1,66 @@
+"""The page's files: what others wrote is what they published, and everything that the page asks for is there."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from banken_supervisor.web.app import STATIC
+from web.kit import Web
+
+SYSTEM = Path(__file__).parents[1] / "system"
+OWN = [path for path in STATIC.rglob("*") if path.is_file() and "vendor" not in path.parts]
+
+
+@pytest.mark.parametrize("vendor", [STATIC / "vendor", SYSTEM / "vendor"], ids=["page", "tests"])
+def test_what_is_vendored_is_what_was_published(vendor: Path) -> None:
+    """Each file has its checksum, and a licence is with it; nothing is there that has none."""
+    lines = [line.split("  ", 1) for line in (vendor / "CHECKSUMS").read_text().splitlines()]
+    there = {
+        str(path.relative_to(vendor)) for path in vendor.rglob("*") if path.is_file() and path.parent != vendor
+    }
+    assert {name for _, name in lines} == there
+    for wanted, name in lines:
+        assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == wanted, name
+    for package in (path for path in vendor.iterdir() if path.is_dir()):
+        assert (package / "LICENSE").is_file() and (package / "VERSION").is_file(), package
+
+
+def test_the_page_has_everything_it_asks_for(web: Web) -> None:
+    """Every path to a file of ours in the page, its scripts and its styles is served, with a type browsers take."""
+    asked = {"/static/app.css"}
+    for path in OWN:
+        text = path.read_text()
+        asked |= set(re.findall(r"""["'(](/static/[\w./-]+)""", text))
+        asked |= {
+            "/static/" + str((path.parent / found).resolve().relative_to(STATIC.resolve()))
+            for found in re.findall(r"""(?:from|import\()\s*["'](\.{1,2}/[\w./-]+)""", text)
+        }
+    assert len(asked) > 15
+    types = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+    for each in sorted(asked):
+        answer = web.get(each)
+        assert answer.status == 200, each
+        assert answer.headers["content-type"].split(";")[0] == types[Path(each).suffix], each
+
+
+def test_nothing_in_the_page_needs_what_the_policy_forbids() -> None:
+    """No script or style within the document, no handler as an attribute, no text that becomes HTML, no other host."""
+    index = (STATIC / "index.html").read_text()
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=", index)
+    for path in OWN:
+        text = path.read_text()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), (
+            path
+        )
+        hosts = set(re.findall(r"https?://[^\s\"'`)/]+", text)) - {"http://www.w3.org"}
+        assert not hosts, (path, hosts)
+
+
+def test_no_file_is_long() -> None:
+    """Nobody has to read more than 400 lines at once."""
+    for path in OWN:
+        assert len(path.read_text().splitlines()) <= 400, path

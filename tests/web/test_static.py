@@ -26,7 +26,8 @@ def test_what_is_vendored_is_what_was_published(vendor: Path) -> None:
     for wanted, name in lines:
         assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == wanted, name
     for package in (path for path in vendor.iterdir() if path.is_dir()):
-        assert (package / "LICENSE").is_file() and (package / "VERSION").is_file(), package
+        assert (package / "LICENSE").is_file(), package
+        assert (package / "VERSION").is_file(), package
 
 
 def test_the_page_has_everything_it_asks_for(web: Web) -> None:
@@ -48,7 +49,7 @@ def test_the_page_has_everything_it_asks_for(web: Web) -> None:
 
 
 def test_nothing_in_the_page_needs_what_the_policy_forbids() -> None:
-    """No script or style within the document, no handler as an attribute, no text that becomes HTML, no other host."""
+    """No script or style in the document, no handler as an attribute, no text that becomes HTML, no other host."""
     index = (STATIC / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=", index)
     for path in OWN:

@@ -242,7 +242,7 @@ class Restoring(Windows):
             return None
         on_it = [each for each in ran if _is_of(ladder, each) and each.rung < len(ladder.rungs)]
         if on_it:
-            last = min(on_it, key=lambda each: each.age)
+            last = max(on_it, key=lambda each: (each.rung, each.run))  # a climb never goes down
             return following(ladder, incident.began, Step(now - last.age, last.rung), now)
         if ladder.observe or ran:  # what would have been done is not told twice; or the ladder is another one now
             return _beyond(ladder, incident.began, now)

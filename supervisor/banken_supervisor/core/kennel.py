@@ -8,10 +8,9 @@ A watchdog that leaves ALIVE is taken out of ``_known``, so that its next feed i
 The way of a verdict: ``sweep`` takes what has come up in the queue and arms again whoever was fed; the
 rest are suspects. ``judge`` turns suspects into verdicts; when that may be done is decided by hold.py.
 
-The kennel is a house of floors, each a class: the records and what finds them (roll.py), when feeds came
-(trail.py), incidents and the climb (incidents.py), the processes behind them (keeping.py), groups (groups.py),
-what is in force and how feeds usually come (habits.py), maintenance (windows.py), what a former supervisor left
-(restoring.py), and here what arrives and what is due.
+The kennel is a house of floors, each a class: records (roll.py), when feeds came (trail.py), incidents and climbs
+(incidents.py), the processes behind them (keeping.py), groups (groups.py), what is in force and how feeds usually
+come (habits.py), maintenance (windows.py), restarts (restoring.py), and here what arrives and what is due.
 """
 
 from __future__ import annotations

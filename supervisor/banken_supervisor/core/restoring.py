@@ -154,6 +154,7 @@ class Restoring(Windows):
         dog = Dog(name, self._share(declaration), resolution, now, operator=operator)
         self._dogs[name] = dog
         self._note_change(dog)
+        self._count_trails()
         self.states[State.WAITING] += 1
         self.shortest_timeout = min(self.shortest_timeout, declaration.timeout, declaration.grace)
         self._enrol(dog)

@@ -35,6 +35,7 @@ BENCHMARKS = {
     "callbacks": "callbacks",
     "harmless": "harmless",
     "recovery": "recovery",
+    "journal": "journal",
     "web": "web",
 }
 """What --only says, and the module that does it."""

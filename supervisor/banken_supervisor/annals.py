@@ -2,7 +2,8 @@
 on disk.
 
 A verdict that anybody heard of is in the journal, whatever becomes of the supervisor then. The wait is a commit's,
-about a millisecond; callbacks and actions do not wait. While the journal cannot be written, nothing waits for it.
+about a millisecond. An action waits, too, until it is on record that it is begun: so the next supervisor never does
+it once more. Callbacks do not wait. While the journal cannot be written, nothing waits for it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from typing import Any
 from banken.model import Cause
 from banken_supervisor.core.effects import Event, EventType
 from banken_supervisor.journal import (
+    Condition,
     Entry,
     EventSeen,
     EvidenceTaken,
     IncidentClosed,
     IncidentOpened,
     Journal,
-    JournalError,
     Limits,
+    Restored,
     RungRun,
     restore,
 )
@@ -42,9 +44,6 @@ _LOOK_EVERY = 0.002
 OUTPUT_MAX = 4096
 """Characters of a command's output that are kept with its incident: the end of it."""
 
-LOST = "lost"
-"""How an incident ended that was open when a former supervisor died."""
-
 _UNKEPT = {EventType.DECLARED, EventType.FIRST_FED, EventType.CALLBACK_DONE, EventType.REFUSED}
 """Too many, and of too little worth later on."""
 
@@ -60,6 +59,13 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Conditioned:
+    """Letter: the journal's condition has changed."""
+
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """An announcement that waits for its ticket."""
 
@@ -71,31 +77,37 @@ class Held:
 class Annals:
     """One run's journal, as the loop uses it. ``post``: leaves the loop a letter, from any thread.
 
-    ``path``: the journal's file. What a former supervisor left open is closed as lost.
+    ``path``: the journal's file. ``left`` is what a former supervisor left there, until it is taken (register.py).
+    ``registered`` gives the entry of a watchdog that an event is about, if it has changed.
     """
 
     def __init__(self, path: str, run_id: str, post: Callable[[Any], None], limits: Limits | None = None) -> None:
-        left = []
-        self.problems: list[str] = []
-        try:
-            found = restore(path)
-            left, self.problems = found.open, found.problems
-        except JournalError as fault:
-            self.problems = [str(fault)]
-        self.journal = Journal(path, run_id, committed=lambda ticket: post(Committed(ticket)), limits=limits)
+        self.left: Restored | None = restore(path)
+        self.problems = self.left.problems
+        self.registered: Callable[[str], Entry | None] = lambda name: None
+        self.journal = Journal(
+            path,
+            run_id,
+            committed=lambda ticket: post(Committed(ticket)),
+            changed=lambda condition: post(Conditioned(condition)),
+            limits=limits,
+        )
         # A verdict that falls while the file is still being opened and checked could not be kept in time.
         give_over = time.monotonic() + OPEN_WAIT
         while self.journal.condition.state == "opening" and time.monotonic() < give_over:
             time.sleep(_LOOK_EVERY)
         self._held: deque[Held] = deque()
-        now = time.time()
-        for each in left:
-            self.journal.record(IncidentClosed(each.opened.id, now, LOST))
 
     def keep(self, event: Event, seq: int, at: float, announce: Callable[[], None]) -> None:
         """Remember one event, and announce it as soon as that is safe, in the order of the calls."""
         ticket = None
-        for entry in _entries(event, seq, at):
+        entries = _entries(event, seq, at)
+        if entries and event.name is not None:
+            # With it and not after it: who is announced as paused or released is not found watched after a crash.
+            changed = self.registered(event.name)
+            if changed is not None:
+                entries.append(changed)
+        for entry in entries:
             ticket = self.journal.record(entry) or ticket
         if ticket is not None and self.journal.condition.keeps:
             self._held.append(Held(ticket, time.monotonic(), announce))
@@ -103,6 +115,17 @@ class Annals:
             self._held.append(Held(0, time.monotonic(), announce))
         else:
             announce()
+
+    def then(self, do: Callable[[], None]) -> None:
+        """Do this when all that was kept so far is on disk: at once, if nothing waits."""
+        if self._held:
+            self._held.append(Held(0, time.monotonic(), do))
+        else:
+            do()
+
+    def state(self) -> dict[str, Any]:
+        """What ``status`` shows of the journal; ``problems``: what could not be read when this run began."""
+        return {**self.journal.state(), "problems": self.problems}
 
     def report(self, report: Report) -> None:
         """Remember what became of an action, and the evidence that it took."""

@@ -55,6 +55,27 @@ class Lives:
         self._by_fd[fd] = who
         return True
 
+    def ended(self, who: Incarnation) -> bool:
+        """Whether this process is certainly no more: of this boot, and its pid is nobody's, or another's.
+
+        One of another boot may have come up again under its name; its silence will tell.
+        """
+        if self._epoll is None or who.boot != self._boot or not who.start:
+            return False
+        try:
+            fd = os.pidfd_open(who.pid)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        try:
+            start = process_start(who.pid)
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            return start not in (0, who.start) or bool(poll.poll(0))
+        finally:
+            os.close(fd)
+
     def gone(self) -> set[Incarnation]:
         """Those that have died since the last call."""
         dead: set[Incarnation] = set()

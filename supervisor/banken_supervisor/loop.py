@@ -12,16 +12,17 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from random import random
 from time import monotonic
 from typing import Any
 
 from banken.control import topic
-from banken.model import Declaration, Incident
+from banken.model import Incident
 from banken.wire import Kind, Message, encode, pack
 from banken_supervisor import requests
-from banken_supervisor.annals import Annals, Committed
+from banken_supervisor.annals import Annals, Committed, Conditioned
 from banken_supervisor.callbacks import Callbacks, Report
 from banken_supervisor.core.effects import (
     Effect,
@@ -33,14 +34,17 @@ from banken_supervisor.core.effects import (
     WatchProcess,
 )
 from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.policy import Policy, Window
+from banken_supervisor.core.policy import Window
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.watch import Watch
+from banken_supervisor.journal import Limits
+from banken_supervisor.letters import Acted, Declare, Do, Forget, Frame, Stop
 from banken_supervisor.lives import Lives
 from banken_supervisor.mailbox import Mailbox
 from banken_supervisor.maintenance import Maintenance
 from banken_supervisor.measures import late
 from banken_supervisor.recovery.jobs import Report as ActionReport
+from banken_supervisor.register import Register
 from banken_supervisor.reloading import Reloading
 from banken_supervisor.remedies import Remedies
 from banken_supervisor.scribe import Scribe
@@ -83,48 +87,6 @@ _LOUD = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Letter: a message from a watchdog that lives in the supervisor's own process."""
-
-    frame: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Declare:
-    """Letter: the operator's word on a name."""
-
-    name: str
-    word: Declaration | Policy
-
-
-@dataclass(frozen=True, slots=True)
-class Forget:
-    """Letter: the operator no longer speaks for a name."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Acted:
-    """Letter: what became of an action; ``evidence``: what a dump found, compressed."""
-
-    report: ActionReport
-    evidence: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Do:
-    """Letter: a function of the loop's, to be called on its thread."""
-
-    what: Callable[[Loop], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Letter: end the loop."""
-
-
 class Loop:
     """Everything one supervisor's thread owns."""
 
@@ -138,6 +100,7 @@ class Loop:
         remedies: Remedies,
         stable: Stable,
         journal: str | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.mailbox = mailbox
         self.callbacks = callbacks
@@ -163,7 +126,8 @@ class Loop:
         run_id = f"{_base36(time.time_ns() // 1_000_000)}{os.urandom(2).hex()}"
         self.watch = Watch(Kennel(rules, run_id, self._token, random), monotonic())
         self.watch.kennel.taken_down = stable.stopping
-        self.annals = None if journal is None else Annals(journal, run_id, mailbox.post)
+        self.annals = None if journal is None else Annals(journal, run_id, mailbox.post, limits)
+        self.register = None if self.annals is None else Register(self.watch, self.annals)
         self.lives = Lives()
         self.maintenance = Maintenance(self._windows_open)
         for descriptor in (self.lives.fileno(), stable.fileno()):
@@ -180,11 +144,25 @@ class Loop:
 
     def run(self) -> None:
         """Turn until a Stop letter comes. Programs run on, for the next supervisor to adopt."""
-        self.publish(Event(EventType.STARTED, None, {"pid": os.getpid()}))
+        self._restore()
         self.stable.open(self.watch.kennel, self.watch.now, self.watch.out)
         while not self._stopping:
             self.turn()
         self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
+
+    def _restore(self) -> None:
+        """Begin with what a former supervisor left; the operator's word that was given already comes before."""
+        data = {"pid": os.getpid()}
+        self._letters.extend(self.mailbox.take())
+        words = [letter for letter in self._letters if isinstance(letter, Declare)]
+        self._letters = deque(letter for letter in self._letters if not isinstance(letter, Declare))
+        for letter in words:
+            self._open_letter(letter)
+        if self.register is not None:
+            watchdogs, incidents = self.register.restore(self.lives, self.stable.__contains__)
+            if watchdogs:
+                data |= {"watchdogs": watchdogs, "incidents": incidents}
+        self.publish(Event(EventType.STARTED, None, data))
 
     def turn(self) -> None:
         """One pass, in the order that the promises rest on: all feeds are read before anyone is judged."""
@@ -193,7 +171,9 @@ class Loop:
         stuck_in = self.callbacks.patience(self._woke)
         others = (stuck_in, self.remedies.patience(self._woke), self.stable.patience(watch.now))
         busy = 0.0 if self._letters or self._effects or self.remedies.waiting else None
-        for limit in (*others, busy, None if self.annals is None else self.annals.patience()):
+        held = None if self.annals is None else self.annals.patience()
+        kept = None if self.register is None else self.register.patience()
+        for limit in (*others, busy, held, kept):
             if limit is not None and limit < asked:
                 asked = limit
         napping = self._dense
@@ -231,6 +211,8 @@ class Loop:
             self.annals.impatient()
         if self.lookout is not None and (lost := self.lookout(real)) is not None:
             self._scribe.line(logging.ERROR, lost, {})
+        if self.register is not None and not self._effects:  # after what is told of the same change
+            self.register.turn()
         self.turns += 1
         took = monotonic() - real
         self.tally.turns.observe(took)
@@ -274,6 +256,9 @@ class Loop:
             case Committed(ticket):
                 assert self.annals is not None
                 self.annals.committed(ticket)
+            case Conditioned(condition):
+                assert self.register is not None
+                self.register.conditioned(condition)
             case Do(what):
                 what(self)
             case Forget(name):
@@ -313,9 +298,9 @@ class Loop:
                 case Event():
                     self.publish(effect)
                 case RunRung() if not effect.observe:
-                    self.remedies.run(effect, self._incident(effect.about))
+                    self._then(partial(self.remedies.run, effect, self._incident(effect.about)))
                 case EndIncident():
-                    self.remedies.end(effect)
+                    self._then(partial(self.remedies.end, effect))
             if monotonic() >= until and not self._stopping:
                 break
         if len(self.watch.kennel) > self._many:
@@ -323,6 +308,13 @@ class Loop:
             # a pause of a second at a million. They are still freed when they are released.
             self._many = len(self.watch.kennel) * 5 // 4
             gc.freeze()
+
+    def _then(self, do: Callable[[], None]) -> None:
+        """What follows from what was told, when that is on disk."""
+        if self.annals is None:
+            do()
+        else:
+            self.annals.then(do)
 
     def _count(self, event: Event) -> None:
         if event.type is EventType.EXPIRED:

@@ -75,4 +75,4 @@ def _row(dog: Dog, now: float) -> list[Any]:
     due = deadline(dog) if dog.state in _DUE else None
     incidents = 0 if dog.rare is None else dog.rare.incidents
     left = None if due is None else due - now
-    return [dog.name, dog.state.value, now - dog.fed_at, left, dog.declaration.timeout, incidents]
+    return [dog.name, dog.state.value, max(0.0, now - dog.fed_at), left, dog.declaration.timeout, incidents]

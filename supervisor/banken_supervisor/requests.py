@@ -100,7 +100,7 @@ def _summary(loop: Loop, args: dict[str, Any]) -> Any:
         "actions": loop.remedies.executor.counts(),
         "programs": len(loop.stable.specs),
         "processes_watched": len(loop.lives),
-        "journal": None if loop.annals is None else loop.annals.journal.state(),
+        "journal": None if loop.annals is None else loop.annals.state(),
         "log_lines_dropped": loop.log_lines_dropped,
     }
 
@@ -177,7 +177,7 @@ def row(dog: Dog, now: float) -> dict[str, Any]:
     told: dict[str, Any] = {
         "name": dog.name,
         "state": dog.state.value,
-        "silence": now - dog.fed_at,
+        "silence": max(0.0, now - dog.fed_at),
         "left": None if due is None else due - now,
         "timeout": declared.timeout,
         "interval": declared.interval,

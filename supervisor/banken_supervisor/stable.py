@@ -167,8 +167,8 @@ class Stable:
     def _started(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
         if event.name not in self._specs:
             return
-        if kennel.get(event.name) is None:
-            self._declare(event.name, kennel, now, out)  # its grace begins now
+        if kennel.get(event.name) is None or event.type is ProgramEventType.ADOPTED:
+            self._declare(event.name, kennel, now, out)  # its grace begins now, if it is new
         elif event.type is ProgramEventType.STARTED:
             kennel.reborn(event.name, now, out)
 
@@ -198,7 +198,7 @@ class Stable:
         """A good end of what is not to run again is no incident; every other end that nobody asked for is."""
         spec = self._specs.get(event.name)
         status = event.data.get("status")
-        if status == 0 and spec is not None and spec.restart is not Restart.ALWAYS:
+        if spec is None or (status == 0 and spec.restart is not Restart.ALWAYS):
             kennel.forget(event.name, now, out)
         else:
             kennel.ended(event.name, ended_how(status), now, out)

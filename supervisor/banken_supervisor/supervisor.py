@@ -26,9 +26,10 @@ from banken.watchdog import Watchdog
 from banken_supervisor.callbacks import THREADS_MAX, TIME_LIMIT, Callbacks
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
-from banken_supervisor.journal import squeeze
+from banken_supervisor.journal import Limits, squeeze
+from banken_supervisor.letters import Acted, Declare, Do, Forget, Frame, Stop
 from banken_supervisor.lock import AddressLock, Lookout
-from banken_supervisor.loop import Acted, Declare, Do, Forget, Frame, Loop, Stop
+from banken_supervisor.loop import Loop
 from banken_supervisor.mailbox import Mailbox
 from banken_supervisor.peers import Peers
 from banken_supervisor.recovery.jobs import Report
@@ -92,6 +93,7 @@ class Supervisor:
         self._ended = threading.Event()
         self._signals = 0
         self._journal = None if journal is None else os.fspath(journal)
+        self._limits = Limits()
         self._reloading: Reloading | None = None
 
     def watchdog(
@@ -143,6 +145,8 @@ class Supervisor:
         stays in force.
         """
         self._reloading = Reloading(load, self._callbacks, lambda what: self._mailbox.post(Do(what)))
+        kept = self._reloading.setup.config.settings.retention
+        self._limits = Limits(events_age=kept.age, incidents_age=kept.age, size_max=kept.bytes_max)
 
     def reload(self) -> None:
         """Read the config file again, in a thread of its own. Returns at once; an event tells what became of it.
@@ -217,6 +221,7 @@ class Supervisor:
             remedies,
             stable,
             self._journal,
+            self._limits,
         )
         loop.lookout = Lookout(self._lock)
         if self._reloading is not None:

@@ -46,10 +46,13 @@ def test_every_incident_that_was_announced_is_in_the_journal(home: Home, runner:
     on the event socket, `banken incidents` lists it afterwards, once; and what was heard to be over is closed."""
     chance = random.Random(os.environ.get("BANKEN_SEED", "announced"))
     heard: dict[str, str] = {}
+    opened: set[str] = set()
     for turn in range(KILLS):
-        new = _one_night(home, runner, chance.uniform(0.05, 0.6))
+        new, fresh = _one_night(home, runner, chance.uniform(0.05, 0.6))
         assert len(new) >= ENOUGH, f"kill {turn}: only {len(new)} incidents were heard of"
-        assert not heard.keys() & new.keys(), "an id came twice"
+        assert len(fresh) == len(set(fresh)), "an id was opened twice"
+        assert not opened & set(fresh), "what was opened before was opened again"
+        opened.update(fresh)
         heard.update(new)
         kept = _kept(runner)
         ids = [each["id"] for each in kept]
@@ -61,10 +64,12 @@ def test_every_incident_that_was_announced_is_in_the_journal(home: Home, runner:
     print(f"{KILLS} kills: {len(heard)} incidents announced, 0 lost")
 
 
-def _one_night(home: Home, runner: Runner, until_s: float) -> dict[str, str]:
-    """A supervisor under load, killed ``until_s`` after enough was heard: id to the last that was heard of it."""
+def _one_night(home: Home, runner: Runner, until_s: float) -> tuple[dict[str, str], list[str]]:
+    """A supervisor under load, killed ``until_s`` after enough was heard: id to the last that was heard of it, and
+    the ids of those that were opened."""
     runner.start()
     heard: dict[str, str] = {}
+    opened: list[str] = []
     declared = Declaration(0.05, 3600.0, 0.05)
     frames = [encode(Message(Kind.FEED, f"w-{n}", None, 0.0, declared)) for n in range(WATCHDOGS)]
     client = home.client()
@@ -78,20 +83,22 @@ def _one_night(home: Home, runner: Runner, until_s: float) -> dict[str, str]:
             turn += 1
             give_over = time.monotonic() + 0.03
             while (left := give_over - time.monotonic()) > 0:
-                _note(events.next(left), heard)
+                _note(events.next(left), heard, opened)
             if kill_at is None and len(heard) >= ENOUGH:
                 kill_at = time.monotonic() + until_s
             assert time.monotonic() - began < START_S, f"only {len(heard)} incidents were heard of"
         runner.kill()
         while (event := events.next(0.3)) is not None:  # what the kernel still had
-            _note(event, heard)
+            _note(event, heard, opened)
     client.close()
-    return heard
+    return heard, opened
 
 
-def _note(event: dict[str, object] | None, heard: dict[str, str]) -> None:
+def _note(event: dict[str, object] | None, heard: dict[str, str], opened: list[str]) -> None:
     if event is not None and isinstance(event.get("incident"), str):
         heard[str(event["incident"])] = str(event["type"])
+        if event["type"] == "expired":
+            opened.append(str(event["incident"]))
 
 
 def _kept(runner: Runner) -> list[dict[str, object]]:
@@ -107,18 +114,26 @@ def _kept(runner: Runner) -> list[dict[str, object]]:
     return kept
 
 
-def test_an_incident_left_open_is_closed_as_lost_by_the_next(home: Home, runner: Runner) -> None:
-    """It was open when the supervisor was killed: the next one says so, and it is listed once."""
+def test_an_incident_left_open_goes_on_under_the_next(home: Home, runner: Runner) -> None:
+    """It was open when the supervisor was killed: it is open again under the next, with its id and without another
+    word, listed once; a feed closes it."""
     runner.start()
     client = home.client()
-    client.watchdog("gone", 0.1, 3600.0)
+    dog = client.watchdog("gone", 0.1, 3600.0)
     stream = home.events()
     event = stream.until(10, "expired", "gone")
     runner.kill()
-    assert [each["closed"] for each in _kept(runner)] == [None]
     stream.close()
-    client.close()
     runner.start()
+    assert home.row("gone")["incident"]["id"] == event["incident"]
+    stream = home.events()
+    until(lambda: dog.feed() or home.row("gone")["state"] == "alive", "it is fed again")
+    over = stream.until(10, "recovered", "gone")
+    assert over["incident"] == event["incident"]
+    assert over["lasted"] > 0.1
+    assert stream.convicted() <= {"gone"}
+    assert event["incident"] not in [each["incident"] for each in stream.all("expired")]
     found = until(lambda: [each for each in _kept(runner) if each["closed"] is not None], "it is closed")
-    assert [(each["id"], each["how"]) for each in found] == [(event["incident"], "lost")]
+    assert [(each["id"], each["how"]) for each in found] == [(event["incident"], "fed")]
+    client.close()
     runner.kill()

@@ -16,7 +16,8 @@ from banken_supervisor.core.policy import EXIT_ONLY, Policy, ProgramSpec, Restar
 from banken_supervisor.core.program_effects import ProgramEvent, ProgramEventType
 from banken_supervisor.durations import format_s
 from banken_supervisor.evidence import render
-from banken_supervisor.loop import Do, Loop
+from banken_supervisor.letters import Do
+from banken_supervisor.loop import Loop
 from banken_supervisor.recovery.jobs import Report
 from banken_supervisor.stable import ended_how
 from banken_supervisor.supervisor import Supervisor

@@ -40,7 +40,7 @@ class Habits(Groups):
     def _update_declaration(self, dog: Dog, message: Message, out: list[Effect]) -> None:
         word = message.declaration
         if dog.operator:
-            dog.resolution = message.resolution
+            self._set_resolution(dog, message.resolution)
             if word is not None and word != dog.declaration and not dog.more().conflict_told:
                 dog.more().conflict_told = True
                 data = {"operator": list(dog.declaration), "worker": list(word)}
@@ -48,11 +48,17 @@ class Habits(Groups):
         elif word is not None and word != dog.declaration:
             self._redeclare(dog, word, message.resolution)
         elif message.incarnation is not None:
-            dog.resolution = message.resolution
+            self._set_resolution(dog, message.resolution)
+
+    def _set_resolution(self, dog: Dog, resolution: float) -> None:
+        if resolution != dog.resolution:
+            dog.resolution = resolution
+            self._note_change(dog)
 
     def _redeclare(self, dog: Dog, declaration: Declaration, resolution: float) -> None:
         dog.declaration = self._share(declaration)
         dog.resolution = resolution
+        self._note_change(dog)
         self.shortest_timeout = min(self.shortest_timeout, declaration.timeout, declaration.grace)
         self._arm(dog)
 

@@ -223,11 +223,12 @@ class Incidents(Trails):
         base = run_of(dog, incident, due, now)
         observe = self._ladder(dog).observe
         feeds = incident.feeds if incident.opened == now else self.trail(dog, now, EVIDENCE_MAX)
-        out.append(RunRung(base, rung, number, count, observe, dog.owner, feeds))
         data = {"incident": incident.id, "rung": number, "run": count, "do": rung.do, "late": now - due}
         if rung.level is not None:
             data["level"] = rung.level
+        # First the word, then the deed: the journal has the one before the other is begun.
         out.append(Event(EventType.WOULD_ACT if observe else EventType.ACTION, dog.name, data))
+        out.append(RunRung(base, rung, number, count, observe, dog.owner, feeds))
 
     def _give_up(self, dog: Dog, now: float, out: list[Effect]) -> None:
         """The budget is spent: nothing more is done by itself, and somebody is told. Only a feed, a release or a

@@ -1,14 +1,23 @@
-"""After a restart: when is each known watchdog due?
+"""What is kept of a watchdog over a restart of the supervisor, and when it is due after one.
 
 Nobody was fed while the supervisor was away, so each gets its full timeout again, and a little more, so that those
 who are really gone are not all due at one moment (etcd does so with its leases, see FIELD_NOTES.md). The little
 more depends on the name only: another restart, another order of the rows, gives the same.
+
+There is no clock in here: what the journal has in wall-clock time comes in as an age, seconds before now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import inf
+from typing import NamedTuple
+
+from banken.model import Cause, Declaration, Incarnation
+from banken_supervisor.core.dog import Dog
+from banken_supervisor.core.states import State
 
 DUE_PER_SECOND = 1_000
 """Watchdogs that fall due within one second, about, when all are silent."""
@@ -29,3 +38,86 @@ def rearm_offsets(watchdogs: Sequence[tuple[str, float]]) -> list[float]:
     """The same for all (name, timeout) at once, in their order."""
     among = len(watchdogs)
     return [rearm_offset(name, timeout, among) for name, timeout in watchdogs]
+
+
+class Known(NamedTuple):
+    """One watchdog as it is kept."""
+
+    name: str
+    declaration: Declaration
+    resolution: float
+    owner: Incarnation | None
+    state: State
+    left: float | None
+    """seconds until its pause ends or, where it is not paused, until an extension does; None: without an end, or
+    not extended"""
+    operator: bool
+    """whether the declaration was the operator's word"""
+    incidents: int
+    """how many were opened so far"""
+
+
+class Ran(NamedTuple):
+    """One run of a rung that was begun."""
+
+    rung: int
+    run: int
+    """which run of this rung in its incident, from 1"""
+    action: str
+    age: float
+    """seconds since it began"""
+
+
+class Begun(NamedTuple):
+    """One incident as it is kept."""
+
+    id: str
+    name: str
+    cause: Cause
+    age: float
+    """seconds since it was opened"""
+    silence: float
+    """seconds that it had been silent for then"""
+    timeout: float
+    reason: str | None = None
+    status: str | None = None
+    progress: int | float | str | None = None
+    runs: int = 1
+    """of the callback, where that is known"""
+    ran: tuple[Ran, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """All that a former supervisor left."""
+
+    watchdogs: Sequence[Known] = ()
+    open: Sequence[Begun] = ()
+    """incidents that nobody closed, oldest first"""
+    given_up: Mapping[str, Begun] = field(default_factory=dict)
+    """by watchdog: its last incident, where that was given up"""
+    ran: Mapping[str, Sequence[Ran]] = field(default_factory=dict)
+    """by watchdog: what ran lately in incidents that are closed"""
+
+
+def known(dog: Dog, now: float) -> Known | None:
+    """What is to be kept of this one; None: nothing, for the config makes it (a group's watchdog)."""
+    rare = dog.rare
+    left = None
+    if rare is not None:
+        if rare.standing is not None:
+            return None
+        if dog.state is State.PAUSED:
+            left = None if rare.paused_until == inf else rare.paused_until - now
+        elif rare.extended_until is not None:
+            left = rare.extended_until - now
+    return Known(
+        dog.name,
+        dog.declaration,
+        dog.resolution,
+        dog.owner,
+        dog.state,
+        left,
+        dog.operator,
+        0 if rare is None else rare.incidents,
+    )

@@ -110,6 +110,7 @@ class Keeping(Incidents):
         if dog.owner is not None:
             ownership.displace(dog, dog.owner)
             dog.owner = None
+            self._note_change(dog)
 
     def _reborn(self, dog: Dog, now: float, out: list[Effect]) -> None:
         """A new process has the name: its start-up has a grace of its own."""

@@ -8,10 +8,9 @@ A watchdog that leaves ALIVE is taken out of ``_known``, so that its next feed i
 The way of a verdict: ``sweep`` takes what has come up in the queue and arms again whoever was fed; the
 rest are suspects. ``judge`` turns suspects into verdicts; when that may be done is decided by hold.py.
 
-The kennel is a house of floors, each a class: the records and what finds them (roll.py), when feeds came
-(trail.py), incidents and the climb (incidents.py), the processes behind them (keeping.py), groups (groups.py),
-what is in force and how feeds usually come (habits.py), maintenance (windows.py), and here what arrives and what is
-due.
+The kennel is a house of floors, each a class: records (roll.py), when feeds came (trail.py), incidents and climbs
+(incidents.py), the processes behind them (keeping.py), groups (groups.py), what is in force and how feeds usually
+come (habits.py), maintenance (windows.py), restarts (restoring.py), and here what arrives and what is due.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from banken_supervisor.core.dog import Dog, deadline
 from banken_supervisor.core.effects import Effect, Event, EventType
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.refusals import Refusal, Refusals
+from banken_supervisor.core.restoring import Restoring
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.states import State, Trigger
 from banken_supervisor.core.telling import declared, pid_of
-from banken_supervisor.core.windows import Windows
 
 WATCHDOGS_MAX = 2_000_000
 """Names watched at once; the next one is refused."""
@@ -44,7 +43,7 @@ _FAST = (Kind.FEED, Kind.NOTE)
 _OF_A_GROUP = (Kind.PAUSE, Kind.RESUME)
 
 
-class Kennel(Windows):
+class Kennel(Restoring):
     """Every watchdog of one supervisor. ``now`` is deadline time, in seconds, and never goes back.
 
     ``run_id`` makes incident ids unique among all runs of all supervisors; ``probe_token`` marks the
@@ -217,7 +216,9 @@ class Kennel(Windows):
         self._observe(dog, now, out)
         rare = dog.rare
         if rare is not None:
-            rare.extended_until = None
+            if rare.extended_until is not None:
+                rare.extended_until = None
+                self._note_change(dog)
             if dog.declaration.progress_timeout is not None and rare.progress_at is None:
                 rare.progress_at = now
         if dog.state is State.PAUSED or self._persists(dog, now):
@@ -278,6 +279,7 @@ class Kennel(Windows):
         self._unlearn(dog)
         self._move(dog, Trigger.PAUSE)
         dog.more().paused_until = now + seconds if seconds else inf
+        self._note_change(dog)
         self._arm(dog)
         out.append(Event(EventType.PAUSED, dog.name, {"seconds": seconds or None}))
 
@@ -291,6 +293,7 @@ class Kennel(Windows):
         if dog.state in (State.WAITING, State.ALIVE):
             self._unlearn(dog)  # the next feed must be looked at: it ends the extension
             dog.more().extended_until = now + message.args[0]
+            self._note_change(dog)
             out.append(Event(EventType.EXTENDED, dog.name, {"seconds": message.args[0]}))
 
     # -- the parts they share -----------------------------------------------------------------------
@@ -313,6 +316,7 @@ class Kennel(Windows):
         dog.owner = message.incarnation
         self._dogs[name] = dog
         self._count_trails()
+        self._note_change(dog)
         self._enrol(dog)
         self._belongs(dog, dog.owner, out)
         self.states[State.WAITING] += 1
@@ -334,6 +338,7 @@ class Kennel(Windows):
         if claim is ownership.Claim.NEWCOMER:
             newborn = dog.owner is not None
             ownership.take_over(dog, who)
+            self._note_change(dog)
             self._belongs(dog, who, out)
             self._new_feeder(dog)
             if dog.rare is not None:
@@ -365,7 +370,10 @@ class Kennel(Windows):
         before, policy = dog.policy, self.rules.operators(dog.name)
         dog.policy = policy
         self._maintain_anew(dog, before)
-        dog.operator = policy is not None and not policy.yields
+        operator = policy is not None and not policy.yields
+        if operator != dog.operator:
+            dog.operator = operator
+            self._note_change(dog)
         if self._looked_at(dog):
             self._unlearn(dog)
         if policy is not None and dog.operator and self._in_force(dog) != dog.declaration:

@@ -42,6 +42,7 @@ class Roll:
         self._shared: dict[Any, Any] = {}
         self._deadlines: Deadlines[Dog] = Deadlines()
         self._suspects: deque[Dog] = deque()
+        self._changed: dict[str, None] | None = None
 
     def __len__(self) -> int:
         return len(self._dogs)
@@ -58,6 +59,22 @@ class Roll:
         """When ``sweep`` has something to do next; None: not before something arrives."""
         return self._deadlines.next_due()
 
+    # -- what is to be kept -------------------------------------------------------------------------
+
+    @property
+    def changed(self) -> dict[str, None]:
+        """Names of which what is to be kept (journaled.py) has changed, or that are watched no longer: the caller
+        takes out what it has written. Empty unless ``remember`` was called."""
+        return {} if self._changed is None else self._changed
+
+    def remember(self) -> None:
+        """Take note of changes from now on."""
+        self._changed = {}
+
+    def _note_change(self, dog: Dog) -> None:
+        if self._changed is not None:
+            self._changed[dog.name] = None
+
     # -- by time ------------------------------------------------------------------------------------
 
     def _arm(self, dog: Dog) -> None:
@@ -71,6 +88,7 @@ class Roll:
             self.states[dog.state] -= 1
             self.states[state] += 1
             before, dog.state = dog.state, state
+            self._note_change(dog)
             if dog.rare is not None and dog.rare.groups:
                 self._member_moved(dog, before, state)
 

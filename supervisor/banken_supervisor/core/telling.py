@@ -17,7 +17,7 @@ def run_of(dog: Dog, incident: OpenIncident, due: float, now: float) -> RunCallb
         incident=incident.id,
         cause=incident.cause,
         opened=incident.opened,
-        silence=now - dog.fed_at,
+        silence=max(0.0, now - dog.fed_at),  # after a restart it waits from a little later on
         timeout=dog.declaration.timeout,
         due=due,
         run=incident.run,

@@ -69,13 +69,16 @@ class Windows(Habits):
         rare = dog.more()
         if rare.maintained:
             if until > now:
-                rare.paused_until = until
+                if rare.paused_until != until:
+                    rare.paused_until = until
+                    self._note_change(dog)
                 self._arm(dog)
             elif dog.state is State.PAUSED:
                 self._resume(dog, Trigger.RESUME, now, out)
         elif opened and until > now:
             if dog.state is State.PAUSED:
                 rare.paused_until = max(rare.paused_until, until)
+                self._note_change(dog)
                 return
             self._close(dog, now, out, EventType.CLOSED, "paused")
             self._unlearn(dog)

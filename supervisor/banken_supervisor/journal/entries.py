@@ -40,7 +40,7 @@ class Declared:
     owner: Incarnation | None = None
     state: State = State.WAITING
     paused_until: float | None = None
-    """wall clock; None: not paused, or paused until resumed"""
+    """wall clock; None: not paused, or until resumed. Of one that is not paused: until when it is extended"""
     operator: bool = False
     """whether the declaration is the operator's word"""
     incidents: int = 0

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, TypeVar
 
+from banken_supervisor.core.states import State
 from banken_supervisor.journal import rows, schema
 from banken_supervisor.journal.entries import Declared, IncidentOpened, RungRun
 from banken_supervisor.journal.rows import EventRecord, Evidence, IncidentRecord, Row
@@ -33,6 +34,14 @@ from banken_supervisor.journal.schema import (
 
 LIMIT = 1_000
 """Rows of one kind that are returned unless more are asked for; the newest ones."""
+
+RAN_LATELY = 7 * 86_400.0
+"""Seconds: runs of rungs that are older count for no budget after a restart."""
+
+RAN_MAX = 20_000
+"""Closed incidents whose runs are looked at, the newest."""
+
+_DOWN = (State.EXPIRED, State.GIVEN_UP)
 
 T = TypeVar("T")
 
@@ -53,6 +62,10 @@ class Restored:
     registry: list[Declared] = field(default_factory=list)
     open: list[OpenIncident] = field(default_factory=list)
     """oldest first"""
+    given_up: dict[str, OpenIncident] = field(default_factory=dict)
+    """by watchdog, of those that were down: its last incident, where that was given up"""
+    ran: dict[str, list[RungRun]] = field(default_factory=dict)
+    """by watchdog: what ran within ``RAN_LATELY`` in incidents that are closed, for budgets; oldest first"""
     incidents: int = 0
     """incidents that the journal holds, closed ones included"""
     last_event: tuple[str, int] | None = None
@@ -238,6 +251,7 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
         rungs[run.incident].append(run)
     for each in rungs.values():
         each.sort(key=lambda run: (run.rung, run.run))
+    _restore_closed(connection, restored)
     try:
         (restored.incidents,) = connection.execute("SELECT count(*) FROM incidents").fetchone()
         restored.last_event = connection.execute(
@@ -245,6 +259,42 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
         ).fetchone()
     except sqlite3.DatabaseError as fault:
         problems.append(str(fault))
+
+
+def _restore_closed(connection: sqlite3.Connection, restored: Restored) -> None:
+    """Of incidents that are over: what ran in them lately, and which were given up."""
+    problems = restored.problems
+    since = time() - RAN_LATELY
+    down = {each.name for each in restored.registry if each.state in _DOWN}
+    down -= {each.opened.name for each in restored.open}
+
+    def lately(row: Row) -> bool:
+        return isinstance(row[4], float) and row[4] >= since
+
+    tail = "WHERE closed >= ? ORDER BY closed DESC LIMIT ?"
+    closed = _decoded(
+        _find(connection, INCIDENTS, tail, (since, RAN_MAX), lately, problems), rows.incident, problems
+    )
+    tail = "WHERE incident IN (SELECT id FROM incidents WHERE closed >= ? ORDER BY closed DESC LIMIT ?)"
+    names = {record.id: record.name for record in closed}
+    runs: dict[str, list[RungRun]] = {}
+    found = _find(connection, RUNGS, tail, (since, RAN_MAX), lambda row: row[0] in names, problems)
+    for run in sorted(_decoded(found, rows.rung, problems), key=lambda each: each.started):
+        if run.incident in names:
+            runs.setdefault(run.incident, []).append(run)
+            restored.ran.setdefault(names[run.incident], []).append(run)
+    last: dict[str, IncidentRecord] = {}
+    if down:
+        given_up = _find(
+            connection, INCIDENTS, "WHERE closed IS NOT NULL", (), lambda row: row[1] in down, problems
+        )
+        for record in _decoded(given_up, rows.incident, problems):
+            if record.name not in last or record.opened > last[record.name].opened:
+                last[record.name] = record
+    for name, record in last.items():
+        if record.how == "given-up":
+            for opened in _decoded((record,), rows.opened, problems):
+                restored.given_up[name] = OpenIncident(opened, runs.get(record.id, []))
 
 
 def _incidents(

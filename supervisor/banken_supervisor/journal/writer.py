@@ -152,6 +152,11 @@ class Journal:
             "moved_aside": None if self._moved is None else self._moved.path,
         }
 
+    @property
+    def queued(self) -> int:
+        """Entries that wait."""
+        return len(self._pending)
+
     def lag(self) -> float:
         """Seconds that the oldest entry that is not on disk has waited, to ``MARK_EVERY``; 0: all are there."""
         done = self._forget_marks()

@@ -1,0 +1,56 @@
+"""What the loop is told through its mailbox by the supervisor's other threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from banken.model import Declaration
+from banken_supervisor.core.policy import Policy
+from banken_supervisor.recovery.jobs import Report as ActionReport
+
+if TYPE_CHECKING:
+    from banken_supervisor.loop import Loop
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Letter: a message from a watchdog that lives in the supervisor's own process."""
+
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Declare:
+    """Letter: the operator's word on a name."""
+
+    name: str
+    word: Declaration | Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Letter: the operator no longer speaks for a name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """Letter: what became of an action; ``evidence``: what a dump found, compressed."""
+
+    report: ActionReport
+    evidence: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Letter: a function of the loop's, to be called on its thread."""
+
+    what: Callable[[Loop], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Letter: end the loop."""

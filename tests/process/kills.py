@@ -1,0 +1,187 @@
+"""kill -9 of the real supervisor, again and again, under load: what each left and what the next made of it.
+
+For the test of the suite and for ``benchmarks/kills.py``. Three kinds of watchdogs: *steady* ones, processes that
+feed all the time; *quick* ones, that fall due and recover many times a second; and *climbing* ones, whose ladder
+runs a command for each rung, and each command leaves a line in a file.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from banken.client import Client
+from banken.control import Control, Events
+from banken.model import Declaration
+from banken.wire import Kind, Message, encode
+from banken_supervisor.journal import reading
+from banken_supervisor.journal.rows import IncidentRecord
+from process.kit import START_S, Home, until
+from process.test_adoption_real import Runner
+
+QUICK, CLIMBING, STEADY = 100, 8, 10
+
+STEADY_TIMEOUT = 1.0
+
+ENOUGH = 25
+"""Incidents that must have been heard of before the kill, or it proves nothing."""
+
+LONGER_EVERY = 10
+"""Every so many kills the supervisor lives long enough for what fell due before to be made up for."""
+
+LONGER_S = 2.6
+
+CONFIG = """
+[supervisor]
+journal = "journal.db"
+
+[[watchdog]]
+name = "climbing-*"
+timeout = "100ms"
+interval = "1h"
+ladder = [
+  {{ do = "exec", command = {command} }},
+  {{ after = "150ms", do = "exec", command = {command} }},
+  {{ after = "300ms", do = "exec", command = {command} }},
+]
+"""
+
+
+@dataclass
+class Count:
+    """What was seen over all kills."""
+
+    kills: int = 0
+    announced: int = 0
+    resumed: int = 0
+    rungs: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    false: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.lost or self.doubled or self.false)
+
+
+class Nights:
+    """One address, one journal, one load; supervisors that are killed. ``seed``: decides when."""
+
+    def __init__(self, home: Home, runner: Runner, seed: str) -> None:
+        self.count = Count()
+        self._home = home
+        self._runner = runner
+        self._chance = random.Random(seed)
+        self._journal = str(runner.config.parent / "journal.db")
+        self._lines = Path(runner.config).parent / "rungs"
+        self._lines.touch()
+        script = f'echo "$BANKEN_INCIDENT $BANKEN_RUNG $BANKEN_RUN" >> {self._lines}'
+        runner.configure(_config(script))
+        self._heard: dict[str, str] = {}
+        self._opened: Counter[str] = Counter()
+        home.worker("herd", STEADY, STEADY_TIMEOUT, 0.02).hear()
+        declared = Declaration(0.05, 3600.0, 0.05)
+        names = [f"quick-{n}" for n in range(QUICK)]
+        self._frames = [encode(Message(Kind.FEED, name, None, 0.0, declared)) for name in names]
+        self._climbing = [encode(Message(Kind.FEED, f"climbing-{n}", None, 0.0, None)) for n in range(CLIMBING)]
+
+    def kill(self) -> None:
+        """One more supervisor, its load, its end, and a look at what it left."""
+        self._runner.start()
+        with Control(self._home.address, 5.0) as control:
+            before = control.request("status", name="*")["rows"]
+        self.count.resumed += sum("incident" in row for row in before)
+        self._live(self._chance.uniform(0.02, 0.5))
+        self.count.kills += 1
+        self._look()
+
+    def finish(self) -> Count:
+        """A last supervisor, which lives long enough to convict the steady ones, were it wrong."""
+        self._runner.start()
+        client = self._home.client()
+        with Events(self._home.address) as events:
+            until(self._all_steady, "the steady ones are alive", START_S)
+            give_over = time.monotonic() + 2 * STEADY_TIMEOUT + 2.0
+            while (left := give_over - time.monotonic()) > 0:
+                self._note(events.next(left))
+        client.close()
+        self._runner.kill()
+        self._look()
+        count = self.count
+        count.announced = len(self._heard)
+        names = {record.name for record in self._records()}
+        count.false = sorted(name for name in names if name.startswith("w-"))
+        return count
+
+    def _live(self, until_s: float) -> None:
+        longer = LONGER_S if self.count.kills % LONGER_EVERY == LONGER_EVERY - 1 else 0.0
+        client = self._home.client()
+        with Events(self._home.address) as events:
+            began = time.monotonic()
+            heard_before = len(self._heard)
+            kill_at = None
+            turn = 0
+            while kill_at is None or time.monotonic() < kill_at:
+                self._feed(client, turn, longer > 0.0)
+                turn += 1
+                give_over = time.monotonic() + 0.03
+                while (left := give_over - time.monotonic()) > 0:
+                    self._note(events.next(left))
+                if kill_at is None and len(self._heard) >= heard_before + ENOUGH:
+                    kill_at = time.monotonic() + until_s + longer
+                assert time.monotonic() - began < START_S, "too few incidents were heard of"
+            self._runner.kill()
+            while (event := events.next(0.1)) is not None:  # what the kernel still had
+                self._note(event)
+        client.close()
+
+    def _feed(self, client: Client, turn: int, let_them_climb: bool) -> None:
+        for frame in self._frames[turn % 4 :: 4]:
+            client._deliver(frame)
+        if turn % 40 == 0 and not let_them_climb:
+            for frame in self._climbing:
+                client._deliver(frame)
+
+    def _note(self, event: dict[str, Any] | None) -> None:
+        if event is None or not isinstance(event.get("incident"), str):
+            return
+        id_, kind = event["incident"], event["type"]
+        if kind == "expired" and "replay" not in event:
+            self._opened[id_] += 1
+            if self._opened[id_] > 1:
+                self.count.doubled.append(f"{id_} was announced {self._opened[id_]} times")
+        self._heard[id_] = "over" if self._heard.get(id_) == "over" or kind == "recovered" else kind
+
+    def _look(self) -> None:
+        """What was heard is there, what was heard to be over is closed, no two of one watchdog overlap, and no rung
+        left two lines."""
+        records = self._records()
+        kept = {record.id: record for record in records}
+        lost = [id_ for id_ in self._heard if id_ not in kept]
+        lost += [id_ for id_, how in self._heard.items() if how == "over" and kept[id_].closed is None]
+        self.count.lost += [f"kill {self.count.kills}: {id_}" for id_ in lost]
+        until_: dict[str, float] = {}
+        for record in sorted(records, key=lambda each: each.opened):
+            if record.opened < until_.get(record.name, 0.0) - 0.001:
+                self.count.doubled.append(f"{record.id} of {record.name} was opened while another was open")
+            until_[record.name] = float("inf") if record.closed is None else record.closed
+        lines = Counter(self._lines.read_text().splitlines())
+        self.count.rungs = sum(lines.values())
+        self.count.doubled += [f"{line} ran {times} times" for line, times in lines.items() if times > 1]
+
+    def _records(self) -> list[IncidentRecord]:
+        return reading.incidents(self._journal, limit=10_000_000)
+
+    def _all_steady(self) -> bool:
+        states = [row["state"] for row in self._home.rows("w-*").values()]
+        return states == ["alive"] * STEADY
+
+
+def _config(script: str) -> str:
+    quoted = script.replace("\\", "\\\\").replace('"', '\\"')
+    return CONFIG.format(command=f'["/bin/sh", "-c", "{quoted}"]')

@@ -1,0 +1,86 @@
+"""A journal without a disk: what a kennel tells and what it says is to be kept, for another one to begin with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from banken.model import Cause
+from banken_supervisor.core.effects import Effect, Event, EventType
+from banken_supervisor.core.journaled import Begun, Known, Ran, Remembered, known
+from banken_supervisor.core.kennel import Kennel
+
+
+class Shelf:
+    """Everything that was put there, with the wall-clock time of each, seconds."""
+
+    def __init__(self) -> None:
+        self.registry: dict[str, tuple[Known, float]] = {}
+        self.opened: dict[str, tuple[Event, float]] = {}
+        """by id, the incidents that nobody closed"""
+        self.closed: dict[str, tuple[Event, float, str]] = {}
+        self.ran: dict[str, list[tuple[dict[str, Any], float]]] = {}
+
+    def put(self, kennel: Kennel, effects: list[Effect], now: float, wall: float) -> None:
+        """Keep what these effects tell, and the records that have changed. ``now``: deadline time."""
+        for effect in effects:
+            if isinstance(effect, Event):
+                self._event(effect, wall)
+        for name in list(kennel.changed):
+            del kennel.changed[name]
+            dog = kennel.get(name)
+            kept = None if dog is None else known(dog, now)
+            if kept is not None:
+                self.registry[name] = kept, wall
+            else:
+                self.registry.pop(name, None)
+
+    def left(self, wall: float) -> Remembered:
+        """What a new supervisor finds."""
+        watchdogs = [
+            kept if kept.left is None else kept._replace(left=kept.left - (wall - at))
+            for kept, at in self.registry.values()
+        ]
+        given_up: dict[str, Begun] = {}
+        ran: dict[str, list[Ran]] = {}
+        for id_, (event, at, how) in self.closed.items():
+            assert event.name is not None
+            given_up.pop(event.name, None)
+            if how == "given-up":
+                given_up[event.name] = self._begun(id_, event, at, wall)
+            ran.setdefault(event.name, []).extend(self._ran(id_, wall))
+        return Remembered(
+            watchdogs,
+            [self._begun(id_, event, at, wall) for id_, (event, at) in self.opened.items()],
+            given_up,
+            ran,
+        )
+
+    def _event(self, event: Event, wall: float) -> None:
+        data = event.data
+        match event.type:
+            case EventType.EXPIRED:
+                self.opened[data["incident"]] = event, wall
+            case EventType.RECOVERED | EventType.CLOSED | EventType.GIVEN_UP:
+                found = self.opened.pop(data["incident"], None)
+                if found is not None:
+                    self.closed[data["incident"]] = *found, data.get("how", "given-up")
+            case EventType.ACTION:
+                self.ran.setdefault(data["incident"], []).append((data, wall))
+
+    def _ran(self, id_: str, wall: float) -> list[Ran]:
+        return [Ran(data["rung"], data["run"], data["do"], wall - at) for data, at in self.ran.get(id_, ())]
+
+    def _begun(self, id_: str, event: Event, at: float, wall: float) -> Begun:
+        data = event.data
+        return Begun(
+            id_,
+            event.name or "",
+            Cause(data["cause"]),
+            wall - at + data["age"],
+            data["silence"],
+            data["timeout"],
+            data.get("reason"),
+            data.get("status"),
+            data.get("progress"),
+            ran=tuple(self._ran(id_, wall)),
+        )

@@ -1,0 +1,490 @@
+"""A new supervisor goes on where the former one was: pure, with a journal that has no disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from banken.model import Declaration, Feeders, Incarnation
+from banken.wire import Kind, Message, encode
+from banken_supervisor.core.effects import Effect, Event, RunCallback, RunRung, WatchProcess
+from banken_supervisor.core.journaled import SHARE_MAX, Remembered
+from banken_supervisor.core.kennel import Kennel
+from banken_supervisor.core.ladder import Budget, Ladder, Rung
+from banken_supervisor.core.policy import EXIT_ONLY, Group, Policy
+from banken_supervisor.core.restoring import GONE, RETURN_S
+from banken_supervisor.core.rules import Rules
+from banken_supervisor.core.states import State
+from shelf import Shelf
+
+ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
+BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
+TEN = Declaration(10.0, 1000.0, 20.0)
+AWAY = 100.0
+"""Seconds without a supervisor."""
+
+
+class House:
+    """Supervisors that follow one another. ``operators``: what the config says, to be changed between them."""
+
+    def __init__(self, **operators: Policy | Declaration) -> None:
+        self.operators = operators
+        self.groups: list[Group] = []
+        self.shelf = Shelf()
+        self.now = 1000.0
+        self.out: list[Effect] = []
+        self.kept = 0
+        """effects that are on the shelf"""
+        self.lives = 0
+        self.start()
+
+    def start(self) -> tuple[int, int]:
+        self.lives += 1
+        rules = Rules(TEN)
+        self.kennel = Kennel(rules, f"run{self.lives}", b"token")
+        self.kennel.remember()
+        for name, word in self.operators.items():
+            if "*" in name:
+                rules.declare_pattern(name, word)
+            else:
+                self.kennel.declare(name, word, self.now, self.out)
+        self.kennel.set_groups(self.groups, TEN, self.now, self.out)
+        self.forget()
+        counts = self.kennel.restore(self.shelf.left(self.now), self.now, self.out)
+        self.keep()
+        return counts
+
+    def crash(self, away: float = AWAY) -> tuple[int, int]:
+        self.now += away
+        self.forget()
+        return self.start()
+
+    def forget(self) -> None:
+        self.out.clear()
+        self.kept = 0
+
+    def keep(self) -> None:
+        self.shelf.put(self.kennel, self.out[self.kept :], self.now, self.now)
+        self.kept = len(self.out)
+
+    def say(
+        self,
+        kind: Kind,
+        name: str,
+        *args: Any,
+        who: Incarnation | None = ALICE,
+        declared: Declaration | None = None,
+    ) -> None:
+        frame = encode(Message(kind, name, who, 0.0, declared, args))
+        self.kennel.intake(iter([frame]), self.now, self.out)
+        self.keep()
+
+    def feed(self, name: str = "w", who: Incarnation | None = ALICE, declared: Declaration | None = TEN) -> None:
+        self.say(Kind.FEED, name, who=who, declared=declared)
+
+    def run(self, seconds: float, *, feeding: tuple[str, ...] = ()) -> list[Effect]:
+        """What comes in so many seconds."""
+        before = len(self.out)
+        until = self.now + seconds
+        while self.now < until:
+            self.now += 0.25
+            for name in feeding:
+                self.feed(name)
+            if self.kennel.sweep(self.now):
+                self.kennel.judge(self.now, self.now, self.out)
+            self.keep()
+        return self.out[before:]
+
+    def state(self, name: str = "w") -> State | None:
+        dog = self.kennel.get(name)
+        return None if dog is None else dog.state
+
+    def restart_now(self) -> set[str]:
+        """The names that the next supervisor knows."""
+        self.crash()
+        return {dog.name for dog in self.kennel.all()}
+
+
+def said(effects: list[Effect]) -> list[tuple[str, str | None]]:
+    return [(e.type.value, e.name) for e in effects if isinstance(e, Event)]
+
+
+def rungs(effects: list[Effect]) -> list[tuple[int, int]]:
+    return [(e.number, e.run) for e in effects if isinstance(e, RunRung)]
+
+
+def incident_of(house: House, name: str = "w") -> str:
+    dog = house.kennel.get(name)
+    assert dog is not None
+    assert dog.rare is not None
+    assert dog.rare.incident is not None
+    return dog.rare.incident.id
+
+
+def test_each_has_its_whole_timeout_again_and_nothing_is_said() -> None:
+    """A watchdog that was alive, its owner and its declaration are back without a word, and due after the time
+    that workers need to come back, a whole timeout, and at most half of one more."""
+    house = House()
+    house.feed()
+    house.run(5.0)
+    assert house.crash() == (1, 0)
+    assert [e for e in house.out if not isinstance(e, WatchProcess)] == []
+    assert [e.who for e in house.out if isinstance(e, WatchProcess)] == [ALICE]
+    assert said(house.run(RETURN_S + 10.0 - 0.25)) == []
+    late = house.run(10.0 * SHARE_MAX + 0.5)
+    assert said(late)[:1] == [("expired", "w")]
+    assert house.out[-1] is not None
+
+
+def test_those_that_are_gone_do_not_fall_due_together() -> None:
+    """A thousand silent ones are spread over about a second, and none is due before its full timeout."""
+    house = House()
+    for number in range(1000):
+        house.feed(f"w{number}")
+    house.crash()
+    began = house.now
+    moments = []
+    for _ in range(80):
+        house.now += 0.25
+        if house.kennel.sweep(house.now):
+            house.kennel.judge(house.now, house.now, house.out)
+        moments += [house.now - began for e in house.out if isinstance(e, RunCallback)]
+        house.out.clear()
+    assert len(moments) == 1000
+    assert min(moments) >= 10.0 + RETURN_S
+    assert 0.5 <= max(moments) - min(moments) <= 1.5
+
+
+def test_a_feed_after_the_restart_is_a_feed_and_no_news() -> None:
+    """The worker's next feed meets its record: no declaration, no first feed, no verdict."""
+    house = House()
+    house.feed()
+    house.crash()
+    house.forget()
+    assert said(house.run(60.0, feeding=("w",))) == []
+    assert house.state() is State.ALIVE
+
+
+def test_what_was_released_does_not_come_back() -> None:
+    """Nor is it judged, after any number of restarts."""
+    house = House()
+    house.feed()
+    house.say(Kind.RELEASE, "w")
+    assert house.restart_now() == set()
+    assert house.restart_now() == set()
+
+
+def test_who_was_never_fed_has_its_grace_again() -> None:
+    house = House()
+    house.say(Kind.DECLARE, "w", declared=TEN)
+    house.crash()
+    assert house.state() is State.WAITING
+    assert said(house.run(RETURN_S + 20.0 - 0.25)) == []
+    assert said(house.run(10.0 * SHARE_MAX + 0.5)) == [("expired", "w")]
+
+
+@pytest.mark.parametrize(("seconds", "away", "left"), [(500.0, 100.0, 400.0), (50.0, 100.0, RETURN_S)])
+def test_a_pause_goes_on_to_its_end(seconds: float, away: float, left: float) -> None:
+    """By the clock on the wall; one that is over by then ends when the worker can have come back."""
+    house = House()
+    house.feed()
+    house.say(Kind.PAUSE, "w", seconds)
+    house.crash(away)
+    assert house.state() is State.PAUSED
+    assert said(house.run(left - 0.25)) == []
+    assert said(house.run(0.5)) == [("resumed", "w")]
+    assert said(house.run(10.0 - 0.5)) == []
+    assert said(house.run(0.5)) == [("expired", "w")]
+
+
+def test_a_pause_without_an_end_has_none_afterwards() -> None:
+    house = House()
+    house.feed()
+    house.say(Kind.PAUSE, "w", 0.0)
+    house.crash()
+    assert said(house.run(2000.0)) == []
+    assert house.state() is State.PAUSED
+
+
+def test_an_extension_is_kept_and_its_end_too() -> None:
+    """Who was allowed an hour is not convicted after ten seconds; a feed ends the extension, here as there."""
+    house = House()
+    house.feed()
+    house.say(Kind.EXTEND, "w", 500.0)
+    house.crash(100.0)
+    assert said(house.run(400.0)) == []
+    house.feed()
+    house.crash(1.0)
+    assert said(house.run(30.0))[0] == ("expired", "w")
+
+
+def test_an_open_incident_goes_on_under_its_id() -> None:
+    """It is not announced again; the feed that ends it tells how long it really lasted; the next has another id."""
+    house = House()
+    house.feed()
+    house.run(10.5)
+    first, opened = incident_of(house), house.now
+    assert house.crash() == (1, 1)
+    assert house.state() is State.EXPIRED
+    assert incident_of(house) == first
+    house.run(1.0)
+    assert said(house.out) == []
+    house.feed()
+    (over,) = [e for e in house.out if isinstance(e, Event)]
+    assert (over.type.value, over.data["incident"]) == ("recovered", first)
+    assert over.data["lasted"] == pytest.approx(house.now - opened, abs=1.0)
+    house.run(10.5)
+    assert incident_of(house) not in (first, None)
+    assert first not in house.shelf.opened
+
+
+LADDER = Ladder((Rung("dump"), Rung("signal", 30.0), Rung("kill", 60.0), Rung("log", 600.0)))
+
+
+def test_a_rung_that_was_begun_is_not_begun_again() -> None:
+    """What fell due meanwhile is done once, each in its order, and not before a worker that recovered meanwhile has
+    had its time; what is due later comes at its time after the verdict."""
+    house = House(w=Policy(TEN, LADDER))
+    house.feed()
+    house.run(10.0)
+    assert rungs(house.out) == [(0, 1)]
+    opened = house.now
+    house.crash(100.0)
+    assert rungs(house.run(RETURN_S + 10.0 - 0.25)) == []
+    assert rungs(house.run(0.5)) == [(1, 1), (2, 1)]
+    house.crash(100.0)
+    assert rungs(house.run(opened + 600.0 - house.now - 0.25)) == []
+    assert rungs(house.run(0.5)) == [(3, 1)]
+    assert rungs(house.run(1000.0)) == []
+
+
+def test_who_recovered_meanwhile_is_not_climbed() -> None:
+    """Its first feed comes within the time that it has, and ends the incident before the overdue rung."""
+    house = House(w=Policy(TEN, LADDER))
+    house.feed()
+    house.run(10.5)
+    house.crash(100.0)
+    house.run(RETURN_S + 9.0)
+    house.feed()
+    assert rungs(house.run(200.0, feeding=("w",))) == []
+    assert house.state() is State.ALIVE
+
+
+def test_a_rung_that_repeats_goes_on() -> None:
+    """Missed repetitions are not made up for, and its runs are counted on."""
+    house = House(w=Policy(TEN, Ladder((Rung("log", repeat=20.0),))))
+    house.feed()
+    house.run(10.0 + 45.0)
+    assert rungs(house.out) == [(0, 1), (0, 2), (0, 3)]
+    house.crash(100.0)
+    assert rungs(house.run(19.0)) == []
+    assert rungs(house.run(22.0)) == [(0, 4), (0, 5)]
+
+
+def test_a_restart_renews_no_budget() -> None:
+    """Three restarts in ten minutes, two of them by the former supervisor: one more, and then it is given up."""
+    rung = Rung("restart", budget=Budget(3, 600.0))
+    house = House(w=Policy(TEN, Ladder((rung,))))
+    for _ in range(2):
+        house.feed()
+        house.run(10.5)
+    assert rungs(house.out) == [(0, 1), (0, 1)]
+    house.feed()
+    house.crash(10.0)
+    house.run(30.0)
+    assert rungs(house.out) == [(0, 1)]
+    house.feed()
+    house.crash(10.0)
+    assert rungs(house.run(30.0)) == []
+    assert house.state() is State.GIVEN_UP
+
+
+def test_what_was_given_up_stays_so_until_it_is_fed() -> None:
+    """Nothing is done, nobody is told; a feed ends it, with the incident's id and its whole duration."""
+    house = House(w=Policy(TEN, Ladder((Rung("restart", repeat=5.0, budget=Budget(2, 600.0)),), (Rung("log"),))))
+    house.feed()
+    house.run(30.0)
+    assert house.state() is State.GIVEN_UP
+    (id_,) = house.shelf.closed
+    house.crash()
+    assert house.state() is State.GIVEN_UP
+    assert said(house.run(2000.0)) == []
+    house.feed()
+    (over,) = [e for e in house.out if isinstance(e, Event)]
+    assert (over.type.value, over.data["incident"]) == ("recovered", id_)
+    assert over.data["lasted"] > 2000.0
+
+
+def test_a_record_that_is_behind_its_incident_gives_way() -> None:
+    """The incident is the truth: recovered but on record as expired is alive, given up but on record as expired is
+    given up, expired but on record as alive is expired."""
+    house = House()
+    for name in ("recovered", "given-up", "fresh"):
+        house.feed(name)
+    house.run(10.5)
+    shelf = house.shelf
+    left = shelf.left(house.now)
+    fresh = [begun for begun in left.open if begun.name == "fresh"]
+    given_up = {begun.name: begun for begun in left.open if begun.name == "given-up"}
+    records = [k._replace(state=State.ALIVE) if k.name == "fresh" else k for k in left.watchdogs]
+    kennel = Kennel(Rules(TEN), "later", b"token")
+    kennel.restore(Remembered(records, fresh, given_up), 5000.0, [])
+    states = {dog.name: dog.state for dog in kennel.all()}
+    assert states == {"recovered": State.ALIVE, "given-up": State.GIVEN_UP, "fresh": State.EXPIRED}
+    assert {s: n for s, n in kennel.states.items() if n} == dict.fromkeys(states.values(), 1)
+
+
+def test_an_incident_without_a_record_is_brought_back_with_its_timeout() -> None:
+    house = House()
+    house.feed(declared=Declaration(7.0, 5.0, 7.0))
+    house.run(8.0)
+    house.shelf.registry.clear()
+    assert house.crash(1.0) == (0, 1)
+    dog = house.kennel.get("w")
+    assert dog is not None
+    assert (dog.state, dog.declaration.timeout) == (State.EXPIRED, 7.0)
+
+
+# -- whose word it was --------------------------------------------------------------------------------
+
+
+def test_what_only_a_former_config_named_does_not_come_back() -> None:
+    """Its open incident is closed; what a worker feeds stays, by what was in force for it."""
+    house = House(**{"old": TEN, "fed-*": Policy(TEN, LADDER), "kept": TEN})
+    house.feed("fed-1")
+    house.run(25.0, feeding=("fed-1",))
+    assert house.state("old") is State.EXPIRED
+    house.operators = {"kept": TEN}
+    house.crash()
+    assert {dog.name for dog in house.kennel.all()} == {"kept", "fed-1"}
+    assert said(house.out) == [("closed", "old")]
+    (over,) = [e for e in house.out if isinstance(e, Event)]
+    assert over.data["how"] == "forgotten"
+    dog = house.kennel.get("fed-1")
+    assert dog is not None
+    assert not dog.operator
+    assert dog.policy is None
+    assert house.restart_now() == {"kept", "fed-1"}
+    assert "old" not in house.shelf.registry
+
+
+def test_what_a_command_feeds_by_a_pattern_comes_back() -> None:
+    """``banken feed backup`` from cron: nobody's process, the operator's declaration."""
+    day = Declaration(90_000.0, 60.0, 90_000.0)
+    house = House(**{"backup*": day})
+    house.feed("backup-1", who=None, declared=None)
+    house.crash(3600.0)
+    assert said(house.run(3600.0)) == []
+    assert house.state("backup-1") is State.ALIVE
+
+
+def test_the_new_config_is_in_force_at_once() -> None:
+    """Another timeout for a name that a worker feeds: what was recorded gives way to the operator's word."""
+    house = House(**{"w*": Declaration(100.0, 10.0, 100.0)})
+    house.feed("w")
+    house.operators = {"w*": Declaration(5.0, 10.0, 5.0)}
+    house.crash()
+    assert said(house.run(RETURN_S + 5.0 + 2.75))[:1] == [("expired", "w")]
+
+
+def test_a_program_that_is_no_more_does_not_leave_its_watchdog() -> None:
+    """One that never fed is judged by its end alone: without the program there is no end."""
+    house = House(p=EXIT_ONLY)
+    house.operators = {}
+    assert house.restart_now() == set()
+
+
+def test_a_group_counts_its_members_again_and_its_incident_goes_on() -> None:
+    """Too few before and after: one incident, under one id; closed when enough are alive again."""
+    house = House()
+    house.groups = [Group("g", ("a", "b"), at_least=2)]
+    house.crash(0.0)
+    for name in ("a", "b"):
+        house.feed(name)
+    house.run(5.0, feeding=("a", "b"))
+    house.run(12.0, feeding=("a",))
+    assert house.state("g") is State.EXPIRED
+    first = incident_of(house, "g")
+    house.crash(5.0)
+    house.run(3.0, feeding=("a",))
+    assert house.state("g") is State.EXPIRED
+    assert incident_of(house, "g") == first
+    house.run(1.0, feeding=("a", "b"))
+    assert ("recovered", "g") in said(house.out)
+    house.groups = []
+    assert "g" not in house.restart_now()
+
+
+def test_a_pool_comes_back_as_a_pool() -> None:
+    house = House()
+    pool = TEN._replace(feeders=Feeders.ANY)
+    house.feed("pool", declared=pool)
+    house.feed("pool", who=BOB, declared=pool)
+    house.crash()
+    house.feed("pool", who=BOB, declared=pool)
+    house.feed("pool", declared=pool)
+    assert house.kennel.refusals.counts == {}
+
+
+def test_who_depends_on_one_that_is_down_is_marked_again() -> None:
+    """Blamed before, blamed after, and not climbed; the parent's own incident climbs on."""
+    child = Policy(TEN, Ladder((Rung("kill"),)), depends_on=("parent",))
+    house = House(parent=Policy(TEN, Ladder((Rung("log"),))), child=child)
+    for name in ("parent", "child"):
+        house.feed(name)
+    house.run(15.0)
+    assert rungs(house.out) == [(0, 1)]
+    house.crash()
+    dog = house.kennel.get("child")
+    assert dog is not None
+    assert dog.rare is not None
+    assert dog.rare.incident is not None
+    assert dog.rare.incident.blamed == "parent"
+    assert rungs(house.run(100.0)) == []
+
+
+def test_observing_does_not_tell_twice() -> None:
+    """What would have been done was told; the next that is due is told at its time."""
+    ladder = LADDER._replace(observe=True)
+    house = House(w=Policy(TEN, ladder))
+    house.feed()
+    house.run(10.0)
+    opened = house.now
+    house.crash(100.0)
+    told = [e.data["rung"] for e in house.run(opened + 601.0 - house.now) if isinstance(e, Event)]
+    assert told == [3]
+
+
+# -- processes that ended meanwhile ---------------------------------------------------------------------
+
+
+def test_a_process_that_ended_meanwhile_is_told_so() -> None:
+    """Judged as exited, when another one has had the time to take its place; the text says what is not known."""
+    house = House()
+    house.feed()
+    house.crash()
+    house.kennel.gone(ALICE, house.now)
+    assert said(house.run(RETURN_S - 0.25)) == []
+    house.run(0.5)
+    (event,) = [e for e in house.out if isinstance(e, Event) and e.type.value == "expired"]
+    assert (event.data["cause"], event.data["reason"]) == ("exited", GONE)
+
+
+def test_another_process_in_its_place_is_no_incident() -> None:
+    house = House()
+    house.feed()
+    house.crash()
+    house.kennel.gone(ALICE, house.now)
+    house.run(1.0)
+    house.feed(who=BOB)
+    house.run(5.0)
+    assert said(house.out) == []
+
+
+def test_a_program_that_ended_is_told_by_its_keeper() -> None:
+    house = House()
+    house.feed()
+    house.crash()
+    house.kennel.gone(ALICE, house.now, lambda name: name == "w")
+    assert said(house.run(RETURN_S + 1.0)) == []

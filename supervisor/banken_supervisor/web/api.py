@@ -172,7 +172,7 @@ async def ready(request: Request) -> Response:
     try:
         found = await backend_of(request).asker.ask("ping")
     except Unreachable as fault:
-        raise Problem(503, f"no supervisor answers: {fault}", retry_after="2") from None
+        raise Problem(503, str(fault), retry_after="2") from None
     return PlainTextResponse(f"ready: pid {found['pid']}\n", headers={"Cache-Control": "no-store"})
 
 

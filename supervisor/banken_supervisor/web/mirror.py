@@ -65,6 +65,7 @@ class Mirror:
         self._flushing: asyncio.Task[None] | None = None
         self._flushed = 0.0
         self._linked = False
+        self._checking = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._beat = asyncio.get_running_loop().create_task(self._beats())
 
@@ -161,18 +162,25 @@ class Mirror:
 
     async def _check(self) -> None:
         """Whether the supervisor answers, and whether it is the one that answered before."""
+        if self._checking:
+            return
+        self._checking = True
         before = self.session
-        with contextlib.suppress(Unreachable, RequestFailed):
+        try:
             await self.ask_summary()
-            if self.up and self.session == before:
-                return
-            log.info("the supervisor answers: session %s", self.session)
-            if self.session != before:
-                self.seq = 0
-            self._read_at = 0.0
-            self.up = True
-            self._hub.say("up", self.greeting())
-            self._hub.renew()
+        except (Unreachable, RequestFailed):
+            return
+        finally:
+            self._checking = False
+        if self.up and self.session == before:
+            return
+        log.info("the supervisor answers: session %s", self.session)
+        if self.session != before:
+            self.seq = 0
+        self._read_at = 0.0
+        self.up = True
+        self._hub.say("up", self.greeting())
+        self._hub.renew()
 
     async def _beats(self) -> None:
         """Look whether the supervisor answers, and tell the listeners its counts."""

@@ -60,7 +60,7 @@ def as_problem(fault: Exception) -> Problem:
     if isinstance(fault, Busy):
         return Problem(503, str(fault), retry_after="1")
     if isinstance(fault, Unreachable):
-        return Problem(503, f"no supervisor answers: {fault}", retry_after="2")
+        return Problem(503, str(fault), retry_after="2")
     if isinstance(fault, RequestFailed):
         text = str(fault)
         unknown = ("nobody declared", "no watchdog is called", "no program is called")

@@ -11,7 +11,7 @@ from banken.wire import Kind, Message, encode
 from banken_supervisor.core.effects import Effect, Event
 from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.policy import Policy, ProgramSpec, Restart
-from banken_supervisor.core.program_effects import ProgramEffect, ProgramEvent
+from banken_supervisor.core.program_effects import ProgramEffect, ProgramEvent, ProgramEventType
 from banken_supervisor.core.programs import Programs
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.states import State
@@ -102,3 +102,24 @@ def test_a_stop_that_takes_longer_than_the_timeout_is_no_incident(bench: Bench) 
     for _ in range(21):
         bench.judge(1.0)
     assert bench.types()[-1] == "expired"
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_stop_of_what_has_ended_already_closes_its_incident(tmp_path: Path, given_up: bool) -> None:
+    """Nobody waits for it any more: the incident is over, told as stopped, and never told of again."""
+    bench = Bench(tmp_path, restart=Restart.NEVER, autostart=False)
+    bench.stable.open(bench.kennel, bench.now, bench.out)
+    try:
+        failed = ProgramEvent(ProgramEventType.FAILED, "p", {"reason": "no such file"})
+        bench.stable._tell([failed], bench.kennel, bench.now, bench.out)
+        if given_up:
+            bench.kennel.abandon("p", "why", bench.now, bench.out)
+        assert bench.state() is (State.GIVEN_UP if given_up else State.EXPIRED)
+        bench.stable.command("stop", "p", bench.kennel, bench.now, bench.out, "asked to")
+        assert bench.state() is None
+        assert bench.types()[-2:] == ["closed", "released"]
+        assert [each.data["how"] for each in bench.out if isinstance(each, Event) and "how" in each.data] == [
+            "stopped"
+        ]
+    finally:
+        bench.stable.close()

@@ -8,6 +8,7 @@ returns, its thread ends.
 
 from __future__ import annotations
 
+import os
 import threading
 import traceback
 from collections.abc import Callable
@@ -221,8 +222,13 @@ class Callbacks:
 
     def _perform(self, job: _Job) -> None:
         kind, text = EventType.CALLBACK_DONE, ""
+        process = os.getpid()
         try:
-            calling.call(job.callback, job.with_incident, job.incident)
+            try:
+                calling.call(job.callback, job.with_incident, job.incident)
+            finally:
+                if os.getpid() != process:  # it forked, and this is the child: no second supervisor may live on
+                    os._exit(0)
         except BaseException:  # noqa: BLE001
             # SystemExit and KeyboardInterrupt too: a callback ends nothing but itself.
             kind, text = EventType.CALLBACK_FAILED, encodable(traceback.format_exc()[-TRACE_MAX:])

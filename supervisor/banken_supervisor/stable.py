@@ -23,6 +23,9 @@ from banken_supervisor.core.program_states import ProgramState
 from banken_supervisor.durations import format_s
 from banken_supervisor.programs import ProgramKeeper
 
+STOPPED = "stopped"
+"""How an incident is over whose program was stopped on purpose."""
+
 
 class Stable:
     """The programs of one supervisor; without any it does nothing. Owned by the loop's thread.
@@ -98,6 +101,9 @@ class Stable:
         else:
             events = keeper.start([name], now) if what == "start" else keeper.stop([name], now, why)
         self._tell(events, kennel, now, out)
+        program = keeper.programs.get(name)
+        if what == "stop" and program is not None and program.state is ProgramState.STOPPED:
+            kennel.forget(name, now, out, STOPPED)  # it had ended before: nothing is left to be told of
 
     def may_restart(self, name: str) -> bool:
         """Whether a ladder has a say: not while the program's own restart policy is at work, or has given it up."""
@@ -154,7 +160,8 @@ class Stable:
                 case ProgramEventType.STOPPED if event.data.get("again"):
                     kennel.away(event.name, now)
                 case ProgramEventType.STOPPED if event.name not in fallen:
-                    kennel.forget(event.name, now, out)  # else its end was no wish: what it was is told by EXITED
+                    # Else its end was no wish: what it was is told by EXITED.
+                    kennel.forget(event.name, now, out, STOPPED)
                 case ProgramEventType.FAILED if event.data.get("wanted", True):
                     fallen.add(event.name)
                     self._failed(event, kennel, now, out)

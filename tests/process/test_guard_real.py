@@ -165,6 +165,21 @@ def test_one_that_ignores_the_signal_is_killed_with_all_it_started(base: Path) -
         end(process)
 
 
+def test_a_second_signal_kills_at_once_and_the_code_says_so(base: Path) -> None:
+    """The command takes note of the first and goes on; the second ends it all: 137, and nothing is left."""
+    process = start(base, "--", "sh", "-c", "trap 'echo got' TERM; echo $$; while :; do sleep 1000; done")
+    try:
+        assert process.stdout is not None
+        command = int(process.stdout.readline())
+        process.terminate()
+        assert process.stdout.readline() == "got\n"
+        process.terminate()
+        assert process.wait(LIMIT_S) == 128 + signal.SIGKILL
+        gone(command)
+    finally:
+        end(process)
+
+
 def test_the_command_does_not_outlive_a_guard_that_is_killed(base: Path) -> None:
     """kill -9 of the guard: the command, which nobody would watch any more, ends."""
     process = start(base, "--", "sh", "-c", "echo $$; exec sleep 1000")

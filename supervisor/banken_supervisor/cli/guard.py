@@ -55,7 +55,8 @@ def command(
     Without --timeout only its end is noticed, unless it declares a timeout itself (`client.watchdog`). With it, a
     command that never feeds hangs after --grace (default: the timeout).
 
-    SIGINT (Ctrl-C), SIGTERM, SIGHUP and SIGQUIT are passed on, to the whole group; a second one kills it at once.
+    SIGINT (Ctrl-C), SIGTERM, SIGHUP and SIGQUIT are passed on, to the whole group; a second one kills it at once
+    (exit code 137, that of SIGKILL, as `timeout` has it).
     It is killed too when `banken guard` itself is.
 
     The exit code is that of COMMAND's last run, 128+N if signal N ended it; 126: it cannot be run; 127: there is no

@@ -108,7 +108,7 @@ class Guarding(Supervisor):
         self._signals += 1
         if self._signals > 1:
             shutil.rmtree(self._directory, ignore_errors=True)
-            os._exit(128 + number)  # the programs' guard kills what is left of the command
+            os._exit(128 + signal.SIGKILL)  # that is what the programs' guard ends the rest of the command with
         self._mailbox.post(Do(lambda loop: self._pass_on(loop, number)))
 
     def _pass_on(self, loop: Loop, number: int) -> None:

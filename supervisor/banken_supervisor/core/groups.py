@@ -76,7 +76,8 @@ class Groups(Keeping):
             self.states[State.WAITING] += 1
             out.append(declared(dog, "operator"))
         dog.declaration = declaration
-        dog.policy = Policy(declaration, group.ladder)
+        before, dog.policy = dog.policy, Policy(declaration, group.ladder)
+        self._climb_on(dog, before)
         dog.more().standing = Standing(group.at_least)
         self._wake(dog)
         return dog
@@ -142,7 +143,7 @@ class Groups(Keeping):
         else:
             self._arm(dog)
 
-    def _discard(self, dog: Dog, now: float, out: list[Effect]) -> None:
+    def _discard(self, dog: Dog, now: float, out: list[Effect], how: str = "released") -> None:
         """Watch this one no longer."""
         raise NotImplementedError
 

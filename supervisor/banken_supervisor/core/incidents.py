@@ -18,9 +18,11 @@ from banken_supervisor.core.ladder import (
     delay,
     first,
     following,
+    found_again,
     key_of,
     within_budget,
 )
+from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.states import State, Trigger
 from banken_supervisor.core.telling import pid_of, run_of, told
 from banken_supervisor.core.trail import EVIDENCE_MAX, Trails
@@ -215,6 +217,16 @@ class Incidents(Trails):
                 del earlier[:-RUNS_MAX]
             self._run(dog, incident, rung, step.rung, step.when, now, out)
             incident.step = following(ladder, incident.began, step, now)
+
+    def _climb_on(self, dog: Dog, before: Policy | None) -> None:
+        """The operator's word on it was ``before``: an incident goes on where it stood, on the ladder of now."""
+        incident = None if dog.rare is None else dog.rare.incident
+        if incident is None or incident.step is None or before is None or before.ladder == self._ladder(dog):
+            return
+        step = incident.step
+        incident.step = found_again(before.ladder, self._ladder(dog), step, incident.began)
+        if incident.step is None or incident.step.when != step.when:
+            incident.waited = False  # that was another rung's backoff
 
     def _run(
         self, dog: Dog, incident: OpenIncident, rung: Rung, number: int, due: float, now: float, out: list[Effect]

@@ -139,8 +139,7 @@ class Kennel(Restoring):
     def declare(self, name: str, word: Declaration | Policy, now: float, out: list[Effect]) -> Refusal | None:
         """The operator's word on one name, in force at once and over every worker's."""
         self.rules.declare(name, word)
-        dog = self._dogs.get(name)
-        if dog is not None:
+        if (dog := self._dogs.get(name)) is not None:
             self._obey(dog)
         return self.expect(name, now, out)
 
@@ -157,14 +156,14 @@ class Kennel(Restoring):
             if dog.operator or self.rules.operators(dog.name) is not None:
                 self._obey(dog)
 
-    def forget(self, name: str, now: float, out: list[Effect]) -> None:
-        """Watch this one no longer, and take back the operator's word on it."""
+    def forget(self, name: str, now: float, out: list[Effect], how: str = "released") -> None:
+        """Watch this one no longer, and take back the operator's word on it. ``how``: what ends its incident."""
         self.rules.forget(name)
-        dog = self._dogs.get(name)
-        if dog is not None:
-            self._discard(dog, now, out)
+        if (dog := self._dogs.get(name)) is not None:
+            self._discard(dog, now, out, how)
 
-    def _discard(self, dog: Dog, now: float, out: list[Effect]) -> None:
+    def _discard(self, dog: Dog, now: float, out: list[Effect], how: str = "released") -> None:
+        self._close(dog, now, out, EventType.CLOSED, how)
         self._release(dog, Message(Kind.RELEASE, dog.name, None, 0.0, None), now, out)
 
     # -- what is due --------------------------------------------------------------------------------
@@ -369,6 +368,7 @@ class Kennel(Restoring):
             return  # set_groups speaks for it
         before, policy = dog.policy, self.rules.operators(dog.name)
         dog.policy = policy
+        self._climb_on(dog, before)
         self._maintain_anew(dog, before)
         operator = policy is not None and not policy.yields
         if operator != dog.operator:

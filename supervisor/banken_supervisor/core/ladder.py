@@ -120,6 +120,26 @@ def following(ladder: Ladder, opened: float, done: Step, now: float) -> Step | N
     return again if upward is None or again.when < upward.when else upward
 
 
+def found_again(before: Ladder, after: Ladder, step: Step, began: float) -> Step | None:
+    """Where a climb that began at ``began``, and whose next step on ``before`` was ``step``, goes on on ``after``.
+
+    At the same rung and the same time, wherever that stands now. Is it gone, at the rung that now follows the last
+    one before it that is left; that may be due at once. None: there is no such rung.
+    """
+    keys = [key_of(after, index) for index in range(len(after.rungs))]
+    for index in range(step.rung, -1, -1):
+        key = key_of(before, index)
+        if key in keys:
+            place = keys.index(key)
+            if index == step.rung:
+                return Step(step.when, place)
+            place += 1
+            break
+    else:
+        place = 0
+    return Step(began + after.rungs[place].after, place) if place < len(after.rungs) else None
+
+
 def within_budget(runs: Sequence[float], now: float, budget: Budget) -> bool:
     """Whether one more run at ``now`` keeps to the budget, given the times of earlier ones."""
     return sum(1 for at in runs if now - at < budget.period) < budget.runs

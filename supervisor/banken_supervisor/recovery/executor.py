@@ -13,6 +13,7 @@ everything expires and every webhook hangs, and just then the supervisor must be
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import traceback
 from collections import OrderedDict, deque
@@ -271,8 +272,13 @@ class Executor:
             return job.report(What.SKIPPED, f"{len(self._stuck)} actions are stuck")
         assert job.started is not None
         data: dict[str, Any] = {}
+        process = os.getpid()
         try:
-            outcome = job.action.run(self._informed(job.subject), self._world, job.ended)
+            try:
+                outcome = job.action.run(self._informed(job.subject), self._world, job.ended)
+            finally:
+                if os.getpid() != process:  # it forked, and this is the child: no second supervisor may live on
+                    os._exit(0)
             if outcome is HANDED:
                 return None
             if not isinstance(outcome, Outcome):

@@ -17,10 +17,7 @@ from .mail import Finding
 from .night import Report, night
 from .workers import CALM, PROFILES
 
-pytestmark = [
-    pytest.mark.timeout(300),  # seconds of work, and more on a busy machine
-    pytest.mark.xdist_group("nights"),
-]
+pytestmark = pytest.mark.timeout(300)  # seconds of work, and more on a busy machine
 
 SEEDS = range(72)
 HOURS_LEAST = 50.0

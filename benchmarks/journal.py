@@ -6,6 +6,8 @@
 as the loop's thread can; until the last one is committed. Meanwhile that thread measures how long it was kept from
 running by each group of four: the writer's thread shares its interpreter lock.
 
+*In the supervisor*: the same moment with a real one (expiries.py).
+
 *Restart*: ``restore()`` of 100,000 watchdogs with 10,000 open incidents, and ``Journal`` opening the same file.
 """
 
@@ -15,6 +17,7 @@ import os
 import time
 from typing import Any
 
+import expiries
 from common import Figure, percentile, short_directory
 
 MOMENT = 10_000
@@ -30,6 +33,7 @@ def run(quick: bool) -> list[Figure]:
     return [
         *_idle(300 if quick else 2_000),
         *_moment(1 if quick else 5),
+        *expiries.run(),
         *_restart(WATCHDOGS // 10 if quick else WATCHDOGS),
     ]
 

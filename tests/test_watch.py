@@ -128,6 +128,24 @@ def test_many_deadlines_at_once_are_spread_over_turns_that_do_not_wait() -> None
     assert turns.probes <= 3
 
 
+def test_deadlines_that_come_up_while_many_are_judged_are_judged_too() -> None:
+    """Thousands fall due one after the other, more in a turn than a turn judges: what came up after the horizon was
+    given gets the next one, and nobody waits for ever."""
+    turns = Turns()
+    count = 6 * VERDICTS_PER_TURN
+    declared = [Declaration(10.0 + 0.5 * number / count, 3000.0, 20.0) for number in range(count)]
+    turns.turn(encode(Message(Kind.FEED, f"w{number}", WHO, 0.0, each)) for number, each in enumerate(declared))
+    began = turns.watch.now
+    late = []
+    for _ in range(400):
+        told = turns.turn(took=0.05)
+        late += [turns.watch.now] * told.count("expired")
+        if len(late) == count:
+            break
+    assert len(late) == count
+    assert max(late) - began < 12.0
+
+
 def test_a_lost_probe_delays_a_verdict_and_does_not_prevent_it() -> None:
     """Probes that never come back: the verdict falls after a bounded time."""
     turns = Turns()

@@ -55,6 +55,10 @@ from banken_supervisor.wording import log_line
 
 FEEDS_PER_TURN = 10_000
 
+READ_S = 0.025
+"""Seconds of one turn that reading may take: ten thousand feeds that are known take less, as many first ones twenty
+times as long."""
+
 NAP = 0.001
 """Seconds. While feeds keep coming, they are read once per nap and not one by one: at 50,000 a second,
 waking up for each would cost a whole core. A feed is stamped when it is read, so a nap can only make a
@@ -182,7 +186,7 @@ class Loop:
         ready = sockets.wait(asked, feeds=not napping)
         real = monotonic()
         watch.wake(real, asked)
-        count, complete = sockets.drain(watch.read, FEEDS_PER_TURN)
+        count, complete = sockets.drain(watch.read, FEEDS_PER_TURN, READ_S)
         watch.drained(count, complete=complete, took=monotonic() - real)
         self.messages += count
         self._dense = count > 0 and complete and real - self._woke <= 2 * NAP and not watch.hold.waiting

@@ -55,6 +55,11 @@ class Roll:
         """Every record, in the order of declaration; to be read only."""
         return self._dogs.values()
 
+    @property
+    def suspected(self) -> int:
+        """How many ``judge`` has to look at."""
+        return len(self._suspects)
+
     def next_due(self) -> float | None:
         """When ``sweep`` has something to do next; None: not before something arrives."""
         return self._deadlines.next_due()

@@ -49,7 +49,8 @@ class Watch:
         self._ahead = real - self.clock.now
         """of deadline time, were all of it credited"""
         self._complete = True
-        self._leftover = False
+        self._leftover = 0
+        """suspects that were there when the horizon was given, and are not looked at yet"""
         self._horizon = 0.0
         self._decoded = 0
         self._told: dict[EventType, float] = {}
@@ -130,9 +131,13 @@ class Watch:
             horizon = hold.horizon()  # given without a probe when too many were lost
         if suspects and horizon is not None:
             self._horizon = horizon
-            self._leftover = True
+            self._leftover = kennel.suspected
         if self._leftover:
-            self._leftover = kennel.judge(self._horizon, now, self.out, VERDICTS_PER_TURN)
+            number = min(self._leftover, VERDICTS_PER_TURN)
+            others = kennel.judge(self._horizon, now, self.out, number)
+            self._leftover -= number
+            if others and not self._leftover and probe is None:
+                probe = hold.suspect(now)  # they came up later: this horizon says nothing about them
         return probe
 
     def _may_tell(self, kind: EventType, real: float) -> bool:

@@ -37,6 +37,7 @@ BENCHMARKS = {
     "recovery": "recovery",
     "journal": "journal",
     "web": "web",
+    "page": "page",
 }
 """What --only says, and the module that does it."""
 

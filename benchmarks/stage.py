@@ -93,9 +93,9 @@ class Stage:
 
     # -- probes -------------------------------------------------------------------------------------
 
-    def declare(self, count: int, timeout_s: float) -> None:
-        """Declare ``count`` probes, not fed yet."""
-        called = traffic.names("probe", count)
+    def declare(self, count: int, timeout_s: float, prefix: str = "probe") -> None:
+        """Declare ``count`` probes, not fed yet: the next ones to be probed."""
+        called = traffic.names(prefix, count)
         for frame in traffic.frames(Kind.DECLARE, called, timeout_s, callback="mark"):
             self._push.send(frame)
         feeds = traffic.frames(Kind.FEED, called, timeout_s, callback="mark")

@@ -234,6 +234,9 @@ class Mirror:
                     await self._tell(names[place : place + LOOK_MAX], last=last)
                 self._flushed = time.monotonic()
                 await asyncio.sleep(FLUSH_S)
+            if self._dirty:  # the last listener has gone: for the next one everything is read again
+                self._dirty.clear()
+                self._read_at = 0.0
         except Unreachable as fault:
             self._gone(str(fault))  # when it answers again, everything is told anew
         except RequestFailed as fault:

@@ -4,7 +4,7 @@ import { fill, h } from "./dom.js";
 import { duration } from "./format.js";
 
 const POINTS_MAX = 600;
-const HEIGHT = 170;
+const HEIGHT = 160;
 const NEAR = 12; // the timeout is drawn where the longest gap is within a twelfth of it
 
 let library = null;
@@ -76,7 +76,7 @@ export class GapChart {
     }
     this.box.hidden = false;
     const ordered = [...gaps].sort((a, b) => a - b);
-    const text = `Last ${gaps.length} gaps: median ${duration(ordered[ordered.length >> 1])}, longest ${duration(ordered.at(-1))}; the timeout is ${duration(this.timeout)}.`;
+    const text = `Last ${gaps.length} gaps: median ${duration(ordered[ordered.length >> 1])}, longest ${duration(ordered.at(-1))}; the timeout is ${duration(this.timeout)}, and it is silent for ${duration(this.silence)} now.`;
     this.words.textContent = text;
     this.box.setAttribute("aria-label", `Chart of the gaps between feeds. ${text}`);
   }
@@ -85,7 +85,8 @@ export class GapChart {
     const times = this.points.map(([time]) => time - this.now);
     const gaps = this.points.map(([, gap]) => gap);
     const none = times.map(() => null);
-    return [[...times, 0], [...gaps, null], [...none, this.silence]];
+    // Who has been silent for long is shown at the top: its gaps are not to be pressed flat by it.
+    return [[...times, 0], [...gaps, null], [...none, Math.min(this.silence, this.top(Math.max(...gaps)) * 0.97)]];
   }
 
   width() {
@@ -106,10 +107,10 @@ export class GapChart {
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
       scales: {
         x: { time: false, range: (plot, least) => [Math.min(least ?? -1, -1), 0] },
-        y: { range: (plot, least, most) => [0, this.top(most)] },
+        y: { range: () => [0, this.top(Math.max(...this.points.map(([, gap]) => gap)))] },
       },
       axes: [
-        { ...axis, space: 60, values: (plot, all) => all.map((value) => (value === 0 ? "now" : duration(value))) },
+        { ...axis, size: 26, space: 60, values: (plot, all) => all.map((value) => (value === 0 ? "now" : duration(value))) },
         { ...axis, size: 54, space: 28, values: (plot, all) => all.map((value) => (value === 0 ? "0" : duration(value))) },
       ],
       series: [
@@ -123,8 +124,8 @@ export class GapChart {
   }
 
   top(most) {
-    const high = Math.max(most ?? 0, this.silence ?? 0, 1e-3) * 1.15;
-    return this.timeout <= high * NEAR ? Math.max(high, this.timeout * 1.15) : high;
+    const high = Math.max(most ?? 0, 1e-3) * 1.3;
+    return this.timeout <= high * NEAR ? Math.max(high, this.timeout * 1.25) : high;
   }
 
   drawTimeout(plot, colour) {
@@ -140,6 +141,7 @@ export class GapChart {
     ctx.lineTo(bbox.left + bbox.width, y);
     ctx.stroke();
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    ctx.textAlign = "left";
     ctx.textBaseline = "top";
     ctx.fillText("timeout", bbox.left + 4 * devicePixelRatio, y + 3 * devicePixelRatio);
     ctx.restore();

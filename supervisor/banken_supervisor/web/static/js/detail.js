@@ -222,7 +222,7 @@ class Detail {
     fill(
       this.kept,
       found.uptime
-        ? h("p", { class: "soft", title: `Known since ${utc(found.known_since)}` }, "Well: ", Object.entries(found.uptime).map(([window, value], place) => `${place ? ", " : ""}${share(value)} of ${window}`), `; known since ${clock(found.known_since)}`)
+        ? h("p", { class: "soft", title: `Known since ${utc(found.known_since)}` }, "Well: ", windows(found).map(([window, value], place) => `${place ? ", " : ""}${share(value)} of ${window}`), `; known since ${clock(found.known_since)}`)
         : null,
       found.incidents.length
         ? h("ul", { class: "incident-lines" }, found.incidents.slice(0, INCIDENTS_SHOWN).map((each) => h("li", {}, incidentLine(each, false))))
@@ -231,4 +231,13 @@ class Detail {
       found.problems.map((problem) => h("p", { class: "fault" }, `Not readable: ${problem}`)),
     );
   }
+}
+
+const LENGTHS = { "24h": 86_400, "7d": 604_800, "30d": 2_592_000 };
+
+/** The windows of time that tell more than the one before: those that reach back to when it was not known do not. */
+function windows(found) {
+  const known = Date.now() / 1000 - found.known_since;
+  const all = Object.entries(found.uptime);
+  return all.filter((each, place) => place === 0 || known > (LENGTHS[all[place - 1][0]] ?? 0));
 }

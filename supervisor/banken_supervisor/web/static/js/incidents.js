@@ -28,7 +28,8 @@ export function startIncidents() {
 function number() {
   let open = 0;
   for (const row of store.rows.values()) if (row.incident && row.state === "expired") open += 1;
-  setText($("number-incidents"), open ? `${open} open` : "");
+  setText($("number-incidents"), open ? String(open) : "");
+  show($("word-open"), open > 0);
 }
 
 /** Show the list (`query`: {name} or {}), or null: hide it. */

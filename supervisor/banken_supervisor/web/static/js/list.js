@@ -7,7 +7,8 @@ import { count, duration } from "./format.js";
 import { chosen, counts, emit, left, now, on, silence, stale, STATES, store, take } from "./store.js";
 
 const OVER = 6; // rows kept ready above and below those in view
-const TICK_MS = 200;
+const TICK_MS = 250; // in steps, and not as a movement: a page that is open all day is to cost next to nothing
+const STEPS = 72; // a bar's pixels
 const LOOK_MS = 1000;
 const LOOK_MAX = 200;
 const ORDER_MS = 250;
@@ -202,7 +203,7 @@ function draw() {
 
 function tick() {
   if (document.hidden || $("view-watchdogs").hidden || store.link !== "up") return;
-  if (calm.matches && ticks++ % 5) return;
+  if (calm.matches && ticks++ % 4) return;
   for (const row of rows.values()) row.time();
 }
 
@@ -289,13 +290,8 @@ class Row {
     if (row === null) return;
     const [text, share] = remaining(row);
     setText(this.text, text);
-    const scale = `scaleX(${share.toFixed(3)})`;
-    if (this.scale !== scale) {
-      // What fills up again does so at once: only running down is a movement.
-      this.fill.classList.toggle("still", share > (this.share ?? 0) || calm.matches);
-      this.fill.style.transform = this.scale = scale;
-      this.share = share;
-    }
+    const scale = `scaleX(${(Math.round(share * STEPS) / STEPS).toFixed(3)})`;
+    if (this.scale !== scale) this.fill.style.transform = this.scale = scale;
   }
 }
 

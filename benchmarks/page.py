@@ -1,0 +1,185 @@
+"""16. The page with 5,000 watchdogs in a real Chromium, and whether having it open makes verdicts later.
+
+A supervisor, a process that feeds 5,000 watchdogs every 2 s each, ``banken web`` and a browser, all on this
+machine. *First paint* and *whole list*: from the navigation's start, the median of several loads. *Each second*:
+what the page's thread does while it is looked at: its scripts, and all work (scripts, styles, layout, painting).
+*Lateness*: rounds of probes (stage.py) in turn without web process and page, and with them; a browser's own work
+takes processor time from the supervisor on a small machine, and is in the figure. *Extra p99* is that of all rounds
+with the page over that of all without.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import IO, Any
+
+from common import Figure, environment, percentile, resident_bytes
+from stage import Stage
+
+WATCHDOGS = 5_000
+FEEDS_PER_S = 2_500
+PROBES = 150
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+
+FIRST_PAINT_MS_MAX = 1_000
+LIST_MS_MAX = 2_000
+COST_MS_MAX = 100
+EXTRA_MAX = 10
+"""Per cent by which verdicts may be later with the page open."""
+
+LISTED = """
+new MutationObserver((_, observer) => {
+    const number = document.getElementById("number-watchdogs");
+    if (number && number.textContent.replace(",", "") >= 5000 && document.querySelector("#space > .row")) {
+        window.listedAt = performance.now();
+        observer.disconnect();
+    }
+}).observe(document, { subtree: true, childList: true, characterData: true });
+"""
+
+
+def run(quick: bool) -> list[Figure]:
+    """What the page costs itself, then what it costs the supervisor."""
+    if not Path(CHROMIUM).exists():
+        return [Figure("page", "the page in Chromium", None, "", note=f"there is no {CHROMIUM}")]
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        try:
+            return _cost(browser, 3 if quick else 7) + _lateness(browser, 4 if quick else 12)
+        finally:
+            browser.close()
+
+
+def _cost(browser: Any, loads: int) -> list[Figure]:
+    with _crowd() as stage, _web(stage.directory) as (url, web):
+        paints, lists = [], []
+        for _ in range(loads):
+            with _page(browser, url) as page:
+                paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+                lists.append(page.evaluate("listedAt"))
+        with _page(browser, url) as page:
+            page.wait_for_timeout(3000)
+            seconds = 10
+            before, client = _metrics(page)
+            page.wait_for_timeout(seconds * 1000)
+            after, _ = _metrics(page, client)
+            spent = {key: 1000 * (after[key] - before[key]) / seconds for key in ("ScriptDuration", "TaskDuration")}
+            heap, nodes = after["JSHeapUsedSize"] / 2**20, after["Nodes"]
+            served = resident_bytes(web.pid) / 2**20
+    of = f"{WATCHDOGS:,} watchdogs"
+    return [
+        Figure("page", f"{of}: first paint", median(paints), "ms", at_most=FIRST_PAINT_MS_MAX),
+        Figure("page", f"{of}: whole list", median(lists), "ms", at_most=LIST_MS_MAX),
+        Figure("page", f"{of}: scripts, each second", spent["ScriptDuration"], "ms"),
+        Figure("page", f"{of}: all work, each second", spent["TaskDuration"], "ms", at_most=COST_MS_MAX),
+        Figure(
+            "page",
+            f"{of}: script memory",
+            heap,
+            "MiB",
+            note=f"{nodes:,.0f} nodes; the web process {served:.0f} MiB",
+        ),
+    ]
+
+
+def _lateness(browser: Any, rounds: int) -> list[Figure]:
+    late: dict[bool, list[float]] = {False: [], True: []}
+    turns = [turn % 4 in (1, 2) for turn in range(rounds)]  # without, with, with, without …
+    with _crowd() as stage:
+        for turn, with_page in enumerate(turns):
+            stage.declare(PROBES, 0.5, prefix=f"probe-{turn}")
+            if with_page:
+                with _web(stage.directory) as (url, _), _page(browser, url) as page:
+                    page.wait_for_timeout(2000)
+                    stage.probe(PROBES * 0.02)
+            else:
+                time.sleep(2.0)
+                stage.probe(PROBES * 0.02)
+        stage.feeders_ended()
+        marks = stage.finish()
+    marks.ms(1.0)  # none missing, none early
+    for turn, with_page in enumerate(turns):
+        late[with_page] += [1000 * each for each in marks.lateness_s[turn * PROBES : (turn + 1) * PROBES]]
+    figures = []
+    for with_page, label in ((False, "without the page"), (True, "with the page open")):
+        told = f"{len(late[with_page])} verdicts, p50 {median(late[with_page]):.2f} ms"
+        figures.append(
+            Figure("page", f"deadline to callback {label}, p99", percentile(late[with_page], 0.99), "ms", note=told)
+        )
+    for share, label in ((0.5, "median"), (0.99, "p99")):
+        without, along = percentile(late[False], share), percentile(late[True], share)
+        figures.append(
+            Figure(
+                "page", f"extra {label} with the page open", 100 * (along / without - 1), "%", at_most=EXTRA_MAX,
+                note=f"{without:.2f} ms without, {along:.2f} ms with",
+            )
+        )  # fmt: skip
+    return figures
+
+
+@contextmanager
+def _crowd() -> Iterator[Stage]:
+    with Stage() as stage:
+        stage.feeders("crowd", WATCHDOGS, 30.0, FEEDS_PER_S)
+        stage.feeders_ready()
+        stage.watched(WATCHDOGS, 30.0)
+        yield stage
+
+
+@contextmanager
+def _web(directory: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    command = [sys.executable, "-m", "banken_supervisor", "web", "--address", directory, "--listen", "127.0.0.1:0"]
+    with tempfile.TemporaryFile() as log:
+        web = subprocess.Popen(command, stderr=log, env=environment())
+        try:
+            yield _url(web, log), web
+        finally:
+            web.terminate()
+            web.wait(10)
+
+
+def _url(web: subprocess.Popen[bytes], log: IO[bytes]) -> str:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and web.poll() is None:
+        log.seek(0)
+        found = re.search(r"http://127\.0\.0\.1:\d+/", log.read().decode())
+        if found:
+            return found[0]
+        time.sleep(0.02)
+    raise RuntimeError("banken web did not start")
+
+
+@contextmanager
+def _page(browser: Any, url: str) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    try:
+        page = context.new_page()
+        page.add_init_script(LISTED)
+        page.goto(url)
+        deadline = time.monotonic() + 30
+        while page.evaluate("window.listedAt === undefined"):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the page did not list all watchdogs")
+            page.wait_for_timeout(20)
+        yield page
+    finally:
+        context.close()
+
+
+def _metrics(page: Any, client: Any = None) -> tuple[dict[str, float], Any]:
+    if client is None:
+        client = page.context.new_cdp_session(page)
+        client.send("Performance.enable")
+    found = client.send("Performance.getMetrics")["metrics"]
+    return {each["name"]: each["value"] for each in found}, client

@@ -163,7 +163,9 @@ class Loop:
         for letter in words:
             self._open_letter(letter)
         if self.register is not None:
-            watchdogs, incidents = self.register.restore(self.lives, self.stable.__contains__)
+            watchdogs, incidents = self.register.restore(
+                self.lives, self.stable.__contains__, self.remedies.world.trust
+            )
             if watchdogs:
                 data |= {"watchdogs": watchdogs, "incidents": incidents}
         self.publish(Event(EventType.STARTED, None, data))

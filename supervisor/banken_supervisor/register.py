@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from banken.model import Incarnation
 from banken_supervisor.annals import Annals
 from banken_supervisor.core.dog import Dog
 from banken_supervisor.core.effects import Effect, WatchProcess
@@ -58,10 +59,13 @@ class Register:
         self._kennel.remember()
         annals.registered = self._entry
 
-    def restore(self, lives: Lives, is_program: Callable[[str], bool]) -> tuple[int, int]:
+    def restore(
+        self, lives: Lives, is_program: Callable[[str], bool], trust: Callable[[Incarnation], None]
+    ) -> tuple[int, int]:
         """Bring back what was left: how many watchdogs, and open incidents. Once, before the loop turns.
 
-        Whose process has ended meanwhile is judged for it.
+        Whose process has ended meanwhile is judged for it. The others are given to ``trust``: one that hangs in
+        SIGSTOP does not connect to the new supervisor any more, and the former one has known it.
         """
         left, self._annals.left = self._annals.left, None
         if left is None:
@@ -72,6 +76,8 @@ class Register:
             if isinstance(effect, WatchProcess) and lives.ended(effect.who):
                 self._kennel.gone(effect.who, watch.now, is_program)
             else:
+                if isinstance(effect, WatchProcess):
+                    trust(effect.who)
                 watch.out.append(effect)
         return counts
 

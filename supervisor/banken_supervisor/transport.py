@@ -118,8 +118,8 @@ class Sockets:
         )
 
     def drain(self, read: Callable[[Iterator[bytes]], None], limit: int, seconds: float) -> tuple[int, bool]:
-        """Let ``read`` take at most ``limit`` feeds, and no more after ``seconds``. How many there were, and whether
-        they were all.
+        """Let ``read`` take at most ``limit`` feeds, and no more after ``seconds``. How many there were, and
+        whether they were all.
 
         The clock is looked at once in ``SLICE`` feeds: those that need decoding take a hundred times longer.
         """

@@ -61,3 +61,17 @@ def test_a_feed_is_evidence_but_its_word_kills_nobody(house: House) -> None:
     assert feeds[-1][0] == pytest.approx(expired["silence"], abs=0.001)
     assert evidence["said"]["feeds"] == feeds
     assert "apart; then " in house.banken("incident", incident)
+
+
+def test_who_was_known_before_a_restart_gets_its_signal_although_it_cannot_connect(house: House) -> None:
+    """A worker is stopped, the supervisor is killed: the next one never met the worker, and still may kill it."""
+    house.run(CONFIG)
+    worker = house.worker("feeder", "stopped", 1, 0.1)
+    worker.hear()
+    until(lambda: house.row("stopped").get("state") == "alive", "it is fed", LONG)
+    house.run_by.kill()
+    worker.signal(signal.SIGSTOP)
+    stream = house.run(CONFIG)
+    done = stream.until(LONG, "action-done", "stopped", do="signal")
+    assert f"sent to pid {worker.pid}" in done["text"]
+    assert worker.process.wait(LONG) == -signal.SIGKILL

@@ -77,7 +77,7 @@ def command(name: str, since: float, limit: int, as_json: bool, journal: str | N
     It reads the journal's file, and works without a supervisor; the gaps are the running supervisor's. The period
     begins no earlier than the journal. Time for which no supervisor ran counts as up: nobody knows better.
 
-    An incident that a restart ended is over (reborn) when the new process runs; what hangs again after that is another.
+    An incident that a restart ended is over (reborn) when the new process runs; what hangs after that is another.
     """
     known = _gather(name, since, journal, address)
     if as_json:

@@ -40,7 +40,7 @@ def take_both(first, second):
 def loader():
     for step in range(20):
         client.feed(progress=step, status=f"epoch 3, shard {step} of 64")
-        time.sleep(0.1)
+        time.sleep(random.uniform(0.1, 0.6))
     one, two = threading.Lock(), threading.Lock()
     threading.Thread(target=take_both, args=(one, two), name="prefetch", daemon=True).start()
     take_both(two, one)
@@ -81,13 +81,15 @@ defaults = {{ timeout = "30s", interval = "1m" }}
 [[program]]
 name = "trainer-{{i}}"
 numprocs = 3
-command = [{python}, {worker}, "trainer"]
+command = ["python3", "worker.py", "trainer"]
+cwd = {place}
 timeout = "5s"
 dies_with_supervisor = true
 
 [[program]]
 name = "loader"
-command = [{python}, {worker}, "loader"]
+command = ["python3", "worker.py", "loader"]
+cwd = {place}
 timeout = "2s"
 dies_with_supervisor = true
 ladder = [
@@ -98,7 +100,8 @@ ladder = [
 
 [[program]]
 name = "fleet"
-command = [{python}, {worker}, "fleet"]
+command = ["python3", "worker.py", "fleet"]
+cwd = {place}
 timeout = "10m"
 dies_with_supervisor = true
 
@@ -134,7 +137,7 @@ def main() -> None:
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         worker, config, address = place / "worker.py", place / "banken.toml", place / "run"
         worker.write_text(WORKER)
-        config.write_text(CONFIG.format(python=json.dumps(sys.executable), worker=json.dumps(str(worker))))
+        config.write_text(CONFIG.format(place=json.dumps(str(place))))
         banken = [sys.executable, "-m", "banken_supervisor"]
         _start(stack, place, [*banken, "run", "-c", str(config), "--address", str(address)])
         _start(stack, place, [*banken, "web", "--address", str(address), "--listen", f"127.0.0.1:{PORT}"])
@@ -151,8 +154,9 @@ def main() -> None:
 
 
 def _start(stack: ExitStack, place: Path, command: list[str]) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # this python3 for the programs
     with open(place / "log", "ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "COLUMNS": "80"})
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PATH": path})
     stack.callback(process.wait, 10)
     stack.callback(process.send_signal, signal.SIGTERM)
 

@@ -15,7 +15,7 @@ from banken_supervisor.web import hub as hubs
 from banken_supervisor.web.hub import Listener
 from banken_supervisor.web.protocol import OPEN_MAX
 from process.kit import START_S, memory, until
-from web.kit import Stream, Street, Web
+from web.kit import CONFIG, Stream, Street, Web
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("web-stream")]
 
@@ -235,3 +235,18 @@ def _welcome(web: Web) -> bool:
         return one.open().status == 200
     finally:
         one.close()
+
+
+def test_what_changed_as_the_last_one_left_is_told_to_the_next(own: Street) -> None:
+    """A watchdog that begins just before the only listener goes is in the next one's rows, whenever that comes."""
+    own.run(CONFIG)
+    web = own.web()
+    for number in range(12):
+        leaving = web.stream()
+        leaving.until("rows", complete=True)
+        web.get(f"/ping/late-{number}")
+        leaving.close()
+        time.sleep(number * 0.03)  # no condition is waited for: it may come at any moment
+        coming = web.stream()
+        assert coming.row(f"late-{number}", timeout=5.0)
+        coming.close()

@@ -1,11 +1,11 @@
 // The gaps between feeds of one watchdog, drawn by uPlot (vendored; loaded when the first chart is wanted).
 
 import { fill, h } from "./dom.js";
-import { duration } from "./format.js";
+import { duration, precise } from "./format.js";
 
 const POINTS_MAX = 600;
 const HEIGHT = 160;
-const NEAR = 12; // the timeout is drawn where the longest gap is within a twelfth of it
+const NEAR = 20; // the timeout is drawn where the longest gap is at least a twentieth of it
 
 let library = null;
 
@@ -76,7 +76,7 @@ export class GapChart {
     }
     this.box.hidden = false;
     const ordered = [...gaps].sort((a, b) => a - b);
-    const text = `Last ${gaps.length} gaps: median ${duration(ordered[ordered.length >> 1])}, longest ${duration(ordered.at(-1))}; the timeout is ${duration(this.timeout)}, and it is silent for ${duration(this.silence)} now.`;
+    const text = `Last ${gaps.length} gaps: median ${precise(ordered[ordered.length >> 1])}, longest ${precise(ordered.at(-1))}; the timeout is ${duration(this.timeout)}, and it is silent for ${duration(this.silence)} now.`;
     this.words.textContent = text;
     this.box.setAttribute("aria-label", `Chart of the gaps between feeds. ${text}`);
   }
@@ -111,7 +111,7 @@ export class GapChart {
       },
       axes: [
         { ...axis, size: 26, space: 60, values: (plot, all) => all.map((value) => (value === 0 ? "now" : duration(value))) },
-        { ...axis, size: 54, space: 28, values: (plot, all) => all.map((value) => (value === 0 ? "0" : duration(value))) },
+        { ...axis, size: 54, space: 28, values: (plot, all) => all.map((value) => (value === 0 ? "0" : precise(value))) },
       ],
       series: [
         {},

@@ -13,6 +13,9 @@ export function duration(seconds) {
   return sign + pair(Math.round(s / 3600), 24, "d", "h");
 }
 
+/** The same with milliseconds below one second: where small differences matter. */
+export const precise = (seconds) => (Math.abs(seconds) < 0.9995 ? `${Math.round(seconds * 1000)} ms` : duration(seconds));
+
 function pair(units, per, large, small) {
   const rest = units % per;
   return rest ? `${Math.floor(units / per)} ${large} ${rest} ${small}` : `${units / per} ${large}`;

@@ -2,7 +2,7 @@
 
 import { get, part } from "./api.js";
 import { $, fill, h, icon, setText, show, throttled } from "./dom.js";
-import { bytes, CAUSES, duration, ENDS, plural } from "./format.js";
+import { bytes, CAUSES, duration, ENDS, plural, precise } from "./format.js";
 import { on, store } from "./store.js";
 import { folded, incidentLine, moment, told } from "./timeline.js";
 
@@ -175,7 +175,7 @@ function evidence(each, place) {
 
 function lastFeeds(feeds) {
   if (!Array.isArray(feeds) || !feeds.length) return null;
-  const row = (one) => h("tr", {}, one.map((value) => h("td", {}, typeof value === "number" ? duration(value) : "–")));
+  const row = (one) => h("tr", {}, one.map((value) => h("td", {}, typeof value === "number" ? precise(value) : "–")));
   const shown = feeds.slice(-12).filter(Array.isArray);
   return h("details", { data: { key: "feeds" } }, h("summary", {}, `The last ${plural(feeds.length, "feed")}`), h("table", { class: "plain-table" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Before"), h("th", { scope: "col" }, "Gap"))), h("tbody", {}, shown.map(row))));
 }

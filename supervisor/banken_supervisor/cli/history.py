@@ -17,10 +17,10 @@ from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import COLOURS, HEADER, cells, clock
 from banken_supervisor.cli.printing import clean, fancy, plural, to_json
-from banken_supervisor.cli.status import NEVER_S
 from banken_supervisor.cli.tables import print_table
 from banken_supervisor.cli.topdraw import rate_text
 from banken_supervisor.cli.uptime import Spell, Uptime, percent, uptime
+from banken_supervisor.durations import NEVER_S
 
 if TYPE_CHECKING:
     from banken_supervisor.journal.reading import History
@@ -77,7 +77,7 @@ def command(name: str, since: float, limit: int, as_json: bool, journal: str | N
     It reads the journal's file, and works without a supervisor; the gaps are the running supervisor's. The period
     begins no earlier than the journal. Time for which no supervisor ran counts as up: nobody knows better.
 
-    An incident that a restart ended is over (reborn) when the new process runs; what hangs again after that is another.
+    An incident that a restart ended is over (reborn) when the new process runs; what hangs after that is another.
     """
     known = _gather(name, since, journal, address)
     if as_json:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from banken.model import Declaration, Feeders
 from banken_supervisor.cli.events import line
+from banken_supervisor.cli.incident import in_words
+from banken_supervisor.cli.suggest import _cells as suggested
 from banken_supervisor.core.effects import Event, EventType
 from banken_supervisor.core.program_effects import ProgramEventType
+from banken_supervisor.reasons import gist
 from banken_supervisor.wording import log_line, sentence
 
 
@@ -92,3 +97,128 @@ def test_what_a_command_wrote_cannot_steer_the_terminal() -> None:
     shown = line(event, False)
     assert "\x1b" not in shown
     assert "\n" not in shown
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "job.py", line 3, in step
+    raise OSError(28, "No space left on device")
+OSError: [Errno 28] No space left on device
+and a second line of it"""
+
+VERDICT = {"incident": "i-1", "run": 1, "silence": 5.001, "timeout": 5.0, "late": 0.0004, "age": 0.0, "pid": 7}
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("disk full", "disk full"),
+        ("disk full\nsorry", "disk full"),
+        (TRACEBACK, "OSError: [Errno 28] No space left on device"),
+        (f"…{TRACEBACK[60:]}", "OSError: [Errno 28] No space left on device"),  # one that was too long
+        (f"{TRACEBACK}\n\nDuring handling:\n\n{TRACEBACK}".replace("28]", "5]", 1), "OSError: [Errno 28]"),
+        ("Traceback (most recent call last):\n  File", "  File"),
+        ("\n\n", ""),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_of_a_reason_the_line_that_tells_is_shown(reason: str, said: str) -> None:
+    """The exception's type and message, not the first word of its traceback."""
+    assert gist(reason).startswith(said) if said else gist(reason) == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"cause": "timeout"}, "w expired (timeout): silent for 5.001 s, 0.4 ms after its deadline [i-1]"),
+        (
+            {"cause": "exited", "silence": 0.0, "late": 0.0, "reason": "exit status 3"},
+            "w expired (exited): exit status 3 [i-1]",
+        ),
+        ({"cause": "exited", "silence": 4.2, "late": 0.0}, "w expired (exited): silent for 4.200 s [i-1]"),
+        ({"cause": "exited", "silence": 0.0, "late": 0.0}, "w expired (exited) [i-1]"),
+        (
+            {"cause": "failed", "late": 0.0, "reason": TRACEBACK},
+            f"w expired (failed): OSError: [Errno 28] No space left on device [i-1]\n{TRACEBACK}",
+        ),
+        (
+            {"cause": "too-few", "silence": 0.01, "reason": "1 alive, at least 2 wanted"},
+            "w expired (too-few): 1 alive, at least 2 wanted, 0.4 ms after its deadline [i-1]",
+        ),
+        (
+            {"cause": "timeout", "run": 2, "status": "a\nb"},
+            "w expired (timeout, run 2): silent for 5.001 s, 0.4 ms after its deadline, last status 'a\\nb' [i-1]",
+        ),
+    ],
+)
+def test_a_verdict_says_what_happened_and_nothing_that_did_not(data: dict[str, Any], said: str) -> None:
+    """No deadline for one that ended, no silence of no seconds."""
+    assert log_line(Event(EventType.EXPIRED, "w", {**VERDICT, **data})) == said
+
+
+def test_a_verdict_on_the_terminal_leaves_out_what_misleads() -> None:
+    """A program that ended, of which only the end is noticed."""
+    data = {
+        **VERDICT,
+        "cause": "exited",
+        "silence": 0.0,
+        "late": 0.0,
+        "timeout": 315_360_000.0,
+        "reason": TRACEBACK,
+    }
+    shown = line({"type": "expired", "name": "w", "time": 0.0, "seq": 1, **data}, False)
+    assert shown.endswith("w  pid 7, cause exited, reason “OSError: [Errno 28] No space left on device”  [i-1]")
+
+
+def test_an_incident_shows_the_exception_first_and_no_timeout_of_ten_years() -> None:
+    """What `banken incident` prints; the whole traceback stands below."""
+    record = SimpleNamespace(
+        name="w", cause="failed", id="i-1", opened=0.0, closed=None, silence=0.0, timeout=315_360_000.0, pid=7,
+        status=None, progress=None, reason=TRACEBACK,
+    )  # fmt: skip
+    events = [
+        SimpleNamespace(
+            type="expired", name="w", time=0.0, data={**VERDICT, "cause": "failed", "reason": TRACEBACK}
+        ),
+        SimpleNamespace(type="action", name="w", time=1.0, data={"incident": "i-1", "rung": 0, "do": "dump"}),
+        SimpleNamespace(type="recovered", name="w", time=2.0, data={"incident": "i-1", "lasted": 2.0187500123}),
+    ]
+    story = SimpleNamespace(incident=record, events=events, rungs=[], evidence=[], problems=[])
+    shown = in_words(story)
+    assert "  silence   no timeout" in shown
+    assert "  reason    OSError: [Errno 28] No space left on device" in shown
+    assert "    and a second line of it" in shown
+    timeline = [each[15:] for each in shown[shown.index("Timeline") + 1 :]]
+    assert timeline == [
+        "  expired          run 1, cause failed, reason “OSError: [Errno 28] No space left on device”",
+        "  action           rung 0 begins 'dump'",
+        "  recovered        lasted 2.02 s",
+    ]
+
+
+def test_what_never_expires_has_no_timeout_in_suggest() -> None:
+    """Not one of 3650 days."""
+    row = {"name": "w", "timeout": 315_360_000.0, "auto": None, "gaps": 0, "needed": 20, "longest": None}
+    assert suggested({**row, "proposed": None}) == ("w", "-", "0", "-", "after 20 more gaps")
+
+
+def test_a_conflict_says_what_differs() -> None:
+    """In words, and nothing else."""
+    operator = list(Declaration(1.0, 20.0, 60.0, Feeders.LATEST, None, None))
+    worker = list(Declaration(2.5, 20.0, 60.0, Feeders.ANY, "page", 30.0))
+    said = (
+        "the worker declares timeout 2.5 s, feeders any, callback page, progress timeout 30 s; "
+        "the operator's word stands: timeout 1 s, feeders latest, no callback, no progress timeout"
+    )
+    data = {"operator": operator, "worker": worker}
+    assert log_line(Event(EventType.CONFLICT, "w", data)) == f"w {said}"
+    assert sentence({"type": "conflict", **data}) == said
+    assert sentence({"type": "conflict", "operator": [315_360_000.0, *operator[1:]], "worker": operator}) == (
+        "the worker declares timeout 1 s; the operator's word stands: no timeout"
+    )
+    assert sentence({"type": "conflict", "operator": 3, "worker": [1]}) is None
+
+
+def test_what_has_no_sentence_has_durations_that_people_read() -> None:
+    """Not as many digits as a float has."""
+    data = {"incident": "i-1", "lasted": 1.01187500123, "runs": 3, "pid": 7}
+    assert log_line(Event(EventType.GIVEN_UP, "w", data)) == "w given-up: lasted 1.01 s, runs 3, pid 7 [i-1]"

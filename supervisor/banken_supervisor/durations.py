@@ -10,6 +10,9 @@ from banken.model import check_seconds, shorten
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 """Seconds in each unit that may be written."""
 
+NEVER_S = 365 * 86400.0
+"""A timeout of so many seconds or more means: never."""
+
 _PART = r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d)"
 _whole = re.compile(rf"\s*(?:{_PART}\s*)+", re.ASCII)
 _part = re.compile(_PART, re.ASCII)

@@ -8,8 +8,15 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+from banken.model import Declaration
 from banken_supervisor.core.effects import Event, EventType
-from banken_supervisor.durations import format_s
+from banken_supervisor.durations import NEVER_S, format_s
+from banken_supervisor.reasons import gist, telling
+
+SECONDS = frozenset({
+    "silence", "timeout", "interval", "grace", "progress_timeout", "lasted", "age", "seconds", "lost", "total_lost"
+})  # fmt: skip
+"""Fields that are durations."""
 
 
 def sentence(event: dict[str, Any]) -> str | None:
@@ -21,6 +28,8 @@ def sentence(event: dict[str, Any]) -> str | None:
         return _action(event)
     if isinstance(kind, str) and kind.startswith("action-"):
         return _outcome(event, kind.removeprefix("action-"))
+    if kind == "conflict":
+        return _conflict(event)
     if kind == "reloaded":
         return f"the config {event.get('file', 'file')} is in force"
     if kind == "reload-failed":
@@ -34,13 +43,7 @@ def log_line(event: Event) -> str:
     name = event.name or "supervisor"
     match event.type:
         case EventType.EXPIRED | EventType.RUNG:
-            again = "" if data["run"] == 1 else f", run {data['run']}"
-            why = f": {data['reason']}" if "reason" in data else ""
-            said = f", last status {data['status']!r}" if "status" in data else ""
-            return (
-                f"{name} {event.type.value} ({data['cause']}{again}){why}: silent for {data['silence']:.3f} s"
-                f", {data['late'] * 1000:.1f} ms after its deadline{said} [{data['incident']}]"
-            )
+            return _verdict(name, event)
         case EventType.RECOVERED | EventType.CLOSED:
             return f"{name} {event.type.value} ({data['how']}) after {data['lasted']:.3f} s [{data['incident']}]"
         case EventType.STALLED:
@@ -50,8 +53,62 @@ def log_line(event: Event) -> str:
     worded = sentence({"type": event.type.value, "name": event.name, **data})
     if worded is not None:
         return f"{name} {worded}" + (f" [{data['incident']}]" if "incident" in data else "")
-    told = ", ".join(f"{key} {value}" for key, value in data.items() if value is not None)
-    return f"{name} {event.type.value}{': ' if told else ''}{told}"
+    told = ", ".join(
+        field(key, value) for key, value in telling(data).items() if value is not None and key != "incident"
+    )
+    return f"{name} {event.type.value}{': ' if told else ''}{told}" + (
+        f" [{data['incident']}]" if "incident" in data else ""
+    )
+
+
+def field(key: str, value: Any) -> str:
+    """One field of an event that has no sentence of its own."""
+    if key == "late":
+        return f"{value * 1000:.1f} ms after its deadline"
+    if key in SECONDS and isinstance(value, (int, float)):
+        return f"{key} {format_s(value)}"
+    if isinstance(value, str) and key in ("status", "reason", "progress"):
+        return f"{key} “{gist(value)}”"
+    if key == "text":
+        lines = str(value).strip().splitlines()
+        return lines[-1] if lines else ""  # of a traceback the last line tells
+    return f"{key} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
+
+
+def _verdict(name: str, event: Event) -> str:
+    """In one line; what a worker said in several stands below it."""
+    data = telling(event.data)
+    again = "" if data["run"] == 1 else f", run {data['run']}"
+    reason = str(data.get("reason") or "")
+    told = [gist(reason)] if reason else []
+    if "silence" in data:
+        told.append(f"silent for {data['silence']:.3f} s")
+    if "late" in data:
+        told.append(f"{data['late'] * 1000:.1f} ms after its deadline")
+    if "status" in data:
+        told.append(f"last status {data['status']!r}")
+    line = f"{name} {event.type.value} ({data['cause']}{again}){': ' if told else ''}{', '.join(told)}"
+    return f"{line} [{data['incident']}]" + (f"\n{reason}" if len(reason.splitlines()) > 1 else "")
+
+
+def _conflict(event: dict[str, Any]) -> str | None:
+    """In what the two declarations differ."""
+    words = event.get("operator"), event.get("worker")
+    if not all(isinstance(word, (list, tuple)) and len(word) == len(Declaration._fields) for word in words):
+        return None
+    operator, worker = (dict(zip(Declaration._fields, word or (), strict=True)) for word in words)
+    differing = [key for key in operator if operator[key] != worker[key]]
+    if not differing:
+        return None
+    theirs, ours = (", ".join(_setting(key, word[key]) for key in differing) for word in (worker, operator))
+    return f"the worker declares {theirs}; the operator's word stands: {ours}"
+
+
+def _setting(key: str, value: Any) -> str:
+    named = key.replace("_", " ")
+    if value is None or (key in SECONDS and isinstance(value, (int, float)) and value >= NEVER_S):
+        return f"no {named}"
+    return field(key, value).replace(key, named, 1)
 
 
 def ended(status: object) -> str:

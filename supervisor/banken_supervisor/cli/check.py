@@ -13,6 +13,7 @@ from banken_supervisor.cli.asking import NAMES, address_option, asking, is_patte
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.printing import clean, plural
+from banken_supervisor.reasons import gist
 
 if TYPE_CHECKING:
     from banken.control import Control
@@ -186,7 +187,7 @@ def _one(row: dict[str, Any]) -> str:
     incident = row.get("incident")
     said = f"{row['name']} {row['state']}"
     if incident is not None:
-        why = f", {incident['reason']}" if incident.get("reason") else ""
+        why = f", {gist(incident['reason'])}" if incident.get("reason") else ""
         return f"{said} ({incident['cause']} {format_s(incident['age'])} ago{why})"
     return f"{said} (silent for {format_s(row['silence'])})"
 

@@ -13,9 +13,9 @@ from banken.model import check_name
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.asking import Following, address_option, asking, is_pattern
 from banken_supervisor.cli.completing import watched
-from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.printing import clean, fancy, to_json
-from banken_supervisor.wording import sentence
+from banken_supervisor.reasons import telling
+from banken_supervisor.wording import field, sentence
 
 LINES_MAX = 100_000
 """Events of the journal that -n shows at most."""
@@ -45,7 +45,6 @@ COLOURS = {
     "stalled": "yellow",
     "overloaded": "yellow",
 }
-SECONDS = frozenset({"silence", "timeout", "interval", "grace", "lasted", "age", "seconds", "lost", "total_lost"})
 UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age", "feeds"})
 """Fields that the line shows elsewhere, or not at all; --json has them."""
 
@@ -181,8 +180,8 @@ def line(event: dict[str, Any], colours: bool) -> str:
         [clean(said)]
         if said is not None
         else [
-            _told(key, value)
-            for key, value in event.items()
+            clean(field(key, value))
+            for key, value in telling(event).items()
             if key not in UNSAID and value is not None and (key, value) != ("run", 1)
         ]
     )
@@ -190,18 +189,6 @@ def line(event: dict[str, Any], colours: bool) -> str:
         parts.append("repeated for a listener that came late")
     incident = f"  [{clean(event['incident'])}]" if event.get("incident") else ""
     return f"{when}  {kind}  {clean(event.get('name') or 'the supervisor')}  {', '.join(parts)}{incident}".rstrip()
-
-
-def _told(key: str, value: Any) -> str:
-    if key == "late":
-        return f"{value * 1000:.1f} ms after its deadline"
-    if key in SECONDS and isinstance(value, (int, float)):
-        return f"{key} {format_s(value)}"
-    if isinstance(value, str) and key in ("status", "reason", "progress"):
-        return f"{key} “{clean(value)}”"
-    if key == "text":
-        return clean(value.strip().splitlines()[-1] if value.strip() else "")  # of a traceback the last line tells
-    return f"{clean(key)} {clean(value)}"
 
 
 def _note(text: str) -> None:

@@ -17,10 +17,10 @@ from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import COLOURS, HEADER, cells, clock
 from banken_supervisor.cli.printing import clean, fancy, plural, to_json
-from banken_supervisor.cli.status import NEVER_S
 from banken_supervisor.cli.tables import print_table
 from banken_supervisor.cli.topdraw import rate_text
 from banken_supervisor.cli.uptime import Spell, Uptime, percent, uptime
+from banken_supervisor.durations import NEVER_S
 
 if TYPE_CHECKING:
     from banken_supervisor.journal.reading import History

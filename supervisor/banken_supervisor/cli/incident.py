@@ -13,6 +13,11 @@ from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import clock
 from banken_supervisor.cli.printing import clean, to_json
+from banken_supervisor.reasons import gist, telling
+from banken_supervisor.wording import field, sentence
+
+SAID_MAX = 300
+"""Characters of one event, or of one of its fields, in the timeline."""
 
 
 @click.command(short_help="Show one incident: its timeline and the evidence.")
@@ -56,15 +61,16 @@ def _lines(story: Any) -> list[str]:
     facts = [
         ("opened", clock(record.opened)),
         ("closed", "open" if record.closed is None else f"{clock(record.closed)} ({record.how})"),
-        ("silence", f"{format_s(record.silence)}, timeout {format_s(record.timeout)}"),
+        ("silence", _silence(record)),
         ("feeds", feeds_text(feeds, record.silence) if (feeds := _feeds(story)) else None),
         ("pid", record.pid),
         ("status", record.status),
         ("progress", record.progress),
+        ("reason", gist(record.reason) if record.reason else None),
     ]
     lines += [f"  {what:8}  {clean(value)}" for what, value in facts if value is not None]
-    if record.reason:
-        lines += ["  reason", *(f"    {clean(line)}" for line in record.reason.splitlines())]
+    if record.reason and len(record.reason.splitlines()) > 1:
+        lines += ["  in full", *(f"    {clean(line)}" for line in record.reason.splitlines())]
     lines += ["", "Timeline"]
     lines += [f"  {clock(event.time)[11:]}  {_told(event)}" for event in story.events]
     for rung in story.rungs:
@@ -79,6 +85,13 @@ def _lines(story: Any) -> list[str]:
     return lines
 
 
+def _silence(record: Any) -> str | None:
+    told = telling({"cause": record.cause, "silence": record.silence, "timeout": record.timeout})
+    silence = format_s(told["silence"]) if "silence" in told else None
+    timeout = f"timeout {format_s(told['timeout'])}" if "timeout" in told else "no timeout"
+    return ", ".join(each for each in (silence, timeout) if each is not None)
+
+
 def _feeds(story: Any) -> list[list[float]]:
     """The last feeds before the verdict, as its event has them."""
     for event in story.events:
@@ -91,10 +104,12 @@ def _feeds(story: Any) -> list[list[float]]:
 def _told(event: Any) -> str:
     data = event.data if isinstance(event.data, dict) else {"data": event.data}
     left_out = ("incident", "seq", "time", "type", "name", "timeout", "age", "pid", "feeds")
-    parts = []
-    for key, value in data.items():
-        if key in left_out or value is None:
-            continue
-        text = f"{value:.3f}" if isinstance(value, float) else clean(value)
-        parts.append(f"{key} {text[:200]}")
+    said = sentence({**data, "type": event.type, "name": event.name})
+    if said is not None:
+        return f"{event.type:15}  {clean(said)[:SAID_MAX]}"
+    parts = [
+        clean(field(key, value))[:SAID_MAX]
+        for key, value in telling(data).items()
+        if key not in left_out and value is not None
+    ]
     return f"{event.type:15}  {', '.join(parts)}".rstrip()

@@ -14,6 +14,7 @@ from banken_supervisor.cli.completing import watched
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.printing import clean, fancy, plural, to_json
 from banken_supervisor.cli.tables import print_table
+from banken_supervisor.reasons import gist
 
 HEADER = ("OPENED", "INCIDENT", "NAME", "CAUSE", "LASTED", "ENDED", "REASON")
 
@@ -100,5 +101,5 @@ def cells(record: Any) -> tuple[str, ...]:
         record.cause,
         format_s(max(0.0, lasted)),
         record.how or "open",
-        clean((record.reason or "").splitlines()[-1][:80]) if record.reason else "",
+        clean(gist(record.reason)[:80]) if record.reason else "",
     )

@@ -14,6 +14,8 @@ from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.printing import clean, fancy, plural, to_json
 from banken_supervisor.cli.tables import print_table
+from banken_supervisor.durations import NEVER_S
+from banken_supervisor.reasons import gist
 
 ROWS_ON_TERMINAL = 50
 """Rows shown on a terminal unless --limit says otherwise: the worst come first, and thousands help nobody."""
@@ -34,9 +36,6 @@ PROGRAMS_COLOURS = {
 
 WATCH_S = "2s"
 """How often --watch shows it anew, unless told otherwise."""
-
-NEVER_S = 365 * 86400.0
-"""A deadline further away than this is none: of the watchdog only the end of its process is noticed."""
 
 
 @click.command(short_help="Show who is watched, the worst first.")
@@ -198,7 +197,7 @@ def _remarks(row: dict[str, Any]) -> list[str]:
     remarks = []
     incident = row.get("incident")
     if incident is not None:
-        why = f": {clean(incident['reason'])}" if incident.get("reason") else ""
+        why = f": {clean(gist(incident['reason']))}" if incident.get("reason") else ""
         remarks.append(f"{clean(incident['cause'])} {format_s(incident['age'])} ago{why}")
     elif row["state"] == "given-up":
         remarks.append(f"why: banken incidents {clean(row['name'])}")

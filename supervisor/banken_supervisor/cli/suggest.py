@@ -12,6 +12,7 @@ from banken_supervisor.cli.completing import watchdogs
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.printing import clean, columns, to_json
+from banken_supervisor.durations import NEVER_S
 
 HEADER = ("NAME", "TIMEOUT", "GAPS", "LONGEST GAP", "PROPOSED")
 
@@ -46,7 +47,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     auto = row["auto"]
     return (
         clean(row["name"]),
-        format_s(row["timeout"]) + ("" if auto is None else f" (auto {format_s(auto[0])}..{format_s(auto[1])})"),
+        ("-" if row["timeout"] >= NEVER_S else format_s(row["timeout"]))
+        + ("" if auto is None else f" (auto {format_s(auto[0])}..{format_s(auto[1])})"),
         f"{row['gaps']:,}",
         "-" if row["longest"] is None else format_s(row["longest"]),
         format_s(proposed) if proposed is not None else f"after {row['needed'] - row['gaps']:,} more gaps",

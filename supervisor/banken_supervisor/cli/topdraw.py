@@ -8,8 +8,10 @@ from banken_supervisor.cli import glyphs
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.source import Snapshot, rate_of
-from banken_supervisor.cli.status import BAD, COLOURS, NEVER_S, WORST_FIRST
+from banken_supervisor.cli.status import BAD, COLOURS, WORST_FIRST
 from banken_supervisor.cli.topview import Mode, View
+from banken_supervisor.durations import NEVER_S
+from banken_supervisor.reasons import gist
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -178,7 +180,7 @@ def _said(row: dict[str, Any]) -> str:
     incident = row.get("incident")
     parts = []
     if incident is not None:
-        why = f": {clean(incident['reason'])}" if incident.get("reason") else ""
+        why = f": {clean(gist(incident['reason']))}" if incident.get("reason") else ""
         parts.append(f"{clean(incident['cause'])} {format_s(incident['age'])} ago{why}")
     if "progress" in row:
         parts.append(f"[{clean(row['progress'])}]")

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 
-from banken.model import Incident
+from banken.model import Cause, Incident
+from banken_supervisor.durations import NEVER_S
+from banken_supervisor.reasons import gist, telling
 from banken_supervisor.recovery.base import Subject
 from banken_supervisor.recovery.bounds import line, plain
 
@@ -97,7 +99,11 @@ def title(subject: Subject) -> str:
         return line(f"{mark}{_how_many(subject)} {_what(subject)}{_within(subject)}")
     if subject.recovered:
         return line(f"{incident.name}: {_over(subject)}")
-    return line(f"{mark}{incident.name}: {incident.cause}, silent for {_duration(incident.silence)}")
+    silence = _silence(incident)
+    said = f": {gist(incident.reason)}" if incident.reason else ""
+    if silence and not (said and incident.cause == Cause.EXITED):
+        said = f", {silence}"
+    return line(f"{mark}{incident.name}: {incident.cause}{said}")
 
 
 def level(subject: Subject) -> str:
@@ -121,12 +127,15 @@ def body(subject: Subject, evidence: Sequence[str] = ()) -> str:
     else:
         lines = [
             f"Cause: {incident.cause}, at {opened(incident)}.",
-            f"Silent for {_duration(incident.silence)}; its timeout is {_duration(incident.timeout)}.",
         ]
+        if silence := _silence(incident):
+            lines.append(f"{silence.capitalize()}.")
+        if incident.timeout < NEVER_S:
+            lines.append(f"Its timeout is {_duration(incident.timeout)}.")
     if subject.level and not subject.recovered:
         lines.append(f"Level: {subject.level}")
     for label, value in (
-        ("Reason", incident.reason),
+        ("Reason", gist(incident.reason) if incident.reason else None),
         ("Last status", incident.status),
         ("Last progress", incident.progress),
         ("Process", None if subject.who is None else f"pid {subject.who.pid}"),
@@ -182,6 +191,12 @@ def _bounded(lines: Sequence[str], tail: Sequence[str]) -> str:
             break
         kept.append(each)
     return "\n".join([*kept, *map(line, tail)])
+
+
+def _silence(incident: Incident) -> str:
+    """Empty where it says nothing."""
+    tells = "silence" in telling({"cause": incident.cause, "silence": incident.silence})
+    return f"silent for {_duration(incident.silence)}" if tells else ""
 
 
 def _how_many(subject: Subject) -> str:

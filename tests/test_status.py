@@ -22,6 +22,10 @@ def test_a_journal_that_fails_and_stuck_actions_are_noteworthy() -> None:
     assert last.startswith("noteworthy: 2 stuck actions; journal failing (disk ")
     assert last.endswith("full)")
     assert "\x1b" not in last
+    left = {**WELL, "journal": {"state": "ok", "reason": "", "problems": ["registry: 3 rows\x1b[31m"]}}
+    last = summary_line(left, "/run/banken", False).splitlines()[-1]
+    assert last.startswith("noteworthy: not all that the journal held could be restored: registry: 3 rows")
+    assert "\x1b" not in last
 
 
 def test_one_that_is_given_up_tells_where_to_read_why() -> None:

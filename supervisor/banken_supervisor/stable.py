@@ -20,6 +20,7 @@ from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.policy import EXIT_ONLY, Group, Policy, ProgramSpec, Restart
 from banken_supervisor.core.program_effects import ProgramEvent, ProgramEventType
 from banken_supervisor.core.program_states import ProgramState
+from banken_supervisor.core.states import State
 from banken_supervisor.durations import format_s
 from banken_supervisor.programs import ProgramKeeper
 
@@ -71,6 +72,7 @@ class Stable:
         events, faults = self._made().open(self.specs, self._program_groups(), now)
         out.extend(Event(EventType.PROGRAM, None, {"what": "record-damaged", "text": fault}) for fault in faults)
         self._tell(events, kennel, now, out)
+        self._forget_those_down(kennel, now, out)
 
     def apply(self, kennel: Kennel, now: float, out: list[Effect]) -> None:
         """A changed config: ValueError, and nothing has changed, where it cannot be."""
@@ -96,6 +98,7 @@ class Stable:
         if name not in self._specs:
             raise KeyError(name)
         keeper = self._made()
+        keeper.hold(name, what == "stop")
         if what == "restart":
             events = keeper.restart([name], now, why, with_group=True)
         else:
@@ -170,6 +173,15 @@ class Stable:
                     self._gave_up(event, kennel, now, out)
                 case ProgramEventType.EXITED:
                     self._exited(event, kennel, now, out)
+
+    def _forget_those_down(self, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        """A watchdog that came back for a program that is down, and stays so: nobody would feed it."""
+        for name in self._specs:
+            program, dog = self._made().programs.get(name), kennel.get(name)
+            if program is not None and dog is not None and program.state is ProgramState.STOPPED:
+                exited = dog.rare is not None and dog.rare.exited_at is not None
+                if dog.state in (State.ALIVE, State.WAITING) and not exited:
+                    kennel.forget(name, now, out)
 
     def _started(self, event: ProgramEvent, kennel: Kennel, now: float, out: list[Effect]) -> None:
         if event.name not in self._specs:

@@ -162,6 +162,32 @@ def test_an_adopted_program_that_dies_is_started_again(yard: Yard, runner: Runne
     until(lambda: not yard.processes("plain-0"), "it is gone")
 
 
+def test_what_was_asked_to_stop_is_not_started_by_the_next(runner: Runner) -> None:
+    """`banken stop`, kill -9, and a new supervisor: it stays down, and nobody misses its feeds, until it is to
+    start, which the one after that remembers, too."""
+    runner.start()
+
+    def ask(what: str) -> None:
+        with Control(runner.address, 5.0) as control:
+            control.request("program", what=what, name="fed-1")
+
+    until(lambda: runner.watchdogs().get("fed-1", {}).get("state") == "alive", "it is fed", START_S)
+    ask("stop")
+    until(lambda: runner.rows()["fed-1"]["state"] == "stopped", "it is down", START_S)
+    runner.kill()
+    runner.start()
+    until(lambda: runner.rows()["fed-0"]["state"] == "running", "the others run", START_S)
+    assert runner.rows()["fed-1"]["state"] == "stopped"
+    assert "fed-1" not in runner.watchdogs()
+    ask("start")
+    until(lambda: runner.rows()["fed-1"]["state"] == "running", "it runs", START_S)
+    pid = runner.rows()["fed-1"]["pid"]
+    runner.kill()
+    runner.start()
+    until(lambda: runner.rows()["fed-1"]["state"] == "running", "it is adopted", START_S)
+    assert runner.rows()["fed-1"]["pid"] == pid
+
+
 def test_status_and_events_tell_of_programs(runner: Runner) -> None:
     """`banken status` shows each program with its state and pid, and that it was adopted; --json has the rows; the
     journal's events and the log have sentences."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
 
 from banken.clock import CreditedClock
 from banken.wire import Kind, Message
-from banken_supervisor.core import incidents, ownership, roll
+from banken_supervisor.core import incidents, ownership, restoring, roll
 from banken_supervisor.core import kennel as kennel_module
 from banken_supervisor.core.dog import Dog, deadline
 from banken_supervisor.core.effects import Effect, EventType
+from banken_supervisor.core.journaled import Remembered
 from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.states import State, Trigger
 from banken_supervisor.core.watch import Watch
@@ -42,7 +43,7 @@ class Fault:
         """The fault is in force inside."""
         with ExitStack() as stack:
             for name, stand_in in self.patched.items():
-                for floor in (kennel_module, incidents, roll):
+                for floor in (kennel_module, incidents, restoring, roll):
                     if hasattr(floor, name):
                         stack.enter_context(patch.object(floor, name, stand_in))
             stack.enter_context(patch.dict(kennel_module._ACTIONS, self.actions))
@@ -145,6 +146,18 @@ class SameIds(Kennel):
 class InstantRestart(Kennel):
     def _admit(self, message: Message, now: float, out: list[Effect]) -> Any:
         return super()._admit(message, now - 0.9 * 20.0, out)
+
+
+class ForgetsIncidents(Kennel):
+    def restore(self, left: Remembered, *more: Any) -> tuple[int, int]:
+        return super().restore(replace(left, open=()), *more)
+
+
+class AnnouncesAgain(Kennel):
+    def restore(self, left: Remembered, now: float, out: list[Effect], *more: Any) -> tuple[int, int]:
+        counts = super().restore(left, now, out, *more)
+        out.extend(event for each in left.open if (event := self.replay(each.name, now)) is not None)
+        return counts
 
 
 class ResumeKeepsTime(Kennel):
@@ -254,6 +267,14 @@ FAULTS = (
         actions={Kind.RELEASE: close_only},
     ),
     Fault("instant restart", "Who is new has little time left.", ("false",), Parts(kennel=InstantRestart)),
+    Fault("incidents forgotten", "A restart forgets what is open.", ("missed",), Parts(kennel=ForgetsIncidents)),
+    Fault("announced again", "A restart tells of open incidents anew.", ("doubled",), Parts(kennel=AnnouncesAgain)),
+    Fault(
+        "no time to return",
+        "After a restart workers have no time to find the new supervisor.",
+        ("false",),
+        patched={"RETURN_S": 0.0},
+    ),
     Fault("extension ignored", "An extension changes nothing.", ("false",), actions={Kind.EXTEND: nothing}),
     Fault(
         "extension for ever",

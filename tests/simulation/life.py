@@ -11,6 +11,15 @@ SLACK = 4_000
 """Awake microseconds between a deadline and its verdict: 1 ms for the poll's grain, 1 ms for a deadline kept
 in whole ticks, and 2 ms for the probe's trip through the I/O thread (in this world below 0.5 ms)."""
 
+RETURN = 2 * SECOND
+"""What a supervisor with a journal allows everybody beyond the full timeout when it begins."""
+
+SPREAD_SHARE, SPREAD_PER = 0.5, 1_000
+"""And beyond that: at most this share of the timeout, and a second for so many watchdogs."""
+
+KEPT_LATE = 20_000
+"""Microseconds from the reading of a message to the moment that what it changed is kept, with the clock's time."""
+
 PROOFS = (Kind.FEED, Kind.NOTE)
 
 
@@ -52,8 +61,29 @@ class Life:
         """when the progress value changed; whether a process that never gave one stands still is left open"""
         self.until: tuple[int, int] | None = None
         """when the pause ends, on both clocks; None: when somebody says so"""
+        self.until_at = 0
+        """when the pause, or the extension, ends by the clock on the wall"""
         self.reported = False
         self._put(declared)
+
+    def carried_over(self, c: int, a: int, at: int, among: int) -> None:
+        """Another supervisor begins now and goes on with it: everything has its whole time again."""
+        self.displaced = set()
+        spread = min(round(self.timeout * SPREAD_SHARE), among * SECOND // SPREAD_PER)
+        left = self.until_at - at
+        self.reported = False
+        self.judged_a = a
+        if self.state == "paused":
+            if self.until is not None:
+                self.until = c + max(left - KEPT_LATE, RETURN), a + max(left + KEPT_LATE, RETURN)
+        elif self.state != "expired":
+            self.since_c, self.since_a = c + RETURN, a + RETURN + spread
+            extended = self.extended_a > 0
+            self.extended_c = c + RETURN + left - KEPT_LATE if extended and left > KEPT_LATE else 0
+            self.extended_a = a + RETURN + left + KEPT_LATE if extended and left > -KEPT_LATE else 0
+        if self.cause != "no-progress" or self.state != "expired":
+            self.value = None
+        self.moved_c, self.moved_a = c, a
 
     def _put(self, declared: Declaration) -> None:
         self.declared = declared

@@ -16,7 +16,7 @@ from __future__ import annotations
 from banken.model import Declaration
 from banken.wire import Kind
 
-from .life import Life, Spell
+from .life import RETURN, Life, Spell, micros
 from .mail import SECOND, Finding, Mail, Pass, Told
 
 ROUNDING = 2
@@ -66,6 +66,26 @@ class Oracle:
         self.open.clear()
         self.operators = dict(operators)
         self.lives = {name: Life(name, said, self._c, self._a) for name, said in operators.items()}
+
+    def restarted(self, at: int, operators: dict[str, Declaration]) -> None:
+        """The next one begins its first pass at ``at``, and knows from a journal what the last one knew at the end
+        of its last pass: nobody is convicted for the time between, and open incidents are open."""
+        self._at = at
+        self._unread.clear()
+        self._fresh.clear()
+        self.operators = dict(operators)
+        for name, said in operators.items():
+            life = self.lives.get(name)
+            if life is None:
+                self.lives[name] = Life(name, said, self._c, self._a)
+            else:
+                life.declare(said, self._a)
+        for name, life in self.lives.items():
+            life.carried_over(self._c, self._a, at, len(self.lives))
+            spell = self.open.get(name)
+            if spell is not None:  # how often it ran is known by its interval only
+                spell.run = None
+                spell.due_c, spell.ran_a = self._c + RETURN - life.interval_least, self._a + RETURN
 
     def arrived(self, mail: Mail) -> None:
         """``mail`` is in the kernel of the supervisor's host, at ``mail.arrived``."""
@@ -148,6 +168,8 @@ class Oracle:
         life.hear(message, operators=name in self.operators)
         start = self._c if mail.start is None else mail.start
         said_next = life.take(message, start, self._a, new=new)
+        if kind in (Kind.PAUSE, Kind.EXTEND):
+            life.until_at = self._at + micros(message.args[0])
         if said_next is not None:
             steps.setdefault(name, []).append(said_next)
         if life.state == "released":
@@ -224,7 +246,7 @@ class Oracle:
         due = spell.due_c + life.interval_least
         if self._c < due - ROUNDING:
             self._find("doubled", word.name, f"run {word.run} came {(due - self._c) / SECOND:.6f} s too early")
-        if word.run != (spell.run or 0) + 1:
+        if spell.run is not None and word.run != spell.run + 1:
             self._find("doubled", word.name, f"run {word.run} after run {spell.run}")
         self._look(life)
         spell.run, spell.due_c, spell.ran_a = word.run, due, self._a

@@ -21,6 +21,7 @@ from banken_supervisor.core.effects import Event, RunCallback
 from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.watch import WAIT_MAX, Watch
+from shelf import Shelf
 
 from .mail import SECOND, Connection, Finding, Mail, Pass, Told
 from .oracle import Oracle
@@ -66,6 +67,9 @@ class World:
         self._digest = hashlib.sha256()
         self._lines: list[str] = []
         self._parts = parts
+        self.remembers = random.Random(f"memory {seed}").random() < 0.5
+        """whether the supervisors of this night have a journal"""
+        self._shelf = Shelf()
         self._tie = 0
         self._connections: list[Connection] = []
         self._own = Connection()
@@ -117,7 +121,7 @@ class World:
     # The supervisor's life and its troubles.
 
     def start(self) -> None:
-        """A supervisor starts and knows nothing but what the operator declares."""
+        """A supervisor starts. It knows what the operator declares and, with a journal, what the last one left."""
         self.lives += 1
         rules = Rules(self.defaults)
         kennel = self._parts.kennel(rules, f"run{self.lives}", TOKEN)
@@ -129,9 +133,15 @@ class World:
         self._recent: deque[int] = deque([0] * 5, maxlen=5)
         self._crowded = False
         self._reset_io()
-        self.oracle.started(self.at, self.operators)
+        if self.remembers:
+            kennel.remember()
         for name, said in self.operators.items():
             kennel.declare(name, said, self.watch.now, self.watch.out)
+        if self.remembers and self.lives > 1:
+            self.oracle.restarted(self.at, self.operators)
+            kennel.restore(self._shelf.left(self.reading()), self.watch.now, self.watch.out)
+        else:
+            self.oracle.started(self.at, self.operators)
         self._letters: list[tuple[str, Declaration]] = []
         self.up, self.started_at = True, self.at
         self.note(f"start {self.lives}")
@@ -330,6 +340,8 @@ class World:
         for name, said in letters:
             watch.kennel.declare(name, said, watch.now, watch.out)
         probe = watch.decide()
+        if self.remembers:
+            self._shelf.put(watch.kennel, watch.out, watch.now, self.reading())
         told = self._told()
         oracle.judge(list(read), letters, told)
         if told:

@@ -156,26 +156,14 @@ def _faults(summary: dict[str, Any]) -> list[str]:
         if refused
         else "",
         plural(summary["log_lines_dropped"], "log line") + " dropped" if summary["log_lines_dropped"] else "",
-        journal_trouble(summary["journal"]),
     ]
     if journal is not None and journal["state"] not in ("ok", "opening"):
         why = f" ({clean(journal['reason'])})" if journal["reason"] else ""
         faults.append(f"journal {clean(journal['state'])}{why}")
+    if journal is not None and journal.get("problems"):
+        some = "; ".join(clean(each) for each in journal["problems"][:3])
+        faults.append(f"not all that the journal held could be restored: {some}")
     return [each for each in faults if each]
-
-
-def journal_trouble(journal: dict[str, Any] | None) -> str:
-    """What is wrong with the journal, or was with what a former supervisor left in it; empty: nothing, or there is
-    none."""
-    if journal is None:
-        return ""
-    told = []
-    if journal["state"] not in ("ok", "opening"):
-        told.append(f"journal {journal['state']}: {clean(journal['reason'])}")
-    problems = journal.get("problems", [])
-    if problems:
-        told.append(f"not all could be restored: {'; '.join(clean(each) for each in problems[:3])}")
-    return "; ".join(told)
 
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:

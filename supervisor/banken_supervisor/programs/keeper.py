@@ -103,6 +103,7 @@ class ProgramKeeper:
         specs = tuple(specs)
         wanted = {spec.name: spec for spec in specs}
         adoption = adopt(self._records, self._address)
+        held = self._records.held()
         strangers = [
             _stranger(record)
             for record in (*(record for record, _ in adoption.running), *adoption.ended)
@@ -115,14 +116,16 @@ class ProgramKeeper:
         mortal = {name for name, spec in wanted.items() if spec.dies_with_supervisor}
         for record in adoption.ended:
             self._records.forget(record.name, record.run)
-            if record.name not in mortal:
+            if record.name not in mortal and record.name not in held:
                 # It was running, and is not: for the core this is an end like any other, its status unknown.
                 events += self._carry_out(self.programs.adopted(record.name, record.pid, now))
                 events += self._carry_out(self.programs.exited(record.name, None, now, self._random()))
         events += self._carry_out(self.programs.apply(specs, groups, now))  # the strangers are stopped
-        alive = [name for name in wanted if name in mortal and self._children.get(name) is not None]
+        stopping = [name for name in wanted if name in held and self._children.get(name) is not None]
+        events += self._carry_out(self.programs.stop(stopping, now, "asked to stop"))
+        alive = [name for name in wanted if name in mortal - held and self._children.get(name) is not None]
         events += self._carry_out(self.programs.restart(alive, now, "it was to die with its former supervisor"))
-        judged = {record.name for record in adoption.ended} - mortal
+        judged = ({record.name for record in adoption.ended} - mortal) | held
         starting = [
             name for name, spec in wanted.items() if spec.autostart and name not in judged and self._is_down(name)
         ]
@@ -157,6 +160,15 @@ class ProgramKeeper:
     ) -> list[ProgramEvent]:
         """As ``Programs.restart``."""
         return self._carry_out(self.programs.restart(names, now, why, with_group=with_group))
+
+    def hold(self, name: str, held: bool) -> None:
+        """Keep on record, off the loop, whether it was asked to stop: then the next one does not start it."""
+
+        def write() -> None:
+            with contextlib.suppress(OSError):  # the next supervisor starts it, which is the lesser evil
+                self._records.hold(name, held)
+
+        self._crew.do(name, write)
 
     def stop_all(self, now: float, why: str = "the supervisor stops") -> list[ProgramEvent]:
         """Stop every program, higher orders first; ``running`` tells when all are gone."""

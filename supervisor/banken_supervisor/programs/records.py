@@ -17,6 +17,9 @@ from typing import NamedTuple
 from banken.identity import boot_id
 from banken.model import check_name
 
+HELD = ".stopped"
+"""How the file of one ends that was asked to stop."""
+
 RECORD_MAX = 64 * 1024
 """Bytes of one file that are read."""
 
@@ -75,6 +78,27 @@ class Records:
                 del self._runs[name]
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._path(name))
+
+    def hold(self, name: str, held: bool) -> None:
+        """Keep whether it was asked to stop, and is to stay down until it is asked to start, or the host boots."""
+        path = self._path(name).removesuffix(".json") + HELD
+        if held:
+            with open(f"{path}.new", "w", encoding="ascii") as file:
+                file.write(self._boot)
+            os.replace(f"{path}.new", path)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def held(self) -> set[str]:
+        """The names of those that were asked to stop."""
+        found = set()
+        for entry in os.listdir(self._directory):
+            if entry.endswith(HELD):
+                with contextlib.suppress(OSError), open(os.path.join(self._directory, entry), "rb") as file:
+                    if file.read(RECORD_MAX) == self._boot.encode():
+                        found.add(entry.removesuffix(HELD).replace(",", "/"))
+        return found
 
     def read(self) -> tuple[list[Record], dict[str, str]]:
         """All records of this boot; and of each file that could not be used, the program's name and what was wrong.

@@ -19,7 +19,7 @@ from banken_supervisor.reasons import gist
 HEADER = ("OPENED", "INCIDENT", "NAME", "CAUSE", "LASTED", "ENDED", "REASON")
 
 ENDED = 5
-COLOURS = {"open": "red", "given-up": "red", "lost": "yellow", "fed": "green"}
+COLOURS = {"open": "red", "given-up": "red", "lost": "yellow", "forgotten": "yellow", "fed": "green"}
 """Of the column ENDED."""
 
 SCANNED_MAX = 100_000

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from banken.model import Declaration, Feeders, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.model import Declaration, Feeders
+from banken.wire import Kind
 from banken_supervisor.core.effects import Effect, Event, RunCallback, RunRung, WatchProcess
 from banken_supervisor.core.journaled import SHARE_MAX, Remembered
 from banken_supervisor.core.kennel import Kennel
@@ -16,94 +14,7 @@ from banken_supervisor.core.policy import EXIT_ONLY, Group, Policy
 from banken_supervisor.core.restoring import GONE, RETURN_S
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.states import State
-from shelf import Shelf
-
-ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
-BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
-TEN = Declaration(10.0, 1000.0, 20.0)
-AWAY = 100.0
-"""Seconds without a supervisor."""
-
-
-class House:
-    """Supervisors that follow one another. ``operators``: what the config says, to be changed between them."""
-
-    def __init__(self, **operators: Policy | Declaration) -> None:
-        self.operators = operators
-        self.groups: list[Group] = []
-        self.shelf = Shelf()
-        self.now = 1000.0
-        self.out: list[Effect] = []
-        self.kept = 0
-        """effects that are on the shelf"""
-        self.lives = 0
-        self.start()
-
-    def start(self) -> tuple[int, int]:
-        self.lives += 1
-        rules = Rules(TEN)
-        self.kennel = Kennel(rules, f"run{self.lives}", b"token")
-        self.kennel.remember()
-        for name, word in self.operators.items():
-            if "*" in name:
-                rules.declare_pattern(name, word)
-            else:
-                self.kennel.declare(name, word, self.now, self.out)
-        self.kennel.set_groups(self.groups, TEN, self.now, self.out)
-        self.forget()
-        counts = self.kennel.restore(self.shelf.left(self.now), self.now, self.out)
-        self.keep()
-        return counts
-
-    def crash(self, away: float = AWAY) -> tuple[int, int]:
-        self.now += away
-        self.forget()
-        return self.start()
-
-    def forget(self) -> None:
-        self.out.clear()
-        self.kept = 0
-
-    def keep(self) -> None:
-        self.shelf.put(self.kennel, self.out[self.kept :], self.now, self.now)
-        self.kept = len(self.out)
-
-    def say(
-        self,
-        kind: Kind,
-        name: str,
-        *args: Any,
-        who: Incarnation | None = ALICE,
-        declared: Declaration | None = None,
-    ) -> None:
-        frame = encode(Message(kind, name, who, 0.0, declared, args))
-        self.kennel.intake(iter([frame]), self.now, self.out)
-        self.keep()
-
-    def feed(self, name: str = "w", who: Incarnation | None = ALICE, declared: Declaration | None = TEN) -> None:
-        self.say(Kind.FEED, name, who=who, declared=declared)
-
-    def run(self, seconds: float, *, feeding: tuple[str, ...] = ()) -> list[Effect]:
-        """What comes in so many seconds."""
-        before = len(self.out)
-        until = self.now + seconds
-        while self.now < until:
-            self.now += 0.25
-            for name in feeding:
-                self.feed(name)
-            if self.kennel.sweep(self.now):
-                self.kennel.judge(self.now, self.now, self.out)
-            self.keep()
-        return self.out[before:]
-
-    def state(self, name: str = "w") -> State | None:
-        dog = self.kennel.get(name)
-        return None if dog is None else dog.state
-
-    def restart_now(self) -> set[str]:
-        """The names that the next supervisor knows."""
-        self.crash()
-        return {dog.name for dog in self.kennel.all()}
+from restart_kit import ALICE, BOB, TEN, House
 
 
 def said(effects: list[Effect]) -> list[tuple[str, str | None]]:
@@ -327,7 +238,8 @@ def test_a_record_that_is_behind_its_incident_gives_way() -> None:
     left = shelf.left(house.now)
     fresh = [begun for begun in left.open if begun.name == "fresh"]
     given_up = {begun.name: begun for begun in left.open if begun.name == "given-up"}
-    records = [k._replace(state=State.ALIVE) if k.name == "fresh" else k for k in left.watchdogs]
+    on_record = {"recovered": State.EXPIRED, "given-up": State.EXPIRED, "fresh": State.ALIVE}
+    records = [each._replace(state=on_record[each.name]) for each in left.watchdogs]
     kennel = Kennel(Rules(TEN), "later", b"token")
     kennel.restore(Remembered(records, fresh, given_up), 5000.0, [])
     states = {dog.name: dog.state for dog in kennel.all()}

@@ -55,7 +55,7 @@ from banken_supervisor.wording import log_line
 
 FEEDS_PER_TURN = 10_000
 
-READ_S = 0.025
+READ_S = 0.02
 """Seconds of one turn that reading may take: ten thousand feeds that are known take less, as many first ones twenty
 times as long."""
 

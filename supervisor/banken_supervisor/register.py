@@ -176,14 +176,18 @@ def remembered(left: Restored, wall: float) -> Remembered:
         )
 
     return Remembered(
-        [_known(each, wall) for each in left.registry if each.state is not State.RELEASED],
+        [
+            _known(each, left.counts.get(each.name, 0), wall)
+            for each in left.registry
+            if each.state is not State.RELEASED
+        ],
         [begun(each.opened, each.rungs) for each in left.open],
         {name: begun(each.opened, each.rungs) for name, each in left.given_up.items()},
         {name: ran(runs) for name, runs in left.ran.items()},
     )
 
 
-def _known(entry: Declared, wall: float) -> Known:
+def _known(entry: Declared, incidents: int, wall: float) -> Known:
     return Known(
         entry.name,
         entry.declaration,
@@ -192,5 +196,5 @@ def _known(entry: Declared, wall: float) -> Known:
         entry.state,
         None if entry.paused_until is None else entry.paused_until - wall,
         entry.operator,
-        entry.incidents,
+        max(entry.incidents, incidents),
     )

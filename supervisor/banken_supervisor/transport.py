@@ -19,7 +19,7 @@ from banken.wire import DROP_MAX, REQUEST_MAX
 FEED_QUEUE_MAX = 10_000
 """Feeds held per connection between libzmq's thread and the loop."""
 
-SLICE = 256
+SLICE = 64
 """Feeds between two looks at the clock."""
 
 REQUESTS_PER_TURN = 50

@@ -126,7 +126,7 @@ class Restoring(Windows):
         if open_ is not None:
             state = State.EXPIRED
         elif state in _DOWN:
-            # The incident is the truth: the record may not have been written any more.
+            # The incident is the truth: from alive to expired, and back, no record is written.
             state = State.ALIVE if given_up is None and state is State.EXPIRED else State.GIVEN_UP
         if state is not State.EXPIRED:  # else see _go_on
             self._place(dog, state)

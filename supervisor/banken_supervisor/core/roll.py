@@ -23,6 +23,9 @@ POOL_FRAMES_MAX = 64
 SHARED_MAX = 50_000
 """Equal declarations and incarnations that are kept once; beyond that many different ones sharing begins anew."""
 
+_INCIDENTS = (State.ALIVE, State.EXPIRED)
+"""From the one to the other, the incident itself says it: ten thousand verdicts are not written twice."""
+
 _SWEEP_MIN = 64
 """A process's list of watchdogs is cleared of those it lost when it has doubled, from this many on."""
 
@@ -93,7 +96,8 @@ class Roll:
             self.states[dog.state] -= 1
             self.states[state] += 1
             before, dog.state = dog.state, state
-            self._note_change(dog)
+            if before not in _INCIDENTS or state not in _INCIDENTS:
+                self._note_change(dog)
             if dog.rare is not None and dog.rare.groups:
                 self._member_moved(dog, before, state)
 

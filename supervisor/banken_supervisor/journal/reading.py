@@ -66,6 +66,8 @@ class Restored:
     """by watchdog, of those that were down: its last incident, where that was given up"""
     ran: dict[str, list[RungRun]] = field(default_factory=dict)
     """by watchdog: what ran within ``RAN_LATELY`` in incidents that are closed, for budgets; oldest first"""
+    counts: dict[str, int] = field(default_factory=dict)
+    """by watchdog: incidents that the journal holds"""
     incidents: int = 0
     """incidents that the journal holds, closed ones included"""
     last_event: tuple[str, int] | None = None
@@ -253,7 +255,8 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
         each.sort(key=lambda run: (run.rung, run.run))
     _restore_closed(connection, restored)
     try:
-        (restored.incidents,) = connection.execute("SELECT count(*) FROM incidents").fetchone()
+        restored.counts = dict(connection.execute("SELECT name, count(*) FROM incidents GROUP BY name"))
+        restored.incidents = sum(restored.counts.values())
         restored.last_event = connection.execute(
             "SELECT run, seq FROM events ORDER BY run DESC, seq DESC LIMIT 1"
         ).fetchone()

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from banken.control import Control
+from banken.wire import Kind, Message, encode
+from banken_supervisor.core.restoring import GONE
+from banken_supervisor.journal import restore
 from process.kills import Nights
-from process.kit import Home
+from process.kit import Home, until
 from process.test_adoption_real import Runner
 
 pytestmark = pytest.mark.process
@@ -38,3 +42,35 @@ def test_nothing_is_lost_or_doubled_and_nobody_convicted(home: Home, runner: Run
     assert count.announced >= KILLS * 25
     assert count.resumed > KILLS
     assert count.rungs > KILLS
+
+
+def test_pauses_ends_and_a_new_file(home: Home, runner: Runner) -> None:
+    """Under the next supervisor a paused worker is still paused, one that ended meanwhile is told so, one that
+    another process took over is not; and a journal that is removed is begun again with all that is watched."""
+    runner.configure('[supervisor]\njournal = "journal.db"\n')
+    runner.start()
+    workers = {name: home.worker("feeder", name, 60, 0.05) for name in ("paused", "ended", "replaced")}
+    for worker in workers.values():
+        worker.hear()
+    with Control(home.address, 5.0) as control:
+        control.request("tell", frame=encode(Message(Kind.PAUSE, "paused", None, 0.0, None, (600.0,))))
+    until(lambda: home.row("paused")["state"] == "paused", "it is paused")
+    runner.kill()
+    for name in ("ended", "replaced"):
+        workers[name].kill()
+    runner.start()
+    stream = home.events()
+    home.worker("feeder", "replaced", 60, 0.05).hear()
+    assert home.row("paused")["state"] == "paused"
+    event = stream.until(10, "expired", "ended")
+    assert (event["cause"], event["reason"]) == ("exited", GONE)
+    path = runner.config.parent / "journal.db"
+    path.unlink()
+
+    def kept() -> set[str]:
+        found = restore(str(path))
+        return {each.name for each in found.registry} & set(workers) if found.open else set()
+
+    until(lambda: kept() == set(workers), "all is in the new file", 15)
+    assert [each.opened.id for each in restore(str(path)).open] == [event["incident"]]
+    assert stream.convicted() == {"ended"}

@@ -155,7 +155,7 @@ class Home:
 
     def ask(self, op: str, **args: Any) -> Any:
         """Put one request."""
-        with Control(self.address, 5.0) as control:
+        with Control(self.address, 15.0) as control:
             return control.request(op, **args)
 
     def row(self, name: str) -> dict[str, Any]:

@@ -89,6 +89,72 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
     assert not (tmp_path / "new.log").exists()
 
 
+@pytest.mark.parametrize(
+    ("made", "given", "told"),
+    [
+        ("", "tcp://127.0.0.1:7767", "feeds over tcp must be encrypted, which this version cannot do yet"),
+        ("", "banken.toml", '/banken.toml" is not a directory; the address of a supervisor is one'),
+        ("", "banken.toml/run", 'banken.toml" is not a directory'),
+        ("", "banken.toml/a/run", 'banken.toml" is not a directory'),
+        ("", "/proc/none/run", 'cannot be made: "/proc'),
+        ("run 755", "run", '/run" is open to others (mode 0755); make it 0700, or name one that does not exist'),
+        ("", "/proc", 'the directory "/proc" '),
+        ("run 700", "run", ""),
+        ("run 700", "run/a/b", ""),
+        ("", "none/run", ""),
+    ],
+)
+def test_an_address_that_no_supervisor_could_have_is_found(
+    tmp_path: Path, made: str, given: str, told: str
+) -> None:
+    """Before it is tried; one that would be made is none."""
+    if made:
+        name, mode = made.split()
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(int(mode, 8))
+    if given == "/proc/none/run" and os.access("/proc", os.W_OK):
+        told = ""  # modes say nothing to root
+    found = faults(tmp_path, f'[supervisor]\naddress = "{given}"')
+    assert len(found) == bool(told), found
+    assert not found or (told in found[0] and found[0].startswith("2: supervisor.address: ")), found
+
+
+def test_what_the_programs_user_may_not_do_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To enter the directory, and to execute the command: by its path and by PATH; the first thing in the way."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)  # only root can start it at all, and root may all
+    with tempfile.TemporaryDirectory(prefix="bk-") as place:
+        base = Path(place)
+        base.chmod(0o755)
+        for name, mode in (
+            ("open", 0o755),
+            ("shut", 0o700),
+            ("open/run", 0o755),
+            ("open/own", 0o700),
+            ("shut/run", 0o755),
+        ):
+            if "/" in name:
+                (base / name).write_text("#!/bin/sh\n")
+            else:
+                (base / name).mkdir()
+            (base / name).chmod(mode)
+        (base / "link").symlink_to("shut")
+
+        def told(more: str, command: str = "sleep") -> list[str]:
+            found = faults(base, PROGRAM.replace("sleep", command) + f'user = "nobody"\n{more}')
+            return [each.replace(str(base), "…") for each in found]
+
+        assert (
+            told('cwd = "open"') == told("", f"{base}/open/run") == told('env = { PATH = "/bin:/usr/bin" }') == []
+        )
+        for each in ("shut", "link"):
+            assert told(f'cwd = "{each}"')[0].startswith('5: program[0].cwd: user "nobody" may not enter "…/')
+        denied = '3: program[0].command: user "nobody" may not execute "…/'
+        assert told("", f"{base}/open/own") == [f'{denied}open/own"']
+        assert told("", f"{base}/shut/run") == [f'{denied}shut/run": it may not enter "…/shut"']
+        assert told(f'env = {{ PATH = "{base}/shut" }}', "run") == [f'{denied}shut/run": it may not enter "…/shut"']
+        assert told(f'env = {{ PATH = "{base}/shut:{base}/open" }}', "run") == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
 def test_somebody_else_is_told_what_only_root_may() -> None:
     """A process that is not root: whom it may not start programs as, and what it may not read."""

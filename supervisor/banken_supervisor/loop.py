@@ -78,6 +78,7 @@ _LOUD = {
     EventType.CALLBACK_SKIPPED: logging.WARNING,
     EventType.STALLED: logging.WARNING,
     EventType.OVERLOADED: logging.WARNING,
+    EventType.JOURNAL: logging.WARNING,
     EventType.CONTEST: logging.WARNING,
     EventType.CONFLICT: logging.WARNING,
     EventType.REFUSED: logging.WARNING,
@@ -264,7 +265,7 @@ class Loop:
                 self.annals.committed(ticket)
             case Conditioned(condition):
                 assert self.register is not None
-                self.register.conditioned(condition)
+                self.register.conditioned(condition, self.watch.out)
             case Do(what):
                 what(self)
             case Forget(name):

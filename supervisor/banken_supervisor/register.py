@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from banken.model import Incarnation
 from banken_supervisor.annals import Annals
 from banken_supervisor.core.dog import Dog
-from banken_supervisor.core.effects import Effect, WatchProcess
+from banken_supervisor.core.effects import Effect, Event, EventType, WatchProcess
 from banken_supervisor.core.journaled import Begun, Known, Ran, Remembered, known
 from banken_supervisor.core.states import State
 from banken_supervisor.journal import (
@@ -56,6 +56,8 @@ class Register:
         self._journal = annals.journal
         self._again: deque[Dog] = deque()
         """open incidents to be written once more, into a file that is new"""
+        self._state = "opening"
+        """the journal's, as it was told last"""
         self._kennel.remember()
         annals.registered = self._entry
 
@@ -103,8 +105,11 @@ class Register:
             if count % LOOK_AFTER == 0 and monotonic() >= until:
                 return
 
-    def conditioned(self, condition: Condition) -> None:
-        """Where entries were lost, or the file is a new one: all once more, in portions."""
+    def conditioned(self, condition: Condition, out: list[Effect]) -> None:
+        """Tell of a change. Where entries were lost, or the file is a new one: all once more, in portions."""
+        before, self._state = self._state, condition.state
+        if condition.state != before and not (before == "opening" and condition.state == "ok"):
+            out.append(Event(EventType.JOURNAL, None, {"state": condition.state, "reason": condition.reason}))
         if not condition.resync:
             return
         self._journal.record(Cleared())

@@ -64,6 +64,7 @@ class Setup:
         for name in former.exact if former is not None else ():
             if name not in self.exact:
                 watch.kennel.forget(name, watch.now, watch.out)
+        stable.obey(watch.kennel, watch.now, watch.out)  # the new patterns may speak for programs
         watch.kennel.reconsider()
         self._expect(loop)
         self._conditions(loop)

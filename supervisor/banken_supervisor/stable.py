@@ -77,10 +77,13 @@ class Stable:
     def apply(self, kennel: Kennel, now: float, out: list[Effect]) -> None:
         """A changed config: ValueError, and nothing has changed, where it cannot be."""
         events = self._made().apply(self.specs, self._program_groups(), now)
-        for name in self._specs:
-            if kennel.get(name) is not None:  # it runs on, and its watchdog follows the new word
-                self._declare(name, kennel, now, out)
         self._tell(events, kennel, now, out)
+
+    def obey(self, kennel: Kennel, now: float, out: list[Effect]) -> None:
+        """The rules have changed: the watchdogs of programs that run on follow the new word."""
+        for name in self._specs:
+            if kennel.get(name) is not None:
+                self._declare(name, kennel, now, out)
 
     def turn(self, kennel: Kennel, now: float, out: list[Effect], *, ready: bool) -> None:
         """Take note of ends, do what is due."""

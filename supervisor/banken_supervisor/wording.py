@@ -30,6 +30,8 @@ def sentence(event: dict[str, Any]) -> str | None:
         return _outcome(event, kind.removeprefix("action-"))
     if kind == "conflict":
         return _conflict(event)
+    if kind == "journal":
+        return _journal(event)
     if kind == "reloaded":
         return f"the config {event.get('file', 'file')} is in force"
     if kind == "reload-failed":
@@ -89,6 +91,20 @@ def _verdict(name: str, event: Event) -> str:
         told.append(f"last status {data['status']!r}")
     line = f"{name} {event.type.value} ({data['cause']}{again}){': ' if told else ''}{', '.join(told)}"
     return f"{line} [{data['incident']}]" + (f"\n{reason}" if len(reason.splitlines()) > 1 else "")
+
+
+_JOURNAL = {
+    "ok": "is written again",
+    "lagging": "has lost something",
+    "failing": "is not written: what happens now may be forgotten",
+    "moved-aside": "was replaced by a new file",
+}
+
+
+def _journal(event: dict[str, Any]) -> str:
+    state = str(event.get("state"))
+    reason = str(event.get("reason") or "")
+    return f"the journal {_JOURNAL.get(state, state)}" + (f" ({reason})" if reason else "")
 
 
 def _conflict(event: dict[str, Any]) -> str | None:

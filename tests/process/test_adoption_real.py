@@ -82,6 +82,13 @@ class Runner:
             counts: dict[str, int] = control.request("summary")["events"]
             return counts
 
+    def reload(self) -> None:
+        """Have the changed file read; returns when it is in force."""
+        with Control(self.address, 5.0) as control:
+            number = control.request("reload")["number"]
+            until(lambda: control.request("reloaded").get("number") == number, "the file was read")
+            assert control.request("reloaded")["ok"]
+
     def kill(self) -> None:
         """kill -9 of the supervisor alone."""
         if self.process is not None:

@@ -94,7 +94,7 @@ def test_top_shows_sorts_filters_pauses_and_tells_of_an_incident(home: Home) -> 
     top.type("\x1b[6~")
     assert "worker-9" in top.until(lambda text: "worker-9" in text, "the next page")
     top.type("/er-7")
-    assert "[3] epoch 3" in top.until(lambda text: first(text) == "worker-7", "the one that fits")
+    top.until(lambda text: first(text) == "worker-7" and "[3] epoch 3" in text, "the one that fits")
     top.type("\rp")
     top.sees("pause worker-7? y/n")
     assert home.row("worker-7")["state"] == "alive"
@@ -113,10 +113,11 @@ def test_top_shows_sorts_filters_pauses_and_tells_of_an_incident(home: Home) -> 
 
 
 def test_top_survives_a_restart_and_another_size(home: Home) -> None:
-    """The supervisor may go and come, the window may become too small: top says so, and goes on."""
+    """The supervisor may go and come, the window may become too small, whatever size the environment tells: top
+    says so, and goes on."""
     supervisor = running(home)
     home.client().watchdog("worker-1", timeout=300).feed()
-    top = tty(home, "top")
+    top = tty(home, "top", COLUMNS="80", LINES="24")
     top.sees("worker-1")
     top.resize(40, 8)
     top.sees("needs 60x10")

@@ -52,13 +52,15 @@ class Tty:
     def until(self, condition: Any, what: str, timeout: float = START_S) -> str:
         """Wait until ``condition(what is shown)``."""
         deadline = time.monotonic() + timeout
-        while not condition(self.shown()):
-            left = deadline - time.monotonic()
-            assert left > 0, f"the terminal does not show {what}, but:\n{self.shown()}"
-            self._read(min(left, 0.5))
-        while self._read(QUIET_S):  # the rest of the drawing
-            pass
-        return self.shown()
+        while True:
+            while not condition(self.shown()):
+                left = deadline - time.monotonic()
+                assert left > 0, f"the terminal does not show {what}, but:\n{self.shown()}"
+                self._read(min(left, 0.5))
+            while self._read(QUIET_S):  # the rest of the drawing, or the beginning of the next
+                pass
+            if condition(shown := self.shown()):
+                return shown
 
     def shown(self) -> str:
         """What the last drawing has put on the screen."""

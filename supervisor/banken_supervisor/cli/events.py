@@ -44,6 +44,7 @@ COLOURS = {
     "refused": "yellow",
     "stalled": "yellow",
     "overloaded": "yellow",
+    "journal": "yellow",
 }
 UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age", "feeds"})
 """Fields that the line shows elsewhere, or not at all; --json has them."""

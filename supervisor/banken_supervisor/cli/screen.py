@@ -81,7 +81,10 @@ class Screen:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self.console = Console(highlight=False)
+        # The size is the terminal's own, at each drawing: COLUMNS and LINES, where a shell exports them, stay as
+        # they were.
+        environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+        self.console = Console(highlight=False, _environ=environment)
         self._in = sys.stdin.fileno()
         self._live: Any = None
         self._pending = b""

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import logging
 import os
-import pwd
 import shutil
 import stat
 import warnings
@@ -14,18 +13,25 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from banken_supervisor.config import importing
+from banken import address
+from banken.errors import AddressRefused
+from banken_supervisor.config import importing, rights
 from banken_supervisor.config.actions import RungFields
 from banken_supervisor.config.faults import KeyPath, Problem, quoted
 from banken_supervisor.config.importing import Wanted
 from banken_supervisor.config.models import WatchFields
 from banken_supervisor.config.parsing import Parsed
+from banken_supervisor.config.rights import Who
 from banken_supervisor.config.settings import Config
 from banken_supervisor.core.policy import ProgramSpec
 
 
 def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
     """All that is missing, seen from this process: its user, its PATH, its Python."""
+    if parsed.supervisor.address is not None and config.settings.address is not None:
+        why = _no_address(config.settings.address)
+        if why is not None:
+            yield Problem(("supervisor", "address"), why)
     if config.settings.journal is not None:
         why = _unwritable(config.settings.journal) or _no_journal(config.settings.journal)
         if why is not None:
@@ -53,7 +59,7 @@ def _program(path: KeyPath, spec: ProgramSpec) -> Iterator[Problem]:
         if why is not None:
             yield Problem((*path, "command"), why)
     if spec.user is not None:
-        yield from _user(path, spec.user)
+        yield from _user(path, spec.user, spec, search)
     if spec.log is not None:
         why = _unwritable(spec.log)
         if why is not None:
@@ -74,14 +80,84 @@ def _missing(command: str, directory: str | None, search: str | None) -> str | N
     return None
 
 
-def _user(path: KeyPath, user: str) -> Iterator[Problem]:
+def _user(path: KeyPath, name: str, spec: ProgramSpec, search: str | None) -> Iterator[Problem]:
     try:
-        uid = pwd.getpwnam(user).pw_uid
+        user = rights.who(name)
     except (KeyError, ValueError):
-        yield Problem((*path, "user"), f"there is no user {quoted(user)} on this host")
+        yield Problem((*path, "user"), f"there is no user {quoted(name)} on this host")
         return
-    if os.geteuid() not in (0, uid):
-        yield Problem((*path, "user"), f"only root may start a program as {quoted(user)}")
+    if os.geteuid() not in (0, user.uid):
+        yield Problem((*path, "user"), f"only root may start a program as {quoted(name)}")
+    elif os.geteuid() != user.uid:
+        yield from _rights(path, user, spec, search)
+
+
+def _rights(path: KeyPath, user: Who, spec: ProgramSpec, search: str | None) -> Iterator[Problem]:
+    """Whether the user may do what the process needs first; that all is there has been looked at already."""
+    directory = spec.directory
+    if directory is not None and os.path.isdir(directory):
+        obstacle = rights.obstacle(user, directory)
+        if obstacle is not None:
+            yield Problem((*path, "cwd"), _denied(user, "enter", directory, obstacle))
+            return
+    files = _files(spec.command[0], directory, search) if spec.command else []
+    obstacles = [rights.obstacle(user, file) for file in files]
+    if files and None not in obstacles:
+        yield Problem((*path, "command"), _denied(user, "execute", files[0], obstacles[0] or files[0]))
+
+
+def _denied(user: Who, what: str, path: str, obstacle: str) -> str:
+    why = "" if obstacle == path else f": it may not enter {quoted(obstacle, 200)}"
+    return f"user {quoted(user.name)} may not {what} {quoted(path, 200)}{why}"
+
+
+def _files(command: str, directory: str | None, search: str | None) -> list[str]:
+    """The files that may be what the command names."""
+    if "/" in command:
+        files = [os.path.normpath(os.path.join(directory or os.getcwd(), command))]
+    else:
+        path = os.environ.get("PATH", os.defpath) if search is None else search
+        files = [os.path.join(each, command) for each in path.split(os.pathsep)]
+    return [file for file in files if os.path.isfile(file) and os.access(file, os.X_OK)]
+
+
+def _no_address(given: str) -> str | None:
+    """Why a supervisor of this process's user cannot have this address, as it would say itself; None: it can."""
+    if given.startswith("tcp://"):
+        return "feeds over tcp must be encrypted, which this version cannot do yet; give a directory"
+    try:
+        directory = address.resolve(given).directory or ""
+    except AddressRefused:
+        return None  # told already
+    name = quoted(directory, 200)
+    try:
+        found = os.lstat(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return _unmakable(directory)
+    except OSError as fault:
+        return f"the directory {name} cannot be used: {fault.strerror}"
+    if not stat.S_ISDIR(found.st_mode):
+        return f"{name} is not a directory; the address of a supervisor is one"
+    if found.st_uid != os.geteuid():
+        return f"the directory {name} belongs to user {found.st_uid}, not to you; choose one of your own"
+    if found.st_mode & 0o077:
+        mode = f"{found.st_mode & 0o777:04o}"
+        return (
+            f"the directory {name} is open to others (mode {mode}); make it 0700, or name one that does not exist"
+        )
+    return None
+
+
+def _unmakable(directory: str) -> str | None:
+    """Why a directory that does not exist cannot be made; None: it can."""
+    above = os.path.dirname(directory)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if not os.path.isdir(above):
+        return f"the directory {quoted(directory, 200)} cannot be made: {quoted(above, 200)} is not a directory"
+    if not os.access(above, os.W_OK | os.X_OK):
+        return f"the directory {quoted(directory, 200)} cannot be made: {quoted(above, 200)} cannot be written to"
+    return None
 
 
 def _unwritable(file: str) -> str | None:

@@ -58,6 +58,8 @@ class EventType(StrEnum):
     CALLBACK_SKIPPED = "callback-skipped"
     STALLED = "stalled"
     """the supervisor itself lost time; it is held against nobody"""
+    JOURNAL = "journal"
+    """it is not written any more, or again, or has lost something"""
     OVERLOADED = "overloaded"
     """feeds come faster than they can be read"""
     STARTED = "started"

@@ -1,0 +1,60 @@
+"""What another user may do with a file, told from owners and modes: nobody need become that user to know.
+
+Access control lists are not read: what has one is taken for allowed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Who(NamedTuple):
+    """A user of this host."""
+
+    name: str
+    uid: int
+    groups: frozenset[int]
+
+
+def who(name: str) -> Who:
+    """KeyError: there is no such user."""
+    entry = pwd.getpwnam(name)
+    return Who(name, entry.pw_uid, frozenset(os.getgrouplist(name, entry.pw_gid)))
+
+
+def obstacle(user: Who, path: str) -> str | None:
+    """What keeps the user from entering the directory, or executing the file, ``path``; None: nothing that is seen.
+
+    It, or the first directory on the way to it, of the path as it is written or of where its links lead.
+    """
+    for each in _way(path):
+        with contextlib.suppress(OSError):
+            if not _may_execute(user, each):
+                return each
+    return None
+
+
+def _way(path: str) -> Iterator[str]:
+    for each in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
+        parts = each.split(os.sep)
+        for count in range(1, len(parts) + 1):
+            yield os.sep.join(parts[:count]) or os.sep
+
+
+def _may_execute(user: Who, path: str) -> bool:
+    found = os.stat(path)
+    if user.uid == 0:
+        return bool(found.st_mode & 0o111)
+    shift = 6 if found.st_uid == user.uid else 3 if found.st_gid in user.groups else 0
+    return bool(found.st_mode >> shift & 1) or _has_list(path)
+
+
+def _has_list(path: str) -> bool:
+    try:
+        return bool(os.getxattr(path, "system.posix_acl_access"))
+    except (OSError, AttributeError):
+        return False

@@ -52,6 +52,7 @@ def test_pauses_ends_and_a_new_file(home: Home, runner: Runner) -> None:
     workers = {name: home.worker("feeder", name, 60, 0.05) for name in ("paused", "ended", "replaced")}
     for worker in workers.values():
         worker.hear()
+    until(lambda: home.ask("summary")["states"]["alive"] == len(workers), "all are known")
     with Control(home.address, 5.0) as control:
         control.request("tell", frame=encode(Message(Kind.PAUSE, "paused", None, 0.0, None, (600.0,))))
     until(lambda: home.row("paused")["state"] == "paused", "it is paused")
@@ -66,6 +67,7 @@ def test_pauses_ends_and_a_new_file(home: Home, runner: Runner) -> None:
     assert (event["cause"], event["reason"]) == ("exited", GONE)
     path = runner.config.parent / "journal.db"
     path.unlink()
+    home.events()  # something is recorded by it: the writer looks at its file when it has something to write
 
     def kept() -> set[str]:
         found = restore(str(path))

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from banken.identity import boot_id, process_start
@@ -124,3 +125,21 @@ def worker(code: str) -> Iterator[Worker]:
 
 OBEDIENT = "print('ready', flush=True)\ntime.sleep(600)"
 STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + OBEDIENT
+
+
+FORKS = (
+    "child = os.fork()\nif child == 0:\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    time.sleep(600)\n"
+)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def python(code: str) -> list[str]:
+    """A command that runs it."""
+    return [sys.executable, "-S", "-c", "import os, signal, sys, time\n" + code]

@@ -4,90 +4,17 @@ from __future__ import annotations
 
 import signal
 from itertools import product
-from typing import Any
 
 import pytest
 
-from banken_supervisor.core.ladder import Backoff, Budget
-from banken_supervisor.core.policy import Group, ProgramSpec, Restart, Strategy
-from banken_supervisor.core.program_effects import KillGroup, ProgramEffect, ProgramEvent, SendSignal, Spawn
-from banken_supervisor.core.program_groups import Grouping
+from banken_supervisor.core.ladder import Budget
+from banken_supervisor.core.policy import Restart
+from banken_supervisor.core.program_effects import SendSignal
 from banken_supervisor.core.program_moves import KILL_PATIENCE, SPAWN_PATIENCE
 from banken_supervisor.core.program_record import signal_number
 from banken_supervisor.core.program_states import STEPS, IllegalStep, ProgramState, ProgramTrigger, step
-from banken_supervisor.core.programs import Programs, UnknownProgram
-
-
-def spec(name: str, **fields: Any) -> ProgramSpec:
-    """A program that is restarted always, up to three times a minute, after one to eight seconds."""
-    plain: dict[str, Any] = {
-        "restart": Restart.ALWAYS,
-        "budget": Budget(3, 60.0),
-        "backoff": Backoff(1.0, 8.0),
-        "stop_timeout": 2.0,
-    }
-    return ProgramSpec(name, ("x",), **{**plain, **fields})
-
-
-class Bench:
-    """A core, and short words for what it does: "spawn a", "15 a", "kill a", and events by their type."""
-
-    def __init__(self, *specs: ProgramSpec, groups: tuple[Group, ...] = (), start: bool = True) -> None:
-        self.core = Programs()
-        self.now = 100.0
-        self.events: list[ProgramEvent] = []
-        self.core.apply(specs, groups, self.now)
-        self.groups = groups
-        if start:
-            for each in sorted(specs, key=lambda one: one.order):
-                self.core.start(each.name, self.now)
-                self.started(each.name)
-
-    def words(self, effects: list[ProgramEffect]) -> list[str]:
-        """What is done, without what is told."""
-        said = []
-        for effect in effects:
-            match effect:
-                case Spawn(name):
-                    said.append(f"spawn {name}")
-                case SendSignal(name, number) if number != signal.SIGCONT:
-                    said.append(f"{int(number)} {name}")
-                case KillGroup(name):
-                    said.append(f"kill {name}")
-                case ProgramEvent():
-                    self.events.append(effect)
-        return said
-
-    def ask(self, what: str, names: str | list[str], **more: Any) -> list[str]:
-        return self.words(getattr(self.core, what)(names, self.now, **more))
-
-    def started(self, *names: str) -> list[str]:
-        return [word for name in names for word in self.words(self.core.started(name, 1, self.now))]
-
-    def exited(self, name: str, status: int | None = 1, random: float = 0.0) -> list[str]:
-        return self.words(self.core.exited(name, status, self.now, random))
-
-    def failed(self, name: str, random: float = 0.0) -> list[str]:
-        return self.words(self.core.failed(name, "no such file", self.now, random))
-
-    def wait(self, seconds: float) -> list[str]:
-        self.now += seconds
-        return self.words(self.core.due(self.now))
-
-    def until_due(self) -> tuple[float, list[str]]:
-        """Seconds until something is due, and what it is."""
-        due = self.core.next_due()
-        assert due is not None
-        waited = due - self.now
-        return round(waited, 6), self.wait(waited)
-
-    def state(self, name: str) -> str:
-        program = self.core.get(name)
-        return "unknown" if program is None else program.state.value
-
-    def told(self, kind: str) -> list[dict[str, Any]]:
-        return [event.data for event in self.events if event.type.value == kind]
-
+from banken_supervisor.core.programs import UnknownProgram
+from program_bench import Bench, spec
 
 # -- the table ---------------------------------------------------------------------------------------
 
@@ -324,140 +251,6 @@ def test_a_slow_spawn_holds_up_the_others_for_a_while_only() -> None:
     assert bench.told("program-slow") == [{"after": SPAWN_PATIENCE}]
     assert bench.started("a") == []
     assert bench.state("a") == "running"
-
-
-# -- groups ------------------------------------------------------------------------------------------
-
-NAMES = ("a", "b", "c")
-
-
-def grouped(strategy: Strategy, budget: Budget | None = None, **fields: Any) -> Bench:
-    return Bench(
-        *(spec(name, **fields) for name in NAMES), groups=(Group("g", NAMES, strategy=strategy, budget=budget),)
-    )
-
-
-@pytest.mark.parametrize(
-    ("strategy", "down"),
-    [(Strategy.ONE_FOR_ONE, []), (Strategy.ONE_FOR_ALL, ["c", "a"]), (Strategy.REST_FOR_ONE, ["c"])],
-)
-def test_the_strategy_decides_who_goes_down_with_one(strategy: Strategy, down: list[str]) -> None:
-    """In reverse order, each when the former is gone; then, after the backoff, up in order, one after the other."""
-    bench = grouped(strategy)
-    words = bench.exited("b")
-    for name in down:
-        assert words == [f"15 {name}"]
-        words = bench.exited(name, -15)
-    assert words == []
-    waited, words = bench.until_due()
-    assert waited == 1.0
-    for name in sorted([*down, "b"]):
-        assert words == [f"spawn {name}"]
-        words = bench.started(name)
-    assert words == []
-    assert {bench.state(name) for name in NAMES} == {"running"}
-
-
-def test_a_round_waits_for_the_last_one_to_go() -> None:
-    """Also past the backoff, and through its SIGKILL."""
-    bench = grouped(Strategy.ONE_FOR_ALL)
-    bench.exited("a")
-    assert bench.wait(1.9) == []
-    assert bench.wait(0.1) == ["kill c"]
-    assert bench.exited("c", -9) == ["15 b"]
-    assert bench.exited("b", 0) == ["spawn a"]
-
-
-def test_those_that_are_down_on_purpose_stay_down() -> None:
-    """Stopped by request, or done by its policy: a round of the group does not start it."""
-    bench = grouped(Strategy.ONE_FOR_ALL)
-    bench.ask("stop", "c")
-    bench.exited("c", 0)
-    assert bench.exited("a") == ["15 b"]
-    bench.exited("b", 0)
-    assert bench.until_due()[1] == ["spawn a"]
-    assert bench.started("a") == ["spawn b"]
-    assert bench.started("b") == []
-
-
-def test_a_member_that_ends_for_good_takes_nobody_along() -> None:
-    """A success under on-failure is no reason for a round."""
-    bench = grouped(Strategy.ONE_FOR_ALL, restart=Restart.ON_FAILURE)
-    assert bench.exited("b", 0) == []
-    assert [bench.state(name) for name in NAMES] == ["running", "stopped", "running"]
-
-
-def test_a_group_has_a_budget_of_its_own() -> None:
-    """Two restarts of any members; the third is given up, and with it those that cannot do without it."""
-    bench = grouped(Strategy.REST_FOR_ONE, Budget(2, 60.0))
-    for _ in range(2):
-        bench.exited("c")
-        bench.until_due()
-        bench.started("c")
-    assert bench.exited("b") == ["15 c"]
-    bench.exited("c", -15)
-    assert [bench.state(name) for name in NAMES] == ["running", "given-up", "stopped"]
-    assert bench.told("program-gave-up") == [{"of": "g", "count": 2, "period": 60.0}]
-    assert bench.told("program-stopped")[-1]["why"] == "b was given up"
-    assert bench.wait(1000) == []
-
-
-def test_members_that_wait_for_their_restart_count_for_the_group() -> None:
-    """Three end at one moment and the budget is two: the third is given up though nobody was started yet."""
-    bench = grouped(Strategy.ONE_FOR_ONE, Budget(2, 60.0))
-    for name in NAMES:
-        bench.exited(name)
-    assert [bench.state(name) for name in NAMES] == ["backoff", "backoff", "given-up"]
-
-
-def test_a_restart_by_request_may_take_the_group_along() -> None:
-    """As if it had ended by itself, but at once and uncounted; without with_group it goes alone."""
-    bench = grouped(Strategy.REST_FOR_ONE)
-    assert bench.ask("restart", "b") == ["15 b"]
-    assert bench.exited("b", 0) == ["spawn b"]
-    bench.started("b")
-    assert bench.ask("restart", "b", with_group=True) == ["15 c"]
-    assert bench.exited("c", 0) == ["15 b"]
-    assert bench.exited("b", 0) == ["spawn b"]
-    assert bench.started("b") == ["spawn c"]
-
-
-def test_a_stop_in_the_midst_of_a_round_takes_one_out() -> None:
-    """The others come up without it."""
-    bench = grouped(Strategy.ONE_FOR_ALL)
-    bench.exited("a")
-    bench.ask("stop", "b")
-    bench.exited("c", 0)
-    bench.exited("b", 0)
-    assert bench.until_due()[1] == ["spawn a"]
-    assert bench.started("a") == ["spawn c"]
-    assert bench.state("b") == "stopped"
-
-
-def test_an_end_during_a_round_begins_a_new_one() -> None:
-    """a comes up and dies before b and c are asked for: all wait again, and each is spawned once."""
-    bench = grouped(Strategy.ONE_FOR_ALL)
-    bench.exited("a")
-    bench.exited("c", 0)
-    bench.exited("b", 0)
-    assert bench.until_due()[1] == ["spawn a"]
-    assert bench.failed("a") == []
-    assert bench.until_due()[1] == ["spawn a"]
-    assert bench.started("a") == ["spawn b"]
-    assert bench.started("b") == ["spawn c"]
-
-
-def test_the_start_order_comes_before_the_order_of_members() -> None:
-    """And patterns name members, too; a program follows the first group that has a strategy."""
-    specs = [spec("w-1"), spec("w-2", order=-1), spec("db"), spec("x")]
-    first = Group("first", ("db", "w-*"), strategy=Strategy.REST_FOR_ONE)
-    second = Group("second", ("*",), strategy=Strategy.ONE_FOR_ALL)
-    grouping = Grouping(specs, (first, second))
-    assert grouping.others("w-2") == ("db", "w-1")
-    assert grouping.others("db") == ("w-1",)
-    assert grouping.others("w-1") == ()
-    assert grouping.others("x") == ()
-    assert [each.name for each in grouping.of("db")] == ["first", "second"]
 
 
 # -- the operator's word -----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from banken_supervisor.core.incidents import RECHECK
 from banken_supervisor.core.ladder import Ladder, Rung
 from banken_supervisor.core.policy import Group, Policy
 from banken_supervisor.core.states import State
-from test_kennel import Bench
+from kennel_kit import Bench
 
 TEN = Declaration(10.0, 4.0, 20.0)
 LADDER = Ladder((Rung("log"), Rung("notify", 6.0)))

@@ -11,7 +11,7 @@ from banken_supervisor.core.effects import Event, RunCallback, RunRung
 from banken_supervisor.core.ladder import Ladder, Rung
 from banken_supervisor.core.policy import Group
 from banken_supervisor.core.states import State
-from test_kennel import TEN, Bench
+from kennel_kit import TEN, Bench
 
 POOL = Group("pool", ("a", "b", "w-*"), at_least=2)
 

@@ -14,7 +14,7 @@ from banken_supervisor.core.habits import suggestion
 from banken_supervisor.core.learning import COUNTERS, MARGIN, Gaps, in_force, proposal
 from banken_supervisor.core.policy import Auto, Policy
 from banken_supervisor.core.states import State
-from test_kennel import BOB, TEN, Bench
+from kennel_kit import BOB, TEN, Bench
 
 AUTO = Auto(2.0, 100.0, 20)
 

@@ -19,7 +19,7 @@ from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.states import State
 from banken_supervisor.core.watch import Watch
-from test_kennel import ALICE, BOB, Bench
+from kennel_kit import ALICE, BOB, Bench
 
 TEN = Declaration(10.0, 3.0, 20.0)
 EACH = 2.0

@@ -14,7 +14,7 @@ from banken_supervisor.core.effects import Event
 from banken_supervisor.core.policy import Policy, Window
 from banken_supervisor.core.states import State
 from banken_supervisor.maintenance import Maintenance, look, moved
-from test_kennel import TEN, Bench
+from kennel_kit import TEN, Bench
 
 NIGHT = Window("0 3 * * *", 3600.0)
 NOON = Window("0 12 * * *", 60.0)

@@ -1,0 +1,71 @@
+"""What the tests of the pure core share: a kennel with a clock that is set, and who feeds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from banken.model import Declaration, Incarnation
+from banken.wire import Kind, Message, encode
+from banken_supervisor.core.effects import Effect, Event
+from banken_supervisor.core.kennel import Kennel
+from banken_supervisor.core.refusals import Refusal
+from banken_supervisor.core.rules import Rules
+from banken_supervisor.core.states import State
+
+ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
+BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
+ELSEWHERE = Incarnation(b"otherone", 300, 1, b"cccc")
+
+TEN = Declaration(10.0, 3.0, 20.0)
+
+
+class Bench:
+    """A kennel with a clock that is set, and what it said since the last look."""
+
+    def __init__(self, defaults: Declaration | None = TEN) -> None:
+        self.kennel = Kennel(Rules(defaults), "run", b"token")
+        self.now = 1000.0
+        self.out: list[Effect] = []
+
+    def say(
+        self, kind: Kind, name: str = "w", *args: Any, who: Incarnation | None = ALICE, **more: Any
+    ) -> Refusal | None:
+        message = Message(kind, name, who, more.get("resolution", 0.0), more.get("declaration"), args)
+        return self.kennel.take(encode(message), self.now, self.out)
+
+    def feed(self, name: str = "w", **more: Any) -> None:
+        """The way of a feed that may be known by its bytes."""
+        message = Message(
+            Kind.FEED, name, more.get("who", ALICE), more.get("resolution", 0.0), more.get("declaration")
+        )
+        self.kennel.intake(iter([encode(message)]), self.now, self.out)
+
+    def jump(self, seconds: float) -> None:
+        """Let time pass in one leap, then judge."""
+        self.now += seconds
+        if self.kennel.sweep(self.now):
+            self.kennel.judge(self.now, self.now, self.out)
+
+    def said(self) -> list[str]:
+        """Types of the events since the last look."""
+        types = [effect.type.value for effect in self.out if isinstance(effect, Event)]
+        self.out.clear()
+        return types
+
+    def state(self, name: str = "w") -> State | None:
+        dog = self.kennel.get(name)
+        return None if dog is None else dog.state
+
+
+@contextmanager
+def counted_bench() -> Iterator[Bench]:
+    """A bench whose counts by state must agree with its watchdogs at the end."""
+    made = Bench()
+    yield made
+    counted = {state: count for state, count in made.kennel.states.items() if count}
+    found: dict[State, int] = {}
+    for dog in made.kennel.all():
+        found[dog.state] = found.get(dog.state, 0) + 1
+    assert counted == found, "the counts by state agree with the watchdogs"

@@ -1,0 +1,164 @@
+"""The pure core: who owns a name, and whose word on its timing stands: the operator's or the worker's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from banken.model import Declaration, Feeders, Incarnation
+from banken.wire import Kind
+from banken_supervisor.core.ladder import Ladder, Rung
+from banken_supervisor.core.policy import EXIT_ONLY, Policy
+from banken_supervisor.core.roll import POOL_FRAMES_MAX
+from banken_supervisor.core.states import State
+from kennel_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, counted_bench
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with counted_bench() as made:
+        yield made
+
+
+def test_a_restarted_worker_takes_its_name_over(bench: Bench) -> None:
+    """A later process start owns the name; the earlier process is refused and the contest told once."""
+    bench.feed(who=ALICE)
+    bench.feed(who=BOB)
+    assert bench.said() == ["declared", "first-fed"]
+    for _ in range(3):
+        bench.jump(4.0)
+        bench.feed(who=ALICE)
+    assert bench.state() is State.EXPIRED, "the old one's feeds prove nothing"
+    assert bench.said() == ["contest", "refused", "refused", "expired", "refused"]
+    bench.feed(who=BOB)
+    assert bench.state() is State.ALIVE
+
+
+def test_on_one_host_the_order_of_arrival_does_not_matter(bench: Bench) -> None:
+    """After a restart of the supervisor the newer process may be heard first: the older is refused."""
+    bench.feed(who=BOB)
+    assert bench.say(Kind.FEED, "w", who=ALICE) is not None
+    assert bench.say(Kind.FEED, "w", who=BOB) is None
+
+
+def test_across_hosts_the_last_to_arrive_owns_the_name(bench: Bench) -> None:
+    """Start ticks of different boots cannot be compared; whoever was displaced stays so."""
+    bench.feed(who=BOB)
+    assert bench.say(Kind.FEED, "w", who=ELSEWHERE) is None
+    assert bench.say(Kind.FEED, "w", who=BOB) is not None
+    assert bench.say(Kind.RELEASE, "w", who=BOB) is not None, "nor may it release what is not its own"
+
+
+def test_a_pool_is_fed_by_any_process() -> None:
+    """feeders='any': each process proves life, known by its bytes, for more processes than are remembered."""
+    bench = Bench()
+    pool = TEN._replace(feeders=Feeders.ANY)
+    workers = [Incarnation(b"bootboot", pid, pid, b"pppp") for pid in range(1, POOL_FRAMES_MAX + 10)]
+    for who in workers * 2:
+        bench.jump(9.0)
+        bench.feed(who=who, declaration=pool)
+    assert bench.said() == ["declared", "first-fed"]
+    bench.say(Kind.RELEASE, who=workers[0], declaration=pool)
+    bench.jump(50.0)
+    assert bench.said() == ["released"]
+
+
+def test_a_new_process_that_declares_gets_a_grace_of_its_own(bench: Bench) -> None:
+    """Start-up after a restart is not silence: the old incident is closed as reborn."""
+    bench.feed(who=ALICE)
+    bench.jump(10.0)
+    bench.out.clear()
+    bench.say(Kind.DECLARE, who=BOB)
+    assert bench.said() == ["closed"]
+    bench.jump(19.0)
+    assert bench.state() is State.WAITING
+    bench.jump(1.1)
+    assert bench.state() is State.EXPIRED
+
+
+def test_the_operators_word_stands(bench: Bench) -> None:
+    """Declared by both: the operator's timeout rules, and the difference is told once."""
+    bench.kennel.declare("w", Declaration(5.0, 1.0, 5.0), bench.now, bench.out)
+    for _ in range(3):
+        bench.feed(declaration=Declaration(500.0, 1.0, 500.0))
+        bench.jump(4.0)
+    assert bench.said() == ["declared", "conflict", "first-fed"]
+    bench.jump(1.1)
+    assert bench.state() is State.EXPIRED
+
+
+def test_an_operator_may_speak_after_the_worker(bench: Bench) -> None:
+    """A declaration with a shorter timeout is in force at once, without another feed."""
+    bench.feed(declaration=Declaration(500.0, 1.0, 500.0))
+    bench.kennel.declare("w", Declaration(5.0, 1.0, 5.0), bench.now, bench.out)
+    bench.jump(5.1)
+    assert bench.state() is State.EXPIRED
+
+
+def test_a_worker_may_change_its_mind(bench: Bench) -> None:
+    """A declaration with another timeout replaces the last, shorter or longer."""
+    bench.feed(declaration=Declaration(100.0, 1.0, 100.0))
+    bench.feed(declaration=Declaration(5.0, 1.0, 5.0))
+    bench.jump(4.9)
+    bench.feed(declaration=Declaration(50.0, 1.0, 50.0))
+    bench.jump(49.0)
+    assert bench.state() is State.ALIVE
+    bench.jump(1.1)
+    assert bench.state() is State.EXPIRED
+
+
+def test_undeclared_names_are_refused_where_the_operator_wants_it_so() -> None:
+    """Without defaults a name must be declared by somebody; the refusal is told, but not every time."""
+    bench = Bench(defaults=None)
+    for _ in range(100):
+        assert bench.say(Kind.FEED) is not None
+    assert bench.said() == ["refused"]
+    assert bench.kennel.refusals.counts["undeclared"] == 100
+    bench.say(Kind.FEED, declaration=TEN)
+    assert bench.state() is State.ALIVE
+
+
+def test_a_pattern_declares_what_matches_it(bench: Bench) -> None:
+    """The first matching pattern, and an exact name before any pattern."""
+    bench.kennel.rules.declare_pattern("worker-*", Declaration(7.0, 1.0, 7.0))
+    bench.kennel.rules.declare_pattern("*", Declaration(8.0, 1.0, 8.0))
+    bench.kennel.rules.declare("worker-9", Declaration(9.0, 1.0, 9.0))
+    for name in ("worker-1", "worker-9", "other"):
+        bench.feed(name)
+    assert [dog.declaration.timeout for dog in bench.kennel.all()] == [7.0, 9.0, 8.0]
+
+
+def test_a_strangers_probe_is_refused(bench: Bench) -> None:
+    """Only the supervisor's own token settles a hold."""
+    bench.say(Kind.PROBE, "banken", b"guess", 1)
+    assert bench.kennel.probe_seen is None
+    assert bench.kennel.refusals.counts["probe"] == 1
+    bench.say(Kind.PROBE, "banken", b"token", 7)
+    assert bench.kennel.probe_seen == 7
+
+
+def test_a_policy_that_yields_leaves_the_timing_to_the_worker(bench: Bench) -> None:
+    """A program that is judged by its end alone has ten years; once its worker declares a timeout that one counts,
+    without a conflict, and the operator's ladder is climbed."""
+    ladder = Ladder((Rung("log"),))
+    bench.kennel.declare("w", EXIT_ONLY._replace(ladder=ladder), bench.now, bench.out)
+    bench.jump(86_400.0 * 365)
+    assert bench.said() == ["declared"]
+    bench.say(Kind.FEED, declaration=TEN)
+    bench.jump(9.9)
+    assert bench.said() == ["first-fed"]
+    bench.jump(0.2)
+    assert bench.said() == ["expired", "action"]
+    bench.kennel.declare("w", EXIT_ONLY, bench.now, bench.out)  # a reload changes nothing of that
+    dog = bench.kennel.get("w")
+    assert dog is not None
+    assert (dog.declaration, dog.operator) == (TEN, False)
+
+
+def test_a_policy_that_does_not_yield_stands_over_the_worker(bench: Bench) -> None:
+    """The operator's own timing is in force, and the difference is told."""
+    bench.kennel.declare("w", Policy(Declaration(5.0, 3.0, 5.0)), bench.now, bench.out)
+    bench.say(Kind.FEED, declaration=TEN)
+    bench.jump(5.1)
+    assert bench.said() == ["declared", "conflict", "first-fed", "expired"]

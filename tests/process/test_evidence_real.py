@@ -1,12 +1,9 @@
-"""Where a hung worker hangs is told: with py-spy, by its own thread, by signal; and nothing else is touched."""
+"""Where a hung worker hangs is told: with py-spy, by its own thread, by signal; and in time, whatever fails."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import signal
-import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -15,92 +12,28 @@ from typing import Any
 
 import pytest
 
-from banken.model import Incarnation
-from banken_supervisor.evidence import collect, render, stacks, summary_lines, sweep
-from banken_supervisor.evidence.bounds import size
-from process.kit import SCRIPTS, Child, Home, process_state, until
+from banken_supervisor.evidence import render, stacks
+from process.hung_kit import (
+    WAYS,
+    Hung,
+    collect_,
+    frames_of,
+    hung_identity,
+    line_of,
+    py_spy_needed,
+    signals_pending,
+    workers_at,
+)
+from process.kit import Home, process_state, until
 
 pytestmark = pytest.mark.process
-
-SOURCE = (SCRIPTS / "hang.py").read_text().splitlines()
-
-SECONDS_MAX = 20.0
-"""Generous, for a busy machine; what keeps to a limit has a test of its own."""
-
-py_spy_needed = pytest.mark.skipif(stacks.find() is None, reason="py-spy is not installed (extra 'stacks')")
-
-WAYS = [
-    pytest.param("py-spy", "no", True, id="py-spy", marks=py_spy_needed),
-    pytest.param("the worker", "dumps", False, id="asked"),
-    pytest.param("faulthandler", "signal", False, id="signal"),
-]
-"""(who gives the stacks, what the worker enabled, whether py-spy may be used)"""
-
-
-def line_of(function: str, mark: str = "# here") -> int:
-    """The line that a function of hang.py hangs in."""
-    start = next(n for n, text in enumerate(SOURCE) if re.match(rf"(?:async )?def {function}\(", text))
-    return next(n for n, text in enumerate(SOURCE[start:], start + 1) if text.endswith(f"  {mark}"))
-
-
-def identity(told: dict[str, Any]) -> Incarnation:
-    """Who said so."""
-    return Incarnation(bytes.fromhex(told["boot"]), told["pid"], told["start"], bytes.fromhex(told["nonce"]))
-
-
-class Hung:
-    """A worker that hangs, and looks at it."""
-
-    def __init__(self, address: str, hang: str, dumps: str, *args: object) -> None:
-        self.address = address
-        self.child = Child("hang", hang, address, dumps, *args)
-
-    def hear(self) -> Incarnation:
-        """Who it says it is."""
-        self.told = self.child.hear()
-        return identity(self.told)
-
-    def look(self, who: Incarnation, place: str, py_spy: str | bool, **limits: Any) -> dict[str, Any]:
-        """Evidence that tells ``place``: it says who it is just before it hangs there."""
-        evidence: dict[str, Any] = {}
-
-        def there() -> bool:
-            evidence.update(collect_(who, self.address, py_spy=py_spy, **limits))
-            return place in str(evidence["threads"]) + str(evidence["tasks"]) + evidence["headline"]
-
-        until(there, f"{place} is told", 30)
-        evidence.clear()  # its parts are taken one after the other: now it hangs in all of them
-        assert there(), evidence["headline"]
-        return evidence
-
-
-def collect_(who: Incarnation, address: str, **limits: Any) -> dict[str, Any]:
-    """Evidence, which is plain data within its bounds, whatever was found."""
-    evidence = collect(who, address_directory=address, **{"seconds_max": SECONDS_MAX, **limits})
-    assert json.loads(json.dumps(evidence)) == evidence
-    assert size(evidence) <= limits.get("bytes_max", 256 * 1024)
-    for line in [evidence["headline"], *render(evidence), *summary_lines(evidence, 12)]:
-        assert line.isprintable(), line
-    return evidence
 
 
 @pytest.fixture
 def start(address: str) -> Iterator[Any]:
     """Starts workers of hang.py, and ends them."""
-    started: list[Hung] = []
-
-    def make(hang: str, dumps: str, *args: object) -> Hung:
-        started.append(Hung(address, hang, dumps, *args))
-        return started[-1]
-
-    yield make
-    for each in started:
-        each.child.close()
-
-
-def frames_of(evidence: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The stack of one thread."""
-    return next(each["frames"] for each in evidence["threads"] if each["name"] == name)
+    with workers_at(address) as make:
+        yield make
 
 
 @pytest.mark.parametrize(("by", "dumps", "py_spy"), WAYS)
@@ -199,12 +132,6 @@ def test_a_stopped_process_stays_stopped(start: Any, by: str | None, dumps: str,
     hung.look(who, "wait_for_work", py_spy)
 
 
-def signals_pending(pid: int) -> int:
-    """The set of signals that wait for a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return sum(int(each, 16) for each in re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)", status, re.M))
-
-
 def test_what_is_read_from_is_named(start: Any) -> None:
     """A worker that waits for a peer: the connection's two ends are told, without any stack."""
     hung = start("reads", "no")
@@ -243,11 +170,6 @@ def test_three_hundred_threads(start: Any, by: str, dumps: str, py_spy: bool) ->
         assert "`crowd`" in small["headline"]
 
 
-def hung_identity(hung: Hung) -> Incarnation:
-    """Who it said it is."""
-    return identity(hung.told)
-
-
 @pytest.mark.parametrize(("by", "dumps", "py_spy"), WAYS)
 def test_a_deep_stack(start: Any, by: str, dumps: str, py_spy: bool) -> None:
     """Nine hundred frames of 200 letters, not all ASCII: the innermost are kept, the rest counted or mentioned."""
@@ -257,161 +179,6 @@ def test_a_deep_stack(start: Any, by: str, dumps: str, py_spy: bool) -> None:
     assert frames[0]["function"] == "wait_there"
     assert len(frames) <= 64
     assert frames[1]["function"].startswith("tief_")
-
-
-def test_a_worker_that_announced_nothing_is_not_signalled(start: Any) -> None:
-    """No py-spy and no enable_dumps(): SIGUSR2 would kill it. It lives, and what is missing is said."""
-    hung = start("waits", "no")
-    who = hung.hear()
-    evidence = collect_(who, hung.address, py_spy=False)
-    assert evidence["threads"] == []
-    assert any("enable_dumps" in each for each in evidence["problems"])
-    assert "the main thread's stack is not known" in evidence["headline"]
-    assert evidence["process"]["state"] in "RS"
-    assert hung.child.running()
-    assert signals_pending(who.pid) == 0
-
-
-def test_a_forged_announcement_does_not_get_a_signal_sent(start: Any) -> None:
-    """A file alone is not enough: nobody holds its lock, and the process would die of the signal."""
-    hung = start("waits", "no")
-    who = hung.hear()
-    directory = Path(hung.address, "dumps")
-    directory.mkdir(0o700, parents=True)
-    (directory / f"{who.pid}-{who.start}").write_text(f"banken-dumps 1 {int(signal.SIGUSR2)}\n")
-    evidence = collect_(who, hung.address, py_spy=False)
-    assert any("no longer holds its announcement" in each for each in evidence["problems"])
-    assert hung.child.running()
-
-
-def test_an_open_directory_is_not_trusted(start: Any) -> None:
-    """An announcement in a directory that others may write to is not followed."""
-    hung = start("waits", "dumps")
-    who = hung.hear()
-    Path(hung.address, "dumps").chmod(0o777)
-    evidence = collect_(who, hung.address, py_spy=False)
-    assert any("not trusted" in each for each in evidence["problems"])
-
-
-def test_a_program_that_was_executed_since_is_not_signalled(start: Any) -> None:
-    """exec keeps pid and start time; the new program catches SIGUSR2 for itself, and would end."""
-    hung = start("execs", "dumps")
-    who = hung.hear()
-    hung.child.hear()  # the new program catches the signal now
-    evidence = collect_(who, hung.address, py_spy=False)
-    assert evidence["identity"] == "verified"
-    assert any("runs another program" in each for each in evidence["problems"])
-    assert hung.child.running()
-    hung.child.tell()
-    assert hung.child.ended(10)[0] == 0
-
-
-def test_a_signal_that_the_program_uses_is_left_to_it(start: Any) -> None:
-    """enable_dumps() takes no handler away; stacks then come from the thread."""
-    hung = start("own_handler", "no")
-    who = hung.hear()
-    assert hung.told["enabled"] is True
-    evidence = hung.look(who, "own_handler", False)
-    assert evidence["stacks_by"] == "the worker"
-    assert hung.child.running()
-    hung.child.signal(signal.SIGUSR2)
-    assert hung.child.ended(10)[0] == 7
-
-
-def test_a_signal_that_the_program_took_over_later_is_not_needed(start: Any) -> None:
-    """While its thread answers, no signal is sent."""
-    hung = start("takes_over", "dumps")
-    evidence = hung.look(hung.hear(), "takes_over", False)
-    assert evidence["stacks_by"] == "the worker"
-    assert hung.child.running()
-
-
-@pytest.mark.parametrize("dumps", ["dumps", "signal"])
-def test_a_forked_child_has_dumps_of_its_own(start: Any, dumps: str) -> None:
-    """Parent and child are told apart, each with its own place, and the parent's announcement survives the fork."""
-    hung = start("forks", dumps)
-    child = hung.hear()
-    parent = child._replace(pid=hung.child.pid, start=starts(hung.child.pid))
-    for who, function, mark in ((child, "child_waits", "# here too"), (parent, "forks", "# here")):
-        evidence = hung.look(who, f"'line': {line_of(function, mark)}}}", False)
-        assert evidence["problems"] == []
-        assert f"`{function}` (hang.py:{line_of(function, mark)})" in evidence["headline"]
-    os.kill(child.pid, signal.SIGKILL)
-
-
-def starts(pid: int) -> int:
-    """When a process started, as /proc has it."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-
-
-def test_an_announcement_is_private_and_goes_with_its_process(start: Any) -> None:
-    """Files 0600 in a directory 0700; gone after a normal end; after a kill they are swept, and only they."""
-    ends, dies, lives = start("leaves", "dumps"), start("leaves", "dumps"), start("leaves", "dumps")
-    who = [each.hear() for each in (ends, dies, lives)]
-    directory = Path(ends.address, "dumps")
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(each.stat().st_mode) & 0o077 for each in directory.iterdir() if each.is_file()} == {0}
-    assert len(list(directory.iterdir())) == 6
-    ends.child.tell()
-    assert ends.child.ended(10)[0] == 0
-    assert len(list(directory.iterdir())) == 4
-    (directory / "notes.txt").write_text("not ours")
-    dies.child.kill()
-    assert sweep(ends.address) == 2
-    left = {each.name for each in directory.iterdir()}
-    assert left == {"notes.txt", f"{who[2].pid}-{who[2].start}", f"{who[2].pid}-{who[2].start}.ask"}
-    assert collect_(who[2], lives.address, py_spy=False)["stacks_by"] == "the worker"
-
-
-def test_an_announcement_that_is_taken_away_is_made_again(start: Any) -> None:
-    """A directory may be swept, or the supervisor's unit restarted: the worker notices."""
-    hung = start("comes_back", "no")
-    who = hung.hear()
-    path = Path(hung.address, "dumps", f"{who.pid}-{who.start}")
-    path.unlink()
-    until(path.exists, "it is announced again")
-    assert hung.look(who, "comes_back", False)["stacks_by"] == "the worker"
-
-
-def test_a_dead_process(start: Any) -> None:
-    """It is gone, and that is all that is said."""
-    hung = start("waits", "dumps")
-    who = hung.hear()
-    hung.child.kill()
-    evidence = collect_(who, hung.address)
-    assert evidence["identity"] == "gone"
-    assert "has ended" in evidence["headline"]
-    assert evidence["process"] is None
-
-
-def test_a_zombie(start: Any) -> None:
-    """Its state is told, and how it ended; nothing is asked of it."""
-    hung = start("zombie", "no")
-    who = hung.hear()
-    until(lambda: process_state(who.pid) == "Z", "it is a zombie")
-    evidence = collect_(who, hung.address)
-    assert evidence["headline"].startswith("has ended (killed by signal 9), a zombie")
-    assert str(hung.child.pid) in evidence["headline"]
-    assert evidence["threads"] == []
-
-
-def test_another_process_under_its_pid_is_left_alone(start: Any) -> None:
-    """A start time that is not the one it told, another boot, none at all: nothing is read or sent."""
-    hung = start("waits", "dumps")
-    who = hung.hear()
-    for other, kind in (
-        (who._replace(start=who.start - 1), "reused"),
-        (who._replace(start=0), "unknown"),
-        (who._replace(boot=bytes(8)), "remote"),
-        (who._replace(pid=0), "unknown"),
-        (who._replace(pid=2**22 + 1), "gone"),
-    ):
-        evidence = collect_(other, hung.address)
-        assert evidence["identity"] == kind
-        assert evidence["process"] is None
-        assert evidence["threads"] == []
-        assert evidence["problems"] == [evidence["headline"]]
-    assert hung.child.running()
 
 
 def program(path: Path, text: str) -> str:

@@ -14,6 +14,13 @@ from typing import Any
 from process.kit import START_S, Child, until
 
 SLEEP = ("/bin/sleep", "1000")
+FORKS = (
+    "import os, signal, sys, time\n"
+    "if os.fork() == 0:\n"
+    "    signal.signal(15, signal.SIG_IGN)\n"
+    "    open(sys.argv[1], 'w').close()\n"
+    "time.sleep(1000)\n"
+)
 
 Row = dict[str, Any]
 

@@ -1,0 +1,92 @@
+"""What the tests of the journal share: journals that are ended, entries, and what a journal holds."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from banken.model import Cause, Declaration
+from banken_supervisor.journal import (
+    Declared,
+    Entry,
+    EventSeen,
+    EvidenceTaken,
+    IncidentClosed,
+    IncidentOpened,
+    Journal,
+    RungRun,
+    checking,
+    squeeze,
+)
+
+NOW = float(int(time.time()))
+WAIT = 20.0
+"""Seconds that writing may take on a busy machine."""
+
+Opening = Callable[..., Journal]
+
+
+@contextmanager
+def journals_at(path: str) -> Iterator[Opening]:
+    """Makes journals, and ends them after the test."""
+    made: list[Journal] = []
+
+    def one(**options: Any) -> Journal:
+        made.append(Journal(options.pop("path", path), options.pop("run", "run-1"), **options))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.close(0.0)
+
+
+def write(path: str, *entries: Entry, run: str = "run-1") -> None:
+    """Write entries and close the journal."""
+    journal = Journal(path, run)
+    for entry in entries:
+        assert journal.record(entry) is not None
+    assert journal.flush(WAIT), journal.state()
+    assert journal.close(WAIT)
+
+
+def opened(number: int, name: str = "w", **more: Any) -> IncidentOpened:
+    """A verdict."""
+    return IncidentOpened(f"r-{number:05}", name, Cause.TIMEOUT, NOW + number, 1.5, 1.0, **more)
+
+
+def until(condition: Callable[[], Any], what: str) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.005)
+
+
+def dump(path: str) -> list[Any]:
+    """All rows."""
+    out = io.StringIO()
+    checking.export(path, out)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def load(count: int, start: int = 0) -> list[Entry]:
+    """A journal's worth of entries, of all kinds, some incidents over."""
+    entries: list[Entry] = []
+    for number in range(start, start + count):
+        verdict = opened(number, f"w-{number}", reason="r" * (number % 300))
+        blob = squeeze({"n": number, "noise": random.Random(number).randbytes(number % 2_000).hex()})
+        entries += [
+            Declared(verdict.name, Declaration(), incidents=number),
+            verdict,
+            RungRun(verdict.id, 0, 1, "dump", NOW, True, "t" * (number % 50)),
+            EvidenceTaken(verdict.id, NOW + number, blob),
+            EventSeen(number, NOW + number, "expired", verdict.name, {"incident": verdict.id, "n": number}),
+        ]
+        if number % 3 == 0:
+            entries.append(IncidentClosed(verdict.id, NOW + number + 5, "fed", 2))
+    return entries

@@ -153,6 +153,21 @@ class ForgetsIncidents(Kennel):
         return super().restore(replace(left, open=()), *more)
 
 
+class ForgetsPauses(Kennel):
+    def restore(self, left: Remembered, *more: Any) -> tuple[int, int]:
+        known = [
+            each._replace(state=State.ALIVE, left=None) if each.state is State.PAUSED else each
+            for each in left.watchdogs
+        ]
+        return super().restore(replace(left, watchdogs=known), *more)
+
+
+class ForgetsExtensions(Kennel):
+    def restore(self, left: Remembered, *more: Any) -> tuple[int, int]:
+        known = [each if each.state is State.PAUSED else each._replace(left=None) for each in left.watchdogs]
+        return super().restore(replace(left, watchdogs=known), *more)
+
+
 class AnnouncesAgain(Kennel):
     def restore(self, left: Remembered, now: float, out: list[Effect], *more: Any) -> tuple[int, int]:
         counts = super().restore(left, now, out, *more)
@@ -268,6 +283,8 @@ FAULTS = (
     ),
     Fault("instant restart", "Who is new has little time left.", ("false",), Parts(kennel=InstantRestart)),
     Fault("incidents forgotten", "A restart forgets what is open.", ("missed",), Parts(kennel=ForgetsIncidents)),
+    Fault("pauses forgotten", "A restart ends every pause.", ("false",), Parts(kennel=ForgetsPauses)),
+    Fault("extensions forgotten", "A restart ends every extension.", ("false",), Parts(kennel=ForgetsExtensions)),
     Fault("announced again", "A restart tells of open incidents anew.", ("doubled",), Parts(kennel=AnnouncesAgain)),
     Fault(
         "no time to return",

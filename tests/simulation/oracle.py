@@ -53,6 +53,8 @@ class Oracle:
         self.operators: dict[str, Declaration] = {}
         self.verdicts = 0
         self._used: set[str] = set()
+        self._unkept: set[str] = set()
+        """what the operator's word alone has made and no pass has ended since"""
         self._unread: dict[str, list[Mail]] = {}
         self._fresh: list[Mail] = []
         self._at = 0
@@ -65,6 +67,7 @@ class Oracle:
         self._fresh.clear()
         self.open.clear()
         self.operators = dict(operators)
+        self._unkept = set(operators)
         self.lives = {name: Life(name, said, self._c, self._a) for name, said in operators.items()}
 
     def restarted(self, at: int, operators: dict[str, Declaration]) -> None:
@@ -74,13 +77,14 @@ class Oracle:
         self._unread.clear()
         self._fresh.clear()
         self.operators = dict(operators)
+        left = {name: life for name, life in self.lives.items() if name not in self._unkept}
+        self._unkept = set(operators) - set(left)
         for name, said in operators.items():
-            life = self.lives.get(name)
-            if life is None:
+            if name in left:
+                left[name].declare(said, self._a)
+            else:  # released before, or never kept: new to this one, and nobody has to come back to it
                 self.lives[name] = Life(name, said, self._c, self._a)
-            else:
-                life.declare(said, self._a)
-        for name, life in self.lives.items():
+        for name, life in left.items():
             life.carried_over(self._c, self._a, at, len(self.lives))
             spell = self.open.get(name)
             if spell is not None:  # how often it ran is known by its interval only
@@ -116,6 +120,7 @@ class Oracle:
 
     def judge(self, read: list[Mail], declared: list[tuple[str, Declaration]], told: list[Told]) -> None:
         """One pass is done: what the core read, what the operator then declared, what the core said, in order."""
+        self._unkept.clear()
         steps: dict[str, list[str]] = {}
         known = {word.name for word in told if word.what == "declared"}
         closed = {word.name for word in told if word.what == "closed"}

@@ -285,6 +285,16 @@ class Night:
             self.world.after(feeder.timeout // 20, worker.feed, feeder)
         feeder.muted_until = self.world.at + int(feeder.timeout * self.world.random.uniform(0, 3.5))
 
+    def _leave(self, worker: Worker, feeder: Feeder) -> None:
+        """Extended, or paused, for longer than a restart allows by itself, and silent; the supervisor is killed."""
+        chance, world = self.world.random, self.world
+        if chance.random() < 0.5:
+            return
+        length = 4 * SECOND + int(feeder.timeout * chance.uniform(2.0, 4.0))
+        worker.say(feeder, chance.choice((Kind.PAUSE, Kind.EXTEND)), round(length / SECOND, 3))
+        feeder.muted_until = world.at + int(length * chance.uniform(0.8, 1.5))
+        world.after(chance.randint(SECOND // 100, SECOND), world.kill, chance.randint(SECOND // 10, SECOND))
+
     def _fail(self, worker: Worker, feeder: Feeder) -> None:
         worker.say(feeder, Kind.FAIL, "it broke")
         feeder.muted_until = self.world.at + int(feeder.timeout * self.world.random.uniform(0, 3))
@@ -319,6 +329,6 @@ TROUBLES = tuple(
     for name in (
         *("_stall", "_starve", "_starve_io", "_kill", "_drop", "_delay", "_double", "_wall"),
         *("_hang", "_hang_one", "_die", "_twin", "_release", "_pause", "_extend", "_fail"),
-        *("_stick", "_command", "_redeclare", "_flood", "_hang", "_hang_one", "_pause", "_die"),
+        *("_stick", "_command", "_redeclare", "_flood", "_hang", "_hang_one", "_pause", "_die", "_leave"),
     )
 )

@@ -285,7 +285,7 @@ def test_the_page_survives_both_processes(browser: Browser, address: str) -> Non
 
 
 def test_a_web_process_that_hangs_is_noticed(browser: Browser, street: Street, web: Web) -> None:
-    """Its connection stays open and brings no error, only nothing more: the page says so, and goes on when it does."""
+    """Its connection stays open and brings nothing more, not even an error: the page says so, and goes on later."""
     with tab(browser, web) as one:
         one.context.clock.install()
         one.page.reload()

@@ -135,6 +135,7 @@ def test_it_serves_before_there_is_a_supervisor(own: Street) -> None:
     web = Web(own.address)
     own._closing.append(web)
     assert web.get("/-/healthy").status == 200
+    assert all(each in web.stream().until("hello")["error"] for each in (own.address, "banken run"))
     assert web.get("/api/v1/summary").json["up"] is False
     began = time.monotonic()
     assert web.get("/api/v1/summary").json["up"] is False

@@ -94,7 +94,7 @@ def check_place(where: Place, token: str | None, names: tuple[str, ...]) -> None
     if token is None and not where.loopback:
         raise Failure(
             f"{where.text} can be reached from other hosts, so a token of your own is needed: "
-            "--token-file FILE, or $BANKEN_TOKEN",
+            "$BANKEN_TOKEN, or `banken web --token-file FILE`",
             exits.USAGE,
         )
     if where.everywhere and not names:

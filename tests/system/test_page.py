@@ -284,6 +284,35 @@ def test_the_page_survives_both_processes(browser: Browser, address: str) -> Non
         street.close()
 
 
+def test_a_web_process_that_hangs_is_noticed(browser: Browser, street: Street, web: Web) -> None:
+    """Its connection stays open and brings nothing more, not even an error: the page says so, and goes on later."""
+    with tab(browser, web) as one:
+        one.context.clock.install()
+        one.page.reload()
+        one.page.locator("#facts", has_text="up").wait_for()
+        banner = one.page.locator("#banner")
+        web.process.signal(signal.SIGSTOP)
+        try:
+            one.page.clock.fast_forward(11_000)
+            banner.get_by_text("The connection to the web process is lost").wait_for()
+        finally:
+            web.process.signal(signal.SIGCONT)
+        banner.wait_for(state="hidden")
+        one.faults[:] = [fault for fault in one.faults if "ERR_" not in fault]
+
+
+def test_no_address_stops_the_page(browser: Browser, web: Web) -> None:
+    """Whatever follows the # of its address, the page begins and shows a view; a token is taken as it stands."""
+    with tab(browser, web, token=False) as one:
+        for hash_ in ("#token=100%&more", "#/constructor", "#/watchdog/%", "#/incidents?name=%"):
+            one.page.goto(f"http://{web.host}/api/")
+            one.page.goto(f"http://{web.host}/{hash_}")
+            one.page.locator("#facts", has_text="up").wait_for()
+            assert one.page.locator("main > section:visible").count() == 1, hash_
+        assert one.page.evaluate("sessionStorage.getItem('banken-token')") == "100%&more"
+        one.faults[:] = [fault for fault in one.faults if "status of 400" not in fault]
+
+
 def test_five_thousand_are_few_elements(browser: Browser, address: str) -> None:
     """Only what is in view is in the document, the end of the list included, and searching finds the last one."""
     street = house(address)

@@ -288,7 +288,10 @@ def test_what_is_not_there(web: Web) -> None:
     """Wrong paths and methods get an answer that helps; the files of the package cannot be left."""
     assert "/api/" in web.get("/api/v1/nothing").json["error"]
     assert web.ask("DELETE", "/api/v1/summary", web.signed).status == 405
-    assert web.ask("PUT", "/ping/x").status == 405
+    refused = web.ask("PUT", "/ping/x")
+    assert refused.status == 405
+    assert all(each in refused.text for each in ("GET", "HEAD", "POST"))
+    assert web.get("/api").headers["location"] == "/api/"
     for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2Fapp.py", "/static//etc/passwd"):
         assert web.get(path).status == 404, path
 

@@ -74,6 +74,13 @@ def test_names_that_nobody_may_have(web: Web, name: str) -> None:
     assert "1 to 128" in found.text
 
 
+@pytest.mark.parametrize("path", ["/ping/slashed/", "/ping/slashed/start/", "/ping/slashed/0/"])
+def test_nothing_is_redirected(web: Web, street: Street, path: str) -> None:
+    """``curl -f`` would take a redirection for a success: a slash too many is a fault that it sees."""
+    assert web.get(path).status == 404
+    assert street.rows("slashed") == {}
+
+
 def test_a_long_body_is_cut_and_still_a_proof_of_life(web: Web, street: Street) -> None:
     """Its beginning is kept; what is longer than anybody needs is not even taken."""
     assert web.ask("POST", "/ping/long", body="é" * 9_000).status == 200

@@ -184,6 +184,7 @@ def test_sigterm_ends_it_with_streams_open(own: Street) -> None:
     for each in streams:
         each.ended()
     assert "Traceback" not in web.process.log()
+    assert " error " not in web.process.log()
 
 
 def test_a_flood_of_connections(own: Street) -> None:

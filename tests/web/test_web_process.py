@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from banken.errors import Refused
-from banken_supervisor.web.places import hosts, place
+from banken_supervisor.web.places import host_name, hosts, place
 from process.kit import START_S, Home, until
 from process.ladder_kit import Command
 from web.kit import Answer, Street, Web
@@ -66,6 +67,9 @@ def test_a_token_of_ones_own(street: Street, tmp_path: Path, monkeypatch: pytest
         (["--listen", "127.0.0.1:99999"], 2, "PORT from 0 to 65535"),
         (["--listen", "::1:7768"], 2, "brackets"),
         (["--listen", "203.0.113.7:0", "--token-file", "{token}"], 6, "no such address"),
+        (["--host", "http://watch.example.org/"], 2, "without http://"),
+        (["--host", "*"], 2, "watch.example.org"),
+        (["--host", ""], 2, "no name of a host"),
         (["--token-file", "{missing}"], 2, "cannot be read"),
         (["--token-file", "{short}"], 2, "16 to 512"),
     ],
@@ -113,21 +117,30 @@ def test_without_the_extra(address: str, tmp_path: Path) -> None:
 
 
 def test_ctrl_c(own: Street) -> None:
-    """Ends it in order."""
+    """Ends it in order, and without a word about the request that is cut by it."""
     web = Web(own.address)
     own._closing.append(web)
-    web.process.signal(signal.SIGINT)
-    code, seconds = web.process.ended(10)
-    assert (code, seconds < 2.0) == (0, True)
+    with socket.create_connection(("127.0.0.1", web.port), timeout=START_S) as slow:
+        slow.sendall(f"POST /ping/x HTTP/1.1\r\nHost: {web.host}\r\nContent-Length: 5\r\n\r\nab".encode())
+        assert web.get("/-/healthy").status == 200  # by now the other one is being read
+        web.process.signal(signal.SIGINT)
+        code, seconds = web.process.ended(10)
+    assert (code, seconds < 5.0) == (0, True)
     assert "Traceback" not in web.process.log()
+    assert " error " not in web.process.log()
 
 
 def test_it_serves_before_there_is_a_supervisor(own: Street) -> None:
-    """And finds the one that comes."""
+    """Says soon that there is none, and finds the one that comes."""
     web = Web(own.address)
     own._closing.append(web)
     assert web.get("/-/healthy").status == 200
+    assert all(each in web.stream().until("hello")["error"] for each in (own.address, "banken run"))
     assert web.get("/api/v1/summary").json["up"] is False
+    began = time.monotonic()
+    assert web.get("/api/v1/summary").json["up"] is False
+    assert web.get("/ping/early").status == 503
+    assert time.monotonic() - began < 1.5
     own.supervisor()
     web.ready()
 
@@ -195,7 +208,7 @@ def test_places() -> None:
         with pytest.raises(Refused):
             place(wrong)
     assert hosts(place(":0"), 80, ()) == {"127.0.0.1:80", "localhost:80", "[::1]:80"}
-    assert hosts(place("10.0.0.1:80"), 80, ("Watch.example",)) == {"10.0.0.1:80", "watch.example"}
+    assert hosts(place("10.0.0.1:80"), 80, (host_name("Watch.example."),)) == {"10.0.0.1:80", "watch.example"}
 
 
 def _asked(web: Web, path: str) -> int | None:

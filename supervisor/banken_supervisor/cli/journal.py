@@ -50,22 +50,36 @@ def check(as_json: bool, journal: str | None, address: str | None) -> int:
 @address_option
 def export(output: str | None, journal: str | None, address: str | None) -> None:
     """Write every row of the journal as one line of JSON with its `table`: registry, incidents, rungs, evidence,
-    events. What cannot be read becomes a line with `problem`.
+    events. What cannot be read becomes a line with `problem`, and the exit code is 1.
     """
     from banken_supervisor.journal import checking
 
     path = journals.place(address, journal)
+    problems: list[str] = []
     if output is None:
-        journals.read(path, lambda: checking.export(path, sys.stdout))
+        journals.read(path, lambda: checking.export(path, sys.stdout, problems))
+        sys.stdout.flush()
+        _complete(path, problems)
         return
     try:
         with open(output, "x", encoding="utf-8") as file:
-            count = journals.read(path, lambda: checking.export(path, file))
+            count = journals.read(path, lambda: checking.export(path, file, problems))
     except FileExistsError:
         raise Failure(f"{clean(output)} exists already; it is not written over", exits.NOT_SO) from None
     except OSError as fault:
         raise Failure(f"{clean(output)} cannot be written: {fault.strerror}", exits.NOT_SO) from None
     click.echo(f"{clean(output)}: {plural(count, 'row')}")
+    _complete(path, problems)
+
+
+def _complete(path: str, problems: list[str]) -> None:
+    """A Failure where an export is not all that there was."""
+    if problems:
+        raise Failure(
+            f"{clean(path)}: what could not be read is missing ({plural(len(problems), 'line')} with `problem` "
+            "instead); `banken journal check` tells what is wrong",
+            exits.NOT_SO,
+        )
 
 
 @command.command(short_help="Give the space of deleted rows back to the disk.")

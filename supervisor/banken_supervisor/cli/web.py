@@ -62,6 +62,7 @@ def command(
     process.hold_standard_descriptors()
     logs.to_stderr("info", as_json=json_logs)
     where = places.place(listen)
+    names = tuple(map(places.host_name, names))
     at = resolve(address)
     token, file = serving.given_token(token_file), None
     check_place(where, token, names)
@@ -93,7 +94,7 @@ def check_place(where: Place, token: str | None, names: tuple[str, ...]) -> None
     if token is None and not where.loopback:
         raise Failure(
             f"{where.text} can be reached from other hosts, so a token of your own is needed: "
-            "--token-file FILE, or $BANKEN_TOKEN",
+            "$BANKEN_TOKEN, or `banken web --token-file FILE`",
             exits.USAGE,
         )
     if where.everywhere and not names:
@@ -105,7 +106,8 @@ def check_place(where: Place, token: str | None, names: tuple[str, ...]) -> None
 
 def _announce(where: Place, port: int, names: tuple[str, ...], token: str, file: str | None) -> None:
     """Where it is. The token goes to a terminal only: what is no terminal may be a log."""
-    url = f"http://{names[0] if where.everywhere else where.host_text}:{port}/"
+    host = names[0] if where.everywhere else where.host_text
+    url = f"http://{host}/" if ":" in host.rpartition("]")[2] else f"http://{host}:{port}/"
     if file is None:
         text = f"banken serves {url} (buttons want the token that you gave)"
     elif os.isatty(2):

@@ -41,14 +41,14 @@ def check(path: str) -> list[str]:
     return problems[:PROBLEMS_MAX]
 
 
-def export(path: str, out: TextIO) -> int:
+def export(path: str, out: TextIO, problems: list[str] | None = None) -> int:
     """Write every row as one line of JSON, with ``table``; how many. What cannot be read becomes a line with
-    ``problem``.
+    ``problem``, and is appended to ``problems``.
 
     JournalUnreadable, JournalRefused; OSError from ``out``.
     """
     count = 0
-    problems: list[str] = []
+    problems = [] if problems is None else problems
     with look(path) as connection:
         for table in KEPT:
             for row in schema.scan(connection, table, problems):

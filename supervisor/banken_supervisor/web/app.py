@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -51,6 +51,10 @@ async def _index(request: Request) -> Response:
     return FileResponse(file, media_type="text/html", headers={"Cache-Control": "no-cache"})
 
 
+async def _api(request: Request) -> Response:
+    return RedirectResponse("/api/")
+
+
 def application(settings: Settings) -> Starlette:
     """All of it, for an ASGI server."""
 
@@ -62,13 +66,17 @@ def application(settings: Settings) -> Starlette:
         finally:
             app.state.backend.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *(operation.route() for operation in OPERATIONS),
             Route("/", _index),
+            Route("/api", _api),
             Mount("/static", PageFiles(directory=STATIC, check_dir=False)),
         ],
         middleware=[Middleware(Gate, settings=settings)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
+    # `curl -f .../ping/NAME/` takes a redirection for a success, and nothing would have been fed.
+    app.router.redirect_slashes = False
+    return app

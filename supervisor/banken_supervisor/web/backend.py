@@ -44,6 +44,7 @@ class Backend:
         self.hub = Hub()
         self.asker = Asker(settings.address.text)
         self.mirror = Mirror(self.asker, self.hub)
+        self.mirror.error = f"none has answered yet at {settings.address.text}; `banken run` starts one"
         self.records = Records(self._journal)
         self._follower = Follower(settings.address.text, self.mirror.heard, self.mirror.linked)
         self._looks: dict[tuple[bool, tuple[str, ...]], asyncio.Task[Any]] = {}

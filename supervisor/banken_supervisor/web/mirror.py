@@ -186,6 +186,7 @@ class Mirror:
         """Look whether the supervisor answers, and tell the listeners its counts."""
         while True:
             await asyncio.sleep(BEAT_S)
+            self._asker.connected = self._linked  # where none ever was, no connection is lost either
             if not self._linked or (self.up and not self._hub.listeners):
                 continue
             if not self.up:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 
 from banken.errors import Refused
@@ -54,7 +55,21 @@ def place(text: str) -> Place:
     return Place(host or "127.0.0.1", int(port))
 
 
+_name = re.compile(r"([a-z0-9_]([a-z0-9_.-]{0,252})|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
+
+
+def host_name(text: str) -> str:
+    """``text`` in lower case if it can stand in a Host header; Refused otherwise."""
+    found = text.lower().removesuffix(".")
+    if not _name.fullmatch(found):
+        raise Refused(
+            f"{shorten(text)!r} is no name of a host: give it as a browser's address has it, without http:// and "
+            "path, such as watch.example.org or watch.example.org:8080 (other alphabets as xn--…)"
+        )
+    return found
+
+
 def hosts(where: Place, port: int, more: tuple[str, ...]) -> frozenset[str]:
-    """What may stand in a Host header."""
+    """What may stand in a Host header. ``more``: further ones, from ``host_name``."""
     names = ["127.0.0.1", "localhost", "[::1]"] if where.loopback else [where.host_text]
-    return frozenset([f"{name}:{port}" for name in names] + [each.lower() for each in more])
+    return frozenset([f"{name}:{port}" for name in names] + list(more))

@@ -81,11 +81,11 @@ async def on_fault(request: Request, fault: Exception) -> Response:
 async def on_http(request: Request, fault: Exception) -> Response:
     """What the router itself refuses: a path that leads nowhere, a method that is not allowed."""
     assert isinstance(fault, HTTPException)
+    headers = dict(fault.headers or {})
     texts = {
         404: "there is nothing here; /api/ lists what can be asked. A / within a name is written %2F",
-        405: f"{request.method} is not allowed here",
+        405: f"{request.method} is not allowed here; allowed: {headers.get('Allow', 'nothing')}",
     }
-    headers = dict(fault.headers or {})
     return answer_for(request.url.path, fault.status_code, texts.get(fault.status_code, fault.detail), headers)
 
 

@@ -14,6 +14,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
@@ -183,11 +184,25 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._stdin)
         await self.serve(sockets=[bound])
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The signal handler while it serves."""
+        _hush()
+        super().handle_exit(sig, frame)
+
     def _stdin(self) -> None:
         with contextlib.suppress(BlockingIOError, InterruptedError):
             if not os.read(sys.stdin.fileno(), 4096):  # whoever started us has ended
                 asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-                self.should_exit = True
+                self._end()
 
     def _told(self, number: int, frame: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        _hush()
         self.should_exit = True
+
+
+def _hush() -> None:
+    """Streams and requests that are cut at the end are nobody's fault; uvicorn would log an error for each."""
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)

@@ -34,23 +34,36 @@ export function keepToken(value) {
 
 /** Take the token out of an address such as /#token=…, so that it stays in no history. */
 export function tokenFromAddress() {
-  const found = /^#token=([^&]+)/.exec(location.hash);
+  const found = /^#token=(.+)/.exec(location.hash);
   if (found === null) return false;
-  keepToken(decodeURIComponent(found[1]));
+  keepToken(decode(found[1]));
   history.replaceState(null, "", `${location.pathname}${location.search}#/`);
   return true;
+}
+
+/** A part of an address as it was meant: a % that encodes nothing stands for itself. */
+export function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** The answer to GET, as data. Throws Fault. */
 export const get = (path) => asked(path, { headers: { Accept: "application/json" } });
 
 /** The answer to POST with the token. Throws Fault. */
-export const post = (path, body = {}) =>
-  asked(path, {
+export async function post(path, body = {}) {
+  const given = token() ?? "";
+  // A header cannot hold anything else, and no token does: to send it would fail as if nobody answered.
+  if (!/^[\x20-\x7e]*$/.test(given)) throw new Fault(401, "that is not the token");
+  return asked(path, {
     method: "POST",
-    headers: { "Content-Type": "application/json", Authorization: `Bearer ${token() ?? ""}` },
+    headers: { "Content-Type": "application/json", Authorization: `Bearer ${given}` },
     body: JSON.stringify(body),
   });
+}
 
 /** A watchdog's or a program's name in a path. */
 export const part = (name) => encodeURIComponent(name);

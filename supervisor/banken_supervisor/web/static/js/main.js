@@ -1,7 +1,7 @@
 // The page put together: views by address, keys, and the header.
 
 import { pause, resume } from "./actions.js";
-import { keepToken, token, tokenFromAddress } from "./api.js";
+import { decode, keepToken, token, tokenFromAddress } from "./api.js";
 import { showDetail, shownName, startDetail } from "./detail.js";
 import { askHelp, asking, askToken, showToken, toast } from "./dialogs.js";
 import { $, fill, h, icon, show } from "./dom.js";
@@ -26,7 +26,7 @@ function route() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [first, ...rest] = path.split("/");
   const what = decode(rest.join("/"));
-  const view = first === "watchdog" || !(first in TABS) ? "watchdogs" : first;
+  const view = first === "watchdog" || !Object.hasOwn(TABS, first) ? "watchdogs" : first;
   for (const each of ["watchdogs", "groups", "programs"]) show($(`view-${each}`), each === view);
   toggleViews(view);
   for (const each of new Set(Object.values(TABS))) {
@@ -43,14 +43,6 @@ function route() {
   showIncident(view === "incident" ? what : null);
   if (view !== "watchdogs") $("main").scrollTop = 0;
   document.title = name === null ? TITLES[view] : `${name} – banken`;
-}
-
-function decode(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 const go = (hash) => {

@@ -20,6 +20,9 @@ export function startPrograms() {
   on("summary", () => store.summary.programs !== programs.length && again());
   on("link", () => store.link === "up" && again());
   on("rows", throttled(paintGroups, 500));
+  for (const [view, title] of [["view-programs", "Programs"], ["view-groups", "Groups"]]) {
+    fill($(view), h("h1", {}, title), h("p", { class: "soft" }, "The supervisor has not told yet."));
+  }
   setInterval(() => !document.hidden && !$("view-programs").hidden && load(), AGAIN_MS);
 }
 

@@ -4,25 +4,43 @@
 import { begin, drop, emit, finish, now, store, take } from "./store.js";
 
 const AGAIN_MS = 2000;
+const SILENT_S = 10; // the counts come every two seconds
 
 let source = null;
+let heardAt = 0;
 
 /** Open the stream, and keep it open. */
 export function connect() {
   source?.close();
+  heardAt = now();
   source = new EventSource("/api/v1/stream");
-  source.addEventListener("hello", ({ data }) => hello(JSON.parse(data)));
-  source.addEventListener("rows", ({ data }) => rows(JSON.parse(data)));
-  source.addEventListener("changed", ({ data }) => changed(JSON.parse(data)));
-  source.addEventListener("event", ({ data }) => {
+  hear("hello", hello);
+  hear("rows", rows);
+  hear("changed", changed);
+  hear("event", (told) => {
     store.heard = now();
-    emit("event", JSON.parse(data));
+    emit("event", told);
   });
-  source.addEventListener("down", ({ data }) => link("down", JSON.parse(data).error));
-  source.addEventListener("up", ({ data }) => summary(JSON.parse(data).summary));
+  hear("down", ({ error }) => link("down", error));
+  hear("up", (told) => summary(told.summary));
   source.addEventListener("error", () => {
     link("lost", "");
     if (source.readyState === EventSource.CLOSED) setTimeout(connect, AGAIN_MS);
+  });
+}
+
+// A connection that is dead without having ended (the web process hangs, the host behind a proxy slept) is no error
+// for the browser, ever: what is shown would stay as it was, and look well.
+setInterval(() => {
+  if (source === null || now() - heardAt < SILENT_S) return;
+  if (store.link === "up") link("lost", "");
+  connect();
+}, 1000);
+
+function hear(kind, then) {
+  source.addEventListener(kind, ({ data }) => {
+    heardAt = now();
+    then(JSON.parse(data));
   });
 }
 

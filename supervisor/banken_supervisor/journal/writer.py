@@ -251,6 +251,9 @@ class Journal:
         except BaseException:
             self._pending.give_back(batch)
             raise
+        if store.moved():  # meanwhile: what is in a file without a name is not on disk, whatever SQLite says
+            self._pending.give_back(batch)
+            return
         self._singly = max(0, self._singly - len(batch))
         self._failures = 0
         self._last_commit = time.time()

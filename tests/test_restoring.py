@@ -6,7 +6,7 @@ import pytest
 
 from banken.model import Declaration, Feeders
 from banken.wire import Kind
-from banken_supervisor.core.effects import Effect, Event, RunCallback, RunRung, WatchProcess
+from banken_supervisor.core.effects import Effect, EndIncident, Event, RunCallback, RungRan, RunRung, WatchProcess
 from banken_supervisor.core.journaled import SHARE_MAX, Remembered
 from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.ladder import Budget, Ladder, Rung
@@ -191,6 +191,44 @@ def test_a_rung_that_repeats_goes_on() -> None:
     house.crash(100.0)
     assert rungs(house.run(19.0)) == []
     assert rungs(house.run(22.0)) == [(0, 4), (0, 5)]
+
+
+def ran_before(house: House) -> list[tuple[str, str, int, int, float]]:
+    return [
+        (e.rung.about.incident, e.rung.rung.do, e.rung.number, e.rung.run, house.now - e.rung.about.opened)
+        for e in house.out
+        if isinstance(e, RungRan)
+    ]
+
+
+def test_who_was_told_of_an_incident_is_named_again() -> None:
+    """Each rung that was begun, once, with its last run and the incident as it was opened; the end names them, too.
+    Of an incident that is over nothing is said."""
+    house = House(w=Policy(TEN, Ladder((Rung("dump"), Rung("notify", 30.0, repeat=20.0)))))
+    house.feed()
+    house.run(10.0 + 55.0)
+    id_ = incident_of(house)
+    house.crash(100.0)
+    assert ran_before(house) == [(id_, "dump", 0, 1, 155.0), (id_, "notify", 1, 2, 155.0)]
+    assert rungs(house.out) == []
+    house.feed()
+    assert [(e.incident, e.ran) for e in house.out if isinstance(e, EndIncident)] == [(id_, (0, 1))]
+    house.crash()
+    assert ran_before(house) == []
+
+
+def test_who_was_told_that_it_was_given_up_is_named_again() -> None:
+    """And whom the ladder tells no longer is not: its rung is another one now."""
+    ladder = Ladder((Rung("webhook", repeat=5.0, budget=Budget(2, 600.0)),), (Rung("notify"),))
+    house = House(w=Policy(TEN, ladder))
+    house.feed()
+    house.run(30.0)
+    (id_,) = house.shelf.closed
+    house.crash()
+    assert [each[:4] for each in ran_before(house)] == [(id_, "webhook", 0, 2), (id_, "notify", 1, 1)]
+    house.operators["w"] = Policy(TEN, Ladder((Rung("log"),), (Rung("notify"),)))
+    house.crash()
+    assert [each[:4] for each in ran_before(house)] == [(id_, "notify", 1, 1)]
 
 
 def test_a_restart_renews_no_budget() -> None:

@@ -30,6 +30,7 @@ from banken_supervisor.core.effects import (
     Event,
     EventType,
     RunCallback,
+    RungRan,
     RunRung,
     WatchProcess,
 )
@@ -46,7 +47,7 @@ from banken_supervisor.measures import late
 from banken_supervisor.recovery.jobs import Report as ActionReport
 from banken_supervisor.register import Register
 from banken_supervisor.reloading import Reloading
-from banken_supervisor.remedies import Remedies
+from banken_supervisor.remedies import Remedies, incident_of
 from banken_supervisor.scribe import Scribe
 from banken_supervisor.stable import Stable
 from banken_supervisor.tally import Tally
@@ -306,6 +307,8 @@ class Loop:
                     self.publish(effect)
                 case RunRung() if not effect.observe:
                     self._then(partial(self.remedies.run, effect, self._incident(effect.about)))
+                case RungRan(ran):
+                    self.remedies.remember(ran, self._incident(ran.about))
                 case EndIncident():
                     self._then(partial(self.remedies.end, effect))
             if monotonic() >= until and not self._stopping:
@@ -330,18 +333,7 @@ class Loop:
             self.tally.action(event.data["do"], "observed")
 
     def _incident(self, effect: RunCallback) -> Incident:
-        return Incident(
-            effect.incident,
-            effect.name,
-            effect.cause,
-            time.time() - (self.watch.now - effect.opened),
-            effect.silence,
-            effect.timeout,
-            effect.run,
-            effect.reason,
-            effect.status,
-            effect.progress,
-        )
+        return incident_of(effect, self.watch.now)
 
     def _reported(self, report: Report) -> None:
         data = {key: value for key, value in asdict(report).items() if value != ""}

@@ -6,12 +6,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from typing import Any
 
 from banken.errors import Refused
 from banken.model import Cause, Incarnation, Incident
-from banken_supervisor.core.effects import EndIncident, RunRung
+from banken_supervisor.core.effects import EndIncident, RunCallback, RunRung
 from banken_supervisor.core.ladder import Rung
 from banken_supervisor.notices import Notices
 from banken_supervisor.recovery.base import HANDED, LIMIT_S, Action, Outcome, Subject, World
@@ -145,9 +145,12 @@ class Remedies:
     def remember(self, effect: RunRung, incident: Incident) -> None:
         """A former supervisor had this rung run, in an incident that is still open: who was told hears of the end.
 
-        Refused: the rung cannot be made.
+        A rung that cannot be made any more tells nobody.
         """
-        action = self._action(effect.rung)
+        try:
+            action = self._action(effect.rung)
+        except Refused:
+            return
         if action.target is not None:
             self._told.setdefault(incident.id, []).append((action, self._subject(effect, incident)))
 
@@ -241,6 +244,22 @@ class Remedies:
         action = build(rung.do, options, self.named)
         self._built[id(rung)] = rung, action
         return action
+
+
+def incident_of(effect: RunCallback, now: float) -> Incident:
+    """What actions and callbacks are told, with the opening by the clock on the wall. ``now``: deadline time."""
+    return Incident(
+        effect.incident,
+        effect.name,
+        effect.cause,
+        time() - (now - effect.opened),
+        effect.silence,
+        effect.timeout,
+        effect.run,
+        effect.reason,
+        effect.status,
+        effect.progress,
+    )
 
 
 def plain(value: Any) -> Any:

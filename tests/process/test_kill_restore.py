@@ -14,6 +14,7 @@ from banken_supervisor.core.restoring import GONE
 from banken_supervisor.journal import restore
 from process.kills import Nights
 from process.kit import Home, until
+from process.ladder_kit import listening
 from process.test_adoption_real import Runner
 
 pytestmark = pytest.mark.process
@@ -77,3 +78,26 @@ def test_pauses_ends_and_a_new_file(home: Home, runner: Runner) -> None:
     assert [each.opened.id for each in restore(str(path)).open] == [event["id"]]
     states = {name: home.row(name)["state"] for name in workers}
     assert states == {"paused": "paused", "ended": "expired", "replaced": "alive"}
+
+
+def test_who_was_told_before_the_kill_is_told_of_the_end(home: Home, runner: Runner) -> None:
+    """The webhook's first message comes from the supervisor that is killed, the second from the next one: when the
+    worker is fed again, of the same incident. Between them there is none."""
+    with listening() as (where, bodies):
+        runner.configure(
+            '[supervisor]\njournal = "journal.db"\n[[watchdog]]\nname = "w"\ntimeout = "500ms"\ngrace = "1h"\n'
+            f'ladder = [{{ do = "webhook", url = "http://{where}/hook" }}]\n'
+        )
+        runner.start()
+        client = home.client()
+        client.feed("w")
+        until(lambda: bodies, "it is told")
+        runner.kill()
+        runner.start()
+        id_ = home.row("w")["incident"]["id"]
+        assert len(bodies) == 1
+        events = home.events()
+        until(lambda: client.feed("w") or len(bodies) == 2, "its end is told")
+        assert events.until(5.0, "action-done", "w", incident=id_)["recovered"]
+    assert ["recovered" in body["type"] for body in bodies[:2]] == [False, True]
+    assert [body["data"]["incident"] for body in bodies[:2]] == [id_, id_]

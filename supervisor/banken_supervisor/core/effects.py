@@ -115,6 +115,14 @@ class RunRung:
 
 
 @dataclass(frozen=True, slots=True)
+class RungRan:
+    """A former supervisor had this done, in an incident that goes on: it is not done again, but who was told of the
+    incident is told of its end."""
+
+    rung: RunRung
+
+
+@dataclass(frozen=True, slots=True)
 class EndIncident:
     """An incident is closed: what has not begun for it is not begun any more."""
 
@@ -134,4 +142,4 @@ class WatchProcess:
     who: Incarnation
 
 
-Effect = Event | RunCallback | RunRung | EndIncident | WatchProcess
+Effect = Event | RunCallback | RunRung | RungRan | EndIncident | WatchProcess

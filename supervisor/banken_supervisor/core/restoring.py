@@ -18,7 +18,7 @@ from math import inf
 
 from banken.model import SECONDS_MAX, SECONDS_MIN, Cause, Declaration, Incarnation
 from banken_supervisor.core.dog import Dog, OpenIncident
-from banken_supervisor.core.effects import Effect, Event, EventType
+from banken_supervisor.core.effects import Effect, Event, EventType, RunCallback, RungRan, RunRung
 from banken_supervisor.core.incidents import RUNS_MAX
 from banken_supervisor.core.journaled import Begun, Known, Ran, Remembered, rearm_offset
 from banken_supervisor.core.ladder import Ladder, Step, first, following, key_of
@@ -80,6 +80,7 @@ class Restoring(Windows):
                 self._forget_incident(begun, FORGOTTEN, out)
                 continue
             self._go_on(dog, begun, left.ran.get(begun.name, ()), now)
+            self._told_before(dog, begun, now, out)
             resumed.append(dog)
         for dog in resumed:
             self._blame_again(dog, now)
@@ -132,6 +133,8 @@ class Restoring(Windows):
             self._place(dog, state)
             dog.fed_at = now + RETURN_S + rearm_offset(dog.name, dog.declaration.timeout, len(left.watchdogs))
             self._state_again(dog, state, known.left, given_up, now)
+            if state is State.GIVEN_UP and given_up is not None:
+                self._told_before(dog, given_up, now, out)
             self._spent(dog, left.ran.get(dog.name, ()), now)
         self._arm(dog)
         if self._changed is not None and (state, dog.declaration, dog.operator) == known_as(known):
@@ -235,6 +238,30 @@ class Restoring(Windows):
             # An overdue rung waits until whoever recovered meanwhile has had the time to feed.
             hear_out = 0.0 if begun.cause is Cause.EXITED else min(dog.declaration.timeout, HEAR_OUT_MAX)
             incident.step = step._replace(when=max(step.when, now + RETURN_S + hear_out))
+
+    def _told_before(self, dog: Dog, begun: Begun, now: float, out: list[Effect]) -> None:
+        """Which rungs were begun: whoever was told by one of them waits to hear of the end."""
+        ladder, declared = self._ladder(dog), dog.declaration
+        opened = now - begun.age
+        about = RunCallback(
+            name=dog.name,
+            callback=declared.callback,
+            incident=begun.id,
+            cause=begun.cause,
+            opened=opened,
+            silence=begun.silence,
+            timeout=begun.timeout,
+            due=opened,
+            run=begun.runs,
+            reason=begun.reason,
+            status=begun.status,
+            progress=begun.progress,
+        )
+        latest = {each.rung: each for each in sorted(begun.ran, key=lambda each: each.run)}
+        rungs = ladder.rungs + ladder.on_give_up
+        for number, each in sorted(latest.items()):
+            if _is_of(ladder, each):
+                out.append(RungRan(RunRung(about, rungs[number], number, each.run, False, dog.owner)))
 
     def _next_step(self, dog: Dog, incident: OpenIncident, ran: tuple[Ran, ...], now: float) -> Step | None:
         """The ladder's next, given what was begun."""

@@ -19,9 +19,8 @@ for home in ("tests", "client", "supervisor"):
 
 from common import short_directory  # noqa: E402
 
-from process.kills import Nights  # noqa: E402
+from process.kills import Nights, Standby  # noqa: E402
 from process.kit import Home  # noqa: E402
-from process.test_adoption_real import Runner  # noqa: E402
 
 TELL_EVERY = 10
 """Kills between two lines of progress."""
@@ -38,7 +37,7 @@ def main() -> int:
         address = str(Path(directory) / "address")
         home, runner = Home(address), None
         try:
-            runner = Runner(address)
+            runner = Standby(address)
             nights = Nights(home, runner, options.seed)
             for number in range(1, options.times + 1):
                 nights.kill()
@@ -49,7 +48,7 @@ def main() -> int:
             count = nights.finish()
         finally:
             if runner is not None:
-                runner.kill()
+                runner.close()
             home.close()
     print(
         f"{count.kills} kills in {time.monotonic() - began:.0f} s: {count.announced:,} incidents announced, "

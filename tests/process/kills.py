@@ -8,8 +8,12 @@ runs a command for each rung, and each command leaves a line in a file.
 from __future__ import annotations
 
 import random
+import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +34,27 @@ STEADY_TIMEOUT = 1.0
 ENOUGH = 25
 """Incidents that must have been heard of before the kill, or it proves nothing."""
 
-LONGER_EVERY = 10
-"""Every so many kills the supervisor lives long enough for what fell due before to be made up for."""
+LONGER_EVERY, LONGER_AT = 20, 9
+"""One of so many kills comes when what fell due before the supervisor began has been made up for."""
 
 LONGER_S = 2.6
+
+CONVICTED_S = 2.0 + STEADY_TIMEOUT + 0.5
+"""Seconds until the last supervisor would have convicted a steady one that it took for silent: the time that
+workers have to come back, the timeout, and the spread."""
+
+DRAINED_S = 0.03
+"""What the kernel still had of a killed supervisor's is heard when nothing more comes for so many seconds."""
+
+SLOW_EVERY = 4
+"""Every so many kills the disk is slow before the kill: a rung that does not wait to be on record would be run, and
+run again by the next supervisor. Without this the command's own start takes longer than the commit."""
+
+SLOW_S = 0.25
+"""Seconds that nothing can be written then: longer than the climb waits for its next rung."""
+
+SLOW_MAX = 0.4
+"""Above this the writer gives up waiting (after 0.5 s), and nothing waits for it any more: too late for a kill."""
 
 CONFIG = """
 [supervisor]
@@ -51,6 +72,43 @@ ladder = [
 """
 
 
+WARM = """
+import sys
+import banken_supervisor.config.deep, banken_supervisor.supervisor
+from banken_supervisor.cli import main
+if sys.stdin.readline():
+    main()
+"""
+
+
+class Standby(Runner):
+    """``banken run -c`` again and again; while one runs, the next has its modules loaded and waits for a line."""
+
+    _next: subprocess.Popen[bytes] | None = None
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """The one that waits, told to begin; another one waits in its place."""
+        ready = self._next or self._warm()
+        assert ready.stdin is not None
+        ready.stdin.write(b"\n")
+        ready.stdin.close()
+        self._next = self._warm()
+        return ready
+
+    def close(self) -> None:
+        """End all."""
+        self.kill()
+        if self._next is not None:
+            assert self._next.stdin is not None
+            self._next.stdin.close()
+            self._next.wait(10)
+
+    def _warm(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", WARM, *self.arguments()]
+        with open(self.log, "ab") as errors:
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
+
+
 @dataclass
 class Count:
     """What was seen over all kills."""
@@ -59,6 +117,8 @@ class Count:
     announced: int = 0
     resumed: int = 0
     rungs: int = 0
+    slow: int = 0
+    """kills while the disk was slow"""
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     false: list[str] = field(default_factory=list)
@@ -84,6 +144,8 @@ class Nights:
         runner.configure(_config(script))
         self._heard: dict[str, str] = {}
         self._opened: Counter[str] = Counter()
+        self._climbs = 0
+        """incidents with a ladder that were heard of"""
         home.worker("herd", STEADY, STEADY_TIMEOUT, 0.02).hear()
         declared = Declaration(0.05, 3600.0, 0.05)
         names = [f"quick-{n}" for n in range(QUICK)]
@@ -106,7 +168,7 @@ class Nights:
         client = self._home.client()
         with Events(self._home.address) as events:
             until(self._all_steady, "the steady ones are alive", START_S)
-            give_over = time.monotonic() + 2 * STEADY_TIMEOUT + 2.0
+            give_over = time.monotonic() + CONVICTED_S
             while (left := give_over - time.monotonic()) > 0:
                 self._note(events.next(left))
         client.close()
@@ -119,11 +181,12 @@ class Nights:
         return count
 
     def _live(self, until_s: float) -> None:
-        longer = LONGER_S if self.count.kills % LONGER_EVERY == LONGER_EVERY - 1 else 0.0
+        longer = LONGER_S if self.count.kills % LONGER_EVERY == LONGER_AT else 0.0
+        slow = not longer and self.count.kills % SLOW_EVERY == SLOW_EVERY - 1
         client = self._home.client()
         with Events(self._home.address) as events:
             began = time.monotonic()
-            heard_before = len(self._heard)
+            heard_before, climbs_before = len(self._heard), self._climbs
             kill_at = None
             turn = 0
             while kill_at is None or time.monotonic() < kill_at:
@@ -134,11 +197,27 @@ class Nights:
                     self._note(events.next(left))
                 if kill_at is None and len(self._heard) >= heard_before + ENOUGH:
                     kill_at = time.monotonic() + until_s + longer
+                if slow and kill_at is not None and self._climbs > climbs_before:
+                    break  # its next rung is due in a moment
                 assert time.monotonic() - began < START_S, "too few incidents were heard of"
-            self._runner.kill()
-            while (event := events.next(0.1)) is not None:  # what the kernel still had
+            if not slow or not self._kill_slow(events):
+                self._runner.kill()
+            while (event := events.next(DRAINED_S)) is not None:  # what the kernel still had
                 self._note(event)
         client.close()
+
+    def _kill_slow(self, events: Events) -> bool:
+        """Kill while nothing can be written. False: that was not done in time, and it lives on."""
+        with closing(sqlite3.connect(self._journal, 5.0, isolation_level=None)) as disk:
+            disk.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            while (left := began + SLOW_S - time.monotonic()) > 0:
+                self._note(events.next(left))
+            in_time = time.monotonic() - began < SLOW_MAX
+            if in_time:
+                self._runner.kill()
+                self.count.slow += 1
+        return in_time
 
     def _feed(self, client: Client, turn: int, let_them_climb: bool) -> None:
         for frame in self._frames[turn % 4 :: 4]:
@@ -153,6 +232,7 @@ class Nights:
         id_, kind = event["incident"], event["type"]
         if kind == "expired" and "replay" not in event:
             self._opened[id_] += 1
+            self._climbs += event["name"].startswith("climbing-")
             if self._opened[id_] > 1:
                 self.count.doubled.append(f"{id_} was announced {self._opened[id_]} times")
         self._heard[id_] = "over" if self._heard.get(id_) == "over" or kind == "recovered" else kind

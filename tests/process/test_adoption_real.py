@@ -49,7 +49,7 @@ class Runner:
         self.address = address
         self.config = Path(address).parent / "banken.toml"
         self.configure(CONFIG.replace("PYTHON", f'"{sys.executable}"'))
-        self._errors = Path(address).parent / "stderr"
+        self.log = Path(address).parent / "stderr"
         self.process: subprocess.Popen[bytes] | None = None
 
     def configure(self, text: str) -> None:
@@ -58,13 +58,18 @@ class Runner:
 
     def start(self) -> None:
         """A new supervisor; returns when it answers."""
-        with open(self._errors, "ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "banken_supervisor", "run", "-c", self.config, "--address", self.address],
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-            )
+        self.process = self.spawn()
         until(self._answers, "the supervisor answers", START_S)
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """The process of a new supervisor."""
+        with open(self.log, "ab") as errors:
+            command = [sys.executable, "-m", "banken_supervisor", *self.arguments()]
+            return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+
+    def arguments(self) -> list[str]:
+        """What the command line is."""
+        return ["run", "-c", str(self.config), "--address", self.address]
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """The programs, by name."""
@@ -97,7 +102,7 @@ class Runner:
 
     def errors(self) -> str:
         """What all of them wrote."""
-        return self._errors.read_text(errors="replace")[-3000:]
+        return self.log.read_text(errors="replace")[-3000:]
 
     def _answers(self) -> bool:
         assert self.process is not None

@@ -12,7 +12,7 @@ from banken.control import Control
 from banken.wire import Kind, Message, encode
 from banken_supervisor.core.restoring import GONE
 from banken_supervisor.journal import restore
-from process.kills import Nights
+from process.kills import Nights, Standby
 from process.kit import Home, until
 from process.ladder_kit import listening
 from process.test_adoption_real import Runner
@@ -30,11 +30,21 @@ def runner(home: Home) -> Iterator[Runner]:
     one.kill()
 
 
+@pytest.fixture
+def standby(home: Home) -> Iterator[Standby]:
+    """The same, for many starts."""
+    one = Standby(home.address)
+    yield one
+    one.close()
+
+
 @pytest.mark.timeout(60 + 10 * KILLS)
-def test_nothing_is_lost_or_doubled_and_nobody_convicted(home: Home, runner: Runner, record_property: Any) -> None:
+def test_nothing_is_lost_or_doubled_and_nobody_convicted(
+    home: Home, standby: Standby, record_property: Any
+) -> None:
     """Twenty kills while incidents open, climb and close all the time: each that was announced is in the journal,
     none has two openings, no rung ran twice for one incident, and who feeds all the time has none."""
-    nights = Nights(home, runner, os.environ.get("BANKEN_SEED", "restore"))
+    nights = Nights(home, standby, os.environ.get("BANKEN_SEED", "restore"))
     for _ in range(KILLS):
         nights.kill()
     count = nights.finish()
@@ -43,6 +53,7 @@ def test_nothing_is_lost_or_doubled_and_nobody_convicted(home: Home, runner: Run
     assert count.announced >= KILLS * 25
     assert count.resumed > KILLS
     assert count.rungs > KILLS
+    assert count.slow
 
 
 def test_pauses_ends_and_a_new_file(home: Home, runner: Runner) -> None:

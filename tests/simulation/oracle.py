@@ -173,7 +173,7 @@ class Oracle:
         life.hear(message, operators=name in self.operators)
         start = self._c if mail.start is None else mail.start
         said_next = life.take(message, start, self._a, new=new)
-        if kind in (Kind.PAUSE, Kind.EXTEND):
+        if kind == Kind.PAUSE or (kind == Kind.EXTEND and life.state in ("waiting", "alive")):
             life.until_at = self._at + micros(message.args[0])
         if said_next is not None:
             steps.setdefault(name, []).append(said_next)

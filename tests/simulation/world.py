@@ -23,6 +23,7 @@ from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.watch import WAIT_MAX, Watch
 from shelf import Shelf
 
+from .life import PROOFS
 from .mail import SECOND, Connection, Finding, Mail, Pass, Told
 from .oracle import Oracle
 
@@ -323,7 +324,7 @@ class World:
         oracle.woke(Pass(started, self._asked, excused, self._crowded))
         self._passed = started
         watch.wake(self.reading(), self._asked / SECOND)
-        read: dict[Mail, None] = {}
+        read: list[Mail] = []
         self._reading, self._read_count = True, 0
         watch.read(self._frames(read))
         self._reading = False
@@ -343,7 +344,7 @@ class World:
         if self.remembers:
             self._shelf.put(watch.kennel, watch.out, watch.now, self.reading())
         told = self._told()
-        oracle.judge(list(read), letters, told)
+        oracle.judge(read, letters, told)
         if told:
             self.note(" ".join(f"{word.what}:{word.name}:{word.incident}:{word.run}" for word in told))
         if count or probe is not None:
@@ -365,9 +366,11 @@ class World:
         if life == self.lives:
             self.arrive(self._own, mail)
 
-    def _frames(self, read: dict[Mail, None]) -> Iterator[bytes]:
+    def _frames(self, read: list[Mail]) -> Iterator[bytes]:
         """What one turn reads: the queues in turn; the I/O thread goes on meanwhile."""
         started, count = self.at, 0
+        seen: set[Mail] = set()
+        """copies of these would change nothing: no other word than a proof of life was read since"""
         while count < FRAMES_PER_TURN:
             if not self._full or count % 64 == 63:
                 self._happen(started + count)
@@ -386,8 +389,11 @@ class World:
             if connection.queued == QUEUE_MAX // 2 and connection.kernel:
                 self._make_ready(connection)
             count += 1
-            if connection is not self._own:
-                read[mail] = None
+            if connection is not self._own and mail not in seen:
+                read.append(mail)
+                if mail.message.kind not in PROOFS:
+                    seen.clear()
+                seen.add(mail)
             self._read_count = count
             yield mail.frame
 

@@ -62,25 +62,33 @@ class Life:
         self.until: tuple[int, int] | None = None
         """when the pause ends, on both clocks; None: when somebody says so"""
         self.until_at = 0
-        """when the pause, or the extension, ends by the clock on the wall"""
+        """when the pause ends by the clock on the wall"""
+        self.extended_at = 0
+        """when the extension does"""
         self.reported = False
         self._put(declared)
 
-    def carried_over(self, c: int, a: int, at: int, among: int) -> None:
-        """Another supervisor begins now and goes on with it: everything has its whole time again."""
+    def carried_over(self, c: int, a: int, at: int, among: int, behind: int) -> None:
+        """Another supervisor begins now and goes on with it: everything has its whole time again.
+
+        ``behind``: by how much the clock ``a`` was behind the wall's in the last pass. What it lost since a pause
+        began is not counted as a part of that, if the record was written once more meanwhile.
+        """
         self.displaced = set()
         spread = min(round(self.timeout * SPREAD_SHARE), among * SECOND // SPREAD_PER)
-        left = self.until_at - at
         self.reported = False
         self.judged_a = a
         if self.state == "paused":
             if self.until is not None:
-                self.until = c + max(left - KEPT_LATE, RETURN), a + max(left + KEPT_LATE, RETURN)
+                left = self.until_at - at
+                late = KEPT_LATE + max(0, behind - (self.until_at - self.until[1]))
+                self.until = c + max(left - KEPT_LATE, RETURN), a + max(left + late, RETURN)
         elif self.state != "expired":
             self.since_c, self.since_a = c + RETURN, a + RETURN + spread
-            extended = self.extended_a > 0
+            extended, left = self.extended_a > 0, self.extended_at - at
+            late = KEPT_LATE + max(0, behind - (self.extended_at - self.extended_a))
             self.extended_c = c + RETURN + left - KEPT_LATE if extended and left > KEPT_LATE else 0
-            self.extended_a = a + RETURN + left + KEPT_LATE if extended and left > -KEPT_LATE else 0
+            self.extended_a = a + RETURN + left + late if extended and left > -late else 0
         if self.cause != "no-progress" or self.state != "expired":
             self.value = None
         self.moved_c, self.moved_a = c, a

@@ -73,6 +73,7 @@ class Oracle:
     def restarted(self, at: int, operators: dict[str, Declaration]) -> None:
         """The next one begins its first pass at ``at``, and knows from a journal what the last one knew at the end
         of its last pass: nobody is convicted for the time between, and open incidents are open."""
+        behind = self._at - self._a
         self._at = at
         self._unread.clear()
         self._fresh.clear()
@@ -85,7 +86,7 @@ class Oracle:
             else:  # released before, or never kept: new to this one, and nobody has to come back to it
                 self.lives[name] = Life(name, said, self._c, self._a)
         for name, life in left.items():
-            life.carried_over(self._c, self._a, at, len(self.lives))
+            life.carried_over(self._c, self._a, at, len(self.lives), behind)
             spell = self.open.get(name)
             if spell is not None:  # how often it ran is known by its interval only
                 spell.run = None
@@ -173,8 +174,10 @@ class Oracle:
         life.hear(message, operators=name in self.operators)
         start = self._c if mail.start is None else mail.start
         said_next = life.take(message, start, self._a, new=new)
-        if kind == Kind.PAUSE or (kind == Kind.EXTEND and life.state in ("waiting", "alive")):
+        if kind == Kind.PAUSE:
             life.until_at = self._at + micros(message.args[0])
+        elif kind == Kind.EXTEND and life.state in ("waiting", "alive"):
+            life.extended_at = self._at + micros(message.args[0])
         if said_next is not None:
             steps.setdefault(name, []).append(said_next)
         if life.state == "released":

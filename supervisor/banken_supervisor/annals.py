@@ -39,6 +39,12 @@ machine it may take hundreds, and it is still worth waiting for."""
 OPEN_WAIT = 10.0
 """Seconds that the start waits for the journal to be open at the most."""
 
+PORTION_S = 0.02
+"""Seconds of one turn of the loop that announcing may take; the rest follows in the next turns."""
+
+PORTION_BUSY_S = 0.004
+"""The same while verdicts are waiting: that they are on disk comes before that they are told."""
+
 _LOOK_EVERY = 0.002
 
 OUTPUT_MAX = 4096
@@ -97,6 +103,8 @@ class Annals:
         while self.journal.condition.state == "opening" and time.monotonic() < give_over:
             time.sleep(_LOOK_EVERY)
         self._held: deque[Held] = deque()
+        self._durable = 0
+        """ticket up to which all is on disk"""
 
     def keep(self, event: Event, seq: int, at: float, announce: Callable[[], None]) -> None:
         """Remember one event, and announce it as soon as that is safe, in the order of the calls."""
@@ -143,19 +151,25 @@ class Annals:
         self.journal.record(EvidenceTaken(incident, time.time(), blob))
 
     def committed(self, ticket: int) -> None:
-        """Announce what waited for this."""
-        while self._held and self._held[0].ticket <= ticket:
-            self._held.popleft().announce()
+        """What waited for this may be announced."""
+        self._durable = max(self._durable, ticket)
 
     def patience(self) -> float | None:
-        """Seconds until ``impatient`` has something to do; None: nothing waits."""
-        return None if not self._held else max(0.0, self._held[0].since + PATIENCE - time.monotonic())
+        """Seconds until ``turn`` has something to do; None: nothing waits."""
+        if not self._held:
+            return None
+        first = self._held[0]
+        return 0.0 if first.ticket <= self._durable else max(0.0, first.since + PATIENCE - time.monotonic())
 
-    def impatient(self) -> None:
-        """Announce what has waited for too long: the disk is in trouble, which ``status`` shows."""
+    def turn(self, *, busy: bool = False) -> None:
+        """Announce what is on disk, a portion of it, and what has waited for too long: then the disk is in trouble,
+        which ``status`` shows. ``busy``: verdicts are waiting."""
         now = time.monotonic()
-        while self._held and now - self._held[0].since >= PATIENCE:
+        until = now + (PORTION_BUSY_S if busy else PORTION_S)
+        while self._held and (self._held[0].ticket <= self._durable or now - self._held[0].since >= PATIENCE):
             self._held.popleft().announce()
+            if time.monotonic() >= until:
+                return
 
     def close(self, wait: float) -> None:
         """Write what is left, at most for ``wait`` seconds, and announce it."""

@@ -216,7 +216,7 @@ class Loop:
         if others[1] is not None:
             self.remedies.executor.check(monotonic())
         if self.annals is not None:
-            self.annals.impatient()
+            self.annals.turn(busy=bool(self._effects) or watch.patience() == 0.0)
         if self.lookout is not None and (lost := self.lookout(real)) is not None:
             self._scribe.line(logging.ERROR, lost, {})
         if self.register is not None and not self._effects:  # after what is told of the same change

@@ -1,0 +1,52 @@
+"""What is told waits until it is on disk, keeps its order, and is told in portions."""
+
+from __future__ import annotations
+
+import queue
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from banken_supervisor.annals import PORTION_BUSY_S, PORTION_S, Annals, Committed
+from banken_supervisor.core.effects import Event, EventType
+
+COUNT = 400
+EACH_S = 0.0005
+WAIT_S = 20.0
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path, busy: bool) -> None:
+    """Hundreds of announcements that one commit sets free do not hold the loop: no turn takes much longer than its
+    portion, none is lost, and an action that follows from one waits for it."""
+    letters: queue.Queue[Any] = queue.Queue()
+    annals = Annals(str(tmp_path / "journal.db"), "run-1", letters.put)
+    told: list[int] = []
+
+    def announce(number: int) -> None:
+        time.sleep(EACH_S)
+        told.append(number)
+
+    for number in range(COUNT):
+        event = Event(EventType.PAUSED, f"w-{number}", {"seconds": None})
+        annals.keep(event, number, time.time(), lambda number=number: announce(number))
+    annals.then(lambda: told.append(COUNT))
+    assert told == []  # nothing is told before the loop has heard that it is on disk
+    turns = 0
+    deadline = time.monotonic() + WAIT_S
+    while len(told) <= COUNT:
+        assert time.monotonic() < deadline
+        if annals.patience() != 0.0:
+            letter = letters.get(timeout=WAIT_S)
+            if isinstance(letter, Committed):
+                annals.committed(letter.ticket)
+        before = len(told)
+        annals.turn(busy=busy)
+        turns += 1
+        # A bound in what is told and not in time: a busy machine makes a turn longer, never fuller.
+        assert (len(told) - before - 1) * EACH_S <= (PORTION_BUSY_S if busy else PORTION_S)
+    annals.close(WAIT_S)
+    assert told == list(range(COUNT + 1))
+    assert turns >= COUNT * EACH_S / PORTION_S

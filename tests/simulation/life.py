@@ -87,7 +87,8 @@ class Life:
             self.since_c, self.since_a = c + RETURN, a + RETURN + spread
             extended, left = self.extended_a > 0, self.extended_at - at
             late = KEPT_LATE + max(0, behind - (self.extended_at - self.extended_a))
-            self.extended_c = c + RETURN + left - KEPT_LATE if extended and left > KEPT_LATE else 0
+            certain = self.extended_c > 0  # a resume may have ended it
+            self.extended_c = c + RETURN + left - KEPT_LATE if certain and left > KEPT_LATE else 0
             self.extended_a = a + RETURN + left + late if extended and left > -late else 0
         if self.cause != "no-progress" or self.state != "expired":
             self.value = None

@@ -130,6 +130,17 @@ def test_an_extension_is_kept_and_its_end_too() -> None:
     assert said(house.run(30.0))[0] == ("expired", "w")
 
 
+def test_an_extension_that_a_verdict_has_ended_does_not_come_back() -> None:
+    """The worker failed and was fed again long before its extension's end: after the restart its timeout counts."""
+    house = House()
+    house.feed()
+    house.say(Kind.EXTEND, "w", 500.0)
+    house.say(Kind.FAIL, "w", "no disk")
+    house.feed()
+    house.crash(1.0)
+    assert said(house.run(30.0))[0] == ("expired", "w")
+
+
 def test_an_open_incident_goes_on_under_its_id() -> None:
     """It is not announced again; the feed that ends it tells how long it really lasted; the next has another id."""
     house = House()

@@ -95,7 +95,7 @@ class Incidents(Trails):
         self._incidents += 1
         rare = dog.more()
         rare.incidents += 1
-        rare.extended_until = None
+        self._end_extension(dog)
         rare.exited_at = rare.exited_how = None
         rare.cause = cause
         incident = OpenIncident(

@@ -98,7 +98,8 @@ class Keeping(Incidents):
             self._move(dog, Trigger.REBORN)
             dog.fed_at = now
             rare = dog.more()
-            rare.exited_at = rare.exited_how = rare.extended_until = None
+            rare.exited_at = rare.exited_how = None
+            self._end_extension(dog)
             rare.away = True
             self._deadlines.disarm(dog)
 
@@ -123,6 +124,7 @@ class Keeping(Incidents):
         dog.fed_at = now
         rare = dog.rare
         if rare is not None:
-            rare.extended_until = rare.progress_at = rare.exited_at = rare.exited_how = None
+            rare.progress_at = rare.exited_at = rare.exited_how = None
+            self._end_extension(dog)
             rare.away = False
         self._arm(dog)

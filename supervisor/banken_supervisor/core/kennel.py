@@ -215,9 +215,7 @@ class Kennel(Restoring):
         self._observe(dog, now, out)
         rare = dog.rare
         if rare is not None:
-            if rare.extended_until is not None:
-                rare.extended_until = None
-                self._note_change(dog)
+            self._end_extension(dog)
             if dog.declaration.progress_timeout is not None and rare.progress_at is None:
                 rare.progress_at = now
         if dog.state is State.PAUSED or self._persists(dog, now):

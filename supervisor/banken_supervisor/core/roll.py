@@ -83,6 +83,12 @@ class Roll:
         if self._changed is not None:
             self._changed[dog.name] = None
 
+    def _end_extension(self, dog: Dog) -> None:
+        """What ends one is on record, too: else the next supervisor would bring it back."""
+        if dog.rare is not None and dog.rare.extended_until is not None:
+            dog.rare.extended_until = None
+            self._note_change(dog)
+
     # -- by time ------------------------------------------------------------------------------------
 
     def _arm(self, dog: Dog) -> None:

@@ -97,7 +97,7 @@ class Windows(Habits):
         if rare.standing is not None:
             self._wake(dog)
         rare.paused_until = inf
-        rare.extended_until = None
+        self._end_extension(dog)
         if rare.progress_at is not None:
             rare.progress_at = now
         self._arm(dog)

@@ -6,7 +6,7 @@ from typing import Any
 
 from banken.model import Declaration, Incarnation
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import Effect
+from banken_supervisor.core.effects import Effect, Event
 from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.policy import Group, Policy
 from banken_supervisor.core.rules import Rules
@@ -99,3 +99,8 @@ class House:
         """The names that the next supervisor knows."""
         self.crash()
         return {dog.name for dog in self.kennel.all()}
+
+
+def said(effects: list[Effect]) -> list[tuple[str, str | None]]:
+    """The events, by type and name."""
+    return [(e.type.value, e.name) for e in effects if isinstance(e, Event)]

@@ -11,14 +11,10 @@ from banken_supervisor.core.journaled import SHARE_MAX, Remembered
 from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.ladder import Budget, Ladder, Rung
 from banken_supervisor.core.policy import EXIT_ONLY, Group, Policy
-from banken_supervisor.core.restoring import GONE, RETURN_S
+from banken_supervisor.core.restoring import RETURN_S
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.states import State
-from restart_kit import ALICE, BOB, TEN, House
-
-
-def said(effects: list[Effect]) -> list[tuple[str, str | None]]:
-    return [(e.type.value, e.name) for e in effects if isinstance(e, Event)]
+from restart_kit import ALICE, BOB, TEN, House, said
 
 
 def rungs(effects: list[Effect]) -> list[tuple[int, int]]:
@@ -418,34 +414,3 @@ def test_observing_does_not_tell_twice() -> None:
 
 
 # -- processes that ended meanwhile ---------------------------------------------------------------------
-
-
-def test_a_process_that_ended_meanwhile_is_told_so() -> None:
-    """Judged as exited, when another one has had the time to take its place; the text says what is not known."""
-    house = House()
-    house.feed()
-    house.crash()
-    house.kennel.gone(ALICE, house.now)
-    assert said(house.run(RETURN_S - 0.25)) == []
-    house.run(0.5)
-    (event,) = [e for e in house.out if isinstance(e, Event) and e.type.value == "expired"]
-    assert (event.data["cause"], event.data["reason"]) == ("exited", GONE)
-
-
-def test_another_process_in_its_place_is_no_incident() -> None:
-    house = House()
-    house.feed()
-    house.crash()
-    house.kennel.gone(ALICE, house.now)
-    house.run(1.0)
-    house.feed(who=BOB)
-    house.run(5.0)
-    assert said(house.out) == []
-
-
-def test_a_program_that_ended_is_told_by_its_keeper() -> None:
-    house = House()
-    house.feed()
-    house.crash()
-    house.kennel.gone(ALICE, house.now, lambda name: name == "w")
-    assert said(house.run(RETURN_S + 1.0)) == []

@@ -8,11 +8,11 @@ import random
 import shutil
 import sqlite3
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from journal_kit import NOW, WAIT, Opening, dump, load, opened, until, write
 
 from banken.model import Declaration
 from banken_supervisor.journal import (
@@ -27,20 +27,6 @@ from banken_supervisor.journal import (
     reading,
     restore,
 )
-from journal_kit import NOW, WAIT, Opening, dump, journals_at, load, opened, until, write
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    """Where the journal of one test is."""
-    return str(tmp_path / "journal.db")
-
-
-@pytest.fixture
-def opening(path: str) -> Iterator[Opening]:
-    """Makes journals, and ends them after the test."""
-    with journals_at(path) as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

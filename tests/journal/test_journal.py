@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
 
 from banken.model import Cause, Declaration, Feeders, Incarnation
 from banken_supervisor.core.states import State
@@ -35,21 +35,6 @@ from banken_supervisor.journal import (
     squeeze,
 )
 from banken_supervisor.journal.pending import Pending
-from journal_kit import NOW, WAIT, Opening, dump, journals_at, opened, until, write
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    """Where the journal of one test is."""
-    return str(tmp_path / "journal.db")
-
-
-@pytest.fixture
-def opening(path: str) -> Iterator[Opening]:
-    """Makes journals, and ends them after the test."""
-    with journals_at(path) as one:
-        yield one
-
 
 # -- what is kept -------------------------------------------------------------------------------------
 

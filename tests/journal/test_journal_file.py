@@ -8,11 +8,11 @@ import shutil
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
 
 from banken.model import Declaration
 from banken_supervisor.journal import (
@@ -34,21 +34,6 @@ from banken_supervisor.journal import (
     schema,
     squeeze,
 )
-from journal_kit import NOW, WAIT, Opening, dump, journals_at, opened, until, write
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    """Where the journal of one test is."""
-    return str(tmp_path / "journal.db")
-
-
-@pytest.fixture
-def opening(path: str) -> Iterator[Opening]:
-    """Makes journals, and ends them after the test."""
-    with journals_at(path) as one:
-        yield one
-
 
 # -- the file -----------------------------------------------------------------------------------------
 

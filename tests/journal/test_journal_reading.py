@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journal_kit import NOW, load, opened, write
 
 from banken.model import Declaration, Feeders
 from banken_supervisor.core.journaled import DUE_PER_SECOND, SHARE_MAX, rearm_offset, rearm_offsets
 from banken_supervisor.journal import Declared, EventSeen, IncidentClosed, RungRun, checking, reading, restore, rows
-from journal_kit import NOW, load, opened, write
 
 
 @pytest.fixture

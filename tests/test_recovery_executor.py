@@ -12,8 +12,8 @@ from typing import Any
 import msgpack
 import pytest
 
+from banken_supervisor import executor as module
 from banken_supervisor.recovery import Action, Executor, Outcome, Report, Subject, What, World
-from banken_supervisor.recovery import executor as module
 from recovery_kit import Desk, subject, until
 
 Run = Callable[[Subject, threading.Event], Any]

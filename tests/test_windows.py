@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import pytest
 
+from banken.threads import start_daemon
 from banken.wire import Kind
 from banken_supervisor.core.effects import Event
 from banken_supervisor.core.policy import Policy, Window
@@ -172,10 +173,14 @@ def test_the_thread_tells_openings_ends_and_changes_and_stops() -> None:
     """A real thread with a clock that is set: told at once what is open, then the end, then nothing more."""
     letters: queue.Queue[dict[Window, float]] = queue.Queue()
     wall = [THREE + timedelta(minutes=30)]
-    shell = Maintenance(lambda left: letters.put(dict(left)), lambda: wall[0], look_s=0.01)
-    before = threading.active_count()
+    threads: list[threading.Thread | None] = []
+
+    def starter(work: Callable[[], None]) -> None:
+        threads.append(start_daemon(work, "windows"))
+
+    shell = Maintenance(lambda left: letters.put(dict(left)), lambda: wall[0], look_s=0.01, start=starter)
     shell.set([])
-    assert threading.active_count() == before, "no thread without windows"
+    assert threads == [], "no thread without windows"
     shell.set([NIGHT, NOON])
     assert letters.get(timeout=10.0) == {NIGHT: 1800.0}
     wall[0] = THREE + timedelta(hours=2)
@@ -185,5 +190,8 @@ def test_the_thread_tells_openings_ends_and_changes_and_stops() -> None:
     shell.set([NIGHT])
     assert letters.get(timeout=10.0) == {}
     shell.close()
-    assert threading.active_count() == before
+    (thread,) = threads
+    assert thread is not None
+    thread.join(10.0)
+    assert not thread.is_alive()
     assert letters.empty()

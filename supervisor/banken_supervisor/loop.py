@@ -38,6 +38,7 @@ from banken_supervisor.core.kennel import Kennel
 from banken_supervisor.core.policy import Window
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.watch import Watch
+from banken_supervisor.executor import How, Job, KeyedExecutor
 from banken_supervisor.journal import Limits
 from banken_supervisor.letters import Acted, Declare, Do, Forget, Frame, Stop
 from banken_supervisor.lives import Lives
@@ -135,7 +136,11 @@ class Loop:
         self.annals = None if journal is None else Annals(journal, run_id, mailbox.post, limits)
         self.register = None if self.annals is None else Register(self.watch, self.annals)
         self.lives = Lives()
-        self.maintenance = Maintenance(self._windows_open)
+        self.background = KeyedExecutor("banken-background", self._background_told, threads_max=4)
+        """reads the config again and looks at the maintenance windows"""
+        self.maintenance = Maintenance(
+            self._windows_open, start=lambda work: self.background.submit(Job("the maintenance windows", work))
+        )
         for descriptor in (self.lives.fileno(), stable.fileno()):
             if descriptor is not None:
                 sockets.watch(descriptor)
@@ -177,7 +182,8 @@ class Loop:
         watch, sockets = self.watch, self._sockets
         asked = watch.patience()
         stuck_in = self.callbacks.patience(self._woke)
-        others = (stuck_in, self.remedies.patience(self._woke), self.stable.patience(watch.now))
+        acting = self.remedies.patience(self._woke)
+        others = (stuck_in, acting, self.stable.patience(watch.now), self.background.patience(self._woke))
         busy = 0.0 if self._letters or self._effects or self.remedies.waiting else None
         held = None if self.annals is None else self.annals.patience()
         kept = None if self.register is None else self.register.patience()
@@ -211,9 +217,10 @@ class Loop:
             sockets.probe(encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, probe))))
         self._carry_out(watch.out)
         self.remedies.turn()
+        self.background.check(monotonic())
         if stuck_in is not None:
             self.callbacks.check(monotonic())
-        if others[1] is not None:
+        if acting is not None:
             self.remedies.executor.check(monotonic())
         if self.annals is not None:
             self.annals.turn(busy=bool(self._effects) or watch.patience() == 0.0)
@@ -288,6 +295,11 @@ class Loop:
                 loop.mailbox.post(Do(go_on))
 
         self.mailbox.post(Do(begin))
+
+    def _background_told(self, job: Job, how: How, value: Any, seconds: float) -> None:
+        """From any thread."""
+        if how is not How.DONE:
+            self._scribe.line(logging.ERROR, f"{job.lane}: {value}", {})
 
     def _carry_out(self, effects: list[Effect]) -> None:
         # Callbacks first: their threads wake up while the events are written.

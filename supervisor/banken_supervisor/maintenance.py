@@ -20,13 +20,18 @@ OFF_S = 1.0
 
 
 class Maintenance:
-    """``tell`` is called from the thread with the windows that are open and the seconds that each has left."""
+    """``tell`` is called from the thread with the windows that are open and the seconds that each has left.
+
+    ``start``: has a function run on a thread, now or when there is one.
+    """
 
     def __init__(
         self,
         tell: Callable[[Mapping[Window, float]], None],
         clock: Callable[[], datetime] = datetime.now,
         look_s: float = LOOK_S,
+        *,
+        start: Callable[[Callable[[], None]], None],
     ) -> None:
         self._tell = tell
         self._clock = clock
@@ -34,7 +39,8 @@ class Maintenance:
         self._windows: tuple[Window, ...] = ()
         self._changed = threading.Condition()
         self._anew = self._closed = False
-        self._thread: threading.Thread | None = None
+        self._start = start
+        self._started = False
 
     def set(self, windows: Iterable[Window]) -> None:
         """These are the windows there are, from now on; what is open of them is told soon."""
@@ -42,17 +48,16 @@ class Maintenance:
             self._windows = tuple(dict.fromkeys(windows))
             self._anew = True
             self._changed.notify()
-            if self._thread is None and self._windows and not self._closed:
-                self._thread = threading.Thread(target=self._work, name="banken-maintenance", daemon=True)
-                self._thread.start()
+            first = not self._started and bool(self._windows) and not self._closed
+            self._started = self._started or first
+        if first:
+            self._start(self._work)
 
     def close(self) -> None:
         """End the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(1.0)
 
     def _work(self) -> None:
         told: dict[Window, datetime] = {}

@@ -6,9 +6,9 @@ What became of it is told by an event, and kept under its number for whoever ask
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,11 @@ class Reloading:
     """The config in force, and how the next one comes.
 
     ``load``: reads the file; what it raises keeps the old config in force. ``post``: has the loop call a
-    function on its thread.
+    function on its thread. ``start``, set before the first ``ask``: has a function run on a thread after those that
+    were given before, now or when there is a thread.
     """
+
+    start: Callable[[Callable[[], None]], None]
 
     def __init__(
         self, load: Callable[[], Setup], callbacks: Callbacks, post: Callable[[Callable[[Loop], None]], Any]
@@ -49,23 +52,25 @@ class Reloading:
         self._callbacks = callbacks
         self._post = post
         self._numbers = count(1)
-        self._one = threading.Lock()
 
     def ask(self) -> int:
-        """Begin to read the file again, from any thread. Returns at once: the number of this reading."""
+        """Begin to read the file again. Returns at once: the number of this reading."""
         number = next(self._numbers)
-        threading.Thread(target=self._read, args=(number,), name="banken-reload", daemon=True).start()
+        self.start(partial(self._read, number))
         return number
 
+    def begin(self) -> None:
+        """``ask``, for whoever waits for nothing."""
+        self.ask()
+
     def _read(self, number: int) -> None:
-        with self._one:  # two at once would be told in the wrong order
-            try:
-                setup = self._load()
-            except Exception as fault:  # noqa: BLE001  # whatever is wrong with the file, the old one stays
-                text = str(fault)
-                self._post(lambda loop: self._refused(loop, number, text))
-            else:
-                self._post(lambda loop: self._replace(loop, number, setup))
+        try:
+            setup = self._load()
+        except Exception as fault:  # noqa: BLE001  # whatever is wrong with the file, the old one stays
+            text = str(fault)
+            self._post(lambda loop: self._refused(loop, number, text))
+        else:
+            self._post(lambda loop: self._replace(loop, number, setup))
 
     def _replace(self, loop: Loop, number: int, setup: Setup) -> None:
         try:

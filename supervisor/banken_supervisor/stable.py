@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import Any
 
 from banken.identity import boot_id
@@ -23,6 +24,7 @@ from banken_supervisor.core.program_states import ProgramState
 from banken_supervisor.core.states import State
 from banken_supervisor.durations import format_s
 from banken_supervisor.programs import ProgramKeeper
+from banken_supervisor.programs.keeper import CLOSE_WAIT, WorkTold
 
 STOPPED = "stopped"
 """How an incident is over whose program was stopped on purpose."""
@@ -59,8 +61,11 @@ class Stable:
 
     def patience(self, now: float) -> float | None:
         """Seconds until ``turn`` has something to do."""
-        due = None if self._keeper is None else self._keeper.next_due()
-        return None if due is None else max(0.0, due - now)
+        if self._keeper is None:
+            return None
+        due, work = self._keeper.next_due(), self._keeper.patience(monotonic())
+        waits = [wait for wait in (None if due is None else max(0.0, due - now), work) if wait is not None]
+        return min(waits, default=None)
 
     def set(self, specs: Iterable[ProgramSpec], groups: Iterable[Group], policies: dict[str, Policy]) -> None:
         """What there is to be; before ``open``, or followed by ``apply``."""
@@ -88,12 +93,16 @@ class Stable:
     def turn(self, kennel: Kennel, now: float, out: list[Effect], *, ready: bool) -> None:
         """Take note of ends, do what is due."""
         keeper = self._made()
+        keeper.check(monotonic())
         due = keeper.next_due()
         if ready or (due is not None and due <= now):
             self._tell(keeper.tick(now), kennel, now, out)
 
     def handle(self, letter: Any, kennel: Kennel, now: float, out: list[Effect]) -> None:
         """A letter of the programs' own."""
+        if isinstance(letter, WorkTold):
+            out.append(Event(EventType.PROGRAM, letter.name, {"what": letter.what, "text": letter.text}))
+            return
         self._tell(self._made().handle(letter, now), kennel, now, out)
 
     def command(self, what: str, name: str, kennel: Kennel, now: float, out: list[Effect], why: str) -> None:
@@ -136,10 +145,11 @@ class Stable:
         programs = () if self._keeper is None else (self._keeper.programs.get(name) for name in self._specs)
         return Counter(program.state for program in programs if program is not None)
 
-    def close(self) -> None:
-        """Give everything back; programs run on, but for those that are to die with the supervisor."""
+    def close(self, wait: float = CLOSE_WAIT) -> None:
+        """Give everything back, within ``wait`` seconds; programs run on, but for those that are to die with the
+        supervisor."""
         if self._keeper is not None:
-            self._keeper.close()
+            self._keeper.close(min(wait, CLOSE_WAIT))
 
     # -- inside -------------------------------------------------------------------------------------
 

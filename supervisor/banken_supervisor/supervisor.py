@@ -23,9 +23,10 @@ from banken.model import (
 )
 from banken.port import Line, Port
 from banken.watchdog import Watchdog
-from banken_supervisor.callbacks import THREADS_MAX, TIME_LIMIT, Callbacks
+from banken_supervisor.callbacks import TIME_LIMIT, Callbacks
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
+from banken_supervisor.executor import THREADS_MAX, Job
 from banken_supervisor.journal import Limits, squeeze
 from banken_supervisor.letters import Acted, Declare, Do, Forget, Frame, Stop
 from banken_supervisor.lock import AddressLock, Lookout
@@ -153,8 +154,9 @@ class Supervisor:
 
         Without a config file (``configure``) there is nothing to read, and nothing happens.
         """
-        if self._reloading is not None:
-            self._reloading.ask()
+        reloading = self._reloading
+        if reloading is not None:  # on the loop's thread: a signal handler must wait for no lock
+            self._mailbox.post(Do(lambda loop: reloading.begin()))
 
     def run(self) -> None:
         """Supervise until ``stop``, SIGTERM or SIGINT. A second signal ends the process at once.
@@ -225,6 +227,7 @@ class Supervisor:
         )
         loop.lookout = Lookout(self._lock)
         if self._reloading is not None:
+            self._reloading.start = lambda read: loop.background.submit(Job("reading the config", read))
             self._reloading.setup.prepare(loop, self._callbacks)
             loop.reloading = self._reloading
 

@@ -8,6 +8,7 @@ done by a crew of threads (crew.py) and comes back as a letter.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 from collections.abc import Callable, Iterable
@@ -24,16 +25,25 @@ from banken_supervisor.core.program_effects import (
 )
 from banken_supervisor.core.program_states import ProgramState
 from banken_supervisor.core.programs import Programs
+from banken_supervisor.executor import How, Job, KeyedExecutor
 from banken_supervisor.programs.adoption import adopt
 from banken_supervisor.programs.children import Children, sweep
-from banken_supervisor.programs.crew import Crew
 from banken_supervisor.programs.guarding import Guard
 from banken_supervisor.programs.logs import Logs
 from banken_supervisor.programs.records import Record, Records
 from banken_supervisor.programs.spawn import Child, SpawnRefused, spawn
 
 CLOSE_WAIT = 2.0
-"""Seconds that closing waits for spawns that are under way."""
+"""Seconds that closing waits for spawns that are under way, at most."""
+
+THREADS_MAX = 8
+"""Jobs of programs that run at once, the rotation of their logs besides."""
+
+WORK_LIMIT_S = 60.0
+"""Seconds until a job counts as stuck. What else there is to do for its program waits for it all the same: a second
+spawn beside one that hangs could make two processes."""
+
+_log = logging.getLogger("banken.programs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,15 @@ class Swept:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class WorkTold:
+    """Letter: work for a program hangs, was refused, or waits for a thread."""
+
+    name: str | None
+    what: str
+    text: str
+
+
 Letter = Spawned | SpawnFailed | Swept
 
 
@@ -73,7 +92,7 @@ class ProgramKeeper:
         self,
         directory: str,
         address: str,
-        post: Callable[[Letter], None],
+        post: Callable[[Letter | WorkTold], None],
         *,
         timeout: Callable[[str], float | None] = lambda name: None,
         random: Callable[[], float] = random.random,
@@ -85,10 +104,11 @@ class ProgramKeeper:
         self._random = random
         self._records = Records(directory)
         self._children = Children()
-        self._crew = Crew()
+        self._jobs = KeyedExecutor("banken-programs", self._worked, threads_max=THREADS_MAX + 1)
+        self.patience = self._jobs.patience
+        self.check = self._jobs.check
         self._guard = Guard()
-        self._logs = Logs()
-        self._closed = False
+        self._logs = Logs(lambda work: self._jobs.submit(Job("\0logs", work)))
 
     # -- the operator's word ------------------------------------------------------------------------
 
@@ -168,7 +188,7 @@ class ProgramKeeper:
             with contextlib.suppress(OSError):  # the next supervisor starts it, which is the lesser evil
                 self._records.hold(name, held)
 
-        self._crew.do(name, write)
+        self._do(name, write)
 
     def stop_all(self, now: float, why: str = "the supervisor stops") -> list[ProgramEvent]:
         """Stop every program, higher orders first; ``running`` tells when all are gone."""
@@ -191,11 +211,11 @@ class ProgramKeeper:
             if child.own:
                 events += self._ended(child, status, now)
             else:
-                self._crew.do(child.name, lambda child=child: self._sweep(child))  # type: ignore[misc]
+                self._do(child.name, lambda child=child: self._sweep(child))  # type: ignore[misc]
         return events + self._carry_out(self.programs.due(now))
 
     def handle(self, letter: Letter, now: float) -> list[ProgramEvent]:
-        """What became of something that was handed to the crew."""
+        """What became of something that was handed to a thread."""
         match letter:
             case Spawned(child):
                 self._children.add(child)
@@ -205,12 +225,14 @@ class ProgramKeeper:
             case Swept(name):
                 return self._carry_out(self.programs.exited(name, None, now, self._random()))
 
-    def close(self) -> None:
-        """Give everything back. Programs that run go on running, for the next supervisor to adopt; those that are
-        to die with this one die now."""
-        self._closed = True
-        self._crew.close(CLOSE_WAIT)
+    def close(self, wait: float = CLOSE_WAIT) -> None:
+        """Give everything back, within ``wait`` seconds.
+
+        Programs that run go on running, for the next supervisor to adopt; those that are to die with this one die
+        now.
+        """
         self._logs.close()
+        self._jobs.close(wait, finish=True)
         self._children.close()
         self._guard.close()
 
@@ -268,7 +290,7 @@ class ProgramKeeper:
         extra = {"BANKEN_ADDRESS": self._address, "BANKEN_NAME": name}
         if timeout is not None:
             extra["BANKEN_TIMEOUT"] = f"{timeout:g}"
-        self._crew.do(name, lambda: self._spawn(spec, extra))
+        self._do(name, lambda: self._spawn(spec, extra), spawns=True)
 
     def _take_over(self, child: Child, now: float) -> list[ProgramEvent]:
         self._children.add(child)
@@ -279,20 +301,33 @@ class ProgramKeeper:
 
     def _ended(self, child: Child, status: int | None, now: float) -> list[ProgramEvent]:
         # Queued before anything that follows, so that it is done before the next spawn of this program.
-        self._crew.do(child.name, lambda: self._forget(child))
+        self._do(child.name, lambda: self._forget(child))
         return self._carry_out(self.programs.exited(child.name, status, now, self._random()))
 
     def _kill_group(self, name: str) -> None:
         child = self._children.get(name)
         self._children.kill_group(name)
         if child is not None and not child.own:
-            self._crew.do(name, lambda: _sweep_group(child))
+            self._do(name, lambda: _sweep_group(child))
 
     def _is_down(self, name: str) -> bool:
         program = self.programs.get(name)
         return program is not None and program.state is ProgramState.STOPPED
 
-    # -- on the crew's threads ----------------------------------------------------------------------
+    def _do(self, name: str, work: Callable[[], None], *, spawns: bool = False) -> None:
+        """Have it done on a thread, after all that was to be done for this program before."""
+        self._jobs.submit(Job(name, work, spawns, limit_s=WORK_LIMIT_S, holds_lane=True))
+
+    def _worked(self, job: Job, how: How, value: Any, seconds: float) -> None:
+        if how is How.RAISED:
+            _log.error("work for the program %s failed", job.lane, exc_info=value)
+        elif how is How.REFUSED and job.about:
+            self._post(SpawnFailed(job.lane, value))
+        elif how is not How.DONE:
+            name = job.lane if self.programs.get(job.lane) is not None else None
+            self._post(WorkTold(name, f"work-{how.name.lower()}", value))
+
+    # -- on threads ---------------------------------------------------------------------------------
 
     def _spawn(self, spec: ProgramSpec, extra: dict[str, str]) -> None:
         """Intent, process, record: in this order (records.py says why)."""

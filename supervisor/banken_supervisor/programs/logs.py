@@ -18,6 +18,7 @@ import logging
 import os
 import stat
 import threading
+from collections.abc import Callable
 
 LOOK_FAST = 0.05
 LOOK_SLOW = 1.0
@@ -29,9 +30,13 @@ _log = logging.getLogger("banken.programs")
 
 
 class Logs:
-    """Watches the files on a thread of its own, made when there is a first file."""
+    """Watches the files on a thread, which is asked for when there is a first file.
 
-    def __init__(self) -> None:
+    ``start``: has a function run on a thread, now or when there is one.
+    """
+
+    def __init__(self, start: Callable[[Callable[[], None]], None]) -> None:
+        self._start = start
         self._files: dict[str, tuple[int, int]] = {}
         """by path: bytes_max, files_max"""
         self._sizes: dict[str, int] = {}
@@ -39,15 +44,15 @@ class Logs:
         """whose fault was logged; once each until it goes well again"""
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._started = False
 
     def keep(self, path: str, bytes_max: int, files_max: int) -> None:
         """See to it that this file stays within its bounds from now on. Two programs may share one."""
         with self._lock:
             self._files[os.path.realpath(path)] = bytes_max, files_max
-            if self._thread is None and not self._closing.is_set():
-                self._thread = threading.Thread(target=self._work, name="banken-program-logs", daemon=True)
-                self._thread.start()
+            first, self._started = not self._started, True
+        if first:
+            self._start(self._work)
 
     def drop(self, path: str) -> None:
         """Look at it no more."""

@@ -1,12 +1,11 @@
-"""One run of one action, the row of them that waits for a watchdog, and what is told of each."""
+"""One run of one action, and what is told of it."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from time import monotonic, time
+from time import time
 from typing import Any
 
 from banken_supervisor.recovery import bounds
@@ -46,25 +45,33 @@ class Report:
     """True: it had been reported as stuck before"""
 
 
-class Job:
-    __slots__ = ("action", "chain", "ended", "key", "started", "started_at", "stuck", "subject")
+class Run:
+    """One run of one action."""
 
-    def __init__(self, action: Action, subject: Subject, chain: str) -> None:
+    __slots__ = ("action", "ended", "over", "started_at", "subject")
+
+    def __init__(self, action: Action, subject: Subject) -> None:
         self.action = action
         self.subject = subject
-        self.chain = chain
-        """the row that it waits in"""
-        self.key = id(action), subject.incident.id, subject.recovered
-        self.started: float | None = None
-        """monotonic"""
         self.started_at: float | None = None
         """wall clock"""
-        self.stuck = False
+        self.over = False
+        self.ended: threading.Event | None = None
+        """None: not begun. To make 10,000 events when all fall silent would take long"""
 
-    def begin(self) -> None:
-        """It has a thread now. The event is made only here: to make 10,000 when all fall silent takes long."""
-        self.ended = threading.Event()
-        self.started, self.started_at = monotonic(), time()
+    def begin(self) -> threading.Event:
+        """It has a thread now. What is given is set when its incident ends."""
+        self.started_at = time()
+        ended = self.ended = threading.Event()
+        if self.over:  # ``end`` came between
+            ended.set()
+        return ended
+
+    def end(self) -> None:
+        """Its incident has ended, or the supervisor stops."""
+        self.over = True
+        if self.ended is not None:
+            self.ended.set()
 
     def belongs(self, incident: str | None) -> bool:
         """Whether the end of ``incident`` (None: of any) ends it. The news of an end is not ended by it, nor is a
@@ -73,7 +80,15 @@ class Job:
             return False
         return not self.subject.recovered and incident in (None, self.subject.incident.id)
 
-    def report(self, kind: What, text: str, data: dict[str, Any] | None = None, seconds: float = 0.0) -> Report:
+    def report(
+        self,
+        kind: What,
+        text: str,
+        data: dict[str, Any] | None = None,
+        seconds: float = 0.0,
+        *,
+        late: bool = False,
+    ) -> Report:
         """What became of it, without what its action wants hidden."""
         subject, hidden = self.subject, self.action.hidden
         return Report(
@@ -90,7 +105,7 @@ class Job:
             data=bounds.redact(data or {}, hidden),
             started=None if kind is What.SKIPPED else self.started_at,
             seconds=seconds,
-            late=self.stuck and kind is not What.STUCK,
+            late=late,
         )
 
 
@@ -112,14 +127,3 @@ def for_each(report: Report, subject: Subject) -> list[Report]:
         )
         for each in (subject, *subject.others)
     ]
-
-
-class Chain:
-    """What is to be done one after the other: for a watchdog, or for a target of notices."""
-
-    __slots__ = ("name", "pending", "running")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.pending: deque[Job] = deque()
-        self.running: Job | None = None

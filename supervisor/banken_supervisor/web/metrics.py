@@ -100,16 +100,10 @@ def _journal_state(answer: Answer) -> Iterable[Sample]:
 
 
 def _under_way(kind: str) -> Callable[[Answer], Iterable[Sample]]:
-    """Those that run, wait and are stuck. Of callbacks, the supervisor counts stuck ones among the running too."""
+    """Those that run, wait and are stuck."""
 
     def find(answer: Answer) -> Iterable[Sample]:
-        counts = answer[kind]
-        twice = counts["stuck"] if kind == "callbacks" else 0
-        return [
-            (("running",), counts["running"] - twice),
-            (("queued",), counts["queued"]),
-            (("stuck",), counts["stuck"]),
-        ]
+        return [((state,), answer[kind][state]) for state in ("running", "queued", "stuck")]
 
     return find
 

@@ -1,0 +1,354 @@
+"""Threads for all work that may take long: callbacks, actions, program work, files.
+
+Jobs of one lane run one after the other in the order in which they came; those of different lanes side by side. The
+threads are daemons of our own, made when no idle one is left, up to a bound: the standard pool cannot be shut down
+past a job that hangs. A job that outlives its limit is reported as stuck and its thread replaced.
+
+Jobs that wait for the outside (a server, a command) get only a share of the threads. When a network fails,
+everything expires and every webhook hangs, and just then the supervisor must be able to kill and restart.
+
+Where the system gives no thread, the jobs that lack one are reported and wait; it is asked again with a growing
+pause.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import islice
+from math import inf
+from time import monotonic
+from typing import Any
+
+from banken.threads import NO_THREAD, start_daemon
+
+THREADS_MAX = 64
+"""Jobs that run at once, stuck ones not counted."""
+
+STUCK_MAX = 256
+"""Stuck threads that are replaced. With so many, jobs that wait for the outside are refused; with twice as many,
+all are."""
+
+QUEUE_MAX = 20_000
+"""Jobs that wait."""
+
+RETRY_MIN, RETRY_MAX = 0.1, 5.0
+"""Seconds until a thread is asked for again where the system gave none: the pause doubles from one to the other."""
+
+
+class How(Enum):
+    """What is told of a job."""
+
+    DONE = auto()
+    """it returned the value that is told"""
+    RAISED = auto()
+    """the value is what it raised"""
+    STUCK = auto()
+    """it still runs after its limit; DONE or RAISED follows if it ever ends"""
+    REFUSED = auto()
+    """it was not begun, and will not be: the value says why"""
+    WAITS = auto()
+    """the system gives no thread, as the value says; it begins when there is one"""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One piece of work. The fields from ``started`` on belong to the executor."""
+
+    lane: str
+    work: Callable[[], Any]
+    """called on a thread; whatever it raises, SystemExit too, ends nothing but itself"""
+    about: Any = None
+    """the caller's own"""
+    same: Hashable = None
+    """a job is refused while another with an equal value waits, runs or is stuck; None: never"""
+    limit_s: float = inf
+    """seconds until it counts as stuck"""
+    outside: bool = False
+    """it waits for something that is not ours"""
+    holds_lane: bool = False
+    """its lane waits for it even while it is stuck"""
+    started: float = 0.0
+    """monotonic time; 0: not begun"""
+    stuck: bool = False
+    waits: bool = False
+    """it was told that it waits for a thread"""
+
+
+class _Lane:
+    __slots__ = ("name", "pending", "running")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.pending: deque[Job] = deque()
+        self.running: Job | None = None
+
+
+class KeyedExecutor:
+    """``tell(job, how, value, seconds)`` is called from any thread; what ``check`` finds and ``submit`` refuses is
+    told from the caller's. Of one lane it is called in order, before the next job begins. All methods are for any
+    thread, and none for a signal handler.
+
+    ``outside_max``: threads that may wait for the outside; None: all.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tell: Callable[[Job, How, Any, float], None],
+        *,
+        threads_max: int = THREADS_MAX,
+        outside_max: int | None = None,
+    ) -> None:
+        self._name = name
+        self._report = tell
+        self._threads_max = threads_max
+        self._outside_max = threads_max if outside_max is None else outside_max
+        self._changed = threading.Condition(threading.Lock())
+        self._lanes: dict[str, _Lane] = {}
+        """those with something pending or running"""
+        self._ready: OrderedDict[str, _Lane] = OrderedDict()
+        """those whose next job may begin"""
+        self._ready_outside: OrderedDict[str, _Lane] = OrderedDict()
+        """the same, where that job waits for the outside"""
+        self._running: set[Job] = set()
+        self._stuck: set[Job] = set()
+        self._same: set[Hashable] = set()
+        self._pending = 0
+        self._outside = 0
+        self._threads = 0
+        self._idle = 0
+        """threads that hold no job, and will look for one before they sleep"""
+        self._made = 0
+        self._pause = RETRY_MIN
+        self._retry_at = 0.0
+        """monotonic time before which no thread is asked for; 0: the last one asked for was given"""
+        self._closed = False
+
+    def submit(self, job: Job) -> None:
+        """Have it run after everything that was submitted for its lane before."""
+        with self._changed:
+            if self._closed:
+                return
+            if self._pending >= QUEUE_MAX:
+                refused = f"{QUEUE_MAX} others wait already"
+            elif job.same is not None and job.same in self._same:
+                refused = "an earlier run has not ended"
+            else:
+                refused = ""
+                if job.same is not None:
+                    self._same.add(job.same)
+                lane = self._lanes.setdefault(job.lane, _Lane(job.lane))
+                lane.pending.append(job)
+                self._pending += 1
+                self._make_ready(lane)
+        if refused:
+            self._tell(job, How.REFUSED, refused)
+        else:
+            self._hire()
+
+    def drop(self, lane_name: str, which: Callable[[Job], bool]) -> list[Job]:
+        """Take back those of a lane that have not begun."""
+        with self._changed:
+            lane = self._lanes.get(lane_name)
+            dropped = [] if lane is None else [job for job in lane.pending if which(job)]
+            if lane is not None and dropped:
+                lane.pending = deque(job for job in lane.pending if not which(job))
+                self._pending -= len(dropped)
+                self._same.difference_update(job.same for job in dropped)
+                self._make_ready(lane)
+        self._hire()
+        return dropped
+
+    def begun(self) -> list[Job]:
+        """Those that run or are stuck."""
+        with self._changed:
+            return [*self._running, *self._stuck]
+
+    def counts(self) -> dict[str, int]:
+        """How many run, are stuck and wait, and on how many threads."""
+        with self._changed:
+            return {
+                "running": len(self._running),
+                "stuck": len(self._stuck),
+                "queued": self._pending,
+                "threads": self._threads + len(self._stuck),
+            }
+
+    def patience(self, real: float) -> float | None:
+        """Seconds until ``check`` may have something to do; None: not before a job begins. ``real``: monotonic."""
+        if not self._running and not self._retry_at:
+            return None
+        with self._changed:
+            due = min((job.started + job.limit_s for job in self._running), default=inf)
+            due = min(due, self._retry_at or inf)
+        return None if due == inf else max(0.01, due - real)
+
+    def check(self, real: float) -> None:
+        """Report those that have run for too long, replace their threads, ask again for one that was not given."""
+        if not self._running and not self._retry_at:
+            return
+        with self._changed:
+            overdue = [job for job in self._running if real - job.started >= job.limit_s]
+            for job in overdue:
+                job.stuck = True
+                self._threads -= 1
+                self._stuck.add(job)
+                self._leave(job)
+        for job in overdue:
+            text = f"still running after its limit of {job.limit_s:g} s; its thread was replaced"
+            self._tell(job, How.STUCK, text, job.limit_s)
+        self._hire()
+
+    def close(self, wait: float, *, finish: bool = False) -> int:
+        """Take nothing more and wait for what runs, with ``finish`` also for what waits: at most ``wait`` seconds.
+        How many then ran or were stuck. Called again, it waits again."""
+        deadline = monotonic() + wait
+        with self._changed:
+            self._closed = True
+            if not finish:
+                self._abandon()
+            self._changed.notify_all()
+            while (self._running or self._pending) and (left := deadline - monotonic()) > 0:
+                self._changed.wait(left)
+            self._abandon()
+            return len(self._running) + len(self._stuck)
+
+    # -- under the lock -----------------------------------------------------------------------------
+
+    def _abandon(self) -> None:
+        for lane in self._lanes.values():
+            lane.pending.clear()
+        self._ready.clear()
+        self._ready_outside.clear()
+        self._pending = 0
+
+    def _make_ready(self, lane: _Lane) -> None:
+        """Put the lane where its next job belongs, or nowhere."""
+        next_ = lane.pending[0] if lane.pending and lane.running is None else None
+        right = None if next_ is None else self._ready_outside if next_.outside else self._ready
+        for ready in (self._ready, self._ready_outside):
+            if ready is not right:
+                ready.pop(lane.name, None)
+        if right is not None and lane.name not in right:
+            right[lane.name] = lane
+            self._changed.notify()
+        if next_ is None and lane.running is None:
+            self._lanes.pop(lane.name, None)
+
+    def _startable(self) -> int:
+        """How many lanes could go on at once if there were threads for all."""
+        return len(self._ready) + max(0, min(len(self._ready_outside), self._outside_max - self._outside))
+
+    def _take(self) -> Job | None:
+        """Begin the next job that may begin."""
+        if self._ready:
+            _, lane = self._ready.popitem(last=False)
+        elif self._ready_outside and self._outside < self._outside_max:
+            _, lane = self._ready_outside.popitem(last=False)
+        else:
+            return None
+        job = lane.running = lane.pending.popleft()
+        job.started = monotonic()
+        self._pending -= 1
+        self._outside += job.outside
+        self._running.add(job)
+        return job
+
+    def _leave(self, job: Job) -> None:
+        """It no longer takes one of the threads: it has ended, or is stuck."""
+        self._running.discard(job)
+        self._outside -= job.outside
+        if not (job.stuck and job.holds_lane):
+            self._free(job)
+        if job.outside and self._ready_outside:
+            self._changed.notify()  # a place among those that wait for the outside is free
+        if self._closed:
+            self._changed.notify_all()
+
+    def _free(self, job: Job) -> None:
+        lane = self._lanes[job.lane]
+        lane.running = None
+        self._make_ready(lane)
+
+    def _lacking(self) -> list[Job]:
+        """Those that would begin now if there were a thread for each, and were not told of it yet."""
+        room = max(1, self._threads_max - self._threads)
+        first = [*islice(self._ready.values(), room), *islice(self._ready_outside.values(), room)]
+        lacking = [lane.pending[0] for lane in first if not lane.pending[0].waits]
+        for job in lacking:
+            job.waits = True
+        return lacking
+
+    # -- the threads --------------------------------------------------------------------------------
+
+    def _hire(self) -> None:
+        """Threads for what could begin, within the bound."""
+        while True:
+            with self._changed:
+                if self._idle >= self._startable():
+                    self._retry_at, self._pause = 0.0, RETRY_MIN
+                    return
+                if self._closed or self._threads >= self._threads_max or monotonic() < self._retry_at:
+                    return
+                self._threads += 1
+                self._idle += 1  # it will be, in a moment
+                self._made += 1
+            if start_daemon(self._work, f"{self._name}-{self._made}") is None:
+                with self._changed:
+                    self._threads -= 1
+                    self._idle -= 1
+                    self._retry_at = monotonic() + self._pause
+                    self._pause = min(2 * self._pause, RETRY_MAX)
+                    lacking = self._lacking()
+                for job in lacking:
+                    self._tell(job, How.WAITS, f"{NO_THREAD}; it begins when there is one")
+                return
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            with contextlib.suppress(BaseException):  # out of memory, say: what waits must still begin
+                # Told before the next one of the lane begins, so that reports come in order.
+                self._tell(job, *self._perform(job), monotonic() - job.started)
+            with self._changed:
+                self._same.discard(job.same)
+                if job.stuck:  # it came back after all; its place was taken
+                    self._stuck.discard(job)
+                    if job.holds_lane:
+                        self._free(job)
+                    break
+                self._leave(job)
+                self._idle += 1
+        self._hire()
+
+    def _next(self) -> Job | None:
+        with self._changed:
+            while True:
+                job = self._take()
+                if job is not None or self._closed:
+                    self._threads -= job is None
+                    self._idle -= 1
+                    return job
+                self._changed.wait()
+
+    def _perform(self, job: Job) -> tuple[How, Any]:
+        if len(self._stuck) >= (STUCK_MAX if job.outside else 2 * STUCK_MAX):
+            return How.REFUSED, f"{len(self._stuck)} others are stuck"
+        process = os.getpid()
+        try:
+            try:
+                return How.DONE, job.work()
+            finally:
+                if os.getpid() != process:  # it forked, and this is the child: no second supervisor may live on
+                    os._exit(0)
+        except BaseException as fault:  # noqa: BLE001  # SystemExit and KeyboardInterrupt too
+            return How.RAISED, fault
+
+    def _tell(self, job: Job, how: How, value: Any, seconds: float = 0.0) -> None:
+        with contextlib.suppress(Exception):  # whatever listens must not end us
+            self._report(job, how, value, seconds)

@@ -1,0 +1,187 @@
+"""The executor: whom the system gives no thread, who waits behind whom, and what hangs."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from banken.model import Cause, Incident
+from banken_supervisor import executor as module
+from banken_supervisor.callbacks import Callbacks, Report
+from banken_supervisor.core.effects import EventType
+from banken_supervisor.executor import How, Job, KeyedExecutor
+from recovery_kit import until
+
+Told = tuple[str, How, Any]
+
+
+class Starts:
+    """``Thread.start``, which the test has refuse as the system would."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.allowed = True
+        self.refused = 0
+        real = threading.Thread.start
+
+        def start(thread: threading.Thread) -> None:
+            if not self.allowed:
+                self.refused += 1
+                raise RuntimeError("can't start new thread")
+            real(thread)
+
+        patch.setattr(threading.Thread, "start", start)
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
+    return Starts(monkeypatch)
+
+
+class Bench:
+    def __init__(self, **settings: Any) -> None:
+        self.told: list[Told] = []
+        self.gate = threading.Event()
+        self.executor = KeyedExecutor(
+            "banken-test", lambda job, how, value, seconds: self.told.append((job.lane, how, value)), **settings
+        )
+
+    def submit(self, lane: str, work: Callable[[], Any], **more: Any) -> None:
+        self.executor.submit(Job(lane, work, **more))
+
+    def hang(self, lane: str, **more: Any) -> None:
+        self.submit(lane, lambda: self.gate.wait(30), **more)
+
+    def of(self, lane: str) -> list[How]:
+        return [how for name, how, _ in self.told if name == lane]
+
+    def turn(self) -> None:
+        """What the loop does: look when it was told to."""
+        self.executor.check(time.monotonic())
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench(threads_max=4)
+    yield made
+    made.gate.set()
+    made.executor.close(10.0)
+
+
+def test_jobs_without_a_thread_are_told_once_and_begin_when_there_is_one(bench: Bench, starts: Starts) -> None:
+    """Three lanes are told, each once; the system is asked again with a growing pause; then all run in order."""
+    starts.allowed = False
+    for lane in "abc":
+        bench.submit(lane, lambda: 1)
+        bench.submit(lane, lambda: 2)
+    until(lambda: bench.turn() or starts.refused >= 3, "it is asked again")  # type: ignore[func-returns-value]
+    assert {lane: bench.of(lane) for lane in "abc"} == {lane: [How.WAITS] for lane in "abc"}
+    assert "no thread" in bench.told[0][2]
+    patience = bench.executor.patience(time.monotonic())
+    assert patience is not None
+    assert 0.1 < patience <= 0.4
+    assert bench.executor.counts() == {"running": 0, "stuck": 0, "queued": 6, "threads": 0}
+    starts.allowed = True
+    until(lambda: bench.turn() or len(bench.told) == 9, "all run")  # type: ignore[func-returns-value]
+    assert [value for lane, _, value in bench.told if lane == "b"][1:] == [1, 2]
+    until(lambda: bench.executor.counts()["running"] == 0, "all have ended")
+    assert bench.executor.patience(time.monotonic()) is None
+
+
+def test_asking_for_a_thread_costs_little_while_there_is_none(bench: Bench, starts: Starts) -> None:
+    """A thousand submissions and looks within the pause ask the system once or twice, and tell at most one each."""
+    starts.allowed = False
+    for number in range(1000):
+        bench.submit(str(number), lambda: None)
+        bench.turn()
+    assert starts.refused <= 5
+    assert len(bench.told) <= 4 * starts.refused
+
+
+def test_a_callback_without_a_thread_is_told_as_failed_and_runs_later(starts: Starts) -> None:
+    """What the loop publishes of it: callback-failed, then callback-done."""
+    reports: list[Report] = []
+    callbacks = Callbacks(reports.append)
+    callbacks.bind("w", lambda: None)
+    starts.allowed = False
+    callbacks.run(Incident("i", "w", Cause.TIMEOUT, 0.0, 1.0, 1.0), None)
+    assert [report.type for report in reports] == [EventType.CALLBACK_FAILED]
+    assert "no thread" in reports[0].text
+    starts.allowed = True
+    until(lambda: callbacks.check(time.monotonic()) or len(reports) == 2, "it runs")  # type: ignore[func-returns-value]
+    assert reports[1].type is EventType.CALLBACK_DONE
+    assert callbacks.close(5.0) == 0
+
+
+def test_a_quick_job_never_waits_behind_one_that_hangs() -> None:
+    """400 rounds of a hanging and a quick one, while another thread polls ``counts``: the quick one is done at
+    once, although threads are switched every 10 microseconds."""
+    interval = sys.getswitchinterval()
+    polling = threading.Event()
+    benches: list[Bench] = []
+
+    def poll() -> None:
+        while not polling.is_set():
+            for each in benches[-1:]:
+                each.executor.counts()
+
+    poller = threading.Thread(target=poll)
+    sys.setswitchinterval(1e-5)
+    poller.start()
+    try:
+        for number in range(400):
+            bench = Bench(threads_max=8)
+            benches.append(bench)
+            bench.submit("first", lambda: None)  # its thread is on its way to idle when the next ones come
+            bench.hang("hangs")
+            bench.submit("quick", lambda: None)
+            until(lambda bench=bench: bench.of("quick") == [How.DONE], f"round {number}: the quick one is done", 5)  # type: ignore[misc]
+            bench.gate.set()
+            assert bench.executor.close(10.0) == 0
+    finally:
+        polling.set()
+        poller.join()
+        sys.setswitchinterval(interval)
+
+
+def test_the_lane_of_a_stuck_job_goes_on_unless_it_is_held(bench: Bench) -> None:
+    """Both get their thread replaced; a second spawn of one program, though, must not run beside the first."""
+    for lane, holds in (("free", False), ("held", True)):
+        bench.hang(lane, limit_s=0.05, holds_lane=holds)
+        bench.submit(lane, lambda: None)
+    until(lambda: bench.turn() or How.DONE in bench.of("free"), "the free lane goes on")  # type: ignore[func-returns-value]
+    until(lambda: bench.executor.counts()["stuck"] == 2, "both are stuck")
+    bench.submit("other", lambda: None)
+    until(lambda: bench.of("other") == [How.DONE], "others run")
+    assert bench.of("held") == [How.STUCK]
+    bench.gate.set()
+    until(lambda: bench.of("held") == [How.STUCK, How.DONE, How.DONE], "the held lane goes on after it")
+
+
+def test_closing_finishes_what_waits_only_where_that_is_asked_for() -> None:
+    """``finish``: what waits is done within the time; without it nothing begins any more."""
+    for finish, expected in ((True, [1, 2, 3]), (False, [1])):
+        bench = Bench(threads_max=1)
+        began = threading.Event()
+        bench.submit("a", lambda: (began.set(), bench.gate.wait(10), 1)[2])  # noqa: B023
+        bench.submit("a", lambda: 2)
+        bench.submit("b", lambda: 3)
+        assert began.wait(10)
+        threading.Timer(0.05, bench.gate.set).start()
+        assert bench.executor.close(10.0, finish=finish) == 0
+        assert sorted(value for _, _, value in bench.told) == expected
+        until(lambda: not [t for t in threading.enumerate() if t.name.startswith("banken-test")], "threads end")
+
+
+def test_so_many_stuck_threads_and_no_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound a job is refused and told why."""
+    monkeypatch.setattr(module, "STUCK_MAX", 1)
+    for lane in "ab":
+        bench.hang(lane, limit_s=0.05)
+    until(lambda: bench.turn() or bench.executor.counts()["stuck"] == 2, "two are stuck")  # type: ignore[func-returns-value]
+    bench.submit("c", lambda: None)
+    until(lambda: bench.of("c") == [How.REFUSED], "it is refused")

@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING
 
 from banken.model import Declaration
 from banken_supervisor.core.policy import Policy
+from banken_supervisor.mailbox import Feeds as Feeds
 from banken_supervisor.recovery.jobs import Report as ActionReport
 
 if TYPE_CHECKING:
     from banken_supervisor.loop import Loop
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Letter: a message from a watchdog that lives in the supervisor's own process."""
-
-    frame: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from random import random
@@ -40,7 +41,7 @@ from banken_supervisor.core.rules import Rules
 from banken_supervisor.core.watch import Watch
 from banken_supervisor.executor import How, Job, KeyedExecutor
 from banken_supervisor.journal import Limits
-from banken_supervisor.letters import Acted, Declare, Do, Forget, Frame, Stop
+from banken_supervisor.letters import Acted, Declare, Do, Feeds, Forget, Stop
 from banken_supervisor.lives import Lives
 from banken_supervisor.mailbox import Mailbox
 from banken_supervisor.maintenance import Maintenance
@@ -53,9 +54,12 @@ from banken_supervisor.scribe import Scribe
 from banken_supervisor.stable import Stable
 from banken_supervisor.tally import Tally
 from banken_supervisor.transport import Sockets
-from banken_supervisor.wording import log_line
+from banken_supervisor.wording import LEVELS, log_line
 
 FEEDS_PER_TURN = 10_000
+
+FEEDS_AT_ONCE = 5_000
+"""Feeds of the supervisor's own process that are taken between two looks at the clock."""
 
 READ_S = 0.02
 """Seconds of one turn that reading may take: ten thousand feeds that are known take less, as many first ones twenty
@@ -73,29 +77,9 @@ of verdicts, or of actions that end together, must not keep the loop from its fe
 MANY = 10_000
 """Watchdogs from which on the garbage collector is kept away from them."""
 
-_LOUD = {
-    EventType.EXPIRED: logging.WARNING,
-    EventType.CALLBACK_FAILED: logging.ERROR,
-    EventType.CALLBACK_STUCK: logging.ERROR,
-    EventType.CALLBACK_SKIPPED: logging.WARNING,
-    EventType.STALLED: logging.WARNING,
-    EventType.OVERLOADED: logging.WARNING,
-    EventType.JOURNAL: logging.WARNING,
-    EventType.CONTEST: logging.WARNING,
-    EventType.CONFLICT: logging.WARNING,
-    EventType.REFUSED: logging.WARNING,
-    EventType.FAILED: logging.WARNING,
-    EventType.GIVEN_UP: logging.ERROR,
-    EventType.ACTION_FAILED: logging.ERROR,
-    EventType.ACTION_STUCK: logging.ERROR,
-    EventType.DECLARED: logging.DEBUG,
-    EventType.FIRST_FED: logging.DEBUG,
-    EventType.CALLBACK_DONE: logging.DEBUG,
-}
-
 
 class Loop:
-    """Everything one supervisor's thread owns."""
+    """Everything one supervisor's thread owns. ``resources`` gives back what is made here."""
 
     def __init__(
         self,
@@ -106,6 +90,7 @@ class Loop:
         rules: Rules,
         remedies: Remedies,
         stable: Stable,
+        resources: ExitStack,
         journal: str | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -134,13 +119,18 @@ class Loop:
         self.watch = Watch(Kennel(rules, run_id, self._token, random), monotonic())
         self.watch.kennel.taken_down = stable.stopping
         self.annals = None if journal is None else Annals(journal, run_id, mailbox.post, limits)
+        if self.annals is not None:
+            resources.callback(self.annals.close, 1.0)
         self.register = None if self.annals is None else Register(self.watch, self.annals)
         self.lives = Lives()
+        resources.callback(self.lives.close)
         self.background = KeyedExecutor("banken-background", self._background_told, threads_max=4)
         """reads the config again and looks at the maintenance windows"""
         self.maintenance = Maintenance(
             self._windows_open, start=lambda work: self.background.submit(Job("the maintenance windows", work))
         )
+        resources.callback(self.background.close, 0.0)
+        resources.callback(self.maintenance.close)
         for descriptor in (self.lives.fileno(), stable.fileno()):
             if descriptor is not None:
                 sockets.watch(descriptor)
@@ -160,6 +150,13 @@ class Loop:
         while not self._stopping:
             self.turn()
         self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
+
+    def finish(self) -> None:
+        """After the last turn: put on record what became of callbacks and actions since."""
+        self._letters.extend(self.mailbox.take())
+        for letter in self._letters:
+            if isinstance(letter, Report | Acted):
+                self._open_letter(letter)
 
     def _restore(self) -> None:
         """Begin with what a former supervisor left; the operator's word that was given already comes before."""
@@ -181,9 +178,8 @@ class Loop:
         """One pass, in the order that the promises rest on: all feeds are read before anyone is judged."""
         watch, sockets = self.watch, self._sockets
         asked = watch.patience()
-        stuck_in = self.callbacks.patience(self._woke)
-        acting = self.remedies.patience(self._woke)
-        others = (stuck_in, acting, self.stable.patience(watch.now), self.background.patience(self._woke))
+        jobs = [each.patience(self._woke) for each in (self.callbacks, self.remedies, self.background)]
+        others = (*jobs, self.stable.patience(watch.now))
         busy = 0.0 if self._letters or self._effects or self.remedies.waiting else None
         held = None if self.annals is None else self.annals.patience()
         kept = None if self.register is None else self.register.patience()
@@ -217,15 +213,13 @@ class Loop:
             sockets.probe(encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, probe))))
         self._carry_out(watch.out)
         self.remedies.turn()
-        self.background.check(monotonic())
-        if stuck_in is not None:
-            self.callbacks.check(monotonic())
-        if acting is not None:
-            self.remedies.executor.check(monotonic())
+        for each in (self.callbacks, self.remedies.executor, self.background):
+            each.check(monotonic())
         if self.annals is not None:
             self.annals.turn(busy=bool(self._effects) or watch.patience() == 0.0)
-        if self.lookout is not None and (lost := self.lookout(real)) is not None:
-            self._scribe.line(logging.ERROR, lost, {})
+        complaints = [self.mailbox.complaint(real), None if self.lookout is None else self.lookout(real)]
+        for text in filter(None, complaints):
+            self._scribe.line(logging.ERROR, text, {})
         if self.register is not None and not self._effects:  # after what is told of the same change
             self.register.turn()
         self.turns += 1
@@ -250,7 +244,8 @@ class Loop:
         return self._scribe.dropped
 
     def _open_letters(self) -> None:
-        self._letters.extend(self.mailbox.take())
+        if not self._letters:  # what is not taken counts as waiting there, and is bounded there
+            self._letters.extend(self.mailbox.take())
         until = monotonic() + PORTION_S
         while self._letters and not self._effects:
             self._open_letter(self._letters.popleft())
@@ -260,8 +255,10 @@ class Loop:
     def _open_letter(self, letter: Any) -> None:
         kennel = self.watch.kennel
         match letter:
-            case Frame(frame):
-                kennel.intake(iter((frame,)), self.watch.now, self.watch.out)
+            case Feeds(frames):
+                kennel.intake(iter(frames[:FEEDS_AT_ONCE]), self.watch.now, self.watch.out)
+                if frames[FEEDS_AT_ONCE:]:
+                    self._letters.appendleft(Feeds(frames[FEEDS_AT_ONCE:]))
             case Report():
                 self._reported(letter)
             case Declare(name, word):
@@ -370,7 +367,7 @@ class Loop:
         """Tell whoever listens, and the log, and the journal."""
         self.sequence += 1
         self.events[event.type.value] += 1
-        level = _LOUD.get(event.type, logging.INFO)
+        level = LEVELS.get(event.type, logging.INFO)
         if self.annals is None and not self._sockets.listened_to and not self._scribe.wants(level):
             return
         at = time.time()

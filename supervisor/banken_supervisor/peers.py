@@ -15,6 +15,7 @@ import os
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -35,15 +36,23 @@ _able = hasattr(socket, "SO_PEERCRED") and hasattr(os, "pidfd_open")
 
 
 class Peers:
-    """``monitor``: what tells of accepted connections (transport.py); the thread that reads it closes it, when the
-    monitored socket or its context is closed. ``met`` and ``trust`` are for any thread."""
+    """``monitor``: what tells of accepted connections (transport.py). ``met`` and ``trust`` are for any thread.
+
+    RuntimeError: the system gives no thread to read it.
+    """
 
     def __init__(self, monitor: zmq.Socket[bytes]) -> None:
         self._monitor = monitor
         self._known: dict[tuple[int, int], None] = {}
         """pid and start time"""
         self._news = threading.Condition(threading.Lock())
-        threading.Thread(target=self._listen, name="banken-peers", daemon=True).start()
+        self._thread = threading.Thread(target=self._listen, name="banken-peers", daemon=True)
+        self._thread.start()
+
+    def close(self, stop: Callable[[], None]) -> None:
+        """End the thread; ``stop`` has the monitor say that it is the end."""
+        stop()
+        self._thread.join(1.0)
 
     def met(self, who: Incarnation) -> bool:
         """Whether this process has connected, or is trusted. One that has not is waited for a little."""
@@ -78,8 +87,6 @@ class Peers:
                     self._add(pid, start)
         except zmq.ZMQError:
             return  # the context is closed
-        finally:
-            self._monitor.close(0)
 
 
 def _peer(descriptor: int) -> int:

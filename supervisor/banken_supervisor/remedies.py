@@ -133,11 +133,11 @@ class Remedies:
             if monotonic() >= until:
                 return
 
-    def close(self, wait: float) -> None:
-        """Tell what waits to be told, and end: within ``wait`` seconds, or ``FLUSH_S`` if there is some."""
+    def close(self, wait: float, flush_wait: float = FLUSH_S) -> None:
+        """Tell what waits to be told, and end: within ``wait`` seconds, or ``flush_wait`` if there is some."""
         until = monotonic() + wait
         if self.notices.flush():
-            until = monotonic() + FLUSH_S
+            until = monotonic() + flush_wait
             while self.executor.counts()["queued"] and monotonic() < until:
                 sleep(FLUSH_LOOK_S)
         self.executor.close(max(0.0, until - monotonic()))

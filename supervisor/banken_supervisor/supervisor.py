@@ -7,12 +7,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from time import monotonic
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, ClassVar
 
 from banken.address import resolve
 from banken.calling import Callback
-from banken.errors import AddressRefused
+from banken.errors import AddressRefused, Refused
 from banken.model import (
     DEFAULT_INTERVAL,
     DEFAULT_TIMEOUT,
@@ -23,20 +24,22 @@ from banken.model import (
 )
 from banken.port import Line, Port
 from banken.watchdog import Watchdog
+from banken.wire import Kind, decode
 from banken_supervisor.callbacks import TIME_LIMIT, Callbacks
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.executor import THREADS_MAX, Job
 from banken_supervisor.journal import Limits, squeeze
-from banken_supervisor.letters import Acted, Declare, Do, Forget, Frame, Stop
+from banken_supervisor.letters import Acted, Declare, Do, Feeds, Forget, Stop
 from banken_supervisor.lock import AddressLock, Lookout
 from banken_supervisor.loop import Loop
-from banken_supervisor.mailbox import Mailbox
+from banken_supervisor.mailbox import SAID_MAX, Mailbox
 from banken_supervisor.peers import Peers
+from banken_supervisor.programs.keeper import CLOSE_WAIT
 from banken_supervisor.recovery.jobs import Report
 from banken_supervisor.recovery.registry import build
 from banken_supervisor.reloading import Reloading
-from banken_supervisor.remedies import Remedies, plain
+from banken_supervisor.remedies import FLUSH_S, Remedies, plain
 from banken_supervisor.scribe import Scribe
 from banken_supervisor.stable import Stable
 from banken_supervisor.transport import Sockets
@@ -46,10 +49,16 @@ if TYPE_CHECKING:
     from banken_supervisor.setup import Setup
 
 CALLBACK_DRAIN = 2.0
-"""Seconds that stopping waits for callbacks that run."""
+"""Seconds that stopping waits for callbacks that run, at most."""
+
+ACTION_DRAIN = 0.5
+"""The same for actions."""
+
+JOURNAL_DRAIN = 1.0
+"""The same for what is to be written to the journal."""
 
 STOP_LIMIT = 5.0
-"""Seconds within which ``stop`` has stopped, whatever the callbacks do."""
+"""Seconds within which a supervisor ends, whatever its callbacks do, where nothing else is asked for."""
 
 
 class Supervisor:
@@ -59,7 +68,8 @@ class Supervisor:
     ``defaults``: what holds for a name that nobody declared; None refuses such names.
     ``callback_limit``: seconds after which a callback is reported as stuck and its thread replaced.
     ``callback_threads``: callbacks that run at once. ``journal``: where incidents and what was done about them are
-    kept, a file; None: nowhere, and they are forgotten with the supervisor.
+    kept, a file; None: nowhere, and they are forgotten with the supervisor. ``stop_timeout``: seconds within which
+    it ends in order, whatever the callbacks do; a config's word stands over it.
 
     As a context manager it runs in a thread while the block does. AddressRefused or AddressInUse is raised
     where it starts: by ``run``, ``start_in_thread`` and the ``with`` statement.
@@ -76,6 +86,7 @@ class Supervisor:
         callback_limit: float = TIME_LIMIT,
         callback_threads: int = THREADS_MAX,
         journal: str | os.PathLike[str] | None = None,
+        stop_timeout: float = STOP_LIMIT,
     ) -> None:
         self.address = resolve(address)
         if self.address.directory is None:
@@ -93,6 +104,10 @@ class Supervisor:
         self._loop: Loop | None = None
         self._ended = threading.Event()
         self._signals = 0
+        self._running = False
+        self._stop_timeout = check_seconds(stop_timeout, "stop_timeout")
+        self._stop_by = 0.0
+        """monotonic time; 0: it was not asked to stop"""
         self._journal = None if journal is None else os.fspath(journal)
         self._limits = Limits()
         self._reloading: Reloading | None = None
@@ -137,7 +152,7 @@ class Supervisor:
         # Made here once, to be told of faults, and so that the loop need not import what an action needs.
         for rung in (*policy.ladder.rungs, *policy.ladder.on_give_up):
             build(rung.do, {key: plain(value) for key, value in rung.options}, self._own_actions())
-        self._mailbox.post(Declare(check_name(name), policy))
+        _insist(self._mailbox.say(Declare(check_name(name), policy)))
 
     def configure(self, load: Callable[[], Setup]) -> None:
         """Take the config that ``load`` gives, now and again at each reload (SIGHUP, ``banken reload``).
@@ -176,16 +191,22 @@ class Supervisor:
         if self._thread is not None and self._thread.is_alive():
             return
         self._open()
-        self._thread = threading.Thread(target=self._work, name="banken-supervisor", daemon=daemon)
-        self._thread.start()
+        thread = threading.Thread(target=self._work, name="banken-supervisor", daemon=daemon)
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no thread
+            self._resources.close()
+            raise
+        self._thread = thread
 
     def stop(self, timeout: float | None = None) -> None:
-        """End in order: at most ``timeout`` seconds (default 5), even while callbacks hang."""
+        """End in order: at most ``timeout`` seconds (default: ``stop_timeout``), even while callbacks hang."""
         if self._loop is None:
             return
-        self._mailbox.post(Stop())
+        seconds = self._stop_limit() if timeout is None else timeout
+        self._ask_to_stop(seconds)
         if self._thread is not threading.current_thread():
-            self._ended.wait(STOP_LIMIT if timeout is None else timeout)
+            self._ended.wait(seconds)
 
     def __enter__(self) -> Supervisor:
         self.start_in_thread()
@@ -197,55 +218,102 @@ class Supervisor:
         self.stop()
 
     def _open(self) -> None:
-        """Take the address and bind it, in the caller's thread, so that the caller gets the errors."""
+        """Take the address and bind it, in the caller's thread, so that the caller gets the errors.
+
+        After an error nothing is held, and it may be tried again.
+        """
         if self._loop is not None:
             raise RuntimeError("this supervisor has run already; make another one")
-        assert self.address.directory is not None
-        self._lock = AddressLock(self.address.directory)
-        try:
-            self._sockets = Sockets(self.address, self._mailbox.fileno())
-        except BaseException:
-            self._lock.release()
-            raise
-        self._scribe = Scribe()
+        with contextlib.ExitStack() as resources:
+            resources.callback(self._forget_loop)
+            self._loop = self._make(resources)
+            self._opened()
+            self._resources = resources.pop_all()
+
+    def _opened(self) -> None:
+        """For what is built on this class: the address is bound. What is raised here undoes that."""
+
+    def _forget_loop(self) -> None:
+        """The start has failed."""
+        if not self._running:
+            self._loop = None
+
+    def _make(self, resources: contextlib.ExitStack) -> Loop:
+        """The loop and its parts; ``resources`` gives back what they hold. To give back twice does no harm."""
         directory = self.address.directory
+        assert directory is not None
+        scribe = self._scribe = Scribe()
+        resources.callback(scribe.close)
+        lock = AddressLock(directory)
+        resources.callback(lock.release)
+        sockets = self._sockets = Sockets(self.address, self._mailbox.fileno())
+        resources.callback(sockets.close)
+        peers = Peers(sockets.accepted)
+        resources.callback(peers.close, sockets.stop_monitor)
         stable = Stable(directory, self._mailbox.post)
-        world = SupervisorWorld(directory, self._callbacks.named, self._restart, Peers(self._sockets.accepted))
+        resources.callback(stable.close, 0.0)
+        world = SupervisorWorld(directory, self._callbacks.named, self._restart, peers)
         remedies = Remedies(
             world, self._acted, lambda name: name in stable, stable.process, self._ask, self._callback_limit
         )
-        loop = self._loop = Loop(
-            self._sockets,
+        loop = Loop(
+            sockets,
             self._mailbox,
             self._callbacks,
-            self._scribe,
+            scribe,
             self._rules,
             remedies,
             stable,
+            resources,
             self._journal,
             self._limits,
         )
-        loop.lookout = Lookout(self._lock)
+        loop.lookout = Lookout(lock)
         if self._reloading is not None:
             self._reloading.start = lambda read: loop.background.submit(Job("reading the config", read))
             self._reloading.setup.prepare(loop, self._callbacks)
             loop.reloading = self._reloading
+        return loop
 
     def _work(self) -> None:
-        assert self._loop is not None
+        self._running = True
         try:
-            self._loop.run()
+            with self._resources:
+                assert self._loop is not None
+                try:
+                    self._loop.run()
+                finally:
+                    self._shut_down(self._loop)
         finally:
-            self._loop.maintenance.close()
-            self._loop.stable.close()
-            self._callbacks.close(CALLBACK_DRAIN)
-            self._loop.remedies.close(0.5)
-            if self._loop.annals is not None:
-                self._loop.annals.close(1.0)
-            self._sockets.close()
-            self._lock.release()
-            self._scribe.close()
+            self._mailbox.close()
             self._ended.set()
+
+    def _shut_down(self, loop: Loop) -> None:
+        """End what runs, in this order, and put on record what became of it: all within what is left of the time.
+
+        Each part gets a share of that, so that one that hangs leaves something to the others; the journal is last.
+        """
+        until = self._stop_by or monotonic() + self._stop_limit()
+
+        def share(part: float, most: float) -> float:
+            return min(most, part * max(0.0, until - monotonic()))
+
+        loop.maintenance.close()
+        loop.stable.close(share(0.25, CLOSE_WAIT))
+        self._callbacks.close(share(0.5, CALLBACK_DRAIN))
+        loop.remedies.close(share(0.3, ACTION_DRAIN), share(0.5, FLUSH_S))
+        loop.finish()
+        if loop.annals is not None:
+            loop.annals.close(share(0.5, JOURNAL_DRAIN))
+
+    def _stop_limit(self) -> float:
+        """Seconds: the config's word, if there is a config."""
+        return self._stop_timeout if self._reloading is None else self._reloading.setup.config.settings.stop_limit
+
+    def _ask_to_stop(self, seconds: float) -> None:
+        if not self._stop_by:
+            self._stop_by = monotonic() + seconds
+        self._mailbox.post(Stop())
 
     @contextlib.contextmanager
     def _signals_handled(self) -> Iterator[None]:
@@ -290,7 +358,7 @@ class Supervisor:
         self._signals += 1
         if self._signals > 1:
             os._exit(128 + number)
-        self._mailbox.post(Stop())
+        self._ask_to_stop(self._stop_limit())
 
 
 class _OwnPort(Port):
@@ -300,20 +368,30 @@ class _OwnPort(Port):
         super().__init__(anonymous=True)  # whoever feeds here stands in nobody's way
         self._mailbox = mailbox
         self._callbacks = callbacks
+        self._carry = mailbox.feed
 
     def release(self, name: str) -> bool:
         self._lines.pop(name, None)
-        self._mailbox.post(Forget(name))
-        return True
+        return self._mailbox.say(Forget(name))
 
     def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> Line:
         line = self._lines[name] = Line(name, declaration, resolution or 0.0)
-        self._mailbox.post(Declare(name, declaration))
+        _insist(self._mailbox.say(Declare(name, declaration)))
         return line
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
-        self._mailbox.post(Frame(frame))
-        return True
+        if wait:  # it must arrive, in its place among the others
+            return self._mailbox.say(Feeds([frame]))
+        message = decode(frame)
+        if message.kind is not Kind.NOTE:
+            return self._mailbox.feed(frame)
+        told = tuple(each is not None for each in message.args)
+        return self._mailbox.feed(frame, (message.name, *told))
 
     def _bind(self, name: str, callback: Callback | None) -> None:
         self._callbacks.bind(name, callback)
+
+
+def _insist(taken: bool) -> None:
+    if not taken:
+        raise Refused(f"{SAID_MAX} messages wait for the supervisor already; try again when it has read them")

@@ -55,7 +55,7 @@ class Sockets:
         # same thread (core/hold.py).
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self.accepted: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
-        """tells of connections to the feed socket (peers.py); whoever reads it closes it"""
+        """tells of connections to the feed socket (peers.py)"""
         before = os.umask(0o077)  # the sockets' own mode follows it
         try:
             self._feeds = self._bind(zmq.PULL, address.feed, {zmq.RCVHWM: FEED_QUEUE_MAX}, monitor=True)
@@ -63,11 +63,14 @@ class Sockets:
             # Verbose: a second listener's subscription is told too, for it may need the open incident.
             publishing = {zmq.XPUB_VERBOSE: 1, zmq.SNDHWM: EVENT_QUEUE_MAX, zmq.MAXMSGSIZE: 1024}
             self._events = self._bind(zmq.XPUB, address.events, publishing)
+            self._prober = self._context.socket(zmq.PUSH)
+            self._prober.setsockopt(zmq.LINGER, 0)
+            self._prober.connect(address.feed)
+        except BaseException:
+            self._context.destroy(0)
+            raise
         finally:
             os.umask(before)
-        self._prober = self._context.socket(zmq.PUSH)
-        self._prober.setsockopt(zmq.LINGER, 0)
-        self._prober.connect(address.feed)
         self._mailbox = mailbox
         self._receive = self._feeds.recv
         rest: list[tuple[Any, int]] = [(self._control, _POLLIN), (self._events, _POLLIN), (mailbox, _POLLIN)]
@@ -191,9 +194,14 @@ class Sockets:
             elif message[:1] == b"\x00":
                 self._topics.discard(topic)
 
+    def stop_monitor(self) -> None:
+        """Tell of no connection any more: whoever reads ``accepted`` finds the end."""
+        if not self._feeds.closed:
+            self._feeds.monitor(None, 0)
+
     def close(self) -> None:
-        """Unbind everything; events on their way have a tenth of a second."""
-        for socket in (self._feeds, self._control, self._prober):
+        """Unbind everything; events on their way have a tenth of a second. Nobody reads ``accepted`` any more."""
+        for socket in (self._feeds, self._control, self._prober, self.accepted):
             socket.close(0)
         self._events.close(100)
         self._context.term()

@@ -5,6 +5,7 @@ What workers and commands wrote is in them as it came: whoever shows a sentence 
 
 from __future__ import annotations
 
+import logging
 import signal
 from typing import Any
 
@@ -17,6 +18,27 @@ SECONDS = frozenset({
     "silence", "timeout", "interval", "grace", "progress_timeout", "lasted", "age", "seconds", "lost", "total_lost"
 })  # fmt: skip
 """Fields that are durations."""
+
+LEVELS = {
+    EventType.EXPIRED: logging.WARNING,
+    EventType.CALLBACK_FAILED: logging.ERROR,
+    EventType.CALLBACK_STUCK: logging.ERROR,
+    EventType.CALLBACK_SKIPPED: logging.WARNING,
+    EventType.STALLED: logging.WARNING,
+    EventType.OVERLOADED: logging.WARNING,
+    EventType.JOURNAL: logging.WARNING,
+    EventType.CONTEST: logging.WARNING,
+    EventType.CONFLICT: logging.WARNING,
+    EventType.REFUSED: logging.WARNING,
+    EventType.FAILED: logging.WARNING,
+    EventType.GIVEN_UP: logging.ERROR,
+    EventType.ACTION_FAILED: logging.ERROR,
+    EventType.ACTION_STUCK: logging.ERROR,
+    EventType.DECLARED: logging.DEBUG,
+    EventType.FIRST_FED: logging.DEBUG,
+    EventType.CALLBACK_DONE: logging.DEBUG,
+}
+"""How loud the log line of an event is; of others: info."""
 
 
 def sentence(event: dict[str, Any]) -> str | None:

@@ -48,8 +48,7 @@ class Guarding(Supervisor):
         self._policy = policy._replace(ladder=Ladder(rungs))
         self._status: int | None = None
 
-    def _open(self) -> None:
-        super()._open()
+    def _opened(self) -> None:
         assert self._loop is not None
         self._loop.stable.set((self._spec,), (), {self._spec.name: self._policy})
         self._loop.stable.heard = self._heard

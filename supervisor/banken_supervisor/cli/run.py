@@ -78,8 +78,7 @@ def command(
     class Announced(Supervisor):
         """Says where it listens once it does."""
 
-        def _open(self) -> None:
-            super()._open()
+        def _opened(self) -> None:
             _announce(self.address.text)
             if beside is not None:
                 beside.start()

@@ -189,7 +189,7 @@ class Journal:
         self._deadline = monotonic() + wait
         self._closing.set()
         self._bell.set()
-        self._thread.join(wait + 1.0)
+        self._thread.join(wait + min(wait, 1.0))
         return not self._thread.is_alive() and not self._pending
 
     # -- the writer's thread --------------------------------------------------------------------------

@@ -124,30 +124,37 @@ class Client(Port):
             self._sender.close()
 
     def _to(self) -> Sender:
-        sender = self._sender
-        if sender is None:
-            sender = self._sender = Sender(resolve(self._given), self._opened)
-            self._carry = sender.send
-        return sender
+        """The sender, made by whichever thread comes first: two would open two sockets."""
+        with self._making:
+            new = self._sender or Sender(resolve(self._given), self._opened)
+            if self._sender is None:  # nor has a signal handler come between
+                self._sender, self._carry = new, new.send
+            return self._sender
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
         return (self._sender or self._to()).send(frame, wait)
 
-    def _opened(self) -> None:
+    def _opened(self) -> bool:
+        """The sender is there; False: what hears the verdicts is not yet, for want of threads."""
         _open.add(self)
         _end_with_multiprocessing()
-        if self._listener is None:
-            self._listen()  # after close(), and when a callback was set first
+        with self._making:
+            if self._listener is None:
+                self._listen()  # after close(), and when a callback was set first
+            return self._listener is None or self._listener.again(monotonic())
 
     def _bind(self, name: str, callback: Callback | None) -> None:
         if callback is None:
             self._callbacks.pop(name, None)
         else:
             self._callbacks[name] = callback
-        if self._listener is None:
-            self._listen()
-        else:
-            self._listener.bind(name, callback)
+        with self._making:
+            if self._listener is None:
+                self._listen()
+            else:
+                self._listener.bind(name, callback)
+        if self._sender is not None:
+            self._sender.call_opened()  # where no thread was to be had to listen with, it asks for one again
 
     def _listen(self) -> None:
         """Hear the supervisor's verdicts on what has a callback here."""
@@ -155,7 +162,7 @@ class Client(Port):
             from banken.listener import Listener
 
             self._listener = Listener(self._to().address.text)
-            for name, callback in self._callbacks.items():
+            for name, callback in list(self._callbacks.items()):
                 self._listener.bind(name, callback)
 
     def _at_exit(self, fault: BaseException | None) -> None:

@@ -20,6 +20,7 @@ with the process or with exec. A forked child announces itself; a program that w
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import stat
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 from banken.address import resolve
 from banken.errors import Refused
 from banken.identity import process_start
+from banken.threads import NO_THREAD, start_daemon
 
 if TYPE_CHECKING:
     import socket
@@ -172,9 +174,8 @@ class _Announcement:
         finally:
             os.close(directory)
         self._server, self._server_inode = server, _inode(server.fileno())
-        import threading
-
-        threading.Thread(target=self._serve, args=(server,), name="banken-dumps", daemon=True).start()
+        if start_daemon(self._serve, "banken-dumps", server) is None:
+            raise OSError(errno.EAGAIN, NO_THREAD)
 
     def _serve(self, server: socket.socket) -> None:
         import select

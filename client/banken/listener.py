@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -16,11 +17,15 @@ import zmq
 from banken import calling
 from banken.control import Events, read_event
 from banken.model import Cause, Incident
+from banken.threads import NO_THREAD, ZMQ_THREADS, available, start_daemon
 
 if TYPE_CHECKING:
     from banken.calling import Callback
 
 log = logging.getLogger("banken")
+
+RETRY_MIN, RETRY_MAX = 0.1, 5.0
+"""Seconds until a thread is asked for again where the system gave none."""
 
 _inherited: list[Any] = []
 
@@ -38,6 +43,11 @@ class Listener:
         self._thread: threading.Thread | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._wake: zmq.Socket[bytes] | None = None
+        self._start_at = 0.0
+        """monotonic time before which the system is not asked for threads again; 0: it never refused any"""
+        self._waiting: dict[str, tuple[Callback, bool, Incident]] = {}
+        """by watchdog: runs for which there was no thread; the listening thread's"""
+        self._pause = RETRY_MIN
 
     def bind(self, name: str, callback: Callback | None) -> None:
         """Run ``callback`` for ``name``'s verdicts; None: no longer."""
@@ -50,8 +60,19 @@ class Listener:
             self._bound[name] = callback, calling.wants_incident(callback)
             if self._thread is None:
                 self._start()
-            if not known:
+            elif not known:
                 self._command(b"+", name)
+
+    def runs(self) -> bool:
+        """Whether it listens, or has nothing to listen for."""
+        return self._thread is not None or not self._bound
+
+    def again(self, now: float) -> bool:
+        """``runs``, after one more attempt to start, if one is due at ``now``: monotonic seconds."""
+        with self._lock:
+            if not self.runs() and now >= self._start_at:
+                self._start()
+            return self.runs()
 
     def close(self) -> None:
         """End the listening thread; callbacks that run are left to themselves."""
@@ -74,15 +95,23 @@ class Listener:
         self._bound.clear()
 
     def _start(self) -> None:
+        """Listen for all that is bound, if the system gives the threads for it."""
         self._pid = os.getpid()
-        self._context = zmq.Context()
-        self._wake = self._context.socket(zmq.PAIR)
-        self._wake.setsockopt(zmq.LINGER, 0)
-        self._wake.bind("inproc://wake")
-        self._thread = threading.Thread(
-            target=self._listen, args=(self._context,), name="banken-listener", daemon=True
-        )
-        self._thread.start()
+        if available(ZMQ_THREADS + 1):
+            context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+            wake = context.socket(zmq.PAIR)
+            wake.setsockopt(zmq.LINGER, 0)
+            wake.bind("inproc://wake")
+            self._thread = start_daemon(self._listen, "banken-listener", context)
+            if self._thread is not None:
+                self._context, self._wake = context, wake
+                for name in self._bound:
+                    self._command(b"+", name)
+                return
+            context.destroy(0)
+        if not self._start_at:
+            log.error("callbacks cannot be run in this process: %s; it is tried again with its feeds", NO_THREAD)
+        self._start_at = monotonic() + RETRY_MAX
 
     def _command(self, what: bytes, name: str) -> None:
         if self._wake is not None:
@@ -98,7 +127,8 @@ class Listener:
         poller.register(events.socket, zmq.POLLIN)
         try:
             while True:
-                ready = dict(poller.poll())
+                ready = dict(poller.poll(int(self._pause * 1000) if self._waiting else None))
+                self._begin_waiting()
                 if wake in ready:
                     command = wake.recv()
                     if not command:
@@ -132,9 +162,18 @@ class Listener:
                 log.warning("the callback of %r still runs; run %d is left out", name, incident.run)
                 return
             self._running.add(name)
-        threading.Thread(
-            target=self._run, args=(*bound, incident), name=f"banken-callback-{name}", daemon=True
-        ).start()
+        if start_daemon(self._run, f"banken-callback-{name}", *bound, incident) is None:
+            log.error("the callback of %r waits: %s", name, NO_THREAD)
+            self._waiting[name] = (*bound, incident)
+
+    def _begin_waiting(self) -> None:
+        """Begin the runs that wait for a thread. While there is none, ask for it with a growing pause."""
+        for name, run in list(self._waiting.items()):
+            if start_daemon(self._run, f"banken-callback-{name}", *run) is None:
+                self._pause = min(2 * self._pause, RETRY_MAX)
+                return
+            del self._waiting[name]
+        self._pause = RETRY_MIN
 
     def _run(self, callback: Callback, with_incident: bool, incident: Incident) -> None:
         try:

@@ -89,7 +89,7 @@ class Port:
         self._anonymous = anonymous
         self._unsaid: dict[str, bytes] = {}
         self._sections = 0
-        self._making = threading.Lock()
+        self._making = threading.RLock()  # re-entrant: a signal handler may feed meanwhile
         self._carry: Callable[[bytes], bool] = self._deliver
         """what carries a plain feed; whoever derives from this may bind something quicker"""
 
@@ -290,7 +290,7 @@ class Port:
 
     def _forked(self) -> None:
         """In a child: another incarnation feeds now, and has sent nothing yet."""
-        self._making = threading.Lock()
+        self._making = threading.RLock()  # re-entrant: a signal handler may feed meanwhile
         self._unsaid.clear()
         for line in self._lines.values():
             line.frame = b""

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 NO_THREAD = "the system gives no thread now (limits: ulimit -u, pids.max of the cgroup, memory)"
 """What is said of work that lacks one."""
+
+SETTLE_S = 0.001
+"""Seconds that the kernel may still count a thread that was joined."""
+
+ZMQ_THREADS = 4
+"""What must be left to make a ZeroMQ context: twice the two that it starts."""
 
 
 def start_daemon(work: Callable[..., Any], name: str, *args: Any) -> threading.Thread | None:
@@ -21,3 +28,24 @@ def start_daemon(work: Callable[..., Any], name: str, *args: Any) -> threading.T
     except (RuntimeError, MemoryError):  # "can't start new thread"; its stack could not be had
         return None
     return thread
+
+
+def available(count: int) -> bool:
+    """Whether the system gives so many threads now.
+
+    To be asked before a ZeroMQ context is made: libzmq ends the process where it cannot have its own two.
+    """
+    gate = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        while len(started) < count:
+            thread = start_daemon(gate.wait, "banken-probe")
+            if thread is None:
+                return False
+            started.append(thread)
+    finally:
+        gate.set()
+        for thread in started:
+            thread.join()
+    time.sleep(SETTLE_S)
+    return True

@@ -24,6 +24,7 @@ from typing import Any
 import zmq
 
 from banken.address import Address
+from banken.threads import ZMQ_THREADS, available
 
 FIRST_WAIT = 0.1
 """Seconds the first message of a process may wait for the connection, once."""
@@ -47,15 +48,19 @@ _inherited: list[Any] = []
 
 
 class Sender:
-    """A PUSH socket to one supervisor, made when it is first needed; ``opened`` is called whenever it was."""
+    """A PUSH socket to one supervisor, made when it is first needed.
 
-    def __init__(self, address: Address, opened: Callable[[], None] = lambda: None) -> None:
+    ``opened`` is called whenever it was, and before each further message until it has returned True.
+    """
+
+    def __init__(self, address: Address, opened: Callable[[], bool] = lambda: True) -> None:
         self.address = address
         self._opened = opened
         self._lock = threading.RLock()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self._put: Callable[[bytes, int], object] | None = None
+        """sends; None: ``_open`` comes first"""
         self._flowing: bool | None = None
         """whether the last message was taken: only then is a full queue worth a wait, once per outage; None: no
         message ever was"""
@@ -108,20 +113,31 @@ class Sender:
             _inherited.append((self._socket, self._context))
         self._socket = self._context = self._put = None
 
+    def call_opened(self) -> None:
+        """Have ``opened`` called before the next message."""
+        with self._lock:
+            self._put = None
+
     def _open(self) -> Callable[[bytes, int], object]:
         """Make the socket, wait for the connection, and return what sends."""
-        self._context = zmq.Context()
-        self._socket = socket = self._context.socket(zmq.PUSH)
-        socket.setsockopt(zmq.IMMEDIATE, 1)
-        socket.setsockopt(zmq.LINGER, LINGER_MS)
-        socket.setsockopt(zmq.SNDHWM, SEND_QUEUE_MAX)
-        socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
-        socket.connect(self.address.feed)
+        socket, new = self._socket, self._socket is None
+        if socket is None:
+            if not available(ZMQ_THREADS):
+                raise zmq.Again  # as if no supervisor took it; the next message tries once more
+            self._context = zmq.Context()
+            self._socket = socket = self._context.socket(zmq.PUSH)
+            socket.setsockopt(zmq.IMMEDIATE, 1)
+            socket.setsockopt(zmq.LINGER, LINGER_MS)
+            socket.setsockopt(zmq.SNDHWM, SEND_QUEUE_MAX)
+            socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+            socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+            socket.connect(self.address.feed)
         # What the class that pyzmq puts on top of its own send does is not needed here, and costs 150 ns.
-        put = self._put = super(zmq.Socket, socket).send
-        self._opened()
-        self._room(FIRST_WAIT)
+        put: Callable[[bytes, int], object] = super(zmq.Socket, socket).send
+        if self._opened():
+            self._put = put
+        if new:
+            self._room(FIRST_WAIT)
         return put
 
     def _room(self, seconds: float) -> bool:

@@ -14,6 +14,7 @@ import zmq
 
 from banken.address import Address
 from banken.control import EVENT_QUEUE_MAX
+from banken.threads import NO_THREAD, ZMQ_THREADS, available
 from banken.wire import DROP_MAX, REQUEST_MAX
 
 FEED_QUEUE_MAX = 10_000
@@ -48,11 +49,16 @@ class Ready(NamedTuple):
 
 
 class Sockets:
-    """Binds ``address`` (a directory that is already locked) at construction."""
+    """Binds ``address`` (a directory that is already locked) at construction.
+
+    RuntimeError: the system gives no threads.
+    """
 
     def __init__(self, address: Address, mailbox: int) -> None:
         # One I/O thread: the probe proves that everything sent before it has been read only if both take the
         # same thread (core/hold.py).
+        if not available(ZMQ_THREADS):
+            raise RuntimeError(f"the sockets need threads: {NO_THREAD}")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self.accepted: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
         """tells of connections to the feed socket (peers.py)"""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import select
+import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from banken_supervisor.mailbox import Mailbox
+from banken_supervisor import mailbox as module
+from banken_supervisor.mailbox import Feeds, Mailbox
 
 
 @pytest.fixture
@@ -101,3 +105,95 @@ def test_threads_that_post_at_once_are_all_heard(box: Mailbox) -> None:
     assert len(found) == 4 * each
     for number in range(4):
         assert [count for who, count in found if who == number] == list(range(each))
+
+
+def test_feeds_that_wait_are_one_each_and_keep_their_place_among_the_letters(box: Mailbox) -> None:
+    """A thousand of the same are one; what tells of the same thing is replaced by the newer; a letter divides."""
+    for _ in range(1000):
+        assert box.feed(b"a")
+        assert box.feed(b"b")
+    box.feed(b"p1", ("a", True, False))
+    box.feed(b"s1", ("a", False, True))
+    box.feed(b"p2", ("a", True, False))
+    assert rings(box)
+    box.post("letter")
+    box.feed(b"a")
+    assert box.take() == [Feeds([b"a", b"b", b"s1", b"p2"]), "letter", Feeds([b"a"])]
+    assert box.take() == []
+
+
+def test_a_full_mailbox_refuses_what_users_say_and_nothing_else(
+    box: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted, and told in one line now and then; when it was emptied there is room again."""
+    monkeypatch.setattr(module, "SAID_MAX", 3)
+    monkeypatch.setattr(module, "FEEDS_MAX", 2)
+    assert [box.say(number) for number in range(5)] == [True, True, True, False, False]
+    box.post("result")
+    assert [box.feed(bytes([number])) for number in range(4)] == [True, True, False, False]
+    assert box.feed(bytes([0])), "it waits already"
+    box.post("stop")
+    assert box.take() == [0, 1, 2, "result", Feeds([b"\x00", b"\x01"]), "stop"]
+    assert box.refused == 4
+    assert "4 messages" in (box.complaint(100.0) or "")
+    assert box.complaint(200.0) is None
+    assert box.say("again")
+    assert box.feed(b"again")
+
+
+def test_no_feed_is_lost_between_two_takes(box: Mailbox) -> None:
+    """After each call of ``feed``, a take that begins later has it: or an earlier one had it that ended later."""
+    taken_until = [0]
+    stop = threading.Event()
+    seen: dict[bytes, int] = {}
+
+    def loop() -> None:
+        while not stop.is_set():
+            number = taken_until[0]
+            for letter in box.take():
+                for frame in letter.frames:
+                    seen[frame] = number
+            taken_until[0] = number + 1
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    taker = threading.Thread(target=loop)
+    taker.start()
+    try:
+        for number in range(3000):
+            frame = b"%d" % (number % 3)
+            before = taken_until[0]
+            box.feed(frame)
+            end = time.monotonic() + 10
+            while seen.get(frame, -1) < before:
+                assert time.monotonic() < end, "it was lost"
+                time.sleep(0)
+    finally:
+        stop.set()
+        taker.join()
+        sys.setswitchinterval(interval)
+
+
+def test_a_signal_handler_may_post_and_feed_whatever_it_interrupts(box: Mailbox) -> None:
+    """A signal every 50 microseconds while the same thread posts, feeds and takes: nothing hangs or is lost."""
+    posted, found = [0], 0
+
+    def handler(*_: object) -> None:
+        box.post("signal")
+        box.feed(b"signal")
+        posted[0] += 1
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.00005)
+    try:
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            box.feed(b"own")
+            box.post("own")
+            found += box.take().count("signal")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    found += box.take().count("signal")
+    assert posted[0] > 100
+    assert found == posted[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 
@@ -15,6 +16,8 @@ GC_THRESHOLDS = (100_000, 50, 100)
 def prepare() -> None:
     """Set this process up for supervising; call it before the supervisor is made."""
     hold_standard_descriptors()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what callbacks and actions print is to be in a file at once
+        sys.stdout.reconfigure(line_buffering=True)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _raise_descriptor_limit()
     # A full collection walks every object: with a million watchdogs it stops the loop for about a second, and

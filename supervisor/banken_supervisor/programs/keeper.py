@@ -26,7 +26,7 @@ from banken_supervisor.core.program_effects import (
 from banken_supervisor.core.program_states import ProgramState
 from banken_supervisor.core.programs import Programs
 from banken_supervisor.executor import How, Job, KeyedExecutor
-from banken_supervisor.programs.adoption import adopt
+from banken_supervisor.programs.adoption import Adoption, adopt
 from banken_supervisor.programs.children import Children, sweep
 from banken_supervisor.programs.guarding import Guard
 from banken_supervisor.programs.logs import Logs
@@ -118,12 +118,17 @@ class ProgramKeeper:
         """Take over what a former supervisor left, then start what is to start by itself.
 
         What is to be told, and sentences about records that were damaged. Reads files and /proc: to be called once,
-        before the loop turns. ValueError for specs that cannot be; OSError when the records cannot be read.
+        before the loop turns. ValueError for specs that cannot be. When the records cannot be read, no program is
+        started: it might run already.
         """
         specs = tuple(specs)
         wanted = {spec.name: spec for spec in specs}
-        adoption = adopt(self._records, self._address)
-        held = self._records.held()
+        readable = True
+        try:
+            adoption, held = adopt(self._records, self._address), self._records.held()
+        except OSError as fault:
+            text = f"which programs run already cannot be read, so none is started: {fault}"
+            adoption, held, readable = Adoption([], [], [text]), set(), False
         strangers = [
             _stranger(record)
             for record in (*(record for record, _ in adoption.running), *adoption.ended)
@@ -147,7 +152,9 @@ class ProgramKeeper:
         events += self._carry_out(self.programs.restart(alive, now, "it was to die with its former supervisor"))
         judged = ({record.name for record in adoption.ended} - mortal) | held
         starting = [
-            name for name, spec in wanted.items() if spec.autostart and name not in judged and self._is_down(name)
+            name
+            for name, spec in wanted.items()
+            if readable and spec.autostart and name not in judged and self._is_down(name)
         ]
         events += self._carry_out(self.programs.start(starting, now))
         return events, adoption.faults

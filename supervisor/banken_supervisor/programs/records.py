@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import threading
+import time
 from typing import NamedTuple
 
 from banken.identity import boot_id
@@ -50,12 +51,22 @@ class Records:
         self._runs: dict[str, str] = {}
         """which run the file of each name speaks of"""
 
-    def prepare(self) -> None:
-        """Make the directory; clear away what a crash left half written."""
+    def prepare(self) -> str | None:
+        """Make the directory; clear away what a crash left half written.
+
+        A sentence about what stood in its place, if anything did.
+        """
+        fault = None
+        if os.path.lexists(self._directory) and not os.path.isdir(self._directory):
+            aside = f"{self._directory}.{time.time_ns()}.damaged"
+            os.rename(self._directory, aside)
+            fault = f"{self._directory} is no directory, and is put aside as {aside}"
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         for entry in os.listdir(self._directory):
             if entry.endswith(".new"):
-                os.unlink(os.path.join(self._directory, entry))
+                with contextlib.suppress(OSError):  # a directory, say: it is in nobody's way
+                    os.unlink(os.path.join(self._directory, entry))
+        return fault
 
     def intend(self, name: str, run: str, stop_signal: str, stop_timeout: float) -> Record:
         """A process of this run is about to be made."""

@@ -1,4 +1,4 @@
-"""Watchdogs of the supervisor's own process, fed as fast as Python can: memory, order, and what a full queue says."""
+"""Watchdogs of the supervisor's own process, fed as fast as Python can: memory, order, a full queue."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_feeding_as_fast_as_possible_keeps_the_queue_and_the_memory_small(tmp_pa
 
 
 def test_words_and_feeds_of_one_thread_keep_their_order(tmp_path: Path) -> None:
-    """Fail and feed at once: it has recovered. Feed and fail at once: it has failed. Released and fed: it is there."""
+    """Failed, then fed: it has recovered. Fed, then failed: it has failed. Fed, then released: it is gone."""
     with Supervisor(tmp_path / "a") as supervisor:
         port = supervisor._port
         for number in range(50):

@@ -1,4 +1,4 @@
-"""What `banken run` does with its stdout, and with what stands where its own files belong."""
+"""What `banken run` does with its stdout, with what stands where its own files belong, and how long it stops."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,3 +93,25 @@ def test_a_file_in_the_place_of_the_programs_directory_is_put_aside(kind: str, t
             until(lambda: "is put aside" in errors.read_text(), "it is told", 20)
             (aside,) = [each for each in os.listdir(address) if each.endswith(".damaged")]
             assert kind == "link" or address.joinpath(aside).read_text() == "stray"
+
+
+HANGS = """
+import time
+
+def callback():
+    print("the callback was here")
+    time.sleep(60)
+"""
+
+
+def test_the_configs_stop_timeout_bounds_the_stop(tmp_path: Path) -> None:
+    """A callback hangs; half a second is allowed. (A default stop would wait 2 s for it.)"""
+    tmp_path.joinpath("says.py").write_text(HANGS)
+    config = '[supervisor]\nstop_timeout = "500ms"\n' + CONFIG.replace('[actions]\nsays = "says:Says"\n', "")
+    config = config.replace('ladder = [{ do = "says" }]\n', "")
+    with run(tmp_path, config) as (process, out, _):
+        until(lambda: "the callback was here\n" in out.read_text(), "the callback hangs", 20)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        assert time.monotonic() - began <= 1.8

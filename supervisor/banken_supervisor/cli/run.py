@@ -62,6 +62,7 @@ def command(
     import zmq
 
     from banken.address import resolve
+    from banken.errors import BankenError
     from banken_supervisor.cli import logs, process
     from banken_supervisor.supervisor import Supervisor
 
@@ -102,9 +103,9 @@ def command(
         supervisor.configure(lambda: first.pop() if first else _load(setup.config.source))
     try:
         supervisor.run()
-    except (OSError, zmq.ZMQError) as fault:
-        if supervisor._loop is not None:
-            raise  # it ran: this is no matter of the address
+    except (OSError, zmq.ZMQError, RuntimeError) as fault:  # RuntimeError: the system gives no threads
+        if supervisor._loop is not None or isinstance(fault, BankenError):
+            raise  # it ran: this is no matter of the address; or it says itself what is wrong
         raise Failure(f"cannot listen at {supervisor.address.text}: {fault}", exits.ADDRESS_REFUSED) from None
     finally:
         if beside is not None:

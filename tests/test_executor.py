@@ -118,7 +118,7 @@ def test_a_callback_without_a_thread_is_told_as_failed_and_runs_later(starts: St
 
 
 def test_a_quick_job_never_waits_behind_one_that_hangs() -> None:
-    """400 rounds of a hanging and a quick one, while another thread polls ``counts``: the quick one is done at
+    """250 rounds of a hanging and a quick one, while others poll ``counts``: the quick one is done at
     once, although threads are switched every 10 microseconds."""
     interval = sys.getswitchinterval()
     polling = threading.Event()
@@ -129,22 +129,27 @@ def test_a_quick_job_never_waits_behind_one_that_hangs() -> None:
             for each in benches[-1:]:
                 each.executor.counts()
 
-    poller = threading.Thread(target=poll)
+    pollers = [threading.Thread(target=poll) for _ in range(3)]
     sys.setswitchinterval(1e-5)
-    poller.start()
+    for poller in pollers:
+        poller.start()
     try:
-        for number in range(400):
+        for number in range(250):
             bench = Bench(threads_max=8)
             benches.append(bench)
-            bench.submit("first", lambda: None)  # its thread is on its way to idle when the next ones come
-            bench.hang("hangs")
+            bench.submit("first", lambda: None)
+            until(lambda bench=bench: bench.executor.counts()["running"] == 0 and bench.told, "a thread is idle")  # type: ignore[misc]
+            bench.hang("hangs")  # that thread takes it, and must not count as idle for the next
+            for _ in range(number % 4):
+                time.sleep(0)
             bench.submit("quick", lambda: None)
             until(lambda bench=bench: bench.of("quick") == [How.DONE], f"round {number}: the quick one is done", 5)  # type: ignore[misc]
             bench.gate.set()
             assert bench.executor.close(10.0) == 0
     finally:
         polling.set()
-        poller.join()
+        for poller in pollers:
+            poller.join()
         sys.setswitchinterval(interval)
 
 

@@ -28,6 +28,7 @@ from banken_supervisor.journal import (
     Restored,
     RungRun,
 )
+from banken_supervisor.journal.rows import IncidentRecord
 
 if TYPE_CHECKING:
     from banken_supervisor.core.watch import Watch
@@ -166,7 +167,7 @@ def remembered(left: Restored, wall: float) -> Remembered:
     def ran(runs: Iterable[RungRun]) -> tuple[Ran, ...]:
         return tuple(Ran(each.rung, each.run, each.action, max(0.0, wall - each.started)) for each in runs)
 
-    def begun(opened: IncidentOpened, runs: Iterable[RungRun]) -> Begun:
+    def begun(opened: IncidentRecord, runs: Iterable[RungRun]) -> Begun:
         return Begun(
             opened.id,
             opened.name,

@@ -1,8 +1,8 @@
 """The journal's one writer: entries are queued by the loop and written by a thread of their own, many at a time.
 
 Nothing that happens to the disk reaches the loop: what cannot be written waits, within a bound, and is tried again
-and again. A damaged file is moved aside. What the journal is worth at this moment is told by ``state``, and each
-change of it by ``changed``.
+and again. A file that is damaged, or of another schema, is moved aside and a new one begun. What the journal is
+worth at this moment is told by ``state``, and each change of it by ``changed``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Condition:
 
     state: str
     """opening; ok; lagging: it writes, and something was dropped; failing: it does not write; moved-aside: it
-    writes, to a new file, for the old one was damaged"""
+    writes, to a new file, for the old one was damaged or another version's"""
     reason: str = ""
     since: float = 0.0
     """wall clock"""
@@ -106,7 +106,9 @@ class Journal:
         """the last ticket when nothing waited: what is not on disk of those up to here was dropped"""
         self._singly = 0
         """entries that are written one by one, to find the one that is at fault"""
-        self._moved: aside.Moved | None = None
+        self._aside: str | None = None
+        """where the file went that could not be used"""
+        self._aside_for = ""
         self._resync = False
         self._registry_dropped = 0
         self._refused = 0
@@ -149,7 +151,7 @@ class Journal:
             "last_commit": self._last_commit,
             "lag": self.lag(),
             "size": self._size,
-            "moved_aside": None if self._moved is None else self._moved.path,
+            "moved_aside": self._aside,
         }
 
     @property
@@ -232,9 +234,9 @@ class Journal:
         if self._hold is None:
             check_ours(self.path)
             self._hold = Hold(self.path)
-        aside.finish_move(self.path)
-        if os.path.exists(self.path):
-            schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
+        if not os.path.exists(self.path):
+            aside.begin(self.path)
+        schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
         if _empty(self.path) and _empty(f"{self.path}-wal"):
             aside.begin(self.path)
         return Store(self.path, self._run)
@@ -275,14 +277,16 @@ class Journal:
         if kind == "read-only" and _header_damaged(self.path):
             kind = "damaged"
         self._tell(Condition("failing", _said(fault), time.time()))
-        if kind == "damaged":
+        if kind == "damaged" or isinstance(fault, schema.JournalOfAnotherSchema):
             try:
-                self._moved = aside.set_aside(self.path)
+                why = f"schema-{fault.version}" if isinstance(fault, schema.JournalOfAnotherSchema) else "damaged"
+                self._aside = aside.move_aside(self.path, why)
+                self._aside_for = _said(fault)
                 self._resync = True
                 if self._failures < 2:  # a disk that damages every file must not keep us busy with moving them
                     self._failures += 1
                     return
-            except (OSError, sqlite3.Error) as again:
+            except OSError as again:
                 self._tell(
                     Condition("failing", f"{_said(fault)}; and it cannot be moved aside: {again}", time.time())
                 )
@@ -322,11 +326,9 @@ class Journal:
                 "lagging",
                 f"{count} entries were dropped so far: they came faster than they could be written",
             )
-        elif self._moved is not None:
-            what = "; ".join(self._moved.problems[:4]) or "damaged"
+        elif self._aside is not None:
             state = "moved-aside"
-            kept = f"{self._moved.carried} rows were kept"
-            reason = f"the journal was damaged ({what}); it is now {self._moved.path}, {kept}"
+            reason = f"a new journal was begun; the old one is now {self._aside}: {self._aside_for}"
         else:
             state, reason = "ok", ""
         if state == self.condition.state and not (lagging and reason != self.condition.reason):

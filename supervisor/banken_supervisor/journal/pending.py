@@ -65,6 +65,11 @@ class Pending:
             self._bytes += cost
             return self._last
 
+    def refuse(self, entry: Entry) -> None:
+        """Count an entry that comes when nothing is written any more."""
+        with self._lock:
+            self._drop(entry.rank)
+
     def take(self, most: int, bytes_max: int) -> list[Ticketed]:
         """The oldest ones, in order: at most ``most``, and no more after ``bytes_max`` bytes are reached."""
         taken: list[Ticketed] = []

@@ -119,15 +119,21 @@ class Journal:
         """(ticket, monotonic time) of some recordings; those between two count as made at the first"""
         self._bell = threading.Event()
         self._closing = threading.Event()
+        self._ended = False
+        """nothing is written any more"""
         self._deadline = 0.0
         self._thread = threading.Thread(target=self._work, name="banken-journal", daemon=True)
         self._thread.start()
 
     def record(self, entry: Entry) -> int | None:
-        """Have one entry written, soon; its ticket. None: there was no room, it is lost, and counted.
+        """Have one entry written, soon; its ticket. None: it is lost and counted, for there was no room, or the
+        journal has been closed.
 
         Never blocks and touches no disk. A ticket is durable once ``committed`` was called with it or a higher one.
         """
+        if self._ended:
+            self._pending.refuse(entry)
+            return None
         ticket = self._pending.put(entry)
         if ticket is not None:
             self._mark(ticket)
@@ -192,6 +198,7 @@ class Journal:
         self._closing.set()
         self._bell.set()
         self._thread.join(wait + 1.0)
+        self._ended = True
         return not self._thread.is_alive() and not self._pending
 
     # -- the writer's thread --------------------------------------------------------------------------

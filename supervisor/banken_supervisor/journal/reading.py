@@ -33,6 +33,9 @@ from banken_supervisor.journal.schema import (
 LIMIT = 1_000
 """Rows of one kind that are returned unless more are asked for; the newest ones."""
 
+HISTORY_MAX = 10_000
+"""Incidents, and events, of one watchdog that are read: its uptime is made of them."""
+
 RAN_LATELY = 7 * 86_400.0
 """Seconds: runs of rungs that are older count for no budget after a restart."""
 
@@ -97,6 +100,8 @@ class History:
     """newest first"""
     events: list[EventRecord]
     """oldest first, the newest ``limit`` of them"""
+    began: float | None
+    """when the oldest thing happened that the journal keeps, of any watchdog; None: it keeps nothing"""
     problems: list[str]
 
 
@@ -151,7 +156,7 @@ def incident(path: str, incident_id: str) -> Story | None:
     )
 
 
-def history(path: str, name: str, *, limit: int = LIMIT) -> History:
+def history(path: str, name: str, *, limit: int = HISTORY_MAX) -> History:
     """What is kept of one watchdog; at most ``limit`` incidents and events. JournalUnreadable."""
     problems: list[str] = []
     with look(path) as connection:
@@ -160,7 +165,8 @@ def history(path: str, name: str, *, limit: int = LIMIT) -> History:
         past = _incidents(connection, name=name, limit=limit, problems=problems)
         tail = "WHERE name = ? ORDER BY run DESC, seq DESC LIMIT ?"
         newest = _decoded(scan(connection, EVENTS, problems, tail, (name, limit)), rows.event, problems)
-    return History(name, registered[0] if registered else None, past, newest[::-1], problems)
+        began = _began(connection)
+    return History(name, registered[0] if registered else None, past, newest[::-1], began, problems)
 
 
 def events(path: str, wanted: Callable[[Any, Any], bool], *, limit: int = LIMIT) -> list[EventRecord]:
@@ -169,18 +175,6 @@ def events(path: str, wanted: Callable[[Any, Any], bool], *, limit: int = LIMIT)
         found = scan(connection, EVENTS, None, "ORDER BY run DESC, seq DESC")
         newest = list(islice((row for row in found if wanted(row[3], row[4])), limit))
     return _decoded(newest[::-1], rows.event, [])
-
-
-def began(path: str) -> float | None:
-    """When the oldest thing happened that the journal keeps; None: it keeps nothing. JournalUnreadable."""
-    with look(path) as connection:
-        times = [
-            time
-            for question in ("SELECT min(time) FROM events", "SELECT min(opened) FROM incidents")
-            for (time,) in connection.execute(question)
-            if isinstance(time, float)
-        ]
-    return min(times, default=None)
 
 
 @contextmanager
@@ -265,6 +259,16 @@ def _restore_closed(connection: sqlite3.Connection, restored: Restored) -> None:
         for name, record in last.items()
         if record.how == "given-up"
     }
+
+
+def _began(connection: sqlite3.Connection) -> float | None:
+    times = [
+        time
+        for question in ("SELECT min(time) FROM events", "SELECT min(opened) FROM incidents")
+        for (time,) in connection.execute(question)
+        if isinstance(time, float)
+    ]
+    return min(times, default=None)
 
 
 def _incidents(

@@ -26,6 +26,7 @@ from banken.watchdog import Watchdog
 from banken_supervisor.callbacks import THREADS_MAX, TIME_LIMIT, Callbacks
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
+from banken_supervisor.evidence import Sweeper
 from banken_supervisor.journal import Limits, squeeze
 from banken_supervisor.letters import Acted, Declare, Do, Forget, Frame, Stop
 from banken_supervisor.lock import AddressLock, Lookout
@@ -207,6 +208,8 @@ class Supervisor:
             raise
         self._scribe = Scribe()
         directory = self.address.directory
+        self._sweeper = Sweeper(directory)
+        self._sweeper.start()
         stable = Stable(directory, self._mailbox.post)
         world = SupervisorWorld(directory, self._callbacks.named, self._restart, Peers(self._sockets.accepted))
         remedies = Remedies(
@@ -233,6 +236,7 @@ class Supervisor:
         try:
             self._loop.run()
         finally:
+            self._sweeper.close()
             self._loop.maintenance.close()
             self._loop.stable.close()
             self._callbacks.close(CALLBACK_DRAIN)

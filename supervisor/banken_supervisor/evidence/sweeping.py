@@ -2,8 +2,8 @@
 
 A worker that is killed leaves its files. They tell nothing once it is gone, for a dump is read when it is taken. So
 the directory holds two files for each living worker and, for ``SWEEP_S`` at most, those of dead ones; each has at
-most ``DUMP_MAX`` bytes after a sweep (a worker that something else keeps signalling appends a dump each time). Files
-whose names are not of this kind are left alone.
+most ``DUMP_MAX`` bytes after a sweep (a worker that something else keeps signalling appends a dump each time).
+Files whose names are not of this kind are left alone.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Sweeper:
 
 
 def sweep(address_directory: str) -> int:
-    """Remove what dead processes left in the address's directory, and cut what living ones hold; how many were removed.
+    """Remove what dead processes left in the address's directory, and cut what living ones hold; how many are gone.
 
     Reads /proc once for each file. Never raises OSError.
     """

@@ -11,7 +11,6 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -32,12 +31,6 @@ BATCH_BYTES_MAX = 8 * 1024 * 1024
 
 RETRY_MIN, RETRY_MAX = 0.05, 5.0
 """Seconds before the next attempt after a failure; doubling."""
-
-MARK_EVERY = 0.05
-"""Seconds between the entries whose time of recording is remembered, to know how far the disk is behind."""
-
-MARKS_MAX = 10_000
-"""Such times that are kept: eight minutes' worth; of a longer lag the beginning is known all the same."""
 
 REASON_MAX = 500
 """Longest reason that is told, in characters."""
@@ -115,8 +108,6 @@ class Journal:
         self._refusal = ""
         self._last_commit: float | None = None
         self._size = 0
-        self._marks: deque[tuple[int, float]] = deque()
-        """(ticket, monotonic time) of some recordings; those between two count as made at the first"""
         self._bell = threading.Event()
         self._closing = threading.Event()
         self._ended = False
@@ -135,8 +126,6 @@ class Journal:
             self._pending.refuse(entry)
             return None
         ticket = self._pending.put(entry)
-        if ticket is not None:
-            self._mark(ticket)
         if not self._bell.is_set():
             self._bell.set()
         return ticket
@@ -166,24 +155,8 @@ class Journal:
         return len(self._pending)
 
     def lag(self) -> float:
-        """Seconds that the oldest entry that is not on disk has waited, to ``MARK_EVERY``; 0: all are there."""
-        done = self._forget_marks()
-        return monotonic() - self._marks[0][1] if self._pending.last > done and self._marks else 0.0
-
-    def _mark(self, ticket: int) -> None:
-        """Remember when some tickets were given out: what is on disk is known by number only."""
-        now = monotonic()
-        if not self._marks or now - self._marks[-1][1] >= MARK_EVERY:
-            self._forget_marks()
-            if len(self._marks) < MARKS_MAX:  # the oldest ones are those that tell
-                self._marks.append((ticket, now))
-
-    def _forget_marks(self) -> int:
-        """Leave the one before or at the oldest that is not on disk. Up to which ticket all is done."""
-        done = max(self.durable, self._settled)
-        while len(self._marks) > 1 and self._marks[1][0] <= done + 1:
-            self._marks.popleft()
-        return done
+        """Seconds that the oldest entry that is not on disk has waited; 0: all are there."""
+        return self._pending.lag()
 
     def flush(self, wait: float) -> bool:
         """Wait at most ``wait`` seconds until all that was recorded is on disk. Not for the loop."""
@@ -267,6 +240,7 @@ class Journal:
         self._failures = 0
         self._last_commit = time.time()
         self.durable = batch[-1][0]
+        self._pending.written()
         self._call(self._committed, self.durable)
         if refused:
             self._refused += len(refused)

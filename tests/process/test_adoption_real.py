@@ -234,3 +234,15 @@ def _pids(rows: dict[str, dict[str, Any]]) -> int:
 
 def _fed(runner: Runner, number: int) -> bool:
     return runner.watchdogs().get(f"fed-{number}", {}).get("state") == "alive"
+
+
+def test_a_file_in_the_place_of_the_records_is_put_aside(runner: Runner) -> None:
+    """It is nobody's record: told in the log, kept under another name, and the programs run."""
+    place = Path(runner.address, "programs")
+    place.parent.mkdir(mode=0o700, exist_ok=True)
+    place.write_text("stray")
+    runner.start()
+    until(lambda: _pids(runner.rows()) == PROGRAMS, f"all run: {runner.errors()}", START_S)
+    assert f"{place} is no directory" in runner.errors()
+    assert place.with_name("programs.stray").read_text() == "stray"
+    assert len(list(place.glob("*.json"))) == PROGRAMS

@@ -32,7 +32,7 @@ def adopt(records: Records, address: str) -> Adoption:
     mark, one whose record is damaged by its name and ``address``. Reads files and /proc: for the time before the
     loop turns. OSError when the records cannot be read at all.
     """
-    records.prepare()
+    said = records.prepare()
     found, faults = records.read()
     known = [(record, _by_identity(record)) for record in found]
     by_mark = marked() if faults or any(seen is None for _, seen in known) else []
@@ -41,7 +41,7 @@ def adopt(records: Records, address: str) -> Adoption:
         if seen is not None and seen.marks is not None:
             with contextlib.suppress(OSError):
                 known.append((records.remake(name, seen.marks.run), seen))
-    result = Adoption([], [], list(faults.values()))
+    result = Adoption([], [], [*said, *faults.values()])
     for record, seen in known:
         if seen is None and not record.pid:
             seen = _leader(by_mark, lambda marks, run=record.run: marks.run == run)  # type: ignore[misc]

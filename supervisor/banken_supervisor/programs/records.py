@@ -50,12 +50,17 @@ class Records:
         self._runs: dict[str, str] = {}
         """which run the file of each name speaks of"""
 
-    def prepare(self) -> None:
-        """Make the directory; clear away what a crash left half written."""
+    def prepare(self) -> list[str]:
+        """Make the directory; clear away what a crash left half written. What was in the way, in words."""
+        said = []
+        if os.path.lexists(self._directory) and not os.path.isdir(self._directory):
+            os.replace(self._directory, f"{self._directory}.stray")
+            said.append(f"{self._directory} is no directory, and is put aside as {self._directory}.stray")
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         for entry in os.listdir(self._directory):
             if entry.endswith(".new"):
                 os.unlink(os.path.join(self._directory, entry))
+        return said
 
     def intend(self, name: str, run: str, stop_signal: str, stop_timeout: float) -> Record:
         """A process of this run is about to be made."""

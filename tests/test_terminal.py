@@ -14,7 +14,7 @@ from banken_supervisor.cli.screen import parse
 from banken_supervisor.cli.source import Snapshot
 from banken_supervisor.cli.topdraw import draw, rate_text, widths
 from banken_supervisor.cli.topview import Action, Do, Mode, View, fits
-from banken_supervisor.cli.uptime import Spell, percent, uptime
+from banken_supervisor.journal.uptime import Spell, percent, uptime
 
 
 @pytest.mark.parametrize(

@@ -84,13 +84,15 @@ class Annals:
     """One run's journal, as the loop uses it. ``post``: leaves the loop a letter, from any thread.
 
     ``path``: the journal's file. ``left`` is what a former supervisor left there, until it is taken (register.py).
-    ``registered`` gives the entry of a watchdog that an event is about, if it has changed.
+    ``registered`` gives the entry of a watchdog that an event is about, if it has changed; ``last_words`` records
+    what else of the registry has changed, when the journal is closed.
     """
 
     def __init__(self, path: str, run_id: str, post: Callable[[Any], None], limits: Limits | None = None) -> None:
         self.left: Restored | None = restore(path)
         self.problems = self.left.problems
         self.registered: Callable[[str], Entry | None] = lambda name: None
+        self.last_words: Callable[[float], None] = lambda until: None
         self.journal = Journal(
             path,
             run_id,
@@ -172,8 +174,11 @@ class Annals:
                 return
 
     def close(self, wait: float) -> None:
-        """Write what is left, at most for ``wait`` seconds, and announce it."""
-        self.journal.close(wait)
+        """Write what is left, at most for ``wait`` seconds, and announce it. To be called when nothing reports an
+        outcome any more: what comes later is not written, and is counted as dropped."""
+        until = time.monotonic() + wait
+        self.last_words(until)
+        self.journal.close(max(0.0, until - time.monotonic()))
         while self._held:
             self._held.popleft().announce()
 

@@ -28,6 +28,7 @@ from banken_supervisor.journal import (
     Restored,
     RungRun,
 )
+from banken_supervisor.journal.rows import IncidentRecord
 
 if TYPE_CHECKING:
     from banken_supervisor.core.watch import Watch
@@ -54,12 +55,15 @@ class Register:
         self._watch = watch
         self._annals = annals
         self._journal = annals.journal
+        self._names: deque[str] = deque()
+        """of ``changed``, copied: to look for a dict's first key again and again steps over every deleted one"""
         self._again: deque[Dog] = deque()
         """open incidents to be written once more, into a file that is new"""
         self._state = "opening"
         """the journal's, as it was told last"""
         self._kennel.remember()
         annals.registered = self._entry
+        annals.last_words = self._rest
 
     def restore(
         self, lives: Lives, is_program: Callable[[str], bool], trust: Callable[[Incarnation], None]
@@ -98,12 +102,28 @@ class Register:
             if self._again:
                 self._incident_again(self._again.popleft())
             else:
-                entry = self._entry(next(iter(changed)))
-                if entry is not None:
-                    self._journal.record(entry)
+                self._next(changed)
             count += 1
             if count % LOOK_AFTER == 0 and monotonic() >= until:
                 return
+
+    def _next(self, changed: dict[str, None]) -> None:
+        if not self._names:
+            self._names.extend(changed)
+        entry = self._entry(self._names.popleft())
+        if entry is not None:
+            self._journal.record(entry)
+        if not changed:
+            self._names.clear()
+            changed.clear()  # a dict that was emptied key by key keeps the places of all of them
+
+    def _rest(self, until: float) -> None:
+        """Record what ``turn`` has not come to, before the journal is closed. ``until``: monotonic time."""
+        while (self._again or self._kennel.changed) and monotonic() < until:
+            if self._again:
+                self._incident_again(self._again.popleft())
+            else:
+                self._next(self._kennel.changed)
 
     def conditioned(self, condition: Condition, out: list[Effect]) -> None:
         """Tell of a change. Where entries were lost, or the file is a new one: all once more, in portions."""
@@ -166,7 +186,7 @@ def remembered(left: Restored, wall: float) -> Remembered:
     def ran(runs: Iterable[RungRun]) -> tuple[Ran, ...]:
         return tuple(Ran(each.rung, each.run, each.action, max(0.0, wall - each.started)) for each in runs)
 
-    def begun(opened: IncidentOpened, runs: Iterable[RungRun]) -> Begun:
+    def begun(opened: IncidentRecord, runs: Iterable[RungRun]) -> Begun:
         return Begun(
             opened.id,
             opened.name,

@@ -29,6 +29,7 @@ from banken_supervisor.callbacks import TIME_LIMIT, Callbacks
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
 from banken_supervisor.executor import THREADS_MAX, Job
+from banken_supervisor.evidence import Sweeper
 from banken_supervisor.journal import Limits, squeeze
 from banken_supervisor.letters import Acted, Declare, Do, Feeds, Forget, Stop
 from banken_supervisor.lock import AddressLock, Lookout
@@ -250,6 +251,9 @@ class Supervisor:
         resources.callback(sockets.close)
         peers = Peers(sockets.accepted)
         resources.callback(peers.close, sockets.stop_monitor)
+        sweeper = Sweeper(directory)
+        resources.callback(sweeper.close)
+        sweeper.start()
         stable = Stable(directory, self._mailbox.post)
         resources.callback(stable.close, 0.0)
         world = SupervisorWorld(directory, self._callbacks.named, self._restart, peers)

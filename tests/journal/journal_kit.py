@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 from banken.model import Cause, Declaration
@@ -23,6 +24,7 @@ from banken_supervisor.journal import (
     checking,
     squeeze,
 )
+from banken_supervisor.journal.rows import IncidentRecord
 
 NOW = float(int(time.time()))
 WAIT = 20.0
@@ -57,6 +59,11 @@ def write(path: str, *entries: Entry, run: str = "run-1") -> None:
 def opened(number: int, name: str = "w", **more: Any) -> IncidentOpened:
     """A verdict."""
     return IncidentOpened(f"r-{number:05}", name, Cause.TIMEOUT, NOW + number, 1.5, 1.0, **more)
+
+
+def verdict(record: IncidentRecord) -> IncidentOpened:
+    """The verdict that an incident began with."""
+    return IncidentOpened(**{each.name: getattr(record, each.name) for each in fields(IncidentOpened)})
 
 
 def until(condition: Callable[[], Any], what: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
+from journal_kit import verdict as begun_with
 
 from banken.model import Cause, Declaration, Feeders, Incarnation
 from banken_supervisor.core.states import State
@@ -54,7 +55,7 @@ def test_every_kind_of_entry_comes_back_as_it_was_recorded(path: str) -> None:
     assert restore(path).registry == [dog]
     story = reading.incident(path, verdict.id)
     assert story is not None
-    assert rows.opened(story.incident) == verdict
+    assert begun_with(story.incident) == verdict
     assert (story.incident.closed, story.incident.how, story.incident.runs) == (NOW + 9, "fed", 4)
     assert story.rungs == [rung]
     assert story.evidence == [rows.Evidence(verdict.id, NOW + 2, found)]

@@ -126,12 +126,13 @@ def test_a_damaged_journal_yields_nothing_wrong_and_takes_what_comes(
     assert len(fresh) == 5 * 40
     believe([row for row in after if row not in fresh])
     if state["state"] == "moved-aside":
-        assert aside.damaged_files(path) == [state["moved_aside"]]
+        assert aside.files_aside(path) == [state["moved_aside"]]
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
-def test_what_is_still_sound_is_carried_over(path: str, opening: Opening) -> None:
-    """One page of one table overwritten: that costs its rows, and no others."""
+def test_a_damaged_journal_is_moved_aside_and_told(path: str, opening: Opening) -> None:
+    """One page of one table overwritten: what can be read is what the next supervisor begins with; it is asked for
+    all that is watched, for the new file; and the old one is left as it is, to be looked into."""
     write(path, *load(400))
     connection = sqlite3.connect(path)
     leaf = connection.execute(
@@ -141,34 +142,38 @@ def test_what_is_still_sound_is_carried_over(path: str, opening: Opening) -> Non
     with open(path, "r+b") as file:
         file.seek((leaf - 1) * 4096)
         file.write(b"\xa5" * 4096)
-    assert len(restore(path).open) == 266
+    damaged = Path(path).read_bytes()
+    left = restore(path)
+    assert len(left.open) == 266
+    assert 100 < len(left.registry) < 400
+    assert any(each.startswith("registry:") for each in left.problems)
     conditions: list[Condition] = []
     journal = opening(changed=conditions.append)
     until(lambda: journal.condition.state == "moved-aside", "it is moved aside")
     assert conditions[-1].resync
-    assert "rows were kept" in journal.state()["reason"]
-    assert "damaged" in journal.state()["reason"]
-    restored = restore(path)
-    assert restored.problems == []
-    assert len(restored.open) == 266
-    assert 200 < len(restored.registry) < 400
-    assert len(dump(path)) == 4 * 400 + len(restored.registry)
+    (old,) = aside.files_aside(path)
+    assert journal.state()["moved_aside"] == old
+    assert old in journal.state()["reason"]
+    assert "Page" in journal.state()["reason"], "and what SQLite says of it"
+    assert dump(path) == []
+    assert Path(old).read_bytes() == damaged
+    rows = dump(old)
+    assert len([row for row in rows if row.get("table") == "incidents"]) == 400
+    assert "problem" in rows[-1]
 
 
-def test_a_journal_that_was_cut_short_yields_what_is_left(path: str, opening: Opening) -> None:
-    """SQLite itself refuses a file that is shorter than its header says."""
+def test_a_journal_that_was_cut_short_is_moved_aside(path: str, opening: Opening) -> None:
+    """SQLite itself refuses a file that is shorter than its header says; nobody else takes it for an empty one."""
     write(path, *load(400))
     os.truncate(path, os.path.getsize(path) * 3 // 4)
-    connection = sqlite3.connect(path)
-    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
-        connection.execute("SELECT count(*) FROM registry").fetchone()
-    connection.close()
-    restored = restore(path)
-    assert len(restored.registry) > 100
-    assert restored.problems
+    assert restore(path).problems
+    with pytest.raises(JournalError, match="malformed"):
+        reading.incidents(path)
+    with pytest.raises(JournalError, match="malformed"):
+        reading.events(path, lambda kind, name: True)
     journal = opening()
     until(lambda: journal.condition.state == "moved-aside", "it is moved aside")
-    assert len(restore(path).registry) == len(restored.registry)
+    assert restore(path).problems == []
 
 
 def test_one_flipped_bit_in_a_row_is_noticed(path: str, opening: Opening) -> None:
@@ -214,27 +219,26 @@ def test_damage_while_it_is_open_is_noticed_when_it_is_met(path: str, opening: O
     assert conditions[-1].resync
 
 
-@pytest.mark.parametrize("killed_after", ["making", "new", "old moved", "log moved"])
-def test_a_move_that_was_cut_short_is_finished(killed_after: str, path: str) -> None:
-    """kill -9 between any two steps of moving a damaged journal aside."""
+@pytest.mark.parametrize("killed_after", ["half a new one", "the old one renamed", "its log renamed"])
+def test_a_move_that_was_cut_short_costs_no_later_entry(killed_after: str, path: str) -> None:
+    """kill -9 between any two steps of moving a damaged journal aside and beginning another."""
     write(path, opened(1))
-    shutil.copy(path, f"{path}.{'making' if killed_after == 'making' else 'new'}")
-    if killed_after == "making":
+    if killed_after == "half a new one":
         Path(f"{path}.making").write_bytes(b"half")
-    if killed_after in ("old moved", "log moved"):
+    else:
         os.rename(path, f"{path}.damaged-20260101T000000Z")
-    if killed_after == "old moved":
+    if killed_after == "the old one renamed":
         Path(f"{path}-wal").write_bytes(os.urandom(10_000))
-    assert len(restore(path).open) == 1
     write(path, opened(2))
-    assert [each.id for each in reading.incidents(path)] == ["r-00002", "r-00001"]
-    assert not [name for name in os.listdir(os.path.dirname(path)) if name.endswith((".new", ".making"))]
+    kept = ["r-00002", "r-00001"] if killed_after == "half a new one" else ["r-00002"]
+    assert [each.id for each in reading.incidents(path)] == kept
+    assert checking.check(path) == []
 
 
 def test_damaged_files_do_not_pile_up(path: str) -> None:
     """The newest few are kept, to be looked into."""
     write(path, opened(0))  # its lock stays: it was a journal once
-    for turn in range(aside.DAMAGED_KEPT + 3):
+    for turn in range(aside.KEPT_MAX + 3):
         Path(path).write_bytes(b"not a database at all" * 100)
         write(path, opened(turn))
-    assert len(aside.damaged_files(path)) == aside.DAMAGED_KEPT
+    assert len(aside.files_aside(path)) == aside.KEPT_MAX

@@ -52,30 +52,43 @@ def test_only_its_owner_may_read_it(path: str, opening: Opening) -> None:
     assert set(modes.values()) == {0o600}
 
 
-def test_a_journal_of_the_future_is_refused_and_left_alone(path: str, opening: Opening) -> None:
-    """An older banken must neither write into it nor take it for damaged."""
-    write(path, opened(1))
-    connection = sqlite3.connect(path)
-    schema._set_version(connection, 7)
-    connection.commit()
+@pytest.mark.parametrize(
+    ("version", "said"), [(0, "schema version 0"), (7, "schema version 7"), (1, "other tables")]
+)
+def test_a_journal_of_an_older_or_newer_schema_is_moved_aside_and_told(
+    version: int, said: str, path: str, opening: Opening
+) -> None:
+    """A real file with other tables: whoever reads it is refused with the reason; a writer leaves
+    it as it is under another name, says where, and begins a new one that is asked for all that is watched."""
+    write(path, Declared("w", Declaration(7.0)), opened(1))
+    connection = schema._connect(path, "rw")
+    connection.execute("BEGIN")
+    connection.execute("ALTER TABLE incidents ADD COLUMN place TEXT")
+    connection.execute("ALTER TABLE registry DROP COLUMN resolution")
+    schema.set_version(connection, version)
+    connection.execute("COMMIT")
     connection.close()
     before = Path(path).read_bytes()
-    journal = opening()
-    journal.record(opened(2))
-    until(lambda: journal.condition.state == "failing", "it is refused")
-    assert "schema version 7" in journal.state()["reason"]
-    assert "newer" in journal.state()["reason"]
-    with pytest.raises(JournalRefused, match="schema version 7"):
+    with pytest.raises(JournalRefused, match=said):
         reading.incidents(path)
-    with pytest.raises(JournalRefused, match="schema version 7"):
+    with pytest.raises(JournalRefused, match=said):
         checking.vacuum(path)
-    assert "schema version 7" in checking.check(path)[0]
+    assert said in checking.check(path)[0]
     restored = restore(path)
     assert restored.registry == []
-    assert "schema version 7" in restored.problems[0]
-    journal.close(0.1)
+    assert said in restored.problems[0]
     assert Path(path).read_bytes() == before
-    assert not aside.damaged_files(path)
+    conditions: list[Condition] = []
+    journal = opening(changed=conditions.append)
+    journal.record(opened(2))
+    assert journal.flush(WAIT)
+    (old,) = aside.files_aside(path, f"schema-{version}")
+    assert Path(old).read_bytes() == before
+    assert (journal.state()["state"], journal.state()["moved_aside"]) == ("moved-aside", old)
+    assert said in journal.state()["reason"]
+    assert old in journal.state()["reason"]
+    assert conditions[-1].resync
+    assert [each.id for each in reading.incidents(path)] == ["r-00002"]
 
 
 def test_another_programs_database_is_refused_and_left_alone(path: str, opening: Opening) -> None:
@@ -112,32 +125,6 @@ def test_a_path_that_is_no_file_stops_nothing(path: str, opening: Opening) -> No
     with pytest.raises(JournalUnreadable, match="there is no journal"):
         reading.incidents(path + "-none")
     assert restore(path + "-none").problems == []
-
-
-def test_an_older_schema_is_brought_up_step_by_step_or_not_at_all(path: str) -> None:
-    """Each step in one transaction with its version; a step that fails leaves the file as it was."""
-    write(path, Declared("w", Declaration(7.0)), opened(1))
-
-    def add_column(connection: sqlite3.Connection) -> None:
-        connection.execute("ALTER TABLE incidents ADD COLUMN place TEXT")
-        columns = ", ".join((*schema.INCIDENTS.names, "place"))
-        connection.execute(f"UPDATE incidents SET place = 'here', sum = row_sum('incidents', {columns})")
-
-    def fail(connection: sqlite3.Connection) -> None:
-        connection.execute("DROP TABLE registry")
-        raise RuntimeError("half done")
-
-    with pytest.raises(RuntimeError, match="half done"):
-        schema.open_writing(path, steps=(fail,)).close()
-    assert checking.check(path) == []
-    connection = schema._connect(path, "rw")
-    schema.migrate(connection, 1, (add_column,))
-    assert schema.check_version(connection, newest=2) == 2
-    (row,) = connection.execute("SELECT place, id FROM incidents").fetchall()
-    assert row == ("here", "r-00001")
-    connection.close()
-    with pytest.raises(JournalRefused, match="version 2"):
-        reading.incidents(path)
 
 
 def test_a_journal_that_was_removed_is_begun_again(path: str, opening: Opening) -> None:

@@ -44,4 +44,4 @@ def test_a_journal_whose_head_was_damaged_is_still_moved_aside(tmp_path: Path) -
         until(lambda: second.condition.state == "moved-aside", "a new one is there")
     finally:
         second.close(5.0)
-    assert len(aside.damaged_files(str(path))) == 1
+    assert len(aside.files_aside(str(path))) == 1

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor.evidence import sweep
+from banken_supervisor.evidence import Sweeper, announced, sweep
 from process.hung_kit import collect_, line_of, signals_pending, workers_at
-from process.kit import process_state, until
+from process.kit import Home, process_state, until
 
 pytestmark = pytest.mark.process
 
@@ -178,3 +178,28 @@ def test_another_process_under_its_pid_is_left_alone(start: Any) -> None:
         assert evidence["threads"] == []
         assert evidence["problems"] == [evidence["headline"]]
     assert hung.child.running()
+
+
+def test_a_supervisor_sweeps_when_it_starts_and_again_and_again(start: Any, home: Home) -> None:
+    """What a killed worker left is gone soon after a supervisor begins, and what one leaves later with the next
+    sweep; a living worker that something else keeps signalling does not fill the disk."""
+    dies, later, lives = start("leaves", "dumps"), start("leaves", "dumps"), start("leaves", "dumps")
+    for each in (dies, later, lives):
+        each.hear()
+    directory = Path(home.address, "dumps")
+    assert len(list(directory.iterdir())) == 6
+    dies.child.kill()
+    home.supervisor()
+    until(lambda: len(list(directory.iterdir())) == 4, "it sweeps at its start")
+    sweeper = Sweeper(home.address, every=0.05)
+    sweeper.start()
+    later.child.kill()
+    until(lambda: len(list(directory.iterdir())) == 2, "it sweeps again")
+    (file,) = (each for each in directory.iterdir() if each.is_file())
+    header = file.read_bytes()
+    with file.open("ab") as dump:
+        dump.write(b"x" * (announced.DUMP_MAX + 1))
+    until(lambda: file.stat().st_size == len(header), "it is cut")
+    assert file.read_bytes() == header
+    sweeper.close()
+    assert lives.child.running()

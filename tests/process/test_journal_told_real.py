@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from banken_supervisor.journal import aside, restore
 from process.kit import Home, until
 from process.test_adoption_real import Runner
 
@@ -41,3 +43,33 @@ def test_a_journal_that_cannot_be_written_is_told_and_so_is_its_end(home: Home, 
     told = [line.partition("the journal ")[2] for line in runner.errors().splitlines() if "the journal is " in line]
     assert told[0].startswith("is not written: what happens now may be forgotten (")
     assert told[1] == "is written again"
+
+
+def test_a_damaged_journal_is_told_and_what_was_readable_goes_on(home: Home, runner: Runner) -> None:
+    """Overwritten in part while no supervisor runs: the next one says where the file went, and the new one has
+    what could be read: the watchdog, and its open incident under the id that it had."""
+    path = runner.config.parent / "journal.db"
+    runner.start()
+    events = home.events()
+    client = home.client()
+    client.watchdog("gone", timeout=0.2)
+    client.feed("gone")
+    id_ = events.until(10, "expired", "gone")["incident"]
+    for number in range(300):
+        client.feed(f"w-{number}")
+    until(lambda: len(restore(str(path)).registry) == 301, "all is on disk")
+    runner.kill()
+    with closing(sqlite3.connect(path)) as disk:  # closing it moves the log into the file
+        (page,) = disk.execute(
+            "SELECT max(pageno) FROM dbstat WHERE name = 'registry' AND pagetype = 'leaf'"
+        ).fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xa5" * 4096)
+    runner.start()
+    assert home.row("gone")["incident"]["id"] == id_
+    (old,) = aside.files_aside(str(path))
+    until(lambda: f"the old one is now {old}" in runner.errors(), "it is in the log")
+    assert home.ask("summary")["journal"]["moved_aside"] == old
+    until(lambda: [each.opened.id for each in restore(str(path)).open] == [id_], "the incident is in the new file")
+    until(lambda: "gone" in {each.name for each in restore(str(path)).registry}, "and the watchdog")

@@ -60,6 +60,7 @@ def test_pauses_ends_and_a_new_file(home: Home, runner: Runner) -> None:
     """Under the next supervisor a paused worker is still paused, one that ended meanwhile is told so, one that
     another process took over is not; and a journal that is removed is begun again with all that is watched."""
     runner.configure('[supervisor]\njournal = "journal.db"\n')
+    path = runner.config.parent / "journal.db"
     runner.start()
     workers = {name: home.worker("feeder", name, 60, 0.05) for name in ("paused", "ended", "replaced")}
     for worker in workers.values():
@@ -67,7 +68,11 @@ def test_pauses_ends_and_a_new_file(home: Home, runner: Runner) -> None:
     until(lambda: home.ask("summary")["states"]["alive"] == len(workers), "all are known")
     with Control(home.address, 5.0) as control:
         control.request("tell", frame=encode(Message(Kind.PAUSE, "paused", None, 0.0, None, (600.0,))))
-    until(lambda: home.row("paused")["state"] == "paused", "it is paused")
+    # What a killed supervisor had not yet on disk is lost; docs/architecture.md tells how long that takes.
+    on_disk = {"paused": "paused", "ended": "alive", "replaced": "alive"}
+    until(
+        lambda: {each.name: each.state.value for each in restore(str(path)).registry} == on_disk, "all is on disk"
+    )
     runner.kill()
     for name in ("ended", "replaced"):
         workers[name].kill()
@@ -77,7 +82,6 @@ def test_pauses_ends_and_a_new_file(home: Home, runner: Runner) -> None:
     assert home.row("paused")["state"] == "paused"
     event = until(lambda: home.row("ended").get("incident"), "its end is told")
     assert (event["cause"], event["reason"]) == ("exited", GONE)
-    path = runner.config.parent / "journal.db"
     path.unlink()
     home.events()  # something is recorded by it: the writer looks at its file when it has something to write
 

@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from banken.client import Client
-from banken_supervisor.journal.rows import EventRecord, IncidentRecord
 from banken_supervisor.web.badges import drawn
 from banken_supervisor.web.operations import OPERATIONS
 from banken_supervisor.web.problems import BODY_MAX
-from banken_supervisor.web.records import spells, uptime
 from process.kit import START_S, until
 from web.kit import Street, Web
 
@@ -192,33 +190,6 @@ def test_history(web: Web, street: Street) -> None:
     assert "expired" in {event["type"] for event in found["events"]}
     assert 0 <= found["uptime"]["24h"] < 1
     assert web.get("/api/v1/watchdogs/never/history").status == 404
-
-
-def test_uptime_counts_every_moment_once() -> None:
-    """Overlapping incidents, one that is open, and one from before the window."""
-    now, day = 1_000_000.0, 86_400.0
-    assert uptime([], now - 100, now)["24h"] == 1.0
-    assert uptime([(now - 50, now - 25)], now - 100, now)["24h"] == 0.75
-    assert uptime([(now - 50, now - 25), (now - 40, now - 30)], now - 100, now)["24h"] == 0.75
-    assert uptime([(now - 50, now)], now - 100, now)["24h"] == 0.5
-    long_ago = uptime([(now - 3 * day, now - 2 * day)], now - 4 * day, now)
-    assert (long_ago["24h"], long_ago["7d"]) == (1.0, 0.75)
-    assert uptime([], now, now)["24h"] == 1.0
-
-
-def test_what_was_given_up_is_down_until_it_recovers() -> None:
-    """Its incident is closed when it is given up; nothing was well then."""
-
-    def record(how: str | None, closed: float | None) -> IncidentRecord:
-        return IncidentRecord("i", "n", "timeout", 10.0, closed, how, 1, None, None, None, 0.0, 1.0, None, None)
-
-    def event(kind: str, at: float) -> EventRecord:
-        return EventRecord("r", 1, at, kind, "n", None, {})
-
-    assert spells([record("fed", 20.0)], [], 50.0) == [(10.0, 20.0)]
-    assert spells([record(None, None)], [], 50.0) == [(10.0, 50.0)]
-    assert spells([record("given-up", 20.0)], [event("recovered", 5.0)], 50.0) == [(10.0, 50.0)]
-    assert spells([record("given-up", 20.0)], [event("recovered", 30.0)], 50.0) == [(10.0, 30.0)]
 
 
 def test_badges(web: Web) -> None:

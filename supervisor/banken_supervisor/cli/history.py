@@ -19,14 +19,11 @@ from banken_supervisor.cli.incidents import COLOURS, HEADER, cells, clock
 from banken_supervisor.cli.printing import clean, fancy, plural, to_json
 from banken_supervisor.cli.tables import print_table
 from banken_supervisor.cli.topdraw import rate_text
-from banken_supervisor.cli.uptime import Spell, Uptime, percent, uptime
 from banken_supervisor.durations import NEVER_S
 
 if TYPE_CHECKING:
     from banken_supervisor.journal.reading import History
-
-KEPT_MAX = 10_000
-"""Incidents and events of one watchdog that are read."""
+    from banken_supervisor.journal.uptime import Uptime
 
 SHOWN = 10
 """Incidents in the table, unless --limit says otherwise."""
@@ -94,38 +91,31 @@ def command(name: str, since: float, limit: int, as_json: bool, journal: str | N
             click.echo(f"… and {len(known.incidents) - limit:,} more; `banken incidents {name}` lists them")
 
 
-def _gather(name: str, since: float, journal: str | None, address: str | None) -> Known:
+def _gather(name: str, length: float, journal: str | None, address: str | None) -> Known:
+    from banken_supervisor.journal import reading, uptime
+
     row, answered = _live(name, address)
-    kept, began = None, None
+    kept = None
     try:
         path = journals.place(address, journal)
     except Failure:
         if row is None or journal is not None:
             raise
     else:
-        kept, began = journals.read(path, lambda: _read(path, name))
+        kept = journals.read(path, lambda: reading.history(path, name))
     if row is None and kept is not None and not (kept.incidents or kept.events or kept.registered):
         where = "" if answered else " (and no supervisor answers)"
         raise Failure(
             f"nothing is known of a watchdog called {name!r}{where}; `banken status` lists them", exits.NOT_SO
         )
     now = time.time()
-    start = now - since if began is None else min(now, max(now - since, began))
-    incidents = [] if kept is None else kept.incidents
-    spells = [_spell(each, kept, row) for each in incidents]
-    of_period = [
-        each for each, spell in zip(incidents, spells, strict=True) if spell.end is None or spell.end >= start
-    ]
-    return Known(
-        name, row, answered, kept, start, now, began is not None and began > now - since,
-        uptime(spells, start, now), of_period,
-    )  # fmt: skip
-
-
-def _read(path: str, name: str) -> tuple[History, float | None]:
-    from banken_supervisor.journal import reading
-
-    return reading.history(path, name, limit=KEPT_MAX), reading.began(path)
+    if kept is None:
+        return Known(name, row, answered, None, now - length, now, False, uptime.uptime([], now, now), [])
+    result = uptime.of(kept, length, now)
+    start = now - result.period
+    spells = zip(kept.incidents, uptime.spells(kept), strict=True)
+    of_period = [each for each, spell in spells if spell.end is None or spell.end >= start]
+    return Known(name, row, answered, kept, start, now, result.period < length - 1e-6, result, of_period)
 
 
 def _live(name: str, address: str | None) -> tuple[dict[str, Any] | None, bool]:
@@ -141,19 +131,9 @@ def _live(name: str, address: str | None) -> tuple[dict[str, Any] | None, bool]:
         return None, False
 
 
-def _spell(record: Any, kept: History | None, row: dict[str, Any] | None) -> Spell:
-    """An incident's time. One that was given up lasts until the feed that ended it: an event of its own."""
-    if record.how != "given-up":
-        return Spell(record.opened, record.closed)
-    for event in () if kept is None else kept.events:
-        if event.incident == record.id and event.type in ("recovered", "closed"):
-            return Spell(record.opened, event.time)
-    given_up_now = row is not None and row["state"] == "given-up"
-    newest = kept is not None and kept.incidents[0].id == record.id
-    return Spell(record.opened, None if given_up_now and newest else record.closed)
-
-
 def _lines(known: Known) -> list[str]:
+    from banken_supervisor.journal.uptime import percent
+
     lines = [f"{known.name}: {_now(known)}", ""]
     if known.kept is None:
         lines.append("  no journal is kept: nothing is known of the past")

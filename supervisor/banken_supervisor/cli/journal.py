@@ -25,7 +25,7 @@ def check(as_json: bool, journal: str | None, address: str | None) -> int:
     """Read all of the journal, and say what is wrong: SQLite's own structure, every row's checksum and content,
     rows that belong to no incident. Exit code 1 if anything is.
 
-    A damaged journal is moved aside by the supervisor when it opens it, and what is readable is taken over.
+    A supervisor that finds its journal damaged, or of another version, moves it aside and begins a new one.
     """
     from banken_supervisor.journal import checking
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import stat
 import struct
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banken.dumps import DIRECTORY, HEADER, SOCKET_SUFFIX, TEMPORARY_PREFIX, allowed_signals, socket_path
-from banken.identity import process_start
+from banken.dumps import DIRECTORY, HEADER, SOCKET_SUFFIX, allowed_signals, socket_path
 from banken_supervisor.evidence import proc
 from banken_supervisor.evidence.bounded import Deadline, TooLate
 from banken_supervisor.evidence.subject import Subject
@@ -39,12 +37,6 @@ QUIET_S = 0.05
 LOOK_S = 0.005
 """How often is looked whether it has grown, seconds."""
 
-SWEPT_MAX = 100_000
-"""Names looked at by one sweep."""
-
-_name = re.compile(
-    rf"(?:{re.escape(TEMPORARY_PREFIX)})?([1-9][0-9]{{0,9}})-([0-9]{{1,19}})(?:{re.escape(SOCKET_SUFFIX)})?"
-)
 _flock = struct.Struct("hhqqi0q")
 """struct flock: type, whence, start, length, pid."""
 
@@ -94,7 +86,7 @@ def dump(subject: Subject, announced: Announcement, seconds: float) -> str:
     if not announced.number:
         raise NotAnnounced("the signal it would dump at has another handler")
     with _alone(subject.pid, deadline), _opened(announced.path) as fd:
-        header = _header_length(os.pread(fd, 64, 0))
+        header = header_length(os.pread(fd, 64, 0))
         os.ftruncate(fd, header)
         bit = 1 << (announced.number - 1)
         if not proc.signal_sets(subject.pid).get("SigCgt", 0) & bit:
@@ -143,29 +135,6 @@ def ask(announced: Announcement, subject: Subject, seconds: float) -> dict[str, 
     return answer
 
 
-def sweep(address_directory: str) -> int:
-    """Remove what processes that have ended left in the address's directory; how many files. Never raises."""
-    removed = 0
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        directory = os.open(os.path.join(address_directory, DIRECTORY), flags)
-    except OSError:  # nobody has announced anything
-        return 0
-    try:
-        for name in os.listdir(directory)[:SWEPT_MAX]:
-            match = _name.fullmatch(name)
-            # A name tells pid and start time, so that of a dead process can never become a living one's.
-            if match and process_start(int(match[1])) != int(match[2]):
-                with suppress(OSError):
-                    os.unlink(name, dir_fd=directory)
-                    removed += 1
-    except OSError:
-        pass
-    finally:
-        os.close(directory)
-    return removed
-
-
 @contextmanager
 def _opened(path: str) -> Iterator[int]:
     """A worker's file: a regular one of our own, no link."""
@@ -194,7 +163,15 @@ def _alone(pid: int, deadline: Deadline) -> Iterator[None]:
             _changed.notify_all()
 
 
-def _header_length(start: bytes) -> int:
+@contextmanager
+def idle(pid: int) -> Iterator[bool]:
+    """Whether no dump of this process is under way; none begins meanwhile."""
+    with _changed:
+        yield pid not in _busy
+
+
+def header_length(start: bytes) -> int:
+    """Bytes of the first line of a worker's file, which stays when a dump is cut off it."""
     line, newline, _ = start.partition(b"\n")
     return len(line) + len(newline)
 

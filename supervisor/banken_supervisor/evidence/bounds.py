@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import islice
 from typing import Any
 
-from banken_supervisor.evidence.text import clean
+from banken_supervisor.evidence.text import FRAMES_MAX, clean, frame, thread
 
 BYTES_MIN = 16_384
 """The least that ``bytes_max`` may be."""
@@ -17,7 +17,6 @@ LINE_MAX = 2**31
 ENTRIES_MAX = 256
 """Threads, and tasks."""
 
-FRAMES_MAX = 64
 PROBLEMS_MAX = 24
 PROBLEM_MAX = 600
 
@@ -70,16 +69,13 @@ def size(evidence: dict[str, Any]) -> int:
 def told_threads(answer: dict[str, Any], pid: int) -> list[dict[str, Any]]:
     """The threads of a worker's answer, as stacks.threads_of gives them; what is not understood is left out."""
     return [
-        {
-            "thread": _whole(each.get("thread"), 2**63),
-            "tid": _whole(each.get("tid"), 2**31) or None,
-            "name": clean(each["name"], TEXT_MAX) if isinstance(each.get("name"), str) else None,
-            "main": each.get("tid") == pid,
-            "active": None,
-            "gil": None,
-            "frames": _frames(each),
-            "frames_left_out": 0,
-        }
+        thread(
+            _whole(each.get("thread"), 2**63),
+            _whole(each.get("tid"), 2**31) or None,
+            each.get("name"),
+            main=each.get("tid") == pid,
+            frames=_frames(each),
+        )
         for each in _dicts(answer.get("threads"), 4 * ENTRIES_MAX)
     ]
 
@@ -122,12 +118,8 @@ def _cut(evidence: dict[str, Any], what: str, most: int) -> None:
 
 def _frames(told: dict[str, Any]) -> list[dict[str, Any]]:
     return [
-        {
-            "function": clean(frame.get("function", "?"), TEXT_MAX),
-            "file": clean(frame.get("file", "?"), TEXT_MAX, end=True),
-            "line": _whole(frame.get("line"), LINE_MAX),
-        }
-        for frame in _dicts(told.get("frames"), FRAMES_MAX)
+        frame(each.get("function", "?"), each.get("file", "?"), _whole(each.get("line"), LINE_MAX))
+        for each in _dicts(told.get("frames"), FRAMES_MAX)
     ]
 
 

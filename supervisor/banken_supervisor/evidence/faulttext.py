@@ -5,30 +5,27 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from banken_supervisor.evidence.text import clean
+from banken_supervisor.evidence import text
 
 THREADS_WRITTEN_MAX = 100
 """faulthandler stops after so many threads; the main thread, the oldest, is then not among them."""
-
-TEXT_MAX = 256
-FRAMES_MAX = 64
 
 _thread = re.compile(r"(Current thread|Thread) 0x([0-9a-f]{1,16})(?: \[(.*)\])? \(most recent call first\):$")
 _frame = re.compile(r'  File "(.*)", line (\d{1,9}|\?\?\?) in (.*)$')
 
 
-def parse(text: str, pid: int) -> tuple[list[dict[str, Any]], bool]:
+def parse(dump: str, pid: int) -> tuple[list[dict[str, Any]], bool]:
     """(the threads, as stacks.threads_of gives them; whether all are there).
 
     What faulthandler does not know is None: which one runs, and who holds the interpreter lock.
     """
     threads: list[dict[str, Any]] = []
     whole = True
-    for line in text.splitlines():
+    for line in dump.splitlines():
         head = _thread.match(line)
         frame = _frame.match(line)
         if head:
-            threads.append(_new(int(head[2], 16), head[3]))
+            threads.append(text.thread(int(head[2], 16), None, head[3]))
         elif frame and threads:
             _add(threads[-1], frame)
         elif line == "..." and threads:
@@ -45,27 +42,8 @@ def parse(text: str, pid: int) -> tuple[list[dict[str, Any]], bool]:
     return threads, whole
 
 
-def _new(ident: int, name: str | None) -> dict[str, Any]:
-    return {
-        "thread": ident,
-        "tid": None,
-        "name": clean(name, TEXT_MAX) if name else None,
-        "main": False,
-        "active": None,
-        "gil": None,
-        "frames": [],
-        "frames_left_out": 0,
-    }
-
-
-def _add(thread: dict[str, Any], frame: re.Match[str]) -> None:
-    if len(thread["frames"]) >= FRAMES_MAX:
+def _add(thread: dict[str, Any], found: re.Match[str]) -> None:
+    if len(thread["frames"]) >= text.FRAMES_MAX:
         thread["frames_left_out"] += 1
         return
-    thread["frames"].append(
-        {
-            "function": clean(frame[3], TEXT_MAX),
-            "file": clean(frame[1], TEXT_MAX, end=True),
-            "line": int(frame[2]) if frame[2].isdecimal() else 0,
-        }
-    )
+    thread["frames"].append(text.frame(found[3], found[1], int(found[2]) if found[2].isdecimal() else 0))

@@ -20,16 +20,10 @@ from typing import Any
 from banken_supervisor.evidence import proc
 from banken_supervisor.evidence.bounded import Deadline, TooLate, output
 from banken_supervisor.evidence.subject import Subject
-from banken_supervisor.evidence.text import clean
+from banken_supervisor.evidence.text import FRAMES_MAX, NAME_MAX, clean, frame, thread
 
 OUTPUT_MAX = 16 << 20
 """Bytes of JSON that are read of py-spy: about 2,000 threads of 40 frames."""
-
-TEXT_MAX = 256
-"""Characters of a function's, a thread's or a file's name."""
-
-FRAMES_MAX = 64
-"""Frames kept of one thread, the innermost."""
 
 _STILL = "TtD"
 """States in which a process cannot be paused and need not be."""
@@ -73,7 +67,7 @@ def threads_of(data: bytes) -> list[dict[str, Any]]:
     try:
         return [_thread(each) for each in json.loads(data)]
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise StackFault(f"py-spy wrote something that is not understood: {clean(repr(fault), TEXT_MAX)}") from None
+        raise StackFault(f"py-spy wrote something that is not understood: {clean(repr(fault), NAME_MAX)}") from None
 
 
 def _run(py_spy: str, subject: Subject, seconds: float, *options: str) -> list[dict[str, Any]]:
@@ -98,30 +92,21 @@ def _why(code: int, errors: str) -> str:
             break
         if line.strip() and line.strip() != "Caused by:":
             said.append(line.strip().removeprefix("Error: "))
-    return clean(f"py-spy ended with {code}: {'; '.join(said) or 'it said nothing'}", 2 * TEXT_MAX)
+    return clean(f"py-spy ended with {code}: {'; '.join(said) or 'it said nothing'}", 2 * NAME_MAX)
 
 
 def _thread(told: dict[str, Any]) -> dict[str, Any]:
-    tid = told.get("os_thread_id")
-    name = told.get("thread_name")
-    frames = told["frames"]
-    return {
-        "thread": int(told["thread_id"]),
-        "tid": None if tid is None else int(tid),
-        "name": None if name is None else clean(name, TEXT_MAX),
-        "main": tid == told["pid"],
-        "active": bool(told["active"]),
-        "gil": bool(told["owns_gil"]),
-        "frames": [
-            {
-                "function": clean(frame["name"], TEXT_MAX),
-                "file": clean(frame["filename"], TEXT_MAX, end=True),
-                "line": int(frame["line"]),
-            }
-            for frame in frames[:FRAMES_MAX]
-        ],
-        "frames_left_out": max(0, len(frames) - FRAMES_MAX),
-    }
+    tid, frames = told.get("os_thread_id"), told["frames"]
+    return thread(
+        int(told["thread_id"]),
+        None if tid is None else int(tid),
+        told.get("thread_name"),
+        main=tid == told["pid"],
+        active=bool(told["active"]),
+        gil=bool(told["owns_gil"]),
+        frames=[frame(each["name"], each["filename"], int(each["line"])) for each in frames[:FRAMES_MAX]],
+        frames_left_out=max(0, len(frames) - FRAMES_MAX),
+    )
 
 
 def _let_go(subject: Subject) -> str:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 _UNSAFE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Control characters, direction overrides, lone surrogates, line and paragraph separators."""
+
+NAME_MAX = 256
+"""Characters of a function's, a thread's or a file's name."""
+
+FRAMES_MAX = 64
+"""Frames kept of one thread, the innermost."""
 
 
 def clean(what: object, longest: int, *, end: bool = False) -> str:
@@ -15,6 +22,26 @@ def clean(what: object, longest: int, *, end: bool = False) -> str:
     if len(text) <= longest:
         return text
     return "…" + text[1 - longest :] if end else text[: longest - 1] + "…"
+
+
+def frame(function: object, file: object, line: int) -> dict[str, Any]:
+    """One frame of a stack."""
+    return {"function": clean(function, NAME_MAX), "file": clean(file, NAME_MAX, end=True), "line": line}
+
+
+def thread(ident: int, tid: int | None, name: object, **known: Any) -> dict[str, Any]:
+    """One thread, whoever tells of it; None is what that does not know."""
+    return {
+        "thread": ident,
+        "tid": tid,
+        "name": clean(name, NAME_MAX) if name and isinstance(name, str) else None,
+        "main": False,
+        "active": None,
+        "gil": None,  # whether it holds the interpreter lock
+        "frames": [],  # the innermost first
+        "frames_left_out": 0,
+        **known,
+    }
 
 
 def decoded(data: bytes, longest: int) -> str:

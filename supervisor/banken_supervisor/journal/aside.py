@@ -1,125 +1,61 @@
-"""A new journal: an empty one, or one in the place of a damaged one, with what could be read of that.
+"""A new journal where there is none, and a journal that cannot be used out of the way of a new one.
 
-A journal is built under another name, ``.making``, and gets its own when it is whole. In the place of a damaged one
-it is first called ``.new``; then the damaged one is moved aside, then the new one takes its name. A supervisor that
-is killed between any two of these steps leaves what the next one finishes (``finish_move``).
+A file that is damaged, or that another version of banken wrote, is renamed and not changed: `banken journal export
+--journal` reads what is left of it. The supervisor writes what is watched and which incidents are open into the new
+file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
 
 from banken_supervisor.journal import schema
-from banken_supervisor.journal.rows import Row, sealed
-from banken_supervisor.journal.schema import KEPT
 
-DAMAGED_KEPT = 3
-"""Damaged files that stay; older ones are deleted."""
-
-_SLICE = 2_000
-"""Rows copied at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What became of a damaged journal."""
-
-    path: str
-    carried: int
-    """rows that the new one has from it"""
-    problems: list[str]
+KEPT_MAX = 3
+"""Files moved aside that stay, for each reason; older ones are deleted."""
 
 
 def begin(path: str) -> None:
-    """An empty journal at ``path``, where there is none. OSError, sqlite3.Error."""
+    """An empty journal at ``path``, where there is none. OSError, sqlite3.Error.
+
+    It is made under another name and renamed when it is whole: kill -9 leaves no half of one.
+    """
     schema.build(f"{path}.making").close()
     _remove(f"{path}-wal", f"{path}-shm", f"{path}.making-journal")
     os.rename(f"{path}.making", path)
     _settle(path)
 
 
-def finish_move(path: str) -> None:
-    """Finish what a supervisor that was killed had begun."""
-    _remove(f"{path}.making", f"{path}.making-journal")
-    if os.path.exists(f"{path}.new"):
-        if os.path.exists(path):
-            _remove(f"{path}.new")
-        else:
-            _remove(f"{path}-wal", f"{path}-shm")
-            os.rename(f"{path}.new", path)
-            _settle(path)
-
-
-def set_aside(path: str) -> Moved:
-    """Put a new journal in the place of a damaged one. OSError, sqlite3.Error: nothing was changed."""
-    making, new = f"{path}.making", f"{path}.new"
-    problems: list[str] = []
-    carried = 0
-    fresh = schema.build(making)
-    try:
-        for table, rows in _readable(path, problems):
-            fresh.execute("BEGIN IMMEDIATE")
-            fresh.executemany(table.insert("IGNORE"), [sealed(table.name, *row) for row in rows])
-            fresh.execute("COMMIT")
-            carried += len(rows)
-    finally:
-        fresh.close()
-    os.rename(making, new)
-    aside = _free_name(path)
+def move_aside(path: str, why: str) -> str:
+    """Rename a journal and its log to ``PATH.WHY-TIME``; the new path. ``why``: damaged, schema-7. OSError."""
+    aside = _free_name(f"{path}.{why}")
     os.rename(path, aside)
     with contextlib.suppress(FileNotFoundError):
         os.rename(f"{path}-wal", f"{aside}-wal")
     _remove(f"{path}-shm")
-    os.rename(new, path)
     _settle(path)
-    _prune(path)
-    return Moved(aside, carried, problems)
+    with contextlib.suppress(OSError):
+        for old in files_aside(path, why)[:-KEPT_MAX]:
+            _remove(old, f"{old}-wal")
+    return aside
 
 
-def damaged_files(path: str) -> list[str]:
-    """The journals that were set aside here, oldest first."""
+def files_aside(path: str, why: str = "damaged") -> list[str]:
+    """The journals that were moved aside here for this reason, oldest first."""
     folder, name = os.path.split(os.path.abspath(path))
-    found = [
-        each for each in os.listdir(folder) if each.startswith(f"{name}.damaged-") and not each.endswith("-wal")
-    ]
+    found = [each for each in os.listdir(folder) if each.startswith(f"{name}.{why}-") and not each.endswith("-wal")]
     return [os.path.join(folder, each) for each in sorted(found)]
 
 
-def _readable(path: str, problems: list[str]) -> Iterator[tuple[schema.Table, list[Row]]]:
-    """All rows with a right sum, in slices."""
-    try:
-        connection = schema.open_reading(path)
-    except sqlite3.Error as fault:
-        problems.append(str(fault))
-        return
-    try:
-        for table in KEPT:
-            rows = schema.scan(connection, table, problems)
-            while some := list(islice(rows, _SLICE)):
-                yield table, some
-    finally:
-        connection.close()
-
-
-def _free_name(path: str) -> str:
-    name = f"{path}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+def _free_name(start: str) -> str:
+    name = f"{start}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     number, free = 1, name
     while os.path.exists(free):
         number += 1
         free = f"{name}.{number}"
     return free
-
-
-def _prune(path: str) -> None:
-    with contextlib.suppress(OSError):
-        for old in damaged_files(path)[:-DAMAGED_KEPT]:
-            _remove(old, f"{old}-wal")
 
 
 def _remove(*paths: str) -> None:

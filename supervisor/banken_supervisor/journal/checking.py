@@ -3,6 +3,7 @@ one."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -114,19 +115,18 @@ def _contents(connection: sqlite3.Connection, table: schema.Table) -> list[str]:
 def _orphans(connection: sqlite3.Connection) -> Iterator[str]:
     """Rungs and evidence of incidents that are not there: they were dropped while the disk was full, or lost."""
     for table in ("rungs", "evidence"):
-        try:
+        with contextlib.suppress(sqlite3.DatabaseError):  # told already
             (count,) = connection.execute(
                 f"SELECT count(*) FROM {table} WHERE incident NOT IN (SELECT id FROM incidents)"  # noqa: S608
             ).fetchone()
-        except sqlite3.DatabaseError as fault:
-            yield f"{table}: {fault}"
-        else:
             if count:
                 yield f"{table}: {count} rows belong to no incident that is kept"
 
 
 def _plain(record: Any) -> dict[str, Any]:
     """A record's fields as plain data, under the names that they have in Python."""
+    if isinstance(record, tuple):
+        return record._asdict()  # type: ignore[attr-defined, no-any-return]  # they are named tuples
     fields = {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
     if "declaration" in fields:
         fields["declaration"] = fields["declaration"]._asdict()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
+from time import monotonic
 
 from banken_supervisor.journal.entries import Entry, Rank, weight
 
@@ -31,7 +32,10 @@ class Pending:
         self._entries_max = entries_max
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[int, tuple[Entry, int]] = OrderedDict()
+        self._waiting: OrderedDict[int, tuple[Entry, int, float]] = OrderedDict()
+        """by ticket: the entry, its weight, the monotonic time of its recording"""
+        self._taken_since: float | None = None
+        """when the oldest of what was taken, and is not written yet, was recorded"""
         self._by_rank: tuple[deque[int], ...] = tuple(deque() for _ in Rank)
         """the same tickets, by rank; each in the same order, so that what is taken is always at the left"""
         self._bytes = 0
@@ -60,10 +64,15 @@ class Pending:
                     self._drop(rank)
                     return None
             self._last += 1
-            self._waiting[self._last] = entry, cost
+            self._waiting[self._last] = entry, cost, monotonic()
             self._by_rank[rank].append(self._last)
             self._bytes += cost
             return self._last
+
+    def refuse(self, entry: Entry) -> None:
+        """Count an entry that comes when nothing is written any more."""
+        with self._lock:
+            self._drop(entry.rank)
 
     def take(self, most: int, bytes_max: int) -> list[Ticketed]:
         """The oldest ones, in order: at most ``most``, and no more after ``bytes_max`` bytes are reached."""
@@ -72,7 +81,9 @@ class Pending:
         while len(taken) < most and room > 0:
             with self._lock:
                 for _ in range(min(_CHUNK, most - len(taken), len(self._waiting))):
-                    ticket, (entry, cost) = self._waiting.popitem(last=False)
+                    ticket, (entry, cost, since) = self._waiting.popitem(last=False)
+                    if self._taken_since is None:
+                        self._taken_since = since
                     self._by_rank[entry.rank].popleft()
                     self._bytes -= cost
                     room -= cost
@@ -86,17 +97,30 @@ class Pending:
     def give_back(self, batch: list[Ticketed]) -> None:
         """Put back what was taken and could not be written; it comes first again. May drop what is then too
         much."""
+        since, self._taken_since = self._taken_since or monotonic(), None
         for start in range(len(batch), 0, -_CHUNK):
             with self._lock:
                 for ticket, entry in reversed(batch[max(0, start - _CHUNK) : start]):
                     cost = weight(entry)
-                    self._waiting[ticket] = entry, cost
+                    self._waiting[ticket] = entry, cost, since
                     self._waiting.move_to_end(ticket, last=False)
                     self._by_rank[entry.rank].appendleft(ticket)
                     self._bytes += cost
         while len(self._waiting) > self._entries_max or self._bytes > self._bytes_max:
             with self._lock:
                 self._give_up_for(Rank.INCIDENT, itself=True)
+
+    def written(self) -> None:
+        """What was taken last is on disk."""
+        self._taken_since = None
+
+    def lag(self) -> float:
+        """Seconds that the oldest entry that is not on disk has waited; 0: all are there."""
+        with self._lock:
+            since = self._taken_since
+            if since is None and self._waiting:
+                since = next(iter(self._waiting.values()))[2]
+        return 0.0 if since is None else monotonic() - since
 
     def settled(self) -> None:
         """All that waited is written: no longer lagging."""

@@ -12,9 +12,8 @@ import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -51,13 +50,12 @@ Value = int | float | str | bytes | None
 Row = tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class IncidentRecord:
-    """An incident as it is kept."""
+class IncidentRecord(NamedTuple):
+    """An incident as it is kept: the columns of ``incidents``."""
 
     id: str
     name: str
-    cause: str
+    cause: Cause
     opened: float
     closed: float | None
     """wall clock; None: it is open, or its end was not recorded"""
@@ -72,8 +70,7 @@ class IncidentRecord:
     level: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """Evidence as it is kept, unpacked."""
 
     incident: str
@@ -81,8 +78,7 @@ class Evidence:
     data: Any
 
 
-@dataclass(frozen=True, slots=True)
-class EventRecord:
+class EventRecord(NamedTuple):
     """An event as it is kept. ``run`` tells the runs of the supervisor apart: ``seq`` may begin anew with each."""
 
     run: str
@@ -226,24 +222,8 @@ def declared(row: Row) -> Declared:
 
 def incident(row: Row) -> IncidentRecord:
     """A row of ``incidents``, without its sum."""
-    return IncidentRecord(*_any(row))
-
-
-def opened(record: IncidentRecord) -> IncidentOpened:
-    """The entry that a record began with."""
-    return IncidentOpened(
-        record.id,
-        record.name,
-        Cause(record.cause),
-        record.opened,
-        record.silence,
-        record.timeout,
-        record.reason,
-        record.status,
-        record.progress,
-        record.pid,
-        record.level,
-    )
+    incident_id, name, cause, *rest = _any(row)
+    return IncidentRecord(incident_id, name, Cause(cause), *rest)
 
 
 def rung(row: Row) -> RungRun:

@@ -1,4 +1,4 @@
-"""The file: its tables, its version and how older ones are brought up to it, and how it is opened.
+"""The file: its tables, its version, and how it is opened.
 
 Every table is WITHOUT ROWID and has no further index. A row is then found through its own tree only: an index that
 is damaged by itself cannot hide a row or show it twice. What is searched by other columns is scanned; retention
@@ -12,9 +12,8 @@ import os
 import sqlite3
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -38,7 +37,19 @@ class JournalError(BankenError):
 
 
 class JournalRefused(JournalError):
-    """The file is not ours to write: another program's, a later version's, or in use by another supervisor."""
+    """The file is not ours to write: another program's, or in use by another supervisor."""
+
+
+class JournalOfAnotherSchema(JournalRefused):
+    """The file is whole, but an older or a newer banken wrote it. The supervisor moves it aside."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        what = "other tables" if version == VERSION else f"schema version {version}"
+        super().__init__(
+            f"the journal has {what}, this banken knows only its own version {VERSION}: "
+            "read it with the older or newer banken that wrote it, or name another path"
+        )
 
 
 class JournalDamaged(JournalError):
@@ -148,14 +159,6 @@ EVENTS = Table(
 KEPT = (REGISTRY, INCIDENTS, RUNGS, EVIDENCE, EVENTS)
 """The tables that hold entries, the most important first."""
 
-Step = Callable[[sqlite3.Connection], None]
-
-STEPS: tuple[Step, ...] = ()
-"""How to come from version 1 to 2, from 2 to 3 …: the next one is appended here, and ``VERSION`` raised. A step
-that adds a column must seal the rows again: ``UPDATE registry SET sum = row_sum('registry', name, …)``. With the
-first step, ``checking.vacuum`` must refuse older files: it opens them as a writer does, and the supervisor that
-runs beside it may be of the older version."""
-
 
 def build(path: str) -> sqlite3.Connection:
     """A new, empty journal at ``path``, readable by its owner only. Not in WAL mode yet: it is one file, to be
@@ -170,7 +173,7 @@ def build(path: str) -> sqlite3.Connection:
         for table in (META, *KEPT):
             connection.execute(table.create)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        _set_version(connection, VERSION)
+        set_version(connection, VERSION)
         connection.execute("COMMIT")
     except BaseException:
         connection.close()
@@ -178,15 +181,15 @@ def build(path: str) -> sqlite3.Connection:
     return connection
 
 
-def open_writing(path: str, *, busy: float = 0.5, steps: Sequence[Step] = STEPS) -> sqlite3.Connection:
-    """An existing journal, checked and of the current version. ``busy``: seconds to wait for another's lock.
+def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
+    """An existing journal, checked and of this version. ``busy``: seconds to wait for another's lock.
 
-    JournalDamaged, JournalRefused; sqlite3.Error and OSError where the system stands in the way.
+    JournalDamaged, JournalRefused, JournalOfAnotherSchema; sqlite3.Error, OSError: the system stands in the way.
     """
     check_regular(path)
     connection = _connect(path, "rw", busy)
     try:
-        version = check_version(connection, newest=1 + len(steps))
+        check_version(connection)
         for name in (path, f"{path}-wal", f"{path}-shm"):  # only now: before, it might be anybody's file
             with contextlib.suppress(OSError):  # not ours to change: whoever made it so decides
                 os.chmod(name, 0o600)
@@ -195,7 +198,6 @@ def open_writing(path: str, *, busy: float = 0.5, steps: Sequence[Step] = STEPS)
         connection.execute(f"PRAGMA journal_size_limit = {16 * 1024 * 1024}")
         if (found := connection.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
             raise JournalDamaged(f"{path}: {found[0]}")
-        migrate(connection, version, steps)
         verify(connection)
     except BaseException:
         connection.close()
@@ -217,7 +219,7 @@ def open_reading(path: str) -> sqlite3.Connection:
             if pragma:
                 connection.execute(pragma).fetchall()
             connection.execute("PRAGMA query_only = ON")
-            _see(connection)
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.OperationalError as fault:
             connection.close()
             if mode == attempts[-1][0] or fault.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
@@ -228,19 +230,6 @@ def open_reading(path: str) -> sqlite3.Connection:
         else:
             return connection
     raise AssertionError("unreachable")
-
-
-def _see(connection: sqlite3.Connection) -> None:
-    """Make SQLite read the list of tables, of a file that is shorter than its header says as well."""
-    question = "SELECT count(*) FROM sqlite_master"
-    try:
-        connection.execute(question).fetchone()
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError:
-        # It also makes SQLite take the length as it is: lockBtree in its btree.c.
-        connection.execute("PRAGMA writable_schema = ON")
-        connection.execute(question).fetchone()
 
 
 def check_regular(path: str) -> None:
@@ -262,41 +251,23 @@ def check_header(path: str) -> None:
         raise JournalDamaged(f"{path}: the header is not that of an SQLite file")
 
 
-def check_version(connection: sqlite3.Connection, newest: int = VERSION) -> int:
-    """The schema's version. JournalRefused: another program's file, or a later version's. JournalDamaged: it says
-    two different things about itself."""
+def check_version(connection: sqlite3.Connection) -> None:
+    """Whether the file is a journal of this version. JournalRefused: another program's file.
+    JournalOfAnotherSchema: an older or newer banken's. JournalDamaged: it says two different things of itself."""
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     ours = {table.name for table in (META, *KEPT)}
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION and names and not names & ours:
         raise JournalRefused("the file is another program's database: name another path for the journal")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    said = None
-    if META.name in names:
-        said = _meta(connection, "schema")
-    if application != APPLICATION or said != str(version) or version < 1:
+    said = _meta(connection, "schema") if META.name in names else None
+    if application != APPLICATION or said != str(version):
         raise JournalDamaged(f"the header says version {version}, the table {said}")
-    if version > newest:
-        raise JournalRefused(
-            f"the journal has schema version {version}, this banken knows versions up to {newest}: "
-            "use the banken that wrote it or a newer one, or name another path"
-        )
-    if _meta(connection, "tables") != _tables_sum(connection):
+    declared = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+    if _meta(connection, "tables") != _sum(declared):
         raise JournalDamaged("the tables are not declared as they were made")
-    return int(version)
-
-
-def migrate(connection: sqlite3.Connection, version: int, steps: Sequence[Step] = STEPS) -> None:
-    """Bring the schema to version ``1 + len(steps)``, each step in a transaction of its own."""
-    for number, step in enumerate(steps[version - 1 :], version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            step(connection)
-            _set_version(connection, number)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.rollback()
-            raise
+    if version != VERSION or declared != _DECLARED:
+        raise JournalOfAnotherSchema(version)
 
 
 def verify(connection: sqlite3.Connection) -> None:
@@ -309,55 +280,39 @@ def verify(connection: sqlite3.Connection) -> None:
         raise JournalDamaged("; ".join(problems))
 
 
-def scan(connection: sqlite3.Connection, table: Table, problems: list[str]) -> Iterator[Row]:
-    """Every row of a table with a right sum, as far as the file can be read: from the front, and from where that
-    ends, from the back. Values without the sum; what was not readable is told in ``problems``."""
-    key = ", ".join(table.key)
-    last: Any = None
-    read = _Sieve(table)
+def scan(
+    connection: sqlite3.Connection,
+    table: Table,
+    problems: list[str] | None,
+    tail: str = "",
+    values: Sequence[Any] = (),
+) -> Iterator[Row]:
+    """The rows with a right sum, without it, as far as the file can be read.
+
+    ``tail``: WHERE, ORDER BY, LIMIT.
+
+    What was not readable is told in ``problems``. Without such a list an unreadable file is a
+    sqlite3.DatabaseError.
+    """
+    bad = 0
     try:
-        for row in read.sift(connection.execute(f"{table.select} ORDER BY {key}"), forward=True):
-            last = read.last
-            yield row
+        for row in connection.execute(f"{table.select} {tail}", values):
+            if intact(table.name, row):
+                yield row[:-1]
+            else:
+                bad += 1
     except sqlite3.DatabaseError as fault:
+        if problems is None:
+            raise
         problems.append(f"{table.name}: {fault}")
-        where = "" if last is None else f" WHERE ({key}) > ({', '.join('?' * len(table.key))})"
-        values = last if isinstance(last, tuple) else (last,)
-        down = ", ".join(f"{name} DESC" for name in table.key)
-        read.last = None
-        with contextlib.suppress(sqlite3.DatabaseError):
-            rows = connection.execute(f"{table.select}{where} ORDER BY {down}", values if where else ())
-            yield from read.sift(rows, forward=False)
-    if read.bad:
-        problems.append(f"{table.name}: {read.bad} rows with a wrong checksum or out of order")
+    if bad and problems is not None:
+        problems.append(f"{table.name}: {bad} rows with a wrong checksum")
 
 
-class _Sieve:
-    """Lets rows pass whose sum is right and whose key goes on in one direction: a damaged tree can come back to a
-    row."""
-
-    def __init__(self, table: Table) -> None:
-        self.bad = 0
-        self.last: Any = None
-        """key of the row that passed last: a value, or a tuple of them"""
-        self._name = table.name
-        self._key = itemgetter(*(table.names.index(name) for name in table.key))
-
-    def sift(self, rows: Iterable[Row], *, forward: bool) -> Iterator[Row]:
-        for row in rows:
-            if not intact(self._name, row):
-                self.bad += 1
-                continue
-            key = self._key(row)
-            if self.last is not None and (key <= self.last if forward else key >= self.last):
-                self.bad += 1
-                continue
-            self.last = key
-            yield row[:-1]
-
-
-def _set_version(connection: sqlite3.Connection, version: int) -> None:
-    for values in (("schema", str(version)), ("tables", _tables_sum(connection))):
+def set_version(connection: sqlite3.Connection, version: int) -> None:
+    """Write into the file which version it is of, and the sum of its tables' declarations."""
+    declared = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+    for values in (("schema", str(version)), ("tables", _sum(declared))):
         connection.execute(META.insert("REPLACE"), sealed("meta", *values))
     connection.execute(f"PRAGMA user_version = {version}")
 
@@ -367,19 +322,21 @@ def _meta(connection: sqlite3.Connection, key: str) -> str | None:
     return row[1] if row is not None and intact("meta", row) and row[0] == key else None
 
 
-def _tables_sum(connection: sqlite3.Connection) -> str:
+def _sum(declared: list[tuple[str, str]]) -> str:
     """Of the declarations: one flipped letter in a column's type would change what is stored there."""
-    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
-    return str(checksum("sqlite_master", [value for row in rows for value in row]))
+    return str(checksum("sqlite_master", [word for row in declared for word in row]))
+
+
+_DECLARED = sorted((table.name, table.create) for table in (META, *KEPT))
+"""What SQLite tells of the tables of this version."""
 
 
 def _connect(path: str, mode: str, busy: float = 0.5) -> sqlite3.Connection:
     """``mode``: rw or ro, never one that makes a file."""
     address = f"file:{quote(os.path.abspath(path))}?mode={mode}"
-    connection = sqlite3.connect(address, busy, uri=True, isolation_level=None)
+    connection = sqlite3.connect(address, timeout=busy, uri=True, isolation_level=None)
     connection.text_factory = _lenient
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, CELL_MAX)
-    connection.create_function("row_sum", -1, _row_sum, deterministic=True)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
@@ -387,7 +344,3 @@ def _connect(path: str, mode: str, busy: float = 0.5) -> sqlite3.Connection:
 
 _lenient = partial(str, encoding="utf-8", errors="replace")
 """Damaged text must not raise in the middle of a scan: its sum is wrong anyway."""
-
-
-def _row_sum(table: str, *values: int | float | str | bytes | None) -> int:
-    return checksum(table, values)

@@ -10,16 +10,12 @@ from typing import Any
 from banken_supervisor.journal.reading import Story
 from banken_supervisor.journal.rows import EventRecord, IncidentRecord
 
-_INCIDENT = (
-    "id", "name", "cause", "opened", "closed", "how", "runs", "reason", "status", "progress", "silence", "timeout",
-    "pid", "level",
-)  # fmt: skip
 _RUNG = ("rung", "run", "action", "started", "ok", "text")
 
 
 def shown(record: IncidentRecord) -> dict[str, Any]:
     """One incident."""
-    return {key: getattr(record, key) for key in _INCIDENT}
+    return record._asdict()
 
 
 def event(record: EventRecord) -> dict[str, Any]:

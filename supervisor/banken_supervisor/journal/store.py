@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable
 
 from banken_supervisor.journal import rows, schema
@@ -25,8 +26,12 @@ from banken_supervisor.journal.schema import EVENTS, EVIDENCE, HEADER, INCIDENTS
 
 try:
     import fcntl
-except ImportError:  # no flock on Windows, where no supervisor runs
+except ImportError:  # no locks of this kind on Windows, where no supervisor runs
     fcntl = None  # type: ignore[assignment]
+
+_locked: set[tuple[int, str]] = set()
+"""(pid, path) of the locks that this process holds: the kernel does not keep a process from locking twice."""
+_guard = threading.Lock()
 
 
 def check_ours(path: str) -> None:
@@ -43,16 +48,27 @@ def check_ours(path: str) -> None:
 
 
 class Hold:
-    """One writer per journal: an flock on a file beside it. Freed by the kernel however its holder dies."""
+    """One writer per journal: a POSIX record lock on a file beside it. JournalRefused: another has it.
+
+    Such a lock belongs to the process alone. A forked child does not have it, whether or not it calls exec, and the
+    kernel frees it however the process dies. (A lock by flock stays with every copy of the descriptor: a child that
+    outlived a killed supervisor kept the next one from writing.) It also ends when the process closes any
+    descriptor of the file, so the file is not opened while the lock is held.
+    """
 
     def __init__(self, path: str) -> None:
-        self._fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if fcntl is not None:
-            self._lock()
+        self._key = os.getpid(), os.path.realpath(path)
+        with _guard:
+            if self._key in _locked:
+                raise JournalRefused(f"the journal is in use by pid {os.getpid()}")
+            self._fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if fcntl is not None:
+                self._lock()
+            _locked.add(self._key)
 
     def _lock(self) -> None:
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = os.pread(self._fd, 200, 0).decode(errors="replace").strip() or "an unknown process"
             os.close(self._fd)
@@ -63,7 +79,9 @@ class Hold:
 
     def release(self) -> None:
         """Let the next one have it. The file stays, as that of the address does (lock.py)."""
-        os.close(self._fd)
+        with _guard:
+            _locked.discard(self._key)
+            os.close(self._fd)
 
 
 class Batch:

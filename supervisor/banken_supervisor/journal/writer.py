@@ -1,8 +1,8 @@
 """The journal's one writer: entries are queued by the loop and written by a thread of their own, many at a time.
 
 Nothing that happens to the disk reaches the loop: what cannot be written waits, within a bound, and is tried again
-and again. A damaged file is moved aside. What the journal is worth at this moment is told by ``state``, and each
-change of it by ``changed``.
+and again. A file that is damaged, or of another schema, is moved aside and a new one begun. What the journal is
+worth at this moment is told by ``state``, and each change of it by ``changed``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -33,12 +32,6 @@ BATCH_BYTES_MAX = 8 * 1024 * 1024
 RETRY_MIN, RETRY_MAX = 0.05, 5.0
 """Seconds before the next attempt after a failure; doubling."""
 
-MARK_EVERY = 0.05
-"""Seconds between the entries whose time of recording is remembered, to know how far the disk is behind."""
-
-MARKS_MAX = 10_000
-"""Such times that are kept: eight minutes' worth; of a longer lag the beginning is known all the same."""
-
 REASON_MAX = 500
 """Longest reason that is told, in characters."""
 
@@ -59,7 +52,7 @@ class Condition:
 
     state: str
     """opening; ok; lagging: it writes, and something was dropped; failing: it does not write; moved-aside: it
-    writes, to a new file, for the old one was damaged"""
+    writes, to a new file, for the old one was damaged or another version's"""
     reason: str = ""
     since: float = 0.0
     """wall clock"""
@@ -106,29 +99,33 @@ class Journal:
         """the last ticket when nothing waited: what is not on disk of those up to here was dropped"""
         self._singly = 0
         """entries that are written one by one, to find the one that is at fault"""
-        self._moved: aside.Moved | None = None
+        self._aside: str | None = None
+        """where the file went that could not be used"""
+        self._aside_for = ""
         self._resync = False
         self._registry_dropped = 0
         self._refused = 0
         self._refusal = ""
         self._last_commit: float | None = None
         self._size = 0
-        self._marks: deque[tuple[int, float]] = deque()
-        """(ticket, monotonic time) of some recordings; those between two count as made at the first"""
         self._bell = threading.Event()
         self._closing = threading.Event()
+        self._ended = False
+        """nothing is written any more"""
         self._deadline = 0.0
         self._thread = threading.Thread(target=self._work, name="banken-journal", daemon=True)
         self._thread.start()
 
     def record(self, entry: Entry) -> int | None:
-        """Have one entry written, soon; its ticket. None: there was no room, it is lost, and counted.
+        """Have one entry written, soon; its ticket. None: it is lost and counted, for there was no room, or the
+        journal has been closed.
 
         Never blocks and touches no disk. A ticket is durable once ``committed`` was called with it or a higher one.
         """
+        if self._ended:
+            self._pending.refuse(entry)
+            return None
         ticket = self._pending.put(entry)
-        if ticket is not None:
-            self._mark(ticket)
         if not self._bell.is_set():
             self._bell.set()
         return ticket
@@ -149,7 +146,7 @@ class Journal:
             "last_commit": self._last_commit,
             "lag": self.lag(),
             "size": self._size,
-            "moved_aside": None if self._moved is None else self._moved.path,
+            "moved_aside": self._aside,
         }
 
     @property
@@ -158,24 +155,8 @@ class Journal:
         return len(self._pending)
 
     def lag(self) -> float:
-        """Seconds that the oldest entry that is not on disk has waited, to ``MARK_EVERY``; 0: all are there."""
-        done = self._forget_marks()
-        return monotonic() - self._marks[0][1] if self._pending.last > done and self._marks else 0.0
-
-    def _mark(self, ticket: int) -> None:
-        """Remember when some tickets were given out: what is on disk is known by number only."""
-        now = monotonic()
-        if not self._marks or now - self._marks[-1][1] >= MARK_EVERY:
-            self._forget_marks()
-            if len(self._marks) < MARKS_MAX:  # the oldest ones are those that tell
-                self._marks.append((ticket, now))
-
-    def _forget_marks(self) -> int:
-        """Leave the one before or at the oldest that is not on disk. Up to which ticket all is done."""
-        done = max(self.durable, self._settled)
-        while len(self._marks) > 1 and self._marks[1][0] <= done + 1:
-            self._marks.popleft()
-        return done
+        """Seconds that the oldest entry that is not on disk has waited; 0: all are there."""
+        return self._pending.lag()
 
     def flush(self, wait: float) -> bool:
         """Wait at most ``wait`` seconds until all that was recorded is on disk. Not for the loop."""
@@ -190,6 +171,7 @@ class Journal:
         self._closing.set()
         self._bell.set()
         self._thread.join(wait + min(wait, 1.0))
+        self._ended = True
         return not self._thread.is_alive() and not self._pending
 
     # -- the writer's thread --------------------------------------------------------------------------
@@ -232,9 +214,9 @@ class Journal:
         if self._hold is None:
             check_ours(self.path)
             self._hold = Hold(self.path)
-        aside.finish_move(self.path)
-        if os.path.exists(self.path):
-            schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
+        if not os.path.exists(self.path):
+            aside.begin(self.path)
+        schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
         if _empty(self.path) and _empty(f"{self.path}-wal"):
             aside.begin(self.path)
         return Store(self.path, self._run)
@@ -258,6 +240,7 @@ class Journal:
         self._failures = 0
         self._last_commit = time.time()
         self.durable = batch[-1][0]
+        self._pending.written()
         self._call(self._committed, self.durable)
         if refused:
             self._refused += len(refused)
@@ -275,14 +258,16 @@ class Journal:
         if kind == "read-only" and _header_damaged(self.path):
             kind = "damaged"
         self._tell(Condition("failing", _said(fault), time.time()))
-        if kind == "damaged":
+        if kind == "damaged" or isinstance(fault, schema.JournalOfAnotherSchema):
             try:
-                self._moved = aside.set_aside(self.path)
+                why = f"schema-{fault.version}" if isinstance(fault, schema.JournalOfAnotherSchema) else "damaged"
+                self._aside = aside.move_aside(self.path, why)
+                self._aside_for = _said(fault)
                 self._resync = True
                 if self._failures < 2:  # a disk that damages every file must not keep us busy with moving them
                     self._failures += 1
                     return
-            except (OSError, sqlite3.Error) as again:
+            except OSError as again:
                 self._tell(
                     Condition("failing", f"{_said(fault)}; and it cannot be moved aside: {again}", time.time())
                 )
@@ -322,11 +307,9 @@ class Journal:
                 "lagging",
                 f"{count} entries were dropped so far: they came faster than they could be written",
             )
-        elif self._moved is not None:
-            what = "; ".join(self._moved.problems[:4]) or "damaged"
+        elif self._aside is not None:
             state = "moved-aside"
-            kept = f"{self._moved.carried} rows were kept"
-            reason = f"the journal was damaged ({what}); it is now {self._moved.path}, {kept}"
+            reason = f"a new journal was begun; the old one is now {self._aside}: {self._aside_for}"
         else:
             state, reason = "ok", ""
         if state == self.condition.state and not (lagging and reason != self.condition.reason):

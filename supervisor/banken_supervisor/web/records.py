@@ -9,8 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from banken_supervisor.journal import JournalError, reading
-from banken_supervisor.journal.rows import EventRecord, IncidentRecord
+from banken_supervisor.journal import JournalError, reading, uptime
 from banken_supervisor.journal.shown import event, shown, whole
 from banken_supervisor.web.problems import Problem
 from banken_supervisor.web.texts import to_json
@@ -23,8 +22,6 @@ WAITING_MAX = 64
 
 EVENTS_MAX = 200
 """Events in the history of one watchdog."""
-
-_WELL = ("recovered", "released", "paused")
 
 WINDOWS_S = {"24h": 86_400.0, "7d": 604_800.0, "30d": 2_592_000.0}
 
@@ -87,15 +84,14 @@ class Records:
 
 
 def _history(path: str, name: str) -> str | None:
-    kept, known = reading.history(path, name, limit=1_000), reading.began(path)
+    kept = reading.history(path, name)
     if kept.registered is None and not kept.incidents and not kept.events:
         return None
-    now = time.time()
     told = {
         "name": name,
         "watched": kept.registered is not None,
-        "known_since": known,
-        "uptime": None if known is None else uptime(spells(kept.incidents, kept.events, now), known, now),
+        "known_since": kept.began,
+        "uptime": shares(kept, time.time()),
         "incidents": [shown(each) for each in kept.incidents[:EVENTS_MAX]],
         "events": [event(each) for each in kept.events[-EVENTS_MAX:]],
         "problems": kept.problems,
@@ -103,26 +99,7 @@ def _history(path: str, name: str) -> str | None:
     return to_json(told)
 
 
-def spells(incidents: list[IncidentRecord], events: list[EventRecord], now: float) -> list[tuple[float, float]]:
-    """When it was not well: from when until when. What was given up was so until it recovered or was released."""
-    ends = sorted(each.time for each in events if each.type in _WELL)
-    found = []
-    for each in incidents:
-        end = each.closed
-        if end is not None and each.how == "given-up":
-            end = next((time for time in ends if time > each.closed), None)  # type: ignore[operator]  # it is closed
-        found.append((each.opened, now if end is None else end))
-    return found
-
-
-def uptime(down: list[tuple[float, float]], known: float, now: float) -> dict[str, float]:
-    """The share of each window, as far back as anything is known, that lies in none of the spells."""
-    shares = {}
-    for label, length in WINDOWS_S.items():
-        begin = max(now - length, known)
-        lost, reached = 0.0, begin
-        for opened, closed in sorted(down):
-            lost += max(0.0, min(closed, now) - max(opened, reached))
-            reached = max(reached, closed)
-        shares[label] = round(1 - lost / (now - begin), 6) if now > begin else 1.0
-    return shares
+def shares(kept: reading.History, now: float) -> dict[str, float | None]:
+    """The uptime of each of ``WINDOWS_S``, 0 to 1; None: nothing is known of any time."""
+    found = {label: uptime.of(kept, length, now).share for label, length in WINDOWS_S.items()}
+    return {label: None if share is None else round(share, 6) for label, share in found.items()}

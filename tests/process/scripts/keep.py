@@ -97,6 +97,21 @@ def hold(path: str) -> None:
     journal.close()
 
 
+def forked(path: str, by: str) -> None:
+    """Write one incident, fork a child that only waits, say its pid, and wait, too. ``by``: os, or libc, which runs
+    none of Python's hooks."""
+    journal = Journal(path, "run")
+    journal.record(IncidentOpened("forked-1", "w", Cause.TIMEOUT, EPOCH))
+    assert journal.flush(20.0)
+    libc = ctypes.PyDLL(None)  # keeps the interpreter's lock over the fork
+    child = os.fork() if by == "os" else libc.fork()
+    if child == 0:
+        libc.alarm(60)  # whatever becomes of the test
+        libc.pause()
+    say(child)
+    told()
+
+
 def full(path: str) -> None:
     """On a file system of 2 MiB of this process's own: full while the journal is open, and room again."""
     if not own_disk(os.path.dirname(path), "2m"):

@@ -218,7 +218,7 @@ class Detail {
   }
 
   keep(found) {
-    const share = (value) => `${(100 * value).toFixed(value > 0.9995 && value < 1 ? 3 : 1)} %`;
+    const share = (value) => value === null ? "-" : `${(100 * value).toFixed(value > 0.9995 && value < 1 ? 3 : 1)} %`;
     fill(
       this.kept,
       found.uptime

@@ -1,9 +1,24 @@
-"""How reliable a watchdog was: arithmetic over its incidents. Pure; seconds since 1970, or seconds."""
+"""How reliable a watchdog was, by what the journal keeps of it. In seconds; times since 1970 (UTC).
+
+The uptime is the share of a period that lay in no incident. The period ends now and begins no earlier than the
+journal: what was before is not known, and is in no figure. Time in which no supervisor ran, or the watchdog was
+paused or not yet declared, counts as up, for nothing says that it was not; an incident that was open goes on in it.
+
+An incident lasts from its verdict until it is closed. One that was given up lasts until the event that ended it.
+Where that event is no longer kept, it lasts until the first sign that it was over: the next incident, or the
+registry's last change to another state; without a sign, until it was given up.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from banken_supervisor.core.states import State
+from banken_supervisor.journal.reading import History
+from banken_supervisor.journal.rows import IncidentRecord
+
+_ENDS = ("recovered", "closed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +48,41 @@ class Uptime:
     def share(self) -> float | None:
         """The part of the period that was up, 0 to 1; None for no period."""
         return None if self.period <= 0 else (self.period - self.down) / self.period
+
+
+def spells(kept: History) -> list[Spell]:
+    """The time of each incident, in the order of ``kept.incidents``."""
+    ends: dict[str, float] = {}
+    for event in kept.events:
+        if event.type in _ENDS and event.incident is not None:
+            ends.setdefault(event.incident, event.time)
+    found = []
+    later: IncidentRecord | None = None
+    for record in kept.incidents:  # the newest first
+        end = record.closed
+        if record.how == "given-up":
+            end = ends.get(record.id, _end_unseen(record, later, kept))
+        found.append(Spell(record.opened, end))
+        later = record
+    return found
+
+
+def _end_unseen(record: IncidentRecord, later: IncidentRecord | None, kept: History) -> float | None:
+    """When an incident that was given up ended, of which no event is kept. None: it has not."""
+    assert record.closed is not None
+    if later is not None:
+        return max(record.closed, later.opened)
+    if kept.registered is None:
+        return record.closed
+    if kept.registered.state is State.GIVEN_UP:
+        return None
+    return max(record.closed, kept.registered.changed)
+
+
+def of(kept: History, length: float, now: float) -> Uptime:
+    """The last ``length`` seconds before ``now``, or as many as the journal reaches back."""
+    began = now if kept.began is None else min(now, kept.began)
+    return uptime(spells(kept), max(now - length, began), now)
 
 
 def uptime(spells: Iterable[Spell], since: float, now: float) -> Uptime:

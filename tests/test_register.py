@@ -1,0 +1,112 @@
+"""The registry as it is written: all of it, in order, at a cost that is in proportion to what has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from banken.model import Cause, Declaration
+from banken_supervisor.annals import Annals
+from banken_supervisor.core.kennel import Kennel
+from banken_supervisor.core.rules import Rules
+from banken_supervisor.core.watch import Watch
+from banken_supervisor.journal import IncidentOpened, reading, restore
+from banken_supervisor.recovery.jobs import Report, What
+from banken_supervisor.register import Register
+
+WAIT_S = 20.0
+
+
+def done(run: int, text: str) -> Report:
+    """An action that has ended well."""
+    return Report(What.DONE, "w-1", "i-1", "dump", 0, run, None, False, text, started=time.time())
+
+
+class House:
+    """A kennel whose registry is written into a journal on disk."""
+
+    def __init__(self, path: str) -> None:
+        self.watch = Watch(Kennel(Rules(Declaration()), "run"), time.monotonic())
+        self.annals = Annals(path, "run", lambda letter: None)
+        self.register = Register(self.watch, self.annals)
+
+    def changed(self, count: int) -> dict[str, None]:
+        """So many names have changed, all of them watched no longer."""
+        changed: dict[str, None] = self.watch.kennel.changed
+        changed.update((f"w-{number:06}", None) for number in range(count))
+        return changed
+
+
+@pytest.fixture
+def houses(tmp_path: Path) -> Any:
+    """Makes houses, and closes their journals."""
+    made: list[House] = []
+
+    def one() -> House:
+        made.append(House(str(tmp_path / f"{len(made)}.db")))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.annals.journal.close(0.0)
+
+
+def test_names_are_written_in_the_order_in_which_they_changed(houses: Callable[[], House]) -> None:
+    """Those that change while others are written come after them; one that an event has written is not repeated."""
+    house = houses()
+    changed = house.changed(1_000)
+    written: list[str] = []
+    record = house.annals.journal.record
+    house.annals.journal.record = lambda entry: (written.append(entry.name), record(entry))[1]  # type: ignore[method-assign, union-attr, func-returns-value]
+    assert house.annals.registered("w-000700") is not None
+    while changed:
+        house.register.turn()
+        if len(written) < 1_200:
+            changed[f"later-{len(written)}"] = None
+    assert written[:999] == [f"w-{number:06}" for number in range(1_000) if number != 700]
+    assert all(name.startswith("later-") for name in written[999:])
+    assert len(written) > 999
+
+
+def test_the_cost_grows_with_the_number_of_changes(houses: Callable[[], House]) -> None:
+    """Sixteen times as many take about sixteen times as long: what takes the first key of a dict again and again
+    takes 256 times as long."""
+
+    def seconds(count: int) -> float:
+        best = float("inf")
+        for _ in range(3):
+            house = houses()
+            changed = house.changed(count)
+            # What is measured is the way through the names; the journal's thread would take time from this one.
+            house.annals.journal.close(0.0)
+            began = time.thread_time()
+            while changed:
+                house.register.turn()
+            best = min(best, time.thread_time() - began)
+        return best
+
+    assert seconds(160_000) < 60 * seconds(10_000)
+
+
+def test_what_changed_and_what_ended_just_before_the_stop_is_on_disk(houses: Callable[[], House]) -> None:
+    """The registry that no turn has come to, and the outcome of an action that ended while others were closed."""
+    house = houses()
+    kennel, watch = house.watch.kennel, house.watch
+    for number in range(3_000):
+        kennel.declare(f"w-{number}", Declaration(5.0), watch.now, watch.out)
+    assert len(kennel.changed) == 3_000
+    journal = house.annals.journal
+    journal.record(IncidentOpened("i-1", "w-1", Cause.TIMEOUT, time.time()))
+    house.annals.report(done(1, "done at last"))
+    house.annals.close(WAIT_S)
+    assert len(restore(journal.path).registry) == 3_000
+    story = reading.incident(journal.path, "i-1")
+    assert story is not None
+    assert [(each.ok, each.text) for each in story.rungs] == [(True, "done at last")]
+    dropped = journal.state()["dropped"]["rung"]
+    house.annals.report(done(2, "too late"))
+    assert journal.state()["dropped"]["rung"] == dropped + 1

@@ -172,7 +172,8 @@ def test_the_thread_tells_openings_ends_and_changes_and_stops() -> None:
     """A real thread with a clock that is set: told at once what is open, then the end, then nothing more."""
     letters: queue.Queue[dict[Window, float]] = queue.Queue()
     wall = [THREE + timedelta(minutes=30)]
-    shell = Maintenance(lambda left: letters.put(dict(left)), lambda: wall[0], look_s=0.01)
+    faults: list[Exception] = []
+    shell = Maintenance(lambda left: letters.put(dict(left)), faults.append, lambda: wall[0], look_s=0.01)
     before = threading.active_count()
     shell.set([])
     assert threading.active_count() == before, "no thread without windows"

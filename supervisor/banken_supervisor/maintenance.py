@@ -6,6 +6,7 @@ seconds, because the clock on the wall may be set and summer time may begin. The
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -20,15 +21,20 @@ OFF_S = 1.0
 
 
 class Maintenance:
-    """``tell`` is called from the thread with the windows that are open and the seconds that each has left."""
+    """``tell`` is called from the thread with the windows that are open and the seconds that each has left.
+
+    ``fault`` is called there with what looking raised; it is looked again after ``look_s``.
+    """
 
     def __init__(
         self,
         tell: Callable[[Mapping[Window, float]], None],
+        fault: Callable[[Exception], None],
         clock: Callable[[], datetime] = datetime.now,
         look_s: float = LOOK_S,
     ) -> None:
         self._tell = tell
+        self._fault = fault
         self._clock = clock
         self._look_s = look_s
         self._windows: tuple[Window, ...] = ()
@@ -42,9 +48,20 @@ class Maintenance:
             self._windows = tuple(dict.fromkeys(windows))
             self._anew = True
             self._changed.notify()
-            if self._thread is None and self._windows and not self._closed:
-                self._thread = threading.Thread(target=self._work, name="banken-maintenance", daemon=True)
-                self._thread.start()
+        self.start()
+
+    @property
+    def lacking(self) -> bool:
+        """Whether there are windows and no thread that looks."""
+        return self._thread is None and bool(self._windows) and not self._closed
+
+    def start(self) -> None:
+        """Make the thread, if there is something to look at. Where none can be had, ``lacking`` stays true."""
+        if self.lacking:
+            thread = threading.Thread(target=self._work, name="banken-maintenance", daemon=True)
+            with contextlib.suppress(RuntimeError):  # a sick host has none to give
+                thread.start()
+                self._thread = thread
 
     def close(self) -> None:
         """End the thread."""
@@ -61,11 +78,15 @@ class Maintenance:
                 if self._closed:
                     return
                 windows, anew, self._anew = self._windows, self._anew, False
-            now = self._clock()
-            ends, wait = look(windows, now, self._look_s)
-            if anew or moved(told, ends):
-                self._tell({window: (end - now).total_seconds() for window, end in ends.items()})
-                told = ends
+            wait = self._look_s
+            try:
+                now = self._clock()
+                ends, wait = look(windows, now, self._look_s)
+                if anew or moved(told, ends):
+                    self._tell({window: (end - now).total_seconds() for window, end in ends.items()})
+                    told = ends
+            except Exception as fault:  # noqa: BLE001  # a clock beyond all calendars, for instance
+                self._fault(fault)
             with self._changed:
                 if not self._anew and not self._closed:
                     self._changed.wait(wait)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from fnmatch import fnmatchcase
+from collections.abc import Iterable
 from itertools import islice
 from time import process_time
 from typing import TYPE_CHECKING, Any
@@ -27,18 +27,17 @@ UNDUE = (Cause.FAILED.value, Cause.TOO_FAST.value)
 """Causes without a deadline: the worker's own word is the verdict, and nothing can be late."""
 
 
-def measures(loop: Loop, summary: dict[str, Any], pattern: str | None, limit: int, scanned: int) -> dict[str, Any]:
+def measures(loop: Loop, summary: dict[str, Any], wanted: Iterable[Dog] | None, limit: int) -> dict[str, Any]:
     """``summary`` (what the request of that name gives) and all that only metrics want; seconds, bytes.
 
-    ``rows``: [name, state, silence, left (None: never due), timeout, incidents] of those that ``pattern`` fits, at
-    most ``limit``, among the first ``scanned``. Without a pattern all have rows, or, if there are more than
-    ``limit``, none: an arbitrary part would be worth nothing.
+    ``rows``: [name, state, silence, left (None: never due), timeout, incidents] of those that are ``wanted``, at
+    most ``limit``. Where it is None all have rows, or, if there are more than ``limit``, none: an arbitrary part
+    would be worth nothing.
     """
     tally, kennel, now = loop.tally, loop.watch.kennel, loop.watch.now
     dogs: list[Dog] = []
-    if pattern is not None:
-        fitting = (dog for dog in islice(kennel.all(), scanned) if fnmatchcase(dog.name, pattern))
-        dogs = list(islice(fitting, limit))
+    if wanted is not None:
+        dogs = list(islice(wanted, limit))
     elif len(kennel) <= limit:
         dogs = list(kennel.all())
     states = loop.stable.states()

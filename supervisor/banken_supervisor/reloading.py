@@ -54,7 +54,11 @@ class Reloading:
     def ask(self) -> int:
         """Begin to read the file again, from any thread. Returns at once: the number of this reading."""
         number = next(self._numbers)
-        threading.Thread(target=self._read, args=(number,), name="banken-reload", daemon=True).start()
+        try:
+            threading.Thread(target=self._read, args=(number,), name="banken-reload", daemon=True).start()
+        except RuntimeError as fault:  # a sick host; this may be a signal's handler on the loop's thread
+            text = f"there is no thread to read it with ({fault}); ask again"
+            self._post(lambda loop: self._refused(loop, number, text))
         return number
 
     def _read(self, number: int) -> None:
@@ -72,6 +76,9 @@ class Reloading:
             setup.replace(self.setup, loop, self._callbacks)
         except ValueError as fault:
             self._refused(loop, number, str(fault))
+        except Exception as fault:
+            self._refused(loop, number, f"an internal error of the supervisor: {type(fault).__name__}: {fault}")
+            raise
         else:
             self.setup = setup
             source = os.fspath(setup.config.source)

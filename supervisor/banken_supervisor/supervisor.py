@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -223,7 +224,7 @@ class Supervisor:
             self._journal,
             self._limits,
         )
-        loop.lookout = Lookout(self._lock)
+        self._lookout = Lookout(self._lock, lambda line: self._scribe.line(logging.ERROR, line, {}))
         if self._reloading is not None:
             self._reloading.setup.prepare(loop, self._callbacks)
             loop.reloading = self._reloading
@@ -233,6 +234,7 @@ class Supervisor:
         try:
             self._loop.run()
         finally:
+            self._lookout.close()
             self._loop.maintenance.close()
             self._loop.stable.close()
             self._callbacks.close(CALLBACK_DRAIN)

@@ -188,3 +188,4 @@ def test_the_thread_tells_openings_ends_and_changes_and_stops() -> None:
     shell.close()
     assert threading.active_count() == before
     assert letters.empty()
+    assert faults == []

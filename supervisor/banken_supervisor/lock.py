@@ -75,13 +75,13 @@ class Lookout:
     """Looks now and then whether the address is still ours, and says so when it is not.
 
     On a thread of its own: on a network file system that hangs, a look may take for ever. ``say`` is called there
-    with a line for the log.
+    with a line for the log, ``fault`` with what a look raised.
     """
 
-    def __init__(self, lock: AddressLock, say: Callable[[str], None], look_s: float = LOST_LOOK) -> None:
+    def __init__(self, lock: AddressLock, say: Callable[[str], None], fault: Callable[[Exception], None]) -> None:
         self._lock = lock
         self._say = say
-        self._look_s = look_s
+        self._fault = fault
         self._closed = threading.Event()
         with contextlib.suppress(RuntimeError):  # a sick host has no thread to give; this one can be done without
             threading.Thread(target=self._work, name="banken-address", daemon=True).start()
@@ -91,16 +91,18 @@ class Lookout:
         self._closed.set()
 
     def _work(self) -> None:
-        wait = self._look_s
+        wait = LOST_LOOK
         while not self._closed.wait(wait):
-            wait = self._look_s
-            with contextlib.suppress(Exception):  # not to be known now
+            wait = LOST_LOOK
+            try:
                 if self._lock.lost():
                     wait = LOST_AGAIN
                     self._say(
                         f"the directory {self._lock.directory} was removed or replaced: no new worker and no "
                         f"command reaches this supervisor (pid {os.getpid()}) any more; end it and start it again"
                     )
+            except Exception as fault:  # noqa: BLE001  # it is looked again
+                self._fault(fault)
 
 
 _held: weakref.WeakSet[AddressLock] = weakref.WeakSet()

@@ -105,7 +105,8 @@ class Loop:
         self._performer = Performer(
             self.watch, self.guard, self._publisher, callbacks, remedies, self.lives, self.annals, self.tally
         )
-        self.maintenance = Maintenance(self._windows_open, self._maintenance_fault)
+        self.maintenance = Maintenance(self._windows_open, self.fault_elsewhere(Place.MAINTENANCE))
+        scribe.fault = self.fault_elsewhere(Place.LOG)
         for descriptor in (self.lives.fileno(), stable.fileno()):
             if descriptor is not None:
                 sockets.watch(descriptor)
@@ -288,9 +289,9 @@ class Loop:
     def _programs_letter(self, letter: Any) -> None:
         self.stable.handle(letter, self.watch.kennel, self.watch.now, self.watch.out)
 
-    def _maintenance_fault(self, fault: Exception) -> None:
-        """On the thread that looks at the clock."""
-        self.mailbox.post(Do(lambda loop: loop.guard.fault(Place.MAINTENANCE, fault)))
+    def fault_elsewhere(self, place: Place) -> Callable[[Exception], None]:
+        """What another thread calls with an exception that it caught there."""
+        return lambda fault: self.mailbox.post(Do(lambda loop: loop.guard.fault(place, fault)))
 
     def _windows_open(self, left: Mapping[Window, float]) -> None:
         """On the thread that looks at the clock: have the loop pause whom these windows concern."""

@@ -14,6 +14,7 @@ from banken_supervisor.core.effects import EventType
 from banken_supervisor.core.program_states import ProgramState
 from banken_supervisor.core.states import State
 from banken_supervisor.core.trail import GAP_EDGES
+from banken_supervisor.guard import Place
 
 if TYPE_CHECKING:
     from banken_supervisor.loop import Loop
@@ -49,6 +50,7 @@ def measures(loop: Loop, summary: dict[str, Any], wanted: Iterable[Dog] | None, 
         "turn_seconds": tally.turns.plain(),
         "lateness": tally.lateness.plain(),
         "gaps": {"bounds": list(GAP_EDGES), "counts": list(kennel.gap_counts), "sum": kennel.gap_sum},
+        "internal_errors": {place.value: loop.guard.counts[place.value] for place in Place},
         "program_states": {state.value: states[state] for state in ProgramState},
         "cpu": process_time(),
         "memory": resident(),

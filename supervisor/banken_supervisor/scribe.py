@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from queue import Full, Queue
 from typing import Any
 
@@ -20,8 +21,8 @@ class Scribe:
     def __init__(self) -> None:
         self.dropped = 0
         """lines that found no room"""
-        self.unlogged = 0
-        """lines that a fault of logging kept out of the log"""
+        self.fault: Callable[[Exception], None] = lambda fault: None
+        """told, on the thread, what logging raised"""
         self._queue: Queue[tuple[int, str, dict[str, Any]] | None] = Queue(QUEUE_MAX)
         self._thread = threading.Thread(target=self._write, name="banken-scribe", daemon=True)
         self._thread.start()
@@ -61,6 +62,6 @@ class Scribe:
 
     def _unlogged(self, text: str, fault: Exception) -> None:
         """What logging could not write goes to stderr as it is; the thread goes on."""
-        self.unlogged += 1
+        self.fault(fault)
         with contextlib.suppress(Exception):
             sys.stderr.write(f"{text}\n(logging failed: {type(fault).__name__}: {fault})\n")

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,6 +28,7 @@ from banken.watchdog import Watchdog
 from banken_supervisor.callbacks import THREADS_MAX, TIME_LIMIT, Callbacks
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
+from banken_supervisor.guard import Place
 from banken_supervisor.journal import Limits, squeeze
 from banken_supervisor.letters import Acted, Declare, Do, Forget, Frame, Stop
 from banken_supervisor.lock import AddressLock, Lookout
@@ -224,7 +226,8 @@ class Supervisor:
             self._journal,
             self._limits,
         )
-        self._lookout = Lookout(self._lock, lambda line: self._scribe.line(logging.ERROR, line, {}))
+        say, fault = partial(self._scribe.line, logging.ERROR, fields={}), loop.fault_elsewhere(Place.ADDRESS)
+        self._lookout = Lookout(self._lock, say, fault)
         if self._reloading is not None:
             self._reloading.setup.prepare(loop, self._callbacks)
             loop.reloading = self._reloading

@@ -36,7 +36,7 @@ SCAN_S = 0.02
 OFFSET_MAX = 2**31 - 1
 """Far more than watchdogs are watched."""
 
-REPLY_MAX = 512 * 1024
+REPLY_MAX = 256 * 1024
 """Characters of rows in one answer above which the rest is left for the next one."""
 
 SHOWN_MAX = 60

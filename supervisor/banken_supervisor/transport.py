@@ -32,8 +32,9 @@ PARTS_MAX = 4
 PARTS_PER_TURN = 1000
 """Parts of one message that are read in one turn: a million of them must not keep the loop from its feeds."""
 
-REPLY_QUEUE_MAX = 50
-"""Replies held for an asker that does not read them; further ones are lost."""
+REPLY_QUEUE_MAX = 100
+"""Replies held for an asker that does not read them; further ones are lost. libzmq tells of what was read only when
+it is half of that, so that fifty may be on their way to one that does read."""
 
 SUBSCRIPTIONS_PER_TURN = 200
 

@@ -169,11 +169,15 @@ def _fuzz(pid: int, address: str, given: argparse.Namespace) -> int:
         honest.start()
         _frames(context, control, address, Fuzz(given.seed), 20_000)  # so that what is made once has been made
         before, began = resident_bytes(pid), time.monotonic()
-        _frames(context, control, address, Fuzz(given.seed + 1), given.frames)
+        memory = [before]
+        for quarter in range(4):
+            _frames(context, control, address, Fuzz(given.seed + 1 + quarter), given.frames // 4)
+            memory.append(resident_bytes(pid))
         framed = time.monotonic()
-        answers = _requests(context, address, Fuzz(given.seed + 2), given.requests)
+        answers = _requests(context, address, Fuzz(given.seed + 5), given.requests)
         asked = time.monotonic()
-        after, summary = resident_bytes(pid), control.request("summary")
+        memory.append(resident_bytes(pid))
+        summary = control.request("summary")
         incidents = [row["name"] for row in control.request("status", name="honest-*")["rows"] if row["incidents"]]
         ended.set()
         honest.join()
@@ -183,7 +187,9 @@ def _fuzz(pid: int, address: str, given: argparse.Namespace) -> int:
     print(f"          {', '.join(f'{why} {count:,}' for why, count in sorted(summary['refused'].items()))}")
     print(f"requests  {given.requests:>9,} in {asked - framed:.1f} s; yes {answers[True]:,}, no {answers[False]:,}")
     print(f"internal errors {sum(errors.values())} {errors or ''}; honest with an incident: {len(incidents)}")
-    print(f"memory    {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB; slowest turn {summary['slowest_turn']:.3f} s")
+    megabytes = " -> ".join(f"{each / 1e6:.1f}" for each in memory)
+    print(f"memory    {megabytes} MB: by quarters of the frames, then the requests")
+    print(f"turns     slowest {summary['slowest_turn']:.3f} s")
     print(f"watchdogs {summary['watchdogs']:,}, processes watched {summary['processes_watched']:,}")
     unanswered = given.requests - answers.total()
     return 1 if errors or incidents or unanswered else 0

@@ -6,9 +6,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from time import monotonic, sleep, time
+from time import monotonic, sleep
 from typing import Any
 
+from banken.clock import wall
 from banken.errors import Refused
 from banken.model import Cause, Incarnation, Incident
 from banken_supervisor.core.effects import EndIncident, RunCallback, RunRung
@@ -255,7 +256,7 @@ def incident_of(effect: RunCallback, now: float) -> Incident:
         effect.incident,
         effect.name,
         effect.cause,
-        time() - (now - effect.opened),
+        wall() - (now - effect.opened),
         effect.silence,
         effect.timeout,
         effect.run,

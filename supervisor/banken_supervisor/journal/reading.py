@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from time import perf_counter, time
+from time import perf_counter
 from typing import Any, TypeVar
 
+from banken.clock import wall
 from banken_supervisor.core.states import State
 from banken_supervisor.journal import rows, schema
 from banken_supervisor.journal.entries import Declared, IncidentOpened, RungRun
@@ -267,7 +268,7 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
 def _restore_closed(connection: sqlite3.Connection, restored: Restored) -> None:
     """Of incidents that are over: what ran in them lately, and which were given up."""
     problems = restored.problems
-    since = time() - RAN_LATELY
+    since = wall() - RAN_LATELY
     down = {each.name for each in restored.registry if each.state in _DOWN}
     down -= {each.opened.name for each in restored.open}
 

@@ -6,9 +6,10 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
+from banken.clock import wall
 from banken_supervisor.recovery import bounds
 from banken_supervisor.recovery.base import Action, Subject
 
@@ -64,7 +65,7 @@ class Job:
     def begin(self) -> None:
         """It has a thread now. The event is made only here: to make 10,000 when all fall silent takes long."""
         self.ended = threading.Event()
-        self.started, self.started_at = monotonic(), time()
+        self.started, self.started_at = monotonic(), wall()
 
     def belongs(self, incident: str | None) -> bool:
         """Whether the end of ``incident`` (None: of any) ends it. The news of an end is not ended by it, nor is a

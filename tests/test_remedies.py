@@ -72,6 +72,7 @@ class Bench:
         while True:
             while self.asked:
                 self.asked.pop(0)()
+            self.remedies.notify()
             self.remedies.turn()
             if time.monotonic() >= until_then:
                 return

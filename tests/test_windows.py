@@ -174,11 +174,13 @@ def test_the_thread_tells_openings_ends_and_changes_and_stops() -> None:
     letters: queue.Queue[dict[Window, float]] = queue.Queue()
     wall = [THREE + timedelta(minutes=30)]
     threads: list[threading.Thread | None] = []
+    faults: list[Exception] = []
 
     def starter(work: Callable[[], None]) -> None:
         threads.append(start_daemon(work, "windows"))
 
-    shell = Maintenance(lambda left: letters.put(dict(left)), lambda: wall[0], look_s=0.01, start=starter)
+    tell = lambda left: letters.put(dict(left))  # noqa: E731
+    shell = Maintenance(tell, faults.append, lambda: wall[0], look_s=0.01, start=starter)
     shell.set([])
     assert threads == [], "no thread without windows"
     shell.set([NIGHT, NOON])
@@ -195,3 +197,4 @@ def test_the_thread_tells_openings_ends_and_changes_and_stops() -> None:
     thread.join(10.0)
     assert not thread.is_alive()
     assert letters.empty()
+    assert faults == []

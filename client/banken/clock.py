@@ -7,10 +7,12 @@ wait, plus a small allowance for the work in between. The rest is counted as los
 The idea is the inverse of Lifeguard's (Dadgar, Phillips, Currey: "Lifeguard: Local Health Awareness for
 More Accurate Failure Detection", 2018): before doubting the others, the slow judge doubts itself.
 
-Pure arithmetic: the real time is an argument.
+Pure arithmetic: the real time is an argument. ``wall`` alone reads a clock.
 """
 
 from __future__ import annotations
+
+import time
 
 ALLOWANCE = 0.1
 """Seconds that one pass may take beyond what it asked to wait before the rest counts as lost."""
@@ -56,3 +58,14 @@ class CreditedClock:
             self.lost += self.last_lost
         self.now += earned * share
         return self.now
+
+
+def wall() -> float:
+    """The clock on the wall, seconds since 1970 (UTC), for people to read; nothing is judged by it.
+
+    ``time.time`` counts nanoseconds in 64 bits and may raise for a clock that is set beyond the year 2262.
+    """
+    try:
+        return time.time()
+    except OverflowError:
+        return time.clock_gettime(time.CLOCK_REALTIME)

@@ -128,7 +128,8 @@ def decode(frame: bytes) -> Message:
         raise WireError("shape", f"a message is an array, not {type(body).__name__}")
     version = body[0] if body and type(body[0]) is int else "something else"
     if version != VERSION:
-        raise WireError("version", f"this supervisor speaks version {VERSION}, not {version}")
+        text = f"this supervisor speaks version {VERSION} of the wire, not {version}"
+        raise WireError("version", f"{text}; install the same banken on both sides")
     if len(body) < _FIXED:
         raise WireError("shape", f"a message has at least {_FIXED} parts, not {len(body)}")
     _, number, name, who, resolution, declared, *args = body

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from banken.clock import wall
 from banken.model import Cause
 from banken_supervisor.core.effects import Event, EventType
 from banken_supervisor.journal import (
@@ -150,7 +151,7 @@ class Annals:
 
     def evidence(self, incident: str, blob: bytes) -> None:
         """Remember evidence, as ``squeeze`` made it on the thread that took it."""
-        self.journal.record(EvidenceTaken(incident, time.time(), blob))
+        self.journal.record(EvidenceTaken(incident, wall(), blob))
 
     def committed(self, ticket: int) -> None:
         """What waited for this may be announced."""

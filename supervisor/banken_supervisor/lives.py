@@ -45,7 +45,9 @@ class Lives:
             return False
         try:
             fd = os.pidfd_open(who.pid)
-        except OSError:  # gone already, not ours to see, or no descriptor left: its silence will tell
+        except (OSError, OverflowError, ValueError):
+            # Gone already, not ours to see, no descriptor left, or a number that no process has: its silence
+            # will tell.
             return False
         if process_start(who.pid) != who.start:
             os.close(fd)
@@ -64,9 +66,9 @@ class Lives:
             return False
         try:
             fd = os.pidfd_open(who.pid)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             return True
-        except OSError:
+        except (OSError, ValueError):
             return False
         try:
             start = process_start(who.pid)
@@ -82,10 +84,10 @@ class Lives:
         if self._epoll is not None:
             for fd, _ in self._epoll.poll(0):
                 who = self._by_fd.pop(fd)
+                dead.add(who)
+                self._known.pop(who, None)
                 self._epoll.unregister(fd)
                 os.close(fd)
-                del self._known[who]
-                dead.add(who)
         return dead
 
     def signal(self, who: Incarnation, number: int) -> bool:

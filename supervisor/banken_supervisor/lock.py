@@ -10,8 +10,10 @@ import contextlib
 import json
 import os
 import stat
+import threading
 import time
 import weakref
+from collections.abc import Callable
 
 from banken.errors import AddressInUse, AddressRefused
 
@@ -70,24 +72,37 @@ class AddressLock:
 
 
 class Lookout:
-    """Looks now and then whether the address is still ours, and says so when it is not."""
+    """Looks now and then whether the address is still ours, and says so when it is not.
 
-    def __init__(self, lock: AddressLock) -> None:
+    On a thread of its own: on a network file system that hangs, a look may take for ever. ``say`` is called there
+    with a line for the log, ``fault`` with what a look raised.
+    """
+
+    def __init__(self, lock: AddressLock, say: Callable[[str], None], fault: Callable[[Exception], None]) -> None:
         self._lock = lock
-        self._next = 0.0
+        self._say = say
+        self._fault = fault
+        self._closed = threading.Event()
+        with contextlib.suppress(RuntimeError):  # a sick host has no thread to give; this one can be done without
+            threading.Thread(target=self._work, name="banken-address", daemon=True).start()
 
-    def __call__(self, now: float) -> str | None:
-        """A line for the log, or None. ``now``: monotonic seconds."""
-        if now < self._next:
-            return None
-        lost = self._lock.lost()
-        self._next = now + (LOST_AGAIN if lost else LOST_LOOK)
-        if not lost:
-            return None
-        return (
-            f"the directory {self._lock.directory} was removed or replaced: no new worker and no command reaches "
-            f"this supervisor (pid {os.getpid()}) any more; end it and start it again"
-        )
+    def close(self) -> None:
+        """Look no more."""
+        self._closed.set()
+
+    def _work(self) -> None:
+        wait = LOST_LOOK
+        while not self._closed.wait(wait):
+            wait = LOST_LOOK
+            try:
+                if self._lock.lost():
+                    wait = LOST_AGAIN
+                    self._say(
+                        f"the directory {self._lock.directory} was removed or replaced: no new worker and no "
+                        f"command reaches this supervisor (pid {os.getpid()}) any more; end it and start it again"
+                    )
+            except Exception as fault:  # noqa: BLE001  # it is looked again
+                self._fault(fault)
 
 
 _held: weakref.WeakSet[AddressLock] = weakref.WeakSet()

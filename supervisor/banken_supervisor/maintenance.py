@@ -22,18 +22,21 @@ OFF_S = 1.0
 class Maintenance:
     """``tell`` is called from the thread with the windows that are open and the seconds that each has left.
 
-    ``start``: has a function run on a thread, now or when there is one.
+    ``fault`` is called there with what looking raised; it is looked again after ``look_s``. ``start``: has a
+    function run on a thread, now or when there is one.
     """
 
     def __init__(
         self,
         tell: Callable[[Mapping[Window, float]], None],
+        fault: Callable[[Exception], None],
         clock: Callable[[], datetime] = datetime.now,
         look_s: float = LOOK_S,
         *,
         start: Callable[[Callable[[], None]], None],
     ) -> None:
         self._tell = tell
+        self._fault = fault
         self._clock = clock
         self._look_s = look_s
         self._windows: tuple[Window, ...] = ()
@@ -66,11 +69,15 @@ class Maintenance:
                 if self._closed:
                     return
                 windows, anew, self._anew = self._windows, self._anew, False
-            now = self._clock()
-            ends, wait = look(windows, now, self._look_s)
-            if anew or moved(told, ends):
-                self._tell({window: (end - now).total_seconds() for window, end in ends.items()})
-                told = ends
+            wait = self._look_s
+            try:
+                now = self._clock()
+                ends, wait = look(windows, now, self._look_s)
+                if anew or moved(told, ends):
+                    self._tell({window: (end - now).total_seconds() for window, end in ends.items()})
+                    told = ends
+            except Exception as fault:  # noqa: BLE001  # a clock beyond all calendars, for instance
+                self._fault(fault)
             with self._changed:
                 if not self._anew and not self._closed:
                     self._changed.wait(wait)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from fnmatch import fnmatchcase
+from collections.abc import Iterable
 from itertools import islice
 from time import process_time
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from banken_supervisor.core.effects import EventType
 from banken_supervisor.core.program_states import ProgramState
 from banken_supervisor.core.states import State
 from banken_supervisor.core.trail import GAP_EDGES
+from banken_supervisor.guard import Place
 
 if TYPE_CHECKING:
     from banken_supervisor.loop import Loop
@@ -27,18 +28,17 @@ UNDUE = (Cause.FAILED.value, Cause.TOO_FAST.value)
 """Causes without a deadline: the worker's own word is the verdict, and nothing can be late."""
 
 
-def measures(loop: Loop, summary: dict[str, Any], pattern: str | None, limit: int, scanned: int) -> dict[str, Any]:
+def measures(loop: Loop, summary: dict[str, Any], wanted: Iterable[Dog] | None, limit: int) -> dict[str, Any]:
     """``summary`` (what the request of that name gives) and all that only metrics want; seconds, bytes.
 
-    ``rows``: [name, state, silence, left (None: never due), timeout, incidents] of those that ``pattern`` fits, at
-    most ``limit``, among the first ``scanned``. Without a pattern all have rows, or, if there are more than
-    ``limit``, none: an arbitrary part would be worth nothing.
+    ``rows``: [name, state, silence, left (None: never due), timeout, incidents] of those that are ``wanted``, at
+    most ``limit``. Where it is None all have rows, or, if there are more than ``limit``, none: an arbitrary part
+    would be worth nothing.
     """
     tally, kennel, now = loop.tally, loop.watch.kennel, loop.watch.now
     dogs: list[Dog] = []
-    if pattern is not None:
-        fitting = (dog for dog in islice(kennel.all(), scanned) if fnmatchcase(dog.name, pattern))
-        dogs = list(islice(fitting, limit))
+    if wanted is not None:
+        dogs = list(islice(wanted, limit))
     elif len(kennel) <= limit:
         dogs = list(kennel.all())
     states = loop.stable.states()
@@ -50,6 +50,7 @@ def measures(loop: Loop, summary: dict[str, Any], pattern: str | None, limit: in
         "turn_seconds": tally.turns.plain(),
         "lateness": tally.lateness.plain(),
         "gaps": {"bounds": list(GAP_EDGES), "counts": list(kennel.gap_counts), "sum": kennel.gap_sum},
+        "internal_errors": {place.value: loop.guard.counts[place.value] for place in Place},
         "program_states": {state.value: states[state] for state in ProgramState},
         "cpu": process_time(),
         "memory": resident(),

@@ -6,12 +6,12 @@ declarations at once keep nobody from the loop. Feeds change nothing that is kep
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from banken.clock import wall
 from banken.model import Incarnation
 from banken_supervisor.annals import Annals
 from banken_supervisor.core.dog import Dog
@@ -77,7 +77,7 @@ class Register:
         if left is None:
             return 0, 0
         watch, found = self._watch, list[Effect]()
-        counts = self._kennel.restore(remembered(left, time.time()), watch.now, found, is_program)
+        counts = self._kennel.restore(remembered(left, wall()), watch.now, found, is_program)
         for effect in found:
             if isinstance(effect, WatchProcess) and lives.ended(effect.who):
                 self._kennel.gone(effect.who, watch.now, is_program)
@@ -149,7 +149,7 @@ class Register:
         kept = known(dog, self._watch.now)
         if kept is None:
             return None
-        at = time.time()
+        at = wall()
         until = None if kept.left is None else at + kept.left
         return Declared(
             name,
@@ -167,7 +167,7 @@ class Register:
         incident = dog.rare.incident if dog.rare is not None else None
         if incident is None:
             return
-        at, now = time.time(), self._watch.now
+        at, now = wall(), self._watch.now
         opened = at - (now - incident.opened)
         silence = max(0.0, incident.opened - dog.fed_at)
         timeout = dog.declaration.timeout

@@ -77,6 +77,9 @@ class Reloading:
             setup.replace(self.setup, loop, self._callbacks)
         except ValueError as fault:
             self._refused(loop, number, str(fault))
+        except Exception as fault:
+            self._refused(loop, number, f"an internal error of the supervisor: {type(fault).__name__}: {fault}")
+            raise
         else:
             self.setup = setup
             source = os.fspath(setup.config.source)

@@ -6,9 +6,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from time import monotonic, sleep, time
+from time import monotonic, sleep
 from typing import Any
 
+from banken.clock import wall
 from banken.errors import Refused
 from banken.model import Cause, Incarnation, Incident
 from banken_supervisor.core.effects import EndIncident, RunCallback, RunRung
@@ -114,13 +115,16 @@ class Remedies:
         return bool(self._waiting)
 
     def patience(self, real: float) -> float | None:
-        """Seconds until ``turn``, or ``executor.check``, has something to do; None: nothing is under way."""
+        """Seconds until ``notify`` or ``executor.check`` has something to do; None: nothing is under way."""
         waits = [each for each in (self.executor.patience(real), self.notices.patience(real)) if each is not None]
         return min(waits, default=None)
 
+    def notify(self) -> None:
+        """Send the notices that are due."""
+        self.notices.turn(monotonic())
+
     def turn(self) -> None:
         """Hand out what was asked for, in that order: all of it, or what can be done in ``PORTION_S``."""
-        self.notices.turn(monotonic())
         until = monotonic() + PORTION_S
         while self._waiting:
             next_ = self._waiting.popleft()
@@ -252,7 +256,7 @@ def incident_of(effect: RunCallback, now: float) -> Incident:
         effect.incident,
         effect.name,
         effect.cause,
-        time() - (now - effect.opened),
+        wall() - (now - effect.opened),
         effect.silence,
         effect.timeout,
         effect.run,

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterator
 from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import banken
+from banken.clock import wall
 from banken.errors import WireError
+from banken.model import shorten
 from banken.wire import REQUEST_MAX, VERSION, pack, unpack
 from banken_supervisor.core.dog import Dog, deadline
 from banken_supervisor.core.habits import suggestion
 from banken_supervisor.core.refusals import Refusal
 from banken_supervisor.core.states import State
+from banken_supervisor.guard import Place
 from banken_supervisor.measures import ROWS_MAX as MEASURED_MAX
 from banken_supervisor.measures import measures
+from banken_supervisor.patterns import PatternRefused, is_pattern, matcher
 
 if TYPE_CHECKING:
     from banken_supervisor.loop import Loop
@@ -27,43 +30,99 @@ ROWS_MAX = 500
 """Watchdogs in one answer; more are had by asking again from ``next``."""
 
 SCANNED_MAX = 20_000
-"""Watchdogs looked at for one answer, so that a question about a million does not hold up a verdict."""
+SCAN_S = 0.02
+"""Watchdogs looked at for one answer, and seconds: a question about a million must not hold up a verdict."""
 
+OFFSET_MAX = 2**31 - 1
+"""Far more than watchdogs are watched."""
+
+REPLY_MAX = 256 * 1024
+"""Characters of rows in one answer above which the rest is left for the next one."""
+
+SHOWN_MAX = 60
+"""Characters of what was asked that a refusal repeats."""
 
 LOOK_MAX = 200
 """Watchdogs looked at by their names in one request."""
 
+LOOK_AFTER = 128
+"""Watchdogs between two looks at the clock."""
+
 
 class RequestRefused(Exception):
-    """The text is for the asker."""
+    """The text is for the asker; ``reason`` for the counters."""
+
+    def __init__(self, text: str, reason: str = "request") -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 def answer(loop: Loop, request: bytes) -> bytes:
-    """The reply to one request, whatever it is."""
+    """The reply to one request, whatever it is and whatever goes wrong."""
     number: Any = None
+    op: Any = None
     try:
         body = unpack(request, REQUEST_MAX)
         if type(body) is not list or len(body) != 4 or type(body[1]) is not int:
             raise RequestRefused("a request is [version, number, op, arguments]")
         version, number, op, args = body
-        if version != VERSION:
-            raise RequestRefused(f"this supervisor speaks version {VERSION}, not {version!r}"[:200])
+        if type(version) is not int or version != VERSION:
+            raise _version_refused(version)
         handler = OPS.get(op) if type(op) is str else None
         if handler is None:
-            raise RequestRefused(f"no such request; there are {', '.join(sorted(OPS))}")
+            raise RequestRefused(f"no request is called {_shown(op)}; there are {', '.join(sorted(OPS))}")
         if type(args) is not dict:
-            raise RequestRefused("the arguments are a map")
+            raise RequestRefused(f"the arguments are a map, not {_shown(args)}")
         return pack([VERSION, number, True, handler(loop, args)])
     except (WireError, RequestRefused) as fault:
-        refusals = loop.watch.kennel.refusals
-        event = refusals.note(Refusal("request", str(fault)), loop.watch.now)
+        reason = fault.reason if isinstance(fault, RequestRefused) else "request"
+        event = loop.watch.kennel.refusals.note(Refusal(reason, str(fault)), loop.watch.now)
         if event is not None:
             loop.watch.out.append(event)
         return pack([VERSION, number, False, str(fault)])
+    except Exception as fault:  # noqa: BLE001  # the asker is answered, and the loop goes on
+        loop.guard.fault(Place.REQUEST, fault, op if type(op) is str and op in OPS else "")
+        text = f"an internal error of the supervisor ({type(fault).__name__}); its log has more"
+        return pack([VERSION, number, False, text])
+
+
+def _version_refused(version: object) -> RequestRefused:
+    text = f"this supervisor speaks version {VERSION} of the wire, not {_shown(version)}"
+    return RequestRefused(f"{text}; install the same banken on both sides", "version")
+
+
+def _shown(value: object) -> str:
+    """What was given, for a refusal."""
+    if isinstance(value, (list, dict)):
+        return f"a {'list' if isinstance(value, list) else 'map'} of {len(value)}"
+    return shorten(repr(value[: SHOWN_MAX + 1] if isinstance(value, (str, bytes)) else value), SHOWN_MAX)
+
+
+def _integer(args: dict[str, Any], key: str, least: int, most: int, default: int) -> int:
+    """An argument that is a whole number within bounds."""
+    value = args.get(key, default)
+    if type(value) is not int or not least <= value <= most:
+        raise RequestRefused(f"{key} is a whole number from {least} to {most}, not {_shown(value)}")
+    return value
+
+
+def _pattern(args: dict[str, Any]) -> str | None:
+    """The argument ``name``: a name or a pattern; None: all."""
+    pattern = args.get("name")
+    if pattern is not None and type(pattern) is not str:
+        raise RequestRefused(f"name is a text, not {_shown(pattern)}")
+    return pattern
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    try:
+        return matcher(pattern)
+    except PatternRefused as fault:
+        raise RequestRefused(str(fault)) from None
 
 
 def _ping(loop: Loop, args: dict[str, Any]) -> Any:
-    return {"pid": os.getpid(), "version": banken.__version__, "time": time.time()}
+    return {"pid": os.getpid(), "version": banken.__version__, "time": wall()}
 
 
 def _tell(loop: Loop, args: dict[str, Any]) -> Any:
@@ -84,7 +143,7 @@ def _summary(loop: Loop, args: dict[str, Any]) -> Any:
         "pid": os.getpid(),
         "version": banken.__version__,
         "started": loop.started_at,
-        "uptime": time.time() - loop.started_at,
+        "uptime": wall() - loop.started_at,
         "watchdogs": len(watch.kennel),
         "states": states,
         "messages": loop.messages,
@@ -102,17 +161,16 @@ def _summary(loop: Loop, args: dict[str, Any]) -> Any:
         "processes_watched": len(loop.lives),
         "journal": None if loop.annals is None else loop.annals.state(),
         "log_lines_dropped": loop.log_lines_dropped,
+        "internal_errors": dict(loop.guard.counts),
     }
 
 
 def _metrics(loop: Loop, args: dict[str, Any]) -> Any:
     """``summary`` and more, for Prometheus; rows of the watchdogs that ``name`` fits, at most ``limit``."""
-    pattern, limit = args.get("name"), args.get("limit", MEASURED_MAX)
-    if type(limit) is not int or not 0 <= limit <= MEASURED_MAX:
-        raise RequestRefused(f"limit is a number from 0 to {MEASURED_MAX}")
-    if pattern is not None and type(pattern) is not str:
-        raise RequestRefused("name is a text")
-    return measures(loop, _summary(loop, args), pattern, limit, SCANNED_MAX)
+    pattern, limit = _pattern(args), _integer(args, "limit", 0, MEASURED_MAX, MEASURED_MAX)
+    fits = None if pattern is None else _matcher(pattern)
+    scanned = None if fits is None else (dog for dog in _scan(loop, 0) if fits(dog.name))
+    return measures(loop, _summary(loop, args), scanned, limit)
 
 
 def _status(loop: Loop, args: dict[str, Any]) -> Any:
@@ -129,7 +187,7 @@ def _look(loop: Loop, args: dict[str, Any]) -> Any:
     """The rows of exactly these watchdogs, as ``status`` gives them; with ``feeds`` their last feeds, too."""
     names, feeds = args.get("names"), args.get("feeds", False)
     if type(names) is not list or len(names) > LOOK_MAX or any(type(name) is not str for name in names):
-        raise RequestRefused(f"look takes 'names', a list of at most {LOOK_MAX} texts")
+        raise RequestRefused(f"look takes 'names', a list of at most {LOOK_MAX} texts, not {_shown(names)}")
     if type(feeds) is not bool:
         raise RequestRefused("look takes 'feeds' as true or false")
     kennel, now = loop.watch.kennel, loop.watch.now
@@ -147,27 +205,43 @@ def _look(loop: Loop, args: dict[str, Any]) -> Any:
     return {"rows": rows, "gone": gone}
 
 
+def _scan(loop: Loop, offset: int) -> Iterator[Dog]:
+    """Watchdogs from this place on: as many as one answer may look at."""
+    until = monotonic() + SCAN_S
+    for count, dog in enumerate(islice(loop.watch.kennel.all(), offset, offset + SCANNED_MAX), 1):
+        yield dog
+        if count % LOOK_AFTER == 0 and monotonic() >= until:
+            return
+
+
 def _rows(loop: Loop, args: dict[str, Any], row: Callable[[Dog, float], dict[str, Any]]) -> Any:
-    pattern = args.get("name")
-    offset, limit = args.get("offset", 0), args.get("limit", ROWS_MAX)
-    if type(offset) is not int or type(limit) is not int or offset < 0 or not 0 < limit <= ROWS_MAX:
-        raise RequestRefused(f"offset is a number from 0 on, limit one from 1 to {ROWS_MAX}")
-    if pattern is not None and type(pattern) is not str:
-        raise RequestRefused("name is a text")
+    pattern = _pattern(args)
+    offset = _integer(args, "offset", 0, OFFSET_MAX, 0)
+    limit = _integer(args, "limit", 1, ROWS_MAX, ROWS_MAX)
     kennel, now = loop.watch.kennel, loop.watch.now
-    if pattern is not None and not any(c in pattern for c in "*?["):
+    if pattern is not None and not is_pattern(pattern):
         dog = kennel.get(pattern)
         return {"rows": [] if dog is None else [row(dog, now)], "next": None, "total": len(kennel)}
+    fits = None if pattern is None else _matcher(pattern)
     rows: list[dict[str, Any]] = []
-    place = offset
-    for dog in islice(kennel.all(), offset, offset + SCANNED_MAX):
+    place, size = offset, 0
+    for dog in _scan(loop, offset):
         place += 1
-        if pattern is None or fnmatchcase(dog.name, pattern):
+        if fits is None or fits(dog.name):
             rows.append(row(dog, now))
-            if len(rows) >= limit:
+            size += _length(dog)
+            if len(rows) >= limit or size >= REPLY_MAX:
                 break
-    more = place if place < len(kennel) else None
-    return {"rows": rows, "next": more, "total": len(kennel)}
+    return {"rows": rows, "next": place if place < len(kennel) else None, "total": len(kennel)}
+
+
+def _length(dog: Dog) -> int:
+    """Characters of the texts in its row that may be long."""
+    rare = dog.rare
+    if rare is None:
+        return 0
+    texts = rare.status, rare.progress, None if rare.incident is None else rare.incident.reason
+    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def row(dog: Dog, now: float) -> dict[str, Any]:
@@ -220,7 +294,7 @@ def _program(loop: Loop, args: dict[str, Any]) -> Any:
         loop.stable.command(what, name, watch.kennel, watch.now, watch.out, "asked to")
     except KeyError:
         known = ", ".join(loop.stable.names()[:20]) or "none"
-        raise RequestRefused(f"no program is called {name!r}; there are: {known}") from None
+        raise RequestRefused(f"no program is called {_shown(name)}; there are: {known}") from None
     return {"rows": [row for row in loop.stable.rows(watch.now) if row["name"] == name]}
 
 

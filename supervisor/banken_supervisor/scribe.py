@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
+from collections.abc import Callable
 from queue import Full, Queue
 from typing import Any
 
@@ -18,6 +20,9 @@ class Scribe:
 
     def __init__(self) -> None:
         self.dropped = 0
+        """lines that found no room"""
+        self.fault: Callable[[Exception], None] = lambda fault: None
+        """told, on the thread, what logging raised"""
         self._queue: Queue[tuple[int, str, dict[str, Any]] | None] = Queue(QUEUE_MAX)
         self._thread = threading.Thread(target=self._write, name="banken-scribe", daemon=True)
         self._thread.start()
@@ -47,7 +52,16 @@ class Scribe:
             if entry is None:
                 return
             level, text, fields = entry
-            log.log(level, "%s", text, extra={"banken": fields})
-            if self.dropped > told:
-                log.warning("%d log lines were dropped: the log is read too slowly", self.dropped - told)
-                told = self.dropped
+            try:
+                log.log(level, "%s", text, extra={"banken": fields})
+                if self.dropped > told:
+                    log.warning("%d log lines were dropped: the log is read too slowly", self.dropped - told)
+                    told = self.dropped
+            except Exception as fault:  # noqa: BLE001  # of a handler, or of a clock beyond all calendars
+                self._unlogged(text, fault)
+
+    def _unlogged(self, text: str, fault: Exception) -> None:
+        """What logging could not write goes to stderr as it is; the thread goes on."""
+        self.fault(fault)
+        with contextlib.suppress(Exception):
+            sys.stderr.write(f"{text}\n(logging failed: {type(fault).__name__}: {fault})\n")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import monotonic
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, ClassVar
@@ -28,8 +30,9 @@ from banken.wire import Kind, decode
 from banken_supervisor.callbacks import TIME_LIMIT, Callbacks
 from banken_supervisor.core.policy import Policy
 from banken_supervisor.core.rules import Rules
-from banken_supervisor.executor import THREADS_MAX, Job
 from banken_supervisor.evidence import Sweeper
+from banken_supervisor.executor import THREADS_MAX, Job
+from banken_supervisor.guard import Place
 from banken_supervisor.journal import Limits, squeeze
 from banken_supervisor.letters import Acted, Declare, Do, Feeds, Forget, Stop
 from banken_supervisor.lock import AddressLock, Lookout
@@ -272,7 +275,8 @@ class Supervisor:
             self._journal,
             self._limits,
         )
-        loop.lookout = Lookout(lock)
+        lookout = Lookout(lock, partial(scribe.line, logging.ERROR, fields={}), loop.fault_elsewhere(Place.ADDRESS))
+        resources.callback(lookout.close)
         if self._reloading is not None:
             self._reloading.start = lambda read: loop.background.submit(Job("reading the config", read))
             self._reloading.setup.prepare(loop, self._callbacks)

@@ -14,6 +14,7 @@ import zmq
 
 from banken.address import Address
 from banken.control import EVENT_QUEUE_MAX
+from banken.model import NAME_MAX
 from banken.threads import NO_THREAD, ZMQ_THREADS, available
 from banken.wire import DROP_MAX, REQUEST_MAX
 
@@ -27,6 +28,22 @@ REQUESTS_PER_TURN = 50
 """So that a flood of requests cannot keep the loop from its feeds."""
 
 PARTS_MAX = 4
+"""Parts of one message that are kept; a request has two."""
+
+PARTS_PER_TURN = 1000
+"""Parts of one message that are read in one turn: a million of them must not keep the loop from its feeds."""
+
+REPLY_QUEUE_MAX = 100
+"""Replies held for an asker that does not read them; further ones are lost. libzmq tells of what was read only when
+it is half of that, so that fifty may be on their way to one that does read."""
+
+SUBSCRIPTIONS_PER_TURN = 200
+
+TOPIC_MAX = NAME_MAX + 1
+"""Bytes of the longest topic: a name and its zero byte."""
+
+TOPICS_MAX = 100_000
+"""Topics that are remembered. Beyond that somebody is taken to listen always."""
 
 REST_MIN = 0.00005
 """Seconds below which no sleep is worth its own cost."""
@@ -65,9 +82,10 @@ class Sockets:
         before = os.umask(0o077)  # the sockets' own mode follows it
         try:
             self._feeds = self._bind(zmq.PULL, address.feed, {zmq.RCVHWM: FEED_QUEUE_MAX}, monitor=True)
-            self._control = self._bind(zmq.ROUTER, address.control, {zmq.MAXMSGSIZE: REQUEST_MAX})
+            asking = {zmq.MAXMSGSIZE: REQUEST_MAX, zmq.SNDHWM: REPLY_QUEUE_MAX}
+            self._control = self._bind(zmq.ROUTER, address.control, asking)
             # Verbose: a second listener's subscription is told too, for it may need the open incident.
-            publishing = {zmq.XPUB_VERBOSE: 1, zmq.SNDHWM: EVENT_QUEUE_MAX, zmq.MAXMSGSIZE: 1024}
+            publishing = {zmq.XPUB_VERBOSE: 1, zmq.SNDHWM: EVENT_QUEUE_MAX, zmq.MAXMSGSIZE: 1 + TOPIC_MAX}
             self._events = self._bind(zmq.XPUB, address.events, publishing)
             self._prober = self._context.socket(zmq.PUSH)
             self._prober.setsockopt(zmq.LINGER, 0)
@@ -81,7 +99,10 @@ class Sockets:
         self._receive = self._feeds.recv
         rest: list[tuple[Any, int]] = [(self._control, _POLLIN), (self._events, _POLLIN), (mailbox, _POLLIN)]
         self._polled = {True: [(self._feeds, _POLLIN), *rest], False: list(rest)}
+        self._parts: list[bytes] = []
+        """of the request that is being read"""
         self._topics: set[bytes] = set()
+        self._crowded = False
         self._others: list[int] = []
 
     def _bind(
@@ -126,11 +147,18 @@ class Sockets:
             any(each in ready for each in self._others),
         )
 
-    def drain(self, read: Callable[[Iterator[bytes]], None], limit: int, seconds: float) -> tuple[int, bool]:
+    def drain(
+        self,
+        read: Callable[[Iterator[bytes]], None],
+        limit: int,
+        seconds: float,
+        fault: Callable[[Exception], None] | None = None,
+    ) -> tuple[int, bool]:
         """Let ``read`` take at most ``limit`` feeds, and no more after ``seconds``. How many there were, and
         whether they were all.
 
         The clock is looked at once in ``SLICE`` feeds: those that need decoding take a hundred times longer.
+        ``fault`` is told what ``read`` raises; the feed that did it is lost, and those behind it are read.
         """
         given = 0
         until = monotonic() + seconds
@@ -141,6 +169,11 @@ class Sockets:
                 read(map(self._receive, flags))
             except zmq.Again:
                 return given + some - length_hint(flags) - 1, True
+            except Exception as raised:
+                if fault is None:
+                    raise
+                fault(raised)
+                some = max(1, some - length_hint(flags))
             given += some
             if monotonic() >= until:
                 break
@@ -156,18 +189,26 @@ class Sockets:
     def requests(self) -> Iterator[tuple[bytes, bytes]]:
         """(who, request) of what has been asked, a bounded number; what is no request is left out.
 
-        A request is two parts: the asker's routing id, which libzmq adds, and one body.
+        A request is two parts: the asker's routing id, which libzmq adds, and one body. One of many more parts is
+        read over several calls: where it ends is known only when its last part has come.
         """
+        parts = self._parts
         for _ in range(REQUESTS_PER_TURN):
-            try:
-                parts = [self._control.recv(_DONTWAIT)]
-            except zmq.Again:
-                return
-            while self._control.getsockopt(zmq.RCVMORE):
-                part = self._control.recv(_DONTWAIT)
+            for _ in range(PARTS_PER_TURN):
+                try:
+                    part = self._control.recv(_DONTWAIT)
+                except zmq.Again:
+                    return
+                more = self._control.getsockopt(zmq.RCVMORE)
                 if len(parts) < PARTS_MAX:
                     parts.append(part)
-            yield parts[0], parts[1] if len(parts) == 2 else b""
+                if not more:
+                    break
+            else:
+                return
+            who, body = parts[0], parts[1] if len(parts) == 2 else b""
+            parts.clear()
+            yield who, body
 
     def reply(self, who: bytes, body: bytes) -> None:
         """Answer one asker; one that is gone, or does not read, gets nothing."""
@@ -179,26 +220,30 @@ class Sockets:
     @property
     def listened_to(self) -> bool:
         """Whether anybody subscribed to any event."""
-        return bool(self._topics)
+        return bool(self._topics) or self._crowded
 
     def publish(self, topic: bytes, body: bytes) -> None:
         """Tell whoever subscribed; a reader that is too slow loses events, never holds them up."""
         self._events.send_multipart([topic, body], _DONTWAIT)
 
     def subscriptions(self) -> list[bytes]:
-        """Topics that were subscribed to since the last call, repeated ones included."""
-        new: list[bytes] = []
-        while True:
+        """Topics that were subscribed to since the last call, a bounded number, repeated ones once."""
+        new: dict[bytes, None] = {}
+        for _ in range(SUBSCRIPTIONS_PER_TURN):
             try:
                 message = self._events.recv(_DONTWAIT)
             except zmq.Again:
-                return new
+                break
             topic = message[1:]
             if message[:1] == b"\x01":
-                self._topics.add(topic)
-                new.append(topic)
+                if len(self._topics) < TOPICS_MAX:
+                    self._topics.add(topic)
+                else:
+                    self._crowded = True
+                new[topic] = None
             elif message[:1] == b"\x00":
                 self._topics.discard(topic)
+        return list(new)
 
     def stop_monitor(self) -> None:
         """Tell of no connection any more: whoever reads ``accepted`` finds the end."""

@@ -37,6 +37,7 @@ LEVELS = {
     EventType.DECLARED: logging.DEBUG,
     EventType.FIRST_FED: logging.DEBUG,
     EventType.CALLBACK_DONE: logging.DEBUG,
+    EventType.INTERNAL_ERROR: logging.DEBUG,  # its line, with the traceback, is written by the guard
 }
 """How loud the log line of an event is; of others: info."""
 

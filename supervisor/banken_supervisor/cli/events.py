@@ -32,6 +32,7 @@ COLOURS = {
     "action-done": "green",
     "action-failed": "red",
     "action-stuck": "red",
+    "internal-error": "red",
     "reload-failed": "red",
     "reloaded": "green",
     "recovered": "green",

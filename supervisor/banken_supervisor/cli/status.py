@@ -141,6 +141,11 @@ def summary_line(summary: dict[str, Any], where: str, colours: bool) -> str:
     return "\n".join(lines)
 
 
+def _internal(counts: dict[str, int]) -> str:
+    where = ", ".join(f"{clean(place)} {count:,}" for place, count in sorted(counts.items()))
+    return f"{plural(sum(counts.values()), 'internal error')} ({where}); the log has more" if counts else ""
+
+
 def _faults(summary: dict[str, Any]) -> list[str]:
     """What is wrong with the supervisor itself."""
     journal, refused = summary.get("journal"), summary["refused"]
@@ -156,6 +161,7 @@ def _faults(summary: dict[str, Any]) -> list[str]:
         if refused
         else "",
         plural(summary["log_lines_dropped"], "log line") + " dropped" if summary["log_lines_dropped"] else "",
+        _internal(summary.get("internal_errors", {})),
     ]
     if journal is not None and journal["state"] not in ("ok", "opening"):
         why = f" ({clean(journal['reason'])})" if journal["reason"] else ""

@@ -60,6 +60,8 @@ class EventType(StrEnum):
     """the supervisor itself lost time; it is held against nobody"""
     JOURNAL = "journal"
     """it is not written any more, or again, or has lost something"""
+    INTERNAL_ERROR = "internal-error"
+    """a fault of the supervisor's own: what it struck is dropped, and the loop turns on"""
     OVERLOADED = "overloaded"
     """feeds come faster than they can be read"""
     STARTED = "started"

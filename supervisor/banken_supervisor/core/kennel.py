@@ -36,11 +36,18 @@ from banken_supervisor.core.telling import declared, pid_of
 WATCHDOGS_MAX = 2_000_000
 """Names watched at once; the next one is refused."""
 
+FAULTY_AGAIN_S = 1.0
+"""Seconds until a watchdog is looked at again at which looking raised something."""
+
 LONG_READS_MAX = 100_000
 """Long reads that are remembered, the newest."""
 
 _FAST = (Kind.FEED, Kind.NOTE)
 _OF_A_GROUP = (Kind.PAUSE, Kind.RESUME)
+
+
+def _raise(name: str, fault: Exception) -> None:
+    raise fault
 
 
 class Kennel(Restoring):
@@ -61,6 +68,8 @@ class Kennel(Restoring):
         """bytes of all messages that had to be decoded"""
         self.probe_seen: int | None = None
         """number of the last probe that came back; the caller resets it"""
+        self.fault: Callable[[str, Exception], None] = _raise
+        """told of the watchdog at which looking failed, and what was raised"""
         self._probe_token = probe_token
         self._long_reads: dict[float, float] = {}
 
@@ -182,31 +191,48 @@ class Kennel(Restoring):
     def sweep(self, now: float) -> bool:
         """Arm again whoever was fed meanwhile. True: someone is left, and ``judge`` must be called."""
         for dog in self._deadlines.pop_due(now):
-            self._settle(dog, now)
-            due = deadline(dog)
-            if due is None:
-                continue
-            if due + self._later(dog) > now:
-                self._deadlines.arm(dog, due + self._later(dog))
-                self._sample(dog)
-            else:
-                self._suspects.append(dog)
+            try:
+                self._sweep_one(dog, now)
+            except Exception as fault:  # noqa: BLE001  # of this watchdog alone
+                self._faulty(dog, fault, now)
         return bool(self._suspects)
+
+    def _sweep_one(self, dog: Dog, now: float) -> None:
+        self._settle(dog, now)
+        due = deadline(dog)
+        if due is None:
+            return
+        if due + self._later(dog) > now:
+            self._deadlines.arm(dog, due + self._later(dog))
+            self._sample(dog)
+        else:
+            self._suspects.append(dog)
 
     def judge(self, horizon: float, now: float, out: list[Effect], limit: int = 1000) -> bool:
         """Verdicts on all suspects that were due by ``horizon``, at most ``limit``. True: some are left."""
         for _ in range(min(limit, len(self._suspects))):
             dog = self._suspects.popleft()
-            due = deadline(dog)
-            if due is None:
-                continue
-            if due + self._later(dog) > horizon:
-                self._deadlines.arm(dog, due + self._later(dog))
-            elif dog.state is State.PAUSED:
-                self._resume(dog, Trigger.DEADLINE, now, out)
-            else:
-                self._verdict(dog, due, now, out)
+            try:
+                self._judge_one(dog, horizon, now, out)
+            except Exception as fault:  # noqa: BLE001  # of this watchdog alone
+                self._faulty(dog, fault, now)
         return bool(self._suspects)
+
+    def _judge_one(self, dog: Dog, horizon: float, now: float, out: list[Effect]) -> None:
+        due = deadline(dog)
+        if due is None:
+            return
+        if due + self._later(dog) > horizon:
+            self._deadlines.arm(dog, due + self._later(dog))
+        elif dog.state is State.PAUSED:
+            self._resume(dog, Trigger.DEADLINE, now, out)
+        else:
+            self._verdict(dog, due, now, out)
+
+    def _faulty(self, dog: Dog, fault: Exception, now: float) -> None:
+        """Looking at this one failed: the others are judged, and it is looked at again a little later."""
+        self._deadlines.arm(dog, now + FAULTY_AGAIN_S)
+        self.fault(dog.name, fault)
 
     # -- messages, one method a kind ----------------------------------------------------------------
 

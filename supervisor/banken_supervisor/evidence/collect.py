@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
+from banken.clock import wall
 from banken.model import Incarnation
 from banken_supervisor.evidence import announced, bounds, cgroup, faulttext, proc, stacks, waits
 from banken_supervisor.evidence.announced import Announcement, NotAnnounced
@@ -88,7 +89,7 @@ def _blank(who: Incarnation) -> Evidence:
         "version": VERSION,
         "pid": who.pid,
         "start": who.start,  # ticks since boot
-        "taken": time.time(),  # wall clock, seconds since 1970, for people to read
+        "taken": wall(),  # wall clock, seconds since 1970, for people to read
         "seconds": 0.0,  # how long it took
         "identity": "unknown",  # verified, gone, reused, remote, unknown
         "headline": "",  # safe to print

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from time import perf_counter, time
+from time import perf_counter
 from typing import Any, TypeVar
 
+from banken.clock import wall
 from banken_supervisor.core.states import State
 from banken_supervisor.journal import rows, schema
 from banken_supervisor.journal.entries import Declared, RungRun
@@ -234,7 +235,7 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
 def _restore_closed(connection: sqlite3.Connection, restored: Restored) -> None:
     """Of incidents that are over: what ran in them lately, and which were given up."""
     problems = restored.problems
-    lately = (time() - RAN_LATELY, RAN_MAX)
+    lately = (wall() - RAN_LATELY, RAN_MAX)
     tail = "WHERE closed >= ? ORDER BY closed DESC LIMIT ?"
     closed = _decoded(scan(connection, INCIDENTS, problems, tail, lately), rows.incident, problems)
     names = {record.id: record.name for record in closed}

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from banken.clock import wall
 from banken_supervisor.journal import aside, schema
 from banken_supervisor.journal.entries import Entry, Rank
 from banken_supervisor.journal.pending import Pending
@@ -83,7 +84,7 @@ class Journal:
         limits: Limits | None = None,
     ) -> None:
         self.path = path
-        self.condition = Condition("opening", since=time.time())
+        self.condition = Condition("opening", since=wall())
         self.durable = 0
         """the highest ticket that is on disk"""
         self._run = run
@@ -200,7 +201,7 @@ class Journal:
             self._retention.look(self._store)
         now = monotonic()
         if self._retention.patience(now) == 0.0:
-            self._retention.step(self._store, now, time.time())
+            self._retention.step(self._store, now, wall())
             self._size = self._store.size()
         elif not batch:
             self._settled = last
@@ -238,7 +239,7 @@ class Journal:
             return
         self._singly = max(0, self._singly - len(batch))
         self._failures = 0
-        self._last_commit = time.time()
+        self._last_commit = wall()
         self.durable = batch[-1][0]
         self._pending.written()
         self._call(self._committed, self.durable)
@@ -257,7 +258,7 @@ class Journal:
                 self._store = None
         if kind == "read-only" and _header_damaged(self.path):
             kind = "damaged"
-        self._tell(Condition("failing", _said(fault), time.time()))
+        self._tell(Condition("failing", _said(fault), wall()))
         if kind == "damaged" or isinstance(fault, schema.JournalOfAnotherSchema):
             try:
                 why = f"schema-{fault.version}" if isinstance(fault, schema.JournalOfAnotherSchema) else "damaged"
@@ -268,9 +269,7 @@ class Journal:
                     self._failures += 1
                     return
             except OSError as again:
-                self._tell(
-                    Condition("failing", f"{_said(fault)}; and it cannot be moved aside: {again}", time.time())
-                )
+                self._tell(Condition("failing", f"{_said(fault)}; and it cannot be moved aside: {again}", wall()))
         pause = min(RETRY_MAX, RETRY_MIN * 2.0 ** min(self._failures, 16))
         self._failures += 1
         if self._closing.is_set():
@@ -285,7 +284,7 @@ class Journal:
             self._hold.release()
             self._hold = None
         self._resync = True
-        self._tell(Condition("failing", reason, time.time()))
+        self._tell(Condition("failing", reason, wall()))
 
     def _release(self) -> None:
         if self._store is not None:
@@ -318,7 +317,7 @@ class Journal:
         if resync:
             self._resync = False
             self._registry_dropped = dropped
-        self._tell(Condition(state, reason[:REASON_MAX], time.time(), resync))
+        self._tell(Condition(state, reason[:REASON_MAX], wall(), resync))
 
     def _tell(self, condition: Condition) -> None:
         before = self.condition

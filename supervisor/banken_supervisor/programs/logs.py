@@ -37,8 +37,10 @@ class Logs:
 
     def __init__(self, start: Callable[[Callable[[], None]], None]) -> None:
         self._start = start
+        self._new: dict[str, tuple[int, int]] = {}
+        """by path as it was given: bytes_max, files_max; the thread finds the real path, for that may take long"""
         self._files: dict[str, tuple[int, int]] = {}
-        """by path: bytes_max, files_max"""
+        """the same by real path; the thread's own"""
         self._sizes: dict[str, int] = {}
         self._broken: set[str] = set()
         """whose fault was logged; once each until it goes well again"""
@@ -49,15 +51,10 @@ class Logs:
     def keep(self, path: str, bytes_max: int, files_max: int) -> None:
         """See to it that this file stays within its bounds from now on. Two programs may share one."""
         with self._lock:
-            self._files[os.path.realpath(path)] = bytes_max, files_max
+            self._new[path] = bytes_max, files_max
             first, self._started = not self._started, True
         if first:
             self._start(self._work)
-
-    def drop(self, path: str) -> None:
-        """Look at it no more."""
-        with self._lock:
-            self._files.pop(os.path.realpath(path), None)
 
     def close(self) -> None:
         """Look at nothing more."""
@@ -67,8 +64,9 @@ class Logs:
         wait = LOOK_FAST
         while not self._closing.wait(wait):
             with self._lock:
-                files = list(self._files.items())
-            fast = [self._look(path, bytes_max, files_max) for path, (bytes_max, files_max) in files]
+                new, self._new = self._new, {}
+            self._files.update({os.path.realpath(path): bounds for path, bounds in new.items()})
+            fast = [self._look(path, bytes_max, files_max) for path, (bytes_max, files_max) in self._files.items()]
             wait = LOOK_FAST if any(fast) else min(LOOK_SLOW, 2 * wait)
 
     def _look(self, path: str, bytes_max: int, files_max: int) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from time import time
 from typing import Any
 
+from banken.clock import wall
 from banken_supervisor.recovery import bounds
 from banken_supervisor.recovery.base import Action, Subject
 
@@ -61,7 +61,7 @@ class Run:
 
     def begin(self) -> threading.Event:
         """It has a thread now. What is given is set when its incident ends."""
-        self.started_at = time()
+        self.started_at = wall()
         ended = self.ended = threading.Event()
         if self.over:  # ``end`` came between
             ended.set()

@@ -13,12 +13,13 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
-from time import monotonic, time
+from time import monotonic
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
+from banken.clock import wall
 from banken_supervisor.recovery.bounds import line
 from banken_supervisor.recovery.hush import hushed
 from banken_supervisor.recovery.webhook import Answer, Target, retry_after
@@ -96,7 +97,7 @@ class Post:
             said = response.read(BODY_MAX) or b""
         words = line(said.decode("utf-8", "backslashreplace").strip(), 300)
         text = f"answered {status}{': ' if words else ''}{words}"
-        return Answer(status, text, retry_after(response.headers.get("Retry-After"), time()))
+        return Answer(status, text, retry_after(response.headers.get("Retry-After"), wall()))
 
 
 @contextlib.contextmanager

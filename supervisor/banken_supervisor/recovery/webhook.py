@@ -14,10 +14,11 @@ import socket
 import threading
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from banken.clock import wall
 from banken.errors import Refused
 from banken_supervisor.core.ladder import Backoff, delay
 from banken_supervisor.recovery import options, words
@@ -216,7 +217,7 @@ def retry_after(value: str | None, now: float) -> float | None:
 
 
 def _headers(message: str, body: bytes, key: Key | None) -> dict[str, str]:
-    now = int(time())
+    now = int(wall())
     headers = {
         "Content-Type": "application/cloudevents+json; charset=utf-8",
         "User-Agent": "banken",

@@ -157,6 +157,9 @@ METRICS = (
     Told("banken_probes_lost", "counter", "Probes before a verdict that never came back.", _one("probes_lost")),
     Told("banken_log_lines_dropped", "counter", "Log lines that found no room, because the log is read too slowly.",
          _one("log_lines_dropped")),
+    Told("banken_internal_errors", "counter",
+         "Faults of the supervisor's own, by place: what they struck was dropped, and it went on.",
+         _by("internal_errors"), ("place",)),
 
     Told("banken_callbacks", "gauge", "Callbacks by what they do now.",
          _under_way("callbacks"), ("state",)),

@@ -271,7 +271,7 @@ def test_a_module_is_brought_in_from_beside_the_file(tmp_path: Path, monkeypatch
     del sys.modules["bk_beside"]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("apprise") is None, reason="needs the extra [notify]")
+@pytest.mark.skipif(importlib.util.find_spec("apprise") is None, reason="needs apprise: pip install -e '.[notify]'")
 def test_apprise_must_take_every_url(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -288,5 +288,5 @@ def test_apprise_must_take_every_url(
 def test_without_apprise_nobody_can_be_told(tmp_path: Path) -> None:
     """The fault says what to install."""
     assert faults(tmp_path, '[notify.n]\nurls = ["json://h"]') == [
-        "1: notify: needs apprise: pip install 'banken[notify]'"
+        "1: notify: needs apprise: in a checkout of banken, pip install '.[notify]'"
     ]

@@ -21,7 +21,7 @@ SOURCE = (SCRIPTS / "hang.py").read_text().splitlines()
 SECONDS_MAX = 20.0
 """Generous, for a busy machine; what keeps to a limit has a test of its own."""
 
-py_spy_needed = pytest.mark.skipif(stacks.find() is None, reason="py-spy is not installed (extra 'stacks')")
+py_spy_needed = pytest.mark.skipif(stacks.find() is None, reason="py-spy is not found")
 
 WAYS = [
     pytest.param("py-spy", "no", True, id="py-spy", marks=py_spy_needed),

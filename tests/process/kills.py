@@ -208,7 +208,7 @@ class Nights:
 
     def _kill_slow(self, events: Events) -> bool:
         """Kill while nothing can be written. False: that was not done in time, and it lives on."""
-        with closing(sqlite3.connect(self._journal, 5.0, isolation_level=None)) as disk:
+        with closing(sqlite3.connect(self._journal, timeout=5.0, isolation_level=None)) as disk:
             disk.execute("BEGIN IMMEDIATE")
             began = time.monotonic()
             while (left := began + SLOW_S - time.monotonic()) > 0:

@@ -376,7 +376,7 @@ def _tables_sum(connection: sqlite3.Connection) -> str:
 def _connect(path: str, mode: str, busy: float = 0.5) -> sqlite3.Connection:
     """``mode``: rw or ro, never one that makes a file."""
     address = f"file:{quote(os.path.abspath(path))}?mode={mode}"
-    connection = sqlite3.connect(address, busy, uri=True, isolation_level=None)
+    connection = sqlite3.connect(address, timeout=busy, uri=True, isolation_level=None)
     connection.text_factory = _lenient
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, CELL_MAX)
     connection.create_function("row_sum", -1, _row_sum, deterministic=True)

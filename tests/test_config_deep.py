@@ -155,7 +155,7 @@ def test_what_the_programs_user_may_not_do_is_found(monkeypatch: pytest.MonkeyPa
         assert told(f'env = {{ PATH = "{base}/shut:{base}/open" }}', "run") == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+@pytest.mark.root
 def test_somebody_else_is_told_what_only_root_may() -> None:
     """A process that is not root: whom it may not start programs as, and what it may not read."""
     with tempfile.TemporaryDirectory(prefix="bk-") as directory:

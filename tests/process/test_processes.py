@@ -10,7 +10,7 @@ import pytest
 from banken.model import REASON_MAX
 from process.kit import Home, until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.every_python]
 
 
 def _both(worker: object) -> tuple[dict, dict]:

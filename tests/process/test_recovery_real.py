@@ -179,10 +179,9 @@ def test_init_is_never_signalled() -> None:
     assert (done.ok, "not to be touched" in done.text) == (False, True)
 
 
+@pytest.mark.root
 def test_a_process_of_another_user_is_said_to_be_one() -> None:
     """Where the system forbids the signal, the outcome says why. (Run as nobody, in a process of its own.)"""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to become another user")
     with worker(OBEDIENT) as one:
         code = (
             f"import sys; sys.path[:0] = {[*sys.path]!r}\n"

@@ -76,7 +76,7 @@ def test_one_that_recovers_is_not_killed() -> None:
     """When the incident ends while SIGTERM is given time, the wait ends at once and the process lives."""
     reports: list[Report] = []
     executor = Executor(Desk(), reports.append)
-    code = "signal.signal(signal.SIGTERM, lambda *_: print('heard', flush=True))\n" + OBEDIENT
+    code = "signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'heard\\n'))\n" + OBEDIENT
     with worker(code) as one:
         executor.submit([build("kill", {"wait": 600})], subject(who=one.who))
         assert one.line() == "heard"
@@ -229,7 +229,7 @@ def test_one_that_outlives_sigkill_is_reported_with_its_state() -> None:
 
 def test_a_signal_reaches_exactly_its_process() -> None:
     """``signal`` delivers what was asked for, by name or number."""
-    code = "signal.signal(signal.SIGHUP, lambda *_: print('hup', flush=True))\n" + OBEDIENT
+    code = "signal.signal(signal.SIGHUP, lambda *_: os.write(1, b'hup\\n'))\n" + OBEDIENT
     with worker(code) as one:
         for each in ("SIGHUP", "hup", 1):
             assert run(build("signal", {"signal": each}), subject(who=one.who)).ok

@@ -193,7 +193,7 @@ def test_check_speaks_nagios(home: Home, banken: Banken) -> None:
     for name in ("a", "b", "c"):
         client.watchdog(name, timeout=300).feed()
     until(lambda: len(home.rows("*")) == 3, "they are watched")
-    # A busy machine may let the supervisor stall, which is a warning for ten minutes, or for as long as --since says.
+    # A busy machine may let the supervisor stall, which is a warning for ten minutes, or as long as --since says.
     now = ("--since", "1ms")
     assert banken("check", *now).startswith("BANKEN OK - 3 alive | down=0;;0;0 alive=3;;;0 ")
     banken("pause", "c")

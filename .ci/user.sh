@@ -11,8 +11,9 @@ make_user() {
 
 remove_user() {
   pkill -KILL -u "$user" || true # nobody else has that name
-  userdel "$user" || true
-  find /tmp /dev/shm -maxdepth 1 -user "$(basename "$user")" -exec rm -rf {} + 2>/dev/null || true
+  no_process_left >/dev/null || true
+  find /tmp /dev/shm -maxdepth 1 -user "$user" -exec rm -rf {} + || true
+  userdel --remove "$user" 2>/dev/null || true
   rm -rf "$room"
 }
 

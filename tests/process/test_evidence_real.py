@@ -245,8 +245,8 @@ def test_the_deadline_holds(start: Any, tmp_path: Path) -> None:
         began = time.monotonic()
         evidence = collect_(who, hung.address, py_spy=fake, seconds_max=seconds_max)
         assert time.monotonic() - began < seconds_max + 3
-        assert evidence["process"]["state"] in "RS"
         assert evidence["problems"]
+    assert evidence["process"]["state"] in "RS"
     assert hung.child.running()
 
 

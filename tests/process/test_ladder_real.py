@@ -81,7 +81,7 @@ def test_a_program_that_never_fed_is_the_one_that_is_looked_at_and_signalled(hou
     """Its grace passes without a feed: the evidence is of its process, and so is the end."""
     ladder = '[{ do = "dump" }, { do = "kill", wait = "5s" }]'
     config = stuck("worker", "unsaid", ladder=ladder, place=house.place)
-    events = house.run(config.replace('grace = "30s"', 'grace = "2s"'))
+    events = house.run(config.replace('grace = "30s"', 'grace = "5s"'))
     verdict = events.until(LONG, "expired", "worker")
     assert verdict["cause"] == "grace"
     assert events.until(LONG, "closed", "worker")["how"] == "reborn"

@@ -23,3 +23,12 @@ def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own BANKEN_* settings change nothing here."""
     for name in [name for name in os.environ if name.startswith("BANKEN_")]:
         monkeypatch.delenv(name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """An ordinary user leaves out what needs root."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))

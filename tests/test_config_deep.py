@@ -155,7 +155,7 @@ def test_what_the_programs_user_may_not_do_is_found(monkeypatch: pytest.MonkeyPa
         assert told(f'env = {{ PATH = "{base}/shut:{base}/open" }}', "run") == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+@pytest.mark.root
 def test_somebody_else_is_told_what_only_root_may() -> None:
     """A process that is not root: whom it may not start programs as, and what it may not read."""
     with tempfile.TemporaryDirectory(prefix="bk-") as directory:
@@ -271,7 +271,7 @@ def test_a_module_is_brought_in_from_beside_the_file(tmp_path: Path, monkeypatch
     del sys.modules["bk_beside"]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("apprise") is None, reason="needs the extra [notify]")
+@pytest.mark.skipif(importlib.util.find_spec("apprise") is None, reason="needs apprise: pip install -e '.[notify]'")
 def test_apprise_must_take_every_url(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -288,5 +288,5 @@ def test_apprise_must_take_every_url(
 def test_without_apprise_nobody_can_be_told(tmp_path: Path) -> None:
     """The fault says what to install."""
     assert faults(tmp_path, '[notify.n]\nurls = ["json://h"]') == [
-        "1: notify: needs apprise: pip install 'banken[notify]'"
+        "1: notify: needs apprise: in a checkout of banken, pip install '.[notify]'"
     ]

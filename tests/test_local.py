@@ -275,7 +275,7 @@ def test_a_forked_child_can_watch_for_itself() -> None:
     """The thread stays with the parent; the child starts its own, whatever was locked at the fork."""
     path = os.pathsep.join(filter(None, [str(ROOT / "client"), os.environ.get("PYTHONPATH")]))
     result = subprocess.run(
-        [sys.executable, "-c", FORKED],
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", FORKED],  # a fork beside threads
         env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert (result.returncode, result.stdout, result.stderr) == (0, "0 False\n", "")

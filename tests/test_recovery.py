@@ -90,7 +90,7 @@ def test_every_action_is_built_by_its_name() -> None:
         ("signal", {"signal": "SIGFOO"}, "is no signal; allowed: SIGHUP"),
         ("signal", {"signal": 0}, "is no signal"),
         ("signal", {"signal": 4711}, "is no signal"),
-        ("exec", {}, "missing a required argument: 'command'"),
+        ("exec", {}, "argument: 'command'; its options: command"),
         ("exec", {"command": "rm -rf /"}, "a list of texts"),
         ("exec", {"command": []}, "1 to 256 items"),
         ("exec", {"command": ["a\0b"]}, "without NUL"),

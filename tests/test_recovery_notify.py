@@ -22,7 +22,7 @@ from recovery_kit import Desk, run, subject
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # apprise imports modules that Python retires
 
 if find_spec("apprise") is None:
-    pytest.skip("needs the extra banken[notify]", allow_module_level=True)
+    pytest.skip("needs apprise: pip install -e '.[notify]'", allow_module_level=True)
 
 
 class Inbox:
@@ -168,4 +168,5 @@ def test_without_apprise_it_says_how_to_get_it() -> None:
     )
     root = __file__.rpartition("/tests/")[0]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, cwd=root)
-    assert done.stdout.strip() == "apprise is not installed: pip install 'banken[notify]'", done.stderr
+    hint = "apprise is not installed: in a checkout of banken, pip install '.[notify]'"
+    assert done.stdout.strip() == hint, done.stderr

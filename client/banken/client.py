@@ -198,6 +198,9 @@ garbage collector that closed a socket could wait for a dead peer in the middle 
 _ends_with: int | None = None
 """pid of the process in which multiprocessing was asked to tell us its end"""
 
+_child_fault: BaseException | None = None
+"""The exception that multiprocessing has caught and printed, as the end of its child"""
+
 
 def _all_forked() -> None:
     for each in list(_clients):
@@ -206,17 +209,10 @@ def _all_forked() -> None:
 
 @atexit.register
 def _all_at_exit() -> None:
-    """The interpreter keeps the exception that ended it; in an interactive one that was only the last line's."""
-    fault = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    _end_all(None if hasattr(sys, "ps1") else fault)
-
-
-def _child_at_exit() -> None:
-    """Multiprocessing calls this while the exception that ends the child, if there is one, is on its way."""
-    _end_all(sys.exc_info()[1])
-
-
-def _end_all(fault: BaseException | None) -> None:
+    """The exception is in the interpreter's hands (in an interactive one it was only the last line's), in
+    multiprocessing's, which caught it, or still on its way, as in multiprocessing's finalizers before 3.13."""
+    last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    fault = sys.exc_info()[1] or _child_fault or (None if hasattr(sys, "ps1") else last)
     # SystemExit is an end in order, and Ctrl-C somebody's wish.
     failed = isinstance(fault, Exception)
     for each in list(_open):
@@ -239,15 +235,29 @@ def _reason(fault: BaseException) -> str:
 
 
 def _end_with_multiprocessing() -> None:
-    """Multiprocessing ends its children by ``os._exit``, past atexit: its own finalizers are what runs there."""
+    """Multiprocessing ends its children by ``os._exit``, past atexit: its own finalizers are what runs there.
+
+    From 3.13 on they run when the child's exception was caught, printed and forgotten. The printing is the one
+    moment at which it can be had in every child, also in one that imported this module in the middle of its work.
+    """
     global _ends_with
     process = sys.modules.get("multiprocessing.process")
     if process is None or _ends_with == os.getpid() or process.parent_process() is None:
         return
+    import traceback
     from multiprocessing.util import Finalize
 
     _ends_with = os.getpid()
-    Finalize(None, _child_at_exit, exitpriority=-100)
+    Finalize(None, _all_at_exit, exitpriority=-100)
+    print_exc, ends = traceback.print_exc, process.BaseProcess._bootstrap.__code__
+
+    def keep(*args: Any, **options: Any) -> None:
+        global _child_fault
+        if sys._getframe(1).f_code is ends:
+            _child_fault = sys.exc_info()[1]
+        print_exc(*args, **options)
+
+    traceback.print_exc = keep
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from banken.model import Incarnation
-from banken_supervisor.evidence import collect, render, stacks, summary_lines
+from banken_supervisor.evidence import collect, render, summary_lines
 from banken_supervisor.evidence.bounds import size
 from process.kit import SCRIPTS, Child, until
 
@@ -21,10 +21,8 @@ SOURCE = (SCRIPTS / "hang.py").read_text().splitlines()
 SECONDS_MAX = 20.0
 """Generous, for a busy machine; what keeps to a limit has a test of its own."""
 
-py_spy_needed = pytest.mark.skipif(stacks.find() is None, reason="py-spy is not installed (extra 'stacks')")
-
 WAYS = [
-    pytest.param("py-spy", "no", True, id="py-spy", marks=py_spy_needed),
+    pytest.param("py-spy", "no", True, id="py-spy"),
     pytest.param("the worker", "dumps", False, id="asked"),
     pytest.param("faulthandler", "signal", False, id="signal"),
 ]

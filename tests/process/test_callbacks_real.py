@@ -182,8 +182,8 @@ def test_a_listener_that_comes_late_is_told_the_open_incident_once(home: Home) -
     ran = worker.hear(3)
     assert (ran["pid"], ran["run"], ran["incident"]) == (worker.pid, 1, verdict["incident"])
     # Another listener's arrival repeats it to all; whoever has run it does not run it again.
-    before = len(events.all("expired", "dead"))
+    until(lambda: len(events.all("expired", "dead")) == 2, "its own arrival has repeated it, too")
     with Events(home.address, names=["dead"]) as other:
         assert other.next(3)["incident"] == verdict["incident"]
-    assert len(events.all("expired", "dead")) == before + 1
+    until(lambda: len(events.all("expired", "dead")) == 3, "and the other one's")
     assert worker.silent(0.5)

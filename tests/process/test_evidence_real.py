@@ -20,7 +20,6 @@ from process.hung_kit import (
     frames_of,
     hung_identity,
     line_of,
-    py_spy_needed,
     signals_pending,
     workers_at,
 )
@@ -83,9 +82,7 @@ def test_a_thread_that_cannot_answer_is_not_waited_for_long(start: Any) -> None:
     assert [each for each in evidence["problems"] if "did not answer" in each]
 
 
-@pytest.mark.parametrize(
-    ("by", "dumps", "py_spy"), [WAYS[1], pytest.param("py-spy", "dumps", True, marks=py_spy_needed)]
-)
+@pytest.mark.parametrize(("by", "dumps", "py_spy"), [WAYS[1], pytest.param("py-spy", "dumps", True)])
 def test_an_asyncio_task(start: Any, by: str, dumps: str, py_spy: bool) -> None:
     """The stack shows only the selector; the task is found behind a group, a gather and an async generator."""
     hung = start("task", dumps)
@@ -103,8 +100,6 @@ def test_an_asyncio_task(start: Any, by: str, dumps: str, py_spy: bool) -> None:
 
 def test_a_task_without_an_announcement_is_said(start: Any) -> None:
     """Where only the selector can be seen, the headline tells what would help."""
-    if stacks.find() is None:
-        pytest.skip("py-spy is not installed")
     hung = start("task", "no")
     evidence = hung.look(hung.hear(), "_run_once", True)
     assert "enable_dumps" in evidence["headline"]
@@ -211,7 +206,6 @@ def test_a_py_spy_that_fails_is_said_and_replaced(start: Any, tmp_path: Path, ki
     assert collect_(hung_identity(hung), hung.address, py_spy="/nowhere/py-spy")["stacks_by"] == "the worker"
 
 
-@py_spy_needed
 def test_pausing_refused_is_not_reading_refused(start: Any, tmp_path: Path) -> None:
     """Where ptrace is refused, the stacks are read without pausing, and that is said."""
     hung = start("waits", "no")
@@ -251,8 +245,8 @@ def test_the_deadline_holds(start: Any, tmp_path: Path) -> None:
         began = time.monotonic()
         evidence = collect_(who, hung.address, py_spy=fake, seconds_max=seconds_max)
         assert time.monotonic() - began < seconds_max + 3
-        assert evidence["process"]["state"] in "RS"
         assert evidence["problems"]
+    assert evidence["process"]["state"] in "RS"
     assert hung.child.running()
 
 

@@ -133,6 +133,7 @@ def test_kill_9_loses_nothing_that_was_announced_and_doubles_nothing(
     assert after == before  # what was written and not announced was there, and recording it again added nothing
 
 
+@pytest.mark.root
 def test_a_full_disk_is_told_and_what_waited_is_written_when_there_is_room(path: str, starting: Starting) -> None:
     """Real ENOSPC: recording goes on at its usual cost, within the bound; then the journal mends by itself."""
     child = starting("full")
@@ -150,6 +151,7 @@ def test_a_full_disk_is_told_and_what_waited_is_written_when_there_is_room(path:
     assert child.ended(20.0)[0] == 0, child.errors()
 
 
+@pytest.mark.root
 def test_a_supervisor_that_starts_on_a_full_or_read_only_disk_knows_what_the_last_one_left(
     path: str, starting: Starting
 ) -> None:

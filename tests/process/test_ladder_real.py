@@ -81,7 +81,7 @@ def test_a_program_that_never_fed_is_the_one_that_is_looked_at_and_signalled(hou
     """Its grace passes without a feed: the evidence is of its process, and so is the end."""
     ladder = '[{ do = "dump" }, { do = "kill", wait = "5s" }]'
     config = stuck("worker", "unsaid", ladder=ladder, place=house.place)
-    events = house.run(config.replace('grace = "30s"', 'grace = "2s"'))
+    events = house.run(config.replace('grace = "30s"', 'grace = "5s"'))
     verdict = events.until(LONG, "expired", "worker")
     assert verdict["cause"] == "grace"
     assert events.until(LONG, "closed", "worker")["how"] == "reborn"
@@ -285,7 +285,8 @@ def test_a_changed_file_is_in_force_and_no_timer_is_lost(house: House, way: str)
     fed.feed("silent")
     since = events.until(LONG, "first-fed", "silent")["time"]
     worker.signal(signal.SIGSTOP)
-    verdict = events.until(LONG, "expired", "w")
+    until(lambda: house.row("w")["state"] == "expired", "it is silent")
+    verdict = events.all("expired", "w")[-1]  # a busy machine may have kept it from feeding before
     before = house.row("silent")["silence"]
     house.file.write_text(config.replace('"6s"', '"7s"') + '[[watchdog]]\nname = "new"\ntimeout = "30s"\n')
     if way == "SIGHUP":

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
@@ -233,9 +232,9 @@ def have_watched(home: Home, client: Client, names: list[str]) -> None:
     until(lambda: home.ask("summary")["watchdogs"] == before + len(names), "all are watched")
 
 
-def banken(*arguments: str, before: str = "pass") -> subprocess.CompletedProcess[str]:
+def banken(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line, in a process of its own."""
-    code = f"import sys; {before}; from banken_supervisor.cli import main; main()"
+    code = "from banken_supervisor.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=30, check=False
     )
@@ -272,11 +271,3 @@ def test_command_that_cannot_write(scene: Home, tmp_path: Path) -> None:
     told = banken("metrics", "-o", str(tmp_path / "none" / "x"), "--address", scene.address)
     assert told.returncode == 1
     assert re.search(r"cannot write .*none/x: No such file", told.stderr)
-
-
-def test_command_without_the_extra(scene: Home) -> None:
-    """It says what to install."""
-    told: Any = banken("metrics", "--address", scene.address, before="sys.modules['prometheus_client'] = None")
-    assert told.returncode == 1
-    assert "pip install 'banken[web]'" in told.stderr
-    assert "Traceback" not in told.stderr

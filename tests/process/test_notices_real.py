@@ -13,7 +13,7 @@ from process.ladder_kit import LONG, House, line_of, listening, stuck
 pytestmark = pytest.mark.process
 
 if find_spec("apprise") is None:
-    pytest.skip("needs the extra banken[notify]", allow_module_level=True)
+    pytest.skip("needs apprise: pip install -e '.[notify]'", allow_module_level=True)
 
 HUNDRED = [f"w-{number}" for number in range(100)]
 

@@ -10,7 +10,7 @@ import pytest
 from banken.model import REASON_MAX
 from process.kit import Home, until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.every_python]
 
 
 def _both(worker: object) -> tuple[dict, dict]:
@@ -168,6 +168,17 @@ def test_an_exception_that_ends_a_child_of_multiprocessing_fails_what_that_fed(h
     worker.tell()
     assert worker.ended(2)[0] == 0
     events.until(1, "released", "pool-parent")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_that_imports_the_client_in_the_middle_of_its_work_fails_too(home: Home, method: str) -> None:
+    """No hook of multiprocessing that is set before the child's work has begun would be there."""
+    home.supervisor()
+    events = home.events()
+    assert home.start("late", method).hear(30) == {"exitcode": 1}
+    verdict = events.until(2, "expired", "late-child")
+    assert verdict["cause"] == "failed"
+    assert verdict["reason"].endswith("RuntimeError: in the child")
 
 
 def test_of_a_traceback_longer_than_a_message_takes_the_telling_parts_are_left(home: Home) -> None:

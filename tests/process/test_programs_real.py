@@ -94,7 +94,7 @@ def test_a_log_that_is_a_pipe_is_refused_at_once(yard: Yard, tmp_path: Path) -> 
     os.close(reader)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run a program as another user")
+@pytest.mark.root
 def test_a_program_runs_as_its_user(yard: Yard, tmp_path: Path) -> None:
     """Its user, group and groups are those of the user, and so are HOME and USER."""
     log = tmp_path / "log"

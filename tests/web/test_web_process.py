@@ -107,15 +107,6 @@ def test_a_port_that_is_taken(address: str) -> None:
     assert f"sport = :{port}" in text
 
 
-def test_without_the_extra(address: str, tmp_path: Path) -> None:
-    """What to install; ``banken run --web`` says the same before it supervises."""
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules.update(starlette=None, uvicorn=None)\n")
-    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    for command in (["web"], ["run", "--web", "127.0.0.1:0", "--no-journal"]):
-        code, text = refused(*command, "--address", address, environment={"PYTHONPATH": paths})
-        assert (code, "pip install 'banken[web]'" in text) == (2, True), text
-
-
 def test_ctrl_c(own: Street) -> None:
     """Ends it in order, and without a word about the request that is cut by it."""
     web = Web(own.address)

@@ -41,14 +41,8 @@ def command(names: str | None, output: str | None, address: str | None) -> None:
     \b
       * * * * *  banken metrics -o /var/lib/prometheus/node-exporter/banken.prom
     """
-    try:
-        from banken_supervisor.web.metrics import question, render
-    except ModuleNotFoundError as fault:
-        if fault.name is None or fault.name.partition(".")[0] != "prometheus_client":
-            raise
-        raise Failure(
-            "metrics need prometheus-client, which is not installed: pip install 'banken[web]'", exits.NOT_SO
-        ) from None
+    from banken_supervisor.web.metrics import question, render
+
     refused: Unreachable | RequestFailed | None = None
     answer = None
     try:

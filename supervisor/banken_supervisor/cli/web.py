@@ -15,8 +15,6 @@ from banken_supervisor.cli.group import Failure
 if TYPE_CHECKING:
     from banken_supervisor.web.places import Place
 
-NEEDED = ("starlette", "uvicorn", "sse_starlette", "prometheus_client")
-
 
 @click.command(short_help="Serve the page, the API, metrics and ping URLs.")
 @address_option
@@ -51,9 +49,8 @@ def command(
     """Serve the page, the JSON API, metrics, badges and ping URLs, until SIGTERM or Ctrl-C.
 
     It is a process of its own, talks to the supervisor as every command does, and may come and go at will; it says
-    so when no supervisor runs. Needs the extra: pip install 'banken[web]'.
+    so when no supervisor runs.
     """
-    check_installed()
     from banken.address import resolve
     from banken_supervisor.cli import logs, process
     from banken_supervisor.web import places, serving
@@ -75,18 +72,6 @@ def command(
         settings, until_eof=until_eof, announce=lambda: _announce(where, port, names, token, file)
     )
     served.serve_on(bound)
-
-
-def check_installed() -> None:
-    """A Failure that says what to install, where something is missing."""
-    from importlib.util import find_spec
-
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise Failure(
-            f"the web page needs more than is installed ({', '.join(missing)}): pip install 'banken[web]'",
-            exits.USAGE,
-        )
 
 
 def check_place(where: Place, token: str | None, names: tuple[str, ...]) -> None:

@@ -219,7 +219,7 @@ def _services(config: Config) -> Iterator[Problem]:
     if not config.notify:
         return
     if importlib.util.find_spec("apprise") is None:
-        yield Problem(("notify",), "needs apprise: pip install 'banken[notify]'")
+        yield Problem(("notify",), "needs apprise: in a checkout of banken, pip install '.[notify]'")
         return
     logger = logging.getLogger("apprise")
     level = logger.level

@@ -213,7 +213,7 @@ class _Collection:
         except (NotAnnounced, TooLate) as fault:
             if needed:
                 known = isinstance(self._py_spy, str) or stacks.find()
-                hint = "" if known else " (pip install 'banken[stacks]' needs no such call)"
+                hint = "" if known else " (py-spy, which is not found here, needs no such call: pip install py-spy)"
                 self._problems.append(f"no stacks from the worker: {fault}{hint}")
             return None
 

@@ -43,7 +43,7 @@ class Notify(Action):
     def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
         """Send one message to each service; all of them must take it."""
         if find_spec("apprise") is None:
-            return Outcome(False, "apprise is not installed: pip install 'banken[notify]'")
+            return Outcome(False, "apprise is not installed: in a checkout of banken, pip install '.[notify]'")
         urls = list(world.urls(self._to))[:URLS_MAX]
         secrets = secret_parts(urls)
         self.hidden = secrets

@@ -1,4 +1,4 @@
-"""The web process: a page, a JSON API, a stream of events, ping URLs, badges and metrics (extra ``[web]``).
+"""The web process: a page, a JSON API, a stream of events, ping URLs, badges and metrics.
 
 A process of its own, so that it shares no interpreter lock with the timers. It talks to the supervisor as everyone
 does, by ``banken.control``, and reads the journal's file; when it dies, no watchdog notices.

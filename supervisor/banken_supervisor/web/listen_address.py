@@ -1,4 +1,4 @@
-"""Where the web process listens, and under which names it is reached. Imports nothing that serves."""
+"""Where the web process listens, and by which names it is reached. Imports no web server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LISTEN = f"127.0.0.1:{PORT}"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where to listen."""
+class ListenAddress:
+    """A host and a port."""
 
     host: str
     port: int
@@ -30,7 +30,7 @@ class Place:
 
     @property
     def everywhere(self) -> bool:
-        """Whether it is all addresses of this host, and so no name that it could be reached by."""
+        """Whether it stands for all addresses of this host; nothing can be reached by it."""
         return self.host in ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
 
     @property
@@ -44,15 +44,17 @@ class Place:
         return f"[{self.host}]" if ":" in self.host else self.host
 
 
-def place(text: str) -> Place:
+def listen_address(text: str) -> ListenAddress:
     """``HOST:PORT``, ``[HOST]:PORT`` or ``:PORT`` (this host only). Refused says what is allowed."""
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
     if not colon or not port.isascii() or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise Refused(f"{shorten(text)!r} is no place to listen: HOST:PORT such as {LISTEN}, PORT from 0 to 65535")
+        raise Refused(
+            f"{shorten(text)!r} is no address to listen at: HOST:PORT such as {LISTEN}, PORT from 0 to 65535"
+        )
     if ":" in host and not text.startswith("["):
         raise Refused(f"{shorten(text)!r}: an IPv6 address stands in brackets, [::1]:{PORT}")
-    return Place(host or "127.0.0.1", int(port))
+    return ListenAddress(host or "127.0.0.1", int(port))
 
 
 _name = re.compile(r"([a-z0-9_]([a-z0-9_.-]{0,252})|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
@@ -63,13 +65,13 @@ def host_name(text: str) -> str:
     found = text.lower().removesuffix(".")
     if not _name.fullmatch(found):
         raise Refused(
-            f"{shorten(text)!r} is no name of a host: give it as a browser's address has it, without http:// and "
-            "path, such as watch.example.org or watch.example.org:8080 (other alphabets as xn--…)"
+            f"{shorten(text)!r} is no host name: write it as in a browser's address, without http:// and path, "
+            "such as watch.example.org or watch.example.org:8080 (other alphabets as xn--…)"
         )
     return found
 
 
-def hosts(where: Place, port: int, more: tuple[str, ...]) -> frozenset[str]:
-    """What may stand in a Host header. ``more``: further ones, from ``host_name``."""
+def hosts(where: ListenAddress, port: int, more: tuple[str, ...]) -> frozenset[str]:
+    """What may stand in a Host header. ``more``: additional names, from ``host_name``."""
     names = ["127.0.0.1", "localhost", "[::1]"] if where.loopback else [where.host_text]
     return frozenset([f"{name}:{port}" for name in names] + list(more))

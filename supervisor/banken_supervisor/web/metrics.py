@@ -134,7 +134,7 @@ METRICS = (
          _one("started")),
     Family("banken_supervisor_cpu_seconds", "counter", "CPU time that the supervisor's process has used.",
          _one("cpu")),
-    Family("banken_supervisor_resident_memory_bytes", "gauge", "Memory that the supervisor's process holds (Linux).",
+    Family("banken_supervisor_resident_memory_bytes", "gauge", "Resident memory of the supervisor's process.",
          _one("memory")),
 
     Family("banken_watchdogs", "gauge", "Watchdogs by state; those expired have an open incident.",
@@ -145,7 +145,7 @@ METRICS = (
          _one("lateness")),
     Family("banken_feed_gap_seconds", "histogram",
          "Gaps between a watchdog's feeds: at high rates one in a timeout, else all.", _one("gaps")),
-    Family("banken_messages", "counter", "Messages read from workers, refused ones and the supervisor's probes too.",
+    Family("banken_messages", "counter", "Messages read from workers, with refused ones and own probes.",
          _one("messages")),
     Family("banken_refused", "counter", "Messages and requests that were not taken, by reason.",
          _by("refused"), ("reason",)),
@@ -160,7 +160,7 @@ METRICS = (
     Family("banken_overloads", "counter", "Turns that could not read all messages that were there.",
          _one("overloads")),
     Family("banken_probes_lost", "counter", "Probes before a verdict that never came back.", _one("probes_lost")),
-    Family("banken_log_lines_dropped", "counter", "Log lines that found no room, because the log is read too slowly.",
+    Family("banken_log_lines_dropped", "counter", "Log lines dropped, because the log is read too slowly.",
          _one("log_lines_dropped")),
 
     Family("banken_callbacks", "gauge", "Callbacks by what they do now.",

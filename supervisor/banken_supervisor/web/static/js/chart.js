@@ -70,13 +70,13 @@ export class GapChart {
   describe() {
     const gaps = this.points.map(([, gap]) => gap).filter((gap) => gap !== null);
     if (!gaps.length) {
-      this.words.textContent = "No gap between two feeds has been seen yet.";
+      this.words.textContent = "No gaps between feeds yet.";
       this.box.hidden = true;
       return;
     }
     this.box.hidden = false;
     const ordered = [...gaps].sort((a, b) => a - b);
-    const text = `Last ${gaps.length} gaps: median ${precise(ordered[ordered.length >> 1])}, longest ${precise(ordered.at(-1))}; the timeout is ${duration(this.timeout)}, and it is silent for ${duration(this.silence)} now.`;
+    const text = `Last ${gaps.length} gaps: median ${precise(ordered[ordered.length >> 1])}, longest ${precise(ordered.at(-1))}. Timeout ${duration(this.timeout)}, silent for ${duration(this.silence)} now.`;
     this.words.textContent = text;
     this.box.setAttribute("aria-label", `Chart of the gaps between feeds. ${text}`);
   }

@@ -111,6 +111,25 @@ const ORDERS = {
 
 const opened = (row) => (row.incident ? row.incident.age - row.base : 0);
 
+/** Whether a name matches a pattern with * ? [ as the supervisor understands it. */
+export function matcher(pattern) {
+  const source = pattern.replace(/\[(!?)(\]?[^\]]*)\]|[\s\S]/g, (all, not, set) => {
+    if (set) return `[${not ? "^" : ""}${set.replace(/[\\\]^]/g, "\\$&")}]`;
+    return { "*": ".*", "?": "." }[all] ?? all.replace(/[.+^${}()|\\[\]]/g, "\\$&");
+  });
+  return new RegExp(`^${source}$`);
+}
+
+/** The names that a group has as members: watched ones, the worst first, then those that are not watched. */
+export function membersOf(row) {
+  const listed = row.group.members ?? [];
+  const patterns = listed.filter((each) => /[*?[]/.test(each)).map(matcher);
+  const exact = new Set(listed.filter((each) => !/[*?[]/.test(each)));
+  const watched = [...store.rows.values()].filter((each) => !each.group && (exact.has(each.name) || patterns.some((one) => one.test(each.name))));
+  for (const each of watched) exact.delete(each.name);
+  return [...watched.sort(ORDERS.state).map((each) => each.name), ...exact];
+}
+
 /** Rows to show: of these states (empty: all), with `text` in their name or status, in this order. */
 export function chosen({ states, text, order }) {
   if (!ordered) {

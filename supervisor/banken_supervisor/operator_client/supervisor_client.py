@@ -38,7 +38,7 @@ def explained(fault: Unreachable, address: Address, timeout: float) -> Unreachab
     if pid is None:
         return fault
     return Unreachable(
-        f"the supervisor at {address.directory} (pid {pid}) did not answer within {max(0.0, timeout):.3g} s; "
+        f"the supervisor at {address.directory} (pid {pid}) did not answer within {timeout:g} s; "
         f"it is stopped, starved or ending: look at it with `ps -p {pid} -o stat,etime,args`"
     )
 

@@ -227,7 +227,7 @@ class _Supervisor(Collector):
 
 
 def question(names: str | None = None) -> dict[str, Any]:
-    """The arguments of the request. ``names``: a pattern of those that get series of their own; "": nobody.
+    """The arguments of the request. ``names``: a pattern of those that get series of their own; "": none.
 
     None: all, where there are not more than 1,000.
     """

@@ -85,7 +85,8 @@ class AsyncSupervisorClient:
             if request.then is not None:
                 found = request.then(found)
         except Unreachable as down:
-            fault = explained(down, control.address, control.timeout)
+            wait = ANSWER_S if self.connected else ANSWER_DOWN_S
+            fault = explained(down, control.address, wait)
         except RequestFailed as refused:
             fault = refused
         except Exception as strange:  # noqa: BLE001  # an answer of another version: report it, the thread goes on

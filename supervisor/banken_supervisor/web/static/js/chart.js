@@ -49,7 +49,7 @@ export class GapChart {
     this.chart?.destroy();
   }
 
-  // The same feed is told many times, each time with another age; its gap stays what it is. So the last gap that is
+  // The same feed is sent many times, each time with another age; its gap stays the same. So the last gap that is
   // known marks where the new ones begin, and their times follow from their gaps.
   merge(feeds, now) {
     const last = this.points.at(-1);
@@ -85,7 +85,7 @@ export class GapChart {
     const times = this.points.map(([time]) => time - this.now);
     const gaps = this.points.map(([, gap]) => gap);
     const none = times.map(() => null);
-    // Who has been silent for long is shown at the top: its gaps are not to be pressed flat by it.
+    // A long silence is drawn at the top edge, so that the gaps keep their scale.
     return [[...times, 0], [...gaps, null], [...none, Math.min(this.silence, this.top(Math.max(...gaps)) * 0.97)]];
   }
 

@@ -22,7 +22,7 @@ export function incidentLine(each, named = true) {
   );
 }
 
-// "rung" is what supervisors before 0.2 call it.
+// "rung": its name in older journals.
 const REPEATED = new Set(["callback-repeated", "rung"]);
 
 /** Events with runs of the same callback, many in a row, folded into one line. */

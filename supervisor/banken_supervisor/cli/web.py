@@ -56,24 +56,26 @@ def command(
     check_installed()
     from banken.address import resolve
     from banken_supervisor.cli import logs, process
-    from banken_supervisor.web import listen_address, serving
-    from banken_supervisor.web.backend import Settings
+    from banken_supervisor.web import listen_address
+    from banken_supervisor.web import token_file as tokens
 
     process.hold_standard_descriptors()
     logs.to_stderr("info", as_json=json_logs)
     where = listen_address.listen_address(listen)
     names = tuple(map(listen_address.host_name, names))
     at = resolve(address)
-    token, file = serving.given_token(token_file), None
+    token, file = tokens.given_token(token_file), None
     check_place(where, token, names)
     if token is None:
-        token, file = serving.stored_token(at)
-    bound = serving.bind(where, serving.BIND_S if until_eof else 0.0)
+        token, file = tokens.stored_token(at)
+    bound = listen_address.bind(where, listen_address.BIND_S if until_eof else 0.0)
     port = bound.getsockname()[1]
+    # Only now: this takes most of the time of the start, and what is wrong with the options is known by then.
+    from banken_supervisor.web.backend import Settings
+    from banken_supervisor.web.serving import Server
+
     settings = Settings(at, token, listen_address.hosts(where, port, names), ping_token, journal)
-    served = serving.Server(
-        settings, until_eof=until_eof, announce=lambda: _announce(where, port, names, token, file)
-    )
+    served = Server(settings, until_eof=until_eof, announce=lambda: _announce(where, port, names, token, file))
     served.serve_on(bound)
 
 

@@ -3,7 +3,8 @@
 A process of its own, so that it shares no interpreter lock with the timers. It talks to the supervisor over its
 sockets, as every command does, and reads the journal's file. No watchdog depends on it.
 
-    serving.py      from settings to a bound socket and a running uvicorn
+    listen_address.py, token_file.py   what must be known before the server is loaded
+    serving.py      the server
     app.py          the FastAPI application
     security.py     hosts, origins, the token          http_protocol.py  time limits for slow clients
     parameters.py   what requests may contain          errors.py         problem details

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
+import socket
+import time
 from dataclasses import dataclass
 
-from banken.errors import Refused
+from banken.errors import AddressRefused, Refused
 from banken.model import shorten
 
 PORT = 7768
 LISTEN = f"127.0.0.1:{PORT}"
+
+BIND_S = 5.0
+"""Seconds that a child of ``banken run`` waits for the port, which the child before it may still have."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +81,40 @@ def hosts(where: ListenAddress, port: int, more: tuple[str, ...]) -> frozenset[s
     """What may stand in a Host header. ``more``: additional names, from ``host_name``."""
     names = ["127.0.0.1", "localhost", "[::1]"] if where.loopback else [where.host_text]
     return frozenset([f"{name}:{port}" for name in names] + list(more))
+
+
+def bind(where: ListenAddress, wait_s: float = 0.0) -> socket.socket:
+    """A listening socket; AddressRefused says why there is none. ``wait_s``: seconds to wait for the port."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return _bind(where)
+        except OSError as fault:
+            if fault.errno == errno.EADDRINUSE and time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            why = {
+                errno.EADDRINUSE: f"another process listens there; choose another port with --listen, or find it "
+                f"with `ss -ltnp 'sport = :{where.port}'`",
+                errno.EACCES: "ports below 1024 belong to root; choose another port",
+                errno.EADDRNOTAVAIL: "this host has no such address",
+            }.get(fault.errno or 0, fault.strerror or str(fault))
+            raise AddressRefused(f"cannot listen at {where.text}: {why}") from None
+
+
+def _bind(where: ListenAddress) -> socket.socket:
+    found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # A name may have several addresses; the list of hosts begins with 127.0.0.1.
+    family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        bound.listen(1024)  # here, and not by asyncio later: only this shows that the port is taken
+        bound.setblocking(False)
+    except BaseException:
+        bound.close()
+        raise
+    return bound

@@ -34,7 +34,7 @@ POOL = Group("pool", ("a", "b", "w-*"), at_least=2)
 )
 def test_a_table_of_standings(state: State, sure: int, coming: int, expected: bool | None) -> None:
     """Of a group that wants two: does it change?"""
-    assert Standing(2, sure, coming).change(state) is expected
+    assert Standing(2, (), sure, coming).change(state) is expected
 
 
 def grouped(*groups: Group) -> Bench:

@@ -276,7 +276,11 @@ def row(dog: Dog, now: float) -> dict[str, Any]:
                 "blamed": open_one.blamed,
             }
         if rare.standing is not None:
-            told["group"] = {"alive": rare.standing.sure, "at_least": rare.standing.at_least}
+            told["group"] = {
+                "alive": rare.standing.sure,
+                "at_least": rare.standing.at_least,
+                "members": list(rare.standing.members),
+            }
     return told
 
 

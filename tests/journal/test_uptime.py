@@ -14,7 +14,7 @@ from journal_kit import write
 from banken.model import Cause, Declaration
 from banken_supervisor.core.states import State
 from banken_supervisor.journal import Declared, Entry, EventSeen, IncidentClosed, IncidentOpened, reading, uptime
-from banken_supervisor.web.records import WINDOWS_S, _history
+from banken_supervisor.web.journal_reader import WINDOWS_S, _history
 
 GONE, ALIVE, GIVEN_UP = None, State.ALIVE, State.GIVEN_UP
 

@@ -19,7 +19,7 @@ from banken.client import Client
 from banken.control import Control
 from banken.errors import RequestFailed
 from banken.wire import Kind, Message, encode
-from banken_supervisor.web.metrics import METRICS, exposition
+from banken_supervisor.web.metrics import METRICS, question, render
 from process.kit import Home, until
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("metrics")]
@@ -78,7 +78,7 @@ def settled(now: Values) -> bool:
 def text(home: Home, names: str | None = None) -> str:
     """What /metrics gives."""
     with Control(home.address, 5.0) as control:
-        body, _ = exposition(control.request, names)
+        body, _ = render(control.request("metrics", **question(names)))
     return body.decode()
 
 
@@ -190,7 +190,7 @@ def test_openmetrics_for_whom_accepts_it(scene: Home) -> None:
 
 def _openmetrics(home: Home) -> str:
     with Control(home.address, 5.0) as control:
-        body, content_type = exposition(control.request, None, "application/openmetrics-text; version=1.0.0")
+        body, content_type = render(control.request("metrics"), "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     return body.decode()
 

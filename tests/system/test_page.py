@@ -155,7 +155,11 @@ def test_a_program_is_started_and_stopped_from_the_page(browser: Browser, street
 
 def test_an_incident_tells_where_it_hung(browser: Browser, street: Street, web: Web) -> None:
     """Function and line of the deadlocked worker are on top, its stacks below; the list leads there."""
-    until(lambda: any(each["rungs"] for each in _stories(web, "loader")), "the dump is on record", 40)
+    until(
+        lambda: any(each.get("steps", each.get("rungs")) for each in _stories(web, "loader")),
+        "the dump is on record",
+        40,
+    )
     with tab(browser, web, view="#/incidents") as one:
         one.page.locator(".incident-line", has_text="loader").first.click()
         headline = one.page.locator(".headline")
@@ -186,17 +190,60 @@ def test_what_workers_write_stays_text(browser: Browser, street: Street, web: We
         assert one.page.locator("main script, main img").count() == 0
 
 
+def test_a_long_status_leaves_the_buttons_in_view(browser: Browser, street: Street, web: Web) -> None:
+    """On a phone, with the longest status, reason and name, every button can be pressed at once."""
+    client, name = street.client(), "long-" + "n" * 123
+    client.watchdog(name, timeout=3600)
+    client.feed(name, status="status " * 146)
+    with tab(browser, web, PHONE, view=f"#/watchdog/{name}") as one:
+        one.page.locator(".panel .said", has_text="status status").wait_for()
+        client.fail(name, "reason " * 585)
+        one.page.locator(".panel .why pre", has_text="reason reason").wait_for()
+        for label in ("Pause", "Release"):
+            button = one.page.locator(".panel .actions").get_by_role("button", name=label)
+            box = button.bounding_box()
+            assert box is not None
+            assert box["y"] + box["height"] < PHONE["viewport"]["height"], f"{label} is at {box}"  # type: ignore[index]
+    client.release(name)
+
+
+def test_a_group_lists_its_members(browser: Browser, street: Street, web: Web) -> None:
+    """Each with its state, the worst first, as they change; on the groups' page and beside the list."""
+    client = street.client()
+    for number in (1, 2, 3):
+        client.watchdog(f"pool-{number}", timeout=3600).feed()
+    client.watchdog("not-pool-1", timeout=3600).feed()
+    with tab(browser, web, view="#/groups") as one:
+        members = one.page.locator('[data-group="pool"] .members li')
+        until(lambda: members.count() == 3, "three members are listed")
+        client.fail("pool-2", "broken")
+        until(lambda: "Expired" in (members.first.text_content() or ""), "the failed one comes first")
+        assert [each.rstrip() for each in members.locator("a").all_text_contents()] == [
+            "pool-2",
+            "pool-1",
+            "pool-3",
+        ]
+        one.view("#/watchdog/pool")
+        one.page.locator(".panel .members li.expired", has_text="pool-2").wait_for()
+        client.feed("pool-2")
+        one.page.locator(".panel .members li.alive", has_text="pool-2").wait_for()
+
+
 @pytest.mark.parametrize("look", [LIGHT, DARK, PHONE], ids=["light", "dark", "phone"])
 def test_axe_finds_nothing(browser: Browser, street: Street, web: Web, look: dict[str, Any]) -> None:
     """The list, a watchdog, programs, groups, incidents, one incident, a question: no violation, none too wide."""
     street.client().watchdog("pool-1", timeout=3600).feed()
-    until(lambda: any(each["rungs"] for each in _stories(web, "loader")), "the dump is on record", 40)
+    until(
+        lambda: any(each.get("steps", each.get("rungs")) for each in _stories(web, "loader")),
+        "the dump is on record",
+        40,
+    )
     incident = web.get("/api/v1/incidents?name=loader").json["incidents"][0]["id"]
     views = {
         "#/": "#space .row",
         "#/watchdog/loader": ".panel .incident-line",
         "#/programs": "#view-programs td",
-        "#/groups": "#view-groups td",
+        "#/groups": "#view-groups .members li",
         "#/incidents": "#view-incidents .incident-line",
         f"#/incident/{incident}": ".stack",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import xml.etree.ElementTree as ET
 from typing import Any
@@ -11,8 +12,7 @@ import pytest
 
 from banken.client import Client
 from banken_supervisor.web.badges import drawn
-from banken_supervisor.web.operations import OPERATIONS
-from banken_supervisor.web.problems import BODY_MAX
+from banken_supervisor.web.parameters import BODY_MAX
 from process.kit import START_S, until
 from web.kit import Street, Web
 
@@ -47,7 +47,7 @@ def test_watchdogs_are_listed_page_by_page(web: Web, street: Street) -> None:
     for wrong in ("limit=0", "limit=501", "limit=x", "offset=-1", "limit=1e3", "limit=%D9%A3", "name=" + "x" * 300):
         found = web.get(f"/api/v1/watchdogs?{wrong}")
         assert found.status == 400, wrong
-        assert found.json["error"]
+        assert found.json["detail"]
 
 
 def test_one_watchdog_with_its_feeds_and_a_suggestion(web: Web, street: Street) -> None:
@@ -62,7 +62,8 @@ def test_one_watchdog_with_its_feeds_and_a_suggestion(web: Web, street: Street) 
     assert found["pid"] == os.getpid()
     assert found["suggestion"]["name"] == "whole/1"
     missing = web.get("/api/v1/watchdogs/none-such")
-    assert (missing.status, missing.json["error"]) == (404, "no watchdog is called 'none-such'")
+    assert missing.status == 404
+    assert "no watchdog is called 'none-such'" in missing.json["detail"]
     assert web.get("/api/v1/watchdogs/-%20x").status == 400
 
 
@@ -124,7 +125,9 @@ def test_bad_bodies_are_told_what_is_allowed(web: Web, body: bytes, status: int)
     web.get("/ping/bodies")
     found = web.ask("POST", "/api/v1/watchdogs/bodies/pause", web.signed, body)
     assert found.status == status
-    assert found.json["error"]
+    assert found.headers["content-type"] == "application/problem+json"
+    assert found.json["status"] == status
+    assert found.json["detail"]
     assert web.get("/api/v1/watchdogs/bodies").json["state"] == "alive"
 
 
@@ -149,7 +152,7 @@ def test_programs_are_started_and_stopped(web: Web, street: Street) -> None:
     until(lambda: state() == "stopped", "it is stopped")
     none = web.act("/api/v1/programs/none/start")
     assert none.status == 404
-    assert "sleeper" in none.json["error"], "the answer does not say which there are"
+    assert "sleeper" in none.json["detail"], "the answer does not say which there are"
 
 
 def test_groups(web: Web, street: Street) -> None:
@@ -220,23 +223,82 @@ def test_hostile_texts_stay_texts(web: Web, street: Street) -> None:
     assert all(32 <= byte < 127 for byte in found.body)
 
 
-def test_the_document_and_the_routes_are_one(web: Web) -> None:
-    """Every route is described, every description leads somewhere, and the page shows them all."""
+DOCUMENTED = {
+    "GET /-/healthy",
+    "GET /-/ready",
+    "GET /api/v1/groups",
+    "GET /api/v1/incidents",
+    "GET /api/v1/incidents/{id}",
+    "GET /api/v1/look",
+    "GET /api/v1/programs",
+    "GET /api/v1/stream",
+    "GET /api/v1/summary",
+    "GET /api/v1/watchdogs",
+    "GET /api/v1/watchdogs/{name}",
+    "GET /api/v1/watchdogs/{name}/history",
+    "GET /badge/{file}",
+    "GET /metrics",
+    "POST /api/v1/programs/{name}/{command}",
+    "POST /api/v1/watchdogs/{name}/pause",
+    "POST /api/v1/watchdogs/{name}/release",
+    "POST /api/v1/watchdogs/{name}/resume",
+    *(
+        f"{method} /ping/{{name}}{rest}"
+        for method in ("GET", "POST")
+        for rest in ("", "/start", "/fail", "/{status}")
+    ),
+}
+
+
+def test_the_document_describes_what_is_answered(web: Web) -> None:
+    """Its paths are pinned; each status and media type that comes is in it, and the page has all paths."""
     found = web.get("/api/v1/openapi.json").json
-    routes = {(each.path, method) for each in OPERATIONS for method in each.methods}
-    assert {(path, method.upper()) for path, each in found["paths"].items() for method in each} == routes
+    assert {f"{method.upper()} {path}" for path, each in found["paths"].items() for method in each} == DOCUMENTED
     page = web.get("/api/")
     assert page.headers["content-type"].startswith("text/html")
     filled = {"name": "documented", "id": "none", "status": "0", "file": "documented.svg"}
-    for path, method in sorted(routes):
+    for path, each in sorted(found["paths"].items()):
         assert path in page.text
-        if method == "GET" and not path.endswith("/stream"):
-            status = web.get(path.format(**filled)).status
-            described = found["paths"][path]["get"]["responses"]
-            assert str(status) in described, (path, status)
-    assert "<script" not in page.text
+        if "get" in each and not path.endswith("/stream"):
+            answer = web.get(path.format(**filled))
+            described = each["get"]["responses"]
+            wanted = described.get(str(answer.status)) or described["4XX"]
+            assert answer.headers["content-type"].split(";")[0] in wanted["content"], path
+    assert not re.search(r"<script|//cdn|https?://", page.text)
     identities = [each["operationId"] for methods in found["paths"].values() for each in methods.values()]
     assert len(identities) == len(set(identities))
+    assert web.get("/docs").status == web.get("/redoc").status == 404, "those load scripts from another host"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("watchdogs?limit=501", ["limit", "501", "500"]),
+        ("watchdogs?limit=x", ["limit", "'x'", "integer"]),
+        ("look", ["names", "nothing"]),
+        ("incidents?since=soon", ["since", "'soon'", "number"]),
+        ("watchdogs/-%20x", ["name", "'- x'", "1 to 128"]),
+        ("watchdogs?name=" + "x" * 300, ["name", "xxx", "256"]),
+    ],
+)
+def test_a_refusal_says_what_was_given_and_what_is_allowed(web: Web, path: str, said: list[str]) -> None:
+    """As problem details: in one sentence, and for programs each parameter apart."""
+    found = web.get(f"/api/v1/{path}")
+    assert found.headers["content-type"] == "application/problem+json"
+    assert (found.status, found.json["status"], found.json["title"]) == (400, 400, "Bad Request")
+    assert all(each in found.json["detail"] for each in said), found.json
+    assert set(found.json["errors"][0]) == {"where", "given", "allowed"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/static/app.css", "/api/", "/api/v1/summary", "/badge/x.svg", "/metrics", "/api/v1/stream"]
+)
+def test_head_is_get_without_a_body(web: Web, path: str) -> None:
+    """Also for the stream, which would have no end."""
+    head = web.ask("HEAD", path)
+    assert (head.status, head.body) == (200, b"")
+    if not path.endswith("/stream"):
+        assert head.headers["content-type"] == web.get(path).headers["content-type"]
 
 
 def test_metrics(web: Web, own: Street) -> None:
@@ -250,6 +312,8 @@ def test_metrics(web: Web, own: Street) -> None:
     web.get("/ping/measured")
     assert 'name="measured"' in web.get("/metrics?names=meas*").text
     assert "measured" not in web.get("/metrics?names=").text
+    long = web.get("/metrics?names=" + "[" * 257)
+    assert (long.status, "256" in long.text) == (400, True), "a long pattern would hold the supervisor's loop"
     alone = Web(own.address)
     own._closing.append(alone)
     assert "\nbanken_up 0.0\n" in alone.get("/metrics").text
@@ -257,7 +321,7 @@ def test_metrics(web: Web, own: Street) -> None:
 
 def test_what_is_not_there(web: Web) -> None:
     """Wrong paths and methods get an answer that helps; the files of the package cannot be left."""
-    assert "/api/" in web.get("/api/v1/nothing").json["error"]
+    assert "/api/" in web.get("/api/v1/nothing").json["detail"]
     assert web.ask("DELETE", "/api/v1/summary", web.signed).status == 405
     refused = web.ask("PUT", "/ping/x")
     assert refused.status == 405

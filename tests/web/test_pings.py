@@ -64,6 +64,8 @@ def test_a_name_with_slashes(web: Web, street: Street) -> None:
     assert web.get("/ping/team%2Fjob%2F3/start").status == 200
     assert street.row("team/job/3")["status"] == "started"
     assert web.get("/ping/team/job").status == 404
+    assert web.get("/ping/twice%252Fencoded").status == 400, "it is decoded once, and no name has a %"
+    assert street.rows("twice*") == {}
 
 
 @pytest.mark.parametrize("name", ["%20x", "-x", "x%00", "%3Cb%3E", "x" * 129, "%E7%95%AA", "a%0Ab"])

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from banken.client import Client
-from banken_supervisor.web import hub as hubs
-from banken_supervisor.web.hub import Listener
-from banken_supervisor.web.protocol import OPEN_MAX
+from banken_supervisor.web.broadcaster import QUEUE_BYTES_MAX, Subscriber
+from banken_supervisor.web.http_protocol import OPEN_MAX
 from process.kit import START_S, memory, until
 from web.kit import CONFIG, Stream, Street, Web
 
@@ -206,16 +205,16 @@ def test_a_flood_of_connections(own: Street) -> None:
 
 def test_a_queue_has_its_bounds() -> None:
     """What is over ends the stream and frees what waited."""
-    listener = Listener()
-    listener.offer(b"x" * (hubs.QUEUE_BYTES_MAX - 1))
-    assert listener.steady
-    listener.offer(b"yy")
-    assert listener.ended
-    assert listener.take() == b""
+    subscriber = Subscriber()
+    subscriber.offer(b"x" * (QUEUE_BYTES_MAX - 1))
+    assert subscriber.steady
+    subscriber.offer(b"yy")
+    assert subscriber.ended
+    assert subscriber.take() == b""
 
 
 def test_slow_clients_are_cut(web: Web, slow: list[socket.socket]) -> None:
-    """Within protocol.REQUEST_S, most of which has passed by now; others are served meanwhile."""
+    """Within http_protocol.REQUEST_S, most of which has passed by now; others are served meanwhile."""
     assert web.get("/-/healthy").status == 200
     assert slow[2].recv(100).startswith(b"HTTP/1.1 408 ")
     for each in slow[:2]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from banken.errors import Refused
-from banken_supervisor.web.places import host_name, hosts, place
+from banken_supervisor.web.listen_address import host_name, hosts, listen_address
 from process.kit import START_S, Home, until
 from process.ladder_kit import Command
 from web.kit import Answer, Street, Web
@@ -69,7 +69,7 @@ def test_a_token_of_ones_own(street: Street, tmp_path: Path, monkeypatch: pytest
         (["--listen", "203.0.113.7:0", "--token-file", "{token}"], 6, "no such address"),
         (["--host", "http://watch.example.org/"], 2, "without http://"),
         (["--host", "*"], 2, "watch.example.org"),
-        (["--host", ""], 2, "no name of a host"),
+        (["--host", ""], 2, "no host name"),
         (["--token-file", "{missing}"], 2, "cannot be read"),
         (["--token-file", "{short}"], 2, "16 to 512"),
     ],
@@ -186,20 +186,23 @@ def test_a_web_process_that_cannot_start_harms_nobody(own: Street) -> None:
         assert run.ended(10)[0] == 0
 
 
-def test_places() -> None:
+def test_listen_addresses() -> None:
     """What may stand in --listen, and which Host headers follow from it."""
-    assert place("127.0.0.1:80").loopback
-    assert place("[::1]:80").loopback
-    assert place("localhost:80").loopback
-    assert place(":80") == place("127.0.0.1:80")
-    assert not place("0.0.0.0:80").loopback
-    assert not place("example.org:80").loopback
-    assert place("[::1]:80").text == "[::1]:80"
+    assert listen_address("127.0.0.1:80").loopback
+    assert listen_address("[::1]:80").loopback
+    assert listen_address("localhost:80").loopback
+    assert listen_address(":80") == listen_address("127.0.0.1:80")
+    assert not listen_address("0.0.0.0:80").loopback
+    assert not listen_address("example.org:80").loopback
+    assert listen_address("[::1]:80").text == "[::1]:80"
     for wrong in ("", "80", "x:", "x:y", "::1:80", "x:-1", "x:65536", "x:８０"):
         with pytest.raises(Refused):
-            place(wrong)
-    assert hosts(place(":0"), 80, ()) == {"127.0.0.1:80", "localhost:80", "[::1]:80"}
-    assert hosts(place("10.0.0.1:80"), 80, (host_name("Watch.example."),)) == {"10.0.0.1:80", "watch.example"}
+            listen_address(wrong)
+    assert hosts(listen_address(":0"), 80, ()) == {"127.0.0.1:80", "localhost:80", "[::1]:80"}
+    assert hosts(listen_address("10.0.0.1:80"), 80, (host_name("Watch.example."),)) == {
+        "10.0.0.1:80",
+        "watch.example",
+    }
 
 
 def _asked(web: Web, path: str) -> int | None:

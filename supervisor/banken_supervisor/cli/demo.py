@@ -97,14 +97,14 @@ class Demo:
     def _play(self, stage: Any) -> str | None:
         """From the first process to the last figure; why it could not be, if so."""
         from banken.control import Control
-        from banken_supervisor.cli.asking import Following
+        from banken_supervisor.operator_client.event_follower import EventFollower
 
         supervisor = stage.enter("supervisor")
         with Control(stage.directory, timeout=LOOK_S) as control:
             if not self._answers(control, supervisor):
                 return None if self._caught else "the supervisor did not start"
             control.timeout = START_WITHIN_S
-            with Following(stage.directory) as following:
+            with EventFollower(stage.directory) as following:
                 while not following.connected and not self._caught:
                     following.wait(LOOK_S)
                 control.request("ping")  # the subscription was read before this was answered

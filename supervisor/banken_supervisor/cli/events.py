@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from banken.model import check_name
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.asking import Following, address_option, asking, is_pattern
+from banken_supervisor.cli.asking import address_option, asking, is_pattern
 from banken_supervisor.cli.completing import watched
 from banken_supervisor.cli.printing import clean, fancy, to_json
 from banken_supervisor.reasons import telling
 from banken_supervisor.wording import field, sentence
+
+if TYPE_CHECKING:
+    from banken_supervisor.operator_client.event_follower import EventFollower
 
 LINES_MAX = 100_000
 """Events of the journal that -n shows at most."""
@@ -90,10 +93,12 @@ def command(
     if lines is not None and not follow:
         _past(printer, lines, journal, address)
         return
+    from banken_supervisor.operator_client.event_follower import EventFollower
+
     with asking(address) as control:
         control.request("ping")
         selective = bool(names) and len(exact) == len(names)
-        with Following(control.address.text, exact if selective else None) as following:
+        with EventFollower(control.address.text, exact if selective else None) as following:
             while not following.connected:
                 following.wait(1.0)
             control.request("ping")  # answered after the subscription was read: from here on nothing is missed
@@ -145,7 +150,7 @@ def _past(printer: Printer, lines: int, journal: str | None, address: str | None
     printer.past = {(each.seq, each.time) for each in found}
 
 
-def _follow(following: Following, printer: Printer, *, gaps_show: bool) -> None:
+def _follow(following: EventFollower, printer: Printer, *, gaps_show: bool) -> None:
     """Print events until there were enough. Where all are received, a gap in their numbers is seen."""
     last: int | None = None
     connected = True

@@ -116,9 +116,9 @@ def _beside(listen: str, address: str, *, json_logs: bool) -> WebChild:
     """The web process, not started yet; what is wrong with its place is told now."""
     from banken_supervisor.cli.beside import WebChild
     from banken_supervisor.cli.web import check_place
-    from banken_supervisor.web.places import place
+    from banken_supervisor.web.listen_address import listen_address
 
-    check_place(place(listen), os.environ.get("BANKEN_TOKEN"), ())
+    check_place(listen_address(listen), os.environ.get("BANKEN_TOKEN"), ())
     more = ["--json-logs"] if json_logs else []
     return WebChild(["--address", address, "--listen", listen, *more])
 

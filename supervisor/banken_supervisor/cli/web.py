@@ -13,7 +13,7 @@ from banken_supervisor.cli.asking import address_option
 from banken_supervisor.cli.group import Failure
 
 if TYPE_CHECKING:
-    from banken_supervisor.web.places import Place
+    from banken_supervisor.web.listen_address import ListenAddress
 
 
 @click.command(short_help="Serve the page, the API, metrics and ping URLs.")
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 @click.option(
     "--token-file",
     metavar="FILE",
-    help="Holds the token that is wanted for everything that changes something.  [default: $BANKEN_TOKEN, else "
+    help="Has the token that requests need that change something.  [default: $BANKEN_TOKEN, else "
     "web-token in the address's directory, made if need be]",
 )
-@click.option("--ping-token", is_flag=True, help="Want the token for pings from this host too.")
+@click.option("--ping-token", is_flag=True, help="Require the token for pings from this host too.")
 @click.option("--journal", metavar="FILE", help="The journal's file.  [default: the supervisor's]")
 @click.option("--json-logs", is_flag=True, help="Write the log as one JSON object a line.")
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when stdin does: for `banken run --web`.")
@@ -53,28 +53,30 @@ def command(
     """
     from banken.address import resolve
     from banken_supervisor.cli import logs, process
-    from banken_supervisor.web import places, serving
-    from banken_supervisor.web.backend import Settings
+    from banken_supervisor.web import listen_address
+    from banken_supervisor.web import token_file as tokens
 
     process.hold_standard_descriptors()
     logs.to_stderr("info", as_json=json_logs)
-    where = places.place(listen)
-    names = tuple(map(places.host_name, names))
+    where = listen_address.listen_address(listen)
+    names = tuple(map(listen_address.host_name, names))
     at = resolve(address)
-    token, file = serving.given_token(token_file), None
+    token, file = tokens.given_token(token_file), None
     check_place(where, token, names)
     if token is None:
-        token, file = serving.kept_token(at)
-    bound = serving.bind(where, serving.BIND_S if until_eof else 0.0)
+        token, file = tokens.stored_token(at)
+    bound = listen_address.bind(where, listen_address.BIND_S if until_eof else 0.0)
     port = bound.getsockname()[1]
-    settings = Settings(at, token, places.hosts(where, port, names), ping_token, journal)
-    served = serving.Server(
-        settings, until_eof=until_eof, announce=lambda: _announce(where, port, names, token, file)
-    )
+    # Only now: this takes most of the time of the start, and what is wrong with the options is known by then.
+    from banken_supervisor.web.backend import Settings
+    from banken_supervisor.web.serving import Server
+
+    settings = Settings(at, token, listen_address.hosts(where, port, names), ping_token, journal)
+    served = Server(settings, until_eof=until_eof, announce=lambda: _announce(where, port, names, token, file))
     served.serve_on(bound)
 
 
-def check_place(where: Place, token: str | None, names: tuple[str, ...]) -> None:
+def check_place(where: ListenAddress, token: str | None, names: tuple[str, ...]) -> None:
     """A Failure where others can reach it and no token was given, or no name that they reach it by."""
     if token is None and not where.loopback:
         raise Failure(
@@ -84,19 +86,20 @@ def check_place(where: Place, token: str | None, names: tuple[str, ...]) -> None
         )
     if where.everywhere and not names:
         raise Failure(
-            f"{where.text} is every address of this host: say which names it is asked by, `banken web --host NAME`",
+            f"{where.text} is every address of this host: give the names that it is reached by, "
+            "`banken web --host NAME`",
             exits.USAGE,
         )
 
 
-def _announce(where: Place, port: int, names: tuple[str, ...], token: str, file: str | None) -> None:
+def _announce(where: ListenAddress, port: int, names: tuple[str, ...], token: str, file: str | None) -> None:
     """Where it is. The token goes to a terminal only: what is no terminal may be a log."""
     host = names[0] if where.everywhere else where.host_text
     url = f"http://{host}/" if ":" in host.rpartition("]")[2] else f"http://{host}:{port}/"
     if file is None:
-        text = f"banken serves {url} (buttons want the token that you gave)"
+        text = f"banken serves {url} (buttons need the token that you gave)"
     elif os.isatty(2):
         text = f"banken serves {url}#token={token} (the part after # allows the buttons, and stays in your browser)"
     else:
-        text = f"banken serves {url} (buttons want the token in {file}: open {url}#token=TOKEN)"
+        text = f"banken serves {url} (buttons need the token in {file}: open {url}#token=TOKEN)"
     print(text, file=sys.stderr, flush=True)  # noqa: T201

@@ -52,6 +52,8 @@ class Standing:
     """How it stands with a group that wants ``at_least`` members alive (groups.py)."""
 
     at_least: int
+    members: tuple[str, ...] = ()
+    """names and patterns, as the config has them"""
     sure: int = 0
     """members that are alive, or paused"""
     coming: int = 0

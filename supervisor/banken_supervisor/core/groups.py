@@ -78,7 +78,7 @@ class Groups(Keeping):
         dog.declaration = declaration
         before, dog.policy = dog.policy, Policy(declaration, group.ladder)
         self._climb_on(dog, before)
-        dog.more().standing = Standing(group.at_least)
+        dog.more().standing = Standing(group.at_least, group.members)
         self._wake(dog)
         return dog
 

@@ -1,12 +1,15 @@
 """The web process: a page, a JSON API, a stream of events, ping URLs, badges and metrics.
 
-A process of its own, so that it shares no interpreter lock with the timers. It talks to the supervisor as everyone
-does, by ``banken.control``, and reads the journal's file; when it dies, no watchdog notices.
+A process of its own, so that it shares no interpreter lock with the timers. It talks to the supervisor over its
+sockets, as every command does, and reads the journal's file. No watchdog depends on it.
 
-    serving.py    from settings to a bound socket and a running uvicorn      protocol.py   clients that are too slow
-    app.py        the application put together                               gate.py       who may ask for what
-    operations.py what can be asked: of it the routes and the OpenAPI document are made
-    api.py, pings.py, badges.py, stream.py      the answers
-    backend.py    what all answers share: asker.py (a thread for requests), following.py (a thread for events),
-                  mirror.py (one copy of all rows), hub.py (who listens to it), records.py (the journal)
+    listen_address.py, token_file.py   what must be known before the server is loaded
+    serving.py      the server
+    app.py          the FastAPI application
+    security.py     hosts, origins, the token          http_protocol.py  time limits for slow clients
+    parameters.py   what requests may contain          errors.py         problem details
+    api.py, pings.py, badges.py, metrics.py, metrics_route.py, stream.py, api_page.py   the answers
+    backend.py      what all answers share: supervisor_client.py (a thread for requests), event_follower.py
+                    (a thread for events), state_cache.py (one copy of all rows), broadcaster.py (the open
+                    streams), journal_reader.py
 """

@@ -1,180 +1,199 @@
-"""The answers of ``/api/v1``. Rows and summaries are the supervisor's own words; docs/web.md and the OpenAPI
-document list them."""
+"""The JSON API, ``/api/v1``. Rows and summaries are the supervisor's own answers (docs/wire.md)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from fastapi import APIRouter, Path, Query, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 import banken
 from banken.errors import Unreachable
-from banken.model import check_name, check_seconds
-from banken.wire import Kind, Message, encode
-from banken_supervisor.web.backend import Backend
-from banken_supervisor.web.mirror import LOOK_MAX
-from banken_supervisor.web.problems import Json, Problem, flag_in, json_body, name_of, number_in
-from banken_supervisor.web.texts import to_json
+from banken.model import check_name
+from banken.wire import Kind
+from banken_supervisor.operator_client.supervisor_client import message
+from banken_supervisor.web.backend import backend_of
+from banken_supervisor.web.errors import DETAILS, TEXT, Json, Problem
+from banken_supervisor.web.parameters import Name, NoBody, OptionalName, Pattern, PauseBody, read_json
+from banken_supervisor.web.state_cache import LOOK_MAX
 
 ROWS_MAX = 500
 INCIDENTS_MAX = 1_000
-PATTERN_MAX = 256
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {"4XX": DETAILS, "503": {**DETAILS, "description": "no supervisor"}}
+router = APIRouter(prefix="/api/v1", default_response_class=Json, responses=_RESPONSES)
+
+# The security middleware checks the token of every request that changes something; this says so in the document.
+_token = [Security(HTTPBearer(auto_error=False)), Security(APIKeyHeader(name="X-Banken-Token", auto_error=False))]
+_acting: dict[str, Any] = {"dependencies": _token}
 
 
-def backend_of(request: Request) -> Backend:
-    """What the application shares."""
-    backend: Backend = request.app.state.backend
-    return backend
-
-
+@router.get("/summary", tags=["Supervisor"])
 async def summary(request: Request) -> Response:
     """Counts of everything, and whether the supervisor is up."""
     backend = backend_of(request)
     more = {"address": backend.settings.address.text, "web_version": banken.__version__}
     try:
-        found = await backend.mirror.ask_summary()
+        found = await backend.cache.read_summary()
     except Unreachable as fault:
         return Json({"up": False, "error": str(fault), **more}, 503, {"Retry-After": "2"})
     return Json({**found, "up": True, **more})
 
 
-async def watchdogs(request: Request) -> Response:
-    """Rows, page by page."""
-    pattern = request.query_params.get("name") or None
-    if pattern is not None and len(pattern) > PATTERN_MAX:
-        raise Problem(400, f"a pattern has at most {PATTERN_MAX} characters")
-    offset = number_in(request, "offset", 0, 0, 10**9)
-    limit = number_in(request, "limit", ROWS_MAX, 1, ROWS_MAX)
-    return Json(await backend_of(request).asker.ask("status", to_json, name=pattern, offset=offset, limit=limit))
+@router.get("/watchdogs", tags=["Watchdogs"])
+async def watchdogs(
+    request: Request,
+    name: Pattern = None,
+    offset: Annotated[int, Query(ge=0, le=10**9, description="where to begin")] = 0,
+    limit: Annotated[int, Query(ge=1, le=ROWS_MAX, description="at most so many rows")] = ROWS_MAX,
+) -> Response:
+    """Rows, page by page: `rows`, `next` (the offset of the next page, or null) and `total`."""
+    return Json(await backend_of(request).client.request("status", name=name or None, offset=offset, limit=limit))
 
 
-async def watchdog(request: Request) -> Response:
-    """One row whole."""
-    backend, name = backend_of(request), name_of(request)
+@router.get("/look", tags=["Watchdogs"])
+async def look(
+    request: Request,
+    names: Annotated[str, Query(description=f"1 to {LOOK_MAX} names, separated by commas")],
+    feeds: Annotated[
+        bool, Query(description="with the last feeds, [age, gap] in seconds, the newest last")
+    ] = False,
+) -> Response:
+    """The rows of these names as they are now, and `gone`: names that are not watched."""
+    wanted = tuple(dict.fromkeys(check_name(name) for name in names.split(",") if name))
+    if not 0 < len(wanted) <= LOOK_MAX:
+        raise Problem(
+            400, f"names is a list of 1 to {LOOK_MAX} names, separated by commas; {len(wanted)} were given"
+        )
+    return Json(await backend_of(request).look(wanted, feeds=feeds))
+
+
+@router.get("/watchdogs/{name}", tags=["Watchdogs"])
+async def watchdog(request: Request, name: Name) -> Response:
+    """One row, with its last feeds and a proposed timeout."""
+    backend = backend_of(request)
     found = await backend.look((name,), feeds=True)
     if not found["rows"]:
         raise _unknown(name)
-    proposed = await backend.asker.ask("suggest", name=name)
+    proposed = await backend.client.request("suggest", name=name)
     return Json({**found["rows"][0], "suggestion": next(iter(proposed["rows"]), None)})
 
 
-async def look(request: Request) -> Response:
-    """Rows of the names given."""
-    names = tuple(dict.fromkeys(filter(None, request.query_params.get("names", "").split(","))))
-    if not 0 < len(names) <= LOOK_MAX:
-        raise Problem(400, f"names is a list of 1 to {LOOK_MAX} names, separated by commas")
-    for name in names:
-        check_name(name)
-    return Json(await backend_of(request).look(names, feeds=flag_in(request, "feeds")))
-
-
-async def history(request: Request) -> Response:
-    """What the journal keeps of one watchdog."""
-    name = name_of(request)
-    found = await backend_of(request).records.history(name)
+@router.get("/watchdogs/{name}/history", tags=["Watchdogs"])
+async def history(request: Request, name: Name) -> Response:
+    """What the journal has of it: uptime, incidents, events."""
+    found = await backend_of(request).journal.history(name)
     if found is None:
         raise _unknown(name)
     return Json(found)
 
 
-async def pause(request: Request) -> Response:
-    """Do not judge it for a while."""
-    body = await json_body(request, {"seconds": "a number of seconds; without it, until it is resumed"})
-    seconds = body.get("seconds")
-    return await _told(request, Kind.PAUSE, 0.0 if seconds is None else check_seconds(seconds, "seconds"))
+_pause_body = {"requestBody": {"content": {"application/json": {"schema": PauseBody.model_json_schema()}}}}
 
 
-async def resume(request: Request) -> Response:
-    """Judge it again."""
-    await json_body(request, {})
-    return await _told(request, Kind.RESUME)
+@router.post("/watchdogs/{name}/pause", tags=["Watchdogs"], openapi_extra=_pause_body, **_acting)
+async def pause(request: Request, name: Name) -> Response:
+    """Pause it, for a while or until it is resumed."""
+    body = await read_json(request, PauseBody)
+    return await _act(request, Kind.PAUSE, name, body.seconds or 0.0)
 
 
-async def release(request: Request) -> Response:
-    """Watch it no longer."""
-    await json_body(request, {})
-    return await _told(request, Kind.RELEASE)
+@router.post("/watchdogs/{name}/resume", tags=["Watchdogs"], **_acting)
+async def resume(request: Request, name: Name) -> Response:
+    """Resume it, with a whole timeout."""
+    await read_json(request, NoBody)
+    return await _act(request, Kind.RESUME, name)
 
 
-async def _told(request: Request, kind: Kind, *args: Any) -> Response:
-    """Tell the supervisor one thing about a watchdog that there is; the row as it is then."""
-    backend, name = backend_of(request), name_of(request)
-    known = await backend.asker.ask("status", name=name)
+@router.post("/watchdogs/{name}/release", tags=["Watchdogs"], **_acting)
+async def release(request: Request, name: Name) -> Response:
+    """Stop watching it."""
+    await read_json(request, NoBody)
+    return await _act(request, Kind.RELEASE, name)
+
+
+async def _act(request: Request, kind: Kind, name: str, *args: Any) -> Response:
+    """Send one message about a watchdog that exists; answers with its row afterwards."""
+    backend = backend_of(request)
+    known = await backend.client.request("status", name=name)
     if not known["rows"]:  # a misspelt name must not become a new watchdog
         raise _unknown(name)
-    await backend.tell("tell", frame=encode(Message(kind, name, None, 0.0, None, args)))
-    found = await backend.asker.ask("status", name=name)
+    await backend.change("tell", frame=message(kind, name, *args))
+    found = await backend.client.request("status", name=name)
     return Json({"row": next(iter(found["rows"]), None)})
 
 
-async def programs(request: Request) -> Response:
-    """One row for each program."""
-    return Json(await backend_of(request).asker.ask("programs"))
-
-
-async def program(request: Request) -> Response:
-    """Start, stop or restart one program."""
-    await json_body(request, {})
-    what = request.url.path.rpartition("/")[2]
-    return Json(await backend_of(request).tell("program", what=what, name=name_of(request)))
-
-
+@router.get("/groups", tags=["Watchdogs"])
 async def groups(request: Request) -> Response:
-    """The rows that stand for groups."""
+    """The rows of groups. `group.members` has the names and patterns of their members."""
     backend = backend_of(request)
-    await backend.mirror.fresh()
-    names = sorted(backend.mirror.groups)
+    await backend.cache.fresh()
+    names = sorted(backend.cache.groups)
     rows: list[dict[str, Any]] = []
     for place in range(0, len(names), LOOK_MAX):
-        rows += (await backend.asker.ask("look", names=names[place : place + LOOK_MAX], feeds=False))["rows"]
+        some = names[place : place + LOOK_MAX]
+        rows += (await backend.client.request("look", names=some, feeds=False))["rows"]
     return Json({"rows": rows})
 
 
-async def incidents(request: Request) -> Response:
-    """Incidents of the journal."""
-    query = request.query_params
-    name = query.get("name") or None
-    limit = number_in(request, "limit", 100, 1, INCIDENTS_MAX)
-    since: float | None = None
-    if query.get("since"):
-        try:
-            since = float(query["since"])
-        except ValueError:
-            since = float("nan")
-        if not 0 <= since < 1e11:
-            raise Problem(400, "since is a time in seconds since 1970 (UTC)")
-    if name is not None:
-        check_name(name)
-    return Json(
-        await backend_of(request).records.incidents(
-            open_only=flag_in(request, "open"), since=since, name=name, limit=limit
-        )
-    )
+@router.get("/programs", tags=["Programs"])
+async def programs(request: Request) -> Response:
+    """One row for each program of the config."""
+    return Json(await backend_of(request).client.request("programs"))
 
 
-async def incident(request: Request) -> Response:
-    """The story of one incident."""
-    wanted = request.path_params["id"]
-    found = await backend_of(request).records.incident(wanted) if len(wanted) <= 128 else None
+@router.post("/programs/{name}/{command}", tags=["Programs"], **_acting)
+async def program(request: Request, name: Name, command: Literal["start", "stop", "restart"]) -> Response:
+    """Start, stop or restart a program."""
+    await read_json(request, NoBody)
+    return Json(await backend_of(request).change("program", what=command, name=name))
+
+
+@router.get("/incidents", tags=["Incidents"])
+async def incidents(
+    request: Request,
+    name: OptionalName = None,
+    open: Annotated[bool, Query(description="only open ones")] = False,  # noqa: A002  # the name in the URL
+    since: Annotated[
+        float | None,
+        Query(ge=0, lt=1e11, allow_inf_nan=False, description="only those that were open then or later, seconds"),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=INCIDENTS_MAX, description="at most so many")] = 100,
+) -> Response:
+    """Incidents in the journal, newest first."""
+    journal = backend_of(request).journal
+    return Json(await journal.incidents(open_only=open, since=since, name=name, limit=limit))
+
+
+@router.get("/incidents/{id}", tags=["Incidents"])
+async def incident(
+    request: Request,
+    incident_id: Annotated[str, Path(alias="id", max_length=128, description="the incident's id")],
+) -> Response:
+    """One incident with its timeline and evidence, as `banken incident ID --json` prints it."""
+    found = await backend_of(request).journal.incident(incident_id)
     if found is None:
-        raise Problem(404, "no incident is called so; /api/v1/incidents lists them")
+        raise Problem(404, f"no incident has the id {incident_id!r}; /api/v1/incidents lists them")
     return Json(found)
 
 
-async def healthy(request: Request) -> Response:
-    """This process serves."""
+health = APIRouter(tags=["Health"], default_response_class=PlainTextResponse, responses={"503": TEXT})
+
+
+@health.get("/-/healthy")
+async def healthy() -> Response:
+    """200 while this process serves."""
     return PlainTextResponse("healthy\n", headers={"Cache-Control": "no-store"})
 
 
+@health.get("/-/ready")
 async def ready(request: Request) -> Response:
-    """The supervisor answers."""
-    try:
-        found = await backend_of(request).asker.ask("ping")
-    except Unreachable as fault:
-        raise Problem(503, str(fault), retry_after="2") from None
+    """200 while the supervisor answers, else 503."""
+    found = await backend_of(request).client.request("ping")
     return PlainTextResponse(f"ready: pid {found['pid']}\n", headers={"Cache-Control": "no-store"})
 
 
 def _unknown(name: str) -> Problem:
-    return Problem(404, f"no watchdog is called {name!r}")
+    return Problem(404, f"no watchdog is called {name!r}; /api/v1/watchdogs lists them")

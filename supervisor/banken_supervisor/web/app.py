@@ -1,4 +1,4 @@
-"""The application put together."""
+"""The FastAPI application."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import mimetypes
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+import banken
+from banken_supervisor.web import api, api_page, badges, metrics_route, pings, stream
 from banken_supervisor.web.backend import Backend, Settings
-from banken_supervisor.web.gate import Gate
-from banken_supervisor.web.operations import OPERATIONS
-from banken_supervisor.web.problems import HANDLERS, Problem
+from banken_supervisor.web.errors import HANDLERS, Problem
+from banken_supervisor.web.security import SecurityMiddleware
 
 STATIC = Path(__file__).parent / "static"
 
-# The system's own table may say something else, and a browser takes no script of the wrong type.
+# The system's own table may say something else, and a browser runs no script of the wrong type.
 for _ending, _type in {
     ".js": "text/javascript",
     ".mjs": "text/javascript",
@@ -36,7 +36,7 @@ for _ending, _type in {
 
 
 class PageFiles(StaticFiles):
-    """The page's files, asked about anew each time: a newer banken has newer ones (an ETag makes that cheap)."""
+    """The page's files. Browsers revalidate them each time: a newer banken has newer ones."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         answer = await super().get_response(path, scope)
@@ -47,36 +47,53 @@ class PageFiles(StaticFiles):
 async def _index(request: Request) -> Response:
     file = STATIC / "index.html"
     if not file.is_file():
-        raise Problem(404, "the page is not installed; /api/ lists what can be asked")
+        raise Problem(404, "the page is not installed; /api/ lists the API")
     return FileResponse(file, media_type="text/html", headers={"Cache-Control": "no-cache"})
 
 
-async def _api(request: Request) -> Response:
-    return RedirectResponse("/api/")
-
-
-def application(settings: Settings) -> Starlette:
-    """All of it, for an ASGI server."""
+def application(settings: Settings) -> FastAPI:
+    """The application for an ASGI server."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.backend = Backend(settings)
         try:
             yield
         finally:
             app.state.backend.close()
 
-    app = Starlette(
-        routes=[
-            *(operation.route() for operation in OPERATIONS),
-            Route("/", _index),
-            Route("/api", _api),
-            Mount("/static", PageFiles(directory=STATIC, check_dir=False)),
-        ],
-        middleware=[Middleware(Gate, settings=settings)],
+    app = FastAPI(
+        title="banken",
+        version=banken.__version__,
+        description="What the web process answers. Times are seconds since 1970 (UTC), durations are seconds.",
+        license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # its pages load scripts from another host; api_page.py has one of our own
+        redoc_url=None,
+        # `curl -f …/ping/NAME/` takes a redirection for a success, and nothing would have been fed.
+        redirect_slashes=False,
+        middleware=[Middleware(SecurityMiddleware, settings=settings)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
+        # Names and statuses are not for the exporters of other software.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
     )
-    # `curl -f .../ping/NAME/` takes a redirection for a success, and nothing would have been fed.
-    app.router.redirect_slashes = False
+    for each in (
+        api.health,
+        api.router,
+        stream.router,
+        pings.router,
+        badges.router,
+        metrics_route.router,
+        api_page.router,
+    ):
+        app.include_router(each)
+    app.add_route("/", _index, include_in_schema=False)
+    app.mount("/static", PageFiles(directory=STATIC, check_dir=False))
     return app

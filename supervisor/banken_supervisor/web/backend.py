@@ -1,21 +1,23 @@
-"""What all answers share: the way to the supervisor, the copy of its rows, the journal, the listeners."""
+"""What all answers share: requests to the supervisor, the copy of its rows, the journal, the open streams."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from starlette.requests import Request
+
 from banken.address import Address
-from banken_supervisor.web.asker import Asker
-from banken_supervisor.web.following import Follower
-from banken_supervisor.web.hub import Hub
-from banken_supervisor.web.mirror import Mirror
-from banken_supervisor.web.records import Records
+from banken_supervisor.web.broadcaster import Broadcaster
+from banken_supervisor.web.event_follower import AsyncEventFollower
+from banken_supervisor.web.journal_reader import JournalReader
+from banken_supervisor.web.state_cache import StateCache
+from banken_supervisor.web.supervisor_client import AsyncSupervisorClient
 
 SHARED_S = 0.5
-"""Those who look at the same names within so many seconds get one answer."""
+"""Requests for the same names within so many seconds share one answer."""
 
 SHARED_MAX = 256
 
@@ -27,13 +29,11 @@ class Settings:
     address: Address
     token: str
     hosts: frozenset[str]
-    """what may stand in a Host header, in lower case; those without a port go with any"""
+    """what may stand in a Host header, in lower case; those without a port allow any"""
     ping_token: bool = False
     """whether pings need the token even from this host"""
     journal: str | None = None
     """the journal's file; None: the supervisor's"""
-    listen: str = field(default="", compare=False)
-    """where it listens, for people"""
 
 
 class Backend:
@@ -41,53 +41,59 @@ class Backend:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.hub = Hub()
-        self.asker = Asker(settings.address.text)
-        self.mirror = Mirror(self.asker, self.hub)
-        self.mirror.error = f"none has answered yet at {settings.address.text}; `banken run` starts one"
-        self.records = Records(self._journal)
-        self._follower = Follower(settings.address.text, self.mirror.heard, self.mirror.linked)
+        self.broadcaster = Broadcaster()
+        self.client = AsyncSupervisorClient(settings.address.text)
+        self.cache = StateCache(self.client, self.broadcaster)
+        self.cache.error = f"no supervisor has answered yet at {settings.address.text}; `banken run` starts one"
+        self.journal = JournalReader(self._journal_path)
+        self._follower = AsyncEventFollower(settings.address.text, self.cache.on_events, self.cache.on_connected)
         self._looks: dict[tuple[bool, tuple[str, ...]], asyncio.Task[Any]] = {}
 
     async def look(self, names: tuple[str, ...], *, feeds: bool) -> Any:
-        """The rows of these names as they are now; shared among those who ask for the same."""
+        """The rows of these names as they are now; concurrent requests for the same names share one answer."""
         key = (feeds, names)
         task = self._looks.get(key)
         if task is None:
             loop = asyncio.get_running_loop()
             if len(self._looks) >= SHARED_MAX:
-                return await self.asker.ask("look", names=list(names), feeds=feeds)
-            task = self._looks[key] = loop.create_task(self.asker.ask("look", names=list(names), feeds=feeds))
+                return await self.client.request("look", names=list(names), feeds=feeds)
+            task = self._looks[key] = loop.create_task(self.client.request("look", names=list(names), feeds=feeds))
             loop.call_later(SHARED_S, self._forget, key, task)
         return await asyncio.shield(task)
 
-    async def tell(self, op: str, **args: Any) -> Any:
-        """Ask for something that changes what there is to see: who looks next sees it."""
+    async def change(self, op: str, **args: Any) -> Any:
+        """A request that changes something: the next ``look`` shows it."""
         try:
-            return await self.asker.ask(op, **args)
+            return await self.client.request(op, **args)
         finally:
             self._looks.clear()
 
     def close(self) -> None:
         """End everything, streams first."""
-        self.hub.close()
-        self.mirror.close()
+        self.broadcaster.close()
+        self.cache.close()
         self._follower.close()
-        self.asker.close()
-        self.records.close()
+        self.client.close()
+        self.journal.close()
 
     def _forget(self, key: tuple[bool, tuple[str, ...]], task: asyncio.Task[Any]) -> None:
         if self._looks.get(key) is task:
             del self._looks[key]
         if task.done() and not task.cancelled():
-            task.exception()  # seen, whether or not anybody still waited
+            task.exception()  # retrieved, whether or not a request still waits for it
 
-    def _journal(self) -> str | None:
+    def _journal_path(self) -> str | None:
         if self.settings.journal is not None:
             return self.settings.journal
-        summary = self.mirror.summary
+        summary = self.cache.summary
         if summary is not None:
             state = summary.get("journal")
             return None if state is None else str(state["path"])
         directory = self.settings.address.directory
         return None if directory is None else os.path.join(directory, "journal.db")
+
+
+def backend_of(request: Request) -> Backend:
+    """The backend of the application that serves ``request``."""
+    backend: Backend = request.app.state.backend
+    return backend

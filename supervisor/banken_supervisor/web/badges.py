@@ -1,15 +1,19 @@
-"""``/badge/NAME.svg``: the state of one watchdog as a small picture, to be put into other pages."""
+"""``/badge/NAME.svg``: the state of one watchdog as a small picture, for other pages."""
 
 from __future__ import annotations
 
 from html import escape
+from typing import Annotated
+from urllib.parse import unquote
 
+from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
 from banken.errors import RequestFailed, Unreachable
 from banken.model import check_name
-from banken_supervisor.web.api import backend_of
+from banken_supervisor.web.backend import backend_of
+from banken_supervisor.web.errors import TEXT
 
 COLOURS = {
     "alive": "#2e7d32",
@@ -26,17 +30,28 @@ _WIDE = 6.6
 """About how wide a letter of 11 pixels is; ``textLength`` makes every browser keep to it."""
 
 
-async def badge(request: Request) -> Response:
-    """The badge. Where there is no such watchdog, or no supervisor, it says so, and is still a picture."""
-    name = check_name(request.path_params["file"].removesuffix(".svg").replace("%2F", "/"))
+class Svg(Response):
+    """A picture."""
+
+    media_type = "image/svg+xml"
+
+
+router = APIRouter(tags=["Badges"], default_response_class=Svg, responses={"4XX": TEXT})
+
+
+@router.get("/badge/{file}")
+async def badge(
+    request: Request, file: Annotated[str, Path(description="the watchdog's name and `.svg`")]
+) -> Response:
+    """The state of one watchdog as a small picture. It also says `unknown` or `no supervisor`."""
+    name = check_name(unquote(file.removesuffix(".svg")))
     try:
         rows = (await backend_of(request).look((name,), feeds=False))["rows"]
         state = rows[0]["state"] if rows else "unknown"
     except (Unreachable, RequestFailed):
         state = "no supervisor"
-    return Response(
+    return Svg(
         drawn(name, state),
-        media_type="image/svg+xml",
         headers={
             "Cache-Control": "no-cache, max-age=0",
             # An SVG that is opened by itself is a document: it has nothing to load and nothing to run.

@@ -1,4 +1,4 @@
-"""What Prometheus is told: the answer to the request ``metrics``, in its text format or in OpenMetrics.
+"""Metrics for Prometheus: the answer to the request ``metrics``, in its text format or in OpenMetrics.
 
 ``METRICS`` lists every metric; docs/metrics.md has the same table, and a test compares both with real output. Label
 values come from fixed or bounded sets: what a worker writes (status, reason, progress) never becomes one.
@@ -23,8 +23,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from banken.errors import RequestFailed, Unreachable
-
 Answer = Mapping[str, Any]
 Sample = tuple[tuple[str, ...], Any]
 """Label values, and the number (of a histogram: the map that the supervisor sends); None: there is none."""
@@ -33,8 +31,8 @@ JOURNAL_STATES = ("off", "opening", "ok", "lagging", "failing", "moved-aside")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One metric: what it is called and means, and how its samples are found in the supervisor's answer."""
+class Family:
+    """One metric: its name and meaning, and how its samples are found in the supervisor's answer."""
 
     name: str
     """without the ``_total`` of a counter"""
@@ -48,8 +46,8 @@ class Told:
         """As it stands in the output."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
-    def family(self, answer: Answer) -> Metric:
-        """What Prometheus gets."""
+    def collect(self, answer: Answer) -> Metric:
+        """Its samples, as the registry collects them."""
         samples = [(labels, value) for labels, value in self.find(answer) if value is not None]
         if self.kind == "histogram":
             histogram = HistogramMetricFamily(self.name, self.meaning, labels=self.labels)
@@ -122,84 +120,85 @@ def _of_rows(place: int) -> Callable[[Answer], Iterable[Sample]]:
 
 
 METRICS = (
-    Told("banken_up", "gauge", "1: the supervisor answered; 0: it did not, and nothing else is told.",
+    Family("banken_up", "gauge", "1: the supervisor answered; 0: it did not, and there are no other metrics.",
          lambda answer: [((), 1)]),
-    Told("banken_build_info", "gauge", "Always 1; the label says which version of banken supervises.",
+    Family("banken_build_info", "gauge", "Always 1; the label says which version of banken supervises.",
          lambda answer: [((str(answer["version"]),), 1)], ("version",)),
-    Told("banken_start_time_seconds", "gauge", "When the supervisor started, in seconds since 1970.",
+    Family("banken_start_time_seconds", "gauge", "When the supervisor started, in seconds since 1970.",
          _one("started")),
-    Told("banken_supervisor_cpu_seconds", "counter", "CPU time that the supervisor's process has used.",
+    Family("banken_supervisor_cpu_seconds", "counter", "CPU time that the supervisor's process has used.",
          _one("cpu")),
-    Told("banken_supervisor_resident_memory_bytes", "gauge", "Memory that the supervisor's process holds (Linux).",
+    Family("banken_supervisor_resident_memory_bytes", "gauge", "Resident memory of the supervisor's process.",
          _one("memory")),
 
-    Told("banken_watchdogs", "gauge", "Watchdogs by state; those expired have an open incident.",
+    Family("banken_watchdogs", "gauge", "Watchdogs by state; those expired have an open incident.",
          _by("states"), ("state",)),
-    Told("banken_incidents", "counter", "Incidents opened, by cause.", _by("incidents"), ("cause",)),
-    Told("banken_verdict_latency_seconds", "histogram",
+    Family("banken_incidents", "counter", "Incidents opened, by cause.", _by("incidents"), ("cause",)),
+    Family("banken_verdict_latency_seconds", "histogram",
          "From a deadline to the handing out of its callback; time that the supervisor itself lost is not in it.",
          _one("lateness")),
-    Told("banken_feed_gap_seconds", "histogram",
-         "Gaps between a watchdog's feeds: all while feeds come at leisure, else one in a timeout.", _one("gaps")),
-    Told("banken_messages", "counter", "Messages read from workers, refused ones and the supervisor's probes too.",
+    Family("banken_feed_gap_seconds", "histogram",
+         "Gaps between a watchdog's feeds: at high rates one in a timeout, else all.", _one("gaps")),
+    Family("banken_messages", "counter", "Messages read from workers, with refused ones and own probes.",
          _one("messages")),
-    Told("banken_refused", "counter", "Messages and requests that were not taken, by reason.",
+    Family("banken_refused", "counter", "Messages and requests that were not taken, by reason.",
          _by("refused"), ("reason",)),
-    Told("banken_events", "counter", "Events told, by type.", _by("events"), ("type",)),
+    Family("banken_events", "counter", "Events published, by type.", _by("events"), ("type",)),
 
-    Told("banken_loop_turn_seconds", "histogram", "Turns of the supervisor's loop, without their waits.",
+    Family("banken_loop_turn_seconds", "histogram", "Turns of the supervisor's loop, without their waits.",
          _one("turn_seconds")),
-    Told("banken_loop_slowest_turn_seconds", "gauge", "The longest turn since the start.", _one("slowest_turn")),
-    Told("banken_stalls", "counter", "Times that the supervisor was stopped or starved.", _one("stalls")),
-    Told("banken_credited_seconds", "counter", "Time that it lost in stalls, which is held against nobody.",
+    Family("banken_loop_slowest_turn_seconds", "gauge", "The longest turn since the start.", _one("slowest_turn")),
+    Family("banken_stalls", "counter", "Times that the supervisor was stopped or starved.", _one("stalls")),
+    Family("banken_credited_seconds", "counter", "Time lost in stalls; it counts towards no timeout.",
          _one("lost")),
-    Told("banken_overloads", "counter", "Turns that could not read all messages that had come.", _one("overloads")),
-    Told("banken_probes_lost", "counter", "Probes before a verdict that never came back.", _one("probes_lost")),
-    Told("banken_log_lines_dropped", "counter", "Log lines that found no room, because the log is read too slowly.",
+    Family("banken_overloads", "counter", "Turns that could not read all messages that were there.",
+         _one("overloads")),
+    Family("banken_probes_lost", "counter", "Probes before a verdict that never came back.", _one("probes_lost")),
+    Family("banken_log_lines_dropped", "counter", "Log lines dropped, because the log is read too slowly.",
          _one("log_lines_dropped")),
-    Told("banken_internal_errors", "counter",
+    Family("banken_internal_errors", "counter",
          "Faults of the supervisor's own, by place: what they struck was dropped, and it went on.",
          _by("internal_errors"), ("place",)),
 
-    Told("banken_callbacks", "gauge", "Callbacks by what they do now.",
+    Family("banken_callbacks", "gauge", "Callbacks by what they do now.",
          _under_way("callbacks"), ("state",)),
-    Told("banken_callbacks_ended", "counter",
+    Family("banken_callbacks_ended", "counter",
          "What became of callbacks. A stuck one that ends after all counts again.",
          _callback_results, ("result",)),
-    Told("banken_actions", "gauge", "Actions of ladders by what they do now.",
+    Family("banken_actions", "gauge", "Actions of ladders by what they do now.",
          _under_way("actions"), ("state",)),
-    Told("banken_actions_ended", "counter",
+    Family("banken_actions_ended", "counter",
          "What became of actions; observed: would have been done. A stuck one that ends after all counts again.",
          _acted, ("action", "result")),
-    Told("banken_programs", "gauge", "Programs by state.", _by("program_states"), ("state",)),
-    Told("banken_processes_watched", "gauge", "Processes whose end would be noticed at once.",
+    Family("banken_programs", "gauge", "Programs by state.", _by("program_states"), ("state",)),
+    Family("banken_processes_watched", "gauge", "Processes whose end would be noticed at once.",
          _one("processes_watched")),
 
-    Told("banken_journal_state", "gauge", "1 for the state that the journal is in, 0 for the others.",
+    Family("banken_journal_state", "gauge", "1 for the state that the journal is in, 0 for the others.",
          _journal_state, ("state",)),
-    Told("banken_journal_lag_seconds", "gauge", "Age of the oldest entry that is not on disk yet; 0: all are.",
+    Family("banken_journal_lag_seconds", "gauge", "Age of the oldest entry that is not on disk yet; 0: all are.",
          _one("journal", "lag")),
-    Told("banken_journal_queue_entries", "gauge", "Entries that wait to be written.", _one("journal", "queued")),
-    Told("banken_journal_queue_bytes", "gauge", "About the memory that they take.",
+    Family("banken_journal_queue_entries", "gauge", "Entries that wait to be written.", _one("journal", "queued")),
+    Family("banken_journal_queue_bytes", "gauge", "About the memory that they take.",
          _one("journal", "queued_bytes")),
-    Told("banken_journal_dropped", "counter", "Entries lost for want of room, by rank.",
+    Family("banken_journal_dropped", "counter", "Entries lost for want of room, by rank.",
          _by("journal", "dropped"), ("rank",)),
-    Told("banken_journal_refused", "counter", "Entries that the database refused.", _one("journal", "refused")),
-    Told("banken_journal_size_bytes", "gauge", "Size of the journal's file.", _one("journal", "size")),
-    Told("banken_journal_last_commit_timestamp_seconds", "gauge",
+    Family("banken_journal_refused", "counter", "Entries that the database refused.", _one("journal", "refused")),
+    Family("banken_journal_size_bytes", "gauge", "Size of the journal's file.", _one("journal", "size")),
+    Family("banken_journal_last_commit_timestamp_seconds", "gauge",
          "When the journal was last written to, in seconds since 1970.", _one("journal", "last_commit")),
 
-    Told("banken_watchdog_up", "gauge", "0: it has an open incident or was given up; 1: else, paused included.",
+    Family("banken_watchdog_up", "gauge", "0: it has an open incident or was given up; 1: else, paused included.",
          lambda answer: [((row[0],), row[1] not in ("expired", "given-up")) for row in answer["rows"]], ("name",)),
-    Told("banken_watchdog_state", "gauge", "1, with the state that it is in; other states have no series.",
+    Family("banken_watchdog_state", "gauge", "1, with the state that it is in; other states have no series.",
          lambda answer: [((row[0], row[1]), 1) for row in answer["rows"]], ("name", "state")),
-    Told("banken_watchdog_silence_seconds", "gauge", "How long ago it was last fed, or declared.",
+    Family("banken_watchdog_silence_seconds", "gauge", "How long ago it was last fed, or declared.",
          _of_rows(2), ("name",)),
-    Told("banken_watchdog_left_seconds", "gauge",
+    Family("banken_watchdog_left_seconds", "gauge",
          "Until it is due; negative: late. Only while it is waiting or alive.", _of_rows(3), ("name",)),
-    Told("banken_watchdog_timeout_seconds", "gauge", "Its timeout in force.", _of_rows(4), ("name",)),
-    Told("banken_watchdog_incidents", "counter", "Its incidents since it is watched.", _of_rows(5), ("name",)),
-    Told("banken_watchdogs_unlisted", "gauge",
+    Family("banken_watchdog_timeout_seconds", "gauge", "Its timeout in force.", _of_rows(4), ("name",)),
+    Family("banken_watchdog_incidents", "counter", "Its incidents since it is watched.", _of_rows(5), ("name",)),
+    Family("banken_watchdogs_unlisted", "gauge",
          "Watchdogs without series of their own: there are more than 1,000, or the request asked for others.",
          lambda answer: [((), answer["watchdogs"] - len(answer["rows"]))]),
 )  # fmt: skip
@@ -215,9 +214,9 @@ class _Supervisor(Collector):
         if self._answer is None:
             yield GaugeMetricFamily(METRICS[0].name, METRICS[0].meaning, value=0)
             return
-        for told in METRICS:
+        for each in METRICS:
             try:
-                family = told.family(self._answer)
+                family = each.collect(self._answer)
             except (KeyError, TypeError, IndexError):  # a supervisor of another version does not know this one
                 continue
             if family.samples:
@@ -225,7 +224,7 @@ class _Supervisor(Collector):
 
 
 def question(names: str | None = None) -> dict[str, Any]:
-    """The arguments of the request. ``names``: a pattern of those that get series of their own; "": nobody.
+    """The arguments of the request. ``names``: a pattern of those that get series of their own; "": none.
 
     None: all, where there are not more than 1,000.
     """
@@ -240,12 +239,3 @@ def render(answer: Answer | None, accept: str = "") -> tuple[bytes, str]:
     registry.register(_Supervisor(answer))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
-
-
-def exposition(ask: Callable[..., Any], names: str | None = None, accept: str = "") -> tuple[bytes, str]:
-    """Ask the supervisor (``ask(op, **arguments)``, as ``Control.request``) and render what it says."""
-    try:
-        answer = ask("metrics", **question(names))
-    except (Unreachable, RequestFailed):
-        answer = None
-    return render(answer, accept)

@@ -1,64 +1,117 @@
-"""Ping URLs: whatever can fetch an address can feed. ``/ping/NAME`` with ``/start``, ``/fail`` or ``/EXIT_STATUS``.
+"""Ping URLs: any program that can fetch a URL can feed. ``/ping/NAME[/start|/fail|/EXIT_STATUS]``.
 
-GET, HEAD and POST say the same. A body becomes the status text, for a failure the reason: its beginning, as a ping
-with too long a log is still a proof of life. The feed is anonymous: it stands in no worker's way.
+GET, HEAD and POST do the same. The beginning of a body becomes the status text, for a failure the reason: a ping
+with too long a body is still a proof of life. The feed claims no process, so it takes the name from no worker.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from banken.model import DEFAULT_INTERVAL, REASON_MAX, STATUS_MAX, Declaration, check_text
 from banken.port import declare
-from banken.wire import Kind, Message, encode
+from banken.wire import Kind
 from banken_supervisor.durations import parse
-from banken_supervisor.web.api import backend_of
-from banken_supervisor.web.problems import Problem, name_of, read_body
+from banken_supervisor.operator_client.supervisor_client import message
+from banken_supervisor.web.backend import backend_of
+from banken_supervisor.web.errors import TEXT, Problem
+from banken_supervisor.web.parameters import Name, read_body
 
 BODY_MAX = 10_000
-"""Bytes of a body that are looked at; the rest is dropped."""
+"""Bytes of a body that are used; the rest is dropped."""
 
 DRAIN_MAX = 1024 * 1024
-"""Bytes that are dropped before the answer; of a longer body the rest is not taken, and the connection closed."""
+"""Bytes that are read and dropped before the answer; for a longer body the connection is closed."""
 
 STATUS_HIGHEST = 255
 
+router = APIRouter(
+    tags=["Pings"],
+    default_response_class=PlainTextResponse,
+    responses={"4XX": TEXT, "503": {**TEXT, "description": "no supervisor"}},
+)
 
-async def success(request: Request) -> Response:
-    """Alive."""
+Seconds = Annotated[str | None, Query(description="a duration: 30s, 2m, 25h")]
+
+
+async def _declaration(
+    timeout: Seconds = None,  # noqa: ASYNC109  # the name in the URL
+    interval: Seconds = None,
+    grace: Seconds = None,
+) -> Declaration | None:
+    """What the query declares, as ``banken feed --timeout`` does."""
+    if timeout is None:
+        if interval is not None or grace is not None:
+            raise Problem(400, "interval and grace need timeout: together they declare the watchdog")
+        return None
+    every = DEFAULT_INTERVAL if interval is None else parse(interval, "interval")
+    return declare(parse(timeout, "timeout"), every, None if grace is None else parse(grace, "grace"))
+
+
+Declared = Annotated[Declaration | None, Depends(_declaration)]
+Endpoint = Callable[..., Awaitable[Response]]
+
+
+def _ping(path: str) -> Callable[[Endpoint], Endpoint]:
+    """A route for GET and one for POST: each has its own id in the document."""
+
+    def register(endpoint: Endpoint) -> Endpoint:
+        return router.post(path)(router.get(path)(endpoint))
+
+    return register
+
+
+@_ping("/ping/{name}")
+async def success(request: Request, name: Name, declared: Declared) -> Response:
+    """Alive. `timeout`, `interval` and `grace` declare the watchdog, as `banken feed --timeout` does.
+
+    The first 10,000 bytes of a body become the status, cut at 1,024 characters.
+    """
     text, longer = await _text(request)
-    return await _feed(request, text, longer)
+    return await _feed(request, name, text, declared, longer)
 
 
-async def start(request: Request) -> Response:
-    """A job has begun: alive, and its timeout runs from here."""
+@_ping("/ping/{name}/start")
+async def start(request: Request, name: Name, declared: Declared) -> Response:
+    """A job has begun: alive, and its timeout runs from here. Without a body the status is `started`."""
     text, longer = await _text(request)
-    return await _feed(request, text or "started", longer)
+    return await _feed(request, name, text or "started", declared, longer)
 
 
-async def fail(request: Request) -> Response:
-    """A job has failed: a verdict at once."""
+@_ping("/ping/{name}/fail")
+async def fail(request: Request, name: Name, declared: Declared) -> Response:
+    """A job has failed: a verdict at once. A body becomes the reason, cut at 4,096 characters."""
     text, longer = await _text(request)
-    return await _fail(request, text or "a ping said so", longer)
+    return await _fail(request, name, text or "a ping said so", declared, longer)
 
 
-async def ended(request: Request) -> Response:
-    """A job has ended with an exit status: 0 feeds, everything else is a failure."""
-    word = request.path_params["status"]
-    if not word.isascii() or not word.isdecimal() or len(word) > 3 or int(word) > STATUS_HIGHEST:
+@_ping("/ping/{name}/{status}")
+async def ended(
+    request: Request,
+    name: Name,
+    declared: Declared,
+    status: Annotated[str, Path(description=f"the exit status, 0 to {STATUS_HIGHEST}")],
+) -> Response:
+    """A job has ended with this exit status: 0 is alive, everything else has failed.
+
+    A body becomes the status, or is added to the reason.
+    """
+    if not status.isascii() or not status.isdecimal() or len(status) > 3 or int(status) > STATUS_HIGHEST:
         raise Problem(404, f"after the name comes nothing, start, fail or an exit status, 0 to {STATUS_HIGHEST}")
     text, longer = await _text(request)
-    said = f"exit status {int(word)}"
-    if int(word) == 0:
-        return await _feed(request, text or said, longer)
-    return await _fail(request, f"{said}\n{text}".rstrip(), longer)
+    said = f"exit status {int(status)}"
+    if int(status) == 0:
+        return await _feed(request, name, text or said, declared, longer)
+    return await _fail(request, name, f"{said}\n{text}".rstrip(), declared, longer)
 
 
 async def _text(request: Request) -> tuple[str, bool]:
-    """(the body as text, whether the connection is to be closed because more would come)."""
+    """The body as text, and whether the connection must be closed because more would come."""
     if request.method != "POST":
         return "", False
     body, _ = await read_body(request, BODY_MAX, DRAIN_MAX)
@@ -66,30 +119,19 @@ async def _text(request: Request) -> tuple[str, bool]:
     return body.decode("utf-8", "replace").strip(), longer
 
 
-async def _feed(request: Request, text: str, longer: bool) -> Response:
+async def _feed(request: Request, name: str, text: str, declared: Declaration | None, longer: bool) -> Response:
     if text:
-        return await _tell(request, Kind.NOTE, None, check_text(text, "status", STATUS_MAX), longer=longer)
-    return await _tell(request, Kind.FEED, longer=longer)
+        return await _send(request, name, declared, longer, Kind.NOTE, None, check_text(text, "status", STATUS_MAX))
+    return await _send(request, name, declared, longer, Kind.FEED)
 
 
-async def _fail(request: Request, text: str, longer: bool) -> Response:
-    return await _tell(request, Kind.FAIL, check_text(text, "reason", REASON_MAX), longer=longer)
+async def _fail(request: Request, name: str, text: str, declared: Declaration | None, longer: bool) -> Response:
+    return await _send(request, name, declared, longer, Kind.FAIL, check_text(text, "reason", REASON_MAX))
 
 
-async def _tell(request: Request, kind: Kind, *args: Any, longer: bool) -> Response:
-    frame = encode(Message(kind, name_of(request), None, 0.0, _declared(request), args))
-    await backend_of(request).tell("tell", frame=frame)
+async def _send(
+    request: Request, name: str, declared: Declaration | None, longer: bool, kind: Kind, *args: Any
+) -> Response:
+    await backend_of(request).change("tell", frame=message(kind, name, *args, declaration=declared))
     headers = {"Cache-Control": "no-store"} | ({"Connection": "close"} if longer else {})
     return PlainTextResponse("OK\n", headers=headers)
-
-
-def _declared(request: Request) -> Declaration | None:
-    """What the query declares, as ``banken feed --timeout`` does."""
-    query = request.query_params
-    if "timeout" not in query:
-        if "interval" in query or "grace" in query:
-            raise Problem(400, "interval and grace go with timeout: together they declare the watchdog")
-        return None
-    timeout = parse(query["timeout"], "timeout")
-    interval = parse(query["interval"], "interval") if "interval" in query else DEFAULT_INTERVAL
-    return declare(timeout, interval, parse(query["grace"], "grace") if "grace" in query else None)

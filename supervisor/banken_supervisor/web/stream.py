@@ -1,78 +1,95 @@
-"""``GET /api/v1/stream``: everything, and then what changes, as server-sent events."""
+"""``GET /api/v1/stream``: all rows, and then what changes, as server-sent events."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 
+from fastapi import APIRouter
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response
 
 from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.web.backend import Backend
-from banken_supervisor.web.hub import LISTENERS_MAX, Listener
-from banken_supervisor.web.problems import Problem
-from banken_supervisor.web.texts import sse
+from banken_supervisor.web.backend import Backend, backend_of
+from banken_supervisor.web.broadcaster import SUBSCRIBERS_MAX, Subscriber
+from banken_supervisor.web.errors import DETAILS, Problem
+from banken_supervisor.web.serialization import sse
 
 KEEP_ALIVE_S = 15
 PAUSE_S = 0.002
-"""Between two pieces of the rows: a long list is not to hold up everybody else."""
+"""Between two pieces of the rows, so that a long list does not delay other requests."""
 
 RETRY_MS = 1000
-"""What a browser is told to wait before it connects again."""
+"""Milliseconds that a browser waits before it connects again."""
 
 
+class EventStream(EventSourceResponse):
+    """Its media type, for the OpenAPI document."""
+
+    media_type = "text/event-stream"
+
+
+router = APIRouter(tags=["Supervisor"], default_response_class=EventStream)
+
+
+@router.get("/api/v1/stream", responses={"503": {**DETAILS, "description": "200 streams are open"}})
 async def stream(request: Request) -> Response:
-    """Everything, and then what changes."""
-    backend: Backend = request.app.state.backend
-    listener = None if request.method == "HEAD" else backend.hub.join()
-    if listener is None and request.method != "HEAD":
-        raise Problem(503, f"{LISTENERS_MAX} streams are open already", retry_after="10")
-    return EventSourceResponse(
-        _told(backend, listener or Listener()),
+    """All rows, and then what changes, as server-sent events.
+
+    `hello` {up, session, summary}; `rows` {rows, complete}: all of them, in pieces; `event`: each of the
+    supervisor's events (docs/wire.md); `changed` {rows, gone, summary}: the rows that events named, summary null
+    while there are more; `down` {error}; `up` {session, summary}, after which hello and rows come again. A reader
+    that is too slow is disconnected, and begins again.
+    """
+    backend = backend_of(request)
+    subscriber = backend.broadcaster.subscribe()
+    if subscriber is None:
+        raise Problem(503, f"{SUBSCRIBERS_MAX} streams are open already", retry_after="10")
+    return EventStream(
+        _pieces(backend, subscriber),
         ping=KEEP_ALIVE_S,
         ping_message_factory=lambda: ServerSentEvent(comment="still here", sep="\n"),
         sep="\n",
     )
 
 
-async def _told(backend: Backend, listener: Listener) -> AsyncIterator[bytes]:
-    mirror = backend.mirror
+async def _pieces(backend: Backend, subscriber: Subscriber) -> AsyncIterator[bytes]:
+    cache = backend.cache
     try:
         yield f"retry: {RETRY_MS}\n\n".encode("ascii")
-        while not listener.ended:
-            listener.anew = False
-            if mirror.up:
-                async for piece in _greeted(backend, listener):
+        while not subscriber.ended:
+            subscriber.restart = False
+            if cache.up:
+                async for piece in _beginning(backend, subscriber):
                     yield piece
             else:
-                yield sse("hello", mirror.greeting())
-            while listener.steady:
-                await listener.wait()
-                while piece := listener.take():
+                yield sse("hello", cache.greeting())
+            while subscriber.steady:
+                await subscriber.wait()
+                while piece := subscriber.take():
                     yield piece
     finally:
-        backend.hub.leave(listener)
+        backend.broadcaster.unsubscribe(subscriber)
 
 
-async def _greeted(backend: Backend, listener: Listener) -> AsyncIterator[bytes]:
-    """``hello`` and all rows. Before each piece of them what waits is told: a row is never older than the last."""
-    mirror = backend.mirror
+async def _beginning(backend: Backend, subscriber: Subscriber) -> AsyncIterator[bytes]:
+    """``hello`` and all rows. Queued changes go before each piece, so that a row is never older than its last."""
+    cache = backend.cache
     try:
-        await mirror.ask_summary()
-        yield sse("hello", mirror.greeting())
-        await mirror.fresh()
+        await cache.read_summary()
+        yield sse("hello", cache.greeting())
+        await cache.fresh()
     except Unreachable:
-        yield sse("hello", mirror.greeting())  # it is down; `up` will follow
+        yield sse("hello", cache.greeting())  # it is down; `up` will follow
         return
     except RequestFailed:
-        listener.end()  # nothing would follow; the browser comes again
+        subscriber.end()  # nothing would follow; the browser connects again
         return
-    for rows in mirror.chunks():
-        while waiting := listener.take():
+    for rows in cache.chunks():
+        while waiting := subscriber.take():
             yield waiting
-        if not listener.steady:
+        if not subscriber.steady:
             return
         yield sse("rows", rows)
         await asyncio.sleep(PAUSE_S)

@@ -1,4 +1,4 @@
-// What the buttons do: each asks first, says what will happen, and tells what became of it.
+// What the buttons do: each asks first and says what will happen, then reports the result.
 
 import { keepToken, part, post, token } from "./api.js";
 import { ask, askToken, showToken, toast } from "./dialogs.js";
@@ -27,7 +27,7 @@ export async function pause(name) {
   const choices = h("fieldset", {}, h("legend", {}, "For how long"), CHOICES.map(([label, value]) => radio(label, value, value === 3600)), h("div", { class: "own" }, other, own));
   const found = await ask({
     title: `Pause ${name}?`,
-    body: [h("p", {}, "It is not judged while it is paused; an open incident is closed. Feeds are still taken."), choices],
+    body: [h("p", {}, "While it is paused, silence opens no incident. An open incident is closed. Feeds are still accepted."), choices],
     yes: "Pause",
     answer: () => {
       const value = choices.querySelector("input:checked").value;
@@ -49,14 +49,14 @@ export function parse(text) {
   return sum;
 }
 
-/** Judge it again. */
-export const resume = (name) => act(`/api/v1/watchdogs/${part(name)}/resume`, {}, `${name} is judged again, with a whole timeout.`);
+/** Resume a watchdog. */
+export const resume = (name) => act(`/api/v1/watchdogs/${part(name)}/resume`, {}, `${name} is resumed, with a full timeout.`);
 
-/** Watch it no longer. */
+/** Stop watching it. */
 export async function release(name) {
   const sure = await ask({
     title: `Release ${name}?`,
-    body: h("p", {}, "It is not watched any longer, and is gone from the list; if it is fed again it comes back."),
+    body: h("p", {}, "It is no longer watched and disappears from the list. The next feed brings it back."),
     yes: "Release",
     danger: true,
   });
@@ -67,13 +67,13 @@ export async function release(name) {
 export async function program(what, name, pid) {
   const process = pid ? `Its process (pid ${pid})` : "Its process";
   const texts = {
-    start: "A process is started for it.",
-    stop: `${process} gets its stop signal, and SIGKILL if it does not end in time. It stays down until it is started again, and is not watched meanwhile.`,
+    start: "Its process is started.",
+    stop: `${process} gets its stop signal, and SIGKILL if it does not end in time. It stays stopped until it is started again, and is not watched until then.`,
     restart: `${process} gets its stop signal, and SIGKILL if it does not end in time; then a new one is started.`,
   };
   const word = what[0].toUpperCase() + what.slice(1);
   const sure = await ask({ title: `${word} ${name}?`, body: h("p", {}, texts[what]), yes: word, danger: what !== "start" });
-  if (sure) await act(`/api/v1/programs/${part(name)}/${what}`, {}, `${name}: ${what} is under way.`);
+  if (sure) await act(`/api/v1/programs/${part(name)}/${what}`, {}, `${name}: ${what} requested.`);
 }
 
 async function act(path, body, done) {
@@ -88,6 +88,6 @@ async function act(path, body, done) {
       if (await askToken("The token was not accepted.")) await act(path, body, done);
       return;
     }
-    toast(`Not done: ${fault.message}`, { bad: true });
+    toast(`Failed: ${fault.message}`, { bad: true });
   }
 }

@@ -1,4 +1,4 @@
-// Requests to the web process, and the token that it wants for everything that changes something.
+// Requests to the web process, and the token that actions need.
 
 const KEY = "banken-token";
 
@@ -21,18 +21,18 @@ export function token() {
 
 let kept = null;
 
-/** Keep a token for as long as this tab lives; null: forget it. */
+/** Store a token for as long as this tab is open; null: remove it. */
 export function keepToken(value) {
   kept = value;
   try {
     if (value === null) sessionStorage.removeItem(KEY);
     else sessionStorage.setItem(KEY, value);
   } catch {
-    // a browser that keeps nothing: it is kept by this page alone
+    // a browser that stores nothing: only this page has it
   }
 }
 
-/** Take the token out of an address such as /#token=…, so that it stays in no history. */
+/** Take the token out of an address such as /#token=…, so that no history has it. */
 export function tokenFromAddress() {
   const found = /^#token=(.+)/.exec(location.hash);
   if (found === null) return false;
@@ -41,7 +41,7 @@ export function tokenFromAddress() {
   return true;
 }
 
-/** A part of an address as it was meant: a % that encodes nothing stands for itself. */
+/** A decoded part of an address; where it is not encoded correctly, as it is. */
 export function decode(text) {
   try {
     return decodeURIComponent(text);
@@ -56,8 +56,8 @@ export const get = (path) => asked(path, { headers: { Accept: "application/json"
 /** The answer to POST with the token. Throws Fault. */
 export async function post(path, body = {}) {
   const given = token() ?? "";
-  // A header cannot hold anything else, and no token does: to send it would fail as if nobody answered.
-  if (!/^[\x20-\x7e]*$/.test(given)) throw new Fault(401, "that is not the token");
+  // A header cannot hold other characters, and no token has them: the request would fail as if there was no answer.
+  if (!/^[\x20-\x7e]*$/.test(given)) throw new Fault(401, "the given token is not the right one");
   return asked(path, {
     method: "POST",
     headers: { "Content-Type": "application/json", Authorization: `Bearer ${given}` },
@@ -81,6 +81,6 @@ async function asked(path, how) {
   } catch {
     // what is no JSON tells no more than its status
   }
-  if (!answer.ok) throw new Fault(answer.status, body?.error ?? `the web process answered ${answer.status}`);
+  if (!answer.ok) throw new Fault(answer.status, body?.detail ?? body?.error ?? `the web process answered ${answer.status}`);
   return body;
 }

@@ -49,7 +49,7 @@ export class GapChart {
     this.chart?.destroy();
   }
 
-  // The same feed is told many times, each time with another age; its gap stays what it is. So the last gap that is
+  // The same feed is sent many times, each time with another age; its gap stays the same. So the last gap that is
   // known marks where the new ones begin, and their times follow from their gaps.
   merge(feeds, now) {
     const last = this.points.at(-1);
@@ -70,13 +70,13 @@ export class GapChart {
   describe() {
     const gaps = this.points.map(([, gap]) => gap).filter((gap) => gap !== null);
     if (!gaps.length) {
-      this.words.textContent = "No gap between two feeds has been seen yet.";
+      this.words.textContent = "No gaps between feeds yet.";
       this.box.hidden = true;
       return;
     }
     this.box.hidden = false;
     const ordered = [...gaps].sort((a, b) => a - b);
-    const text = `Last ${gaps.length} gaps: median ${precise(ordered[ordered.length >> 1])}, longest ${precise(ordered.at(-1))}; the timeout is ${duration(this.timeout)}, and it is silent for ${duration(this.silence)} now.`;
+    const text = `Last ${gaps.length} gaps: median ${precise(ordered[ordered.length >> 1])}, longest ${precise(ordered.at(-1))}. Timeout ${duration(this.timeout)}, silent for ${duration(this.silence)} now.`;
     this.words.textContent = text;
     this.box.setAttribute("aria-label", `Chart of the gaps between feeds. ${text}`);
   }
@@ -85,7 +85,7 @@ export class GapChart {
     const times = this.points.map(([time]) => time - this.now);
     const gaps = this.points.map(([, gap]) => gap);
     const none = times.map(() => null);
-    // Who has been silent for long is shown at the top: its gaps are not to be pressed flat by it.
+    // A long silence is drawn at the top edge, so that the gaps keep their scale.
     return [[...times, 0], [...gaps, null], [...none, Math.min(this.silence, this.top(Math.max(...gaps)) * 0.97)]];
   }
 

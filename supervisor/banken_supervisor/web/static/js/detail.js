@@ -1,4 +1,4 @@
-// One watchdog, beside the list: what it said, its gaps, its incidents, and what can be done about it.
+// One watchdog, beside the list: its actions, status, gaps and incidents.
 
 import { button, pause, program, release, resume } from "./actions.js";
 import { get, part } from "./api.js";
@@ -6,6 +6,7 @@ import { GapChart } from "./chart.js";
 import { $, fill, h, icon, setIcon, setText, show, throttled } from "./dom.js";
 import { CAUSES, clock, count, duration, plural, utc } from "./format.js";
 import { remaining } from "./list.js";
+import { paintMembers } from "./groups.js";
 import { programNamed } from "./programs.js";
 import { now, on, silence, STATES, store, take } from "./store.js";
 import { incidentLine } from "./timeline.js";
@@ -49,16 +50,18 @@ class Detail {
     this.facts = h("dl", { class: "facts-list" });
     this.gaps = h("div", { class: "gaps" });
     this.kept = h("div", { class: "kept" });
+    this.members = h("div", {});
     this.title = h("h2", { tabindex: "-1" }, name);
-    this.gone = h("p", { class: "fault", hidden: true }, "It is not watched (any more).");
+    this.gone = h("p", { class: "fault", hidden: true }, "No watchdog has this name (any more).");
     this.gapsTitle = h("h3", {}, "Gaps between feeds");
     fill(
       $("panel"),
       h("div", { class: "panel-head" }, this.title, h("a", { class: "quiet", href: "#/", "aria-label": "Close", title: "Close (Esc)" }, icon("close"))),
       this.gone,
       h("div", { class: "state-line" }, this.badge, this.left),
+      this.actions, // before the texts: however long these are, the buttons stay in view
       this.now,
-      this.actions,
+      this.members,
       this.gapsTitle,
       this.gaps,
       h("h3", {}, "Declared"),
@@ -128,7 +131,7 @@ class Detail {
 
   changed() {
     const row = store.rows.get(this.name);
-    if (row === undefined || row === this.row) return;
+    if (row === undefined || (row === this.row && !row.group)) return;
     this.row = row;
     this.paint();
   }
@@ -143,6 +146,7 @@ class Detail {
     setIcon(this.icon, row.state);
     setText(this.word, STATES[row.state] ?? row.state);
     this.say(row);
+    paintMembers(this.members, row);
     this.declared(row);
   }
 
@@ -153,8 +157,8 @@ class Detail {
     const about = row.incident;
     fill(
       this.now,
-      row.status === undefined ? null : h("p", { class: "said" }, h("span", { class: "label" }, "Status"), row.status),
-      row.progress === undefined ? null : h("p", { class: "said" }, h("span", { class: "label" }, "Progress"), String(row.progress)),
+      row.status === undefined ? null : h("p", { class: "said" }, h("span", { class: "label" }, "Status"), h("span", { class: "text" }, row.status)),
+      row.progress === undefined ? null : h("p", { class: "said" }, h("span", { class: "label" }, "Progress"), h("span", { class: "text" }, String(row.progress))),
       about
         ? h(
             "div",
@@ -164,20 +168,20 @@ class Detail {
             h("a", { href: `#/incident/${part(about.id)}` }, "Timeline and evidence"),
           )
         : null,
-      row.group ? h("p", { class: "said" }, h("span", { class: "label" }, "Members"), `${row.group.alive} alive, at least ${row.group.at_least} needed`) : null,
+      row.group ? h("p", { class: "said" }, h("span", { class: "label" }, "Members"), h("span", { class: "text" }, `${row.group.alive} up (alive or paused), at least ${row.group.at_least} needed`)) : null,
     );
   }
 
   declared(row) {
     const proposed = this.suggestion?.proposed;
     const facts = [
-      ["Timeout", duration(row.timeout) + (proposed ? ` (its gaps suggest ${duration(proposed)})` : "")],
+      row.group ? null : ["Timeout", duration(row.timeout) + (proposed ? ` (suggested: ${duration(proposed)})` : "")],
       ["Grace", duration(row.grace)],
       ["Repeats every", duration(row.interval)],
       ["Declared by", row.by],
-      ["Process", row.pid === null ? "none in particular" : `pid ${row.pid}`],
+      row.group ? null : ["Process", row.pid === null ? "none" : `pid ${row.pid}`],
       ["Incidents", count(row.incidents)],
-    ];
+    ].filter(Boolean);
     const key = JSON.stringify(facts);
     if (key === this.told) return;
     this.told = key;
@@ -207,35 +211,37 @@ class Detail {
     );
   }
 
-  /** What the journal keeps of it. */
+  /** What the journal has of it. */
   async history() {
     try {
       const found = await get(`/api/v1/watchdogs/${part(this.name)}/history`);
       if (open === this) this.keep(found);
     } catch (fault) {
-      if (open === this) fill(this.kept, h("p", { class: "soft" }, fault.status === 404 ? "The journal has nothing about it yet." : `Not read: ${fault.message}`));
+      if (open === this) fill(this.kept, h("p", { class: "soft" }, fault.status === 404 ? "The journal has nothing about it yet." : `Could not be read: ${fault.message}`));
     }
   }
 
   keep(found) {
-    const share = (value) => value === null ? "-" : `${(100 * value).toFixed(value > 0.9995 && value < 1 ? 3 : 1)} %`;
+    const share = (value) => value === null ? "-" : value === 1 ? "100 %"
+      : `${(100 * value).toFixed(value > 0.9995 ? 3 : 1)} %`;
     fill(
       this.kept,
       found.uptime
-        ? h("p", { class: "soft", title: `Known since ${utc(found.known_since)}` }, "Well: ", windows(found).map(([window, value], place) => `${place ? ", " : ""}${share(value)} of ${window}`), `; known since ${clock(found.known_since)}`)
+        ? h("p", { class: "soft", title: `Recorded since ${utc(found.known_since)}` }, "Uptime ", windows(found).map(([window, value], place) => `${place ? ", " : ""}${share(value)} (${LABELS[window] ?? window})`), `; recorded since ${clock(found.known_since)}`)
         : null,
       found.incidents.length
         ? h("ul", { class: "incident-lines" }, found.incidents.slice(0, INCIDENTS_SHOWN).map((each) => h("li", {}, incidentLine(each, false))))
         : h("p", { class: "soft" }, "None."),
       found.incidents.length > INCIDENTS_SHOWN ? h("p", {}, h("a", { href: `#/incidents?name=${part(this.name)}` }, `All ${plural(found.incidents.length, "incident")}`)) : null,
-      found.problems.map((problem) => h("p", { class: "fault" }, `Not readable: ${problem}`)),
+      found.problems.map((problem) => h("p", { class: "fault" }, `Unreadable: ${problem}`)),
     );
   }
 }
 
+const LABELS = { "24h": "24 h", "7d": "7 d", "30d": "30 d" };
 const LENGTHS = { "24h": 86_400, "7d": 604_800, "30d": 2_592_000 };
 
-/** The windows of time that tell more than the one before: those that reach back to when it was not known do not. */
+/** The windows of time, without those that begin before the record does: they would repeat the one before. */
 function windows(found) {
   const known = Date.now() / 1000 - found.known_since;
   const all = Object.entries(found.uptime);

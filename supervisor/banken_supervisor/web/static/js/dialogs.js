@@ -65,10 +65,10 @@ export async function askToken(why = "") {
     title: "The token",
     body: [
       why ? h("p", {}, why) : null,
-      h("p", {}, "Everything that changes something wants the token. It is in the file ", h("code", {}, "web-token"), " in the supervisor’s directory, unless you gave one of your own to ", h("code", {}, "banken web"), "."),
+      h("p", {}, "Actions need the token. It is in the file ", h("code", {}, "web-token"), " in the supervisor’s directory, unless you gave your own to ", h("code", {}, "banken web"), "."),
       h("label", { for: "token" }, "Token"),
       input,
-      h("p", { class: "soft" }, "Kept in this tab until it is closed."),
+      h("p", { class: "soft" }, "Stored in this tab until you close it."),
     ],
     yes: "Use it",
     answer: () => {
@@ -87,7 +87,7 @@ export function showToken() {
   const there = token() !== null;
   const text = there ? "Unlocked" : "Locked";
   fill($("token-button"), icon(there ? "unlock" : "lock"), h("span", {}, text));
-  $("token-button").title = there ? "The buttons work: this tab has the token. Click to forget it." : "Click to enter the token that the buttons want.";
+  $("token-button").title = there ? "This tab has the token: the buttons work. Click to remove it." : "Click to enter the token that the buttons need.";
 }
 
 /** The keys. */

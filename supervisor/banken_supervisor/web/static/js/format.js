@@ -53,13 +53,13 @@ export const utc = (time) => new Date(time * 1000).toISOString().replace("T", " 
 /** "1 incident", "2 incidents". */
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
-/** Causes as a reader understands them. */
+/** Causes in words. */
 export const CAUSES = {
   timeout: "not fed in time",
   grace: "never fed",
-  failed: "said that it failed",
+  failed: "reported a failure",
   exited: "its process ended",
-  "no-progress": "fed, but its progress stands still",
+  "no-progress": "fed, but no progress",
   "too-fast": "fed too often",
   "too-few": "too few members alive",
 };
@@ -70,6 +70,6 @@ export const ENDS = {
   paused: "closed: paused",
   released: "closed: released",
   reborn: "closed: another process took over",
-  "given-up": "given up: its budget is spent",
-  lost: "closed: lost sight of it when the supervisor restarted",
+  "given-up": "given up: restart budget used up",
+  lost: "closed: lost when the supervisor restarted",
 };

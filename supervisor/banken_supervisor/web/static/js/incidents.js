@@ -42,7 +42,7 @@ export function showIncidents(query) {
 export function showIncident(id) {
   story = id;
   if (id === null) return;
-  fill($("view-incident"), h("p", { class: "soft" }, "Reading…"));
+  fill($("view-incident"), h("p", { class: "soft" }, "Loading…"));
   loadStory(id);
 }
 
@@ -55,7 +55,7 @@ async function loadList() {
     if (listed !== query) return;
     paintList(place, query, incidents);
   } catch (fault) {
-    if (listed === query) fill(place, h("h1", {}, "Incidents"), h("p", { class: "fault" }, `Not read: ${fault.message}`));
+    if (listed === query) fill(place, h("h1", {}, "Incidents"), h("p", { class: "fault" }, `Could not be read: ${fault.message}`));
   }
 }
 
@@ -73,9 +73,9 @@ function paintList(place, query, incidents) {
     place,
     h("div", { class: "page-head" }, h("h1", {}, query.name ? `Incidents of ${query.name}` : "Incidents"), h("label", { class: "choice" }, box, "Only open ones")),
     query.name ? h("p", {}, h("a", { href: "#/incidents" }, "All incidents")) : null,
-    h("h2", {}, open.length ? `Open: ${open.length}` : "None is open"),
+    h("h2", {}, open.length ? `Open (${open.length})` : "No open incidents"),
     open.length ? lines(open) : null,
-    onlyOpen ? null : [h("h2", {}, `Closed, the newest first${incidents.length === LIMIT ? ` (of the newest ${LIMIT})` : ""}`), closed.length ? lines(closed) : h("p", { class: "soft" }, "None.")],
+    onlyOpen ? null : [h("h2", {}, `Closed, newest first${incidents.length === LIMIT ? ` (only the newest ${LIMIT} incidents)` : ""}`), closed.length ? lines(closed) : h("p", { class: "soft" }, "None.")],
   );
 }
 
@@ -94,7 +94,7 @@ function paintStory(found) {
   const place = $("view-incident");
   const opened = new Set([...place.querySelectorAll("details[open]")].map((each) => each.dataset.key));
   const state = found.closed === null ? "expired" : found.how === "given-up" ? "given-up" : "alive";
-  const outputs = found.rungs.filter((rung) => String(rung.text).includes("\n"));
+  const outputs = (found.steps ?? found.rungs).filter((step) => String(step.text).includes("\n"));
   fill(
     place,
     back(),
@@ -102,12 +102,12 @@ function paintStory(found) {
     h("p", {}, h("a", { href: `#/watchdog/${part(found.name)}` }, `Go to ${found.name}`)),
     found.evidence.map((each) => (each.headline ? h("p", { class: "headline" }, h("span", { class: "label" }, "Where it hung"), each.headline) : null)),
     facts(found),
-    found.reason ? [h("h2", {}, "What it said"), h("pre", {}, found.reason)] : null,
+    found.reason ? [h("h2", {}, "Reason"), h("pre", {}, found.reason)] : null,
     h("h2", {}, "Timeline"),
     timeline(found),
-    outputs.map((rung) => [h("h2", {}, `Output of ${rung.action} (rung ${rung.rung}, run ${rung.run})`), h("pre", { tabindex: "0" }, rung.text.slice(rung.text.indexOf("\n") + 1))]),
+    outputs.map((each) => [h("h2", {}, `Output of ${each.action} (step ${each.step ?? each.rung}, run ${each.run})`), h("pre", { tabindex: "0" }, each.text.slice(each.text.indexOf("\n") + 1))]),
     found.evidence.map((each, place) => evidence(each, place)),
-    found.problems.map((problem) => h("p", { class: "fault" }, `Not readable: ${problem}`)),
+    found.problems.map((problem) => h("p", { class: "fault" }, `Unreadable: ${problem}`)),
   );
   for (const each of place.querySelectorAll("details")) if (opened.has(each.dataset.key)) each.open = true;
 }
@@ -154,22 +154,22 @@ function evidence(each, place) {
   return h(
     "section",
     { class: "evidence" },
-    h("h2", {}, "Evidence, taken ", moment(each.taken, true)),
+    h("h2", {}, "Evidence from ", moment(each.taken, true)),
     pairs([
       ["State", process.state_words ? `${process.state_words} (${process.state})` : null],
-      ["Waits in", waits.wchan && waits.wchan !== "0" ? `${waits.wchan}${waits.syscall ? ` (system call ${waits.syscall})` : ""}` : null],
+      ["Waiting in", waits.wchan && waits.wchan !== "0" ? `${waits.wchan}${waits.syscall ? ` (system call ${waits.syscall})` : ""}` : null],
       ["Processor time", process.cpu_user_s === undefined ? null : `${duration(process.cpu_user_s)} user, ${duration(process.cpu_system_s)} system`],
       ["Memory", process.rss_bytes === undefined ? null : bytes(process.rss_bytes)],
       ["Open files", process.fds === undefined || process.fds === null ? null : `${process.fds} of ${process.fds_max}`],
       ["Command", process.cmdline?.join(" ")],
-      ["Stacks by", each.stacks_by],
+      ["Stacks taken by", each.stacks_by],
     ]),
     lastFeeds(each.feeds ?? each.said?.feeds),
     (each.threads ?? []).map((thread) => stack(thread, `thread ${place} ${thread.tid}`)),
     each.threads_left_out ? h("p", { class: "soft" }, `${plural(each.threads_left_out, "thread")} more`) : null,
     (each.tasks ?? []).map((task, number) => stack({ ...task, task: true }, `task ${place} ${number}`)),
     (each.problems ?? []).map((problem) => h("p", { class: "fault" }, String(problem))),
-    h("details", { data: { key: `raw ${place}` } }, h("summary", {}, "Everything that was kept, as JSON"), h("pre", { tabindex: "0" }, JSON.stringify(each, null, 2))),
+    h("details", { data: { key: `raw ${place}` } }, h("summary", {}, "All evidence as JSON"), h("pre", { tabindex: "0" }, JSON.stringify(each, null, 2))),
   );
 }
 
@@ -184,7 +184,7 @@ function stack(thread, key) {
   const lines = (thread.frames ?? thread.stack ?? []).map((frame) => (typeof frame === "string" ? frame : `${frame.function}  ${frame.file}:${frame.line}`));
   if (thread.frames_left_out) lines.push(`… ${thread.frames_left_out} more`);
   const what = thread.task ? "Task" : "Thread";
-  const wait = thread.wait?.wchan && thread.wait.wchan !== "0" ? `, waits in ${thread.wait.wchan}` : "";
+  const wait = thread.wait?.wchan && thread.wait.wchan !== "0" ? `, waiting in ${thread.wait.wchan}` : "";
   const gil = thread.gil ? ", holds the interpreter lock" : "";
   return h(
     "details",

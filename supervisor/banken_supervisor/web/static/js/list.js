@@ -108,16 +108,16 @@ function refresh() {
   $("table").setAttribute("aria-rowcount", String(shown.length + 1));
   const none = store.complete && !shown.length;
   show($("empty"), none);
-  if (none) fill($("empty"), store.rows.size ? nothingFound() : nobody());
+  if (none) fill($("empty"), store.rows.size ? nothingFound() : nothingYet());
   draw();
 }
 
 function nothingFound() {
-  return ["No watchdog is shown: none matches. ", h("button", { type: "button", class: "link", on: { click: clear } }, "Show all")];
+  return ["No watchdog matches. ", h("button", { type: "button", class: "link", on: { click: clear } }, "Show all")];
 }
 
-function nobody() {
-  return ["Nothing is watched yet. A worker, or any command, begins by feeding: ", h("code", {}, "banken feed NAME --timeout 30s")];
+function nothingYet() {
+  return ["No watchdogs yet. The first feed creates one: ", h("code", {}, "banken feed NAME --timeout 30s")];
 }
 
 function clear() {
@@ -219,7 +219,7 @@ async function look() {
     for (const row of found.rows) rows.get(row.name)?.update(row);
     emit("looked", found);
   } catch {
-    // the stream tells when the supervisor is down; the next second looks again
+    // the stream reports when the supervisor is down; the next second asks again
   } finally {
     looking = false;
   }
@@ -295,9 +295,9 @@ class Row {
   }
 }
 
-/** What a row says of itself. */
+/** The status column. */
 export function saying(row) {
-  if (row.group) return `${plain(row.group.alive)} alive, at least ${plain(row.group.at_least)} needed`;
+  if (row.group) return `${row.group.alive} up, at least ${row.group.at_least} needed`;
   const about = row.incident;
   if (about?.blamed) return `because of ${about.blamed}`;
   if (about?.reason) return about.reason.split("\n", 1)[0];
@@ -305,8 +305,6 @@ export function saying(row) {
   if (row.status !== undefined) return row.status;
   return progress && `progress ${progress}`;
 }
-
-const plain = (value) => (value === null || value === undefined ? "?" : String(value));
 
 /** [text, share of the bar] for the time that is left. */
 export function remaining(row) {

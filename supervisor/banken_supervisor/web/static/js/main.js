@@ -5,7 +5,8 @@ import { decode, keepToken, token, tokenFromAddress } from "./api.js";
 import { showDetail, shownName, startDetail } from "./detail.js";
 import { askHelp, asking, askToken, showToken, toast } from "./dialogs.js";
 import { $, fill, h, icon, show } from "./dom.js";
-import { count, duration, plural } from "./format.js";
+import { duration, plural } from "./format.js";
+import { startGroups } from "./groups.js";
 import { showIncident, showIncidents, startIncidents, toggleViews } from "./incidents.js";
 import { current, focusRow, markOpen, move, startList } from "./list.js";
 import { startPrograms } from "./programs.js";
@@ -21,7 +22,7 @@ const LOST_MS = 1500; // a connection that is back sooner is no news
 function route() {
   if (tokenFromAddress()) {
     showToken();
-    toast("The token is taken: the buttons work in this tab.");
+    toast("Token stored: the buttons work in this tab.");
   }
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [first, ...rest] = path.split("/");
@@ -119,9 +120,9 @@ function facts() {
   return fill(
     $("facts"),
     h("span", { class: link === "up" ? "good" : "bad" }, icon(link === "up" ? "alive" : "expired"), link === "up" ? `up ${duration(uptime)}` : "down"),
-    h("span", { class: summary.stalls ? "warn" : "", title: "Time that the supervisor itself lost; it is held against nobody" }, stalls),
+    h("span", { class: summary.stalls ? "warn" : "", title: "Time that the supervisor itself lost; it counts towards no timeout" }, stalls),
     h("span", { class: journal !== null && journal.state !== "ok" ? "bad" : "", title: journal?.reason || journal?.path || "" }, journal === null ? "no journal" : `journal ${journal.state}`),
-    h("span", { class: "far" }, `${count(summary.messages)} messages, pid ${summary.pid}, ${summary.version}`),
+    h("span", { class: "far" }, `${plural(summary.messages, "message")}, pid ${summary.pid}, ${summary.version}`),
   );
 }
 
@@ -137,13 +138,13 @@ function link() {
 function banner() {
   const texts = {
     down: ["The supervisor is down. ", store.error],
-    lost: ["The connection to the web process is lost; trying again. "],
+    lost: ["The connection to the web process is lost. Reconnecting… "],
   };
   const text = texts[store.link];
   show($("banner"), text !== undefined);
   document.body.classList.toggle("stale", text !== undefined);
   if (text === undefined) return;
-  const heard = store.heard ? ` What is shown was true ${duration(now() - store.heard)} ago.` : "";
+  const heard = store.heard ? ` The data shown is ${duration(now() - store.heard)} old.` : "";
   fill($("banner"), icon("expired"), h("span", {}, h("strong", {}, text[0]), text[1] ?? "", store.rows.size ? heard : ""));
 }
 
@@ -155,7 +156,7 @@ $("token-button").addEventListener("click", () => {
   if (token() === null) return askToken();
   keepToken(null);
   showToken();
-  return toast("The token is forgotten.");
+  return toast("Token removed.");
 });
 $("skip").addEventListener("click", (event) => {
   event.preventDefault();
@@ -170,6 +171,7 @@ showToken();
 startList((name) => go(`/watchdog/${encodeURIComponent(name)}`));
 startDetail();
 startPrograms();
+startGroups();
 startIncidents();
 route();
 facts();

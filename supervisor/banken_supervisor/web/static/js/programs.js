@@ -1,10 +1,10 @@
-// Programs and groups.
+// Programs.
 
 import { button, program } from "./actions.js";
 import { get, part } from "./api.js";
 import { $, fill, h, icon, setText, show, throttled } from "./dom.js";
 import { duration } from "./format.js";
-import { emit, now, on, STATES, store } from "./store.js";
+import { emit, now, on, store } from "./store.js";
 
 const AGAIN_MS = 5000;
 const PICTURES = { running: "running", stopped: "stopped", "gave-up": "given-up", failed: "expired", exited: "stopped" };
@@ -19,10 +19,7 @@ export function startPrograms() {
   on("event", (event) => event.type === "program" && again());
   on("summary", () => store.summary.programs !== programs.length && again());
   on("link", () => store.link === "up" && again());
-  on("rows", throttled(paintGroups, 500));
-  for (const [view, title] of [["view-programs", "Programs"], ["view-groups", "Groups"]]) {
-    fill($(view), h("h1", {}, title), h("p", { class: "soft" }, "The supervisor has not told yet."));
-  }
+  fill($("view-programs"), h("h1", {}, "Programs"), h("p", { class: "soft" }, "Loading…"));
   setInterval(() => !document.hidden && !$("view-programs").hidden && load(), AGAIN_MS);
 }
 
@@ -49,7 +46,7 @@ function paint() {
   shown = key;
   const focused = document.activeElement?.dataset?.key;
   if (!programs.length) {
-    fill(place, h("h1", {}, "Programs"), h("p", { class: "soft" }, "The supervisor has no programs: they are tables [[program]] in its config."));
+    fill(place, h("h1", {}, "Programs"), h("p", { class: "soft" }, "No programs. Declare them as [[program]] in the config."));
     return;
   }
   const heads = ["State", "Name", "Since", "Process", "Failures", ""];
@@ -60,6 +57,8 @@ function paint() {
   );
   if (focused) place.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
+
+const word = (state) => `${state[0].toUpperCase()}${state.slice(1).replaceAll("-", " ")}`;
 
 function line(each) {
   const kind = { running: "alive", "gave-up": "given-up", failed: "expired" }[each.state] ?? "waiting";
@@ -74,39 +73,11 @@ function line(each) {
   return h(
     "tr",
     {},
-    h("td", {}, h("span", { class: `badge ${kind}` }, icon(PICTURES[each.state] ?? "busy"), h("span", { class: "word" }, each.state))),
+    h("td", {}, h("span", { class: `badge ${kind}` }, icon(PICTURES[each.state] ?? "busy"), h("span", { class: "word" }, word(each.state)))),
     h("th", { scope: "row" }, store.rows.has(each.name) ? h("a", { href: `#/watchdog/${part(each.name)}` }, each.name) : each.name),
     h("td", { data: { label: "Since" }, title: `for ${duration(each.since)}` }, date.toLocaleString("sv-SE"), each.due === null || each.due === undefined ? "" : `, starts again in ${duration(each.due)}`),
     h("td", { data: { label: "Process" } }, each.pid === null ? "–" : `pid ${each.pid}${each.adopted ? " (adopted)" : ""}`),
     h("td", { data: { label: "Failures" } }, String(each.failures)),
     h("td", { class: "does" }, each.pid === null ? act("start", "resume", "Start") : [act("restart", "restart", "Restart"), act("stop", "stop", "Stop")]),
-  );
-}
-
-let groupsShown = "";
-
-function paintGroups() {
-  const groups = [...store.rows.values()].filter((row) => row.group).sort((a, b) => a.order - b.order);
-  show($("tab-groups"), groups.length > 0 || location.hash === "#/groups");
-  setText($("number-groups"), groups.length ? String(groups.length) : "");
-  const key = JSON.stringify(groups.map((row) => [row.name, row.state, row.group, row.incident?.id]));
-  if (key === groupsShown && groups.length) return;
-  groupsShown = key;
-  fill(
-    $("view-groups"),
-    h("h1", {}, "Groups"),
-    groups.length ? h("table", { class: "cards" }, h("thead", {}, h("tr", {}, ["State", "Name", "Alive", "Needed", "Incident"].map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, groups.map(group))) : h("p", { class: "soft" }, "The supervisor has no groups: they are tables [[group]] in its config."),
-  );
-}
-
-function group(row) {
-  return h(
-    "tr",
-    {},
-    h("td", {}, h("span", { class: `badge ${row.state}` }, icon(row.state), h("span", { class: "word" }, STATES[row.state] ?? row.state))),
-    h("th", { scope: "row" }, h("a", { href: `#/watchdog/${part(row.name)}` }, row.name)),
-    h("td", { data: { label: "Alive" } }, String(row.group.alive)),
-    h("td", { data: { label: "Needed" } }, String(row.group.at_least ?? "–")),
-    h("td", { data: { label: "Incident" } }, row.incident ? h("a", { href: `#/incident/${part(row.incident.id)}` }, "open") : "–"),
   );
 }

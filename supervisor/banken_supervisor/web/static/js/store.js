@@ -1,4 +1,4 @@
-// What the page knows: one row for each watchdog, the supervisor's counts, and who wants to hear of changes.
+// The page's data: one row for each watchdog, the supervisor's counts, and the listeners for changes.
 
 /** States, the worst first, each with its word. */
 export const STATES = {
@@ -35,13 +35,13 @@ export function on(topic, listener) {
   listeners.get(topic).push(listener);
 }
 
-/** Tell those who listen. */
+/** Call the listeners. */
 export function emit(topic, told) {
   for (const listener of listeners.get(topic) ?? []) listener(told);
 }
 
-// Browser and supervisor need not agree about the time. What was read at `at` is as old as its way here took, and the
-// shortest way seen so far is taken for none at all.
+// The clocks of browser and supervisor may differ. A row read at `at` is as old as its transfer took; the shortest
+// transfer seen so far counts as zero.
 let skew = Infinity;
 
 function age(at) {
@@ -54,7 +54,7 @@ function age(at) {
 let seen = null;
 let ordered = true;
 
-/** A new stream begins: rows that it does not tell are gone when it is complete. */
+/** A new stream begins: rows that it has not sent when it is complete are removed. */
 export function begin() {
   seen = new Set();
   skew = Infinity;
@@ -72,12 +72,12 @@ export function take(rows) {
   }
 }
 
-/** These are not watched any more. */
+/** These are no longer watched. */
 export function drop(names) {
   for (const name of names) store.rows.delete(name);
 }
 
-/** The stream has told all rows. */
+/** The stream has sent all rows. */
 export function finish() {
   if (seen !== null) for (const name of store.rows.keys()) if (!seen.has(name)) store.rows.delete(name);
   seen = null;
@@ -92,7 +92,7 @@ export function left(row) {
 /** Seconds since it was fed as of now. */
 export const silence = (row) => row.silence + (now() - row.base);
 
-/** It must have been fed since its row was read, for no verdict was told: its time left is not known just now. */
+/** Fed since its row was read, as no verdict came: its time left is not known at the moment. */
 export const stale = (row) => row.state === "alive" && row.left !== null && left(row) < 0;
 
 /** How many rows are in each state. */
@@ -110,6 +110,25 @@ const ORDERS = {
 };
 
 const opened = (row) => (row.incident ? row.incident.age - row.base : 0);
+
+/** Whether a name matches a pattern with * ? [ as the supervisor understands it. */
+export function matcher(pattern) {
+  const source = pattern.replace(/\[(!?)(\]?[^\]]*)\]|[\s\S]/g, (all, not, set) => {
+    if (set) return `[${not ? "^" : ""}${set.replace(/[\\\]^]/g, "\\$&")}]`;
+    return { "*": ".*", "?": "." }[all] ?? all.replace(/[.+^${}()|\\[\]]/g, "\\$&");
+  });
+  return new RegExp(`^${source}$`);
+}
+
+/** The names that a group has as members: watched ones, the worst first, then those that are not watched. */
+export function membersOf(row) {
+  const listed = row.group.members ?? [];
+  const patterns = listed.filter((each) => /[*?[]/.test(each)).map(matcher);
+  const exact = new Set(listed.filter((each) => !/[*?[]/.test(each)));
+  const watched = [...store.rows.values()].filter((each) => !each.group && (exact.has(each.name) || patterns.some((one) => one.test(each.name))));
+  for (const each of watched) exact.delete(each.name);
+  return [...watched.sort(ORDERS.state).map((each) => each.name), ...exact];
+}
 
 /** Rows to show: of these states (empty: all), with `text` in their name or status, in this order. */
 export function chosen({ states, text, order }) {

@@ -1,4 +1,4 @@
-// The event stream of the web process. The browser comes back by itself when the connection breaks; where an answer
+// The event stream of the web process. The browser reconnects by itself when the connection breaks; where a request
 // was refused (the web process is at its limit, or just starting), it is opened again here.
 
 import { begin, drop, emit, finish, now, store, take } from "./store.js";
@@ -29,8 +29,8 @@ export function connect() {
   });
 }
 
-// A connection that is dead without having ended (the web process hangs, the host behind a proxy slept) is no error
-// for the browser, ever: what is shown would stay as it was, and look well.
+// A connection can be dead without having ended (the web process hangs, the host behind a proxy slept). The browser
+// reports no error then, and the page would go on showing old data as if it were new.
 setInterval(() => {
   if (source === null || now() - heardAt < SILENT_S) return;
   if (store.link === "up") link("lost", "");

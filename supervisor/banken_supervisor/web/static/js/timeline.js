@@ -4,7 +4,7 @@ import { part } from "./api.js";
 import { h, icon } from "./dom.js";
 import { CAUSES, clock, duration, ENDS, utc } from "./format.js";
 
-/** A time, with the same moment in UTC when pointed at. */
+/** A time, with the same moment in UTC as its tooltip. */
 export const moment = (time, parts = false) => h("time", { datetime: new Date(time * 1000).toISOString(), title: utc(time) }, clock(time, parts));
 
 /** One incident as a link. */
@@ -22,12 +22,15 @@ export function incidentLine(each, named = true) {
   );
 }
 
+// "rung": its name in older journals.
+const REPEATED = new Set(["callback-repeated", "rung"]);
+
 /** Events with runs of the same callback, many in a row, folded into one line. */
 export function folded(events) {
   const found = [];
   for (const event of events) {
     const last = found.at(-1);
-    if (event.type === "rung" && last?.type === "rung") found[found.length - 1] = { ...event, first: last.first ?? last.run };
+    if (REPEATED.has(event.type) && REPEATED.has(last?.type)) found[found.length - 1] = { ...event, first: last.first ?? last.run };
     else found.push(event);
   }
   return found;
@@ -44,18 +47,19 @@ export function told(event) {
   switch (event.type) {
     case "expired":
       return ["expired", "bad", `Verdict: ${CAUSES[event.cause] ?? event.cause}; silent for ${duration(event.silence)}, ${duration(event.late)} after its deadline`, event.reason ?? ""];
+    case "callback-repeated":
     case "rung":
-      return ["expired", "bad", `Still silent after ${duration(event.silence)}: ${event.first ? `runs ${event.first} to` : "run"} ${event.run} of its callback`, ""];
+      return ["expired", "bad", `Still silent after ${duration(event.silence)}: callback ${event.first ? `runs ${event.first} to` : "run"} ${event.run}`, ""];
     case "action":
-      return ["action", "", `Rung ${event.rung}: ${event.do} begins${event.level ? ` (${event.level})` : ""}${event.run > 1 ? `, run ${event.run}` : ""}`, ""];
+      return ["action", "", `Step ${event.step ?? event.rung}: ${event.do} begins${event.level ? ` (${event.level})` : ""}${event.run > 1 ? `, run ${event.run}` : ""}`, ""];
     case "would-act":
-      return ["action", "", `Rung ${event.rung}: ${event.do} would begin (only observed)`, ""];
+      return ["action", "", `Step ${event.step ?? event.rung}: ${event.do} would begin (observe only)`, ""];
     case "recovered":
       return ["alive", "good", `Recovered after ${duration(event.lasted)}`, ""];
     case "closed":
       return ["note", "", `${ENDS[event.how] ?? `closed: ${event.how}`}, after ${duration(event.lasted)}`, ""];
     case "given-up":
-      return ["given-up", "bad", `Given up after ${duration(event.lasted)}: its budget is spent`, ""];
+      return ["given-up", "bad", `Given up after ${duration(event.lasted)}: its restart budget is used up`, ""];
     case "exited":
       return ["stopped", "bad", "Its process ended", ""];
     case "program":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from banken_supervisor.web.gate import segments
+from banken_supervisor.web.security import decoded
 from web.kit import Street, Web
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("web-gate")]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("web-security")]
 
 PAUSE = "/api/v1/watchdogs/gated/pause"
 
@@ -90,25 +90,28 @@ def test_every_acting_route_wants_the_token(web: Web) -> None:
     """Whatever the document lists as POST under /api, and the document says so."""
     paths = web.get("/api/v1/openapi.json").json["paths"]
     acting = [(path, each["post"]) for path, each in paths.items() if "post" in each and path.startswith("/api/")]
-    assert len(acting) == 6
+    assert len(acting) == 4
     for path, told in acting:
-        assert web.ask("POST", path.replace("{name}", "gated")).status == 401, path
+        assert web.ask("POST", path.replace("{name}", "gated").replace("{command}", "stop")).status == 401, path
         assert "security" in told, path
 
 
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
 def test_another_sites_page_reads_nothing_and_pings_nothing(web: Web, headers: dict[str, str]) -> None:
     """A browser on this host carries the request, but says for whom."""
-    for method, path in (("GET", "/api/v1/summary"), ("GET", "/ping/gated"), ("POST", "/ping/gated/fail")):
+    reading = ("/", "/api/", "/api/v1/summary", "/metrics?names=*", "/-/ready", "/static/app.css", "/ping/gated")
+    for method, path in (*(("GET", each) for each in reading), ("POST", "/ping/gated/fail")):
         assert web.ask(method, path, headers).status == 403, path
     assert web.get("/api/v1/watchdogs/gated").json["state"] != "expired"
 
 
 def test_a_link_and_an_embedded_badge_work(web: Web) -> None:
     """A link on another page leads to the page and the API's list; a badge is there to be shown elsewhere."""
-    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert web.ask("GET", "/", link).status == 200
     assert web.ask("GET", "/api/", link).status == 200
     assert web.ask("GET", "/ping/gated", link).status == 403, "a link must not feed"
+    assert web.ask("GET", "/api/", {**link, "Sec-Fetch-Dest": "iframe"}).status == 403, "a frame is no link"
     badge = web.ask("GET", "/badge/gated.svg", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"})
     assert badge.status == 200
     assert badge.headers["cross-origin-resource-policy"] == "cross-origin"
@@ -139,6 +142,6 @@ def test_pings_want_the_token_where_that_was_asked_for(street: Street) -> None:
 
 def test_a_slash_within_a_name_stays_within_it() -> None:
     """Only what was written as a slash divides the path."""
-    assert segments(b"/ping/a%2Fb%20c/0") == "/ping/a%2Fb c/0"
-    assert segments(b"/ping/%E7%95%AA/%FF") == "/ping/番/\ufffd"
-    assert segments(b"/a%252Fb") == "/a%2Fb"
+    assert decoded(b"/ping/a%2Fb%20c/0") == "/ping/a%2Fb c/0"
+    assert decoded(b"/ping/%E7%95%AA/%FF") == "/ping/番/\ufffd"
+    assert decoded(b"/a%252Fb") == "/a%252Fb"

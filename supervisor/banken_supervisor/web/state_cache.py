@@ -1,8 +1,8 @@
 """One copy of all rows, kept up to date by the supervisor's events and shared by all streams.
 
-A row is kept as the JSON that is sent: text costs a third of what its parts would, and is made once for everybody,
-on the asker's thread. Feeds are no events, so ``left`` and ``silence`` are those of the moment at which the row was
-read, which it says (``at``); a stream that begins gets rows that are at most ``FRESH_S`` old.
+A row is kept as the JSON that is sent: text costs a third of what its parts would, and is made once for all
+streams, on the thread for requests. Feeds are no events, so ``left`` and ``silence`` are those of the moment at
+which the row was read (``at``). A new stream gets rows that are at most ``FRESH_S`` old.
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ from itertools import islice
 from typing import Any
 
 from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.web.asker import Asker
-from banken_supervisor.web.hub import Hub
-from banken_supervisor.web.texts import to_json
+from banken_supervisor.operator_client.pager import Pager
+from banken_supervisor.web.broadcaster import Broadcaster
+from banken_supervisor.web.serialization import to_json
+from banken_supervisor.web.supervisor_client import AsyncSupervisorClient
 
 FRESH_S = 2.0
-"""Rows read longer ago are read again for a stream that begins."""
+"""Rows older than so many seconds are read again for a new stream."""
 
 FLUSH_S = 0.25
-"""Changes are looked up, and told, at most so often."""
+"""Changes are looked up and sent at most once in so many seconds."""
 
 FLUSH_SOON_S = 0.02
-"""How long after the first of several events; those of one moment come together."""
+"""Seconds after the first of several events: events of one moment are sent together."""
 
-BEAT_S = 2.0
-"""How often the summary is read while anybody listens."""
+SUMMARY_S = 2.0
+"""Seconds between two summaries while a stream is open."""
 
 LOOK_MAX = 200
 FLUSH_MAX = 1_000
-"""Names in one look, and in all looks of one flush; what is over waits for the next."""
+"""Names in one request, and in all requests of one flush; the rest waits for the next flush."""
 
 PAGE = 500
 CHUNK = 100
@@ -43,10 +44,10 @@ GROUPS_MAX = 100
 log = logging.getLogger("banken.web")
 
 
-class Mirror:
-    """What the supervisor last said of everything. Lives in one event loop."""
+class StateCache:
+    """The supervisor's last summary and rows. Lives in one event loop."""
 
-    def __init__(self, asker: Asker, hub: Hub) -> None:
+    def __init__(self, client: AsyncSupervisorClient, broadcaster: Broadcaster) -> None:
         self.up = False
         """a supervisor is connected and answers"""
         self.error = "no supervisor has answered yet"
@@ -57,31 +58,31 @@ class Mirror:
         self.groups: set[str] = set()
         """names of rows that stand for a group"""
         self.seq = 0
-        self._asker, self._hub = asker, hub
+        self._client, self._broadcaster = client, broadcaster
         self._rows: dict[str, str] = {}
         self._read_at = 0.0
         self._reading: asyncio.Task[None] | None = None
         self._dirty: dict[str, None] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._flushed = 0.0
-        self._linked = False
+        self._connected = False
         self._checking = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._beat = asyncio.get_running_loop().create_task(self._beats())
+        self._summaries = asyncio.get_running_loop().create_task(self._send_summaries())
 
-    # -- told by the follower -----------------------------------------------------------------------
+    # -- called by the event follower ---------------------------------------------------------------
 
-    def linked(self, there: bool) -> None:
+    def on_connected(self, there: bool) -> None:
         """A connection to a supervisor was made or lost."""
-        self._linked = self._asker.connected = there
+        self._connected = self._client.connected = there
         if there:
             self._spawn(self._check())
         else:
             self._gone("the supervisor is not running, or restarting: its connection was lost")
 
-    def heard(self, events: list[dict[str, Any]]) -> None:
-        """Pass events on, and note whom they are about."""
-        watched = bool(self._hub.listeners)
+    def on_events(self, events: list[dict[str, Any]]) -> None:
+        """Send events to all streams, and note which rows they change."""
+        watched = bool(self._broadcaster.subscribers)
         lost = False
         for event in events:
             seq = event.get("seq")
@@ -89,7 +90,7 @@ class Mirror:
                 lost = lost or (self.seq > 0 and seq > self.seq + 1)
                 self.seq = seq
             if watched:
-                self._hub.say("event", to_json(event), f"{self.session or 0}-{seq}")
+                self._broadcaster.send("event", to_json(event), f"{self.session or 0}-{seq}")
             name = event.get("name")
             if type(name) is str:
                 self._dirty[name] = None
@@ -98,22 +99,22 @@ class Mirror:
         if lost:
             log.warning("events were lost: everything is read again")
             self._read_at = 0.0
-            self._hub.renew()
+            self._broadcaster.restart_all()
         if not watched:
-            self._dirty.clear()  # whoever comes has everything read again
+            self._dirty.clear()  # the next stream has everything read again
             self._read_at = 0.0
         elif self._dirty and self._flushing is None:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
 
-    # -- asked by streams and answers ---------------------------------------------------------------
+    # -- called by streams and answers --------------------------------------------------------------
 
     def greeting(self) -> str:
         """The data of ``hello``."""
-        told = {"up": self.up, "session": self.session, "summary": self.summary}
-        return to_json(told if self.up else {**told, "error": self.error})
+        found = {"up": self.up, "session": self.session, "summary": self.summary}
+        return to_json(found if self.up else {**found, "error": self.error})
 
     async def fresh(self) -> None:
-        """Have rows not older than ``FRESH_S``; those who ask at one time share one reading. Unreachable."""
+        """Read all rows if they are older than ``FRESH_S``; concurrent callers share one reading. Unreachable."""
         if time.monotonic() - self._read_at < FRESH_S:
             return
         if self._reading is None:
@@ -122,17 +123,17 @@ class Mirror:
         await asyncio.shield(self._reading)
 
     def chunks(self) -> Iterator[str]:
-        """The data of ``rows``, one piece after the other, each as the rows are when it is taken."""
+        """The data of ``rows``, piece by piece; each piece has the rows as they are when it is taken."""
         names = list(self._rows)
         for place in range(0, max(1, len(names)), CHUNK):
             texts = [text for name in names[place : place + CHUNK] if (text := self._rows.get(name)) is not None]
             complete = "true" if place + CHUNK >= len(names) else "false"
             yield f'{{"rows":[{",".join(texts)}],"complete":{complete}}}'
 
-    async def ask_summary(self) -> dict[str, Any]:
+    async def read_summary(self) -> dict[str, Any]:
         """The supervisor's summary as it is now. Unreachable."""
         try:
-            summary: dict[str, Any] = await self._asker.ask("summary")
+            summary: dict[str, Any] = await self._client.request("summary")
         except Unreachable as fault:
             self._gone(str(fault))
             raise
@@ -141,8 +142,8 @@ class Mirror:
         return summary
 
     def close(self) -> None:
-        """Do nothing any more."""
-        for task in (self._beat, self._reading, self._flushing, *self._tasks):
+        """Stop all work."""
+        for task in (self._summaries, self._reading, self._flushing, *self._tasks):
             if task is not None:
                 task.cancel()
 
@@ -158,16 +159,16 @@ class Mirror:
         if self.up:
             self.up = False
             log.warning("the supervisor does not answer: %s", why)
-            self._hub.say("down", to_json({"error": why}))
+            self._broadcaster.send("down", to_json({"error": why}))
 
     async def _check(self) -> None:
-        """Whether the supervisor answers, and whether it is the one that answered before."""
+        """Find out whether the supervisor answers, and whether it is the same one as before."""
         if self._checking:
             return
         self._checking = True
         before = self.session
         try:
-            await self.ask_summary()
+            await self.read_summary()
         except (Unreachable, RequestFailed):
             return
         finally:
@@ -179,52 +180,50 @@ class Mirror:
             self.seq = 0
         self._read_at = 0.0
         self.up = True
-        self._hub.say("up", self.greeting())
-        self._hub.renew()
+        self._broadcaster.send("up", self.greeting())
+        self._broadcaster.restart_all()
 
-    async def _beats(self) -> None:
-        """Look whether the supervisor answers, and tell the listeners its counts."""
+    async def _send_summaries(self) -> None:
+        """Find out whether the supervisor answers, and send its counts to all streams."""
         while True:
-            await asyncio.sleep(BEAT_S)
-            self._asker.connected = self._linked  # where none ever was, no connection is lost either
-            if not self._linked or (self.up and not self._hub.listeners):
+            await asyncio.sleep(SUMMARY_S)
+            self._client.connected = self._connected  # where no connection was made, none is lost either
+            if not self._connected or (self.up and not self._broadcaster.subscribers):
                 continue
             if not self.up:
                 await self._check()
             elif self._flushing is None:
                 with contextlib.suppress(Unreachable, RequestFailed):
-                    summary = await self.ask_summary()
-                    self._hub.say("changed", to_json({"rows": [], "gone": [], "summary": summary}))
+                    summary = await self.read_summary()
+                    self._broadcaster.send("changed", to_json({"rows": [], "gone": [], "summary": summary}))
 
     async def _read(self) -> None:
         """Read everything, a page at a time."""
         self._dirty.clear()
         found: dict[str, str] = {}
         groups: set[str] = set()
-        place: int | None = 0
-        total: int | None = None
-        while place is not None:
-            texts, some, after, count = await self._asker.ask("status", _page, offset=place, limit=PAGE)
+        pager = Pager()
+        while pager.offset is not None:
+            texts, some, following, total = await self._client.request(
+                "status", _page, offset=pager.offset, limit=PAGE
+            )
             found.update(texts)
             groups.update(some)
-            place = after
-            if total is not None and count < total and place is not None:
-                place = max(0, place - (total - count))  # those behind the released ones moved up
-            total = count
+            pager.turn(following, total)
         self._rows, self.groups = found, groups
         self._read_at = time.monotonic()
 
     def _read_ended(self, task: asyncio.Task[None]) -> None:
         self._reading = None
         if not task.cancelled():
-            task.exception()  # whoever waits for it is told
+            task.exception()  # those who wait for it get it
 
     async def _flush(self) -> None:
-        """Look up those that events named, tell what became of them, until none is left."""
+        """Look up the rows that events named and send them, until none is left."""
         try:
             wait = self._flushed + FLUSH_S - time.monotonic()
             await asyncio.sleep(max(FLUSH_SOON_S, wait))
-            while self._dirty and self._hub.listeners:
+            while self._dirty and self._broadcaster.subscribers:
                 names = list(islice(self._dirty, FLUSH_MAX))
                 for name in names:
                     del self._dirty[name]
@@ -232,29 +231,29 @@ class Mirror:
                     if self._reading is not None:  # it must not put older rows over newer ones
                         await asyncio.wait({self._reading})
                     last = place + LOOK_MAX >= len(names)
-                    await self._tell(names[place : place + LOOK_MAX], last=last)
+                    await self._send_rows(names[place : place + LOOK_MAX], last=last)
                 self._flushed = time.monotonic()
                 await asyncio.sleep(FLUSH_S)
-            if self._dirty:  # the last listener has gone: for the next one everything is read again
+            if self._dirty:  # the last stream has ended: for the next one everything is read again
                 self._dirty.clear()
                 self._read_at = 0.0
         except Unreachable as fault:
-            self._gone(str(fault))  # when it answers again, everything is told anew
+            self._gone(str(fault))  # when it answers again, all streams begin again
         except RequestFailed as fault:
             log.warning("changes could not be looked up: %s", fault)
             self._read_at = 0.0
         finally:
             self._flushing = None
 
-    async def _tell(self, names: list[str], *, last: bool) -> None:
-        texts, groups, gone = await self._asker.ask("look", _looked, names=names, feeds=False)
+    async def _send_rows(self, names: list[str], *, last: bool) -> None:
+        texts, groups, gone = await self._client.request("look", _looked, names=names, feeds=False)
         self._rows.update(texts)
         self.groups.update(groups)
         known = [name for name in gone if self._rows.pop(name, None) is not None]
         self.groups.difference_update(known)
-        summary = to_json(await self.ask_summary()) if last else "null"
+        summary = to_json(await self.read_summary()) if last else "null"
         rows = ",".join(texts.values())
-        self._hub.say("changed", f'{{"rows":[{rows}],"gone":{to_json(known)},"summary":{summary}}}')
+        self._broadcaster.send("changed", f'{{"rows":[{rows}],"gone":{to_json(known)},"summary":{summary}}}')
 
 
 def _page(answer: Any) -> tuple[dict[str, str], list[str], int | None, int]:
@@ -266,7 +265,7 @@ def _looked(answer: Any) -> tuple[dict[str, str], list[str], list[str]]:
 
 
 def _texts(rows: list[dict[str, Any]]) -> tuple[dict[str, str], list[str]]:
-    """Each row as JSON with the time at which it was true, and the names of groups."""
+    """Each row as JSON with the time at which it was read, and the names of groups."""
     at = round(time.time(), 3)
     return {row["name"]: to_json({**row, "at": at}) for row in rows}, [
         row["name"] for row in rows if "group" in row

@@ -1,4 +1,4 @@
-"""Requests to the supervisor, from asyncio: one thread owns the socket, and the event loop never waits for it."""
+"""Requests to the supervisor from asyncio: one thread owns the socket, and the event loop never waits for it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from typing import Any, NamedTuple
 
 from banken.control import Control
 from banken.errors import RequestFailed, Unreachable
+from banken_supervisor.operator_client.supervisor_client import explained
 
 ANSWER_S = 2.0
-"""Seconds to wait for an answer, counted from the moment of asking."""
+"""Seconds to wait for an answer, counted from the moment of the request."""
 
 ANSWER_DOWN_S = 0.25
-"""The same while no supervisor is connected: those who ask are not to queue up behind each other for nothing."""
+"""The same while no supervisor is connected, so that requests do not queue up behind each other in vain."""
 
 CLOSE_S = 0.3
-"""Seconds that the end waits for a request that nobody answers."""
+"""Seconds that the end waits for a request without an answer."""
 
 WAITING_MAX = 1_000
 """Requests that wait for the thread; more are refused at once."""
 
 
 class Busy(Unreachable):
-    """More is asked than the supervisor answers."""
+    """More is requested than the supervisor answers."""
 
 
 class _Request(NamedTuple):
@@ -38,29 +39,29 @@ class _Request(NamedTuple):
     answer: asyncio.Future[Any]
 
 
-class Asker:
-    """Asks one supervisor. Made and used in a running event loop; ``close`` ends its thread."""
+class AsyncSupervisorClient:
+    """Requests to one supervisor. Made and used in a running event loop; ``close`` ends its thread."""
 
     def __init__(self, address: str) -> None:
         self.connected = True
-        """set by whoever knows: False shortens the wait for an answer"""
+        """set by the state cache; False shortens the wait for an answer"""
         self._address = address
         self._loop = asyncio.get_running_loop()
         self._waiting: queue.Queue[_Request | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._work, name="banken-web-asker", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="banken-web-requests", daemon=True)
         self._thread.start()
 
-    async def ask(self, op: str, then: Callable[[Any], Any] | None = None, **args: Any) -> Any:
-        """The answer, or what ``then`` makes of it on the asker's thread. Unreachable, Busy, RequestFailed."""
+    async def request(self, op: str, then: Callable[[Any], Any] | None = None, **args: Any) -> Any:
+        """The answer, or what ``then`` makes of it on the client's thread. Unreachable, Busy, RequestFailed."""
         if self._waiting.qsize() >= WAITING_MAX:
-            raise Busy(f"{WAITING_MAX} requests wait for the supervisor's answer already; ask again in a moment")
+            raise Busy(f"{WAITING_MAX} requests already wait for the supervisor; try again in a moment")
         answer: asyncio.Future[Any] = self._loop.create_future()
-        patience = ANSWER_S if self.connected else ANSWER_DOWN_S
-        self._waiting.put(_Request(op, args, then, monotonic() + patience, answer))
+        wait = ANSWER_S if self.connected else ANSWER_DOWN_S
+        self._waiting.put(_Request(op, args, then, monotonic() + wait, answer))
         return await answer
 
     def close(self) -> None:
-        """End the thread, once its request is answered."""
+        """End the thread after its current request."""
         self._waiting.put(None)
         self._thread.join(CLOSE_S)
 
@@ -83,16 +84,19 @@ class Asker:
             found = control.request(request.op, **request.args)
             if request.then is not None:
                 found = request.then(found)
-        except (Unreachable, RequestFailed) as refused:
+        except Unreachable as down:
+            wait = ANSWER_S if self.connected else ANSWER_DOWN_S
+            fault = explained(down, control.address, wait)
+        except RequestFailed as refused:
             fault = refused
-        except Exception as strange:  # noqa: BLE001  # an answer of another version: it is told, the thread lives
+        except Exception as strange:  # noqa: BLE001  # an answer of another version: report it, the thread goes on
             fault = RequestFailed(f"the supervisor's answer to {request.op} is not understood: {strange!r}"[:500])
         with contextlib.suppress(RuntimeError):  # the event loop has ended
             self._loop.call_soon_threadsafe(_settle, request.answer, found, fault)
 
 
 def _settle(answer: asyncio.Future[Any], found: Any, fault: Exception | None) -> None:
-    if answer.done():  # whoever asked has gone
+    if answer.done():  # the client went away
         return
     if fault is None:
         answer.set_result(found)

@@ -1,4 +1,4 @@
-"""JSON and server-sent events as bytes. What workers wrote is escaped here, once for all."""
+"""JSON and server-sent events as bytes. Texts of workers are escaped here, in one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with an end to patience, for those who are slow to ask or to read."""
+"""uvicorn's HTTP protocol with time limits for clients that are slow to send or to read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ REQUEST_S = 10.0
 
 OPEN_MAX = 800
 """Connections that may be open at once; further ones are cut. libzmq ends a process that runs out of descriptors,
-of which there often are 1,024."""
+and often 1,024 are allowed."""
 
 STALL_S = 15.0
-"""Seconds that a client may take nothing of an answer that waits for it; then its connection is cut."""
+"""Seconds that a client may read nothing of a waiting answer; then its connection is cut."""
 
 
-class PatientProtocol(H11Protocol):
-    """Ends connections that bring no request, and those that do not take their answer."""
+class TimeLimitedProtocol(H11Protocol):
+    """Cuts connections that send no request, and those that do not read their answer."""
 
     _asking: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
@@ -70,5 +70,5 @@ class PatientProtocol(H11Protocol):
             self._stalled = None
 
     def _cut(self) -> None:
-        """At once: in an orderly close, what is still unsent would wait for its reader for ever."""
+        """At once: an orderly close would wait for ever for a reader that does not read."""
         self.transport.abort()

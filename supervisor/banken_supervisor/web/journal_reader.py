@@ -1,4 +1,4 @@
-"""The journal's file, read on threads of their own. A story may be long: its JSON is made there, too."""
+"""The journal's file, read on threads of their own. An incident may be long: its JSON is made there, too."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TypeVar
 
 from banken_supervisor.journal import JournalError, reading, uptime
 from banken_supervisor.journal.shown import event, shown, whole
-from banken_supervisor.web.problems import Problem
-from banken_supervisor.web.texts import to_json
+from banken_supervisor.web.errors import Problem
+from banken_supervisor.web.serialization import to_json
 
 T = TypeVar("T")
 
 THREADS = 2
 WAITING_MAX = 64
-"""Readings that wait or run; more are refused."""
+"""Reads that wait or run; more are refused."""
 
 EVENTS_MAX = 200
 """Events in the history of one watchdog."""
@@ -26,16 +26,16 @@ EVENTS_MAX = 200
 WINDOWS_S = {"24h": 86_400.0, "7d": 604_800.0, "30d": 2_592_000.0}
 
 
-class Records:
-    """Reads one supervisor's journal. ``place`` gives its file, None where it keeps none."""
+class JournalReader:
+    """Reads one supervisor's journal. ``path`` returns its file; None where it has none."""
 
-    def __init__(self, place: Callable[[], str | None]) -> None:
-        self._place = place
+    def __init__(self, path: Callable[[], str | None]) -> None:
+        self._find = path
         self._threads = ThreadPoolExecutor(THREADS, "banken-web-journal")
         self._waiting = 0
 
     async def incidents(self, *, open_only: bool, since: float | None, name: str | None, limit: int) -> str:
-        """Incidents, the newest first, as JSON."""
+        """Incidents as JSON, newest first."""
         path = self._path()
 
         def read() -> str:
@@ -45,7 +45,7 @@ class Records:
         return await self._read(read)
 
     async def incident(self, incident_id: str) -> str | None:
-        """The story of one incident as JSON; None: there is none of this id."""
+        """One incident with its timeline and evidence as JSON; None: there is none of this id."""
         path = self._path()
 
         def read() -> str | None:
@@ -55,7 +55,7 @@ class Records:
         return await self._read(read)
 
     async def history(self, name: str) -> str | None:
-        """What is kept of one watchdog as JSON; None: nothing."""
+        """What the journal has of one watchdog as JSON; None: nothing."""
         path = self._path()
         return await self._read(lambda: _history(path, name))
 
@@ -64,16 +64,18 @@ class Records:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _path(self) -> str:
-        path = self._place()
+        path = self._find()
         if path is None:
-            raise Problem(404, "this supervisor keeps no journal: it was started with --no-journal")
+            raise Problem(404, "this supervisor has no journal: it was started with --no-journal")
         if not os.path.exists(path) and not os.path.exists(f"{path}.new"):
-            raise Problem(404, f"there is no journal at {path}; a supervisor that keeps one makes it")
+            raise Problem(404, f"there is no journal at {path}; a supervisor that has one makes it")
         return path
 
     async def _read(self, what: Callable[[], T]) -> T:
         if self._waiting >= WAITING_MAX:
-            raise Problem(503, "the journal is being read by too many at once", retry_after="1")
+            raise Problem(
+                503, f"{WAITING_MAX} requests already read the journal; try again in a moment", retry_after="1"
+            )
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, what)

@@ -1,43 +1,43 @@
-"""Who listens to the stream: each with a bounded queue of its own, of bytes that all of them share."""
+"""The open streams: each has a bounded queue, of bytes that all of them share."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
-from banken_supervisor.web.texts import sse
+from banken_supervisor.web.serialization import sse
 
-LISTENERS_MAX = 200
+SUBSCRIBERS_MAX = 200
 
 QUEUE_BYTES_MAX = 4 * 1024 * 1024
-"""What may wait for one reader; beyond it the reader is too slow, and its stream is ended."""
+"""Bytes that may wait for one reader. A slower reader's stream is ended."""
 
 PIECE_BYTES = 65_536
-"""About how much is handed to the socket at once."""
+"""About how many bytes are written to the socket at once."""
 
 GATHER_S = 0.04
-"""What is said within this many seconds goes to each listener in one piece."""
+"""What is sent within this many seconds reaches each subscriber in one piece."""
 
 
-class Listener:
+class Subscriber:
     """One stream's queue."""
 
     def __init__(self) -> None:
         self.ended = False
-        """it is to end: too slow, or the process ends"""
-        self.anew = False
-        """it is to be greeted again: the supervisor is another one, or events were lost"""
+        """the stream is to end: its reader is too slow, or the process ends"""
+        self.restart = False
+        """the stream is to begin again: another supervisor runs, or events were lost"""
         self._pieces: deque[bytes] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
 
     @property
     def steady(self) -> bool:
-        """Whether it simply goes on."""
-        return not (self.ended or self.anew)
+        """Whether the stream simply goes on."""
+        return not (self.ended or self.restart)
 
     def offer(self, piece: bytes) -> None:
-        """Queue it; a queue that is full ends the stream."""
+        """Queue ``piece``; where it does not fit, end the stream."""
         if self._bytes + len(piece) > QUEUE_BYTES_MAX:
             self.end()
         elif not self.ended:
@@ -46,19 +46,19 @@ class Listener:
             self._wake.set()
 
     def end(self) -> None:
-        """End the stream, and drop what waits."""
+        """End the stream and drop its queue."""
         self.ended = True
         self._pieces.clear()
         self._bytes = 0
         self._wake.set()
 
-    def renew(self) -> None:
-        """Have it greeted again."""
-        self.anew = True
+    def begin_again(self) -> None:
+        """Have the stream begin again with all rows."""
+        self.restart = True
         self._wake.set()
 
     def take(self) -> bytes:
-        """What waits, or a part of it of about ``PIECE_BYTES``; empty if nothing does."""
+        """About ``PIECE_BYTES`` of the queue; empty if the queue is."""
         taken: list[bytes] = []
         size = 0
         while self._pieces and size < PIECE_BYTES:
@@ -70,36 +70,36 @@ class Listener:
         return b"".join(taken)
 
     async def wait(self) -> None:
-        """Until there is something to take, or to do."""
+        """Wait until there is something to take, or the stream is no longer steady."""
         await self._wake.wait()
 
 
-class Hub:
-    """All listeners, and what is said to them."""
+class Broadcaster:
+    """All subscribers, and what is sent to them."""
 
     def __init__(self) -> None:
-        self.listeners: set[Listener] = set()
+        self.subscribers: set[Subscriber] = set()
         self.dropped = 0
         """streams ended because their readers were too slow"""
         self._gathered: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flushed = 0.0
 
-    def join(self) -> Listener | None:
-        """A new listener; None: there are as many as there may be."""
-        if len(self.listeners) >= LISTENERS_MAX:
+    def subscribe(self) -> Subscriber | None:
+        """A new subscriber; None: there are ``SUBSCRIBERS_MAX`` already."""
+        if len(self.subscribers) >= SUBSCRIBERS_MAX:
             return None
-        listener = Listener()
-        self.listeners.add(listener)
-        return listener
+        subscriber = Subscriber()
+        self.subscribers.add(subscriber)
+        return subscriber
 
-    def leave(self, listener: Listener) -> None:
-        """It listens no longer."""
-        self.listeners.discard(listener)
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Remove it."""
+        self.subscribers.discard(subscriber)
 
-    def say(self, event: str, data: str, identity: str | None = None) -> None:
-        """Tell all, at once or within ``GATHER_S``."""
-        if not self.listeners:
+    def send(self, event: str, data: str, identity: str | None = None) -> None:
+        """Send to all, at once or within ``GATHER_S``."""
+        if not self.subscribers:
             return
         self._gathered.append(sse(event, data, identity))
         if self._timer is None:
@@ -107,18 +107,18 @@ class Hub:
             wait = max(0.0, self._flushed + GATHER_S - loop.time())
             self._timer = loop.call_later(wait, self._flush)
 
-    def renew(self) -> None:
-        """Have all greeted again, after what was said before."""
+    def restart_all(self) -> None:
+        """Have all streams begin again, after what was sent before."""
         self._flush()
-        for listener in self.listeners:
-            listener.renew()
+        for subscriber in self.subscribers:
+            subscriber.begin_again()
 
     def close(self) -> None:
         """End all streams."""
         if self._timer is not None:
             self._timer.cancel()
-        for listener in self.listeners:
-            listener.end()
+        for subscriber in self.subscribers:
+            subscriber.end()
 
     def _flush(self) -> None:
         if self._timer is not None:
@@ -129,7 +129,7 @@ class Hub:
             return
         piece = b"".join(self._gathered)
         self._gathered.clear()
-        for listener in self.listeners:
-            if not listener.ended:
-                listener.offer(piece)
-                self.dropped += listener.ended
+        for subscriber in self.subscribers:
+            if not subscriber.ended:
+                subscriber.offer(piece)
+                self.dropped += subscriber.ended

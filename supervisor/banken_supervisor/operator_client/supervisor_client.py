@@ -1,0 +1,89 @@
+"""Requests to a supervisor. Imports ZeroMQ only when a request is made."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from banken.errors import Unreachable
+
+if TYPE_CHECKING:
+    from banken.address import Address
+    from banken.control import Control
+    from banken.model import Declaration
+    from banken.wire import Kind
+
+ANSWER_S = 2.0
+"""Seconds to wait for an answer."""
+
+
+@contextlib.contextmanager
+def connect(address: str | None, timeout: float = ANSWER_S) -> Iterator[Control]:
+    """A connection for requests. Unreachable, raised inside, names a process that holds the address."""
+    from banken.control import Control
+
+    with Control(address, timeout=timeout) as control:
+        try:
+            yield control
+        except Unreachable as fault:
+            raise explained(fault, control.address, control.timeout) from None
+
+
+def explained(fault: Unreachable, address: Address, timeout: float) -> Unreachable:
+    """``fault``, or a better one where a living process holds the address and did not answer within ``timeout``."""
+    pid = None if address.directory is None else lock_holder(address.directory)
+    if pid is None:
+        return fault
+    return Unreachable(
+        f"the supervisor at {address.directory} (pid {pid}) did not answer within {timeout:g} s; "
+        f"it is stopped, starved or ending: look at it with `ps -p {pid} -o stat,etime,args`"
+    )
+
+
+def lock_holder(directory: str) -> int | None:
+    """The pid in the lock file of ``directory``, if such a process lives."""
+    try:
+        with open(os.path.join(directory, "lock"), encoding="ascii") as file:
+            pid = int(json.loads(file.read(4096))["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return pid  # another user's process
+    except (OSError, OverflowError):
+        return None
+    return pid
+
+
+def is_absent(address: Address) -> bool:
+    """Whether it is known without a request that no supervisor is there."""
+    return address.directory is not None and lock_holder(address.directory) is None
+
+
+def look(control: Control, names: list[str]) -> dict[str, dict[str, Any]]:
+    """The rows of at most 200 watchdogs with ``feeds``: ``[age, gap]`` of the last ones, seconds, newest last."""
+    found = control.request("look", names=names, feeds=True)["rows"] if names else []
+    return {row["name"]: row for row in found}
+
+
+def message(kind: Kind, name: str, *args: Any, declaration: Declaration | None = None) -> bytes:
+    """The frame of one message from an operator: it claims no process of its own."""
+    from banken.wire import Message, encode
+
+    return encode(Message(kind, name, None, 0.0, declaration, args))
+
+
+def tell(
+    control: Control, kind: Kind, name: str, *args: Any, declaration: Declaration | None = None
+) -> dict[str, Any] | None:
+    """Send one message as an operator, and wait until it is confirmed.
+
+    Returns the watchdog's row afterwards; None if it is no longer watched. RequestFailed if it was refused.
+    """
+    control.request("tell", frame=message(kind, name, *args, declaration=declaration))
+    found: list[dict[str, Any]] = control.request("status", name=name)["rows"]
+    return found[0] if found else None

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from banken.errors import RequestFailed, Unreachable
@@ -45,6 +45,8 @@ class Snapshot:
     """why there is nothing newer; empty: all is well"""
     since: float = 0.0
     """monotonic: when the problem began"""
+    answered: float | None = None
+    """wall clock, seconds since 1970: the last answer; None: there was none"""
     summary: dict[str, Any] | None = None
     programs: list[dict[str, Any]] = field(default_factory=list)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -193,6 +195,8 @@ class Source(threading.Thread):
         now = monotonic()
         if changes.get("problem") and not self.snapshot.problem:
             changes["since"] = now
+        if not changes.get("problem"):
+            changes["answered"] = time()
         self.snapshot = replace(self.snapshot, at=now, rows=self._rows, **changes)
         self._changed()
 

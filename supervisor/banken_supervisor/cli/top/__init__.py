@@ -3,7 +3,8 @@
     order.py      pure: which rows are shown, and where each stands
     columns.py    pure: which columns fit a width
     text.py       pure: rows, facts and incidents in words
-    app.py        the application: tabs, filter, keys; head.py the lines above the lists
+    app.py        the application: its threads, and which page is on top
+    main.py       the screen with the lists: tabs, filter, sort; head.py says the lines above them
     table.py      a list of rows; watchdogs.py, programs.py, incidents.py and events.py show theirs in it
     page.py       a text over the whole screen; detail.py, log.py and help.py show theirs on it
     commands.py   what it may tell the supervisor
@@ -68,7 +69,7 @@ def command(filter: str, sort: str, reverse: bool, address: str | None) -> int: 
         os.environ.pop(name, None)
     from banken_supervisor.cli.top.app import TopApp
 
-    app = TopApp(where, sort=sort, reverse=reverse, filter=filter)
+    app = TopApp(where, sort=sort, reverse=reverse, wanted=filter)
     app.run()
     if app.fault:
         raise Failure(app.fault, exits.NOT_SO)

@@ -13,6 +13,9 @@ from banken_supervisor.cli.source import Snapshot
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.order import shown_state
 
+VIEWS = ("watchdogs", "programs", "incidents", "events")
+"""The tabs, in order."""
+
 
 def watchdogs(snapshot: Snapshot, address: str) -> Text:
     """How many watchdogs are how; that no supervisor answers, if that is so."""
@@ -63,11 +66,11 @@ def tabs(view: str, snapshot: Snapshot, wanted: str) -> Text:
         "events": "",
     }
     line = Text(no_wrap=True, overflow="ellipsis")
-    for number, name in enumerate(("watchdogs", "programs", "incidents", "events"), 1):
+    for number, name in enumerate(VIEWS, 1):
         style = Style(reverse=True, bold=True) if name == view else Style(bold=False)
         line.append(
             f" {number} {name.capitalize()} {counts[name]}".rstrip() + " ",
-            style + Style(meta={"@click": f"app.view('{name}')"}),
+            style + Style(meta={"@click": f"screen.view('{name}')"}),
         )
         line.append(" ")
     if wanted:

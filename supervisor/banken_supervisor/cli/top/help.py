@@ -35,8 +35,8 @@ MEANINGS = (
 )
 ORDER = (
     "The worst come first, then by name. A row moves when its state changes, and else never by itself: sorted by "
-    "left, silence or rate, the rows keep the places that they had when the sort was chosen; press the key again to "
-    "sort anew."
+    "left, silence or rate, the rows keep the places that they had when the sort was chosen; press the key again "
+    "to sort anew."
 )
 
 

@@ -72,6 +72,7 @@ class Table(ScrollView, can_focus=True):
         """what is shown in place of rows where there are none"""
         self._columns = Columns(())
         self._placed: list[Placed] = []
+        self._fitted = 0
         self._follows = follows
         self._place = 0
 
@@ -162,6 +163,8 @@ class Table(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line of the widget: the titles, or a row."""
         width = self.width
+        if width != self._fitted:  # the scrollbar came or went since
+            self._fit()
         if y == 0:
             return self._strip(self._line([self._title(each) for each in self._placed]), width, Style(dim=True))
         place = self.scroll_offset.y + y - 1
@@ -183,7 +186,8 @@ class Table(ScrollView, can_focus=True):
 
     def _fit(self) -> None:
         self.virtual_size = Size(self.width, len(self.keys) + 1)
-        self._placed = fit(self._columns.columns, self.width)
+        self._fitted = self.width
+        self._placed = fit(self._columns.columns, self._fitted)
 
     def _reveal(self) -> None:
         first, room = self.scroll_offset.y, self._room

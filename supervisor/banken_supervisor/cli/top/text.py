@@ -234,7 +234,7 @@ def incident_lines(row: Row | None, story: Story | None) -> list[Text]:
             Text(f"Open incident {incident['id']}", f"bold {RED}"),
             _fact(
                 "Cause",
-                f"{_cause(incident)}, {format_s(incident['age'])} ago; announced {plural(incident['runs'], 'time')}",
+                f"{_cause(incident)}, {format_s(incident['age'])} ago; told {plural(incident['runs'], 'time')}",
             ),
             _fact("Next step", next_step(row)),
         ]

@@ -22,9 +22,8 @@ import sys
 import click
 
 from banken.address import resolve
-from banken_supervisor.cli import exits
+from banken_supervisor.cli import completing, exits
 from banken_supervisor.cli.asking import address_option
-from banken_supervisor.cli.completing import watchdogs
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.screen import need_terminal
 from banken_supervisor.cli.top.order import SORTS
@@ -33,7 +32,7 @@ INSTEAD = "`banken status --json`"
 
 
 @click.command(short_help="Watch all watchdogs live, on the whole terminal.")
-@click.argument("filter", metavar="[FILTER]", required=False, default="", shell_complete=watchdogs)
+@click.argument("filter", metavar="[FILTER]", required=False, default="", shell_complete=completing.watchdogs)
 @click.option(
     "--sort", type=click.Choice(list(SORTS)), default="state", show_default=True, help="By what to sort at first."
 )

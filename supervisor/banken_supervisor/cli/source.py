@@ -104,6 +104,7 @@ class Source(threading.Thread):
         with Control(self._address, timeout=ANSWER_S) as control:
             while not self._stopping.is_set():
                 began = monotonic()
+                self._do_orders(control)  # here, too: while nobody answers there is no rest
                 try:
                     self._refresh(control)
                     self._read_on(control, began + self._period)
@@ -175,12 +176,7 @@ class Source(threading.Thread):
         if not self._bell.wait(seconds) or self._stopping.is_set():
             return
         self._bell.clear()
-        while self._orders:
-            order = self._orders.popleft()
-            try:
-                order(control)
-            except (Unreachable, RequestFailed) as fault:
-                self._tell(problem=_why(fault))
+        self._do_orders(control)
         if self.close_looks and self.visible != self._looked and not self.snapshot.problem:
             if (early := self.snapshot.at + RELOOK_S - monotonic()) > 0:
                 threading.Event().wait(early)
@@ -190,6 +186,14 @@ class Source(threading.Thread):
                 self._tell(problem=_why(fault))
             else:
                 self._tell()
+
+    def _do_orders(self, control: Control) -> None:
+        while self._orders:
+            order = self._orders.popleft()
+            try:
+                order(control)
+            except (Unreachable, RequestFailed) as fault:
+                self._tell(problem=_why(fault))
 
     def _tell(self, **changes: Any) -> None:
         now = monotonic()

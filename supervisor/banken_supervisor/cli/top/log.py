@@ -75,18 +75,21 @@ class LogPage(Screen[None]):
         super().__init__()
         self._program, self._path, self._reader = name, path, reader
         self._part = Part([])
+        # Held, not looked up: a part may come while the screen is taken down.
+        self._note = Static(id="note")
+        self._written = RichLog(max_lines=LINES_MAX, wrap=True, highlight=False, markup=False, min_width=0)
 
     def compose(self) -> ComposeResult:
         """Title, what is wrong with the file, its lines, keys."""
         title = f"log of {said(self._program)}: {said(self._path)}"
         yield Static(Text(title, no_wrap=True, overflow="ellipsis"), id="title")
-        yield Static(id="note")
-        yield RichLog(max_lines=LINES_MAX, wrap=True, highlight=False, markup=False, min_width=0)
+        yield self._note
+        yield self._written
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         """Read, and go on reading."""
-        self.query_one(RichLog).focus()
+        self._written.focus()
         self._look()
         self.set_interval(LOOK_S, self._look)
 
@@ -95,17 +98,13 @@ class LogPage(Screen[None]):
         self._reader.ask(f"log {path}", lambda: read_on(path, part), self._show)
 
     def _show(self, part: Part | Exception) -> None:
-        if not self.is_mounted:
-            return
-        note = self.query_one("#note", Static)
-        note.display = isinstance(part, Exception)
+        self._note.display = isinstance(part, Exception)
         if isinstance(part, Exception):
             why = part.strerror if isinstance(part, OSError) else str(part)
-            note.update(Text(f"the log cannot be read here: {why}", GREY))
+            self._note.update(Text(f"the log cannot be read here: {why}", GREY))
             return
-        log = self.query_one(RichLog)
         if part.skipped and self._part.end:
-            log.write(Text("… the file was cut or replaced here", GREY))
+            self._written.write(Text("… the file was cut or replaced here", GREY))
         for line in part.lines:
-            log.write(Text(line))
+            self._written.write(Text(line))
         self._part = part._replace(lines=[])

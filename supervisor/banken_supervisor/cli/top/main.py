@@ -22,6 +22,8 @@ from banken_supervisor.cli.top.programs import Programs
 from banken_supervisor.cli.top.table import Table
 from banken_supervisor.cli.top.watchdogs import Watchdogs
 
+PLACEHOLDER = "part of a name, worker-*, a state"
+
 SORT_KEYS = {"S": "state", "N": "name", "L": "left", "D": "silence", "R": "rate", "I": "incidents"}
 
 
@@ -61,19 +63,20 @@ class Main(Screen[None]):
         self.wanted = dict.fromkeys(VIEWS, "") | {VIEWS[0]: wanted}
         self._address = address
         self._snapshot = Snapshot(0.0)
+        # Held, not looked up: a snapshot may come while the screen is taken down.
+        self._head, self._tabs = Static(id="head"), Static(id="tabs")
+        self._watchdogs, self._programs = Watchdogs("watchdogs", order), Programs("programs")
+        self._incidents, self._events = Incidents("incidents"), Events("events")
+        self._tables: tuple[Table, ...] = (self._watchdogs, self._programs, self._incidents, self._events)
+        self._typed = Input(id="filter", compact=True, max_length=FILTER_MAX, placeholder=PLACEHOLDER)
 
     def compose(self) -> ComposeResult:
         """Head, tabs, lists, filter, keys."""
-        yield Static(id="head")
-        yield Static(id="tabs")
+        yield self._head
+        yield self._tabs
         with ContentSwitcher(initial=self.view):
-            yield Watchdogs("watchdogs", self.order)
-            yield Programs("programs")
-            yield Incidents("incidents")
-            yield Events("events")
-        yield Input(
-            id="filter", compact=True, max_length=FILTER_MAX, placeholder="part of a name, worker-*, a state"
-        )
+            yield from self._tables
+        yield self._typed
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
@@ -82,7 +85,7 @@ class Main(Screen[None]):
 
     def table(self, view: str = "") -> Table:
         """The list of this tab; of the one that is shown."""
-        return self.query_one(f"#{view or self.view}", Table)
+        return self._tables[VIEWS.index(view or self.view)]
 
     @property
     def watchdog(self) -> str | None:
@@ -93,27 +96,27 @@ class Main(Screen[None]):
         """Show what is known now."""
         self._snapshot = snapshot
         self.show_head()
-        self.query_one(Watchdogs).update_from(snapshot, self.wanted["watchdogs"])
-        self.query_one(Programs).update_from(snapshot, self.wanted["programs"])
+        self._watchdogs.update_from(snapshot, self.wanted["watchdogs"])
+        self._programs.update_from(snapshot, self.wanted["programs"])
 
     def show_head(self) -> None:
         """The lines above the lists, with the ages of now."""
         snapshot = self._snapshot
         lines = [watchdogs(snapshot, self._address), supervisor(snapshot, self._address, monotonic())]
-        self.query_one("#head", Static).update(Text("\n").join(lines))
-        self.query_one("#tabs", Static).update(tabs(self.view, snapshot, self.wanted[self.view]))
+        self._head.update(Text("\n").join(lines))
+        self._tabs.update(tabs(self.view, snapshot, self.wanted[self.view]))
 
     def put_incidents(self, found: list[Any] | Exception) -> None:
         """Show what was read of the journal."""
-        self.query_one(Incidents).put(found, self.wanted["incidents"])
+        self._incidents.put(found, self.wanted["incidents"])
 
     def put_events(self, found: list[dict[str, Any]]) -> None:
         """Show what has happened."""
-        self.query_one(Events).put(found, self.wanted["events"])
+        self._events.put(found, self.wanted["events"])
 
     def put_past_events(self, found: list[dict[str, Any]] | Exception) -> None:
         """Show what has happened before."""
-        self.query_one(Events).put_past(found, self.wanted["events"])
+        self._events.put_past(found, self.wanted["events"])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether a key does something here, now."""
@@ -143,7 +146,7 @@ class Main(Screen[None]):
 
     def action_sort(self, sort: str = "") -> None:
         """Sort by this, or by the next."""
-        self.order.choose(sort or self.query_one(Watchdogs).next_sort())
+        self.order.choose(sort or self._watchdogs.next_sort())
         self._sorted()
 
     def action_reverse(self) -> None:
@@ -164,14 +167,13 @@ class Main(Screen[None]):
 
     @property
     def _typing(self) -> bool:
-        return bool(self.is_mounted and self.query_one("#filter", Input).display)
+        return bool(self._typed.display)
 
     def action_filter(self) -> None:
         """Begin to type a filter."""
-        typed = self.query_one("#filter", Input)
-        typed.value = self.wanted[self.view]
-        typed.display = True
-        typed.focus()
+        self._typed.value = self.wanted[self.view]
+        self._typed.display = True
+        self._typed.focus()
         self.refresh_bindings()
 
     def action_all(self) -> None:
@@ -186,7 +188,7 @@ class Main(Screen[None]):
 
     @on(Input.Submitted, "#filter")
     def _end_typing(self) -> None:
-        self.query_one("#filter", Input).display = False
+        self._typed.display = False
         self.table().focus()
         self.refresh_bindings()
 

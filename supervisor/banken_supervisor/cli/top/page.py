@@ -32,22 +32,22 @@ class Page(Screen[None]):
 
     def __init__(self, title: str, lines: list[Text] | None = None) -> None:
         super().__init__()
-        self._heading, self._lines = title, lines or [Text("reading …")]
+        # Held, not looked up: lines may come while the screen is taken down.
+        self._heading = Static(Text(title), id="title")
+        self._body = Static(Text("\n").join(lines or [Text("reading …")]), id="lines")
 
     def compose(self) -> ComposeResult:
         """Title, text, keys."""
-        yield Static(Text(self._heading, no_wrap=True, overflow="ellipsis"), id="title")
+        yield self._heading
         with VerticalScroll(id="text", can_focus=False):
-            yield Static(Text("\n").join(self._lines), id="lines")
+            yield self._body
         yield Footer(show_command_palette=False)
 
     def put(self, lines: list[Text], title: str | None = None) -> None:
         """Show these lines in place of the former; where the text was scrolled to, it stays."""
-        if not self.is_mounted:
-            return
-        self.query_one("#lines", Static).update(Text("\n").join(lines))
+        self._body.update(Text("\n").join(lines))
         if title is not None:
-            self.query_one("#title", Static).update(Text(title, no_wrap=True, overflow="ellipsis"))
+            self._heading.update(Text(title))
 
     def action_go(self, how: str) -> None:
         """Scroll the text."""

@@ -68,7 +68,7 @@ def watch(
     app = TopApp(address, **options)
 
     async def run() -> None:
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             await story(Top(app, pilot))
 
     asyncio.run(run())

@@ -81,7 +81,7 @@ class Main(Screen[None]):
 
     def on_mount(self) -> None:
         """The keys are for the list."""
-        self.table().focus()
+        self.set_focus(self.table())
 
     def table(self, view: str = "") -> Table:
         """The list of this tab; of the one that is shown."""
@@ -137,7 +137,7 @@ class Main(Screen[None]):
         self._end_typing()
         self.view = view
         self.query_one(ContentSwitcher).current = view
-        self.table().focus()
+        self.set_focus(self.table())
         self._changed()
 
     def action_turn_view(self, by: int) -> None:
@@ -173,7 +173,7 @@ class Main(Screen[None]):
         """Begin to type a filter."""
         self._typed.value = self.wanted[self.view]
         self._typed.display = True
-        self._typed.focus()
+        self.set_focus(self._typed)  # at once: the next letter is the filter's already
         self.refresh_bindings()
 
     def action_all(self) -> None:
@@ -189,7 +189,7 @@ class Main(Screen[None]):
     @on(Input.Submitted, "#filter")
     def _end_typing(self) -> None:
         self._typed.display = False
-        self.table().focus()
+        self.set_focus(self.table())
         self.refresh_bindings()
 
     def on_key(self, event: textual_events.Key) -> None:

@@ -125,9 +125,8 @@ def remark(row: Row, *, program: bool = False) -> str:
     parts = []
     incident = row.get("incident")
     if incident is not None:
-        parts.append(f"{_cause(incident)} {format_s(incident['age'])} ago")
-        if incident.get("reason"):
-            parts[-1] += f": {said(gist(incident['reason']))}"
+        reason = f": {said(gist(incident['reason']))}" if incident.get("reason") else ""
+        parts.append(f"{_cause(incident)}{reason}, {format_s(incident['age'])} ago")
     elif row["state"] == "given-up":
         parts.append(f"`banken start {clean(row['name'])}` ends that" if program else "the next feed ends that")
     elif shown_state(row) == RUNNING or (row["state"] == "alive" and not has_timeout(row)):

@@ -30,7 +30,7 @@ COLUMNS = (
     Column("GAPS", 8, GAPS_MOST, fold=6),
     Column("PID", 7, fold=8, right=True),
     Column("INC", 5, fold=2, right=True, sort="incidents"),
-    Column("REMARK", 22, 400),
+    Column("REMARK", 24, 400),
 )
 
 NOBODY = "no watchdogs yet; try: banken feed hello --timeout 30s"

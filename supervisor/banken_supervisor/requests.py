@@ -13,7 +13,7 @@ from banken.clock import wall
 from banken.errors import WireError
 from banken.model import shorten
 from banken.wire import REQUEST_MAX, VERSION, pack, unpack
-from banken_supervisor.core.dog import Dog, deadline
+from banken_supervisor.core.dog import Dog, OpenIncident, deadline
 from banken_supervisor.core.habits import suggestion
 from banken_supervisor.core.refusals import Refusal
 from banken_supervisor.core.states import State
@@ -274,6 +274,7 @@ def row(dog: Dog, now: float) -> dict[str, Any]:
                 "runs": open_one.run,
                 "reason": open_one.reason,
                 "blamed": open_one.blamed,
+                **_next_step(dog, open_one, now),
             }
         if rare.standing is not None:
             told["group"] = {
@@ -282,6 +283,18 @@ def row(dog: Dog, now: float) -> dict[str, Any]:
                 "members": list(rare.standing.members),
             }
     return told
+
+
+def _next_step(dog: Dog, incident: OpenIncident, now: float) -> dict[str, Any]:
+    """``steps`` of the ladder, and ``next``: which is due, what it does, in how many seconds; None: none is."""
+    rungs = () if dog.policy is None else dog.policy.ladder.rungs
+    step = incident.step
+    if step is None or step.rung >= len(rungs):
+        return {"steps": len(rungs), "next": None}
+    return {
+        "steps": len(rungs),
+        "next": {"rung": step.rung, "do": rungs[step.rung].do, "left": step.when - now},
+    }
 
 
 def _programs(loop: Loop, args: dict[str, Any]) -> Any:

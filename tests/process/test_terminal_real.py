@@ -42,12 +42,6 @@ def banken(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     return run
 
 
-def first(shown: str) -> str:
-    """The name in top's first row; empty: there is none, it shows something else."""
-    words = shown.splitlines()[5].split() if shown.count("\n") > 5 else []
-    return words[1] if len(words) > 1 else ""
-
-
 def running(home: Home) -> Command:
     """``banken run`` there, answering."""
     one = Command("run", "--address", home.address)
@@ -73,66 +67,6 @@ def restored(terminal: Tty) -> bool:
     )
 
 
-def test_top_shows_sorts_filters_pauses_and_tells_of_an_incident(home: Home) -> None:
-    """What people do with top: they see who is down, look at the incident, find one, pause it and resume it."""
-    running(home)
-    client = home.client()
-    for number in range(30):
-        client.watchdog(f"worker-{number}", timeout=300).feed()
-    client.feed("worker-7", progress=3, status="epoch \x1b[31m3")
-    client.fail("worker-2", "disk full")
-    top = tty(home, "top")
-    shown = top.sees("failed")
-    assert "30 watchdogs: 1 expired, 29 alive; 1 open incident" in shown
-    assert shown.splitlines()[5].split()[:2] == ["expired", "worker-2"]  # the worst first
-    top.type("\r")
-    assert "disk full" in top.sees("Timeline")
-    top.type("q")
-    top.sees("PgDn")
-    top.type("s")
-    top.until(lambda text: first(text) == "worker-0", "the list by name")
-    top.type("\x1b[6~")
-    assert "worker-9" in top.until(lambda text: "worker-9" in text, "the next page")
-    top.type("/er-7")
-    top.until(lambda text: first(text) == "worker-7" and "[3] epoch 3" in text, "the one that fits")
-    top.type("\rp")
-    top.sees("pause worker-7? y/n")
-    assert home.row("worker-7")["state"] == "alive"
-    top.type("n")
-    top.sees("nothing was done")
-    top.type("py")
-    top.sees("1 paused")
-    assert home.row("worker-7")["state"] == "paused"
-    top.type("p")
-    top.sees("resume worker-7? y/n")
-    top.type("y")
-    until(lambda: home.row("worker-7")["state"] == "alive", "it is resumed")
-    top.type("q")
-    assert top.ended() == 0
-    assert restored(top)
-
-
-def test_top_survives_a_restart_and_another_size(home: Home) -> None:
-    """The supervisor may go and come, the window may become too small, whatever size the environment tells: top
-    says so, and goes on."""
-    supervisor = running(home)
-    home.client().watchdog("worker-1", timeout=300).feed()
-    top = tty(home, "top", COLUMNS="80", LINES="24")
-    top.sees("worker-1")
-    top.resize(40, 8)
-    top.sees("needs 60x10")
-    top.resize(120, 12)
-    top.sees("INC  STATUS")
-    supervisor.signal(signal.SIGKILL)
-    supervisor.process.wait(10)
-    assert "worker-1" in top.sees("no supervisor answers")  # what was known stays to be read
-    running(home)
-    top.until(lambda text: "no supervisor" not in text and "banken at" in text, "the new supervisor")
-    top.signal(signal.SIGTERM)
-    assert top.ended() == 128 + signal.SIGTERM
-    assert restored(top)
-
-
 def test_status_watch_survives_a_restart_and_ends_by_ctrl_c(home: Home) -> None:
     """--watch says that nobody answers, shows the successor, and gives the terminal back."""
     supervisor = running(home)
@@ -149,30 +83,6 @@ def test_status_watch_survives_a_restart_and_ends_by_ctrl_c(home: Home) -> None:
     assert restored(watch)
     assert b"\x1b[31m" not in watch.output
     assert b"\x1b[1;31m" not in watch.output
-
-
-def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(home: Home) -> None:
-    """While it is stopped the terminal is the shell's."""
-    running(home)
-    top = tty(home, "top")
-    top.sees("nobody is watched yet")
-    top.type("\x1a")
-    # In a session of its own, without a shell, the stop itself is ignored by the kernel: it goes on at once.
-    until(lambda: top._read(0.05) or top.output.count(ENTER_SCREEN) == 2, "it is back")
-    top.sees("nobody is watched yet")
-    assert top.output.count(LEAVE_SCREEN) == 1
-    top.type("q")
-    assert top.ended() == 0
-    assert restored(top)
-
-
-def test_a_closed_window_ends_it(home: Home) -> None:
-    """Nobody looks any more: it must not stay behind, nor spin."""
-    running(home)
-    top = tty(home, "top")
-    top.sees("nobody is watched yet")
-    top.hang_up()
-    assert top.ended() == 128 + signal.SIGHUP
 
 
 def test_what_needs_a_terminal_says_so(home: Home, banken: Banken) -> None:

@@ -182,10 +182,18 @@ def line(event: dict[str, Any], colours: bool) -> str:
     if colours:
         when = click.style(when, dim=True)
         kind = click.style(kind, fg=COLOURS.get(event["type"]))
-    said = sentence(event)
+    incident = f"  [{clean(event['incident'])}]" if event.get("incident") else ""
+    return (
+        f"{when}  {kind}  {clean(event.get('name') or 'the supervisor')}  {description(event)}{incident}".rstrip()
+    )
+
+
+def description(event: dict[str, Any]) -> str:
+    """What an event says besides its time, type and name: a sentence, or its fields. Clean, in one line."""
+    sentenced = sentence(event)
     parts = (
-        [clean(said)]
-        if said is not None
+        [clean(sentenced)]
+        if sentenced is not None
         else [
             clean(field(key, value))
             for key, value in telling(event).items()
@@ -194,8 +202,7 @@ def line(event: dict[str, Any], colours: bool) -> str:
     )
     if event.get("replay"):
         parts.append("repeated for a listener that came late")
-    incident = f"  [{clean(event['incident'])}]" if event.get("incident") else ""
-    return f"{when}  {kind}  {clean(event.get('name') or 'the supervisor')}  {', '.join(parts)}{incident}".rstrip()
+    return ", ".join(parts)
 
 
 def _note(text: str) -> None:

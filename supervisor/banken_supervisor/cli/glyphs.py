@@ -1,4 +1,4 @@
-"""Numbers as block characters: bars and sparklines. Pure."""
+"""Numbers as block characters: sparklines; rates. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ TICKS = "▁▂▃▄▅▆▇█"
 
 PLAIN_TICKS = "_.-=+*%#"
 """The same where the terminal has no block characters."""
-
-PARTS = " ▏▎▍▌▋▊▉█"
-"""Widths of a bar's last cell, in eighths."""
-
-PLAIN_PARTS = " #"
 
 
 def sparkline(values: Sequence[float], top: float, width: int, ticks: str = TICKS) -> str:
@@ -34,22 +29,6 @@ def sparkline(values: Sequence[float], top: float, width: int, ticks: str = TICK
     return "".join(drawn)
 
 
-def bar(share: float, width: int, parts: str = PARTS) -> str:
-    """``share`` (0 to 1; what is beyond is cut) of ``width`` cells filled from the left; always ``width`` long.
-
-    More than nothing shows at least the smallest part.
-    """
-    if width <= 0:
-        return ""
-    steps = len(parts) - 1
-    share = 0.0 if math.isnan(share) else min(max(share, 0.0), 1.0)
-    filled = round(share * width * steps)
-    if share > 0:
-        filled = max(filled, 1)
-    whole, rest = divmod(filled, steps)
-    return (parts[-1] * whole + (parts[rest] if rest else "")).ljust(width)
-
-
 def rate(feeds: Sequence[Sequence[float]]) -> float | None:
     """Feeds a second, from ``[age, gap]`` of the last ones, newest last (seconds); None: there are too few to tell.
 
@@ -62,10 +41,21 @@ def rate(feeds: Sequence[Sequence[float]]) -> float | None:
     return len(feeds) / span if span > 0 else None
 
 
+def rate_text(rate: float | None) -> str:
+    """Feeds a second in at most seven characters: ``4.7/s``, ``12/min``; ``-`` where it is not known."""
+    if rate is None:
+        return "-"
+    for factor, unit in ((1, "s"), (60, "min"), (3600, "h")):
+        value = rate * factor
+        if value >= 1 or unit == "h":
+            return f"{value:.1f}/{unit}" if value < 10 else f"{min(value, 99999):.0f}/{unit}"
+    raise AssertionError("the last unit takes all")
+
+
 def supports(encoding: str | None) -> bool:
     """Whether block characters can be written in this encoding."""
     try:
-        (TICKS + PARTS).encode(encoding or "ascii")
+        TICKS.encode(encoding or "ascii")
     except (LookupError, UnicodeEncodeError):
         return False
     return True

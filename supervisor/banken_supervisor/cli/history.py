@@ -18,7 +18,6 @@ from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import COLOURS, HEADER, cells, clock
 from banken_supervisor.cli.printing import clean, fancy, plural, to_json
 from banken_supervisor.cli.tables import print_table
-from banken_supervisor.cli.topdraw import rate_text
 from banken_supervisor.durations import NEVER_S
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def command(name: str, since: float, limit: int, as_json: bool, journal: str | N
 
     An incident that a restart ended is over (reborn) when the new process runs; what hangs after that is another.
     """
-    known = _gather(name, since, journal, address)
+    known = gather(name, since, journal, address)
     if as_json:
         click.echo(to_json(_plain(known), indent=2))
         return
@@ -91,7 +90,8 @@ def command(name: str, since: float, limit: int, as_json: bool, journal: str | N
             click.echo(f"… and {len(known.incidents) - limit:,} more; `banken incidents {name}` lists them")
 
 
-def _gather(name: str, length: float, journal: str | None, address: str | None) -> Known:
+def gather(name: str, length: float, journal: str | None, address: str | None) -> Known:
+    """All about one watchdog in the last ``length`` seconds. A Failure: nothing is known, or there is no journal."""
     from banken_supervisor.journal import reading, uptime
 
     row, answered = _live(name, address)
@@ -160,7 +160,7 @@ def _lines(known: Known) -> list[str]:
         drawn = glyphs.sparkline(gaps, known.row["timeout"], len(gaps), ticks)
         lines.append(
             f"  gaps     {drawn}  the last {len(gaps)}, longest {format_s(max(gaps))}, "
-            f"{rate_text(glyphs.rate(feeds))}; a full block is the timeout"
+            f"{glyphs.rate_text(glyphs.rate(feeds))}; a full block is the timeout"
         )
     return lines
 

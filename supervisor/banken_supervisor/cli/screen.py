@@ -1,4 +1,4 @@
-"""A whole terminal for one command: its keys, its size, and all restored on every way out. Main thread only."""
+"""A whole terminal for ``status --watch``: all restored on every way out. Main thread only."""
 
 from __future__ import annotations
 
@@ -16,56 +16,13 @@ from banken_supervisor.cli.group import Failure
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-ESCAPE_S = 0.05
-"""Seconds after which an escape that nothing follows was the key itself."""
-
-SEQUENCES = {
-    b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down", b"\x1b[C": "right", b"\x1bOC": "right",
-    b"\x1b[D": "left", b"\x1bOD": "left", b"\x1b[5~": "pgup", b"\x1b[6~": "pgdn", b"\x1b[H": "home",
-    b"\x1bOH": "home", b"\x1b[1~": "home", b"\x1b[F": "end", b"\x1bOF": "end", b"\x1b[4~": "end",
-}  # fmt: skip
-NAMED = {0x0D: "enter", 0x0A: "enter", 0x7F: "backspace", 0x08: "backspace", 0x1A: "suspend", 0x03: "interrupt"}
+KEYS = {0x03: "interrupt", 0x1A: "suspend", 0x71: "q"}
 
 
-def parse(data: bytes, *, final: bool = False) -> tuple[list[str], bytes]:
-    """Keys, and the rest that may be the beginning of one; ``final``: nothing follows. Others are left out."""
-    keys: list[str] = []
-    while data:
-        if data[0] == 0x1B:
-            if data[1:2] not in (b"[", b"O") and (len(data) > 1 or final):
-                keys.append("escape")
-                data = data[1:]
-                continue
-            end = 2
-            if data[1:2] == b"O":
-                end = 3
-            else:
-                while end < len(data) and not 0x40 <= data[end] <= 0x7E:
-                    end += 1
-                end += 1
-            if len(data) < end:
-                return keys, b"" if final else data
-            if data[:end] in SEQUENCES:
-                keys.append(SEQUENCES[data[:end]])
-            data = data[end:]
-            continue
-        if data[0] in NAMED:
-            keys.append(NAMED[data[0]])
-            data = data[1:]
-            continue
-        size = 1 if data[0] < 0x80 else 2 if data[0] < 0xE0 else 3 if data[0] < 0xF0 else 4
-        if len(data) < size and not final:
-            return keys, data
-        text = data[:size].decode(errors="ignore")
-        if text.isprintable() and text:
-            keys.append(text)
-        data = data[size:]
-    return keys, b""
-
-
-def need_terminal(what: str, instead: str) -> None:
-    """A Failure unless stdin and stdout are a terminal that can be drawn on."""
-    for stream, name in ((sys.stdin, "stdin"), (sys.stdout, "stdout")):
+def need_terminal(what: str, instead: str, *, stderr: bool = False) -> None:
+    """A Failure unless stdin and stdout, and with ``stderr`` that as well, are a terminal that can be drawn on."""
+    streams = [(sys.stdin, "stdin"), (sys.stdout, "stdout"), *([(sys.stderr, "stderr")] if stderr else [])]
+    for stream, name in streams:
         if stream is None or not stream.isatty():
             raise Failure(f"{what} needs a terminal, and {name} is none; in a script use {instead}", exits.NOT_SO)
     if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
@@ -87,7 +44,6 @@ class Screen:
         self.console = Console(highlight=False, _environ=environment)
         self._in = sys.stdin.fileno()
         self._live: Any = None
-        self._pending = b""
         self._ended: BaseException | None = None
         self._former: dict[int, Any] = {}
 
@@ -113,22 +69,21 @@ class Screen:
             return
 
     def wait(self, seconds: float) -> list[str]:
-        """Keys, as soon as there are some; none after ``seconds``, a ``wake``, or another size of the terminal."""
-        ready, _, _ = select.select([self._in, self._bell[0]], [], [], ESCAPE_S if self._pending else seconds)
+        """Keys of ``KEYS``, at once; none after ``seconds``, a ``wake``, or another size of the terminal."""
+        ready, _, _ = select.select([self._in, self._bell[0]], [], [], seconds)
         if self._bell[0] in ready:
             os.read(self._bell[0], 4096)
         if self._ended is not None:
             raise self._ended
         if self._in not in ready:
-            keys, self._pending = parse(self._pending, final=bool(self._pending) and not ready)
-            return keys
+            return []
         try:
             some = os.read(self._in, 4096)
         except OSError:
             some = b""
         if not some:
             raise SystemExit(128 + signal.SIGHUP)  # the terminal has gone
-        keys, self._pending = parse(self._pending + some)
+        keys = [KEYS[each] for each in some if each in KEYS]
         if "interrupt" in keys:
             raise KeyboardInterrupt
         return keys

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from banken.errors import RequestFailed, Unreachable
@@ -45,6 +45,8 @@ class Snapshot:
     """why there is nothing newer; empty: all is well"""
     since: float = 0.0
     """monotonic: when the problem began"""
+    answered: float | None = None
+    """wall clock, seconds since 1970: the last answer; None: there was none"""
     summary: dict[str, Any] | None = None
     programs: list[dict[str, Any]] = field(default_factory=list)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -102,6 +104,7 @@ class Source(threading.Thread):
         with Control(self._address, timeout=ANSWER_S) as control:
             while not self._stopping.is_set():
                 began = monotonic()
+                self._do_orders(control)  # here, too: while nobody answers there is no rest
                 try:
                     self._refresh(control)
                     self._read_on(control, began + self._period)
@@ -173,12 +176,7 @@ class Source(threading.Thread):
         if not self._bell.wait(seconds) or self._stopping.is_set():
             return
         self._bell.clear()
-        while self._orders:
-            order = self._orders.popleft()
-            try:
-                order(control)
-            except (Unreachable, RequestFailed) as fault:
-                self._tell(problem=_why(fault))
+        self._do_orders(control)
         if self.close_looks and self.visible != self._looked and not self.snapshot.problem:
             if (early := self.snapshot.at + RELOOK_S - monotonic()) > 0:
                 threading.Event().wait(early)
@@ -189,10 +187,20 @@ class Source(threading.Thread):
             else:
                 self._tell()
 
+    def _do_orders(self, control: Control) -> None:
+        while self._orders:
+            order = self._orders.popleft()
+            try:
+                order(control)
+            except (Unreachable, RequestFailed) as fault:
+                self._tell(problem=_why(fault))
+
     def _tell(self, **changes: Any) -> None:
         now = monotonic()
         if changes.get("problem") and not self.snapshot.problem:
             changes["since"] = now
+        if not changes.get("problem"):
+            changes["answered"] = time()
         self.snapshot = replace(self.snapshot, at=now, rows=self._rows, **changes)
         self._changed()
 

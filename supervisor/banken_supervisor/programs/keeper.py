@@ -268,6 +268,7 @@ class ProgramKeeper:
                     "pid": None if child is None else child.pid,
                     "adopted": child is not None and not child.own,
                     "failures": each.failures,
+                    "log": each.spec.log,
                     "due": None if each.due is None else each.due - now,
                 }
             )

@@ -1,0 +1,210 @@
+"""The screen with the lists: head, tabs, the four lists, the filter."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import events as textual_events
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import ContentSwitcher, Footer, Input, Static
+
+from banken_supervisor.cli.source import Snapshot
+from banken_supervisor.cli.top.events import Events
+from banken_supervisor.cli.top.head import VIEWS, supervisor, tabs, watchdogs
+from banken_supervisor.cli.top.incidents import Incidents
+from banken_supervisor.cli.top.order import FILTER_MAX, Order
+from banken_supervisor.cli.top.programs import Programs
+from banken_supervisor.cli.top.table import Table
+from banken_supervisor.cli.top.watchdogs import Watchdogs
+
+PLACEHOLDER = "part of a name, worker-*, a state"
+
+SORT_KEYS = {"S": "state", "N": "name", "L": "left", "D": "silence", "R": "rate", "I": "incidents"}
+
+
+class Main(Screen[None]):
+    """Shows what it is given; ``view`` is the tab, ``wanted`` the filter of each."""
+
+    CSS = """
+    #head { height: 2; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    #tabs {
+        height: 1; padding: 0 1; background: $surface; text-wrap: nowrap; text-overflow: ellipsis;
+        link-style: none; link-color: $foreground; link-background: $surface;
+        link-style-hover: bold; link-color-hover: $foreground; link-background-hover: $surface;
+    }
+    ContentSwitcher { height: 1fr; padding: 0 1; }
+    #filter { height: 1; border: none; padding: 0 1; display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("escape", "all", "All", key_display="Esc"),
+        Binding("s", "sort", "Sort"),
+        *(Binding(key, f"sort('{sort}')", show=False) for key, sort in SORT_KEYS.items()),
+        Binding("r", "reverse", "Reverse"),
+        Binding("p", "app.pause", "Pause"),
+        Binding("i", "app.incident", "Incident"),
+        Binding("l", "app.log", "Log"),
+        Binding("question_mark", "app.help", "Help", key_display="?"),
+        Binding("q", "app.quit", "Quit"),
+        *(Binding(str(number), f"view('{view}')", show=False) for number, view in enumerate(VIEWS, 1)),
+        Binding("tab", "turn_view(1)", show=False, priority=True),
+        Binding("shift+tab", "turn_view(-1)", show=False, priority=True),
+    ]
+
+    def __init__(self, address: str, order: Order, wanted: str) -> None:
+        super().__init__()
+        self.view = VIEWS[0]
+        self.order = order
+        self.wanted = dict.fromkeys(VIEWS, "") | {VIEWS[0]: wanted}
+        self._address = address
+        self._snapshot = Snapshot(0.0)
+        # Held, not looked up: a snapshot may come while the screen is taken down.
+        self._head, self._tabs = Static(id="head"), Static(id="tabs")
+        self._watchdogs, self._programs = Watchdogs("watchdogs", order), Programs("programs")
+        self._incidents, self._events = Incidents("incidents"), Events("events")
+        self._tables: tuple[Table, ...] = (self._watchdogs, self._programs, self._incidents, self._events)
+        self._typed = Input(id="filter", compact=True, max_length=FILTER_MAX, placeholder=PLACEHOLDER)
+
+    def compose(self) -> ComposeResult:
+        """Head, tabs, lists, filter, keys."""
+        yield self._head
+        yield self._tabs
+        with ContentSwitcher(initial=self.view):
+            yield from self._tables
+        yield self._typed
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        """The keys are for the list."""
+        self.set_focus(self.table())
+
+    def table(self, view: str = "") -> Table:
+        """The list of this tab; of the one that is shown."""
+        return self._tables[VIEWS.index(view or self.view)]
+
+    @property
+    def watchdog(self) -> str | None:
+        """The selected one, where watchdogs are shown."""
+        return self.table().selected or None if self.view == "watchdogs" else None
+
+    def update_from(self, snapshot: Snapshot) -> None:
+        """Show what is known now."""
+        self._snapshot = snapshot
+        self.show_head()
+        self._watchdogs.update_from(snapshot, self.wanted["watchdogs"])
+        self._programs.update_from(snapshot, self.wanted["programs"])
+
+    def show_head(self) -> None:
+        """The lines above the lists, with the ages of now."""
+        snapshot = self._snapshot
+        lines = [watchdogs(snapshot, self._address), supervisor(snapshot, self._address, monotonic())]
+        self._head.update(Text("\n").join(lines))
+        self._tabs.update(tabs(self.view, snapshot, self.wanted[self.view]))
+
+    def put_incidents(self, found: list[Any] | Exception) -> None:
+        """Show what was read of the journal."""
+        self._incidents.put(found, self.wanted["incidents"])
+
+    def put_events(self, found: list[dict[str, Any]]) -> None:
+        """Show what has happened."""
+        self._events.put(found, self.wanted["events"])
+
+    def put_past_events(self, found: list[dict[str, Any]] | Exception) -> None:
+        """Show what has happened before."""
+        self._events.put_past(found, self.wanted["events"])
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key does something here, now."""
+        typing = self._typing
+        where = {
+            "sort": self.view == "watchdogs",
+            "reverse": self.view == "watchdogs",
+            "pause": self.view == "watchdogs",
+            "incident": self.view in ("watchdogs", "incidents"),
+            "log": self.view in ("watchdogs", "programs"),
+            "filter": not typing,
+            "all": typing or bool(self.wanted[self.view]),
+        }
+        return where.get(action, True)
+
+    def action_view(self, view: str) -> None:
+        """Show another tab."""
+        self._end_typing()
+        self.view = view
+        self.query_one(ContentSwitcher).current = view
+        self.set_focus(self.table())
+        self._changed()
+
+    def action_turn_view(self, by: int) -> None:
+        """Show the next tab."""
+        self.action_view(VIEWS[(VIEWS.index(self.view) + by) % len(VIEWS)])
+
+    def action_sort(self, sort: str = "") -> None:
+        """Sort by this, or by the next."""
+        self.order.choose(sort or self._watchdogs.next_sort())
+        self._sorted()
+
+    def action_reverse(self) -> None:
+        """The other way round."""
+        self.order.turn()
+        self._sorted()
+
+    @on(Table.SortAsked)
+    def _sort_asked(self, message: Table.SortAsked) -> None:
+        if message.sort == self.order.sort:
+            self.action_reverse()
+        else:
+            self.action_sort(message.sort)
+
+    def _sorted(self) -> None:
+        self._changed()
+        self.table("watchdogs").select(0)
+
+    @property
+    def _typing(self) -> bool:
+        return bool(self._typed.display)
+
+    def action_filter(self) -> None:
+        """Begin to type a filter."""
+        self._typed.value = self.wanted[self.view]
+        self._typed.display = True
+        self.set_focus(self._typed)  # at once: the next letter is the filter's already
+        self.refresh_bindings()
+
+    def action_all(self) -> None:
+        """Show all again."""
+        self._end_typing()
+        self._filter_by("")
+
+    @on(Input.Changed, "#filter")
+    def _filter_typed(self, message: Input.Changed) -> None:
+        if self._typing:
+            self._filter_by(message.value)
+
+    @on(Input.Submitted, "#filter")
+    def _end_typing(self) -> None:
+        self._typed.display = False
+        self.set_focus(self.table())
+        self.refresh_bindings()
+
+    def on_key(self, event: textual_events.Key) -> None:
+        """Up and down leave the filter for the list."""
+        if event.key in ("down", "up") and self._typing:
+            self._end_typing()
+
+    def _filter_by(self, wanted: str) -> None:
+        self.wanted[self.view] = wanted
+        table = self.table()
+        if isinstance(table, (Incidents, Events)):
+            table.filter_by(wanted)
+        self._changed()
+
+    def _changed(self) -> None:
+        self.update_from(self._snapshot)
+        self.refresh_bindings()
+        self.post_message(Table.Turned())

@@ -1,0 +1,106 @@
+"""Which rows a list shows, and where each stands. Pure: no terminal, no supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from banken_supervisor.cli.asking import is_pattern
+from banken_supervisor.cli.source import rate_of
+from banken_supervisor.cli.status import BAD, WORST_FIRST
+from banken_supervisor.durations import NEVER_S
+
+Row = dict[str, Any]
+
+RUNNING = "running"
+
+FILTER_MAX = 128
+"""Characters of a filter."""
+
+
+def _rate(row: Row) -> float | None:
+    rate = rate_of(row)
+    return None if rate is None else -rate
+
+
+def _left(row: Row) -> float | None:
+    return float("inf") if row["left"] is None else row["left"]
+
+
+SORTS: dict[str, Callable[[Row], Any]] = {
+    "state": lambda row: 0,
+    "name": lambda row: 0,
+    "left": _left,
+    "silence": lambda row: -row["silence"],
+    "rate": _rate,
+    "incidents": lambda row: -row["incidents"],
+}
+"""By what watchdogs can be sorted; equal ones stand by name. None: not known yet, which comes last."""
+
+MOVING = frozenset({"left", "silence", "rate"})
+"""Values that change all the time: with these a row keeps the value that it had when the sort was chosen."""
+
+
+class Order:
+    """The order of the watchdogs. Rows move when their state changes, and else only when the user sorts anew."""
+
+    def __init__(self, sort: str = "state", *, reverse: bool = False) -> None:
+        self.sort, self.reverse = sort, reverse
+        self._held: dict[str, Any] = {}
+
+    def choose(self, sort: str) -> None:
+        """Sort by this from now on, by the values of now."""
+        self.sort = sort
+        self._held.clear()
+
+    def turn(self) -> None:
+        """The other way round, by the values of now."""
+        self.reverse = not self.reverse
+        self._held.clear()
+
+    def arrange(self, rows: Iterable[Row]) -> list[str]:
+        """The names of these rows in order."""
+        rows = list(rows)
+        if self.sort in MOVING:
+            self._hold(rows)
+        found = sorted(rows, key=self._key, reverse=self.reverse)
+        return [row["name"] for row in found]
+
+    def _hold(self, rows: list[Row]) -> None:
+        value = SORTS[self.sort]
+        held = self._held
+        self._held = {
+            row["name"]: known if (known := held.get(row["name"])) is not None else value(row) for row in rows
+        }
+
+    def _key(self, row: Row) -> Any:
+        name = row["name"]
+        if self.sort == "name":
+            return name
+        value = self._held[name] if self.sort in MOVING else SORTS[self.sort](row)
+        place = badness(row) if self.sort == "state" else 0 if self.sort == "incidents" else row["state"] not in BAD
+        return place, value is None, 0 if value is None else value, name
+
+
+def badness(row: Row) -> int:
+    """The place of its state, the worst first; one that is not known is the worst."""
+    state = shown_state(row)
+    return WORST_FIRST.index("alive" if state == RUNNING else state) if state in (*WORST_FIRST, RUNNING) else -1
+
+
+def shown_state(row: Row) -> str:
+    """Its state. What waits for no feed, because only its end is watched, is running."""
+    never = row["timeout"] >= NEVER_S and row["grace"] >= NEVER_S
+    return RUNNING if row["state"] == "waiting" and never else str(row["state"])
+
+
+def fits(row: Row, wanted: str) -> bool:
+    """Whether a row passes the filter: a pattern for the name, a part of the name, or the beginning of a state."""
+    if not wanted:
+        return True
+    if is_pattern(wanted):
+        return fnmatchcase(row["name"], wanted)
+    low = wanted.lower()
+    state = str(row.get("state", ""))
+    return low in row["name"].lower() or state.startswith(low) or state.replace("-", " ").startswith(low)

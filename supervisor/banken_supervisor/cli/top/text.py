@@ -1,0 +1,276 @@
+"""What the view says, in words. Pure. Whatever workers wrote is cleaned and cut here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from banken_supervisor.cli import glyphs
+from banken_supervisor.cli.durations import format_s
+from banken_supervisor.cli.printing import clean, plural
+from banken_supervisor.cli.status import BAD
+from banken_supervisor.cli.top.order import RUNNING, shown_state
+from banken_supervisor.durations import NEVER_S
+from banken_supervisor.evidence import feeds_text, summary_lines
+from banken_supervisor.journal.shown import as_dict
+from banken_supervisor.journal.uptime import percent
+from banken_supervisor.reasons import gist
+
+if TYPE_CHECKING:
+    from banken_supervisor.cli.history import Known
+    from banken_supervisor.journal.reading import Story
+
+Row = dict[str, Any]
+
+SAID_MAX = 500
+"""Characters of one text of a worker's."""
+
+EVIDENCE_LINES = 24
+"""Lines of the evidence in the detail; the incident in full has all."""
+
+ONLY_ITS_END = "only its end is watched"
+"""Of what nobody wrote a timeout for; its state says that it is running."""
+
+DAY_S = 86400.0
+
+RED, YELLOW, GREEN, BLUE, GREY = "#ff6e6e", "#e8c45a", "#7fd18b", "#6cb6ff", "#8b949e"
+
+STATES = {
+    "given-up": ("✖ given up", f"bold {RED}"),
+    "expired": ("! expired", RED),
+    "waiting": ("○ waiting", YELLOW),
+    "alive": ("● alive", GREEN),
+    "running": ("● running", GREEN),
+    "paused": ("‖ paused", BLUE),
+}
+"""A mark, a word and a colour for each: none has to be told by its colour alone."""
+
+PROGRAM_STATES = {
+    "given-up": ("✖ given up", f"bold {RED}"),
+    "backoff": ("! restarts", RED),
+    "queued": ("○ queued", YELLOW),
+    "starting": ("○ starting", YELLOW),
+    "stopping": ("○ stopping", YELLOW),
+    "running": ("● running", GREEN),
+    "stopped": ("‖ stopped", BLUE),
+}
+PROGRAMS_WORST_FIRST = tuple(PROGRAM_STATES)
+
+
+def said(what: object) -> str:
+    """What a worker or a command wrote, in one line and bounded."""
+    text = clean(what)
+    return text if len(text) <= SAID_MAX else text[: SAID_MAX - 1] + "…"
+
+
+def state_text(state: str, states: dict[str, tuple[str, str]] | None = None) -> Text:
+    """Mark and word."""
+    word, style = (STATES if states is None else states).get(state, (f"? {clean(state)}", RED))
+    return Text(word, style)
+
+
+def clock(at: float) -> str:
+    """Wall clock in the reader's zone, with the day where that is another: ``18:07:11 CET``."""
+    there, now = time.localtime(at), time.localtime()
+    return time.strftime("%H:%M:%S %Z" if there[:3] == now[:3] else "%Y-%m-%d %H:%M:%S %Z", there)
+
+
+def moment(at: float) -> str:
+    """The same in 11 characters at most, for a column whose title has the zone."""
+    there, now = time.localtime(at), time.localtime()
+    return time.strftime("%H:%M:%S" if there[:3] == now[:3] else "%m-%d %H:%M", there)
+
+
+def zone() -> str:
+    """The reader's zone: ``CET``."""
+    return time.strftime("%Z")
+
+
+def has_timeout(row: Row) -> bool:
+    """Whether its silence is judged at all."""
+    return bool(row["timeout"] < NEVER_S)
+
+
+def left_text(row: Row) -> str:
+    """Time until the deadline; ``-`` where none is due."""
+    left = row["left"]
+    return "-" if row["state"] in BAD or left is None or left > NEVER_S else format_s(max(0.0, left))
+
+
+def left_bar(row: Row, width: int) -> Text:
+    """The time until the deadline as a part of the timeout."""
+    timeout = row["grace"] if row["state"] == "waiting" else row["timeout"]
+    left = row["left"]
+    if row["state"] in BAD or left is None or left > NEVER_S or timeout <= 0:
+        return Text(" " * width)
+    share = min(1.0, max(0.0, left / timeout))
+    full = max(1, round(share * width)) if left > 0 else 0
+    colour = RED if share < 0.2 else YELLOW if share < 0.4 else GREEN
+    return Text.assemble(("━" * full, colour), ("─" * (width - full), GREY))
+
+
+def gaps_of(row: Row) -> list[float]:
+    """Seconds between the last feeds, newest last; none where it was not looked at closely."""
+    return [gap for _, gap in row.get("feeds", ())]
+
+
+def remark(row: Row, *, program: bool = False) -> str:
+    """The most telling thing about a watchdog: its open incident, else what it says of itself.
+
+    ``program``: its process is a program of the supervisor's.
+    """
+    parts = []
+    incident = row.get("incident")
+    if incident is not None:
+        reason = f": {said(gist(incident['reason']))}" if incident.get("reason") else ""
+        parts.append(f"{_cause(incident)}{reason}, {format_s(incident['age'])} ago")
+    elif row["state"] == "given-up":
+        parts.append(f"`banken start {clean(row['name'])}` ends that" if program else "the next feed ends that")
+    elif shown_state(row) == RUNNING or (row["state"] == "alive" and not has_timeout(row)):
+        parts.append(ONLY_ITS_END)
+    elif row["state"] == "waiting":
+        parts.append("waits for its first feed")
+    if "progress" in row:
+        parts.append(f"progress {said(row['progress'])}")
+    if "status" in row:
+        parts.append(said(row["status"]))
+    if "group" in row:
+        parts.append(f"{row['group']['alive']} alive, needs {row['group']['at_least']}")
+    return "; ".join(parts)
+
+
+def program_remark(row: Row, watchdog: Row | None) -> str:
+    """How a program is watched, and what is to be known of its runs."""
+    parts = []
+    if row["state"] == "backoff" and row["due"] is not None:
+        parts.append(f"starts again in {format_s(max(0.0, row['due']))}")
+    if row["state"] == "running" and watchdog is not None and has_timeout(watchdog):
+        parts.append(f"timeout {format_s(watchdog['timeout'])}")
+    elif row["state"] == "running":
+        parts.append(ONLY_ITS_END)
+    if row["failures"]:
+        parts.append(f"{plural(row['failures'], 'restart')} without a stable run")
+    if row["adopted"]:
+        parts.append("adopted from a former supervisor")
+    return "; ".join(parts)
+
+
+def counts(states: Mapping[str, int]) -> Text:
+    """``1 given up, 2 expired, 5 alive``."""
+    parts = [
+        Text(f"{states[state]:,} {word.split(' ', 1)[1]}", style)
+        for state, (word, style) in STATES.items()
+        if states.get(state)
+    ]
+    return Text(", ").join(parts)
+
+
+def facts(row: Row) -> list[Text]:
+    """What a watchdog is and does, a fact a line."""
+    judged = f"timeout {format_s(row['timeout'])}" if has_timeout(row) else f"no timeout: {ONLY_ITS_END}"
+    if has_timeout(row) and row["grace"] < NEVER_S:
+        judged += f", grace {format_s(row['grace'])}"
+    due = left_text(row)
+    pid = "no process known" if row["pid"] is None else f"pid {row['pid']}"
+    lines = [
+        _fact("Silent", f"{format_s(row['silence'])}; {judged}" + ("" if due == "-" else f"; due in {due}")),
+        _fact(
+            "Fed by", f"{pid}, {glyphs.rate_text(glyphs.rate(row.get('feeds', ())))}; declared by the {row['by']}"
+        ),
+    ]
+    if remarked := "; ".join(f"{key} {said(row[key])}" for key in ("progress", "status") if key in row):
+        lines.append(_fact("Says", remarked))
+    if "group" in row:
+        lines.append(_fact("Quorum", f"{row['group']['alive']} alive, needs {row['group']['at_least']}"))
+    return lines
+
+
+def gap_lines(row: Row, width: int) -> list[Text]:
+    """The gaps between the last feeds: drawn, and as numbers."""
+    gaps = gaps_of(row)
+    if not gaps:
+        return [_fact("Gaps", "too few feeds to tell")]
+    top = row["timeout"] if has_timeout(row) else max(gaps)
+    full = f"the timeout, {format_s(top)}" if has_timeout(row) else format_s(top)
+    drawn = glyphs.sparkline(gaps, top, max(8, width - 12))
+    return [
+        _fact("Gaps", drawn),
+        _fact("", f"the last {len(gaps)}, longest {format_s(max(gaps))}; a full block is {full}"),
+        _fact("", feeds_text(row["feeds"][-8:], row["silence"])),
+    ]
+
+
+def uptime_line(known: Known) -> Text:
+    """``Uptime  96.60 % (24 h), 2 incidents``."""
+    result = known.result
+    if known.kept is None:
+        return _fact("Uptime", "not known: this supervisor keeps no journal")
+    over = f"{format_s(result.period)}, since the journal begins" if known.clipped else "24 h"
+    return _fact("Uptime", f"{percent(result.share)} ({over}), {plural(result.failures, 'incident')}")
+
+
+def next_step(row: Row) -> str:
+    """What the ladder does next in the open incident."""
+    incident = row["incident"]
+    if incident.get("blamed"):
+        return f"none while {said(incident['blamed'])}, which it depends on, is down"
+    step, steps = incident.get("next"), incident.get("steps", 0)
+    if step is not None:
+        when = "now" if step["left"] <= 0 else f"in {format_s(step['left'])}"
+        return f"step {step['rung'] + 1} of {steps}: {said(step['do'])} {when}"
+    return f"none left: all {steps} steps were taken" if steps else "no ladder is configured"
+
+
+def incident_lines(row: Row | None, story: Story | None) -> list[Text]:
+    """The open incident, else the last one: cause, next step, evidence."""
+    incident = None if row is None else row.get("incident")
+    lines: list[Text] = []
+    if incident is not None and row is not None:
+        lines += [
+            Text(f"Open incident {incident['id']}", f"bold {RED}"),
+            _fact(
+                "Cause",
+                f"{_cause(incident)}, {format_s(incident['age'])} ago; told {plural(incident['runs'], 'time')}",
+            ),
+            _fact("Next step", next_step(row)),
+        ]
+        reason = incident.get("reason")
+    elif story is not None:
+        record = story.incident
+        ended = "still open" if record.closed is None else f"ended {clock(record.closed)} ({record.how})"
+        lines += [
+            Text(f"Last incident {record.id}", "bold"),
+            _fact("Cause", f"{clean(record.cause)}, {clock(record.opened)}; {ended}"),
+        ]
+        reason = record.reason
+    else:
+        return [Text("No incident so far", GREEN)]
+    if reason:
+        lines.append(_fact("Reason", said(gist(reason))))
+    if story is not None:
+        lines += _evidence(story)
+    return lines
+
+
+def _evidence(story: Story) -> list[Text]:
+    if not story.evidence:
+        return [_fact("Evidence", "none yet")]
+    newest = story.evidence[-1]
+    first, *rest = summary_lines(as_dict(newest.data), EVIDENCE_LINES) or ["empty"]
+    return [_fact("Evidence", f"taken {clock(newest.taken)}"), Text(first, "bold"), *(Text(line) for line in rest)]
+
+
+def plain(lines: Sequence[str]) -> list[Text]:
+    """Lines that are clean already."""
+    return [Text(line) for line in lines]
+
+
+def _cause(incident: Row) -> str:
+    return clean(incident["cause"])
+
+
+def _fact(what: str, text: str) -> Text:
+    return Text.assemble((f"{what:10}", GREY), text)

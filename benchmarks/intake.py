@@ -28,8 +28,8 @@ from banken.address import resolve
 from banken.model import Incarnation
 from banken.wire import Kind
 from banken_supervisor import Supervisor
-from banken_supervisor.loop import Loop
-from banken_supervisor.transport import FEED_QUEUE_MAX
+from banken_supervisor.runtime.loop import Loop
+from banken_supervisor.sources.zmq_sockets import FEED_QUEUE_MAX
 
 SHARE_MIN = 75
 NAMES = 1_000
@@ -100,8 +100,8 @@ def _main(names: int, messages: int, rounds: int) -> None:
                 if turn:
                     results[who].append(taken / messages)
                     results[f"{who}_process"].append((time.process_time_ns() - before) / messages)
-        if len(loop.watch.kennel) != names or loop.events.get("expired"):
-            raise RuntimeError(f"{len(loop.watch.kennel)} watchdogs, events {loop.events}")
+        if len(loop.driver.engine) != names or loop.events.get("expired"):
+            raise RuntimeError(f"{len(loop.driver.engine)} watchdogs, events {loop.events}")
         supervisor._sockets.close()
         supervisor._lock.release()
     say(**results)
@@ -109,10 +109,10 @@ def _main(names: int, messages: int, rounds: int) -> None:
 
 def _watch(loop: Loop, names: int, who: Incarnation) -> None:
     """Let the loop know all the names, as fed once."""
-    watch = loop.watch
+    driver = loop.driver
     for frame in traffic.frames(Kind.FEED, traffic.names("fill", names), TIMEOUT_S, who=who):
-        watch.kennel.take(frame, watch.now, watch.out)
-        watch.out.clear()
+        driver.engine.take(frame, driver.now, driver.out)
+        driver.out.clear()
 
 
 def _quiet(steady_s: float = 0.06, within_s: float = 20.0) -> None:

@@ -2,7 +2,7 @@
 
 *Idle*: one incident every few milliseconds; from ``record()`` to the writer's word that it is committed.
 
-*At one moment*: 10,000 incidents, each with its event, its rung and its change of the registry, recorded as fast
+*At one moment*: 10,000 incidents, each with its event, its step and its change of the registry, recorded as fast
 as the loop's thread can; until the last one is committed. Meanwhile that thread measures how long it was kept from
 running by each group of four: the writer's thread shares its interpreter lock.
 
@@ -98,7 +98,7 @@ def _moment(rounds: int) -> list[Figure]:
             while ticket < (number + 1) * 4:
                 ticket, at = next(ends)
             late.append(at - before)
-    note = f"{MOMENT:,} incidents with event, rung and registry: {4 * MOMENT:,} rows; {rounds} rounds"
+    note = f"{MOMENT:,} incidents with event, step and registry: {4 * MOMENT:,} rows; {rounds} rounds"
     return [
         Figure(
             "journal",
@@ -168,8 +168,8 @@ def _incident(number: int) -> Any:
 def _group(number: int) -> list[Any]:
     """What one verdict records."""
     from banken.model import Declaration
-    from banken_supervisor.core.states import State
-    from banken_supervisor.journal import Declared, EventSeen, RungRun
+    from banken_supervisor.engine.states import State
+    from banken_supervisor.journal import Declared, EventSeen, StepRun
 
     verdict = _incident(number)
     told = {
@@ -185,7 +185,7 @@ def _group(number: int) -> list[Any]:
         Declared(verdict.name, Declaration(), 0.02, _owner(number), State.EXPIRED, incidents=1),
         verdict,
         EventSeen(number, verdict.opened, "expired", verdict.name, told),
-        RungRun(verdict.id, 0, 1, "callback", verdict.opened),
+        StepRun(verdict.id, 0, 1, "callback", verdict.opened),
     ]
 
 

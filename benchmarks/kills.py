@@ -52,7 +52,7 @@ def main() -> int:
             home.close()
     print(
         f"{count.kills} kills in {time.monotonic() - began:.0f} s: {count.announced:,} incidents announced, "
-        f"{count.resumed:,} found open and gone on with, {count.rungs:,} rungs run; "
+        f"{count.resumed:,} found open and gone on with, {count.steps:,} steps run; "
         f"{len(count.lost)} lost, {len(count.doubled)} doubled, {len(count.false)} false"
     )
     for line in (*count.lost, *count.doubled, *count.false)[:20]:

@@ -4,7 +4,7 @@
 moment when another process has received the event of the incident, and to the first line of the callback in the
 supervisor. The supervisor keeps a journal, so the event waits until it is on disk.
 
-*SIGTERM*: workers feed and fall silent; the ladder is one rung, ``signal``, with no dump before it. Each notes the
+*SIGTERM*: workers feed and fall silent; the ladder is one step, ``signal``, with no dump before it. Each notes the
 time in the first line of its handler. Counted from the true deadline (the moment before the last feed was sent,
 plus timeout and resolution), so that the verdict's own lateness is in it; beside it, without that, from the
 verdict.
@@ -161,8 +161,8 @@ def supervise(address: str) -> None:
     """A supervisor with a journal; asked, it says when its callback ran."""
     from banken_supervisor import Supervisor
     from banken_supervisor.cli import process
-    from banken_supervisor.core.ladder import Ladder, Rung
-    from banken_supervisor.core.policy import Policy
+    from banken_supervisor.engine.ladder import Ladder, Step
+    from banken_supervisor.engine.policy import Policy
 
     marks: list[tuple[str, float]] = []
 
@@ -173,7 +173,7 @@ def supervise(address: str) -> None:
     process.prepare()
     supervisor = Supervisor(address, journal=os.path.join(os.path.dirname(address), "journal.db"))
     supervisor.callback("mark", mark)
-    ladder = Ladder((Rung("signal", options=(("signal", "SIGTERM"),)),))
+    ladder = Ladder((Step("signal", options=(("signal", "SIGTERM"),)),))
     for number in range(WORKERS):
         declared = Declaration(TIMEOUT_S, NEVER_S, NEVER_S)
         supervisor.policy(f"silent-{number}", Policy(declared, ladder))

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 import banken as package
-from banken_supervisor.cli import exits
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import banken
 
 HERE = Path(__file__).parent / "banken.1"
@@ -107,7 +107,7 @@ def page() -> str:
 
 def _exit_codes() -> list[str]:
     found: list[str] = []
-    for line in exits.HELP.splitlines():
+    for line in exit_codes.HELP.splitlines():
         if match := re.fullmatch(r"\s+(\d+)\s+(.*)", line):
             found += [".TP", f".B {match[1]}", quoted(match[2])]
     found += [".PP", quoted("banken check has codes of its own, those of Nagios.")]

@@ -1,4 +1,4 @@
-"""What the tests of the pure core share: a kennel with a clock that is set, and who feeds it."""
+"""What the tests of the pure core share: a engine with a clock that is set, and who feeds it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from banken.model import Declaration, Incarnation
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import Effect, Event
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.refusals import Refusal
-from banken_supervisor.core.rules import Rules
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.effects import Effect, Event
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.refusals import Refusal
+from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.states import State
 
 ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
 BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
@@ -22,10 +22,10 @@ TEN = Declaration(10.0, 3.0, 20.0)
 
 
 class Bench:
-    """A kennel with a clock that is set, and what it said since the last look."""
+    """A engine with a clock that is set, and what it said since the last look."""
 
     def __init__(self, defaults: Declaration | None = TEN) -> None:
-        self.kennel = Kennel(Rules(defaults), "run", b"token")
+        self.engine = Engine(Rules(defaults), "run", b"token")
         self.now = 1000.0
         self.out: list[Effect] = []
 
@@ -33,20 +33,20 @@ class Bench:
         self, kind: Kind, name: str = "w", *args: Any, who: Incarnation | None = ALICE, **more: Any
     ) -> Refusal | None:
         message = Message(kind, name, who, more.get("resolution", 0.0), more.get("declaration"), args)
-        return self.kennel.take(encode(message), self.now, self.out)
+        return self.engine.take(encode(message), self.now, self.out)
 
     def feed(self, name: str = "w", **more: Any) -> None:
         """The way of a feed that may be known by its bytes."""
         message = Message(
             Kind.FEED, name, more.get("who", ALICE), more.get("resolution", 0.0), more.get("declaration")
         )
-        self.kennel.intake(iter([encode(message)]), self.now, self.out)
+        self.engine.intake(iter([encode(message)]), self.now, self.out)
 
     def jump(self, seconds: float) -> None:
         """Let time pass in one leap, then judge."""
         self.now += seconds
-        if self.kennel.sweep(self.now):
-            self.kennel.judge(self.now, self.now, self.out)
+        if self.engine.verdicts.sweep(self.now, self.out):
+            self.engine.verdicts.judge(self.now, self.now, self.out)
 
     def said(self) -> list[str]:
         """Types of the events since the last look."""
@@ -55,8 +55,8 @@ class Bench:
         return types
 
     def state(self, name: str = "w") -> State | None:
-        dog = self.kennel.get(name)
-        return None if dog is None else dog.state
+        record = self.engine.get(name)
+        return None if record is None else record.state
 
 
 @contextmanager
@@ -64,8 +64,8 @@ def counted_bench() -> Iterator[Bench]:
     """A bench whose counts by state must agree with its watchdogs at the end."""
     made = Bench()
     yield made
-    counted = {state: count for state, count in made.kennel.states.items() if count}
+    counted = {state: count for state, count in made.engine.table.states.items() if count}
     found: dict[State, int] = {}
-    for dog in made.kennel.all():
-        found[dog.state] = found.get(dog.state, 0) + 1
+    for record in made.engine.table:
+        found[record.state] = found.get(record.state, 0) + 1
     assert counted == found, "the counts by state agree with the watchdogs"

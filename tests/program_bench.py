@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from banken_supervisor.core.ladder import Backoff, Budget
-from banken_supervisor.core.policy import Group, ProgramSpec, Restart
-from banken_supervisor.core.program_effects import KillGroup, ProgramEffect, ProgramEvent, SendSignal, Spawn
-from banken_supervisor.core.programs import Programs
+from banken_supervisor.engine.ladder import Backoff, Budget
+from banken_supervisor.engine.policy import Group, ProgramSpec, Restart
+from banken_supervisor.programs.engine.effects import KillGroup, ProgramEffect, ProgramEvent, SendSignal, Spawn
+from banken_supervisor.programs.engine.programs import Programs
 
 
 def spec(name: str, **fields: Any) -> ProgramSpec:

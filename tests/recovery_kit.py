@@ -15,8 +15,8 @@ from typing import Any
 
 from banken.identity import boot_id, process_start
 from banken.model import Cause, Incarnation, Incident
-from banken_supervisor.recovery import Action, Outcome, Subject
-from banken_supervisor.recovery.identity import Processes
+from banken_supervisor.actions import Action, Outcome, Subject
+from banken_supervisor.processes.process_handles import Processes
 
 
 class Desk(Processes):

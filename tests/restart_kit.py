@@ -6,11 +6,11 @@ from typing import Any
 
 from banken.model import Declaration, Incarnation
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import Effect, Event
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.policy import Group, Policy
-from banken_supervisor.core.rules import Rules
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.effects import Effect, Event
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.policy import Group, Policy
+from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.states import State
 from shelf import Shelf
 
 ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
@@ -37,16 +37,16 @@ class House:
     def start(self) -> tuple[int, int]:
         self.lives += 1
         rules = Rules(TEN)
-        self.kennel = Kennel(rules, f"run{self.lives}", b"token")
-        self.kennel.remember()
+        self.engine = Engine(rules, f"run{self.lives}", b"token")
+        self.engine.table.tracks_changes = True
         for name, word in self.operators.items():
             if "*" in name:
-                rules.declare_pattern(name, word)
+                rules.replace_patterns([*rules_so_far, (name, word)])
             else:
-                self.kennel.declare(name, word, self.now, self.out)
-        self.kennel.set_groups(self.groups, TEN, self.now, self.out)
+                self.engine.declare(name, word, self.now, self.out)
+        self.engine.quorums.set(self.groups, TEN, self.now, self.out)
         self.forget()
-        counts = self.kennel.restore(self.shelf.left(self.now), self.now, self.out)
+        counts = self.engine.restore(self.shelf.left(self.now), self.now, self.out)
         self.keep()
         return counts
 
@@ -60,7 +60,7 @@ class House:
         self.kept = 0
 
     def keep(self) -> None:
-        self.shelf.put(self.kennel, self.out[self.kept :], self.now, self.now)
+        self.shelf.put(self.engine, self.out[self.kept :], self.now, self.now)
         self.kept = len(self.out)
 
     def say(
@@ -72,7 +72,7 @@ class House:
         declared: Declaration | None = None,
     ) -> None:
         frame = encode(Message(kind, name, who, 0.0, declared, args))
-        self.kennel.intake(iter([frame]), self.now, self.out)
+        self.engine.intake(iter([frame]), self.now, self.out)
         self.keep()
 
     def feed(self, name: str = "w", who: Incarnation | None = ALICE, declared: Declaration | None = TEN) -> None:
@@ -86,19 +86,19 @@ class House:
             self.now += 0.25
             for name in feeding:
                 self.feed(name)
-            if self.kennel.sweep(self.now):
-                self.kennel.judge(self.now, self.now, self.out)
+            if self.engine.verdicts.sweep(self.now, self.out):
+                self.engine.verdicts.judge(self.now, self.now, self.out)
             self.keep()
         return self.out[before:]
 
     def state(self, name: str = "w") -> State | None:
-        dog = self.kennel.get(name)
-        return None if dog is None else dog.state
+        record = self.engine.get(name)
+        return None if record is None else record.state
 
     def restart_now(self) -> set[str]:
         """The names that the next supervisor knows."""
         self.crash()
-        return {dog.name for dog in self.kennel.all()}
+        return {record.name for record in self.engine.table}
 
 
 def said(effects: list[Effect]) -> list[tuple[str, str | None]]:

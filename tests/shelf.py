@@ -1,54 +1,54 @@
-"""A journal without a disk: what a kennel tells and what it says is to be kept, for another one to begin with."""
+"""A journal without a disk: what a engine tells and what it says is to be kept, for another one to begin with."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from banken.model import Cause
-from banken_supervisor.core.effects import Effect, Event, EventType
-from banken_supervisor.core.journaled import Begun, Known, Ran, Remembered, known
-from banken_supervisor.core.kennel import Kennel
+from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.snapshot import Checkpoint, PastIncident, PastRun, Snapshot, checkpoint
 
 
 class Shelf:
     """Everything that was put there, with the wall-clock time of each, seconds."""
 
     def __init__(self) -> None:
-        self.registry: dict[str, tuple[Known, float]] = {}
+        self.registry: dict[str, tuple[Checkpoint, float]] = {}
         self.opened: dict[str, tuple[Event, float]] = {}
         """by id, the incidents that nobody closed"""
         self.closed: dict[str, tuple[Event, float, str]] = {}
         self.ran: dict[str, list[tuple[dict[str, Any], float]]] = {}
 
-    def put(self, kennel: Kennel, effects: list[Effect], now: float, wall: float) -> None:
+    def put(self, engine: Engine, effects: list[Effect], now: float, wall: float) -> None:
         """Keep what these effects tell, and the records that have changed. ``now``: deadline time."""
         for effect in effects:
             if isinstance(effect, Event):
                 self._event(effect, wall)
-        for name in list(kennel.changed):
-            del kennel.changed[name]
-            dog = kennel.get(name)
-            kept = None if dog is None else known(dog, now)
+        for name in list(engine.table.changed):
+            del engine.table.changed[name]
+            record = engine.get(name)
+            kept = None if record is None else checkpoint(record, now)
             if kept is not None:
                 self.registry[name] = kept, wall
             else:
                 self.registry.pop(name, None)
 
-    def left(self, wall: float) -> Remembered:
+    def left(self, wall: float) -> Snapshot:
         """What a new supervisor finds."""
         watchdogs = [
             kept if kept.left is None else kept._replace(left=kept.left - (wall - at))
             for kept, at in self.registry.values()
         ]
-        given_up: dict[str, Begun] = {}
-        ran: dict[str, list[Ran]] = {}
+        given_up: dict[str, PastIncident] = {}
+        ran: dict[str, list[PastRun]] = {}
         for id_, (event, at, how) in self.closed.items():
             assert event.name is not None
             given_up.pop(event.name, None)
             if how == "given-up":
                 given_up[event.name] = self._begun(id_, event, at, wall)
             ran.setdefault(event.name, []).extend(self._ran(id_, wall))
-        return Remembered(
+        return Snapshot(
             watchdogs,
             [self._begun(id_, event, at, wall) for id_, (event, at) in self.opened.items()],
             given_up,
@@ -67,12 +67,12 @@ class Shelf:
             case EventType.ACTION:
                 self.ran.setdefault(data["incident"], []).append((data, wall))
 
-    def _ran(self, id_: str, wall: float) -> list[Ran]:
-        return [Ran(data["rung"], data["run"], data["do"], wall - at) for data, at in self.ran.get(id_, ())]
+    def _ran(self, id_: str, wall: float) -> list[PastRun]:
+        return [PastRun(data["step"], data["run"], data["do"], wall - at) for data, at in self.ran.get(id_, ())]
 
-    def _begun(self, id_: str, event: Event, at: float, wall: float) -> Begun:
+    def _begun(self, id_: str, event: Event, at: float, wall: float) -> PastIncident:
         data = event.data
-        return Begun(
+        return PastIncident(
             id_,
             event.name or "",
             Cause(data["cause"]),

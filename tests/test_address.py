@@ -11,7 +11,7 @@ from banken.address import default_address, option_for, resolve
 from banken.control import Control
 from banken.errors import AddressInUse, AddressRefused, Unreachable
 from banken_supervisor import Supervisor
-from banken_supervisor.lock import AddressLock
+from banken_supervisor.runtime.lock import AddressLock
 
 
 def test_a_directory_holds_three_sockets() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor.annals import PORTION_BUSY_S, PORTION_S, Annals, Committed
-from banken_supervisor.core.effects import Event, EventType
+from banken_supervisor.engine.effects import Event, EventType
+from banken_supervisor.outbox.outbox import PORTION_BUSY_S, PORTION_S, Committed, Outbox
 
 COUNT = 400
 EACH_S = 0.0005
@@ -22,7 +22,7 @@ def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path, busy:
     """Hundreds of announcements that one commit sets free do not hold the loop: no turn takes much longer than its
     portion, none is lost, and an action that follows from one waits for it."""
     letters: queue.Queue[Any] = queue.Queue()
-    annals = Annals(str(tmp_path / "journal.db"), "run-1", letters.put)
+    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", letters.put)
     told: list[int] = []
 
     def announce(number: int) -> None:
@@ -31,22 +31,22 @@ def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path, busy:
 
     for number in range(COUNT):
         event = Event(EventType.PAUSED, f"w-{number}", {"seconds": None})
-        annals.keep(event, number, time.time(), lambda number=number: announce(number))
-    annals.then(lambda: told.append(COUNT))
+        outbox.keep(event, number, time.time(), lambda number=number: announce(number))
+    outbox.then(lambda: told.append(COUNT))
     assert told == []  # nothing is told before the loop has heard that it is on disk
     turns = 0
     deadline = time.monotonic() + WAIT_S
     while len(told) <= COUNT:
         assert time.monotonic() < deadline
-        if annals.patience() != 0.0:
+        if outbox.patience() != 0.0:
             letter = letters.get(timeout=WAIT_S)
             if isinstance(letter, Committed):
-                annals.committed(letter.ticket)
+                outbox.committed(letter.ticket)
         before = len(told)
-        annals.turn(busy=busy)
+        outbox.turn(busy=busy)
         turns += 1
         # A bound in what is told and not in time: a busy machine makes a turn longer, never fuller.
         assert (len(told) - before - 1) * EACH_S <= (PORTION_BUSY_S if busy else PORTION_S)
-    annals.close(WAIT_S)
+    outbox.close(WAIT_S)
     assert told == list(range(COUNT + 1))
     assert turns >= COUNT * EACH_S / PORTION_S

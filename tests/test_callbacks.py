@@ -10,8 +10,8 @@ import pytest
 
 from banken.errors import CallbackRefused
 from banken.model import Cause, Incident
-from banken_supervisor.callbacks import Callbacks, Report
-from banken_supervisor.core.effects import EventType
+from banken_supervisor.actions.callbacks import Callbacks, Report
+from banken_supervisor.engine.effects import EventType
 
 
 def incident(name: str, run: int = 1) -> Incident:

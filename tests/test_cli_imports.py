@@ -8,7 +8,15 @@ import sys
 
 import pytest
 
-HEAVY = ("banken_supervisor.supervisor", "banken_supervisor.loop", "rich", "pydantic", "sqlite3", "zmq", "urllib3")
+HEAVY = (
+    "banken_supervisor.runtime.supervisor",
+    "banken_supervisor.runtime.loop",
+    "rich",
+    "pydantic",
+    "sqlite3",
+    "zmq",
+    "urllib3",
+)
 
 LOADED = """
 import json, sys
@@ -35,7 +43,7 @@ def test_what_needs_no_supervisor_loads_none(args: tuple[str, ...]) -> None:
 def test_the_supervisor_is_there_when_it_is_asked_for() -> None:
     """``from banken_supervisor import Supervisor``, and no other name."""
     import banken_supervisor
-    from banken_supervisor.supervisor import Supervisor
+    from banken_supervisor.runtime.supervisor import Supervisor
 
     assert banken_supervisor.Supervisor is Supervisor
     with pytest.raises(AttributeError, match="no attribute 'Superviser'"):

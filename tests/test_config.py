@@ -16,8 +16,8 @@ import pytest
 from banken.model import Declaration, Feeders
 from banken_supervisor import config
 from banken_supervisor.config import Config, Secret, cron, finding, revealed
-from banken_supervisor.core.ladder import Backoff, Budget, Ladder, Rung
-from banken_supervisor.core.policy import Auto, Policy, ProgramSpec, Restart, Strategy, Window
+from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
+from banken_supervisor.engine.policy import Auto, Policy, ProgramSpec, Restart, Strategy, Window
 
 WHSEC = "whsec_" + "c2VjcmV0IQ" * 4
 """A secret as Standard Webhooks has it: 30 bytes in base64."""
@@ -98,11 +98,11 @@ def test_a_watchdog_with_all_its_fields(tmp_path: Path) -> None:
             Declaration(120.0, 0.25, 5400.0, Feeders.ANY, "ring", 90.0),
             Ladder(
                 (
-                    Rung("dump", options=(("seconds", 2.0),)),
-                    Rung("log", 9.0, "warning", 3.0, Budget(3, 600.0), Backoff(1.0, 60.0)),
-                    Rung("signal", 20.0, options=(("signal", "SIGTERM"),)),
+                    Step("dump", options=(("seconds", 2.0),)),
+                    Step("log", 9.0, "warning", 3.0, Budget(3, 600.0), Backoff(1.0, 60.0)),
+                    Step("signal", 20.0, options=(("signal", "SIGTERM"),)),
                 ),
-                (Rung("log", options=(("text", "gone"),)),),
+                (Step("log", options=(("text", "gone"),)),),
                 observe=True,
             ),
             1.0,
@@ -159,7 +159,7 @@ def test_every_action_takes_its_options(tmp_path: Path) -> None:
         mine = "m:Mine"
         """,
     )
-    assert [(rung.do, revealed(rung.options)) for rung in made.policies[0][1].ladder.rungs] == [
+    assert [(step.do, revealed(step.options)) for step in made.policies[0][1].ladder.steps] == [
         ("callback", {"callback": "c"}),
         ("exec", {"command": ("logger", "a b"), "timeout": 5.0, "output_max": 65536}),
         ("signal", {"signal": "SIGUSR1"}),
@@ -245,7 +245,7 @@ def test_a_group_of_programs(tmp_path: Path) -> None:
         """,
     ).groups[0]
     assert made[:5] == ("all", ("w*",), 3, Strategy.REST_FOR_ONE, Budget(9, 60.0))
-    assert [rung.do for rung in made.ladder.rungs] == ["exec"]
+    assert [step.do for step in made.ladder.steps] == ["exec"]
 
 
 def test_callbacks_that_the_caller_binds_are_known(tmp_path: Path) -> None:
@@ -281,10 +281,10 @@ def test_secrets_come_from_environment_and_files_and_are_not_shown(
     monkeypatch.setenv("BK_SECRET", WHSEC)
     (tmp_path / "team.urls").write_text("# ours\n\njson://f1le:80\n  xml://f1le:81  \n")
     made = load(tmp_path, SECRETS)
-    rung = made.policies[0][1].ladder.rungs[0]
-    assert revealed(rung.options) == {"url": "https://h/t0ken", "secret": WHSEC}
+    step = made.policies[0][1].ladder.steps[0]
+    assert revealed(step.options) == {"url": "https://h/t0ken", "secret": WHSEC}
     assert [url.reveal() for url in made.notify[0][1]] == ["slack://t0ken/${b}", "json://f1le:80", "xml://f1le:81"]
-    shown = f"{made!r} {made} {rung} {dict(rung.options)} {Secret(WHSEC)} {[Secret(WHSEC)]!s}"
+    shown = f"{made!r} {made} {step} {dict(step.options)} {Secret(WHSEC)} {[Secret(WHSEC)]!s}"
     assert not re.search(f"t0ken|{WHSEC}|f1le", shown)
     assert Secret("a") == Secret("a") != Secret("b")
 
@@ -300,7 +300,7 @@ def test_the_example_passes_and_shows_every_key(tmp_path: Path, monkeypatch: pyt
     whole = re.sub(r"^#(?=[^ #])", "", config.EXAMPLE, flags=re.MULTILINE).replace("\n#  {", "\n  {")
     assert whole.count("\n#") < config.EXAMPLE.count("\n#") - 10
     made = load(tmp_path, whole)
-    assert {rung.do for _, policy in made.policies for rung in policy.ladder.rungs} >= {"notify", "webhook", "page"}
+    assert {step.do for _, policy in made.policies for step in policy.ladder.steps} >= {"notify", "webhook", "page"}
     for key in ("supervisor", "watchdog", "program", "group"):
         table = tomllib.loads(whole)[key]
         keys = set().union(*table) if isinstance(table, list) else set(table)

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from banken.errors import Refused
 from banken_supervisor import config
+from banken_supervisor.actions import NAMES, build
 from banken_supervisor.config.actions import OPTIONS
-from banken_supervisor.config.models import RUNG
-from banken_supervisor.recovery import NAMES, build
-from banken_supervisor.setup import Setup
+from banken_supervisor.config.models import STEP
+from banken_supervisor.runtime.runtime_config import Setup
 
 NEEDED: dict[str, dict[str, Any]] = {
     "callback": {"callback": "bound"},
@@ -41,10 +41,10 @@ MORE_IN_CODE = ("signal", int)
 def from_config(do: str, options: dict[str, Any]) -> dict[str, Any] | None:
     """The options as config hands them on; None: it refuses them."""
     try:
-        rung = RUNG.validate_python({"do": do, **options})
+        step = STEP.validate_python({"do": do, **options})
     except ValidationError:
         return None
-    return {key: getattr(rung, key) for key in options}
+    return {key: getattr(step, key) for key in options}
 
 
 def in_recovery(do: str, options: dict[str, Any]) -> bool:
@@ -82,7 +82,7 @@ def test_both_take_the_same_values(do: str, option: str) -> None:
 
 
 OWN = """
-from banken_supervisor.recovery import Action, Outcome
+from banken_supervisor.actions import Action, Outcome
 class Good(Action):
     name = "good"
     def run(self, subject, world, ended): return Outcome(True)

@@ -194,7 +194,7 @@ def _as_nobody(file: Path) -> str:
 
 MODULES = {
     "good": "def ring(incident): ...\ndef quiet(): ...\n"
-    "from banken_supervisor.recovery import Action\n"
+    "from banken_supervisor.actions import Action\n"
     "class Page(Action):\n    name = 'page'\n    def run(self, subject, world, ended): ...\n"
     "class A:\n    b = ring\n",
     "wide": "def two(a, b): ...\nnumber = 3\nclass NoRun: ...\n",
@@ -240,9 +240,9 @@ def test_modules_are_tried_and_hurt_nobody(tmp_path: Path, monkeypatch: pytest.M
         found[7],
         "16: callbacks.c9: \"bk_none:x\" cannot be imported: ModuleNotFoundError: No module named 'bk_none'",
         '19: actions.d2: "bk_good:ring" is no action: a class derived from '
-        "banken_supervisor.recovery.Action is needed, this is a function",
+        "banken_supervisor.actions.Action is needed, this is a function",
         '20: actions.d3: "bk_wide:NoRun" is no action: a class derived from '
-        "banken_supervisor.recovery.Action is needed, this is a type",
+        "banken_supervisor.actions.Action is needed, this is a type",
     ]
     assert found[3].startswith('11: callbacks.c4: "bk_raising:x" cannot be imported: RuntimeError: no database')
     assert found[7].startswith('15: callbacks.c8: "bk_syntax:x" cannot be imported: SyntaxError')

@@ -85,7 +85,7 @@ def test_what_is_no_file_is_told_and_nothing_waits(tmp_path: Path) -> None:
 
 
 def test_all_faults_come_at_once_and_in_order(tmp_path: Path) -> None:
-    """A fault in one table, rung or key hides no other, and begets none."""
+    """A fault in one table, step or key hides no other, and begets none."""
     assert faults(
         tmp_path,
         """
@@ -143,9 +143,9 @@ depends_on = ["p-7", "w", "q"]
     ]
 
 
-def ladder(rung: str, line: int) -> str:
-    """A watchdog with one rung on the given line."""
-    return "\n" * (line - 4) + f"{DOG}ladder = [\n{rung}\n]"
+def ladder(step: str, line: int) -> str:
+    """A watchdog with one step on the given line."""
+    return "\n" * (line - 4) + f"{DOG}ladder = [\n{step}\n]"
 
 
 def test_a_wrong_signal_lists_the_right_ones(tmp_path: Path) -> None:
@@ -191,10 +191,10 @@ def test_a_wrong_signal_lists_the_right_ones(tmp_path: Path) -> None:
         ('ladder = [{ do = "kill", backoff = "1s..2s" }]', "needs a budget too"),
         ('ladder = [{ do = "kill", budget = "1 per 1m", backoff = "2s..1s" }]', "begins with more than it ends"),
         ('ladder = [{ do = "kill", budget = "1 per 1m", backoff = "1s" }]', '"1s" is no backoff'),
-        ('ladder = [{do = "log", repeat = 5}, {do = "log", after = 5}]', "repeat: never happens: the next rung is"),
+        ('ladder = [{do = "log", repeat = 5}, {do = "log", after = 5}]', "repeat: never happens: the next step is"),
         (
             'ladder = [{do = "log", after = 5}, {do = "log", after = 4}]',
-            "[1].after: 4 s is before the rung above it",
+            "[1].after: 4 s is before the step above it",
         ),
         ('ladder = [{ do = "restart" }]', "restart can never act here: this watchdog is not a [[program]]"),
         ('ladder = [{ do = "exec", command = [] }]', "is an empty command"),
@@ -214,7 +214,7 @@ def test_a_wrong_signal_lists_the_right_ones(tmp_path: Path) -> None:
             'ladder = [{ do = "webhook", url = "http://x", retries = 99 }]',
             "99 is not allowed; at most 20 is allowed",
         ),
-        ('on_give_up = { do = "log" }', "never happens: it is given up when a rung's budget is spent"),
+        ('on_give_up = { do = "log" }', "never happens: it is given up when a step's budget is spent"),
         (
             'ladder = [{ do = "kill", budget = "1 per 1m" }]\non_give_up = { do = "log", after = 1 }',
             "4: watchdog[0].on_give_up.after: has no meaning here",

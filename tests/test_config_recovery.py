@@ -9,7 +9,7 @@ import pytest
 from banken_supervisor import config
 from banken_supervisor.config import revealed
 
-registry = pytest.importorskip("banken_supervisor.recovery.registry", reason="recovery is another parcel")
+registry = pytest.importorskip("banken_supervisor.actions.registry", reason="recovery is another parcel")
 
 KEY = "whsec_" + "c2VjcmV0IQ" * 4
 SHORT_KEY = "whsec_aGVsbG8="
@@ -58,27 +58,27 @@ BAD = [
 ]
 
 
-def load(directory: Path, rung: str) -> config.Config:
-    """A program with this one rung."""
+def load(directory: Path, step: str) -> config.Config:
+    """A program with this one step."""
     (directory / "good.secret").write_text(KEY)
     (directory / "short.secret").write_text(SHORT_KEY)
     file = directory / "banken.toml"
     file.write_text(
-        f'[[program]]\nname = "p"\ncommand = "true"\nladder = [{{ {rung} }}]\n'
+        f'[[program]]\nname = "p"\ncommand = "true"\nladder = [{{ {step} }}]\n'
         '[callbacks]\nc = "a:b"\n[notify.n]\nurls = ["json://h"]\n'
     )
     return config.load(file)
 
 
-@pytest.mark.parametrize("rung", GOOD)
-def test_what_passes_can_be_built(tmp_path: Path, rung: str) -> None:
+@pytest.mark.parametrize("callback-repeated", GOOD)
+def test_what_passes_can_be_built(tmp_path: Path, step: str) -> None:
     """At the edges of every limit."""
-    made = load(tmp_path, rung).policies[0][1].ladder.rungs[0]
+    made = load(tmp_path, step).policies[0][1].ladder.steps[0]
     registry.build(made.do, revealed(made.options))
 
 
-@pytest.mark.parametrize("rung", BAD)
-def test_what_cannot_be_built_does_not_pass(tmp_path: Path, rung: str) -> None:
+@pytest.mark.parametrize("callback-repeated", BAD)
+def test_what_cannot_be_built_does_not_pass(tmp_path: Path, step: str) -> None:
     """One step beyond them."""
     with pytest.raises(config.ConfigFaults):
-        load(tmp_path, rung)
+        load(tmp_path, step)

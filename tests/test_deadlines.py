@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from banken_supervisor.core.deadlines import TICKS_PER_SECOND, UNARMED, Deadlines
+from banken_supervisor.engine.deadlines import TICKS_PER_SECOND, UNARMED, Deadlines
 
 TICK = 1 / TICKS_PER_SECOND
 

@@ -8,33 +8,33 @@ import pytest
 
 from banken.model import Declaration
 from banken.wire import Kind
-from banken_supervisor.core.effects import Event, EventType, RunCallback, RunRung
-from banken_supervisor.core.incidents import RECHECK
-from banken_supervisor.core.ladder import Ladder, Rung
-from banken_supervisor.core.policy import Group, Policy
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.dependencies import RECHECK_S as RECHECK
+from banken_supervisor.engine.effects import Event, EventType, RunCallback, RunStep
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import Group, Policy
+from banken_supervisor.engine.states import State
 from kennel_kit import Bench
 
 TEN = Declaration(10.0, 4.0, 20.0)
-LADDER = Ladder((Rung("log"), Rung("notify", 6.0)))
+LADDER = Ladder((Step("log"), Step("notify", 6.0)))
 
 
 def family(**parents: tuple[str, ...]) -> Bench:
     """A bench with watchdogs that depend on others, each with a ladder."""
     bench = Bench()
     for name, above in parents.items():
-        bench.kennel.declare(name, Policy(TEN, LADDER, depends_on=above), bench.now, bench.out)
+        bench.engine.declare(name, Policy(TEN, LADDER, depends_on=above), bench.now, bench.out)
         bench.feed(name)
     bench.out.clear()
     return bench
 
 
 def acted(bench: Bench) -> list[tuple[str, str]]:
-    """Callbacks and rungs since the last look, by watchdog."""
+    """Callbacks and steps since the last look, by watchdog."""
     found = [
-        (e.name, "callback") if isinstance(e, RunCallback) else (e.about.name, e.rung.do)
+        (e.name, "callback") if isinstance(e, RunCallback) else (e.about.name, e.step.do)
         for e in bench.out
-        if isinstance(e, RunCallback | RunRung)
+        if isinstance(e, RunCallback | RunStep)
     ]
     bench.out.clear()
     return found
@@ -55,7 +55,7 @@ def test_those_that_fall_together_are_one_alarm(order: tuple[str, str]) -> None:
     for _ in range(10):
         bench.jump(4.0)
     assert {name for name, _ in acted(bench)} == {"db"}
-    event = bench.kennel.replay("web", bench.now)
+    event = bench.engine.replay("web", bench.now)
     assert event is not None
     assert event.data["blamed"] == "db", "a listener that comes late must not run its callback for it"
 
@@ -88,14 +88,14 @@ def test_a_child_has_a_whole_timeout_after_its_parent_is_back() -> None:
 
 
 def test_a_parent_that_falls_later_stops_the_climb() -> None:
-    """The child fell first: its first rung ran, the second does not, for by then the parent is down."""
+    """The child fell first: its first step ran, the second does not, for by then the parent is down."""
     bench = family(db=(), web=("db",))
     bench.jump(5.0)
     bench.feed("db")
     bench.jump(5.0)
     assert acted(bench) == [("web", "callback"), ("web", "log")]
     bench.jump(5.0)
-    assert told(bench, "web") == [("rung", "db")]
+    assert told(bench, "web") == [("callback-repeated", "db")]
     assert {name for name, _ in acted(bench)} == {"db"}
     for _ in range(5):
         bench.jump(4.0)
@@ -106,11 +106,11 @@ def test_a_parent_that_only_seemed_to_fall_excuses_for_a_moment() -> None:
     """Due, and its feed was still unread: the child is its own fault half a second later."""
     bench = family(web=("db",), db=())
     bench.now += 10.0
-    assert bench.kennel.sweep(bench.now)
-    bench.kennel.judge(bench.now, bench.now, bench.out, 1)
+    assert bench.engine.verdicts.sweep(bench.now, bench.out)
+    bench.engine.verdicts.judge(bench.now, bench.now, bench.out, 1)
     assert told(bench, "web") == [("expired", "db")]
     bench.feed("db")
-    bench.kennel.judge(bench.now, bench.now, bench.out)
+    bench.engine.verdicts.judge(bench.now, bench.now, bench.out)
     assert bench.state("db") is State.ALIVE
     assert acted(bench) == []
     bench.jump(RECHECK)
@@ -136,9 +136,9 @@ def test_a_failure_under_a_fallen_parent_and_a_parent_that_was_given_up() -> Non
     bench.say(Kind.FAIL, "db", "disk on fire")
     bench.say(Kind.FAIL, "web", "no database")
     assert told(bench, "web") == [("expired", "db")]
-    db = bench.kennel.get("db")
+    db = bench.engine.get("db")
     assert db is not None
-    bench.kennel._give_up(db, bench.now, bench.out)
+    bench.engine._give_up(db, bench.now, bench.out)
     acted(bench)
     for _ in range(5):
         bench.jump(4.0)
@@ -148,7 +148,7 @@ def test_a_failure_under_a_fallen_parent_and_a_parent_that_was_given_up() -> Non
 def test_a_child_may_depend_on_a_group() -> None:
     """Too few of the pool alive: what depends on the pool is marked."""
     bench = family(web=("pool",))
-    bench.kennel.set_groups((Group("pool", ("p1",), 1),), TEN, bench.now, bench.out)
+    bench.engine.quorums.set((Group("pool", ("p1",), 1),), TEN, bench.now, bench.out)
     bench.feed("p1")
     bench.jump(0.0)
     bench.say(Kind.RELEASE, "p1")
@@ -164,4 +164,4 @@ def test_without_a_fallen_parent_nothing_is_excused() -> None:
     bench.say(Kind.PAUSE, "db", 0.0)
     bench.jump(10.0)
     assert acted(bench) == [("web", "callback"), ("web", "log")]
-    assert all(e.type is not EventType.RUNG for e in bench.out if isinstance(e, Event))
+    assert all(e.type is not EventType.CALLBACK_REPEATED for e in bench.out if isinstance(e, Event))

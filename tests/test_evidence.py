@@ -16,8 +16,17 @@ import msgpack
 import pytest
 
 from banken.identity import incarnation, process_start
-from banken_supervisor.evidence import bounded, bounds, collect, faulttext, proc, render, stacks, sweep
-from banken_supervisor.evidence.waits import connection, describe
+from banken_supervisor.evidence import (
+    collect,
+    faulthandler_text,
+    process_facts,
+    render,
+    size_limits,
+    stacks,
+    sweep,
+    time_limits,
+)
+from banken_supervisor.evidence.kernel_waits import connection, describe
 from evidence_kit import FUTEX, evidence, frame, task, thread
 
 FAULT_TEXT = """\
@@ -36,7 +45,7 @@ Current thread's C stack trace (most recent call first):
 
 def test_faulthandlers_text_is_read() -> None:
     """Threads from the newest to the main thread, frames cut, names of files that hold anything."""
-    threads, whole = faulttext.parse(FAULT_TEXT, 10)
+    threads, whole = faulthandler_text.parse(FAULT_TEXT, 10)
     assert whole
     assert [each["thread"] for each in threads] == [0x7F02, 0x7F01]
     assert threads[0]["frames"][0] == {"function": "wait", "file": "/srv/a \\xe4.py", "line": 20}
@@ -49,12 +58,12 @@ def test_faulthandlers_text_is_read() -> None:
 @pytest.mark.parametrize("text", ["", "...\n", '  File "a", line 1 in b\n', "Fatal Python error\n", "\x00" * 100])
 def test_what_is_no_dump_gives_no_thread(text: str) -> None:
     """Nor an error."""
-    assert faulttext.parse(text, 10)[0] == []
+    assert faulthandler_text.parse(text, 10)[0] == []
 
 
 def test_a_dump_of_too_many_threads_has_no_main_thread() -> None:
     """faulthandler stops before it gets there."""
-    threads, whole = faulttext.parse("Thread 0x1 (most recent call first):\n  <no Python frame>\n...\n", 10)
+    threads, whole = faulthandler_text.parse("Thread 0x1 (most recent call first):\n  <no Python frame>\n...\n", 10)
     assert not whole
     assert [each["main"] for each in threads] == [False]
 
@@ -72,9 +81,9 @@ def test_evidence_keeps_to_its_size(bytes_max: int) -> None:
     given["headline"] = "🐕" * 400
     given["process"]["cmdline"] = ["🐕" * 256] * 32
     given["main_wait"] = {**FUTEX, "target": "🐕" * 200}
-    made = bounds.fit(given, bytes_max)
-    assert bounds.size(made) <= bytes_max
-    assert len(msgpack.packb(made)) <= bounds.size(made)
+    made = size_limits.fit(given, bytes_max)
+    assert size_limits.size(made) <= bytes_max
+    assert len(msgpack.packb(made)) <= size_limits.size(made)
     assert len(made["threads"]) + made["threads_left_out"] == 300
     assert len(made["tasks"]) + made["tasks_left_out"] == 300
     if made["threads"]:
@@ -91,7 +100,7 @@ def test_rare_stacks_come_before_a_pools() -> None:
     holder = thread(frame("c"), main=False, name="holder", gil=True)
     own = thread(frame("serve"), main=False, name="banken-dumps")
     main = thread(frame("main"))
-    names = [each["name"] for each in bounds.ordered([own, *idle, odd, busy, holder, main])]
+    names = [each["name"] for each in size_limits.ordered([own, *idle, odd, busy, holder, main])]
     assert names == ["MainThread", "holder", "busy", "odd", "p0", "p1", "p2", "p3", "p4", "banken-dumps"]
 
 
@@ -107,7 +116,7 @@ def test_rare_stacks_come_before_a_pools() -> None:
 )
 def test_an_answer_is_taken_apart_with_care(answer: dict[str, Any]) -> None:
     """A worker may answer anything."""
-    made = {"threads": bounds.told_threads(answer, 10), "tasks": bounds.told_tasks(answer)}
+    made = {"threads": size_limits.told_threads(answer, 10), "tasks": size_limits.told_tasks(answer)}
     msgpack.packb(made)
     for each in made["tasks"]:
         assert all(position >= 0 for position in each["awaits_tasks"])
@@ -123,19 +132,19 @@ def test_what_py_spy_never_wrote_is_refused(data: bytes) -> None:
 def test_this_process_as_the_kernel_has_it() -> None:
     """State, memory, descriptors, threads, children and command line of a process that is known: this one."""
     pid = os.getpid()
-    facts = proc.facts(pid)
+    facts = process_facts.facts(pid)
     assert facts["state"] in "RS"
     assert facts["parent"] == os.getppid()
     assert facts["rss_bytes"] > 1_000_000
-    found = proc.descriptors(pid)
+    found = process_facts.descriptors(pid)
     before = found["fds"]
     with open(os.devnull) as file:
-        assert proc.descriptors(pid)["fds"] == before + 1
+        assert process_facts.descriptors(pid)["fds"] == before + 1
         assert describe(pid, file.fileno()) == os.devnull
-    assert proc.command_line(pid)
-    assert proc.tids(pid)[0] == pid
+    assert process_facts.command_line(pid)
+    assert process_facts.tids(pid)[0] == pid
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        assert child.pid in proc.children(pid, proc.tids(pid))
+        assert child.pid in process_facts.children(pid, process_facts.tids(pid))
         child.kill()
 
 
@@ -150,11 +159,11 @@ def test_the_use_of_the_cpu_is_measured() -> None:
     worker = threading.Thread(target=compute)
     worker.start()
     try:
-        busy = max(proc.cpu_share(os.getpid()) or 0 for _ in range(10))
+        busy = max(process_facts.cpu_share(os.getpid()) or 0 for _ in range(10))
     finally:
         stop.set()
         worker.join()
-    idle = min(proc.cpu_share(os.getpid()) or 0 for _ in range(10))
+    idle = min(process_facts.cpu_share(os.getpid()) or 0 for _ in range(10))
     assert busy > 0.05  # other processes may leave it little
     assert idle < 0.05
 
@@ -184,33 +193,33 @@ def test_what_hangs_is_left_behind_and_counted() -> None:
     """A part that does not end costs its time and no more; so many of them, and no other is begun."""
     release = threading.Event()
     began = time.monotonic()
-    for _ in range(bounded.ABANDONED_MAX):
-        with pytest.raises(bounded.TooLate, match="not done within"):
-            bounded.attempt(lambda: release.wait(30), 0.001)
-    with pytest.raises(bounded.TooLate, match="not begun"):
-        bounded.attempt(lambda: 1, 5)
+    for _ in range(time_limits.ABANDONED_MAX):
+        with pytest.raises(time_limits.TooLate, match="not done within"):
+            time_limits.attempt(lambda: release.wait(30), 0.001)
+    with pytest.raises(time_limits.TooLate, match="not begun"):
+        time_limits.attempt(lambda: 1, 5)
     assert time.monotonic() - began < 10
     release.set()
     deadline = time.monotonic() + 10
-    while bounded._abandoned:
+    while time_limits._abandoned:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert bounded.attempt(lambda: 1, 5) == 1
+    assert time_limits.attempt(lambda: 1, 5) == 1
     with pytest.raises(ZeroDivisionError):
-        bounded.attempt(lambda: 1 // 0, 5)
+        time_limits.attempt(lambda: 1 // 0, 5)
 
 
 def test_a_program_is_bounded_in_time_and_output() -> None:
     """Its output in full, or none: what is cut is no JSON. It is killed, and its pipes are not waited for."""
     run = [sys.executable, "-c"]
-    assert bounded.output([*run, "import sys; print('o'); sys.exit('e')"], 20, 100) == (1, b"o\n", "e\n")
-    with pytest.raises(bounded.TooLate):
-        bounded.output([*run, "print('x' * 1000)"], 20, 100)
+    assert time_limits.output([*run, "import sys; print('o'); sys.exit('e')"], 20, 100) == (1, b"o\n", "e\n")
+    with pytest.raises(time_limits.TooLate):
+        time_limits.output([*run, "print('x' * 1000)"], 20, 100)
     began = time.monotonic()
-    with pytest.raises(bounded.TooLate):
-        bounded.output([*run, "import time; time.sleep(60)"], 0.3, 100)
-    with pytest.raises(bounded.TooLate):  # it ends, and leaves a child that holds its pipes
-        bounded.output([*run, "import os, time; os.fork() or time.sleep(5)"], 0.5, 100)
+    with pytest.raises(time_limits.TooLate):
+        time_limits.output([*run, "import time; time.sleep(60)"], 0.3, 100)
+    with pytest.raises(time_limits.TooLate):  # it ends, and leaves a child that holds its pipes
+        time_limits.output([*run, "import os, time; os.fork() or time.sleep(5)"], 0.5, 100)
     assert time.monotonic() - began < 20
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from banken.model import Cause, Incident
-from banken_supervisor import executor as module
-from banken_supervisor.callbacks import Callbacks, Report
-from banken_supervisor.core.effects import EventType
-from banken_supervisor.executor import How, Job, KeyedExecutor
+from banken_supervisor.actions import keyed_executor as module
+from banken_supervisor.actions.callbacks import Callbacks, Report
+from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
+from banken_supervisor.engine.effects import EventType
 from recovery_kit import until
 
 Told = tuple[str, How, Any]

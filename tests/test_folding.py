@@ -1,4 +1,4 @@
-"""Notices to one target: a lone one is told soon, a storm in one message, and each notice exactly once."""
+"""Notifications to one target: a lone one is told soon, a storm in one message, and each notice exactly once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from banken_supervisor.core import folding
-from banken_supervisor.core.folding import HOLD, HOLD_MAX, Fold, Limits
+from banken_supervisor.engine import digest
+from banken_supervisor.engine.digest import HOLD, HOLD_MAX, Fold, Limits
 
 
 class Bench:
@@ -107,8 +107,8 @@ def test_without_a_window_nothing_waits() -> None:
 def test_so_many_at_once_do_not_wait() -> None:
     """The memory of one fold is bounded."""
     bench = Bench()
-    bench.add(*range(folding.NOTICES_MAX))
-    assert [len(each) for each in bench.fold.take(bench.now)] == [folding.NOTICES_MAX]
+    bench.add(*range(digest.NOTICES_MAX))
+    assert [len(each) for each in bench.fold.take(bench.now)] == [digest.NOTICES_MAX]
 
 
 def test_what_waits_at_the_end_is_told_at_once() -> None:

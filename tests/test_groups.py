@@ -6,11 +6,11 @@ import pytest
 
 from banken.model import Cause, Incarnation
 from banken.wire import Kind
-from banken_supervisor.core.dog import Standing
-from banken_supervisor.core.effects import Event, RunCallback, RunRung
-from banken_supervisor.core.ladder import Ladder, Rung
-from banken_supervisor.core.policy import Group
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.effects import Event, RunCallback, RunStep
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import Group
+from banken_supervisor.engine.record import QuorumState
+from banken_supervisor.engine.states import State
 from kennel_kit import TEN, Bench
 
 POOL = Group("pool", ("a", "b", "w-*"), at_least=2)
@@ -34,12 +34,12 @@ POOL = Group("pool", ("a", "b", "w-*"), at_least=2)
 )
 def test_a_table_of_standings(state: State, sure: int, coming: int, expected: bool | None) -> None:
     """Of a group that wants two: does it change?"""
-    assert Standing(2, (), sure, coming).change(state) is expected
+    assert QuorumState(2, (), sure, coming).change(state) is expected
 
 
 def grouped(*groups: Group) -> Bench:
     bench = Bench()
-    bench.kennel.set_groups(groups or (POOL,), TEN, bench.now, bench.out)
+    bench.engine.quorums.set(groups or (POOL,), TEN, bench.now, bench.out)
     return bench
 
 
@@ -77,10 +77,10 @@ def test_feeds_of_members_stay_known_by_their_bytes() -> None:
     """A group costs nothing per feed."""
     bench = grouped()
     bench.feed("a")
-    decoded = bench.kennel.decoded_bytes
+    decoded = bench.engine.decoded_bytes
     for _ in range(100):
         bench.feed("a")
-    assert bench.kennel.decoded_bytes == decoded
+    assert bench.engine.decoded_bytes == decoded
 
 
 def test_before_all_was_ever_well_a_group_has_a_grace() -> None:
@@ -116,14 +116,14 @@ def test_a_restart_is_no_recovery_before_its_first_feed() -> None:
     bench.feed("b")
     bench.jump(0.0)
     of_group(bench)
-    bench.kennel.ended("b", "exit status 1", bench.now, bench.out)
+    bench.engine.program_ended("b", "exit status 1", bench.now)
     bench.jump(0.0)
     bench.jump(0.0)
     for number in range(5):
         bench.feed("a")
         bench.say(Kind.DECLARE, "b", who=Incarnation(b"bootboot", 300 + number, 3000 + number, b"nnnn"))
         bench.jump(1.0)
-        bench.kennel.ended("b", "exit status 1", bench.now, bench.out)
+        bench.engine.program_ended("b", "exit status 1", bench.now)
         bench.jump(0.0)
         bench.jump(0.0)
     told = of_group(bench)
@@ -166,15 +166,15 @@ def test_a_group_is_paused_and_resumed_and_takes_nothing_else() -> None:
 
 
 def test_a_group_climbs_its_own_ladder_and_runs_its_callback_again() -> None:
-    """A rung at the verdict and one 2 s later; the callback every interval."""
-    bench = grouped(Group("pool", ("a",), at_least=1, ladder=Ladder((Rung("log"), Rung("notify", 2.0)))))
+    """A step at the verdict and one 2 s later; the callback every interval."""
+    bench = grouped(Group("pool", ("a",), at_least=1, ladder=Ladder((Step("log"), Step("notify", 2.0)))))
     bench.feed("a")
     bench.jump(0.0)
     bench.say(Kind.RELEASE, "a")
     for _ in range(4):
         bench.jump(1.0)
-    rungs = [(e.about.name, e.rung.do) for e in bench.out if isinstance(e, RunRung)]
-    assert rungs == [("pool", "log"), ("pool", "notify")]
+    steps = [(e.about.name, e.step.do) for e in bench.out if isinstance(e, RunStep)]
+    assert steps == [("pool", "log"), ("pool", "notify")]
     assert [e.run for e in bench.out if isinstance(e, RunCallback) and e.name == "pool"] == [1, 2]
 
 
@@ -187,19 +187,19 @@ def test_a_changed_config_keeps_what_remains() -> None:
     bench.say(Kind.RELEASE, "b")
     bench.jump(0.0)
     of_group(bench)
-    bench.kennel.set_groups((POOL, Group("solo", ("a",), 1)), TEN, bench.now, bench.out)
-    bench.kennel.reconsider()
+    bench.engine.quorums.set((POOL, Group("solo", ("a",), 1)), TEN, bench.now, bench.out)
+    bench.engine.reconsider()
     bench.jump(0.0)
     assert (bench.state("pool"), bench.state("solo")) == (State.EXPIRED, State.ALIVE)
     assert of_group(bench) == []
-    bench.kennel.set_groups((POOL._replace(at_least=1),), TEN, bench.now, bench.out)
+    bench.engine.quorums.set((POOL._replace(at_least=1),), TEN, bench.now, bench.out)
     bench.jump(0.0)
     assert (bench.state("pool"), bench.state("solo")) == (State.ALIVE, None)
-    bench.kennel.set_groups((), TEN, bench.now, bench.out)
+    bench.engine.quorums.set((), TEN, bench.now, bench.out)
     bench.jump(100.0)
     assert bench.state("pool") is None
     bench.feed("pool")
-    bench.kennel.set_groups((POOL,), TEN, bench.now, bench.out)
+    bench.engine.quorums.set((POOL,), TEN, bench.now, bench.out)
     assert bench.state("pool") is State.WAITING, "a worker that had the name has it no longer"
 
 
@@ -210,7 +210,7 @@ def test_a_released_group_is_not_judged_any_more() -> None:
     bench.feed("b")
     bench.jump(0.0)
     bench.say(Kind.RELEASE, "a")
-    assert bench.kennel.sweep(bench.now)
-    bench.kennel.set_groups((), TEN, bench.now, bench.out)
-    bench.kennel.judge(bench.now, bench.now, bench.out)
+    assert bench.engine.verdicts.sweep(bench.now, bench.out)
+    bench.engine.quorums.set((), TEN, bench.now, bench.out)
+    bench.engine.verdicts.judge(bench.now, bench.now, bench.out)
     assert bench.state("pool") is None

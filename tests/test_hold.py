@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from banken_supervisor.core.hold import PATIENCE, PROBES_LOST_MAX, READ_BYTES, TRIPS_MAX, Hold
+from banken_supervisor.engine.barrier import PATIENCE, PROBES_LOST_MAX, READ_BYTES, TRIPS_MAX, Barrier
 
 
 def test_a_verdict_waits_for_the_probe() -> None:
     """No horizon before the probe is back; then the time of the suspicion, once."""
-    hold = Hold()
+    hold = Barrier()
     number = hold.suspect(5.0)
     assert number is not None
     assert hold.horizon() is None
@@ -19,7 +19,7 @@ def test_a_verdict_waits_for_the_probe() -> None:
 
 def test_another_probe_follows_while_much_was_read() -> None:
     """A trip that brought more than one read can hold proves nothing; the trips are bounded."""
-    hold = Hold()
+    hold = Barrier()
     number = hold.suspect(5.0)
     trips = 0
     while number is not None:
@@ -32,7 +32,7 @@ def test_another_probe_follows_while_much_was_read() -> None:
 
 def test_an_old_probe_proves_nothing() -> None:
     """Only the last one sent counts."""
-    hold = Hold()
+    hold = Barrier()
     first = hold.suspect(5.0)
     assert first is not None
     second = hold.suspect(5.0 + PATIENCE)
@@ -45,7 +45,7 @@ def test_an_old_probe_proves_nothing() -> None:
 
 def test_lost_probes_do_not_suspend_justice() -> None:
     """After a bounded number of lost probes the verdict may fall, and they are counted."""
-    hold = Hold()
+    hold = Barrier()
     now = 5.0
     assert hold.suspect(now) is not None
     for _ in range(PROBES_LOST_MAX):
@@ -61,7 +61,7 @@ def test_lost_probes_do_not_suspend_justice() -> None:
 
 def test_patience_is_the_time_left_to_the_probe() -> None:
     """What the loop may wait for the probe before it asks again."""
-    hold = Hold()
+    hold = Barrier()
     assert hold.patience(1.0) is None
     hold.suspect(1.0)
     assert hold.patience(1.0) == PATIENCE

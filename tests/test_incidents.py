@@ -1,4 +1,4 @@
-"""The climb, pure: which rung when, budgets, backoff, giving up once, and whose end is an incident. No waiting."""
+"""The climb, pure: which step when, budgets, backoff, giving up once, and whose end is an incident. No waiting."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 
 from banken.model import Cause, Declaration, Incarnation
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import Effect, EndIncident, Event, RunCallback, RunRung
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.ladder import RUNGS_MAX, Backoff, Budget, Ladder, Rung, key_of
-from banken_supervisor.core.policy import Policy
-from banken_supervisor.core.rules import Rules
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.effects import Effect, EndIncident, Event, RunCallback, RunStep
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.ladder import STEPS_MAX, Backoff, Budget, Ladder, Step, step_key
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.states import State
 
 ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
 BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
@@ -26,37 +26,37 @@ TICK = 0.25
 
 
 class Bench:
-    """A kennel under an operator's ladder, with a clock that is set."""
+    """A engine under an operator's ladder, with a clock that is set."""
 
-    def __init__(self, *rungs: Rung, jitter: float = 0.5, **more: Any) -> None:
-        self.kennel = Kennel(Rules(TEN), "run", b"token", lambda: jitter)
+    def __init__(self, *steps: Step, jitter: float = 0.5, **more: Any) -> None:
+        self.engine = Engine(Rules(TEN), "run", b"token", lambda: jitter)
         self.now = 1000.0
         self.out: list[Effect] = []
-        self.declare("w", *rungs, **more)
+        self.declare("w", *steps, **more)
 
-    def declare(self, name: str, *rungs: Rung, depends_on: tuple[str, ...] = (), **more: Any) -> None:
-        policy = Policy(TEN, Ladder(rungs, **more), depends_on=depends_on)
-        self.kennel.declare(name, policy, self.now, self.out)
+    def declare(self, name: str, *steps: Step, depends_on: tuple[str, ...] = (), **more: Any) -> None:
+        policy = Policy(TEN, Ladder(steps, **more), depends_on=depends_on)
+        self.engine.declare(name, policy, self.now, self.out)
 
     def say(self, kind: Kind, name: str = "w", *args: Any, who: Incarnation | None = ALICE) -> None:
-        self.kennel.take(encode(Message(kind, name, who, 0.0, None, args)), self.now, self.out)
+        self.engine.take(encode(Message(kind, name, who, 0.0, None, args)), self.now, self.out)
 
     def feed(self, name: str = "w", who: Incarnation = ALICE) -> None:
-        self.kennel.intake(iter([encode(Message(Kind.FEED, name, who, 0.0, None))]), self.now, self.out)
+        self.engine.intake(iter([encode(Message(Kind.FEED, name, who, 0.0, None))]), self.now, self.out)
 
     def judge(self) -> None:
-        if self.kennel.sweep(self.now):
-            self.kennel.judge(self.now, self.now, self.out)
+        if self.engine.verdicts.sweep(self.now, self.out):
+            self.engine.verdicts.judge(self.now, self.now, self.out)
 
     def run(self, seconds: float) -> list[tuple[float, int, int]]:
-        """Let time pass in small steps: (seconds since the begin, rung, run) of all that was done."""
+        """Let time pass in small steps: (seconds since the begin, step, run) of all that was done."""
         done = []
         began = self.now
         while self.now < began + seconds:
             self.now += TICK
             before = len(self.out)
             self.judge()
-            ran = [effect for effect in self.out[before:] if isinstance(effect, RunRung)]
+            ran = [effect for effect in self.out[before:] if isinstance(effect, RunStep)]
             done += [(self.now - began, each.number, each.run) for each in ran]
         return done
 
@@ -75,39 +75,39 @@ class Bench:
         return [effect for effect in self.out if isinstance(effect, Event) and effect.type.value == kind]
 
     def state(self, name: str = "w") -> State | None:
-        dog = self.kennel.get(name)
-        return None if dog is None else dog.state
+        record = self.engine.get(name)
+        return None if record is None else record.state
 
 
-def test_rungs_run_in_order_each_once_at_its_time_after_the_verdict() -> None:
+def test_steps_run_in_order_each_once_at_its_time_after_the_verdict() -> None:
     """dump at the verdict, signal 2 s and kill 5 s after it; then nothing more."""
-    bench = Bench(Rung("dump"), Rung("signal", 2.0), Rung("kill", 5.0))
+    bench = Bench(Step("dump"), Step("signal", 2.0), Step("kill", 5.0))
     bench.hang()
     assert bench.run(60.0) == [(TICK, 0, 1), (2.0 + TICK, 1, 1), (5.0 + TICK, 2, 1)]
     assert bench.state() is State.EXPIRED
 
 
-def test_rungs_that_are_due_together_run_in_their_order_in_one_turn() -> None:
-    """Two rungs at the verdict, and a stall over the third: each runs once, in order."""
-    bench = Bench(Rung("dump"), Rung("log"), Rung("kill", 5.0))
+def test_steps_that_are_due_together_run_in_their_order_in_one_turn() -> None:
+    """Two steps at the verdict, and a stall over the third: each runs once, in order."""
+    bench = Bench(Step("dump"), Step("log"), Step("kill", 5.0))
     bench.feed()
     bench.now += 10.0
     bench.judge()
     bench.now += 100.0
     bench.judge()
-    assert [each.rung.do for each in bench.out if isinstance(each, RunRung)] == ["dump", "log", "kill"]
+    assert [each.step.do for each in bench.out if isinstance(each, RunStep)] == ["dump", "log", "kill"]
 
 
 def test_an_actions_effect_says_what_it_is_about() -> None:
     """The incident, the level, the process; and the event says the same to whoever listens."""
-    bench = Bench(Rung("log", level="warning"))
+    bench = Bench(Step("log", level="warning"))
     bench.hang()
     bench.run(TICK)
-    (rung,) = [each for each in bench.out if isinstance(each, RunRung)]
+    (step,) = [each for each in bench.out if isinstance(each, RunStep)]
     (event,) = bench.events("action")
-    assert (rung.who, rung.about.cause, rung.observe) == (ALICE, Cause.TIMEOUT, False)
-    assert rung.about.incident == event.data["incident"] == bench.events("expired")[0].data["incident"]
-    assert (event.data["do"], event.data["level"], event.data["rung"], event.data["run"]) == (
+    assert (step.process, step.about.cause, step.observe) == (ALICE, Cause.TIMEOUT, False)
+    assert step.about.incident == event.data["incident"] == bench.events("expired")[0].data["incident"]
+    assert (event.data["do"], event.data["level"], event.data["step"], event.data["run"]) == (
         "log",
         "warning",
         0,
@@ -115,14 +115,14 @@ def test_an_actions_effect_says_what_it_is_about() -> None:
     )
 
 
-def test_a_feed_between_two_rungs_stops_the_climb() -> None:
-    """Fed after the first rung: recovered, told which rungs ran, and the later ones do not run."""
-    bench = Bench(Rung("dump"), Rung("signal", 2.0), Rung("kill", 5.0))
+def test_a_feed_between_two_steps_stops_the_climb() -> None:
+    """Fed after the first step: recovered, told which steps ran, and the later ones do not run."""
+    bench = Bench(Step("dump"), Step("signal", 2.0), Step("kill", 5.0))
     bench.hang()
     bench.run(3.0)
     bench.feed()
     (end,) = [each for each in bench.out if isinstance(each, EndIncident)]
-    assert (end.how, end.ran) == ("fed", (0, 1))
+    assert (end.how, end.steps) == ("fed", (0, 1))
     assert bench.run(9.0) == []
     assert bench.state() is State.ALIVE
 
@@ -130,31 +130,31 @@ def test_a_feed_between_two_rungs_stops_the_climb() -> None:
 @pytest.mark.parametrize("kind", [Kind.RELEASE, Kind.PAUSE])
 def test_a_release_or_a_pause_stops_the_climb(kind: Kind) -> None:
     """Whatever closes the incident ends the climb."""
-    bench = Bench(Rung("dump"), Rung("kill", 5.0))
+    bench = Bench(Step("dump"), Step("kill", 5.0))
     bench.hang()
     bench.run(1.0)
     bench.say(kind, "w", *([0.0] if kind is Kind.PAUSE else []))
     assert bench.run(100.0) == []
 
 
-def test_a_rung_repeats_until_the_next_is_due_and_the_last_until_the_end() -> None:
+def test_a_step_repeats_until_the_next_is_due_and_the_last_until_the_end() -> None:
     """Every 2 s from 0 until 5, then every 3 s; what a stall made miss is not made up for."""
-    bench = Bench(Rung("log", repeat=2.0), Rung("notify", 5.0, repeat=3.0))
+    bench = Bench(Step("log", repeat=2.0), Step("notify", 5.0, repeat=3.0))
     bench.hang()
-    done = [(at - TICK, rung, run) for at, rung, run in bench.run(12.0)]
+    done = [(at - TICK, step, run) for at, step, run in bench.run(12.0)]
     assert done == [(0, 0, 1), (2, 0, 2), (4, 0, 3), (5, 1, 1), (8, 1, 2), (11, 1, 3)]
     bench.now += 300.0
     assert len(bench.run(TICK)) == 1
 
 
 def test_observe_tells_what_would_be_done_and_asks_for_nothing() -> None:
-    """Each rung is told as would-act; its effect is marked, and no action is told."""
-    bench = Bench(Rung("dump"), Rung("kill", 1.0), observe=True)
+    """Each step is told as would-act; its effect is marked, and no action is told."""
+    bench = Bench(Step("dump"), Step("kill", 1.0), observe=True)
     bench.hang()
     bench.run(5.0)
     assert [event.data["do"] for event in bench.events("would-act")] == ["dump", "kill"]
     assert bench.events("action") == []
-    assert all(each.observe for each in bench.out if isinstance(each, RunRung))
+    assert all(each.observe for each in bench.out if isinstance(each, RunStep))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_observe_tells_what_would_be_done_and_asks_for_nothing() -> None:
 )
 def test_backoff_makes_each_run_wait_longer_across_incidents(jitter: float, gaps: list[float]) -> None:
     """backoff 1s..4s: the n-th run waits between 1 s and 2**n s, at most 4 s, also when a feed came between."""
-    bench = Bench(Rung("restart", backoff=Backoff(1.0, 4.0)), jitter=jitter)
+    bench = Bench(Step("restart", backoff=Backoff(1.0, 4.0)), jitter=jitter)
     waited = []
     for _ in gaps:
         bench.hang()
@@ -173,7 +173,7 @@ def test_backoff_makes_each_run_wait_longer_across_incidents(jitter: float, gaps
 
 def test_a_feed_during_the_backoff_takes_the_run_back() -> None:
     """What has not begun is not begun any more, and does not count."""
-    bench = Bench(Rung("restart", backoff=Backoff(3.0, 3.0), budget=Budget(1, 1000.0)))
+    bench = Bench(Step("restart", backoff=Backoff(3.0, 3.0), budget=Budget(1, 1000.0)))
     bench.hang()
     assert bench.run(2.0) == []
     bench.feed()
@@ -185,14 +185,14 @@ def test_a_feed_during_the_backoff_takes_the_run_back() -> None:
 
 def test_a_budget_holds_across_incidents_and_giving_up_is_told_once() -> None:
     """2 per 100 s: the third incident within them is given up, on_give_up runs once, and nothing follows."""
-    bench = Bench(Rung("restart", budget=Budget(2, 100.0)), on_give_up=(Rung("notify"), Rung("log")))
+    bench = Bench(Step("restart", budget=Budget(2, 100.0)), on_give_up=(Step("notify"), Step("log")))
     ran = []
     for _ in range(2):
         bench.hang()
         ran += bench.run(1.0)
-    assert [rung for _, rung, _ in ran] == [0, 0]
+    assert [step for _, step, _ in ran] == [0, 0]
     bench.hang()
-    assert [rung for _, rung, _ in bench.run(500.0)] == [1, 2]
+    assert [step for _, step, _ in bench.run(500.0)] == [1, 2]
     (event,) = bench.events("given-up")
     assert event.data["incident"] == bench.events("expired")[0].data["incident"]
     assert bench.state() is State.GIVEN_UP
@@ -201,15 +201,15 @@ def test_a_budget_holds_across_incidents_and_giving_up_is_told_once() -> None:
 
 def test_a_budget_holds_for_the_repeats_of_one_incident() -> None:
     """Repeated every second, 3 per hour: three runs, then given up."""
-    bench = Bench(Rung("restart", repeat=1.0, budget=Budget(3, 3600.0)), on_give_up=(Rung("log"),))
+    bench = Bench(Step("restart", repeat=1.0, budget=Budget(3, 3600.0)), on_give_up=(Step("log"),))
     bench.hang()
-    assert [(rung, run) for _, rung, run in bench.run(60.0)] == [(0, 1), (0, 2), (0, 3), (1, 1)]
+    assert [(step, run) for _, step, run in bench.run(60.0)] == [(0, 1), (0, 2), (0, 3), (1, 1)]
     assert len(bench.events("given-up")) == 1
 
 
 def test_a_budget_is_whole_again_after_its_period() -> None:
     """1 per 20 s: incidents 30 s apart each get their run."""
-    bench = Bench(Rung("restart", budget=Budget(1, 20.0)))
+    bench = Bench(Step("restart", budget=Budget(1, 20.0)))
     for _ in range(3):
         bench.hang()
         assert len(bench.run(1.0)) == 1
@@ -222,63 +222,63 @@ def test_a_budget_is_whole_again_after_its_period() -> None:
     assert bench.state() is State.ALIVE
 
 
-def test_a_budget_counts_what_was_done_before_a_reload_that_puts_a_rung_in_front() -> None:
+def test_a_budget_counts_what_was_done_before_a_reload_that_puts_a_step_in_front() -> None:
     """Spent before, spent after; and a wider budget counts what the narrower one counted."""
-    restart = Rung("restart", budget=Budget(1, 3600.0))
+    restart = Step("restart", budget=Budget(1, 3600.0))
     bench = Bench(restart)
     bench.hang()
     assert len(bench.run(1.0)) == 1
     bench.feed()
-    bench.declare("w", Rung("dump"), restart)
+    bench.declare("w", Step("dump"), restart)
     bench.hang()
     bench.run(1.0)
     assert bench.state() is State.GIVEN_UP
-    bench.declare("w", Rung("dump"), Rung("log"), restart._replace(budget=Budget(2, 3600.0)))
+    bench.declare("w", Step("dump"), Step("log"), restart._replace(budget=Budget(2, 3600.0)))
     bench.hang()
-    assert [rung for _, rung, _ in bench.run(1.0)] == [0, 1, 2]
+    assert [step for _, step, _ in bench.run(1.0)] == [0, 1, 2]
     bench.hang()
     bench.run(1.0)
     assert bench.state() is State.GIVEN_UP
 
 
-def test_budgets_of_rungs_that_are_no_more_are_forgotten() -> None:
+def test_budgets_of_steps_that_are_no_more_are_forgotten() -> None:
     """A reload with new options every time does not fill the memory."""
     bench = Bench()
-    for number in range(2 * RUNGS_MAX):
-        bench.declare("w", Rung("exec", budget=Budget(9, 3600.0), options=(("command", ("x", str(number))),)))
+    for number in range(2 * STEPS_MAX):
+        bench.declare("w", Step("exec", budget=Budget(9, 3600.0), options=(("command", ("x", str(number))),)))
         bench.hang()
         assert len(bench.run(1.0)) == 1
-    dog = bench.kennel.get("w")
-    assert dog is not None
-    assert dog.rare is not None
-    assert 1 <= len(dog.rare.runs) <= RUNGS_MAX
+    record = bench.engine.get("w")
+    assert record is not None
+    assert record.details is not None
+    assert 1 <= len(record.details.step_runs) <= STEPS_MAX
 
 
-def test_a_rungs_key_is_what_it_does_and_its_place_among_equals() -> None:
+def test_a_steps_key_is_what_it_does_and_its_place_among_equals() -> None:
     """Not its index, its times or its budget; options of any kind can be looked up by, those of giving up too."""
-    own = Rung("own", options=(("table", {"b": [1, {"c": 2}], "a": None}), ("words", ("x",))))
-    one, other = Rung("restart", budget=Budget(1, 9.0)), Rung("restart", after=9.0)
-    key = key_of(Ladder((own,)), 0)
-    assert {key_of(Ladder((one, own), on_give_up=(own,)), 1): 1} == {key: 1}
-    assert key_of(Ladder((one, own), on_give_up=(own,)), 2) == key._replace(nth=1)
-    assert key_of(Ladder((one, other)), 0) == key_of(Ladder((other, one)), 0)
-    assert key_of(Ladder((one, other)), 1) == key_of(Ladder((other, one)), 1)._replace(nth=1)
-    assert key_of(Ladder((Rung("signal", options=(("signal", "SIGTERM"),)),)), 0) != key_of(
-        Ladder((Rung("signal", options=(("signal", "SIGKILL"),)),)), 0
+    own = Step("own", options=(("table", {"b": [1, {"c": 2}], "a": None}), ("words", ("x",))))
+    one, other = Step("restart", budget=Budget(1, 9.0)), Step("restart", after=9.0)
+    key = step_key(Ladder((own,)), 0)
+    assert {step_key(Ladder((one, own), on_give_up=(own,)), 1): 1} == {key: 1}
+    assert step_key(Ladder((one, own), on_give_up=(own,)), 2) == key._replace(nth=1)
+    assert step_key(Ladder((one, other)), 0) == step_key(Ladder((other, one)), 0)
+    assert step_key(Ladder((one, other)), 1) == step_key(Ladder((other, one)), 1)._replace(nth=1)
+    assert step_key(Ladder((Step("signal", options=(("signal", "SIGTERM"),)),)), 0) != step_key(
+        Ladder((Step("signal", options=(("signal", "SIGKILL"),)),)), 0
     )
     with pytest.raises(IndexError):
-        key_of(Ladder((one,)), 1)
+        step_key(Ladder((one,)), 1)
 
 
 def test_a_feed_leaves_given_up_and_ends_the_incident_with_all_that_ran() -> None:
-    """It recovers, and whoever was told of the giving up is named by its rung."""
-    bench = Bench(Rung("restart", repeat=1.0, budget=Budget(1, 3600.0)), on_give_up=(Rung("notify"),))
+    """It recovers, and whoever was told of the giving up is named by its step."""
+    bench = Bench(Step("restart", repeat=1.0, budget=Budget(1, 3600.0)), on_give_up=(Step("notify"),))
     bench.hang()
     bench.run(5.0)
     bench.out.clear()
     bench.feed()
     (end,) = [each for each in bench.out if isinstance(each, EndIncident)]
-    assert (end.how, end.ran) == ("fed", (0, 1))
+    assert (end.how, end.steps) == ("fed", (0, 1))
     assert bench.types() == ["recovered"]
     assert bench.state() is State.ALIVE
 
@@ -286,21 +286,21 @@ def test_a_feed_leaves_given_up_and_ends_the_incident_with_all_that_ran() -> Non
 def test_a_watchdog_whose_parent_is_down_is_marked_and_not_climbed() -> None:
     """Both fall silent: the parent's incident climbs, the child's says whose fault it is, calls nobody, and does
     nothing until the parent is back."""
-    bench = Bench(Rung("restart"))
-    bench.declare("child", Rung("restart"), depends_on=("w",))
+    bench = Bench(Step("restart"))
+    bench.declare("child", Step("restart"), depends_on=("w",))
     bench.feed()
     bench.feed("child", BOB)
     bench.run(30.0)
     blamed = {event.name: event.data.get("blamed") for event in bench.events("expired")}
     assert blamed == {"w": None, "child": "w"}
-    assert {each.about.name for each in bench.out if isinstance(each, RunRung)} == {"w"}
+    assert {each.about.name for each in bench.out if isinstance(each, RunStep)} == {"w"}
     assert {each.name for each in bench.out if isinstance(each, RunCallback)} == {"w"}
 
 
 def test_a_child_that_stays_down_when_its_parent_is_back_is_climbed() -> None:
     """The parent recovers and the child does not: at the next look it is the child's own fault."""
-    bench = Bench(Rung("restart"))
-    bench.declare("child", Rung("restart"), depends_on=("w",))
+    bench = Bench(Step("restart"))
+    bench.declare("child", Step("restart"), depends_on=("w",))
     bench.feed()
     bench.feed("child", BOB)
     bench.run(20.0)
@@ -308,37 +308,37 @@ def test_a_child_that_stays_down_when_its_parent_is_back_is_climbed() -> None:
     for _ in range(130):
         bench.feed()
         bench.run(8.0)
-    assert [each.about.name for each in bench.out if isinstance(each, RunRung)] == ["child"]
+    assert [each.about.name for each in bench.out if isinstance(each, RunStep)] == ["child"]
 
 
 def test_an_end_is_judged_only_after_all_that_was_sent_before_it_was_read() -> None:
     """The process is gone, its release is still in the queue: no incident."""
-    bench = Bench(Rung("restart"))
+    bench = Bench(Step("restart"))
     bench.feed()
-    bench.kennel.exited(ALICE, bench.now, bench.out)
-    assert bench.kennel.sweep(bench.now), "it is a suspect at once"
+    bench.engine.processes.exited(ALICE, bench.now, bench.out)
+    assert bench.engine.verdicts.sweep(bench.now, bench.out), "it is a suspect at once"
     bench.say(Kind.RELEASE)
-    bench.kennel.judge(bench.now, bench.now, bench.out)
+    bench.engine.verdicts.judge(bench.now, bench.now, bench.out)
     bench.run(60.0)
     assert bench.types() == ["declared", "first-fed", "released"]
 
 
 def test_an_end_without_a_release_is_an_incident_at_once() -> None:
     """``exited``, long before the timeout, and the ladder is climbed."""
-    bench = Bench(Rung("restart"))
+    bench = Bench(Step("restart"))
     bench.feed()
-    bench.kennel.exited(ALICE, bench.now, bench.out)
+    bench.engine.processes.exited(ALICE, bench.now, bench.out)
     bench.judge()
     (event,) = bench.events("expired")
     assert (event.data["cause"], event.data["silence"]) == ("exited", 0.0)
-    assert len([each for each in bench.out if isinstance(each, RunRung)]) == 1
+    assert len([each for each in bench.out if isinstance(each, RunStep)]) == 1
 
 
 def test_a_feed_that_was_in_the_queue_does_not_hide_an_end() -> None:
     """Its last feed is read after the end was noticed: the process is gone all the same."""
     bench = Bench()
     bench.feed()
-    bench.kennel.exited(ALICE, bench.now, bench.out)
+    bench.engine.processes.exited(ALICE, bench.now, bench.out)
     bench.feed()
     bench.judge()
     assert [event.data["cause"] for event in bench.events("expired")] == ["exited"]
@@ -348,7 +348,7 @@ def test_a_fail_that_was_in_the_queue_is_the_better_word_for_an_end() -> None:
     """A traceback that was sent before the end is the reason; no second incident is opened."""
     bench = Bench()
     bench.feed()
-    bench.kennel.exited(ALICE, bench.now, bench.out)
+    bench.engine.processes.exited(ALICE, bench.now, bench.out)
     bench.say(Kind.FAIL, "w", "ValueError: on purpose")
     bench.run(60.0)
     (event,) = bench.events("expired")
@@ -360,33 +360,33 @@ def test_the_end_of_a_process_that_lost_its_name_is_nobodys_incident() -> None:
     bench = Bench()
     bench.feed()
     bench.feed(who=BOB)
-    bench.kennel.exited(ALICE, bench.now, bench.out)
+    bench.engine.processes.exited(ALICE, bench.now, bench.out)
     bench.run(5.0)
     assert bench.events("expired") == []
 
 
 def test_a_new_process_has_the_grace_of_a_start_and_ends_the_climb() -> None:
     """The supervisor started the program anew: the incident is closed, and 20 s of grace begin."""
-    bench = Bench(Rung("restart"), Rung("kill", 5.0))
+    bench = Bench(Step("restart"), Step("kill", 5.0))
     bench.hang()
     bench.run(1.0)
-    bench.kennel.reborn("w", bench.now, bench.out)
+    bench.engine.reborn("w", bench.now, bench.out)
     assert [event.data["how"] for event in bench.events("closed")] == ["reborn"]
     assert bench.run(20.0 - TICK) == []
     assert bench.state() is State.WAITING
     bench.run(2 * TICK)
     assert bench.events("expired")[-1].data["cause"] == "grace"
-    assert next(each for each in reversed(bench.out) if isinstance(each, RunRung)).who is None
+    assert next(each for each in reversed(bench.out) if isinstance(each, RunStep)).who is None
 
 
 def test_a_program_that_is_taken_down_on_purpose_is_not_judged_until_it_is_up_again() -> None:
     """Its process ends without a word, and its group waits a long time before it starts: no incident."""
-    bench = Bench(Rung("restart"))
+    bench = Bench(Step("restart"))
     bench.feed()
-    bench.kennel.exited(ALICE, bench.now, bench.out, lambda name: name == "w")
-    bench.kennel.away("w", bench.now)
+    bench.engine.processes.exited(ALICE, bench.now, bench.out)
+    bench.engine.take_down("w", bench.now, bench.out)
     bench.run(500.0)
-    bench.kennel.reborn("w", bench.now, bench.out)
+    bench.engine.reborn("w", bench.now, bench.out)
     bench.run(10.0)
     bench.feed(who=BOB)
     bench.run(5.0)
@@ -398,7 +398,7 @@ def test_the_end_is_judged_where_the_name_is_not_a_program_that_is_taken_down() 
     """The same without anybody's wish: an incident."""
     bench = Bench()
     bench.feed()
-    bench.kennel.exited(ALICE, bench.now, bench.out, lambda name: name != "w")
+    bench.engine.processes.exited(ALICE, bench.now, bench.out)
     bench.judge()
     assert bench.state() is State.EXPIRED
 
@@ -408,8 +408,8 @@ def test_what_a_process_that_was_taken_down_says_late_changes_nothing(kind: Kind
     """Its last feed or release is read after its successor was started: the successor keeps its grace."""
     bench = Bench()
     bench.feed()
-    bench.kennel.away("w", bench.now)
-    bench.kennel.reborn("w", bench.now, bench.out)
+    bench.engine.take_down("w", bench.now, bench.out)
+    bench.engine.reborn("w", bench.now, bench.out)
     bench.out.clear()
     bench.say(kind)
     assert bench.state() is State.WAITING
@@ -421,16 +421,16 @@ def test_what_a_process_that_was_taken_down_says_late_changes_nothing(kind: Kind
 @pytest.mark.parametrize("how", [None, "exit status 3"])
 def test_a_program_that_is_given_up_is_an_incident_that_is_given_up(how: str | None) -> None:
     """Its restart budget is spent, whether it died or had released its watchdog: given up, told once."""
-    bench = Bench(Rung("dump"), on_give_up=(Rung("notify"),))
+    bench = Bench(Step("dump"), on_give_up=(Step("notify"),))
     bench.feed()
     if how:
-        bench.kennel.ended("w", how, bench.now, bench.out)
-    bench.kennel.abandon("w", "given up: 3 restarts", bench.now, bench.out)
-    bench.kennel.abandon("w", "given up: 3 restarts", bench.now, bench.out)
+        bench.engine.program_ended("w", how, bench.now)
+    bench.engine.abandon("w", "given up: 3 restarts", bench.now, bench.out)
+    bench.engine.abandon("w", "given up: 3 restarts", bench.now, bench.out)
     bench.run(60.0)
     (event,) = bench.events("expired")
     assert (event.data["cause"], event.data["reason"]) == (
         ("exited", how) if how else ("failed", "given up: 3 restarts")
     )
-    assert [each.rung.do for each in bench.out if isinstance(each, RunRung)] == ["dump", "notify"]
+    assert [each.step.do for each in bench.out if isinstance(each, RunStep)] == ["dump", "notify"]
     assert len(bench.events("given-up")) == 1

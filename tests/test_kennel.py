@@ -8,8 +8,8 @@ import pytest
 
 from banken.model import Cause, Declaration
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import Event, EventType, RunCallback
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.effects import Event, EventType, RunCallback
+from banken_supervisor.engine.states import State
 from kennel_kit import ALICE, BOB, TEN, Bench, counted_bench
 
 
@@ -60,7 +60,7 @@ def test_the_callback_runs_again_every_interval_until_a_feed(bench: Bench) -> No
     assert [run.run for run in runs] == [1, 2, 3]
     assert {run.incident for run in runs} == {"run-1"}
     bench.feed()
-    assert bench.said()[-4:] == ["expired", "rung", "rung", "recovered"]
+    assert bench.said()[-4:] == ["expired", "callback-repeated", "callback-repeated", "recovered"]
     bench.jump(10.0)
     assert [effect.incident for effect in bench.out if isinstance(effect, RunCallback)] == ["run-2"]
 
@@ -71,11 +71,11 @@ def test_runs_that_a_stall_made_miss_are_not_made_up_for(bench: Bench) -> None:
     bench.jump(10.0)
     bench.out.clear()
     bench.jump(30.0)
-    assert bench.said() == ["rung"]
+    assert bench.said() == ["callback-repeated"]
     bench.jump(2.9)
     assert bench.said() == []
     bench.jump(0.2)
-    assert bench.said() == ["rung"]
+    assert bench.said() == ["callback-repeated"]
 
 
 def test_never_fed_is_a_verdict_of_its_own(bench: Bench) -> None:
@@ -90,16 +90,16 @@ def test_never_fed_is_a_verdict_of_its_own(bench: Bench) -> None:
 def test_a_feed_that_is_known_by_its_bytes_does_all_that_a_decoded_one_does(bench: Bench) -> None:
     """The second feed is not decoded, and counts; after a verdict it is looked at again."""
     bench.feed()
-    decoded = bench.kennel.decoded_bytes
+    decoded = bench.engine.decoded_bytes
     bench.jump(9.0)
     bench.feed()
-    assert bench.kennel.decoded_bytes == decoded
+    assert bench.engine.decoded_bytes == decoded
     bench.jump(9.0)
     assert bench.state() is State.ALIVE
     bench.jump(2.0)
     assert bench.state() is State.EXPIRED
     bench.feed()
-    assert bench.kennel.decoded_bytes > decoded
+    assert bench.engine.decoded_bytes > decoded
     assert bench.state() is State.ALIVE
 
 
@@ -112,8 +112,8 @@ def test_an_exception_of_the_source_loses_nothing(bench: Bench) -> None:
         raise BlockingIOError
 
     with pytest.raises(BlockingIOError):
-        bench.kennel.intake(source(), bench.now, bench.out)
-    assert len(bench.kennel) == 2
+        bench.engine.intake(source(), bench.now, bench.out)
+    assert len(bench.engine) == 2
 
 
 def test_a_failure_is_a_verdict_at_once(bench: Bench) -> None:
@@ -212,7 +212,7 @@ def test_releasing_what_is_unknown_is_refused_quietly(bench: Bench) -> None:
     assert refused is not None
     assert refused.reason == "unknown"
     assert bench.said() == []
-    assert bench.kennel.refusals.counts["unknown"] == 1
+    assert bench.engine.admission.refusals.counts["unknown"] == 1
 
 
 def test_beating_is_not_progressing(bench: Bench) -> None:
@@ -269,10 +269,10 @@ def test_verdicts_come_in_bounded_portions(bench: Bench) -> None:
         bench.feed(f"w{number}")
     bench.out.clear()
     bench.now += 11.0
-    assert bench.kennel.sweep(bench.now)
+    assert bench.engine.verdicts.sweep(bench.now, bench.out)
     more, portions = True, []
     while more:
-        more = bench.kennel.judge(bench.now, bench.now, bench.out, 700)
+        more = bench.engine.verdicts.judge(bench.now, bench.now, bench.out, 700)
         portions.append(sum(isinstance(e, RunCallback) for e in bench.out))
         bench.out.clear()
     assert max(portions) == 700
@@ -283,9 +283,9 @@ def test_a_feed_between_suspicion_and_verdict_acquits(bench: Bench) -> None:
     """A suspect that is fed before judge is called is armed again and lives."""
     bench.feed()
     bench.now += 11.0
-    assert bench.kennel.sweep(bench.now)
+    assert bench.engine.verdicts.sweep(bench.now, bench.out)
     bench.feed()
-    assert not bench.kennel.judge(bench.now, bench.now, bench.out)
+    assert not bench.engine.verdicts.judge(bench.now, bench.now, bench.out)
     assert bench.state() is State.ALIVE
     bench.jump(10.1)
     assert bench.state() is State.EXPIRED
@@ -295,8 +295,8 @@ def test_nothing_is_judged_beyond_the_horizon(bench: Bench) -> None:
     """A deadline later than the horizon waits for the next one."""
     bench.feed()
     bench.now += 11.0
-    bench.kennel.sweep(bench.now)
-    bench.kennel.judge(bench.now - 5.0, bench.now, bench.out)
+    bench.engine.verdicts.sweep(bench.now, bench.out)
+    bench.engine.verdicts.judge(bench.now - 5.0, bench.now, bench.out)
     assert bench.state() is State.ALIVE
     bench.jump(0.0)
     assert bench.state() is State.EXPIRED
@@ -305,9 +305,9 @@ def test_nothing_is_judged_beyond_the_horizon(bench: Bench) -> None:
 def test_a_late_listener_is_told_of_the_open_incident(bench: Bench) -> None:
     """As an event that says that it is a replay; nothing when there is none."""
     bench.feed()
-    assert bench.kennel.replay("w", bench.now) is None
+    assert bench.engine.replay("w", bench.now) is None
     bench.jump(10.0)
-    event = bench.kennel.replay("w", bench.now)
+    event = bench.engine.replay("w", bench.now)
     assert event is not None
     assert event.data["replay"] is True
     assert event.data["incident"] == "run-1"

@@ -8,10 +8,10 @@ import pytest
 
 from banken.model import Declaration, Feeders, Incarnation
 from banken.wire import Kind
-from banken_supervisor.core.ladder import Ladder, Rung
-from banken_supervisor.core.policy import EXIT_ONLY, Policy
-from banken_supervisor.core.roll import POOL_FRAMES_MAX
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import EXIT_ONLY, Policy
+from banken_supervisor.engine.states import State
+from banken_supervisor.engine.table import POOL_FRAMES_MAX
 from kennel_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, counted_bench
 
 
@@ -79,7 +79,7 @@ def test_a_new_process_that_declares_gets_a_grace_of_its_own(bench: Bench) -> No
 
 def test_the_operators_word_stands(bench: Bench) -> None:
     """Declared by both: the operator's timeout rules, and the difference is told once."""
-    bench.kennel.declare("w", Declaration(5.0, 1.0, 5.0), bench.now, bench.out)
+    bench.engine.declare("w", Declaration(5.0, 1.0, 5.0), bench.now, bench.out)
     for _ in range(3):
         bench.feed(declaration=Declaration(500.0, 1.0, 500.0))
         bench.jump(4.0)
@@ -91,7 +91,7 @@ def test_the_operators_word_stands(bench: Bench) -> None:
 def test_an_operator_may_speak_after_the_worker(bench: Bench) -> None:
     """A declaration with a shorter timeout is in force at once, without another feed."""
     bench.feed(declaration=Declaration(500.0, 1.0, 500.0))
-    bench.kennel.declare("w", Declaration(5.0, 1.0, 5.0), bench.now, bench.out)
+    bench.engine.declare("w", Declaration(5.0, 1.0, 5.0), bench.now, bench.out)
     bench.jump(5.1)
     assert bench.state() is State.EXPIRED
 
@@ -114,35 +114,35 @@ def test_undeclared_names_are_refused_where_the_operator_wants_it_so() -> None:
     for _ in range(100):
         assert bench.say(Kind.FEED) is not None
     assert bench.said() == ["refused"]
-    assert bench.kennel.refusals.counts["undeclared"] == 100
+    assert bench.engine.admission.refusals.counts["undeclared"] == 100
     bench.say(Kind.FEED, declaration=TEN)
     assert bench.state() is State.ALIVE
 
 
 def test_a_pattern_declares_what_matches_it(bench: Bench) -> None:
     """The first matching pattern, and an exact name before any pattern."""
-    bench.kennel.rules.declare_pattern("worker-*", Declaration(7.0, 1.0, 7.0))
-    bench.kennel.rules.declare_pattern("*", Declaration(8.0, 1.0, 8.0))
-    bench.kennel.rules.declare("worker-9", Declaration(9.0, 1.0, 9.0))
+    bench.engine.rules.replace_patterns([("worker-*", Declaration(7.0, 1.0, 7.0))])
+    bench.engine.rules.replace_patterns([("*", Declaration(8.0, 1.0, 8.0))])
+    bench.engine.rules.declare("worker-9", Declaration(9.0, 1.0, 9.0))
     for name in ("worker-1", "worker-9", "other"):
         bench.feed(name)
-    assert [dog.declaration.timeout for dog in bench.kennel.all()] == [7.0, 9.0, 8.0]
+    assert [record.declaration.timeout for record in bench.engine.table] == [7.0, 9.0, 8.0]
 
 
 def test_a_strangers_probe_is_refused(bench: Bench) -> None:
     """Only the supervisor's own token settles a hold."""
     bench.say(Kind.PROBE, "banken", b"guess", 1)
-    assert bench.kennel.probe_seen is None
-    assert bench.kennel.refusals.counts["probe"] == 1
+    assert bench.engine.probe_seen is None
+    assert bench.engine.admission.refusals.counts["probe"] == 1
     bench.say(Kind.PROBE, "banken", b"token", 7)
-    assert bench.kennel.probe_seen == 7
+    assert bench.engine.probe_seen == 7
 
 
 def test_a_policy_that_yields_leaves_the_timing_to_the_worker(bench: Bench) -> None:
     """A program that is judged by its end alone has ten years; once its worker declares a timeout that one counts,
     without a conflict, and the operator's ladder is climbed."""
-    ladder = Ladder((Rung("log"),))
-    bench.kennel.declare("w", EXIT_ONLY._replace(ladder=ladder), bench.now, bench.out)
+    ladder = Ladder((Step("log"),))
+    bench.engine.declare("w", EXIT_ONLY._replace(ladder=ladder), bench.now, bench.out)
     bench.jump(86_400.0 * 365)
     assert bench.said() == ["declared"]
     bench.say(Kind.FEED, declaration=TEN)
@@ -150,15 +150,15 @@ def test_a_policy_that_yields_leaves_the_timing_to_the_worker(bench: Bench) -> N
     assert bench.said() == ["first-fed"]
     bench.jump(0.2)
     assert bench.said() == ["expired", "action"]
-    bench.kennel.declare("w", EXIT_ONLY, bench.now, bench.out)  # a reload changes nothing of that
-    dog = bench.kennel.get("w")
-    assert dog is not None
-    assert (dog.declaration, dog.operator) == (TEN, False)
+    bench.engine.declare("w", EXIT_ONLY, bench.now, bench.out)  # a reload changes nothing of that
+    record = bench.engine.get("w")
+    assert record is not None
+    assert (record.declaration, record.operator) == (TEN, False)
 
 
 def test_a_policy_that_does_not_yield_stands_over_the_worker(bench: Bench) -> None:
     """The operator's own timing is in force, and the difference is told."""
-    bench.kennel.declare("w", Policy(Declaration(5.0, 3.0, 5.0)), bench.now, bench.out)
+    bench.engine.declare("w", Policy(Declaration(5.0, 3.0, 5.0)), bench.now, bench.out)
     bench.say(Kind.FEED, declaration=TEN)
     bench.jump(5.1)
     assert bench.said() == ["declared", "conflict", "first-fed", "expired"]

@@ -9,11 +9,11 @@ from random import Random
 import pytest
 
 from banken.wire import Kind
-from banken_supervisor.core.effects import Event, EventType
-from banken_supervisor.core.habits import suggestion
-from banken_supervisor.core.learning import COUNTERS, MARGIN, Gaps, in_force, proposal
-from banken_supervisor.core.policy import Auto, Policy
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.adaptive_timeout import COUNTERS, MARGIN, Gaps, in_force, proposal
+from banken_supervisor.engine.effects import Event, EventType
+from banken_supervisor.engine.feed_observer import suggestion
+from banken_supervisor.engine.policy import Auto, Policy
+from banken_supervisor.engine.states import State
 from kennel_kit import BOB, TEN, Bench
 
 AUTO = Auto(2.0, 100.0, 20)
@@ -94,12 +94,12 @@ def test_a_table_of_timeouts_in_force(gaps: list[float], now: float, expected: f
     assert in_force(AUTO, seen(gaps), now) == pytest.approx(expected, abs=0.001)
 
 
-# -- in the kennel ------------------------------------------------------------------------------------
+# -- in the engine ------------------------------------------------------------------------------------
 
 
 def learner() -> Bench:
     bench = Bench()
-    bench.kennel.declare("w", Policy(TEN._replace(timeout=100.0), auto=AUTO), bench.now, bench.out)
+    bench.engine.declare("w", Policy(TEN._replace(timeout=100.0), auto=AUTO), bench.now, bench.out)
     return bench
 
 
@@ -110,9 +110,9 @@ def steady(bench: Bench, count: int, gap: float = 1.0, name: str = "w") -> None:
 
 
 def timeout(bench: Bench) -> float:
-    dog = bench.kennel.get("w")
-    assert dog is not None
-    return dog.declaration.timeout
+    record = bench.engine.get("w")
+    assert record is not None
+    return record.declaration.timeout
 
 
 def test_after_the_warm_up_the_learnt_timeout_is_in_force_and_told() -> None:
@@ -160,9 +160,9 @@ def test_an_extension_and_a_pause_teach_nothing() -> None:
     bench.jump(50.0)
     bench.say(Kind.RESUME)
     bench.feed()
-    dog = bench.kennel.get("w")
-    assert dog is not None
-    assert suggestion(dog)["longest"] == pytest.approx(1.0)
+    record = bench.engine.get("w")
+    assert record is not None
+    assert suggestion(record)["longest"] == pytest.approx(1.0)
 
 
 def test_a_reload_keeps_what_was_learnt() -> None:
@@ -171,9 +171,9 @@ def test_a_reload_keeps_what_was_learnt() -> None:
     bench.feed()
     steady(bench, 30)
     learnt = timeout(bench)
-    bench.kennel.reconsider()
+    bench.engine.reconsider()
     assert timeout(bench) == learnt < 10.0
-    bench.kennel.declare("w", Policy(TEN), bench.now, bench.out)
+    bench.engine.declare("w", Policy(TEN), bench.now, bench.out)
     assert timeout(bench) == TEN.timeout
 
 
@@ -181,13 +181,13 @@ def test_of_every_other_watchdog_one_gap_per_timeout_is_seen_and_the_rest_stays_
     """A thousand feeds a second apart, timeout 10 s: about a hundred gaps seen, a hundred feeds decoded."""
     bench = Bench()
     bench.feed()
-    frame = bench.kennel.decoded_bytes
+    frame = bench.engine.decoded_bytes
     steady(bench, 1000)
-    dog = bench.kennel.get("w")
-    assert dog is not None
-    found = suggestion(dog)
+    record = bench.engine.get("w")
+    assert record is not None
+    found = suggestion(record)
     assert 90 <= found["gaps"] <= 120
-    assert bench.kennel.decoded_bytes <= frame * 121
+    assert bench.engine.decoded_bytes <= frame * 121
     assert found["longest"] == pytest.approx(1.0)
     assert found["proposed"] == pytest.approx(log(1e6) / log(found["gaps"]), abs=0.01)
     assert found["timeout"] == 10.0
@@ -197,8 +197,8 @@ def test_too_little_seen_proposes_nothing() -> None:
     """No gap, and three."""
     bench = learner()
     bench.feed()
-    dog = bench.kennel.get("w")
-    assert dog is not None
-    assert suggestion(dog)["proposed"] is None
+    record = bench.engine.get("w")
+    assert record is not None
+    assert suggestion(record)["proposed"] is None
     steady(bench, 3)
-    assert (suggestion(dog)["gaps"], suggestion(dog)["proposed"]) == (3, None)
+    assert (suggestion(record)["gaps"], suggestion(record)["proposed"]) == (3, None)

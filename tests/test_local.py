@@ -180,7 +180,7 @@ def test_one_silence_is_one_incident() -> None:
 
 
 def test_a_bell_wakes_now_or_next_time() -> None:
-    """Rung before the sleep it ends it at once; two rings that nobody heard are one."""
+    """Step before the sleep it ends it at once; two rings that nobody heard are one."""
     bell = Bell()
     assert not bell.wait(0.001)
     bell.ring()

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor import mailbox as module
-from banken_supervisor.mailbox import Feeds, Mailbox
+from banken_supervisor.runtime import mailbox as module
+from banken_supervisor.runtime.mailbox import Feeds, Mailbox
 
 
 @pytest.fixture

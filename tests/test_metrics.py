@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from banken.model import Cause
 from banken_supervisor.journal import IncidentOpened, Journal
-from banken_supervisor.tally import ACTIONS_MAX, OTHER, Histogram, Tally
+from banken_supervisor.runtime.loop_metrics import ACTIONS_MAX, OTHER, Histogram, LoopMetrics
 from banken_supervisor.web.metrics import METRICS, question, render
 
 
@@ -32,23 +32,23 @@ def test_histogram_counts_a_value_up_to_its_bound(value: float, place: int) -> N
 
 def test_incident_without_a_deadline_is_never_late() -> None:
     """It is counted by its cause, and not among those that have a latency."""
-    tally = Tally()
-    tally.incident("failed", None)
-    tally.incident("timeout", 0.003)
-    assert tally.incidents == {"failed": 1, "timeout": 1}
-    assert sum(tally.lateness.counts) == 1
-    assert tally.lateness.sum == 0.003
+    metrics = LoopMetrics()
+    metrics.incident("failed", None)
+    metrics.incident("timeout", 0.003)
+    assert metrics.incidents == {"failed": 1, "timeout": 1}
+    assert sum(metrics.lateness.counts) == 1
+    assert metrics.lateness.sum == 0.003
 
 
 def test_actions_have_a_bounded_number_of_names() -> None:
     """A class that gives itself a new name each time makes no new series for ever."""
-    tally = Tally()
+    metrics = LoopMetrics()
     for number in range(ACTIONS_MAX + 50):
-        tally.action(f"made-{number}", "done")
-    tally.action("made-0", "failed")
-    assert len(tally.actions) == ACTIONS_MAX + 2
-    assert tally.actions[OTHER, "done"] == 50
-    assert tally.actions["made-0", "failed"] == 1
+        metrics.action(f"made-{number}", "done")
+    metrics.action("made-0", "failed")
+    assert len(metrics.actions) == ACTIONS_MAX + 2
+    assert metrics.actions[OTHER, "done"] == 50
+    assert metrics.actions["made-0", "failed"] == 1
 
 
 def test_label_values_are_escaped() -> None:

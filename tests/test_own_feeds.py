@@ -10,7 +10,7 @@ import pytest
 
 from banken.errors import Refused
 from banken_supervisor import Supervisor
-from banken_supervisor import mailbox as module
+from banken_supervisor.runtime import mailbox as module
 from recovery_kit import until
 
 
@@ -25,7 +25,7 @@ def test_feeding_as_fast_as_possible_keeps_the_queue_and_the_memory_small(tmp_pa
         dogs = [supervisor.watchdog(f"w{number}", timeout=30) for number in range(3)]
         for dog in dogs:
             dog.feed()
-        until(lambda: supervisor._loop is not None and len(supervisor._loop.watch.kennel) == 3, "they are known")
+        until(lambda: supervisor._loop is not None and len(supervisor._loop.driver.engine) == 3, "they are known")
         before, end = _resident_mb(), time.monotonic() + 3.0
         most, fed = 0, [0, 0, 0]
 
@@ -71,7 +71,7 @@ def test_words_and_feeds_of_one_thread_keep_their_order(tmp_path: Path) -> None:
 
         def state(name: str) -> object:
             assert supervisor._loop is not None
-            dog = supervisor._loop.watch.kennel.get(name)
+            dog = supervisor._loop.driver.engine.get(name)
             return None if dog is None else dog.state.value
 
         until(lambda: state("b49") == "expired", "all are read")
@@ -92,6 +92,6 @@ def test_a_full_queue_is_said_to_who_fills_it(tmp_path: Path, monkeypatch: pytes
     assert not supervisor._port.release("w0")
     with supervisor:
         until(
-            lambda: supervisor._loop is not None and len(supervisor._loop.watch.kennel) == 100, "all are in force"
+            lambda: supervisor._loop is not None and len(supervisor._loop.driver.engine) == 100, "all are in force"
         )
         supervisor.watchdog("again", timeout=30)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from banken.clock import START
 from banken.model import Cause, Declaration
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import Event, EventType, RunCallback
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.pace import BURST, CALM, SLACK, Backlog, Pace, fed
-from banken_supervisor.core.policy import Policy
-from banken_supervisor.core.rules import Rules
-from banken_supervisor.core.states import State
-from banken_supervisor.core.watch import Watch
+from banken_supervisor.engine.driver import Driver
+from banken_supervisor.engine.effects import Event, EventType, RunCallback
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.rate_limit import BURST, CALM, SLACK, Backlog, Bucket, fed
+from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.states import State
 from kennel_kit import ALICE, BOB, Bench
 
 TEN = Declaration(10.0, 3.0, 20.0)
@@ -28,7 +28,7 @@ EACH = 2.0
 
 def verdict(times: list[float], behind: float = 0.0, min_interval: float = EACH) -> int | None:
     """Index of the first feed that is too fast; None: none is."""
-    pace: Pace | None = None
+    pace: Bucket | None = None
     for place, at in enumerate(times):
         pace = fed(pace, at, behind, min_interval)
         if pace.fast:
@@ -93,13 +93,13 @@ def test_the_backlog_is_the_time_since_all_was_read_and_wears_off() -> None:
     assert last == pytest.approx(1.0)
 
 
-# -- in the kennel ------------------------------------------------------------------------------------
+# -- in the engine ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def bench() -> Bench:
     made = Bench()
-    made.kennel.rules.declare("w", Policy(TEN, min_interval=EACH))
+    made.engine.rules.declare("w", Policy(TEN, min_interval=EACH))
     return made
 
 
@@ -168,25 +168,25 @@ def test_stalls_naps_and_floods_convict_nobody(every: float, expected: int) -> N
     random = Random(7)
     rules = Rules(TEN)
     rules.declare("w", Policy(TEN._replace(timeout=600.0), min_interval=EACH))
-    watch = Watch(Kennel(rules, "run", b"token"), 50.0)
+    driver = Driver(Engine(rules, "run", b"token"), 50.0)
     frame = encode(Message(Kind.FEED, "w", ALICE, 0.0, None))
     real = sent_until = 50.0
     told: list[Event] = []
     for _ in range(3000):
-        asked = watch.patience()
+        asked = driver.patience()
         real += random.choice((0.001, min(asked, 0.5), 1.0, 1.05, 7.0 if random.random() < 0.2 else 0.1))
         if random.random() < 0.02:
             real += random.choice((3.0, 60.0))
-        watch.wake(real, asked)
+        driver.wake(real, asked)
         complete = random.random() > 0.2
         arrived = int((real - sent_until) / every)
         taken = arrived if complete else min(arrived, 1)
         sent_until += taken * every
-        watch.read(iter([frame] * taken))
-        watch.drained(taken, complete=complete)
-        watch.decide()
-        told += [e for e in watch.out if isinstance(e, Event) and e.type is EventType.EXPIRED]
-        watch.out.clear()
-    assert watch.clock.lost > 100.0
-    assert watch.now - START < real - 50.0 - 100.0
+        driver.read(iter([frame] * taken))
+        driver.drained(taken, complete=complete)
+        driver.decide()
+        told += [e for e in driver.out if isinstance(e, Event) and e.type is EventType.EXPIRED]
+        driver.out.clear()
+    assert driver.clock.lost > 100.0
+    assert driver.now - START < real - 50.0 - 100.0
     assert len(told) >= expected if expected else not told

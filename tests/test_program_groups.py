@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor.core.ladder import Budget
-from banken_supervisor.core.policy import Group, Restart, Strategy
-from banken_supervisor.core.program_groups import Grouping
+from banken_supervisor.engine.ladder import Budget
+from banken_supervisor.engine.policy import Group, Restart, Strategy
+from banken_supervisor.programs.engine.groups import Grouping
 from program_bench import Bench, spec
 
 NAMES = ("a", "b", "c")

@@ -7,13 +7,13 @@ from itertools import product
 
 import pytest
 
-from banken_supervisor.core.ladder import Budget
-from banken_supervisor.core.policy import Restart
-from banken_supervisor.core.program_effects import SendSignal
-from banken_supervisor.core.program_moves import KILL_PATIENCE, SPAWN_PATIENCE
-from banken_supervisor.core.program_record import signal_number
-from banken_supervisor.core.program_states import STEPS, IllegalStep, ProgramState, ProgramTrigger, step
-from banken_supervisor.core.programs import UnknownProgram
+from banken_supervisor.engine.ladder import Budget
+from banken_supervisor.engine.policy import Restart
+from banken_supervisor.programs.engine.effects import SendSignal
+from banken_supervisor.programs.engine.moves import KILL_PATIENCE, SPAWN_PATIENCE
+from banken_supervisor.programs.engine.programs import UnknownProgram
+from banken_supervisor.programs.engine.record import signal_number
+from banken_supervisor.programs.engine.states import STEPS, IllegalStep, ProgramState, ProgramTrigger, step
 from program_bench import Bench, spec
 
 # -- the table ---------------------------------------------------------------------------------------

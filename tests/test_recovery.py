@@ -15,13 +15,13 @@ from typing import Any
 import msgpack
 import pytest
 
-from banken_supervisor.recovery import NAMES, Action, Outcome, Subject, build
-from banken_supervisor.recovery.bounds import line, plain, redact, text
-from banken_supervisor.recovery.kept import Kept
-from banken_supervisor.recovery.notify import secret_parts
-from banken_supervisor.recovery.signing import Key
-from banken_supervisor.recovery.webhook import message_id, parse_url, retry_after
-from banken_supervisor.recovery.words import BODY_MAX, body, environment, facts, title
+from banken_supervisor.actions import NAMES, Action, Outcome, Subject, build
+from banken_supervisor.actions.head_and_tail import Kept
+from banken_supervisor.actions.notify import secret_parts
+from banken_supervisor.actions.sanitize import line, plain, redact, text
+from banken_supervisor.actions.webhook import message_id, parse_url, retry_after
+from banken_supervisor.actions.webhook_signing import Key
+from banken_supervisor.text.incident_text import BODY_MAX, body, environment, facts, title
 from recovery_kit import Desk, run, subject
 
 GOOD: dict[str, dict[str, Any]] = {
@@ -119,7 +119,7 @@ def test_every_action_is_built_by_its_name() -> None:
         ("no_such_module:Own", {}, "cannot be imported: ModuleNotFoundError"),
         ("test_recovery:Missing", {}, "cannot be imported: AttributeError"),
         ("json:JSONDecoder", {}, "not a class derived from"),
-        ("banken_supervisor.recovery:Action", {}, "not a class derived from"),
+        ("banken_supervisor.actions:Action", {}, "not a class derived from"),
         ("test_recovery:Nameless", {}, "its name is a text"),
         ("test_recovery:Endless", {}, "limit_s=inf is not allowed"),
         ("test_recovery:Raising", {}, "cannot be made: KeyError"),
@@ -175,7 +175,7 @@ def test_a_packages_action_is_found_by_its_entry_point(tmp_path: Path, monkeypat
 def test_the_heavy_libraries_are_imported_only_when_they_are_used() -> None:
     """Building every action imports neither urllib3 nor apprise nor requests."""
     code = (
-        "import json, sys; from banken_supervisor.recovery import build\n"
+        "import json, sys; from banken_supervisor.actions import build\n"
         f"for name, options in json.loads({json.dumps(GOOD)!r}).items(): build(name, options)\n"
         "print([m for m in ('urllib3', 'apprise', 'requests', 'ssl') if m in sys.modules])"
     )
@@ -338,8 +338,8 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
 
 
 def test_a_messages_id_tells_runs_apart_and_stays() -> None:
-    """The same run has the same id every time; another rung, run or the recovery has another one; no dots."""
-    ids = [message_id(subject(**more)) for more in ({}, {"rung": 1}, {"run": 2}, {"recovered": True})]
+    """The same run has the same id every time; another step, run or the recovery has another one; no dots."""
+    ids = [message_id(subject(**more)) for more in ({}, {"step": 1}, {"run": 2}, {"recovered": True})]
     assert len(set(ids)) == 4
     assert message_id(subject()) == ids[0]
     assert "." not in message_id(subject(told={"id": "a.b"}))

@@ -12,8 +12,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from banken_supervisor import executor as module
-from banken_supervisor.recovery import Action, Executor, Outcome, Report, Subject, What, World
+from banken_supervisor.actions import Action, Executor, Outcome, Report, Subject, What, World
+from banken_supervisor.actions import keyed_executor as module
 from recovery_kit import Desk, subject, until
 
 Run = Callable[[Subject, threading.Event], Any]
@@ -124,7 +124,7 @@ def test_evidence_reaches_the_later_actions_of_its_incident(bench: Bench) -> Non
     dump = Does(lambda about, ended: Outcome(True, "", {"evidence": {"headline": "f (job.py:42)"}}))
     bench.executor.submit([note("before"), dump, note("after")], subject())
     bench.settled(3)
-    bench.executor.submit([note("later")], subject(rung=1))
+    bench.executor.submit([note("later")], subject(step=1))
     bench.executor.submit([note("other")], subject(told={"id": "another"}))
     bench.settled(5)
     found = {"headline": "f (job.py:42)"}
@@ -190,7 +190,7 @@ def test_threads_meet_nothing_that_was_dropped(narrow: Bench) -> None:
 
 
 def test_the_same_action_of_one_incident_is_not_begun_twice_at_once(bench: Bench) -> None:
-    """A rung that repeats faster than its action ends is skipped and told; another incident's is not."""
+    """A step that repeats faster than its action ends is skipped and told; another incident's is not."""
     action = Does(bench.waits)
     bench.executor.submit([action], subject(run=1))
     bench.executor.submit([action], subject(run=2))
@@ -303,7 +303,7 @@ def test_a_stuck_action_is_told_replaced_and_not_waited_for(narrow: Bench) -> No
 
 
 def test_a_stuck_action_is_not_begun_again(bench: Bench) -> None:
-    """A rung that repeats an action which is stuck is skipped: threads do not pile up behind one hung server."""
+    """A step that repeats an action which is stuck is skipped: threads do not pile up behind one hung server."""
     action = Does(bench.waits, limit_s=5.0)
     bench.executor.submit([action], subject())
     until(lambda: bench.begun, "it has begun")

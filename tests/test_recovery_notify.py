@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor.recovery import build
+from banken_supervisor.actions import build
 from recovery_kit import Desk, run, subject
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # apprise imports modules that Python retires
@@ -163,7 +163,7 @@ def test_without_apprise_it_says_how_to_get_it() -> None:
         "        return None if name == 'apprise' else Usual.find_spec(name, path, target)\n"
         "from importlib.machinery import PathFinder as Usual\n"
         "sys.meta_path[-1:] = [Without()]\n"
-        "from recovery_kit import Desk, run, subject; from banken_supervisor.recovery import build\n"
+        "from recovery_kit import Desk, run, subject; from banken_supervisor.actions import build\n"
         "print(run(build('notify', {'to': 'oncall'}), subject(), Desk(['json://localhost'])).text)"
     )
     root = __file__.rpartition("/tests/")[0]

@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor.core.ladder import Backoff
-from banken_supervisor.recovery import build
-from banken_supervisor.recovery import webhook as module
+from banken_supervisor.actions import build
+from banken_supervisor.actions import webhook as module
+from banken_supervisor.engine.ladder import Backoff
 from recovery_kit import run, subject
 
 RAW = bytes(range(32))
@@ -118,7 +118,7 @@ def test_what_arrives_is_a_signed_cloud_event(serve: Callable[..., Server]) -> N
     """One POST with the path and query of the URL, a CloudEvent with all facts, and a signature that verifies."""
     server = serve(status(204))
     action = build("webhook", {"url": f"{server.url}/hooks/a?b=c", "secret": SECRET})
-    about = subject(level="critical", rung=2, run=3, link="https://x/1", evidence={"headline": "f (job.py:42)"})
+    about = subject(level="critical", step=2, run=3, link="https://x/1", evidence={"headline": "f (job.py:42)"})
     done = run(action, about)
     assert (done.ok, done.data["attempts"], done.data["status"]) == (True, 1, 204)
     [(path, headers, body)] = server.seen
@@ -131,7 +131,7 @@ def test_what_arrives_is_a_signed_cloud_event(serve: Callable[..., Server]) -> N
     assert event["source"].startswith("banken://")
     assert event["time"] == "2026-09-21T14:13:20.250+00:00"
     data = event["data"]
-    assert (data["cause"], data["silence"], data["level"], data["rung"]) == ("timeout", 12.34, "critical", 2)
+    assert (data["cause"], data["silence"], data["level"], data["step"]) == ("timeout", 12.34, "critical", 2)
     assert data["evidence"] == {"headline": "f (job.py:42)"}
     assert data["recovered"] is False
 

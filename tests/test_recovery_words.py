@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from banken.model import Cause
-from banken_supervisor.recovery import Subject
-from banken_supervisor.recovery.words import (
+from banken_supervisor.actions import Subject
+from banken_supervisor.text.incident_text import (
     BODY_MAX,
     LISTED_MAX,
     body,
@@ -71,7 +71,7 @@ def test_ends_in_words() -> None:
 
 
 def test_a_watchdog_that_is_told_of_more_than_once_is_counted_once() -> None:
-    """Repeats of a rung: so many notices of so few."""
+    """Repeats of a step: so many notices of so few."""
     one = subject("w")
     assert title(replace(one, others=(one, one))) == "1 watchdog (3 notices) expired within 1 s"
 

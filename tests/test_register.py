@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from banken.model import Cause, Declaration
-from banken_supervisor.annals import Annals
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.rules import Rules
-from banken_supervisor.core.watch import Watch
+from banken_supervisor.actions.jobs import Report, What
+from banken_supervisor.engine.driver import Driver
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.rules import Rules
 from banken_supervisor.journal import IncidentOpened, reading, restore
-from banken_supervisor.recovery.jobs import Report, What
-from banken_supervisor.register import Register
+from banken_supervisor.outbox.checkpoints import Checkpoints
+from banken_supervisor.outbox.outbox import Outbox
 
 WAIT_S = 20.0
 
@@ -27,16 +27,16 @@ def done(run: int, text: str) -> Report:
 
 
 class House:
-    """A kennel whose registry is written into a journal on disk."""
+    """A engine whose registry is written into a journal on disk."""
 
     def __init__(self, path: str) -> None:
-        self.watch = Watch(Kennel(Rules(Declaration()), "run"), time.monotonic())
-        self.annals = Annals(path, "run", lambda letter: None)
-        self.register = Register(self.watch, self.annals)
+        self.driver = Driver(Engine(Rules(Declaration()), "run"), time.monotonic())
+        self.outbox = Outbox(path, "run", lambda letter: None)
+        self.register = Checkpoints(self.watch, self.outbox)
 
     def changed(self, count: int) -> dict[str, None]:
         """So many names have changed, all of them watched no longer."""
-        changed: dict[str, None] = self.watch.kennel.changed
+        changed: dict[str, None] = self.driver.engine.table.changed
         changed.update((f"w-{number:06}", None) for number in range(count))
         return changed
 
@@ -52,7 +52,7 @@ def houses(tmp_path: Path) -> Any:
 
     yield one
     for each in made:
-        each.annals.journal.close(0.0)
+        each.outbox.journal.close(0.0)
 
 
 def test_names_are_written_in_the_order_in_which_they_changed(houses: Callable[[], House]) -> None:
@@ -60,9 +60,9 @@ def test_names_are_written_in_the_order_in_which_they_changed(houses: Callable[[
     house = houses()
     changed = house.changed(1_000)
     written: list[str] = []
-    record = house.annals.journal.record
-    house.annals.journal.record = lambda entry: (written.append(entry.name), record(entry))[1]  # type: ignore[method-assign, union-attr, func-returns-value]
-    assert house.annals.registered("w-000700") is not None
+    record = house.outbox.journal.record
+    house.outbox.journal.record = lambda entry: (written.append(entry.name), record(entry))[1]  # type: ignore[method-assign, union-attr, func-returns-value]
+    assert house.outbox.registered("w-000700") is not None
     while changed:
         house.register.turn()
         if len(written) < 1_200:
@@ -82,7 +82,7 @@ def test_the_cost_grows_with_the_number_of_changes(houses: Callable[[], House]) 
             house = houses()
             changed = house.changed(count)
             # What is measured is the way through the names; the journal's thread would take time from this one.
-            house.annals.journal.close(0.0)
+            house.outbox.journal.close(0.0)
             began = time.thread_time()
             while changed:
                 house.register.turn()
@@ -95,18 +95,18 @@ def test_the_cost_grows_with_the_number_of_changes(houses: Callable[[], House]) 
 def test_what_changed_and_what_ended_just_before_the_stop_is_on_disk(houses: Callable[[], House]) -> None:
     """The registry that no turn has come to, and the outcome of an action that ended while others were closed."""
     house = houses()
-    kennel, watch = house.watch.kennel, house.watch
+    engine, watch = house.driver.engine, house.watch
     for number in range(3_000):
-        kennel.declare(f"w-{number}", Declaration(5.0), watch.now, watch.out)
-    assert len(kennel.changed) == 3_000
-    journal = house.annals.journal
+        engine.declare(f"w-{number}", Declaration(5.0), driver.now, driver.out)
+    assert len(engine.table.changed) == 3_000
+    journal = house.outbox.journal
     journal.record(IncidentOpened("i-1", "w-1", Cause.TIMEOUT, time.time()))
-    house.annals.report(done(1, "done at last"))
-    house.annals.close(WAIT_S)
+    house.outbox.report(done(1, "done at last"))
+    house.outbox.close(WAIT_S)
     assert len(restore(journal.path).registry) == 3_000
     story = reading.incident(journal.path, "i-1")
     assert story is not None
-    assert [(each.ok, each.text) for each in story.rungs] == [(True, "done at last")]
-    dropped = journal.state()["dropped"]["rung"]
-    house.annals.report(done(2, "too late"))
-    assert journal.state()["dropped"]["rung"] == dropped + 1
+    assert [(each.ok, each.text) for each in story.steps] == [(True, "done at last")]
+    dropped = journal.state()["dropped"]["step"]
+    house.outbox.report(done(2, "too late"))
+    assert journal.state()["dropped"]["step"] == dropped + 1

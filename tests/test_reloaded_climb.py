@@ -1,4 +1,4 @@
-"""A ladder that is replaced while it is climbed: the climb goes on at its rung, wherever that stands now."""
+"""A ladder that is replaced while it is climbed: the climb goes on at its step, wherever that stands now."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import pytest
 
 from banken.model import Declaration
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import Effect, RunRung
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.ladder import Backoff, Ladder, Rung, Step, found_again
-from banken_supervisor.core.policy import Group, Policy
-from banken_supervisor.core.rules import Rules
+from banken_supervisor.engine.effects import Effect, RunStep
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.ladder import Backoff, Ladder, NextStep, Step, step_after_reload
+from banken_supervisor.engine.policy import Group, Policy
+from banken_supervisor.engine.rules import Rules
 
-A, B, C = Rung("log"), Rung("dump", after=10.0), Rung("restart", after=20.0)
-X, Y = Rung("exec", after=5.0), Rung("webhook", after=15.0)
+A, B, C = Step("log"), Step("dump", after=10.0), Step("restart", after=20.0)
+X, Y = Step("exec", after=5.0), Step("webhook", after=15.0)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ X, Y = Rung("exec", after=5.0), Rung("webhook", after=15.0)
         ((X, A, B, C), 2, 10.5),  # one in front
         ((A, X, B, C), 2, 10.5),  # one between what was done and what is next
         ((B, C), 0, 10.5),  # what was done is gone
-        ((A, B._replace(after=12.0, level="critical"), C), 1, 10.5),  # another time, the same rung
+        ((A, B._replace(after=12.0, level="critical"), C), 1, 10.5),  # another time, the same step
         ((A, C), 1, 20.0),  # it is gone: the next after it
         ((A, Y, C), 1, 15.0),  # another in its place
         ((X, A, Y, C), 2, 15.0),
@@ -32,17 +32,17 @@ X, Y = Rung("exec", after=5.0), Rung("webhook", after=15.0)
         ((), None, None),
     ],
 )
-def test_where_a_climb_goes_on(after: tuple[Rung, ...], place: int | None, when: float | None) -> None:
-    """The first rung was done; the second is next, half a second late by a backoff."""
-    found = found_again(Ladder((A, B, C)), Ladder(after), Step(10.5, 1), 0.0)
-    assert found == (None if place is None or when is None else Step(when, place))
+def test_where_a_climb_goes_on(after: tuple[Step, ...], place: int | None, when: float | None) -> None:
+    """The first step was done; the second is next, half a second late by a backoff."""
+    found = step_after_reload(Ladder((A, B, C)), Ladder(after), NextStep(10.5, 1), 0.0)
+    assert found == (None if place is None or when is None else NextStep(when, place))
 
 
-def test_of_equal_rungs_the_same_one_is_next() -> None:
+def test_of_equal_steps_the_same_one_is_next() -> None:
     """They are told by their order."""
     before, after = Ladder((A, A, B, A)), Ladder((X, A, A, B, A))
-    assert found_again(before, after, Step(30.0, 3), 0.0) == Step(30.0, 4)
-    assert found_again(before, after, Step(30.0, 1), 0.0) == Step(30.0, 2)
+    assert step_after_reload(before, after, NextStep(30.0, 3), 0.0) == NextStep(30.0, 4)
+    assert step_after_reload(before, after, NextStep(30.0, 1), 0.0) == NextStep(30.0, 2)
 
 
 class Bench:
@@ -50,27 +50,27 @@ class Bench:
 
     def __init__(self) -> None:
         self.now, self.out = 1000.0, list[Effect]()
-        self.kennel = Kennel(Rules(Declaration(10.0, 1000.0, 20.0)), "run", b"token", lambda: 0.5)
+        self.engine = Engine(Rules(Declaration(10.0, 1000.0, 20.0)), "run", b"token", lambda: 0.5)
 
-    def declare(self, *rungs: Rung) -> None:
-        self.kennel.declare("w", Policy(Declaration(10.0, 1000.0, 20.0), Ladder(rungs)), self.now, self.out)
+    def declare(self, *steps: Step) -> None:
+        self.engine.declare("w", Policy(Declaration(10.0, 1000.0, 20.0), Ladder(steps)), self.now, self.out)
 
-    def group(self, *rungs: Rung) -> None:
-        group = Group("g", ("w",), at_least=1, ladder=Ladder(rungs))
-        self.kennel.set_groups([group], Declaration(10.0, 1000.0, 20.0), self.now, self.out)
+    def group(self, *steps: Step) -> None:
+        group = Group("g", ("w",), at_least=1, ladder=Ladder(steps))
+        self.engine.quorums.set([group], Declaration(10.0, 1000.0, 20.0), self.now, self.out)
 
     def run(self, seconds: float) -> list[str]:
         """What was done in that time."""
         begin, until = len(self.out), self.now + seconds
         while self.now < until:
             self.now += 0.5
-            if self.kennel.sweep(self.now):
-                self.kennel.judge(self.now, self.now, self.out)
-        return [each.rung.do for each in self.out[begin:] if isinstance(each, RunRung)]
+            if self.engine.verdicts.sweep(self.now, self.out):
+                self.engine.verdicts.judge(self.now, self.now, self.out)
+        return [each.step.do for each in self.out[begin:] if isinstance(each, RunStep)]
 
 
-def test_a_reload_during_a_climb_neither_repeats_nor_leaves_out_a_rung() -> None:
-    """A rung is put in front after the first two were done: the third comes next, and at its time."""
+def test_a_reload_during_a_climb_neither_repeats_nor_leaves_out_a_step() -> None:
+    """A step is put in front after the first two were done: the third comes next, and at its time."""
     bench = Bench()
     bench.declare(A, B, C)
     assert bench.run(35.0) == ["log", "dump"]
@@ -89,21 +89,21 @@ def test_a_groups_ladder_is_found_again_too() -> None:
     assert bench.run(100.0) == ["restart"]
 
 
-def test_the_backoff_of_a_rung_that_is_gone_is_not_taken_for_anothers() -> None:
+def test_the_backoff_of_a_step_that_is_gone_is_not_taken_for_anothers() -> None:
     """Its wait had begun; the one that comes in its place waits itself."""
     bench = Bench()
-    bench.declare(Rung("restart", backoff=Backoff(50.0, 50.0)))
+    bench.declare(Step("restart", backoff=Backoff(50.0, 50.0)))
     assert bench.run(30.0) == []
-    bench.declare(Rung("kill", backoff=Backoff(50.0, 50.0)))
+    bench.declare(Step("kill", backoff=Backoff(50.0, 50.0)))
     assert bench.run(45.0) == []
     assert bench.run(10.0) == ["kill"]
 
 
-def test_a_repetition_goes_on_where_the_rung_stands_now() -> None:
-    """It beats on, and the rung that was put in front of it is not done."""
+def test_a_repetition_goes_on_where_the_step_stands_now() -> None:
+    """It beats on, and the step that was put in front of it is not done."""
     bench = Bench()
-    bench.declare(Rung("log", repeat=10.0))
+    bench.declare(Step("log", repeat=10.0))
     assert bench.run(35.0) == ["log", "log"]
-    bench.kennel.take(encode(Message(Kind.NOTE, "x", None, 0.0, None, (None, "hello"))), bench.now, bench.out)
-    bench.declare(A._replace(do="dump"), Rung("log", repeat=10.0))
+    bench.engine.take(encode(Message(Kind.NOTE, "x", None, 0.0, None, (None, "hello"))), bench.now, bench.out)
+    bench.declare(A._replace(do="dump"), Step("log", repeat=10.0))
     assert bench.run(20.0) == ["log", "log"]

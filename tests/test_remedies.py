@@ -1,4 +1,4 @@
-"""From rungs to actions: handed out in portions, in order, and not after their incident has ended."""
+"""From steps to actions: handed out in portions, in order, and not after their incident has ended."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import ClassVar
 import pytest
 
 from banken.model import Cause, Incident
-from banken_supervisor import remedies as module
-from banken_supervisor.core.effects import EndIncident, RunCallback, RunRung
-from banken_supervisor.core.folding import Limits
-from banken_supervisor.core.ladder import Rung
-from banken_supervisor.recovery import Action, Outcome, Subject, World
-from banken_supervisor.recovery.jobs import Report, What
-from banken_supervisor.remedies import Remedies
-from banken_supervisor.world import SupervisorWorld
+from banken_supervisor.actions import Action, Outcome, Subject, World
+from banken_supervisor.actions import dispatcher as module
+from banken_supervisor.actions.action_context import SupervisorContext
+from banken_supervisor.actions.dispatcher import Dispatcher
+from banken_supervisor.actions.jobs import Report, What
+from banken_supervisor.engine.digest import Limits
+from banken_supervisor.engine.effects import EndIncident, RunCallback, RunStep
+from banken_supervisor.engine.ladder import Step
 from recovery_kit import until
 
 
@@ -36,35 +36,35 @@ class Teller(Action):
         return Outcome(not ended.is_set(), "told")
 
 
-TELL = Rung("test_remedies:Teller")
+TELL = Step("test_remedies:Teller")
 
 
-def effect(name: str, rung: Rung, number: int) -> tuple[RunRung, Incident]:
-    """One rung of an incident, as the core has it run."""
+def effect(name: str, step: Step, number: int) -> tuple[RunStep, Incident]:
+    """One step of an incident, as the core has it run."""
     about = RunCallback(name, None, f"i-{name}", Cause.TIMEOUT, 0.0, 5.0, 5.0, 0.0, 1, None, None, None)
     incident = Incident(f"i-{name}", name, Cause.TIMEOUT, 0.0, 5.0, 5.0)
-    return RunRung(about, rung, number, 1, False, None), incident
+    return RunStep(about, step, number, 1, False, None), incident
 
 
 class Bench:
-    """Remedies with real threads; what they report is kept."""
+    """Dispatcher with real threads; what they report is kept."""
 
     def __init__(self, directory: Path) -> None:
         self.reports: list[Report] = []
-        world = SupervisorWorld(str(directory), lambda name: None, lambda name: None)
+        world = SupervisorContext(str(directory), lambda name: None, lambda name: None)
         self.asked: list[Callable[[], None]] = []
-        self.remedies = Remedies(
+        self.dispatcher = Dispatcher(
             world, self.reports.append, lambda name: False, lambda name: None, self.asked.append
         )
 
-    def run(self, name: str, rung: Rung, number: int = 0) -> None:
-        self.remedies.run(*effect(name, rung, number))
+    def run(self, name: str, step: Step, number: int = 0) -> None:
+        self.dispatcher.run(*effect(name, step, number))
 
-    def remember(self, name: str, rung: Rung) -> None:
-        self.remedies.remember(*effect(name, rung, 0))
+    def remember(self, name: str, step: Step) -> None:
+        self.dispatcher.remember(*effect(name, step, 0))
 
     def end(self, name: str, how: str = "fed") -> None:
-        self.remedies.end(EndIncident(name, f"i-{name}", 0.0, 5.0, how, (0,)))
+        self.dispatcher.end(EndIncident(name, f"i-{name}", 0.0, 5.0, how, (0,)))
 
     def turn(self, seconds: float = 0.0) -> None:
         """A turn of the loop, and more of them for so long."""
@@ -72,17 +72,17 @@ class Bench:
         while True:
             while self.asked:
                 self.asked.pop(0)()
-            self.remedies.notify()
-            self.remedies.turn()
+            self.dispatcher.notify()
+            self.dispatcher.turn()
             if time.monotonic() >= until_then:
                 return
             time.sleep(0.01)
 
     def hand_out(self) -> None:
         """As many turns as that takes, without what comes back."""
-        self.remedies.turn()
-        while self.remedies.waiting:
-            self.remedies.turn()
+        self.dispatcher.turn()
+        while self.dispatcher.waiting:
+            self.dispatcher.turn()
 
     def hold(self, count: int) -> None:
         """Have what was handed out come back to be told, and no more."""
@@ -94,12 +94,12 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     one = Bench(tmp_path)
-    one.remedies.notices.limits = Limits(0.2, 10)
+    one.dispatcher.notices.limits = Limits(0.2, 10)
     Teller.told.clear()
     Teller.open.set()
     yield one
     Teller.open.set()
-    one.remedies.executor.close(5.0)
+    one.dispatcher.executor.close(5.0)
 
 
 def test_what_finds_no_time_in_one_turn_is_handed_out_in_the_next(
@@ -107,30 +107,30 @@ def test_what_finds_no_time_in_one_turn_is_handed_out_in_the_next(
 ) -> None:
     """With no time at all one action a turn begins, in order; with time, all the rest in one."""
     monkeypatch.setattr(module, "PORTION_S", 0.0)
-    rungs = [Rung("log", options=(("text", f"{number}"),)) for number in range(20)]
-    for number, rung in enumerate(rungs):
-        bench.run("w", rung, number)
+    steps = [Step("log", options=(("text", f"{number}"),)) for number in range(20)]
+    for number, step in enumerate(steps):
+        bench.run("w", step, number)
     for done in range(1, 4):
-        bench.remedies.turn()
+        bench.dispatcher.turn()
         until(lambda done=done: len(bench.reports) == done, "one more is done")
-        assert bench.remedies.waiting
+        assert bench.dispatcher.waiting
     monkeypatch.setattr(module, "PORTION_S", 10.0)
-    bench.remedies.turn()
-    assert not bench.remedies.waiting
+    bench.dispatcher.turn()
+    assert not bench.dispatcher.waiting
     until(lambda: len(bench.reports) == 20, "all are done")
-    assert [report.rung for report in bench.reports] == list(range(20))
+    assert [report.step for report in bench.reports] == list(range(20))
 
 
 def test_what_still_waits_is_not_begun_when_its_incident_ends(bench: Bench) -> None:
-    """Its rung is told as dropped, whatever else the same turn hands out."""
-    rung = Rung("log")
-    bench.run("w", rung)
-    bench.run("other", rung)
+    """Its step is told as dropped, whatever else the same turn hands out."""
+    step = Step("log")
+    bench.run("w", step)
+    bench.run("other", step)
     bench.end("w")
     bench.hand_out()
     until(lambda: len(bench.reports) == 2, "both are told")
     assert {report.name: report.type for report in bench.reports} == {"w": What.DROPPED, "other": What.DONE}
-    bench.run("w", rung)  # a later incident of the same id would be a fault elsewhere: the end is forgotten
+    bench.run("w", step)  # a later incident of the same id would be a fault elsewhere: the end is forgotten
     bench.hand_out()
     until(lambda: len(bench.reports) == 3, "it runs")
     assert bench.reports[-1].type is What.DONE
@@ -140,7 +140,7 @@ def test_nothing_waits_for_the_one_who_tells(bench: Bench) -> None:
     """The service hangs; the watchdog's next action is done all the same, and the news goes out when it can."""
     Teller.open.clear()
     bench.run("w", TELL)
-    bench.run("w", Rung("log"), 1)
+    bench.run("w", Step("log"), 1)
     bench.hand_out()
     until(lambda: len(bench.reports) == 1, "the next action is done")
     bench.turn(0.3)
@@ -158,7 +158,7 @@ def test_many_become_one_run_with_a_report_for_each_and_outlive_the_end_of_the_f
         bench.run(name, TELL)
     bench.hold(30)
     bench.turn(0.3)
-    until(lambda: bench.remedies.executor.counts()["running"] == 1, "one runs")
+    until(lambda: bench.dispatcher.executor.counts()["running"] == 1, "one runs")
     for name in names:
         bench.end(name, "reborn")
     bench.turn()
@@ -187,8 +187,8 @@ def test_of_an_incident_that_ended_before_its_turn_nobody_is_told(bench: Bench) 
 
 
 def test_who_was_told_by_a_former_supervisor_hears_of_the_end(bench: Bench) -> None:
-    """The rung is not run again; the end is told, with how long it lasted and a link."""
-    bench.remedies.page = "https://banken.example"
+    """The step is not run again; the end is told, with how long it lasted and a link."""
+    bench.dispatcher.page = "https://banken.example"
     bench.remember("w", TELL)
     bench.end("w")
     bench.turn(0.3)

@@ -6,27 +6,27 @@ import pytest
 
 from banken.model import Declaration, Feeders
 from banken.wire import Kind
-from banken_supervisor.core.effects import Effect, EndIncident, Event, RunCallback, RungRan, RunRung, WatchProcess
-from banken_supervisor.core.journaled import SHARE_MAX, Remembered
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.ladder import Budget, Ladder, Rung
-from banken_supervisor.core.policy import EXIT_ONLY, Group, Policy
-from banken_supervisor.core.restoring import RETURN_S
-from banken_supervisor.core.rules import Rules
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.effects import Effect, EndIncident, Event, RunCallback, RunStep, StepRan, WatchProcess
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.ladder import Budget, Ladder, Step
+from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy
+from banken_supervisor.engine.restore import RETURN_S
+from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.snapshot import SHARE_MAX, Snapshot
+from banken_supervisor.engine.states import State
 from restart_kit import ALICE, BOB, TEN, House, said
 
 
-def rungs(effects: list[Effect]) -> list[tuple[int, int]]:
-    return [(e.number, e.run) for e in effects if isinstance(e, RunRung)]
+def steps(effects: list[Effect]) -> list[tuple[int, int]]:
+    return [(e.number, e.run) for e in effects if isinstance(e, RunStep)]
 
 
 def incident_of(house: House, name: str = "w") -> str:
-    dog = house.kennel.get(name)
-    assert dog is not None
-    assert dog.rare is not None
-    assert dog.rare.incident is not None
-    return dog.rare.incident.id
+    record = house.engine.get(name)
+    assert record is not None
+    assert record.details is not None
+    assert record.details.incident is not None
+    return record.details.incident.id
 
 
 def test_each_has_its_whole_timeout_again_and_nothing_is_said() -> None:
@@ -54,8 +54,8 @@ def test_those_that_are_gone_do_not_fall_due_together() -> None:
     moments = []
     for _ in range(80):
         house.now += 0.25
-        if house.kennel.sweep(house.now):
-            house.kennel.judge(house.now, house.now, house.out)
+        if house.engine.verdicts.sweep(house.now, house.out):
+            house.engine.verdicts.judge(house.now, house.now, house.out)
         moments += [house.now - began for e in house.out if isinstance(e, RunCallback)]
         house.out.clear()
     assert len(moments) == 1000
@@ -157,67 +157,67 @@ def test_an_open_incident_goes_on_under_its_id() -> None:
     assert first not in house.shelf.opened
 
 
-LADDER = Ladder((Rung("dump"), Rung("signal", 30.0), Rung("kill", 60.0), Rung("log", 600.0)))
+LADDER = Ladder((Step("dump"), Step("signal", 30.0), Step("kill", 60.0), Step("log", 600.0)))
 
 
-def test_a_rung_that_was_begun_is_not_begun_again() -> None:
+def test_a_step_that_was_begun_is_not_begun_again() -> None:
     """What fell due meanwhile is done once, each in its order, and not before a worker that recovered meanwhile has
     had its time; what is due later comes at its time after the verdict."""
     house = House(w=Policy(TEN, LADDER))
     house.feed()
     house.run(10.0)
-    assert rungs(house.out) == [(0, 1)]
+    assert steps(house.out) == [(0, 1)]
     opened = house.now
     house.crash(100.0)
-    assert rungs(house.run(RETURN_S + 10.0 - 0.25)) == []
-    assert rungs(house.run(0.5)) == [(1, 1), (2, 1)]
+    assert steps(house.run(RETURN_S + 10.0 - 0.25)) == []
+    assert steps(house.run(0.5)) == [(1, 1), (2, 1)]
     house.crash(100.0)
-    assert rungs(house.run(opened + 600.0 - house.now - 0.25)) == []
-    assert rungs(house.run(0.5)) == [(3, 1)]
-    assert rungs(house.run(1000.0)) == []
+    assert steps(house.run(opened + 600.0 - house.now - 0.25)) == []
+    assert steps(house.run(0.5)) == [(3, 1)]
+    assert steps(house.run(1000.0)) == []
 
 
 def test_who_recovered_meanwhile_is_not_climbed() -> None:
-    """Its first feed comes within the time that it has, and ends the incident before the overdue rung."""
+    """Its first feed comes within the time that it has, and ends the incident before the overdue step."""
     house = House(w=Policy(TEN, LADDER))
     house.feed()
     house.run(10.5)
     house.crash(100.0)
     house.run(RETURN_S + 9.0)
     house.feed()
-    assert rungs(house.run(200.0, feeding=("w",))) == []
+    assert steps(house.run(200.0, feeding=("w",))) == []
     assert house.state() is State.ALIVE
 
 
-def test_a_rung_that_repeats_goes_on() -> None:
+def test_a_step_that_repeats_goes_on() -> None:
     """Missed repetitions are not made up for, and its runs are counted on."""
-    house = House(w=Policy(TEN, Ladder((Rung("log", repeat=20.0),))))
+    house = House(w=Policy(TEN, Ladder((Step("log", repeat=20.0),))))
     house.feed()
     house.run(10.0 + 45.0)
-    assert rungs(house.out) == [(0, 1), (0, 2), (0, 3)]
+    assert steps(house.out) == [(0, 1), (0, 2), (0, 3)]
     house.crash(100.0)
-    assert rungs(house.run(19.0)) == []
-    assert rungs(house.run(22.0)) == [(0, 4), (0, 5)]
+    assert steps(house.run(19.0)) == []
+    assert steps(house.run(22.0)) == [(0, 4), (0, 5)]
 
 
 def ran_before(house: House) -> list[tuple[str, str, int, int, float]]:
     return [
-        (e.rung.about.incident, e.rung.rung.do, e.rung.number, e.rung.run, house.now - e.rung.about.opened)
+        (e.step.about.incident, e.step.step.do, e.step.number, e.step.run, house.now - e.step.about.opened)
         for e in house.out
-        if isinstance(e, RungRan)
+        if isinstance(e, StepRan)
     ]
 
 
 def test_who_was_told_of_an_incident_is_named_again() -> None:
-    """Each rung that was begun, once, with its last run and the incident as it was opened; the end names them, too.
+    """Each step that was begun, once, with its last run and the incident as it was opened; the end names them, too.
     Of an incident that is over nothing is said."""
-    house = House(w=Policy(TEN, Ladder((Rung("dump"), Rung("notify", 30.0, repeat=20.0)))))
+    house = House(w=Policy(TEN, Ladder((Step("dump"), Step("notify", 30.0, repeat=20.0)))))
     house.feed()
     house.run(10.0 + 55.0)
     id_ = incident_of(house)
     house.crash(100.0)
     assert ran_before(house) == [(id_, "dump", 0, 1, 155.0), (id_, "notify", 1, 2, 155.0)]
-    assert rungs(house.out) == []
+    assert steps(house.out) == []
     house.feed()
     assert [(e.incident, e.ran) for e in house.out if isinstance(e, EndIncident)] == [(id_, (0, 1))]
     house.crash()
@@ -225,40 +225,40 @@ def test_who_was_told_of_an_incident_is_named_again() -> None:
 
 
 def test_who_was_told_that_it_was_given_up_is_named_again() -> None:
-    """And whom the ladder tells no longer is not: its rung is another one now."""
-    ladder = Ladder((Rung("webhook", repeat=5.0, budget=Budget(2, 600.0)),), (Rung("notify"),))
+    """And whom the ladder tells no longer is not: its step is another one now."""
+    ladder = Ladder((Step("webhook", repeat=5.0, budget=Budget(2, 600.0)),), (Step("notify"),))
     house = House(w=Policy(TEN, ladder))
     house.feed()
     house.run(30.0)
     (id_,) = house.shelf.closed
     house.crash()
     assert [each[:4] for each in ran_before(house)] == [(id_, "webhook", 0, 2), (id_, "notify", 1, 1)]
-    house.operators["w"] = Policy(TEN, Ladder((Rung("log"),), (Rung("notify"),)))
+    house.operators["w"] = Policy(TEN, Ladder((Step("log"),), (Step("notify"),)))
     house.crash()
     assert [each[:4] for each in ran_before(house)] == [(id_, "notify", 1, 1)]
 
 
 def test_a_restart_renews_no_budget() -> None:
     """Three restarts in ten minutes, two of them by the former supervisor: one more, and then it is given up."""
-    rung = Rung("restart", budget=Budget(3, 600.0))
-    house = House(w=Policy(TEN, Ladder((rung,))))
+    step = Step("restart", budget=Budget(3, 600.0))
+    house = House(w=Policy(TEN, Ladder((step,))))
     for _ in range(2):
         house.feed()
         house.run(10.5)
-    assert rungs(house.out) == [(0, 1), (0, 1)]
+    assert steps(house.out) == [(0, 1), (0, 1)]
     house.feed()
     house.crash(10.0)
     house.run(30.0)
-    assert rungs(house.out) == [(0, 1)]
+    assert steps(house.out) == [(0, 1)]
     house.feed()
     house.crash(10.0)
-    assert rungs(house.run(30.0)) == []
+    assert steps(house.run(30.0)) == []
     assert house.state() is State.GIVEN_UP
 
 
 def test_what_was_given_up_stays_so_until_it_is_fed() -> None:
     """Nothing is done, nobody is told; a feed ends it, with the incident's id and its whole duration."""
-    house = House(w=Policy(TEN, Ladder((Rung("restart", repeat=5.0, budget=Budget(2, 600.0)),), (Rung("log"),))))
+    house = House(w=Policy(TEN, Ladder((Step("restart", repeat=5.0, budget=Budget(2, 600.0)),), (Step("log"),))))
     house.feed()
     house.run(30.0)
     assert house.state() is State.GIVEN_UP
@@ -285,11 +285,11 @@ def test_a_record_that_is_behind_its_incident_gives_way() -> None:
     given_up = {begun.name: begun for begun in left.open if begun.name == "given-up"}
     on_record = {"recovered": State.EXPIRED, "given-up": State.EXPIRED, "fresh": State.ALIVE}
     records = [each._replace(state=on_record[each.name]) for each in left.watchdogs]
-    kennel = Kennel(Rules(TEN), "later", b"token")
-    kennel.restore(Remembered(records, fresh, given_up), 5000.0, [])
-    states = {dog.name: dog.state for dog in kennel.all()}
+    engine = Engine(Rules(TEN), "later", b"token")
+    engine.restore(Snapshot(records, fresh, given_up), 5000.0, [])
+    states = {record.name: record.state for record in engine.table}
     assert states == {"recovered": State.ALIVE, "given-up": State.GIVEN_UP, "fresh": State.EXPIRED}
-    assert {s: n for s, n in kennel.states.items() if n} == dict.fromkeys(states.values(), 1)
+    assert {s: n for s, n in engine.table.states.items() if n} == dict.fromkeys(states.values(), 1)
 
 
 def test_an_incident_without_a_record_is_brought_back_with_its_timeout() -> None:
@@ -298,9 +298,9 @@ def test_an_incident_without_a_record_is_brought_back_with_its_timeout() -> None
     house.run(8.0)
     house.shelf.registry.clear()
     assert house.crash(1.0) == (0, 1)
-    dog = house.kennel.get("w")
-    assert dog is not None
-    assert (dog.state, dog.declaration.timeout) == (State.EXPIRED, 7.0)
+    record = house.engine.get("w")
+    assert record is not None
+    assert (record.state, record.declaration.timeout) == (State.EXPIRED, 7.0)
 
 
 # -- whose word it was --------------------------------------------------------------------------------
@@ -314,14 +314,14 @@ def test_what_only_a_former_config_named_does_not_come_back() -> None:
     assert house.state("old") is State.EXPIRED
     house.operators = {"kept": TEN}
     house.crash()
-    assert {dog.name for dog in house.kennel.all()} == {"kept", "fed-1"}
+    assert {record.name for record in house.engine.table} == {"kept", "fed-1"}
     assert said(house.out) == [("closed", "old")]
     (over,) = [e for e in house.out if isinstance(e, Event)]
     assert over.data["how"] == "forgotten"
-    dog = house.kennel.get("fed-1")
-    assert dog is not None
-    assert not dog.operator
-    assert dog.policy is None
+    record = house.engine.get("fed-1")
+    assert record is not None
+    assert not record.operator
+    assert record.policy is None
     assert house.restart_now() == {"kept", "fed-1"}
     assert "old" not in house.shelf.registry
 
@@ -381,24 +381,24 @@ def test_a_pool_comes_back_as_a_pool() -> None:
     house.crash()
     house.feed("pool", who=BOB, declared=pool)
     house.feed("pool", declared=pool)
-    assert house.kennel.refusals.counts == {}
+    assert house.engine.admission.refusals.counts == {}
 
 
 def test_who_depends_on_one_that_is_down_is_marked_again() -> None:
     """Blamed before, blamed after, and not climbed; the parent's own incident climbs on."""
-    child = Policy(TEN, Ladder((Rung("kill"),)), depends_on=("parent",))
-    house = House(parent=Policy(TEN, Ladder((Rung("log"),))), child=child)
+    child = Policy(TEN, Ladder((Step("kill"),)), depends_on=("parent",))
+    house = House(parent=Policy(TEN, Ladder((Step("log"),))), child=child)
     for name in ("parent", "child"):
         house.feed(name)
     house.run(15.0)
-    assert rungs(house.out) == [(0, 1)]
+    assert steps(house.out) == [(0, 1)]
     house.crash()
-    dog = house.kennel.get("child")
-    assert dog is not None
-    assert dog.rare is not None
-    assert dog.rare.incident is not None
-    assert dog.rare.incident.blamed == "parent"
-    assert rungs(house.run(100.0)) == []
+    record = house.engine.get("child")
+    assert record is not None
+    assert record.details is not None
+    assert record.details.incident is not None
+    assert record.details.incident.blamed == "parent"
+    assert steps(house.run(100.0)) == []
 
 
 def test_observing_does_not_tell_twice() -> None:
@@ -409,7 +409,7 @@ def test_observing_does_not_tell_twice() -> None:
     house.run(10.0)
     opened = house.now
     house.crash(100.0)
-    told = [e.data["rung"] for e in house.run(opened + 601.0 - house.now) if isinstance(e, Event)]
+    told = [e.data["step"] for e in house.run(opened + 601.0 - house.now) if isinstance(e, Event)]
     assert told == [3]
 
 

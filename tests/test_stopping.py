@@ -8,46 +8,46 @@ import pytest
 
 from banken.model import Declaration, Incarnation
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import Effect, Event
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.policy import Policy, ProgramSpec, Restart
-from banken_supervisor.core.program_effects import ProgramEffect, ProgramEvent, ProgramEventType
-from banken_supervisor.core.programs import Programs
-from banken_supervisor.core.rules import Rules
-from banken_supervisor.core.states import State
-from banken_supervisor.stable import Stable
+from banken_supervisor.engine.effects import Effect, Event
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.policy import Policy, ProgramSpec, Restart
+from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.states import State
+from banken_supervisor.programs.engine.effects import ProgramEffect, ProgramEvent, ProgramEventType
+from banken_supervisor.programs.engine.programs import Programs
+from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 
 TEN = Policy(Declaration(10.0, 1000.0, 20.0))
 
 
 class Bench:
-    """A kennel, a program's life as the core decides it, and the stable that tells the one of the other."""
+    """A engine, a program's life as the core decides it, and the stable that tells the one of the other."""
 
     def __init__(self, place: Path, **more: object) -> None:
         self.now = 100.0
         self.out: list[Effect] = []
-        self.kennel = Kennel(Rules(TEN.declaration), "run", b"token", lambda: 0.5)
+        self.engine = Engine(Rules(TEN.declaration), "run", b"token", lambda: 0.5)
         self.programs = Programs()
-        self.stable = Stable(str(place), lambda letter: None)
+        self.stable = ProgramWatchdogs(str(place), lambda letter: None)
         spec = ProgramSpec("p", ("x",), **more)  # type: ignore[arg-type]
         self.stable.set([spec], [], {"p": TEN})
         self.programs.apply([spec], [], self.now)
 
     def told(self, effects: list[ProgramEffect]) -> None:
         events = [each for each in effects if isinstance(each, ProgramEvent)]
-        self.stable._tell(events, self.kennel, self.now, self.out)
+        self.stable._tell(events, self.engine, self.now, self.out)
 
     def types(self) -> list[str]:
         return [each.type.value for each in self.out if isinstance(each, Event) and each.type.value != "program"]
 
     def state(self) -> State | None:
-        dog = self.kennel.get("p")
-        return None if dog is None else dog.state
+        record = self.engine.get("p")
+        return None if record is None else record.state
 
     def judge(self, after: float) -> None:
         self.now += after
-        if self.kennel.sweep(self.now):
-            self.kennel.judge(self.now, self.now, self.out)
+        if self.engine.verdicts.sweep(self.now, self.out):
+            self.engine.verdicts.judge(self.now, self.now, self.out)
 
 
 @pytest.fixture
@@ -90,15 +90,15 @@ def test_what_is_not_to_be_started_again_keeps_the_incident_of_its_failure(tmp_p
 def test_a_stop_that_takes_longer_than_the_timeout_is_no_incident(bench: Bench) -> None:
     """Silent for minutes while it is taken down; judged again when it is up again."""
     who = Incarnation(b"bootboot", 7, 70, b"aaaa")
-    bench.kennel.taken_down = lambda name: name == "p"
+    bench.engine.processes.is_stopping = lambda name: name == "p"
     bench.told(bench.programs.start("p", bench.now))
     bench.told(bench.programs.started("p", 7, bench.now))
-    bench.kennel.intake(iter([encode(Message(Kind.FEED, "p", who, 0.0, None))]), bench.now, bench.out)
+    bench.engine.intake(iter([encode(Message(Kind.FEED, "p", who, 0.0, None))]), bench.now, bench.out)
     for _ in range(100):
         bench.judge(1.0)
     assert "expired" not in bench.types()
-    bench.kennel.taken_down = lambda name: False
-    bench.kennel.reborn("p", bench.now, bench.out)
+    bench.engine.processes.is_stopping = lambda name: False
+    bench.engine.reborn("p", bench.now, bench.out)
     for _ in range(21):
         bench.judge(1.0)
     assert bench.types()[-1] == "expired"
@@ -108,14 +108,14 @@ def test_a_stop_that_takes_longer_than_the_timeout_is_no_incident(bench: Bench) 
 def test_a_stop_of_what_has_ended_already_closes_its_incident(tmp_path: Path, given_up: bool) -> None:
     """Nobody waits for it any more: the incident is over, told as stopped, and never told of again."""
     bench = Bench(tmp_path, restart=Restart.NEVER, autostart=False)
-    bench.stable.open(bench.kennel, bench.now, bench.out)
+    bench.stable.open(bench.engine, bench.now, bench.out)
     try:
         failed = ProgramEvent(ProgramEventType.FAILED, "p", {"reason": "no such file"})
-        bench.stable._tell([failed], bench.kennel, bench.now, bench.out)
+        bench.stable._tell([failed], bench.engine, bench.now, bench.out)
         if given_up:
-            bench.kennel.abandon("p", "why", bench.now, bench.out)
+            bench.engine.abandon("p", "why", bench.now, bench.out)
         assert bench.state() is (State.GIVEN_UP if given_up else State.EXPIRED)
-        bench.stable.command("stop", "p", bench.kennel, bench.now, bench.out, "asked to")
+        bench.stable.command("stop", "p", bench.engine, bench.now, bench.out, "asked to")
         assert bench.state() is None
         assert bench.types()[-2:] == ["closed", "released"]
         assert [each.data["how"] for each in bench.out if isinstance(each, Event) and "how" in each.data] == [

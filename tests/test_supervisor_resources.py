@@ -16,17 +16,17 @@ import pytest
 
 from banken.model import Declaration
 from banken_supervisor import Supervisor
-from banken_supervisor import supervisor as module
-from banken_supervisor.core.ladder import Ladder, Rung
-from banken_supervisor.core.policy import Policy
-from banken_supervisor.recovery.base import Action, Outcome, Subject, World
+from banken_supervisor.actions.base import Action, Outcome, Subject, World
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.runtime import supervisor as module
 from recovery_kit import until
 
 STEPS = [
-    "supervisor.Scribe", "supervisor.AddressLock", "supervisor.Sockets", "supervisor.Peers", "supervisor.Stable",
-    "supervisor.SupervisorWorld", "supervisor.Remedies", "supervisor.Loop", "supervisor.Lookout", "loop.Watch",
-    "loop.Annals", "loop.Register", "loop.Lives", "loop.KeyedExecutor", "loop.Maintenance", "annals.Journal",
-    "annals.restore", "transport.Sockets._bind", "stable.ProgramKeeper", "programs.keeper.Children",
+    "supervisor.LogQueue", "supervisor.AddressLock", "supervisor.Sockets", "supervisor.PeerCredentials", "supervisor.ProgramWatchdogs",
+    "supervisor.SupervisorContext", "supervisor.Dispatcher", "supervisor.Loop", "supervisor.Lookout", "loop.Watch",
+    "loop.Outbox", "loop.Checkpoints", "loop.ProcessWatcher", "loop.KeyedExecutor", "loop.Maintenance", "outbox.Journal",
+    "outbox.restore", "transport.Sockets._bind", "stable.ProgramManager", "programs.keeper.Children",
     "supervisor.Supervisor._opened", "threading.Thread.start",
 ]  # fmt: skip
 """Everything that the start makes, in any order. Each is refused once, as a system without memory would."""
@@ -111,7 +111,7 @@ def test_each_thread_of_the_start_may_be_refused(
         except RuntimeError:
             given_back(before)
         else:
-            assert number > 4, "scribe, peers, journal and the loop's own are what the start needs"
+            assert number > 4, "log_queue, peers, journal and the loop's own are what the start needs"
             supervisor.stop()
             return
     works(supervisor)
@@ -157,9 +157,9 @@ def test_what_ends_while_the_supervisor_stops_is_on_record(tmp_path: Path, monke
         raise ValueError("while it stopped")
 
     monkeypatch.setattr(module, "build", lambda *args: Slow())
-    monkeypatch.setattr("banken_supervisor.remedies.build", lambda *args: Slow())
+    monkeypatch.setattr("banken_supervisor.actions.dispatcher.build", lambda *args: Slow())
     supervisor = Supervisor(tmp_path / "a", journal=tmp_path / "j.db")
-    supervisor.policy("w", Policy(Declaration(0.05, 60.0, 0.05), Ladder((Rung("slow"),))))
+    supervisor.policy("w", Policy(Declaration(0.05, 60.0, 0.05), Ladder((Step("slow"),))))
     supervisor._callbacks.bind("w", fails)
     supervisor.start_in_thread()
     assert BEGAN.wait(10)
@@ -167,7 +167,7 @@ def test_what_ends_while_the_supervisor_stops_is_on_record(tmp_path: Path, monke
     stopping.set()
     supervisor.stop()
     with sqlite3.connect(tmp_path / "j.db") as journal:
-        rows = [*journal.execute("select * from rungs"), *journal.execute("select * from events")]
+        rows = [*journal.execute("select * from steps"), *journal.execute("select * from events")]
     assert "ended while the supervisor stopped" in str(rows)
     assert "callback-failed" in str(rows)
 

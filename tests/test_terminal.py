@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from banken_supervisor.cli.glyphs import PLAIN_TICKS, rate, rate_text, sparkline, supports
+from banken_supervisor.cli.sparkline import PLAIN_TICKS, rate, rate_text, sparkline, supports
 from banken_supervisor.journal.uptime import Spell, percent, uptime
 
 

@@ -9,7 +9,7 @@ import pytest
 from banken.control import Control
 from banken.errors import Unreachable
 from banken_supervisor.cli.events import Printer
-from banken_supervisor.cli.source import CHUNK, LONG, Source
+from banken_supervisor.cli.poller import CHUNK, LONG, Source
 
 
 class Listing:
@@ -79,7 +79,7 @@ def test_what_was_seen_closely_is_not_lost_with_the_next_list() -> None:
 def test_a_problem_is_dated_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told as long as it lasts, with the time of its first appearance; what was known stays."""
     times = iter([10.0, 20.0, 30.0, 40.0])
-    monkeypatch.setattr("banken_supervisor.cli.source.monotonic", lambda: next(times))
+    monkeypatch.setattr("banken_supervisor.cli.poller.monotonic", lambda: next(times))
     source = Source("/nowhere", lambda: None)
     for _ in range(2):
         source._tell(problem=str(Unreachable("no supervisor answers")))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from banken_supervisor.cli.source import Snapshot
+from banken_supervisor.cli.poller import Snapshot
 from banken_supervisor.cli.top import events, head, incidents, log, programs, text, watchdogs
 from banken_supervisor.cli.top.columns import GAP, Column, fit, for_names
 from banken_supervisor.cli.top.order import SORTS, Order, fits
@@ -158,7 +158,7 @@ def test_nothing_that_a_worker_wrote_steers_the_terminal() -> None:
     told = row(
         "w", "expired", progress=evil, status=evil, feeds=[[1, 1]],
         incident={"id": "i", "cause": "failed", "age": 1.0, "runs": 1, "reason": evil, "steps": 2,
-                  "next": {"rung": 1, "do": evil, "left": 3.0}},
+                  "next": {"step": 1, "do": evil, "left": 3.0}},
     )  # fmt: skip
     lines = [text.remark(told), *(line.plain for line in (*text.facts(told), *text.incident_lines(told, None)))]
     for line in lines:
@@ -172,8 +172,8 @@ def test_nothing_that_a_worker_wrote_steers_the_terminal() -> None:
     [
         ({"steps": 0, "next": None}, "no ladder is configured"),
         ({"steps": 3, "next": None}, "none left: all 3 steps were taken"),
-        ({"steps": 3, "next": {"rung": 1, "do": "restart", "left": 12.0}}, "step 2 of 3: restart in 12 s"),
-        ({"steps": 3, "next": {"rung": 2, "do": "exec", "left": -0.1}}, "step 3 of 3: exec now"),
+        ({"steps": 3, "next": {"step": 1, "do": "restart", "left": 12.0}}, "step 2 of 3: restart in 12 s"),
+        ({"steps": 3, "next": {"step": 2, "do": "exec", "left": -0.1}}, "step 3 of 3: exec now"),
         ({"steps": 3, "next": None, "blamed": "db"}, "none while db, which it depends on, is down"),
     ],
 )

@@ -8,25 +8,25 @@ import pytest
 
 from banken.model import Cause, Declaration, Incarnation, Incident
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import Effect, Event, EventType, RunRung
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.ladder import Ladder, Rung
-from banken_supervisor.core.policy import Policy
-from banken_supervisor.core.rules import Rules
-from banken_supervisor.core.trail import (
+from banken_supervisor.actions.action_context import SupervisorContext
+from banken_supervisor.actions.base import Subject
+from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.feed_history import (
     BURST,
     EVIDENCE_MAX,
     FEEDS_MAX,
     GAP_EDGES,
     HOLES_MAX,
     RATE,
-    TRAILS_AGAIN,
-    TRAILS_MAX,
-    Leisure,
+    RECORDED_AGAIN,
+    RECORDED_MAX,
+    NoteBudget,
 )
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.rules import Rules
 from banken_supervisor.evidence import feeds_text, render
-from banken_supervisor.recovery.base import Subject
-from banken_supervisor.world import SupervisorWorld
 
 ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
 BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
@@ -34,13 +34,13 @@ TEN = Declaration(10.0, 3.0, 20.0)
 
 
 class Bench:
-    """A kennel, fed as the sockets feed it."""
+    """A engine, fed as the sockets feed it."""
 
     def __init__(self, word: Declaration | Policy = TEN) -> None:
         rules = Rules(TEN)
         if isinstance(word, Policy):
             rules.declare("w", word)
-        self.kennel = Kennel(rules, "run", b"token")
+        self.engine = Engine(rules, "run", b"token")
         self.now = 1000.0
         self.out: list[Effect] = []
 
@@ -50,24 +50,24 @@ class Bench:
         self.now += after
         args = {Kind.NOTE: (None, None), Kind.PAUSE: (1000,)}.get(kind, ())
         frames = [encode(Message(kind, name, who, 0.0, None, args)) for name in names or ("w",)]
-        self.kennel.intake(iter(frames), self.now, self.out)
+        self.engine.intake(iter(frames), self.now, self.out)
 
     def judge(self, after: float) -> None:
         self.now += after
-        if self.kennel.sweep(self.now):
-            self.kennel.judge(self.now, self.now, self.out)
+        if self.engine.verdicts.sweep(self.now, self.out):
+            self.engine.verdicts.judge(self.now, self.now, self.out)
 
     def gaps(self, name: str = "w") -> list[float]:
-        dog = self.kennel.get(name)
-        assert dog is not None
-        return [round(gap, 3) for _, gap in self.kennel.trail(dog, self.now)]
+        record = self.engine.get(name)
+        assert record is not None
+        return [round(gap, 3) for _, gap in self.engine.history.feeds(record, self.now)]
 
     def expired(self) -> dict[str, Any]:
         (event,) = (e for e in self.out if isinstance(e, Event) and e.type is EventType.EXPIRED)
         return event.data
 
     def counted(self) -> dict[float, int]:
-        counts = zip((*GAP_EDGES, float("inf")), self.kennel.gap_counts, strict=True)
+        counts = zip((*GAP_EDGES, float("inf")), self.engine.history.gap_counts, strict=True)
         return {edge: count for edge, count in counts if count}
 
 
@@ -78,11 +78,11 @@ def test_the_gaps_are_those_between_the_feeds(kind: Kind) -> None:
     for gap in (0.0, 1.0, 2.0, 0.5):
         bench.feed(after=gap, kind=kind)
     assert bench.gaps() == [1.0, 2.0, 0.5]
-    dog = bench.kennel.get("w")
-    assert dog is not None
-    assert bench.kennel.trail(dog, bench.now + 4.0) == ((6.5, 1.0), (4.5, 2.0), (4.0, 0.5))
+    record = bench.engine.get("w")
+    assert record is not None
+    assert bench.engine.history.feeds(record, bench.now + 4.0) == ((6.5, 1.0), (4.5, 2.0), (4.0, 0.5))
     assert bench.counted() == {0.5: 1, 1.0: 1, 2.0: 1}
-    assert bench.kennel.gap_sum == 3.5
+    assert bench.engine.history.gap_sum == 3.5
 
 
 def test_the_last_ones_are_kept() -> None:
@@ -98,17 +98,17 @@ def test_no_gap_is_made_up_for_a_burst() -> None:
     bench = Bench()
     for _ in range(3):
         bench.feed(after=1.0)
-    bench.kennel.leisure = 0
+    bench.engine.history.allowed = 0
     for _ in range(5):
         bench.feed(after=0.25)
     assert bench.gaps() == [1.0, 1.0]
-    bench.kennel.leisure = BURST
+    bench.engine.history.allowed = BURST
     for _ in range(3):
         bench.feed(after=3.0)
     assert bench.gaps() == [1.0, 1.0, 3.0, 3.0]
     assert bench.counted() == {1.0: 2, 5.0: 3}, "what a noted feed adds to the histogram is true after a hole, too"
     bench.judge(9.9)
-    assert bench.kennel.get("w").state.value == "alive"  # type: ignore[union-attr]
+    assert bench.engine.get("w").state.value == "alive"  # type: ignore[union-attr]
 
 
 def test_a_turn_that_begins_at_leisure_takes_all_that_it_gets() -> None:
@@ -117,10 +117,10 @@ def test_a_turn_that_begins_at_leisure_takes_all_that_it_gets() -> None:
     names = [f"w{number}" for number in range(10)]
     bench.feed(*names)
     bench.feed(*names, after=1.0)
-    bench.kennel.leisure = 4
+    bench.engine.history.allowed = 4
     bench.feed(*names, "new", *names, after=1.0)
-    assert {dog.fed_at for dog in bench.kennel.all()} == {bench.now}
-    bench.kennel.leisure = BURST
+    assert {record.fed_at for record in bench.engine.table} == {bench.now}
+    bench.engine.history.allowed = BURST
     for _ in range(2):
         bench.feed(*names, after=2.0)
     assert bench.gaps("w9") == [1.0, 2.0]
@@ -131,7 +131,7 @@ def test_just_as_many_as_may_be_noted_leave_no_hole() -> None:
     """The bucket is full to the brim, and nothing more came."""
     bench = Bench()
     bench.feed("a", "b")
-    bench.kennel.leisure = 2
+    bench.engine.history.allowed = 2
     for _ in range(3):
         bench.feed("a", "b", after=1.0)
     assert bench.gaps("a") == bench.gaps("b") == [1.0, 1.0, 1.0]
@@ -141,14 +141,14 @@ def test_holes_are_remembered_to_a_number() -> None:
     """What is older than the oldest hole that is remembered is told no more, rather than told wrong."""
     bench = Bench()
     bench.feed()
-    bench.kennel.leisure = 0
+    bench.engine.history.allowed = 0
     bench.feed("other", after=0.1)
-    bench.kennel.leisure = BURST
+    bench.engine.history.allowed = BURST
     bench.feed(after=2.0)
     for _ in range(HOLES_MAX + 3):
-        bench.kennel.leisure = 0
+        bench.engine.history.allowed = 0
         bench.feed("other", after=0.1)
-        bench.kennel.leisure = BURST
+        bench.engine.history.allowed = BURST
         bench.feed("other", after=0.1)
         bench.feed("other", after=0.1)
     bench.feed(after=1.0)
@@ -162,7 +162,7 @@ def test_a_long_burst_is_one_hole() -> None:
     bench = Bench()
     for _ in range(3):
         bench.feed(after=1.0)
-    bench.kennel.leisure = 0
+    bench.engine.history.allowed = 0
     for _ in range(2 * HOLES_MAX):
         bench.feed(after=0.1)
     assert bench.gaps() == [1.0, 1.0]
@@ -177,7 +177,7 @@ def test_a_new_process_begins_a_trail_of_its_own() -> None:
     assert bench.gaps() == []
     bench.feed(after=2.0, who=BOB)
     assert bench.gaps() == [2.0]
-    bench.kennel.reborn("w", bench.now, bench.out)
+    bench.engine.reborn("w", bench.now, bench.out)
     assert bench.gaps() == []
 
 
@@ -198,13 +198,13 @@ def test_with_too_many_watchdogs_nobody_has_a_trail() -> None:
     bench = Bench()
     bench.feed()
     bench.feed(after=1.0)
-    crowd = [f"w{number}" for number in range(TRAILS_MAX)]
+    crowd = [f"w{number}" for number in range(RECORDED_MAX)]
     bench.feed(*crowd)
     bench.feed(after=1.0)
     assert bench.gaps() == []
-    assert all(dog.trail is None for dog in bench.kennel.all())
-    bench.feed(*crowd[TRAILS_AGAIN - 1 :], kind=Kind.RELEASE)
-    assert len(bench.kennel) == TRAILS_AGAIN
+    assert all(record.feed_times is None for record in bench.engine.table)
+    bench.feed(*crowd[RECORDED_AGAIN - 1 :], kind=Kind.RELEASE)
+    assert len(bench.engine) == RECORDED_AGAIN
     for _ in range(3):
         bench.feed(after=1.0)
     bench.feed(crowd[0])
@@ -213,7 +213,7 @@ def test_with_too_many_watchdogs_nobody_has_a_trail() -> None:
 
 def test_the_bucket_lets_through_what_comes_at_leisure() -> None:
     """A steady rate below RATE for ever; one above it not, until it has been quiet for as long as a burst lasts."""
-    bucket = Leisure(0.0)
+    bucket = NoteBudget(0.0)
     for number in range(1, 2000):
         assert bucket.wake(number * 0.1) > 0
         bucket.drained(int(RATE * 0.1 * 0.9))
@@ -233,7 +233,7 @@ def test_the_bucket_lets_through_what_comes_at_leisure() -> None:
 
 def test_a_verdict_tells_the_last_feeds() -> None:
     """With their gaps, the newest last, so many and no more; once, for it is the journal that keeps them."""
-    bench = Bench(Policy(TEN, ladder=Ladder((Rung("dump"),))))
+    bench = Bench(Policy(TEN, ladder=Ladder((Step("dump"),))))
     for number in range(40):
         bench.feed(after=1 + number / 100)
     bench.judge(10.0)
@@ -241,10 +241,10 @@ def test_a_verdict_tells_the_last_feeds() -> None:
     assert len(feeds) == EVIDENCE_MAX
     assert feeds[-1] == (10.0, 1.39)
     assert feeds[-2] == (11.39, 1.38)
-    (rung,) = (e for e in bench.out if isinstance(e, RunRung))
-    assert rung.feeds == feeds
+    (step,) = (e for e in bench.out if isinstance(e, RunStep))
+    assert step.feeds == feeds
     bench.judge(3.1)
-    (again,) = (e for e in bench.out if isinstance(e, Event) and e.type is EventType.RUNG)
+    (again,) = (e for e in bench.out if isinstance(e, Event) and e.type is EventType.CALLBACK_REPEATED)
     assert "feeds" not in again.data
 
 
@@ -267,7 +267,7 @@ def test_the_feeds_in_words() -> None:
 def test_a_dump_has_the_feeds_the_status_and_the_progress(who: Incarnation | None) -> None:
     """Also where no process can be looked at; shown without the worker's escapes."""
     incident = Incident("run-1", "w", Cause.TIMEOUT, 0.0, 4.0, 3.0, 1, None, "epoch\x1b[2J 3", 0)
-    world = SupervisorWorld("/nowhere", lambda name: None, lambda name: None)
+    world = SupervisorContext("/nowhere", lambda name: None, lambda name: None)
     found = dict(world.collect(Subject(incident, who, feeds=((5.0, 1.0), (4.0, 1.0))), 1.0))
     assert found["said"]["feeds"] == [[5.0, 1.0], [4.0, 1.0]]
     lines = render(found)

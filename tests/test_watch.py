@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from banken.model import Declaration, Incarnation
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import Event, EventType, RunCallback
-from banken_supervisor.core.hold import PATIENCE, PROBES_LOST_MAX, UNREAD_MAX
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.rules import Rules
-from banken_supervisor.core.watch import OVERLOADED_SHARE, VERDICTS_PER_TURN, WAIT_MAX, Watch
+from banken_supervisor.engine.barrier import PATIENCE, PROBES_LOST_MAX, UNREAD_MAX
+from banken_supervisor.engine.driver import OVERLOADED_SHARE, VERDICTS_PER_TURN, WAIT_MAX, Driver
+from banken_supervisor.engine.effects import Event, EventType, RunCallback
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.rules import Rules
 
 WHO = Incarnation(b"bootboot", 100, 1000, b"aaaa")
 TOKEN = b"token"
@@ -20,30 +20,30 @@ class Turns:
     """A watch whose probes come back in the next turn."""
 
     def __init__(self, timeout: float = 10.0) -> None:
-        self.watch = Watch(Kennel(Rules(Declaration(timeout, 3.0, timeout)), "run", TOKEN), 0.0)
+        self.driver = Driver(Engine(Rules(Declaration(timeout, 3.0, timeout)), "run", TOKEN), 0.0)
         self.real = 0.0
         self.probe: int | None = None
         self.probes = 0
 
     def turn(self, frames: Iterable[bytes] = (), took: float | None = None, complete: bool = True) -> list[str]:
         """One turn that took ``took`` seconds (default: exactly what it was patient for)."""
-        watch = self.watch
-        asked = watch.patience()
+        driver = self.driver
+        asked = driver.patience()
         assert 0.0 <= asked <= WAIT_MAX
         if took is None:
             took = asked if self.probe is None else 0.0003  # a probe comes back that fast
         self.real += took
-        watch.wake(self.real, asked)
+        driver.wake(self.real, asked)
         batch = list(frames)
         if self.probe is not None:
             batch.append(encode(Message(Kind.PROBE, "banken", None, 0.0, None, (TOKEN, self.probe))))
             self.probe = None
-        watch.read(iter(batch))
-        watch.drained(len(batch), complete=complete)
-        self.probe = watch.decide()
+        driver.read(iter(batch))
+        driver.drained(len(batch), complete=complete)
+        self.probe = driver.decide()
         self.probes += self.probe is not None
-        told = [e.type.value for e in watch.out if isinstance(e, Event)]
-        watch.out.clear()
+        told = [e.type.value for e in driver.out if isinstance(e, Event)]
+        driver.out.clear()
         return told
 
 
@@ -55,7 +55,7 @@ def until(turns: Turns, wanted: str, limit: int = 100) -> float:
     """Turns until an event comes; deadline time then."""
     for _ in range(limit):
         if wanted in turns.turn():
-            return turns.watch.now
+            return turns.driver.now
     raise AssertionError(f"no {wanted} in {limit} turns")
 
 
@@ -63,7 +63,7 @@ def test_a_verdict_comes_at_the_deadline_after_one_probe() -> None:
     """Awake all the time: at most a tick late, and one probe was sent for it."""
     turns = Turns()
     turns.turn([feed()])
-    fed = turns.watch.now
+    fed = turns.driver.now
     late = until(turns, "expired") - fed - 10.0
     assert 0.0 <= late < 0.002
     assert turns.probes == 1
@@ -77,7 +77,7 @@ def test_a_feed_that_arrives_with_the_probe_acquits() -> None:
         turns.turn()
     assert turns.turn([feed()]) == []
     assert turns.turn() == []
-    assert turns.watch.kennel.get("w") is not None
+    assert turns.driver.engine.get("w") is not None
     until(turns, "expired")
 
 
@@ -85,21 +85,21 @@ def test_a_stopped_supervisor_convicts_nobody() -> None:
     """Stopped for an hour: the hour is not counted, and the stall is told."""
     turns = Turns()
     turns.turn([feed()])
-    before = turns.watch.now
+    before = turns.driver.now
     assert turns.turn(took=3600.0) == ["stalled"]
-    assert turns.watch.now - before <= WAIT_MAX + 0.1
+    assert turns.driver.now - before <= WAIT_MAX + 0.1
     assert turns.turn([feed()]) == []
-    assert turns.watch.clock.lost > 3590
+    assert turns.driver.clock.lost > 3590
 
 
 def test_while_not_everything_can_be_read_time_runs_slowly() -> None:
     """Overloaded: a tenth of the time is credited, and it is told."""
     turns = Turns()
     turns.turn([feed()], complete=False)
-    before = turns.watch.now
-    assert turns.watch.patience() == 0.0
+    before = turns.driver.now
+    assert turns.driver.patience() == 0.0
     assert "overloaded" in turns.turn([feed("v")], took=0.05, complete=False)
-    assert abs(turns.watch.now - before - 0.05 * OVERLOADED_SHARE) < 1e-9
+    assert abs(turns.driver.now - before - 0.05 * OVERLOADED_SHARE) < 1e-9
 
 
 def test_nobody_escapes_for_ever_under_overload() -> None:
@@ -121,7 +121,7 @@ def test_many_deadlines_at_once_are_spread_over_turns_that_do_not_wait() -> None
     while sum(verdicts) < 2000:
         count = turns.turn().count("expired")
         if verdicts and sum(verdicts) < 2000 - VERDICTS_PER_TURN:
-            assert turns.watch.patience() == 0.0
+            assert turns.driver.patience() == 0.0
         if count:
             verdicts.append(count)
     assert max(verdicts) == VERDICTS_PER_TURN
@@ -135,11 +135,11 @@ def test_deadlines_that_come_up_while_many_are_judged_are_judged_too() -> None:
     count = 6 * VERDICTS_PER_TURN
     declared = [Declaration(10.0 + 0.5 * number / count, 3000.0, 20.0) for number in range(count)]
     turns.turn(encode(Message(Kind.FEED, f"w{number}", WHO, 0.0, each)) for number, each in enumerate(declared))
-    began = turns.watch.now
+    began = turns.driver.now
     late = []
     for _ in range(400):
         told = turns.turn(took=0.05)
-        late += [turns.watch.now] * told.count("expired")
+        late += [turns.driver.now] * told.count("expired")
         if len(late) == count:
             break
     assert len(late) == count
@@ -150,25 +150,25 @@ def test_a_lost_probe_delays_a_verdict_and_does_not_prevent_it() -> None:
     """Probes that never come back: the verdict falls after a bounded time."""
     turns = Turns()
     turns.turn([feed()])
-    start = turns.watch.now
+    start = turns.driver.now
     for _ in range(200):
         turns.probe = None
         told = turns.turn()
         if "expired" in told:
             break
     assert "expired" in told
-    assert turns.watch.now - start < 10.0 + PATIENCE * (PROBES_LOST_MAX + 1) + 0.01
-    assert turns.watch.hold.lost > 0
+    assert turns.driver.now - start < 10.0 + PATIENCE * (PROBES_LOST_MAX + 1) + 0.01
+    assert turns.driver.barrier.lost > 0
 
 
 def test_the_allowance_follows_the_shortest_timeout() -> None:
     """A timeout of 0.2 s leaves an allowance of 0.02 s: a stall must not eat a large part of it."""
     turns = Turns(timeout=0.2)
     turns.turn([feed()])
-    before = turns.watch.now
-    asked = turns.watch.patience()
+    before = turns.driver.now
+    asked = turns.driver.patience()
     turns.turn(took=asked + 5.0)
-    assert turns.watch.now - before <= asked + 0.02 + 1e-9
+    assert turns.driver.now - before <= asked + 0.02 + 1e-9
 
 
 def test_every_verdict_brings_a_run_of_the_callback() -> None:
@@ -178,11 +178,11 @@ def test_every_verdict_brings_a_run_of_the_callback() -> None:
     while turns.probe is None:
         turns.turn()
     watch = turns.watch
-    watch.wake(turns.real, 0.0)
-    watch.read(iter([encode(Message(Kind.PROBE, "banken", None, 0.0, None, (TOKEN, turns.probe)))]))
-    watch.drained(1, complete=True)
-    watch.decide()
-    event, run = watch.out
+    driver.wake(turns.real, 0.0)
+    driver.read(iter([encode(Message(Kind.PROBE, "banken", None, 0.0, None, (TOKEN, turns.probe)))]))
+    driver.drained(1, complete=True)
+    driver.decide()
+    event, run = driver.out
     assert isinstance(event, Event)
     assert event.type is EventType.EXPIRED
     assert isinstance(run, RunCallback)
@@ -193,10 +193,10 @@ def test_a_feed_that_arrived_while_much_was_read_has_its_whole_timeout() -> None
     """Reading took 80 ms and all was stamped with its beginning: nobody is judged by that stamp alone."""
     turns = Turns(timeout=10.0)
     watch = turns.watch
-    watch.wake(0.0, 0.0)
-    watch.read(iter([feed()]))
-    watch.drained(1, complete=True, took=0.08)
-    watch.decide()
-    stamped = watch.now
+    driver.wake(0.0, 0.0)
+    driver.read(iter([feed()]))
+    driver.drained(1, complete=True, took=0.08)
+    driver.decide()
+    stamped = driver.now
     at = until(turns, "expired")
     assert stamped + 10.0 + 0.08 <= at <= stamped + 10.0 + 0.08 + 0.01

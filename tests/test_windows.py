@@ -11,10 +11,10 @@ import pytest
 
 from banken.threads import start_daemon
 from banken.wire import Kind
-from banken_supervisor.core.effects import Event
-from banken_supervisor.core.policy import Policy, Window
-from banken_supervisor.core.states import State
-from banken_supervisor.maintenance import Maintenance, look, moved
+from banken_supervisor.engine.effects import Event
+from banken_supervisor.engine.policy import Policy, Window
+from banken_supervisor.engine.states import State
+from banken_supervisor.runtime.maintenance_clock import Maintenance, look, moved
 from kennel_kit import TEN, Bench
 
 NIGHT = Window("0 3 * * *", 3600.0)
@@ -24,7 +24,7 @@ THREE = datetime(2026, 5, 5, 3, 0)
 
 def maintained(*windows: Window) -> Bench:
     bench = Bench()
-    bench.kennel.rules.declare_pattern("w*", Policy(TEN, maintenance=windows or (NIGHT,)))
+    bench.engine.rules.replace_patterns([("w*", Policy(TEN, maintenance=windows or (NIGHT,)))])
     bench.feed("w")
     bench.feed("other")
     bench.out.clear()
@@ -32,8 +32,8 @@ def maintained(*windows: Window) -> Bench:
 
 
 def letter(bench: Bench, left: Mapping[Window, float]) -> None:
-    bench.kennel.maintain(left, bench.now)
-    while bench.kennel.maintain_more(bench.now, bench.out, 2):
+    bench.engine.maintenance.open_windows(left, bench.now)
+    while bench.engine.maintenance.go_on(bench.now, bench.out, 2):
         pass
 
 
@@ -131,11 +131,11 @@ def test_an_end_that_moves_and_a_window_that_is_gone() -> None:
 def test_a_reload_in_a_window(before: tuple[Window, ...], after: tuple[Window, ...], expected: State) -> None:
     """The night is open, and the config changes: what it says now holds."""
     bench = Bench()
-    bench.kennel.rules.declare_pattern("w*", Policy(TEN, maintenance=before))
+    bench.engine.rules.replace_patterns([("w*", Policy(TEN, maintenance=before))])
     bench.feed("w")
     letter(bench, {NIGHT: 3600.0})
-    bench.kennel.rules.replace_patterns([("w*", Policy(TEN, maintenance=after))])
-    bench.kennel.reconsider()
+    bench.engine.rules.replace_patterns([("w*", Policy(TEN, maintenance=after))])
+    bench.engine.reconsider()
     letter(bench, {NIGHT: 3600.0})
     assert bench.state("w") is expected
 

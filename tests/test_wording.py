@@ -11,10 +11,10 @@ from banken.model import Declaration, Feeders
 from banken_supervisor.cli.events import line
 from banken_supervisor.cli.incident import in_words
 from banken_supervisor.cli.suggest import _cells as suggested
-from banken_supervisor.core.effects import Event, EventType
-from banken_supervisor.core.program_effects import ProgramEventType
-from banken_supervisor.reasons import gist
-from banken_supervisor.wording import log_line, sentence
+from banken_supervisor.engine.effects import Event, EventType
+from banken_supervisor.programs.engine.effects import ProgramEventType
+from banken_supervisor.text.event_text import log_line, sentence
+from banken_supervisor.text.reasons import gist
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_none_of_the_programs_events_is_without_words() -> None:
 @pytest.mark.parametrize(
     ("event", "said"),
     [
-        ({"type": "action", "rung": 1, "run": 1, "do": "kill", "incident": "i-1"}, "rung 1 begins 'kill'"),
+        ({"type": "action", "step": 1, "run": 1, "do": "kill", "incident": "i-1"}, "step 1 begins 'kill'"),
         (
-            {"type": "would-act", "rung": 0, "run": 2, "do": "log", "level": "critical"},
-            "rung 0 would begin 'log', critical, run 2",
+            {"type": "would-act", "step": 0, "run": 2, "do": "log", "level": "critical"},
+            "step 0 would begin 'log', critical, run 2",
         ),
         (
             {"type": "action-done", "do": "kill", "seconds": 0.5, "text": "pid 7 ended"},
@@ -179,10 +179,10 @@ def test_an_incident_shows_the_exception_first_and_no_timeout_of_ten_years() -> 
         SimpleNamespace(
             type="expired", name="w", time=0.0, data={**VERDICT, "cause": "failed", "reason": TRACEBACK}
         ),
-        SimpleNamespace(type="action", name="w", time=1.0, data={"incident": "i-1", "rung": 0, "do": "dump"}),
+        SimpleNamespace(type="action", name="w", time=1.0, data={"incident": "i-1", "step": 0, "do": "dump"}),
         SimpleNamespace(type="recovered", name="w", time=2.0, data={"incident": "i-1", "lasted": 2.0187500123}),
     ]
-    story = SimpleNamespace(incident=record, events=events, rungs=[], evidence=[], problems=[])
+    story = SimpleNamespace(incident=record, events=events, steps=[], evidence=[], problems=[])
     shown = in_words(story)
     assert "  silence   no timeout" in shown
     assert "  reason    OSError: [Errno 28] No space left on device" in shown
@@ -190,7 +190,7 @@ def test_an_incident_shows_the_exception_first_and_no_timeout_of_ten_years() -> 
     timeline = [each[15:] for each in shown[shown.index("Timeline") + 1 :]]
     assert timeline == [
         "  expired          run 1, cause failed, reason “OSError: [Errno 28] No space left on device”",
-        "  action           rung 0 begins 'dump'",
+        "  action           step 0 begins 'dump'",
         "  recovered        lasted 2.02 s",
     ]
 

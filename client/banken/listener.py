@@ -146,7 +146,7 @@ class Listener:
             events.close()
 
     def _on_event(self, event: dict[str, Any]) -> None:
-        if event.get("type") not in ("expired", "rung") or "blamed" in event:
+        if event.get("type") not in ("expired", "callback-repeated") or "blamed" in event:
             return  # blamed: it depends on one that is down, and nobody is to be called for it
         incident = incident_of(event)
         if incident is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from banken_supervisor.supervisor import Supervisor
+    from banken_supervisor.runtime.supervisor import Supervisor
 
 __all__ = ["Supervisor"]
 
@@ -20,7 +20,7 @@ __all__ = ["Supervisor"]
 def __getattr__(name: str) -> Any:
     """Loaded when it is used: every command of the command line is in this package, and few need a supervisor."""
     if name == "Supervisor":
-        from banken_supervisor.supervisor import Supervisor
+        from banken_supervisor.runtime.supervisor import Supervisor
 
         globals()[name] = Supervisor
         return Supervisor

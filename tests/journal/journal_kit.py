@@ -20,7 +20,7 @@ from banken_supervisor.journal import (
     IncidentClosed,
     IncidentOpened,
     Journal,
-    RungRun,
+    StepRun,
     checking,
     squeeze,
 )
@@ -90,7 +90,7 @@ def load(count: int, start: int = 0) -> list[Entry]:
         entries += [
             Declared(verdict.name, Declaration(), incidents=number),
             verdict,
-            RungRun(verdict.id, 0, 1, "dump", NOW, True, "t" * (number % 50)),
+            StepRun(verdict.id, 0, 1, "dump", NOW, True, "t" * (number % 50)),
             EvidenceTaken(verdict.id, NOW + number, blob),
             EventSeen(number, NOW + number, "expired", verdict.name, {"incident": verdict.id, "n": number}),
         ]

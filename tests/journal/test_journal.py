@@ -14,7 +14,7 @@ from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
 from journal_kit import verdict as begun_with
 
 from banken.model import Cause, Declaration, Feeders, Incarnation
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
     Cleared,
     Condition,
@@ -27,7 +27,7 @@ from banken_supervisor.journal import (
     Limits,
     Rank,
     Released,
-    RungRun,
+    StepRun,
     checking,
     reading,
     restore,
@@ -41,23 +41,25 @@ from banken_supervisor.journal.pending import Pending
 
 
 def test_every_kind_of_entry_comes_back_as_it_was_recorded(path: str) -> None:
-    """Registry, incidents, rungs, evidence and events: written, closed, opened again, the same."""
+    """Registry, incidents, steps, evidence and events: written, closed, opened again, the same."""
     owner = Incarnation(b"bootboot", 4711, 99, b"nonc")
     declaration = Declaration(2.5, 1.0, 9.0, Feeders.ANY, "page", 60.0)
-    dog = Declared("w", declaration, 0.05, owner, State.PAUSED, NOW + 60, operator=True, incidents=3, changed=NOW)
+    record = Declared(
+        "w", declaration, 0.05, owner, State.PAUSED, NOW + 60, operator=True, incidents=3, changed=NOW
+    )
     verdict = opened(1, reason="why", status="busy", progress=7, pid=4711, level="warning")
-    rung = RungRun(verdict.id, 0, 1, "dump", NOW + 1, ok=True, text="12 threads")
+    step = StepRun(verdict.id, 0, 1, "dump", NOW + 1, ok=True, text="12 threads")
     found = {"headline": "MainThread in fetch", "threads": [1, 2]}
     event = EventSeen(5, NOW + 1, "expired", "w", {"incident": verdict.id, "silence": 1.5})
     end = IncidentClosed(verdict.id, NOW + 9, "fed", 4)
-    write(path, dog, verdict, rung, EvidenceTaken(verdict.id, NOW + 2, squeeze(found)), event, end)
+    write(path, record, verdict, step, EvidenceTaken(verdict.id, NOW + 2, squeeze(found)), event, end)
 
-    assert restore(path).registry == [dog]
+    assert restore(path).registry == [record]
     story = reading.incident(path, verdict.id)
     assert story is not None
     assert begun_with(story.incident) == verdict
     assert (story.incident.closed, story.incident.how, story.incident.runs) == (NOW + 9, "fed", 4)
-    assert story.rungs == [rung]
+    assert story.steps == [step]
     assert story.evidence == [rows.Evidence(verdict.id, NOW + 2, found)]
     assert story.events == [rows.EventRecord("run-1", 5, NOW + 1, "expired", "w", verdict.id, dict(event.data))]
     assert story.problems == []
@@ -91,7 +93,7 @@ def test_whatever_a_worker_says_is_a_sound_row_when_it_is_read(
             text,
             number,
         ),
-        schema.RUNGS: rows.rung_row(RungRun(text, number, number, text, real, None, text)),
+        schema.STEPS: rows.step_row(StepRun(text, number, number, text, real, None, text)),
         schema.EVIDENCE: rows.evidence_row(EvidenceTaken(text, real, squeeze({text: [progress, {"x": real}]}))),
         schema.EVENTS: rows.event_row(
             EventSeen(number, real, text, maybe, {text: progress, "incident": maybe}), text
@@ -143,8 +145,8 @@ def test_recording_everything_twice_changes_nothing(path: str) -> None:
         entries += [
             Declared(verdict.name, Declaration(), incidents=1),
             verdict,
-            RungRun(verdict.id, 0, 1, "dump", NOW),
-            RungRun(verdict.id, 0, 1, "dump", NOW, True, "done"),
+            StepRun(verdict.id, 0, 1, "dump", NOW),
+            StepRun(verdict.id, 0, 1, "dump", NOW, True, "done"),
             EvidenceTaken(verdict.id, NOW, squeeze({"n": number})),
             EventSeen(number, NOW, "expired", verdict.name, {"incident": verdict.id}),
             IncidentClosed(verdict.id, NOW + 100, "fed", 2),
@@ -170,12 +172,12 @@ def test_the_first_end_of_an_incident_stands_and_nothing_opens_it_again(path: st
 
 def test_a_result_is_not_overwritten_by_the_beginning(path: str) -> None:
     """What is recorded before an action is known to be over when its result is there."""
-    begun = RungRun("r-00001", 2, 1, "signal", NOW)
+    begun = StepRun("r-00001", 2, 1, "signal", NOW)
     write(path, opened(1), begun, replace(begun, ok=False, text="gone"))
     write(path, begun)
     story = reading.incident(path, "r-00001")
     assert story is not None
-    assert [(each.ok, each.text) for each in story.rungs] == [(False, "gone")]
+    assert [(each.ok, each.text) for each in story.steps] == [(False, "gone")]
 
 
 def test_within_one_batch_the_last_word_on_a_name_counts(path: str, opening: Opening) -> None:
@@ -254,16 +256,16 @@ def test_callbacks_that_raise_do_not_end_the_writer(path: str, opening: Opening)
 
 
 def test_what_is_given_up_goes_from_the_least_important_upwards() -> None:
-    """Events, registry, evidence, rungs, incidents; a newer event or state pushes out the oldest of its kind."""
+    """Events, registry, evidence, steps, incidents; a newer event or state pushes out the oldest of its kind."""
     kinds: dict[Rank, Callable[[int], Entry]] = {
         Rank.EVENT: lambda n: EventSeen(n, NOW, "t"),
         Rank.REGISTRY: lambda n: Declared(f"w-{n}", Declaration()),
         Rank.EVIDENCE: lambda n: EvidenceTaken("i", n, b""),
-        Rank.RUNG: lambda n: RungRun("i", 0, n, "a", NOW),
+        Rank.STEP: lambda n: StepRun("i", 0, n, "a", NOW),
         Rank.INCIDENT: lambda n: opened(n),
     }
     queue = Pending(10, 10**9)
-    for rank in (Rank.INCIDENT, Rank.RUNG, Rank.EVIDENCE, Rank.REGISTRY, Rank.EVENT):
+    for rank in (Rank.INCIDENT, Rank.STEP, Rank.EVIDENCE, Rank.REGISTRY, Rank.EVENT):
         for number in range(2):
             assert queue.put(kinds[rank](number)) is not None
     assert queue.put(kinds[Rank.EVENT](2)) is not None
@@ -276,7 +278,7 @@ def test_what_is_given_up_goes_from_the_least_important_upwards() -> None:
     assert lost[1] == {Rank.EVENT: 3}
     assert lost[3] == {Rank.EVENT: 3, Rank.REGISTRY: 2}
     assert lost[5] == {Rank.EVENT: 3, Rank.REGISTRY: 2, Rank.EVIDENCE: 2}
-    assert lost[-1] == {Rank.EVENT: 3, Rank.REGISTRY: 2, Rank.EVIDENCE: 2, Rank.RUNG: 2, Rank.INCIDENT: 2}
+    assert lost[-1] == {Rank.EVENT: 3, Rank.REGISTRY: 2, Rank.EVIDENCE: 2, Rank.STEP: 2, Rank.INCIDENT: 2}
     assert queue.put(kinds[Rank.EVENT](9)) is None
     assert queue.lagging
     assert [entry for _, entry in queue.take(100, 10**9)] == [opened(number) for number in range(10)]

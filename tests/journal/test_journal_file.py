@@ -26,7 +26,7 @@ from banken_supervisor.journal import (
     JournalRefused,
     JournalUnreadable,
     Limits,
-    RungRun,
+    StepRun,
     aside,
     checking,
     reading,
@@ -190,12 +190,12 @@ def test_it_is_closed_with_everything_written_within_the_time_given(path: str) -
 
 
 def test_old_things_are_forgotten_and_open_ones_stay(path: str, opening: Opening) -> None:
-    """Events by their age, incidents by the age of their end, with their rungs and evidence."""
+    """Events by their age, incidents by the age of their end, with their steps and evidence."""
     old = NOW - 100_000.0
     entries: list[Entry] = [EventSeen(n, old if n < 30 else NOW, "t", "w") for n in range(40)]
     for number in range(4):
         verdict = replace(opened(number), opened=old)
-        entries += [verdict, RungRun(verdict.id, 0, 1, "a", old, True), EvidenceTaken(verdict.id, old, squeeze({}))]
+        entries += [verdict, StepRun(verdict.id, 0, 1, "a", old, True), EvidenceTaken(verdict.id, old, squeeze({}))]
     entries += [IncidentClosed("r-00000", old, "fed"), IncidentClosed("r-00001", NOW, "fed")]
     write(path, *entries)
     # Well above what may pass between the import of this file, when NOW is taken, and this test.

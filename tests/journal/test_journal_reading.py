@@ -13,8 +13,8 @@ import pytest
 from journal_kit import NOW, load, opened, verdict, write
 
 from banken.model import Declaration, Feeders
-from banken_supervisor.core.journaled import DUE_PER_SECOND, SHARE_MAX, rearm_offset, rearm_offsets
-from banken_supervisor.journal import Declared, EventSeen, IncidentClosed, RungRun, checking, reading, restore, rows
+from banken_supervisor.engine.snapshot import DUE_PER_SECOND, SHARE_MAX, rearm_offset, rearm_offsets
+from banken_supervisor.journal import Declared, EventSeen, IncidentClosed, StepRun, checking, reading, restore, rows
 
 
 @pytest.fixture
@@ -56,22 +56,22 @@ def test_a_history_holds_the_newest_events_of_one_name(path: str) -> None:
 
 
 def test_a_restart_knows_what_was_done_in_open_incidents(path: str) -> None:
-    """Rungs that ran, and one that was begun and whose end nobody recorded."""
+    """Steps that ran, and one that was begun and whose end nobody recorded."""
     write(
         path,
         opened(1),
         opened(2),
-        RungRun("r-00001", 1, 1, "signal", NOW + 10),
-        RungRun("r-00001", 0, 1, "dump", NOW, True),
-        RungRun("r-00001", 0, 2, "dump", NOW + 5, False),
-        RungRun("r-00002", 0, 1, "dump", NOW, True),
+        StepRun("r-00001", 1, 1, "signal", NOW + 10),
+        StepRun("r-00001", 0, 1, "dump", NOW, True),
+        StepRun("r-00001", 0, 2, "dump", NOW + 5, False),
+        StepRun("r-00002", 0, 1, "dump", NOW, True),
         IncidentClosed("r-00002", NOW, "fed"),
     )
     restored = restore(path)
     assert restored.incidents == 2
     (left,) = restored.open
     assert verdict(left.opened) == opened(1)
-    assert [(each.rung, each.run, each.ok) for each in left.rungs] == [(0, 1, True), (0, 2, False), (1, 1, None)]
+    assert [(each.step, each.run, each.ok) for each in left.steps] == [(0, 1, True), (0, 2, False), (1, 1, None)]
 
 
 def test_what_a_later_version_adds_to_a_declaration_is_left_out(path: str) -> None:

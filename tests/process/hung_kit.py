@@ -13,7 +13,7 @@ import pytest
 
 from banken.model import Incarnation
 from banken_supervisor.evidence import collect, render, summary_lines
-from banken_supervisor.evidence.bounds import size
+from banken_supervisor.evidence.size_limits import size
 from process.kit import SCRIPTS, Child, until
 
 SOURCE = (SCRIPTS / "hang.py").read_text().splitlines()

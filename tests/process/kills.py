@@ -2,7 +2,7 @@
 
 For the test of the suite and for ``benchmarks/kills.py``. Three kinds of watchdogs: *steady* ones, processes that
 feed all the time; *quick* ones, that fall due and recover many times a second; and *climbing* ones, whose ladder
-runs a command for each rung, and each command leaves a line in a file.
+runs a command for each step, and each command leaves a line in a file.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ DRAINED_S = 0.03
 """What the kernel still had of a killed supervisor's is heard when nothing more comes for so many seconds."""
 
 SLOW_EVERY = 4
-"""Every so many kills the disk is slow before the kill: a rung that does not wait to be on record would be run, and
+"""Every so many kills the disk is slow before the kill: a step that does not wait to be on record would be run, and
 run again by the next supervisor. Without this the command's own start takes longer than the commit."""
 
 SLOW_S = 0.25
-"""Seconds that nothing can be written then: longer than the climb waits for its next rung."""
+"""Seconds that nothing can be written then: longer than the climb waits for its next step."""
 
 SLOW_MAX = 0.4
 """Above this the writer gives up waiting (after 0.5 s), and nothing waits for it any more: too late for a kill."""
@@ -74,7 +74,7 @@ ladder = [
 
 WARM = """
 import sys
-import banken_supervisor.config.deep, banken_supervisor.supervisor
+import banken_supervisor.config.deep, banken_supervisor.runtime.supervisor
 from banken_supervisor.cli import main
 if sys.stdin.readline():
     main()
@@ -116,7 +116,7 @@ class Count:
     kills: int = 0
     announced: int = 0
     resumed: int = 0
-    rungs: int = 0
+    steps: int = 0
     slow: int = 0
     """kills while the disk was slow"""
     lost: list[str] = field(default_factory=list)
@@ -138,9 +138,9 @@ class Nights:
         self._runner = runner
         self._chance = random.Random(seed)
         self._journal = str(runner.config.parent / "journal.db")
-        self._lines = Path(runner.config).parent / "rungs"
+        self._lines = Path(runner.config).parent / "steps"
         self._lines.touch()
-        script = f'echo "$BANKEN_INCIDENT $BANKEN_RUNG $BANKEN_RUN" >> {self._lines}'
+        script = f'echo "$BANKEN_INCIDENT $BANKEN_STEP $BANKEN_RUN" >> {self._lines}'
         runner.configure(_config(script))
         self._heard: dict[str, str] = {}
         self._opened: Counter[str] = Counter()
@@ -198,7 +198,7 @@ class Nights:
                 if kill_at is None and len(self._heard) >= heard_before + ENOUGH:
                     kill_at = time.monotonic() + until_s + longer
                 if slow and kill_at is not None and self._climbs > climbs_before:
-                    break  # its next rung is due in a moment
+                    break  # its next step is due in a moment
                 assert time.monotonic() - began < START_S, "too few incidents were heard of"
             if not slow or not self._kill_slow(events):
                 self._runner.kill()
@@ -238,7 +238,7 @@ class Nights:
         self._heard[id_] = "over" if self._heard.get(id_) == "over" or kind == "recovered" else kind
 
     def _look(self) -> None:
-        """What was heard is there, what was heard to be over is closed, no two of one watchdog overlap, and no rung
+        """What was heard is there, what was heard to be over is closed, no two of one watchdog overlap, and no step
         left two lines."""
         records = self._records()
         kept = {record.id: record for record in records}
@@ -251,7 +251,7 @@ class Nights:
                 self.count.doubled.append(f"{record.id} of {record.name} was opened while another was open")
             until_[record.name] = float("inf") if record.closed is None else record.closed
         lines = Counter(self._lines.read_text().splitlines())
-        self.count.rungs = sum(lines.values())
+        self.count.steps = sum(lines.values())
         self.count.doubled += [f"{line} ran {times} times" for line, times in lines.items() if times > 1]
 
     def _records(self) -> list[IncidentRecord]:

@@ -20,7 +20,8 @@ from banken.errors import RequestFailed
 from banken.identity import boot_id
 from banken.model import Declaration, Incarnation
 from banken.wire import VERSION, Kind, Message, encode
-from banken_supervisor import Supervisor, lock
+from banken_supervisor import Supervisor
+from banken_supervisor.runtime import lock
 from process.kit import Home, until
 from process.ladder_kit import House
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from banken.control import Events
-from banken_supervisor.supervisor import STOP_LIMIT
+from banken_supervisor.runtime.supervisor import STOP_LIMIT
 from process.kit import Child, Home, percentile, until
 
 pytestmark = pytest.mark.process

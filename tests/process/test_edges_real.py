@@ -20,7 +20,8 @@ from banken.address import resolve
 from banken.identity import boot_id
 from banken.model import NAME_MAX, PROGRESS_MAX, REASON_MAX, STATUS_MAX, Declaration, Feeders, Incarnation
 from banken.wire import ARGUMENTS, FRAME_MAX, REQUEST_MAX, VERSION, Kind, Message, encode
-from banken_supervisor import Supervisor, requests
+from banken_supervisor import Supervisor
+from banken_supervisor.control import control_api
 from process.kit import until
 
 pytestmark = pytest.mark.process
@@ -194,7 +195,7 @@ def _sound(body: Any) -> bool:
     return False
 
 
-@pytest.mark.parametrize("op", requests.OPS)
+@pytest.mark.parametrize("op", control_api.OPS)
 def test_no_edge_of_a_request_is_a_fault(supervisor: Supervisor, control: zmq.Socket[bytes], op: str) -> None:
     """Each has its reply; a refusal says why. The parameters are those that the handler looks at."""
     bodies = (*([VERSION, 5, op, each] for each in variants(ARGS[op])), *variants([VERSION, 5, op, "no map"]))
@@ -216,7 +217,7 @@ def test_no_edge_of_a_request_is_a_fault(supervisor: Supervisor, control: zmq.So
 
 def test_the_samples_name_every_parameter(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a handler asks its arguments for is in ``ARGS``: else no edge of it would be tried."""
-    assert set(ARGS) == set(requests.OPS)
+    assert set(ARGS) == set(control_api.OPS)
     assert set(SAMPLES) == set(Kind)
     assert supervisor._loop is not None
     monkeypatch.setattr(supervisor._loop, "stop", lambda: None)
@@ -227,11 +228,11 @@ def test_the_samples_name_every_parameter(supervisor: Supervisor, monkeypatch: p
             asked[op].add(key)
             return super().get(key, default)
 
-    for op, handler in requests.OPS.items():
+    for op, handler in control_api.OPS.items():
         asked[op] = set()
         try:
             handler(supervisor._loop, Asked(ARGS[op]))
-        except requests.RequestRefused:
+        except control_api.RequestRefused:
             pass
     assert asked == {op: set(args) for op, args in ARGS.items()}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor.evidence import Sweeper, announced, sweep
+from banken_supervisor.evidence import Sweeper, announced_dumps, sweep
 from process.hung_kit import collect_, line_of, signals_pending, workers_at
 from process.kit import Home, process_state, until
 
@@ -198,7 +198,7 @@ def test_a_supervisor_sweeps_when_it_starts_and_again_and_again(start: Any, home
     (file,) = (each for each in directory.iterdir() if each.is_file())
     header = file.read_bytes()
     with file.open("ab") as dump:
-        dump.write(b"x" * (announced.DUMP_MAX + 1))
+        dump.write(b"x" * (announced_dumps.DUMP_MAX + 1))
     until(lambda: file.stat().st_size == len(header), "it is cut")
     assert file.read_bytes() == header
     sweeper.close()

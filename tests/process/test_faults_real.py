@@ -21,11 +21,13 @@ from banken.control import Control, Events
 from banken.identity import boot_id, process_start
 from banken.model import Declaration, Incarnation
 from banken.wire import Kind, Message, encode
-from banken_supervisor import Supervisor, lock, requests
-from banken_supervisor.core.policy import Window
-from banken_supervisor.guard import REST_S, TELL_EVERY, Guard, Place
-from banken_supervisor.letters import Do
-from banken_supervisor.register import Register
+from banken_supervisor import Supervisor
+from banken_supervisor.control import control_api
+from banken_supervisor.engine.policy import Window
+from banken_supervisor.outbox.checkpoints import Checkpoints
+from banken_supervisor.runtime import lock
+from banken_supervisor.runtime.guard import REST_S, TELL_EVERY, Guard, Place
+from banken_supervisor.runtime.loop_messages import Do
 from process.kit import until
 
 pytestmark = pytest.mark.process
@@ -94,22 +96,22 @@ def _wait(bench: Bench) -> None:
 
 
 def _start(bench: Bench) -> None:
-    bench.plant(Register, "restore", times=1)
+    bench.plant(Checkpoints, "restore", times=1)
 
 
 def _clock(bench: Bench) -> None:
-    bench.plant(bench.loop.watch, "wake")
+    bench.plant(bench.loop.driver, "wake")
 
 
 def _feed(bench: Bench) -> None:
-    bench.plant(bench.loop.watch.kennel, "take", when=lambda frame, *_: b"poison" in frame)
+    bench.plant(bench.loop.driver.engine, "take", when=lambda frame, *_: b"poison" in frame)
     poison, good = (encode(Message(Kind.FEED, name, None, 0.0, HOURS)) for name in ("poison", "behind-it"))
     bench.push(poison, poison, good)
     until(lambda: bench.ask("status", name="behind-it")["rows"], "what came behind it is taken")
 
 
 def _subscription(bench: Bench) -> None:
-    bench.plant(bench.loop.watch.kennel, "replay")
+    bench.plant(bench.loop.driver.engine, "replay")
     bench.closing.append(Events(bench.address, ["somebody", "else"]).close)
 
 
@@ -121,7 +123,7 @@ def _letter(bench: Bench) -> None:
 
 
 def _exit(bench: Bench) -> None:
-    bench.plant(bench.loop.watch.kennel, "exited")
+    bench.plant(bench.loop.driver.engine, "exited")
     with subprocess.Popen(["sleep", "60"]) as child:
         who = Incarnation(boot_id(), child.pid, process_start(child.pid), b"1234")
         bench.push(encode(Message(Kind.FEED, "worker", who, 0.0, HOURS)))
@@ -134,7 +136,7 @@ def _programs(bench: Bench) -> None:
 
 
 def _request(bench: Bench) -> None:
-    bench.patch.setitem(requests.OPS, "ping", _raiser(bench))
+    bench.patch.setitem(control_api.OPS, "ping", _raiser(bench))
     with pytest.raises(Exception, match="internal error of the supervisor"):
         bench.ask("ping")
 
@@ -147,12 +149,12 @@ def _raiser(bench: Bench) -> Callable[..., Any]:
 
 
 def _verdict(bench: Bench) -> None:
-    bench.plant(bench.loop.watch.kennel, "_verdict", when=lambda dog, *_: dog.name == "poison")
+    bench.plant(bench.loop.driver.engine, "_verdict", when=lambda record, *_: record.name == "poison")
     bench.feed("poison", 0.1)
 
 
 def _judge(bench: Bench) -> None:
-    bench.plant(bench.loop.watch, "decide")
+    bench.plant(bench.loop.driver, "decide")
 
 
 def _probe(bench: Bench) -> None:
@@ -165,11 +167,11 @@ def _effect(bench: Bench) -> None:
 
 
 def _notifications(bench: Bench) -> None:
-    bench.plant(bench.loop.remedies.notices, "turn")
+    bench.plant(bench.loop.dispatcher.notices, "turn")
 
 
 def _actions(bench: Bench) -> None:
-    bench.plant(bench.loop.remedies, "turn")
+    bench.plant(bench.loop.dispatcher, "turn")
 
 
 def _time_limits(bench: Bench) -> None:
@@ -178,7 +180,7 @@ def _time_limits(bench: Bench) -> None:
 
 
 def _journal(bench: Bench) -> None:
-    bench.plant(bench.loop.annals, "keep", when=lambda event, *_: event.name == "poison")
+    bench.plant(bench.loop.outbox, "keep", when=lambda event, *_: event.name == "poison")
     bench.feed("poison", 3600.0)
 
 
@@ -294,13 +296,13 @@ def test_every_place_has_a_plant() -> None:
     assert set(PLANTS) == set(Place)
 
 
-@pytest.mark.parametrize("op", requests.OPS)
+@pytest.mark.parametrize("op", control_api.OPS)
 def test_a_fault_in_any_request_is_answered(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, op: str
 ) -> None:
     """Whatever was asked: the asker gets an error in plain words, and the next one an answer."""
     bench = Bench(address, tmp_path / "journal", monkeypatch, RecursionError)
-    monkeypatch.setitem(requests.OPS, op, _raiser(bench))
+    monkeypatch.setitem(control_api.OPS, op, _raiser(bench))
     with _running(bench):
         with pytest.raises(Exception, match="internal error of the supervisor"):
             bench.ask(op)
@@ -315,7 +317,7 @@ def test_a_fault_that_comes_in_every_turn_is_told_once_and_takes_no_core() -> No
     lines: list[Any] = []
     guard = Guard(events.append, lambda level, text, fields: lines.append(text))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("banken_supervisor.guard.monotonic", lambda: now[0])
+        patch.setattr("banken_supervisor.runtime.guard.monotonic", lambda: now[0])
         for _ in range(1000):
             assert guard.run(Place.TURN, divmod, 1, 0) is None
         assert (len(events), len(lines), guard.counts["turn"]) == (1, 1, 1000)

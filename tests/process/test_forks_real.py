@@ -12,8 +12,8 @@ pytestmark = [pytest.mark.process, pytest.mark.every_python]
 FORKS = """
 import os, sys, threading
 from banken.model import Cause, Incident
-from banken_supervisor.callbacks import Callbacks
-from banken_supervisor.recovery import Action, Executor, Outcome, Subject
+from banken_supervisor.actions.callbacks import Callbacks
+from banken_supervisor.actions import Action, Executor, Outcome, Subject
 
 def fork():
     pid = os.fork()

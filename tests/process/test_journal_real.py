@@ -22,7 +22,7 @@ from banken_supervisor.journal import (
     EvidenceTaken,
     IncidentClosed,
     IncidentOpened,
-    RungRun,
+    StepRun,
     checking,
     reading,
     restore,
@@ -76,7 +76,7 @@ def assert_kept_once(path: str, last: int) -> Counter[str]:
         }
     registry = {row[0]: rows.declared(row) for row in tables["registry"]}
     incidents = {row[0]: rows.incident(row) for row in tables["incidents"]}
-    rungs = Counter(rows.rung(row) for row in tables["rungs"])
+    steps = Counter(rows.step(row) for row in tables["steps"])
     evidence = Counter((row[0], row[1], row[2]) for row in tables["evidence"])
     events = Counter((row[0], row[1], row[2], row[3], row[4]) for row in tables["events"])
     for name in registry:
@@ -94,8 +94,8 @@ def assert_kept_once(path: str, last: int) -> Counter[str]:
             case IncidentClosed() as end:
                 record = incidents[end.id]
                 assert (record.closed, record.how, record.runs) == (end.closed, end.how, end.runs)
-            case RungRun() as rung:
-                assert rungs[rung] == 1
+            case StepRun() as step:
+                assert steps[step] == 1
             case EvidenceTaken() as taken:
                 assert evidence[taken.incident, taken.taken, taken.blob] == 1
             case EventSeen() as event:
@@ -221,7 +221,7 @@ def test_a_forked_child_that_lives_on_does_not_keep_the_journal(by: str, path: s
 
 
 def test_reading_beside_a_writer_under_load_is_always_whole(path: str, starting: Starting) -> None:
-    """Each look sees one moment: no rung, evidence or event without its incident, and no writer that waits."""
+    """Each look sees one moment: no step, evidence or event without its incident, and no writer that waits."""
     child = starting("load")
     seen = child.hear()
     deadline = time.monotonic() + 3.0
@@ -233,7 +233,7 @@ def test_reading_beside_a_writer_under_load_is_always_whole(path: str, starting:
         story = reading.incident(path, "k-0000000")
         assert story is not None
         if story.incident.closed is not None:
-            assert (len(story.rungs), len(story.events), len(story.evidence)) == (1, 1, 1)
+            assert (len(story.steps), len(story.events), len(story.evidence)) == (1, 1, 1)
         looks += 1
         while not child.silent(0.0):
             seen = child.hear()

@@ -10,7 +10,7 @@ import pytest
 
 from banken.control import Control
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.restoring import GONE
+from banken_supervisor.engine.restore import GONE
 from banken_supervisor.journal import restore
 from process.kills import Nights, Standby
 from process.kit import Home, until
@@ -43,7 +43,7 @@ def test_nothing_is_lost_or_doubled_and_nobody_convicted(
     home: Home, standby: Standby, record_property: Any
 ) -> None:
     """Twenty kills while incidents open, climb and close all the time: each that was announced is in the journal,
-    none has two openings, no rung ran twice for one incident, and who feeds all the time has none."""
+    none has two openings, no step ran twice for one incident, and who feeds all the time has none."""
     nights = Nights(home, standby, os.environ.get("BANKEN_SEED", "restore"))
     for _ in range(KILLS):
         nights.kill()
@@ -52,7 +52,7 @@ def test_nothing_is_lost_or_doubled_and_nobody_convicted(
     assert count.clean, count
     assert count.announced >= KILLS * 25
     assert count.resumed > KILLS
-    assert count.rungs > KILLS
+    assert count.steps > KILLS
     assert count.slow
 
 

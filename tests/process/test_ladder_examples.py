@@ -46,7 +46,7 @@ def test_multilevel_climbs_three_levels_and_a_feed_ends_it(house: House) -> None
     house.banken("feed", "multilevel")
     assert events.until(LONG, "recovered", "multilevel")["incident"] == verdict["incident"]
     told = house.incident(verdict["incident"])
-    assert told["rungs"][1]["text"] == "sh: exit status 0\nCRITICAL: multilevel is silent"
+    assert told["steps"][1]["text"] == "sh: exit status 0\nCRITICAL: multilevel is silent"
     assert "\n  CRITICAL: multilevel is silent\n" in house.banken("incident", verdict["incident"])
     assert "the work is late" in house.run_by.log()
     assert f"Incident(id='{verdict['incident']}'" in house.run_by.said()

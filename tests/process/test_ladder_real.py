@@ -31,7 +31,7 @@ def brought_back(house: House, name: str, hang: str, *more: str) -> dict[str, An
     assert len(events.all("expired", name)) == 1
     told = house.incident(verdict["incident"])
     assert (told["name"], told["pid"], told["how"]) == (name, hung, "reborn")
-    assert [(rung["action"], rung["ok"]) for rung in told["rungs"]] == [("dump", True), ("restart", True)]
+    assert [(step["action"], step["ok"]) for step in told["steps"]] == [("dump", True), ("restart", True)]
     assert [each["pid"] for each in told["evidence"]] == [hung]
     return told
 
@@ -87,7 +87,7 @@ def test_a_program_that_never_fed_is_the_one_that_is_looked_at_and_signalled(hou
     assert events.until(LONG, "closed", "worker")["how"] == "reborn"
     told = house.incident(verdict["incident"])
     assert "`unsaid` (stuck.py:" in told["evidence"][0]["headline"]
-    assert told["rungs"][1]["ok"]
+    assert told["steps"][1]["ok"]
     gone(told["evidence"][0]["pid"])
 
 
@@ -128,8 +128,8 @@ def test_a_worker_that_ends_during_the_climb_is_success_and_nobody_else_is_signa
     assert house.row("neighbour")["state"] == "alive"
 
 
-def test_a_worker_that_recovers_between_two_rungs_stops_the_climb(house: House) -> None:
-    """It feeds again after the first rung: recovered, and the second rung never runs."""
+def test_a_worker_that_recovers_between_two_steps_stops_the_climb(house: House) -> None:
+    """It feeds again after the first step: recovered, and the second step never runs."""
     mark = house.place / "ran"
     events = house.run(
         worker_config(f'[{{ do = "log" }}, {{ after = "2s", do = "exec", command = ["touch", "{mark}"] }}]')
@@ -298,7 +298,7 @@ def test_a_changed_file_is_in_force_and_no_timer_is_lost(house: House, way: str)
     assert row["silence"] > before
     assert row["timeout"] == 7.0
     assert house.row("new")["state"] == "waiting"
-    second = events.until(LONG, "action", "w", rung=1)
+    second = events.until(LONG, "action", "w", step=1)
     assert second["incident"] == verdict["incident"]
     late = events.until(LONG, "expired", "silent")
     lost = house.ask("summary")["lost"]  # the clock stands still while the supervisor itself gets no time

@@ -20,10 +20,10 @@ from banken.client import Client
 from banken.control import Events, read_event
 from banken.model import Declaration
 from banken_supervisor import Supervisor
-from banken_supervisor.core.ladder import Ladder, Rung
-from banken_supervisor.core.policy import Policy
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import Policy
 
-ladder = Ladder((Rung("log"),))
+ladder = Ladder((Step("log"),))
 
 def until(true, what):
     end = time.monotonic() + 20
@@ -106,7 +106,7 @@ listening, late = threading.Event(), threading.Event()
 with Supervisor(address) as supervisor:
     one = Client(address)
     one.watchdog("one", timeout=0.5, interval=60, callback=listening.set)
-    until(lambda: supervisor._loop.watch.kennel.get("one"), "it is declared")
+    until(lambda: supervisor._loop.driver.engine.get("one"), "it is declared")
     threads(False)
     other = Client(address)
     dog = other.watchdog("other", timeout=0.3, interval=60, callback=late.set)

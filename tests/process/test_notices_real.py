@@ -51,8 +51,8 @@ def test_a_lone_incident_is_told_soon_with_a_link_and_where_it_hung_and_then_its
 def test_a_hundred_at_once_are_told_in_one_message_and_so_are_their_ends(house: House) -> None:
     """By notify and by webhook: how many, who, why, where to look; each timeline says so, and none is left out."""
     with listening() as (where, bodies):
-        rungs = f'[{{ do = "notify", to = "oncall" }}, {{ do = "webhook", url = "http://{where}/hook" }}]'
-        table = f'[[watchdog]]\nname = "w-*"\ntimeout = "1s"\ninterval = "1h"\nladder = {rungs}\n'
+        steps = f'[{{ do = "notify", to = "oncall" }}, {{ do = "webhook", url = "http://{where}/hook" }}]'
+        table = f'[[watchdog]]\nname = "w-*"\ntimeout = "1s"\ninterval = "1h"\nladder = {steps}\n'
         events = house.run(settings(where) + table)
         client = house.client()
         for name in HUNDRED:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from banken.identity import process_start
-from banken_supervisor.programs.records import Records
+from banken_supervisor.programs.run_records import Records
 from process.kit import until
 from process.program_kit import FORKS, SLEEP, Yard, gone, program, state, yard_at
 

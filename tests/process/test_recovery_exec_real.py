@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from banken_supervisor.recovery import build
-from banken_supervisor.recovery import exec as exec_module
+from banken_supervisor.actions import build
+from banken_supervisor.actions import exec as exec_module
 from recovery_kit import FORKS, gone, python, run, subject, until
 
 pytestmark = pytest.mark.process

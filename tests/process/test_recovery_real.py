@@ -13,9 +13,9 @@ import pytest
 
 from banken.identity import boot_id, process_start
 from banken.model import Incarnation
-from banken_supervisor.recovery import Executor, Report, build
-from banken_supervisor.recovery.identity import Processes
-from banken_supervisor.recovery.kill import Kill
+from banken_supervisor.actions import Executor, Report, build
+from banken_supervisor.actions.kill import Kill
+from banken_supervisor.processes.process_handles import Processes
 from recovery_kit import FORKS, OBEDIENT, STUBBORN, Desk, gone, python, run, subject, until, worker
 
 pytestmark = pytest.mark.process
@@ -157,7 +157,7 @@ def test_the_supervisor_is_never_signalled() -> None:
     code = (
         f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
         "import os; from banken.identity import incarnation\n"
-        "from banken_supervisor.recovery import build; from recovery_kit import Desk, run, subject\n"
+        "from banken_supervisor.actions import build; from recovery_kit import Desk, run, subject\n"
         "about = subject(who=incarnation())\n"
         "for do, options in ('signal', {'signal': 'SIGKILL'}), ('kill', {'wait': 0, 'group': True}):\n"
         "    print(run(build(do, options), about).text)\n"
@@ -187,7 +187,7 @@ def test_a_process_of_another_user_is_said_to_be_one() -> None:
             f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
             "import os\n"
             "from banken.model import Incarnation\n"
-            "from banken_supervisor.recovery import build\n"
+            "from banken_supervisor.actions import build\n"
             "from recovery_kit import Desk, run, subject\n"
             f"who = Incarnation({one.who.boot!r}, {one.who.pid}, {one.who.start}, b'test')\n"
             "wanted = ('kill', {'wait': 0, 'group': True}), ('kill', {'wait': 0}), ('signal', {})\n"

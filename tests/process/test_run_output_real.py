@@ -32,7 +32,7 @@ ladder = [{ do = "says" }]
 """
 
 SAYS = """
-from banken_supervisor.recovery.base import Action, Outcome
+from banken_supervisor.actions.base import Action, Outcome
 
 def callback():
     print("the callback was here")

@@ -1,4 +1,4 @@
-"""Rungs that go wrong in ways that a new user finds within an hour."""
+"""Steps that go wrong in ways that a new user finds within an hour."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from process.ladder_kit import LONG, House
 pytestmark = pytest.mark.process
 
 
-def test_the_limit_of_callbacks_holds_for_rungs_too(house: House) -> None:
-    """``callback_limit``: a rung's callback that takes longer is stuck, and the next rung runs."""
+def test_the_limit_of_callbacks_holds_for_steps_too(house: House) -> None:
+    """``callback_limit``: a step's callback that takes longer is stuck, and the next step runs."""
     events = house.run(
         """
         [supervisor]
@@ -34,7 +34,7 @@ def test_the_limit_of_callbacks_holds_for_rungs_too(house: House) -> None:
 
 
 def test_an_incident_of_nobody_is_shown(house: House) -> None:
-    """A dump where no process is known: its incident, and a later rung that sends the evidence's lines, go well."""
+    """A dump where no process is known: its incident, and a later step that sends the evidence's lines, go well."""
     events = house.run(
         """
         [[watchdog]]

@@ -10,14 +10,13 @@ from unittest.mock import patch
 
 from banken.clock import CreditedClock
 from banken.wire import Kind, Message
-from banken_supervisor.core import incidents, ownership, restoring, roll
-from banken_supervisor.core import kennel as kennel_module
-from banken_supervisor.core.dog import Dog, deadline
-from banken_supervisor.core.effects import Effect, EventType
-from banken_supervisor.core.journaled import Remembered
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.states import State, Trigger
-from banken_supervisor.core.watch import Watch
+from banken_supervisor.engine import engine as kennel_module
+from banken_supervisor.engine import incidents, ownership
+from banken_supervisor.engine.effects import Effect, EventType
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.record import Record, deadline
+from banken_supervisor.engine.snapshot import Snapshot
+from banken_supervisor.engine.states import State, Trigger
 
 from .world import Parts, World
 
@@ -34,9 +33,9 @@ class Fault:
     parts: Parts = field(default_factory=Parts)
     world: type[World] = World
     patched: dict[str, object] = field(default_factory=dict)
-    """attributes of the kennel's modules"""
+    """attributes of the engine's modules"""
     actions: dict[Kind, Callable[..., None]] = field(default_factory=dict)
-    """what the kennel does with messages of one kind"""
+    """what the engine does with messages of one kind"""
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -53,15 +52,15 @@ class Fault:
 class JudgeBeforeDrain(Watch):
     def wake(self, real: float, asked: float) -> float:
         now = super().wake(real, asked)
-        if self.kennel.sweep(now):
-            self.kennel.judge(now, now, self.out, LIMIT)
+        if self.engine.verdicts.sweep(now, self.out):
+            self.engine.verdicts.judge(now, now, self.out, LIMIT)
         return now
 
 
 class NoProbe(Watch):
     def decide(self) -> int | None:
-        if self.kennel.sweep(self.now):
-            self.kennel.judge(self.now, self.now, self.out, LIMIT)
+        if self.engine.verdicts.sweep(self.now, self.out):
+            self.engine.verdicts.judge(self.now, self.now, self.out, LIMIT)
         return None
 
 
@@ -78,8 +77,8 @@ class ImpatientClock(CreditedClock):
 
 
 class FastClock(Watch):
-    def __init__(self, kennel: Kennel, real: float) -> None:
-        super().__init__(kennel, real)
+    def __init__(self, engine: Engine, real: float) -> None:
+        super().__init__(engine, real)
         self.clock = ImpatientClock(real)
 
 
@@ -94,67 +93,67 @@ class WallClock(World):
         return super().reading() + self.wall_offset
 
 
-class StaleEntry(Kennel):
+class StaleEntry(Engine):
     def sweep(self, now: float) -> bool:
-        self._suspects.extend(dog for dog in self._deadlines.pop_due(now) if deadline(dog) is not None)
+        self._suspects.extend(record for record in self._deadlines.pop_due(now) if deadline(record) is not None)
         return bool(self._suspects)
 
     def judge(self, horizon: float, now: float, out: list[Effect], limit: int = LIMIT) -> bool:
         while self._suspects:
-            dog = self._suspects.popleft()
-            due = deadline(dog)
-            if due is not None and dog.state is State.PAUSED:
-                self._resume(dog, Trigger.DEADLINE, now, out)
+            record = self._suspects.popleft()
+            due = deadline(record)
+            if due is not None and record.state is State.PAUSED:
+                self._resume(record, Trigger.DEADLINE, now, out)
             elif due is not None:
-                self._verdict(dog, due, now, out)
+                self._verdict(record, due, now, out)
         return False
 
 
-class NeverLookedAt(Kennel):
+class NeverLookedAt(Engine):
     def sweep(self, now: float) -> bool:
-        for dog in self._deadlines.pop_due(now):
-            due = deadline(dog)
+        for record in self._deadlines.pop_due(now):
+            due = deadline(record)
             if due is not None and due > now:
                 continue  # it was fed, and nobody arms it again
-            self._suspects.append(dog)
+            self._suspects.append(record)
         return bool(self._suspects)
 
 
-class KnownThoughExpired(Kennel):
-    def _open(self, dog: Dog, *rest: Any) -> None:
-        frame = dog.frame
-        super()._open(dog, *rest)
+class KnownThoughExpired(Engine):
+    def _open(self, record: Record, *rest: Any) -> None:
+        frame = record.frame
+        super()._open(record, *rest)
         if frame is not None:
-            self._learn(dog, frame)
+            self._learn(record, frame)
 
 
-class TwiceTold(Kennel):
-    def _rung(self, dog: Dog, due: float, now: float, out: list[Effect]) -> None:
+class TwiceTold(Engine):
+    def _step(self, record: Record, due: float, now: float, out: list[Effect]) -> None:
         start = len(out)
-        super()._rung(dog, due, now, out)
-        assert dog.rare is not None
-        assert dog.rare.incident is not None
+        super()._step(record, due, now, out)
+        assert record.details is not None
+        assert record.details.incident is not None
         out[start:] = []
-        self._open(dog, dog.rare.incident.cause, due, now, out, None)
+        self._open(record, record.details.incident.cause, due, now, out, None)
 
 
-class SameIds(Kennel):
+class SameIds(Engine):
     def __init__(self, rules: Any, run_id: str, probe_token: bytes = b"") -> None:
         super().__init__(rules, "run", probe_token)
 
 
-class InstantRestart(Kennel):
+class InstantRestart(Engine):
     def _admit(self, message: Message, now: float, out: list[Effect]) -> Any:
         return super()._admit(message, now - 0.9 * 20.0, out)
 
 
-class ForgetsIncidents(Kennel):
-    def restore(self, left: Remembered, *more: Any) -> tuple[int, int]:
+class ForgetsIncidents(Engine):
+    def restore(self, left: Snapshot, *more: Any) -> tuple[int, int]:
         return super().restore(replace(left, open=()), *more)
 
 
-class ForgetsPauses(Kennel):
-    def restore(self, left: Remembered, *more: Any) -> tuple[int, int]:
+class ForgetsPauses(Engine):
+    def restore(self, left: Snapshot, *more: Any) -> tuple[int, int]:
         known = [
             each._replace(state=State.ALIVE, left=None) if each.state is State.PAUSED else each
             for each in left.watchdogs
@@ -162,76 +161,76 @@ class ForgetsPauses(Kennel):
         return super().restore(replace(left, watchdogs=known), *more)
 
 
-class ForgetsExtensions(Kennel):
-    def restore(self, left: Remembered, *more: Any) -> tuple[int, int]:
+class ForgetsExtensions(Engine):
+    def restore(self, left: Snapshot, *more: Any) -> tuple[int, int]:
         known = [each if each.state is State.PAUSED else each._replace(left=None) for each in left.watchdogs]
         return super().restore(replace(left, watchdogs=known), *more)
 
 
-class AnnouncesAgain(Kennel):
-    def restore(self, left: Remembered, now: float, out: list[Effect], *more: Any) -> tuple[int, int]:
+class AnnouncesAgain(Engine):
+    def restore(self, left: Snapshot, now: float, out: list[Effect], *more: Any) -> tuple[int, int]:
         counts = super().restore(left, now, out, *more)
         out.extend(event for each in left.open if (event := self.replay(each.name, now)) is not None)
         return counts
 
 
-class ResumeKeepsTime(Kennel):
-    def _resume(self, dog: Dog, trigger: Trigger, now: float, out: list[Effect]) -> None:
-        fed_at = dog.fed_at
-        super()._resume(dog, trigger, now, out)
-        dog.fed_at = fed_at
-        self._arm(dog)
+class ResumeKeepsTime(Engine):
+    def _resume(self, record: Record, trigger: Trigger, now: float, out: list[Effect]) -> None:
+        fed_at = record.fed_at
+        super()._resume(record, trigger, now, out)
+        record.fed_at = fed_at
+        self._arm(record)
 
 
-class RungTooSoon(Kennel):
-    def _rung(self, dog: Dog, due: float, now: float, out: list[Effect]) -> None:
-        super()._rung(dog, due - dog.declaration.interval / 10, now, out)
-        self._arm(dog)
+class StepTooSoon(Engine):
+    def _step(self, record: Record, due: float, now: float, out: list[Effect]) -> None:
+        super()._step(record, due - record.declaration.interval / 10, now, out)
+        self._arm(record)
 
 
-class RungNotArmed(Kennel):
-    def _rung(self, dog: Dog, due: float, now: float, out: list[Effect]) -> None:
-        super()._rung(dog, due, now, out)
-        self._deadlines.disarm(dog)
+class StepNotArmed(Engine):
+    def _step(self, record: Record, due: float, now: float, out: list[Effect]) -> None:
+        super()._step(record, due, now, out)
+        self._deadlines.disarm(record)
 
 
-class NoReborn(Kennel):
-    def _reborn(self, dog: Dog, now: float, out: list[Effect]) -> None:
+class NoReborn(Engine):
+    def _reborn(self, record: Record, now: float, out: list[Effect]) -> None:
         pass
 
 
-class OneTimeout(Kennel):
-    def _redeclare(self, dog: Dog, declaration: Any, resolution: float) -> None:
-        dog.declaration, dog.resolution = declaration, resolution
+class OneTimeout(Engine):
+    def _redeclare(self, record: Record, declaration: Any, resolution: float) -> None:
+        record.declaration, record.resolution = declaration, resolution
 
 
-def without_resolution(dog: Dog) -> float | None:
-    due = deadline(dog)
-    return due - dog.resolution if due is not None and dog.state is State.ALIVE else due
+def without_resolution(record: Record) -> float | None:
+    due = deadline(record)
+    return due - record.resolution if due is not None and record.state is State.ALIVE else due
 
 
-def nothing(kennel: Kennel, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
+def nothing(engine: Engine, record: Record, message: Message, now: float, out: list[Effect]) -> None:
     pass
 
 
-def close_only(kennel: Kennel, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
-    kennel._close(dog, now, out, EventType.CLOSED, "released")
+def close_only(engine: Engine, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+    engine._close(record, now, out, EventType.CLOSED, "released")
 
 
-def note_is_progress(kennel: Kennel, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
-    Kennel._note(kennel, dog, message, now, out)
-    if dog.rare is not None and dog.rare.progress_at is not None:
-        dog.rare.progress_at = now
+def note_is_progress(engine: Engine, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+    Engine._note(engine, record, message, now, out)
+    if record.details is not None and record.details.progress_at is not None:
+        record.details.progress_at = now
 
 
-def extension_for_ever(kennel: Kennel, dog: Dog, message: Message, now: float, out: list[Effect]) -> None:
-    until = None if dog.rare is None else dog.rare.extended_until
-    Kennel._feed(kennel, dog, message, now, out)
-    if dog.rare is not None:
-        dog.rare.extended_until = until
+def extension_for_ever(engine: Engine, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+    until = None if record.details is None else record.details.extended_until
+    Engine._feed(engine, record, message, now, out)
+    if record.details is not None:
+        record.details.extended_until = until
 
 
-def anybody(dog: Dog, who: Any) -> ownership.Claim:
+def anybody(record: Record, who: Any) -> ownership.Claim:
     return ownership.Claim.OWNER
 
 
@@ -252,12 +251,12 @@ FAULTS = (
     Fault("fast clock", "The clock runs five percent fast.", ("false",), Parts(FastClock)),
     Fault("sleepy", "The loop sleeps 20 ms past each deadline.", ("missed",), Parts(Sleepy)),
     Fault("wall clock", "The loop reads the wall clock.", ("false", "missed"), world=WallClock),
-    Fault("stale entry", "A queue entry is a verdict, fed or not.", ("false",), Parts(kennel=StaleEntry)),
+    Fault("stale entry", "A queue entry is a verdict, fed or not.", ("false",), Parts(engine=StaleEntry)),
     Fault(
         "not armed again",
         "Who was fed is never looked at again.",
         ("missed",),
-        Parts(kennel=NeverLookedAt),
+        Parts(engine=NeverLookedAt),
     ),
     Fault(
         "no resolution",
@@ -269,23 +268,23 @@ FAULTS = (
         "recovery unseen",
         "A feed does not end an incident.",
         ("missed",),
-        Parts(kennel=KnownThoughExpired),
+        Parts(engine=KnownThoughExpired),
     ),
-    Fault("verdict twice", "Every further run is a new verdict.", ("doubled",), Parts(kennel=TwiceTold)),
-    Fault("same ids", "A new run counts its incidents from one.", ("doubled",), Parts(kennel=SameIds)),
+    Fault("verdict twice", "Every further run is a new verdict.", ("doubled",), Parts(engine=TwiceTold)),
+    Fault("same ids", "A new run counts its incidents from one.", ("doubled",), Parts(engine=SameIds)),
     Fault("pause ignored", "A pause does not stop the judge.", ("false",), actions={Kind.PAUSE: nothing}),
-    Fault("resume keeps time", "A pause counts as silence.", ("false",), Parts(kennel=ResumeKeepsTime)),
+    Fault("resume keeps time", "A pause counts as silence.", ("false",), Parts(engine=ResumeKeepsTime)),
     Fault(
         "left armed",
         "A released watchdog is still judged.",
         ("false",),
         actions={Kind.RELEASE: close_only},
     ),
-    Fault("instant restart", "Who is new has little time left.", ("false",), Parts(kennel=InstantRestart)),
-    Fault("incidents forgotten", "A restart forgets what is open.", ("missed",), Parts(kennel=ForgetsIncidents)),
-    Fault("pauses forgotten", "A restart ends every pause.", ("false",), Parts(kennel=ForgetsPauses)),
-    Fault("extensions forgotten", "A restart ends every extension.", ("false",), Parts(kennel=ForgetsExtensions)),
-    Fault("announced again", "A restart tells of open incidents anew.", ("doubled",), Parts(kennel=AnnouncesAgain)),
+    Fault("instant restart", "Who is new has little time left.", ("false",), Parts(engine=InstantRestart)),
+    Fault("incidents forgotten", "A restart forgets what is open.", ("missed",), Parts(engine=ForgetsIncidents)),
+    Fault("pauses forgotten", "A restart ends every pause.", ("false",), Parts(engine=ForgetsPauses)),
+    Fault("extensions forgotten", "A restart ends every extension.", ("false",), Parts(engine=ForgetsExtensions)),
+    Fault("announced again", "A restart tells of open incidents anew.", ("doubled",), Parts(engine=AnnouncesAgain)),
     Fault(
         "no time to return",
         "After a restart workers have no time to find the new supervisor.",
@@ -299,8 +298,8 @@ FAULTS = (
         ("missed",),
         actions={Kind.FEED: extension_for_ever},
     ),
-    Fault("rung not armed", "The callback runs twice and no more.", ("missed",), Parts(kennel=RungNotArmed)),
-    Fault("rung too soon", "The interval is a tenth short.", ("doubled",), Parts(kennel=RungTooSoon)),
+    Fault("step not armed", "The callback runs twice and no more.", ("missed",), Parts(engine=StepNotArmed)),
+    Fault("step too soon", "The interval is a tenth short.", ("doubled",), Parts(engine=StepTooSoon)),
     Fault(
         "any incarnation",
         "An older process may still feed.",
@@ -311,9 +310,9 @@ FAULTS = (
         "no new life",
         "A new process finds the old one's incident.",
         ("missed", "false"),
-        Parts(kennel=NoReborn),
+        Parts(engine=NoReborn),
     ),
-    Fault("old timeout", "A new declaration does not re-arm.", ("missed",), Parts(kennel=OneTimeout)),
+    Fault("old timeout", "A new declaration does not re-arm.", ("missed",), Parts(engine=OneTimeout)),
     Fault(
         "beating is progress",
         "Every note counts as progress.",

@@ -131,10 +131,10 @@ class Oracle:
             self._declared(name, said)
         runs = {(word.name, word.incident, word.run) for word in told if word.what == "run"}
         for word in told:
-            if word.what in ("expired", "rung") and (word.name, word.incident, word.run) not in runs:
+            if word.what in ("expired", "callback-repeated") and (word.name, word.incident, word.run) not in runs:
                 self._find("broken", word.name, f"{word.what} without a run of the callback")
-            if word.what == "rung":
-                self._rung(word)
+            if word.what == "callback-repeated":
+                self._repeated(word)
             elif word.what in STEPS:
                 self._step(word, steps.get(word.name, []))
         for name, left in steps.items():
@@ -246,10 +246,10 @@ class Oracle:
         if life is not None:
             life.ran()
 
-    def _rung(self, word: Told) -> None:
+    def _repeated(self, word: Told) -> None:
         spell, life = self.open.get(word.name), self.lives.get(word.name)
         if spell is None or life is None or spell.id != word.incident:
-            self._find("doubled", word.name, f"rung of {word.incident}, which is not open")
+            self._find("doubled", word.name, f"step of {word.incident}, which is not open")
             return
         due = spell.due_c + life.interval_least
         if self._c < due - ROUNDING:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from banken_supervisor.core import program_budget, program_moves, programs
-from banken_supervisor.core.ladder import Backoff, Budget
-from banken_supervisor.core.policy import Restart
-from banken_supervisor.core.program_budget import Spending
-from banken_supervisor.core.program_groups import Grouping
-from banken_supervisor.core.program_moves import Moves
-from banken_supervisor.core.program_record import Program, Round, Wave
-from banken_supervisor.core.program_states import ProgramState
-from banken_supervisor.core.programs import Programs
+from banken_supervisor.engine.ladder import Backoff, Budget
+from banken_supervisor.engine.policy import Restart
+from banken_supervisor.programs.engine import programs
+from banken_supervisor.programs.engine.groups import Grouping
+from banken_supervisor.programs.engine.moves import Moves
+from banken_supervisor.programs.engine.programs import Programs
+from banken_supervisor.programs.engine.record import Program, Round, Wave
+from banken_supervisor.programs.engine.restart_budget import Spending
+from banken_supervisor.programs.engine.states import ProgramState
 
 
 @dataclass(frozen=True)

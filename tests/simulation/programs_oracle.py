@@ -20,7 +20,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from banken_supervisor.core.policy import Group, ProgramSpec, Restart, Strategy
+from banken_supervisor.engine.policy import Group, ProgramSpec, Restart, Strategy
 
 EPSILON = 1e-6
 LATE = 0.06

@@ -11,9 +11,9 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
-from banken_supervisor.core.ladder import Backoff, Budget
-from banken_supervisor.core.policy import Group, ProgramSpec, Restart, Strategy
-from banken_supervisor.core.program_effects import (
+from banken_supervisor.engine.ladder import Backoff, Budget
+from banken_supervisor.engine.policy import Group, ProgramSpec, Restart, Strategy
+from banken_supervisor.programs.engine.effects import (
     KillGroup,
     ProgramEffect,
     ProgramEvent,
@@ -21,7 +21,7 @@ from banken_supervisor.core.program_effects import (
     SendSignal,
     Spawn,
 )
-from banken_supervisor.core.programs import Programs
+from banken_supervisor.programs.engine.programs import Programs
 
 from .programs_oracle import Finding, Oracle
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from banken_supervisor.core.programs import Programs
+from banken_supervisor.programs.engine.programs import Programs
 
 from .programs_faults import FAULTS, Fault
 from .programs_oracle import Finding

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from banken_supervisor.core.watch import Watch
-
 from .faults import FAULTS, Fault
 from .mail import Finding
 from .night import Report, night

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from banken.model import Declaration
 from banken.wire import Kind, Message, encode
-from banken_supervisor.core.effects import Event, RunCallback
-from banken_supervisor.core.kennel import Kennel
-from banken_supervisor.core.rules import Rules
-from banken_supervisor.core.watch import WAIT_MAX, Watch
+from banken_supervisor.engine.driver import WAIT_MAX
+from banken_supervisor.engine.effects import Event, RunCallback
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.rules import Rules
 from shelf import Shelf
 
 from .life import PROOFS
@@ -46,7 +46,7 @@ class Parts(NamedTuple):
     """What the world is built of; the planted faults exchange one part."""
 
     watch: type[Watch] = Watch
-    kennel: type[Kennel] = Kennel
+    engine: type[Engine] = Engine
 
 
 class World:
@@ -125,8 +125,8 @@ class World:
         """A supervisor starts. It knows what the operator declares and, with a journal, what the last one left."""
         self.lives += 1
         rules = Rules(self.defaults)
-        kennel = self._parts.kennel(rules, f"run{self.lives}", TOKEN)
-        self.watch = self._parts.watch(kennel, self.reading())
+        engine = self._parts.engine(rules, f"run{self.lives}", TOKEN)
+        self.watch = self._parts.watch(engine, self.reading())
         self._passed = self._woken = self.at
         self._asked = 0
         self._excused = 0
@@ -135,12 +135,12 @@ class World:
         self._crowded = False
         self._reset_io()
         if self.remembers:
-            kennel.remember()
+            engine.table.tracks_changes = True
         for name, said in self.operators.items():
-            kennel.declare(name, said, self.watch.now, self.watch.out)
+            engine.declare(name, said, self.driver.now, self.driver.out)
         if self.remembers and self.lives > 1:
             self.oracle.restarted(self.at, self.operators)
-            kennel.restore(self._shelf.left(self.reading()), self.watch.now, self.watch.out)
+            engine.restore(self._shelf.left(self.reading()), self.driver.now, self.driver.out)
         else:
             self.oracle.started(self.at, self.operators)
         self._letters: list[tuple[str, Declaration]] = []
@@ -280,7 +280,7 @@ class World:
 
     def _wait(self) -> None:
         """The loop asks how long it may wait, and waits."""
-        seconds = self.watch.patience()
+        seconds = self.driver.patience()
         if not 0.0 <= seconds <= WAIT_MAX:
             self._broken(f"asks to wait {seconds} s")
         asked = round(seconds * SECOND)
@@ -315,7 +315,7 @@ class World:
 
     def _turn(self) -> None:
         """One pass of the loop, in the order of the shell's."""
-        watch, oracle = self.watch, self.oracle
+        driver, oracle = self.driver, self.oracle
         self._due, self._asleep = -1, False
         started = self.at
         self.counts["turns"] += 1
@@ -323,32 +323,32 @@ class World:
         self._excused = 0
         oracle.woke(Pass(started, self._asked, excused, self._crowded))
         self._passed = started
-        watch.wake(self.reading(), self._asked / SECOND)
+        driver.wake(self.reading(), self._asked / SECOND)
         read: list[Mail] = []
         self._reading, self._read_count = True, 0
-        watch.read(self._frames(read))
+        driver.read(self._frames(read))
         self._reading = False
         count = self._read_count
         self.counts["messages"] += count
         complete = count < FRAMES_PER_TURN
-        watch.drained(count, complete=complete)
+        driver.drained(count, complete=complete)
         self.counts["overloads"] += not complete
         self._recent.append(count)
         self._crowded = not complete or sum(self._recent) > CROWD
-        self._dense = count > 0 and complete and started - self._woken <= 2 * NAP and not watch.hold.waiting
+        self._dense = count > 0 and complete and started - self._woken <= 2 * NAP and not driver.barrier.waiting
         self._woken = started
         letters, self._letters = self._letters, []
         for name, said in letters:
-            watch.kennel.declare(name, said, watch.now, watch.out)
-        probe = watch.decide()
+            driver.engine.declare(name, said, driver.now, driver.out)
+        probe = driver.decide()
         if self.remembers:
-            self._shelf.put(watch.kennel, watch.out, watch.now, self.reading())
+            self._shelf.put(driver.engine, driver.out, driver.now, self.reading())
         told = self._told()
         oracle.judge(read, letters, told)
         if told:
             self.note(" ".join(f"{word.what}:{word.name}:{word.incident}:{word.run}" for word in told))
         if count or probe is not None:
-            self.note(f"turn asked {self._asked} read {count} probe {probe} {watch.now:.6f}")
+            self.note(f"turn asked {self._asked} read {count} probe {probe} {driver.now:.6f}")
         self.at = max(self.at, started + 15 + count)
         if probe is not None:
             self._send_probe(probe)
@@ -399,7 +399,7 @@ class World:
 
     def _told(self) -> list[Told]:
         told = []
-        for effect in self.watch.out:
+        for effect in self.driver.out:
             if isinstance(effect, RunCallback):
                 told.append(Told("run", effect.name, effect.incident, effect.cause.value, effect.run))
             elif isinstance(effect, Event) and effect.name is not None:
@@ -407,14 +407,14 @@ class World:
                 told.append(
                     Told(effect.type.value, effect.name, data.get("incident"), data.get("cause"), data.get("run"))
                 )
-        self.watch.out.clear()
+        self.driver.out.clear()
         if told:
-            kennel = self.watch.kennel
+            engine = self.driver.engine
             states: dict[Any, int] = {}
-            for dog in kennel.all():
-                states[dog.state] = states.get(dog.state, 0) + 1
-            if states != {state: number for state, number in kennel.states.items() if number}:
-                self._broken(f"states are {states}, counted were {dict(kennel.states)}")
+            for record in engine.table:
+                states[record.state] = states.get(record.state, 0) + 1
+            if states != {state: number for state, number in engine.table.states.items() if number}:
+                self._broken(f"states are {states}, counted were {dict(engine.table.states)}")
         return told
 
     def _broken(self, why: str) -> None:

@@ -156,7 +156,7 @@ def test_a_program_is_started_and_stopped_from_the_page(browser: Browser, street
 def test_an_incident_tells_where_it_hung(browser: Browser, street: Street, web: Web) -> None:
     """Function and line of the deadlocked worker are on top, its stacks below; the list leads there."""
     until(
-        lambda: any(each.get("steps", each.get("rungs")) for each in _stories(web, "loader")),
+        lambda: any(each.get("steps", each.get("steps")) for each in _stories(web, "loader")),
         "the dump is on record",
         40,
     )
@@ -234,7 +234,7 @@ def test_axe_finds_nothing(browser: Browser, street: Street, web: Web, look: dic
     """The list, a watchdog, programs, groups, incidents, one incident, a question: no violation, none too wide."""
     street.client().watchdog("pool-1", timeout=3600).feed()
     until(
-        lambda: any(each.get("steps", each.get("rungs")) for each in _stories(web, "loader")),
+        lambda: any(each.get("steps", each.get("steps")) for each in _stories(web, "loader")),
         "the dump is on record",
         40,
     )

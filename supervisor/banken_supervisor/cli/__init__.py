@@ -1,6 +1,6 @@
 """The command line: one file per command, loaded when the command is used.
 
-``exits.py`` lists the exit codes. Data goes to stdout; logs, notes and errors go to stderr.
+``exit_codes.py`` lists the exit codes. Data goes to stdout; logs, notes and errors go to stderr.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from banken_supervisor.cli import exits
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import banken
 
 __all__ = ["main"]
@@ -31,7 +31,7 @@ def main() -> None:
             sys.stdout.flush()
     except OSError as fault:
         _give_up_stdout()
-        code = code if fault.errno == errno.EPIPE else exits.NOT_SO
+        code = code if fault.errno == errno.EPIPE else exit_codes.NOT_SO
     sys.exit(code)
 
 
@@ -42,11 +42,11 @@ def _run() -> int:
         fault.show()
         return fault.exit_code
     except (click.Abort, KeyboardInterrupt):  # click makes an Abort of Ctrl-C
-        return exits.INTERRUPTED
+        return exit_codes.INTERRUPTED
     except BrokenPipeError:  # the reader of our output had enough
         _give_up_stdout()
-        return exits.OK
-    return result if isinstance(result, int) else exits.OK
+        return exit_codes.OK
+    return result if isinstance(result, int) else exit_codes.OK
 
 
 def _give_up_stdout() -> None:

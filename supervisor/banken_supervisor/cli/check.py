@@ -9,11 +9,11 @@ import click
 
 from banken.errors import BankenError
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.asking import NAMES, address_option, asking, is_pattern, rows
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.printing import clean, plural
-from banken_supervisor.reasons import gist
+from banken_supervisor.cli.supervisor_client import NAMES, address_option, asking, is_pattern, rows
+from banken_supervisor.text.reasons import gist
 
 if TYPE_CHECKING:
     from banken.control import Control

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from banken_supervisor.cli import exits
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.printing import clean, plural, to_json
 
@@ -38,7 +38,7 @@ def check(file: str | None, as_json: bool) -> int:
         raise Failure(
             f"no config file: $BANKEN_CONFIG is not set, and there is none of {looked}; "
             "`banken config example` prints one",
-            exits.NOT_SO,
+            exit_codes.NOT_SO,
         )
     made, faults = config.examine(path)
     counts = {
@@ -55,7 +55,7 @@ def check(file: str | None, as_json: bool) -> int:
         if not faults:
             parts = [plural(count, what.removesuffix("s")) for what, count in counts.items()]
             click.echo(f"{clean(path)}: {', '.join(parts)}, 0 faults")
-    return exits.NOT_SO if faults else exits.OK
+    return exit_codes.NOT_SO if faults else exit_codes.OK
 
 
 @command.command(short_help="Print the JSON Schema of banken.toml.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from banken_supervisor.cli import exits
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.printing import clean, columns, fancy
 
@@ -71,7 +71,7 @@ class Demo:
     def run(self) -> int:
         """Everything; the exit code. Whatever happens, the stage is cleared."""
         from banken.errors import Unreachable
-        from banken_supervisor.cli.demo_stage import Stage
+        from banken_supervisor.cli.demo_processes import Stage
 
         with Stage() as stage:
             try:
@@ -91,8 +91,8 @@ class Demo:
                 click.echo(
                     "The last that the processes wrote:\n" + "\n".join(map(clean, tail.splitlines())), err=True
                 )
-            return exits.NOT_SO
-        return exits.OK
+            return exit_codes.NOT_SO
+        return exit_codes.OK
 
     def _play(self, stage: Any) -> str | None:
         """From the first process to the last figure; why it could not be, if so."""

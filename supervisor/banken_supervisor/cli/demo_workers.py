@@ -88,7 +88,7 @@ def recovers(after: float, silent: float, times: float) -> None:
 def supervisor() -> None:
     """Owns the timers. Its callback notes when it ran: the first thing it does."""
     from banken_supervisor.cli import process
-    from banken_supervisor.supervisor import Supervisor
+    from banken_supervisor.runtime.supervisor import Supervisor
 
     def bark(incident: Incident) -> None:
         at = time.monotonic()

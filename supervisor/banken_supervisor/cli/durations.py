@@ -1,4 +1,4 @@
-"""The duration as a type of click's, beside what ``banken_supervisor.durations`` reads and writes."""
+"""The duration as a type of click's, beside what ``banken_supervisor.text.durations`` reads and writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from banken.errors import DurationRefused
 from banken.model import check_seconds
-from banken_supervisor.durations import ALLOWED, UNITS_S, format_s, parse
+from banken_supervisor.text.durations import ALLOWED, UNITS_S, format_s, parse
 
 __all__ = ["ALLOWED", "DURATION", "UNITS_S", "DurationType", "format_s", "parse"]
 

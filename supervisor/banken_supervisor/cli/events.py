@@ -11,11 +11,11 @@ import click
 
 from banken.model import check_name
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.asking import address_option, asking, is_pattern
-from banken_supervisor.cli.completing import watched
+from banken_supervisor.cli.completion_items import watched
 from banken_supervisor.cli.printing import clean, fancy, to_json
-from banken_supervisor.reasons import telling
-from banken_supervisor.wording import field, sentence
+from banken_supervisor.cli.supervisor_client import address_option, asking, is_pattern
+from banken_supervisor.text.event_text import field, sentence
+from banken_supervisor.text.reasons import telling
 
 if TYPE_CHECKING:
     from banken_supervisor.operator_client.event_follower import EventFollower
@@ -25,7 +25,7 @@ LINES_MAX = 100_000
 
 COLOURS = {
     "expired": "red",
-    "rung": "red",
+    "step": "red",
     "failed": "red",
     "given-up": "red",
     "callback-failed": "red",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from banken_supervisor.cli import exits
-from banken_supervisor.cli.asking import NAME, address_option, asking, quiet_option, row_of, tell
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.supervisor_client import NAME, address_option, asking, quiet_option, row_of, tell
 
 
 @click.command(short_help="This once, NAME's next feed may come later.")
@@ -22,7 +22,9 @@ def command(name: str, duration: float, quiet: bool, address: str | None) -> Non
     with asking(address) as control:
         before = row_of(control, name)["state"]
         if before not in ("waiting", "alive"):
-            raise Failure(f"{name} is {before}; only one that is waiting or alive can be extended", exits.NOT_SO)
+            raise Failure(
+                f"{name} is {before}; only one that is waiting or alive can be extended", exit_codes.NOT_SO
+            )
         tell(control, Kind.EXTEND, name, duration)
     if not quiet:
         click.echo(f"{name} extended: this once its next feed may take {format_s(duration)} from now")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from banken.model import REASON_MAX, check_text
-from banken_supervisor.cli.asking import NAME, address_option, asking, quiet_option, tell
+from banken_supervisor.cli.supervisor_client import NAME, address_option, asking, quiet_option, tell
 
 
 @click.command(short_help="Say that NAME has failed: a verdict at once.")

@@ -6,8 +6,8 @@ import click
 
 from banken.errors import Refused
 from banken.model import STATUS_MAX, check_progress, check_text
-from banken_supervisor.cli.asking import NAME, address_option, asking, quiet_option, tell
 from banken_supervisor.cli.durations import DURATION, format_s
+from banken_supervisor.cli.supervisor_client import NAME, address_option, asking, quiet_option, tell
 
 
 @click.command(short_help="Prove that NAME is alive, once.")

@@ -10,7 +10,7 @@ import click
 
 import banken as package
 from banken.errors import AddressInUse, AddressRefused, Refused, RequestFailed, Unreachable
-from banken_supervisor.cli import exits
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.config.faults import ConfigFaults
 
 COMMANDS = (
@@ -44,12 +44,12 @@ COMMANDS = (
 """In the order of the help page. Command NAME is ``command`` in ``banken_supervisor/cli/NAME.py``."""
 
 CODES: tuple[tuple[type[Exception], int], ...] = (
-    (Unreachable, exits.NO_SUPERVISOR),
-    (RequestFailed, exits.REFUSED),
-    (AddressInUse, exits.ADDRESS_IN_USE),
-    (AddressRefused, exits.ADDRESS_REFUSED),
-    (Refused, exits.USAGE),
-    (ConfigFaults, exits.USAGE),
+    (Unreachable, exit_codes.NO_SUPERVISOR),
+    (RequestFailed, exit_codes.REFUSED),
+    (AddressInUse, exit_codes.ADDRESS_IN_USE),
+    (AddressRefused, exit_codes.ADDRESS_REFUSED),
+    (Refused, exit_codes.USAGE),
+    (ConfigFaults, exit_codes.USAGE),
 )
 """Exit codes of our own errors; the first line that fits counts."""
 
@@ -97,7 +97,7 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    epilog=exits.HELP,
+    epilog=exit_codes.HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(package.__version__, message="banken %(version)s")

@@ -9,10 +9,10 @@ import tempfile
 
 import click
 
-from banken_supervisor.cli import exits
-from banken_supervisor.cli.asking import NAME
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.durations import DURATION, parse
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.supervisor_client import NAME
 
 BUDGET = "3 per 10m"
 COUNT_MAX = 1_000_000
@@ -68,7 +68,7 @@ def command(
       banken guard --restart --budget "5 per 1h" -- ./flaky-thing --port 80
     """
     from banken_supervisor.cli import logs, process
-    from banken_supervisor.cli.guarding import Guarding, spec_for
+    from banken_supervisor.cli.guard_runner import Guarding, spec_for
 
     if grace is not None and timeout is None:
         raise click.UsageError("--grace goes with --timeout")
@@ -77,7 +77,9 @@ def command(
     runs, period = _parsed(budget or BUDGET)
     if shutil.which(command[0]) is None:
         there = os.path.exists(command[0]) and os.sep in command[0]
-        code, why = (exits.NOT_RUNNABLE, "cannot be run") if there else (exits.NO_COMMAND, "there is none")
+        code, why = (
+            (exit_codes.NOT_RUNNABLE, "cannot be run") if there else (exit_codes.NO_COMMAND, "there is none")
+        )
         raise Failure(f"the command {command[0]!r}: {why}", code)
     process.hold_standard_descriptors()
     logs.to_stderr("warning", as_json=False)

@@ -11,14 +11,14 @@ import click
 
 from banken.address import resolve
 from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.cli import exits, glyphs, journals
-from banken_supervisor.cli.asking import NAME, address_option, is_alone, look
+from banken_supervisor.cli import exit_codes, journals, sparkline
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import COLOURS, HEADER, cells, clock
 from banken_supervisor.cli.printing import clean, fancy, plural, to_json
+from banken_supervisor.cli.supervisor_client import NAME, address_option, is_alone, look
 from banken_supervisor.cli.tables import print_table
-from banken_supervisor.durations import NEVER_S
+from banken_supervisor.text.durations import NEVER_S
 
 if TYPE_CHECKING:
     from banken_supervisor.journal.reading import History
@@ -106,7 +106,7 @@ def gather(name: str, length: float, journal: str | None, address: str | None) -
     if row is None and kept is not None and not (kept.incidents or kept.events or kept.registered):
         where = "" if answered else " (and no supervisor answers)"
         raise Failure(
-            f"nothing is known of a watchdog called {name!r}{where}; `banken status` lists them", exits.NOT_SO
+            f"nothing is known of a watchdog called {name!r}{where}; `banken status` lists them", exit_codes.NOT_SO
         )
     now = time.time()
     if kept is None:
@@ -156,11 +156,11 @@ def _lines(known: Known) -> list[str]:
     feeds = known.row.get("feeds", []) if known.row is not None else []
     if known.row is not None and feeds:
         gaps = [gap for _, gap in feeds]
-        ticks = glyphs.TICKS if glyphs.supports(sys.stdout.encoding) else glyphs.PLAIN_TICKS
-        drawn = glyphs.sparkline(gaps, known.row["timeout"], len(gaps), ticks)
+        ticks = sparkline.TICKS if sparkline.supports(sys.stdout.encoding) else sparkline.PLAIN_TICKS
+        drawn = sparkline.sparkline(gaps, known.row["timeout"], len(gaps), ticks)
         lines.append(
             f"  gaps     {drawn}  the last {len(gaps)}, longest {format_s(max(gaps))}, "
-            f"{glyphs.rate_text(glyphs.rate(feeds))}; a full block is the timeout"
+            f"{sparkline.rate_text(sparkline.rate(feeds))}; a full block is the timeout"
         )
     return lines
 

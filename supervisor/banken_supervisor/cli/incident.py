@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from banken_supervisor.cli import exits, journals
-from banken_supervisor.cli.asking import address_option
-from banken_supervisor.cli.completing import incidents
+from banken_supervisor.cli import exit_codes, journals
+from banken_supervisor.cli.completion_items import incidents
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import clock
 from banken_supervisor.cli.printing import clean, to_json
-from banken_supervisor.reasons import gist, telling
-from banken_supervisor.wording import field, sentence
+from banken_supervisor.cli.supervisor_client import address_option
+from banken_supervisor.text.event_text import field, sentence
+from banken_supervisor.text.reasons import gist, telling
 
 SAID_MAX = 300
 """Characters of one event, or of one of its fields, in the timeline."""
@@ -40,7 +40,7 @@ def command(incident_id: str, as_json: bool, journal: str | None, address: str |
         incident_id = newest[0].id if newest else incident_id
     story = journals.read(path, lambda: reading.incident(path, incident_id))
     if story is None:
-        raise Failure(f"no incident is called {incident_id!r}; `banken incidents` lists them", exits.NOT_SO)
+        raise Failure(f"no incident is called {incident_id!r}; `banken incidents` lists them", exit_codes.NOT_SO)
     if as_json:
         click.echo(to_json(whole(story), indent=2))
         return
@@ -73,10 +73,10 @@ def _lines(story: Any) -> list[str]:
         lines += ["  in full", *(f"    {clean(line)}" for line in record.reason.splitlines())]
     lines += ["", "Timeline"]
     lines += [f"  {clock(event.time)[11:]}  {_told(event)}" for event in story.events]
-    for rung in story.rungs:
-        output = rung.text.partition("\n")[2]
+    for step in story.steps:
+        output = step.text.partition("\n")[2]
         if output:
-            lines += ["", f"Output of {clean(rung.action)} (rung {rung.rung}, run {rung.run})"]
+            lines += ["", f"Output of {clean(step.action)} (step {step.step}, run {step.run})"]
             lines += [f"  {clean(line)}" for line in output.splitlines()]
     for each in story.evidence:
         lines += ["", f"Evidence, taken {clock(each.taken)}"]

@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from banken_supervisor.cli import exits, journals
-from banken_supervisor.cli.asking import address_option
+from banken_supervisor.cli import exit_codes, journals
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.printing import clean, plural, to_json
+from banken_supervisor.cli.supervisor_client import address_option
 
 
 @click.group(short_help="Check the journal, export it, or make its file smaller.")
@@ -41,7 +41,7 @@ def check(as_json: bool, journal: str | None, address: str | None) -> int:
             click.echo("  … and perhaps more: these are all that are told")
     else:
         click.echo(f"{clean(path)}: sound")
-    return exits.NOT_SO if problems else exits.OK
+    return exit_codes.NOT_SO if problems else exit_codes.OK
 
 
 @command.command(short_help="Write every row as a line of JSON.")
@@ -49,7 +49,7 @@ def check(as_json: bool, journal: str | None, address: str | None) -> int:
 @journals.journal_option
 @address_option
 def export(output: str | None, journal: str | None, address: str | None) -> None:
-    """Write every row of the journal as one line of JSON with its `table`: registry, incidents, rungs, evidence,
+    """Write every row of the journal as one line of JSON with its `table`: registry, incidents, steps, evidence,
     events. What cannot be read becomes a line with `problem`, and the exit code is 1.
     """
     from banken_supervisor.journal import checking
@@ -65,9 +65,9 @@ def export(output: str | None, journal: str | None, address: str | None) -> None
         with open(output, "x", encoding="utf-8") as file:
             count = journals.read(path, lambda: checking.export(path, file, problems))
     except FileExistsError:
-        raise Failure(f"{clean(output)} exists already; it is not written over", exits.NOT_SO) from None
+        raise Failure(f"{clean(output)} exists already; it is not written over", exit_codes.NOT_SO) from None
     except OSError as fault:
-        raise Failure(f"{clean(output)} cannot be written: {fault.strerror}", exits.NOT_SO) from None
+        raise Failure(f"{clean(output)} cannot be written: {fault.strerror}", exit_codes.NOT_SO) from None
     click.echo(f"{clean(output)}: {plural(count, 'row')}")
     _complete(path, problems)
 
@@ -78,7 +78,7 @@ def _complete(path: str, problems: list[str]) -> None:
         raise Failure(
             f"{clean(path)}: what could not be read is missing ({plural(len(problems), 'line')} with `problem` "
             "instead); `banken journal check` tells what is wrong",
-            exits.NOT_SO,
+            exit_codes.NOT_SO,
         )
 
 
@@ -91,12 +91,12 @@ def vacuum(journal: str | None, address: str | None) -> None:
     Safe while a supervisor writes: it goes on watching and keeps what it has to write until this is done. Meanwhile
     the disk must hold the file twice.
     """
-    from banken_supervisor.evidence.showing import bytes_text
+    from banken_supervisor.evidence.evidence_text import bytes_text
     from banken_supervisor.journal import JournalError, checking
 
     path = journals.place(address, journal)
     try:
         before, after = checking.vacuum(path)
     except JournalError as fault:
-        raise Failure(str(fault), exits.NOT_SO) from None
+        raise Failure(str(fault), exit_codes.NOT_SO) from None
     click.echo(f"{clean(path)}: {bytes_text(before)} before, {bytes_text(after)} now")

@@ -10,9 +10,9 @@ import click
 
 from banken.address import resolve
 from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.cli import exits
-from banken_supervisor.cli.asking import is_alone, option_for
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.supervisor_client import is_alone, option_for
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def place(address: str | None, journal: str | None) -> str:
             journal = os.path.join(where.directory, "journal.db")
     if journal is None or not os.path.exists(journal):
         hint = f"`banken run{option_for(resolve(address).text)}` keeps one"
-        raise Failure(f"there is no journal at {journal}; {hint}", exits.NOT_SO)
+        raise Failure(f"there is no journal at {journal}; {hint}", exit_codes.NOT_SO)
     return journal
 
 
@@ -54,4 +54,4 @@ def read(path: str, reading: Callable[[], T]) -> T:
         return reading()
     except JournalError as fault:
         said = str(fault)
-        raise Failure(said if path in said else f"the journal {path}: {said}", exits.NOT_SO) from None
+        raise Failure(said if path in said else f"the journal {path}: {said}", exit_codes.NOT_SO) from None

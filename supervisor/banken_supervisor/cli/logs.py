@@ -28,7 +28,7 @@ class _NoLock:
 class StderrHandler(logging.Handler):
     """Writes whole lines to file descriptor 2, past ``sys.stderr`` and without a lock.
 
-    The supervisor's scribe may hang in the write while nobody reads the pipe. The end of the process then must
+    The supervisor's log_queue may hang in the write while nobody reads the pipe. The end of the process then must
     not wait for it: ``logging.shutdown`` would for the handler's lock, the interpreter for that of
     ``sys.stderr``'s buffer (and abort). A reader that has gone is no reason to stop supervising either.
     """

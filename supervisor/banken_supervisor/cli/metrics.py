@@ -9,9 +9,9 @@ import tempfile
 import click
 
 from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.cli import exits
-from banken_supervisor.cli.asking import address_option, asking
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.supervisor_client import address_option, asking
 
 READABLE = 0o644
 """A collector runs as another user."""
@@ -57,7 +57,7 @@ def command(names: str | None, output: str | None, address: str | None) -> None:
         try:
             write(output, body)
         except OSError as fault:
-            raise Failure(f"cannot write {output}: {fault.strerror or fault}", exits.NOT_SO) from None
+            raise Failure(f"cannot write {output}: {fault.strerror or fault}", exit_codes.NOT_SO) from None
     if refused is not None:
         raise refused
 

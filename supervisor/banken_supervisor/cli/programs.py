@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from banken_supervisor.cli import exits
-from banken_supervisor.cli.asking import asking
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.supervisor_client import asking
 
 WITHIN_S = 30.0
 """How long a command waits until the program is where it was asked to be."""
@@ -34,7 +34,9 @@ def command(what: str, name: str, address: str | None, *, quiet: bool) -> None:
             row = next(each for each in control.request("programs")["rows"] if each["name"] == name)
         pid = "" if row["pid"] is None else f" (pid {row['pid']})"
         if not _so(what, row, before):
-            raise Failure(f"{name} is {row['state']}{pid}; `banken events` and its log tell more", exits.NOT_SO)
+            raise Failure(
+                f"{name} is {row['state']}{pid}; `banken events` and its log tell more", exit_codes.NOT_SO
+            )
     if not quiet:
         click.echo(f"{name} is {row['state']}{pid}")
 

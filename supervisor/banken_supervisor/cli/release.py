@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from banken_supervisor.cli.asking import NAME, address_option, asking, quiet_option, row_of, tell
+from banken_supervisor.cli.supervisor_client import NAME, address_option, asking, quiet_option, row_of, tell
 
 
 @click.command(short_help="Watch NAME no longer.")

@@ -6,10 +6,10 @@ import time
 
 import click
 
-from banken_supervisor.cli import exits
-from banken_supervisor.cli.asking import address_option, asking, quiet_option
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.printing import clean
+from banken_supervisor.cli.supervisor_client import address_option, asking, quiet_option
 
 WITHIN_S = 30.0
 
@@ -29,10 +29,10 @@ def command(quiet: bool, address: str | None) -> None:
         number = control.request("reload")["number"]
         while (last := control.request("reloaded"))["number"] < number:
             if time.monotonic() > deadline:
-                raise Failure(f"the supervisor said nothing within {WITHIN_S:g} s", exits.NOT_SO)
+                raise Failure(f"the supervisor said nothing within {WITHIN_S:g} s", exit_codes.NOT_SO)
             time.sleep(ASK_EVERY_S)
     if not last["ok"]:
         text = "\n".join(map(clean, last["text"].splitlines()))
-        raise Failure(f"the old config stays in force:\n{text}", exits.REFUSED)
+        raise Failure(f"the old config stays in force:\n{text}", exit_codes.REFUSED)
     if not quiet:
         click.echo(f"{clean(last['text'])} is in force")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from banken_supervisor.cli.asking import NAMES, address_option, all_of, asking, quiet_option, tell
 from banken_supervisor.cli.durations import format_s
+from banken_supervisor.cli.supervisor_client import NAMES, address_option, all_of, asking, quiet_option, tell
 
 
 @click.command(short_help="Judge NAME again, with a whole timeout from now.")

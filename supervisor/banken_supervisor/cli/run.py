@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from banken_supervisor.cli import exits
-from banken_supervisor.cli.asking import address_option, option_for
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.supervisor_client import address_option, option_for
 
 if TYPE_CHECKING:
-    from banken_supervisor.cli.beside import WebChild
-    from banken_supervisor.setup import Setup
+    from banken_supervisor.cli.web_child import WebChild
+    from banken_supervisor.runtime.runtime_config import Setup
 
 
 @click.command(short_help="Supervise, in the foreground.")
@@ -64,7 +64,7 @@ def command(
     from banken.address import resolve
     from banken.errors import BankenError
     from banken_supervisor.cli import logs, process
-    from banken_supervisor.supervisor import Supervisor
+    from banken_supervisor.runtime.supervisor import Supervisor
 
     if journal is not None and no_journal:
         raise click.UsageError(
@@ -106,7 +106,7 @@ def command(
     except (OSError, zmq.ZMQError, RuntimeError) as fault:  # RuntimeError: the system gives no threads
         if supervisor._loop is not None or isinstance(fault, BankenError):
             raise  # it ran: this is no matter of the address; or it says itself what is wrong
-        raise Failure(f"cannot listen at {supervisor.address.text}: {fault}", exits.ADDRESS_REFUSED) from None
+        raise Failure(f"cannot listen at {supervisor.address.text}: {fault}", exit_codes.ADDRESS_REFUSED) from None
     finally:
         if beside is not None:
             beside.stop()
@@ -114,8 +114,8 @@ def command(
 
 def _beside(listen: str, address: str, *, json_logs: bool) -> WebChild:
     """The web process, not started yet; what is wrong with its place is told now."""
-    from banken_supervisor.cli.beside import WebChild
     from banken_supervisor.cli.web import check_place
+    from banken_supervisor.cli.web_child import WebChild
     from banken_supervisor.web.listen_address import listen_address
 
     check_place(listen_address(listen), os.environ.get("BANKEN_TOKEN"), ())
@@ -133,7 +133,7 @@ def _setup(config: str | None) -> Setup | None:
 
 def _load(path: str | os.PathLike[str]) -> Setup:
     from banken_supervisor.config import load
-    from banken_supervisor.setup import Setup
+    from banken_supervisor.runtime.runtime_config import Setup
 
     return Setup(load(path))
 

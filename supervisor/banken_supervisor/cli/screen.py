@@ -10,7 +10,7 @@ import time
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from banken_supervisor.cli import exits
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
 
 if TYPE_CHECKING:
@@ -24,9 +24,13 @@ def need_terminal(what: str, instead: str, *, stderr: bool = False) -> None:
     streams = [(sys.stdin, "stdin"), (sys.stdout, "stdout"), *([(sys.stderr, "stderr")] if stderr else [])]
     for stream, name in streams:
         if stream is None or not stream.isatty():
-            raise Failure(f"{what} needs a terminal, and {name} is none; in a script use {instead}", exits.NOT_SO)
+            raise Failure(
+                f"{what} needs a terminal, and {name} is none; in a script use {instead}", exit_codes.NOT_SO
+            )
     if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
-        raise Failure(f"{what} cannot draw on this terminal (TERM is dumb or not set); use {instead}", exits.NOT_SO)
+        raise Failure(
+            f"{what} cannot draw on this terminal (TERM is dumb or not set); use {instead}", exit_codes.NOT_SO
+        )
 
 
 class Screen:

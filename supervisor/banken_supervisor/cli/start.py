@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from banken_supervisor.cli import completing
-from banken_supervisor.cli.asking import NAME, address_option, quiet_option
+from banken_supervisor.cli import completion_items
+from banken_supervisor.cli.supervisor_client import NAME, address_option, quiet_option
 
 
 @click.command(short_help="Start a program of the config.")
-@click.argument("name", type=NAME, shell_complete=completing.programs)
+@click.argument("name", type=NAME, shell_complete=completion_items.programs)
 @quiet_option
 @address_option
 def command(name: str, quiet: bool, address: str | None) -> None:

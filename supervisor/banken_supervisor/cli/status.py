@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from banken_supervisor.cli import exits
-from banken_supervisor.cli.asking import address_option, asking, option_for, rows
-from banken_supervisor.cli.completing import watched
+from banken_supervisor.cli import exit_codes
+from banken_supervisor.cli.completion_items import watched
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.printing import clean, fancy, plural, to_json
+from banken_supervisor.cli.supervisor_client import address_option, asking, option_for, rows
 from banken_supervisor.cli.tables import print_table
-from banken_supervisor.durations import NEVER_S
-from banken_supervisor.reasons import gist
+from banken_supervisor.text.durations import NEVER_S
+from banken_supervisor.text.reasons import gist
 
 ROWS_ON_TERMINAL = 50
 """Rows shown on a terminal unless --limit says otherwise: the worst come first, and thousands help nobody."""
@@ -78,7 +78,7 @@ def command(
         from banken_supervisor.cli.watching import follow
 
         follow(name, limit, watch, address)
-        return exits.OK
+        return exit_codes.OK
     with asking(address) as control:
         summary = control.request("summary")
         found = sorted(rows(control, name), key=badness)
@@ -103,8 +103,12 @@ def command(
         if not found and not programs and name is None:
             click.echo(f"nobody is watched yet; try: banken feed hello --timeout 30s{option_for(where)}")
     if name is not None and not found and not programs:
-        raise Failure(f"no watchdog is called {name!r} at {where}", exits.NOT_SO)
-    return exits.NOT_SO if exit_code and any(row["state"] in BAD for row in (*found, *programs)) else exits.OK
+        raise Failure(f"no watchdog is called {name!r} at {where}", exit_codes.NOT_SO)
+    return (
+        exit_codes.NOT_SO
+        if exit_code and any(row["state"] in BAD for row in (*found, *programs))
+        else exit_codes.OK
+    )
 
 
 def badness(row: dict[str, Any]) -> tuple[int, float, str]:

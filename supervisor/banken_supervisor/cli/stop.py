@@ -7,9 +7,9 @@ import time
 import click
 
 from banken.errors import Unreachable
-from banken_supervisor.cli import completing, exits
-from banken_supervisor.cli.asking import NAME, address_option, asking, holder, quiet_option
+from banken_supervisor.cli import completion_items, exit_codes
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.supervisor_client import NAME, address_option, asking, holder, quiet_option
 
 GONE_WITHIN_S = 10.0
 """A supervisor stops within 5 seconds, whatever its callbacks do; twice that is a fault."""
@@ -18,7 +18,7 @@ LOOK_EVERY_S = 0.02
 
 
 @click.command(short_help="Stop a program, or without NAME the supervisor, and wait until it has.")
-@click.argument("name", type=NAME, shell_complete=completing.programs, required=False)
+@click.argument("name", type=NAME, shell_complete=completion_items.programs, required=False)
 @quiet_option
 @address_option
 def command(name: str | None, quiet: bool, address: str | None) -> None:
@@ -46,7 +46,7 @@ def command(name: str | None, quiet: bool, address: str | None) -> None:
                 raise Failure(
                     f"the supervisor (pid {pid}) still holds {control.address.text} after {GONE_WITHIN_S:g} s; "
                     f"`kill -9 {pid}` ends it, and no incident is lost by that",
-                    exits.NOT_SO,
+                    exit_codes.NOT_SO,
                 )
             time.sleep(LOOK_EVERY_S)
     if not quiet:

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from banken_supervisor.cli import exits
-from banken_supervisor.cli.asking import address_option, asking, rows
-from banken_supervisor.cli.completing import watchdogs
+from banken_supervisor.cli import exit_codes
+from banken_supervisor.cli.completion_items import watchdogs
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.printing import clean, columns, to_json
-from banken_supervisor.durations import NEVER_S
+from banken_supervisor.cli.supervisor_client import address_option, asking, rows
+from banken_supervisor.text.durations import NEVER_S
 
 HEADER = ("NAME", "TIMEOUT", "GAPS", "LONGEST GAP", "PROPOSED")
 
@@ -33,7 +33,7 @@ def command(name: str | None, as_json: bool, address: str | None) -> None:
         found = rows(control, name, "suggest")
         where = control.address.text
     if name is not None and not found:
-        raise Failure(f"no watchdog fits {name!r} at {where}; `banken status` lists them", exits.NOT_SO)
+        raise Failure(f"no watchdog fits {name!r} at {where}; `banken status` lists them", exit_codes.NOT_SO)
     if as_json:
         click.echo(to_json(found, indent=2))
     elif not found:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banken.address import resolve
-from banken_supervisor.cli import exits
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.poller import Snapshot, Source
 from banken_supervisor.cli.printing import plural
 from banken_supervisor.cli.screen import Screen, need_terminal
-from banken_supervisor.cli.source import Snapshot, Source
 from banken_supervisor.cli.status import (
     COLOURS,
     HEADER,
@@ -64,7 +64,9 @@ def follow(name: str | None, limit: int | None, every: float, address: str | Non
 def alive(source: Source) -> None:
     """A Failure if the thread that asks has ended: the view would stand still and look well."""
     if not source.is_alive():
-        raise Failure("what asks the supervisor has ended, which must not happen: please report it", exits.NOT_SO)
+        raise Failure(
+            "what asks the supervisor has ended, which must not happen: please report it", exit_codes.NOT_SO
+        )
 
 
 def page(

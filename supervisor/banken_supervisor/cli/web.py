@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from banken_supervisor.cli import exits
-from banken_supervisor.cli.asking import address_option
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.supervisor_client import address_option
 
 if TYPE_CHECKING:
     from banken_supervisor.web.listen_address import ListenAddress
@@ -82,13 +82,13 @@ def check_place(where: ListenAddress, token: str | None, names: tuple[str, ...])
         raise Failure(
             f"{where.text} can be reached from other hosts, so a token of your own is needed: "
             "$BANKEN_TOKEN, or `banken web --token-file FILE`",
-            exits.USAGE,
+            exit_codes.USAGE,
         )
     if where.everywhere and not names:
         raise Failure(
             f"{where.text} is every address of this host: give the names that it is reached by, "
             "`banken web --host NAME`",
-            exits.USAGE,
+            exit_codes.USAGE,
         )
 
 

@@ -1,4 +1,4 @@
-"""The table of actions that a rung may name, and what each may be told.
+"""The table of actions that a step may name, and what each may be told.
 
 One model per action, so that what reaches ``recovery/`` was checked here. Only what the file gives is handed on:
 the actions' own defaults live with the actions.
@@ -25,7 +25,7 @@ OUTPUT_MAX = 256 * 1024
 """Most output of a command that may be kept, bytes."""
 
 ARGUMENTS_MAX = 256
-"""Words of a command that a rung runs."""
+"""Words of a command that a step runs."""
 
 URL_MAX = 2048
 LINE_MAX = 2000
@@ -36,7 +36,7 @@ KEY_MIN, KEY_MAX = 24, 64
 """Bytes of the key in a secret, as Standard Webhooks has it."""
 
 LOG_FACTS = (
-    *("name", "incident", "cause", "opened", "silence", "timeout", "run", "rung", "level"),
+    *("name", "incident", "cause", "opened", "silence", "timeout", "run", "step", "level"),
     *("reason", "status", "progress", "pid", "program", "link"),
 )
 """What ``{…}`` in a line for the log may stand for."""
@@ -211,24 +211,24 @@ SECRET_OPTIONS = frozenset({"url", "secret", "secret_file", "urls", "urls_file",
 """Keys below which no message shows a value."""
 
 
-class RungFields(Table):
-    """What every rung may say, whatever it does."""
+class StepFields(Table):
+    """What every step may say, whatever it does."""
 
-    after: fields.DurationOrZero = Field(0.0, description="Time from the verdict to this rung.")
+    after: fields.DurationOrZero = Field(0.0, description="Time from the verdict to this step.")
     level: Literal["warning", "critical", "emergency"] | None = Field(None, description="For people and routing.")
     repeat: Duration | None = Field(
-        None, description="Again this often, until the next rung is due or the incident ends."
+        None, description="Again this often, until the next step is due or the incident ends."
     )
     budget: fields.BudgetField | None = Field(None, description="Runs allowed; one more gives the watchdog up.")
     backoff: fields.BackoffField | None = Field(None, description="Wait longer before each run within the budget.")
 
 
-RUNG_KEYS = frozenset({"do", *RungFields.model_fields})
-"""Keys of a rung that are not its action's."""
+STEP_KEYS = frozenset({"do", *StepFields.model_fields})
+"""Keys of a step that are not its action's."""
 
 
-class OwnRung(RungFields):
-    """A rung that runs a user's own action, with whatever options that takes."""
+class OwnStep(StepFields):
+    """A step that runs a user's own action, with whatever options that takes."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -238,14 +238,14 @@ class OwnRung(RungFields):
     )
 
 
-def rung_model(action: str, options: type[Table]) -> Any:
-    """A rung's fields and the action's together."""
+def step_model(action: str, options: type[Table]) -> Any:
+    """A step's fields and the action's together."""
     from pydantic import create_model
 
     kind: Any = Literal[action]
     return create_model(
-        f"{action.capitalize()}Rung", __base__=(RungFields, options), __doc__=options.__doc__, do=(kind, ...)
+        f"{action.capitalize()}Step", __base__=(StepFields, options), __doc__=options.__doc__, do=(kind, ...)
     )
 
 
-RUNGS: dict[str, Any] = {action: rung_model(action, options) for action, options in OPTIONS.items()}
+STEPS: dict[str, Any] = {action: step_model(action, options) for action, options in OPTIONS.items()}

@@ -11,16 +11,16 @@ from banken import address
 from banken.errors import AddressRefused
 from banken.model import Declaration, Feeders
 from banken_supervisor.config import actions, secrets
-from banken_supervisor.config.actions import RungFields
+from banken_supervisor.config.actions import StepFields
 from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.models import GroupTable, NotifyTable, ProgramTable, WatchFields
 from banken_supervisor.config.names import PLACE, numbered, watched
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.secrets import Secret, SecretRefused
 from banken_supervisor.config.settings import Config, Retention, Settings
-from banken_supervisor.core.folding import Limits
-from banken_supervisor.core.ladder import Ladder, Rung
-from banken_supervisor.core.policy import Auto, Group, Policy, ProgramSpec, Restart, Strategy, Window
+from banken_supervisor.engine.digest import Limits
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import Auto, Group, Policy, ProgramSpec, Restart, Strategy, Window
 
 _SPEC = ProgramSpec("", ())
 """For its defaults."""
@@ -89,8 +89,8 @@ class Builder:
         return Policy(
             _declaration(table, auto, settings.declaration),
             Ladder(
-                self._rungs((*path, "ladder"), table.ladder),
-                self._rungs((*path, "on_give_up"), steps),
+                self._steps((*path, "ladder"), table.ladder),
+                self._steps((*path, "on_give_up"), steps),
                 table.observe,
             ),
             table.min_interval,
@@ -99,25 +99,25 @@ class Builder:
             tuple(Window(window.cron, window.seconds) for window in table.maintenance),
         )
 
-    def _rungs(self, path: KeyPath, rungs: list[RungFields | None]) -> tuple[Rung, ...]:
-        return tuple(self._rung((*path, place), rung) for place, rung in enumerate(rungs) if rung)
+    def _steps(self, path: KeyPath, steps: list[StepFields | None]) -> tuple[Step, ...]:
+        return tuple(self._step((*path, place), step) for place, step in enumerate(steps) if step)
 
-    def _rung(self, path: KeyPath, rung: RungFields) -> Rung:
-        chosen: Any = rung
-        options: dict[str, Any] = dict(rung.model_extra or {})
-        for key in type(rung).model_fields.keys() - actions.RUNG_KEYS:
-            value = getattr(rung, key)
+    def _step(self, path: KeyPath, step: StepFields) -> Step:
+        chosen: Any = step
+        options: dict[str, Any] = dict(step.model_extra or {})
+        for key in type(step).model_fields.keys() - actions.STEP_KEYS:
+            value = getattr(step, key)
             if value is not None:
                 options[key] = tuple(value) if isinstance(value, list) else value
         if chosen.do == "webhook":
             self._webhook(path, options)
-        return Rung(
+        return Step(
             chosen.do,
-            rung.after,
-            rung.level,
-            rung.repeat,
-            rung.budget,
-            rung.backoff,
+            step.after,
+            step.level,
+            step.repeat,
+            step.budget,
+            step.backoff,
             tuple(sorted(options.items())),
         )
 
@@ -175,7 +175,7 @@ class Builder:
             table.at_least,
             None if table.strategy is None else Strategy(table.strategy),
             table.budget,
-            Ladder(self._rungs((*path, "ladder"), table.ladder)),
+            Ladder(self._steps((*path, "ladder"), table.ladder)),
         )
 
     def _program(self, table: ProgramTable, number: int, name: str) -> ProgramSpec:

@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 
 from cronsim import CronSim, CronSimError
 
-from banken_supervisor.core.policy import Window
+from banken_supervisor.engine.policy import Window
 
 FIELDS = 5
 ALLOWED = "five fields as for cron: minute hour day month weekday, such as 30 3 * * SUN"

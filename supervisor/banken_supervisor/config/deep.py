@@ -16,14 +16,14 @@ from typing import Any
 from banken import address
 from banken.errors import AddressRefused
 from banken_supervisor.config import importing, rights
-from banken_supervisor.config.actions import RungFields
+from banken_supervisor.config.actions import StepFields
 from banken_supervisor.config.faults import KeyPath, Problem, quoted
 from banken_supervisor.config.importing import Wanted
 from banken_supervisor.config.models import WatchFields
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.rights import Who
 from banken_supervisor.config.settings import Config
-from banken_supervisor.core.policy import ProgramSpec
+from banken_supervisor.engine.policy import ProgramSpec
 
 
 def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
@@ -40,8 +40,8 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
     for path, table in parsed.programs:
         for spec in islice(specs, table.numprocs):
             yield from _program(path, spec)
-    for path, rung in _rungs(parsed):
-        chosen: Any = rung
+    for path, step in _steps(parsed):
+        chosen: Any = step
         if chosen.do == "exec":
             why = _missing(chosen.command[0], None, None)
             if why is not None:
@@ -188,18 +188,18 @@ def _no_journal(file: str) -> str | None:
     return f"{quoted(file, 200)} is no journal; name a file that does not exist yet"
 
 
-def _rungs(parsed: Parsed) -> Iterator[tuple[KeyPath, RungFields]]:
-    """Every rung of the file with its place."""
+def _steps(parsed: Parsed) -> Iterator[tuple[KeyPath, StepFields]]:
+    """Every step of the file with its place."""
     watched: list[tuple[KeyPath, WatchFields]] = [*parsed.watchdogs, *parsed.programs]
     for path, table in watched:
-        yield from (((*path, "ladder", place), rung) for place, rung in enumerate(table.ladder) if rung)
+        yield from (((*path, "ladder", place), step) for place, step in enumerate(table.ladder) if step)
         given_up = table.on_give_up
         if isinstance(given_up, list):
-            yield from (((*path, "on_give_up", place), rung) for place, rung in enumerate(given_up) if rung)
+            yield from (((*path, "on_give_up", place), step) for place, step in enumerate(given_up) if step)
         elif given_up is not None:
             yield (*path, "on_give_up"), given_up
     for path, group in parsed.groups:
-        yield from (((*path, "ladder", place), rung) for place, rung in enumerate(group.ladder) if rung)
+        yield from (((*path, "ladder", place), step) for place, step in enumerate(group.ladder) if step)
 
 
 def _imports(parsed: Parsed, config: Config) -> Iterator[Problem]:

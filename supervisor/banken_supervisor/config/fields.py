@@ -22,8 +22,8 @@ from banken import address
 from banken.errors import Refused
 from banken.model import NAME_MAX, NAME_PATTERN, check_name, check_seconds
 from banken_supervisor.config.faults import quoted
-from banken_supervisor.core.ladder import Backoff, Budget
-from banken_supervisor.durations import ALLOWED, format_s, parse
+from banken_supervisor.engine.ladder import Backoff, Budget
+from banken_supervisor.text.durations import ALLOWED, format_s, parse
 
 TEXT_MAX = 4096
 """Longest text in a config file where nothing shorter is said, characters."""

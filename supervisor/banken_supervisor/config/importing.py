@@ -26,7 +26,7 @@ IMPORT_LIMIT_S = 10.0
 TRIAL_LIMIT_S = 60.0
 """Seconds that all trials together may take."""
 
-ACTION = "banken_supervisor.recovery.base.Action"
+ACTION = "banken_supervisor.actions.base.Action"
 """What an action of the user's own is derived from."""
 
 _ANSWER_MAX = 256 * 1024
@@ -59,7 +59,7 @@ def unfit(found: object, *, action: bool) -> str | None:
         # Known by its bases' names: config imports nothing of recovery, and who derives from it has imported it.
         bases = [f"{base.__module__}.{base.__qualname__}" for base in getattr(found, "__mro__", ())]
         if not isinstance(found, type) or ACTION not in bases[1:]:
-            wanted = "a class derived from banken_supervisor.recovery.Action is needed"
+            wanted = "a class derived from banken_supervisor.actions.Action is needed"
             return f"is no action: {wanted}, this is {_article(found)}"
         if inspect.isabstract(found):
             return f"is no action: its class lacks {', '.join(sorted(getattr(found, '__abstractmethods__', ())))}"

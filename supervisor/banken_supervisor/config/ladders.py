@@ -1,4 +1,4 @@
-"""Whether a ladder can do what it says: each rung can act, in order, and names what is there."""
+"""Whether a ladder can do what it says: each step can act, in order, and names what is there."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from banken_supervisor.config import actions
-from banken_supervisor.config.actions import RungFields
+from banken_supervisor.config.actions import StepFields
 from banken_supervisor.config.faults import KeyPath, Problem, quoted
 from banken_supervisor.config.parsing import Parsed
-from banken_supervisor.durations import format_s
+from banken_supervisor.text.durations import format_s
 
-Rungs = Sequence[RungFields | None]
+Steps = Sequence[StepFields | None]
 """None: one that had a fault of its own."""
 
 ENTRY_POINTS = "banken.actions"
@@ -29,11 +29,11 @@ class Subject:
     process: str | None
     """why no process of it can be signalled; None: it can"""
     gives_up: bool = False
-    """whether it can be given up without a budget on a rung"""
+    """whether it can be given up without a budget on a step"""
 
 
 class Known:
-    """Names that rungs may use."""
+    """Names that steps may use."""
 
     def __init__(self, parsed: Parsed, callbacks: Collection[str] = ()) -> None:
         self.callbacks = {*parsed.bound["callbacks"], *callbacks}
@@ -43,7 +43,7 @@ class Known:
 
     def action(self, name: str) -> bool:
         """Whether there is an action of this name, here or installed."""
-        return name in actions.RUNGS or name in self._own or name in self.installed()
+        return name in actions.STEPS or name in self._own or name in self.installed()
 
     def installed(self) -> set[str]:
         """Actions that other distributions bring."""
@@ -53,7 +53,7 @@ class Known:
 
     def actions(self) -> list[str]:
         """All of them."""
-        return sorted({*actions.RUNGS, *self._own, *self.installed()})
+        return sorted({*actions.STEPS, *self._own, *self.installed()})
 
 
 def unbound(name: str, known: Collection[str], section: str) -> str:
@@ -63,46 +63,46 @@ def unbound(name: str, known: Collection[str], section: str) -> str:
     return f"{quoted(name)} is bound nowhere: [{section}] has {', '.join(sorted(known)) or 'nothing'}{hint}"
 
 
-def ladder(path: KeyPath, rungs: Rungs, subject: Subject, known: Known) -> Iterator[Problem]:
-    """What is wrong with the rungs of one ladder."""
-    for place, rung in enumerate(rungs):
-        if rung is None:
+def ladder(path: KeyPath, steps: Steps, subject: Subject, known: Known) -> Iterator[Problem]:
+    """What is wrong with the steps of one ladder."""
+    for place, step in enumerate(steps):
+        if step is None:
             continue
         here = (*path, place)
-        yield from _rung(here, rung, subject, known)
-        yield from _budget(here, rung, known)
-        before = rungs[place - 1] if place else None
+        yield from _step(here, step, subject, known)
+        yield from _budget(here, step, known)
+        before = steps[place - 1] if place else None
         if before is None:
             continue
-        if rung.after < before.after:
+        if step.after < before.after:
             yield Problem(
                 (*here, "after"),
-                f"{format_s(rung.after)} is before the rung above it ({format_s(before.after)}); "
-                "rungs stand in the order of their time after the verdict",
+                f"{format_s(step.after)} is before the step above it ({format_s(before.after)}); "
+                "steps stand in the order of their time after the verdict",
             )
-        elif before.repeat is not None and before.repeat >= rung.after - before.after:
+        elif before.repeat is not None and before.repeat >= step.after - before.after:
             yield Problem(
                 (*path, place - 1, "repeat"),
-                f"never happens: the next rung is due {format_s(rung.after - before.after)} after this one",
+                f"never happens: the next step is due {format_s(step.after - before.after)} after this one",
             )
 
 
-def give_up(path: KeyPath, steps: Rungs, rungs: Rungs, subject: Subject, known: Known) -> Iterator[Problem]:
+def give_up(path: KeyPath, last_steps: Steps, steps: Steps, subject: Subject, known: Known) -> Iterator[Problem]:
     """What is wrong with ``on_give_up``."""
-    if any(steps) and not subject.gives_up and all(rung and rung.budget is None for rung in rungs):
-        yield Problem(path, "never happens: it is given up when a rung's budget is spent, and no rung has a budget")
-    for place, rung in enumerate(steps):
-        if rung is None:
+    if any(last_steps) and not subject.gives_up and all(step and step.budget is None for step in steps):
+        yield Problem(path, "never happens: it is given up when a step's budget is spent, and no step has a budget")
+    for place, step in enumerate(last_steps):
+        if step is None:
             continue
-        here = path if len(steps) == 1 else (*path, place)
-        yield from _rung(here, rung, subject, known)
+        here = path if len(last_steps) == 1 else (*path, place)
+        yield from _step(here, step, subject, known)
         for key in ("after", "repeat", "budget", "backoff"):
-            if key in rung.model_fields_set:
+            if key in step.model_fields_set:
                 yield Problem((*here, key), "has no meaning here: what is done at giving up is done once, at once")
 
 
-def _rung(path: KeyPath, rung: RungFields, subject: Subject, known: Known) -> Iterator[Problem]:
-    chosen: Any = rung
+def _step(path: KeyPath, step: StepFields, subject: Subject, known: Known) -> Iterator[Problem]:
+    chosen: Any = step
     do: str = chosen.do
     if not known.action(do):
         near = difflib.get_close_matches(do, known.actions(), 1)
@@ -118,13 +118,13 @@ def _rung(path: KeyPath, rung: RungFields, subject: Subject, known: Known) -> It
         yield Problem((*path, "to"), unbound(chosen.to, known.notify, "notify"))
 
 
-def _budget(path: KeyPath, rung: RungFields, known: Known) -> Iterator[Problem]:
-    do: str = rung.do  # type: ignore[attr-defined]  # every kind of rung has it, each with its own type
-    if rung.budget is not None and rung.repeat is None and do in actions.RUNGS and do not in actions.BRING_BACK:
+def _budget(path: KeyPath, step: StepFields, known: Known) -> Iterator[Problem]:
+    do: str = step.do  # type: ignore[attr-defined]  # every kind of step has it, each with its own type
+    if step.budget is not None and step.repeat is None and do in actions.STEPS and do not in actions.BRING_BACK:
         yield Problem(
             (*path, "budget"),
             f"has no meaning on {do} without repeat: it limits runs that repeat, or that bring a worker back "
             f"({', '.join(sorted(actions.BRING_BACK))})",
         )
-    if rung.backoff is not None and rung.budget is None:
+    if step.backoff is not None and step.budget is None:
         yield Problem((*path, "backoff"), "needs a budget too: it grows with the runs within the budget's period")

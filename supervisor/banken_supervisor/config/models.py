@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from banken_supervisor.config import fields, settings
-from banken_supervisor.config.actions import RUNGS, OwnRung, RungFields, Table
+from banken_supervisor.config.actions import STEPS, OwnStep, StepFields, Table
 from banken_supervisor.config.fields import (
     AddressField,
     BudgetField,
@@ -26,8 +26,8 @@ from banken_supervisor.config.fields import (
     Text,
     Timeout,
 )
-from banken_supervisor.core.folding import Limits
-from banken_supervisor.core.ladder import RUNGS_MAX
+from banken_supervisor.engine.digest import Limits
+from banken_supervisor.engine.ladder import STEPS_MAX
 
 PROCESSES_MAX = 1000
 """Processes of one [[program]]."""
@@ -41,10 +41,10 @@ TAG = "\0"
 OWN, ONE, MANY = f"{TAG}own", f"{TAG}one", f"{TAG}many"
 
 
-def _kind_of_rung(value: Any) -> str | None:
+def _kind_of_step(value: Any) -> str | None:
     do = value.get("do") if isinstance(value, dict) else None
     if isinstance(do, str):
-        return TAG + do if do in RUNGS else OWN
+        return TAG + do if do in STEPS else OWN
     return OWN if isinstance(value, dict) else None
 
 
@@ -53,13 +53,13 @@ def _one_or_many(value: Any) -> str | None:
 
 
 if TYPE_CHECKING:
-    AnyRung = RungFields | None  # None: one that had a fault (parsing), told already
-    GiveUp = AnyRung | list[AnyRung]
+    AnyStep = StepFields | None  # None: one that had a fault (parsing), told already
+    GiveUp = AnyStep | list[AnyStep]
 else:
-    _RUNGS = tuple(Annotated[model, Tag(TAG + action)] for action, model in RUNGS.items())
-    AnyRung = Annotated[Union[(*_RUNGS, Annotated[OwnRung, Tag(OWN)])], Discriminator(_kind_of_rung)]
+    _STEPS = tuple(Annotated[model, Tag(TAG + action)] for action, model in STEPS.items())
+    AnyStep = Annotated[Union[(*_STEPS, Annotated[OwnStep, Tag(OWN)])], Discriminator(_kind_of_step)]
     GiveUp = Annotated[
-        Annotated[AnyRung, Tag(ONE)] | Annotated[list[AnyRung], Field(max_length=RUNGS_MAX), Tag(MANY)],
+        Annotated[AnyStep, Tag(ONE)] | Annotated[list[AnyStep], Field(max_length=STEPS_MAX), Tag(MANY)],
         Discriminator(_one_or_many),
     ]
 
@@ -143,7 +143,7 @@ class WatchFields(Table):
     min_interval: Duration | None = Field(None, description="Fed more often than this, it expires too.")
     callback: Name | None = Field(None, description="A name of [callbacks]; runs at the verdict and each interval.")
     auto: AutoTable | None = Field(None, description='Bounds for timeout = "auto".')
-    ladder: list[AnyRung] = Field([], max_length=RUNGS_MAX, description="What is done after a verdict, in order.")
+    ladder: list[AnyStep] = Field([], max_length=STEPS_MAX, description="What is done after a verdict, in order.")
     on_give_up: GiveUp | None = Field(None, description="What is done once, when it is given up.")
     observe: bool = Field(False, description="Record what the ladder would do, and do nothing.")
     depends_on: list[Name] = Field(
@@ -170,7 +170,7 @@ class GroupTable(Table):
         None, description="Which programs start again when one ends."
     )
     budget: BudgetField | None = Field(None, description="Restarts of the whole group.")
-    ladder: list[AnyRung] = Field([], max_length=RUNGS_MAX, description="What is done when too few are alive.")
+    ladder: list[AnyStep] = Field([], max_length=STEPS_MAX, description="What is done when too few are alive.")
 
 
 class ProgramTable(WatchFields):
@@ -224,8 +224,8 @@ class File(Table):
     notify: dict[Name, NotifyTable] = Field({}, description="Targets for people, by name.")
 
 
-RUNG = TypeAdapter[Any](AnyRung)
-"""Checks one rung by itself."""
+STEP = TypeAdapter[Any](AnyStep)
+"""Checks one step by itself."""
 
 WATCH_KEYS = frozenset(WatchFields.model_fields)
 """Any of these in [[program]] makes it a watched one."""

@@ -13,7 +13,7 @@ from banken.model import NAME_MAX
 from banken_supervisor.config import actions, fields
 from banken_supervisor.config.faults import KeyPath, Problem, quoted
 from banken_supervisor.config.models import (
-    RUNG,
+    STEP,
     TAG,
     File,
     GroupTable,
@@ -88,7 +88,7 @@ def unknown_key(key: str, allowed: list[str]) -> str:
 def _salvaged(model: type[T], table: dict[str, Any], path: KeyPath, problems: list[Problem]) -> T | None:
     """A checked table; of one with faults what is well, so that what only the whole can tell is told too.
 
-    A rung with a fault becomes None. None instead of a table: nothing can be made of it.
+    A step with a fault becomes None. None instead of a table: nothing can be made of it.
     """
     before = len(problems)
     made = _model(model, table, path, problems)
@@ -103,9 +103,9 @@ def _salvaged(model: type[T], table: dict[str, Any], path: KeyPath, problems: li
     for key in wrong & _REQUIRED.keys() & model.model_fields.keys():
         kept[str(key)], instead[str(key)] = _REQUIRED[str(key)], []
     if "ladder" in wrong and model is not GroupTable:
-        instead["ladder"] = _rungs(table.get("ladder"))
+        instead["ladder"] = _steps(table.get("ladder"))
     if "on_give_up" in wrong:
-        instead["on_give_up"] = _rungs(table.get("on_give_up"))
+        instead["on_give_up"] = _steps(table.get("on_give_up"))
     try:
         return model.model_validate(kept).model_copy(update=instead)
     except ValidationError:
@@ -123,12 +123,12 @@ _TOGETHER: dict[type[BaseModel], tuple[set[str | int], ...]] = {
 """Keys that mean nothing without each other: where one has a fault, no more is said of the others."""
 
 
-def _rungs(value: object) -> list[Any]:
-    """The rungs that are well, each in its place, and None for the others. Their faults are told already."""
+def _steps(value: object) -> list[Any]:
+    """The steps that are well, each in its place, and None for the others. Their faults are told already."""
     found = []
-    for rung in value if isinstance(value, list) else [value]:
+    for step in value if isinstance(value, list) else [value]:
         try:
-            found.append(RUNG.validate_python(rung))
+            found.append(STEP.validate_python(step))
         except ValidationError:
             found.append(None)
     return found
@@ -207,7 +207,7 @@ def _words(model: type[BaseModel], fault: Mapping[str, Any], path: KeyPath) -> s
     if kind == "value_error":
         return str(limits["error"])
     if kind == "missing":
-        allowed = f"; allowed: {', '.join(sorted(actions.RUNGS))}" if fault["loc"][-1] == "do" else ""
+        allowed = f"; allowed: {', '.join(sorted(actions.STEPS))}" if fault["loc"][-1] == "do" else ""
         return f"is required and missing{allowed}"
     if kind == "extra_forbidden":
         return unknown_key(str(fault["loc"][-1]), _allowed(model, fault["loc"][:-1]))
@@ -247,7 +247,7 @@ _LENGTHS = {
 def _allowed(model: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
     """The keys of the table at ``place`` in ``model``."""
     action = str(place[-1]).removeprefix(TAG) if place and str(place[-1]).startswith(TAG) else ""
-    found: type[BaseModel] = actions.RUNGS.get(action, model)
+    found: type[BaseModel] = actions.STEPS.get(action, model)
     if found is model:
         for part in place:
             if isinstance(part, str) and not part.startswith(TAG):

@@ -88,5 +88,5 @@ def from_file(path: str) -> Secret:
 
 
 def revealed(options: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The options of a rung as its action takes them, secrets in the open: not to be logged or kept."""
+    """The options of a step as its action takes them, secrets in the open: not to be logged or kept."""
     return {name: value.reveal() if isinstance(value, Secret) else value for name, value in options}

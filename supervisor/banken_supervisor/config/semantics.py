@@ -12,7 +12,7 @@ from banken_supervisor.config.ladders import Known, Subject, give_up, ladder, un
 from banken_supervisor.config.models import GroupTable, WatchFields
 from banken_supervisor.config.names import PLACE, Names, covers, numbered
 from banken_supervisor.config.parsing import Parsed
-from banken_supervisor.durations import format_s
+from banken_supervisor.text.durations import format_s
 
 PATTERNS_MAX = 1_000
 """[[watchdog]] tables with a pattern: each new name is held against all of them."""
@@ -91,7 +91,7 @@ def _shadowed(names: Names) -> Iterator[Problem]:
 
 
 def _own_actions(parsed: Parsed) -> Iterator[Problem]:
-    for name in parsed.actions.keys() & actions.RUNGS.keys():
+    for name in parsed.actions.keys() & actions.STEPS.keys():
         yield Problem(("actions", name), f"{quoted(name)} is an action of banken's own; choose another name")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from banken.model import Declaration
 from banken_supervisor.config.secrets import Secret
-from banken_supervisor.core.folding import Limits
-from banken_supervisor.core.policy import Group, Policy, ProgramSpec
+from banken_supervisor.engine.digest import Limits
+from banken_supervisor.engine.policy import Group, Policy, ProgramSpec
 
 CALLBACK_LIMIT = 30.0
 CALLBACK_THREADS = 64

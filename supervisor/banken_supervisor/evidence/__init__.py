@@ -15,7 +15,7 @@ neither belongs on the loop.
 """
 
 from banken_supervisor.evidence.collect import Evidence, collect
-from banken_supervisor.evidence.showing import feeds_text, render, summary_lines
+from banken_supervisor.evidence.evidence_text import feeds_text, render, summary_lines
 from banken_supervisor.evidence.sweeping import Sweeper, sweep
 
 __all__ = ["Evidence", "Sweeper", "collect", "feeds_text", "render", "summary_lines", "sweep"]

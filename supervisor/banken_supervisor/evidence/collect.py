@@ -8,12 +8,20 @@ from typing import Any, TypeAlias, TypeVar
 
 from banken.clock import wall
 from banken.model import Incarnation
-from banken_supervisor.evidence import announced, bounds, cgroup, faulttext, proc, stacks, waits
-from banken_supervisor.evidence.announced import Announcement, NotAnnounced
-from banken_supervisor.evidence.bounded import Deadline, TooLate, attempt
+from banken_supervisor.evidence import (
+    announced_dumps,
+    cgroup,
+    faulthandler_text,
+    kernel_waits,
+    process_facts,
+    size_limits,
+    stacks,
+)
+from banken_supervisor.evidence.announced_dumps import Announcement, NotAnnounced
 from banken_supervisor.evidence.headline import headline
 from banken_supervisor.evidence.stacks import StackFault
-from banken_supervisor.evidence.subject import NotThis, Subject
+from banken_supervisor.evidence.target import NotThis, Subject
+from banken_supervisor.evidence.time_limits import Deadline, TooLate, attempt
 
 T = TypeVar("T")
 
@@ -64,8 +72,8 @@ def collect(
     ``py_spy``: whether to use it when it is installed; a path: that one. Never raises for anything that the
     process, the system or py-spy does; ValueError for limits that are no limits.
     """
-    if not seconds_max > 0 or bytes_max < bounds.BYTES_MIN:
-        raise ValueError(f"seconds_max is more than 0 and bytes_max at least {bounds.BYTES_MIN}")
+    if not seconds_max > 0 or bytes_max < size_limits.BYTES_MIN:
+        raise ValueError(f"seconds_max is more than 0 and bytes_max at least {size_limits.BYTES_MIN}")
     began = time.monotonic()
     evidence = _blank(who)
     try:
@@ -81,7 +89,7 @@ def collect(
         evidence["problems"].append(f"collecting failed: {fault!r}")
         evidence["headline"] = evidence["headline"] or f"pid {who.pid}: nothing is known, for collecting failed"
     evidence["seconds"] = round(time.monotonic() - began, 3)
-    return bounds.fit(evidence, bytes_max)
+    return size_limits.fit(evidence, bytes_max)
 
 
 def _blank(who: Incarnation) -> Evidence:
@@ -93,12 +101,12 @@ def _blank(who: Incarnation) -> Evidence:
         "seconds": 0.0,  # how long it took
         "identity": "unknown",  # verified, gone, reused, remote, unknown
         "headline": "",  # safe to print
-        "process": None,  # proc.facts, cpu_now, fds, fds_max, children, cmdline, cgroup
-        "main_wait": None,  # waits.wait of the main thread
+        "process": None,  # process_facts.facts, cpu_now, fds, fds_max, children, cmdline, cgroup
+        "main_wait": None,  # kernel_waits.wait of the main thread
         "stacks_by": None,  # py-spy, faulthandler, the worker
         "threads": [],  # stacks.threads_of, with wait; the main thread first
         "threads_left_out": 0,
-        "tasks": [],  # bounds.told_tasks, the oldest first
+        "tasks": [],  # size_limits.told_tasks, the oldest first
         "tasks_left_out": 0,
         "problems": [],  # sentences
     }
@@ -121,7 +129,7 @@ class _Collection:
     def run(self) -> None:
         """All parts, the quick and certain ones first; the stacks before what may block."""
         pid = self._subject.pid
-        process = self._part("its state", lambda: proc.facts(pid), PROC_S)
+        process = self._part("its state", lambda: process_facts.facts(pid), PROC_S)
         if process is None:
             self._check_life()
             return
@@ -129,8 +137,8 @@ class _Collection:
         process["ended"] = self._subject.ended()
         if process["ended"]:
             return
-        cpu_s = min(proc.CPU_S, 0.1 * self._deadline.left())
-        process["cpu_now"] = self._part("its use of the CPU", lambda: proc.cpu_share(pid, cpu_s), PROC_S)
+        cpu_s = min(process_facts.CPU_S, 0.1 * self._deadline.left())
+        process["cpu_now"] = self._part("its use of the CPU", lambda: process_facts.cpu_share(pid, cpu_s), PROC_S)
         # Before anything pauses it: afterwards it waits for its tracer, or not at all.
         self._wait(process)
         for step in (self._stacks, self._details):
@@ -152,16 +160,18 @@ class _Collection:
 
     def _read_waits(self) -> dict[int, dict[str, Any]]:
         pid = self._subject.pid
-        found = proc.tids(pid)[:WAITS_MAX]
-        return {tid: waits.wait(pid, tid, target=number < TARGETS_MAX) for number, tid in enumerate(found)}
+        found = process_facts.tids(pid)[:WAITS_MAX]
+        return {tid: kernel_waits.wait(pid, tid, target=number < TARGETS_MAX) for number, tid in enumerate(found)}
 
     def _details(self, process: dict[str, Any]) -> None:
         pid = self._subject.pid
-        process.update(self._part("its descriptors", lambda: proc.descriptors(pid), PROC_S) or {})
-        process["children"] = self._part("its children", lambda: proc.children(pid, proc.tids(pid)), PROC_S) or []
+        process.update(self._part("its descriptors", lambda: process_facts.descriptors(pid), PROC_S) or {})
+        process["children"] = (
+            self._part("its children", lambda: process_facts.children(pid, process_facts.tids(pid)), PROC_S) or []
+        )
         process["cgroup"] = self._part("its cgroup", lambda: cgroup.memory(pid), PROC_S)
         # Last, for it may block while the process's memory map is locked.
-        process["cmdline"] = self._part("its command line", lambda: proc.command_line(pid), PROC_S) or []
+        process["cmdline"] = self._part("its command line", lambda: process_facts.command_line(pid), PROC_S) or []
 
     def _stacks(self, process: dict[str, Any]) -> None:
         """Threads by the least intrusive means that works, and tasks if the worker tells them.
@@ -176,8 +186,8 @@ class _Collection:
         told: list[dict[str, Any]] = []
         if mine is not None and letter not in "Tt":
             answer = self._asked(mine, threads)
-            told = bounds.told_threads(answer, self._subject.pid)
-            self._evidence["tasks"] = bounds.told_tasks(answer)
+            told = size_limits.told_threads(answer, self._subject.pid)
+            self._evidence["tasks"] = size_limits.told_tasks(answer)
             self._evidence["tasks_left_out"] = _count(answer.get("tasks_left_out"))
             if threads is None and told:
                 threads, by = told, "the worker"
@@ -188,7 +198,7 @@ class _Collection:
             self._problems.append("a stopped process cannot dump its stacks before it goes on; py-spy could")
         if threads is not None:
             self._evidence["stacks_by"] = by
-            self._evidence["threads"] = bounds.ordered(self._named(threads, told))
+            self._evidence["threads"] = size_limits.ordered(self._named(threads, told))
 
     def _by_py_spy(self, letter: str, traced: bool) -> list[dict[str, Any]] | None:
         path = stacks.find() if self._py_spy is True else self._py_spy
@@ -209,7 +219,9 @@ class _Collection:
     def _announcement(self, *, needed: bool) -> Announcement | None:
         """What the worker left for us; that it left nothing is a problem only where it is ``needed``."""
         try:
-            return attempt(lambda: announced.find(self._directory, self._subject), self._deadline.left(PROC_S))
+            return attempt(
+                lambda: announced_dumps.find(self._directory, self._subject), self._deadline.left(PROC_S)
+            )
         except (NotAnnounced, TooLate) as fault:
             if needed:
                 known = isinstance(self._py_spy, str) or stacks.find()
@@ -219,13 +231,15 @@ class _Collection:
 
     def _by_signal(self, mine: Announcement) -> list[dict[str, Any]] | None:
         seconds = min(SIGNAL_S, self._deadline.left() * 0.6)
-        text = self._part("stacks by signal", lambda: announced.dump(self._subject, mine, seconds), seconds + 0.2)
+        text = self._part(
+            "stacks by signal", lambda: announced_dumps.dump(self._subject, mine, seconds), seconds + 0.2
+        )
         if text is None:
             return None
-        threads, whole = faulttext.parse(text, self._subject.pid)
+        threads, whole = faulthandler_text.parse(text, self._subject.pid)
         if not whole:
             self._problems.append(
-                f"faulthandler writes {faulttext.THREADS_WRITTEN_MAX} threads at most, and the main thread last"
+                f"faulthandler writes {faulthandler_text.THREADS_WRITTEN_MAX} threads at most, and the main thread last"
             )
         return threads or None
 
@@ -234,7 +248,7 @@ class _Collection:
         wanted = threads is None or any(_loops(frame) for each in threads for frame in each["frames"])
         seconds = self._deadline.left(ASK_S if wanted else ASK_IDLE_S)
         try:
-            return attempt(lambda: announced.ask(mine, self._subject, seconds), seconds + 0.1)
+            return attempt(lambda: announced_dumps.ask(mine, self._subject, seconds), seconds + 0.1)
         except TooLate as fault:
             if wanted:
                 text = f"its asyncio tasks are not known: {fault}; something may hold its interpreter lock"

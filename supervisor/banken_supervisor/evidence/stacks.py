@@ -17,10 +17,10 @@ import signal
 import sysconfig
 from typing import Any
 
-from banken_supervisor.evidence import proc
-from banken_supervisor.evidence.bounded import Deadline, TooLate, output
-from banken_supervisor.evidence.subject import Subject
+from banken_supervisor.evidence import process_facts
+from banken_supervisor.evidence.target import Subject
 from banken_supervisor.evidence.text import FRAMES_MAX, NAME_MAX, clean, frame, thread
+from banken_supervisor.evidence.time_limits import Deadline, TooLate, output
 
 OUTPUT_MAX = 16 << 20
 """Bytes of JSON that are read of py-spy: about 2,000 threads of 40 frames."""
@@ -113,8 +113,11 @@ def _let_go(subject: Subject) -> str:
     """Undo the stop that a killed py-spy left, and only that: it was not stopped before."""
     bit = 1 << (signal.SIGSTOP - 1)
     try:
-        stopped = proc.facts(subject.pid)["state"] == "T"
-        pending = any(proc.signal_sets(subject.pid, tid).get("SigPnd", 0) & bit for tid in proc.tids(subject.pid))
+        stopped = process_facts.facts(subject.pid)["state"] == "T"
+        pending = any(
+            process_facts.signal_sets(subject.pid, tid).get("SigPnd", 0) & bit
+            for tid in process_facts.tids(subject.pid)
+        )
         if stopped or pending:
             subject.signal(signal.SIGCONT)
             return "; it was left stopped, and was continued"

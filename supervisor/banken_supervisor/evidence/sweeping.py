@@ -1,4 +1,4 @@
-"""The directory of announcements (announced.py) kept small: what dead workers left is removed, what grows is cut.
+"""The directory of announcements (announced_dumps.py) kept small: what dead workers left is removed, what grows is cut.
 
 A worker that is killed leaves its files. They tell nothing once it is gone, for a dump is read when it is taken. So
 the directory holds two files for each living worker and, for ``SWEEP_S`` at most, those of dead ones; each has at
@@ -17,7 +17,7 @@ from itertools import islice
 
 from banken.dumps import DIRECTORY, SOCKET_SUFFIX, TEMPORARY_PREFIX
 from banken.identity import process_start
-from banken_supervisor.evidence import announced
+from banken_supervisor.evidence import announced_dumps
 
 SWEEP_S = 600.0
 """Seconds between two sweeps."""
@@ -90,12 +90,12 @@ def sweep(address_directory: str) -> int:
 def _cut(name: str, directory: int, pid: int) -> None:
     """Empty a dump that has grown too long, unless it is being read."""
     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size <= announced.DUMP_MAX:
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size <= announced_dumps.DUMP_MAX:
         return
-    with announced.idle(pid) as idle:
+    with announced_dumps.idle(pid) as idle:
         if idle:
             descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
             try:
-                os.ftruncate(descriptor, announced.header_length(os.pread(descriptor, 64, 0)))
+                os.ftruncate(descriptor, announced_dumps.header_length(os.pread(descriptor, 64, 0)))
             finally:
                 os.close(descriptor)

@@ -16,7 +16,7 @@ from banken_supervisor.journal.entries import (
     IncidentOpened,
     Rank,
     Released,
-    RungRun,
+    StepRun,
 )
 from banken_supervisor.journal.reading import Restored, restore
 from banken_supervisor.journal.retention import Limits
@@ -42,7 +42,7 @@ __all__ = [
     "Rank",
     "Released",
     "Restored",
-    "RungRun",
+    "StepRun",
     "restore",
     "squeeze",
 ]

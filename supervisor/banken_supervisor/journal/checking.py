@@ -22,7 +22,7 @@ PROBLEMS_MAX = 100
 _DECODE: dict[str, Callable[[Row], Any]] = {
     "registry": rows.declared,
     "incidents": rows.incident,
-    "rungs": rows.rung,
+    "steps": rows.step,
     "evidence": rows.evidence,
     "events": rows.event,
 }
@@ -113,8 +113,8 @@ def _contents(connection: sqlite3.Connection, table: schema.Table) -> list[str]:
 
 
 def _orphans(connection: sqlite3.Connection) -> Iterator[str]:
-    """Rungs and evidence of incidents that are not there: they were dropped while the disk was full, or lost."""
-    for table in ("rungs", "evidence"):
+    """Steps and evidence of incidents that are not there: they were dropped while the disk was full, or lost."""
+    for table in ("steps", "evidence"):
         with contextlib.suppress(sqlite3.DatabaseError):  # told already
             (count,) = connection.execute(
                 f"SELECT count(*) FROM {table} WHERE incident NOT IN (SELECT id FROM incidents)"  # noqa: S608

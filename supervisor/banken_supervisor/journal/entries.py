@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 from banken.model import Cause, Declaration, Incarnation
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.states import State
 
 WEIGHT = 400
 """Bytes that an entry costs while it waits, its texts not counted: about what CPython takes for one."""
@@ -25,7 +25,7 @@ class Rank(IntEnum):
     EVENT = 0
     REGISTRY = 1
     EVIDENCE = 2
-    RUNG = 3
+    STEP = 3
     INCIDENT = 4
 
 
@@ -96,16 +96,16 @@ class IncidentClosed:
 
 
 @dataclass(frozen=True, slots=True)
-class RungRun:
-    """One run of one rung. Recorded with ``ok=None`` before the action, so that a restart does not repeat it, and
+class StepRun:
+    """One run of one step. Recorded with ``ok=None`` before the action, so that a restart does not repeat it, and
     again with the result."""
 
-    rank: ClassVar[Rank] = Rank.RUNG
+    rank: ClassVar[Rank] = Rank.STEP
     incident: str
-    rung: int
+    step: int
     """index into the ladder"""
     run: int
-    """which run of this rung, from 1"""
+    """which run of this step, from 1"""
     action: str
     started: float
     ok: bool | None = None
@@ -136,13 +136,13 @@ class EventSeen:
     """plain data; ``data["incident"]`` is what the timeline of an incident is found by"""
 
 
-Entry = Declared | Released | Cleared | IncidentOpened | IncidentClosed | RungRun | EvidenceTaken | EventSeen
+Entry = Declared | Released | Cleared | IncidentOpened | IncidentClosed | StepRun | EvidenceTaken | EventSeen
 
 
 _TEXTS: dict[type, Callable[[Any], int]] = {
     EventSeen: lambda entry: sum(len(value) for value in entry.data.values() if isinstance(value, (str, bytes))),
     EvidenceTaken: lambda entry: len(entry.blob),
-    RungRun: lambda entry: len(entry.text),
+    StepRun: lambda entry: len(entry.text),
     IncidentOpened: lambda entry: len(entry.reason or "") + len(entry.status or ""),
 }
 """How long the texts of an entry are, where they can be long. This runs in the loop's thread."""

@@ -17,16 +17,16 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from banken.clock import wall
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.states import State
 from banken_supervisor.journal import rows, schema
-from banken_supervisor.journal.entries import Declared, RungRun
+from banken_supervisor.journal.entries import Declared, StepRun
 from banken_supervisor.journal.rows import EventRecord, Evidence, IncidentRecord
 from banken_supervisor.journal.schema import (
     EVENTS,
     EVIDENCE,
     INCIDENTS,
     REGISTRY,
-    RUNGS,
+    STEPS,
     JournalUnreadable,
     scan,
 )
@@ -38,7 +38,7 @@ HISTORY_MAX = 10_000
 """Incidents, and events, of one watchdog that are read: its uptime is made of them."""
 
 RAN_LATELY = 7 * 86_400.0
-"""Seconds: runs of rungs that are older count for no budget after a restart."""
+"""Seconds: runs of steps that are older count for no budget after a restart."""
 
 RAN_MAX = 20_000
 """Closed incidents whose runs are looked at, the newest."""
@@ -54,8 +54,8 @@ class OpenIncident:
     """An incident that nobody closed, and how far its ladder was climbed."""
 
     opened: IncidentRecord
-    rungs: list[RungRun]
-    """in the order of (rung, run); ``ok`` is None where a run was begun and its end is not known"""
+    steps: list[StepRun]
+    """in the order of (step, run); ``ok`` is None where a run was begun and its end is not known"""
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class Restored:
     """oldest first"""
     given_up: dict[str, OpenIncident] = field(default_factory=dict)
     """by watchdog, of those that were down: its last incident, where that was given up"""
-    ran: dict[str, list[RungRun]] = field(default_factory=dict)
+    ran: dict[str, list[StepRun]] = field(default_factory=dict)
     """by watchdog: what ran within ``RAN_LATELY`` in incidents that are closed, for budgets; oldest first"""
     counts: dict[str, int] = field(default_factory=dict)
     """by watchdog: incidents that the journal holds"""
@@ -84,7 +84,7 @@ class Story:
     """One incident with all that is kept of it, each part in order of time."""
 
     incident: IncidentRecord
-    rungs: list[RungRun]
+    steps: list[StepRun]
     events: list[EventRecord]
     evidence: list[Evidence]
     problems: list[str]
@@ -142,15 +142,15 @@ def incident(path: str, incident_id: str) -> Story | None:
     with look(path) as connection:
         about = (incident_id,)
         records = _decoded(scan(connection, INCIDENTS, problems, "WHERE id = ?", about), rows.incident, problems)
-        rungs, taken, events = (
+        steps, taken, events = (
             list(scan(connection, table, problems, "WHERE incident = ?", about))
-            for table in (RUNGS, EVIDENCE, EVENTS)
+            for table in (STEPS, EVIDENCE, EVENTS)
         )
     if not records:
         return None
     return Story(
         records[0],
-        sorted(_decoded(rungs, rows.rung, problems), key=lambda each: (each.started, each.rung, each.run)),
+        sorted(_decoded(steps, rows.step, problems), key=lambda each: (each.started, each.step, each.run)),
         sorted(_decoded(events, rows.event, problems), key=lambda each: (each.run, each.seq)),
         sorted(_decoded(taken, rows.evidence, problems), key=lambda each: each.taken),
         problems,
@@ -219,11 +219,11 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
     by_id = {each.id: OpenIncident(each, []) for each in sorted(left, key=lambda each: each.opened)}
     restored.open = list(by_id.values())
     tail = "WHERE incident IN (SELECT id FROM incidents WHERE closed IS NULL)"
-    for run in _decoded(scan(connection, RUNGS, problems, tail), rows.rung, problems):
+    for run in _decoded(scan(connection, STEPS, problems, tail), rows.step, problems):
         if run.incident in by_id:
-            by_id[run.incident].rungs.append(run)
+            by_id[run.incident].steps.append(run)
     for each in restored.open:
-        each.rungs.sort(key=lambda run: (run.rung, run.run))
+        each.steps.sort(key=lambda run: (run.step, run.run))
     _restore_closed(connection, restored)
     try:
         restored.counts = dict(connection.execute("SELECT name, count(*) FROM incidents GROUP BY name"))
@@ -239,9 +239,9 @@ def _restore_closed(connection: sqlite3.Connection, restored: Restored) -> None:
     tail = "WHERE closed >= ? ORDER BY closed DESC LIMIT ?"
     closed = _decoded(scan(connection, INCIDENTS, problems, tail, lately), rows.incident, problems)
     names = {record.id: record.name for record in closed}
-    runs: dict[str, list[RungRun]] = {}
+    runs: dict[str, list[StepRun]] = {}
     tail = f"WHERE incident IN (SELECT id FROM incidents {tail})"  # noqa: S608
-    found = _decoded(scan(connection, RUNGS, problems, tail, lately), rows.rung, problems)
+    found = _decoded(scan(connection, STEPS, problems, tail, lately), rows.step, problems)
     for run in sorted(found, key=lambda each: each.started):
         if run.incident in names:
             runs.setdefault(run.incident, []).append(run)

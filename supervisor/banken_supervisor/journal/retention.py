@@ -34,7 +34,7 @@ class Limits:
 
     events_age: float = 30 * DAY
     incidents_age: float = 365 * DAY
-    """after their end; rungs and evidence go with their incident"""
+    """after their end; steps and evidence go with their incident"""
     size_max: int = 256 * 1024 * 1024
     """of the file; its log comes on top, 16 MiB while nobody reads for long"""
     queue_max: int = 200_000
@@ -133,7 +133,7 @@ def _delete_incidents(connection: sqlite3.Connection, which: str, *values: float
     ids = connection.execute(which, values).fetchall()
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.executemany("DELETE FROM rungs WHERE incident = ?", ids)
+        connection.executemany("DELETE FROM steps WHERE incident = ?", ids)
         connection.executemany("DELETE FROM evidence WHERE incident = ?", ids)
         connection.executemany("DELETE FROM incidents WHERE id = ?", ids)
         connection.execute("COMMIT")

@@ -27,14 +27,14 @@ from banken.model import (
     Feeders,
     Incarnation,
 )
-from banken_supervisor.core.states import State
-from banken_supervisor.journal.entries import Declared, EventSeen, EvidenceTaken, IncidentOpened, RungRun
+from banken_supervisor.engine.states import State
+from banken_supervisor.journal.entries import Declared, EventSeen, EvidenceTaken, IncidentOpened, StepRun
 
 ID_MAX = 128
 """Longest incident id, run id, action, level or word, in characters."""
 
 TEXT_MAX = 8192
-"""Longest text of a rung's run, in characters."""
+"""Longest text of a step's run, in characters."""
 
 DATA_MAX = 32 * 1024
 """Longest event data, in bytes of JSON; of longer ones only the short values are kept."""
@@ -154,12 +154,12 @@ def closed_row(row: Sequence[Value], closed: float, how: str, runs: int) -> Row:
     return sealed("incidents", *values)
 
 
-def rung_row(entry: RungRun) -> Row:
-    """A row of ``rungs``."""
+def step_row(entry: StepRun) -> Row:
+    """A row of ``steps``."""
     return sealed(
-        "rungs",
+        "steps",
         _text(entry.incident, ID_MAX),
-        _int(entry.rung),
+        _int(entry.step),
         _int(entry.run),
         _text(entry.action, ID_MAX),
         _real(entry.started),
@@ -226,10 +226,10 @@ def incident(row: Row) -> IncidentRecord:
     return IncidentRecord(incident_id, name, Cause(cause), *rest)
 
 
-def rung(row: Row) -> RungRun:
-    """A row of ``rungs``, without its sum."""
+def step(row: Row) -> StepRun:
+    """A row of ``steps``, without its sum."""
     incident_id, index, run, action, started, ok, text = _any(row)
-    return RungRun(incident_id, index, run, action, started, None if ok is None else bool(ok), text)
+    return StepRun(incident_id, index, run, action, started, None if ok is None else bool(ok), text)
 
 
 def evidence(row: Row) -> Evidence:

@@ -126,18 +126,18 @@ INCIDENTS = Table(
     ),
     ("id",),
 )
-RUNGS = Table(
-    "rungs",
+STEPS = Table(
+    "steps",
     (
         "incident TEXT NOT NULL",
-        "rung INTEGER NOT NULL",
+        "step INTEGER NOT NULL",
         "run INTEGER NOT NULL",
         "action TEXT NOT NULL",
         "started REAL NOT NULL",
         "ok INTEGER",
         "text TEXT NOT NULL",
     ),
-    ("incident", "rung", "run"),
+    ("incident", "step", "run"),
 )
 EVIDENCE = Table(
     "evidence", ("incident TEXT NOT NULL", "taken REAL NOT NULL", "blob BLOB NOT NULL"), ("incident", "taken")
@@ -156,7 +156,7 @@ EVENTS = Table(
     ("run", "seq"),
 )
 
-KEPT = (REGISTRY, INCIDENTS, RUNGS, EVIDENCE, EVENTS)
+KEPT = (REGISTRY, INCIDENTS, STEPS, EVIDENCE, EVENTS)
 """The tables that hold entries, the most important first."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from banken_supervisor.journal.reading import Story
 from banken_supervisor.journal.rows import EventRecord, IncidentRecord
 
-_RUNG = ("rung", "run", "action", "started", "ok", "text")
+_STEP = ("step", "run", "action", "started", "ok", "text")
 
 
 def shown(record: IncidentRecord) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def whole(story: Story) -> dict[str, Any]:
     """One incident with all that is kept of it."""
     return {
         **shown(story.incident),
-        "rungs": [{key: getattr(rung, key) for key in _RUNG} for rung in story.rungs],
+        "steps": [{key: getattr(step, key) for key in _STEP} for step in story.steps],
         "events": [event(each) for each in story.events],
         "evidence": [{"taken": each.taken, **as_dict(each.data)} for each in story.evidence],
         "problems": list(story.problems),

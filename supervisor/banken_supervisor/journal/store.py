@@ -19,10 +19,10 @@ from banken_supervisor.journal.entries import (
     IncidentClosed,
     IncidentOpened,
     Released,
-    RungRun,
+    StepRun,
 )
 from banken_supervisor.journal.rows import Row
-from banken_supervisor.journal.schema import EVENTS, EVIDENCE, HEADER, INCIDENTS, REGISTRY, RUNGS, JournalRefused
+from banken_supervisor.journal.schema import EVENTS, EVIDENCE, HEADER, INCIDENTS, REGISTRY, STEPS, JournalRefused
 
 try:
     import fcntl
@@ -120,8 +120,8 @@ class Batch:
                 self.opened.append(rows.incident_row(entry))
             case IncidentClosed():
                 self.closed.append(entry)
-            case RungRun():
-                (self.begun if entry.ok is None else self.ended).append(rows.rung_row(entry))
+            case StepRun():
+                (self.begun if entry.ok is None else self.ended).append(rows.step_row(entry))
             case EvidenceTaken():
                 self.evidence.append(rows.evidence_row(entry))
             case _:
@@ -148,8 +148,8 @@ class Store:
             connection.executemany(INCIDENTS.insert("IGNORE"), batch.opened)
             for entry in batch.closed:
                 self._close_incident(entry, batch.refused)
-            connection.executemany(RUNGS.insert("IGNORE"), batch.begun)  # never over a result
-            connection.executemany(RUNGS.insert("REPLACE"), batch.ended)
+            connection.executemany(STEPS.insert("IGNORE"), batch.begun)  # never over a result
+            connection.executemany(STEPS.insert("REPLACE"), batch.ended)
             connection.executemany(EVIDENCE.insert("IGNORE"), batch.evidence)
             connection.executemany(EVENTS.insert("IGNORE"), batch.events)
             connection.execute("COMMIT")

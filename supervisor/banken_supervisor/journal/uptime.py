@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.states import State
 from banken_supervisor.journal.reading import History
 from banken_supervisor.journal.rows import IncidentRecord
 

@@ -69,7 +69,7 @@ class Condition:
 class Journal:
     """The writer. ``record`` belongs to one thread (the loop's); everything else may be called from any.
 
-    ``run`` tells this run's events from those of others; it is the kennel's run id, which sorts by age.
+    ``run`` tells this run's events from those of others; it is the engine's run id, which sorts by age.
     ``committed`` and ``changed`` are called from the writer's thread, with the highest ticket that is on disk and
     with each new condition.
     """

@@ -1,8 +1,8 @@
 """Programs, the shell: processes that are started, watched by pidfd, ended, and found again after a crash.
 
-``ProgramKeeper`` (keeper.py) joins it with core/programs.py; it is all that a loop needs.
+``ProgramManager`` (keeper.py) joins it with core/programs.py; it is all that a loop needs.
 """
 
-from banken_supervisor.programs.keeper import ProgramKeeper
+from banken_supervisor.programs.program_manager import ProgramManager
 
-__all__ = ["ProgramKeeper"]
+__all__ = ["ProgramManager"]

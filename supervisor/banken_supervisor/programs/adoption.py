@@ -8,9 +8,9 @@ import select
 from collections.abc import Callable
 from typing import NamedTuple
 
-from banken_supervisor.programs.children import sweep
-from banken_supervisor.programs.proc import Marks, Seen, look, marked, marks_of, open_pidfd
-from banken_supervisor.programs.records import Record, Records
+from banken_supervisor.processes.scan import Marks, Seen, look, marked, marks_of, open_pidfd
+from banken_supervisor.programs.child_table import sweep
+from banken_supervisor.programs.run_records import Record, Records
 from banken_supervisor.programs.spawn import Child
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from banken.identity import process_start
-from banken_supervisor.core.policy import ProgramSpec
+from banken_supervisor.engine.policy import ProgramSpec
 
 LOG_MODE = 0o640
 

@@ -37,7 +37,7 @@ class Settings:
 
 
 class Backend:
-    """Lives as long as the application does, in its event loop."""
+    """ProcessWatcher as long as the application does, in its event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

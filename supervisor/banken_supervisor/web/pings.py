@@ -16,8 +16,8 @@ from starlette.responses import PlainTextResponse, Response
 from banken.model import DEFAULT_INTERVAL, REASON_MAX, STATUS_MAX, Declaration, check_text
 from banken.port import declare
 from banken.wire import Kind
-from banken_supervisor.durations import parse
 from banken_supervisor.operator_client.supervisor_client import message
+from banken_supervisor.text.durations import parse
 from banken_supervisor.web.backend import backend_of
 from banken_supervisor.web.errors import TEXT, Problem
 from banken_supervisor.web.parameters import Name, read_body

@@ -45,7 +45,7 @@ log = logging.getLogger("banken.web")
 
 
 class StateCache:
-    """The supervisor's last summary and rows. Lives in one event loop."""
+    """The supervisor's last summary and rows. ProcessWatcher in one event loop."""
 
     def __init__(self, client: AsyncSupervisorClient, broadcaster: Broadcaster) -> None:
         self.up = False

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from banken.model import Cause, Declaration
-from banken_supervisor.core.states import State
+from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
     Declared,
     Entry,
@@ -24,7 +24,7 @@ from banken_supervisor.journal import (
     IncidentOpened,
     Journal,
     Limits,
-    RungRun,
+    StepRun,
     reading,
     restore,
     squeeze,
@@ -49,7 +49,7 @@ def entry(ticket: int) -> Entry:
         case 2:
             return EventSeen(number, now, "expired", name, {"incident": incident, "n": number})
         case 3:
-            return RungRun(incident, 0, 1, "dump", now, True, f"run {number}")
+            return StepRun(incident, 0, 1, "dump", now, True, f"run {number}")
         case 4:
             return EvidenceTaken(incident, now, squeeze({"n": number}))
     return IncidentClosed(incident, now + 5, "fed", number)

@@ -13,11 +13,11 @@ import sys
 import time
 from typing import Any
 
-from banken_supervisor.core.ladder import Backoff, Budget
-from banken_supervisor.core.policy import Group, ProgramSpec, Restart, Strategy
-from banken_supervisor.lock import AddressLock
-from banken_supervisor.mailbox import Mailbox
-from banken_supervisor.programs import ProgramKeeper
+from banken_supervisor.engine.ladder import Backoff, Budget
+from banken_supervisor.engine.policy import Group, ProgramSpec, Restart, Strategy
+from banken_supervisor.programs import ProgramManager
+from banken_supervisor.runtime.lock import AddressLock
+from banken_supervisor.runtime.mailbox import Mailbox
 
 
 def say(what: Any) -> None:
@@ -48,7 +48,7 @@ def keep(address: str, text: str) -> None:
     began = time.monotonic()
     lock = AddressLock(address)
     mailbox = Mailbox()
-    keeper = ProgramKeeper(address, address, mailbox.post, timeout=lambda name: 7.5)
+    keeper = ProgramManager(address, address, mailbox.post, timeout=lambda name: 7.5)
 
     def tell(events: list[Any]) -> None:
         for event in events:

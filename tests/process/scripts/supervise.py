@@ -12,9 +12,9 @@ from typing import Any
 
 from banken.model import Declaration, Incident
 from banken_supervisor import Supervisor
-from banken_supervisor.core.ladder import Budget, Ladder, Rung
-from banken_supervisor.core.policy import Policy
-from banken_supervisor.recovery.base import Action, Outcome, Subject, World
+from banken_supervisor.actions.base import Action, Outcome, Subject, World
+from banken_supervisor.engine.ladder import Budget, Ladder, Step
+from banken_supervisor.engine.policy import Policy
 
 
 def say(what: Any) -> None:
@@ -34,14 +34,14 @@ def undeclared(address: str) -> Supervisor:
 
 def no_probe(address: str) -> Supervisor:
     """Judges as soon as its queue is empty: what core/hold.py is there to prevent."""
-    from banken_supervisor.core.hold import Hold
+    from banken_supervisor.engine.barrier import Barrier
 
-    def at_once(self: Hold, now: float) -> int | None:
+    def at_once(self: Barrier, now: float) -> int | None:
         self._until = now
         self._settle()
         return None
 
-    Hold.suspect = at_once  # type: ignore[method-assign]
+    Barrier.suspect = at_once  # type: ignore[method-assign]
     return Supervisor(address)
 
 
@@ -116,11 +116,11 @@ def measured(address: str, journal: str) -> Supervisor:
     supervisor.watchdog("stuck", timeout=0.1, interval=600, callback=_stuck)
     supervisor.watchdog("raises", timeout=0.1, interval=600, callback=_raises)
     soon = Declaration(0.1, 600.0, 0.1)
-    failing = Rung("exec", options=(("command", ["false"]),))
-    twice = Rung("log", repeat=0.05, budget=Budget(1, 600.0))
+    failing = Step("exec", options=(("command", ["false"]),))
+    twice = Step("log", repeat=0.05, budget=Budget(1, 600.0))
     for name, ladder in {
-        "does": Ladder((Rung("log"), failing, Rung("__main__:Odd"))),
-        "observed": Ladder((Rung("kill"),), observe=True),
+        "does": Ladder((Step("log"), failing, Step("__main__:Odd"))),
+        "observed": Ladder((Step("kill"),), observe=True),
         "given-up": Ladder((twice,)),
     }.items():
         supervisor.policy(name, Policy(soon, ladder))

@@ -22,17 +22,17 @@ import sys
 import click
 
 from banken.address import resolve
-from banken_supervisor.cli import completing, exits
-from banken_supervisor.cli.asking import address_option
+from banken_supervisor.cli import completion_items, exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.screen import need_terminal
+from banken_supervisor.cli.supervisor_client import address_option
 from banken_supervisor.cli.top.order import SORTS
 
 INSTEAD = "`banken status --json`"
 
 
 @click.command(short_help="Watch all watchdogs live, on the whole terminal.")
-@click.argument("filter", metavar="[FILTER]", required=False, default="", shell_complete=completing.watchdogs)
+@click.argument("filter", metavar="[FILTER]", required=False, default="", shell_complete=completion_items.watchdogs)
 @click.option(
     "--sort", type=click.Choice(list(SORTS)), default="state", show_default=True, help="By what to sort at first."
 )
@@ -61,7 +61,7 @@ def command(filter: str, sort: str, reverse: bool, address: str | None) -> int: 
     """
     need_terminal("top", INSTEAD, stderr=True)
     if "utf" not in (sys.stderr.encoding or "").lower():
-        raise Failure(f"top needs a terminal in UTF-8, not {sys.stderr.encoding}; use {INSTEAD}", exits.NOT_SO)
+        raise Failure(f"top needs a terminal in UTF-8, not {sys.stderr.encoding}; use {INSTEAD}", exit_codes.NOT_SO)
     where = resolve(address).text
     # The size is the terminal's own: what a shell exports as COLUMNS and LINES stays as it was when it is changed.
     for name in ("COLUMNS", "LINES"):
@@ -71,5 +71,5 @@ def command(filter: str, sort: str, reverse: bool, address: str | None) -> int: 
     app = TopApp(where, sort=sort, reverse=reverse, wanted=filter)
     app.run()
     if app.fault:
-        raise Failure(app.fault, exits.NOT_SO)
-    return app.return_code or exits.OK
+        raise Failure(app.fault, exit_codes.NOT_SO)
+    return app.return_code or exit_codes.OK

@@ -15,8 +15,8 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from banken_supervisor.cli.poller import LOOKED_MAX, Source
 from banken_supervisor.cli.printing import clean
-from banken_supervisor.cli.source import LOOKED_MAX, Source
 from banken_supervisor.cli.top import help as help_page
 from banken_supervisor.cli.top import incidents as incident_list
 from banken_supervisor.cli.top import text

@@ -10,8 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from banken_supervisor.cli.asking import tell
 from banken_supervisor.cli.printing import clean
+from banken_supervisor.cli.supervisor_client import tell
 
 if TYPE_CHECKING:
     from banken.control import Control

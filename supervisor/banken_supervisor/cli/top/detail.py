@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.source import Snapshot
+from banken_supervisor.cli.poller import Snapshot
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.background import Reader
 from banken_supervisor.cli.top.incidents import why

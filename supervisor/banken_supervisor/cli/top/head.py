@@ -8,8 +8,8 @@ from rich.style import Style
 from rich.text import Text
 
 from banken_supervisor.cli.durations import format_s
+from banken_supervisor.cli.poller import Snapshot
 from banken_supervisor.cli.printing import clean, plural
-from banken_supervisor.cli.source import Snapshot
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.order import shown_state
 

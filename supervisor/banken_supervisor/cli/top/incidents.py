@@ -16,7 +16,7 @@ from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column, for_names
 from banken_supervisor.cli.top.order import fits
 from banken_supervisor.cli.top.table import Columns, Table
-from banken_supervisor.reasons import gist
+from banken_supervisor.text.reasons import gist
 
 INCIDENTS_MAX = 500
 """Incidents in the list, the newest."""

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer, Input, Static
 
-from banken_supervisor.cli.source import Snapshot
+from banken_supervisor.cli.poller import Snapshot
 from banken_supervisor.cli.top.events import Events
 from banken_supervisor.cli.top.head import VIEWS, supervisor, tabs, watchdogs
 from banken_supervisor.cli.top.incidents import Incidents

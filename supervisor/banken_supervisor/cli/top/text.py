@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from banken_supervisor.cli import glyphs
+from banken_supervisor.cli import sparkline
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.status import BAD
 from banken_supervisor.cli.top.order import RUNNING, shown_state
-from banken_supervisor.durations import NEVER_S
 from banken_supervisor.evidence import feeds_text, summary_lines
 from banken_supervisor.journal.shown import as_dict
 from banken_supervisor.journal.uptime import percent
-from banken_supervisor.reasons import gist
+from banken_supervisor.text.durations import NEVER_S
+from banken_supervisor.text.reasons import gist
 
 if TYPE_CHECKING:
     from banken_supervisor.cli.history import Known
@@ -178,7 +178,8 @@ def facts(row: Row) -> list[Text]:
     lines = [
         _fact("Silent", f"{format_s(row['silence'])}; {judged}" + ("" if due == "-" else f"; due in {due}")),
         _fact(
-            "Fed by", f"{pid}, {glyphs.rate_text(glyphs.rate(row.get('feeds', ())))}; declared by the {row['by']}"
+            "Fed by",
+            f"{pid}, {sparkline.rate_text(sparkline.rate(row.get('feeds', ())))}; declared by the {row['by']}",
         ),
     ]
     if remarked := "; ".join(f"{key} {said(row[key])}" for key in ("progress", "status") if key in row):
@@ -195,7 +196,7 @@ def gap_lines(row: Row, width: int) -> list[Text]:
         return [_fact("Gaps", "too few feeds to tell")]
     top = row["timeout"] if has_timeout(row) else max(gaps)
     full = f"the timeout, {format_s(top)}" if has_timeout(row) else format_s(top)
-    drawn = glyphs.sparkline(gaps, top, max(8, width - 12))
+    drawn = sparkline.sparkline(gaps, top, max(8, width - 12))
     return [
         _fact("Gaps", drawn),
         _fact("", f"the last {len(gaps)}, longest {format_s(max(gaps))}; a full block is {full}"),
@@ -220,7 +221,7 @@ def next_step(row: Row) -> str:
     step, steps = incident.get("next"), incident.get("steps", 0)
     if step is not None:
         when = "now" if step["left"] <= 0 else f"in {format_s(step['left'])}"
-        return f"step {step['rung'] + 1} of {steps}: {said(step['do'])} {when}"
+        return f"step {step['step'] + 1} of {steps}: {said(step['do'])} {when}"
     return f"none left: all {steps} steps were taken" if steps else "no ladder is configured"
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from rich.text import Text
 
-from banken_supervisor.cli import glyphs
+from banken_supervisor.cli import sparkline
 from banken_supervisor.cli.durations import format_s
+from banken_supervisor.cli.poller import Snapshot, rate_of
 from banken_supervisor.cli.printing import clean
-from banken_supervisor.cli.source import Snapshot, rate_of
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column, for_names
 from banken_supervisor.cli.top.order import SORTS, Order, fits, shown_state
@@ -79,10 +79,10 @@ class Watchdogs(Table):
             case "TIMEOUT":
                 return Text(format_s(row["timeout"]) if text.has_timeout(row) else "-")
             case "RATE":
-                return Text(glyphs.rate_text(rate_of(row)))
+                return Text(sparkline.rate_text(rate_of(row)))
             case "GAPS":
                 top = row["timeout"] if text.has_timeout(row) else max(text.gaps_of(row), default=1.0)
-                return Text(glyphs.sparkline(text.gaps_of(row), top, width))
+                return Text(sparkline.sparkline(text.gaps_of(row), top, width))
             case "PID":
                 return Text("-" if row["pid"] is None else str(row["pid"]))
             case "INC":

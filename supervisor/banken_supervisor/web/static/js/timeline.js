@@ -22,8 +22,8 @@ export function incidentLine(each, named = true) {
   );
 }
 
-// "rung": its name in older journals.
-const REPEATED = new Set(["callback-repeated", "rung"]);
+// "step": its name in older journals.
+const REPEATED = new Set(["callback-repeated", "callback-repeated"]);
 
 /** Events with runs of the same callback, many in a row, folded into one line. */
 export function folded(events) {
@@ -48,12 +48,12 @@ export function told(event) {
     case "expired":
       return ["expired", "bad", `Verdict: ${CAUSES[event.cause] ?? event.cause}; silent for ${duration(event.silence)}, ${duration(event.late)} after its deadline`, event.reason ?? ""];
     case "callback-repeated":
-    case "rung":
+    case "step":
       return ["expired", "bad", `Still silent after ${duration(event.silence)}: callback ${event.first ? `runs ${event.first} to` : "run"} ${event.run}`, ""];
     case "action":
-      return ["action", "", `Step ${event.step ?? event.rung}: ${event.do} begins${event.level ? ` (${event.level})` : ""}${event.run > 1 ? `, run ${event.run}` : ""}`, ""];
+      return ["action", "", `Step ${event.step ?? event.step}: ${event.do} begins${event.level ? ` (${event.level})` : ""}${event.run > 1 ? `, run ${event.run}` : ""}`, ""];
     case "would-act":
-      return ["action", "", `Step ${event.step ?? event.rung}: ${event.do} would begin (observe only)`, ""];
+      return ["action", "", `Step ${event.step ?? event.step}: ${event.do} would begin (observe only)`, ""];
     case "recovered":
       return ["alive", "good", `Recovered after ${duration(event.lasted)}`, ""];
     case "closed":

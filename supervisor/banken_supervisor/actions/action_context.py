@@ -1,0 +1,94 @@
+"""What actions may ask of the supervisor, for real: recovery/base.py says what each answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from banken import calling
+from banken.calling import Callback
+from banken.model import Incarnation, Incident
+from banken_supervisor import evidence
+from banken_supervisor.actions.base import Subject
+from banken_supervisor.processes.peer_credentials import PeerCredentials
+from banken_supervisor.processes.process_handles import Processes
+from banken_supervisor.runtime.log_queue import log
+
+MARGIN_S = 0.5
+"""Seconds of a dump's time that are left for what comes after collecting."""
+
+
+class SupervisorContext(Processes):
+    """``Processes`` knows about processes; the rest is here. Called from many threads.
+
+    ``named``: the callback of a name, None: there is none. ``restart``: has the loop restart a program.
+    ``directory``: the address's, where workers leave their dumps. ``peers``: who has connected; None: not known.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        named: Callable[[str], Callback | None],
+        restart: Callable[[str], None],
+        peers: PeerCredentials | None = None,
+    ) -> None:
+        super().__init__()
+        self._peers = peers
+        self._directory = directory
+        self._named = named
+        self._restart = restart
+        self.targets: Mapping[str, Sequence[str]] = {}
+        """apprise URLs by the name of the target; replaced whole when the config changes"""
+
+    def here(self, who: Incarnation) -> bool:
+        """As in the protocol: a pid that a feed only claims is none that can be known for certain."""
+        return super().here(who) and (self._peers is None or self._peers.met(who))
+
+    def trust(self, who: Incarnation) -> None:
+        """A process that the supervisor started itself is known without having connected."""
+        if self._peers is not None:
+            self._peers.trust(who)
+
+    def restart(self, program: str) -> None:
+        """As in the protocol."""
+        self._restart(program)
+
+    def collect(self, subject: Subject, seconds: float) -> Mapping[str, Any]:
+        """As in the protocol; where no process is known, that is what is found."""
+        incident = subject.incident
+        said = {
+            "silence": incident.silence,
+            "status": incident.status,
+            "progress": incident.progress,
+            "cause": incident.cause.value,
+            "feeds": list(map(list, subject.feeds)),
+        }
+        if subject.who is None:
+            headline = "no process is known: nobody has fed it, or only commands have"
+            return {"headline": headline, "problems": [], "said": said}
+        found = evidence.collect(
+            subject.who, address_directory=self._directory, seconds_max=max(0.1, seconds - MARGIN_S)
+        )
+        return {**found, "said": said}
+
+    def summary(self, evidence_: Mapping[str, Any], lines: int) -> Sequence[str]:
+        """As in the protocol."""
+        return evidence.summary_lines(dict(evidence_), lines)
+
+    def callback(self, name: str, incident: Incident) -> None:
+        """As in the protocol."""
+        function = self._named(name)
+        if function is None:
+            raise LookupError(f"no callback is called {name!r} here")
+        calling.call(function, calling.wants_incident(function), incident)
+
+    def urls(self, target: str) -> Sequence[str]:
+        """As in the protocol."""
+        try:
+            return self.targets[target]
+        except KeyError:
+            raise LookupError(f"no notification target is called {target!r}") from None
+
+    def log(self, level: int, text: str) -> None:
+        """As in the protocol. An action's thread may wait for the log, as a callback's may."""
+        log.log(level, "%s", text)

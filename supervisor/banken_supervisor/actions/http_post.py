@@ -1,0 +1,128 @@
+"""One HTTP request that ends in time, whatever the server does.
+
+A timeout of each read is not enough: a server that sends one byte now and then keeps it waiting for ever. So a
+timer shuts the socket down at the deadline. The connection is made directly and not through urllib3's pool, because
+the pool logs paths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException
+from time import monotonic
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
+
+from banken.clock import wall
+from banken_supervisor.actions.log_suppression import hushed
+from banken_supervisor.actions.sanitize import line
+from banken_supervisor.actions.webhook import Answer, Target, retry_after
+
+CONNECT_S = 10.0
+READ_S = 10.0
+"""Seconds between two bytes of the answer."""
+
+BODY_MAX = 2048
+"""Bytes of an answer's body that are read, and only of one that says no."""
+
+BODY_S = 1.0
+"""Seconds for that body: its status is known already."""
+
+
+class Post:
+    """Requests to one target."""
+
+    def __init__(self, target: Target, ca_file: str | None) -> None:
+        self._target = target
+        self._tls = ssl.create_default_context(cafile=ca_file) if target.scheme == "https" else None
+
+    def attempt(self, headers: Mapping[str, str], body: bytes, deadline: float) -> Answer:
+        """One request, ended by ``deadline`` (monotonic time, seconds)."""
+        left = deadline - monotonic()
+        if left <= 0:
+            return Answer(None, "no time was left")
+        connection = self._connection(min(CONNECT_S, left))
+        try:
+            with hushed("urllib3.connection", "urllib3.util.retry"):
+                return self._exchange(connection, headers, body, deadline)
+        except (OSError, HTTPException, HTTPError) as fault:
+            if monotonic() >= deadline:
+                return Answer(None, "no whole answer within the time given")
+            return Answer(None, line(_words(fault)))
+        finally:
+            connection.close()
+
+    def _connection(self, timeout: float) -> HTTPConnection:
+        target = self._target
+        if self._tls is None:
+            return HTTPConnection(target.host, target.port, timeout=timeout)
+        return HTTPSConnection(target.host, target.port, timeout=timeout, ssl_context=self._tls)
+
+    def _exchange(
+        self, connection: HTTPConnection, headers: Mapping[str, str], body: bytes, deadline: float
+    ) -> Answer:
+        connection.connect()
+        sock = connection.sock
+        left = max(0.01, deadline - monotonic())
+        connection.timeout = min(READ_S, left)
+        with _cut(sock, left) as cut:
+            connection.request(
+                "POST", self._target.path, body, headers, preload_content=False, decode_content=False
+            )
+            response = connection.getresponse()
+        try:
+            if cut.is_set():  # http.client takes headers that break off for whole ones
+                raise TimeoutError("the answer broke off at the deadline")
+            return self._answer(response, sock, deadline)
+        finally:
+            response.close()
+
+    def _answer(self, response: BaseHTTPResponse, sock: socket.socket, deadline: float) -> Answer:
+        status = response.status
+        if 200 <= status < 300:
+            return Answer(status, f"taken with {status}")
+        if 300 <= status < 400:
+            return Answer(status, f"answered {status}: redirects are not followed")
+        said = b""
+        with (
+            contextlib.suppress(OSError, HTTPException, HTTPError),
+            _cut(sock, min(BODY_S, deadline - monotonic())),
+        ):
+            said = response.read(BODY_MAX) or b""
+        words = line(said.decode("utf-8", "backslashreplace").strip(), 300)
+        text = f"answered {status}{': ' if words else ''}{words}"
+        return Answer(status, text, retry_after(response.headers.get("Retry-After"), wall()))
+
+
+@contextlib.contextmanager
+def _cut(sock: socket.socket, seconds: float) -> Iterator[threading.Event]:
+    """Shut the socket down after so long, from a thread of its own, unless the block has ended before.
+
+    The event tells whether that came to pass.
+    """
+    done = threading.Event()
+
+    def cut() -> None:
+        done.set()
+        with contextlib.suppress(OSError):
+            # The plain socket's, also of a TLS socket: that one's own is not made for two threads.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, seconds), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield done
+    finally:
+        timer.cancel()
+
+
+def _words(fault: Exception) -> str:
+    reason = getattr(fault, "reason", None)
+    return f"{type(fault).__name__}: {reason if isinstance(reason, Exception) else fault}"

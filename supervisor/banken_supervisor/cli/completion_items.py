@@ -1,0 +1,86 @@
+"""What the shell may put in for an argument, asked of the running supervisor; without one, nothing, silently."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import click
+    from click.shell_completion import CompletionItem
+
+ASK_S = 0.3
+"""Seconds to wait for the supervisor: somebody sits at the keyboard."""
+
+ITEMS_MAX = 200
+"""Names that are proposed."""
+
+
+def watched(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of watchdogs and of programs."""
+    found = {item.value: item for item in (*watchdogs(ctx, param, incomplete), *programs(ctx, param, incomplete))}
+    return list(found.values())[:ITEMS_MAX]
+
+
+def watchdogs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of watchdogs, each with its state."""
+    if any(c in incomplete for c in "*?["):
+        return []
+    rows = _ask(ctx, "status", name=f"{incomplete}*", limit=ITEMS_MAX)
+    return _items(rows, ctx, incomplete)
+
+
+def programs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of programs, each with its state."""
+    return _items(_ask(ctx, "programs"), ctx, incomplete)[:ITEMS_MAX]
+
+
+def incidents(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The newest incidents' ids, each with its watchdog, from the journal."""
+    from click.shell_completion import CompletionItem
+
+    from banken.address import resolve
+    from banken.errors import BankenError
+    from banken_supervisor.journal import reading
+
+    found = []
+    with contextlib.suppress(BankenError):
+        journal = ctx.params.get("journal")
+        if journal is None:
+            directory = resolve(ctx.params.get("address")).directory
+            journal = None if directory is None else os.path.join(directory, "journal.db")
+        if journal is not None and os.path.exists(journal):
+            found = reading.incidents(journal, limit=ITEMS_MAX)
+    items = [CompletionItem("last", help="the newest")]
+    items += [CompletionItem(each.id, help=f"{each.name} {each.cause}") for each in found]
+    return [item for item in items if item.value.startswith(incomplete)]
+
+
+def _ask(ctx: click.Context, op: str, **args: Any) -> list[dict[str, Any]]:
+    from banken.address import resolve
+    from banken.control import Control
+    from banken.errors import BankenError
+    from banken_supervisor.cli.supervisor_client import is_alone
+
+    try:
+        where = resolve(ctx.params.get("address"))
+        if is_alone(where):
+            return []
+        with Control(where.text, timeout=ASK_S) as control:
+            rows: list[dict[str, Any]] = control.request(op, **args)["rows"]
+    except BankenError:
+        return []
+    return rows
+
+
+def _items(rows: list[dict[str, Any]], ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    given = {value for value in ctx.params.values() if isinstance(value, str)}
+    return [
+        CompletionItem(row["name"], help=row["state"])
+        for row in rows
+        if fnmatchcase(row["name"], f"{incomplete}*") and row["name"] not in given
+    ]

@@ -1,0 +1,136 @@
+"""The supervisor behind ``banken guard``: one program, at an address of its own, until that has ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+from types import FrameType
+
+from banken.port import declare
+from banken_supervisor.actions.jobs import Report
+from banken_supervisor.cli import exit_codes
+from banken_supervisor.cli.printing import plural
+from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
+from banken_supervisor.engine.policy import EXIT_ONLY, Policy, ProgramSpec, Restart
+from banken_supervisor.evidence import render
+from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
+from banken_supervisor.programs.program_watchdogs import ended_how
+from banken_supervisor.runtime.loop import Loop
+from banken_supervisor.runtime.loop_messages import Do
+from banken_supervisor.runtime.supervisor import Supervisor
+from banken_supervisor.text.durations import format_s
+
+DUMP_S = 5.0
+"""Seconds that looking at a hung command may take."""
+
+INTERVAL_S = 60.0
+"""How often it is said again that the command still hangs."""
+
+
+class Guarding(Supervisor):
+    """Runs one command. ``directory``: the address, 0700 and nobody else's. ``timeout``: None: only its end counts.
+
+    ``code``: the exit code, once it has run.
+    """
+
+    signals = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+
+    def __init__(self, directory: str, spec: ProgramSpec, timeout: float | None, grace: float | None) -> None:
+        super().__init__(directory)
+        self.code = exit_codes.OK
+        self._directory = directory
+        self._spec = spec
+        policy = EXIT_ONLY if timeout is None else Policy(declare(timeout, INTERVAL_S, grace))
+        wait = ("wait", min(spec.stop_timeout, 3600.0))
+        steps = (Step("dump", options=(("seconds", DUMP_S),)), Step("kill", options=(wait, ("group", True))))
+        self._policy = policy._replace(ladder=Ladder(steps))
+        self._status: int | None = None
+
+    def _opened(self) -> None:
+        assert self._loop is not None
+        self._loop.stable.set((self._spec,), (), {self._spec.name: self._policy})
+        self._loop.stable.heard = self._heard
+
+    # -- on the loop's thread -----------------------------------------------------------------------
+
+    def _heard(self, event: ProgramEvent) -> None:
+        """What became of the command; the end when nothing more will."""
+        data = event.data
+        kinds = ProgramEventType
+        match event.type:
+            case kinds.EXITED:
+                self._note_end(data["status"])
+            case kinds.FAILED:
+                self.code = exit_codes.NOT_RUNNABLE
+                self._say(f"cannot be started: {data['reason']}")
+            case kinds.BACKOFF:
+                how = "" if self._status is None else f" ({ended_how(self._status)})"
+                self._say(f"ended{how}; it starts again in {format_s(data['seconds'])}")
+            case kinds.GAVE_UP:
+                restarts = plural(data["count"], "restart")
+                self._say(f"is given up: {restarts} within {format_s(data['period'])} did not help")
+                self._finish()
+            case kinds.UNKILLABLE:
+                self.code = 128 + signal.SIGKILL
+                self._say(f"outlived SIGKILL for {format_s(data['after'])}: it hangs in the kernel")
+                self._finish()
+            case kinds.STOPPED if not data["again"]:
+                if data["status"] is not None:
+                    self._note_end(data["status"])
+                self._finish()
+
+    def _note_end(self, status: int | None) -> None:
+        self._status = status
+        self.code = exit_codes.NOT_SO if status is None else status if status >= 0 else 128 - status
+
+    def _finish(self) -> None:
+        assert self._loop is not None
+        self._loop.stop()
+
+    def _say(self, text: str) -> None:
+        assert self._scribe is not None
+        self._scribe.line(logging.WARNING, f"{self._spec.name} {text}", {})
+
+    # -- elsewhere ----------------------------------------------------------------------------------
+
+    def _acted(self, report: Report) -> None:
+        """On an action's thread: show where it hung, before anything is done to it."""
+        found = report.data.get("evidence")
+        if isinstance(found, dict):
+            lines = render(found) if "threads" in found else [str(found.get("headline"))]
+            self._say("\n".join(("was doing this:", *lines)))
+        super()._acted(report)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            os._exit(128 + signal.SIGKILL)  # that is what the programs' guard ends the rest of the command with
+        self._mailbox.post(Do(lambda loop: self._pass_on(loop, number)))
+
+    def _pass_on(self, loop: Loop, number: int) -> None:
+        """End the command with the signal that came; ``_heard`` ends the rest when it is gone."""
+        stable, driver = loop.stable, loop.driver
+        self._spec = self._spec._replace(stop_signal=signal.Signals(number).name)
+        stable.set((self._spec,), (), {self._spec.name: self._policy})
+        stable.apply(driver.engine, driver.now, driver.out)
+        why = f"{self._spec.stop_signal} was passed on"
+        stable.command("stop", self._spec.name, driver.engine, driver.now, driver.out, why)
+
+
+def spec_for(
+    name: str, command: tuple[str, ...], restart: bool, runs: int, period: float, stop_timeout: float
+) -> ProgramSpec:
+    """The command as a program; ``runs`` restarts within ``period`` seconds, if any."""
+    return ProgramSpec(
+        name,
+        command,
+        stop_timeout=stop_timeout,
+        restart=Restart.ON_FAILURE if restart else Restart.NEVER,
+        budget=Budget(runs, period),
+        backoff=Backoff(0.5, 30.0),
+        dies_with_supervisor=True,
+        terminal=True,
+    )

@@ -1,0 +1,353 @@
+"""What can be asked of a running supervisor, and its answers. docs/wire.md lists them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import banken
+from banken.clock import wall
+from banken.errors import WireError
+from banken.model import shorten
+from banken.wire import REQUEST_MAX, VERSION, pack, unpack
+from banken_supervisor.control.metrics_snapshot import ROWS_MAX as MEASURED_MAX
+from banken_supervisor.control.metrics_snapshot import measures
+from banken_supervisor.control.patterns import PatternRefused, is_pattern, matcher
+from banken_supervisor.engine.feed_observer import suggestion
+from banken_supervisor.engine.record import OpenIncident, Record, deadline
+from banken_supervisor.engine.refusals import Refusal
+from banken_supervisor.engine.states import State
+from banken_supervisor.runtime.guard import Place
+
+if TYPE_CHECKING:
+    from banken_supervisor.runtime.config_reload import ConfigReload
+    from banken_supervisor.runtime.loop import Loop
+
+ROWS_MAX = 500
+"""Watchdogs in one answer; more are had by asking again from ``next``."""
+
+SCANNED_MAX = 20_000
+SCAN_S = 0.02
+"""Watchdogs looked at for one answer, and seconds: a question about a million must not hold up a verdict."""
+
+OFFSET_MAX = 2**31 - 1
+"""Far more than watchdogs are watched."""
+
+REPLY_MAX = 256 * 1024
+"""Characters of rows in one answer above which the rest is left for the next one."""
+
+SHOWN_MAX = 60
+"""Characters of what was asked that a refusal repeats."""
+
+LOOK_MAX = 200
+"""Watchdogs looked at by their names in one request."""
+
+LOOK_AFTER = 128
+"""Watchdogs between two looks at the clock."""
+
+
+class RequestRefused(Exception):
+    """The text is for the asker; ``reason`` for the counters."""
+
+    def __init__(self, text: str, reason: str = "request") -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def answer(loop: Loop, request: bytes) -> bytes:
+    """The reply to one request, whatever it is and whatever goes wrong."""
+    number: Any = None
+    op: Any = None
+    try:
+        body = unpack(request, REQUEST_MAX)
+        if type(body) is not list or len(body) != 4 or type(body[1]) is not int:
+            raise RequestRefused("a request is [version, number, op, arguments]")
+        version, number, op, args = body
+        if type(version) is not int or version != VERSION:
+            raise _version_refused(version)
+        handler = OPS.get(op) if type(op) is str else None
+        if handler is None:
+            raise RequestRefused(f"no request is called {_shown(op)}; there are {', '.join(sorted(OPS))}")
+        if type(args) is not dict:
+            raise RequestRefused(f"the arguments are a map, not {_shown(args)}")
+        return pack([VERSION, number, True, handler(loop, args)])
+    except (WireError, RequestRefused) as fault:
+        reason = fault.reason if isinstance(fault, RequestRefused) else "request"
+        event = loop.driver.engine.admission.refusals.note(Refusal(reason, str(fault)), loop.driver.now)
+        if event is not None:
+            loop.driver.out.append(event)
+        return pack([VERSION, number, False, str(fault)])
+    except Exception as fault:  # noqa: BLE001  # the asker is answered, and the loop goes on
+        loop.guard.fault(Place.REQUEST, fault, op if type(op) is str and op in OPS else "")
+        text = f"an internal error of the supervisor ({type(fault).__name__}); its log has more"
+        return pack([VERSION, number, False, text])
+
+
+def _version_refused(version: object) -> RequestRefused:
+    text = f"this supervisor speaks version {VERSION} of the wire, not {_shown(version)}"
+    return RequestRefused(f"{text}; install the same banken on both sides", "version")
+
+
+def _shown(value: object) -> str:
+    """What was given, for a refusal."""
+    if isinstance(value, (list, dict)):
+        return f"a {'list' if isinstance(value, list) else 'map'} of {len(value)}"
+    return shorten(repr(value[: SHOWN_MAX + 1] if isinstance(value, (str, bytes)) else value), SHOWN_MAX)
+
+
+def _integer(args: dict[str, Any], key: str, least: int, most: int, default: int) -> int:
+    """An argument that is a whole number within bounds."""
+    value = args.get(key, default)
+    if type(value) is not int or not least <= value <= most:
+        raise RequestRefused(f"{key} is a whole number from {least} to {most}, not {_shown(value)}")
+    return value
+
+
+def _pattern(args: dict[str, Any]) -> str | None:
+    """The argument ``name``: a name or a pattern; None: all."""
+    pattern = args.get("name")
+    if pattern is not None and type(pattern) is not str:
+        raise RequestRefused(f"name is a text, not {_shown(pattern)}")
+    return pattern
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    try:
+        return matcher(pattern)
+    except PatternRefused as fault:
+        raise RequestRefused(str(fault)) from None
+
+
+def _ping(loop: Loop, args: dict[str, Any]) -> Any:
+    return {"pid": os.getpid(), "version": banken.__version__, "time": wall()}
+
+
+def _tell(loop: Loop, args: dict[str, Any]) -> Any:
+    """Take one message as if it had come over the feed socket, and say what became of it."""
+    frame = args.get("frame")
+    if type(frame) is not bytes:
+        raise RequestRefused("tell takes the bytes of one message as 'frame'")
+    refused = loop.tell(frame)
+    if refused is not None:
+        raise RequestRefused(refused)
+    return {"taken": True}
+
+
+def _summary(loop: Loop, args: dict[str, Any]) -> Any:
+    driver = loop.driver
+    states = {state.value: driver.engine.table.states[state] for state in State if state is not State.RELEASED}
+    return {
+        "pid": os.getpid(),
+        "version": banken.__version__,
+        "started": loop.started_at,
+        "uptime": wall() - loop.started_at,
+        "watchdogs": len(driver.engine),
+        "states": states,
+        "messages": loop.messages,
+        "turns": loop.turns,
+        "slowest_turn": loop.slowest_turn,
+        "stalls": driver.clock.stalls,
+        "lost": driver.clock.lost,
+        "overloads": driver.overloads,
+        "probes_lost": driver.barrier.lost,
+        "events": dict(loop.events),
+        "refused": dict(driver.engine.admission.refusals.counts),
+        "callbacks": loop.callbacks.counts(),
+        "actions": loop.dispatcher.executor.counts(),
+        "programs": len(loop.stable.specs),
+        "processes_watched": len(loop.lives),
+        "journal": None if loop.outbox is None else loop.outbox.state(),
+        "log_lines_dropped": loop.log_lines_dropped,
+        "internal_errors": dict(loop.guard.counts),
+    }
+
+
+def _metrics(loop: Loop, args: dict[str, Any]) -> Any:
+    """``summary`` and more, for Prometheus; rows of the watchdogs that ``name`` fits, at most ``limit``."""
+    pattern, limit = _pattern(args), _integer(args, "limit", 0, MEASURED_MAX, MEASURED_MAX)
+    fits = None if pattern is None else _matcher(pattern)
+    scanned = None if fits is None else (record for record in _scan(loop, 0) if fits(record.name))
+    return measures(loop, _summary(loop, args), scanned, limit)
+
+
+def _status(loop: Loop, args: dict[str, Any]) -> Any:
+    """Rows of watchdogs: ``name`` (exact, or a pattern with ``*?[``), ``offset``, ``limit``."""
+    return _rows(loop, args, row)
+
+
+def _suggest(loop: Loop, args: dict[str, Any]) -> Any:
+    """Which timeouts the observed gaps ask for: takes and gives what ``status`` does, with rows of its own."""
+    return _rows(loop, args, lambda record, now: suggestion(record))
+
+
+def _look(loop: Loop, args: dict[str, Any]) -> Any:
+    """The rows of exactly these watchdogs, as ``status`` gives them; with ``feeds`` their last feeds, too."""
+    names, feeds = args.get("names"), args.get("feeds", False)
+    if type(names) is not list or len(names) > LOOK_MAX or any(type(name) is not str for name in names):
+        raise RequestRefused(f"look takes 'names', a list of at most {LOOK_MAX} texts, not {_shown(names)}")
+    if type(feeds) is not bool:
+        raise RequestRefused("look takes 'feeds' as true or false")
+    engine, now = loop.driver.engine, loop.driver.now
+    rows: list[dict[str, Any]] = []
+    gone: list[str] = []
+    for name in dict.fromkeys(names):
+        record = engine.get(name)
+        if record is None:
+            gone.append(name)
+        else:
+            told = row(record, now)
+            if feeds:
+                told["feeds"] = engine.history.feeds(record, now)
+            rows.append(told)
+    return {"rows": rows, "gone": gone}
+
+
+def _scan(loop: Loop, offset: int) -> Iterator[Record]:
+    """Watchdogs from this place on: as many as one answer may look at."""
+    until = monotonic() + SCAN_S
+    for count, record in enumerate(islice(loop.driver.engine.table, offset, offset + SCANNED_MAX), 1):
+        yield record
+        if count % LOOK_AFTER == 0 and monotonic() >= until:
+            return
+
+
+def _rows(loop: Loop, args: dict[str, Any], row: Callable[[Record, float], dict[str, Any]]) -> Any:
+    pattern = _pattern(args)
+    offset = _integer(args, "offset", 0, OFFSET_MAX, 0)
+    limit = _integer(args, "limit", 1, ROWS_MAX, ROWS_MAX)
+    engine, now = loop.driver.engine, loop.driver.now
+    if pattern is not None and not is_pattern(pattern):
+        record = engine.get(pattern)
+        return {"rows": [] if record is None else [row(record, now)], "next": None, "total": len(engine)}
+    fits = None if pattern is None else _matcher(pattern)
+    rows: list[dict[str, Any]] = []
+    place, size = offset, 0
+    for record in _scan(loop, offset):
+        place += 1
+        if fits is None or fits(record.name):
+            rows.append(row(record, now))
+            size += _length(record)
+            if len(rows) >= limit or size >= REPLY_MAX:
+                break
+    return {"rows": rows, "next": place if place < len(engine) else None, "total": len(engine)}
+
+
+def _length(record: Record) -> int:
+    """Characters of the texts in its row that may be long."""
+    details = record.details
+    if details is None:
+        return 0
+    texts = details.status, details.progress, None if details.incident is None else details.incident.reason
+    return sum(len(text) for text in texts if isinstance(text, str))
+
+
+def row(record: Record, now: float) -> dict[str, Any]:
+    """One watchdog as people and programs see it; seconds. ``left``: until it is due, negative when late."""
+    due = deadline(record)
+    declared = record.declaration
+    told: dict[str, Any] = {
+        "name": record.name,
+        "state": record.state.value,
+        "silence": max(0.0, now - record.fed_at),
+        "left": None if due is None else due - now,
+        "timeout": declared.timeout,
+        "interval": declared.interval,
+        "grace": declared.grace,
+        "resolution": record.resolution,
+        "by": "operator" if record.operator else "worker",
+        "pid": None if record.owner is None else record.owner.pid,
+        "incidents": 0,
+    }
+    details = record.details
+    if details is not None:
+        told["incidents"] = details.incidents
+        told.update({k: v for k in ("status", "progress") if (v := getattr(details, k)) is not None})
+        if details.incident is not None:
+            open_one = details.incident
+            told["incident"] = {
+                "id": open_one.id,
+                "cause": open_one.cause.value,
+                "age": now - open_one.opened,
+                "runs": open_one.runs,
+                "reason": open_one.reason,
+                "blamed": open_one.blamed,
+                **_next_step(record, open_one, now),
+            }
+        if details.quorum is not None:
+            told["group"] = {
+                "alive": details.quorum.alive,
+                "at_least": details.quorum.at_least,
+                "members": list(details.quorum.members),
+            }
+    return told
+
+
+def _next_step(record: Record, incident: OpenIncident, now: float) -> dict[str, Any]:
+    """``steps`` of the ladder, and ``next``: which is due, what it does, in how many seconds; None: none is."""
+    steps = () if record.policy is None else record.policy.ladder.steps
+    step = incident.next_step
+    if step is None or step.number >= len(steps):
+        return {"steps": len(steps), "next": None}
+    return {
+        "steps": len(steps),
+        "next": {"step": step.number, "do": steps[step.number].do, "left": step.when - now},
+    }
+
+
+def _programs(loop: Loop, args: dict[str, Any]) -> Any:
+    return {"rows": loop.stable.rows(loop.driver.now)}
+
+
+def _program(loop: Loop, args: dict[str, Any]) -> Any:
+    """start, stop or restart one program: ``what``, ``name``."""
+    what, name = args.get("what"), args.get("name")
+    if what not in ("start", "stop", "restart") or type(name) is not str:
+        raise RequestRefused("program takes 'what' (start, stop or restart) and the 'name' of a program")
+    driver = loop.driver
+    try:
+        loop.stable.command(what, name, driver.engine, driver.now, driver.out, "asked to")
+    except KeyError:
+        known = ", ".join(loop.stable.names()[:20]) or "none"
+        raise RequestRefused(f"no program is called {_shown(name)}; there are: {known}") from None
+    return {"rows": [row for row in loop.stable.rows(driver.now) if row["name"] == name]}
+
+
+def _reload(loop: Loop, args: dict[str, Any]) -> Any:
+    """Read the config file again. What becomes of it is told by an event, and by ``reloaded`` under its number."""
+    return {"number": _reloading(loop).ask()}
+
+
+def _reloaded(loop: Loop, args: dict[str, Any]) -> Any:
+    """What became of the newest reading of the config file that is over: of all up to its number."""
+    last = _reloading(loop).last
+    return {"number": 0} if last is None else {"number": last.number, "ok": last.ok, "text": last.text}
+
+
+def _reloading(loop: Loop) -> ConfigReload:
+    if loop.reloading is None:
+        raise RequestRefused("this supervisor was started without a config file: there is nothing to reload")
+    return loop.reloading
+
+
+def _stop(loop: Loop, args: dict[str, Any]) -> Any:
+    loop.stop()
+    return {"stopping": True}
+
+
+OPS: dict[str, Callable[[Loop, dict[str, Any]], Any]] = {
+    "look": _look,
+    "metrics": _metrics,
+    "ping": _ping,
+    "program": _program,
+    "programs": _programs,
+    "reload": _reload,
+    "reloaded": _reloaded,
+    "status": _status,
+    "stop": _stop,
+    "suggest": _suggest,
+    "summary": _summary,
+    "tell": _tell,
+}

@@ -1,0 +1,98 @@
+"""Which declaration is in force for a watchdog: the operator's, the worker's, or the learnt timeout."""
+
+from __future__ import annotations
+
+from banken.model import Declaration
+from banken.wire import Message
+from banken_supervisor.engine import adaptive_timeout
+from banken_supervisor.engine.descriptions import declared_event
+from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.escalation import Escalation
+from banken_supervisor.engine.maintenance import Maintenance
+from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.table import Table
+
+
+class Declarations:
+    """Applies what operator and workers declare to the records."""
+
+    def __init__(self, table: Table, rules: Rules, escalation: Escalation, maintenance: Maintenance) -> None:
+        self._table = table
+        self._rules = rules
+        self._escalation = escalation
+        self._maintenance = maintenance
+
+    def update(self, record: Record, message: Message, out: list[Effect]) -> None:
+        """A worker's message carries its declaration: it is taken, or it conflicts with the operator's."""
+        declaration = message.declaration
+        if record.operator:
+            self._set_resolution(record, message.resolution)
+            if declaration is not None and declaration != record.declaration:
+                details = record.detailed()
+                if not details.conflict_reported:
+                    details.conflict_reported = True
+                    data = {"operator": list(record.declaration), "worker": list(declaration)}
+                    out.append(Event(EventType.CONFLICT, record.name, data))
+        elif declaration is not None and declaration != record.declaration:
+            self._replace(record, declaration, message.resolution)
+        elif message.incarnation is not None:
+            self._set_resolution(record, message.resolution)
+
+    def follow_rules(self, record: Record) -> None:
+        """The operator's policy for it may have changed. Where there is none any more, the declaration stays and the
+        ladder goes. No timer is lost."""
+        if record.is_group:
+            return  # its policy comes with the groups (quorum.py)
+        before, policy = record.policy, self._rules.policy_of(record.name)
+        record.policy = policy
+        self._escalation.follow_reload(record, before)
+        self._maintenance.follow_policy(record, before)
+        operator = policy is not None and not policy.worker_declares
+        if operator != record.operator:
+            record.operator = operator
+            self._table.mark_changed(record)
+        if decoded_always(record):
+            self._table.forget_frames(record)
+        if operator:
+            declaration = in_force(record)
+            if declaration != record.declaration:
+                self._table.forget_frames(record)
+                self._replace(record, declaration, record.resolution)
+        self._table.arm(record)
+
+    def apply_learnt(self, record: Record, out: list[Effect]) -> None:
+        """What was seen of its feeds may ask for another timeout."""
+        declaration = in_force(record)
+        if declaration != record.declaration:
+            self._replace(record, declaration, record.resolution)
+            out.append(declared_event(record, "learnt"))
+
+    def _set_resolution(self, record: Record, resolution: float) -> None:
+        if resolution != record.resolution:
+            record.resolution = resolution
+            self._table.mark_changed(record)
+
+    def _replace(self, record: Record, declaration: Declaration, resolution: float) -> None:
+        record.declaration = self._table.share(declaration)
+        record.resolution = resolution
+        self._table.mark_changed(record)
+        self._table.note_timeout(declaration)
+        self._table.arm(record)
+
+
+def in_force(record: Record) -> Declaration:
+    """The operator's declaration, with the learnt timeout where that is wanted."""
+    policy = record.policy
+    assert policy is not None
+    if policy.auto is None:
+        return policy.declaration
+    gaps = None if record.details is None else record.details.gaps
+    timeout = adaptive_timeout.in_force(policy.auto, gaps, record.declaration.timeout)
+    return policy.declaration._replace(timeout=timeout)
+
+
+def decoded_always(record: Record) -> bool:
+    """Whether each feed must be looked at, because a rate limit or a learnt timeout needs it."""
+    policy = record.policy
+    return policy is not None and (policy.min_interval is not None or policy.auto is not None)

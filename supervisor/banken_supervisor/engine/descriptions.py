@@ -1,0 +1,58 @@
+"""What events and callbacks say about a watchdog and its open incident."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from banken_supervisor.engine.effects import Event, EventType, RunCallback
+from banken_supervisor.engine.record import OpenIncident, Record
+
+
+def callback_run(record: Record, incident: OpenIncident, due: float, now: float) -> RunCallback:
+    """One run of the callback, for the deadline ``due``."""
+    details = record.detailed()
+    return RunCallback(
+        name=record.name,
+        callback=record.declaration.callback,
+        incident=incident.id,
+        cause=incident.cause,
+        opened=incident.opened,
+        silence=max(0.0, now - record.fed_at),  # after a restart ``fed_at`` may lie ahead
+        timeout=record.declaration.timeout,
+        due=due,
+        run=incident.runs,
+        reason=incident.reason,
+        status=details.status,
+        progress=details.progress,
+    )
+
+
+def incident_data(record: Record, run: RunCallback, now: float) -> dict[str, Any]:
+    """What an event says about an open incident; durations in seconds."""
+    data: dict[str, Any] = {
+        "incident": run.incident,
+        "cause": run.cause.value,
+        "run": run.run,
+        "silence": run.silence,
+        "timeout": run.timeout,
+        "late": now - run.due,
+        "age": now - run.opened,
+        **process_data(record),
+    }
+    for key in ("reason", "status", "progress"):
+        value = getattr(run, key)
+        if value is not None:
+            data[key] = value
+    return data
+
+
+def process_data(record: Record) -> dict[str, int]:
+    """The process that feeds it, where one is known."""
+    return {} if record.owner is None else {"pid": record.owner.pid}
+
+
+def declared_event(record: Record, by: str) -> Event:
+    """What is in force for it now, and by whom: operator, worker, defaults, or learnt."""
+    declaration = record.declaration
+    data = {"timeout": declaration.timeout, "interval": declaration.interval, "grace": declaration.grace, "by": by}
+    return Event(EventType.DECLARED, record.name, {**data, **process_data(record)})

@@ -1,0 +1,320 @@
+"""The engine: what arrives changes watchdogs, what is due becomes a verdict, and both become effects.
+
+The way of a feed: ``intake`` looks its bytes up in ``Table.by_frame`` and stores the time. That is all, because
+``by_frame`` holds only the plain feeds of watchdogs that are ALIVE and need nothing else. Whatever is not known (the
+first feed, a feed that ends an incident, every other message) is decoded and goes to ``tell``.
+
+The way of a verdict: ``Verdicts.sweep`` takes what has come up in the queue and arms again what was fed; the rest are
+suspects. ``Verdicts.judge`` makes verdicts of them when barrier.py says that this may be done. Each verdict is a
+transition: states.py has the table, lifecycle.py carries it out.
+
+The engine is pure: time is an argument, and what is to be done comes back as effects. It is composed of parts, each of
+which owns its data and knows only the parts before it:
+
+    Table > FeedHistory > Dependencies, Escalation > Incidents > Lifecycle > ProcessLifecycle, Quorums, Maintenance
+    > Declarations > FeedObserver > Admission, Verdicts > Engine
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from math import inf
+
+from banken.errors import WireError
+from banken.model import Cause, Declaration, Incarnation
+from banken.wire import Kind, Message, decode
+from banken_supervisor.engine.admission import Admission
+from banken_supervisor.engine.declarations import Declarations, decoded_always
+from banken_supervisor.engine.dependencies import Dependencies
+from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.escalation import Escalation
+from banken_supervisor.engine.feed_history import FeedHistory
+from banken_supervisor.engine.feed_observer import FeedObserver
+from banken_supervisor.engine.incidents import Incidents
+from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence, is_judged
+from banken_supervisor.engine.maintenance import Maintenance
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.principal import LOCAL, OPERATOR, SUPERVISOR, Principal, authorize
+from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
+from banken_supervisor.engine.quorum import Quorums
+from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.refusals import Refusal
+from banken_supervisor.engine.restore import GONE, RETURN_S, Restore
+from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.snapshot import Snapshot
+from banken_supervisor.engine.states import State, Trigger
+from banken_supervisor.engine.table import Table
+from banken_supervisor.engine.verdicts import Verdicts
+
+
+class Engine:
+    """Every watchdog of one supervisor. ``now`` is deadline time, in seconds, and never goes back.
+
+    ``run_id`` makes incident ids unique among all runs of all supervisors; ``probe_token`` marks the supervisor's own
+    probes; ``jitter`` gives numbers in [0, 1) for backoff. Effects are appended to the ``out`` that the caller gives.
+    """
+
+    def __init__(
+        self, rules: Rules, run_id: str, probe_token: bytes = b"", jitter: Callable[[], float] = lambda: 0.5
+    ) -> None:
+        self.rules = rules
+        self.decoded_bytes = 0
+        """bytes of all messages that had to be decoded"""
+        self.probe_seen: int | None = None
+        """number of the last probe that came back; the caller resets it"""
+        self._probe_token = probe_token
+        self.table = Table()
+        self.history = FeedHistory(self.table)
+        dependencies = Dependencies(self.table)
+        escalation = Escalation(self.history, jitter)
+        self.incidents = Incidents(self.table, self.history, dependencies, escalation, run_id)
+        self._lifecycle = Lifecycle(self.table, self.history, self.incidents, escalation)
+        self.processes = ProcessLifecycle(self.table, self._lifecycle)
+        self.quorums = Quorums(self.table, self._lifecycle, escalation)
+        self.maintenance = Maintenance(self.table, self._lifecycle)
+        self._dependencies = dependencies
+        self._declarations = Declarations(self.table, rules, escalation, self.maintenance)
+        self.observer = FeedObserver(self.table, self.history, self._declarations)
+        self.admission = Admission(
+            self.table, rules, self.history, self.quorums, self.maintenance, self.observer, self.processes
+        )
+        self.verdicts = Verdicts(self.table, self.observer, self._lifecycle, self.processes, self.quorums)
+        self._handlers = {
+            Kind.FEED: self._feed,
+            Kind.NOTE: self._note,
+            Kind.DECLARE: self._declared,
+            Kind.RELEASE: self._release,
+            Kind.FAIL: self._fail,
+            Kind.PAUSE: self._pause,
+            Kind.RESUME: self._resume,
+            Kind.EXTEND: self._extend,
+        }
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def get(self, name: str) -> Record | None:
+        """The record of one name; to be read only."""
+        return self.table.by_name.get(name)
+
+    # -- what arrives -------------------------------------------------------------------------------
+
+    def intake(self, frames: Iterator[bytes], now: float, out: list[Effect], principal: Principal = LOCAL) -> None:
+        """Take every frame of ``frames``, all counted as arriving ``now``.
+
+        An exception that ``frames`` raises passes through; what came before it has been taken.
+        """
+        history = self.history
+        if history.recording:
+            if history.allowed > 0:
+                few = islice(frames, history.allowed)
+                while True:
+                    try:
+                        history.note_known(few, now)
+                    except KeyError as unknown:
+                        self.take(unknown.args[0], now, out, principal)
+                    else:
+                        break
+                for first in frames:
+                    frames = chain((first,), frames)
+                    break
+                else:
+                    return
+            history.skip(now)
+        by_frame = self.table.by_frame.__getitem__
+        while True:
+            try:
+                for record in map(by_frame, frames):
+                    record.fed_at = now
+            except KeyError as unknown:  # not known by its bytes: the only thing in here that raises KeyError
+                frame = unknown.args[0]
+            else:
+                return
+            self.take(frame, now, out, principal)
+
+    def take(self, frame: bytes, now: float, out: list[Effect], principal: Principal = LOCAL) -> Refusal | None:
+        """Decode and take one frame; the refusal, if it was refused (it is counted already)."""
+        self.decoded_bytes += len(frame)
+        try:
+            message = decode(frame)
+        except WireError as fault:
+            return self.admission.refuse(Refusal(fault.reason, str(fault)), now, out)
+        if message.kind is Kind.PROBE and message.args[0] == self._probe_token:
+            principal = SUPERVISOR
+        share = self.table.share
+        message = message._replace(
+            incarnation=share(message.incarnation),
+            resolution=share(message.resolution),
+            declaration=share(message.declaration),
+        )
+        return self.tell(message, now, out, principal, frame)
+
+    def tell(
+        self,
+        message: Message,
+        now: float,
+        out: list[Effect],
+        principal: Principal = OPERATOR,
+        frame: bytes | None = None,
+    ) -> Refusal | None:
+        """Take one message; the refusal, if it was refused (it is counted already)."""
+        kind = message.kind
+        record = self.table.by_name.get(message.name)
+        refusal = authorize(principal, kind, message.name, is_group=record is not None and record.is_group)
+        if refusal is not None:
+            return self.admission.refuse(refusal, now, out, None if record is None else record.name)
+        if kind is Kind.PROBE:
+            self.probe_seen = message.args[1]
+            return None
+        if record is None:
+            admitted = self.admission.admit(message, now, out)
+            if isinstance(admitted, Refusal):
+                # To release or resume what is not watched asks for what is so already: no event.
+                quiet = kind in (Kind.RELEASE, Kind.RESUME)
+                return self.admission.refuse(admitted, now, [] if quiet else out, message.name)
+            record = admitted
+        refusal = self.admission.check_owner(record, message, now, out)
+        if refusal is not None:
+            return refusal
+        if message.declaration is not None or message.incarnation is not None:
+            self._declarations.update(record, message, out)
+        self._handlers[kind](record, message, now, out)
+        if kind is Kind.FEED and frame is not None and record.state is State.ALIVE and not decoded_always(record):
+            self.table.know_frame(record, frame)
+        return None
+
+    # -- what the operator and the programs say -------------------------------------------------------
+
+    def declare(self, name: str, policy: Declaration | Policy, now: float, out: list[Effect]) -> Refusal | None:
+        """The operator's policy for one name, in force at once and over every worker's."""
+        self.rules.declare(name, policy)
+        record = self.get(name)
+        if record is not None:
+            self._declarations.follow_rules(record)
+            return None
+        return self.expect(name, now, out)
+
+    def expect(self, name: str, now: float, out: list[Effect]) -> Refusal | None:
+        """Watch this name by the rules from now on, fed or not."""
+        if name in self.table.by_name:
+            return None
+        admitted = self.admission.admit(Message(Kind.DECLARE, name, None, 0.0, None), now, out)
+        return self.admission.refuse(admitted, now, out, name) if isinstance(admitted, Refusal) else None
+
+    def reconsider(self) -> None:
+        """The rules have changed: apply them to every watchdog there is. No timer is lost."""
+        for record in self.table:
+            if record.operator or record.policy is not None or self.rules.policy_of(record.name) is not None:
+                self._declarations.follow_rules(record)
+
+    def forget(self, name: str, now: float, out: list[Effect], how: str = "released") -> None:
+        """Watch this one no longer, and take back the operator's policy. ``how``: what ends its incident."""
+        self.rules.forget(name)
+        record = self.get(name)
+        if record is not None:
+            self._lifecycle.apply(record, Occurrence(Trigger.RELEASE, how=how), now, out)
+
+    def program_ended(self, name: str, how: str, now: float) -> None:
+        """The program behind this name has ended, and nobody had asked it to."""
+        record = self.get(name)
+        if record is not None:
+            self.processes.program_ended(record, how, now)
+
+    def take_down(self, name: str, now: float, out: list[Effect]) -> None:
+        """The program behind this name was taken down, and will come up again by itself (``reborn``)."""
+        record = self.get(name)
+        if record is not None:
+            self.processes.take_down(record, now, out)
+
+    def reborn(self, name: str, now: float, out: list[Effect]) -> None:
+        """A new process of the program behind this name has started."""
+        record = self.get(name)
+        if record is not None:
+            self.processes.disown(record)
+            self.processes.reborn(record, now, out)
+
+    def abandon(self, name: str, why: str, now: float, out: list[Effect]) -> None:
+        """The program behind this name is not started again by itself."""
+        record = self.get(name)
+        if record is not None:
+            self.processes.abandon(record, why, now, out)
+
+    # -- over a restart -------------------------------------------------------------------------------
+
+    def restore(
+        self, left: Snapshot, now: float, out: list[Effect], is_program: Callable[[str], bool] = lambda name: False
+    ) -> tuple[int, int]:
+        """Bring back what a former supervisor left: how many watchdogs, and how many open incidents."""
+        return Restore(
+            self.table, self.rules, self.history, self._dependencies, self.quorums, self._declarations, is_program
+        ).run(left, now, out)
+
+    def gone(
+        self, process: Incarnation, now: float, is_program: Callable[[str], bool] = lambda name: False
+    ) -> None:
+        """A process that was brought back as the owner of watchdogs had ended before this supervisor started. What
+        became of a program is said by ``program_ended``."""
+        self.processes.gone(process, GONE, now + RETURN_S, is_program)
+
+    def replay(self, name: str, now: float) -> Event | None:
+        """The open incident of ``name`` as an event, for a listener that came late; None: there is none."""
+        record = self.get(name)
+        return None if record is None else self.incidents.replay(record, now)
+
+    # -- messages, one method a kind ------------------------------------------------------------------
+
+    def _feed(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        observer = self.observer
+        fast = observer.too_fast(record, now)
+        observer.observe(record, now, out)
+        details = record.details
+        if details is not None:
+            self.table.end_extension(record)
+            if record.declaration.progress_timeout is not None and details.progress_at is None:
+                details.progress_at = now
+        if record.state is State.PAUSED or observer.keeps_incident(record, now):
+            record.fed_at = now
+            return
+        was_alive = record.state is State.ALIVE
+        self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
+        if fast and was_alive:
+            assert record.policy is not None
+            reason = f"fed more often than once in {record.policy.min_interval:g} s"
+            what = Occurrence(Trigger.DEADLINE, cause=Cause.TOO_FAST, reason=reason)
+            self._lifecycle.apply(record, what, now, out)
+
+    def _note(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        progress, status = message.args
+        details = record.detailed()
+        if status is not None:
+            details.status = status
+        if progress is not None and (progress != details.progress or details.progress_at is None):
+            details.progress = progress
+            details.progress_at = now
+        self._feed(record, message, now, out)
+
+    def _declared(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        """The watchdog is known by now; a declaration is no feed and changes nothing more."""
+
+    def _release(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
+
+    def _fail(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        what = Occurrence(Trigger.FAIL, cause=Cause.FAILED, reason=message.args[0])
+        self._lifecycle.apply(record, what, now, out)
+
+    def _pause(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        seconds = message.args[0] or None
+        until = inf if seconds is None else now + seconds
+        self._lifecycle.apply(record, Occurrence(Trigger.PAUSE, until=until, seconds=seconds), now, out)
+
+    def _resume(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        self._lifecycle.apply(record, Occurrence(Trigger.RESUME), now, out)
+
+    def _extend(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        if is_judged(record):
+            self.table.forget_frames(record)  # the next feed must be looked at: it ends the extension
+            record.detailed().extended_until = now + message.args[0]
+            self.table.mark_changed(record)
+            out.append(Event(EventType.EXTENDED, record.name, {"seconds": message.args[0]}))

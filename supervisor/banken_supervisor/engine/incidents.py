@@ -1,0 +1,166 @@
+"""Incidents: opened by a verdict, escalated while they last, closed.
+
+Which transition calls what is in states.py and lifecycle.py.
+"""
+
+from __future__ import annotations
+
+from banken.model import Cause
+from banken_supervisor.engine.dependencies import Dependencies
+from banken_supervisor.engine.descriptions import callback_run, incident_data
+from banken_supervisor.engine.effects import Effect, EndIncident, Event, EventType
+from banken_supervisor.engine.escalation import Escalation
+from banken_supervisor.engine.feed_history import EVIDENCE_MAX, FeedHistory
+from banken_supervisor.engine.record import OpenIncident, Record, progress_deadline
+from banken_supervisor.engine.states import State
+from banken_supervisor.engine.table import Table
+
+
+def cause_of(record: Record, due: float) -> Cause:
+    """Why a watchdog that is waiting or alive was due at ``due``."""
+    if record.exited:
+        return Cause.EXITED
+    if record.state is State.WAITING:
+        return Cause.GRACE
+    return Cause.NO_PROGRESS if progress_deadline(record) == due else Cause.TIMEOUT
+
+
+class Incidents:
+    """``run_id`` makes incident ids unique among all runs of all supervisors.
+
+    The methods that return a bool: True means that a budget is spent, and the caller gives the incident up.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        history: FeedHistory,
+        dependencies: Dependencies,
+        escalation: Escalation,
+        run_id: str,
+    ) -> None:
+        self._table = table
+        self._history = history
+        self._dependencies = dependencies
+        self._escalation = escalation
+        self._run_id = run_id
+        self._count = 0
+
+    def open(
+        self, record: Record, cause: Cause, due: float, now: float, out: list[Effect], reason: str | None
+    ) -> bool:
+        """Open an incident, run the callback for the first time, and begin to escalate.
+
+        While a watchdog that this one depends on is down, the incident is marked and not escalated.
+        """
+        details = record.detailed()
+        if cause is Cause.EXITED and reason is None:
+            reason = details.exited_how
+        self._count += 1
+        details.incidents += 1
+        self._table.end_extension(record)
+        details.exited_at = details.exited_how = None
+        details.cause = cause
+        incident = OpenIncident(
+            f"{self._run_id}-{self._count}", cause, now, 1, now + record.declaration.interval, reason,
+            climbing_since=now,
+        )  # fmt: skip
+        details.incident = incident
+        blamed = self._dependencies.down(record, now)
+        run = callback_run(record, incident, due, now)
+        data = incident_data(record, run, now)
+        incident.feeds = self._history.feeds(record, now, EVIDENCE_MAX)
+        if incident.feeds:
+            data["feeds"] = incident.feeds
+        if blamed is not None:
+            self._dependencies.blame(record, incident, blamed, now)
+            out.append(Event(EventType.EXPIRED, record.name, {**data, "blamed": blamed}))
+            return False
+        out.append(Event(EventType.EXPIRED, record.name, data))
+        out.append(run)
+        return self._escalation.begin(record, incident, now, out)
+
+    def escalate(self, record: Record, due: float, now: float, out: list[Effect]) -> bool:
+        """Still silent: the ladder's next step if that is what was due, else the callback once more."""
+        incident = record.incident
+        assert incident is not None
+        blamed = self._dependencies.down(record, now)
+        step = incident.next_step
+        if step is not None and step.when <= due:
+            if blamed is None:
+                return self._escalation.climb(record, incident, now, out)
+            return self._excuse(record, incident, blamed, due, now, out)
+        # Runs that a stall made miss are not made up for.
+        incident.next_run = due + record.declaration.interval
+        if incident.next_run <= now:
+            incident.next_run = now + record.declaration.interval
+        if blamed is not None or incident.blamed is not None:
+            return self._excuse(record, incident, blamed, due, now, out)
+        incident.runs += 1
+        self._repeat_callback(record, incident, due, now, out)
+        return False
+
+    def close(self, record: Record, how: str, now: float, out: list[Effect], *, recovered: bool) -> None:
+        """Close the incident that is open, or given up, if there is one."""
+        details = record.details
+        if details is None:
+            return
+        if details.incident is not None:
+            incident = details.incident
+            id_, opened, runs, steps = (
+                incident.id, incident.opened, incident.runs, tuple(incident.step_counts),
+            )  # fmt: skip
+        elif details.given_up is not None:
+            id_, opened, runs, steps = details.given_up
+        else:
+            return
+        details.incident = details.given_up = None
+        kind = EventType.RECOVERED if recovered else EventType.CLOSED
+        data = {"incident": id_, "lasted": now - opened, "runs": runs, "how": how}
+        out.append(Event(kind, record.name, data))
+        out.append(EndIncident(record.name, id_, opened, now - opened, how, steps))
+
+    def replay(self, record: Record, now: float) -> Event | None:
+        """The open incident as an event, for a listener that came late; None: there is none."""
+        incident = record.incident
+        if incident is None:
+            return None
+        kind = EventType.EXPIRED if incident.runs == 1 else EventType.CALLBACK_REPEATED
+        data = {**incident_data(record, callback_run(record, incident, now, now), now), "replay": True}
+        return Event(kind, record.name, data if incident.blamed is None else {**data, "blamed": incident.blamed})
+
+    def _repeat_callback(
+        self, record: Record, incident: OpenIncident, due: float, now: float, out: list[Effect]
+    ) -> None:
+        run = callback_run(record, incident, due, now)
+        out.append(Event(EventType.CALLBACK_REPEATED, record.name, incident_data(record, run, now)))
+        out.append(run)
+
+    def _excuse(
+        self,
+        record: Record,
+        incident: OpenIncident,
+        blamed: str | None,
+        due: float,
+        now: float,
+        out: list[Effect],
+    ) -> bool:
+        """A watchdog that this one depends on is down, or was: marked while that lasts, and a whole timeout longer.
+
+        After that the silence is its own: the callback runs, and escalation begins, anew if it had begun before.
+        """
+        if blamed is not None:
+            if incident.blamed is None:  # this one fell first, and its dependency after it
+                data = incident_data(record, callback_run(record, incident, due, now), now)
+                out.append(Event(EventType.CALLBACK_REPEATED, record.name, {**data, "blamed": blamed}))
+            self._dependencies.blame(record, incident, blamed, now)
+            return False
+        if not incident.presumed and not incident.recovering:
+            incident.recovering = True
+            incident.next_run = now + record.declaration.timeout
+            return False
+        incident.blamed = None
+        incident.recovering = incident.presumed = False
+        incident.next_run = now + record.declaration.interval
+        self._repeat_callback(record, incident, due, now, out)
+        return self._escalation.begin(record, incident, now, out)

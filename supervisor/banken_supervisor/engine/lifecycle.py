@@ -1,0 +1,162 @@
+"""The table of states.py carried out: one method for each thing that a transition does."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any, NamedTuple
+
+from banken.model import Cause
+from banken_supervisor.engine.descriptions import process_data
+from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.escalation import Escalation
+from banken_supervisor.engine.feed_history import FeedHistory
+from banken_supervisor.engine.incidents import Incidents
+from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.states import Does, State, Trigger, transition
+from banken_supervisor.engine.table import Table
+
+MAINTENANCE = "maintenance"
+"""By whom a watchdog is paused that no operator paused."""
+
+
+class Occurrence(NamedTuple):
+    """What happens to a watchdog, and what is known of it. Times are deadline time, seconds."""
+
+    trigger: Trigger
+    due: float | None = None
+    """the deadline that passed; None: now"""
+    cause: Cause | None = None
+    """of the incident that is opened"""
+    reason: str | None = None
+    """given to ``fail``, or how a process ended"""
+    until: float = inf
+    """when a pause ends"""
+    seconds: float | None = None
+    """how long the pause is; None: without an end"""
+    by: str | None = None
+    """who paused it, where that was no operator"""
+    how: str | None = None
+    """how an incident ends, in place of the table's word"""
+
+
+class Lifecycle:
+    """Moves records from state to state, and does what the table says."""
+
+    def __init__(self, table: Table, history: FeedHistory, incidents: Incidents, escalation: Escalation) -> None:
+        self._table = table
+        self._history = history
+        self._incidents = incidents
+        self._escalation = escalation
+        self._does = {
+            Does.NOTHING: self._nothing,
+            Does.FIRST_FEED: self._first_feed,
+            Does.START_TIMEOUT: self._start_timeout,
+            Does.OPEN_INCIDENT: self._open_incident,
+            Does.ESCALATE: self._escalate,
+            Does.REPORT_FAILURE: self._report_failure,
+            Does.START_GRACE: self._start_grace,
+            Does.AWAIT_RESTART: self._await_restart,
+            Does.SUSPEND: self._suspend,
+            Does.JUDGE_AGAIN: self._judge_again,
+            Does.STOP_ESCALATION: self._stop_escalation,
+            Does.REMOVE: self._remove,
+        }
+
+    def apply(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        """Make the transition: close the incident if the table ends it, change the state, do the rest.
+
+        IllegalTransition: the table has no such line; nothing was changed.
+        """
+        line = transition(record.state, what.trigger)
+        if line.ends is not None:
+            recovered = what.trigger is Trigger.FEED
+            self._incidents.close(record, what.how or line.ends, now, out, recovered=recovered)
+        self._table.move(record, line.state)
+        self._does[line.does](record, what, now, out)
+
+    def _nothing(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        pass
+
+    def _first_feed(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        if not record.is_group:  # of a group, enough members are alive for the first time
+            out.append(Event(EventType.FIRST_FED, record.name, process_data(record)))
+        self._start_timeout(record, what, now, out)
+
+    def _start_timeout(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        record.fed_at = now
+        self._table.arm(record)
+
+    def _open_incident(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        cause = Cause.FAILED if what.cause is None else what.cause
+        due = now if what.due is None else what.due
+        self._give_up_if(self._incidents.open(record, cause, due, now, out, what.reason), record, now, out)
+        self._table.arm(record)
+
+    def _escalate(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        due = now if what.due is None else what.due
+        self._give_up_if(self._incidents.escalate(record, due, now, out), record, now, out)
+        self._table.arm(record)
+
+    def _give_up_if(self, spent: bool, record: Record, now: float, out: list[Effect]) -> None:
+        if spent:
+            self.apply(record, Occurrence(Trigger.GIVE_UP), now, out)
+
+    def _stop_escalation(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        self._escalation.stop(record, now, out)
+
+    def _report_failure(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        data: dict[str, Any] = {"reason": what.reason}
+        if record.incident is not None:
+            data["incident"] = record.incident.id
+        out.append(Event(EventType.FAILED, record.name, data))
+
+    def _start_grace(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        self._forget_process_end(record, now)
+        if record.details is not None:
+            record.details.restarting = False
+        self._table.arm(record)
+
+    def _await_restart(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        self._forget_process_end(record, now)
+        record.detailed().restarting = True
+        self._table.deadlines.disarm(record)
+
+    def _forget_process_end(self, record: Record, now: float) -> None:
+        record.fed_at = now
+        details = record.details
+        if details is not None:
+            details.progress_at = details.exited_at = details.exited_how = None
+            self._table.end_extension(record)
+
+    def _suspend(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        details = record.detailed()
+        details.maintained = what.by == MAINTENANCE
+        details.paused_until = what.until
+        self._table.mark_changed(record)
+        self._table.arm(record)
+        data: dict[str, Any] = {"seconds": what.seconds}
+        out.append(Event(EventType.PAUSED, record.name, data if what.by is None else {**data, "by": what.by}))
+
+    def _judge_again(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        record.fed_at = now
+        details = record.detailed()
+        details.maintained = False
+        details.bucket = None
+        details.paused_until = inf
+        self._table.end_extension(record)
+        if details.progress_at is not None:
+            details.progress_at = now
+        if record.is_group:
+            self._table.look_at_group(record)
+        self._table.arm(record)
+        out.append(Event(EventType.RESUMED, record.name))
+
+    def _remove(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        self._table.remove(record)
+        self._history.resize()
+        out.append(Event(EventType.RELEASED, record.name))
+
+
+def is_judged(record: Record) -> bool:
+    """Whether it is waiting or alive: its silence or its process's end would open an incident."""
+    return record.state in (State.ALIVE, State.WAITING)

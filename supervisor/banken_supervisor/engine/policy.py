@@ -1,0 +1,112 @@
+"""What the operator wants, as data: of a watchdog beyond its declaration, of a group, of a program.
+
+The config file is read into these (config/), the command line makes them too (``banken guard``), and the engine
+decides by them. All durations in seconds.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from banken.model import DEFAULT_INTERVAL, SECONDS_MAX, Declaration
+from banken_supervisor.engine.ladder import Backoff, Budget, Ladder
+
+
+class Auto(NamedTuple):
+    """A timeout that is learnt from the observed gaps between feeds."""
+
+    least: float
+    most: float
+    warm_up: int = 20
+    """gaps that must have been seen before the learnt value replaces the declared one"""
+
+
+class Window(NamedTuple):
+    """Recurring maintenance: from each moment that ``cron`` names, for ``seconds``, the watchdog is not judged."""
+
+    cron: str
+    seconds: float
+
+
+class Policy(NamedTuple):
+    """What holds for one watchdog, or for all whose names match a pattern."""
+
+    declaration: Declaration
+    ladder: Ladder = Ladder(())
+    min_interval: float | None = None
+    """fed more often than this is a verdict of its own (a windowed watchdog)"""
+    auto: Auto | None = None
+    depends_on: tuple[str, ...] = ()
+    """names; while one of them has an open incident, an incident here is marked and not escalated"""
+    maintenance: tuple[Window, ...] = ()
+    worker_declares: bool = False
+    """the worker's own declaration stands over this one; the rest of the policy holds all the same"""
+
+
+EXIT_ONLY = Policy(Declaration(SECONDS_MAX, DEFAULT_INTERVAL, SECONDS_MAX), worker_declares=True)
+"""For a program of which only the end is noticed, unless it declares a timeout itself."""
+
+
+class Strategy(StrEnum):
+    """Which programs of a group start again when one of them ends, as in Erlang/OTP."""
+
+    ONE_FOR_ONE = "one-for-one"
+    ONE_FOR_ALL = "one-for-all"
+    REST_FOR_ONE = "rest-for-one"
+    """that one, and those that start after it"""
+
+
+class Group(NamedTuple):
+    """Watchdogs, or programs, that belong together."""
+
+    name: str
+    members: tuple[str, ...]
+    """names or shell patterns of watchdogs; a program's watchdog has the program's name"""
+    at_least: int | None = None
+    """an incident of the group opens when fewer of its members than this are alive"""
+    strategy: Strategy | None = None
+    """for groups of programs"""
+    budget: Budget | None = None
+    """restarts of the whole group, beside each program's own budget"""
+    ladder: Ladder = Ladder(())
+    """how an incident of the group is escalated"""
+
+
+class Restart(StrEnum):
+    """When a program that ended by itself is started again."""
+
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    """unless it ended with exit status 0"""
+    NEVER = "never"
+
+
+class ProgramSpec(NamedTuple):
+    """A child process that the supervisor starts, one per name: ``numprocs`` is resolved before."""
+
+    name: str
+    """its own, and its watchdog's"""
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    """added to the supervisor's own environment, ``BANKEN_ADDRESS``, ``BANKEN_NAME`` and ``BANKEN_TIMEOUT``"""
+    directory: str | None = None
+    user: str | None = None
+    order: int = 0
+    """programs of a lower order start earlier and stop later"""
+    autostart: bool = True
+    stop_signal: str = "SIGTERM"
+    stop_timeout: float = 10.0
+    """seconds from the stop signal to SIGKILL"""
+    restart: Restart = Restart.ON_FAILURE
+    budget: Budget = Budget(3, 600.0)
+    backoff: Backoff = Backoff(1.0, 60.0)
+    log: str | None = None
+    """file for stdout and stderr; None: the supervisor's own stderr"""
+    log_bytes_max: int = 10 * 1024 * 1024
+    log_files_max: int = 5
+    dies_with_supervisor: bool = False
+    """True: its process group is killed when the supervisor dies; False: the next supervisor adopts it"""
+    terminal: bool = False
+    """True: its input, output and errors are the supervisor's own, and signals go to its whole group, as those of a
+    terminal do; ``log`` must be None"""

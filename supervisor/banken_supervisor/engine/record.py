@@ -1,0 +1,253 @@
+"""One watchdog's record, and when it is due.
+
+The record is small because there may be a million: what only a few watchdogs have (an incident, a pause, a status)
+lies in ``Details``, which is made when it is first needed. All times are deadline time, seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import inf
+from typing import NamedTuple
+
+from banken.model import Cause, Declaration, Incarnation
+from banken_supervisor.engine.adaptive_timeout import Gaps
+from banken_supervisor.engine.deadlines import UNARMED
+from banken_supervisor.engine.ladder import NextStep, StepKey
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.rate_limit import Bucket
+from banken_supervisor.engine.states import State
+
+
+@dataclass(slots=True)
+class OpenIncident:
+    """An unbroken expired spell."""
+
+    id: str
+    cause: Cause
+    opened: float
+    runs: int
+    """how often the callback was due so far, the next one not counted"""
+    next_run: float
+    """when the callback runs again"""
+    reason: str | None = None
+    next_step: NextStep | None = None
+    """of the ladder; None: none, or none left"""
+    climbing_since: float = 0.0
+    """when escalation began: at the verdict, or when no other watchdog was to blame any more"""
+    backed_off: bool = False
+    """the next step's backoff has been waited for"""
+    step_counts: dict[int, int] = field(default_factory=dict)
+    """how often each step ran"""
+    blamed: str | None = None
+    """the watchdog that this one depends on, and that is down too"""
+    presumed: bool = False
+    """that one was not down yet, only due to be found so"""
+    recovering: bool = False
+    """that one is back, and until ``next_run`` this one may follow"""
+    feeds: tuple[tuple[float, float], ...] = ()
+    """the last feeds as they were at the verdict, of each the age and the gap before it"""
+
+
+class GivenUp(NamedTuple):
+    """The incident that was given up."""
+
+    id: str
+    opened: float
+    runs: int
+    """of the callback"""
+    steps: tuple[int, ...]
+    """those that ran"""
+
+
+@dataclass(slots=True)
+class QuorumState:
+    """How a group stands that wants ``at_least`` members alive (quorum.py)."""
+
+    at_least: int
+    members: tuple[str, ...] = ()
+    """names and patterns, as the config has them"""
+    alive: int = 0
+    """members that are alive, or paused"""
+    starting: int = 0
+    """members in the grace of a start"""
+    down: dict[str, None] = field(default_factory=dict)
+    """members with an open incident, or given up"""
+    changed: bool = True
+    """a member's state has changed since the last sweep"""
+    since: float | None = None
+    """since when the group's state is not what it should be; None: it is"""
+
+    def verdict(self, state: State) -> bool | None:
+        """For a group that is in ``state``. True: enough are alive again (or at last). False: too few are. None: no
+        change."""
+        if state is State.ALIVE:
+            return False if self.alive + self.starting < self.at_least else None
+        if state is State.PAUSED:
+            return None
+        return True if self.alive >= self.at_least else None
+
+
+@dataclass(slots=True)
+class Details:
+    """What most watchdogs never have."""
+
+    incident: OpenIncident | None = None
+    paused_until: float = inf
+    extended_until: float | None = None
+    """set by extend, void with the next feed"""
+    status: str | None = None
+    progress: int | float | str | None = None
+    progress_at: float | None = None
+    """when progress last changed; None before the first value"""
+    displaced: list[Incarnation] = field(default_factory=list)
+    """processes that a newer one took this name from, oldest first"""
+    contest_reported: bool = False
+    conflict_reported: bool = False
+    frames: list[bytes] = field(default_factory=list)
+    """the known feeds beside ``Record.frame``, where any process may feed"""
+    incidents: int = 0
+    exited_at: float | None = None
+    """when its process was found to have ended, until that has been judged"""
+    exited_how: str | None = None
+    """how it ended, where that is known"""
+    restarting: bool = False
+    """its program was taken down and comes up again: until then there is no deadline"""
+    step_runs: dict[StepKey, list[float]] = field(default_factory=dict)
+    """when each step ran lately, in this incident and before, for its budget"""
+    given_up: GivenUp | None = None
+    cause: Cause | None = None
+    """of the last incident"""
+    bucket: Bucket | None = None
+    """with ``min_interval``: how often it was fed"""
+    gaps: Gaps | None = None
+    """what was seen of the gaps between its feeds"""
+    new_feeder: bool = False
+    """another process feeds it than the one whose feed came last"""
+    sampled: bool = False
+    """its next feed is looked at only to measure the gap"""
+    groups: tuple[Record, ...] = ()
+    """the watchdogs of the groups it is a member of"""
+    quorum: QuorumState | None = None
+    """not None: this is the watchdog of a group"""
+    maintained: bool = False
+    """it is paused, and a maintenance window paused it"""
+
+
+class Record:
+    """A watchdog as the supervisor keeps it."""
+
+    __slots__ = (
+        "armed",
+        "declaration",
+        "details",
+        "fed_at",
+        "feed_times",
+        "frame",
+        "name",
+        "operator",
+        "owner",
+        "policy",
+        "resolution",
+        "state",
+    )
+
+    def __init__(
+        self, name: str, declaration: Declaration, resolution: float, now: float, *, operator: bool
+    ) -> None:
+        self.name = name
+        self.state = State.WAITING
+        self.armed = UNARMED
+        self.fed_at = now
+        """when it was last fed; while WAITING, since when it waits"""
+        self.resolution = resolution
+        self.declaration = declaration
+        self.owner: Incarnation | None = None
+        self.frame: bytes | None = None
+        """the bytes of a plain feed that need no decoding now"""
+        self.operator = operator
+        """whether the declaration is the operator's"""
+        self.policy: Policy | None = None
+        """what the operator declared; None: nothing"""
+        self.details: Details | None = None
+        self.feed_times: deque[float] | None = None
+        """when its last feeds came (feed_history.py); None: they are not noted"""
+
+    def detailed(self) -> Details:
+        """The details, made now if there are none yet."""
+        if self.details is None:
+            self.details = Details()
+        return self.details
+
+    @property
+    def incident(self) -> OpenIncident | None:
+        """Its open incident, if it has one."""
+        return None if self.details is None else self.details.incident
+
+    @property
+    def is_group(self) -> bool:
+        """Whether this is the watchdog of a group."""
+        return self.details is not None and self.details.quorum is not None
+
+    @property
+    def exited(self) -> bool:
+        """Whether its process was found to have ended, and that is not judged yet."""
+        return self.details is not None and self.details.exited_at is not None
+
+
+def deadline(record: Record) -> float | None:
+    """When the watchdog is due next; None: never, unless something happens."""
+    state = record.state
+    details = record.details
+    if details is None:
+        if state is State.ALIVE:
+            return record.fed_at + record.declaration.timeout + record.resolution
+        return record.fed_at + record.declaration.grace if state is State.WAITING else None
+    if details.quorum is not None:
+        return _group_deadline(record, details, details.quorum)
+    if state is State.ALIVE:
+        due = record.fed_at + record.declaration.timeout + record.resolution
+    elif state is State.WAITING:
+        if details.restarting:
+            return None
+        due = record.fed_at + record.declaration.grace
+    else:
+        return _later_deadline(state, details)
+    if details.extended_until is not None:
+        due = max(due, details.extended_until)
+    if details.exited_at is not None:
+        due = min(due, details.exited_at)
+    stalled = progress_deadline(record) if state is State.ALIVE else None
+    return due if stalled is None else min(due, stalled)
+
+
+def _later_deadline(state: State, details: Details) -> float | None:
+    if state is State.EXPIRED:
+        assert details.incident is not None
+        step = details.incident.next_step
+        return details.incident.next_run if step is None else min(step.when, details.incident.next_run)
+    if state is State.PAUSED and details.paused_until != inf:
+        return details.paused_until
+    return None
+
+
+def _group_deadline(record: Record, details: Details, quorum: QuorumState) -> float | None:
+    """A group is due when its members have made it so, and at the end of its grace."""
+    if record.state is State.RELEASED:
+        return None
+    if record.state is State.WAITING:
+        due: float | None = record.fed_at + record.declaration.grace
+    else:
+        due = _later_deadline(record.state, details)
+    if quorum.since is None or record.state is State.PAUSED:
+        return due
+    return quorum.since if due is None else min(due, quorum.since)
+
+
+def progress_deadline(record: Record) -> float | None:
+    """When the progress value will have stood still for too long; None: never."""
+    limit = record.declaration.progress_timeout
+    if limit is None or record.details is None or record.details.progress_at is None:
+        return None
+    return record.details.progress_at + limit + record.resolution

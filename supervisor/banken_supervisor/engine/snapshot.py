@@ -1,0 +1,118 @@
+"""The checkpoint: what is kept of a watchdog over a restart of the supervisor, and when it is due after one.
+
+No feed could arrive while the supervisor was away, so each watchdog gets its full timeout again, and a little more, so
+that those that are really gone are not all due at one moment (etcd does so with its leases). The little more depends on
+the name only: another restart, another order of the rows, gives the same.
+
+There is no clock in here: what the journal has in wall-clock time comes in as an age, seconds before now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from math import inf
+from typing import NamedTuple
+
+from banken.model import Cause, Declaration, Incarnation
+from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.states import State
+
+DUE_PER_SECOND = 1_000
+"""Watchdogs that fall due within one second, about, when all are silent."""
+
+SHARE_MAX = 0.5
+"""The spread is at most this share of a watchdog's own timeout: who is gone is noticed that much later, once."""
+
+
+def rearm_offset(name: str, timeout: float, among: int) -> float:
+    """Seconds to add to the full ``timeout`` of one watchdog that is armed again together with ``among`` in all."""
+    span = min(timeout * SHARE_MAX, among / DUE_PER_SECOND)
+    # A name may hold any text here; a lone surrogate only changes where it falls.
+    digest = blake2b(name.encode("utf-8", "backslashreplace"), digest_size=8).digest()
+    return span * (int.from_bytes(digest) / 2**64)
+
+
+class Checkpoint(NamedTuple):
+    """One watchdog as it is kept."""
+
+    name: str
+    declaration: Declaration
+    resolution: float
+    owner: Incarnation | None
+    state: State
+    left: float | None
+    """seconds until its pause ends or, where it is not paused, until an extension does; None: without an end, or
+    not extended"""
+    operator: bool
+    """whether the declaration was the operator's"""
+    incidents: int
+    """how many were opened so far"""
+
+
+class PastRun(NamedTuple):
+    """One run of a step that was begun."""
+
+    step: int
+    run: int
+    """which run of this step in its incident, from 1"""
+    action: str
+    age: float
+    """seconds since it began"""
+
+
+class PastIncident(NamedTuple):
+    """One incident as it is kept."""
+
+    id: str
+    name: str
+    cause: Cause
+    age: float
+    """seconds since it was opened"""
+    silence: float
+    """seconds that it had been silent for then"""
+    timeout: float
+    reason: str | None = None
+    status: str | None = None
+    progress: int | float | str | None = None
+    runs: int = 1
+    """of the callback, where that is known"""
+    steps: tuple[PastRun, ...] = ()
+    """those that were begun"""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a former supervisor left."""
+
+    watchdogs: Sequence[Checkpoint] = ()
+    open: Sequence[PastIncident] = ()
+    """incidents that were not closed, oldest first"""
+    given_up: Mapping[str, PastIncident] = field(default_factory=dict)
+    """by watchdog: its last incident, where that was given up"""
+    runs: Mapping[str, Sequence[PastRun]] = field(default_factory=dict)
+    """by watchdog: what ran lately in incidents that are closed"""
+
+
+def checkpoint(record: Record, now: float) -> Checkpoint | None:
+    """What is to be kept of this one; None: nothing, for the config makes it (a group's watchdog)."""
+    details = record.details
+    left = None
+    if details is not None:
+        if details.quorum is not None:
+            return None
+        if record.state is State.PAUSED:
+            left = None if details.paused_until == inf else details.paused_until - now
+        elif details.extended_until is not None:
+            left = details.extended_until - now
+    return Checkpoint(
+        record.name,
+        record.declaration,
+        record.resolution,
+        record.owner,
+        record.state,
+        left,
+        record.operator,
+        0 if details is None else details.incidents,
+    )

@@ -1,0 +1,203 @@
+"""The table of watchdogs: every record, and what it is found by. Nothing is decided here.
+
+``by_name`` finds a watchdog by its name, ``by_frame`` by the bytes of its plain feed, ``take_owned`` by the process
+that it belongs to, ``deadlines`` by the time at which it is due.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from math import inf
+from typing import Any
+
+from banken.model import Declaration, Feeders, Incarnation
+from banken_supervisor.engine.deadlines import Deadlines
+from banken_supervisor.engine.effects import Effect, WatchProcess
+from banken_supervisor.engine.record import Record, deadline
+from banken_supervisor.engine.states import State
+
+POOL_FRAMES_MAX = 64
+"""Feeds known by their bytes per pooled name; those of further processes are decoded each time."""
+
+SHARED_MAX = 50_000
+"""Equal declarations and incarnations that are kept once; beyond that many different ones sharing begins anew."""
+
+_IN_INCIDENTS = (State.ALIVE, State.EXPIRED)
+"""Between these two the incident itself is the journal's entry: ten thousand verdicts are not written twice."""
+
+_OWNED_MIN = 64
+"""A process's list of watchdogs is cleared of those it lost when it has doubled, from this many on."""
+
+_QUORUM_ALIVE = (State.ALIVE, State.PAUSED)
+_DOWN = (State.EXPIRED, State.GIVEN_UP)
+
+
+class Table:
+    """Records of watchdogs by name, bytes, owner and time."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Record] = {}
+        self.by_frame: dict[bytes, Record] = {}
+        self.deadlines: Deadlines[Record] = Deadlines()
+        self.states: Counter[State] = Counter()
+        self.shortest_timeout = inf
+        """seconds; of all that were ever declared"""
+        self.longest_frame = 0
+        """bytes of the longest feed that is known by its bytes"""
+        self.tracks_changes = False
+        self.changed: dict[str, None] = {}
+        """names whose checkpoint (snapshot.py) has changed, or that are watched no longer: the caller takes out what
+        it has written. Empty unless ``tracks_changes``."""
+        self._owned: dict[Incarnation, tuple[list[Record], int]] = {}
+        """by process: its watchdogs, lost ones among them, and the length at which those are cleared out"""
+        self._shared: dict[Any, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.by_name.values())
+
+    # -- records --------------------------------------------------------------------------------------
+
+    def add(self, record: Record) -> None:
+        """Watch it: WAITING, and not armed yet."""
+        self.by_name[record.name] = record
+        self.states[record.state] += 1
+        self.note_timeout(record.declaration)
+        self.mark_changed(record)
+
+    def remove(self, record: Record) -> None:
+        """Watch it no longer; it has been moved to RELEASED."""
+        self.deadlines.disarm(record)
+        self.states[State.RELEASED] -= 1
+        del self.by_name[record.name]
+
+    def note_timeout(self, declaration: Declaration) -> None:
+        """``shortest_timeout`` takes account of this declaration."""
+        self.shortest_timeout = min(self.shortest_timeout, declaration.timeout, declaration.grace)
+
+    def move(self, record: Record, state: State) -> None:
+        """Set its state, and count it in its groups. What is to be done about it is the caller's.
+
+        Only an ALIVE watchdog is known by its bytes: any other one's next feed is looked at.
+        """
+        before = record.state
+        if state is before:
+            return
+        if before is State.ALIVE:
+            self.forget_frames(record)
+        record.state = state
+        self.states[before] -= 1
+        self.states[state] += 1
+        if before not in _IN_INCIDENTS or state not in _IN_INCIDENTS:
+            self.mark_changed(record)
+        if record.details is not None and record.details.groups:
+            self.count_member(record, before)
+
+    def count_member(self, record: Record, before: State) -> None:
+        """It was in the state ``before``: each of its groups counts it where it stands now, and is looked at in the
+        next sweep."""
+        assert record.details is not None
+        state = record.state
+        for group in record.details.groups:
+            assert group.details is not None
+            assert group.details.quorum is not None
+            quorum = group.details.quorum
+            quorum.alive += (state in _QUORUM_ALIVE) - (before in _QUORUM_ALIVE)
+            quorum.starting += (state is State.WAITING) - (before is State.WAITING)
+            if state in _DOWN:
+                quorum.down[record.name] = None
+            else:
+                quorum.down.pop(record.name, None)
+            self.look_at_group(group)
+
+    def look_at_group(self, group: Record) -> None:
+        """Have the next sweep look at it."""
+        assert group.details is not None
+        assert group.details.quorum is not None
+        group.details.quorum.changed = True
+        self.deadlines.arm(group, 0.0)
+
+    def mark_changed(self, record: Record) -> None:
+        """Its checkpoint has changed."""
+        if self.tracks_changes:
+            self.changed[record.name] = None
+
+    def end_extension(self, record: Record) -> None:
+        """An extension is over. That is in the checkpoint, too: else a restart would bring it back."""
+        if record.details is not None and record.details.extended_until is not None:
+            record.details.extended_until = None
+            self.mark_changed(record)
+
+    def arm(self, record: Record) -> None:
+        """Have the sweep look at it when it is due."""
+        due = deadline(record)
+        if due is not None:
+            self.deadlines.arm(record, due)
+
+    # -- by bytes -------------------------------------------------------------------------------------
+
+    def know_frame(self, record: Record, frame: bytes) -> None:
+        """From now on this frame needs nothing but its time stored."""
+        if record.frame == frame:
+            self.by_frame[frame] = record
+        elif record.declaration.feeders is Feeders.ANY and record.frame is not None:
+            frames = record.detailed().frames
+            if frame not in frames:
+                if len(frames) >= POOL_FRAMES_MAX:
+                    return
+                frames.append(frame)
+            self.by_frame[frame] = record
+        else:
+            if record.frame is not None:
+                self.by_frame.pop(record.frame, None)
+            record.frame = frame
+            self.by_frame[frame] = record
+        self.longest_frame = max(self.longest_frame, len(frame))
+
+    def forget_frames(self, record: Record) -> None:
+        """Decode its next feed."""
+        if record.frame is not None:
+            self.by_frame.pop(record.frame, None)
+            record.frame = None
+        if record.details is not None and record.details.frames:
+            for frame in record.details.frames:
+                self.by_frame.pop(frame, None)
+            record.details.frames.clear()
+
+    # -- by owner -------------------------------------------------------------------------------------
+
+    def assign(self, record: Record, process: Incarnation | None, out: list[Effect]) -> None:
+        """The record belongs to this process from now on."""
+        if process is None or record.declaration.feeders is Feeders.ANY:
+            return
+        records, limit = self._owned.get(process) or ([], _OWNED_MIN)
+        if not records:
+            out.append(WatchProcess(process))
+        records.append(record)
+        if len(records) >= limit:
+            records = self._still_owned(process, records)
+            limit = max(_OWNED_MIN, 2 * len(records))
+        self._owned[process] = records, limit
+
+    def take_owned(self, process: Incarnation) -> list[Record]:
+        """The watchdogs of a process that has ended."""
+        records, _ = self._owned.pop(process, ([], 0))
+        return self._still_owned(process, records)
+
+    def _still_owned(self, process: Incarnation, records: list[Record]) -> list[Record]:
+        by_name = self.by_name
+        kept = dict.fromkeys(
+            record.name for record in records if record.owner == process and by_name.get(record.name) is record
+        )
+        return [by_name[name] for name in kept]
+
+    # -- memory ---------------------------------------------------------------------------------------
+
+    def share(self, value: Any) -> Any:
+        """An equal value that is kept already: a worker with a thousand names says who it is a thousand times."""
+        if len(self._shared) >= SHARED_MAX:
+            self._shared.clear()
+        return self._shared.setdefault(value, value)

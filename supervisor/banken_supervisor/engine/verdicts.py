@@ -1,0 +1,114 @@
+"""From a deadline to a verdict: what has come up is swept, the fed are armed again, the rest are judged.
+
+When a verdict may fall is decided by barrier.py; what it does, by the table in states.py.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from banken_supervisor.engine.effects import Effect, Fault
+from banken_supervisor.engine.feed_observer import FeedObserver
+from banken_supervisor.engine.incidents import cause_of
+from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence, is_judged
+from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
+from banken_supervisor.engine.quorum import Quorums, settle
+from banken_supervisor.engine.record import Record, deadline
+from banken_supervisor.engine.states import State, Trigger
+from banken_supervisor.engine.table import Table
+
+LONG_READS_MAX = 100_000
+"""Long reads that are remembered, the newest."""
+
+RETRY_S = 1.0
+"""Seconds until a watchdog is looked at again whose verdict raised an exception."""
+
+
+class Verdicts:
+    """Times are deadline time, seconds."""
+
+    def __init__(
+        self,
+        table: Table,
+        observer: FeedObserver,
+        lifecycle: Lifecycle,
+        processes: ProcessLifecycle,
+        quorums: Quorums,
+    ) -> None:
+        self._table = table
+        self._observer = observer
+        self._lifecycle = lifecycle
+        self._processes = processes
+        self._quorums = quorums
+        self._suspects: deque[Record] = deque()
+        self._long_reads: dict[float, float] = {}
+
+    @property
+    def suspected(self) -> int:
+        """How many ``judge`` has to look at."""
+        return len(self._suspects)
+
+    def read_long(self, stamp: float, seconds: float) -> None:
+        """What was stamped ``stamp`` may have arrived so much later: reading it all took that long."""
+        self._long_reads[stamp] = seconds
+        if len(self._long_reads) > LONG_READS_MAX:
+            for old in list(islice(self._long_reads, LONG_READS_MAX // 2)):
+                del self._long_reads[old]
+
+    def sweep(self, now: float, out: list[Effect]) -> bool:
+        """Arm again what was fed meanwhile. True: some are left, and ``judge`` must be called."""
+        for record in self._table.deadlines.pop_due(now):
+            try:
+                self._look_at(record, now)
+            except Exception as error:  # noqa: BLE001  # one watchdog's fault is not the others'
+                self._failed(record, error, now, out)
+        return bool(self._suspects)
+
+    def judge(self, horizon: float, now: float, out: list[Effect], limit: int = 1000) -> bool:
+        """Verdicts on all suspects that were due by ``horizon``, at most ``limit``. True: some are left."""
+        for _ in range(min(limit, len(self._suspects))):
+            record = self._suspects.popleft()
+            try:
+                self._judge_one(record, horizon, now, out)
+            except Exception as error:  # noqa: BLE001  # one watchdog's fault is not the others'
+                self._failed(record, error, now, out)
+        return bool(self._suspects)
+
+    def _look_at(self, record: Record, now: float) -> None:
+        settle(record, now)
+        due = deadline(record)
+        if due is None:
+            return
+        due += self._later(record)
+        if due > now:
+            self._table.deadlines.arm(record, due)
+            self._observer.sample(record)
+        else:
+            self._suspects.append(record)
+
+    def _judge_one(self, record: Record, horizon: float, now: float, out: list[Effect]) -> None:
+        due = deadline(record)
+        if due is None:
+            return
+        later = self._later(record)
+        if due + later > horizon:
+            self._table.deadlines.arm(record, due + later)
+        elif record.details is not None and record.details.quorum is not None and record.state is not State.PAUSED:
+            self._quorums.judge(record, record.details.quorum, due, now, out)
+        elif not is_judged(record):
+            self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, due=due), now, out)
+        elif self._processes.is_stopping(record.name):
+            self._processes.take_down(record, now, out)
+        else:
+            what = Occurrence(Trigger.DEADLINE, due=due, cause=cause_of(record, due))
+            self._lifecycle.apply(record, what, now, out)
+
+    def _later(self, record: Record) -> float:
+        """How much later than its stamp its last feed may have arrived, seconds."""
+        return self._long_reads.get(record.fed_at, 0.0) if self._long_reads else 0.0
+
+    def _failed(self, record: Record, error: Exception, now: float, out: list[Effect]) -> None:
+        """The record is looked at again after a while: it is not lost, and does not hold up the others."""
+        out.append(Fault(record.name, error))
+        self._table.deadlines.arm(record, now + RETRY_S)

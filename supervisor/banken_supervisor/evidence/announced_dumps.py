@@ -1,0 +1,224 @@
+"""What a worker left for its supervisor with ``client.enable_dumps()`` (client/banken/dumps.py has the theory).
+
+A signal is sent only when all of this holds, for without a handler it would kill: the file for exactly this pid and
+start time exists, in a directory that only we may enter; this very process holds its lock, which exec or a closed
+descriptor would have freed; and the kernel says that the process catches the signal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import struct
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from banken.dumps import DIRECTORY, HEADER, SOCKET_SUFFIX, allowed_signals, socket_path
+from banken_supervisor.evidence import process_facts
+from banken_supervisor.evidence.target import Subject
+from banken_supervisor.evidence.time_limits import Deadline, TooLate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DUMP_MAX = 1 << 20
+"""Bytes read of a dump; 100 threads of 100 frames are about 800,000."""
+
+ANSWER_MAX = 8 << 20
+"""Bytes read of an answer; looking.py's limits keep it below 6 MB."""
+
+QUIET_S = 0.05
+"""How long a dump has to stand still to be taken as complete, seconds."""
+
+LOOK_S = 0.005
+"""How often is looked whether it has grown, seconds."""
+
+_flock = struct.Struct("hhqqi0q")
+"""struct flock: type, whence, start, length, pid."""
+
+_busy: set[int] = set()
+_changed = threading.Condition()
+
+
+class NotAnnounced(Exception):
+    """This process cannot be asked; the message says why."""
+
+
+class Announcement(NamedTuple):
+    """One worker's file, verified."""
+
+    path: str
+    number: int
+    """the signal that makes it dump; 0: none"""
+
+
+def find(address_directory: str, subject: Subject) -> Announcement:
+    """The announcement of exactly this process; NotAnnounced."""
+    directory = os.path.join(address_directory, DIRECTORY)
+    path = os.path.join(directory, f"{subject.pid}-{subject.start}")
+    try:
+        found = os.lstat(directory)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise NotAnnounced(
+                f"{directory} is not a directory of ours with mode 0700: what it holds is not trusted"
+            )
+        with _opened(path) as fd:
+            number = _number(os.pread(fd, 64, 0))
+            if _holder(fd) != subject.pid:
+                raise NotAnnounced("the process no longer holds its announcement: it runs another program by now")
+    except FileNotFoundError:
+        raise NotAnnounced("it has not called client.enable_dumps()") from None
+    except OSError as fault:
+        raise NotAnnounced(f"its announcement {path} cannot be read: {fault.strerror}") from None
+    return Announcement(path, number)
+
+
+def dump(subject: Subject, announced: Announcement, seconds: float) -> str:
+    """All threads' stacks as faulthandler writes them. NotAnnounced, TooLate, OSError.
+
+    Not for a stopped process: the signal would wait until it goes on.
+    """
+    deadline = Deadline(seconds)
+    if not announced.number:
+        raise NotAnnounced("the signal it would dump at has another handler")
+    with _alone(subject.pid, deadline), _opened(announced.path) as fd:
+        header = header_length(os.pread(fd, 64, 0))
+        os.ftruncate(fd, header)
+        bit = 1 << (announced.number - 1)
+        if not process_facts.signal_sets(subject.pid).get("SigCgt", 0) & bit:
+            raise NotAnnounced(f"it does not catch signal {announced.number}, which would kill it: not sent")
+        ready = [tid for tid in process_facts.tids(subject.pid)[:64] if not _blocks(subject.pid, tid, bit)]
+        subject.signal(announced.number)
+        try:
+            _await_end(fd, header, subject, ready, bit, deadline)
+            return os.pread(fd, DUMP_MAX, header).decode("utf-8", "replace")
+        finally:
+            os.ftruncate(fd, header)
+
+
+def ask(announced: Announcement, subject: Subject, seconds: float) -> dict[str, Any]:
+    """What the worker's own thread tells of its threads and tasks, as banken/looking.py has it.
+
+    NotAnnounced, OSError; TooLate is usual for a process that holds its interpreter lock.
+    """
+    deadline = Deadline(seconds)
+    directory = os.open(os.path.dirname(announced.path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    data = bytearray()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(max(0.001, deadline.left()))
+            connection.connect(socket_path(directory, announced.path + SOCKET_SUFFIX))
+            peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+            if peer != subject.pid:
+                raise NotAnnounced(f"pid {peer} answers in its place")
+            while some := connection.recv(65536):
+                data += some
+                if len(data) > ANSWER_MAX:
+                    raise TooLate(f"more than {ANSWER_MAX} bytes of answer")
+                connection.settimeout(max(0.001, deadline.left()))
+    except TimeoutError:
+        raise TooLate(f"it did not answer within {seconds:.1f} s") from None
+    except (FileNotFoundError, ConnectionError):
+        raise NotAnnounced("no thread of it answers") from None
+    finally:
+        os.close(directory)
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        raise NotAnnounced("its answer is not understood") from None
+    if not isinstance(answer, dict):
+        raise NotAnnounced("its answer is not understood")
+    return answer
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    """A worker's file: a regular one of our own, no link."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            raise NotAnnounced(f"{path} is not a regular file of ours")
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _alone(pid: int, deadline: Deadline) -> Iterator[None]:
+    """One dump of a process at a time: they share its file."""
+    with _changed:
+        if not _changed.wait_for(lambda: pid not in _busy, deadline.left()):
+            raise TooLate("another dump of it is under way")
+        _busy.add(pid)
+    try:
+        yield
+    finally:
+        with _changed:
+            _busy.discard(pid)
+            _changed.notify_all()
+
+
+@contextmanager
+def idle(pid: int) -> Iterator[bool]:
+    """Whether no dump of this process is under way; none begins meanwhile."""
+    with _changed:
+        yield pid not in _busy
+
+
+def header_length(start: bytes) -> int:
+    """Bytes of the first line of a worker's file, which stays when a dump is cut off it."""
+    line, newline, _ = start.partition(b"\n")
+    return len(line) + len(newline)
+
+
+def _number(start: bytes) -> int:
+    """The signal that the header tells; NotAnnounced when it is none that may be used."""
+    line = start.partition(b"\n")[0].decode("ascii", "replace")
+    number = line.removeprefix(f"{HEADER} ")
+    if line == number or not number.isdecimal() or int(number) not in allowed_signals() | {0}:
+        raise NotAnnounced("its announcement is not understood: another version of banken?")
+    return int(number)
+
+
+def _holder(fd: int) -> int:
+    """Pid of the process that holds the file's lock; 0: none."""
+    import fcntl  # not on Windows, where this is never reached
+
+    asked = _flock.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind, _, _, _, pid = _flock.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+    return 0 if kind == fcntl.F_UNLCK else int(pid)
+
+
+def _blocks(pid: int, tid: int, bit: int) -> bool:
+    """Whether a thread does not take a signal now: it blocks it, or is in its handler."""
+    try:
+        return bool(process_facts.signal_sets(pid, tid).get("SigBlk", 0) & bit)
+    except OSError:
+        return False
+
+
+def _await_end(fd: int, header: int, subject: Subject, ready: list[int], bit: int, deadline: Deadline) -> None:
+    """Wait until the dump has begun, no longer grows, and no thread is in the handler. TooLate: it never began."""
+    pid, size, since = subject.pid, header, time.monotonic()
+    while True:
+        time.sleep(LOOK_S)
+        now, grown = time.monotonic(), os.fstat(fd).st_size
+        if subject.ended():
+            raise TooLate("it ended")
+        if grown != size:
+            size, since = grown, now
+        begun = size > header
+        if begun and now - since >= QUIET_S and not any(_blocks(pid, tid, bit) for tid in ready):
+            return
+        if size > header + DUMP_MAX:
+            return
+        if not deadline.left():
+            if begun:
+                return
+            pending = process_facts.signal_sets(pid).get("ShdPnd", 0) & bit
+            raise TooLate("it has not taken the signal yet" if pending else "it took the signal and wrote nothing")

@@ -1,0 +1,179 @@
+"""Evidence as plain text: a few lines for a notification, all of it for a terminal. Pure.
+
+What a worker chose itself (names of threads, tasks, functions and files, its command line) may hold escapes for a
+terminal; every line passes ``neutral``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from banken_supervisor.evidence.headline import main_thread, short, stuck_task, waiting
+from banken_supervisor.evidence.text import clean, neutral
+from banken_supervisor.text.durations import format_s
+
+LINE_MAX = 160
+"""Characters of a line in a summary."""
+
+_NOTHING: dict[str, Any] = {
+    "headline": "nothing is known",
+    "process": None,
+    "main_wait": None,
+    "threads": [],
+    "threads_left_out": 0,
+    "stacks_by": "?",
+    "tasks": [],
+    "tasks_left_out": 0,
+    "problems": [],
+}
+"""What evidence without these keys is taken to say: where nobody knew the process there is a headline only."""
+
+HOLE_S = 0.001
+"""Seconds; a longer one between two feeds that should follow each other is a hole, and no rounding."""
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
+    """At most ``n`` lines: where it hangs, how the process is, the innermost frames, what could not be had."""
+    evidence = {**_NOTHING, **evidence}
+    lines = [evidence["headline"], *_facts(evidence)[:1]]
+    thread = main_thread(evidence["threads"])
+    task = stuck_task(evidence["tasks"])
+    stack = [f"  {_frame(each)}" for each in (task or thread or {"frames": []})["frames"]]
+    problems = [f"! {each}" for each in evidence["problems"]]
+    room = max(0, n - len(lines) - len(problems))
+    return [neutral(clean(each, LINE_MAX)) for each in (lines + stack[: max(room, 1)] + problems)[:n]]
+
+
+def render(evidence: dict[str, Any]) -> list[str]:
+    """Everything, as lines for a terminal."""
+    evidence = {**_NOTHING, **evidence}
+    facts = [*_said(evidence.get("said")), *_facts(evidence)]
+    lines = [evidence["headline"], *([""] if facts else []), *facts, *_stacks(evidence)]
+    if evidence["problems"]:
+        lines += ["", "What could not be had:", *(f"  {each}" for each in evidence["problems"])]
+    return [neutral(each) for each in lines]
+
+
+def feeds_text(feeds: list[list[float]], silence: float) -> str:
+    """``1 s, 1 s, 1.1 s, 0.9 s apart; then 30 s of silence``; ``…`` where feeds came that were not noted.
+
+    ``feeds``: of each its age and the gap before it, seconds, the newest last; never empty.
+    """
+    told = []
+    for place, (age, gap) in enumerate(feeds):
+        if place and feeds[place - 1][0] - age - gap > HOLE_S:
+            told.append("…")
+        told.append(_short(gap))
+    if feeds[-1][0] - silence > HOLE_S:
+        told.append("…")
+    return f"{', '.join(told)} apart; then {_short(silence)} of silence"
+
+
+def bytes_text(count: int) -> str:
+    """``24 MB``: powers of 1,000, as `ls -h --si` has it."""
+    size = float(count)
+    for unit in _UNITS:
+        if size < 1000 or unit == _UNITS[-1]:
+            break
+        size /= 1000
+    return f"{size:.3g} {unit}" if unit != "B" else f"{count} B"
+
+
+def _short(seconds: float) -> str:
+    return format_s(seconds) if seconds >= 0.1 else f"{seconds * 1000:.3g} ms"
+
+
+def _said(said: dict[str, Any] | None) -> list[str]:
+    """What the worker itself let be known, until it fell silent."""
+    if not said:
+        return []
+    lines = [f"last feeds: {feeds_text(said['feeds'], said['silence'])}"] if said.get("feeds") else []
+    known = [what for what in ("status", "progress") if said.get(what) is not None]
+    return lines + [f"last {what}: {clean(said[what], LINE_MAX)}" for what in known]
+
+
+def _stacks(evidence: dict[str, Any]) -> list[str]:
+    lines = []
+    if evidence["threads"]:
+        lines += ["", f"Threads, by {evidence['stacks_by']} (innermost frame first):"]
+    for group in _alike(evidence["threads"]):
+        lines += ["", *_thread(group)]
+    if evidence["threads_left_out"]:
+        lines += ["", f"{evidence['threads_left_out']} more threads"]
+    if evidence["tasks"]:
+        lines += ["", "asyncio tasks:"]
+    for task in evidence["tasks"]:
+        lines += ["", *_task(task, evidence["tasks"])]
+    if evidence["tasks_left_out"]:
+        lines += ["", f"{evidence['tasks_left_out']} more tasks"]
+    return lines
+
+
+def _facts(evidence: dict[str, Any]) -> list[str]:
+    process = evidence["process"]
+    if not process:
+        return []
+    said = [f"pid {evidence['pid']}", f"state {process['state']} ({process['state_words']})"]
+    if process.get("cpu_now") is not None:
+        said.append(f"CPU {process['cpu_now']:.0%} now")
+    said += [
+        f"{process['cpu_user_s']:.2f} s user + {process['cpu_system_s']:.2f} s system",
+        f"{bytes_text(process['rss_bytes'])} resident",
+        f"{process['threads']} threads",
+    ]
+    if process.get("fds") is not None:
+        said.append(f"{process['fds']} of {process.get('fds_max') or '?'} descriptors")
+    lines = [", ".join(said)]
+    if evidence.get("main_wait") and waiting(evidence["main_wait"]):
+        lines.append(f"main thread {waiting(evidence['main_wait'])}")
+    if process.get("cmdline"):
+        lines.append(f"command: {shlex.join(process['cmdline'])}")
+    if process.get("children"):
+        lines.append(f"children: {', '.join(map(str, process['children']))}")
+    if group := process.get("cgroup"):
+        lines.append(f"cgroup: {bytes_text(group['bytes'])} of {bytes_text(group['bytes_max'])} ({group['path']})")
+    return lines
+
+
+def _alike(threads: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Threads with one and the same stack together, in the order of their first."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for thread in threads:
+        key = tuple((frame["function"], frame["file"], frame["line"]) for frame in thread["frames"])
+        groups.setdefault((key, thread["main"], bool(thread["gil"])), []).append(thread)
+    return list(groups.values())
+
+
+def _thread(group: list[dict[str, Any]]) -> list[str]:
+    first = group[0]
+    names = ", ".join(each["name"] or f"thread {each['tid'] or each['thread']}" for each in group[:8])
+    marks = [f"and {len(group) - 8} more"] if len(group) > 8 else []
+    marks += ["holds the interpreter lock"] if first["gil"] else []
+    marks += ["running"] if first["active"] else []
+    marks += [text] if (text := waiting(first.get("wait"))) else []
+    return [", ".join([names, *marks]) + ":", *_stack(first)]
+
+
+def _task(task: dict[str, Any], tasks: list[dict[str, Any]]) -> list[str]:
+    marks = ["running"] if task["running"] else []
+    marks += ["cancelled but not ended"] if task["cancelling"] else []
+    names = [tasks[each]["name"] for each in task["awaits_tasks"] if each < len(tasks)]
+    if names:
+        marks.append(f"awaiting {', '.join(names)}")
+    elif task["awaits"]:
+        marks.append(f"awaiting a {task['awaits']}")
+    return [", ".join([task["name"], *marks]) + ":", *_stack(task)]
+
+
+def _stack(holder: dict[str, Any]) -> list[str]:
+    lines = [f"    {_frame(each)}" for each in holder["frames"]] or ["    no Python frame"]
+    if holder["frames_left_out"]:
+        lines.append(f"    {holder['frames_left_out']} or more frames further out")
+    return lines
+
+
+def _frame(frame: dict[str, Any]) -> str:
+    return f"{frame['function']}  {short(frame['file'])}:{frame['line']}"

@@ -1,0 +1,62 @@
+"""Events go out here: counted, kept in the journal, and told to listeners and the log when they are on disk."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any
+
+from banken.clock import wall
+from banken.control import topic
+from banken.wire import pack
+from banken_supervisor.engine.effects import Event
+from banken_supervisor.outbox.outbox import Outbox
+from banken_supervisor.runtime.guard import Guard, Place
+from banken_supervisor.runtime.log_queue import LogQueue
+from banken_supervisor.sources.zmq_sockets import Sockets
+from banken_supervisor.text.event_text import LEVELS, log_line
+
+
+class Publisher:
+    """Belongs to the loop's thread. ``outbox``: None where there is no journal."""
+
+    def __init__(self, sockets: Sockets, log_queue: LogQueue, outbox: Outbox | None, guard: Guard) -> None:
+        self.sequence = 0
+        """number of the newest event"""
+        self.counts: Counter[str] = Counter()
+        """events by type"""
+        self._sockets = sockets
+        self._scribe = log_queue
+        self._annals = outbox
+        self._guard = guard
+
+    def publish(self, event: Event) -> None:
+        """Tell listeners, the log and the journal. A fault of one of them keeps nothing from the others."""
+        self.sequence += 1
+        self.counts[event.type.value] += 1
+        level = LEVELS.get(event.type, logging.INFO)
+        if self._annals is None and not self._sockets.listened_to and not self._scribe.wants(level):
+            return
+        at = wall()
+        body = {"seq": self.sequence, "time": at, "type": event.type.value, **event.data}
+        if event.name is not None:
+            body["name"] = event.name
+
+        def announce() -> None:
+            self._guard.run(Place.ANNOUNCE, self._send, event.name, body)
+            self._guard.run(Place.ANNOUNCE, self._write, level, event, body)
+
+        if self._annals is None:
+            announce()
+            return
+        try:
+            self._annals.keep(event, self.sequence, at, announce)
+        except Exception as fault:  # noqa: BLE001  # what cannot be kept is told all the same
+            self._guard.fault(Place.JOURNAL, fault, event.type.value)
+            announce()
+
+    def _send(self, name: str | None, body: dict[str, Any]) -> None:
+        self._sockets.publish(topic(name), pack(body))
+
+    def _write(self, level: int, event: Event, body: dict[str, Any]) -> None:
+        self._scribe.line(level, log_line(event), body)

@@ -1,0 +1,70 @@
+"""Who belongs together: start order, groups and their strategies, worked out once from the operator's word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from banken_supervisor.engine.policy import Group, ProgramSpec, Strategy
+
+Rank = tuple[int, int]
+"""Start order, and place in the group: what is lower starts earlier and stops later."""
+
+
+class Grouping:
+    """What follows from these programs and groups. A name that is not among them belongs nowhere.
+
+    A program follows the strategy of the first group that has one and names it, and the budgets of all its groups.
+    Within such a group the order of its ``members`` decides where the start order does not.
+    """
+
+    def __init__(self, specs: Iterable[ProgramSpec] = (), groups: Iterable[Group] = ()) -> None:
+        self._groups: dict[str, tuple[Group, ...]] = {}
+        self._mates: dict[str, tuple[str, ...]] = {}
+        self._strategy: dict[str, Strategy] = {}
+        self._rank: dict[str, Rank] = {}
+        self._names: set[str] = set()
+        specs, groups = tuple(specs), tuple(groups)
+        for spec in specs:
+            self._names.add(spec.name)
+            self._groups[spec.name] = tuple(each for each in groups if _place(spec.name, each) is not None)
+            self._rank[spec.name] = spec.order, 0
+        for group in groups:
+            if group.strategy is not None:
+                self._bring_together(specs, group, group.strategy)
+
+    def rank(self, name: str) -> Rank:
+        """Where it comes in the order of starting."""
+        return self._rank.get(name, (0, 0))
+
+    def of(self, name: str) -> tuple[Group, ...]:
+        """The groups that name it."""
+        return self._groups.get(name, ())
+
+    def others(self, name: str) -> tuple[str, ...]:
+        """Who else starts again when this one does, in start order."""
+        mates = self._mates.get(name, ())
+        match self._strategy.get(name):
+            case Strategy.ONE_FOR_ALL:
+                return tuple(each for each in mates if each != name)
+            case Strategy.REST_FOR_ONE:
+                return mates[mates.index(name) + 1 :]
+        return ()
+
+    def _bring_together(self, specs: tuple[ProgramSpec, ...], group: Group, strategy: Strategy) -> None:
+        found = []
+        for number, spec in enumerate(specs):
+            place = _place(spec.name, group)
+            if place is not None and spec.name not in self._mates:
+                found.append((spec.order, place, number, spec.name))
+        mates = tuple(name for *_, name in sorted(found))
+        for place, (order, _, _, name) in enumerate(sorted(found)):
+            self._mates[name] = mates
+            self._strategy[name] = strategy
+            if strategy is not Strategy.ONE_FOR_ONE:
+                self._rank[name] = order, place
+
+
+def _place(name: str, group: Group) -> int | None:
+    """The first of the group's members that names it; None: it is not in the group."""
+    return next((place for place, member in enumerate(group.members) if fnmatchcase(name, member)), None)

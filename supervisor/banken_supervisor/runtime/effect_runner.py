@@ -1,0 +1,112 @@
+"""What the core asks for is done here: callbacks and actions are handed to their threads, events are published."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+
+from banken.model import Incident
+from banken_supervisor.actions.callbacks import Callbacks
+from banken_supervisor.actions.dispatcher import Dispatcher, incident_of
+from banken_supervisor.control.metrics_snapshot import late
+from banken_supervisor.engine.driver import Driver
+from banken_supervisor.engine.effects import (
+    Effect,
+    EndIncident,
+    Event,
+    EventType,
+    RunCallback,
+    RunStep,
+    StepRan,
+    WatchProcess,
+)
+from banken_supervisor.outbox.outbox import Outbox
+from banken_supervisor.outbox.publisher import Publisher
+from banken_supervisor.processes.process_watcher import ProcessWatcher
+from banken_supervisor.runtime.guard import Guard, Place
+from banken_supervisor.runtime.loop_metrics import LoopMetrics
+
+PORTION_S = 0.02
+"""Seconds of one turn that effects may take; the rest follow in the next turns."""
+
+
+class Performer:
+    """Belongs to the loop's thread. An effect that raises is dropped; those behind it are carried out."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        guard: Guard,
+        publisher: Publisher,
+        callbacks: Callbacks,
+        dispatcher: Dispatcher,
+        lives: ProcessWatcher,
+        outbox: Outbox | None,
+        metrics: LoopMetrics,
+    ) -> None:
+        self.left: deque[Effect] = deque()
+        """of former turns, not carried out yet; meanwhile no letter is opened, so that all is told in its order"""
+        self._driver = driver
+        self._guard = guard
+        self._publisher = publisher
+        self._callbacks = callbacks
+        self._remedies = dispatcher
+        self._lives = lives
+        self._annals = outbox
+        self._tally = metrics
+
+    def perform(self, effects: list[Effect], woke: float, *, whole: bool) -> None:
+        """Carry these out, after those that are left: ``whole``, or as many as can be in a part of a turn.
+
+        ``effects`` is empty afterwards. ``woke``: monotonic time at which this turn began.
+        """
+        # Callbacks first: their threads wake up while the events are written.
+        for effect in effects:
+            self._guarded(effect, partial(self._begin, woke))
+        self.left.extend(effects)
+        effects.clear()
+        until = monotonic() + PORTION_S
+        while self.left:
+            self._guarded(self.left.popleft(), self._finish)
+            if monotonic() >= until and not whole:
+                return
+
+    def _guarded(self, effect: Effect, do: Callable[[Effect], None]) -> None:
+        try:
+            do(effect)
+        except Exception as fault:  # noqa: BLE001  # it is dropped: the next one is another's
+            self._guard.fault(Place.EFFECT, fault, type(effect).__name__)
+
+    def _begin(self, woke: float, effect: Effect) -> None:
+        match effect:
+            case RunCallback():
+                self._callbacks.run(self._incident(effect), effect.callback)
+            case WatchProcess(who):
+                self._lives.watch(who)
+            case Event(EventType.EXPIRED, _, data):
+                self._tally.incident(data["cause"], late(data, monotonic() - woke))
+            case Event(EventType.WOULD_ACT, _, data):
+                self._tally.action(data["do"], "observed")
+
+    def _finish(self, effect: Effect) -> None:
+        match effect:
+            case Event():
+                self._publisher.publish(effect)
+            case RunStep() if not effect.observe:
+                self._then(partial(self._remedies.run, effect, self._incident(effect.about)))
+            case StepRan(ran):
+                self._remedies.remember(ran, self._incident(ran.about))
+            case EndIncident():
+                self._then(partial(self._remedies.end, effect))
+
+    def _then(self, do: Callable[[], None]) -> None:
+        """What follows from what was told, when that is on disk."""
+        if self._annals is None:
+            do()
+        else:
+            self._annals.then(do)
+
+    def _incident(self, effect: RunCallback) -> Incident:
+        return incident_of(effect, self._driver.now)

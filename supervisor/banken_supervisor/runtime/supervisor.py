@@ -1,0 +1,407 @@
+"""The supervisor as an object: one address, one loop, its callbacks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from time import monotonic
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, ClassVar
+
+from banken.address import resolve
+from banken.calling import Callback
+from banken.errors import AddressRefused, Refused
+from banken.model import (
+    DEFAULT_INTERVAL,
+    DEFAULT_TIMEOUT,
+    Declaration,
+    Feeders,
+    check_name,
+    check_seconds,
+)
+from banken.port import Line, Port
+from banken.watchdog import Watchdog
+from banken.wire import Kind, decode
+from banken_supervisor.actions.action_context import SupervisorContext
+from banken_supervisor.actions.callbacks import TIME_LIMIT, Callbacks
+from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher, plain
+from banken_supervisor.actions.jobs import Report
+from banken_supervisor.actions.keyed_executor import THREADS_MAX, Job
+from banken_supervisor.actions.registry import build
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.rules import Rules
+from banken_supervisor.evidence import Sweeper
+from banken_supervisor.journal import Limits, squeeze
+from banken_supervisor.processes.peer_credentials import PeerCredentials
+from banken_supervisor.programs.program_manager import CLOSE_WAIT
+from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
+from banken_supervisor.runtime.config_reload import ConfigReload
+from banken_supervisor.runtime.guard import Place
+from banken_supervisor.runtime.lock import AddressLock, Lookout
+from banken_supervisor.runtime.log_queue import LogQueue
+from banken_supervisor.runtime.loop import Loop
+from banken_supervisor.runtime.loop_messages import Acted, Declare, Do, Feeds, Forget, Stop
+from banken_supervisor.runtime.mailbox import SAID_MAX, Mailbox
+from banken_supervisor.sources.zmq_sockets import Sockets
+
+if TYPE_CHECKING:
+    from banken_supervisor.runtime.runtime_config import Setup
+
+CALLBACK_DRAIN = 2.0
+"""Seconds that stopping waits for callbacks that run, at most."""
+
+ACTION_DRAIN = 0.5
+"""The same for actions."""
+
+JOURNAL_DRAIN = 1.0
+"""The same for what is to be written to the journal."""
+
+STOP_LIMIT = 5.0
+"""Seconds within which a supervisor ends, whatever its callbacks do, where nothing else is asked for."""
+
+
+class Supervisor:
+    """Owns the timers of all watchdogs at one address.
+
+    ``address``: a directory or ``ipc://DIRECTORY``; None: ``$BANKEN_ADDRESS``, else the default.
+    ``defaults``: what holds for a name that nobody declared; None refuses such names.
+    ``callback_limit``: seconds after which a callback is reported as stuck and its thread replaced.
+    ``callback_threads``: callbacks that run at once. ``journal``: where incidents and what was done about them are
+    kept, a file; None: nowhere, and they are forgotten with the supervisor. ``stop_timeout``: seconds within which
+    it ends in order, whatever the callbacks do; a config's word stands over it.
+
+    As a context manager it runs in a thread while the block does. AddressRefused or AddressInUse is raised
+    where it starts: by ``run``, ``start_in_thread`` and the ``with`` statement.
+    """
+
+    signals: ClassVar[tuple[str, ...]] = ("SIGTERM", "SIGINT", "SIGHUP")
+    """those that ``run`` handles, where the system has them"""
+
+    def __init__(
+        self,
+        address: str | os.PathLike[str] | None = None,
+        *,
+        defaults: Declaration | None = Declaration(),  # noqa: B008  # an immutable tuple
+        callback_limit: float = TIME_LIMIT,
+        callback_threads: int = THREADS_MAX,
+        journal: str | os.PathLike[str] | None = None,
+        stop_timeout: float = STOP_LIMIT,
+    ) -> None:
+        self.address = resolve(address)
+        if self.address.directory is None:
+            raise AddressRefused(
+                f"{self.address.text}: feeds over tcp must be encrypted and their senders known, which this "
+                "version cannot do yet; give a directory"
+            )
+        check_seconds(callback_limit, "callback_limit")
+        self._mailbox = Mailbox()
+        self._callback_limit = callback_limit
+        self._callbacks = Callbacks(self._mailbox.post, time_limit=callback_limit, threads_max=callback_threads)
+        self._rules = Rules(defaults)
+        self._port = _OwnPort(self._mailbox, self._callbacks)
+        self._thread: threading.Thread | None = None
+        self._loop: Loop | None = None
+        self._ended = threading.Event()
+        self._signals = 0
+        self._running = False
+        self._stop_timeout = check_seconds(stop_timeout, "stop_timeout")
+        self._stop_by = 0.0
+        """monotonic time; 0: it was not asked to stop"""
+        self._journal = None if journal is None else os.fspath(journal)
+        self._limits = Limits()
+        self._reloading: ConfigReload | None = None
+
+    def watchdog(
+        self,
+        name: str,
+        timeout: float = DEFAULT_TIMEOUT,
+        interval: float = DEFAULT_INTERVAL,
+        *,
+        grace: float | None = None,
+        callback: Callback | str | None = None,
+        feeders: str = Feeders.LATEST,
+        progress_timeout: float | None = None,
+    ) -> Watchdog:
+        """Declare a watchdog with the operator's word, which stands over every worker's.
+
+        The same arguments as ``client.watchdog``; its callback runs in this process, on a thread of its own.
+        May be called before the supervisor runs and while it does, from any thread.
+        """
+        return self._port.watchdog(
+            name,
+            timeout,
+            interval,
+            grace=grace,
+            callback=callback,
+            feeders=feeders,
+            progress_timeout=progress_timeout,
+            resolution=0.0,
+        )
+
+    def callback(self, name: str, function: Callback | None) -> None:
+        """Bind ``function`` to ``name``, for declarations that name a callback; None unbinds it."""
+        self._callbacks.name(check_name(name), function)
+
+    def policy(self, name: str, policy: Policy) -> None:
+        """Declare a watchdog with a ladder and whatever else the operator wants of it.
+
+        The config file does the same for whole patterns of names. May be called while the supervisor runs. Refused
+        (a ValueError) for a step that cannot be made.
+        """
+        # Made here once, to be told of faults, and so that the loop need not import what an action needs.
+        for step in (*policy.ladder.steps, *policy.ladder.on_give_up):
+            build(step.do, {key: plain(value) for key, value in step.options}, self._own_actions())
+        _insist(self._mailbox.say(Declare(check_name(name), policy)))
+
+    def configure(self, load: Callable[[], Setup]) -> None:
+        """Take the config that ``load`` gives, now and again at each reload (SIGHUP, ``banken reload``).
+
+        Before the supervisor runs. What ``load`` raises is raised here; at a reload it is told, and the old config
+        stays in force.
+        """
+        self._reloading = ConfigReload(load, self._callbacks, lambda what: self._mailbox.post(Do(what)))
+        kept = self._reloading.setup.config.settings.retention
+        self._limits = Limits(events_age=kept.age, incidents_age=kept.age, size_max=kept.bytes_max)
+
+    def reload(self) -> None:
+        """Read the config file again, in a thread of its own. Returns at once; an event tells what became of it.
+
+        Without a config file (``configure``) there is nothing to read, and nothing happens.
+        """
+        reloading = self._reloading
+        if reloading is not None:  # on the loop's thread: a signal handler must wait for no lock
+            self._mailbox.post(Do(lambda loop: reloading.begin()))
+
+    def run(self) -> None:
+        """Supervise until ``stop``, SIGTERM or SIGINT. A second signal ends the process at once.
+
+        Where it runs in a thread already, this waits for that.
+        """
+        with self._signals_handled():
+            if self._thread is not None:
+                while self._thread.is_alive():
+                    self._thread.join(0.5)
+                return
+            self._open()
+            self._work()
+
+    def start_in_thread(self, daemon: bool = True) -> None:
+        """Supervise in a thread of this process; a second call while it runs does nothing."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._open()
+        thread = threading.Thread(target=self._work, name="banken-supervisor", daemon=daemon)
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no thread
+            self._resources.close()
+            raise
+        self._thread = thread
+
+    def stop(self, timeout: float | None = None) -> None:
+        """End in order: at most ``timeout`` seconds (default: ``stop_timeout``), even while callbacks hang."""
+        if self._loop is None:
+            return
+        seconds = self._stop_limit() if timeout is None else timeout
+        self._ask_to_stop(seconds)
+        if self._thread is not threading.current_thread():
+            self._ended.wait(seconds)
+
+    def __enter__(self) -> Supervisor:
+        self.start_in_thread()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _open(self) -> None:
+        """Take the address and bind it, in the caller's thread, so that the caller gets the errors.
+
+        After an error nothing is held, and it may be tried again.
+        """
+        if self._loop is not None:
+            raise RuntimeError("this supervisor has run already; make another one")
+        with contextlib.ExitStack() as resources:
+            resources.callback(self._forget_loop)
+            self._loop = self._make(resources)
+            self._opened()
+            self._resources = resources.pop_all()
+
+    def _opened(self) -> None:
+        """For what is built on this class: the address is bound. What is raised here undoes that."""
+
+    def _forget_loop(self) -> None:
+        """The start has failed."""
+        if not self._running:
+            self._loop = None
+
+    def _make(self, resources: contextlib.ExitStack) -> Loop:
+        """The loop and its parts; ``resources`` gives back what they hold. To give back twice does no harm."""
+        directory = self.address.directory
+        assert directory is not None
+        log_queue = self._scribe = LogQueue()
+        resources.callback(log_queue.close)
+        lock = AddressLock(directory)
+        resources.callback(lock.release)
+        sockets = self._sockets = Sockets(self.address, self._mailbox.fileno())
+        resources.callback(sockets.close)
+        peers = PeerCredentials(sockets.accepted)
+        resources.callback(peers.close, sockets.stop_monitor)
+        sweeper = Sweeper(directory)
+        resources.callback(sweeper.close)
+        sweeper.start()
+        stable = ProgramWatchdogs(directory, self._mailbox.post)
+        resources.callback(stable.close, 0.0)
+        world = SupervisorContext(directory, self._callbacks.named, self._restart, peers)
+        dispatcher = Dispatcher(
+            world, self._acted, lambda name: name in stable, stable.process, self._ask, self._callback_limit
+        )
+        loop = Loop(
+            sockets,
+            self._mailbox,
+            self._callbacks,
+            log_queue,
+            self._rules,
+            dispatcher,
+            stable,
+            resources,
+            self._journal,
+            self._limits,
+        )
+        lookout = Lookout(
+            lock, partial(log_queue.line, logging.ERROR, fields={}), loop.fault_elsewhere(Place.ADDRESS)
+        )
+        resources.callback(lookout.close)
+        if self._reloading is not None:
+            self._reloading.start = lambda read: loop.background.submit(Job("reading the config", read))
+            self._reloading.setup.prepare(loop, self._callbacks)
+            loop.reloading = self._reloading
+        return loop
+
+    def _work(self) -> None:
+        self._running = True
+        try:
+            with self._resources:
+                assert self._loop is not None
+                try:
+                    self._loop.run()
+                finally:
+                    self._shut_down(self._loop)
+        finally:
+            self._mailbox.close()
+            self._ended.set()
+
+    def _shut_down(self, loop: Loop) -> None:
+        """End what runs, in this order, and put on record what became of it: all within what is left of the time.
+
+        Each part gets a share of that, so that one that hangs leaves something to the others; the journal is last.
+        """
+        until = self._stop_by or monotonic() + self._stop_limit()
+
+        def share(part: float, most: float) -> float:
+            return min(most, part * max(0.0, until - monotonic()))
+
+        loop.maintenance.close()
+        loop.stable.close(share(0.25, CLOSE_WAIT))
+        self._callbacks.close(share(0.5, CALLBACK_DRAIN))
+        loop.dispatcher.close(share(0.3, ACTION_DRAIN), share(0.5, FLUSH_S))
+        loop.finish()
+        if loop.outbox is not None:
+            loop.outbox.close(share(0.5, JOURNAL_DRAIN))
+
+    def _stop_limit(self) -> float:
+        """Seconds: the config's word, if there is a config."""
+        return self._stop_timeout if self._reloading is None else self._reloading.setup.config.settings.stop_limit
+
+    def _ask_to_stop(self, seconds: float) -> None:
+        if not self._stop_by:
+            self._stop_by = monotonic() + seconds
+        self._mailbox.post(Stop())
+
+    @contextlib.contextmanager
+    def _signals_handled(self) -> Iterator[None]:
+        """SIGTERM and SIGINT stop in order; elsewhere than in the main thread they are not ours to handle."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        ours = [getattr(signal, name) for name in self.signals if hasattr(signal, name)]
+        before = {number: signal.signal(number, self._on_signal) for number in ours}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _own_actions(self) -> dict[str, str]:
+        return {} if self._reloading is None else self._reloading.setup.actions
+
+    def _restart(self, name: str) -> None:
+        """For actions: have the loop restart a program."""
+
+        def restart(loop: Loop) -> None:
+            driver = loop.driver
+            if name in loop.stable and loop.stable.may_restart(name):
+                loop.stable.command("restart", name, driver.engine, driver.now, driver.out, "its ladder says so")
+
+        self._mailbox.post(Do(restart))
+
+    def _ask(self, what: Callable[[], None]) -> None:
+        """From any thread: have it done on the loop's."""
+        self._mailbox.post(Do(lambda loop: what()))
+
+    def _acted(self, report: Report) -> None:
+        """On an action's thread: what it found is compressed here and not by the loop."""
+        found = report.data.get("evidence")
+        self._mailbox.post(Acted(report, squeeze(found) if isinstance(found, dict) else None))
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._reloading is not None and number == getattr(signal, "SIGHUP", None):
+            self.reload()
+            return
+        self._signals += 1
+        if self._signals > 1:
+            os._exit(128 + number)
+        self._ask_to_stop(self._stop_limit())
+
+
+class _OwnPort(Port):
+    """Carries the words of watchdogs in the supervisor's own process to its loop."""
+
+    def __init__(self, mailbox: Mailbox, callbacks: Callbacks) -> None:
+        super().__init__(anonymous=True)  # whoever feeds here stands in nobody's way
+        self._mailbox = mailbox
+        self._callbacks = callbacks
+        self._carry = mailbox.feed
+
+    def release(self, name: str) -> bool:
+        self._lines.pop(name, None)
+        return self._mailbox.say(Forget(name))
+
+    def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> Line:
+        line = self._lines[name] = Line(name, declaration, resolution or 0.0)
+        _insist(self._mailbox.say(Declare(name, declaration)))
+        return line
+
+    def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
+        if wait:  # it must arrive, in its place among the others
+            return self._mailbox.say(Feeds([frame]))
+        message = decode(frame)
+        if message.kind is not Kind.NOTE:
+            return self._mailbox.feed(frame)
+        told = tuple(each is not None for each in message.args)
+        return self._mailbox.feed(frame, (message.name, *told))
+
+    def _bind(self, name: str, callback: Callback | None) -> None:
+        self._callbacks.bind(name, callback)
+
+
+def _insist(taken: bool) -> None:
+    if not taken:
+        raise Refused(f"{SAID_MAX} messages wait for the supervisor already; try again when it has read them")

@@ -16,10 +16,10 @@ from typing import Any
 from banken.identity import boot_id, process_start
 from banken.model import Cause, Incarnation, Incident
 from banken_supervisor.actions import Action, Outcome, Subject
-from banken_supervisor.processes.process_handles import Processes
+from banken_supervisor.processes.process_handles import ProcessHandles
 
 
-class Desk(Processes):
+class Desk(ProcessHandles):
     """A world: processes are real, the rest is written down."""
 
     def __init__(self, urls: Sequence[str] = ()) -> None:

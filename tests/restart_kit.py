@@ -11,7 +11,7 @@ from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import Group, Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
-from shelf import Shelf
+from snapshot_kit import Shelf
 
 ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
 BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
@@ -39,10 +39,9 @@ class House:
         rules = Rules(TEN)
         self.engine = Engine(rules, f"run{self.lives}", b"token")
         self.engine.table.tracks_changes = True
+        rules.replace_patterns([(name, word) for name, word in self.operators.items() if "*" in name])
         for name, word in self.operators.items():
-            if "*" in name:
-                rules.replace_patterns([*rules_so_far, (name, word)])
-            else:
+            if "*" not in name:
                 self.engine.declare(name, word, self.now, self.out)
         self.engine.quorums.set(self.groups, TEN, self.now, self.out)
         self.forget()

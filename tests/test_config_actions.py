@@ -15,7 +15,7 @@ from banken_supervisor import config
 from banken_supervisor.actions import NAMES, build
 from banken_supervisor.config.actions import OPTIONS
 from banken_supervisor.config.models import STEP
-from banken_supervisor.runtime.runtime_config import Setup
+from banken_supervisor.runtime.runtime_config import RuntimeConfig
 
 NEEDED: dict[str, dict[str, Any]] = {
     "callback": {"callback": "bound"},
@@ -107,10 +107,10 @@ def test_an_own_action_that_is_checked_and_found_well_can_be_made_and_no_other(t
     made = config.load(file)
     try:
         if name == "Good":
-            Setup(made)
+            RuntimeConfig(made)
         else:
             with pytest.raises(Refused):
-                Setup(made)
+                RuntimeConfig(made)
     finally:
         sys.path.remove(str(tmp_path))
     assert [("cannot be imported" in each.text or "is no action" in each.text) for each in faults] == (

@@ -70,14 +70,14 @@ def load(directory: Path, step: str) -> config.Config:
     return config.load(file)
 
 
-@pytest.mark.parametrize("callback-repeated", GOOD)
+@pytest.mark.parametrize("step", GOOD)
 def test_what_passes_can_be_built(tmp_path: Path, step: str) -> None:
     """At the edges of every limit."""
     made = load(tmp_path, step).policies[0][1].ladder.steps[0]
     registry.build(made.do, revealed(made.options))
 
 
-@pytest.mark.parametrize("callback-repeated", BAD)
+@pytest.mark.parametrize("step", BAD)
 def test_what_cannot_be_built_does_not_pass(tmp_path: Path, step: str) -> None:
     """One step beyond them."""
     with pytest.raises(config.ConfigFaults):

@@ -13,7 +13,7 @@ from banken_supervisor.engine.effects import Event, EventType, RunCallback, RunS
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Group, Policy
 from banken_supervisor.engine.states import State
-from kennel_kit import Bench
+from engine_kit import Bench
 
 TEN = Declaration(10.0, 4.0, 20.0)
 LADDER = Ladder((Step("log"), Step("notify", 6.0)))
@@ -138,7 +138,7 @@ def test_a_failure_under_a_fallen_parent_and_a_parent_that_was_given_up() -> Non
     assert told(bench, "web") == [("expired", "db")]
     db = bench.engine.get("db")
     assert db is not None
-    bench.engine._give_up(db, bench.now, bench.out)
+    bench.engine.abandon("db", "it does not start", bench.now, bench.out)
     acted(bench)
     for _ in range(5):
         bench.jump(4.0)

@@ -376,7 +376,7 @@ def test_a_new_process_has_the_grace_of_a_start_and_ends_the_climb() -> None:
     assert bench.state() is State.WAITING
     bench.run(2 * TICK)
     assert bench.events("expired")[-1].data["cause"] == "grace"
-    assert next(each for each in reversed(bench.out) if isinstance(each, RunStep)).who is None
+    assert next(each for each in reversed(bench.out) if isinstance(each, RunStep)).process is None
 
 
 def test_a_program_that_is_taken_down_on_purpose_is_not_judged_until_it_is_up_again() -> None:

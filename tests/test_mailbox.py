@@ -1,4 +1,4 @@
-"""Letters to the loop: none is lost, and none lies there without a ring, whatever two threads do at one moment."""
+"""Messages to the loop: none is lost, and none lies there without a ring, whatever two threads do at one moment."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Meddling:
 
 
 def test_letters_come_in_order_and_once(box: Mailbox) -> None:
-    """Three letters, one ring; then silence."""
-    for letter in "abc":
-        box.post(letter)
+    """Three messages, one ring; then silence."""
+    for message in "abc":
+        box.post(message)
     assert rings(box)
     assert box.take() == ["a", "b", "c"]
     assert not rings(box)
@@ -61,7 +61,7 @@ def test_letters_come_in_order_and_once(box: Mailbox) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_letter_that_is_posted_while_others_are_taken_does_not_silence_the_bell(box: Mailbox, when: str) -> None:
-    """Posted around the moment when the bell is read: it is taken, and the next letter rings."""
+    """Posted around the moment when the bell is read: it is taken, and the next message rings."""
 
     def late() -> None:
         box.post("late")
@@ -78,7 +78,7 @@ def test_a_letter_that_is_posted_while_others_are_taken_does_not_silence_the_bel
 
 
 def test_a_ring_whose_letter_was_taken_already_is_silenced(box: Mailbox) -> None:
-    """A thread that was interrupted between its letter and its ring: the loop is woken once for nothing, and does
+    """A thread that was interrupted between its message and its ring: the loop is woken once for nothing, and does
     not spin."""
     box._writer.send(b"!")
     assert rings(box)
@@ -87,7 +87,7 @@ def test_a_ring_whose_letter_was_taken_already_is_silenced(box: Mailbox) -> None
 
 
 def test_threads_that_post_at_once_are_all_heard(box: Mailbox) -> None:
-    """Four threads post, in bursts; every letter arrives while the reader only ever waits for a ring."""
+    """Four threads post, in bursts; every message arrives while the reader only ever waits for a ring."""
     each = 5_000
 
     def hammer(number: int) -> None:
@@ -107,8 +107,8 @@ def test_threads_that_post_at_once_are_all_heard(box: Mailbox) -> None:
         assert [count for who, count in found if who == number] == list(range(each))
 
 
-def test_feeds_that_wait_are_one_each_and_keep_their_place_among_the_letters(box: Mailbox) -> None:
-    """A thousand of the same are one; what tells of the same thing is replaced by the newer; a letter divides."""
+def test_feeds_that_wait_are_one_each_and_keep_their_place_among_the_messages(box: Mailbox) -> None:
+    """A thousand of the same are one; what tells of the same thing is replaced by the newer; a message divides."""
     for _ in range(1000):
         assert box.feed(b"a")
         assert box.feed(b"b")
@@ -116,9 +116,9 @@ def test_feeds_that_wait_are_one_each_and_keep_their_place_among_the_letters(box
     box.feed(b"s1", ("a", False, True))
     box.feed(b"p2", ("a", True, False))
     assert rings(box)
-    box.post("letter")
+    box.post("message")
     box.feed(b"a")
-    assert box.take() == [Feeds([b"a", b"b", b"s1", b"p2"]), "letter", Feeds([b"a"])]
+    assert box.take() == [Feeds([b"a", b"b", b"s1", b"p2"]), "message", Feeds([b"a"])]
     assert box.take() == []
 
 
@@ -150,8 +150,8 @@ def test_no_feed_is_lost_between_two_takes(box: Mailbox) -> None:
     def loop() -> None:
         while not stop.is_set():
             number = taken_until[0]
-            for letter in box.take():
-                for frame in letter.frames:
+            for message in box.take():
+                for frame in message.frames:
                     seen[frame] = number
             taken_until[0] = number + 1
 

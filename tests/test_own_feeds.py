@@ -20,7 +20,7 @@ def _resident_mb() -> float:
 
 
 def test_feeding_as_fast_as_possible_keeps_the_queue_and_the_memory_small(tmp_path: Path) -> None:
-    """Three threads feed three watchdogs for 3 s, plain and with progress: no letter each; stopping stays quick."""
+    """Three threads feed three watchdogs for 3 s, plain and with progress: no message each; stopping stays quick."""
     with Supervisor(tmp_path / "a") as supervisor:
         dogs = [supervisor.watchdog(f"w{number}", timeout=30) for number in range(3)]
         for dog in dogs:
@@ -40,12 +40,12 @@ def test_feeding_as_fast_as_possible_keeps_the_queue_and_the_memory_small(tmp_pa
         for thread in threads:
             thread.start()
         while time.monotonic() < end:
-            most = max(most, len(supervisor._mailbox._letters))
+            most = max(most, len(supervisor._mailbox._messages))
             time.sleep(0.01)
         for thread in threads:
             thread.join()
         grown = _resident_mb() - before
-        print(f"{sum(fed)} feeds, at most {most} letters, {grown:+.1f} MB")
+        print(f"{sum(fed)} feeds, at most {most} messages, {grown:+.1f} MB")
         assert sum(fed) > 10_000
         assert most <= 10
         assert grown <= 20

@@ -6,14 +6,14 @@ from itertools import product
 
 import pytest
 
-from banken_supervisor.engine.states import TRANSITIONS, IllegalTransition, State, Trigger, transition
+from banken_supervisor.engine.states import TRANSITIONS, IllegalTransition, State, Transition, Trigger, transition
 
 
 def test_what_is_not_in_the_table_is_a_named_error() -> None:
     """Every pair either leads to a state or raises IllegalTransition that names both."""
     for state, trigger in product(State, Trigger):
         if (state, trigger) in TRANSITIONS:
-            assert isinstance(transition(state, trigger), State)
+            assert isinstance(transition(state, trigger), Transition)
         else:
             with pytest.raises(IllegalTransition, match=state.value):
                 transition(state, trigger)
@@ -24,19 +24,19 @@ def test_the_end_is_the_end() -> None:
     assert not [pair for pair in TRANSITIONS if pair[0] is State.RELEASED]
     for state in State:
         if state is not State.RELEASED:
-            assert transition(state, Trigger.RELEASE) is State.RELEASED
+            assert transition(state, Trigger.RELEASE).state is State.RELEASED
 
 
 def test_a_feed_never_leads_to_silence() -> None:
     """Fed, a watchdog is ALIVE, unless it is paused."""
     for state in (State.WAITING, State.ALIVE, State.EXPIRED, State.GIVEN_UP):
-        assert transition(state, Trigger.FEED) is State.ALIVE
-    assert transition(State.PAUSED, Trigger.FEED) is State.PAUSED
+        assert transition(state, Trigger.FEED).state is State.ALIVE
+    assert transition(State.PAUSED, Trigger.FEED).state is State.PAUSED
 
 
 def test_every_state_can_be_reached() -> None:
     """From WAITING, by lines of the table."""
     reached = {State.WAITING}
     for _ in State:
-        reached |= {new for (old, _), new in TRANSITIONS.items() if old in reached}
+        reached |= {new.state for (old, _), new in TRANSITIONS.items() if old in reached}
     assert reached == set(State)

@@ -21,21 +21,21 @@ TEN = Policy(Declaration(10.0, 1000.0, 20.0))
 
 
 class Bench:
-    """A engine, a program's life as the core decides it, and the stable that tells the one of the other."""
+    """An engine, a program's life as its engine decides it, and the programs that tells the one of the other."""
 
     def __init__(self, place: Path, **more: object) -> None:
         self.now = 100.0
         self.out: list[Effect] = []
         self.engine = Engine(Rules(TEN.declaration), "run", b"token", lambda: 0.5)
         self.programs = Programs()
-        self.stable = ProgramWatchdogs(str(place), lambda letter: None)
+        self.watchdogs = ProgramWatchdogs(str(place), lambda message: None)
         spec = ProgramSpec("p", ("x",), **more)  # type: ignore[arg-type]
-        self.stable.set([spec], [], {"p": TEN})
+        self.watchdogs.set([spec], [], {"p": TEN})
         self.programs.apply([spec], [], self.now)
 
     def told(self, effects: list[ProgramEffect]) -> None:
         events = [each for each in effects if isinstance(each, ProgramEvent)]
-        self.stable._tell(events, self.engine, self.now, self.out)
+        self.watchdogs._tell(events, self.engine, self.now, self.out)
 
     def types(self) -> list[str]:
         return [each.type.value for each in self.out if isinstance(each, Event) and each.type.value != "program"]
@@ -108,18 +108,18 @@ def test_a_stop_that_takes_longer_than_the_timeout_is_no_incident(bench: Bench) 
 def test_a_stop_of_what_has_ended_already_closes_its_incident(tmp_path: Path, given_up: bool) -> None:
     """Nobody waits for it any more: the incident is over, told as stopped, and never told of again."""
     bench = Bench(tmp_path, restart=Restart.NEVER, autostart=False)
-    bench.stable.open(bench.engine, bench.now, bench.out)
+    bench.watchdogs.open(bench.engine, bench.now, bench.out)
     try:
         failed = ProgramEvent(ProgramEventType.FAILED, "p", {"reason": "no such file"})
-        bench.stable._tell([failed], bench.engine, bench.now, bench.out)
+        bench.watchdogs._tell([failed], bench.engine, bench.now, bench.out)
         if given_up:
             bench.engine.abandon("p", "why", bench.now, bench.out)
         assert bench.state() is (State.GIVEN_UP if given_up else State.EXPIRED)
-        bench.stable.command("stop", "p", bench.engine, bench.now, bench.out, "asked to")
+        bench.watchdogs.command("stop", "p", bench.engine, bench.now, bench.out, "asked to")
         assert bench.state() is None
         assert bench.types()[-2:] == ["closed", "released"]
         assert [each.data["how"] for each in bench.out if isinstance(each, Event) and "how" in each.data] == [
             "stopped"
         ]
     finally:
-        bench.stable.close()
+        bench.watchdogs.close()

@@ -23,11 +23,14 @@ from banken_supervisor.runtime import supervisor as module
 from recovery_kit import until
 
 STEPS = [
-    "supervisor.LogQueue", "supervisor.AddressLock", "supervisor.Sockets", "supervisor.PeerCredentials", "supervisor.ProgramWatchdogs",
-    "supervisor.SupervisorContext", "supervisor.Dispatcher", "supervisor.Loop", "supervisor.Lookout", "loop.Watch",
-    "loop.Outbox", "loop.Checkpoints", "loop.ProcessWatcher", "loop.KeyedExecutor", "loop.Maintenance", "outbox.Journal",
-    "outbox.restore", "transport.Sockets._bind", "stable.ProgramManager", "programs.keeper.Children",
-    "supervisor.Supervisor._opened", "threading.Thread.start",
+    "runtime.supervisor.LogQueue", "runtime.supervisor.AddressLock", "runtime.supervisor.Sockets",
+    "runtime.supervisor.PeerCredentials", "runtime.supervisor.ProgramWatchdogs", "runtime.supervisor.Sweeper",
+    "runtime.supervisor.SupervisorContext", "runtime.supervisor.Dispatcher", "runtime.supervisor.Loop",
+    "runtime.supervisor.Lookout", "runtime.supervisor.Supervisor._opened", "runtime.loop.Driver",
+    "runtime.loop.Outbox", "runtime.loop.Checkpoints", "runtime.loop.ProcessWatcher", "runtime.loop.KeyedExecutor",
+    "runtime.loop.MaintenanceClock", "outbox.outbox.Journal", "outbox.outbox.restore",
+    "sources.zmq_sockets.Sockets._bind", "programs.program_watchdogs.ProgramManager",
+    "programs.program_manager.ChildTable", "threading.Thread.start",
 ]  # fmt: skip
 """Everything that the start makes, in any order. Each is refused once, as a system without memory would."""
 

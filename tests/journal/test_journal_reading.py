@@ -13,7 +13,7 @@ import pytest
 from journal_kit import NOW, load, opened, verdict, write
 
 from banken.model import Declaration, Feeders
-from banken_supervisor.engine.snapshot import DUE_PER_SECOND, SHARE_MAX, rearm_offset, rearm_offsets
+from banken_supervisor.engine.snapshot import DUE_PER_SECOND, SHARE_MAX, rearm_offset
 from banken_supervisor.journal import Declared, EventSeen, IncidentClosed, StepRun, checking, reading, restore, rows
 
 
@@ -100,13 +100,12 @@ def test_an_export_is_one_sound_line_for_each_row(path: str) -> None:
 def test_after_a_restart_everyone_has_a_full_timeout_and_not_all_are_due_at_once() -> None:
     """At most a share of its own timeout later; few fall due together; the same in any order."""
     names = [(f"worker-{number}", 30.0) for number in range(20_000)]
-    offsets = rearm_offsets(names)
+    offsets = [rearm_offset(name, timeout, len(names)) for name, timeout in names]
     assert all(0.0 <= each <= 30.0 * SHARE_MAX for each in offsets)
     per_tenth = [0] * 151
     for each in offsets:
         per_tenth[int(each * 10)] += 1
     assert max(per_tenth) < 2 * 20_000 / (30.0 * SHARE_MAX * 10)
-    assert rearm_offsets(names[::-1]) == offsets[::-1]
+    assert [rearm_offset(name, timeout, len(names)) for name, timeout in names[::-1]] == offsets[::-1]
     assert rearm_offset("w\udc80", 30.0, 1) < 1 / DUE_PER_SECOND
-    assert max(rearm_offsets([(f"w-{number}", 3600.0) for number in range(1_000)])) <= 1.0
-    assert rearm_offsets([]) == []
+    assert max(rearm_offset(f"w-{number}", 3600.0, 1_000) for number in range(1_000)) <= 1.0

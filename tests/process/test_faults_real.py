@@ -115,7 +115,7 @@ def _subscription(bench: Bench) -> None:
     bench.closing.append(Events(bench.address, ["somebody", "else"]).close)
 
 
-def _letter(bench: Bench) -> None:
+def _message(bench: Bench) -> None:
     def poison(loop: Any) -> None:
         raise bench.fault("planted")
 
@@ -132,7 +132,7 @@ def _exit(bench: Bench) -> None:
 
 
 def _programs(bench: Bench) -> None:
-    bench.plant(bench.loop.stable, "turn")
+    bench.plant(bench.loop.programs, "turn")
 
 
 def _request(bench: Bench) -> None:
@@ -190,7 +190,7 @@ def _announce(bench: Bench) -> None:
 
 
 def _registry(bench: Bench) -> None:
-    bench.plant(bench.loop.register, "turn")
+    bench.plant(bench.loop.checkpoints, "turn")
 
 
 def _maintenance(bench: Bench) -> None:
@@ -216,12 +216,12 @@ def _log(bench: Bench) -> None:
 
 
 def _turn(bench: Bench) -> None:
-    bench.plant(bench.loop, "_open_letters")
+    bench.plant(bench.loop, "_open_messages")
 
 
 PLANTS: dict[Place, Callable[[Bench], None]] = {
     Place.START: _start, Place.WAIT: _wait, Place.CLOCK: _clock, Place.FEED: _feed,
-    Place.SUBSCRIPTION: _subscription, Place.LETTER: _letter, Place.EXIT: _exit, Place.PROGRAMS: _programs,
+    Place.SUBSCRIPTION: _subscription, Place.MESSAGE: _message, Place.EXIT: _exit, Place.PROGRAMS: _programs,
     Place.REQUEST: _request, Place.VERDICT: _verdict, Place.JUDGE: _judge, Place.PROBE: _probe,
     Place.EFFECT: _effect, Place.NOTIFICATIONS: _notifications, Place.ACTIONS: _actions,
     Place.TIME_LIMITS: _time_limits, Place.JOURNAL: _journal, Place.ANNOUNCE: _announce,

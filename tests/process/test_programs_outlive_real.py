@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from banken.identity import process_start
-from banken_supervisor.programs.run_records import Records
+from banken_supervisor.programs.run_records import RunRecords
 from process.kit import until
 from process.program_kit import FORKS, SLEEP, Yard, gone, program, state, yard_at
 
@@ -160,7 +160,7 @@ def test_a_program_that_hides_its_mark_is_known_by_its_identity(yard: Yard) -> N
 
 def test_the_record_of_a_later_run_is_not_forgotten_with_an_earlier_one(tmp_path: Path) -> None:
     """And a name with a slash has a file of its own."""
-    records = Records(str(tmp_path))
+    records = RunRecords(str(tmp_path))
     records.prepare()
     for name in ("a/b", "a"):
         records.intend(name, "first", "SIGTERM", 1.0)
@@ -168,7 +168,7 @@ def test_the_record_of_a_later_run_is_not_forgotten_with_an_earlier_one(tmp_path
     records.confirm(second, 17, 4711)
     records.forget("a/b", "first")
     records.forget("a", "first")
-    assert Records(str(tmp_path)).read() == ([second._replace(pid=17, start=4711)], {})
+    assert RunRecords(str(tmp_path)).read() == ([second._replace(pid=17, start=4711)], {})
 
 
 def test_a_program_that_the_configuration_no_longer_names_is_stopped(yard: Yard) -> None:

@@ -15,7 +15,7 @@ from banken.identity import boot_id, process_start
 from banken.model import Incarnation
 from banken_supervisor.actions import Executor, Report, build
 from banken_supervisor.actions.kill import Kill
-from banken_supervisor.processes.process_handles import Processes
+from banken_supervisor.processes.process_handles import ProcessHandles
 from recovery_kit import FORKS, OBEDIENT, STUBBORN, Desk, gone, python, run, subject, until, worker
 
 pytestmark = pytest.mark.process
@@ -143,8 +143,8 @@ def test_a_reused_pid_is_never_signalled() -> None:
                 build("signal", {"signal": "SIGKILL"}),
             ):
                 run(action, subject(who=other))
-            assert not Processes().signal(other, signal.SIGKILL)
-            assert Processes().group(other) is None
+            assert not ProcessHandles().signal(other, signal.SIGKILL)
+            assert ProcessHandles().group(other) is None
         remote = run(build("kill", {}), subject(who=one.who._replace(boot=b"elsewher")))
         assert (remote.ok, "another host" in remote.text) == (False, True)
         assert not run(build("kill", {}), subject()).ok
@@ -172,9 +172,9 @@ def test_the_supervisor_is_never_signalled() -> None:
 def test_init_is_never_signalled() -> None:
     """Pid 1 gets nothing, though it is who it says. (Signal 0 and SIGCONT, which would do no harm.)"""
     init = Incarnation(boot_id(), 1, process_start(1), b"test")
-    assert Processes().alive(init)
-    assert not Processes().signal(init, 0)
-    assert Processes().group(init) is None
+    assert ProcessHandles().alive(init)
+    assert not ProcessHandles().signal(init, 0)
+    assert ProcessHandles().group(init) is None
     done = run(build("signal", {"signal": "SIGCONT"}), subject(who=init))
     assert (done.ok, "not to be touched" in done.text) == (False, True)
 
@@ -318,7 +318,7 @@ def test_sigterm_comes_at_once(executor: tuple[Executor, list[Report]]) -> None:
         with worker("signal.signal(signal.SIGTERM, signal.SIG_DFL)\n" + OBEDIENT) as one:
             began = time.monotonic()
             runs.submit([action], subject(f"w{number}", who=one.who))
-            assert Processes().wait_gone(one.who, 10)
+            assert ProcessHandles().wait_gone(one.who, 10)
             delays.append(time.monotonic() - began)
     delays.sort()
     print(f"submit to death: median {delays[15] * 1000:.2f} ms, worst {delays[-1] * 1000:.2f} ms")

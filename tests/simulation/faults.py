@@ -1,4 +1,4 @@
-"""Planted faults: each is one plausible mistake in the core, and the simulation has to notice every one."""
+"""Planted faults: each is one plausible mistake in the engine, and the simulation has to notice every one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from typing import Any
 from unittest.mock import patch
 
 from banken.clock import CreditedClock
-from banken.wire import Kind, Message
-from banken_supervisor.engine import engine as kennel_module
-from banken_supervisor.engine import incidents, ownership
-from banken_supervisor.engine.effects import Effect, EventType
+from banken.wire import Message
+from banken_supervisor.engine import ownership, record, restore, table, verdicts
+from banken_supervisor.engine.admission import Admission
+from banken_supervisor.engine.declarations import Declarations
+from banken_supervisor.engine.driver import Driver
+from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.incidents import Incidents
+from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
+from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.record import Record, deadline
 from banken_supervisor.engine.snapshot import Snapshot
-from banken_supervisor.engine.states import State, Trigger
+from banken_supervisor.engine.states import State
+from banken_supervisor.engine.verdicts import Verdicts
 
 from .world import Parts, World
 
@@ -33,23 +39,36 @@ class Fault:
     parts: Parts = field(default_factory=Parts)
     world: type[World] = World
     patched: dict[str, object] = field(default_factory=dict)
-    """attributes of the engine's modules"""
-    actions: dict[Kind, Callable[..., None]] = field(default_factory=dict)
-    """what the engine does with messages of one kind"""
+    """names in the engine's modules"""
+    methods: tuple[tuple[type, Callable[..., Any]], ...] = ()
+    """in place of the method of that name of one of the engine's parts; the first argument is the original"""
 
     @contextmanager
     def planted(self) -> Iterator[None]:
         """The fault is in force inside."""
         with ExitStack() as stack:
             for name, stand_in in self.patched.items():
-                for floor in (kennel_module, incidents, restoring, roll):
-                    if hasattr(floor, name):
-                        stack.enter_context(patch.object(floor, name, stand_in))
-            stack.enter_context(patch.dict(kennel_module._ACTIONS, self.actions))
+                places = [
+                    module for module in (ownership, record, restore, table, verdicts) if hasattr(module, name)
+                ]
+                assert places, name
+                for module in places:
+                    stack.enter_context(patch.object(module, name, stand_in))
+            for part, mistake in self.methods:
+                stack.enter_context(patch.object(part, mistake.__name__, _instead(part, mistake)))
             yield
 
 
-class JudgeBeforeDrain(Watch):
+def _instead(part: type, mistake: Callable[..., Any]) -> Callable[..., Any]:
+    original = getattr(part, mistake.__name__)
+
+    def method(*args: Any, **more: Any) -> Any:
+        return mistake(original, *args, **more)
+
+    return method
+
+
+class JudgeBeforeDrain(Driver):
     def wake(self, real: float, asked: float) -> float:
         now = super().wake(real, asked)
         if self.engine.verdicts.sweep(now, self.out):
@@ -57,14 +76,14 @@ class JudgeBeforeDrain(Watch):
         return now
 
 
-class NoProbe(Watch):
+class NoProbe(Driver):
     def decide(self) -> int | None:
         if self.engine.verdicts.sweep(self.now, self.out):
             self.engine.verdicts.judge(self.now, self.now, self.out, LIMIT)
         return None
 
 
-class NoCredit(Watch):
+class NoCredit(Driver):
     def wake(self, real: float, asked: float) -> float:
         return super().wake(real, 1e9)
 
@@ -76,13 +95,13 @@ class ImpatientClock(CreditedClock):
         return self.now
 
 
-class FastClock(Watch):
+class FastClock(Driver):
     def __init__(self, engine: Engine, real: float) -> None:
         super().__init__(engine, real)
         self.clock = ImpatientClock(real)
 
 
-class Sleepy(Watch):
+class Sleepy(Driver):
     def patience(self) -> float:
         wait = super().patience()
         return wait if wait == 0.0 else min(1.0, wait + 0.02)
@@ -93,58 +112,47 @@ class WallClock(World):
         return super().reading() + self.wall_offset
 
 
-class StaleEntry(Engine):
-    def sweep(self, now: float) -> bool:
-        self._suspects.extend(record for record in self._deadlines.pop_due(now) if deadline(record) is not None)
-        return bool(self._suspects)
-
-    def judge(self, horizon: float, now: float, out: list[Effect], limit: int = LIMIT) -> bool:
-        while self._suspects:
-            record = self._suspects.popleft()
-            due = deadline(record)
-            if due is not None and record.state is State.PAUSED:
-                self._resume(record, Trigger.DEADLINE, now, out)
-            elif due is not None:
-                self._verdict(record, due, now, out)
-        return False
+# -- mistakes in parts of the engine: the original method comes first ------------------------------------
 
 
-class NeverLookedAt(Engine):
-    def sweep(self, now: float) -> bool:
-        for record in self._deadlines.pop_due(now):
-            due = deadline(record)
-            if due is not None and due > now:
-                continue  # it was fed, and nobody arms it again
+class StaleEntry:
+    @staticmethod
+    def _look_at(original: Any, self: Any, record: Record, now: float) -> None:
+        if deadline(record) is not None:
             self._suspects.append(record)
-        return bool(self._suspects)
+
+    @staticmethod
+    def _judge_one(original: Any, self: Any, record: Record, horizon: float, now: float, out: Any) -> None:
+        original(self, record, float("inf"), now, out)
 
 
-class KnownThoughExpired(Engine):
-    def _open(self, record: Record, *rest: Any) -> None:
-        frame = record.frame
-        super()._open(record, *rest)
-        if frame is not None:
-            self._learn(record, frame)
+def _look_at(original: Any, self: Any, record: Record, now: float) -> None:
+    due = deadline(record)
+    if due is None or due > now:
+        return  # it was fed, and is never armed again
+    self._suspects.append(record)
 
 
-class TwiceTold(Engine):
-    def _step(self, record: Record, due: float, now: float, out: list[Effect]) -> None:
-        start = len(out)
-        super()._step(record, due, now, out)
-        assert record.details is not None
-        assert record.details.incident is not None
-        out[start:] = []
-        self._open(record, record.details.incident.cause, due, now, out, None)
+def forget_frames(original: Any, self: Any, record: Record) -> None:
+    """Known though expired: the bytes stay known."""
+
+
+def escalate_anew(original: Any, self: Any, record: Record, due: float, now: float, out: list[Effect]) -> bool:
+    original(self, record, due, now, [])
+    assert record.incident is not None
+    return self.open(record, record.incident.cause, due, now, out, None)  # type: ignore[no-any-return]
+
+
+escalate_anew.__name__ = "escalate"
+
+
+def admit(original: Any, self: Any, message: Message, now: float, out: list[Effect]) -> Any:
+    return original(self, message, now - 0.9 * 20.0, out)
 
 
 class SameIds(Engine):
     def __init__(self, rules: Any, run_id: str, probe_token: bytes = b"") -> None:
         super().__init__(rules, "run", probe_token)
-
-
-class InstantRestart(Engine):
-    def _admit(self, message: Message, now: float, out: list[Effect]) -> Any:
-        return super()._admit(message, now - 0.9 * 20.0, out)
 
 
 class ForgetsIncidents(Engine):
@@ -154,17 +162,17 @@ class ForgetsIncidents(Engine):
 
 class ForgetsPauses(Engine):
     def restore(self, left: Snapshot, *more: Any) -> tuple[int, int]:
-        known = [
+        watchdogs = [
             each._replace(state=State.ALIVE, left=None) if each.state is State.PAUSED else each
             for each in left.watchdogs
         ]
-        return super().restore(replace(left, watchdogs=known), *more)
+        return super().restore(replace(left, watchdogs=watchdogs), *more)
 
 
 class ForgetsExtensions(Engine):
     def restore(self, left: Snapshot, *more: Any) -> tuple[int, int]:
-        known = [each if each.state is State.PAUSED else each._replace(left=None) for each in left.watchdogs]
-        return super().restore(replace(left, watchdogs=known), *more)
+        watchdogs = [each if each.state is State.PAUSED else each._replace(left=None) for each in left.watchdogs]
+        return super().restore(replace(left, watchdogs=watchdogs), *more)
 
 
 class AnnouncesAgain(Engine):
@@ -174,34 +182,31 @@ class AnnouncesAgain(Engine):
         return counts
 
 
-class ResumeKeepsTime(Engine):
-    def _resume(self, record: Record, trigger: Trigger, now: float, out: list[Effect]) -> None:
-        fed_at = record.fed_at
-        super()._resume(record, trigger, now, out)
-        record.fed_at = fed_at
-        self._arm(record)
+def _judge_again(original: Any, self: Any, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+    fed_at = record.fed_at
+    original(self, record, what, now, out)
+    record.fed_at = fed_at
+    self._table.arm(record)
 
 
-class StepTooSoon(Engine):
-    def _step(self, record: Record, due: float, now: float, out: list[Effect]) -> None:
-        super()._step(record, due - record.declaration.interval / 10, now, out)
-        self._arm(record)
+def _escalate(original: Any, self: Any, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+    original(self, record, what, now, out)
+    self._table.deadlines.disarm(record)
 
 
-class StepNotArmed(Engine):
-    def _step(self, record: Record, due: float, now: float, out: list[Effect]) -> None:
-        super()._step(record, due, now, out)
-        self._deadlines.disarm(record)
+def escalate_too_soon(original: Any, self: Any, record: Record, due: float, now: float, out: list[Effect]) -> Any:
+    return original(self, record, due - record.declaration.interval / 10, now, out)
 
 
-class NoReborn(Engine):
-    def _reborn(self, record: Record, now: float, out: list[Effect]) -> None:
-        pass
+escalate_too_soon.__name__ = "escalate"
 
 
-class OneTimeout(Engine):
-    def _redeclare(self, record: Record, declaration: Any, resolution: float) -> None:
-        record.declaration, record.resolution = declaration, resolution
+def reborn(original: Any, self: Any, record: Record, now: float, out: list[Effect]) -> None:
+    pass
+
+
+def _replace(original: Any, self: Any, record: Record, declaration: Any, resolution: float) -> None:
+    record.declaration, record.resolution = declaration, resolution
 
 
 def without_resolution(record: Record) -> float | None:
@@ -209,34 +214,35 @@ def without_resolution(record: Record) -> float | None:
     return due - record.resolution if due is not None and record.state is State.ALIVE else due
 
 
-def nothing(engine: Engine, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-    pass
+def ignored(name: str) -> Callable[..., None]:
+    def nothing(original: Any, *args: Any) -> None:
+        pass
+
+    nothing.__name__ = name
+    return nothing
 
 
-def close_only(engine: Engine, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-    engine._close(record, now, out, EventType.CLOSED, "released")
+def _remove(original: Any, self: Any, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+    """The incident is closed, and the record stays as it was."""
+    self._table.move(record, State.ALIVE)
+    self._table.arm(record)
 
 
-def note_is_progress(engine: Engine, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-    Engine._note(engine, record, message, now, out)
+def _note(original: Any, self: Any, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+    original(self, record, message, now, out)
     if record.details is not None and record.details.progress_at is not None:
         record.details.progress_at = now
 
 
-def extension_for_ever(engine: Engine, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+def _feed(original: Any, self: Any, record: Record, message: Message, now: float, out: list[Effect]) -> None:
     until = None if record.details is None else record.details.extended_until
-    Engine._feed(engine, record, message, now, out)
+    original(self, record, message, now, out)
     if record.details is not None:
         record.details.extended_until = until
 
 
-def anybody(record: Record, who: Any) -> ownership.Claim:
+def anybody(record: Record, process: Any) -> ownership.Claim:
     return ownership.Claim.OWNER
-
-
-class OpenOwnership:
-    Claim, take_over, displace = ownership.Claim, ownership.take_over, ownership.displace
-    claim = staticmethod(anybody)
 
 
 FAULTS = (
@@ -251,12 +257,17 @@ FAULTS = (
     Fault("fast clock", "The clock runs five percent fast.", ("false",), Parts(FastClock)),
     Fault("sleepy", "The loop sleeps 20 ms past each deadline.", ("missed",), Parts(Sleepy)),
     Fault("wall clock", "The loop reads the wall clock.", ("false", "missed"), world=WallClock),
-    Fault("stale entry", "A queue entry is a verdict, fed or not.", ("false",), Parts(engine=StaleEntry)),
+    Fault(
+        "stale entry",
+        "A queue entry is a verdict, fed or not.",
+        ("false",),
+        methods=((Verdicts, StaleEntry._look_at), (Verdicts, StaleEntry._judge_one)),
+    ),
     Fault(
         "not armed again",
         "Who was fed is never looked at again.",
         ("missed",),
-        Parts(engine=NeverLookedAt),
+        methods=((Verdicts, _look_at),),
     ),
     Fault(
         "no resolution",
@@ -268,19 +279,21 @@ FAULTS = (
         "recovery unseen",
         "A feed does not end an incident.",
         ("missed",),
-        Parts(engine=KnownThoughExpired),
+        methods=((table.Table, forget_frames),),
     ),
-    Fault("verdict twice", "Every further run is a new verdict.", ("doubled",), Parts(engine=TwiceTold)),
+    Fault(
+        "verdict twice", "Every further run is a new verdict.", ("doubled",), methods=((Incidents, escalate_anew),)
+    ),
     Fault("same ids", "A new run counts its incidents from one.", ("doubled",), Parts(engine=SameIds)),
-    Fault("pause ignored", "A pause does not stop the judge.", ("false",), actions={Kind.PAUSE: nothing}),
-    Fault("resume keeps time", "A pause counts as silence.", ("false",), Parts(engine=ResumeKeepsTime)),
+    Fault("pause ignored", "A pause does not stop the judge.", ("false",), methods=((Engine, ignored("_pause")),)),
+    Fault("resume keeps time", "A pause counts as silence.", ("false",), methods=((Lifecycle, _judge_again),)),
     Fault(
         "left armed",
         "A released watchdog is still judged.",
         ("false",),
-        actions={Kind.RELEASE: close_only},
+        methods=((Lifecycle, _remove),),
     ),
-    Fault("instant restart", "Who is new has little time left.", ("false",), Parts(engine=InstantRestart)),
+    Fault("instant restart", "Who is new has little time left.", ("false",), methods=((Admission, admit),)),
     Fault("incidents forgotten", "A restart forgets what is open.", ("missed",), Parts(engine=ForgetsIncidents)),
     Fault("pauses forgotten", "A restart ends every pause.", ("false",), Parts(engine=ForgetsPauses)),
     Fault("extensions forgotten", "A restart ends every extension.", ("false",), Parts(engine=ForgetsExtensions)),
@@ -291,32 +304,36 @@ FAULTS = (
         ("false",),
         patched={"RETURN_S": 0.0},
     ),
-    Fault("extension ignored", "An extension changes nothing.", ("false",), actions={Kind.EXTEND: nothing}),
+    Fault(
+        "extension ignored", "An extension changes nothing.", ("false",), methods=((Engine, ignored("_extend")),)
+    ),
     Fault(
         "extension for ever",
         "A feed does not end an extension.",
         ("missed",),
-        actions={Kind.FEED: extension_for_ever},
+        methods=((Engine, _feed),),
     ),
-    Fault("step not armed", "The callback runs twice and no more.", ("missed",), Parts(engine=StepNotArmed)),
-    Fault("step too soon", "The interval is a tenth short.", ("doubled",), Parts(engine=StepTooSoon)),
+    Fault("step not armed", "The callback runs twice and no more.", ("missed",), methods=((Lifecycle, _escalate),)),
+    Fault(
+        "step too soon", "The interval is a tenth short.", ("doubled",), methods=((Incidents, escalate_too_soon),)
+    ),
     Fault(
         "any incarnation",
         "An older process may still feed.",
         ("missed", "doubled"),
-        patched={"ownership": OpenOwnership},
+        patched={"claim": anybody},
     ),
     Fault(
         "no new life",
         "A new process finds the old one's incident.",
         ("missed", "false"),
-        Parts(engine=NoReborn),
+        methods=((ProcessLifecycle, reborn),),
     ),
-    Fault("old timeout", "A new declaration does not re-arm.", ("missed",), Parts(engine=OneTimeout)),
+    Fault("old timeout", "A new declaration does not re-arm.", ("missed",), methods=((Declarations, _replace),)),
     Fault(
         "beating is progress",
         "Every note counts as progress.",
         ("missed",),
-        actions={Kind.NOTE: note_is_progress},
+        methods=((Engine, _note),),
     ),
 )

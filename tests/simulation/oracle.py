@@ -249,7 +249,7 @@ class Oracle:
     def _repeated(self, word: Told) -> None:
         spell, life = self.open.get(word.name), self.lives.get(word.name)
         if spell is None or life is None or spell.id != word.incident:
-            self._find("doubled", word.name, f"step of {word.incident}, which is not open")
+            self._find("doubled", word.name, f"repeat of {word.incident}, which is not open")
             return
         due = spell.due_c + life.interval_least
         if self._c < due - ROUNDING:

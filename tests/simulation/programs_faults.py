@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from banken_supervisor.engine.ladder import Backoff, Budget
 from banken_supervisor.engine.policy import Restart
-from banken_supervisor.programs.engine import programs
+from banken_supervisor.programs.engine import moves, programs, restart_budget
 from banken_supervisor.programs.engine.groups import Grouping
 from banken_supervisor.programs.engine.moves import Moves
 from banken_supervisor.programs.engine.programs import Programs
@@ -137,12 +137,12 @@ FAULTS = (
         "one-more",
         "One restart more than the budget.",
         ("give-up", "budget"),
-        program_budget,
+        restart_budget,
         "within_budget",
         _one_more,
     ),
     Fault(
-        "short-memory", "Half the period.", ("give-up", "budget"), program_budget, "within_budget", _short_memory
+        "short-memory", "Half the period.", ("give-up", "budget"), restart_budget, "within_budget", _short_memory
     ),
     Fault("no-budget", "No budget at all.", ("give-up", "budget"), Spending, "spent", _nothing),
     Fault("at-once", "No backoff.", ("backoff",), programs, "delay", _at_once),
@@ -168,8 +168,8 @@ FAULTS = (
         "no-strategy", "The group is forgotten.", ("strategy", "lost"), Grouping, "others", lambda self, name: ()
     ),
     Fault("all-for-one", "rest-for-one takes all.", ("strategy",), Grouping, "others", _everybody),
-    Fault("stop-order", "Stopped in the order of starting.", ("strategy",), program_moves, "Wave", Upside),
-    Fault("start-order", "All started at once.", ("strategy",), program_moves, "Wave", Together),
+    Fault("stop-order", "Stopped in the order of starting.", ("strategy",), moves, "Wave", Upside),
+    Fault("start-order", "All started at once.", ("strategy",), moves, "Wave", Together),
     Fault("impatient", "A round waits for no backoff.", ("backoff",), Moves, "go_round", _impatient),
     Fault("no-timeout", "SIGKILL is forgotten.", ("stop", "lost"), Moves, "signal_now", _no_timeout),
     Fault(

@@ -197,7 +197,7 @@ class Oracle:
             not failed
             and track.signalled is None
             and not track.explained
-            and now - track.born >= self._stable(track)
+            and now - track.born >= self._programs(track)
         ):
             track.failures = 0
         if (
@@ -224,7 +224,7 @@ class Oracle:
         for other in self.tracks.values():
             other.first.discard(name)
 
-    def _stable(self, track: Track) -> float:
+    def _programs(self, track: Track) -> float:
         return max(track.spec.backoff.most, 1.0)
 
     def _own_end(self, track: Track, status: int | None, now: float) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from banken_supervisor.engine.driver import Driver
+
 from .faults import FAULTS, Fault
 from .mail import Finding
 from .night import Report, night
@@ -98,10 +100,10 @@ def test_different_seeds_give_different_nights(nights: list[Report]) -> None:
 def test_a_core_that_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception of the core ends the night, and says which seed it was."""
 
-    def raises(self: Watch) -> int | None:
+    def raises(self: Driver) -> int | None:
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(Watch, "decide", raises)
+    monkeypatch.setattr(Driver, "decide", raises)
     report = night(0, CALM, hours=0.01)
     assert report.findings == [Finding("broken", report.findings[0].at, "", "RuntimeError('planted')")]
     assert "seed 0 (calm)" in told(report)

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 from banken.model import Declaration
 from banken.wire import Kind, Message, encode
-from banken_supervisor.engine.driver import WAIT_MAX
+from banken_supervisor.engine.driver import WAIT_MAX, Driver
 from banken_supervisor.engine.effects import Event, RunCallback
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.rules import Rules
-from shelf import Shelf
+from snapshot_kit import Shelf
 
 from .life import PROOFS
 from .mail import SECOND, Connection, Finding, Mail, Pass, Told
@@ -45,7 +45,7 @@ TRACE_KEPT = 400
 class Parts(NamedTuple):
     """What the world is built of; the planted faults exchange one part."""
 
-    watch: type[Watch] = Watch
+    driver: type[Driver] = Driver
     engine: type[Engine] = Engine
 
 
@@ -126,7 +126,7 @@ class World:
         self.lives += 1
         rules = Rules(self.defaults)
         engine = self._parts.engine(rules, f"run{self.lives}", TOKEN)
-        self.watch = self._parts.watch(engine, self.reading())
+        self.driver = self._parts.driver(engine, self.reading())
         self._passed = self._woken = self.at
         self._asked = 0
         self._excused = 0

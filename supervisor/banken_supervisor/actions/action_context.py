@@ -11,15 +11,15 @@ from banken.model import Incarnation, Incident
 from banken_supervisor import evidence
 from banken_supervisor.actions.base import Subject
 from banken_supervisor.processes.peer_credentials import PeerCredentials
-from banken_supervisor.processes.process_handles import Processes
+from banken_supervisor.processes.process_handles import ProcessHandles
 from banken_supervisor.runtime.log_queue import log
 
 MARGIN_S = 0.5
 """Seconds of a dump's time that are left for what comes after collecting."""
 
 
-class SupervisorContext(Processes):
-    """``Processes`` knows about processes; the rest is here. Called from many threads.
+class SupervisorContext(ProcessHandles):
+    """``ProcessHandles`` knows about processes; the rest is here. Called from many threads.
 
     ``named``: the callback of a name, None: there is none. ``restart``: has the loop restart a program.
     ``directory``: the address's, where workers leave their dumps. ``peers``: who has connected; None: not known.

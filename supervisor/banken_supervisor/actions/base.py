@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from banken.model import Incarnation, Incident
-from banken_supervisor.processes.process_group import Group
+from banken_supervisor.processes.process_group import ProcessGroup
 
 LIMIT_S = 30.0
 """Seconds an action may run unless it says otherwise; then it is reported as stuck and its thread replaced."""
@@ -82,7 +82,7 @@ class World(Protocol):
     def state(self, who: Incarnation) -> str:
         """Its state in words, with what it waits for in the kernel: ``D (uninterruptible wait) in nfs_wait``."""
 
-    def group(self, who: Incarnation) -> Group | None:
+    def group(self, who: Incarnation) -> ProcessGroup | None:
         """The process group that it leads; None: it leads none. The caller closes it."""
 
     def restart(self, program: str) -> None:

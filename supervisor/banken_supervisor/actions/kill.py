@@ -16,7 +16,7 @@ from banken.model import Incarnation
 from banken_supervisor.actions import options
 from banken_supervisor.actions.base import Action, Outcome, Subject, World
 from banken_supervisor.actions.signal import cannot_touch, foreign
-from banken_supervisor.processes.process_group import Group
+from banken_supervisor.processes.process_group import ProcessGroup
 
 VERIFY_S = 5.0
 """Seconds after SIGKILL until a process counts as unkillable."""
@@ -50,7 +50,7 @@ class Kill(Action):
             if group is not None:
                 group.close()
 
-    def _climb(self, who: Incarnation, group: Group | None, world: World, ended: threading.Event) -> Outcome:
+    def _climb(self, who: Incarnation, group: ProcessGroup | None, world: World, ended: threading.Event) -> Outcome:
         began = monotonic()
 
         def outcome(ok: bool, step: str, text: str) -> Outcome:
@@ -78,7 +78,7 @@ class Kill(Action):
         return outcome(True, step, f"pid {who.pid} ended by {step} after {monotonic() - began:.1f} s")
 
     @staticmethod
-    def _send(who: Incarnation, group: Group | None, number: int, world: World) -> bool:
+    def _send(who: Incarnation, group: ProcessGroup | None, number: int, world: World) -> bool:
         """To the process, and to its group. Whether the process was there to get it."""
         if group is not None and world.alive(who):
             return group.signal(number)
@@ -95,7 +95,7 @@ class Kill(Action):
                 return False
         return world.wait_gone(who, 0.0)
 
-    def _end_rest(self, group: Group) -> bool:
+    def _end_rest(self, group: ProcessGroup) -> bool:
         """End what the process forked and left behind in its group."""
         group.signal(SIGKILL)
         return group.wait_gone(self.verify_s)

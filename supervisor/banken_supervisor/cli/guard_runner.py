@@ -50,8 +50,8 @@ class Guarding(Supervisor):
 
     def _opened(self) -> None:
         assert self._loop is not None
-        self._loop.stable.set((self._spec,), (), {self._spec.name: self._policy})
-        self._loop.stable.heard = self._heard
+        self._loop.programs.set((self._spec,), (), {self._spec.name: self._policy})
+        self._loop.programs.heard = self._heard
 
     # -- on the loop's thread -----------------------------------------------------------------------
 
@@ -90,8 +90,8 @@ class Guarding(Supervisor):
         self._loop.stop()
 
     def _say(self, text: str) -> None:
-        assert self._scribe is not None
-        self._scribe.line(logging.WARNING, f"{self._spec.name} {text}", {})
+        assert self._log_queue is not None
+        self._log_queue.line(logging.WARNING, f"{self._spec.name} {text}", {})
 
     # -- elsewhere ----------------------------------------------------------------------------------
 
@@ -112,12 +112,12 @@ class Guarding(Supervisor):
 
     def _pass_on(self, loop: Loop, number: int) -> None:
         """End the command with the signal that came; ``_heard`` ends the rest when it is gone."""
-        stable, driver = loop.stable, loop.driver
+        programs, driver = loop.programs, loop.driver
         self._spec = self._spec._replace(stop_signal=signal.Signals(number).name)
-        stable.set((self._spec,), (), {self._spec.name: self._policy})
-        stable.apply(driver.engine, driver.now, driver.out)
+        programs.set((self._spec,), (), {self._spec.name: self._policy})
+        programs.apply(driver.engine, driver.now, driver.out)
         why = f"{self._spec.stop_signal} was passed on"
-        stable.command("stop", self._spec.name, driver.engine, driver.now, driver.out, why)
+        programs.command("stop", self._spec.name, driver.engine, driver.now, driver.out, why)
 
 
 def spec_for(

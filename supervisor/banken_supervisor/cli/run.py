@@ -14,7 +14,7 @@ from banken_supervisor.cli.supervisor_client import address_option, option_for
 
 if TYPE_CHECKING:
     from banken_supervisor.cli.web_child import WebChild
-    from banken_supervisor.runtime.runtime_config import Setup
+    from banken_supervisor.runtime.runtime_config import RuntimeConfig
 
 
 @click.command(short_help="Supervise, in the foreground.")
@@ -123,7 +123,7 @@ def _beside(listen: str, address: str, *, json_logs: bool) -> WebChild:
     return WebChild(["--address", address, "--listen", listen, *more])
 
 
-def _setup(config: str | None) -> Setup | None:
+def _setup(config: str | None) -> RuntimeConfig | None:
     """The config file that is to be used, read; ConfigFaults lists all that is wrong with it."""
     from banken_supervisor.config.finding import find
 
@@ -131,11 +131,11 @@ def _setup(config: str | None) -> Setup | None:
     return None if path is None else _load(path)
 
 
-def _load(path: str | os.PathLike[str]) -> Setup:
+def _load(path: str | os.PathLike[str]) -> RuntimeConfig:
     from banken_supervisor.config import load
-    from banken_supervisor.runtime.runtime_config import Setup
+    from banken_supervisor.runtime.runtime_config import RuntimeConfig
 
-    return Setup(load(path))
+    return RuntimeConfig(load(path))
 
 
 def _announce(address: str) -> None:

@@ -157,8 +157,8 @@ def _summary(loop: Loop, args: dict[str, Any]) -> Any:
         "refused": dict(driver.engine.admission.refusals.counts),
         "callbacks": loop.callbacks.counts(),
         "actions": loop.dispatcher.executor.counts(),
-        "programs": len(loop.stable.specs),
-        "processes_watched": len(loop.lives),
+        "programs": len(loop.programs.specs),
+        "processes_watched": len(loop.process_watcher),
         "journal": None if loop.outbox is None else loop.outbox.state(),
         "log_lines_dropped": loop.log_lines_dropped,
         "internal_errors": dict(loop.guard.counts),
@@ -298,7 +298,7 @@ def _next_step(record: Record, incident: OpenIncident, now: float) -> dict[str, 
 
 
 def _programs(loop: Loop, args: dict[str, Any]) -> Any:
-    return {"rows": loop.stable.rows(loop.driver.now)}
+    return {"rows": loop.programs.rows(loop.driver.now)}
 
 
 def _program(loop: Loop, args: dict[str, Any]) -> Any:
@@ -308,28 +308,28 @@ def _program(loop: Loop, args: dict[str, Any]) -> Any:
         raise RequestRefused("program takes 'what' (start, stop or restart) and the 'name' of a program")
     driver = loop.driver
     try:
-        loop.stable.command(what, name, driver.engine, driver.now, driver.out, "asked to")
+        loop.programs.command(what, name, driver.engine, driver.now, driver.out, "asked to")
     except KeyError:
-        known = ", ".join(loop.stable.names()[:20]) or "none"
+        known = ", ".join(loop.programs.names()[:20]) or "none"
         raise RequestRefused(f"no program is called {_shown(name)}; there are: {known}") from None
-    return {"rows": [row for row in loop.stable.rows(driver.now) if row["name"] == name]}
+    return {"rows": [row for row in loop.programs.rows(driver.now) if row["name"] == name]}
 
 
 def _reload(loop: Loop, args: dict[str, Any]) -> Any:
     """Read the config file again. What becomes of it is told by an event, and by ``reloaded`` under its number."""
-    return {"number": _reloading(loop).ask()}
+    return {"number": _config_reload(loop).ask()}
 
 
 def _reloaded(loop: Loop, args: dict[str, Any]) -> Any:
     """What became of the newest reading of the config file that is over: of all up to its number."""
-    last = _reloading(loop).last
+    last = _config_reload(loop).last
     return {"number": 0} if last is None else {"number": last.number, "ok": last.ok, "text": last.text}
 
 
-def _reloading(loop: Loop) -> ConfigReload:
-    if loop.reloading is None:
+def _config_reload(loop: Loop) -> ConfigReload:
+    if loop.config_reload is None:
         raise RequestRefused("this supervisor was started without a config file: there is nothing to reload")
-    return loop.reloading
+    return loop.config_reload
 
 
 def _stop(loop: Loop, args: dict[str, Any]) -> Any:

@@ -41,7 +41,7 @@ def measures(loop: Loop, summary: dict[str, Any], wanted: Iterable[Record] | Non
         records = list(islice(wanted, limit))
     elif len(engine) <= limit:
         records = list(engine.table)
-    states = loop.stable.states()
+    states = loop.programs.states()
     return {
         **summary,
         "events": {kind.value: loop.events[kind.value] for kind in EventType},

@@ -53,7 +53,7 @@ class Checkpoints:
     def __init__(self, driver: Driver, outbox: Outbox) -> None:
         self._engine = driver.engine
         self._driver = driver
-        self._annals = outbox
+        self._outbox = outbox
         self._journal = outbox.journal
         self._names: deque[str] = deque()
         """of ``changed``, copied: to look for a dict's first key again and again steps over every deleted one"""
@@ -66,20 +66,23 @@ class Checkpoints:
         outbox.last_words = self._rest
 
     def restore(
-        self, lives: ProcessWatcher, is_program: Callable[[str], bool], trust: Callable[[Incarnation], None]
+        self,
+        process_watcher: ProcessWatcher,
+        is_program: Callable[[str], bool],
+        trust: Callable[[Incarnation], None],
     ) -> tuple[int, int]:
         """Bring back what was left: how many watchdogs, and open incidents. Once, before the loop turns.
 
         Whose process has ended meanwhile is judged for it. The others are given to ``trust``: one that hangs in
         SIGSTOP does not connect to the new supervisor any more, and the former one has known it.
         """
-        left, self._annals.left = self._annals.left, None
+        left, self._outbox.left = self._outbox.left, None
         if left is None:
             return 0, 0
         driver, found = self._driver, list[Effect]()
         counts = self._engine.restore(remembered(left, wall()), driver.now, found, is_program)
         for effect in found:
-            if isinstance(effect, WatchProcess) and lives.ended(effect.process):
+            if isinstance(effect, WatchProcess) and process_watcher.ended(effect.process):
                 self._engine.gone(effect.process, driver.now, is_program)
             else:
                 if isinstance(effect, WatchProcess):

@@ -60,14 +60,14 @@ _CLOSING = {EventType.RECOVERED: None, EventType.CLOSED: None, EventType.GIVEN_U
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Letter: everything up to this ticket is on disk."""
+    """Message: everything up to this ticket is on disk."""
 
     ticket: int
 
 
 @dataclass(frozen=True, slots=True)
 class Conditioned:
-    """Letter: the journal's condition has changed."""
+    """Message: the journal's condition has changed."""
 
     condition: Condition
 
@@ -82,7 +82,7 @@ class Held:
 
 
 class Outbox:
-    """One run's journal, as the loop uses it. ``post``: leaves the loop a letter, from any thread.
+    """One run's journal, as the loop uses it. ``post``: leaves the loop a message, from any thread.
 
     ``path``: the journal's file. ``left`` is what a former supervisor left there, until it is taken (register.py).
     ``registered`` gives the entry of a watchdog that an event is about, if it has changed; ``last_words`` records

@@ -26,8 +26,8 @@ class Publisher:
         self.counts: Counter[str] = Counter()
         """events by type"""
         self._sockets = sockets
-        self._scribe = log_queue
-        self._annals = outbox
+        self._log_queue = log_queue
+        self._outbox = outbox
         self._guard = guard
 
     def publish(self, event: Event) -> None:
@@ -35,7 +35,7 @@ class Publisher:
         self.sequence += 1
         self.counts[event.type.value] += 1
         level = LEVELS.get(event.type, logging.INFO)
-        if self._annals is None and not self._sockets.listened_to and not self._scribe.wants(level):
+        if self._outbox is None and not self._sockets.listened_to and not self._log_queue.wants(level):
             return
         at = wall()
         body = {"seq": self.sequence, "time": at, "type": event.type.value, **event.data}
@@ -46,11 +46,11 @@ class Publisher:
             self._guard.run(Place.ANNOUNCE, self._send, event.name, body)
             self._guard.run(Place.ANNOUNCE, self._write, level, event, body)
 
-        if self._annals is None:
+        if self._outbox is None:
             announce()
             return
         try:
-            self._annals.keep(event, self.sequence, at, announce)
+            self._outbox.keep(event, self.sequence, at, announce)
         except Exception as fault:  # noqa: BLE001  # what cannot be kept is told all the same
             self._guard.fault(Place.JOURNAL, fault, event.type.value)
             announce()
@@ -59,4 +59,4 @@ class Publisher:
         self._sockets.publish(topic(name), pack(body))
 
     def _write(self, level: int, event: Event, body: dict[str, Any]) -> None:
-        self._scribe.line(level, log_line(event), body)
+        self._log_queue.line(level, log_line(event), body)

@@ -23,7 +23,7 @@ MEMBERS_MAX = 1024
 """Members whose pidfd is kept; the group is signalled whole, however many it has."""
 
 
-class Group:
+class ProcessGroup:
     """The group ``number``. Made by ``Processes.group``, which knows that its leader lives. Close it after use."""
 
     def __init__(self, number: int, start: int) -> None:
@@ -35,7 +35,7 @@ class Group:
         """pid to pidfd"""
         self._look()
 
-    def __enter__(self) -> Group:
+    def __enter__(self) -> ProcessGroup:
         return self
 
     def __exit__(

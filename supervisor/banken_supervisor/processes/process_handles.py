@@ -1,4 +1,4 @@
-"""Processes that are known for certain, looked at and signalled from any thread.
+"""ProcessHandles that are known for certain, looked at and signalled from any thread.
 
 As in lives.py, a process is known by boot id, pid and start time, and the start time is compared *after* its pidfd
 was opened: from then on the descriptor means this process and no other. Here it is opened for each call, so that
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from banken.identity import boot_id, process_start
 from banken.model import Incarnation
-from banken_supervisor.processes.process_group import Group
+from banken_supervisor.processes.process_group import ProcessGroup
 
 _STATES = {
     "R": "running",
@@ -30,7 +30,7 @@ _STATES = {
 }
 
 
-class Processes:
+class ProcessHandles:
     """The processes of this host and this boot."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Processes:
             words = f"{letter} ({_STATES.get(letter, 'unknown')})" if letter else "unknown"
             return f"{words} in {wait}" if wait else words
 
-    def group(self, who: Incarnation) -> Group | None:
+    def group(self, who: Incarnation) -> ProcessGroup | None:
         """The group that it leads; None: it leads none, has ended, or the supervisor is in it."""
         if who.pid in (1, os.getpid(), os.getpgid(0)):
             return None
@@ -86,7 +86,7 @@ class Processes:
                 return None
             with contextlib.suppress(ProcessLookupError):
                 if os.getpgid(who.pid) == who.pid:
-                    return Group(who.pid, who.start)
+                    return ProcessGroup(who.pid, who.start)
             return None
 
     @contextlib.contextmanager

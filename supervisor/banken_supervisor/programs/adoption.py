@@ -10,21 +10,21 @@ from typing import NamedTuple
 
 from banken_supervisor.processes.scan import Marks, Seen, look, marked, marks_of, open_pidfd
 from banken_supervisor.programs.child_table import sweep
-from banken_supervisor.programs.run_records import Record, Records
+from banken_supervisor.programs.run_records import RunRecord, RunRecords
 from banken_supervisor.programs.spawn import Child
 
 
 class Adoption(NamedTuple):
     """What was found."""
 
-    running: list[tuple[Record, Child]]
-    ended: list[Record]
+    running: list[tuple[RunRecord, Child]]
+    ended: list[RunRecord]
     """the former supervisor's, gone by now; how they ended is not known"""
     faults: list[str]
     """sentences about what could not be read"""
 
 
-def adopt(records: Records, address: str) -> Adoption:
+def adopt(records: RunRecords, address: str) -> Adoption:
     """Find every process that the records speak of, and what is left of those that are gone.
 
     A recorded process is itself if its pidfd could be opened, its start time read after that is the recorded one,
@@ -63,7 +63,7 @@ def _leader(seen: list[Seen], fits: Callable[[Marks], bool]) -> Seen | None:
     return next((each for each in seen if each.leads and each.marks is not None and fits(each.marks)), None)
 
 
-def _hold(record: Record, seen: Seen) -> Child | None:
+def _hold(record: RunRecord, seen: Seen) -> Child | None:
     """The process by a descriptor of its own; None: it has ended."""
     fd = open_pidfd(seen.pid, seen.start)
     if fd is None:
@@ -76,7 +76,7 @@ def _hold(record: Record, seen: Seen) -> Child | None:
     return Child(record.name, record.run, seen.pid, seen.start, fd, False)
 
 
-def _sweep_after(record: Record, by_mark: list[Seen]) -> bool:
+def _sweep_after(record: RunRecord, by_mark: list[Seen]) -> bool:
     """Kill what an ended process left of its group. False: there never was a process."""
     remains = [each for each in by_mark if each.marks is not None and each.marks.run == record.run]
     for group in {record.pid} if record.pid else {each.group for each in remains}:
@@ -84,7 +84,7 @@ def _sweep_after(record: Record, by_mark: list[Seen]) -> bool:
     return bool(record.pid or remains)
 
 
-def _by_identity(record: Record) -> Seen | None:
+def _by_identity(record: RunRecord) -> Seen | None:
     if not record.pid:
         return None
     seen = look(record.pid)

@@ -16,7 +16,7 @@ from banken_supervisor.processes.scan import marked, open_pidfd
 from banken_supervisor.programs.spawn import Child
 
 
-class Children:
+class ChildTable:
     """Owned by the loop's thread."""
 
     def __init__(self) -> None:

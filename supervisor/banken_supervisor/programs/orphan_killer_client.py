@@ -12,7 +12,7 @@ from pathlib import Path
 _SCRIPT = Path(__file__).with_name("guard.py")
 
 
-class Guard:
+class OrphanKiller:
     """Tells the guard which runs are to die with this process. Safe from any thread, not for the loop's.
 
     A guard that was killed is replaced when it is next told something, and told everything again.

@@ -1,8 +1,8 @@
 """Joins what is decided about programs (core/programs.py) with what is done to processes.
 
-For the loop: poll ``fileno()``, call ``tick`` when it is readable and by ``next_due()``, and hand every letter that
+For the loop: poll ``fileno()``, call ``tick`` when it is readable and by ``next_due()``, and hand every message that
 ``post`` was given to ``handle``. All of them return what is to be told. None of them blocks: what may take long is
-done by a crew of threads (crew.py) and comes back as a letter.
+done by a crew of threads (crew.py) and comes back as a message.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
 from banken_supervisor.engine.policy import Group, ProgramSpec, Restart
 from banken_supervisor.programs.adoption import Adoption, adopt
-from banken_supervisor.programs.child_table import Children, sweep
+from banken_supervisor.programs.child_table import ChildTable, sweep
 from banken_supervisor.programs.engine.effects import (
     KillGroup,
     ProgramEffect,
@@ -29,8 +29,8 @@ from banken_supervisor.programs.engine.effects import (
 from banken_supervisor.programs.engine.programs import Programs
 from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.programs.logs import Logs
-from banken_supervisor.programs.orphan_killer_client import Guard
-from banken_supervisor.programs.run_records import Record, Records
+from banken_supervisor.programs.orphan_killer_client import OrphanKiller
+from banken_supervisor.programs.run_records import RunRecord, RunRecords
 from banken_supervisor.programs.spawn import Child, SpawnRefused, spawn
 
 CLOSE_WAIT = 2.0
@@ -48,14 +48,14 @@ _log = logging.getLogger("banken.programs")
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """Letter: a process was made."""
+    """Message: a process was made."""
 
     child: Child
 
 
 @dataclass(frozen=True, slots=True)
 class SpawnFailed:
-    """Letter: a process could not be made."""
+    """Message: a process could not be made."""
 
     name: str
     reason: str
@@ -63,28 +63,28 @@ class SpawnFailed:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """Letter: an adopted process has ended, and what was left of its group was killed."""
+    """Message: an adopted process has ended, and what was left of its group was killed."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class WorkTold:
-    """Letter: work for a program hangs, was refused, or waits for a thread."""
+    """Message: work for a program hangs, was refused, or waits for a thread."""
 
     name: str | None
     what: str
     text: str
 
 
-Letter = Spawned | SpawnFailed | Swept
+Message = Spawned | SpawnFailed | Swept
 
 
 class ProgramManager:
     """Every program of one supervisor, with their processes. Owned by the loop's thread.
 
     ``directory``: the address's own, 0700, held by the supervisor's lock. ``address``: what the children get as
-    ``BANKEN_ADDRESS``. ``post``: called from other threads with each letter. ``timeout``: what a program gets as
+    ``BANKEN_ADDRESS``. ``post``: called from other threads with each message. ``timeout``: what a program gets as
     ``BANKEN_TIMEOUT``, seconds; None: nothing. ``random`` gives numbers in [0, 1), for the backoff's jitter.
     """
 
@@ -92,7 +92,7 @@ class ProgramManager:
         self,
         directory: str,
         address: str,
-        post: Callable[[Letter | WorkTold], None],
+        post: Callable[[Message | WorkTold], None],
         *,
         timeout: Callable[[str], float | None] = lambda name: None,
         random: Callable[[], float] = random.random,
@@ -102,12 +102,12 @@ class ProgramManager:
         self._post = post
         self._timeout = timeout
         self._random = random
-        self._records = Records(directory)
-        self._children = Children()
+        self._records = RunRecords(directory)
+        self._children = ChildTable()
         self._jobs = KeyedExecutor("banken-programs", self._worked, threads_max=THREADS_MAX + 1)
         self.patience = self._jobs.patience
         self.check = self._jobs.check
-        self._guard = Guard()
+        self._orphan_killer = OrphanKiller()
         self._logs = Logs(lambda work: self._jobs.submit(Job("\0logs", work)))
 
     # -- the operator's word ------------------------------------------------------------------------
@@ -221,9 +221,9 @@ class ProgramManager:
                 self._do(child.name, lambda child=child: self._sweep(child))  # type: ignore[misc]
         return events + self._carry_out(self.programs.due(now))
 
-    def handle(self, letter: Letter, now: float) -> list[ProgramEvent]:
+    def handle(self, message: Message, now: float) -> list[ProgramEvent]:
         """What became of something that was handed to a thread."""
-        match letter:
+        match message:
             case Spawned(child):
                 self._children.add(child)
                 return self._carry_out(self.programs.started(child.name, child.pid, now))
@@ -241,7 +241,7 @@ class ProgramManager:
         self._logs.close()
         self._jobs.close(wait, finish=True)
         self._children.close()
-        self._guard.close()
+        self._orphan_killer.close()
 
     # -- what can be asked --------------------------------------------------------------------------
 
@@ -347,7 +347,7 @@ class ProgramManager:
             return
         try:
             if spec.dies_with_supervisor:
-                self._guard.expect(run)
+                self._orphan_killer.expect(run)
             child = spawn(spec, run, extra)
         except BaseException as fault:  # noqa: BLE001  # untold, the program would wait for ever
             self._give_up_run(spec.name, run)
@@ -357,7 +357,7 @@ class ProgramManager:
         with contextlib.suppress(OSError):  # the intent is on record: it can be found by its mark
             self._records.confirm(record, child.pid, child.start)
         if spec.dies_with_supervisor:
-            self._guard.watch(run, child.pid, child.start)
+            self._orphan_killer.watch(run, child.pid, child.start)
         if spec.log is not None:
             self._logs.keep(spec.log, spec.log_bytes_max, spec.log_files_max)
         self._post(Spawned(child))
@@ -368,7 +368,7 @@ class ProgramManager:
     def _give_up_run(self, name: str, run: str) -> None:
         with contextlib.suppress(OSError):  # the next supervisor will find that it is gone
             self._records.forget(name, run)
-        self._guard.release(run)
+        self._orphan_killer.release(run)
 
     def _sweep(self, child: Child) -> None:
         _sweep_group(child)
@@ -380,7 +380,7 @@ def _sweep_group(child: Child) -> None:
     sweep(child.run, child.pid)
 
 
-def _stranger(record: Record) -> ProgramSpec:
+def _stranger(record: RunRecord) -> ProgramSpec:
     """What is needed to stop a program that the configuration no longer names."""
     return ProgramSpec(
         record.name,

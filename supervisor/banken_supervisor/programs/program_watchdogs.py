@@ -33,7 +33,7 @@ STOPPED = "stopped"
 class ProgramWatchdogs:
     """The programs of one supervisor; without any it does nothing. Owned by the loop's thread.
 
-    ``directory``: the address's own. ``post``: leaves the loop a letter, from any thread.
+    ``directory``: the address's own. ``post``: leaves the loop a message, from any thread.
     """
 
     def __init__(self, directory: str, post: Callable[[Any], None]) -> None:
@@ -98,12 +98,12 @@ class ProgramWatchdogs:
         if ready or (due is not None and due <= now):
             self._tell(keeper.tick(now), engine, now, out)
 
-    def handle(self, letter: Any, engine: Engine, now: float, out: list[Effect]) -> None:
-        """A letter of the programs' own."""
-        if isinstance(letter, WorkTold):
-            out.append(Event(EventType.PROGRAM, letter.name, {"what": letter.what, "text": letter.text}))
+    def handle(self, message: Any, engine: Engine, now: float, out: list[Effect]) -> None:
+        """A message of the programs' own."""
+        if isinstance(message, WorkTold):
+            out.append(Event(EventType.PROGRAM, message.name, {"what": message.what, "text": message.text}))
             return
-        self._tell(self._made().handle(letter, now), engine, now, out)
+        self._tell(self._made().handle(message, now), engine, now, out)
 
     def command(self, what: str, name: str, engine: Engine, now: float, out: list[Effect], why: str) -> None:
         """start, stop or restart; KeyError for a program that there is not."""

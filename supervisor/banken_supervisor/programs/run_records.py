@@ -25,7 +25,7 @@ RECORD_MAX = 64 * 1024
 """Bytes of one file that are read."""
 
 
-class Record(NamedTuple):
+class RunRecord(NamedTuple):
     """What one file says."""
 
     name: str
@@ -41,7 +41,7 @@ class Record(NamedTuple):
     """how to stop it where the configuration no longer names it"""
 
 
-class Records:
+class RunRecords:
     """The files of one address. Safe from any thread; OSError where the disk refuses."""
 
     def __init__(self, directory: str) -> None:
@@ -68,17 +68,17 @@ class Records:
                     os.unlink(os.path.join(self._directory, entry))
         return fault
 
-    def intend(self, name: str, run: str, stop_signal: str, stop_timeout: float) -> Record:
+    def intend(self, name: str, run: str, stop_signal: str, stop_timeout: float) -> RunRecord:
         """A process of this run is about to be made."""
-        record = Record(name, run, self._boot, 0, 0, stop_signal, stop_timeout)
+        record = RunRecord(name, run, self._boot, 0, 0, stop_signal, stop_timeout)
         self._write(record)
         return record
 
-    def confirm(self, record: Record, pid: int, start: int) -> None:
+    def confirm(self, record: RunRecord, pid: int, start: int) -> None:
         """It was made."""
         self._write(record._replace(pid=pid, start=start))
 
-    def remake(self, name: str, run: str) -> Record:
+    def remake(self, name: str, run: str) -> RunRecord:
         """The record of a process whose file was damaged: an intent, to be confirmed."""
         return self.intend(name, run, "SIGTERM", 10.0)
 
@@ -111,12 +111,12 @@ class Records:
                         found.add(entry.removesuffix(HELD).replace(",", "/"))
         return found
 
-    def read(self) -> tuple[list[Record], dict[str, str]]:
+    def read(self) -> tuple[list[RunRecord], dict[str, str]]:
         """All records of this boot; and of each file that could not be used, the program's name and what was wrong.
 
-        Records of an earlier boot are removed, damaged ones put aside.
+        RunRecords of an earlier boot are removed, damaged ones put aside.
         """
-        records: list[Record] = []
+        records: list[RunRecord] = []
         faults: dict[str, str] = {}
         for entry in sorted(os.listdir(self._directory)):
             if not entry.endswith(".json"):
@@ -139,7 +139,7 @@ class Records:
             records.append(record)
         return records, faults
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: RunRecord) -> None:
         path = self._path(record.name)
         with self._lock:
             with open(f"{path}.new", "w", encoding="ascii") as file:
@@ -163,15 +163,15 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def _parse(text: bytes) -> Record:
+def _parse(text: bytes) -> RunRecord:
     """ValueError for what is not a whole record."""
     found = json.loads(text)
-    if not isinstance(found, dict) or set(found) != set(Record._fields):
+    if not isinstance(found, dict) or set(found) != set(RunRecord._fields):
         raise ValueError("it is not a record of a program")
     for key, value in found.items():
         kinds = _KINDS[key]
         if isinstance(value, bool) or not isinstance(value, kinds):
             raise ValueError(f"its {key} is a {type(value).__name__}")
-    record = Record(**found)
+    record = RunRecord(**found)
     check_name(record.name)
     return record

@@ -17,7 +17,7 @@ from banken_supervisor.engine.effects import Event, EventType
 if TYPE_CHECKING:
     from banken_supervisor.actions.callbacks import Callbacks
     from banken_supervisor.runtime.loop import Loop
-    from banken_supervisor.runtime.runtime_config import Setup
+    from banken_supervisor.runtime.runtime_config import RuntimeConfig
 
 TEXT_MAX = 8192
 """Characters of what is wrong with a file."""
@@ -43,7 +43,7 @@ class ConfigReload:
     start: Callable[[Callable[[], None]], None]
 
     def __init__(
-        self, load: Callable[[], Setup], callbacks: Callbacks, post: Callable[[Callable[[Loop], None]], Any]
+        self, load: Callable[[], RuntimeConfig], callbacks: Callbacks, post: Callable[[Callable[[Loop], None]], Any]
     ) -> None:
         self.setup = load()
         self.last: Outcome | None = None
@@ -72,7 +72,7 @@ class ConfigReload:
         else:
             self._post(lambda loop: self._replace(loop, number, setup))
 
-    def _replace(self, loop: Loop, number: int, setup: Setup) -> None:
+    def _replace(self, loop: Loop, number: int, setup: RuntimeConfig) -> None:
         try:
             setup.replace(self.setup, loop, self._callbacks)
         except ValueError as fault:

@@ -17,6 +17,7 @@ from banken_supervisor.engine.effects import (
     EndIncident,
     Event,
     EventType,
+    Fault,
     RunCallback,
     RunStep,
     StepRan,
@@ -42,20 +43,20 @@ class Performer:
         publisher: Publisher,
         callbacks: Callbacks,
         dispatcher: Dispatcher,
-        lives: ProcessWatcher,
+        process_watcher: ProcessWatcher,
         outbox: Outbox | None,
         metrics: LoopMetrics,
     ) -> None:
         self.left: deque[Effect] = deque()
-        """of former turns, not carried out yet; meanwhile no letter is opened, so that all is told in its order"""
+        """of former turns, not carried out yet; meanwhile no message is opened, so that all is told in its order"""
         self._driver = driver
         self._guard = guard
         self._publisher = publisher
         self._callbacks = callbacks
-        self._remedies = dispatcher
-        self._lives = lives
-        self._annals = outbox
-        self._tally = metrics
+        self._dispatcher = dispatcher
+        self._process_watcher = process_watcher
+        self._outbox = outbox
+        self._metrics = metrics
 
     def perform(self, effects: list[Effect], woke: float, *, whole: bool) -> None:
         """Carry these out, after those that are left: ``whole``, or as many as can be in a part of a turn.
@@ -84,29 +85,31 @@ class Performer:
             case RunCallback():
                 self._callbacks.run(self._incident(effect), effect.callback)
             case WatchProcess(who):
-                self._lives.watch(who)
+                self._process_watcher.watch(who)
             case Event(EventType.EXPIRED, _, data):
-                self._tally.incident(data["cause"], late(data, monotonic() - woke))
+                self._metrics.incident(data["cause"], late(data, monotonic() - woke))
             case Event(EventType.WOULD_ACT, _, data):
-                self._tally.action(data["do"], "observed")
+                self._metrics.action(data["do"], "observed")
 
     def _finish(self, effect: Effect) -> None:
         match effect:
             case Event():
                 self._publisher.publish(effect)
             case RunStep() if not effect.observe:
-                self._then(partial(self._remedies.run, effect, self._incident(effect.about)))
+                self._then(partial(self._dispatcher.run, effect, self._incident(effect.about)))
             case StepRan(ran):
-                self._remedies.remember(ran, self._incident(ran.about))
+                self._dispatcher.remember(ran, self._incident(ran.about))
             case EndIncident():
-                self._then(partial(self._remedies.end, effect))
+                self._then(partial(self._dispatcher.end, effect))
+            case Fault(name, error):
+                self._guard.fault(Place.VERDICT, error, name)
 
     def _then(self, do: Callable[[], None]) -> None:
         """What follows from what was told, when that is on disk."""
-        if self._annals is None:
+        if self._outbox is None:
             do()
         else:
-            self._annals.then(do)
+            self._outbox.then(do)
 
     def _incident(self, effect: RunCallback) -> Incident:
         return incident_of(effect, self._driver.now)

@@ -1,7 +1,7 @@
 """One guard round everything that the loop does: a fault ends what it struck, and nothing else.
 
 An exception that nobody expected is counted by place, logged with its traceback and told as an event
-(``internal-error``); then the loop turns on. What raised it, one message, letter or effect, is dropped and not
+(``internal-error``); then the loop turns on. What raised it, one message, message or effect, is dropped and not
 tried again. Faults of one place and kind are logged and told once in ``TELL_EVERY`` seconds, and counted always.
 """
 
@@ -47,7 +47,7 @@ class Place(StrEnum):
     FEED = "feed"
     """one message of a worker"""
     SUBSCRIPTION = "subscription"
-    LETTER = "letter"
+    MESSAGE = "message"
     """one message of another thread of the supervisor; a reload among them"""
     EXIT = "exit"
     """the end of one worker"""

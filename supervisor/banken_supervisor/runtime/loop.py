@@ -1,7 +1,7 @@
 """The one loop: wait, credit the clock, drain the feeds, hear requests, judge, hand out what follows.
 
 Its thread never runs a callback, touches a disk, writes to a pipe or waits for a lock that such work holds.
-Whatever comes back from elsewhere comes as a letter in the mailbox.
+Whatever comes back from elsewhere comes as a message in the mailbox.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from banken_supervisor.runtime.log_queue import LogQueue
 from banken_supervisor.runtime.loop_messages import Acted, Declare, Do, Feeds, Forget, Stop
 from banken_supervisor.runtime.loop_metrics import LoopMetrics
 from banken_supervisor.runtime.mailbox import Mailbox
-from banken_supervisor.runtime.maintenance_clock import Maintenance
+from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 from banken_supervisor.sources.zmq_sockets import Ready, Sockets
 
 FEEDS_PER_TURN = 10_000
@@ -59,7 +59,7 @@ waking up for each would cost a whole core. A feed is stamped when it is read, s
 verdict later."""
 
 PORTION_S = 0.02
-"""Seconds of one turn that letters may take, and as many for requests; the rest follow in the next turns. Thousands
+"""Seconds of one turn that messages may take, and as many for requests; the rest follow in the next turns. Thousands
 of actions that end together must not keep the loop from its feeds."""
 
 MANY = 10_000
@@ -77,7 +77,7 @@ class Loop:
         log_queue: LogQueue,
         rules: Rules,
         dispatcher: Dispatcher,
-        stable: ProgramWatchdogs,
+        programs: ProgramWatchdogs,
         resources: ExitStack,
         journal: str | None = None,
         limits: Limits | None = None,
@@ -85,8 +85,8 @@ class Loop:
         self.mailbox = mailbox
         self.callbacks = callbacks
         self.dispatcher = dispatcher
-        self.stable = stable
-        self.reloading: ConfigReload | None = None
+        self.programs = programs
+        self.config_reload: ConfigReload | None = None
         """reads the config file again; None: there is none"""
         self.started_at = wall()
         self.messages = 0
@@ -96,28 +96,34 @@ class Loop:
         """seconds that the longest turn took, without its wait"""
         self.metrics = LoopMetrics()
         self._sockets = sockets
-        self._scribe = log_queue
+        self._log_queue = log_queue
         self._token = os.urandom(8)
         # Milliseconds since 1970 in base 36: two runs never share a prefix, and ids sort by age.
         run_id = f"{_base36(int(wall() * 1000))}{os.urandom(2).hex()}"
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
-        self.driver.engine.processes.is_stopping = stable.stopping
+        self.driver.engine.processes.is_stopping = programs.stopping
         self.guard = Guard(self.driver.out.append, log_queue.line)
-        self.driver.engine.fault = lambda name, fault: self.guard.fault(Place.VERDICT, fault, name)
         self.outbox = None if journal is None else Outbox(journal, run_id, mailbox.post, limits)
         if self.outbox is not None:
             resources.callback(self.outbox.close, 1.0)
-        self.register = None if self.outbox is None else Checkpoints(self.driver, self.outbox)
+        self.checkpoints = None if self.outbox is None else Checkpoints(self.driver, self.outbox)
         self._publisher = Publisher(sockets, log_queue, self.outbox, self.guard)
         self.publish = self._publisher.publish
-        self.lives = ProcessWatcher()
-        resources.callback(self.lives.close)
+        self.process_watcher = ProcessWatcher()
+        resources.callback(self.process_watcher.close)
         self._performer = Performer(
-            self.driver, self.guard, self._publisher, callbacks, dispatcher, self.lives, self.outbox, self.metrics
+            self.driver,
+            self.guard,
+            self._publisher,
+            callbacks,
+            dispatcher,
+            self.process_watcher,
+            self.outbox,
+            self.metrics,
         )
         self.background = KeyedExecutor("banken-background", self._background_told, threads_max=4)
         """reads the config again and looks at the maintenance windows"""
-        self.maintenance = Maintenance(
+        self.maintenance = MaintenanceClock(
             self._windows_open,
             self.fault_elsewhere(Place.MAINTENANCE),
             start=lambda work: self.background.submit(Job("the maintenance windows", work)),
@@ -125,10 +131,10 @@ class Loop:
         resources.callback(self.background.close, 0.0)
         resources.callback(self.maintenance.close)
         log_queue.fault = self.fault_elsewhere(Place.LOG)
-        for descriptor in (self.lives.fileno(), stable.fileno()):
+        for descriptor in (self.process_watcher.fileno(), programs.fileno()):
             if descriptor is not None:
                 sockets.watch(descriptor)
-        self._letters: deque[Any] = deque()
+        self._messages: deque[Any] = deque()
         """taken out of the mailbox, not opened yet"""
         self._dense = False
         self._many = MANY
@@ -136,12 +142,12 @@ class Loop:
         self._stopping = False
 
     def run(self) -> None:
-        """Turn until a Stop letter comes. Programs run on, for the next supervisor to adopt."""
+        """Turn until a Stop message comes. Programs run on, for the next supervisor to adopt."""
         guard, driver = self.guard, self.driver
         guard.run(Place.START, self._take_words)
         restored = guard.run(Place.START, self._restore) or {}
         self.publish(Event(EventType.STARTED, None, {"pid": os.getpid(), **restored}))
-        guard.run(Place.START, self.stable.open, driver.engine, driver.now, driver.out)
+        guard.run(Place.START, self.programs.open, driver.engine, driver.now, driver.out)
         while not self._stopping:
             guard.run(Place.TURN, self.turn)
             guard.rest()
@@ -149,25 +155,25 @@ class Loop:
 
     def finish(self) -> None:
         """After the last turn: put on record what became of callbacks and actions since."""
-        self._letters.extend(self.mailbox.take())
-        for letter in self._letters:
-            if isinstance(letter, Report | Acted):
-                self._open_letter(letter)
+        self._messages.extend(self.mailbox.take())
+        for message in self._messages:
+            if isinstance(message, Report | Acted):
+                self._open_message(message)
 
     def _take_words(self) -> None:
         """The operator's word that was given already comes before what a former supervisor left."""
-        letters = self.mailbox.take()
-        self._letters.extend(letter for letter in letters if not isinstance(letter, Declare))
-        for letter in letters:
-            if isinstance(letter, Declare):
-                self._open_letter(letter)
+        messages = self.mailbox.take()
+        self._messages.extend(message for message in messages if not isinstance(message, Declare))
+        for message in messages:
+            if isinstance(message, Declare):
+                self._open_message(message)
 
     def _restore(self) -> dict[str, int]:
         """Begin with what a former supervisor left."""
-        if self.register is None:
+        if self.checkpoints is None:
             return {}
-        watchdogs, incidents = self.register.restore(
-            self.lives, self.stable.__contains__, self.dispatcher.world.trust
+        watchdogs, incidents = self.checkpoints.restore(
+            self.process_watcher, self.programs.__contains__, self.dispatcher.world.trust
         )
         return {"watchdogs": watchdogs, "incidents": incidents} if watchdogs else {}
 
@@ -190,12 +196,12 @@ class Loop:
         if ready.subscriptions:
             for topic in run(Place.SUBSCRIPTION, sockets.subscriptions) or ():
                 run(Place.SUBSCRIPTION, self._welcome, topic)
-        if ready.mailbox or self._letters:
-            self._open_letters()
+        if ready.mailbox or self._messages:
+            self._open_messages()
         if ready.others:
-            for who in run(Place.EXIT, self.lives.gone) or ():
-                run(Place.EXIT, driver.engine.exited, who, driver.now, driver.out)
-        run(Place.PROGRAMS, self.stable.turn, driver.engine, driver.now, driver.out, ready=ready.others)
+            for who in run(Place.EXIT, self.process_watcher.gone) or ():
+                run(Place.EXIT, driver.engine.processes.exited, who, driver.now, driver.out)
+        run(Place.PROGRAMS, self.programs.turn, driver.engine, driver.now, driver.out, ready=ready.others)
         if ready.control:
             run(Place.REQUEST, self._answer)
         probe = run(Place.JUDGE, driver.decide)
@@ -210,10 +216,10 @@ class Loop:
         if self.outbox is not None:
             busy = bool(self._performer.left) or driver.patience() == 0.0
             run(Place.JOURNAL, self.outbox.turn, busy=busy)
-        if self.register is not None and not self._performer.left:  # after what is told of the same change
-            run(Place.REGISTRY, self.register.turn)
+        if self.checkpoints is not None and not self._performer.left:  # after what is told of the same change
+            run(Place.REGISTRY, self.checkpoints.turn)
         if (complaint := self.mailbox.complaint(real)) is not None:
-            self._scribe.line(logging.ERROR, complaint, {})
+            self._log_queue.line(logging.ERROR, complaint, {})
         self.turns += 1
         took = monotonic() - real
         self.metrics.turns.observe(took)
@@ -223,10 +229,10 @@ class Loop:
         """Seconds until something is to be done, whatever arrives."""
         asked = self.driver.patience()
         jobs = [each.patience(self._woke) for each in (self.callbacks, self.dispatcher, self.background)]
-        busy = 0.0 if self._letters or self._performer.left or self.dispatcher.waiting else None
+        busy = 0.0 if self._messages or self._performer.left or self.dispatcher.waiting else None
         held = None if self.outbox is None else self.outbox.patience()
-        kept = None if self.register is None else self.register.patience()
-        for limit in (*jobs, self.stable.patience(self.driver.now), busy, held, kept):
+        kept = None if self.checkpoints is None else self.checkpoints.patience()
+        for limit in (*jobs, self.programs.patience(self.driver.now), busy, held, kept):
             if limit is not None and limit < asked:
                 asked = limit
         return asked
@@ -264,52 +270,52 @@ class Loop:
     @property
     def log_lines_dropped(self) -> int:
         """Log lines that found no room."""
-        return self._scribe.dropped
+        return self._log_queue.dropped
 
-    def _open_letters(self) -> None:
-        if not self._letters:  # what is not taken counts as waiting there, and is bounded there
-            self._letters.extend(self.mailbox.take())
+    def _open_messages(self) -> None:
+        if not self._messages:  # what is not taken counts as waiting there, and is bounded there
+            self._messages.extend(self.mailbox.take())
         until = monotonic() + PORTION_S
-        while self._letters and not self._performer.left:
-            self._open_letter(self._letters.popleft())
+        while self._messages and not self._performer.left:
+            self._open_message(self._messages.popleft())
             if monotonic() >= until:
                 return
 
-    def _open_letter(self, letter: Any) -> None:
-        handle = LETTERS.get(type(letter), Loop._programs_letter)
+    def _open_message(self, message: Any) -> None:
+        handle = HANDLERS.get(type(message), Loop._programs_message)
         try:
-            handle(self, letter)
+            handle(self, message)
         except Exception as fault:  # noqa: BLE001  # it is dropped: the next one is another's
-            self.guard.fault(Place.LETTER, fault, type(letter).__name__)
+            self.guard.fault(Place.MESSAGE, fault, type(message).__name__)
 
-    def _feeds(self, letter: Feeds) -> None:
-        frames = letter.frames
+    def _feeds(self, message: Feeds) -> None:
+        frames = message.frames
         if frames[FEEDS_AT_ONCE:]:
-            self._letters.appendleft(Feeds(frames[FEEDS_AT_ONCE:]))
+            self._messages.appendleft(Feeds(frames[FEEDS_AT_ONCE:]))
         self.driver.engine.intake(iter(frames[:FEEDS_AT_ONCE]), self.driver.now, self.driver.out)
 
-    def _declare(self, letter: Declare) -> None:
-        self.driver.engine.declare(letter.name, letter.word, self.driver.now, self.driver.out)
+    def _declare(self, message: Declare) -> None:
+        self.driver.engine.declare(message.name, message.word, self.driver.now, self.driver.out)
 
-    def _committed(self, letter: Committed) -> None:
+    def _committed(self, message: Committed) -> None:
         assert self.outbox is not None
-        self.outbox.committed(letter.ticket)
+        self.outbox.committed(message.ticket)
 
-    def _conditioned(self, letter: Conditioned) -> None:
-        assert self.register is not None
-        self.register.conditioned(letter.condition, self.driver.out)
+    def _conditioned(self, message: Conditioned) -> None:
+        assert self.checkpoints is not None
+        self.checkpoints.conditioned(message.condition, self.driver.out)
 
-    def _do(self, letter: Do) -> None:
-        letter.what(self)
+    def _do(self, message: Do) -> None:
+        message.what(self)
 
-    def _forget(self, letter: Forget) -> None:
-        self.driver.engine.forget(letter.name, self.driver.now, self.driver.out)
+    def _forget(self, message: Forget) -> None:
+        self.driver.engine.forget(message.name, self.driver.now, self.driver.out)
 
-    def _stop(self, letter: Stop) -> None:
+    def _stop(self, message: Stop) -> None:
         self.stop()
 
-    def _programs_letter(self, letter: Any) -> None:
-        self.stable.handle(letter, self.driver.engine, self.driver.now, self.driver.out)
+    def _programs_message(self, message: Any) -> None:
+        self.programs.handle(message, self.driver.engine, self.driver.now, self.driver.out)
 
     def fault_elsewhere(self, place: Place) -> Callable[[Exception], None]:
         """What another thread calls with an exception that it caught there."""
@@ -331,7 +337,7 @@ class Loop:
     def _background_told(self, job: Job, how: How, value: Any, seconds: float) -> None:
         """From any thread."""
         if how is not How.DONE:
-            self._scribe.line(logging.ERROR, f"{job.lane}: {value}", {})
+            self._log_queue.line(logging.ERROR, f"{job.lane}: {value}", {})
 
     def _spare_collector(self) -> None:
         if len(self.driver.engine) > self._many:
@@ -345,8 +351,8 @@ class Loop:
         del data["type"], data["name"]
         self.publish(Event(report.type, report.name, data))
 
-    def _acted(self, letter: Acted) -> None:
-        report, evidence = letter.report, letter.evidence
+    def _acted(self, message: Acted) -> None:
+        report, evidence = message.report, message.evidence
         if self.outbox is not None:
             self.outbox.report(report)
             if evidence is not None:
@@ -367,7 +373,7 @@ class Loop:
             self.publish(event)
 
 
-LETTERS: dict[type, Callable[[Loop, Any], None]] = {
+HANDLERS: dict[type, Callable[[Loop, Any], None]] = {
     Feeds: Loop._feeds,
     Report: Loop._reported,
     Declare: Loop._declare,
@@ -378,7 +384,7 @@ LETTERS: dict[type, Callable[[Loop, Any], None]] = {
     Forget: Loop._forget,
     Stop: Loop._stop,
 }
-"""What is done with each kind of letter; those of the programs are not among them."""
+"""What is done with each kind of message; those of the programs are not among them."""
 
 _ALL = Ready(True, True, True, True, True)
 """Taken for true where waiting failed: everything is tried, and nothing waits for it."""

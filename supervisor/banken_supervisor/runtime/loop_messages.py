@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Declare:
-    """Letter: the operator's word on a name."""
+    """Message: the operator's word on a name."""
 
     name: str
     word: Declaration | Policy
@@ -25,14 +25,14 @@ class Declare:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Letter: the operator no longer speaks for a name."""
+    """Message: the operator no longer speaks for a name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Acted:
-    """Letter: what became of an action; ``evidence``: what a dump found, compressed."""
+    """Message: what became of an action; ``evidence``: what a dump found, compressed."""
 
     report: ActionReport
     evidence: bytes | None = None
@@ -40,11 +40,11 @@ class Acted:
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """Letter: a function of the loop's, to be called on its thread."""
+    """Message: a function of the loop's, to be called on its thread."""
 
     what: Callable[[Loop], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Letter: end the loop."""
+    """Message: end the loop."""

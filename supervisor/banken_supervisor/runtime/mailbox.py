@@ -1,9 +1,9 @@
 """What other threads say to the loop: a queue with a file descriptor that the loop polls.
 
-Two kinds of things wait in it. Letters are kept whatever happens: most answer something that the loop asked for,
+Two kinds of things wait in it. Messages are kept whatever happens: most answer something that the loop asked for,
 and are bounded by that. Only what users say in this process (``say``) could be without end: with ``SAID_MAX``
-letters waiting it is refused, and the caller is told. Feeds of this process's watchdogs are one dict: of the same
-feed, or of two that tell of the same things, only the newer one waits. Feeds and letters keep their order.
+messages waiting it is refused, and the caller is told. Feeds of this process's watchdogs are one dict: of the same
+feed, or of two that tell of the same things, only the newer one waits. Feeds and messages keep their order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SAID_MAX = 100_000
-"""Letters that may wait before what users say is refused."""
+"""Messages that may wait before what users say is refused."""
 
 FEEDS_MAX = 200_000
 """Different feeds that may wait; others are dropped, which the client counts as dropped."""
@@ -28,7 +28,7 @@ COMPLAIN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
-    """Letter: feeds of watchdogs that live in the supervisor's own process."""
+    """Message: feeds of watchdogs that live in the supervisor's own process."""
 
     frames: list[bytes]
 
@@ -38,9 +38,9 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.refused = 0
-        """feeds and letters that found no room"""
-        self._letters: deque[Any] = deque()
-        """letters, and dicts of feeds by their key"""
+        """feeds and messages that found no room"""
+        self._messages: deque[Any] = deque()
+        """messages, and dicts of feeds by their key"""
         self._feeds: dict[Hashable, bytes] = {}
         """the newest; once it is not empty, it is in the queue"""
         self._lock = threading.RLock()  # re-entrant: a signal handler may interrupt whoever holds it
@@ -52,23 +52,23 @@ class Mailbox:
         self._complain_at = 0.0
 
     def fileno(self) -> int:
-        """Readable while there may be letters."""
+        """Readable while there may be messages."""
         return self._reader.fileno()
 
-    def post(self, letter: Any) -> None:
-        """Leave a letter and wake the loop."""
+    def post(self, message: Any) -> None:
+        """Leave a message and wake the loop."""
         with self._lock:
-            self._letters.append(letter)
-            self._feeds = {}  # what is fed from now on comes after this letter
+            self._messages.append(message)
+            self._feeds = {}  # what is fed from now on comes after this message
         self._ring()
 
-    def say(self, letter: Any) -> bool:
+    def say(self, message: Any) -> bool:
         """``post``, if there is room."""
         with self._lock:
-            if len(self._letters) >= SAID_MAX:
+            if len(self._messages) >= SAID_MAX:
                 self.refused += 1
                 return False
-        self.post(letter)
+        self.post(message)
         return True
 
     def feed(self, frame: bytes, key: Hashable = None) -> bool:
@@ -87,15 +87,15 @@ class Mailbox:
                 self.refused += 1
                 return False
             if not feeds:
-                self._letters.append(feeds)
+                self._messages.append(feeds)
             feeds.pop(key, None)  # the newer one comes after what was fed in between
             feeds[key] = frame
         self._ring()
         return True
 
     def take(self) -> list[Any]:
-        """All letters, oldest first; between them ``Feeds``."""
-        # First the bell is emptied, then the flag lowered: whoever posts after that rings again, and the letter of
+        """All messages, oldest first; between them ``Feeds``."""
+        # First the bell is emptied, then the flag lowered: whoever posts after that rings again, and the message of
         # whoever posted before is there. The other way round the ring of one who comes between would be swallowed,
         # its flag would stay up, and nobody would ring any more.
         with contextlib.suppress(BlockingIOError):
@@ -103,9 +103,9 @@ class Mailbox:
         self._signalled = False
         with self._lock:
             # Replaced, not emptied: a signal handler may post between any two steps here.
-            letters, self._letters = self._letters, deque()
+            messages, self._messages = self._messages, deque()
             self._feeds = {}
-        return [Feeds(list(each.values())) if type(each) is dict else each for each in letters]
+        return [Feeds(list(each.values())) if type(each) is dict else each for each in messages]
 
     def complaint(self, now: float) -> str | None:
         """A line for the log if something was refused since the last one. ``now``: monotonic seconds."""

@@ -1,4 +1,4 @@
-"""When the config's maintenance windows are open, by the clock on the wall, told to the loop by letters.
+"""When the config's maintenance windows are open, by the clock on the wall, told to the loop by messages.
 
 A thread of its own looks at the schedules when the next window opens or closes, and at least every ``LOOK_S``
 seconds, because the clock on the wall may be set and summer time may begin. There is no thread without windows.
@@ -19,7 +19,7 @@ OFF_S = 1.0
 """Seconds by which an end must have moved to be told anew."""
 
 
-class Maintenance:
+class MaintenanceClock:
     """``tell`` is called from the thread with the windows that are open and the seconds that each has left.
 
     ``fault`` is called there with what looking raised; it is looked again after ``look_s``. ``start``: has a

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from banken_supervisor.runtime.loop import Loop
 
 
-class Setup:
+class RuntimeConfig:
     """One config with everything that had to be imported for it. Making it touches the disk: never on the loop.
 
     Refused if a callback or an action of it cannot be had; nothing is changed then.
@@ -42,20 +42,20 @@ class Setup:
     def prepare(self, loop: Loop, callbacks: Callbacks) -> None:
         """Before the loop's first turn."""
         self._hand_over(loop, callbacks)
-        loop.stable.set(self.config.programs, self.config.groups, self.programs)
+        loop.programs.set(self.config.programs, self.config.groups, self.programs)
         self._expect(loop)
         self._conditions(loop)
 
-    def replace(self, former: Setup | None, loop: Loop, callbacks: Callbacks) -> None:
+    def replace(self, former: RuntimeConfig | None, loop: Loop, callbacks: Callbacks) -> None:
         """In place of a former one, on the loop's thread. No timer is lost; ValueError: nothing was changed."""
         driver = loop.driver
-        stable = loop.stable
-        before = stable.specs, stable.groups, stable.policies
-        stable.set(self.config.programs, self.config.groups, self.programs)
+        programs = loop.programs
+        before = programs.specs, programs.groups, programs.policies
+        programs.set(self.config.programs, self.config.groups, self.programs)
         try:
-            stable.apply(driver.engine, driver.now, driver.out)
+            programs.apply(driver.engine, driver.now, driver.out)
         except ValueError:
-            stable.set(*before)
+            programs.set(*before)
             raise
         for name in callbacks.names() - self.callbacks.keys():
             if former is not None and name in former.callbacks:
@@ -64,7 +64,7 @@ class Setup:
         for name in former.exact if former is not None else ():
             if name not in self.exact:
                 driver.engine.forget(name, driver.now, driver.out)
-        stable.obey(driver.engine, driver.now, driver.out)  # the new patterns may speak for programs
+        programs.obey(driver.engine, driver.now, driver.out)  # the new patterns may speak for programs
         driver.engine.reconsider()
         self._expect(loop)
         self._conditions(loop)

@@ -50,7 +50,7 @@ from banken_supervisor.runtime.mailbox import SAID_MAX, Mailbox
 from banken_supervisor.sources.zmq_sockets import Sockets
 
 if TYPE_CHECKING:
-    from banken_supervisor.runtime.runtime_config import Setup
+    from banken_supervisor.runtime.runtime_config import RuntimeConfig
 
 CALLBACK_DRAIN = 2.0
 """Seconds that stopping waits for callbacks that run, at most."""
@@ -114,7 +114,7 @@ class Supervisor:
         """monotonic time; 0: it was not asked to stop"""
         self._journal = None if journal is None else os.fspath(journal)
         self._limits = Limits()
-        self._reloading: ConfigReload | None = None
+        self._config_reload: ConfigReload | None = None
 
     def watchdog(
         self,
@@ -158,14 +158,14 @@ class Supervisor:
             build(step.do, {key: plain(value) for key, value in step.options}, self._own_actions())
         _insist(self._mailbox.say(Declare(check_name(name), policy)))
 
-    def configure(self, load: Callable[[], Setup]) -> None:
+    def configure(self, load: Callable[[], RuntimeConfig]) -> None:
         """Take the config that ``load`` gives, now and again at each reload (SIGHUP, ``banken reload``).
 
         Before the supervisor runs. What ``load`` raises is raised here; at a reload it is told, and the old config
         stays in force.
         """
-        self._reloading = ConfigReload(load, self._callbacks, lambda what: self._mailbox.post(Do(what)))
-        kept = self._reloading.setup.config.settings.retention
+        self._config_reload = ConfigReload(load, self._callbacks, lambda what: self._mailbox.post(Do(what)))
+        kept = self._config_reload.setup.config.settings.retention
         self._limits = Limits(events_age=kept.age, incidents_age=kept.age, size_max=kept.bytes_max)
 
     def reload(self) -> None:
@@ -173,7 +173,7 @@ class Supervisor:
 
         Without a config file (``configure``) there is nothing to read, and nothing happens.
         """
-        reloading = self._reloading
+        reloading = self._config_reload
         if reloading is not None:  # on the loop's thread: a signal handler must wait for no lock
             self._mailbox.post(Do(lambda loop: reloading.begin()))
 
@@ -246,7 +246,7 @@ class Supervisor:
         """The loop and its parts; ``resources`` gives back what they hold. To give back twice does no harm."""
         directory = self.address.directory
         assert directory is not None
-        log_queue = self._scribe = LogQueue()
+        log_queue = self._log_queue = LogQueue()
         resources.callback(log_queue.close)
         lock = AddressLock(directory)
         resources.callback(lock.release)
@@ -257,11 +257,11 @@ class Supervisor:
         sweeper = Sweeper(directory)
         resources.callback(sweeper.close)
         sweeper.start()
-        stable = ProgramWatchdogs(directory, self._mailbox.post)
-        resources.callback(stable.close, 0.0)
+        programs = ProgramWatchdogs(directory, self._mailbox.post)
+        resources.callback(programs.close, 0.0)
         world = SupervisorContext(directory, self._callbacks.named, self._restart, peers)
         dispatcher = Dispatcher(
-            world, self._acted, lambda name: name in stable, stable.process, self._ask, self._callback_limit
+            world, self._acted, lambda name: name in programs, programs.process, self._ask, self._callback_limit
         )
         loop = Loop(
             sockets,
@@ -270,7 +270,7 @@ class Supervisor:
             log_queue,
             self._rules,
             dispatcher,
-            stable,
+            programs,
             resources,
             self._journal,
             self._limits,
@@ -279,10 +279,10 @@ class Supervisor:
             lock, partial(log_queue.line, logging.ERROR, fields={}), loop.fault_elsewhere(Place.ADDRESS)
         )
         resources.callback(lookout.close)
-        if self._reloading is not None:
-            self._reloading.start = lambda read: loop.background.submit(Job("reading the config", read))
-            self._reloading.setup.prepare(loop, self._callbacks)
-            loop.reloading = self._reloading
+        if self._config_reload is not None:
+            self._config_reload.start = lambda read: loop.background.submit(Job("reading the config", read))
+            self._config_reload.setup.prepare(loop, self._callbacks)
+            loop.config_reload = self._config_reload
         return loop
 
     def _work(self) -> None:
@@ -309,7 +309,7 @@ class Supervisor:
             return min(most, part * max(0.0, until - monotonic()))
 
         loop.maintenance.close()
-        loop.stable.close(share(0.25, CLOSE_WAIT))
+        loop.programs.close(share(0.25, CLOSE_WAIT))
         self._callbacks.close(share(0.5, CALLBACK_DRAIN))
         loop.dispatcher.close(share(0.3, ACTION_DRAIN), share(0.5, FLUSH_S))
         loop.finish()
@@ -318,7 +318,11 @@ class Supervisor:
 
     def _stop_limit(self) -> float:
         """Seconds: the config's word, if there is a config."""
-        return self._stop_timeout if self._reloading is None else self._reloading.setup.config.settings.stop_limit
+        return (
+            self._stop_timeout
+            if self._config_reload is None
+            else self._config_reload.setup.config.settings.stop_limit
+        )
 
     def _ask_to_stop(self, seconds: float) -> None:
         if not self._stop_by:
@@ -340,15 +344,15 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _own_actions(self) -> dict[str, str]:
-        return {} if self._reloading is None else self._reloading.setup.actions
+        return {} if self._config_reload is None else self._config_reload.setup.actions
 
     def _restart(self, name: str) -> None:
         """For actions: have the loop restart a program."""
 
         def restart(loop: Loop) -> None:
             driver = loop.driver
-            if name in loop.stable and loop.stable.may_restart(name):
-                loop.stable.command("restart", name, driver.engine, driver.now, driver.out, "its ladder says so")
+            if name in loop.programs and loop.programs.may_restart(name):
+                loop.programs.command("restart", name, driver.engine, driver.now, driver.out, "its ladder says so")
 
         self._mailbox.post(Do(restart))
 
@@ -362,7 +366,7 @@ class Supervisor:
         self._mailbox.post(Acted(report, squeeze(found) if isinstance(found, dict) else None))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._reloading is not None and number == getattr(signal, "SIGHUP", None):
+        if self._config_reload is not None and number == getattr(signal, "SIGHUP", None):
             self.reload()
             return
         self._signals += 1

@@ -11,13 +11,13 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Group
 from banken_supervisor.engine.record import QuorumState
 from banken_supervisor.engine.states import State
-from kennel_kit import TEN, Bench
+from engine_kit import TEN, Bench
 
 POOL = Group("pool", ("a", "b", "w-*"), at_least=2)
 
 
 @pytest.mark.parametrize(
-    ("state", "sure", "coming", "expected"),
+    ("state", "alive", "starting", "expected"),
     [
         (State.ALIVE, 2, 0, None),
         (State.ALIVE, 1, 1, None),  # one may still come: not down yet
@@ -32,9 +32,9 @@ POOL = Group("pool", ("a", "b", "w-*"), at_least=2)
         (State.PAUSED, 0, 0, None),
     ],
 )
-def test_a_table_of_standings(state: State, sure: int, coming: int, expected: bool | None) -> None:
+def test_a_table_of_quorum_states(state: State, alive: int, starting: int, expected: bool | None) -> None:
     """Of a group that wants two: does it change?"""
-    assert QuorumState(2, (), sure, coming).change(state) is expected
+    assert QuorumState(2, alive=alive, starting=starting).verdict(state) is expected
 
 
 def grouped(*groups: Group) -> Bench:

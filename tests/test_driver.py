@@ -177,7 +177,7 @@ def test_every_verdict_brings_a_run_of_the_callback() -> None:
     turns.turn([feed()])
     while turns.probe is None:
         turns.turn()
-    watch = turns.watch
+    driver = turns.driver
     driver.wake(turns.real, 0.0)
     driver.read(iter([encode(Message(Kind.PROBE, "banken", None, 0.0, None, (TOKEN, turns.probe)))]))
     driver.drained(1, complete=True)
@@ -192,7 +192,7 @@ def test_every_verdict_brings_a_run_of_the_callback() -> None:
 def test_a_feed_that_arrived_while_much_was_read_has_its_whole_timeout() -> None:
     """Reading took 80 ms and all was stamped with its beginning: nobody is judged by that stamp alone."""
     turns = Turns(timeout=10.0)
-    watch = turns.watch
+    driver = turns.driver
     driver.wake(0.0, 0.0)
     driver.read(iter([feed()]))
     driver.drained(1, complete=True, took=0.08)

@@ -14,7 +14,7 @@ from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.feed_observer import suggestion
 from banken_supervisor.engine.policy import Auto, Policy
 from banken_supervisor.engine.states import State
-from kennel_kit import BOB, TEN, Bench
+from engine_kit import BOB, TEN, Bench
 
 AUTO = Auto(2.0, 100.0, 20)
 

@@ -36,7 +36,7 @@ class Teller(Action):
         return Outcome(not ended.is_set(), "told")
 
 
-TELL = Step("test_remedies:Teller")
+TELL = Step("test_dispatcher:Teller")
 
 
 def effect(name: str, step: Step, number: int) -> tuple[RunStep, Incident]:

@@ -10,7 +10,7 @@ from banken.model import Cause, Declaration
 from banken.wire import Kind, Message, encode
 from banken_supervisor.engine.effects import Event, EventType, RunCallback
 from banken_supervisor.engine.states import State
-from kennel_kit import ALICE, BOB, TEN, Bench, counted_bench
+from engine_kit import ALICE, BOB, TEN, Bench, counted_bench
 
 
 @pytest.fixture

@@ -82,5 +82,5 @@ class Shelf:
             data.get("reason"),
             data.get("status"),
             data.get("progress"),
-            ran=tuple(self._ran(id_, wall)),
+            steps=tuple(self._ran(id_, wall)),
         )

@@ -32,7 +32,7 @@ class House:
     def __init__(self, path: str) -> None:
         self.driver = Driver(Engine(Rules(Declaration()), "run"), time.monotonic())
         self.outbox = Outbox(path, "run", lambda letter: None)
-        self.register = Checkpoints(self.watch, self.outbox)
+        self.checkpoints = Checkpoints(self.driver, self.outbox)
 
     def changed(self, count: int) -> dict[str, None]:
         """So many names have changed, all of them watched no longer."""
@@ -64,7 +64,7 @@ def test_names_are_written_in_the_order_in_which_they_changed(houses: Callable[[
     house.outbox.journal.record = lambda entry: (written.append(entry.name), record(entry))[1]  # type: ignore[method-assign, union-attr, func-returns-value]
     assert house.outbox.registered("w-000700") is not None
     while changed:
-        house.register.turn()
+        house.checkpoints.turn()
         if len(written) < 1_200:
             changed[f"later-{len(written)}"] = None
     assert written[:999] == [f"w-{number:06}" for number in range(1_000) if number != 700]
@@ -85,7 +85,7 @@ def test_the_cost_grows_with_the_number_of_changes(houses: Callable[[], House]) 
             house.outbox.journal.close(0.0)
             began = time.thread_time()
             while changed:
-                house.register.turn()
+                house.checkpoints.turn()
             best = min(best, time.thread_time() - began)
         return best
 
@@ -95,7 +95,7 @@ def test_the_cost_grows_with_the_number_of_changes(houses: Callable[[], House]) 
 def test_what_changed_and_what_ended_just_before_the_stop_is_on_disk(houses: Callable[[], House]) -> None:
     """The registry that no turn has come to, and the outcome of an action that ended while others were closed."""
     house = houses()
-    engine, watch = house.driver.engine, house.watch
+    engine, driver = house.driver.engine, house.driver
     for number in range(3_000):
         engine.declare(f"w-{number}", Declaration(5.0), driver.now, driver.out)
     assert len(engine.table.changed) == 3_000

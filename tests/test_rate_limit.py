@@ -19,7 +19,7 @@ from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rate_limit import BURST, CALM, SLACK, Backlog, Bucket, fed
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
-from kennel_kit import ALICE, BOB, Bench
+from engine_kit import ALICE, BOB, Bench
 
 TEN = Declaration(10.0, 3.0, 20.0)
 EACH = 2.0

@@ -1,4 +1,4 @@
-"""Maintenance that comes back: who is in an open window is paused, and judged again after it."""
+"""MaintenanceClock that comes back: who is in an open window is paused, and judged again after it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from banken.wire import Kind
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.policy import Policy, Window
 from banken_supervisor.engine.states import State
-from banken_supervisor.runtime.maintenance_clock import Maintenance, look, moved
-from kennel_kit import TEN, Bench
+from banken_supervisor.runtime.maintenance_clock import MaintenanceClock, look, moved
+from engine_kit import TEN, Bench
 
 NIGHT = Window("0 3 * * *", 3600.0)
 NOON = Window("0 12 * * *", 60.0)
@@ -180,7 +180,7 @@ def test_the_thread_tells_openings_ends_and_changes_and_stops() -> None:
         threads.append(start_daemon(work, "windows"))
 
     tell = lambda left: letters.put(dict(left))  # noqa: E731
-    shell = Maintenance(tell, faults.append, lambda: wall[0], look_s=0.01, start=starter)
+    shell = MaintenanceClock(tell, faults.append, lambda: wall[0], look_s=0.01, start=starter)
     shell.set([])
     assert threads == [], "no thread without windows"
     shell.set([NIGHT, NOON])

@@ -12,7 +12,7 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Policy
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import POOL_FRAMES_MAX
-from kennel_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, counted_bench
+from engine_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, counted_bench
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ def test_undeclared_names_are_refused_where_the_operator_wants_it_so() -> None:
 
 def test_a_pattern_declares_what_matches_it(bench: Bench) -> None:
     """The first matching pattern, and an exact name before any pattern."""
-    bench.engine.rules.replace_patterns([("worker-*", Declaration(7.0, 1.0, 7.0))])
-    bench.engine.rules.replace_patterns([("*", Declaration(8.0, 1.0, 8.0))])
+    patterns = [("worker-*", Declaration(7.0, 1.0, 7.0)), ("*", Declaration(8.0, 1.0, 8.0))]
+    bench.engine.rules.replace_patterns(patterns)
     bench.engine.rules.declare("worker-9", Declaration(9.0, 1.0, 9.0))
     for name in ("worker-1", "worker-9", "other"):
         bench.feed(name)

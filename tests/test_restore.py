@@ -37,7 +37,7 @@ def test_each_has_its_whole_timeout_again_and_nothing_is_said() -> None:
     house.run(5.0)
     assert house.crash() == (1, 0)
     assert [e for e in house.out if not isinstance(e, WatchProcess)] == []
-    assert [e.who for e in house.out if isinstance(e, WatchProcess)] == [ALICE]
+    assert [e.process for e in house.out if isinstance(e, WatchProcess)] == [ALICE]
     assert said(house.run(RETURN_S + 10.0 - 0.25)) == []
     late = house.run(10.0 * SHARE_MAX + 0.5)
     assert said(late)[:1] == [("expired", "w")]
@@ -202,7 +202,7 @@ def test_a_step_that_repeats_goes_on() -> None:
 
 def ran_before(house: House) -> list[tuple[str, str, int, int, float]]:
     return [
-        (e.step.about.incident, e.step.step.do, e.step.number, e.step.run, house.now - e.step.about.opened)
+        (e.run.about.incident, e.run.step.do, e.run.number, e.run.run, house.now - e.run.about.opened)
         for e in house.out
         if isinstance(e, StepRan)
     ]
@@ -219,7 +219,7 @@ def test_who_was_told_of_an_incident_is_named_again() -> None:
     assert ran_before(house) == [(id_, "dump", 0, 1, 155.0), (id_, "notify", 1, 2, 155.0)]
     assert steps(house.out) == []
     house.feed()
-    assert [(e.incident, e.ran) for e in house.out if isinstance(e, EndIncident)] == [(id_, (0, 1))]
+    assert [(e.incident, e.steps) for e in house.out if isinstance(e, EndIncident)] == [(id_, (0, 1))]
     house.crash()
     assert ran_before(house) == []
 

@@ -47,7 +47,9 @@ async def watchdogs(
     request: Request,
     name: Pattern = None,
     offset: Annotated[int, Query(ge=0, le=10**9, description="where to begin")] = 0,
-    limit: Annotated[int, Query(ge=1, le=ROWS_MAX, description="at most so many rows")] = ROWS_MAX,
+    limit: Annotated[
+        int, Query(ge=1, le=ROWS_MAX, description=f"at most so many rows, 1 to {ROWS_MAX}")
+    ] = ROWS_MAX,
 ) -> Response:
     """Rows, page by page: `rows`, `next` (the offset of the next page, or null) and `total`."""
     return Json(await backend_of(request).client.request("status", name=name or None, offset=offset, limit=limit))
@@ -57,9 +59,7 @@ async def watchdogs(
 async def look(
     request: Request,
     names: Annotated[str, Query(description=f"1 to {LOOK_MAX} names, separated by commas")],
-    feeds: Annotated[
-        bool, Query(description="with the last feeds, [age, gap] in seconds, the newest last")
-    ] = False,
+    feeds: Annotated[bool, Query(description="with the last feeds, `[age, gap]` in seconds, newest last")] = False,
 ) -> Response:
     """The rows of these names as they are now, and `gone`: names that are not watched."""
     wanted = tuple(dict.fromkeys(check_name(name) for name in names.split(",") if name))
@@ -160,7 +160,9 @@ async def incidents(
         float | None,
         Query(ge=0, lt=1e11, allow_inf_nan=False, description="only those that were open then or later, seconds"),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=INCIDENTS_MAX, description="at most so many")] = 100,
+    limit: Annotated[
+        int, Query(ge=1, le=INCIDENTS_MAX, description=f"at most so many, 1 to {INCIDENTS_MAX:,}")
+    ] = 100,
 ) -> Response:
     """Incidents in the journal, newest first."""
     journal = backend_of(request).journal

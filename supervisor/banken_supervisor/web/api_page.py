@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -42,15 +43,19 @@ def _section(path: str, method: str, each: dict[str, Any]) -> str:
     body = each.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
     given += [(key, "body", it.get("description", "")) for key, it in body.get("properties", {}).items()]
     rows = "".join(
-        f"<tr><th scope=row><code>{escape(name)}</code><td>{place}<td>{escape(what)}" for name, place, what in given
+        f"<tr><th scope=row><code>{escape(name)}</code><td>{place}<td>{_text(what)}" for name, place, what in given
     )
     answers = "".join(
-        f"<li><b>{code}</b> {escape(answer['description'])} <small>({escape(', '.join(answer['content']))})</small>"
+        f"<li><b>{code}</b> {_text(answer['description'])} <small>({escape(', '.join(answer['content']))})</small>"
         for code, answer in each["responses"].items()
     )
     return (
         f"<section><h3><code><b>{method.upper()}</b> {escape(path)}</code></h3>"
-        f"<p>{escape(each['description'])}{token}</p>"
+        f"<p>{_text(each['description'])}{token}</p>"
         + (f"<table><thead><tr><th>name<th>in<th>what<tbody>{rows}</table>" if rows else "")
         + f"<details><summary>Answers</summary><ul>{answers}</ul></details></section>"
     )
+
+
+def _text(text: str) -> str:
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))

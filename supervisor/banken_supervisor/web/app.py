@@ -85,12 +85,12 @@ def application(settings: Settings) -> FastAPI:
         },
     )
     for each in (
-        api.health,
-        api.router,
         stream.router,
+        api.router,
         pings.router,
         badges.router,
         metrics_route.router,
+        api.health,
         api_page.router,
     ):
         app.include_router(each)

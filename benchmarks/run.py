@@ -32,6 +32,7 @@ BENCHMARKS = {
     "scale": "scale",
     "import": "importing",
     "idle": "idle",
+    "wake": "wake",
     "callbacks": "callbacks",
     "harmless": "harmless",
     "recovery": "recovery",

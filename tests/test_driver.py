@@ -39,7 +39,7 @@ class Turns:
             batch.append(encode(Message(Kind.PROBE, "banken", None, 0.0, None, (TOKEN, self.probe))))
             self.probe = None
         driver.read(iter(batch))
-        driver.drained(len(batch), complete=complete)
+        driver.drained(len(batch), complete)
         self.probe = driver.decide()
         self.probes += self.probe is not None
         told = [e.type.value for e in driver.out if isinstance(e, Event)]
@@ -180,7 +180,7 @@ def test_every_verdict_brings_a_run_of_the_callback() -> None:
     driver = turns.driver
     driver.wake(turns.real, 0.0)
     driver.read(iter([encode(Message(Kind.PROBE, "banken", None, 0.0, None, (TOKEN, turns.probe)))]))
-    driver.drained(1, complete=True)
+    driver.drained(1, True)
     driver.decide()
     event, run = driver.out
     assert isinstance(event, Event)
@@ -195,7 +195,7 @@ def test_a_feed_that_arrived_while_much_was_read_has_its_whole_timeout() -> None
     driver = turns.driver
     driver.wake(0.0, 0.0)
     driver.read(iter([feed()]))
-    driver.drained(1, complete=True, took=0.08)
+    driver.drained(1, True, 0.08)
     driver.decide()
     stamped = driver.now
     at = until(turns, "expired")

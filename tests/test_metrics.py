@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from banken.model import Cause
 from banken_supervisor.journal import IncidentOpened, Journal
-from banken_supervisor.runtime.loop_metrics import ACTIONS_MAX, OTHER, Histogram, LoopMetrics
+from banken_supervisor.observability.loop_metrics import ACTIONS_MAX, OTHER, Histogram, LoopMetrics
 from banken_supervisor.web.metrics import METRICS, question, render
 
 
@@ -32,7 +32,7 @@ def test_histogram_counts_a_value_up_to_its_bound(value: float, place: int) -> N
 
 def test_incident_without_a_deadline_is_never_late() -> None:
     """It is counted by its cause, and not among those that have a latency."""
-    metrics = LoopMetrics()
+    metrics = LoopMetrics(0.0)
     metrics.incident("failed", None)
     metrics.incident("timeout", 0.003)
     assert metrics.incidents == {"failed": 1, "timeout": 1}
@@ -42,7 +42,7 @@ def test_incident_without_a_deadline_is_never_late() -> None:
 
 def test_actions_have_a_bounded_number_of_names() -> None:
     """A class that gives itself a new name each time makes no new series for ever."""
-    metrics = LoopMetrics()
+    metrics = LoopMetrics(0.0)
     for number in range(ACTIONS_MAX + 50):
         metrics.action(f"made-{number}", "done")
     metrics.action("made-0", "failed")

@@ -20,7 +20,8 @@ def _resident_mb() -> float:
 
 
 def test_feeding_as_fast_as_possible_keeps_the_queue_and_the_memory_small(tmp_path: Path) -> None:
-    """Three threads feed three watchdogs for 3 s, plain and with progress: no message each; stopping stays quick."""
+    """Three threads feed three watchdogs for 3 s, plain and with progress: no message each; stopping stays
+    quick."""
     with Supervisor(tmp_path / "a") as supervisor:
         dogs = [supervisor.watchdog(f"w{number}", timeout=30) for number in range(3)]
         for dog in dogs:

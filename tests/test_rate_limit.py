@@ -183,7 +183,7 @@ def test_stalls_naps_and_floods_convict_nobody(every: float, expected: int) -> N
         taken = arrived if complete else min(arrived, 1)
         sent_until += taken * every
         driver.read(iter([frame] * taken))
-        driver.drained(taken, complete=complete)
+        driver.drained(taken, complete)
         driver.decide()
         told += [e for e in driver.out if isinstance(e, Event) and e.type is EventType.EXPIRED]
         driver.out.clear()

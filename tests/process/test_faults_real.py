@@ -24,9 +24,9 @@ from banken.wire import Kind, Message, encode
 from banken_supervisor import Supervisor
 from banken_supervisor.control import control_api
 from banken_supervisor.engine.policy import Window
+from banken_supervisor.observability.guard import REST_S, TELL_EVERY, Guard, Place
 from banken_supervisor.outbox.checkpoints import Checkpoints
 from banken_supervisor.runtime import lock
-from banken_supervisor.runtime.guard import REST_S, TELL_EVERY, Guard, Place
 from banken_supervisor.runtime.loop_messages import Do
 from process.kit import until
 
@@ -317,7 +317,7 @@ def test_a_fault_that_comes_in_every_turn_is_told_once_and_takes_no_core() -> No
     lines: list[Any] = []
     guard = Guard(events.append, lambda level, text, fields: lines.append(text))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("banken_supervisor.runtime.guard.monotonic", lambda: now[0])
+        patch.setattr("banken_supervisor.observability.guard.monotonic", lambda: now[0])
         for _ in range(1000):
             assert guard.run(Place.TURN, divmod, 1, 0) is None
         assert (len(events), len(lines), guard.counts["turn"]) == (1, 1, 1000)

@@ -331,7 +331,7 @@ class World:
         count = self._read_count
         self.counts["messages"] += count
         complete = count < FRAMES_PER_TURN
-        driver.drained(count, complete=complete)
+        driver.drained(count, complete)
         self.counts["overloads"] += not complete
         self._recent.append(count)
         self._crowded = not complete or sum(self._recent) > CROWD

@@ -10,9 +10,9 @@ from banken.calling import Callback
 from banken.model import Incarnation, Incident
 from banken_supervisor import evidence
 from banken_supervisor.actions.base import Subject
+from banken_supervisor.observability.log_queue import log
 from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.processes.process_handles import ProcessHandles
-from banken_supervisor.runtime.log_queue import log
 
 MARGIN_S = 0.5
 """Seconds of a dump's time that are left for what comes after collecting."""

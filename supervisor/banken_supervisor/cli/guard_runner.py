@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+from functools import partial
 from types import FrameType
 
 from banken.port import declare
@@ -17,7 +18,6 @@ from banken_supervisor.engine.policy import EXIT_ONLY, Policy, ProgramSpec, Rest
 from banken_supervisor.evidence import render
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.programs.program_watchdogs import ended_how
-from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.loop_messages import Do
 from banken_supervisor.runtime.supervisor import Supervisor
 from banken_supervisor.text.durations import format_s
@@ -108,11 +108,12 @@ class Guarding(Supervisor):
         if self._signals > 1:
             shutil.rmtree(self._directory, ignore_errors=True)
             os._exit(128 + signal.SIGKILL)  # that is what the programs' guard ends the rest of the command with
-        self._mailbox.post(Do(lambda loop: self._pass_on(loop, number)))
+        self._mailbox.post(Do(partial(self._pass_on, number)))
 
-    def _pass_on(self, loop: Loop, number: int) -> None:
+    def _pass_on(self, number: int) -> None:
         """End the command with the signal that came; ``_heard`` ends the rest when it is gone."""
-        programs, driver = loop.programs, loop.driver
+        assert self._loop is not None
+        programs, driver = self._loop.programs, self._loop.driver
         self._spec = self._spec._replace(stop_signal=signal.Signals(number).name)
         programs.set((self._spec,), (), {self._spec.name: self._policy})
         programs.apply(driver.engine, driver.now, driver.out)

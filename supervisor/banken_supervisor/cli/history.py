@@ -91,7 +91,8 @@ def command(name: str, since: float, limit: int, as_json: bool, journal: str | N
 
 
 def gather(name: str, length: float, journal: str | None, address: str | None) -> Known:
-    """All about one watchdog in the last ``length`` seconds. A Failure: nothing is known, or there is no journal."""
+    """All about one watchdog in the last ``length`` seconds. A Failure: nothing is known, or there is no
+    journal."""
     from banken_supervisor.journal import reading, uptime
 
     row, answered = _live(name, address)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import banken
 from banken.clock import wall
@@ -16,15 +16,13 @@ from banken.wire import REQUEST_MAX, VERSION, pack, unpack
 from banken_supervisor.control.metrics_snapshot import ROWS_MAX as MEASURED_MAX
 from banken_supervisor.control.metrics_snapshot import measures
 from banken_supervisor.control.patterns import PatternRefused, is_pattern, matcher
+from banken_supervisor.control.view import ControlView, Reloads
 from banken_supervisor.engine.feed_observer import suggestion
+from banken_supervisor.engine.principal import OPERATOR
 from banken_supervisor.engine.record import OpenIncident, Record, deadline
 from banken_supervisor.engine.refusals import Refusal
 from banken_supervisor.engine.states import State
-from banken_supervisor.runtime.guard import Place
-
-if TYPE_CHECKING:
-    from banken_supervisor.runtime.config_reload import ConfigReload
-    from banken_supervisor.runtime.loop import Loop
+from banken_supervisor.observability.guard import Place
 
 ROWS_MAX = 500
 """Watchdogs in one answer; more are had by asking again from ``next``."""
@@ -57,7 +55,7 @@ class RequestRefused(Exception):
         self.reason = reason
 
 
-def answer(loop: Loop, request: bytes) -> bytes:
+def answer(view: ControlView, request: bytes) -> bytes:
     """The reply to one request, whatever it is and whatever goes wrong."""
     number: Any = None
     op: Any = None
@@ -73,15 +71,15 @@ def answer(loop: Loop, request: bytes) -> bytes:
             raise RequestRefused(f"no request is called {_shown(op)}; there are {', '.join(sorted(OPS))}")
         if type(args) is not dict:
             raise RequestRefused(f"the arguments are a map, not {_shown(args)}")
-        return pack([VERSION, number, True, handler(loop, args)])
+        return pack([VERSION, number, True, handler(view, args)])
     except (WireError, RequestRefused) as fault:
         reason = fault.reason if isinstance(fault, RequestRefused) else "request"
-        event = loop.driver.engine.admission.refusals.note(Refusal(reason, str(fault)), loop.driver.now)
+        event = view.driver.engine.admission.refusals.note(Refusal(reason, str(fault)), view.driver.now)
         if event is not None:
-            loop.driver.out.append(event)
+            view.driver.out.append(event)
         return pack([VERSION, number, False, str(fault)])
     except Exception as fault:  # noqa: BLE001  # the asker is answered, and the loop goes on
-        loop.guard.fault(Place.REQUEST, fault, op if type(op) is str and op in OPS else "")
+        view.guard.fault(Place.REQUEST, fault, op if type(op) is str and op in OPS else "")
         text = f"an internal error of the supervisor ({type(fault).__name__}); its log has more"
         return pack([VERSION, number, False, text])
 
@@ -121,76 +119,73 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
         raise RequestRefused(str(fault)) from None
 
 
-def _ping(loop: Loop, args: dict[str, Any]) -> Any:
+def _ping(view: ControlView, args: dict[str, Any]) -> Any:
     return {"pid": os.getpid(), "version": banken.__version__, "time": wall()}
 
 
-def _tell(loop: Loop, args: dict[str, Any]) -> Any:
+def _tell(view: ControlView, args: dict[str, Any]) -> Any:
     """Take one message as if it had come over the feed socket, and say what became of it."""
     frame = args.get("frame")
     if type(frame) is not bytes:
         raise RequestRefused("tell takes the bytes of one message as 'frame'")
-    refused = loop.tell(frame)
+    driver = view.driver
+    refused = driver.engine.take(frame, driver.now, driver.out, OPERATOR)
     if refused is not None:
-        raise RequestRefused(refused)
+        raise RequestRefused(refused.text)
     return {"taken": True}
 
 
-def _summary(loop: Loop, args: dict[str, Any]) -> Any:
-    driver = loop.driver
+def _summary(view: ControlView, args: dict[str, Any]) -> Any:
+    driver = view.driver
     states = {state.value: driver.engine.table.states[state] for state in State if state is not State.RELEASED}
     return {
         "pid": os.getpid(),
         "version": banken.__version__,
-        "started": loop.started_at,
-        "uptime": wall() - loop.started_at,
+        "started": view.metrics.started,
+        "uptime": wall() - view.metrics.started,
         "watchdogs": len(driver.engine),
         "states": states,
-        "messages": loop.messages,
-        "turns": loop.turns,
-        "slowest_turn": loop.slowest_turn,
+        "messages": view.metrics.messages,
+        "turns": view.metrics.turns,
+        "slowest_turn": view.metrics.slowest_turn,
         "stalls": driver.clock.stalls,
         "lost": driver.clock.lost,
         "overloads": driver.overloads,
         "probes_lost": driver.barrier.lost,
-        "events": dict(loop.events),
+        "events": dict(view.metrics.events),
         "refused": dict(driver.engine.admission.refusals.counts),
-        "callbacks": loop.callbacks.counts(),
-        "actions": loop.dispatcher.executor.counts(),
-        "programs": len(loop.programs.specs),
-        "processes_watched": len(loop.process_watcher),
-        "journal": None if loop.outbox is None else loop.outbox.state(),
-        "log_lines_dropped": loop.log_lines_dropped,
-        "internal_errors": dict(loop.guard.counts),
+        "programs": len(view.programs.specs),
+        **view.parts(),
+        "internal_errors": dict(view.guard.counts),
     }
 
 
-def _metrics(loop: Loop, args: dict[str, Any]) -> Any:
+def _metrics(view: ControlView, args: dict[str, Any]) -> Any:
     """``summary`` and more, for Prometheus; rows of the watchdogs that ``name`` fits, at most ``limit``."""
     pattern, limit = _pattern(args), _integer(args, "limit", 0, MEASURED_MAX, MEASURED_MAX)
     fits = None if pattern is None else _matcher(pattern)
-    scanned = None if fits is None else (record for record in _scan(loop, 0) if fits(record.name))
-    return measures(loop, _summary(loop, args), scanned, limit)
+    scanned = None if fits is None else (record for record in _scan(view, 0) if fits(record.name))
+    return measures(view, _summary(view, args), scanned, limit)
 
 
-def _status(loop: Loop, args: dict[str, Any]) -> Any:
+def _status(view: ControlView, args: dict[str, Any]) -> Any:
     """Rows of watchdogs: ``name`` (exact, or a pattern with ``*?[``), ``offset``, ``limit``."""
-    return _rows(loop, args, row)
+    return _rows(view, args, row)
 
 
-def _suggest(loop: Loop, args: dict[str, Any]) -> Any:
+def _suggest(view: ControlView, args: dict[str, Any]) -> Any:
     """Which timeouts the observed gaps ask for: takes and gives what ``status`` does, with rows of its own."""
-    return _rows(loop, args, lambda record, now: suggestion(record))
+    return _rows(view, args, lambda record, now: suggestion(record))
 
 
-def _look(loop: Loop, args: dict[str, Any]) -> Any:
+def _look(view: ControlView, args: dict[str, Any]) -> Any:
     """The rows of exactly these watchdogs, as ``status`` gives them; with ``feeds`` their last feeds, too."""
     names, feeds = args.get("names"), args.get("feeds", False)
     if type(names) is not list or len(names) > LOOK_MAX or any(type(name) is not str for name in names):
         raise RequestRefused(f"look takes 'names', a list of at most {LOOK_MAX} texts, not {_shown(names)}")
     if type(feeds) is not bool:
         raise RequestRefused("look takes 'feeds' as true or false")
-    engine, now = loop.driver.engine, loop.driver.now
+    engine, now = view.driver.engine, view.driver.now
     rows: list[dict[str, Any]] = []
     gone: list[str] = []
     for name in dict.fromkeys(names):
@@ -205,27 +200,27 @@ def _look(loop: Loop, args: dict[str, Any]) -> Any:
     return {"rows": rows, "gone": gone}
 
 
-def _scan(loop: Loop, offset: int) -> Iterator[Record]:
+def _scan(view: ControlView, offset: int) -> Iterator[Record]:
     """Watchdogs from this place on: as many as one answer may look at."""
     until = monotonic() + SCAN_S
-    for count, record in enumerate(islice(loop.driver.engine.table, offset, offset + SCANNED_MAX), 1):
+    for count, record in enumerate(islice(view.driver.engine.table, offset, offset + SCANNED_MAX), 1):
         yield record
         if count % LOOK_AFTER == 0 and monotonic() >= until:
             return
 
 
-def _rows(loop: Loop, args: dict[str, Any], row: Callable[[Record, float], dict[str, Any]]) -> Any:
+def _rows(view: ControlView, args: dict[str, Any], row: Callable[[Record, float], dict[str, Any]]) -> Any:
     pattern = _pattern(args)
     offset = _integer(args, "offset", 0, OFFSET_MAX, 0)
     limit = _integer(args, "limit", 1, ROWS_MAX, ROWS_MAX)
-    engine, now = loop.driver.engine, loop.driver.now
+    engine, now = view.driver.engine, view.driver.now
     if pattern is not None and not is_pattern(pattern):
         record = engine.get(pattern)
         return {"rows": [] if record is None else [row(record, now)], "next": None, "total": len(engine)}
     fits = None if pattern is None else _matcher(pattern)
     rows: list[dict[str, Any]] = []
     place, size = offset, 0
-    for record in _scan(loop, offset):
+    for record in _scan(view, offset):
         place += 1
         if fits is None or fits(record.name):
             rows.append(row(record, now))
@@ -297,47 +292,48 @@ def _next_step(record: Record, incident: OpenIncident, now: float) -> dict[str, 
     }
 
 
-def _programs(loop: Loop, args: dict[str, Any]) -> Any:
-    return {"rows": loop.programs.rows(loop.driver.now)}
+def _programs(view: ControlView, args: dict[str, Any]) -> Any:
+    return {"rows": view.programs.rows(view.driver.now)}
 
 
-def _program(loop: Loop, args: dict[str, Any]) -> Any:
+def _program(view: ControlView, args: dict[str, Any]) -> Any:
     """start, stop or restart one program: ``what``, ``name``."""
     what, name = args.get("what"), args.get("name")
     if what not in ("start", "stop", "restart") or type(name) is not str:
         raise RequestRefused("program takes 'what' (start, stop or restart) and the 'name' of a program")
-    driver = loop.driver
+    driver = view.driver
     try:
-        loop.programs.command(what, name, driver.engine, driver.now, driver.out, "asked to")
+        view.programs.command(what, name, driver.engine, driver.now, driver.out, "asked to")
     except KeyError:
-        known = ", ".join(loop.programs.names()[:20]) or "none"
+        known = ", ".join(view.programs.names()[:20]) or "none"
         raise RequestRefused(f"no program is called {_shown(name)}; there are: {known}") from None
-    return {"rows": [row for row in loop.programs.rows(driver.now) if row["name"] == name]}
+    return {"rows": [row for row in view.programs.rows(driver.now) if row["name"] == name]}
 
 
-def _reload(loop: Loop, args: dict[str, Any]) -> Any:
+def _reload(view: ControlView, args: dict[str, Any]) -> Any:
     """Read the config file again. What becomes of it is told by an event, and by ``reloaded`` under its number."""
-    return {"number": _config_reload(loop).ask()}
+    return {"number": _config_reload(view).ask()}
 
 
-def _reloaded(loop: Loop, args: dict[str, Any]) -> Any:
+def _reloaded(view: ControlView, args: dict[str, Any]) -> Any:
     """What became of the newest reading of the config file that is over: of all up to its number."""
-    last = _config_reload(loop).last
+    last = _config_reload(view).last
     return {"number": 0} if last is None else {"number": last.number, "ok": last.ok, "text": last.text}
 
 
-def _config_reload(loop: Loop) -> ConfigReload:
-    if loop.config_reload is None:
+def _config_reload(view: ControlView) -> Reloads:
+    reloads = view.reloads()
+    if reloads is None:
         raise RequestRefused("this supervisor was started without a config file: there is nothing to reload")
-    return loop.config_reload
+    return reloads
 
 
-def _stop(loop: Loop, args: dict[str, Any]) -> Any:
-    loop.stop()
+def _stop(view: ControlView, args: dict[str, Any]) -> Any:
+    view.stop()
     return {"stopping": True}
 
 
-OPS: dict[str, Callable[[Loop, dict[str, Any]], Any]] = {
+OPS: dict[str, Callable[[ControlView, dict[str, Any]], Any]] = {
     "look": _look,
     "metrics": _metrics,
     "ping": _ping,

@@ -6,65 +6,57 @@ import os
 from collections.abc import Iterable
 from itertools import islice
 from time import process_time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from banken.model import Cause
+from banken_supervisor.control.view import ControlView
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.engine.feed_history import GAP_EDGES
 from banken_supervisor.engine.record import Record, deadline
 from banken_supervisor.engine.states import State
+from banken_supervisor.observability.guard import Place
 from banken_supervisor.programs.engine.states import ProgramState
-from banken_supervisor.runtime.guard import Place
-
-if TYPE_CHECKING:
-    from banken_supervisor.runtime.loop import Loop
 
 ROWS_MAX = 1_000
 """Watchdogs that get rows, at the most: each is several time series, and costs the loop about two microseconds."""
 
 _DUE = (State.WAITING, State.ALIVE)
 
-UNDUE = (Cause.FAILED.value, Cause.TOO_FAST.value)
-"""Causes without a deadline: the worker's own word is the verdict, and nothing can be late."""
 
-
-def measures(loop: Loop, summary: dict[str, Any], wanted: Iterable[Record] | None, limit: int) -> dict[str, Any]:
+def measures(
+    view: ControlView, summary: dict[str, Any], wanted: Iterable[Record] | None, limit: int
+) -> dict[str, Any]:
     """``summary`` (what the request of that name gives) and all that only metrics want; seconds, bytes.
 
     ``rows``: [name, state, silence, left (None: never due), timeout, incidents] of those that are ``wanted``, at
     most ``limit``. Where it is None all have rows, or, if there are more than ``limit``, none: an arbitrary part
     would be worth nothing.
     """
-    metrics, engine, now = loop.metrics, loop.driver.engine, loop.driver.now
+    metrics, engine, now = view.metrics, view.driver.engine, view.driver.now
     records: list[Record] = []
     if wanted is not None:
         records = list(islice(wanted, limit))
     elif len(engine) <= limit:
         records = list(engine.table)
-    states = loop.programs.states()
+    states = view.programs.states()
     return {
         **summary,
-        "events": {kind.value: loop.events[kind.value] for kind in EventType},
+        "events": {kind.value: metrics.events[kind.value] for kind in EventType},
         "incidents": {cause.value: metrics.incidents[cause.value] for cause in Cause},
         "acted": [[name, result, count] for (name, result), count in metrics.actions.items()],
-        "turn_seconds": metrics.turns.plain(),
+        "turn_seconds": metrics.turn_seconds.plain(),
         "lateness": metrics.lateness.plain(),
         "gaps": {
             "bounds": list(GAP_EDGES),
             "counts": list(engine.history.gap_counts),
             "sum": engine.history.gap_sum,
         },
-        "internal_errors": {place.value: loop.guard.counts[place.value] for place in Place},
+        "internal_errors": {place.value: view.guard.counts[place.value] for place in Place},
         "program_states": {state.value: states[state] for state in ProgramState},
         "cpu": process_time(),
         "memory": resident(),
         "rows": [_row(record, now) for record in records],
     }
-
-
-def late(data: dict[str, Any], spent: float) -> float | None:
-    """How late a verdict is handed out, by the data of its event. ``spent``: seconds of this turn so far."""
-    return None if data["cause"] in UNDUE else data["late"] + spent
 
 
 def resident() -> int | None:

@@ -40,8 +40,8 @@ class Declarations:
             self._set_resolution(record, message.resolution)
 
     def follow_rules(self, record: Record) -> None:
-        """The operator's policy for it may have changed. Where there is none any more, the declaration stays and the
-        ladder goes. No timer is lost."""
+        """The operator's policy for it may have changed. Where there is none any more, the declaration stays and
+        the ladder goes. No timer is lost."""
         if record.is_group:
             return  # its policy comes with the groups (quorum.py)
         before, policy = record.policy, self._rules.policy_of(record.name)

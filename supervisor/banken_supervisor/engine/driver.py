@@ -8,6 +8,7 @@ the socket is empty or the turn's share is spent; ``drained``; ``decide``. The s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 from banken.clock import ALLOWANCE, ALLOWANCE_MIN, CreditedClock
 from banken_supervisor.engine.barrier import Barrier
@@ -51,6 +52,8 @@ class Driver:
         """turns that could not read everything"""
         self._ahead = real - self.clock.now
         """of deadline time, were all of it credited"""
+        self._shortest = inf
+        """the timeout that the clock's allowance was made for"""
         self._complete = True
         self._leftover = 0
         """suspects that were there when the horizon was given, and are not looked at yet"""
@@ -64,11 +67,11 @@ class Driver:
         """Deadline time."""
         return self.clock.now
 
-    def patience(self) -> float:
-        """Seconds the shell may wait for something to arrive."""
+    def patience(self, most: float = WAIT_MAX) -> float:
+        """Seconds until something is due, at most ``most``. No single wait may be longer than ``WAIT_MAX``."""
         if self._leftover or not self._complete:
             return 0.0
-        wait = WAIT_MAX
+        wait = most
         due = self.engine.table.deadlines.next_due()
         if due is not None:
             wait = min(wait, max(0.0, due - self.clock.now))
@@ -79,12 +82,16 @@ class Driver:
 
     def wake(self, real: float, asked: float) -> float:
         """The wait is over at ``real``, after asking for ``asked`` seconds. Deadline time now."""
-        clock = self.clock
-        clock.allowance = max(ALLOWANCE_MIN, min(ALLOWANCE, self.engine.table.shortest_timeout / 10))
+        clock, engine = self.clock, self.engine
+        shortest = engine.table.shortest_timeout
+        if shortest != self._shortest:
+            self._shortest = shortest
+            clock.allowance = max(ALLOWANCE_MIN, min(ALLOWANCE, shortest / 10))
         now = clock.credit(real, asked, 1.0 if self._complete else OVERLOADED_SHARE)
-        self.engine.observer.uncredited = real - now - self._ahead
-        self.engine.observer.behind = self.backlog.wake(real)
-        self.engine.history.allowed = self.note_budget.wake(real)
+        observer = engine.observer
+        observer.uncredited = real - now - self._ahead
+        observer.behind = self.backlog.wake(real)
+        engine.history.allowed = self.note_budget.wake(real)
         if clock.last_lost > 0.0:
             self._unreported_lost += clock.last_lost
             if self._may_report(EventType.STALLED, real):
@@ -101,7 +108,7 @@ class Driver:
         """Take what ``frames`` yields. What it raises passes through; all before it has been taken."""
         self.engine.intake(frames, self.clock.now, self.out)
 
-    def drained(self, count: int, *, complete: bool, took: float = 0.0) -> None:
+    def drained(self, count: int, complete: bool, took: float = 0.0) -> None:
         """``count`` frames were read in this turn; ``complete``: until there were no more.
 
         ``took``: seconds that reading took. All were stamped with the turn's beginning; one that arrived at its

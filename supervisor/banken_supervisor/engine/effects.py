@@ -146,7 +146,8 @@ class WatchProcess:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One watchdog's verdict raised an exception. It is the engine's own fault; the others are judged all the same."""
+    """One watchdog's verdict raised an exception. It is the engine's own fault; the others are judged all the
+    same."""
 
     name: str
     error: Exception

@@ -1,15 +1,15 @@
 """The engine: what arrives changes watchdogs, what is due becomes a verdict, and both become effects.
 
 The way of a feed: ``intake`` looks its bytes up in ``Table.by_frame`` and stores the time. That is all, because
-``by_frame`` holds only the plain feeds of watchdogs that are ALIVE and need nothing else. Whatever is not known (the
-first feed, a feed that ends an incident, every other message) is decoded and goes to ``tell``.
+``by_frame`` holds only the plain feeds of watchdogs that are ALIVE and need nothing else. Whatever is not known
+(the first feed, a feed that ends an incident, every other message) is decoded and goes to ``tell``.
 
-The way of a verdict: ``Verdicts.sweep`` takes what has come up in the queue and arms again what was fed; the rest are
-suspects. ``Verdicts.judge`` makes verdicts of them when barrier.py says that this may be done. Each verdict is a
-transition: states.py has the table, lifecycle.py carries it out.
+The way of a verdict: ``Verdicts.sweep`` takes what has come up in the queue and arms again what was fed; the rest
+are suspects. ``Verdicts.judge`` makes verdicts of them when barrier.py says that this may be done. Each verdict is
+a transition: states.py has the table, lifecycle.py carries it out.
 
-The engine is pure: time is an argument, and what is to be done comes back as effects. It is composed of parts, each of
-which owns its data and knows only the parts before it:
+The engine is pure: time is an argument, and what is to be done comes back as effects. It is composed of parts, each
+of which owns its data and knows only the parts before it:
 
     Table > FeedHistory > Dependencies, Escalation > Incidents > Lifecycle > ProcessLifecycle, Quorums, Maintenance
     > Declarations > FeedObserver > Admission, Verdicts > Engine
@@ -51,8 +51,9 @@ from banken_supervisor.engine.verdicts import Verdicts
 class Engine:
     """Every watchdog of one supervisor. ``now`` is deadline time, in seconds, and never goes back.
 
-    ``run_id`` makes incident ids unique among all runs of all supervisors; ``probe_token`` marks the supervisor's own
-    probes; ``jitter`` gives numbers in [0, 1) for backoff. Effects are appended to the ``out`` that the caller gives.
+    ``run_id`` makes incident ids unique among all runs of all supervisors; ``probe_token`` marks the supervisor's
+    own probes; ``jitter`` gives numbers in [0, 1) for backoff. Effects are appended to the ``out`` that the caller
+    gives.
     """
 
     def __init__(
@@ -214,6 +215,18 @@ class Engine:
         record = self.get(name)
         if record is not None:
             self._lifecycle.apply(record, Occurrence(Trigger.RELEASE, how=how), now, out)
+
+    def undeclare(self, name: str, now: float, out: list[Effect]) -> None:
+        """The operator declares this name no longer. It is watched no longer, unless a pattern fits it or a process
+        owns it: then it goes on under that policy, and its incident, if it has one, stays open."""
+        self.rules.forget(name)
+        record = self.get(name)
+        if record is None:
+            return
+        if self.rules.policy_of(name) is None and record.owner is None:
+            self.forget(name, now, out)
+        else:
+            self._declarations.follow_rules(record)
 
     def program_ended(self, name: str, how: str, now: float) -> None:
         """The program behind this name has ended, and nobody had asked it to."""

@@ -126,8 +126,8 @@ class Escalation:
 
 
 def runs_of(details: Details, ladder: Ladder, index: int) -> list[float]:
-    """When this step ran before, to be added to. Steps that the ladder no longer has are dropped as soon as there are
-    many."""
+    """When this step ran before, to be added to. Steps that the ladder no longer has are dropped as soon as there
+    are many."""
     key = step_key(ladder, index)
     if key not in details.step_runs and len(details.step_runs) >= STEPS_MAX:
         known = {step_key(ladder, each) for each in range(len(ladder.steps))}

@@ -2,12 +2,12 @@
 
 A feed that is known by its bytes costs one look-up and one stored time (engine.py). To note it costs half as much
 again, which is nothing while feeds are few and too much when they come by the ten thousand. So a leaky bucket
-(``NoteBudget``) lets ``RATE`` feeds a second be noted, and ``BURST`` at once; when it runs over, feeds are only stored
-until it is empty again. With more than ``RECORDED_MAX`` watchdogs no history is kept.
+(``NoteBudget``) lets ``RATE`` feeds a second be noted, and ``BURST`` at once; when it runs over, feeds are only
+stored until it is empty again. With more than ``RECORDED_MAX`` watchdogs no history is kept.
 
-Feeds that were not noted leave a hole. A history keeps times, not gaps, and the periods in which feeds were not noted
-are kept too: between two times with such a period between them there may have been other feeds, and no gap is made
-up for them. Feeds that are decoded (engine.py says which) are noted at all times.
+Feeds that were not noted leave a hole. A history keeps times, not gaps, and the periods in which feeds were not
+noted are kept too: between two times with such a period between them there may have been other feeds, and no gap is
+made up for them. Feeds that are decoded (engine.py says which) are noted at all times.
 
 Pure; all times are deadline time, in seconds, unless said otherwise.
 """
@@ -98,8 +98,8 @@ class FeedHistory:
         """the end of the last hole that is remembered no more"""
 
     def feeds(self, record: Record, now: float, most: int = FEEDS_MAX) -> Feeds:
-        """Its last feeds, at most so many. A feed without a known gap is left out: the first one, and the first after
-        a hole."""
+        """Its last feeds, at most so many. A feed without a known gap is left out: the first one, and the first
+        after a hole."""
         if not record.feed_times:
             return ()
         times = list(record.feed_times)[-most - 1 :]

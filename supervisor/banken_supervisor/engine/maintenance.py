@@ -1,9 +1,9 @@
 """Maintenance windows: watchdogs are paused while a window that concerns them is open.
 
-The clock on the wall is the shell's: it says which windows are open, and for how long yet. Here the watchdogs that a
-window concerns are paused until its end, in deadline time, so that the end needs no message. What the operator says
-meanwhile stands: a watchdog that is resumed stays so until the next window opens; one that was paused for longer stays
-paused. A watchdog that is declared while a window is open is paused from the beginning.
+The clock on the wall is the shell's: it says which windows are open, and for how long yet. Here the watchdogs that
+a window concerns are paused until its end, in deadline time, so that the end needs no message. What the operator
+says meanwhile stands: a watchdog that is resumed stays so until the next window opens; one that was paused for
+longer stays paused. A watchdog that is declared while a window is open is paused from the beginning.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Claim(Enum):
 def claim(record: Record, process: Incarnation | None) -> Claim:
     """Whose message is this? ``None`` (a command of the operator's) never contests a name.
 
-    On one host the later process start is the newer; across hosts, or within one tick, the order of arrival decides.
+    On one host the later process start is the newer; across hosts, or within one tick, the order of arrival counts.
     """
     owner = record.owner
     if process is None or process == owner:

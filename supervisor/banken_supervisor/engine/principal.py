@@ -1,8 +1,8 @@
 """Who says something to the engine, and what each may say: asked in one place.
 
 The principal is given by the source that a message came in by, never by the message itself: a frame can claim any
-process. (A local process is not looked up for each frame: whoever may enter the address's directory is the same user,
-and the kernel is asked once a connection, before a signal is sent.)
+process. (A local process is not looked up for each frame: whoever may enter the address's directory is the same
+user, and the kernel is asked once a connection, before a signal is sent.)
 """
 
 from __future__ import annotations

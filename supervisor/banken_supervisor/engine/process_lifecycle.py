@@ -40,8 +40,8 @@ class ProcessLifecycle:
                 out.append(Event(EventType.EXITED, record.name, data))
 
     def gone(self, process: Incarnation, how: str, due: float, but: Callable[[str], bool]) -> None:
-        """A process that a former supervisor knew had ended before this one started: judged at ``due``, when another
-        one has had the time to take its place. ``but``: names that are left out."""
+        """A process that a former supervisor knew had ended before this one started: judged at ``due``, when
+        another one has had the time to take its place. ``but``: names that are left out."""
         for record in self._table.take_owned(process):
             if is_judged(record) and not but(record.name):
                 self._ended(record, how, due, due)
@@ -67,8 +67,8 @@ class ProcessLifecycle:
         self._lifecycle.apply(record, Occurrence(Trigger.REBORN), now, out)
 
     def abandon(self, record: Record, why: str, now: float, out: list[Effect]) -> None:
-        """The program behind this watchdog is not started again by itself: its incident, which is opened if there is
-        none, is given up."""
+        """The program behind this watchdog is not started again by itself: its incident, which is opened if there
+        is none, is given up."""
         if is_judged(record):
             cause = Cause.EXITED if record.exited else Cause.FAILED
             how = None if record.details is None else record.details.exited_how

@@ -3,10 +3,10 @@
 The group's watchdog bears the group's name (the config allows no second use of it), and has everything a watchdog
 has: incidents, a ladder, pause and resume, a row in ``status``. Nothing feeds it; messages in its name are refused.
 
-*Down* is decided by what may still be alive: an incident opens when fewer than K members are alive, paused or in the
-grace of a start. *Up* is decided by what has proved it: the incident closes when K members are alive or paused. So a
-program in a crash loop, which is in its grace half of the time, does not open and close an incident at each start.
-Before K members were ever alive the group has a grace of its own, and then the cause is the same: too-few.
+*Down* is decided by what may still be alive: an incident opens when fewer than K members are alive, paused or in
+the grace of a start. *Up* is decided by what has proved it: the incident closes when K members are alive or paused.
+So a program in a crash loop, which is in its grace half of the time, does not open and close an incident at each
+start. Before K members were ever alive the group has a grace of its own, and then the cause is the same: too-few.
 
 A change of a member's state changes two numbers (table.py) and wakes the sweep; a feed costs nothing. The group is
 judged like every watchdog, when all that was sent has been read: members that fall together are one incident.

@@ -1,12 +1,12 @@
 """What a former supervisor left is taken up again: watchdogs, pauses, open incidents, spent budgets.
 
-Silence while no supervisor ran is not counted: each watchdog has its full timeout again, the time that workers need to
-find the new supervisor, and a little more (snapshot.py). An open incident goes on under its id, and is not announced
-again. A step that was begun is not begun again; what fell due meanwhile is done once, and not before a worker that
-recovered meanwhile has had the time to say so. A pause goes on until its end.
+Silence while no supervisor ran is not counted: each watchdog has its full timeout again, the time that workers need
+to find the new supervisor, and a little more (snapshot.py). An open incident goes on under its id, and is not
+announced again. A step that was begun is not begun again; what fell due meanwhile is done once, and not before a
+worker that recovered meanwhile has had the time to say so. A pause goes on until its end.
 
-A watchdog that only the operator had declared, and the config names no longer, is not brought back: the config is the
-operator's word, and a watchdog that a program made in its own process went with that process.
+A watchdog that only the operator had declared, and the config names no longer, is not brought back: the config is
+the operator's word, and a watchdog that a program made in its own process went with that process.
 """
 
 from __future__ import annotations

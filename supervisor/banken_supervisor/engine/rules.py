@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from banken.model import Declaration
-from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.policy import Policy, Window
 
 
 class Rules:
@@ -31,6 +31,11 @@ class Rules:
     def forget(self, name: str) -> None:
         """Take back what the operator declared for one name."""
         self._exact.pop(name, None)
+
+    def windows(self) -> set[Window]:
+        """Every maintenance window that some policy has."""
+        policies = [*self._exact.values(), *(policy for _, policy in self._patterns)]
+        return {window for policy in policies for window in policy.maintenance}
 
     def policy_of(self, name: str) -> Policy | None:
         """What the operator declared for this name, or for a pattern that fits it; None: nothing."""

@@ -1,8 +1,8 @@
 """The checkpoint: what is kept of a watchdog over a restart of the supervisor, and when it is due after one.
 
-No feed could arrive while the supervisor was away, so each watchdog gets its full timeout again, and a little more, so
-that those that are really gone are not all due at one moment (etcd does so with its leases). The little more depends on
-the name only: another restart, another order of the rows, gives the same.
+No feed could arrive while the supervisor was away, so each watchdog gets its full timeout again, and a little more,
+so that those that are really gone are not all due at one moment (etcd does so with its leases). The little more
+depends on the name only: another restart, another order of the rows, gives the same.
 
 There is no clock in here: what the journal has in wall-clock time comes in as an age, seconds before now.
 """

@@ -3,11 +3,11 @@
 Theory of operation
 -------------------
 A watchdog is WAITING from its declaration until its first feed, and has ``grace`` for it. Once fed it is ALIVE, and
-has ``timeout`` until the next feed. A deadline that passes, or the worker's own report (fail), is a verdict: it opens
-an incident, and the watchdog is EXPIRED. Any feed closes the incident. While EXPIRED, the callback runs again every
-``interval`` and the ladder is climbed; a ladder whose budget is spent ends in GIVEN_UP, which only a feed, a pause, a
-release or a new process leaves. PAUSED suspends judgement until a time or until resumed; feeds are noted and change
-nothing. RELEASED is the end: the record is removed.
+has ``timeout`` until the next feed. A deadline that passes, or the worker's own report (fail), is a verdict: it
+opens an incident, and the watchdog is EXPIRED. Any feed closes the incident. While EXPIRED, the callback runs again
+every ``interval`` and the ladder is climbed; a ladder whose budget is spent ends in GIVEN_UP, which only a feed, a
+pause, a release or a new process leaves. PAUSED suspends judgement until a time or until resumed; feeds are noted
+and change nothing. RELEASED is the end: the record is removed.
 
 ``TRANSITIONS`` is the whole of it. Each line says which state follows, how an open incident ends (if it does), and
 what is done (``Does``; lifecycle.py has one method for each). What is not in the table must not happen and raises

@@ -47,8 +47,8 @@ class Table:
         """bytes of the longest feed that is known by its bytes"""
         self.tracks_changes = False
         self.changed: dict[str, None] = {}
-        """names whose checkpoint (snapshot.py) has changed, or that are watched no longer: the caller takes out what
-        it has written. Empty unless ``tracks_changes``."""
+        """names whose checkpoint (snapshot.py) has changed, or that are watched no longer: the caller takes out
+        what it has written. Empty unless ``tracks_changes``."""
         self._owned: dict[Incarnation, tuple[list[Record], int]] = {}
         """by process: its watchdogs, lost ones among them, and the length at which those are cleared out"""
         self._shared: dict[Any, Any] = {}

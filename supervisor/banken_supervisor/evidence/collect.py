@@ -239,7 +239,7 @@ class _Collection:
         threads, whole = faulthandler_text.parse(text, self._subject.pid)
         if not whole:
             self._problems.append(
-                f"faulthandler writes {faulthandler_text.THREADS_WRITTEN_MAX} threads at most, and the main thread last"
+                f"faulthandler writes at most {faulthandler_text.THREADS_WRITTEN_MAX} threads, the main thread last"
             )
         return threads or None
 

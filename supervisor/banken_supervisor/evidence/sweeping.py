@@ -1,4 +1,5 @@
-"""The directory of announcements (announced_dumps.py) kept small: what dead workers left is removed, what grows is cut.
+"""The directory of announcements (announced_dumps.py) kept small: what dead workers left is removed, what grows is
+cut.
 
 A worker that is killed leaves its files. They tell nothing once it is gone, for a dump is read when it is taken. So
 the directory holds two files for each living worker and, for ``SWEEP_S`` at most, those of dead ones; each has at

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from typing import Any
 
 from banken.clock import wall
 from banken.control import topic
 from banken.wire import pack
 from banken_supervisor.engine.effects import Event
+from banken_supervisor.observability.guard import Guard, Place
+from banken_supervisor.observability.log_queue import LogQueue
+from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.outbox.outbox import Outbox
-from banken_supervisor.runtime.guard import Guard, Place
-from banken_supervisor.runtime.log_queue import LogQueue
 from banken_supervisor.sources.zmq_sockets import Sockets
 from banken_supervisor.text.event_text import LEVELS, log_line
 
@@ -20,11 +20,12 @@ from banken_supervisor.text.event_text import LEVELS, log_line
 class Publisher:
     """Belongs to the loop's thread. ``outbox``: None where there is no journal."""
 
-    def __init__(self, sockets: Sockets, log_queue: LogQueue, outbox: Outbox | None, guard: Guard) -> None:
+    def __init__(
+        self, sockets: Sockets, log_queue: LogQueue, outbox: Outbox | None, guard: Guard, metrics: LoopMetrics
+    ) -> None:
         self.sequence = 0
         """number of the newest event"""
-        self.counts: Counter[str] = Counter()
-        """events by type"""
+        self._counts = metrics.events
         self._sockets = sockets
         self._log_queue = log_queue
         self._outbox = outbox
@@ -33,7 +34,7 @@ class Publisher:
     def publish(self, event: Event) -> None:
         """Tell listeners, the log and the journal. A fault of one of them keeps nothing from the others."""
         self.sequence += 1
-        self.counts[event.type.value] += 1
+        self._counts[event.type.value] += 1
         level = LEVELS.get(event.type, logging.INFO)
         if self._outbox is None and not self._sockets.listened_to and not self._log_queue.wants(level):
             return

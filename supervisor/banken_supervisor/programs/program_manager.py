@@ -1,8 +1,8 @@
 """Joins what is decided about programs (core/programs.py) with what is done to processes.
 
-For the loop: poll ``fileno()``, call ``tick`` when it is readable and by ``next_due()``, and hand every message that
-``post`` was given to ``handle``. All of them return what is to be told. None of them blocks: what may take long is
-done by a crew of threads (crew.py) and comes back as a message.
+For the loop: poll ``fileno()``, call ``tick`` when it is readable and by ``next_due()``, and hand every message
+that ``post`` was given to ``handle``. All of them return what is to be told. None of them blocks: what may take
+long is done by a crew of threads (crew.py) and comes back as a message.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from time import monotonic
 from banken.model import Incident
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher, incident_of
-from banken_supervisor.control.metrics_snapshot import late
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import (
     Effect,
@@ -23,24 +22,23 @@ from banken_supervisor.engine.effects import (
     StepRan,
     WatchProcess,
 )
+from banken_supervisor.observability.guard import Guard, Place
+from banken_supervisor.observability.loop_metrics import LoopMetrics, late
 from banken_supervisor.outbox.outbox import Outbox
-from banken_supervisor.outbox.publisher import Publisher
 from banken_supervisor.processes.process_watcher import ProcessWatcher
-from banken_supervisor.runtime.guard import Guard, Place
-from banken_supervisor.runtime.loop_metrics import LoopMetrics
 
 PORTION_S = 0.02
 """Seconds of one turn that effects may take; the rest follow in the next turns."""
 
 
-class Performer:
+class EffectRunner:
     """Belongs to the loop's thread. An effect that raises is dropped; those behind it are carried out."""
 
     def __init__(
         self,
         driver: Driver,
         guard: Guard,
-        publisher: Publisher,
+        publish: Callable[[Event], None],
         callbacks: Callbacks,
         dispatcher: Dispatcher,
         process_watcher: ProcessWatcher,
@@ -51,14 +49,14 @@ class Performer:
         """of former turns, not carried out yet; meanwhile no message is opened, so that all is told in its order"""
         self._driver = driver
         self._guard = guard
-        self._publisher = publisher
+        self._publish = publish
         self._callbacks = callbacks
         self._dispatcher = dispatcher
         self._process_watcher = process_watcher
         self._outbox = outbox
         self._metrics = metrics
 
-    def perform(self, effects: list[Effect], woke: float, *, whole: bool) -> None:
+    def run(self, effects: list[Effect], woke: float, *, whole: bool) -> None:
         """Carry these out, after those that are left: ``whole``, or as many as can be in a part of a turn.
 
         ``effects`` is empty afterwards. ``woke``: monotonic time at which this turn began.
@@ -94,7 +92,7 @@ class Performer:
     def _finish(self, effect: Effect) -> None:
         match effect:
             case Event():
-                self._publisher.publish(effect)
+                self._publish(effect)
             case RunStep() if not effect.observe:
                 self._then(partial(self._dispatcher.run, effect, self._incident(effect.about)))
             case StepRan(ran):

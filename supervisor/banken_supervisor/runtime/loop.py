@@ -1,7 +1,7 @@
-"""The one loop: wait, credit the clock, drain the feeds, hear requests, judge, hand out what follows.
+"""The one loop: wait, credit the clock, read the feeds, answer requests, judge, carry out the effects.
 
-Its thread never runs a callback, touches a disk, writes to a pipe or waits for a lock that such work holds.
-Whatever comes back from elsewhere comes as a message in the mailbox.
+Its thread never runs a callback, touches a disk, writes to a pipe or waits for a lock that such work holds. Results
+of work that was done elsewhere come back as messages in the mailbox.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -23,28 +23,33 @@ from banken_supervisor.actions.callbacks import Callbacks, Report
 from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
 from banken_supervisor.control import control_api
-from banken_supervisor.engine.driver import Driver
+from banken_supervisor.control.view import ControlView
+from banken_supervisor.engine.driver import WAIT_MAX, Driver
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.engine import Engine
-from banken_supervisor.engine.policy import Window
+from banken_supervisor.engine.policy import Policy, Window
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.journal import Limits
+from banken_supervisor.observability.guard import Guard, Place
+from banken_supervisor.observability.log_queue import LogQueue
+from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.outbox.checkpoints import Checkpoints
 from banken_supervisor.outbox.outbox import Committed, Conditioned, Outbox
 from banken_supervisor.outbox.publisher import Publisher
 from banken_supervisor.processes.process_watcher import ProcessWatcher
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.config_reload import ConfigReload
-from banken_supervisor.runtime.effect_runner import Performer
-from banken_supervisor.runtime.guard import Guard, Place
-from banken_supervisor.runtime.log_queue import LogQueue
+from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.loop_messages import Acted, Declare, Do, Feeds, Forget, Stop
-from banken_supervisor.runtime.loop_metrics import LoopMetrics
 from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
-from banken_supervisor.sources.zmq_sockets import Ready, Sockets
+from banken_supervisor.runtime.runtime_config import ConfigTargets
+from banken_supervisor.sources.zmq_sockets import EVERYTHING, FEEDS, NOTHING, Ready, Sockets
 
 FEEDS_PER_TURN = 10_000
+
+TURN_MAX = 30.0
+"""Seconds after which everything is looked at, whatever is due."""
 
 FEEDS_AT_ONCE = 5_000
 """Feeds of the supervisor's own process that are taken between two looks at the clock."""
@@ -59,8 +64,8 @@ waking up for each would cost a whole core. A feed is stamped when it is read, s
 verdict later."""
 
 PORTION_S = 0.02
-"""Seconds of one turn that messages may take, and as many for requests; the rest follow in the next turns. Thousands
-of actions that end together must not keep the loop from its feeds."""
+"""Seconds of one turn that messages may take, and as many for requests; the rest follow in the next turns.
+Thousands of actions that end together must not keep the loop from its feeds."""
 
 MANY = 10_000
 """Watchdogs from which on the garbage collector is kept away from them."""
@@ -88,13 +93,7 @@ class Loop:
         self.programs = programs
         self.config_reload: ConfigReload | None = None
         """reads the config file again; None: there is none"""
-        self.started_at = wall()
-        self.messages = 0
-        """messages read from the feed socket, probes and refused ones included"""
-        self.turns = 0
-        self.slowest_turn = 0.0
-        """seconds that the longest turn took, without its wait"""
-        self.metrics = LoopMetrics()
+        self.metrics = LoopMetrics(wall())
         self._sockets = sockets
         self._log_queue = log_queue
         self._token = os.urandom(8)
@@ -107,44 +106,51 @@ class Loop:
         if self.outbox is not None:
             resources.callback(self.outbox.close, 1.0)
         self.checkpoints = None if self.outbox is None else Checkpoints(self.driver, self.outbox)
-        self._publisher = Publisher(sockets, log_queue, self.outbox, self.guard)
-        self.publish = self._publisher.publish
+        self.publish = Publisher(sockets, log_queue, self.outbox, self.guard, self.metrics).publish
         self.process_watcher = ProcessWatcher()
         resources.callback(self.process_watcher.close)
-        self._performer = Performer(
-            self.driver,
-            self.guard,
-            self._publisher,
-            callbacks,
-            dispatcher,
-            self.process_watcher,
-            self.outbox,
+        self._effects = EffectRunner(
+            self.driver, self.guard, self.publish, callbacks, dispatcher, self.process_watcher, self.outbox,
             self.metrics,
-        )
-        self.background = KeyedExecutor("banken-background", self._background_told, threads_max=4)
+        )  # fmt: skip
+        self.background = KeyedExecutor("banken-background", self._background_ended, threads_max=4)
         """reads the config again and looks at the maintenance windows"""
+        resources.callback(self.background.close, 0.0)
         self.maintenance = MaintenanceClock(
             self._windows_open,
             self.fault_elsewhere(Place.MAINTENANCE),
             start=lambda work: self.background.submit(Job("the maintenance windows", work)),
         )
-        resources.callback(self.background.close, 0.0)
         resources.callback(self.maintenance.close)
         log_queue.fault = self.fault_elsewhere(Place.LOG)
+        self.view = ControlView(
+            self.driver, programs, self.guard, self.metrics, self._parts, lambda: self.config_reload, self.stop
+        )
         for descriptor in (self.process_watcher.fileno(), programs.fileno()):
             if descriptor is not None:
                 sockets.watch(descriptor)
+        self._executors = callbacks, dispatcher.executor, self.background
         self._messages: deque[Any] = deque()
-        """taken out of the mailbox, not opened yet"""
+        """taken out of the mailbox, not handled yet"""
         self._dense = False
         self._many = MANY
         self._woke = 0.0
         self._stopping = False
 
+    # -- the life of the loop -------------------------------------------------------------------------
+
+    def bind_config(self, config_reload: ConfigReload) -> None:
+        """Put a config in force, before the first turn."""
+        targets = ConfigTargets(self.driver, self.programs, self.dispatcher, self.callbacks, self.maintenance)
+        config_reload.bind(
+            targets, self.publish, lambda read: self.background.submit(Job("reading the config", read))
+        )
+        self.config_reload = config_reload
+
     def run(self) -> None:
         """Turn until a Stop message comes. Programs run on, for the next supervisor to adopt."""
         guard, driver = self.guard, self.driver
-        guard.run(Place.START, self._take_words)
+        guard.run(Place.START, self._take_declarations)
         restored = guard.run(Place.START, self._restore) or {}
         self.publish(Event(EventType.STARTED, None, {"pid": os.getpid(), **restored}))
         guard.run(Place.START, self.programs.open, driver.engine, driver.now, driver.out)
@@ -153,20 +159,24 @@ class Loop:
             guard.rest()
         self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
 
+    def stop(self) -> None:
+        """End after this turn."""
+        self._stopping = True
+
     def finish(self) -> None:
         """After the last turn: put on record what became of callbacks and actions since."""
         self._messages.extend(self.mailbox.take())
         for message in self._messages:
             if isinstance(message, Report | Acted):
-                self._open_message(message)
+                self._handle(message)
 
-    def _take_words(self) -> None:
-        """The operator's word that was given already comes before what a former supervisor left."""
+    def _take_declarations(self) -> None:
+        """What the operator has declared already comes before what a former supervisor left."""
         messages = self.mailbox.take()
         self._messages.extend(message for message in messages if not isinstance(message, Declare))
         for message in messages:
             if isinstance(message, Declare):
-                self._open_message(message)
+                self._handle(message)
 
     def _restore(self) -> dict[str, int]:
         """Begin with what a former supervisor left."""
@@ -177,62 +187,90 @@ class Loop:
         )
         return {"watchdogs": watchdogs, "incidents": incidents} if watchdogs else {}
 
+    # -- one turn -------------------------------------------------------------------------------------
+
     def turn(self) -> None:
-        """One pass, in the order that the promises rest on: all feeds are read before anyone is judged."""
-        driver, sockets, run = self.driver, self._sockets, self.guard.run
-        napping = self._dense
-        asked = run(Place.WAIT, self._patience)
-        if asked is None or napping:
-            asked = NAP if asked is None else min(asked, NAP)
-        ready = run(Place.WAIT, sockets.wait, asked, feeds=not napping) or _ALL
-        real = monotonic()
-        run(Place.CLOCK, driver.wake, real, asked)
-        drained = run(Place.FEED, sockets.drain, driver.read, FEEDS_PER_TURN, READ_S, self._bad_feed)
-        count, complete = drained or (0, False)
-        run(Place.CLOCK, driver.drained, count, complete=complete, took=monotonic() - real)
-        self.messages += count
-        self._dense = count > 0 and complete and real - self._woke <= 2 * NAP and not driver.barrier.waiting
-        self._woke = real
+        """One pass, in the order that the promises rest on: all feeds are read before any verdict."""
+        driver, run = self.driver, self.guard.run
+        ready = self._read()
         if ready.subscriptions:
-            for topic in run(Place.SUBSCRIPTION, sockets.subscriptions) or ():
+            for topic in run(Place.SUBSCRIPTION, self._sockets.subscriptions) or ():
                 run(Place.SUBSCRIPTION, self._welcome, topic)
         if ready.mailbox or self._messages:
-            self._open_messages()
+            self._handle_messages()
         if ready.others:
-            for who in run(Place.EXIT, self.process_watcher.gone) or ():
-                run(Place.EXIT, driver.engine.processes.exited, who, driver.now, driver.out)
+            for process in run(Place.EXIT, self.process_watcher.gone) or ():
+                run(Place.EXIT, driver.engine.processes.exited, process, driver.now, driver.out)
         run(Place.PROGRAMS, self.programs.turn, driver.engine, driver.now, driver.out, ready=ready.others)
         if ready.control:
             run(Place.REQUEST, self._answer)
         probe = run(Place.JUDGE, driver.decide)
         if probe is not None:
             run(Place.PROBE, self._probe, probe)
-        self._performer.perform(driver.out, real, whole=self._stopping)
+        self._effects.run(driver.out, self._woke, whole=self._stopping)
         self._spare_collector()
         run(Place.NOTIFICATIONS, self.dispatcher.notify)
         run(Place.ACTIONS, self.dispatcher.turn)
-        for executor in (self.callbacks, self.dispatcher.executor, self.background):
+        for executor in self._executors:
             run(Place.TIME_LIMITS, executor.check, monotonic())
         if self.outbox is not None:
-            busy = bool(self._performer.left) or driver.patience() == 0.0
+            busy = bool(self._effects.left) or driver.patience() == 0.0
             run(Place.JOURNAL, self.outbox.turn, busy=busy)
-        if self.checkpoints is not None and not self._performer.left:  # after what is told of the same change
+        if self.checkpoints is not None and not self._effects.left:  # after the events of the same change
             run(Place.REGISTRY, self.checkpoints.turn)
-        if (complaint := self.mailbox.complaint(real)) is not None:
+        if (complaint := self.mailbox.complaint(self._woke)) is not None:
             self._log_queue.line(logging.ERROR, complaint, {})
-        self.turns += 1
-        took = monotonic() - real
-        self.metrics.turns.observe(took)
-        self.slowest_turn = max(self.slowest_turn, took)
+        self.metrics.turn(monotonic() - self._woke)
+
+    def _read(self) -> Ready:
+        """Wait, and take the feeds that have come. While nothing else happens, wait again: a feed that is known by
+        its bytes changes no deadline, no effect and no message, so nothing else has to be looked at."""
+        driver, engine, metrics = self.driver, self.driver.engine, self.metrics
+        asked = self.guard.run(Place.WAIT, self._patience)
+        if asked is None:
+            asked = NAP
+        until = monotonic() + asked
+        while True:
+            napping = self._dense
+            asked = min(asked, NAP if napping else WAIT_MAX)
+            decoded = engine.decoded_bytes
+            ready, real, count, complete = self._wait_and_drain(asked, napping)
+            metrics.messages += count
+            self._dense = count > 0 and complete and real - self._woke <= 2 * NAP and not driver.barrier.waiting
+            self._woke = real
+            asked = until - real
+            if (
+                (ready is not FEEDS and ready is not NOTHING) or not complete or asked <= 0.0 or driver.out
+                or engine.decoded_bytes != decoded
+            ):  # fmt: skip
+                return ready
+            metrics.turns += 1
+
+    def _wait_and_drain(self, asked: float, napping: bool) -> tuple[Ready, float, int, bool]:
+        """What is ready; when the wait was over, monotonic; how many feeds were read, and whether that was all."""
+        place = Place.WAIT
+        ready, real, count, complete = EVERYTHING, monotonic(), 0, False
+        try:
+            ready = self._sockets.wait(asked, not napping)
+            place = Place.CLOCK
+            real = monotonic()
+            self.driver.wake(real, asked)
+            place = Place.FEED
+            count, complete = self._sockets.drain(self.driver.read, FEEDS_PER_TURN, READ_S, self._bad_feed)
+            place = Place.CLOCK
+            self.driver.drained(count, complete, monotonic() - real)
+        except Exception as fault:  # noqa: BLE001  # the rest of the turn goes on
+            self.guard.fault(place, fault)
+        return ready, real, count, complete
 
     def _patience(self) -> float:
         """Seconds until something is to be done, whatever arrives."""
-        asked = self.driver.patience()
+        asked = self.driver.patience(TURN_MAX)
         jobs = [each.patience(self._woke) for each in (self.callbacks, self.dispatcher, self.background)]
-        busy = 0.0 if self._messages or self._performer.left or self.dispatcher.waiting else None
-        held = None if self.outbox is None else self.outbox.patience()
+        busy = 0.0 if self._messages or self._effects.left or self.dispatcher.waiting else None
+        waiting = None if self.outbox is None else self.outbox.patience()
         kept = None if self.checkpoints is None else self.checkpoints.patience()
-        for limit in (*jobs, self.programs.patience(self.driver.now), busy, held, kept):
+        for limit in (*jobs, self.programs.patience(self.driver.now), busy, waiting, kept):
             if limit is not None and limit < asked:
                 asked = limit
         return asked
@@ -244,44 +282,48 @@ class Loop:
         self._sockets.probe(encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, number))))
 
     def _answer(self) -> None:
-        """Answer what was asked: as many as can be in a part of a turn."""
+        """Answer requests: as many as can be in a part of a turn."""
         until = monotonic() + PORTION_S
         for asker, request in self._sockets.requests():
-            self._sockets.reply(asker, control_api.answer(self, request))
+            self._sockets.reply(asker, control_api.answer(self.view, request))
             if monotonic() >= until:
                 return
 
-    def tell(self, message: Message | bytes) -> str | None:
-        """Take a message that came another way than the feed socket; why it was refused, or None."""
-        driver = self.driver
-        taking: Callable[..., Any] = driver.engine.take if isinstance(message, bytes) else driver.engine.tell
-        refusal = taking(message, driver.now, driver.out)
-        return None if refusal is None else refusal.text
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "callbacks": self.callbacks.counts(),
+            "actions": self.dispatcher.executor.counts(),
+            "processes_watched": len(self.process_watcher),
+            "journal": None if self.outbox is None else self.outbox.state(),
+            "log_lines_dropped": self._log_queue.dropped,
+            "mailbox_refused": self.mailbox.refused,
+        }
 
-    def stop(self) -> None:
-        """End after this turn."""
-        self._stopping = True
+    def _welcome(self, topic: bytes) -> None:
+        """Send a listener that came late the incident that is open."""
+        event = self.driver.engine.replay(topic[:-1].decode("ascii", "replace"), self.driver.now)
+        if event is not None:
+            self.publish(event)
 
-    @property
-    def events(self) -> Counter[str]:
-        """Events told, by type."""
-        return self._publisher.counts
+    def _spare_collector(self) -> None:
+        if len(self.driver.engine) > self._many:
+            # The collector would look through all of them again and again for cycles that they are not part of:
+            # a pause of a second at a million. They are still freed when they are released.
+            self._many = len(self.driver.engine) * 5 // 4
+            gc.freeze()
 
-    @property
-    def log_lines_dropped(self) -> int:
-        """Log lines that found no room."""
-        return self._log_queue.dropped
+    # -- messages of other threads --------------------------------------------------------------------
 
-    def _open_messages(self) -> None:
+    def _handle_messages(self) -> None:
         if not self._messages:  # what is not taken counts as waiting there, and is bounded there
             self._messages.extend(self.mailbox.take())
         until = monotonic() + PORTION_S
-        while self._messages and not self._performer.left:
-            self._open_message(self._messages.popleft())
+        while self._messages and not self._effects.left:
+            self._handle(self._messages.popleft())
             if monotonic() >= until:
                 return
 
-    def _open_message(self, message: Any) -> None:
+    def _handle(self, message: Any) -> None:
         handle = HANDLERS.get(type(message), Loop._programs_message)
         try:
             handle(self, message)
@@ -295,7 +337,13 @@ class Loop:
         self.driver.engine.intake(iter(frames[:FEEDS_AT_ONCE]), self.driver.now, self.driver.out)
 
     def _declare(self, message: Declare) -> None:
-        self.driver.engine.declare(message.name, message.word, self.driver.now, self.driver.out)
+        engine, policy = self.driver.engine, message.policy
+        engine.declare(message.name, policy, self.driver.now, self.driver.out)
+        if isinstance(policy, Policy) and policy.maintenance:
+            self.maintenance.set(engine.rules.windows())
+
+    def _forget(self, message: Forget) -> None:
+        self.driver.engine.forget(message.name, self.driver.now, self.driver.out)
 
     def _committed(self, message: Committed) -> None:
         assert self.outbox is not None
@@ -306,45 +354,13 @@ class Loop:
         self.checkpoints.conditioned(message.condition, self.driver.out)
 
     def _do(self, message: Do) -> None:
-        message.what(self)
-
-    def _forget(self, message: Forget) -> None:
-        self.driver.engine.forget(message.name, self.driver.now, self.driver.out)
+        message.what()
 
     def _stop(self, message: Stop) -> None:
         self.stop()
 
     def _programs_message(self, message: Any) -> None:
         self.programs.handle(message, self.driver.engine, self.driver.now, self.driver.out)
-
-    def fault_elsewhere(self, place: Place) -> Callable[[Exception], None]:
-        """What another thread calls with an exception that it caught there."""
-        return lambda fault: self.mailbox.post(Do(lambda loop: loop.guard.fault(place, fault)))
-
-    def _windows_open(self, left: Mapping[Window, float]) -> None:
-        """On the thread that looks at the clock: have the loop pause whom these windows concern."""
-
-        def begin(loop: Loop) -> None:
-            loop.driver.engine.maintenance.open_windows(left, loop.driver.now)
-            go_on(loop)
-
-        def go_on(loop: Loop) -> None:
-            if loop.driver.engine.maintenance.go_on(loop.driver.now, loop.driver.out):
-                loop.mailbox.post(Do(go_on))
-
-        self.mailbox.post(Do(begin))
-
-    def _background_told(self, job: Job, how: How, value: Any, seconds: float) -> None:
-        """From any thread."""
-        if how is not How.DONE:
-            self._log_queue.line(logging.ERROR, f"{job.lane}: {value}", {})
-
-    def _spare_collector(self) -> None:
-        if len(self.driver.engine) > self._many:
-            # The collector would look through all of them again and again for cycles that they are not part of:
-            # a pause of a second at a million. They are still freed when they are released.
-            self._many = len(self.driver.engine) * 5 // 4
-            gc.freeze()
 
     def _reported(self, report: Report) -> None:
         data = {key: value for key, value in asdict(report).items() if value != ""}
@@ -366,11 +382,29 @@ class Loop:
         known = {key: value for key, value in data.items() if value is not None and value != ""}
         self.publish(Event(EventType(report.type.value), report.name, known))
 
-    def _welcome(self, topic: bytes) -> None:
-        """Tell a listener that came late about the incident that is open."""
-        event = self.driver.engine.replay(topic[:-1].decode("ascii", "replace"), self.driver.now)
-        if event is not None:
-            self.publish(event)
+    # -- called on other threads ----------------------------------------------------------------------
+
+    def fault_elsewhere(self, place: Place) -> Callable[[Exception], None]:
+        """What another thread calls with an exception that it caught there."""
+        return lambda fault: self.mailbox.post(Do(lambda: self.guard.fault(place, fault)))
+
+    def _windows_open(self, left: Mapping[Window, float]) -> None:
+        """On the thread that looks at the clock: have the loop pause the watchdogs that these windows concern."""
+        driver, maintenance = self.driver, self.driver.engine.maintenance
+
+        def begin() -> None:
+            maintenance.open_windows(left, driver.now)
+            go_on()
+
+        def go_on() -> None:
+            if maintenance.go_on(driver.now, driver.out):
+                self.mailbox.post(Do(go_on))
+
+        self.mailbox.post(Do(begin))
+
+    def _background_ended(self, job: Job, how: How, value: Any, seconds: float) -> None:
+        if how is not How.DONE:
+            self._log_queue.line(logging.ERROR, f"{job.lane}: {value}", {})
 
 
 HANDLERS: dict[type, Callable[[Loop, Any], None]] = {
@@ -385,9 +419,6 @@ HANDLERS: dict[type, Callable[[Loop, Any], None]] = {
     Stop: Loop._stop,
 }
 """What is done with each kind of message; those of the programs are not among them."""
-
-_ALL = Ready(True, True, True, True, True)
-"""Taken for true where waiting failed: everything is tried, and nothing waits for it."""
 
 
 def _base36(number: int) -> str:

@@ -1,31 +1,27 @@
-"""What the loop is told through its mailbox by the supervisor's other threads."""
+"""Messages to the loop from the supervisor's other threads, through its mailbox."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from banken.model import Declaration
 from banken_supervisor.actions.jobs import Report as ActionReport
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.runtime.mailbox import Feeds as Feeds
 
-if TYPE_CHECKING:
-    from banken_supervisor.runtime.loop import Loop
-
 
 @dataclass(frozen=True, slots=True)
 class Declare:
-    """Message: the operator's word on a name."""
+    """Message: the operator declares a name."""
 
     name: str
-    word: Declaration | Policy
+    policy: Declaration | Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Message: the operator no longer speaks for a name."""
+    """Message: the operator takes back the declaration of a name."""
 
     name: str
 
@@ -40,9 +36,9 @@ class Acted:
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """Message: a function of the loop's, to be called on its thread."""
+    """Message: a function to be called on the loop's thread."""
 
-    what: Callable[[Loop], None]
+    what: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,35 @@
-"""A config in force: what it names is looked up, and what it says is handed to whom it concerns."""
+"""A config in force: its names are looked up, and its settings are handed to the parts that they concern."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from banken.calling import Callback, wants_incident
 from banken.errors import Refused
-from banken_supervisor.actions.dispatcher import plain
+from banken_supervisor.actions.callbacks import Callbacks
+from banken_supervisor.actions.dispatcher import Dispatcher, plain
 from banken_supervisor.actions.registry import build
+from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.policy import Policy
+from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
+from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 
-if TYPE_CHECKING:
-    from banken_supervisor.actions.callbacks import Callbacks
+if TYPE_CHECKING:  # pydantic is not imported where there is no config file
     from banken_supervisor.config import Config
-    from banken_supervisor.runtime.loop import Loop
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigTargets:
+    """The parts that a config's settings go to. Everything here belongs to the loop's thread."""
+
+    driver: Driver
+    programs: ProgramWatchdogs
+    dispatcher: Dispatcher
+    callbacks: Callbacks
+    maintenance: MaintenanceClock
 
 
 class RuntimeConfig:
@@ -39,17 +53,16 @@ class RuntimeConfig:
             for step in (*ladder.steps, *ladder.on_give_up):
                 build(step.do, {key: plain(value) for key, value in step.options}, self.actions)
 
-    def prepare(self, loop: Loop, callbacks: Callbacks) -> None:
+    def prepare(self, targets: ConfigTargets) -> None:
         """Before the loop's first turn."""
-        self._hand_over(loop, callbacks)
-        loop.programs.set(self.config.programs, self.config.groups, self.programs)
-        self._expect(loop)
-        self._conditions(loop)
+        self._hand_over(targets)
+        targets.programs.set(self.config.programs, self.config.groups, self.programs)
+        self._expect(targets)
+        self._conditions(targets)
 
-    def replace(self, former: RuntimeConfig | None, loop: Loop, callbacks: Callbacks) -> None:
+    def replace(self, former: RuntimeConfig, targets: ConfigTargets) -> None:
         """In place of a former one, on the loop's thread. No timer is lost; ValueError: nothing was changed."""
-        driver = loop.driver
-        programs = loop.programs
+        driver, programs, callbacks = targets.driver, targets.programs, targets.callbacks
         before = programs.specs, programs.groups, programs.policies
         programs.set(self.config.programs, self.config.groups, self.programs)
         try:
@@ -58,37 +71,39 @@ class RuntimeConfig:
             programs.set(*before)
             raise
         for name in callbacks.names() - self.callbacks.keys():
-            if former is not None and name in former.callbacks:
+            if name in former.callbacks:
                 callbacks.name(name, None)
-        self._hand_over(loop, callbacks)
-        for name in former.exact if former is not None else ():
+        self._hand_over(targets)
+        for name in former.exact:
             if name not in self.exact:
-                driver.engine.forget(name, driver.now, driver.out)
+                driver.engine.undeclare(name, driver.now, driver.out)
         programs.obey(driver.engine, driver.now, driver.out)  # the new patterns may speak for programs
         driver.engine.reconsider()
-        self._expect(loop)
-        self._conditions(loop)
+        self._expect(targets)
+        self._conditions(targets)
 
-    def _hand_over(self, loop: Loop, callbacks: Callbacks) -> None:
+    def _hand_over(self, targets: ConfigTargets) -> None:
         for name, function in self.callbacks.items():
-            callbacks.name(name, function)
-        loop.dispatcher.named = self.actions
-        loop.dispatcher.world.targets = self.targets
-        loop.dispatcher.page = self.config.settings.url
-        loop.dispatcher.notices.limits = self.config.settings.fold
-        rules = loop.driver.engine.rules
+            targets.callbacks.name(name, function)
+        dispatcher, settings = targets.dispatcher, self.config.settings
+        dispatcher.named = self.actions
+        dispatcher.world.targets = self.targets
+        dispatcher.page = settings.url
+        dispatcher.notices.limits = settings.fold
+        rules = targets.driver.engine.rules
         rules.replace_patterns(self.config.policies)
-        rules.defaults = self.config.settings.defaults
+        rules.defaults = settings.defaults
 
-    def _conditions(self, loop: Loop) -> None:
-        """Groups and maintenance. Who is in a window that is open is paused as soon as the clock was looked at."""
-        driver, config = loop.driver, self.config
+    def _conditions(self, targets: ConfigTargets) -> None:
+        """Groups and maintenance. A watchdog in an open window is paused at the clock's next look."""
+        driver, config = targets.driver, self.config
         driver.engine.quorums.set(config.groups, config.settings.declaration, driver.now, driver.out)
-        loop.maintenance.set(window for _, policy in config.policies for window in policy.maintenance)
+        targets.maintenance.set(driver.engine.rules.windows())
 
-    def _expect(self, loop: Loop) -> None:
+    def _expect(self, targets: ConfigTargets) -> None:
+        driver = targets.driver
         for name in self.exact:
-            loop.driver.engine.expect(name, loop.driver.now, loop.driver.out)
+            driver.engine.expect(name, driver.now, driver.out)
 
 
 def _function(name: str, target: str) -> Callback:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from banken.address import resolve
 from banken.calling import Callback
-from banken.errors import AddressRefused, Refused
+from banken.errors import AddressRefused
 from banken.model import (
     DEFAULT_INTERVAL,
     DEFAULT_TIMEOUT,
@@ -24,29 +24,28 @@ from banken.model import (
     check_name,
     check_seconds,
 )
-from banken.port import Line, Port
 from banken.watchdog import Watchdog
-from banken.wire import Kind, decode
 from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.callbacks import TIME_LIMIT, Callbacks
 from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher, plain
 from banken_supervisor.actions.jobs import Report
-from banken_supervisor.actions.keyed_executor import THREADS_MAX, Job
+from banken_supervisor.actions.keyed_executor import THREADS_MAX
 from banken_supervisor.actions.registry import build
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.evidence import Sweeper
 from banken_supervisor.journal import Limits, squeeze
+from banken_supervisor.observability.guard import Place
+from banken_supervisor.observability.log_queue import LogQueue
 from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.programs.program_manager import CLOSE_WAIT
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.config_reload import ConfigReload
-from banken_supervisor.runtime.guard import Place
+from banken_supervisor.runtime.in_process_source import InProcessSource, insist
 from banken_supervisor.runtime.lock import AddressLock, Lookout
-from banken_supervisor.runtime.log_queue import LogQueue
 from banken_supervisor.runtime.loop import Loop
-from banken_supervisor.runtime.loop_messages import Acted, Declare, Do, Feeds, Forget, Stop
-from banken_supervisor.runtime.mailbox import SAID_MAX, Mailbox
+from banken_supervisor.runtime.loop_messages import Acted, Declare, Do, Stop
+from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.sources.zmq_sockets import Sockets
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class Supervisor:
         self._callback_limit = callback_limit
         self._callbacks = Callbacks(self._mailbox.post, time_limit=callback_limit, threads_max=callback_threads)
         self._rules = Rules(defaults)
-        self._port = _OwnPort(self._mailbox, self._callbacks)
+        self._port = InProcessSource(self._mailbox, self._callbacks)
         self._thread: threading.Thread | None = None
         self._loop: Loop | None = None
         self._ended = threading.Event()
@@ -156,7 +155,7 @@ class Supervisor:
         # Made here once, to be told of faults, and so that the loop need not import what an action needs.
         for step in (*policy.ladder.steps, *policy.ladder.on_give_up):
             build(step.do, {key: plain(value) for key, value in step.options}, self._own_actions())
-        _insist(self._mailbox.say(Declare(check_name(name), policy)))
+        insist(self._mailbox.say(Declare(check_name(name), policy)))
 
     def configure(self, load: Callable[[], RuntimeConfig]) -> None:
         """Take the config that ``load`` gives, now and again at each reload (SIGHUP, ``banken reload``).
@@ -164,8 +163,8 @@ class Supervisor:
         Before the supervisor runs. What ``load`` raises is raised here; at a reload it is told, and the old config
         stays in force.
         """
-        self._config_reload = ConfigReload(load, self._callbacks, lambda what: self._mailbox.post(Do(what)))
-        kept = self._config_reload.setup.config.settings.retention
+        self._config_reload = ConfigReload(load, self._ask)
+        kept = self._config_reload.in_force.config.settings.retention
         self._limits = Limits(events_age=kept.age, incidents_age=kept.age, size_max=kept.bytes_max)
 
     def reload(self) -> None:
@@ -175,7 +174,7 @@ class Supervisor:
         """
         reloading = self._config_reload
         if reloading is not None:  # on the loop's thread: a signal handler must wait for no lock
-            self._mailbox.post(Do(lambda loop: reloading.begin()))
+            self._mailbox.post(Do(reloading.begin))
 
     def run(self) -> None:
         """Supervise until ``stop``, SIGTERM or SIGINT. A second signal ends the process at once.
@@ -280,9 +279,7 @@ class Supervisor:
         )
         resources.callback(lookout.close)
         if self._config_reload is not None:
-            self._config_reload.start = lambda read: loop.background.submit(Job("reading the config", read))
-            self._config_reload.setup.prepare(loop, self._callbacks)
-            loop.config_reload = self._config_reload
+            loop.bind_config(self._config_reload)
         return loop
 
     def _work(self) -> None:
@@ -321,7 +318,7 @@ class Supervisor:
         return (
             self._stop_timeout
             if self._config_reload is None
-            else self._config_reload.setup.config.settings.stop_limit
+            else self._config_reload.in_force.config.settings.stop_limit
         )
 
     def _ask_to_stop(self, seconds: float) -> None:
@@ -344,21 +341,22 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _own_actions(self) -> dict[str, str]:
-        return {} if self._config_reload is None else self._config_reload.setup.actions
+        return {} if self._config_reload is None else self._config_reload.in_force.actions
 
     def _restart(self, name: str) -> None:
         """For actions: have the loop restart a program."""
 
-        def restart(loop: Loop) -> None:
-            driver = loop.driver
-            if name in loop.programs and loop.programs.may_restart(name):
-                loop.programs.command("restart", name, driver.engine, driver.now, driver.out, "its ladder says so")
+        def restart() -> None:
+            assert self._loop is not None
+            driver, programs = self._loop.driver, self._loop.programs
+            if name in programs and programs.may_restart(name):
+                programs.command("restart", name, driver.engine, driver.now, driver.out, "its ladder says so")
 
         self._mailbox.post(Do(restart))
 
     def _ask(self, what: Callable[[], None]) -> None:
         """From any thread: have it done on the loop's."""
-        self._mailbox.post(Do(lambda loop: what()))
+        self._mailbox.post(Do(what))
 
     def _acted(self, report: Report) -> None:
         """On an action's thread: what it found is compressed here and not by the loop."""
@@ -373,39 +371,3 @@ class Supervisor:
         if self._signals > 1:
             os._exit(128 + number)
         self._ask_to_stop(self._stop_limit())
-
-
-class _OwnPort(Port):
-    """Carries the words of watchdogs in the supervisor's own process to its loop."""
-
-    def __init__(self, mailbox: Mailbox, callbacks: Callbacks) -> None:
-        super().__init__(anonymous=True)  # whoever feeds here stands in nobody's way
-        self._mailbox = mailbox
-        self._callbacks = callbacks
-        self._carry = mailbox.feed
-
-    def release(self, name: str) -> bool:
-        self._lines.pop(name, None)
-        return self._mailbox.say(Forget(name))
-
-    def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> Line:
-        line = self._lines[name] = Line(name, declaration, resolution or 0.0)
-        _insist(self._mailbox.say(Declare(name, declaration)))
-        return line
-
-    def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
-        if wait:  # it must arrive, in its place among the others
-            return self._mailbox.say(Feeds([frame]))
-        message = decode(frame)
-        if message.kind is not Kind.NOTE:
-            return self._mailbox.feed(frame)
-        told = tuple(each is not None for each in message.args)
-        return self._mailbox.feed(frame, (message.name, *told))
-
-    def _bind(self, name: str, callback: Callback | None) -> None:
-        self._callbacks.bind(name, callback)
-
-
-def _insist(taken: bool) -> None:
-    if not taken:
-        raise Refused(f"{SAID_MAX} messages wait for the supervisor already; try again when it has read them")

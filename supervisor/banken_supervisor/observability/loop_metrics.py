@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from banken.model import Cause
+
 TURN_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds that one turn takes: a quiet one about 0.1 ms; from 0.1 s on somebody waits."""
 
@@ -21,6 +23,15 @@ ACTIONS_MAX = 100
 
 OTHER = "other"
 """All actions beyond ``ACTIONS_MAX``."""
+
+
+UNDUE = (Cause.FAILED.value, Cause.TOO_FAST.value)
+"""Causes without a deadline: the worker's own word is the verdict, and nothing can be late."""
+
+
+def late(data: dict[str, Any], spent: float) -> float | None:
+    """How late a verdict is handed out, by the data of its event. ``spent``: seconds of this turn so far."""
+    return None if data["cause"] in UNDUE else data["late"] + spent
 
 
 class Histogram:
@@ -47,9 +58,19 @@ class Histogram:
 class LoopMetrics:
     """One loop's counts."""
 
-    def __init__(self) -> None:
-        self.turns = Histogram(TURN_BOUNDS_S)
-        """seconds that a turn took, without its wait"""
+    def __init__(self, started: float) -> None:
+        self.started = started
+        """wall clock, seconds since 1970"""
+        self.messages = 0
+        """messages read from the feed socket, probes and refused ones included"""
+        self.turns = 0
+        """turns of the loop, those that only took known feeds included"""
+        self.slowest_turn = 0.0
+        """seconds that the longest turn took, without its wait"""
+        self.events: Counter[str] = Counter()
+        """events published, by type"""
+        self.turn_seconds = Histogram(TURN_BOUNDS_S)
+        """seconds that a turn took, without its wait; those that only took known feeds are left out"""
         self.lateness = Histogram(LATENESS_BOUNDS_S)
         """seconds from a deadline to its verdict, when the callback is handed out; lost time not counted"""
         self.incidents: Counter[str] = Counter()
@@ -57,6 +78,12 @@ class LoopMetrics:
         self.actions: Counter[tuple[str, str]] = Counter()
         """what became of actions, by (action, result)"""
         self._named: set[str] = set()
+
+    def turn(self, seconds: float) -> None:
+        """A turn has ended that did more than to take known feeds."""
+        self.turns += 1
+        self.turn_seconds.observe(seconds)
+        self.slowest_turn = max(self.slowest_turn, seconds)
 
     def incident(self, cause: str, late: float | None) -> None:
         """An incident is opened, so many seconds after its deadline; None: it had none."""

@@ -1,8 +1,8 @@
 """What one feed costs the supervisor when it is awakened for it.
 
-``banken run`` beside a bare loop: a process with the same three sockets that does nothing but poll and receive. Both
-get the same feeds at the same moments. CPU time is what the scheduler counts for all threads of a process, libzmq's
-included (/proc/PID/task/*/schedstat, nanoseconds); ticks would be too coarse.
+``banken run`` beside a bare loop: a process with the same three sockets that does nothing but poll and receive.
+Both get the same feeds at the same moments. CPU time is what the scheduler counts for all threads of a process,
+libzmq's included (/proc/PID/task/*/schedstat, nanoseconds); ticks would be too coarse.
 
 ``python benchmarks/wake.py bare DIRECTORY`` is the bare loop.
 """
@@ -59,8 +59,8 @@ def run(quick: bool) -> list[Figure]:
                     called = traffic.names("wake", WATCHDOGS)
                     ratio = _ratio(sockets, pids, called, WATCHDOGS / EVERY_S, 2 * EVERY_S, max(1, rounds // 4))
                     figures.append(
-                        Figure("wake", f"the same, {WATCHDOGS:,} watchdogs each fed every {EVERY_S:.0f} s", ratio, "x",
-                               at_most=MANY_RATIO_MAX, note=f"{max(1, rounds // 4)} rounds of {2 * EVERY_S:.0f} s")
+                        Figure("wake", f"the same, {WATCHDOGS:,} watchdogs, each fed every {EVERY_S:.0f} s",
+                               ratio, "x", at_most=MANY_RATIO_MAX, note=f"rounds of {2 * EVERY_S:.0f} s")
                     )  # fmt: skip
                 finally:
                     context.destroy(0)

@@ -67,7 +67,7 @@ class Bench:
 
         self.patch.setattr(owner, name, raising)
 
-    def post(self, do: Callable[[Any], Any]) -> None:
+    def post(self, do: Callable[[], None]) -> None:
         """Have the loop do something."""
         self.supervisor._mailbox.post(Do(do))
 
@@ -116,14 +116,14 @@ def _subscription(bench: Bench) -> None:
 
 
 def _message(bench: Bench) -> None:
-    def poison(loop: Any) -> None:
+    def poison() -> None:
         raise bench.fault("planted")
 
     bench.post(poison)
 
 
 def _exit(bench: Bench) -> None:
-    bench.plant(bench.loop.driver.engine, "exited")
+    bench.plant(bench.loop.driver.engine.processes, "exited")
     with subprocess.Popen(["sleep", "60"]) as child:
         who = Incarnation(boot_id(), child.pid, process_start(child.pid), b"1234")
         bench.push(encode(Message(Kind.FEED, "worker", who, 0.0, HOURS)))
@@ -149,7 +149,7 @@ def _raiser(bench: Bench) -> Callable[..., Any]:
 
 
 def _verdict(bench: Bench) -> None:
-    bench.plant(bench.loop.driver.engine, "_verdict", when=lambda record, *_: record.name == "poison")
+    bench.plant(bench.loop.driver.engine.verdicts, "_judge_one", when=lambda record, *_: record.name == "poison")
     bench.feed("poison", 0.1)
 
 
@@ -199,7 +199,7 @@ def _maintenance(bench: Bench) -> None:
 
 
 def _address(bench: Bench) -> None:
-    bench.plant(bench.supervisor._lock, "lost")
+    bench.plant(lock.AddressLock, "lost")
 
 
 def _log(bench: Bench) -> None:
@@ -216,7 +216,7 @@ def _log(bench: Bench) -> None:
 
 
 def _turn(bench: Bench) -> None:
-    bench.plant(bench.loop, "_open_messages")
+    bench.plant(bench.loop.messages, "handle_some")
 
 
 PLANTS: dict[Place, Callable[[Bench], None]] = {

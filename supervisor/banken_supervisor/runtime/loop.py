@@ -9,17 +9,15 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from random import random
 from time import monotonic
 from typing import Any
 
 from banken.clock import wall
 from banken.wire import Kind, Message, encode
-from banken_supervisor.actions.callbacks import Callbacks, Report
+from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
 from banken_supervisor.control import control_api
@@ -27,22 +25,23 @@ from banken_supervisor.control.view import ControlView
 from banken_supervisor.engine.driver import WAIT_MAX, Driver
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.engine import Engine
-from banken_supervisor.engine.policy import Policy, Window
+from banken_supervisor.engine.policy import Window
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.journal import Limits
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.log_queue import LogQueue
 from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.outbox.checkpoints import Checkpoints
-from banken_supervisor.outbox.outbox import Committed, Conditioned, Outbox
+from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.outbox.publisher import Publisher
 from banken_supervisor.processes.process_watcher import ProcessWatcher
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.config_reload import ConfigReload
 from banken_supervisor.runtime.effect_runner import EffectRunner
-from banken_supervisor.runtime.loop_messages import Acted, Declare, Do, Feeds, Forget, Stop
+from banken_supervisor.runtime.loop_messages import Do
 from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
+from banken_supervisor.runtime.message_handler import MessageHandler
 from banken_supervisor.runtime.runtime_config import ConfigTargets
 from banken_supervisor.sources.zmq_sockets import EVERYTHING, FEEDS, NOTHING, Ready, Sockets
 
@@ -50,9 +49,6 @@ FEEDS_PER_TURN = 10_000
 
 TURN_MAX = 30.0
 """Seconds after which everything is looked at, whatever is due."""
-
-FEEDS_AT_ONCE = 5_000
-"""Feeds of the supervisor's own process that are taken between two looks at the clock."""
 
 READ_S = 0.02
 """Seconds of one turn that reading may take: ten thousand feeds that are known take less, as many first ones twenty
@@ -63,9 +59,8 @@ NAP = 0.001
 waking up for each would cost a whole core. A feed is stamped when it is read, so a nap can only make a
 verdict later."""
 
-PORTION_S = 0.02
-"""Seconds of one turn that messages may take, and as many for requests; the rest follow in the next turns.
-Thousands of actions that end together must not keep the loop from its feeds."""
+REQUESTS_S = 0.02
+"""Seconds of one turn that requests may take; the rest follow in the next turns."""
 
 MANY = 10_000
 """Watchdogs from which on the garbage collector is kept away from them."""
@@ -122,6 +117,10 @@ class Loop:
             start=lambda work: self.background.submit(Job("the maintenance windows", work)),
         )
         resources.callback(self.maintenance.close)
+        self.messages = MessageHandler(
+            mailbox, self.driver, self.guard, self.metrics, self.publish, programs, self.maintenance, self._effects,
+            self.outbox, self.checkpoints, self.stop,
+        )  # fmt: skip
         log_queue.fault = self.fault_elsewhere(Place.LOG)
         self.view = ControlView(
             self.driver, programs, self.guard, self.metrics, self._parts, lambda: self.config_reload, self.stop
@@ -130,8 +129,6 @@ class Loop:
             if descriptor is not None:
                 sockets.watch(descriptor)
         self._executors = callbacks, dispatcher.executor, self.background
-        self._messages: deque[Any] = deque()
-        """taken out of the mailbox, not handled yet"""
         self._dense = False
         self._many = MANY
         self._woke = 0.0
@@ -150,7 +147,7 @@ class Loop:
     def run(self) -> None:
         """Turn until a Stop message comes. Programs run on, for the next supervisor to adopt."""
         guard, driver = self.guard, self.driver
-        guard.run(Place.START, self._take_declarations)
+        guard.run(Place.START, self.messages.take_declarations)
         restored = guard.run(Place.START, self._restore) or {}
         self.publish(Event(EventType.STARTED, None, {"pid": os.getpid(), **restored}))
         guard.run(Place.START, self.programs.open, driver.engine, driver.now, driver.out)
@@ -162,21 +159,6 @@ class Loop:
     def stop(self) -> None:
         """End after this turn."""
         self._stopping = True
-
-    def finish(self) -> None:
-        """After the last turn: put on record what became of callbacks and actions since."""
-        self._messages.extend(self.mailbox.take())
-        for message in self._messages:
-            if isinstance(message, Report | Acted):
-                self._handle(message)
-
-    def _take_declarations(self) -> None:
-        """What the operator has declared already comes before what a former supervisor left."""
-        messages = self.mailbox.take()
-        self._messages.extend(message for message in messages if not isinstance(message, Declare))
-        for message in messages:
-            if isinstance(message, Declare):
-                self._handle(message)
 
     def _restore(self) -> dict[str, int]:
         """Begin with what a former supervisor left."""
@@ -196,8 +178,8 @@ class Loop:
         if ready.subscriptions:
             for topic in run(Place.SUBSCRIPTION, self._sockets.subscriptions) or ():
                 run(Place.SUBSCRIPTION, self._welcome, topic)
-        if ready.mailbox or self._messages:
-            self._handle_messages()
+        if ready.mailbox or self.messages.waiting:
+            self.messages.handle_some()
         if ready.others:
             for process in run(Place.EXIT, self.process_watcher.gone) or ():
                 run(Place.EXIT, driver.engine.processes.exited, process, driver.now, driver.out)
@@ -267,7 +249,7 @@ class Loop:
         """Seconds until something is to be done, whatever arrives."""
         asked = self.driver.patience(TURN_MAX)
         jobs = [each.patience(self._woke) for each in (self.callbacks, self.dispatcher, self.background)]
-        busy = 0.0 if self._messages or self._effects.left or self.dispatcher.waiting else None
+        busy = 0.0 if self.messages.waiting or self._effects.left or self.dispatcher.waiting else None
         waiting = None if self.outbox is None else self.outbox.patience()
         kept = None if self.checkpoints is None else self.checkpoints.patience()
         for limit in (*jobs, self.programs.patience(self.driver.now), busy, waiting, kept):
@@ -283,7 +265,7 @@ class Loop:
 
     def _answer(self) -> None:
         """Answer requests: as many as can be in a part of a turn."""
-        until = monotonic() + PORTION_S
+        until = monotonic() + REQUESTS_S
         for asker, request in self._sockets.requests():
             self._sockets.reply(asker, control_api.answer(self.view, request))
             if monotonic() >= until:
@@ -312,76 +294,6 @@ class Loop:
             self._many = len(self.driver.engine) * 5 // 4
             gc.freeze()
 
-    # -- messages of other threads --------------------------------------------------------------------
-
-    def _handle_messages(self) -> None:
-        if not self._messages:  # what is not taken counts as waiting there, and is bounded there
-            self._messages.extend(self.mailbox.take())
-        until = monotonic() + PORTION_S
-        while self._messages and not self._effects.left:
-            self._handle(self._messages.popleft())
-            if monotonic() >= until:
-                return
-
-    def _handle(self, message: Any) -> None:
-        handle = HANDLERS.get(type(message), Loop._programs_message)
-        try:
-            handle(self, message)
-        except Exception as fault:  # noqa: BLE001  # it is dropped: the next one is another's
-            self.guard.fault(Place.MESSAGE, fault, type(message).__name__)
-
-    def _feeds(self, message: Feeds) -> None:
-        frames = message.frames
-        if frames[FEEDS_AT_ONCE:]:
-            self._messages.appendleft(Feeds(frames[FEEDS_AT_ONCE:]))
-        self.driver.engine.intake(iter(frames[:FEEDS_AT_ONCE]), self.driver.now, self.driver.out)
-
-    def _declare(self, message: Declare) -> None:
-        engine, policy = self.driver.engine, message.policy
-        engine.declare(message.name, policy, self.driver.now, self.driver.out)
-        if isinstance(policy, Policy) and policy.maintenance:
-            self.maintenance.set(engine.rules.windows())
-
-    def _forget(self, message: Forget) -> None:
-        self.driver.engine.forget(message.name, self.driver.now, self.driver.out)
-
-    def _committed(self, message: Committed) -> None:
-        assert self.outbox is not None
-        self.outbox.committed(message.ticket)
-
-    def _conditioned(self, message: Conditioned) -> None:
-        assert self.checkpoints is not None
-        self.checkpoints.conditioned(message.condition, self.driver.out)
-
-    def _do(self, message: Do) -> None:
-        message.what()
-
-    def _stop(self, message: Stop) -> None:
-        self.stop()
-
-    def _programs_message(self, message: Any) -> None:
-        self.programs.handle(message, self.driver.engine, self.driver.now, self.driver.out)
-
-    def _reported(self, report: Report) -> None:
-        data = {key: value for key, value in asdict(report).items() if value != ""}
-        del data["type"], data["name"]
-        self.publish(Event(report.type, report.name, data))
-
-    def _acted(self, message: Acted) -> None:
-        report, evidence = message.report, message.evidence
-        if self.outbox is not None:
-            self.outbox.report(report)
-            if evidence is not None:
-                self.outbox.evidence(report.incident, evidence)
-        self.metrics.action(report.action, report.type.value.removeprefix("action-"))
-        data = {
-            "incident": report.incident, "step": report.step, "run": report.run, "do": report.action,
-            "seconds": report.seconds, "text": report.text, "level": report.level,
-            "recovered": report.recovered or None,
-        }  # fmt: skip
-        known = {key: value for key, value in data.items() if value is not None and value != ""}
-        self.publish(Event(EventType(report.type.value), report.name, known))
-
     # -- called on other threads ----------------------------------------------------------------------
 
     def fault_elsewhere(self, place: Place) -> Callable[[Exception], None]:
@@ -405,20 +317,6 @@ class Loop:
     def _background_ended(self, job: Job, how: How, value: Any, seconds: float) -> None:
         if how is not How.DONE:
             self._log_queue.line(logging.ERROR, f"{job.lane}: {value}", {})
-
-
-HANDLERS: dict[type, Callable[[Loop, Any], None]] = {
-    Feeds: Loop._feeds,
-    Report: Loop._reported,
-    Declare: Loop._declare,
-    Acted: Loop._acted,
-    Committed: Loop._committed,
-    Conditioned: Loop._conditioned,
-    Do: Loop._do,
-    Forget: Loop._forget,
-    Stop: Loop._stop,
-}
-"""What is done with each kind of message; those of the programs are not among them."""
 
 
 def _base36(number: int) -> str:

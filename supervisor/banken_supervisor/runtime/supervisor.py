@@ -309,7 +309,7 @@ class Supervisor:
         loop.programs.close(share(0.25, CLOSE_WAIT))
         self._callbacks.close(share(0.5, CALLBACK_DRAIN))
         loop.dispatcher.close(share(0.3, ACTION_DRAIN), share(0.5, FLUSH_S))
-        loop.finish()
+        loop.messages.finish()
         if loop.outbox is not None:
             loop.outbox.close(share(0.5, JOURNAL_DRAIN))
 

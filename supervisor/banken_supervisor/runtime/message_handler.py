@@ -1,0 +1,166 @@
+"""Messages of the supervisor's other threads, handled on the loop's thread in the order in which they came."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+from time import monotonic
+from typing import Any
+
+from banken_supervisor.actions.callbacks import Report
+from banken_supervisor.engine.driver import Driver
+from banken_supervisor.engine.effects import Event, EventType
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.observability.guard import Guard, Place
+from banken_supervisor.observability.loop_metrics import LoopMetrics
+from banken_supervisor.outbox.checkpoints import Checkpoints
+from banken_supervisor.outbox.outbox import Committed, Conditioned, Outbox
+from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
+from banken_supervisor.runtime.effect_runner import EffectRunner
+from banken_supervisor.runtime.loop_messages import Acted, Declare, Do, Feeds, Forget, Stop
+from banken_supervisor.runtime.mailbox import Mailbox
+from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
+
+FEEDS_AT_ONCE = 5_000
+"""Feeds of the supervisor's own process that are taken between two looks at the clock."""
+
+PORTION_S = 0.02
+"""Seconds of one turn that messages may take; the rest follow in the next turns. Thousands of actions that end
+together must not keep the loop from its feeds."""
+
+
+class MessageHandler:
+    """While effects are left from former turns no message is handled, so that events keep their order. ``stop``
+    ends the loop."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        driver: Driver,
+        guard: Guard,
+        metrics: LoopMetrics,
+        publish: Callable[[Event], None],
+        programs: ProgramWatchdogs,
+        maintenance: MaintenanceClock,
+        effects: EffectRunner,
+        outbox: Outbox | None,
+        checkpoints: Checkpoints | None,
+        stop: Callable[[], None],
+    ) -> None:
+        self._mailbox = mailbox
+        self._driver = driver
+        self._guard = guard
+        self._metrics = metrics
+        self._publish = publish
+        self._programs = programs
+        self._maintenance = maintenance
+        self._effects = effects
+        self._outbox = outbox
+        self._checkpoints = checkpoints
+        self._end = stop
+        self._messages: deque[Any] = deque()
+        """taken out of the mailbox, not handled yet"""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to handle that was taken out of the mailbox already."""
+        return bool(self._messages)
+
+    def finish(self) -> None:
+        """After the last turn: put on record what became of callbacks and actions since."""
+        self._messages.extend(self._mailbox.take())
+        for message in self._messages:
+            if isinstance(message, Report | Acted):
+                self._handle(message)
+
+    def take_declarations(self) -> None:
+        """What the operator has declared already comes before what a former supervisor left."""
+        messages = self._mailbox.take()
+        self._messages.extend(message for message in messages if not isinstance(message, Declare))
+        for message in messages:
+            if isinstance(message, Declare):
+                self._handle(message)
+
+    def handle_some(self) -> None:
+        """Take what waits in the mailbox, and handle as much as can be in a part of a turn."""
+        if not self._messages:  # what is not taken counts as waiting there, and is bounded there
+            self._messages.extend(self._mailbox.take())
+        until = monotonic() + PORTION_S
+        while self._messages and not self._effects.left:
+            self._handle(self._messages.popleft())
+            if monotonic() >= until:
+                return
+
+    def _handle(self, message: Any) -> None:
+        handle = HANDLERS.get(type(message), MessageHandler._programs_message)
+        try:
+            handle(self, message)
+        except Exception as fault:  # noqa: BLE001  # it is dropped: the next one is another's
+            self._guard.fault(Place.MESSAGE, fault, type(message).__name__)
+
+    def _feeds(self, message: Feeds) -> None:
+        frames = message.frames
+        if frames[FEEDS_AT_ONCE:]:
+            self._messages.appendleft(Feeds(frames[FEEDS_AT_ONCE:]))
+        self._driver.engine.intake(iter(frames[:FEEDS_AT_ONCE]), self._driver.now, self._driver.out)
+
+    def _declare(self, message: Declare) -> None:
+        engine, policy = self._driver.engine, message.policy
+        engine.declare(message.name, policy, self._driver.now, self._driver.out)
+        if isinstance(policy, Policy) and policy.maintenance:
+            self._maintenance.set(engine.rules.windows())
+
+    def _forget(self, message: Forget) -> None:
+        self._driver.engine.forget(message.name, self._driver.now, self._driver.out)
+
+    def _committed(self, message: Committed) -> None:
+        assert self._outbox is not None
+        self._outbox.committed(message.ticket)
+
+    def _conditioned(self, message: Conditioned) -> None:
+        assert self._checkpoints is not None
+        self._checkpoints.conditioned(message.condition, self._driver.out)
+
+    def _do(self, message: Do) -> None:
+        message.what()
+
+    def _stop(self, message: Stop) -> None:
+        self._end()
+
+    def _programs_message(self, message: Any) -> None:
+        self._programs.handle(message, self._driver.engine, self._driver.now, self._driver.out)
+
+    def _reported(self, report: Report) -> None:
+        data = {key: value for key, value in asdict(report).items() if value != ""}
+        del data["type"], data["name"]
+        self._publish(Event(report.type, report.name, data))
+
+    def _acted(self, message: Acted) -> None:
+        report, evidence = message.report, message.evidence
+        if self._outbox is not None:
+            self._outbox.report(report)
+            if evidence is not None:
+                self._outbox.evidence(report.incident, evidence)
+        self._metrics.action(report.action, report.type.value.removeprefix("action-"))
+        data = {
+            "incident": report.incident, "step": report.step, "run": report.run, "do": report.action,
+            "seconds": report.seconds, "text": report.text, "level": report.level,
+            "recovered": report.recovered or None,
+        }  # fmt: skip
+        known = {key: value for key, value in data.items() if value is not None and value != ""}
+        self._publish(Event(EventType(report.type.value), report.name, known))
+
+
+HANDLERS: dict[type, Callable[[MessageHandler, Any], None]] = {
+    Feeds: MessageHandler._feeds,
+    Report: MessageHandler._reported,
+    Declare: MessageHandler._declare,
+    Acted: MessageHandler._acted,
+    Committed: MessageHandler._committed,
+    Conditioned: MessageHandler._conditioned,
+    Do: MessageHandler._do,
+    Forget: MessageHandler._forget,
+    Stop: MessageHandler._stop,
+}
+"""What is done with each kind of message; those of the programs are not among them."""

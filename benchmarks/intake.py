@@ -28,7 +28,7 @@ from banken.address import resolve
 from banken.model import Incarnation
 from banken.wire import Kind
 from banken_supervisor import Supervisor
-from banken_supervisor.runtime.loop import Loop
+from banken_supervisor.runtime.loop import FEEDS_PER_TURN, Loop
 from banken_supervisor.sources.zmq_sockets import FEED_QUEUE_MAX
 
 SHARE_MIN = 75
@@ -100,10 +100,9 @@ def _main(names: int, messages: int, rounds: int) -> None:
                 if turn:
                     results[who].append(taken / messages)
                     results[f"{who}_process"].append((time.process_time_ns() - before) / messages)
-        if len(loop.driver.engine) != names or loop.events.get("expired"):
-            raise RuntimeError(f"{len(loop.driver.engine)} watchdogs, events {loop.events}")
-        supervisor._sockets.close()
-        supervisor._lock.release()
+        if len(loop.driver.engine) != names or loop.metrics.events.get("expired"):
+            raise RuntimeError(f"{len(loop.driver.engine)} watchdogs, events {loop.metrics.events}")
+        supervisor._resources.close()
     say(**results)
 
 
@@ -130,10 +129,13 @@ def _quiet(steady_s: float = 0.06, within_s: float = 20.0) -> None:
 
 def _drain_loop(loop: Loop, messages: int) -> int:
     """CPU nanoseconds that the loop's turns took to read ``messages``."""
-    last = loop.messages + messages
+    metrics = loop.metrics
+    last = metrics.messages + messages
     start = time.thread_time_ns()
-    while loop.messages < last:
+    while last - metrics.messages > FEEDS_PER_TURN:
         loop.turn()
+    while metrics.messages < last:  # a whole turn would wait for more
+        metrics.messages += loop._wait_and_drain(0.0, False)[2]
     return time.thread_time_ns() - start
 
 

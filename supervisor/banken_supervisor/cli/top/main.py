@@ -6,7 +6,6 @@ from time import monotonic
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import events as textual_events
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -41,8 +40,10 @@ class Main(Screen[None]):
     #filter { height: 1; border: none; padding: 0 1; display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", key_display="/"),
-        Binding("escape", "all", "All", key_display="Esc"),
+        # With priority they take effect before the next key is looked at: of `/abc` each letter is the filter's.
+        Binding("slash", "filter", "Filter", key_display="/", priority=True),
+        Binding("enter,up,down", "keep_filter", show=False, priority=True),
+        Binding("escape", "all", "All", key_display="Esc", priority=True),
         Binding("s", "sort", "Sort"),
         *(Binding(key, f"sort('{sort}')", show=False) for key, sort in SORT_KEYS.items()),
         Binding("r", "reverse", "Reverse"),
@@ -68,7 +69,9 @@ class Main(Screen[None]):
         self._watchdogs, self._programs = Watchdogs("watchdogs", order), Programs("programs")
         self._incidents, self._events = Incidents("incidents"), Events("events")
         self._tables: tuple[Table, ...] = (self._watchdogs, self._programs, self._incidents, self._events)
-        self._typed = Input(id="filter", compact=True, max_length=FILTER_MAX, placeholder=PLACEHOLDER)
+        self._typed = Input(
+            id="filter", compact=True, max_length=FILTER_MAX, placeholder=PLACEHOLDER, select_on_focus=False
+        )
 
     def compose(self) -> ComposeResult:
         """Head, tabs, lists, filter, keys."""
@@ -128,13 +131,14 @@ class Main(Screen[None]):
             "incident": self.view in ("watchdogs", "incidents"),
             "log": self.view in ("watchdogs", "programs"),
             "filter": not typing,
+            "keep_filter": typing,
             "all": typing or bool(self.wanted[self.view]),
         }
         return where.get(action, True)
 
     def action_view(self, view: str) -> None:
         """Show another tab."""
-        self._end_typing()
+        self.action_keep_filter()
         self.view = view
         self.query_one(ContentSwitcher).current = view
         self.set_focus(self.table())
@@ -172,13 +176,14 @@ class Main(Screen[None]):
     def action_filter(self) -> None:
         """Begin to type a filter."""
         self._typed.value = self.wanted[self.view]
+        self._typed.cursor_position = len(self._typed.value)
         self._typed.display = True
-        self.set_focus(self._typed)  # at once: the next letter is the filter's already
+        self.set_focus(self._typed)
         self.refresh_bindings()
 
     def action_all(self) -> None:
         """Show all again."""
-        self._end_typing()
+        self.action_keep_filter()
         self._filter_by("")
 
     @on(Input.Changed, "#filter")
@@ -186,16 +191,11 @@ class Main(Screen[None]):
         if self._typing:
             self._filter_by(message.value)
 
-    @on(Input.Submitted, "#filter")
-    def _end_typing(self) -> None:
+    def action_keep_filter(self) -> None:
+        """The keys are for the list again."""
         self._typed.display = False
         self.set_focus(self.table())
         self.refresh_bindings()
-
-    def on_key(self, event: textual_events.Key) -> None:
-        """Up and down leave the filter for the list."""
-        if event.key in ("down", "up") and self._typing:
-            self._end_typing()
 
     def _filter_by(self, wanted: str) -> None:
         self.wanted[self.view] = wanted

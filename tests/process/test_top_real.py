@@ -276,7 +276,7 @@ def test_a_supervisor_that_goes_and_comes_back(home: Home) -> None:
         await top.sees(f"pid {new.pid}", "journal ok")
         assert "no supervisor answers at" not in top.shown().splitlines()[0]
         await top.press("4")
-        await top.sees("the supervisor is gone", "the events are followed")
+        await top.sees("the supervisor is gone", "connected to the supervisor")
 
     watch(home.address, story)
 

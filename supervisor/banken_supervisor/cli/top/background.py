@@ -55,7 +55,7 @@ class Follower(threading.Thread):
                     found.append(event)
                 if following.connected != connected and (connected is not None or following.connected):
                     lost = connected is not None and not following.connected
-                    found.append(_remark("the supervisor is gone" if lost else "the events are followed"))
+                    found.append(_remark("the supervisor is gone" if lost else "connected to the supervisor"))
                     connected = following.connected
                 if found:
                     self._put(found)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from process.kit import START_S, Home, until
-from process.ladder_kit import Command
 from process.tmux_kit import TMUX, Tmux
+from process.top_kit import failed, fed, running
 from process.tty_kit import ENTER_SCREEN, HIDE_CURSOR, LEAVE_SCREEN, SHOW_CURSOR, Tty
 
 pytestmark = pytest.mark.process
@@ -20,23 +20,12 @@ needs_tmux = pytest.mark.skipif(TMUX is None, reason="tmux is missing: nothing h
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]")
 
 
-def running(home: Home) -> Command:
-    """``banken run`` there, answering."""
-    one = Command("run", "--address", home.address)
-    home._closing.append(one)
-    until(lambda: home._answers(one), "the supervisor answers", START_S)
-    return one
-
-
 @pytest.fixture
 def worker(home: Home) -> Home:
     """A supervisor that watches thirty, of whom one has failed."""
     running(home)
-    client = home.client()
-    for number in range(30):
-        client.watchdog(f"worker-{number}", timeout=300).feed()
-    client.fail("worker-2", "disk full")
-    until(lambda: home.row("worker-2").get("state") == "expired", "it has failed")
+    client = fed(home, *(f"worker-{number}" for number in range(30)))
+    failed(home, client, "worker-2", "disk full")
     return home
 
 
@@ -106,7 +95,7 @@ def test_keys_in_a_real_terminal(worker: Home) -> None:
 def test_a_restart_and_another_size(home: Home) -> None:
     """The supervisor may go and come, the window change, whatever size a shell exports."""
     supervisor = running(home)
-    home.client().watchdog("worker-1", timeout=300).feed()
+    fed(home, "worker-1")
     top = window(home, columns=200, lines=50, COLUMNS="80", LINES="24")
     shown = top.sees("worker-1", "PID")
     assert "Quit" in shown.splitlines()[-1]

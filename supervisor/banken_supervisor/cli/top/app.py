@@ -107,13 +107,18 @@ class TopApp(App[None]):
         for each in self._threads:
             each.close()
 
+    @property
+    def _shows(self) -> bool:
+        """Whether there is a screen: what comes from the threads may come before and after that."""
+        return bool(self.screen_stack) and self.main.is_mounted
+
     # -- what comes ---------------------------------------------------------------------------------
 
     @on(Changed)
     @on(Table.Turned)
     def _show(self) -> None:
         """Show the newest snapshot."""
-        if not self.main.is_mounted:
+        if not self._shows:
             return
         snapshot = self._source.snapshot
         self.main.update_from(snapshot)
@@ -136,15 +141,20 @@ class TopApp(App[None]):
     def on_happened(self) -> None:
         """Show the events that came."""
         found = self._follower.take()
+        if not self._shows:
+            return
         self.main.put_events(found)
         if any(event["type"] in INCIDENT_EVENTS for event in found):
             self._read_incidents()
 
     def on_done(self, message: Done) -> None:
         """Show what a thread has done."""
-        message.then()
+        if self._shows:
+            message.then()
 
     def _tick(self) -> None:
+        if not self._shows:
+            return
         if not self._source.is_alive():
             self.fault = "the thread that asks the supervisor has ended, which must not happen: please report it"
             self.exit(return_code=1)

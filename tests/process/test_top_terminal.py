@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -125,15 +129,27 @@ def test_without_colours_all_is_said_in_words(worker: Home) -> None:
         top.sees("exit code 0")
 
 
-@needs_tmux
 def test_what_is_no_terminal_is_told_what_to_use(home: Home) -> None:
     """On a terminal that cannot be drawn on, and where the errors go elsewhere: one line, and no escape."""
     for told in ({"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}):
-        one = Tty("top", "--address", home.address, **told)
-        home._closing.append(one)
+        one = tty(home, **told)
         assert one.ended() == 1
         assert b"banken status --json" in one.output
         assert ENTER_SCREEN not in one.output
+
+
+def test_errors_that_go_elsewhere_are_not_drawn_on(address: str) -> None:
+    """The view is drawn on stderr: with `2> file` nothing may be written there but the reason."""
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "banken_supervisor", "top", "--address", address],
+        stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, timeout=START_S, env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    for end in (ours, theirs):
+        os.close(end)
+    assert done.returncode == 1
+    assert b"stderr is none" in done.stderr
+    assert b"\x1b" not in done.stderr
 
 
 def test_sigterm_and_a_closed_window_end_it(home: Home) -> None:

@@ -207,7 +207,7 @@ def uptime_line(known: Known) -> Text:
     """``Uptime  96.60 % (24 h), 2 incidents``."""
     result = known.result
     if known.kept is None:
-        return _fact("Uptime", "not known: this supervisor keeps no journal")
+        return _fact("Uptime", "not known: there is no journal to be read here")
     over = f"{format_s(result.period)}, since the journal begins" if known.clipped else "24 h"
     return _fact("Uptime", f"{percent(result.share)} ({over}), {plural(result.failures, 'incident')}")
 

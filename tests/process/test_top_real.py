@@ -153,7 +153,7 @@ def test_the_detail_tells_gaps_incident_evidence_and_the_next_step(house: House)
         assert f"pid {os.getpid()}" in shown
         assert "OSError: disk full" in shown
         assert "silence" in shown
-        shown = await top.sees("taken", "MainThread in")  # the evidence is of this very process
+        shown = await top.sees("taken", f"pid {os.getpid()}, state ", "resident")
         await top.until(lambda: "since the journal begins), 1 incident" in top.shown(), "the uptime")
         await top.press("enter")
         await top.sees("Timeline", "action-done")

@@ -13,7 +13,7 @@ from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column, for_names
 from banken_supervisor.cli.top.order import fits
-from banken_supervisor.cli.top.table import Columns, Table
+from banken_supervisor.cli.top.table import Columns, RowTable
 
 KEPT_MAX = 2000
 """Events that can be scrolled back to."""
@@ -30,7 +30,7 @@ COLUMNS = (
 PAINTED = {"red": text.RED, "yellow": text.YELLOW, "green": text.GREEN, "cyan": text.BLUE}
 
 
-class Events(Table):
+class EventTable(RowTable):
     """Oldest first; who looks at the end goes on seeing the newest."""
 
     def __init__(self, id_: str) -> None:

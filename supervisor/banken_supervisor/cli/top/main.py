@@ -13,13 +13,13 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer, Input, Static
 
 from banken_supervisor.cli.source import Snapshot
-from banken_supervisor.cli.top.events import Events
+from banken_supervisor.cli.top.events import EventTable
 from banken_supervisor.cli.top.head import VIEWS, supervisor, tabs, watchdogs
-from banken_supervisor.cli.top.incidents import Incidents
+from banken_supervisor.cli.top.incidents import IncidentTable
 from banken_supervisor.cli.top.order import FILTER_MAX, Order
-from banken_supervisor.cli.top.programs import Programs
-from banken_supervisor.cli.top.table import Table
-from banken_supervisor.cli.top.watchdogs import Watchdogs
+from banken_supervisor.cli.top.programs import ProgramTable
+from banken_supervisor.cli.top.table import RowTable
+from banken_supervisor.cli.top.watchdogs import WatchdogTable
 
 PLACEHOLDER = "part of a name, worker-*, a state"
 
@@ -66,9 +66,9 @@ class Main(Screen[None]):
         self._snapshot = Snapshot(0.0)
         # Held, not looked up: a snapshot may come while the screen is taken down.
         self._head, self._tabs = Static(id="head"), Static(id="tabs")
-        self._watchdogs, self._programs = Watchdogs("watchdogs", order), Programs("programs")
-        self._incidents, self._events = Incidents("incidents"), Events("events")
-        self._tables: tuple[Table, ...] = (self._watchdogs, self._programs, self._incidents, self._events)
+        self._watchdogs, self._programs = WatchdogTable("watchdogs", order), ProgramTable("programs")
+        self._incidents, self._events = IncidentTable("incidents"), EventTable("events")
+        self._tables: tuple[RowTable, ...] = (self._watchdogs, self._programs, self._incidents, self._events)
         self._typed = Input(
             id="filter", compact=True, max_length=FILTER_MAX, placeholder=PLACEHOLDER, select_on_focus=False
         )
@@ -86,7 +86,7 @@ class Main(Screen[None]):
         """The keys are for the list."""
         self.set_focus(self.table())
 
-    def table(self, view: str = "") -> Table:
+    def table(self, view: str = "") -> RowTable:
         """The list of this tab; of the one that is shown."""
         return self._tables[VIEWS.index(view or self.view)]
 
@@ -158,8 +158,8 @@ class Main(Screen[None]):
         self.order.turn()
         self._sorted()
 
-    @on(Table.SortAsked)
-    def _sort_asked(self, message: Table.SortAsked) -> None:
+    @on(RowTable.SortAsked)
+    def _sort_asked(self, message: RowTable.SortAsked) -> None:
         if message.sort == self.order.sort:
             self.action_reverse()
         else:
@@ -200,11 +200,11 @@ class Main(Screen[None]):
     def _filter_by(self, wanted: str) -> None:
         self.wanted[self.view] = wanted
         table = self.table()
-        if isinstance(table, (Incidents, Events)):
+        if isinstance(table, (IncidentTable, EventTable)):
             table.filter_by(wanted)
         self._changed()
 
     def _changed(self) -> None:
         self.update_from(self._snapshot)
         self.refresh_bindings()
-        self.post_message(Table.Turned())
+        self.post_message(RowTable.Turned())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from process.kit import START_S, Home, until
+from process.kit import START_S, Home, process_state, until
 from process.tmux_kit import TMUX, Tmux
 from process.top_kit import failed, fed, running
 from process.tty_kit import ENTER_SCREEN, HIDE_CURSOR, LEAVE_SCREEN, SHOW_CURSOR, Tty
@@ -173,6 +173,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(home: Home) -> Non
     saw(top, b"no watchdogs yet")
     top.type("\x1a")
     until(lambda: reads(top).count(LEAVE_SCREEN) == 1, "it has left", START_S)
+    until(lambda: process_state(top.pid) == "T", "it is stopped, as a shell waits for", START_S)
     top.signal(signal.SIGCONT)
     until(lambda: reads(top).count(ENTER_SCREEN) == 2, "it is back", START_S)
     top.type("q")

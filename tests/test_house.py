@@ -32,7 +32,7 @@ def sources() -> dict[str, tuple[Path, ast.Module]]:
 
 
 def imports(name: str, tree: ast.Module) -> Iterator[str]:
-    """Modules of ours that one module imports, anywhere in it: those for type checkers and inside functions, too."""
+    """Every module of ours that one module imports, anywhere in it: for type checkers and inside functions, too."""
     modules = sources()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -74,7 +74,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def test_no_circle_of_imports() -> None:
-    """Data flows one way: no module imports another that imports it, not for its types and not inside a function."""
+    """Data flows one way: no module imports another that imports it, neither for its types nor in a function."""
     graph = {name: set(imports(name, tree)) for name, (_, tree) in sources().items()}
     # A package's __init__ hands out names of its own modules; that is no way back.
     for name, (path, _) in sources().items():
@@ -115,7 +115,9 @@ def test_classes_are_composed_and_not_inherited() -> None:
     for _, tree in sources().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
-                names = [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases]
+                names = [
+                    base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases
+                ]
                 bases.setdefault(node.name, []).extend(names)
 
     def chain(name: str, seen: tuple[str, ...] = ()) -> int:

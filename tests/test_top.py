@@ -193,6 +193,17 @@ def test_a_supervisor_that_does_not_answer_is_told_with_address_and_time() -> No
     assert "no answer so far" in head.supervisor(never, "/run/banken", 17.0).plain
 
 
+def test_an_event_that_is_in_the_journal_is_not_shown_again() -> None:
+    """One that is announced while the journal is read; another's number may be the same."""
+    past = [{"seq": 5, "time": 1.5, "type": "expired"}]
+    heard = [
+        {"seq": 5, "time": 1.5, "type": "expired"},
+        {"seq": 5, "time": 9.0, "type": "a"},
+        {"time": 2.0, "type": "top"},
+    ]
+    assert events.merged(past, heard) == [past[0], *heard[1:]]
+
+
 def read_whole(path: Path, part: log.Part) -> tuple[list[str], log.Part]:
     """Read on until there is nothing more."""
     part = log.read_on(str(path), part)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
-from process.kit import START_S, Home, until
-from process.ladder_kit import Command
+from process.kit import START_S, Home, process_state, until
 from process.tmux_kit import TMUX, Tmux
+from process.top_kit import failed, fed, running
 from process.tty_kit import ENTER_SCREEN, HIDE_CURSOR, LEAVE_SCREEN, SHOW_CURSOR, Tty
 
 pytestmark = pytest.mark.process
@@ -20,23 +24,12 @@ needs_tmux = pytest.mark.skipif(TMUX is None, reason="tmux is missing: nothing h
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]")
 
 
-def running(home: Home) -> Command:
-    """``banken run`` there, answering."""
-    one = Command("run", "--address", home.address)
-    home._closing.append(one)
-    until(lambda: home._answers(one), "the supervisor answers", START_S)
-    return one
-
-
 @pytest.fixture
 def worker(home: Home) -> Home:
     """A supervisor that watches thirty, of whom one has failed."""
     running(home)
-    client = home.client()
-    for number in range(30):
-        client.watchdog(f"worker-{number}", timeout=300).feed()
-    client.fail("worker-2", "disk full")
-    until(lambda: home.row("worker-2").get("state") == "expired", "it has failed")
+    client = fed(home, *(f"worker-{number}" for number in range(30)))
+    failed(home, client, "worker-2", "disk full")
     return home
 
 
@@ -106,7 +99,7 @@ def test_keys_in_a_real_terminal(worker: Home) -> None:
 def test_a_restart_and_another_size(home: Home) -> None:
     """The supervisor may go and come, the window change, whatever size a shell exports."""
     supervisor = running(home)
-    home.client().watchdog("worker-1", timeout=300).feed()
+    fed(home, "worker-1")
     top = window(home, columns=200, lines=50, COLUMNS="80", LINES="24")
     shown = top.sees("worker-1", "PID")
     assert "Quit" in shown.splitlines()[-1]
@@ -136,15 +129,27 @@ def test_without_colours_all_is_said_in_words(worker: Home) -> None:
         top.sees("exit code 0")
 
 
-@needs_tmux
 def test_what_is_no_terminal_is_told_what_to_use(home: Home) -> None:
     """On a terminal that cannot be drawn on, and where the errors go elsewhere: one line, and no escape."""
     for told in ({"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}):
-        one = Tty("top", "--address", home.address, **told)
-        home._closing.append(one)
+        one = tty(home, **told)
         assert one.ended() == 1
         assert b"banken status --json" in one.output
         assert ENTER_SCREEN not in one.output
+
+
+def test_errors_that_go_elsewhere_are_not_drawn_on(address: str) -> None:
+    """The view is drawn on stderr: with `2> file` nothing may be written there but the reason."""
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "banken_supervisor", "top", "--address", address],
+        stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, timeout=START_S, env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    for end in (ours, theirs):
+        os.close(end)
+    assert done.returncode == 1
+    assert b"stderr is none" in done.stderr
+    assert b"\x1b" not in done.stderr
 
 
 def test_sigterm_and_a_closed_window_end_it(home: Home) -> None:
@@ -168,6 +173,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(home: Home) -> Non
     saw(top, b"no watchdogs yet")
     top.type("\x1a")
     until(lambda: reads(top).count(LEAVE_SCREEN) == 1, "it has left", START_S)
+    until(lambda: process_state(top.pid) == "T", "it is stopped, as a shell waits for", START_S)
     top.signal(signal.SIGCONT)
     until(lambda: reads(top).count(ENTER_SCREEN) == 2, "it is back", START_S)
     top.type("q")

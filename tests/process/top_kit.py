@@ -9,8 +9,52 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from banken.client import Client
 from banken_supervisor.cli.top.app import TopApp
-from process.kit import START_S
+from process.kit import START_S, Home, until
+from process.ladder_kit import Command
+
+SEEN_S = 2.0
+"""Seconds within which a message is seen, or was lost: on a busy machine the first ones may be."""
+
+
+def running(home: Home) -> Command:
+    """``banken run`` there, answering."""
+    one = Command("run", "--address", home.address)
+    home._closing.append(one)
+    until(lambda: home._answers(one), "the supervisor answers", START_S)
+    return one
+
+
+def fed(home: Home, *names: str, timeout: float = 300) -> Client:
+    """Watchdogs that are alive, in the order that they were fed in; their client."""
+    client = home.client()
+    for name in names:
+        handle = client.watchdog(name, timeout=timeout)
+        surely(handle.feed, lambda name=name: home.row(name).get("state") == "alive")  # type: ignore[misc]
+    return client
+
+
+def failed(home: Home, client: Client, name: str, reason: str) -> None:
+    """It has failed."""
+    surely(lambda: client.fail(name, reason), lambda: home.row(name).get("state") == "expired")
+
+
+def recovered(home: Home, client: Client, name: str) -> None:
+    """It was fed again."""
+    surely(lambda: client.feed(name), lambda: home.row(name).get("state") == "alive")
+
+
+def surely(send: Callable[[], Any], seen: Callable[[], Any]) -> None:
+    """Send it, and again where it was lost, until it is seen."""
+    for _ in range(10):
+        send()
+        deadline = time.monotonic() + SEEN_S
+        while time.monotonic() < deadline:
+            if seen():
+                return
+            time.sleep(0.01)
+    raise AssertionError("nothing that was sent has arrived")
 
 
 class Top:

@@ -10,7 +10,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.cli.sparkline import rate
+from banken_supervisor.cli import sparkline
 from banken_supervisor.cli.supervisor_client import look
 
 if TYPE_CHECKING:
@@ -53,10 +53,7 @@ class Snapshot:
     """all watchdogs by name; the visible ones with ``feeds``"""
     complete: bool = False
     """the list has been read to its end once"""
-    listed_s: float = 0.0
-    """seconds that reading the list took, the last time"""
     messages_rate: float | None = None
-    turns_rate: float | None = None
 
 
 class Source(threading.Thread):
@@ -119,17 +116,14 @@ class Source(threading.Thread):
         summary = control.request("summary")
         programs = control.request("programs")["rows"]
         at = monotonic()
-        rates: tuple[float | None, float | None] = (None, None)
+        rate: float | None = None
         if self._last is not None and self._last[1]["started"] == summary["started"]:
             before, span = self._last[1], at - self._last[0]
             if span > 0:
-                rates = (
-                    (summary["messages"] - before["messages"]) / span,
-                    (summary["turns"] - before["turns"]) / span,
-                )
+                rate = (summary["messages"] - before["messages"]) / span
         self._last = at, summary
         self._look(control)
-        self._tell(problem="", summary=summary, programs=programs, messages_rate=rates[0], turns_rate=rates[1])
+        self._tell(problem="", summary=summary, programs=programs, messages_rate=rate)
 
     def _look(self, control: Control) -> None:
         self._looked = self.visible
@@ -148,7 +142,6 @@ class Source(threading.Thread):
 
     def _listing(self, control: Control) -> Iterator[None]:
         """One pass through the list; yields where the supervisor is left in peace for a moment."""
-        began = monotonic()
         found: dict[str, dict[str, Any]] = {}
         place: int | None = 0
         total = 0
@@ -169,7 +162,7 @@ class Source(threading.Thread):
             name: {"feeds": newer[name]["feeds"], **row} if name in newer and "feeds" in newer[name] else row
             for name, row in found.items()
         }
-        self._tell(complete=True, listed_s=monotonic() - began)
+        self._tell(complete=True)
 
     def _rest(self, control: Control, seconds: float) -> None:
         """Wait; meanwhile do what is ordered, and look at a page that was turned."""
@@ -211,4 +204,4 @@ def _why(fault: Exception) -> str:
 
 def rate_of(row: dict[str, Any]) -> float | None:
     """Feeds a second of a row that was looked at closely; None: it was not, or there were too few."""
-    return rate(row.get("feeds", ()))
+    return sparkline.rate(row.get("feeds", ()))

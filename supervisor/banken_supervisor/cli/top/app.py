@@ -20,18 +20,18 @@ from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import help as help_page
 from banken_supervisor.cli.top import incidents as incident_list
 from banken_supervisor.cli.top import text
-from banken_supervisor.cli.top.background import Follower, Reader
+from banken_supervisor.cli.top.background import EventThread, FileThread
 from banken_supervisor.cli.top.commands import Confirm, pause
 from banken_supervisor.cli.top.detail import Detail
-from banken_supervisor.cli.top.events import Events, read_past
-from banken_supervisor.cli.top.incidents import Incidents
+from banken_supervisor.cli.top.events import EventTable, read_past
+from banken_supervisor.cli.top.incidents import IncidentTable
 from banken_supervisor.cli.top.log import LogPage
 from banken_supervisor.cli.top.main import Main
 from banken_supervisor.cli.top.order import Order
 from banken_supervisor.cli.top.page import Page
-from banken_supervisor.cli.top.programs import Programs
-from banken_supervisor.cli.top.table import Table
-from banken_supervisor.cli.top.watchdogs import Watchdogs
+from banken_supervisor.cli.top.programs import ProgramTable
+from banken_supervisor.cli.top.table import RowTable
+from banken_supervisor.cli.top.watchdogs import WatchdogTable
 
 if TYPE_CHECKING:
     from banken.control import Control
@@ -78,8 +78,8 @@ class TopApp(App[None]):
         self.main = Main(address, Order(sort, reverse=reverse), wanted)
         self._address = address
         self._source = Source(address, lambda: self._tell(Changed()))
-        self._follower = Follower(address, lambda: self._tell(Happened()))
-        self._reader = Reader(lambda then: self._tell(Done(then)))
+        self._follower = EventThread(address, lambda: self._tell(Happened()))
+        self._reader = FileThread(lambda then: self._tell(Done(then)))
         self._threads = (self._source, self._follower, self._reader)
         self._incidents_read = 0.0
 
@@ -107,13 +107,18 @@ class TopApp(App[None]):
         for each in self._threads:
             each.close()
 
+    @property
+    def _shows(self) -> bool:
+        """Whether there is a screen: what comes from the threads may come before and after that."""
+        return bool(self.screen_stack) and self.main.is_mounted
+
     # -- what comes ---------------------------------------------------------------------------------
 
     @on(Changed)
-    @on(Table.Turned)
+    @on(RowTable.Turned)
     def _show(self) -> None:
         """Show the newest snapshot."""
-        if not self.main.is_mounted:
+        if not self._shows:
             return
         snapshot = self._source.snapshot
         self.main.update_from(snapshot)
@@ -136,15 +141,20 @@ class TopApp(App[None]):
     def on_happened(self) -> None:
         """Show the events that came."""
         found = self._follower.take()
+        if not self._shows:
+            return
         self.main.put_events(found)
         if any(event["type"] in INCIDENT_EVENTS for event in found):
             self._read_incidents()
 
     def on_done(self, message: Done) -> None:
         """Show what a thread has done."""
-        message.then()
+        if self._shows:
+            message.then()
 
     def _tick(self) -> None:
+        if not self._shows:
+            return
         if not self._source.is_alive():
             self.fault = "the thread that asks the supervisor has ended, which must not happen: please report it"
             self.exit(return_code=1)
@@ -170,17 +180,17 @@ class TopApp(App[None]):
         """What the keys do."""
         self.push_screen(help_page.page())
 
-    @on(Table.Opened)
-    def _opened(self, message: Table.Opened) -> None:
+    @on(RowTable.Opened)
+    def _opened(self, message: RowTable.Opened) -> None:
         match message.table:
-            case Watchdogs():
+            case WatchdogTable():
                 self.push_screen(Detail(message.key, self._address, self._reader), lambda _: self._show())
                 self.call_later(self._show)
-            case Programs():
+            case ProgramTable():
                 self.action_log()
-            case Incidents():
+            case IncidentTable():
                 self._open_incident(None, message.key)
-            case Events():
+            case EventTable():
                 event = message.table.events.get(message.key, {})
                 if event.get("incident"):
                     self._open_incident(None, event["incident"])

@@ -18,7 +18,7 @@ END_S = 1.0
 """Seconds that the end waits for a thread; a file on a slow disk is not waited for longer."""
 
 
-class Follower(threading.Thread):
+class EventThread(threading.Thread):
     """Receives the events of one supervisor, and calls ``happened`` when there are some after a ``take``."""
 
     def __init__(self, address: str, happened: Callable[[], None]) -> None:
@@ -55,7 +55,7 @@ class Follower(threading.Thread):
                     found.append(event)
                 if following.connected != connected and (connected is not None or following.connected):
                     lost = connected is not None and not following.connected
-                    found.append(_remark("the supervisor is gone" if lost else "the events are followed"))
+                    found.append(_remark("the supervisor is gone" if lost else "connected to the supervisor"))
                     connected = following.connected
                 if found:
                     self._put(found)
@@ -88,7 +88,7 @@ def _readable(descriptor: int) -> bool:
     return bool(select.select([descriptor], [], [], 0)[0])
 
 
-class Reader(threading.Thread):
+class FileThread(threading.Thread):
     """Does jobs that wait for a disk, one after the other. Of jobs of one kind only the newest waits."""
 
     def __init__(self, done: Callable[[Callable[[], None]], None]) -> None:

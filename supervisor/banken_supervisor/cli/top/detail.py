@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.poller import Snapshot
 from banken_supervisor.cli.top import text
-from banken_supervisor.cli.top.background import Reader
+from banken_supervisor.cli.top.background import FileThread
 from banken_supervisor.cli.top.incidents import why
 from banken_supervisor.cli.top.page import Page
 
@@ -55,7 +55,7 @@ class Detail(Page):
         Binding("l", "app.log", "Log"),
     ]
 
-    def __init__(self, name: str, address: str, reader: Reader) -> None:
+    def __init__(self, name: str, address: str, reader: FileThread) -> None:
         super().__init__(text.said(name))
         self.watchdog = name
         self._address, self._reader = address, reader

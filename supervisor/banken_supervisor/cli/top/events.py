@@ -13,7 +13,7 @@ from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column, for_names
 from banken_supervisor.cli.top.order import fits
-from banken_supervisor.cli.top.table import Columns, Table
+from banken_supervisor.cli.top.table import Columns, RowTable
 
 KEPT_MAX = 2000
 """Events that can be scrolled back to."""
@@ -30,7 +30,7 @@ COLUMNS = (
 PAINTED = {"red": text.RED, "yellow": text.YELLOW, "green": text.GREEN, "cyan": text.BLUE}
 
 
-class Events(Table):
+class EventTable(RowTable):
     """Oldest first; who looks at the end goes on seeing the newest."""
 
     def __init__(self, id_: str) -> None:
@@ -45,9 +45,8 @@ class Events(Table):
         heard = [event for _, event in self._kept]
         if isinstance(found, Exception):
             found = []
-        known = {(event.get("seq"), event["time"]) for event in found}
         self._kept.clear()
-        self.put([*found, *(each for each in heard if (each.get("seq"), each["time"]) not in known)], wanted)
+        self.put(merged(found, heard), wanted)
 
     def put(self, found: list[dict[str, Any]], wanted: str) -> None:
         """These have happened."""
@@ -79,6 +78,15 @@ class Events(Table):
             case "WHAT":
                 return Text(text.said(event["text"] if own else description(event)), text.YELLOW if own else "")
         return Text(text.moment(event["time"]))
+
+
+def merged(past: list[dict[str, Any]], heard: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The past, then what was heard and is not in it: what was announced while the journal was read is in both.
+
+    Another supervisor's event may have the same number, but not the same time.
+    """
+    known = {(event.get("seq"), event["time"]) for event in past}
+    return [*past, *(each for each in heard if (each.get("seq"), each["time"]) not in known)]
 
 
 def read_past(address: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column, for_names
 from banken_supervisor.cli.top.order import fits
-from banken_supervisor.cli.top.table import Columns, Table
+from banken_supervisor.cli.top.table import Columns, RowTable
 from banken_supervisor.text.reasons import gist
 
 INCIDENTS_MAX = 500
@@ -32,7 +32,7 @@ COLUMNS = (
 )
 
 
-class Incidents(Table):
+class IncidentTable(RowTable):
     """Those that are open first, then the newest."""
 
     def __init__(self, id_: str) -> None:

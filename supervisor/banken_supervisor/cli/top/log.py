@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, RichLog, Static
 
 from banken_supervisor.cli.printing import clean
-from banken_supervisor.cli.top.background import Reader
+from banken_supervisor.cli.top.background import FileThread
 from banken_supervisor.cli.top.text import GREY, said
 
 TAIL_BYTES = 128 * 1024
@@ -71,7 +71,7 @@ class LogPage(Screen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q,escape,left", "app.pop_screen", "Back")]
 
-    def __init__(self, name: str, path: str, reader: Reader) -> None:
+    def __init__(self, name: str, path: str, reader: FileThread) -> None:
         super().__init__()
         self._program, self._path, self._reader = name, path, reader
         self._part = Part([])

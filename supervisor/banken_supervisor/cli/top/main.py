@@ -6,7 +6,6 @@ from time import monotonic
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import events as textual_events
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,13 +13,13 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer, Input, Static
 
 from banken_supervisor.cli.poller import Snapshot
-from banken_supervisor.cli.top.events import Events
+from banken_supervisor.cli.top.events import EventTable
 from banken_supervisor.cli.top.head import VIEWS, supervisor, tabs, watchdogs
-from banken_supervisor.cli.top.incidents import Incidents
+from banken_supervisor.cli.top.incidents import IncidentTable
 from banken_supervisor.cli.top.order import FILTER_MAX, Order
-from banken_supervisor.cli.top.programs import Programs
-from banken_supervisor.cli.top.table import Table
-from banken_supervisor.cli.top.watchdogs import Watchdogs
+from banken_supervisor.cli.top.programs import ProgramTable
+from banken_supervisor.cli.top.table import RowTable
+from banken_supervisor.cli.top.watchdogs import WatchdogTable
 
 PLACEHOLDER = "part of a name, worker-*, a state"
 
@@ -41,8 +40,10 @@ class Main(Screen[None]):
     #filter { height: 1; border: none; padding: 0 1; display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", key_display="/"),
-        Binding("escape", "all", "All", key_display="Esc"),
+        # With priority they take effect before the next key is looked at: of `/abc` each letter is the filter's.
+        Binding("slash", "filter", "Filter", key_display="/", priority=True),
+        Binding("enter,up,down", "keep_filter", show=False, priority=True),
+        Binding("escape", "all", "All", key_display="Esc", priority=True),
         Binding("s", "sort", "Sort"),
         *(Binding(key, f"sort('{sort}')", show=False) for key, sort in SORT_KEYS.items()),
         Binding("r", "reverse", "Reverse"),
@@ -65,10 +66,12 @@ class Main(Screen[None]):
         self._snapshot = Snapshot(0.0)
         # Held, not looked up: a snapshot may come while the screen is taken down.
         self._head, self._tabs = Static(id="head"), Static(id="tabs")
-        self._watchdogs, self._programs = Watchdogs("watchdogs", order), Programs("programs")
-        self._incidents, self._events = Incidents("incidents"), Events("events")
-        self._tables: tuple[Table, ...] = (self._watchdogs, self._programs, self._incidents, self._events)
-        self._typed = Input(id="filter", compact=True, max_length=FILTER_MAX, placeholder=PLACEHOLDER)
+        self._watchdogs, self._programs = WatchdogTable("watchdogs", order), ProgramTable("programs")
+        self._incidents, self._events = IncidentTable("incidents"), EventTable("events")
+        self._tables: tuple[RowTable, ...] = (self._watchdogs, self._programs, self._incidents, self._events)
+        self._typed = Input(
+            id="filter", compact=True, max_length=FILTER_MAX, placeholder=PLACEHOLDER, select_on_focus=False
+        )
 
     def compose(self) -> ComposeResult:
         """Head, tabs, lists, filter, keys."""
@@ -83,7 +86,7 @@ class Main(Screen[None]):
         """The keys are for the list."""
         self.set_focus(self.table())
 
-    def table(self, view: str = "") -> Table:
+    def table(self, view: str = "") -> RowTable:
         """The list of this tab; of the one that is shown."""
         return self._tables[VIEWS.index(view or self.view)]
 
@@ -128,13 +131,14 @@ class Main(Screen[None]):
             "incident": self.view in ("watchdogs", "incidents"),
             "log": self.view in ("watchdogs", "programs"),
             "filter": not typing,
+            "keep_filter": typing,
             "all": typing or bool(self.wanted[self.view]),
         }
         return where.get(action, True)
 
     def action_view(self, view: str) -> None:
         """Show another tab."""
-        self._end_typing()
+        self.action_keep_filter()
         self.view = view
         self.query_one(ContentSwitcher).current = view
         self.set_focus(self.table())
@@ -154,8 +158,8 @@ class Main(Screen[None]):
         self.order.turn()
         self._sorted()
 
-    @on(Table.SortAsked)
-    def _sort_asked(self, message: Table.SortAsked) -> None:
+    @on(RowTable.SortAsked)
+    def _sort_asked(self, message: RowTable.SortAsked) -> None:
         if message.sort == self.order.sort:
             self.action_reverse()
         else:
@@ -172,13 +176,14 @@ class Main(Screen[None]):
     def action_filter(self) -> None:
         """Begin to type a filter."""
         self._typed.value = self.wanted[self.view]
+        self._typed.cursor_position = len(self._typed.value)
         self._typed.display = True
-        self.set_focus(self._typed)  # at once: the next letter is the filter's already
+        self.set_focus(self._typed)
         self.refresh_bindings()
 
     def action_all(self) -> None:
         """Show all again."""
-        self._end_typing()
+        self.action_keep_filter()
         self._filter_by("")
 
     @on(Input.Changed, "#filter")
@@ -186,25 +191,20 @@ class Main(Screen[None]):
         if self._typing:
             self._filter_by(message.value)
 
-    @on(Input.Submitted, "#filter")
-    def _end_typing(self) -> None:
+    def action_keep_filter(self) -> None:
+        """The keys are for the list again."""
         self._typed.display = False
         self.set_focus(self.table())
         self.refresh_bindings()
 
-    def on_key(self, event: textual_events.Key) -> None:
-        """Up and down leave the filter for the list."""
-        if event.key in ("down", "up") and self._typing:
-            self._end_typing()
-
     def _filter_by(self, wanted: str) -> None:
         self.wanted[self.view] = wanted
         table = self.table()
-        if isinstance(table, (Incidents, Events)):
+        if isinstance(table, (IncidentTable, EventTable)):
             table.filter_by(wanted)
         self._changed()
 
     def _changed(self) -> None:
         self.update_from(self._snapshot)
         self.refresh_bindings()
-        self.post_message(Table.Turned())
+        self.post_message(RowTable.Turned())

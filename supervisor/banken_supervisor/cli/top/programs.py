@@ -12,7 +12,7 @@ from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column, for_names
 from banken_supervisor.cli.top.order import fits
-from banken_supervisor.cli.top.table import Columns, Table
+from banken_supervisor.cli.top.table import Columns, RowTable
 
 COLUMNS = (
     Column("STATE", 10),
@@ -24,7 +24,7 @@ COLUMNS = (
 )
 
 
-class Programs(Table):
+class ProgramTable(RowTable):
     """The worst first, then by name."""
 
     rows: dict[str, dict[str, Any]]

@@ -28,14 +28,14 @@ class Columns(NamedTuple):
     reverse: bool = False
 
 
-class Table(ScrollView, can_focus=True):
+class RowTable(ScrollView, can_focus=True):
     """Rows by key, in the order that ``show`` is given. Whoever derives says what a cell holds.
 
     The selected row stays selected wherever it comes to stand. Is it gone, the one in its place is selected.
     """
 
     DEFAULT_CSS = """
-    Table { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
+    RowTable { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "step(-1)", show=False),
@@ -50,7 +50,7 @@ class Table(ScrollView, can_focus=True):
     class Opened(Message):
         """Enter, or a double click, on a row."""
 
-        def __init__(self, table: Table, key: str) -> None:
+        def __init__(self, table: RowTable, key: str) -> None:
             super().__init__()
             self.table, self.key = table, key
 

@@ -128,7 +128,7 @@ def remark(row: Row, *, program: bool = False) -> str:
         reason = f": {said(gist(incident['reason']))}" if incident.get("reason") else ""
         parts.append(f"{_cause(incident)}{reason}, {format_s(incident['age'])} ago")
     elif row["state"] == "given-up":
-        parts.append(f"`banken start {clean(row['name'])}` ends that" if program else "the next feed ends that")
+        parts.append(f"until `banken start {clean(row['name'])}`" if program else "until the next feed")
     elif shown_state(row) == RUNNING or (row["state"] == "alive" and not has_timeout(row)):
         parts.append(ONLY_ITS_END)
     elif row["state"] == "waiting":
@@ -208,7 +208,7 @@ def uptime_line(known: Known) -> Text:
     """``Uptime  96.60 % (24 h), 2 incidents``."""
     result = known.result
     if known.kept is None:
-        return _fact("Uptime", "not known: this supervisor keeps no journal")
+        return _fact("Uptime", "not known: there is no journal to be read here")
     over = f"{format_s(result.period)}, since the journal begins" if known.clipped else "24 h"
     return _fact("Uptime", f"{percent(result.share)} ({over}), {plural(result.failures, 'incident')}")
 
@@ -230,12 +230,10 @@ def incident_lines(row: Row | None, story: Story | None) -> list[Text]:
     incident = None if row is None else row.get("incident")
     lines: list[Text] = []
     if incident is not None and row is not None:
+        often = f"announced {plural(incident['runs'], 'time')}"
         lines += [
             Text(f"Open incident {incident['id']}", f"bold {RED}"),
-            _fact(
-                "Cause",
-                f"{_cause(incident)}, {format_s(incident['age'])} ago; told {plural(incident['runs'], 'time')}",
-            ),
+            _fact("Cause", f"{_cause(incident)}, {format_s(incident['age'])} ago; {often}"),
             _fact("Next step", next_step(row)),
         ]
         reason = incident.get("reason")

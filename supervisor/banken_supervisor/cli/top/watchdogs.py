@@ -13,7 +13,7 @@ from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column, for_names
 from banken_supervisor.cli.top.order import SORTS, Order, fits, shown_state
-from banken_supervisor.cli.top.table import Columns, Table
+from banken_supervisor.cli.top.table import Columns, RowTable
 
 NAME_MOST = 40
 
@@ -36,7 +36,7 @@ COLUMNS = (
 NOBODY = "no watchdogs yet; try: banken feed hello --timeout 30s"
 
 
-class Watchdogs(Table):
+class WatchdogTable(RowTable):
     """All watchdogs that the filter lets through."""
 
     def __init__(self, id_: str, order: Order) -> None:

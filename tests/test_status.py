@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from banken_supervisor.cli.status import cells, summary_line
+from banken_supervisor.cli.status_table import cells, summary_line
 
 WELL: dict[str, Any] = {
     "pid": 1, "version": "1", "uptime": 1.0, "messages": 0, "watchdogs": 0, "states": {}, "lost": 0.0, "stalls": 0,

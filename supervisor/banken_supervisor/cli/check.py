@@ -11,8 +11,10 @@ from banken.errors import BankenError
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.options import NAMES, address_option, is_pattern
 from banken_supervisor.cli.printing import clean, plural
-from banken_supervisor.cli.supervisor_client import NAMES, address_option, asking, is_pattern, rows
+from banken_supervisor.operator_client.pager import all_rows
+from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.reasons import gist
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ def command(
     if warning is not None and critical is not None and warning > critical:
         raise click.UsageError(f"--warning {warning} would never come before --critical {critical}")
     thresholds = Thresholds(warning, critical)
-    with asking(address) as control:
+    with connect(address) as control:
         found = _find(control, names, since)
     code, text = judge(found, thresholds)
     click.echo(line(code, text, figures(found, thresholds)))
@@ -200,7 +202,7 @@ def _find(control: Control, names: tuple[str, ...], since: float | None) -> Find
     if names:
         chosen: dict[str, dict[str, Any]] = {}
         for name in names:
-            found = rows(control, name)
+            found = all_rows(control, name)
             if not found:
                 raise Failure(f"no watchdog {'fits' if is_pattern(name) else 'is called'} {name!r}", UNKNOWN)
             chosen |= {row["name"]: row for row in found}
@@ -212,7 +214,7 @@ def _find(control: Control, names: tuple[str, ...], since: float | None) -> Find
         chosen = {}
         counts |= {state: summary["states"].get(state, 0) for state in STATES}
         if any(counts[state] for state in BAD):  # else there is no need to read a long list
-            down = [row for row in rows(control) if row["state"] in BAD]
+            down = [row for row in all_rows(control) if row["state"] in BAD]
     down.sort(key=lambda row: -row.get("incident", {}).get("age", row["silence"]))
     past: int | None = None
     past_names: tuple[str, ...] = ()

@@ -62,11 +62,11 @@ def _ask(ctx: click.Context, op: str, **args: Any) -> list[dict[str, Any]]:
     from banken.address import resolve
     from banken.control import Control
     from banken.errors import BankenError
-    from banken_supervisor.cli.supervisor_client import is_alone
+    from banken_supervisor.operator_client.supervisor_client import is_absent
 
     try:
         where = resolve(ctx.params.get("address"))
-        if is_alone(where):
+        if is_absent(where):
             return []
         with Control(where.text, timeout=ASK_S) as control:
             rows: list[dict[str, Any]] = control.request(op, **args)["rows"]

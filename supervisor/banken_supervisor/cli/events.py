@@ -12,8 +12,9 @@ import click
 from banken.model import check_name
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion_items import watched
+from banken_supervisor.cli.options import address_option, is_pattern
 from banken_supervisor.cli.printing import clean, fancy, to_json
-from banken_supervisor.cli.supervisor_client import address_option, asking, is_pattern
+from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.event_text import field, sentence
 from banken_supervisor.text.reasons import telling
 
@@ -95,7 +96,7 @@ def command(
         return
     from banken_supervisor.operator_client.event_follower import EventFollower
 
-    with asking(address) as control:
+    with connect(address) as control:
         control.request("ping")
         selective = bool(names) and len(exact) == len(names)
         with EventFollower(control.address.text, exact if selective else None) as following:

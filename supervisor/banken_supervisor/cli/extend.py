@@ -7,7 +7,8 @@ import click
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.supervisor_client import NAME, address_option, asking, quiet_option, row_of, tell
+from banken_supervisor.cli.options import NAME, address_option, quiet_option, row_of
+from banken_supervisor.operator_client.supervisor_client import connect, tell
 
 
 @click.command(short_help="This once, NAME's next feed may come later.")
@@ -19,7 +20,7 @@ def command(name: str, duration: float, quiet: bool, address: str | None) -> Non
     """This once, the next feed of NAME may come as late as DURATION (30s, 2m, 1h) from now."""
     from banken.wire import Kind
 
-    with asking(address) as control:
+    with connect(address) as control:
         before = row_of(control, name)["state"]
         if before not in ("waiting", "alive"):
             raise Failure(

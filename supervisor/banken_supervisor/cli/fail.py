@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from banken.model import REASON_MAX, check_text
-from banken_supervisor.cli.supervisor_client import NAME, address_option, asking, quiet_option, tell
+from banken_supervisor.cli.options import NAME, address_option, quiet_option
+from banken_supervisor.operator_client.supervisor_client import connect, tell
 
 
 @click.command(short_help="Say that NAME has failed: a verdict at once.")
@@ -21,7 +22,7 @@ def command(name: str, reason: str, quiet: bool, address: str | None) -> None:
     """
     from banken.wire import Kind
 
-    with asking(address) as control:
+    with connect(address) as control:
         row = tell(control, Kind.FAIL, name, check_text(reason, "reason", REASON_MAX))
     if quiet or row is None:
         return

@@ -7,7 +7,8 @@ import click
 from banken.errors import Refused
 from banken.model import STATUS_MAX, check_progress, check_text
 from banken_supervisor.cli.durations import DURATION, format_s
-from banken_supervisor.cli.supervisor_client import NAME, address_option, asking, quiet_option, tell
+from banken_supervisor.cli.options import NAME, address_option, quiet_option
+from banken_supervisor.operator_client.supervisor_client import connect, tell
 
 
 @click.command(short_help="Prove that NAME is alive, once.")
@@ -49,7 +50,7 @@ def command(
         raise click.UsageError("--interval and --grace go with --timeout: together they declare NAME")
     said = None if status is None else check_text(status, "status", STATUS_MAX)
     step = None if progress is None else _progress(progress)
-    with asking(address) as control:
+    with connect(address) as control:
         if said is None and step is None:
             row = tell(control, Kind.FEED, name, declaration=declaration)
         else:

@@ -15,9 +15,10 @@ from banken_supervisor.cli import exit_codes, journals, sparkline
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import COLOURS, HEADER, cells, clock
+from banken_supervisor.cli.options import NAME, address_option
 from banken_supervisor.cli.printing import clean, fancy, plural, to_json
-from banken_supervisor.cli.supervisor_client import NAME, address_option, is_alone, look
 from banken_supervisor.cli.tables import print_table
+from banken_supervisor.operator_client.supervisor_client import is_absent, look
 from banken_supervisor.text.durations import NEVER_S
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _live(name: str, address: str | None) -> tuple[dict[str, Any] | None, bool]:
     from banken.control import Control
 
     where = resolve(address)
-    if is_alone(where):
+    if is_absent(where):
         return None, False
     try:
         with Control(where.text, timeout=ASK_S) as control:

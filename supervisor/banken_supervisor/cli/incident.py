@@ -11,8 +11,8 @@ from banken_supervisor.cli.completion_items import incidents
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import clock
+from banken_supervisor.cli.options import address_option
 from banken_supervisor.cli.printing import clean, to_json
-from banken_supervisor.cli.supervisor_client import address_option
 from banken_supervisor.text.event_text import field, sentence
 from banken_supervisor.text.reasons import gist, telling
 

@@ -11,8 +11,8 @@ import click
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion_items import watched
 from banken_supervisor.cli.durations import DURATION, format_s
+from banken_supervisor.cli.options import address_option, is_pattern
 from banken_supervisor.cli.printing import clean, fancy, plural, to_json
-from banken_supervisor.cli.supervisor_client import address_option, is_pattern
 from banken_supervisor.cli.tables import print_table
 from banken_supervisor.text.reasons import gist
 

@@ -8,8 +8,8 @@ import click
 
 from banken_supervisor.cli import exit_codes, journals
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.options import address_option
 from banken_supervisor.cli.printing import clean, plural, to_json
-from banken_supervisor.cli.supervisor_client import address_option
 
 
 @click.group(short_help="Check the journal, export it, or make its file smaller.")

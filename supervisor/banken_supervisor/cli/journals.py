@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import click
 
-from banken.address import resolve
+from banken.address import option_for, resolve
 from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.supervisor_client import is_alone, option_for
+from banken_supervisor.operator_client.supervisor_client import is_absent
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ def place(address: str | None, journal: str | None) -> str:
     """The journal's file; a Failure if there is none."""
     if journal is None:
         where = resolve(address)
-        journal = None if is_alone(where) else _asked(where.text)
+        journal = None if is_absent(where) else _asked(where.text)
         if journal is None and where.directory is not None:
             journal = os.path.join(where.directory, "journal.db")
     if journal is None or not os.path.exists(journal):

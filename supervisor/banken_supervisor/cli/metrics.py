@@ -11,7 +11,8 @@ import click
 from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.supervisor_client import address_option, asking
+from banken_supervisor.cli.options import address_option
+from banken_supervisor.operator_client.supervisor_client import connect
 
 READABLE = 0o644
 """A collector runs as another user."""
@@ -46,7 +47,7 @@ def command(names: str | None, output: str | None, address: str | None) -> None:
     refused: Unreachable | RequestFailed | None = None
     answer = None
     try:
-        with asking(address) as control:
+        with connect(address) as control:
             answer = control.request("metrics", **question(names))
     except (Unreachable, RequestFailed) as fault:
         refused = fault

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from banken_supervisor.cli.durations import DURATION, format_s
-from banken_supervisor.cli.supervisor_client import NAMES, address_option, all_of, asking, quiet_option, tell
+from banken_supervisor.cli.options import NAMES, address_option, all_of, quiet_option
+from banken_supervisor.operator_client.supervisor_client import connect, tell
 
 
 @click.command(short_help="Do not judge NAME, for a while or until it is resumed.")
@@ -20,7 +21,7 @@ def command(name: str, duration: float | None, quiet: bool, address: str | None)
     """
     from banken.wire import Kind
 
-    with asking(address) as control:
+    with connect(address) as control:
         for row in all_of(control, name):  # a misspelt name must not become a new watchdog
             each = row["name"]
             tell(control, Kind.PAUSE, each, duration or 0.0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.cli import sparkline
-from banken_supervisor.cli.supervisor_client import look
+from banken_supervisor.operator_client.supervisor_client import look
 
 if TYPE_CHECKING:
     from banken.control import Control

@@ -9,7 +9,7 @@ import click
 
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.supervisor_client import asking
+from banken_supervisor.operator_client.supervisor_client import connect
 
 WITHIN_S = 30.0
 """How long a command waits until the program is where it was asked to be."""
@@ -21,7 +21,7 @@ WANTED = {"start": ("running", "adopted"), "restart": ("running", "adopted"), "s
 
 def command(what: str, name: str, address: str | None, *, quiet: bool) -> None:
     """Have the supervisor do it, and wait until it is so; a Failure if it is not within WITHIN_S."""
-    with asking(address) as control:
+    with connect(address) as control:
         before = next((row for row in control.request("programs")["rows"] if row["name"] == name), None)
         row = control.request("program", what=what, name=name)["rows"][0]
         deadline = time.monotonic() + WITHIN_S

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from banken_supervisor.cli.supervisor_client import NAME, address_option, asking, quiet_option, row_of, tell
+from banken_supervisor.cli.options import NAME, address_option, quiet_option, row_of
+from banken_supervisor.operator_client.supervisor_client import connect, tell
 
 
 @click.command(short_help="Watch NAME no longer.")
@@ -15,7 +16,7 @@ def command(name: str, quiet: bool, address: str | None) -> None:
     """Watch NAME no longer. A worker that still feeds it declares it anew."""
     from banken.wire import Kind
 
-    with asking(address) as control:
+    with connect(address) as control:
         row_of(control, name)
         row = tell(control, Kind.RELEASE, name)
     if not quiet:

@@ -8,8 +8,9 @@ import click
 
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.options import address_option, quiet_option
 from banken_supervisor.cli.printing import clean
-from banken_supervisor.cli.supervisor_client import address_option, asking, quiet_option
+from banken_supervisor.operator_client.supervisor_client import connect
 
 WITHIN_S = 30.0
 
@@ -24,7 +25,7 @@ def command(quiet: bool, address: str | None) -> None:
 
     A bad file changes nothing: its faults are listed, and the exit code is 4.
     """
-    with asking(address) as control:
+    with connect(address) as control:
         deadline = time.monotonic() + WITHIN_S
         number = control.request("reload")["number"]
         while (last := control.request("reloaded"))["number"] < number:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from banken_supervisor.cli import completion_items
-from banken_supervisor.cli.supervisor_client import NAME, address_option, quiet_option
+from banken_supervisor.cli.options import NAME, address_option, quiet_option
 
 
 @click.command(short_help="Stop a program and start it again.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from banken_supervisor.cli.durations import format_s
-from banken_supervisor.cli.supervisor_client import NAMES, address_option, all_of, asking, quiet_option, tell
+from banken_supervisor.cli.options import NAMES, address_option, all_of, quiet_option
+from banken_supervisor.operator_client.supervisor_client import connect, tell
 
 
 @click.command(short_help="Judge NAME again, with a whole timeout from now.")
@@ -16,7 +17,7 @@ def command(name: str, quiet: bool, address: str | None) -> None:
     """Judge NAME again after a pause, with a whole timeout from now; NAME may be a pattern."""
     from banken.wire import Kind
 
-    with asking(address) as control:
+    with connect(address) as control:
         for before in all_of(control, name):
             row = tell(control, Kind.RESUME, before["name"])
             if quiet or row is None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from banken.address import option_for
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.supervisor_client import address_option, option_for
+from banken_supervisor.cli.options import address_option
 
 if TYPE_CHECKING:
     from banken_supervisor.cli.web_child import WebChild

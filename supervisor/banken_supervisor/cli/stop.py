@@ -9,7 +9,8 @@ import click
 from banken.errors import Unreachable
 from banken_supervisor.cli import completion_items, exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.supervisor_client import NAME, address_option, asking, holder, quiet_option
+from banken_supervisor.cli.options import NAME, address_option, quiet_option
+from banken_supervisor.operator_client.supervisor_client import connect, lock_holder
 
 GONE_WITHIN_S = 10.0
 """A supervisor stops within 5 seconds, whatever its callbacks do; twice that is a fault."""
@@ -31,17 +32,17 @@ def command(name: str | None, quiet: bool, address: str | None) -> None:
 
         programs.command("stop", name, address, quiet=quiet)
         return
-    with asking(address) as control:
+    with connect(address) as control:
         pid = control.request("ping")["pid"]
         directory = control.address.directory
         try:
             control.request("stop")
         except Unreachable:
-            if directory is not None and holder(directory) == pid:
+            if directory is not None and lock_holder(directory) == pid:
                 raise
             # It stopped so quickly that its answer was left behind.
         began = time.monotonic()
-        while holder(directory) == pid if directory is not None else _answers(control):
+        while lock_holder(directory) == pid if directory is not None else _answers(control):
             if time.monotonic() - began > GONE_WITHIN_S:
                 raise Failure(
                     f"the supervisor (pid {pid}) still holds {control.address.text} after {GONE_WITHIN_S:g} s; "

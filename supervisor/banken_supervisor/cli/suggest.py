@@ -10,8 +10,10 @@ from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.completion_items import watchdogs
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.options import address_option
 from banken_supervisor.cli.printing import clean, columns, to_json
-from banken_supervisor.cli.supervisor_client import address_option, asking, rows
+from banken_supervisor.operator_client.pager import all_rows
+from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import NEVER_S
 
 HEADER = ("NAME", "TIMEOUT", "GAPS", "LONGEST GAP", "PROPOSED")
@@ -29,8 +31,8 @@ def command(name: str | None, as_json: bool, address: str | None) -> None:
     20 gaps) to 1.5, and at least twice what 99.9 % of them stay below. What was seen is forgotten when the
     supervisor ends.
     """
-    with asking(address) as control:
-        found = rows(control, name, "suggest")
+    with connect(address) as control:
+        found = all_rows(control, name, "suggest")
         where = control.address.text
     if name is not None and not found:
         raise Failure(f"no watchdog fits {name!r} at {where}; `banken status` lists them", exit_codes.NOT_SO)

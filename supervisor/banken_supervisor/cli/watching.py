@@ -14,7 +14,7 @@ from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.poller import Snapshot, Source
 from banken_supervisor.cli.printing import plural
 from banken_supervisor.cli.screen import Screen, need_terminal
-from banken_supervisor.cli.status import (
+from banken_supervisor.cli.status_table import (
     COLOURS,
     HEADER,
     PROGRAMS_COLOURS,

@@ -10,7 +10,7 @@ import click
 
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.supervisor_client import address_option
+from banken_supervisor.cli.options import address_option
 
 if TYPE_CHECKING:
     from banken_supervisor.web.listen_address import ListenAddress

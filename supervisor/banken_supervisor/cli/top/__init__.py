@@ -24,8 +24,8 @@ import click
 from banken.address import resolve
 from banken_supervisor.cli import completion_items, exit_codes
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.options import address_option
 from banken_supervisor.cli.screen import need_terminal
-from banken_supervisor.cli.supervisor_client import address_option
 from banken_supervisor.cli.top.order import SORTS
 
 INSTEAD = "`banken status --json`"

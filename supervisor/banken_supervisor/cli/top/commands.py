@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from banken_supervisor.cli.printing import clean
-from banken_supervisor.cli.supervisor_client import tell
+from banken_supervisor.operator_client.supervisor_client import tell
 
 if TYPE_CHECKING:
     from banken.control import Control

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
+from banken_supervisor.cli.options import is_pattern
 from banken_supervisor.cli.poller import rate_of
-from banken_supervisor.cli.status import BAD, WORST_FIRST
-from banken_supervisor.cli.supervisor_client import is_pattern
+from banken_supervisor.cli.status_table import BAD, WORST_FIRST
 from banken_supervisor.text.durations import NEVER_S
 
 Row = dict[str, Any]

@@ -11,7 +11,7 @@ from rich.text import Text
 from banken_supervisor.cli import sparkline
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.printing import clean, plural
-from banken_supervisor.cli.status import BAD
+from banken_supervisor.cli.status_table import BAD
 from banken_supervisor.cli.top.order import RUNNING, shown_state
 from banken_supervisor.evidence import feeds_text, summary_lines
 from banken_supervisor.journal.shown import as_dict

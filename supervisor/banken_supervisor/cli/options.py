@@ -7,25 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from banken.address import option_for
 from banken.model import NAME_MAX, check_name
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.operator_client.pager import all_rows as rows
-from banken_supervisor.operator_client.supervisor_client import connect as asking
-from banken_supervisor.operator_client.supervisor_client import is_absent as is_alone
-from banken_supervisor.operator_client.supervisor_client import lock_holder as holder
-from banken_supervisor.operator_client.supervisor_client import look, tell
+from banken_supervisor.operator_client.pager import all_rows
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from banken.control import Control
-
-__all__ = (
-    "NAME", "NAMES", "address_option", "all_of", "asking", "holder", "is_alone", "is_pattern", "look", "option_for",
-    "quiet_option", "row_of", "rows", "tell",
-)  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -94,7 +84,7 @@ def all_of(control: Control, given: str) -> list[dict[str, Any]]:
     """The watchdogs that a name or a pattern stands for; a Failure if there is none."""
     if not is_pattern(given):
         return [row_of(control, given)]
-    found = rows(control, given)
+    found = all_rows(control, given)
     if not found:
         raise Failure(
             f"no watchdog fits {given!r} at {control.address.text}; `banken status` lists them", exit_codes.NOT_SO

@@ -160,6 +160,7 @@ def test_bytes_that_are_no_zeromq_hurt_nobody(home: Home) -> None:
                 except OSError:
                     pass
     assert home.ask("ping")
+    until(lambda: home.row("steady"), "it is fed")
     assert home.row("steady")["incidents"] == 0
     assert set(home.rows("*")) == {"steady"}
 

@@ -73,8 +73,8 @@ with supervisor:
     until(lambda: told("expired", "w") and told("expired", "p"), "the verdicts")
     until(lambda: told("callback-failed", "w") and told("action-failed", "p"), "what lacks a thread")
     supervisor.reload()
-    turns = supervisor._loop.turns
-    until(lambda: supervisor._loop.turns > turns + 3, "the loop turns on")
+    turns = supervisor._loop.metrics.turns
+    until(lambda: supervisor._loop.metrics.turns > turns + 3, "the loop turns on")
     said["called"] = called.is_set()
     threads(True)
     until(lambda: told("callback-done", "w") and told("action-done", "p"), "they run after all")

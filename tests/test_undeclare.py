@@ -76,7 +76,7 @@ def test_a_released_watchdogs_callback_does_not_run_for_another_process(tmp_path
     with Supervisor(tmp_path / "a") as supervisor:
         watchdog = supervisor.watchdog("shared", timeout=60.0, callback=ran.set)
         watchdog.feed()
-        watchdog.stop()
+        supervisor._port.release("shared")
         client = Client(tmp_path / "a")
         try:
             client.fail("shared", "another process's incident")

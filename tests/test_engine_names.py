@@ -162,3 +162,26 @@ def test_a_policy_that_does_not_yield_stands_over_the_worker(bench: Bench) -> No
     bench.say(Kind.FEED, declaration=TEN)
     bench.jump(5.1)
     assert bench.said() == ["declared", "conflict", "first-fed", "expired"]
+
+
+def test_a_process_that_owns_no_name_any_more_is_forgotten(bench: Bench) -> None:
+    """Ten thousand processes take one name from each other, and the last one releases it: nothing is left of them."""
+    for number in range(10_000):
+        bench.feed(who=ALICE._replace(pid=1000 + number, start=1000 + number))
+    assert len(bench.engine.table._owned) == 1
+    bench.say(Kind.RELEASE, who=ALICE._replace(pid=10_999, start=10_999))
+    assert len(bench.engine.table._owned) == 0
+
+
+def test_the_end_of_a_process_counts_for_what_it_still_owns(bench: Bench) -> None:
+    """It had a thousand names and lost all but one: that one is judged when it ends, and no other."""
+    for number in range(1000):
+        bench.feed(f"w-{number}", who=ALICE)
+    for number in range(999):
+        bench.feed(f"w-{number}", who=BOB)
+    bench.said()
+    bench.engine.processes.exited(ALICE, bench.now, bench.out)
+    bench.jump(0.1)
+    assert [(each.name, each.data["cause"]) for each in bench.out if getattr(each, "type", "") == "expired"] == [
+        ("w-999", "exited")
+    ]

@@ -64,11 +64,10 @@ class Admission:
             return Refusal("full", f"{WATCHDOGS_MAX} watchdogs are kept already")
         record = Record(name, declaration, message.resolution, now, operator=operator)
         record.policy = policy
-        record.owner = message.incarnation
         table.add(record)
         self._history.resize()
         self._quorums.enroll(record)
-        table.assign(record, record.owner, out)
+        table.set_owner(record, message.incarnation, out)
         table.arm(record)
         by = "operator" if operators is declaration else "worker" if message.declaration else "defaults"
         out.append(declared_event(record, by))
@@ -85,9 +84,10 @@ class Admission:
             return None
         if claim is ownership.Claim.NEWCOMER:
             had_owner = record.owner is not None
-            ownership.take_over(record, process)
+            if record.owner is not None:
+                ownership.displace(record, record.owner)
             self._table.mark_changed(record)
-            self._table.assign(record, process, out)
+            self._table.set_owner(record, process, out)
             self._observer.new_feeder(record)
             if record.details is not None:
                 record.details.exited_at = None  # it is another process that has ended

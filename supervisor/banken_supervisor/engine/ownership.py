@@ -36,13 +36,6 @@ def claim(record: Record, process: Incarnation | None) -> Claim:
     return Claim.NEWCOMER
 
 
-def take_over(record: Record, process: Incarnation) -> None:
-    """``process`` owns the name from now on; the former owner is displaced."""
-    if record.owner is not None:
-        displace(record, record.owner)
-    record.owner = process
-
-
 def displace(record: Record, process: Incarnation) -> None:
     """Remember that ``process`` may no longer feed this name."""
     displaced = record.detailed().displaced

@@ -84,7 +84,7 @@ class ProcessLifecycle:
             record.feed_times.clear()
         if record.owner is not None:
             ownership.displace(record, record.owner)
-            record.owner = None
+            self._table.set_owner(record, None, [])
             self._table.mark_changed(record)
 
     def _ended(self, record: Record, how: str | None, at: float, now: float) -> None:

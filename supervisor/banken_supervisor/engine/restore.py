@@ -121,8 +121,7 @@ class Restore:
             )
         record.resolution = checkpoint.resolution
         if checkpoint.owner is not None:
-            record.owner = table.share(checkpoint.owner)
-            table.assign(record, record.owner, out)
+            table.set_owner(record, table.share(checkpoint.owner), out)
         if checkpoint.incidents:
             record.detailed().incidents = checkpoint.incidents
         state = checkpoint.state

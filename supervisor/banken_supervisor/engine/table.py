@@ -20,7 +20,7 @@ from banken_supervisor.engine.states import State
 POOL_FRAMES_MAX = 64
 """Feeds known by their bytes per pooled name; those of further processes are decoded each time."""
 
-SHARED_MAX = 50_000
+SHARED_MAX = 10_000
 """Equal declarations and incarnations that are kept once; beyond that many different ones sharing begins anew."""
 
 _IN_INCIDENTS = (State.ALIVE, State.EXPIRED)
@@ -31,6 +31,19 @@ _OWNED_MIN = 64
 
 _QUORUM_ALIVE = (State.ALIVE, State.PAUSED)
 _DOWN = (State.EXPIRED, State.GIVEN_UP)
+
+
+class Owned:
+    """The watchdogs of one process, with some that it has lost."""
+
+    __slots__ = ("limit", "live", "records")
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.live = 0
+        """how many it still owns; more than there are, at the most"""
+        self.limit = _OWNED_MIN
+        """the length at which the lost ones are cleared out"""
 
 
 class Table:
@@ -49,8 +62,7 @@ class Table:
         self.changed: dict[str, None] = {}
         """names whose checkpoint (snapshot.py) has changed, or that are watched no longer: the caller takes out
         what it has written. Empty unless ``tracks_changes``."""
-        self._owned: dict[Incarnation, tuple[list[Record], int]] = {}
-        """by process: its watchdogs, lost ones among them, and the length at which those are cleared out"""
+        self._owned: dict[Incarnation, Owned] = {}
         self._shared: dict[Any, Any] = {}
 
     def __len__(self) -> int:
@@ -71,6 +83,9 @@ class Table:
     def remove(self, record: Record) -> None:
         """Watch it no longer; it has been moved to RELEASED."""
         self.deadlines.disarm(record)
+        owner, record.owner = record.owner, None
+        if owner is not None:
+            self._lose(owner)
         self.states[State.RELEASED] -= 1
         del self.by_name[record.name]
 
@@ -169,23 +184,41 @@ class Table:
 
     # -- by owner -------------------------------------------------------------------------------------
 
-    def assign(self, record: Record, process: Incarnation | None, out: list[Effect]) -> None:
-        """The record belongs to this process from now on."""
+    def set_owner(self, record: Record, process: Incarnation | None, out: list[Effect]) -> None:
+        """The record belongs to this process from now on; None: to none."""
+        former, record.owner = record.owner, process
+        if former is not None:
+            self._lose(former)
         if process is None or record.declaration.feeders is Feeders.ANY:
             return
-        records, limit = self._owned.get(process) or ([], _OWNED_MIN)
-        if not records:
+        owned = self._owned.get(process)
+        if owned is None:
+            owned = self._owned[process] = Owned()
             out.append(WatchProcess(process))
-        records.append(record)
-        if len(records) >= limit:
-            records = self._still_owned(process, records)
-            limit = max(_OWNED_MIN, 2 * len(records))
-        self._owned[process] = records, limit
+        owned.records.append(record)
+        owned.live += 1
+        if len(owned.records) >= owned.limit:
+            self._clear_lost(process, owned)
 
     def take_owned(self, process: Incarnation) -> list[Record]:
         """The watchdogs of a process that has ended."""
-        records, _ = self._owned.pop(process, ([], 0))
-        return self._still_owned(process, records)
+        owned = self._owned.pop(process, None)
+        return [] if owned is None else self._still_owned(process, owned.records)
+
+    def _lose(self, process: Incarnation) -> None:
+        """It owns one watchdog less. A process that owns none is forgotten: nobody asks how it ends."""
+        owned = self._owned.get(process)
+        if owned is not None:
+            owned.live -= 1
+            if owned.live <= 0:
+                self._clear_lost(process, owned)
+                if not owned.records:
+                    del self._owned[process]
+
+    def _clear_lost(self, process: Incarnation, owned: Owned) -> None:
+        owned.records = self._still_owned(process, owned.records)
+        owned.live = len(owned.records)
+        owned.limit = max(_OWNED_MIN, 2 * owned.live)
 
     def _still_owned(self, process: Incarnation, records: list[Record]) -> list[Record]:
         by_name = self.by_name

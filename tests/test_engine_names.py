@@ -165,7 +165,8 @@ def test_a_policy_that_does_not_yield_stands_over_the_worker(bench: Bench) -> No
 
 
 def test_a_process_that_owns_no_name_any_more_is_forgotten(bench: Bench) -> None:
-    """Ten thousand processes take one name from each other, and the last one releases it: nothing is left of them."""
+    """Ten thousand processes take one name from each other, and the last one releases it: nothing is left of
+    them."""
     for number in range(10_000):
         bench.feed(who=ALICE._replace(pid=1000 + number, start=1000 + number))
     assert len(bench.engine.table._owned) == 1

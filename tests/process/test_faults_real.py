@@ -158,7 +158,7 @@ def _judge(bench: Bench) -> None:
 
 
 def _probe(bench: Bench) -> None:
-    bench.plant(bench.loop._sockets, "probe")
+    bench.plant(bench.loop._sockets.feeds, "send_barrier")
 
 
 def _effect(bench: Bench) -> None:
@@ -185,7 +185,7 @@ def _journal(bench: Bench) -> None:
 
 
 def _announce(bench: Bench) -> None:
-    bench.plant(bench.loop._sockets, "publish", times=1)
+    bench.plant(bench.loop._sockets.events, "publish", times=1)
     bench.feed("somebody")
 
 

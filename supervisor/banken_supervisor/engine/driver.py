@@ -15,6 +15,7 @@ from banken_supervisor.engine.barrier import Barrier
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.feed_history import NoteBudget
+from banken_supervisor.engine.principal import LOCAL, Principal
 from banken_supervisor.engine.rate_limit import Backlog
 
 WAIT_MAX = 1.0
@@ -104,9 +105,9 @@ class Driver:
                 self.out.append(Event(EventType.OVERLOADED, None, {"turns": self.overloads}))
         return now
 
-    def read(self, frames: Iterator[bytes]) -> None:
+    def read(self, frames: Iterator[bytes], principal: Principal = LOCAL) -> None:
         """Take what ``frames`` yields. What it raises passes through; all before it has been taken."""
-        self.engine.intake(frames, self.clock.now, self.out)
+        self.engine.intake(frames, self.clock.now, self.out, principal)
 
     def drained(self, count: int, complete: bool, took: float = 0.0) -> None:
         """``count`` frames were read in this turn; ``complete``: until there were no more.

@@ -13,7 +13,7 @@ from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.log_queue import LogQueue
 from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.outbox.outbox import Outbox
-from banken_supervisor.sources.zmq_sockets import Sockets
+from banken_supervisor.sources.zmq_events import EventSocket
 from banken_supervisor.text.event_text import LEVELS, log_line
 
 
@@ -21,12 +21,12 @@ class Publisher:
     """Belongs to the loop's thread. ``outbox``: None where there is no journal."""
 
     def __init__(
-        self, sockets: Sockets, log_queue: LogQueue, outbox: Outbox | None, guard: Guard, metrics: LoopMetrics
+        self, socket: EventSocket, log_queue: LogQueue, outbox: Outbox | None, guard: Guard, metrics: LoopMetrics
     ) -> None:
         self.sequence = 0
         """number of the newest event"""
         self._counts = metrics.events
-        self._sockets = sockets
+        self._socket = socket
         self._log_queue = log_queue
         self._outbox = outbox
         self._guard = guard
@@ -36,7 +36,7 @@ class Publisher:
         self.sequence += 1
         self._counts[event.type.value] += 1
         level = LEVELS.get(event.type, logging.INFO)
-        if self._outbox is None and not self._sockets.listened_to and not self._log_queue.wants(level):
+        if self._outbox is None and not self._socket.listened_to and not self._log_queue.wants(level):
             return
         at = wall()
         body = {"seq": self.sequence, "time": at, "type": event.type.value, **event.data}
@@ -57,7 +57,7 @@ class Publisher:
             announce()
 
     def _send(self, name: str | None, body: dict[str, Any]) -> None:
-        self._sockets.publish(topic(name), pack(body))
+        self._socket.publish(topic(name), pack(body))
 
     def _write(self, level: int, event: Event, body: dict[str, Any]) -> None:
         self._log_queue.line(level, log_line(event), body)

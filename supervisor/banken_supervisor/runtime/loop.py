@@ -101,7 +101,7 @@ class Loop:
         if self.outbox is not None:
             resources.callback(self.outbox.close, 1.0)
         self.checkpoints = None if self.outbox is None else Checkpoints(self.driver, self.outbox)
-        self.publish = Publisher(sockets, log_queue, self.outbox, self.guard, self.metrics).publish
+        self.publish = Publisher(sockets.events, log_queue, self.outbox, self.guard, self.metrics).publish
         self.process_watcher = ProcessWatcher()
         resources.callback(self.process_watcher.close)
         self._effects = EffectRunner(
@@ -176,7 +176,7 @@ class Loop:
         driver, run = self.driver, self.guard.run
         ready = self._read()
         if ready.subscriptions:
-            for topic in run(Place.SUBSCRIPTION, self._sockets.subscriptions) or ():
+            for topic in run(Place.SUBSCRIPTION, self._sockets.events.subscriptions) or ():
                 run(Place.SUBSCRIPTION, self._welcome, topic)
         if ready.mailbox or self.messages.waiting:
             self.messages.handle_some()
@@ -238,7 +238,7 @@ class Loop:
             real = monotonic()
             self.driver.wake(real, asked)
             place = Place.FEED
-            count, complete = self._sockets.drain(self.driver.read, FEEDS_PER_TURN, READ_S, self._bad_feed)
+            count, complete = self._sockets.feeds.drain(self.driver.read, FEEDS_PER_TURN, READ_S, self._bad_feed)
             place = Place.CLOCK
             self.driver.drained(count, complete, monotonic() - real)
         except Exception as fault:  # noqa: BLE001  # the rest of the turn goes on
@@ -261,13 +261,15 @@ class Loop:
         self.guard.fault(Place.FEED, fault)
 
     def _probe(self, number: int) -> None:
-        self._sockets.probe(encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, number))))
+        self._sockets.feeds.send_barrier(
+            encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, number)))
+        )
 
     def _answer(self) -> None:
         """Answer requests: as many as can be in a part of a turn."""
         until = monotonic() + REQUESTS_S
-        for asker, request in self._sockets.requests():
-            self._sockets.reply(asker, control_api.answer(self.view, request))
+        for asker, request in self._sockets.control.requests():
+            self._sockets.control.reply(asker, control_api.answer(self.view, request))
             if monotonic() >= until:
                 return
 

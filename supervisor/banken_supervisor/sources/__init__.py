@@ -1,1 +1,2 @@
-"""Where messages come in. A source hands over bytes; what they mean is decided elsewhere."""
+"""Where messages come in. A source hands over bytes and says whose they are; what they mean is decided
+elsewhere."""

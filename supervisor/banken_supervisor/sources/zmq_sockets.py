@@ -1,60 +1,23 @@
-"""The supervisor's sockets. Bytes in, bytes out; what they mean is decided elsewhere."""
+"""The three sockets of one address, polled together."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, repeat
-from operator import length_hint
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 import zmq
 
 from banken.address import Address
-from banken.control import EVENT_QUEUE_MAX
-from banken.model import NAME_MAX
 from banken.threads import NO_THREAD, ZMQ_THREADS, available
-from banken.wire import DROP_MAX, REQUEST_MAX
-
-FEED_QUEUE_MAX = 10_000
-"""Feeds held per connection between libzmq's thread and the loop."""
-
-SLICE = 200
-SLICE_MAX = 2_000
-SLICE_S = 0.001
-"""Feeds between two looks at the clock: few, and twice as many each time while they take less than a millisecond.
-Those that need decoding take a hundred times longer than those that are known."""
-
-REQUESTS_PER_TURN = 50
-"""So that a flood of requests cannot keep the loop from its feeds."""
-
-PARTS_MAX = 4
-"""Parts of one message that are kept; a request has two."""
-
-PARTS_PER_TURN = 1000
-"""Parts of one message that are read in one turn: a million of them must not keep the loop from its feeds."""
-
-REPLY_QUEUE_MAX = 100
-"""Replies held for an asker that does not read them; further ones are lost. libzmq tells of what was read only when
-it is half of that, so that fifty may be on their way to one that does read."""
-
-SUBSCRIPTIONS_PER_TURN = 200
-
-TOPIC_MAX = NAME_MAX + 1
-"""Bytes of the longest topic: a name and its zero byte."""
-
-TOPICS_MAX = 100_000
-"""Topics that are remembered. Beyond that somebody is taken to listen always."""
+from banken_supervisor.sources.zmq_control import ControlSocket
+from banken_supervisor.sources.zmq_events import EventSocket
+from banken_supervisor.sources.zmq_feeds import FeedSource
 
 REST_MIN = 0.00005
 """Seconds below which no sleep is worth its own cost."""
 
-_MONITOR = "inproc://accepted"
-
-_DONTWAIT = int(zmq.DONTWAIT)
 _POLLIN = int(zmq.POLLIN)
-_EVENTS = int(zmq.EVENTS)
 
 
 class Ready(NamedTuple):
@@ -81,54 +44,27 @@ class Sockets:
     """
 
     def __init__(self, address: Address, mailbox: int) -> None:
-        # One I/O thread: the probe proves that everything sent before it has been read only if both take the
-        # same thread (core/hold.py).
         if not available(ZMQ_THREADS):
             raise RuntimeError(f"the sockets need threads: {NO_THREAD}")
+        # One I/O thread: the barrier proves that everything sent before it has been read only if both take the
+        # same thread (engine/barrier.py).
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        self.accepted: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
-        """tells of connections to the feed socket (peers.py)"""
         before = os.umask(0o077)  # the sockets' own mode follows it
         try:
-            self._feeds = self._bind(zmq.PULL, address.feed, {zmq.RCVHWM: FEED_QUEUE_MAX}, monitor=True)
-            asking = {zmq.MAXMSGSIZE: REQUEST_MAX, zmq.SNDHWM: REPLY_QUEUE_MAX}
-            self._control = self._bind(zmq.ROUTER, address.control, asking)
-            # Verbose: a second listener's subscription is told too, for it may need the open incident.
-            publishing = {zmq.XPUB_VERBOSE: 1, zmq.SNDHWM: EVENT_QUEUE_MAX, zmq.MAXMSGSIZE: 1 + TOPIC_MAX}
-            self._events = self._bind(zmq.XPUB, address.events, publishing)
-            self._prober = self._context.socket(zmq.PUSH)
-            self._prober.setsockopt(zmq.LINGER, 0)
-            self._prober.connect(address.feed)
+            self.feeds = FeedSource(self._context, address.feed)
+            self.control = ControlSocket(self._context, address.control)
+            self.events = EventSocket(self._context, address.events)
         except BaseException:
             self._context.destroy(0)
             raise
         finally:
             os.umask(before)
         self._mailbox = mailbox
-        self._receive = self._feeds.recv
-        self._get = self._feeds.get
-        rest: list[tuple[Any, int]] = [(self._control, _POLLIN), (self._events, _POLLIN), (mailbox, _POLLIN)]
-        self._polled = {True: [(self._feeds, _POLLIN), *rest], False: list(rest)}
-        self._parts: list[bytes] = []
-        """of the request that is being read"""
-        self._topics: set[bytes] = set()
-        self._crowded = False
+        rest: list[tuple[Any, int]] = [
+            (self.control.socket, _POLLIN), (self.events.socket, _POLLIN), (mailbox, _POLLIN)
+        ]  # fmt: skip
+        self._polled = {True: [(self.feeds.socket, _POLLIN), *rest], False: list(rest)}
         self._others: list[int] = []
-
-    def _bind(
-        self, kind: int, endpoint: str, options: Mapping[Any, int], *, monitor: bool = False
-    ) -> zmq.Socket[bytes]:
-        socket = self._context.socket(kind)
-        socket.setsockopt(zmq.LINGER, 100)
-        socket.setsockopt(zmq.MAXMSGSIZE, DROP_MAX)
-        for option, value in options.items():
-            socket.setsockopt(option, value)
-        if monitor:  # before the first connection
-            socket.monitor(_MONITOR, zmq.EVENT_ACCEPTED | zmq.EVENT_MONITOR_STOPPED)
-            self.accepted.setsockopt(zmq.RCVHWM, 0)  # a full queue would hold up libzmq's thread
-            self.accepted.connect(_MONITOR)
-        socket.bind(endpoint)
-        return socket
 
     def watch(self, descriptor: int) -> None:
         """Wake up for this one too, when it can be read."""
@@ -152,149 +88,19 @@ class Sockets:
             found = zmq.zmq_poll(polled, 0)
         if not found:
             return NOTHING if feeds else FEEDS
-        if len(found) == 1 and found[0][0] is self._feeds:
+        if len(found) == 1 and found[0][0] is self.feeds.socket:
             return FEEDS
         ready = dict(found)
         return Ready(
-            not feeds or self._feeds in ready,
-            self._control in ready,
-            self._events in ready,
+            not feeds or self.feeds.socket in ready,
+            self.control.socket in ready,
+            self.events.socket in ready,
             self._mailbox in ready,
             any(each in ready for each in self._others),
         )
 
-    def drain(
-        self,
-        read: Callable[[Iterator[bytes]], None],
-        limit: int,
-        seconds: float,
-        fault: Callable[[Exception], None] | None = None,
-    ) -> tuple[int, bool]:
-        """Let ``read`` take at most ``limit`` feeds, and no more after ``seconds``. How many there were, and
-        whether they were all.
-
-        ``fault`` is told what ``read`` raises; the feed that did it is lost, and those behind it are read.
-        """
-        try:
-            first = self._receive(_DONTWAIT)
-        except zmq.Again:
-            return 0, True
-        # To ask whether there is another one costs 1 µs; to try and get an exception, 7 µs.
-        if not int(self._get(_EVENTS)) & _POLLIN:
-            try:
-                read(iter((first,)))
-            except Exception as raised:
-                if fault is None:
-                    raise
-                fault(raised)
-            return 1, True
-        return self._drain_many(first, read, limit, seconds, fault)
-
-    def _drain_many(
-        self,
-        first: bytes,
-        read: Callable[[Iterator[bytes]], None],
-        limit: int,
-        seconds: float,
-        fault: Callable[[Exception], None] | None,
-    ) -> tuple[int, bool]:
-        given, portion = 0, SLICE
-        looked = monotonic()
-        until = looked + seconds
-        while given < limit:
-            some = min(portion, limit - given)
-            flags = repeat(_DONTWAIT, some if given else some - 1)
-            frames: Iterator[bytes] = map(self._receive, flags)
-            try:
-                read(frames if given else chain((first,), frames))
-            except zmq.Again:
-                return given + some - length_hint(flags) - 1, True
-            except Exception as raised:
-                if fault is None:
-                    raise
-                fault(raised)
-                some = max(1, some - length_hint(flags))
-            given += some
-            before, looked = looked, monotonic()
-            if looked >= until:
-                break
-            portion = min(2 * portion, SLICE_MAX) if looked - before < SLICE_S else SLICE
-        return given, False
-
-    def probe(self, frame: bytes) -> None:
-        """Send the loop a message the way every worker's feeds go."""
-        try:
-            self._prober.send(frame, _DONTWAIT)
-        except zmq.Again:
-            return  # it counts as lost, and the hold sends another
-
-    def requests(self) -> Iterator[tuple[bytes, bytes]]:
-        """(who, request) of what has been asked, a bounded number; what is no request is left out.
-
-        A request is two parts: the asker's routing id, which libzmq adds, and one body. One of many more parts is
-        read over several calls: where it ends is known only when its last part has come.
-        """
-        parts = self._parts
-        for _ in range(REQUESTS_PER_TURN):
-            for _ in range(PARTS_PER_TURN):
-                try:
-                    part = self._control.recv(_DONTWAIT)
-                except zmq.Again:
-                    return
-                more = self._control.getsockopt(zmq.RCVMORE)
-                if len(parts) < PARTS_MAX:
-                    parts.append(part)
-                if not more:
-                    break
-            else:
-                return
-            who, body = parts[0], parts[1] if len(parts) == 2 else b""
-            parts.clear()
-            yield who, body
-
-    def reply(self, who: bytes, body: bytes) -> None:
-        """Answer one asker; one that is gone, or does not read, gets nothing."""
-        try:
-            self._control.send_multipart([who, body], _DONTWAIT)
-        except zmq.ZMQError:
-            return
-
-    @property
-    def listened_to(self) -> bool:
-        """Whether anybody subscribed to any event."""
-        return bool(self._topics) or self._crowded
-
-    def publish(self, topic: bytes, body: bytes) -> None:
-        """Tell whoever subscribed; a reader that is too slow loses events, never holds them up."""
-        self._events.send_multipart([topic, body], _DONTWAIT)
-
-    def subscriptions(self) -> list[bytes]:
-        """Topics that were subscribed to since the last call, a bounded number, repeated ones once."""
-        new: dict[bytes, None] = {}
-        for _ in range(SUBSCRIPTIONS_PER_TURN):
-            try:
-                message = self._events.recv(_DONTWAIT)
-            except zmq.Again:
-                break
-            topic = message[1:]
-            if message[:1] == b"\x01":
-                if len(self._topics) < TOPICS_MAX:
-                    self._topics.add(topic)
-                else:
-                    self._crowded = True
-                new[topic] = None
-            elif message[:1] == b"\x00":
-                self._topics.discard(topic)
-        return list(new)
-
-    def stop_monitor(self) -> None:
-        """Tell of no connection any more: whoever reads ``accepted`` finds the end."""
-        if not self._feeds.closed:
-            self._feeds.monitor(None, 0)
-
     def close(self) -> None:
-        """Unbind everything; events on their way have a tenth of a second. Nobody reads ``accepted`` any more."""
-        for socket in (self._feeds, self._control, self._prober, self.accepted):
-            socket.close(0)
-        self._events.close(100)
+        """Unbind everything."""
+        for each in (self.feeds, self.control, self.events):
+            each.close()
         self._context.term()

@@ -29,7 +29,7 @@ from banken.model import Incarnation
 from banken.wire import Kind
 from banken_supervisor import Supervisor
 from banken_supervisor.runtime.loop import FEEDS_PER_TURN, Loop
-from banken_supervisor.sources.zmq_sockets import FEED_QUEUE_MAX
+from banken_supervisor.sources.zmq_feeds import FEED_QUEUE_MAX
 
 SHARE_MIN = 75
 NAMES = 1_000

@@ -37,33 +37,34 @@ def run(quick: bool) -> list[Figure]:
     """One figure a rate, and one for many watchdogs."""
     rounds, seconds = (3, 3.0) if quick else (11, 5.0)
     figures = []
-    with short_directory() as ours, short_directory() as theirs:
-        with (
-            Child("run", "--address", ours, module="banken_supervisor") as supervisor,
-            Child("bare", theirs, file="wake") as bare,
-        ):
-            bare.line()
-            with Control(ours, timeout=10.0) as control:
-                wait_for("the supervisor", lambda: control.request("ping"), 10.0)
-                context: zmq.Context[Any] = zmq.Context()
-                try:
-                    sockets = [traffic.push(context, ours), traffic.push(context, theirs)]
-                    pids = supervisor.pid, bare.pid
-                    for rate in RATES:
-                        note = f"{rounds} rounds of {seconds:.0f} s, one watchdog"
-                        ratio = _ratio(sockets, pids, ["wake"], rate, seconds, rounds)
-                        figures.append(
-                            Figure("wake", f"CPU a feed, supervisor / bare loop, at {rate:,}/s", ratio, "x",
-                                   at_most=RATIO_MAX, note=note)
-                        )  # fmt: skip
-                    called = traffic.names("wake", WATCHDOGS)
-                    ratio = _ratio(sockets, pids, called, WATCHDOGS / EVERY_S, 2 * EVERY_S, max(1, rounds // 4))
+    with (
+        short_directory() as ours,
+        short_directory() as theirs,
+        Child("run", "--address", ours, module="banken_supervisor") as supervisor,
+        Child("bare", theirs, file="wake") as bare,
+    ):
+        bare.line()
+        with Control(ours, timeout=10.0) as control:
+            wait_for("the supervisor", lambda: control.request("ping"), 10.0)
+            context: zmq.Context[Any] = zmq.Context()
+            try:
+                sockets = [traffic.push(context, ours), traffic.push(context, theirs)]
+                pids = supervisor.pid, bare.pid
+                for rate in RATES:
+                    note = f"{rounds} rounds of {seconds:.0f} s, one watchdog"
+                    ratio = _ratio(sockets, pids, ["wake"], rate, seconds, rounds)
                     figures.append(
-                        Figure("wake", f"the same, {WATCHDOGS:,} watchdogs, each fed every {EVERY_S:.0f} s",
-                               ratio, "x", at_most=MANY_RATIO_MAX, note=f"rounds of {2 * EVERY_S:.0f} s")
+                        Figure("wake", f"CPU a feed, supervisor / bare loop, at {rate:,}/s", ratio, "x",
+                               at_most=RATIO_MAX, note=note)
                     )  # fmt: skip
-                finally:
-                    context.destroy(0)
+                called = traffic.names("wake", WATCHDOGS)
+                ratio = _ratio(sockets, pids, called, WATCHDOGS / EVERY_S, 2 * EVERY_S, max(1, rounds // 4))
+                figures.append(
+                    Figure("wake", f"the same, {WATCHDOGS:,} watchdogs, each fed every {EVERY_S:.0f} s",
+                           ratio, "x", at_most=MANY_RATIO_MAX, note=f"rounds of {2 * EVERY_S:.0f} s")
+                )  # fmt: skip
+            finally:
+                context.destroy(0)
     return figures
 
 

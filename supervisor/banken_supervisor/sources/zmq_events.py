@@ -25,7 +25,8 @@ class EventSocket:
         socket = self.socket = context.socket(zmq.XPUB)
         # Verbose: a second listener's subscription is reported too, for it may need the open incident.
         options = (
-            (zmq.LINGER, 100), (zmq.XPUB_VERBOSE, 1), (zmq.SNDHWM, EVENT_QUEUE_MAX), (zmq.MAXMSGSIZE, 1 + TOPIC_MAX),
+            (zmq.LINGER, 100), (zmq.XPUB_VERBOSE, 1),
+            (zmq.SNDHWM, EVENT_QUEUE_MAX), (zmq.MAXMSGSIZE, 1 + TOPIC_MAX),
         )  # fmt: skip
         for option, value in options:
             socket.setsockopt(option, value)

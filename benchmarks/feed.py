@@ -30,9 +30,9 @@ from stage import Stage
 
 from banken import client
 from banken.address import resolve
-from banken.identity import incarnation
-from banken.model import Declaration
-from banken.wire import Kind, Message, encode
+from banken.process_identity import own_identity as incarnation
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
 
 COALESCED_NS_MAX = 250
 GUNICORN_TIMES_MIN = 10

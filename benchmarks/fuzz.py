@@ -27,9 +27,11 @@ from common import Child, resident_bytes, short_directory, wait_for
 from banken.address import resolve
 from banken.control import Control
 from banken.errors import RequestFailed
-from banken.identity import boot_id
-from banken.model import Declaration, Feeders, Incarnation
-from banken.wire import FRAME_MAX, REQUEST_MAX, VERSION, Kind, Message, encode
+from banken.process_identity import boot_id
+from banken.protocol.codec import VERSION, encode
+from banken.protocol.limits import FRAME_MAX, REQUEST_MAX
+from banken.protocol.messages import Declaration, Feeders, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 
 EDGES: list[Any] = [
     None, True, False, 0, 1, -1, 127, 255, 2**15, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53, 2**63 - 20_000,

@@ -25,8 +25,8 @@ import zmq
 from common import Child, Figure, ratio, say, short_directory
 
 from banken.address import resolve
-from banken.model import Incarnation
-from banken.wire import Kind
+from banken.protocol.messages import Kind
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor import Supervisor
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.sources.zmq_sockets import FEED_QUEUE_MAX

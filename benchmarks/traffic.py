@@ -24,9 +24,10 @@ import zmq
 from common import asked, say
 
 from banken.address import resolve
-from banken.identity import incarnation
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.process_identity import own_identity as incarnation
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 
 SEED = 7
 PAUSE_S = 0.002

@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from banken.identity import boot_id, process_start
-from banken.model import Cause, Incarnation, Incident
+from banken.process_identity import boot_id, process_start
+from banken.protocol.messages import Cause, Incident
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.actions import Action, Outcome, Subject
 from banken_supervisor.processes.process_handles import ProcessHandles
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.effects import Effect, Event
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import Group, Policy

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from banken.model import Cause, Declaration
+from banken.protocol.messages import Cause, Declaration
 from banken_supervisor.actions.jobs import Report, What
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.engine import Engine

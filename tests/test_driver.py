@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.barrier import PATIENCE, PROBES_LOST_MAX, UNREAD_MAX
 from banken_supervisor.engine.driver import OVERLOADED_SHARE, VERDICTS_PER_TURN, WAIT_MAX, Driver
 from banken_supervisor.engine.effects import Event, EventType, RunCallback

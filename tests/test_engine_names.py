@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from banken.model import Declaration, Feeders, Incarnation
-from banken.wire import Kind
+from banken.protocol.messages import Declaration, Feeders, Kind
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Policy
 from banken_supervisor.engine.states import State

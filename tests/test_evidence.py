@@ -15,7 +15,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from banken.identity import incarnation, process_start
+from banken.process_identity import own_identity as incarnation
+from banken.process_identity import process_start
 from banken_supervisor.evidence import (
     collect,
     faulthandler_text,

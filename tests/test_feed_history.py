@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from banken.model import Cause, Declaration, Incarnation, Incident
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Cause, Declaration, Incident, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.base import Subject
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from banken.model import Cause, Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Cause, Declaration, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, RunCallback, RunStep
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.ladder import STEPS_MAX, Backoff, Budget, Ladder, Step, step_key

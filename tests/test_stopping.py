@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.effects import Effect, Event
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import Policy, ProgramSpec, Restart

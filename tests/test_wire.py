@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banken.errors import WireError
-from banken.model import NAME_MAX, SECONDS_MAX, Declaration, Feeders, Incarnation
-from banken.wire import FRAME_MAX, VERSION, Kind, Message, decode, encode, unpack
+from banken.protocol.codec import VERSION, decode, encode, unpack
+from banken.protocol.limits import FRAME_MAX, NAME_MAX, SECONDS_MAX
+from banken.protocol.messages import Declaration, Feeders, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 
 WHO = Incarnation(b"b" * 8, 4711, 99, b"nnnn")
 DECLARED = Declaration(30.0, 10.0, 60.0)

@@ -10,7 +10,7 @@ import os
 from typing import NamedTuple
 
 from banken.errors import AddressRefused
-from banken.model import shorten
+from banken.protocol.limits import shorten
 
 PORT = 7767
 

@@ -16,7 +16,8 @@ import zmq
 
 from banken.address import Address, option_for, resolve
 from banken.errors import RequestFailed, Unreachable, WireError
-from banken.wire import DROP_MAX, VERSION, pack, unpack
+from banken.protocol.codec import VERSION, pack, unpack
+from banken.protocol.limits import DROP_MAX
 
 EVENT_QUEUE_MAX = 100_000
 """Events held for a slow reader; what comes beyond is lost, which the sequence numbers show."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
-from banken.model import Cause, Declaration
+from banken.protocol.messages import Cause, Declaration
 from banken_supervisor.journal import (
     Declared,
     Entry,

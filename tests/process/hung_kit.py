@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from banken.model import Incarnation
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.evidence import collect, render, summary_lines
 from banken_supervisor.evidence.size_limits import size
 from process.kit import SCRIPTS, Child, until

@@ -17,9 +17,10 @@ import zmq
 from banken.address import resolve
 from banken.control import Control, Events
 from banken.errors import RequestFailed
-from banken.identity import boot_id
-from banken.model import Declaration, Incarnation
-from banken.wire import VERSION, Kind, Message, encode
+from banken.process_identity import boot_id
+from banken.protocol.codec import VERSION, encode
+from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor import Supervisor
 from banken_supervisor.runtime import lock
 from process.kit import Home, until

@@ -17,9 +17,11 @@ import pytest
 import zmq
 
 from banken.address import resolve
-from banken.identity import boot_id
-from banken.model import NAME_MAX, PROGRESS_MAX, REASON_MAX, STATUS_MAX, Declaration, Feeders, Incarnation
-from banken.wire import ARGUMENTS, FRAME_MAX, REQUEST_MAX, VERSION, Kind, Message, encode
+from banken.process_identity import boot_id
+from banken.protocol.codec import VERSION, encode
+from banken.protocol.limits import FRAME_MAX, NAME_MAX, PROGRESS_MAX, REASON_MAX, REQUEST_MAX, STATUS_MAX
+from banken.protocol.messages import ARGUMENTS, Declaration, Feeders, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor import Supervisor
 from banken_supervisor.control import control_api
 from process.kit import until

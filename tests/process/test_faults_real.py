@@ -18,9 +18,10 @@ import zmq
 
 from banken.address import resolve
 from banken.control import Control, Events
-from banken.identity import boot_id, process_start
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.process_identity import boot_id, process_start
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor import Supervisor
 from banken_supervisor.control import control_api
 from banken_supervisor.engine.policy import Window

@@ -14,9 +14,10 @@ import pytest
 import zmq
 
 from banken.address import resolve
-from banken.identity import incarnation
-from banken.model import Declaration
-from banken.wire import DROP_MAX, FRAME_MAX, VERSION, Kind, Message, encode
+from banken.process_identity import own_identity as incarnation
+from banken.protocol.codec import VERSION, encode
+from banken.protocol.limits import DROP_MAX, FRAME_MAX
+from banken.protocol.messages import Declaration, Kind, Message
 from process.kit import Home, until
 
 pytestmark = pytest.mark.process

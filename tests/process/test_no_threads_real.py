@@ -18,7 +18,7 @@ BEGINNING = """
 import json, logging, os, resource, sqlite3, sys, tempfile, threading, time
 from banken.client import Client
 from banken.control import Events, read_event
-from banken.model import Declaration
+from banken.protocol.messages import Declaration
 from banken_supervisor import Supervisor
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy

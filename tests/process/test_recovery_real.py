@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from banken.identity import boot_id, process_start
-from banken.model import Incarnation
+from banken.process_identity import boot_id, process_start
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.actions import Executor, Report, build
 from banken_supervisor.actions.kill import Kill
 from banken_supervisor.processes.process_handles import ProcessHandles
@@ -156,7 +156,7 @@ def test_the_supervisor_is_never_signalled() -> None:
     """A supervisor that is to signal or kill itself says no. (In a process of its own, which would die of it.)"""
     code = (
         f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
-        "import os; from banken.identity import incarnation\n"
+        "import os; from banken.process_identity import own_identity as incarnation\n"
         "from banken_supervisor.actions import build; from recovery_kit import Desk, run, subject\n"
         "about = subject(who=incarnation())\n"
         "for do, options in ('signal', {'signal': 'SIGKILL'}), ('kill', {'wait': 0, 'group': True}):\n"
@@ -186,7 +186,7 @@ def test_a_process_of_another_user_is_said_to_be_one() -> None:
         code = (
             f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
             "import os\n"
-            "from banken.model import Incarnation\n"
+            "from banken.protocol.messages import ProcessIdentity as Incarnation\n"
             "from banken_supervisor.actions import build\n"
             "from recovery_kit import Desk, run, subject\n"
             f"who = Incarnation({one.who.boot!r}, {one.who.pid}, {one.who.start}, b'test')\n"

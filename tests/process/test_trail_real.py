@@ -11,9 +11,10 @@ import pytest
 import zmq
 
 from banken.address import resolve
-from banken.identity import boot_id, process_start
-from banken.model import Incarnation
-from banken.wire import Kind, Message, encode
+from banken.process_identity import boot_id, process_start
+from banken.protocol.codec import encode
+from banken.protocol.messages import Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from process.kit import until
 from process.ladder_kit import LONG, House
 

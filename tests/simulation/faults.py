@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from banken.clock import CreditedClock
-from banken.wire import Message
+from banken.protocol.messages import Message
 from banken_supervisor.engine import ownership, record, restore, table, verdicts
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from banken.model import Declaration, Feeders, Incarnation
-from banken.wire import Kind, Message
+from banken.protocol.messages import Declaration, Feeders, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 
 from .mail import SECOND
 

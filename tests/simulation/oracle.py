@@ -13,8 +13,7 @@ neither excuses a worker nor convicts the judge.
 
 from __future__ import annotations
 
-from banken.model import Declaration
-from banken.wire import Kind
+from banken.protocol.messages import Declaration, Kind
 
 from .life import RETURN, Life, Spell, micros
 from .mail import SECOND, Finding, Mail, Pass, Told

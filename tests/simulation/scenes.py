@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 
 from .mail import SECOND, Connection, Finding, Mail
 from .world import World

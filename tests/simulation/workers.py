@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from banken.model import Declaration, Feeders, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Feeders, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 
 from .mail import SECOND, Mail
 from .world import World

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from banken import calling
-from banken.calling import Callback
-from banken.model import Incarnation, Incident
+from banken.protocol.messages import Incident
+from banken.protocol.messages import ProcessIdentity as Incarnation
+from banken.watchdog import callback_invocation as calling
+from banken.watchdog.callback_invocation import Callback
 from banken_supervisor import evidence
 from banken_supervisor.actions.base import Subject
 from banken_supervisor.processes.peer_credentials import PeerCredentials

@@ -8,7 +8,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from banken.model import Incarnation, Incident
+from banken.protocol.messages import Incident
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.processes.process_group import ProcessGroup
 
 LIMIT_S = 30.0

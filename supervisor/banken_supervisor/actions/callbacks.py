@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from banken import calling
-from banken.calling import Callback
-from banken.model import Incident, encodable
+from banken.protocol.limits import encodable
+from banken.protocol.messages import Incident
+from banken.watchdog import callback_invocation as calling
+from banken.watchdog.callback_invocation import Callback
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
 from banken_supervisor.engine.effects import EventType
 

@@ -12,7 +12,7 @@ import threading
 from signal import SIGCONT, SIGKILL, SIGTERM
 from time import monotonic
 
-from banken.model import Incarnation
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.actions import options
 from banken_supervisor.actions.base import Action, Outcome, Subject, World
 from banken_supervisor.actions.signal import cannot_touch, foreign

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from banken.model import REASON_MAX, check_text
+from banken.protocol.limits import REASON_MAX, check_text
 from banken_supervisor.cli.supervisor_client import NAME, address_option, asking, quiet_option, tell
 
 
@@ -19,7 +19,7 @@ def command(name: str, reason: str, quiet: bool, address: str | None) -> None:
     A NAME that is not watched yet is declared with the supervisor's defaults, so that the first failure of a
     job is not lost.
     """
-    from banken.wire import Kind
+    from banken.protocol.messages import Kind
 
     with asking(address) as control:
         row = tell(control, Kind.FAIL, name, check_text(reason, "reason", REASON_MAX))

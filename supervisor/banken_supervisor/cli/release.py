@@ -13,7 +13,7 @@ from banken_supervisor.cli.supervisor_client import NAME, address_option, asking
 @address_option
 def command(name: str, quiet: bool, address: str | None) -> None:
     """Watch NAME no longer. A worker that still feeds it declares it anew."""
-    from banken.wire import Kind
+    from banken.protocol.messages import Kind
 
     with asking(address) as control:
         row_of(control, name)

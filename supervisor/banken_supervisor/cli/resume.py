@@ -14,7 +14,7 @@ from banken_supervisor.cli.supervisor_client import NAMES, address_option, all_o
 @address_option
 def command(name: str, quiet: bool, address: str | None) -> None:
     """Judge NAME again after a pause, with a whole timeout from now; NAME may be a pattern."""
-    from banken.wire import Kind
+    from banken.protocol.messages import Kind
 
     with asking(address) as control:
         for before in all_of(control, name):

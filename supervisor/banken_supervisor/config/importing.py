@@ -52,8 +52,8 @@ def bring(target: str, directory: str) -> Any:
 
 def unfit(found: object, *, action: bool) -> str | None:
     """Why the object cannot be used for what it is named for; None: it can."""
-    from banken import calling
     from banken.errors import CallbackRefused
+    from banken.watchdog import callback_invocation as calling
 
     if action:
         # Known by its bases' names: config imports nothing of recovery, and who derives from it has imported it.

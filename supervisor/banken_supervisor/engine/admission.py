@@ -5,8 +5,7 @@ What a principal may say at all is asked before (principal.py).
 
 from __future__ import annotations
 
-from banken.model import Feeders
-from banken.wire import Kind, Message
+from banken.protocol.messages import Feeders, Kind, Message
 from banken_supervisor.engine import ownership
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect, Event, EventType

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from banken.model import Declaration
-from banken.wire import Message
+from banken.protocol.messages import Declaration, Message
 from banken_supervisor.engine import adaptive_timeout
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect, Event, EventType

@@ -22,8 +22,9 @@ from itertools import chain, islice
 from math import inf
 
 from banken.errors import WireError
-from banken.model import Cause, Declaration, Incarnation
-from banken.wire import Kind, Message, decode
+from banken.protocol.codec import decode
+from banken.protocol.messages import Cause, Declaration, Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations, decoded_always
 from banken_supervisor.engine.dependencies import Dependencies

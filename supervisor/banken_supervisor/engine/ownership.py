@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from banken.model import Incarnation
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.record import Record
 
 DISPLACED_MAX = 16

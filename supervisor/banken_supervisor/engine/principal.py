@@ -10,8 +10,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from banken.model import Incarnation
-from banken.wire import Kind
+from banken.protocol.messages import Kind
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.refusals import Refusal
 
 

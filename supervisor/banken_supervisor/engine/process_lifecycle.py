@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from banken.model import Cause, Incarnation
+from banken.protocol.messages import Cause
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine import ownership
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence, is_judged

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any
 
-from banken.model import Declaration, Feeders, Incarnation
+from banken.protocol.messages import Declaration, Feeders
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.deadlines import Deadlines
 from banken_supervisor.engine.effects import Effect, WatchProcess
 from banken_supervisor.engine.record import Record, deadline

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from banken.clock import wall
-from banken.model import Incarnation
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.evidence import (
     announced_dumps,
     cgroup,

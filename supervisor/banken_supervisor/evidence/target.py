@@ -8,8 +8,8 @@ import signal
 import threading
 from types import TracebackType
 
-from banken.identity import boot_id, process_start
-from banken.model import Incarnation
+from banken.process_identity import boot_id, process_start
+from banken.protocol.messages import ProcessIdentity as Incarnation
 
 
 class NotThis(Exception):

@@ -8,7 +8,7 @@ from typing import Any
 
 from banken.clock import wall
 from banken.control import topic
-from banken.wire import pack
+from banken.protocol.codec import pack
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.runtime.guard import Guard, Place

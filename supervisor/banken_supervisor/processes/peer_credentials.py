@@ -20,8 +20,8 @@ from typing import Any
 
 import zmq
 
-from banken.identity import process_start
-from banken.model import Incarnation
+from banken.process_identity import process_start
+from banken.protocol.messages import ProcessIdentity as Incarnation
 
 PEERS_MAX = 100_000
 """Processes that are remembered, the newest: as many as are watched at once (lives.py)."""

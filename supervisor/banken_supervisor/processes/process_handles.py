@@ -14,8 +14,8 @@ import select
 import signal
 from collections.abc import Iterator
 
-from banken.identity import boot_id, process_start
-from banken.model import Incarnation
+from banken.process_identity import boot_id, process_start
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.processes.process_group import ProcessGroup
 
 _STATES = {

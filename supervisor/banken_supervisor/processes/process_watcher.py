@@ -12,8 +12,8 @@ import os
 import select
 import signal
 
-from banken.identity import boot_id, process_start
-from banken.model import Incarnation
+from banken.process_identity import boot_id, process_start
+from banken.protocol.messages import ProcessIdentity as Incarnation
 
 LIVES_MAX = 100_000
 """Processes watched at once; of further ones only the silence is noticed."""

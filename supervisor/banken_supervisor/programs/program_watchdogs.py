@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
-from banken.identity import boot_id
-from banken.model import REASON_MAX, Incarnation
-from banken.wire import Kind, Message
+from banken.process_identity import boot_id
+from banken.protocol.limits import REASON_MAX
+from banken.protocol.messages import Kind, Message
+from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy, ProgramSpec, Restart

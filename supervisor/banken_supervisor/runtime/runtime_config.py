@@ -6,8 +6,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from banken.calling import Callback, wants_incident
 from banken.errors import Refused
+from banken.watchdog.callback_invocation import Callback, wants_incident
 from banken_supervisor.actions.dispatcher import plain
 from banken_supervisor.actions.registry import build
 from banken_supervisor.engine.policy import Policy

@@ -14,19 +14,14 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, ClassVar
 
 from banken.address import resolve
-from banken.calling import Callback
+from banken.client.base_client import BaseClient as Port
 from banken.errors import AddressRefused, Refused
-from banken.model import (
-    DEFAULT_INTERVAL,
-    DEFAULT_TIMEOUT,
-    Declaration,
-    Feeders,
-    check_name,
-    check_seconds,
-)
-from banken.port import Line, Port
+from banken.protocol.codec import decode
+from banken.protocol.feed_state import FeedState as Line
+from banken.protocol.limits import check_name, check_seconds
+from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Declaration, Feeders, Kind
 from banken.watchdog import Watchdog
-from banken.wire import Kind, decode
+from banken.watchdog.callback_invocation import Callback
 from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.callbacks import TIME_LIMIT, Callbacks
 from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher, plain

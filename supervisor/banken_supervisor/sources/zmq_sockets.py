@@ -14,9 +14,8 @@ import zmq
 
 from banken.address import Address
 from banken.control import EVENT_QUEUE_MAX
-from banken.model import NAME_MAX
+from banken.protocol.limits import DROP_MAX, NAME_MAX, REQUEST_MAX
 from banken.threads import NO_THREAD, ZMQ_THREADS, available
-from banken.wire import DROP_MAX, REQUEST_MAX
 
 FEED_QUEUE_MAX = 10_000
 """Feeds held per connection between libzmq's thread and the loop."""

@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 from banken import client
-from banken.identity import incarnation
+from banken.process_identity import own_identity as incarnation
 
 
 def say(**what: Any) -> None:
@@ -231,7 +231,7 @@ def takes_over() -> None:
 
 def comes_back() -> None:
     """Its announcement is taken away; the thread makes it again."""
-    from banken import dumps
+    from banken.diagnostics import dumps
 
     dumps.KEEP_S = 0.05
     say(enabled=client.enable_dumps())

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from banken.model import Cause, Declaration
+from banken.protocol.messages import Cause, Declaration
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
     Declared,

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from banken.model import Declaration, Incident
+from banken.protocol.messages import Declaration, Incident
 from banken_supervisor import Supervisor
 from banken_supervisor.actions.base import Action, Outcome, Subject, World
 from banken_supervisor.engine.ladder import Budget, Ladder, Step

@@ -1,22 +1,22 @@
-"""Who this process is: told with every feed, so that a restarted worker is never taken for the old one."""
+"""The identity of this process. It travels with every feed, so that a restarted worker differs from the old one."""
 
 from __future__ import annotations
 
 import os
 
-from banken.model import Incarnation
-from banken.wire import BOOT_SIZE, NONCE_SIZE
+from banken.protocol.limits import BOOT_SIZE, NONCE_SIZE
+from banken.protocol.messages import ProcessIdentity
 
-_mine: tuple[int, Incarnation] | None = None
+_own: tuple[int, ProcessIdentity] | None = None
 
 
-def incarnation() -> Incarnation:
-    """This process's incarnation; the same for its whole life, another one in each forked child."""
-    global _mine
+def own_identity() -> ProcessIdentity:
+    """This process's identity: the same until the process ends, another one in each forked child."""
+    global _own
     pid = os.getpid()
-    if _mine is None or _mine[0] != pid:
-        _mine = pid, Incarnation(boot_id(), pid, process_start(), os.urandom(NONCE_SIZE))
-    return _mine[1]
+    if _own is None or _own[0] != pid:
+        _own = pid, ProcessIdentity(boot_id(), pid, process_start(), os.urandom(NONCE_SIZE))
+    return _own[1]
 
 
 def boot_id() -> bytes:

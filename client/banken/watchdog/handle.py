@@ -1,41 +1,34 @@
-"""The watchdog's handle: the API of the class that banken grew from, wherever its timer is kept.
+"""The watchdog's handle: the same API wherever its timer is.
 
-``Watchdog(timeout=60, interval=20)`` keeps its own timer, in this process. ``client.watchdog(...)`` and
-``Supervisor.watchdog(...)`` return the same class with the timer kept by a supervisor. Who keeps it is the
-handle's *keeper*; nothing else differs.
+``Watchdog(timeout=60, interval=20)`` has its timer in this process. ``client.watchdog(...)`` and
+``Supervisor.watchdog(...)`` return the same class with the timer at a supervisor.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import time
 from math import isfinite
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
-from banken import calling
 from banken.errors import DurationRefused
-from banken.local import Bell, LocalKeeper
-from banken.model import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, check_seconds, shorten
+from banken.protocol.limits import check_seconds, shorten
+from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT
+from banken.watchdog import callback_invocation
+from banken.watchdog.timer import WakeUp
 
 if TYPE_CHECKING:
-    from banken.calling import Callback
-    from banken.model import Declaration
-    from banken.port import Line, Port
+    from banken.protocol.messages import Incident
+    from banken.watchdog.callback_invocation import Callback
+    from banken.watchdog.timer import Timer
+
+log = logging.getLogger("banken")
 
 _numbers = itertools.count(1)
-
-
-class Keeper(Protocol):
-    """Whoever owns a watchdog's timer."""
-
-    def feed(self, dog: Watchdog) -> None: ...
-    def check(self, dog: Watchdog, bell: Bell) -> None: ...
-    def start(self, dog: Watchdog, daemon: bool) -> None: ...
-    def stop(self, dog: Watchdog, timeout: float | None) -> None: ...
-    def changed(self, dog: Watchdog) -> None: ...
 
 
 class Watchdog:
@@ -49,6 +42,9 @@ class Watchdog:
     own (``start`` checks once and then sleeps ``interval``).
     """
 
+    _default_timer: ClassVar[type[Timer]]
+    """makes the timer of a handle that is given none; set by the package, for the handle knows the protocol only"""
+
     def __init__(
         self,
         timeout: float = DEFAULT_TIMEOUT,
@@ -56,7 +52,7 @@ class Watchdog:
         *,
         grace: float | None = None,
         callback: Callback | None = None,
-        _keeper: Keeper | None = None,
+        _timer: Timer | None = None,
         _name: str | None = None,
     ) -> None:
         check_seconds(timeout, "timeout")
@@ -68,55 +64,65 @@ class Watchdog:
         self._grace = grace
         self._bound: tuple[Callback, bool] | None = None
         """the callback and whether it takes the incident; one value, so that a thread never mixes two"""
-        self._fed = monotonic()
-        self._was_fed = False
-        self._sleepers: set[Bell] = set()
-        """of each ``start`` that sleeps"""
+        self.fed_at = monotonic()
+        self.was_fed = False
+        self._sleeping: set[WakeUp] = set()
+        """one for each ``start`` that sleeps now"""
         self.name = _name or f"local-{os.getpid()}-{next(_numbers)}"
-        self._keeper: Keeper = _keeper or LocalKeeper()
+        self._timer: Timer = _timer or self._default_timer()
         if callback is not None:
             self.set_callback(callback)
 
     def feed(self) -> None:
-        """Prove life: the timer starts anew. Costs next to nothing; safe from any thread and the callback."""
-        self._fed = monotonic()
-        self._was_fed = True
-        self._keeper.feed(self)
+        """Prove life: the timer starts anew. Never blocks; safe from any thread, signal handler and callback."""
+        self.fed_at = monotonic()
+        self.was_fed = True
+        self._timer.feed(self)
 
     def set_callback(self, callback: Callback | None) -> None:
-        """What to run when the watchdog expires: a callable that takes nothing, or one Incident.
+        """Set what runs when the watchdog expires: a callable that takes nothing, or one Incident; None: nothing.
 
-        None: nothing. CallbackRefused (a ValueError) for anything else.
+        CallbackRefused (a ValueError) for anything else.
         """
-        self._bound = None if callback is None else (callback, calling.wants_incident(callback))
-        self._keeper.changed(self)
+        self._bound = None if callback is None else (callback, callback_invocation.wants_incident(callback))
+        self._timer.changed(self)
 
     setCallback = set_callback
 
+    def run_callback(self, incident: Incident) -> None:
+        """Run the callback, in this thread; an Exception is logged with its traceback. Timers call this."""
+        bound = self._bound
+        if bound is None:
+            return
+        try:
+            callback_invocation.call(*bound, incident)
+        except Exception:
+            log.exception("the callback of %s raised", self.name)
+
     def start(self) -> None:
         """Check once, then sleep for ``interval`` seconds; ``stop`` ends the sleep."""
-        bell = Bell()
-        self._sleepers.add(bell)
+        wake_up = WakeUp()
+        self._sleeping.add(wake_up)
         try:
-            self._keeper.check(self, bell)
+            self._timer.check(self, wake_up)
         finally:
-            self._sleepers.discard(bell)
+            self._sleeping.discard(wake_up)
 
     def start_in_thread(self, daemon: bool = True) -> None:
         """Watch in the background until ``stop``; a second call while it watches does nothing.
 
-        ``daemon=False`` keeps the process alive until then, where the timer is kept in this process.
+        ``daemon=False`` keeps the process alive until then, if the timer is in this process.
         """
-        self._keeper.start(self, daemon)
+        self._timer.start(self, daemon)
 
     def stop(self, timeout: float | None = None) -> None:
         """Watch no longer. Returns at once; if the callback runs, when it has ended, at most ``timeout`` seconds.
 
         From inside the callback it does not wait. ``start_in_thread`` may be called again.
         """
-        for bell in list(self._sleepers):
-            bell.ring()
-        self._keeper.stop(self, timeout)
+        for wake_up in list(self._sleeping):
+            wake_up.signal()
+        self._timer.stop(self, timeout)
 
     def __enter__(self) -> Watchdog:
         self.start_in_thread()
@@ -136,7 +142,7 @@ class Watchdog:
     def timeout(self, value: float) -> None:
         check_seconds(value, "timeout")
         self._timeout = value
-        self._keeper.changed(self)
+        self._timer.changed(self)
 
     @property
     def interval(self) -> float:
@@ -150,7 +156,7 @@ class Watchdog:
     def interval(self, value: float) -> None:
         check_seconds(value, "interval")
         self._interval = value
-        self._keeper.changed(self)
+        self._timer.changed(self)
 
     @property
     def grace(self) -> float:
@@ -171,75 +177,18 @@ class Watchdog:
         """When it was last fed through this handle (at first: made), as time.time() would have said.
 
         For people to read: the timer itself does not follow the wall clock. Setting it (finite seconds since
-        1970; DurationRefused otherwise) moves the last feed, where the timer is kept in this process.
+        1970; DurationRefused otherwise) moves the last feed, if the timer is in this process.
         """
-        return time.time() - (monotonic() - self._fed)
+        return time.time() - (monotonic() - self.fed_at)
 
     @last_feed_time.setter
     def last_feed_time(self, when: float) -> None:
-        self._fed = monotonic() - (time.time() - _moment(when))
-        self._was_fed = True
-        self._keeper.changed(self)
+        self.fed_at = monotonic() - (time.time() - _moment(when))
+        self.was_fed = True
+        self._timer.changed(self)
 
     def __repr__(self) -> str:
         return f"<Watchdog {self.name} timeout={self._timeout} interval={self._interval}>"
-
-
-class PortKeeper:
-    """The timer is kept by a supervisor; what happens here is told to it through a port."""
-
-    def __init__(self, port: Port, line: Line) -> None:
-        self._port = port
-        self._line = line
-        self._watched = True
-
-    def feed(self, dog: Watchdog) -> None:
-        line = self._line
-        if dog._fed < line.open_until:
-            line.coalesced += 1
-        elif self._watched:  # after stop() a feed is no declaration that the watch goes on
-            self._port._send_feed(line, dog._fed)
-
-    def check(self, dog: Watchdog, bell: Bell) -> None:
-        """The supervisor checks all the time; see to it that it does."""
-        self.start(dog, True)
-        bell.wait(float(dog.interval))
-
-    def start(self, dog: Watchdog, daemon: bool) -> None:
-        if not self._watched:
-            self._watched = True
-            self._declare(self._wanted(dog))
-            if dog.callback is not None:
-                self._port._bind(dog.name, dog.callback)
-
-    def stop(self, dog: Watchdog, timeout: float | None) -> None:
-        if self._watched:
-            self._watched = False
-            if dog.callback is not None:
-                self._port._bind(dog.name, None)
-            self._line.open_until = 0.0
-            self._port.release(dog.name)
-
-    def changed(self, dog: Watchdog) -> None:
-        """Tell what differs from what was told. Compared as it travels, in whole milliseconds."""
-        if not self._watched:
-            return
-        wanted = self._wanted(dog)
-        if wanted != self._line.declaration:
-            self._declare(wanted)
-        self._port._bind(dog.name, dog.callback)
-
-    def _wanted(self, dog: Watchdog) -> Declaration:
-        declaration = self._line.declaration
-        assert declaration is not None
-        return declaration._replace(
-            timeout=round(float(dog.timeout), 3),
-            interval=round(float(dog.interval), 3),
-            grace=round(float(dog.grace), 3),
-        )
-
-    def _declare(self, declaration: Declaration) -> None:
-        self._line = self._port._declare(self._line.name, declaration, self._line.resolution)
 
 
 def _moment(value: object) -> float:

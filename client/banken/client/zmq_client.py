@@ -1,12 +1,4 @@
-"""Feeding a supervisor in another process.
-
-    from banken import client
-
-    client.feed("worker-3")
-
-The functions of this module belong to one default client per process, which connects to
-``$BANKEN_ADDRESS`` or to the default address when it is first used. ``Client`` makes further ones.
-"""
+"""``Client``: feeds a supervisor in another process over ZeroMQ, and says how this process ended."""
 
 from __future__ import annotations
 
@@ -18,44 +10,27 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from banken.address import Address, resolve
-from banken.model import REASON_MAX, encodable
-from banken.port import Port, Section
-from banken.transport import Sender
-from banken.wire import Kind
+from banken.client.base_client import BaseClient
+from banken.client.sender import Sender
+from banken.protocol.limits import REASON_MAX, encodable
+from banken.protocol.messages import Kind
 
 if TYPE_CHECKING:
-    from banken.calling import Callback
-    from banken.listener import Listener
-
-__all__ = [
-    "Client",
-    "Section",
-    "close",
-    "connect",
-    "enable_dumps",
-    "extend",
-    "fail",
-    "feed",
-    "pause",
-    "release",
-    "resume",
-    "section",
-    "stats",
-    "watchdog",
-]
-
+    from banken.client.callback_listener import CallbackListener
+    from banken.watchdog.callback_invocation import Callback
 
 EXIT_WAIT = 0.3
 """Seconds that the end of a process waits, in all, for room to release what it fed."""
 
 
-class Client(Port):
-    """A way to one supervisor. Every method may be called from any thread, and after a fork.
+class Client(BaseClient):
+    """A connection to one supervisor. Every method may be called from any thread, and after a fork.
 
     ``address``: a directory or ``ipc://DIRECTORY``; None: ``$BANKEN_ADDRESS``, else the default. Nothing is
-    connected, and no error about the supervisor is raised, here or later: a worker runs on without one.
+    connected here. No method raises because of the supervisor: a worker runs on without one. AddressRefused (a
+    ValueError) for a text that is no address.
 
-    ``anonymous``: for one-shot commands, whose process says nothing about the worker's life.
+    ``anonymous``: for one-shot commands, whose process is not the worker.
     ``release_at_exit``: a normal end of the interpreter releases what this client fed, and an uncaught exception
     fails it with the traceback for a reason (neither when it is anonymous).
     """
@@ -74,7 +49,7 @@ class Client(Port):
         if address is not None:
             self._sender = Sender(resolve(address), self._opened)
             self._carry = self._sender.send
-        self._listener: Listener | None = None
+        self._listener: CallbackListener | None = None
         self._callbacks: dict[str, Callback] = {}
         """functions of this process, by watchdog; outlive the listener, which ``close`` ends"""
         _clients.add(self)
@@ -95,16 +70,16 @@ class Client(Port):
         self._listen()
 
     def stats(self) -> dict[str, Any]:
-        """What feeding came to: ``sent``, ``coalesced`` and ``dropped`` feeds, ``reachable`` and ``address``.
+        """Counts of ``sent``, ``coalesced`` and ``dropped`` feeds; ``reachable`` and ``address`` of the supervisor.
 
-        ``dropped``: feeds that found no supervisor or no room. ``reachable``: a supervisor is connected and
-        takes messages now.
+        ``coalesced``: feeds that did not have to travel. ``dropped``: feeds that found no supervisor or no room.
+        ``reachable``: a supervisor is connected and takes messages now.
         """
-        lines = {id(line): line for line in list(self._lines.values())}.values()
+        states = {id(state): state for state in list(self._lines.values())}.values()
         return {
-            "sent": sum(line.sent for line in lines),
-            "coalesced": sum(line.coalesced for line in lines),
-            "dropped": sum(line.dropped for line in lines),
+            "sent": sum(state.sent for state in states),
+            "coalesced": sum(state.coalesced for state in states),
+            "dropped": sum(state.dropped for state in states),
             "reachable": self._sender is not None and self._sender.reachable(),
             "address": self.address.text,
         }
@@ -115,8 +90,8 @@ class Client(Port):
         A later feed opens again what is needed, the callbacks included.
         """
         _open.discard(self)
-        for line in self._lines.values():
-            line.open_until = 0.0
+        for state in self._lines.values():
+            state.open_until = 0.0
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -135,7 +110,7 @@ class Client(Port):
         return (self._sender or self._to()).send(frame, wait)
 
     def _opened(self) -> bool:
-        """The sender is there; False: what hears the verdicts is not yet, for want of threads."""
+        """The sender has its socket; False: the callback listener still waits for a thread."""
         _open.add(self)
         _end_with_multiprocessing()
         with self._making:
@@ -154,27 +129,27 @@ class Client(Port):
             else:
                 self._listener.bind(name, callback)
         if self._sender is not None:
-            self._sender.call_opened()  # where no thread was to be had to listen with, it asks for one again
+            self._sender.call_opened()  # if the listener got no thread, it asks again
 
     def _listen(self) -> None:
-        """Hear the supervisor's verdicts on what has a callback here."""
+        """Start to receive the verdicts on the watchdogs that have a callback here."""
         if self._callbacks:
-            from banken.listener import Listener
+            from banken.client.callback_listener import CallbackListener
 
-            self._listener = Listener(self._to().address.text)
+            self._listener = CallbackListener(self._to().address.text)
             for name, callback in list(self._callbacks.items()):
                 self._listener.bind(name, callback)
 
     def _at_exit(self, fault: BaseException | None) -> None:
-        """Release what was fed, waiting for room if need be, and close; after an uncaught exception, say that it
-        has failed, with the traceback for a reason."""
-        lines = {line.name: line for line in self._lines.values() if line.sent or line.declaration is not None}
-        if self._release_at_exit and self._sender is not None and self._sender.met():
+        """Release what was fed, waiting for room if need be, and close. After an uncaught exception, fail it
+        instead, with the traceback for a reason."""
+        states = {each.name: each for each in self._lines.values() if each.sent or each.declaration is not None}
+        if self._release_at_exit and self._sender is not None and self._sender.ever_sent():
             deadline = monotonic() + EXIT_WAIT
             last = (Kind.RELEASE,) if fault is None else (Kind.FAIL, _reason(fault))
-            for line in lines.values():
+            for state in states.values():
                 left = max(0.0, deadline - monotonic())
-                self._sender.send(self._encode(line, *last), left, insist=True)
+                self._sender.send(self._encode(state, *last), left, insist=True)
             self._lines.clear()
         self.close()
 
@@ -192,14 +167,14 @@ class Client(Port):
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 _open: set[Client] = set()
-"""Those with a socket, kept alive: what they fed is to be released at the end wherever they were kept, and a
-garbage collector that closed a socket could wait for a dead peer in the middle of anything."""
+"""Clients with a socket, kept alive: what they fed is released at the end of the process, and a garbage collector
+that closed a socket could wait for a dead peer at any moment."""
 
 _ends_with: int | None = None
-"""pid of the process in which multiprocessing was asked to tell us its end"""
+"""pid of the process in which multiprocessing was asked to call us at its end"""
 
 _child_fault: BaseException | None = None
-"""The exception that multiprocessing has caught and printed, as the end of its child"""
+"""the exception that ended this child of multiprocessing, which has caught and printed it"""
 
 
 def _all_forked() -> None:
@@ -209,18 +184,19 @@ def _all_forked() -> None:
 
 @atexit.register
 def _all_at_exit() -> None:
-    """The exception is in the interpreter's hands (in an interactive one it was only the last line's), in
-    multiprocessing's, which caught it, or still on its way, as in multiprocessing's finalizers before 3.13."""
+    """End every client. The exception that ends the process is one of three: the interpreter's last one (in an
+    interactive session it ended a line only), the one that multiprocessing caught, or, in multiprocessing's
+    finalizers before 3.13, the one that is being handled."""
     last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     fault = sys.exc_info()[1] or _child_fault or (None if hasattr(sys, "ps1") else last)
-    # SystemExit is an end in order, and Ctrl-C somebody's wish.
+    # SystemExit and Ctrl-C are ends that were asked for.
     failed = isinstance(fault, Exception)
     for each in list(_open):
         each._at_exit(fault if failed else None)
 
 
 def _reason(fault: BaseException) -> str:
-    """The traceback. Of a long one what tells most: the innermost calls, and both ends of the message."""
+    """The traceback. Of a long one: the innermost calls, and both ends of the message."""
     import traceback
 
     text = encodable("".join(traceback.format_exception(fault)).strip())
@@ -235,10 +211,11 @@ def _reason(fault: BaseException) -> str:
 
 
 def _end_with_multiprocessing() -> None:
-    """Multiprocessing ends its children by ``os._exit``, past atexit: its own finalizers are what runs there.
+    """Run ``_all_at_exit`` in a child of multiprocessing, too.
 
-    From 3.13 on they run when the child's exception was caught, printed and forgotten. The printing is the one
-    moment at which it can be had in every child, also in one that imported this module in the middle of its work.
+    Such a child ends by ``os._exit``: atexit does not run, only multiprocessing's own finalizers. From 3.13 on
+    they run after the child's exception was caught, printed and forgotten. Only while it is printed can it be
+    had in every child, also in one that imported this module in the middle of its work.
     """
     global _ends_with
     process = sys.modules.get("multiprocessing.process")
@@ -262,25 +239,3 @@ def _end_with_multiprocessing() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_all_forked)
-
-_default = Client()
-
-# Bound methods and not functions that look the default client up: a feed is to cost next to nothing.
-feed = _default.feed
-fail = _default.fail
-release = _default.release
-pause = _default.pause
-resume = _default.resume
-extend = _default.extend
-watchdog = _default.watchdog
-section = _default.section
-connect = _default.connect
-stats = _default.stats
-close = _default.close
-
-
-def enable_dumps(signal: int | None = None, *, ask: bool = True) -> bool:
-    """Let the supervisor see where this process hangs (see banken.dumps); whether it now can."""
-    from banken import dumps
-
-    return dumps.enable_dumps(signal, address=_default.address.text, ask=ask)

@@ -1,6 +1,6 @@
-"""What a process sees of itself: its threads, and the asyncio tasks that no thread's stack shows.
+"""The threads of this process, and the asyncio tasks that no thread's stack shows.
 
-Called by the thread of dumps.py. Everything is plain data, bounded, and none of the program's own code is run: no
+Called by the thread of dumps.py. The result is plain data of bounded size. None of the program's own code runs: no
 ``repr``, no property of a user's class.
 """
 
@@ -14,25 +14,25 @@ from types import FrameType
 from typing import Any
 
 THREADS_MAX = 512
-"""Threads told, the main thread first."""
+"""Threads reported, the main thread first."""
 
 TASKS_MAX = 256
-"""asyncio tasks told."""
+"""asyncio tasks reported."""
 
 FRAMES_MAX = 32
-"""Frames told of one stack, the innermost."""
+"""Frames reported of one stack, the innermost ones."""
 
 AWAITS_MAX = 8
-"""Tasks told that one task waits for."""
+"""Tasks reported that one task waits for."""
 
 TEXT_MAX = 256
 """Characters of a name, and of a file's path (its end)."""
 
 _WRAPPERS = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
-"""Awaitables that know what they wait for and do not say; the garbage collector does."""
+"""Awaitables without an attribute for what they wait for; the garbage collector knows it."""
 
 
-def look() -> dict[str, Any]:
+def introspect() -> dict[str, Any]:
     """``{threads, threads_left_out, tasks, tasks_left_out}``, of this process, now."""
     threads = _threads()
     tasks = _all_tasks()
@@ -60,7 +60,7 @@ def _threads() -> list[dict[str, Any]]:
             }
         )
     main = threading.main_thread().ident
-    return sorted(found, key=lambda told: told["thread"] != main)
+    return sorted(found, key=lambda row: row["thread"] != main)
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
@@ -82,7 +82,7 @@ def _frame(frame: FrameType) -> dict[str, Any]:
 
 
 def _all_tasks() -> list[Any]:
-    """The tasks of every loop that can be found, in the order in which they were made where names tell it."""
+    """The tasks of every loop that can be found, ordered by age where their names show it."""
     tasks_module = sys.modules.get("asyncio.tasks")
     if tasks_module is None:
         return []

@@ -1,14 +1,11 @@
-"""The words that workers and supervisor share: what is declared, who feeds, what went wrong.
+"""Every limit on what workers and supervisor say to each other, and the checks of what a caller gives.
 
-Plain tuples and checks; no clock, no socket. Durations are seconds everywhere in Python and whole
-milliseconds on the wire (see wire.py).
+Durations are seconds in Python and whole milliseconds on the wire. docs/wire.md lists the same limits.
 """
 
 from __future__ import annotations
 
 import re
-from enum import StrEnum
-from typing import NamedTuple
 
 from banken.errors import DurationRefused, NameRefused, TextRefused
 
@@ -23,93 +20,30 @@ SECONDS_MAX = 315_360_000.0
 """Durations lie between one millisecond and ten years (3,650 days)."""
 
 STATUS_MAX = 1024
-"""Longest status text, in characters; a longer one is cut, for a worker must not fall over its own words."""
+"""Longest status text, in characters. A longer one is cut: a text must not make a worker fail."""
 
 REASON_MAX = 4096
-"""Longest reason given to ``fail``, in characters; a longer one is cut."""
+"""Longest reason given to ``fail``, in characters. A longer one is cut."""
 
 PROGRESS_MAX = 256
 """Longest progress value when it is a text, in characters."""
 
-DEFAULT_TIMEOUT = 60.0
-DEFAULT_INTERVAL = 20.0
+FRAME_MAX = 16 * 1024
+"""Longest message to the feed socket, in bytes. A plain feed has about 50."""
+
+REQUEST_MAX = 64 * 1024
+"""Longest request to the control socket, in bytes."""
+
+DROP_MAX = 1024 * 1024
+"""Above this many bytes libzmq closes the sender's connection and shows the message to nobody."""
+
+BOOT_SIZE = 8
+"""Length of the boot id's digest in a process identity, in bytes."""
+
+NONCE_SIZE = 4
+"""Length of the random part of a process identity, in bytes."""
 
 _name = re.compile(NAME_PATTERN)
-
-
-class Cause(StrEnum):
-    """Why an incident was opened."""
-
-    TIMEOUT = "timeout"
-    """it was fed before, and then no longer"""
-    GRACE = "grace"
-    """it was declared and never fed"""
-    FAILED = "failed"
-    """the worker itself said so"""
-    NO_PROGRESS = "no-progress"
-    """it was fed, but its progress value stood still"""
-    TOO_FAST = "too-fast"
-    """it was fed more often than ``min_interval`` allows"""
-    EXITED = "exited"
-    """its process ended"""
-    TOO_FEW = "too-few"
-    """of a group: fewer of its members are alive than it wants"""
-
-
-class Feeders(StrEnum):
-    """Who may feed one name."""
-
-    LATEST = "latest"
-    """the newest process that fed it; older ones are refused and the contest is recorded"""
-    ANY = "any"
-    """a pool: a feed of any of them proves life"""
-
-
-class Declaration(NamedTuple):
-    """What a watchdog was asked to be. All durations in seconds."""
-
-    timeout: float = DEFAULT_TIMEOUT
-    interval: float = DEFAULT_INTERVAL
-    grace: float = DEFAULT_TIMEOUT
-    feeders: Feeders = Feeders.LATEST
-    callback: str | None = None
-    """name of a callback bound at the supervisor; functions never travel"""
-    progress_timeout: float | None = None
-
-
-class Incarnation(NamedTuple):
-    """One life of one worker process."""
-
-    boot: bytes
-    """digest of the host's boot id, 8 bytes; eight zeros where the system has none"""
-    pid: int
-    start: int
-    """when the process started, in the system's ticks since boot; 0 where unknown"""
-    nonce: bytes
-    """4 random bytes, so that two lives are never taken for one"""
-
-
-class Incident(NamedTuple):
-    """What a callback is told about the silence it is called for."""
-
-    id: str
-    """unique, and never used again"""
-    name: str
-    cause: Cause
-    opened: float
-    """when the verdict fell; wall clock, seconds since 1970 (UTC), for people to read"""
-    silence: float
-    """seconds since the last proof of life, at this run"""
-    timeout: float
-    """the timeout that was in force, seconds"""
-    run: int = 1
-    """which run of the callback for this incident: 1 at the verdict, then one more every ``interval``"""
-    reason: str | None = None
-    """what ``fail`` was told"""
-    status: str | None = None
-    """the last status the worker gave"""
-    progress: int | float | str | None = None
-    """the last progress value the worker gave"""
 
 
 def check_name(name: object) -> str:

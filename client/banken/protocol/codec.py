@@ -1,107 +1,46 @@
-"""The wire: what travels between workers and supervisor, and every limit on it. No sockets here.
+"""The bytes of what travels between workers and supervisor.
 
 One message is one msgpack array::
 
-    [version, kind, name, incarnation, resolution, declaration, *arguments]
+    [version, kind, name, identity, resolution, declaration, *arguments]
 
-It describes itself: whoever receives a feed knows the watchdog's name, who fed it and what was
-declared, without having seen any message before. For one watchdog in one process the feed is always
-the same bytes, so that a supervisor can look it up instead of decoding it.
+It describes itself: a supervisor that receives a feed knows the watchdog's name, the process that sent it and what
+was declared, without any earlier message. For one watchdog in one process a feed is always the same bytes, so a
+supervisor can look it up instead of decoding it.
 
-Durations are whole milliseconds on the wire, seconds in Python. docs/wire.md is the page from which a
-client in another language can be written; it and this module say the same.
+Durations are whole milliseconds on the wire, seconds in Python. From docs/wire.md a client in another language can
+be written; it and this module say the same.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgpack
 
 from banken.errors import Refused, WireError
-from banken.model import (
+from banken.protocol.limits import (
+    BOOT_SIZE,
+    FRAME_MAX,
+    NONCE_SIZE,
     PROGRESS_MAX,
     REASON_MAX,
     SECONDS_MAX,
     STATUS_MAX,
-    Declaration,
-    Feeders,
-    Incarnation,
     check_name,
 )
+from banken.protocol.messages import ARGUMENTS, Declaration, Feeders, Kind, Message, ProcessIdentity
 
 VERSION = 1
 
-FRAME_MAX = 16 * 1024
-"""Longest message to the feed socket, in bytes. A plain feed has about 50."""
-
-REQUEST_MAX = 64 * 1024
-"""Longest request to the control socket, in bytes."""
-
-DROP_MAX = 1024 * 1024
-"""Above this many bytes libzmq closes the sender's connection without showing the message to anyone."""
-
-NONCE_SIZE = 4
-BOOT_SIZE = 8
 _MS_MAX = int(SECONDS_MAX * 1000)
 
-
-class Kind(IntEnum):
-    """What a one-way message says. The number travels."""
-
-    FEED = 1
-    """alive"""
-    DECLARE = 2
-    """watch this name from now on; it is not fed yet"""
-    RELEASE = 3
-    """watch it no longer"""
-    FAIL = 4
-    """the worker itself says that it failed; [reason]"""
-    PAUSE = 5
-    """do not judge it for a while; [milliseconds, 0 = until resumed]"""
-    RESUME = 6
-    """judge it again, with a whole timeout"""
-    EXTEND = 7
-    """this once the next feed may take longer; [milliseconds from now]"""
-    NOTE = 8
-    """a feed that tells more; [progress, status], either may be nil"""
-    PROBE = 9
-    """the supervisor's own: proves that everything sent before has been read; [token, number]"""
-
-
-ARGUMENTS = {
-    Kind.FEED: 0,
-    Kind.DECLARE: 0,
-    Kind.RELEASE: 0,
-    Kind.FAIL: 1,
-    Kind.PAUSE: 1,
-    Kind.RESUME: 0,
-    Kind.EXTEND: 1,
-    Kind.NOTE: 2,
-    Kind.PROBE: 2,
-}
-"""How many arguments follow the declaration, by kind."""
-
 _FIXED = 6
-
-
-class Message(NamedTuple):
-    """One decoded one-way message. Durations in seconds."""
-
-    kind: Kind
-    name: str
-    incarnation: Incarnation | None
-    """None: nobody in particular, a command line for instance"""
-    resolution: float
-    """the sender does not send feeds more often than this; added to the deadline"""
-    declaration: Declaration | None
-    """None: the sender leaves it to the supervisor"""
-    args: tuple[Any, ...] = ()
+"""Parts of a message before its arguments."""
 
 
 def encode(message: Message) -> bytes:
-    """The bytes of one message. The caller has checked its parts (model.py)."""
+    """The bytes of one message. The caller has checked its parts (limits.py)."""
     declared = message.declaration
     args = message.args
     if message.kind in (Kind.PAUSE, Kind.EXTEND):
@@ -147,7 +86,7 @@ def decode(frame: bytes) -> Message:
     return Message(
         kind,
         name,
-        _incarnation(who),
+        _identity(who),
         _seconds(resolution, "resolution", zero=True),
         None if declared is None else _unpack_declaration(declared),
         _arguments(kind, args),
@@ -232,7 +171,7 @@ def _check_name(name: object, reason: str) -> None:
         raise WireError(reason, str(fault)) from None
 
 
-def _incarnation(who: object) -> Incarnation | None:
+def _identity(who: object) -> ProcessIdentity | None:
     if who is None:
         return None
     if type(who) is list and len(who) == 4:
@@ -247,7 +186,7 @@ def _incarnation(who: object) -> Incarnation | None:
             and type(nonce) is bytes
             and len(nonce) == NONCE_SIZE
         ):
-            return Incarnation(boot, pid, start, nonce)
+            return ProcessIdentity(boot, pid, start, nonce)
     raise WireError(
         "incarnation",
         f"an incarnation is nil or [boot: {BOOT_SIZE} bytes, pid, start, nonce: {NONCE_SIZE} bytes]",

@@ -1,4 +1,4 @@
-"""Leave to be looked at: how a supervisor on this host learns where this process hangs.
+"""Announced dumps: how a supervisor on this host learns where this process hangs.
 
     from banken import client
 
@@ -10,8 +10,8 @@ Two ways, for two kinds of hang; both are announced in ``DIRECTORY`` under the a
   C call holds the interpreter lock. The supervisor sends the signal only while that file exists, is locked by this
   very process, and the kernel says that the signal is caught: a process without a handler would die of it.
 * A Unix socket, and a daemon thread that answers with the stacks of all asyncio tasks and the names of all threads
-  (looking.py). It needs the interpreter lock, which is free when a task waits for something that never comes; the
-  threads' own stacks then show only the selector.
+  (introspection.py). It needs the interpreter lock, which is free when a task waits for something that never comes;
+  the threads' own stacks then show only the selector.
 
 The file is locked with ``lockf``: such a lock belongs to one process, is not inherited by a forked child, and ends
 with the process or with exec. A forked child announces itself; a program that was exec'd does not appear.
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from banken.address import resolve
 from banken.errors import Refused
-from banken.identity import process_start
+from banken.process_identity import process_start
 from banken.threads import NO_THREAD, start_daemon
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ SOCKET_SUFFIX = ".ask"
 TEMPORARY_PREFIX = ".new-"
 
 KEEP_S = 30.0
-"""How often the thread looks whether the announcement is still there, seconds."""
+"""Seconds between two checks that the announcement is still there."""
 
 ANSWER_S = 2.0
-"""How long an answer may take to be read, seconds."""
+"""Seconds that the supervisor may take to read an answer."""
 
 SUN_PATH_MAX = 107
 """Longest path of a Unix socket, bytes; a longer one goes through /proc/self/fd."""
@@ -186,14 +186,14 @@ class _Announcement:
             ready = poll.poll(KEEP_S * 1000)
             if _current is not self:
                 return
-            if not self._whole():
+            if not self._intact():
                 log.warning("the announcement for dumps was taken away; it is made again")
-                again(self)
+                announce_again(self)
                 return
             if ready:
                 _answer(server)
 
-    def _whole(self) -> bool:
+    def _intact(self) -> bool:
         """Whether file and socket are still ours: a directory may be swept, and descriptors closed and reused."""
         try:
             found = os.stat(self.path, follow_symlinks=False)
@@ -204,7 +204,7 @@ class _Announcement:
             return False
 
     def close(self) -> None:
-        """Give the descriptors back, unless they are somebody else's by now."""
+        """Close the descriptors, unless their numbers are in other use by now."""
         import faulthandler
 
         if self.number:
@@ -221,7 +221,7 @@ class _Announcement:
             self._server = None
 
     def remove(self) -> None:
-        """Take the names away. A child that was forked past the hooks takes none of its parent's."""
+        """Delete the files. A child that was forked without Python's hooks does not delete its parent's."""
         if os.getpid() == self.pid:
             for path in (self.path, self.path + SOCKET_SUFFIX):
                 with contextlib.suppress(OSError):
@@ -238,7 +238,7 @@ def prepare(directory: str) -> None:
         raise PermissionError(13, "has to be a directory of your own with mode 0700", directory)
 
 
-def again(old: _Announcement) -> None:
+def announce_again(old: _Announcement) -> None:
     """Announce anew, from the thread of the old announcement."""
     with _lock:
         if _current is old:
@@ -254,7 +254,7 @@ def _announce(directory: str, number: int, ask: bool) -> None:
     old = _current
     if old is not None:
         same = (old.directory, old.wanted, old.asked) == (directory, number, ask)
-        if same and old.pid == os.getpid() and old._whole():
+        if same and old.pid == os.getpid() and old._intact():
             return
         _withdraw()
     new = _Announcement(directory, number, ask)
@@ -301,10 +301,10 @@ def _forked() -> None:
 
 
 def _answer(server: socket.socket) -> None:
-    """Tell whoever connected what this process sees of itself."""
+    """Send this process's threads and tasks to the supervisor that connected."""
     import json
 
-    from banken.looking import look
+    from banken.diagnostics.introspection import introspect
 
     try:
         connection, _ = server.accept()
@@ -313,7 +313,7 @@ def _answer(server: socket.socket) -> None:
     with connection:
         try:
             connection.settimeout(ANSWER_S)
-            connection.sendall(json.dumps(look()).encode())
+            connection.sendall(json.dumps(introspect()).encode())
         except Exception as fault:  # noqa: BLE001  # whatever it is, the worker goes on
             log.warning("an answer about stacks could not be given: %r", fault)
 

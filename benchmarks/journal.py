@@ -159,7 +159,7 @@ def _restart(count: int) -> list[Figure]:
 
 
 def _incident(number: int) -> Any:
-    from banken.protocol.messages import Cause
+    from banken.protocol.incidents import Cause
     from banken_supervisor.journal import IncidentOpened
 
     return IncidentOpened(f"run-{number}", f"worker-{number}", Cause.TIMEOUT, time.time(), 1.5, 1.0, pid=number)

@@ -28,7 +28,8 @@ from common import Child, Figure, asked, percentile, say, short_directory, wait_
 from banken.client import Client
 from banken.control import Control, Events
 from banken.protocol.feed_state import RESOLUTION_UNDECLARED
-from banken.protocol.messages import Declaration, Incident
+from banken.protocol.incidents import Incident
+from banken.protocol.messages import Declaration
 
 P99_MS_MAX = 20
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from banken.process_identity import boot_id, process_start
-from banken.protocol.messages import Cause, Incident
+from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.actions import Action, Outcome, Subject
 from banken_supervisor.processes.process_handles import ProcessHandles

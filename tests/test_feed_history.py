@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from banken.protocol.codec import encode
-from banken.protocol.messages import Cause, Declaration, Incident, Kind, Message
+from banken.protocol.incidents import Cause, Incident
+from banken.protocol.messages import Declaration, Kind, Message
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.base import Subject

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from banken.protocol.codec import encode
-from banken.protocol.messages import Cause, Declaration, Kind, Message
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, Kind, Message
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, RunCallback, RunStep
 from banken_supervisor.engine.engine import Engine

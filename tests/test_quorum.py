@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from banken.protocol.messages import Cause, Kind
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Kind
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.effects import Event, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Ladder, Step

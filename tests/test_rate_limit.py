@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from banken.clock import START
 from banken.protocol.codec import encode
-from banken.protocol.messages import Cause, Declaration, Kind, Message
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType, RunCallback
 from banken_supervisor.engine.engine import Engine

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from banken import errors as errors
     from banken import presets as presets
     from banken.errors import BankenError as BankenError
-    from banken.protocol.messages import Cause as Cause
-    from banken.protocol.messages import Incident as Incident
+    from banken.protocol.incidents import Cause as Cause
+    from banken.protocol.incidents import Incident as Incident
     from banken.watchdog import Watchdog as Watchdog
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BankenError": "banken.errors",
-    "Cause": "banken.protocol.messages",
-    "Incident": "banken.protocol.messages",
+    "Cause": "banken.protocol.incidents",
+    "Incident": "banken.protocol.incidents",
     "Watchdog": "banken.watchdog",
 }
 _MODULES = ("client", "errors", "presets")

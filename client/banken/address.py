@@ -4,8 +4,7 @@ A directory (``/run/banken``, ``ipc:///run/banken``) holds them as Unix sockets;
 three ports in a row.
 """
 
-from __future__ import annotations
-
+# Annotations are not postponed here: NamedTuple would compile each one's text at each start of a worker.
 import os
 from typing import NamedTuple
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
 from journal_kit import verdict as begun_with
 
-from banken.protocol.messages import Cause, Declaration, Feeders
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, Feeders
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from banken.control import Events, read_event
-from banken.protocol.messages import Cause, Incident
+from banken.protocol.incidents import Cause, Incident
 from banken.threads import NO_THREAD, ZMQ_THREADS, available, start_daemon
 from banken.watchdog import callback_invocation
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from banken.errors import CallbackRefused
-from banken.protocol.messages import Incident
+from banken.protocol.incidents import Incident
 
 Callback = Callable[..., Any]
 

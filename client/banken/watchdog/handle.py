@@ -22,7 +22,7 @@ from banken.watchdog import callback_invocation
 from banken.watchdog.timer import WakeUp
 
 if TYPE_CHECKING:
-    from banken.protocol.messages import Incident
+    from banken.protocol.incidents import Incident
     from banken.watchdog.callback_invocation import Callback
     from banken.watchdog.timer import Timer
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from banken.clock import ALLOWANCE, ALLOWANCE_MIN, CreditedClock
-from banken.protocol.messages import Cause, Incident
+from banken.protocol.incidents import Cause, Incident
 from banken.watchdog.timer import WAIT_MAX
 
 if TYPE_CHECKING:

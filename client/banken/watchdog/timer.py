@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from banken.protocol.messages import Incident
+    from banken.protocol.incidents import Incident
     from banken.watchdog.callback_invocation import Callback
 
 WAIT_MAX = 3600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from banken.protocol.messages import Incident
+from banken.protocol.incidents import Incident
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken.watchdog import callback_invocation as calling
 from banken.watchdog.callback_invocation import Callback

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from banken.protocol.messages import Incident
+from banken.protocol.incidents import Incident
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.processes.process_group import ProcessGroup
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from banken.protocol.incidents import Incident
 from banken.protocol.limits import encodable
-from banken.protocol.messages import Incident
 from banken.watchdog import callback_invocation as calling
 from banken.watchdog.callback_invocation import Callback
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor

@@ -11,7 +11,7 @@ from typing import Any
 
 from banken.clock import wall
 from banken.errors import Refused
-from banken.protocol.messages import Cause, Incident
+from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.action_executor import Executor

@@ -8,7 +8,7 @@ from itertools import islice
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
-from banken.protocol.messages import Cause
+from banken.protocol.incidents import Cause
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.engine.feed_history import GAP_EDGES
 from banken_supervisor.engine.record import Record, deadline

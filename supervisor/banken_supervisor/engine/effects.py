@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from banken.protocol.messages import Cause
+from banken.protocol.incidents import Cause
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.ladder import Step
 

@@ -23,7 +23,8 @@ from math import inf
 
 from banken.errors import WireError
 from banken.protocol.codec import decode
-from banken.protocol.messages import Cause, Declaration, Kind, Message
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, Kind, Message
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations, decoded_always

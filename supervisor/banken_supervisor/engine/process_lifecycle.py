@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from banken.protocol.messages import Cause
+from banken.protocol.incidents import Cause
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine import ownership
 from banken_supervisor.engine.effects import Effect, Event, EventType

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-from banken.protocol.messages import Cause, Declaration
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.adaptive_timeout import Gaps
 from banken_supervisor.engine.deadlines import UNARMED

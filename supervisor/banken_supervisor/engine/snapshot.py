@@ -15,7 +15,8 @@ from hashlib import blake2b
 from math import inf
 from typing import NamedTuple
 
-from banken.protocol.messages import Cause, Declaration
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import State

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar
 
-from banken.protocol.messages import Cause, Declaration
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.states import State
 

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from banken.protocol.incidents import Cause
 from banken.protocol.limits import NAME_MAX, PROGRESS_MAX, REASON_MAX, STATUS_MAX
-from banken.protocol.messages import Cause, Declaration, Feeders
+from banken.protocol.messages import Declaration, Feeders
 from banken.protocol.messages import ProcessIdentity as Incarnation
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal.entries import Declared, EventSeen, EvidenceTaken, IncidentOpened, StepRun

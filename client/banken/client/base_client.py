@@ -10,31 +10,14 @@ import os
 import threading
 from collections.abc import Callable
 from time import monotonic
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from banken.errors import NameRefused
 from banken.process_identity import own_identity
+from banken.protocol import limits
 from banken.protocol.codec import encode
 from banken.protocol.feed_state import RESOLUTION_MAX, RESOLUTION_SHARE, RESOLUTION_UNDECLARED, FeedState
-from banken.protocol.limits import (
-    REASON_MAX,
-    STATUS_MAX,
-    check_name,
-    check_progress,
-    check_seconds,
-    check_text,
-)
-from banken.protocol.messages import (
-    DEFAULT_INTERVAL,
-    DEFAULT_TIMEOUT,
-    Declaration,
-    Feeders,
-    Kind,
-    Message,
-    ProcessIdentity,
-    declare,
-)
+from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Declaration, Feeders, Kind, Message, declare
 
 if TYPE_CHECKING:
     from banken.watchdog import Watchdog
@@ -63,8 +46,6 @@ class BaseClient:
         self._carry: Callable[[bytes], bool] = self._deliver
         """what carries a plain feed; a subclass may set something quicker than ``_deliver``"""
 
-    # -- for subclasses -----------------------------------------------------------------------------
-
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
         """Hand one message over, waiting at most ``wait`` seconds for room; whether it was taken."""
         raise NotImplementedError
@@ -73,13 +54,8 @@ class BaseClient:
         """Run ``callback`` in this process when the verdict on ``name`` falls; None: no longer."""
         raise NotImplementedError
 
-    # -- feeding ------------------------------------------------------------------------------------
-
     def feed(
-        self,
-        name: str | None = None,
-        progress: int | float | str | None = None,
-        status: str | None = None,
+        self, name: str | None = None, progress: limits.Progress | None = None, status: str | None = None
     ) -> None:
         """Prove that ``name`` is alive. Never blocks, and never raises because of the supervisor.
 
@@ -112,16 +88,16 @@ class BaseClient:
         self._send_feed(state, now, progress, status)
 
     def _send_feed(
-        self, state: FeedState, now: float, progress: int | float | str | None = None, status: str | None = None
+        self, state: FeedState, now: float, progress: limits.Progress | None = None, status: str | None = None
     ) -> None:
         """Send a feed, coalesced only where its status did not change; ``now``: monotonic time, seconds."""
         if progress is None and status is None:
-            frame = state.frame or self._frame(state)
+            frame = state.frame = state.frame or self._encode(state, Kind.FEED)
         else:
             if progress is not None:
-                check_progress(progress)
+                limits.check_progress(progress)
             if status is not None:
-                status = check_text(status, "status", STATUS_MAX)
+                status = limits.check_text(status, "status", limits.STATUS_MAX)
                 if status == state.status and now < state.open_until:
                     state.coalesced += 1
                     return
@@ -137,15 +113,13 @@ class BaseClient:
             state.dropped += 1
             state.open_until = 0.0
 
-    # -- other messages -----------------------------------------------------------------------------
-
     def fail(self, name: str, reason: str) -> bool:
         """Report that ``name`` has failed: a verdict at once. ``reason`` is cut at 4,096 characters.
 
         True when the message was handed over, as for the calls below. A ``Refused`` (a ValueError) for a name, a
         text or a duration that is not allowed.
         """
-        return self._send(Kind.FAIL, name, check_text(reason, "reason", REASON_MAX))
+        return self._send(Kind.FAIL, name, limits.check_text(reason, "reason", limits.REASON_MAX))
 
     def release(self, name: str) -> bool:
         """Watch ``name`` no longer. One that cannot be sent now is sent before the next feed."""
@@ -158,7 +132,7 @@ class BaseClient:
 
     def pause(self, name: str, seconds: float | None = None) -> bool:
         """Suspend the timeout of ``name`` for ``seconds``; None: until it is resumed."""
-        return self._send(Kind.PAUSE, name, 0.0 if seconds is None else check_seconds(seconds, "seconds"))
+        return self._send(Kind.PAUSE, name, 0.0 if seconds is None else limits.check_seconds(seconds, "seconds"))
 
     def resume(self, name: str) -> bool:
         """End a pause of ``name``, with a whole timeout from now."""
@@ -166,9 +140,7 @@ class BaseClient:
 
     def extend(self, name: str, seconds: float) -> bool:
         """This once, the next feed of ``name`` may come as late as ``seconds`` from now."""
-        return self._send(Kind.EXTEND, name, check_seconds(seconds, "seconds"))
-
-    # -- declaring ----------------------------------------------------------------------------------
+        return self._send(Kind.EXTEND, name, limits.check_seconds(seconds, "seconds"))
 
     def watchdog(
         self,
@@ -198,7 +170,7 @@ class BaseClient:
 
         named = callback if isinstance(callback, str) else None
         declaration = declare(timeout, interval, grace, feeders, named, progress_timeout)
-        state = self._declare(check_name(name), declaration, resolution)
+        state = self._declare(limits.check_name(name), declaration, resolution)
         watchdog = Watchdog(timeout, interval, grace=grace, _timer=RemoteTimer(self, state), _name=name)
         if callback is not None and not isinstance(callback, str):
             watchdog.set_callback(callback)
@@ -206,24 +178,22 @@ class BaseClient:
 
     def section(self, name: str, timeout: float) -> Section:
         """``with client.section("load", timeout=30):`` a deadline for one stretch of work, in seconds."""
-        check_name(name)
-        seconds = check_seconds(timeout, "timeout")
+        limits.check_name(name)
+        seconds = limits.check_seconds(timeout, "timeout")
         with self._making:
             self._sections += 1
             number = self._sections
-        return Section(self, check_name(f"{name}@{os.getpid()}.{number}"), seconds)
+        return Section(self, limits.check_name(f"{name}@{os.getpid()}.{number}"), seconds)
 
     def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> FeedState:
         if resolution is None:
             resolution = min(RESOLUTION_MAX, RESOLUTION_SHARE * declaration.timeout)
         else:
-            resolution = check_seconds(resolution, "resolution", zero=True)
+            resolution = limits.check_seconds(resolution, "resolution", zero=True)
         state = self._lines[name] = FeedState(name, declaration, round(resolution, 3))
         self._unsent_releases.pop(name, None)
         self._deliver(self._encode(state, Kind.DECLARE), WAIT_FOR_ROOM)
         return state
-
-    # -- shared -------------------------------------------------------------------------------------
 
     def _make_state(self, name: str | None) -> FeedState:
         """The state of a name that was not fed here before; NameRefused unless it is allowed."""
@@ -233,24 +203,18 @@ class BaseClient:
                 raise NameRefused("feed() without a name feeds $BANKEN_NAME, which is not set")
             state = self._lines.get(own) or self._make_state(own)
         else:
-            state = FeedState(check_name(name), None, RESOLUTION_UNDECLARED)
+            state = FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
         with self._making:
             return self._lines.setdefault(name, state)
 
-    def _frame(self, state: FeedState) -> bytes:
-        state.frame = self._encode(state, Kind.FEED)
-        return state.frame
-
     def _encode(self, state: FeedState, kind: Kind, *args: Any) -> bytes:
-        return encode(Message(kind, state.name, self._identity(), state.resolution, state.declaration, args))
-
-    def _identity(self) -> ProcessIdentity | None:
-        return None if self._anonymous else own_identity()
+        identity = None if self._anonymous else own_identity()
+        return encode(Message(kind, state.name, identity, state.resolution, state.declaration, args))
 
     def _send(self, kind: Kind, name: str, *args: Any) -> bool:
         state = self._lines.get(name)
         if state is None:
-            state = FeedState(check_name(name), None, RESOLUTION_UNDECLARED)
+            state = FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
         state.open_until = 0.0  # the next feed must travel: the supervisor's state may have changed
         return self._deliver(self._encode(state, kind, *args), WAIT_FOR_ROOM)
 
@@ -289,9 +253,7 @@ class Section:
         self._client._declare(self.name, declaration, 0.0)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._client.release(self.name)
 
     def extend(self, seconds: float) -> bool:

@@ -75,8 +75,14 @@ class CallbackListener:
                 self._start()
             return self.runs()
 
+    def connect(self, address: str) -> None:
+        """Receive the verdicts of the supervisor at ``address``, after ``close``."""
+        self._address = address
+        self._seen.clear()
+        self.again(monotonic())
+
     def close(self) -> None:
-        """End the listening thread; callbacks that run are left to themselves."""
+        """End the listening thread until ``again``; the callbacks stay bound, and those that run go on."""
         with self._lock:
             thread, commands, context = self._thread, self._commands, self._context
             if thread is None or commands is None or context is None or os.getpid() != self._pid:
@@ -145,6 +151,9 @@ class CallbackListener:
         finally:
             commands.close(0)
             events.close()
+            with self._lock:  # what still waits for a thread would run too late
+                self._running.difference_update(self._waiting)
+                self._waiting.clear()
 
     def _on_event(self, event: dict[str, Any]) -> None:
         if event.get("type") not in ("expired", "callback-repeated") or "blamed" in event:
@@ -190,17 +199,9 @@ class CallbackListener:
 def incident_of(event: dict[str, Any]) -> Incident | None:
     """The incident in an event; None if it holds none."""
     try:
-        return Incident(
-            event["incident"],
-            event["name"],
-            Cause(event["cause"]),
-            event["time"] - event["age"],
-            event["silence"],
-            event["timeout"],
-            event["run"],
-            event.get("reason"),
-            event.get("status"),
-            event.get("progress"),
-        )
+        opened = event["time"] - event["age"]
+        needed = (event[key] for key in ("silence", "timeout", "run"))
+        optional = (event.get(key) for key in ("reason", "status", "progress"))
+        return Incident(event["incident"], event["name"], Cause(event["cause"]), opened, *needed, *optional)
     except (KeyError, TypeError, ValueError):
         return None

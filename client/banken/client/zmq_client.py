@@ -47,11 +47,9 @@ class Client(BaseClient):
         self._release_at_exit = release_at_exit and not anonymous
         self._sender: Sender | None = None
         if address is not None:
-            self._sender = Sender(resolve(address), self._opened)
-            self._carry = self._sender.send
+            self._use(Sender(resolve(address), self._opened))
         self._listener: CallbackListener | None = None
-        self._callbacks: dict[str, Callback] = {}
-        """functions of this process, by watchdog; outlive the listener, which ``close`` ends"""
+        """made when the first callback is set; keeps the callbacks while its thread is closed"""
         _clients.add(self)
 
     @property
@@ -65,9 +63,9 @@ class Client(BaseClient):
         resolved = resolve(address)
         self.close()
         self._given = address
-        self._sender = Sender(resolved, self._opened)
-        self._carry = self._sender.send
-        self._listen()
+        self._use(Sender(resolved, self._opened))
+        if self._listener is not None:
+            self._listener.connect(resolved.text)
 
     def stats(self) -> dict[str, Any]:
         """Counts of ``sent``, ``coalesced`` and ``dropped`` feeds; ``reachable`` and ``address`` of the supervisor.
@@ -94,17 +92,18 @@ class Client(BaseClient):
             state.open_until = 0.0
         if self._listener is not None:
             self._listener.close()
-            self._listener = None
         if self._sender is not None:
             self._sender.close()
+
+    def _use(self, sender: Sender) -> Sender:
+        self._sender, self._carry = sender, sender.send
+        return sender
 
     def _to(self) -> Sender:
         """The sender, made by whichever thread comes first: two would open two sockets."""
         with self._making:
             new = self._sender or Sender(resolve(self._given), self._opened)
-            if self._sender is None:  # nor has a signal handler come between
-                self._sender, self._carry = new, new.send
-            return self._sender
+            return self._sender or self._use(new)  # a signal handler may have come between
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
         return (self._sender or self._to()).send(frame, wait)
@@ -114,31 +113,18 @@ class Client(BaseClient):
         _open.add(self)
         _end_with_multiprocessing()
         with self._making:
-            if self._listener is None:
-                self._listen()  # after close(), and when a callback was set first
             return self._listener is None or self._listener.again(monotonic())
 
     def _bind(self, name: str, callback: Callback | None) -> None:
-        if callback is None:
-            self._callbacks.pop(name, None)
-        else:
-            self._callbacks[name] = callback
         with self._making:
-            if self._listener is None:
-                self._listen()
-            else:
+            if self._listener is None and callback is not None:
+                from banken.client.callback_listener import CallbackListener
+
+                self._listener = CallbackListener(self._to().address.text)
+            if self._listener is not None:
                 self._listener.bind(name, callback)
         if self._sender is not None:
             self._sender.call_opened()  # if the listener got no thread, it asks again
-
-    def _listen(self) -> None:
-        """Start to receive the verdicts on the watchdogs that have a callback here."""
-        if self._callbacks:
-            from banken.client.callback_listener import CallbackListener
-
-            self._listener = CallbackListener(self._to().address.text)
-            for name, callback in list(self._callbacks.items()):
-                self._listener.bind(name, callback)
 
     def _at_exit(self, fault: BaseException | None) -> None:
         """Release what was fed, waiting for room if need be, and close. After an uncaught exception, fail it
@@ -158,10 +144,9 @@ class Client(BaseClient):
         if self._sender is not None:
             self._sender.forked()
         _open.discard(self)
-        self._callbacks.clear()  # they are the parent's
         if self._listener is not None:
             self._listener.forked()
-            self._listener = None
+            self._listener = None  # the callbacks are the parent's
 
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()

@@ -6,6 +6,7 @@ Called by the thread of dumps.py. The result is plain data of bounded size. None
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import threading
@@ -86,32 +87,21 @@ def _all_tasks() -> list[Any]:
     tasks_module = sys.modules.get("asyncio.tasks")
     if tasks_module is None:
         return []
-    found: dict[int, Any] = {}
     # Up to 3.13 there are sets of all tasks; from 3.14 on each thread keeps its own, and a loop has to be known.
-    for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):
-        for task in _copy(getattr(tasks_module, name, ())):
-            found[id(task)] = task
+    sets = [getattr(tasks_module, name, ()) for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks")]
     for loop in _loops():
-        for task in _copy_tasks(tasks_module, loop):
-            found[id(task)] = task
+        with contextlib.suppress(RuntimeError):  # it changes too often to be copied
+            sets.append(tasks_module.all_tasks(loop))
+    found = {id(task): task for each in sets for task in _copy(each)}
     return sorted((task for task in found.values() if not task.done()), key=_age)
 
 
 def _copy(some: Iterable[Any]) -> list[Any]:
     """A copy of a set that another thread may change meanwhile, as asyncio.all_tasks makes it."""
     for _ in range(100):
-        try:
+        with contextlib.suppress(RuntimeError):
             return list(some)
-        except RuntimeError:
-            continue
     return []
-
-
-def _copy_tasks(module: Any, loop: Any) -> list[Any]:
-    try:
-        return list(module.all_tasks(loop))
-    except RuntimeError:
-        return []
 
 
 def _loops() -> list[Any]:

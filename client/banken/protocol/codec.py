@@ -19,21 +19,12 @@ from typing import Any
 import msgpack
 
 from banken.errors import Refused, WireError
-from banken.protocol.limits import (
-    BOOT_SIZE,
-    FRAME_MAX,
-    NONCE_SIZE,
-    PROGRESS_MAX,
-    REASON_MAX,
-    SECONDS_MAX,
-    STATUS_MAX,
-    check_name,
-)
+from banken.protocol import limits
 from banken.protocol.messages import ARGUMENTS, Declaration, Feeders, Kind, Message, ProcessIdentity
 
 VERSION = 1
 
-_MS_MAX = int(SECONDS_MAX * 1000)
+_MS_MAX = int(limits.SECONDS_MAX * 1000)
 
 _FIXED = 6
 """Parts of a message before its arguments."""
@@ -62,7 +53,7 @@ def encode(message: Message) -> bytes:
 
 def decode(frame: bytes) -> Message:
     """One message from its bytes; WireError says what is wrong with them."""
-    body = unpack(frame, FRAME_MAX)
+    body = unpack(frame, limits.FRAME_MAX)
     if type(body) is not list:
         raise WireError("shape", f"a message is an array, not {type(body).__name__}")
     version = body[0] if body and type(body[0]) is int else "something else"
@@ -166,7 +157,7 @@ def _seconds(value: object, what: str, *, zero: bool = False) -> float:
 
 def _check_name(name: object, reason: str) -> None:
     try:
-        check_name(name)
+        limits.check_name(name)
     except Refused as fault:
         raise WireError(reason, str(fault)) from None
 
@@ -178,25 +169,25 @@ def _identity(who: object) -> ProcessIdentity | None:
         boot, pid, start, nonce = who
         if (
             type(boot) is bytes
-            and len(boot) == BOOT_SIZE
+            and len(boot) == limits.BOOT_SIZE
             and type(pid) is int
             and 0 < pid < 2**32
             and type(start) is int
             and 0 <= start < 2**63
             and type(nonce) is bytes
-            and len(nonce) == NONCE_SIZE
+            and len(nonce) == limits.NONCE_SIZE
         ):
             return ProcessIdentity(boot, pid, start, nonce)
     raise WireError(
         "incarnation",
-        f"an incarnation is nil or [boot: {BOOT_SIZE} bytes, pid, start, nonce: {NONCE_SIZE} bytes]",
+        f"an incarnation is nil or [boot: {limits.BOOT_SIZE} bytes, pid, start, nonce: {limits.NONCE_SIZE} bytes]",
     )
 
 
 def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:
     if kind is Kind.FAIL:
-        if type(args[0]) is not str or len(args[0]) > REASON_MAX:
-            raise WireError("reason", f"a reason is a text of at most {REASON_MAX} characters")
+        if type(args[0]) is not str or len(args[0]) > limits.REASON_MAX:
+            raise WireError("reason", f"a reason is a text of at most {limits.REASON_MAX} characters")
     elif kind is Kind.PAUSE:
         return (_seconds(args[0], "pause", zero=True),)
     elif kind is Kind.EXTEND:
@@ -205,12 +196,12 @@ def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:
         progress, status = args
         if progress is not None and (
             type(progress) not in (int, float, str)
-            or (type(progress) is str and len(progress) > PROGRESS_MAX)
+            or (type(progress) is str and len(progress) > limits.PROGRESS_MAX)
             or progress != progress  # nan never equals itself, so it would look like progress for ever
         ):
-            raise WireError("progress", f"progress is nil, a number or a text of at most {PROGRESS_MAX}")
-        if status is not None and (type(status) is not str or len(status) > STATUS_MAX):
-            raise WireError("status", f"a status is nil or a text of at most {STATUS_MAX} characters")
+            raise WireError("progress", f"progress is nil, a number or a text of at most {limits.PROGRESS_MAX}")
+        if status is not None and (type(status) is not str or len(status) > limits.STATUS_MAX):
+            raise WireError("status", f"a status is nil or a text of at most {limits.STATUS_MAX} characters")
     elif kind is Kind.PROBE and (type(args[0]) is not bytes or type(args[1]) is not int):
         raise WireError("probe", "a probe carries a token and a number")
     return tuple(args)

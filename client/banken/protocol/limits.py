@@ -43,6 +43,9 @@ BOOT_SIZE = 8
 NONCE_SIZE = 4
 """Length of the random part of a process identity, in bytes."""
 
+Progress = int | float | str
+"""What ``progress`` may be; floats are finite or not, but never nan."""
+
 _name = re.compile(NAME_PATTERN)
 
 
@@ -63,12 +66,7 @@ def check_seconds(value: object, what: str, *, zero: bool = False) -> float:
 
     ``zero=True`` allows 0 as well.
     """
-    if isinstance(value, bool) or not hasattr(value, "__float__"):  # numpy's and Decimal's numbers have it
-        raise DurationRefused(f"{what} is a number of seconds, not {type(value).__name__}")
-    try:
-        number = float(value)
-    except (OverflowError, TypeError, ValueError):
-        number = float("nan")
+    number = to_number(value, f"{what} is a number of seconds")
     if zero and number == 0:
         return 0.0
     if not SECONDS_MIN <= number <= SECONDS_MAX:  # also catches nan
@@ -79,7 +77,17 @@ def check_seconds(value: object, what: str, *, zero: bool = False) -> float:
     return number
 
 
-def check_progress(value: object) -> int | float | str:
+def to_number(value: object, wanted: str) -> float:
+    """``value`` as a float, nan if that fails; DurationRefused with the text ``wanted`` unless it is a number."""
+    if isinstance(value, bool) or not hasattr(value, "__float__"):  # numpy's and Decimal's numbers have it
+        raise DurationRefused(f"{wanted}, not {type(value).__name__}")
+    try:
+        return float(value)
+    except (OverflowError, TypeError, ValueError):
+        return float("nan")
+
+
+def check_progress(value: object) -> Progress:
     """``value`` if it can be compared and sent as progress; TextRefused otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TextRefused(f"progress is an int, a float or a str, not {type(value).__name__}")

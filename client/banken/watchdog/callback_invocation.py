@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from banken.errors import CallbackRefused
-from banken.protocol.incidents import Incident
+
+if TYPE_CHECKING:
+    from banken.protocol.incidents import Incident
 
 Callback = Callable[..., Any]
 

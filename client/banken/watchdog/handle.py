@@ -12,11 +12,10 @@ import os
 import time
 from math import isfinite
 from time import monotonic
-from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar
 
 from banken.errors import DurationRefused
-from banken.protocol.limits import check_seconds, shorten
+from banken.protocol.limits import check_seconds, shorten, to_number
 from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT
 from banken.watchdog import callback_invocation
 from banken.watchdog.timer import WakeUp
@@ -128,9 +127,7 @@ class Watchdog:
         self.start_in_thread()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -193,12 +190,7 @@ class Watchdog:
 
 def _moment(value: object) -> float:
     """``value`` as seconds since 1970; DurationRefused unless it is a finite number."""
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise DurationRefused(f"last_feed_time is a number of seconds since 1970, not {type(value).__name__}")
-    try:
-        number = float(value)
-    except (OverflowError, TypeError, ValueError):
-        number = float("nan")
+    number = to_number(value, "last_feed_time is a number of seconds since 1970")
     if not isfinite(number):
         raise DurationRefused(
             f"last_feed_time={shorten(repr(value))} is no time: a finite number of seconds since 1970 is allowed"

@@ -1,13 +1,17 @@
-"""The identity of this process. It travels with every feed, so that a restarted worker differs from the old one."""
+"""The identity of this process, which travels with every feed, and what has to happen when a fork makes another."""
 
 from __future__ import annotations
 
 import os
+import weakref
+from typing import Any
 
 from banken.protocol.limits import BOOT_SIZE, NONCE_SIZE
 from banken.protocol.messages import ProcessIdentity
 
 _own: tuple[int, ProcessIdentity] | None = None
+
+_forking: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def own_identity() -> ProcessIdentity:
@@ -17,6 +21,20 @@ def own_identity() -> ProcessIdentity:
     if _own is None or _own[0] != pid:
         _own = pid, ProcessIdentity(boot_id(), pid, process_start(), os.urandom(NONCE_SIZE))
     return _own[1]
+
+
+def after_fork(each: Any) -> None:
+    """Call ``each._forked()`` in every child that this process forks, as long as the object is in use."""
+    _forking.add(each)
+
+
+def _forked() -> None:
+    for each in list(_forking):
+        each._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def boot_id() -> bytes:

@@ -117,7 +117,7 @@ with Supervisor(address) as supervisor:
     threads(True)
     assert listening.wait(20)
     until(lambda: dog.feed() or other.stats()["sent"], "it feeds after all")
-    until(lambda: dog.feed() or other._listener.runs(), "it listens after all")
+    until(lambda: dog.feed() or other._listener._thread, "it listens after all")
     assert late.wait(20)
     other.close()
     one.close()

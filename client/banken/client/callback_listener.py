@@ -64,16 +64,12 @@ class CallbackListener:
             elif not known:
                 self._command(b"+", name)
 
-    def runs(self) -> bool:
-        """Whether it listens, or has no callback to listen for."""
-        return self._thread is not None or not self._bound
-
     def again(self, now: float) -> bool:
-        """``runs``, after one more attempt to start, if one is due at ``now``: monotonic seconds."""
+        """Start if need be, and if an attempt is due at ``now`` (monotonic seconds); False: it has no thread."""
         with self._lock:
-            if not self.runs() and now >= self._start_at:
+            if self._thread is None and self._bound and now >= self._start_at:
                 self._start()
-            return self.runs()
+            return self._thread is not None or not self._bound
 
     def connect(self, address: str) -> None:
         """Receive the verdicts of the supervisor at ``address``, after ``close``."""
@@ -106,8 +102,8 @@ class CallbackListener:
         self._pid = os.getpid()
         if available(ZMQ_THREADS + 1):
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+            context.linger = 0
             commands = context.socket(zmq.PAIR)
-            commands.setsockopt(zmq.LINGER, 0)
             commands.bind("inproc://wake")
             self._thread = start_daemon(self._listen, "banken-listener", context)
             if self._thread is not None:
@@ -126,7 +122,6 @@ class CallbackListener:
 
     def _listen(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         commands = context.socket(zmq.PAIR)
-        commands.setsockopt(zmq.LINGER, 0)
         commands.connect("inproc://wake")
         events = Events(self._address, names=[], context=context)
         poller = zmq.Poller()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import weakref
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from banken.address import Address, resolve
 from banken.client.base_client import BaseClient
 from banken.client.sender import Sender
+from banken.process_identity import after_fork
 from banken.protocol.limits import REASON_MAX, encodable
 from banken.protocol.messages import Kind
 
@@ -50,7 +50,7 @@ class Client(BaseClient):
             self._use(Sender(resolve(address), self._opened))
         self._listener: CallbackListener | None = None
         """made when the first callback is set; keeps the callbacks while its thread is closed"""
-        _clients.add(self)
+        after_fork(self)
 
     @property
     def address(self) -> Address:
@@ -149,8 +149,6 @@ class Client(BaseClient):
             self._listener = None  # the callbacks are the parent's
 
 
-_clients: weakref.WeakSet[Client] = weakref.WeakSet()
-
 _open: set[Client] = set()
 """Clients with a socket, kept alive: what they fed is released at the end of the process, and a garbage collector
 that closed a socket could wait for a dead peer at any moment."""
@@ -160,11 +158,6 @@ _ends_with: int | None = None
 
 _child_fault: BaseException | None = None
 """the exception that ended this child of multiprocessing, which has caught and printed it"""
-
-
-def _all_forked() -> None:
-    for each in list(_clients):
-        each._forked()
 
 
 @atexit.register
@@ -220,7 +213,3 @@ def _end_with_multiprocessing() -> None:
         print_exc(*args, **options)
 
     traceback.print_exc = keep
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_all_forked)

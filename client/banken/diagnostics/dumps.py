@@ -236,7 +236,7 @@ def announce_again(old: _Announcement) -> None:
 
 def _announce(directory: str, number: int, ask: bool) -> None:
     """Replace what is announced. OSError: nothing is announced any more."""
-    global _current, _hooked
+    global _current
     old = _current
     if old is not None:
         same = (old.directory, old.wanted, old.asked) == (directory, number, ask)
@@ -250,10 +250,6 @@ def _announce(directory: str, number: int, ask: bool) -> None:
     except BaseException:
         _current = None
         raise
-    if not _hooked:
-        _hooked = True
-        atexit.register(disable_dumps)
-        os.register_at_fork(after_in_child=_forked)
 
 
 def _withdraw() -> None:
@@ -336,4 +332,7 @@ def _is(fd: int, inode: tuple[int, int]) -> bool:
 
 _lock = threading.RLock()
 _current: _Announcement | None = None
-_hooked = False
+
+if hasattr(os, "register_at_fork"):
+    atexit.register(disable_dumps)
+    os.register_at_fork(after_in_child=_forked)

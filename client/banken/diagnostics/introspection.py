@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
+from banken.protocol.limits import shorten
+
 THREADS_MAX = 512
 """Threads reported, the main thread first."""
 
@@ -56,7 +58,7 @@ def _threads() -> list[dict[str, Any]]:
             {
                 "thread": ident,
                 "tid": None if thread is None else thread.native_id,
-                "name": None if thread is None else _text(thread.name),
+                "name": None if thread is None else shorten(thread.name, TEXT_MAX),
                 "frames": [_frame(each) for each in _outwards(frame)],
             }
         )
@@ -76,7 +78,7 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 def _frame(frame: FrameType) -> dict[str, Any]:
     code = frame.f_code
     return {
-        "function": _text(getattr(code, "co_qualname", code.co_name)),
+        "function": shorten(getattr(code, "co_qualname", code.co_name), TEXT_MAX),
         "file": code.co_filename[-TEXT_MAX:],
         "line": frame.f_lineno or 0,
     }
@@ -135,10 +137,10 @@ def _task(task: Any, numbers: dict[int, int]) -> dict[str, Any]:
         awaited += _awaited_by(frame)
     positions = {numbers[id(each)] for each in awaited if id(each) in numbers and each is not task}
     return {
-        "name": _text(str(task.get_name())),
+        "name": shorten(str(task.get_name()), TEXT_MAX),
         "running": running,
         "cancelling": int(getattr(task, "cancelling", int)()),
-        "awaits": None if waiter is None else _text(type(waiter).__name__),
+        "awaits": None if waiter is None else shorten(type(waiter).__name__, TEXT_MAX),
         "awaits_tasks": sorted(positions)[:AWAITS_MAX],
         "frames": [_frame(each) for each in reversed(frames[-FRAMES_MAX:])],
     }
@@ -183,7 +185,3 @@ def _awaited_by(frame: FrameType) -> list[Any]:
     if module == "asyncio.tasks":
         return [*_copy(frame.f_locals.get("fs") or ()), frame.f_locals.get("fut")]
     return []
-
-
-def _text(text: str) -> str:
-    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"

@@ -32,23 +32,11 @@ _FIXED = 6
 
 def encode(message: Message) -> bytes:
     """The bytes of one message. The caller has checked its parts (limits.py)."""
-    declared = message.declaration
-    args = message.args
-    if message.kind in (Kind.PAUSE, Kind.EXTEND):
+    kind, name, identity, resolution, declared, args = message
+    if kind in (Kind.PAUSE, Kind.EXTEND):
         args = (_ms(args[0]),)
-    return bytes(
-        msgpack.packb(
-            (
-                VERSION,
-                int(message.kind),
-                message.name,
-                message.incarnation,
-                _ms(message.resolution),
-                None if declared is None else _pack_declaration(declared),
-                *args,
-            )
-        )
-    )
+    parts = None if declared is None else _pack_declaration(declared)
+    return pack((VERSION, int(kind), name, identity, _ms(resolution), parts, *args))
 
 
 def decode(frame: bytes) -> Message:
@@ -116,14 +104,9 @@ def _ms(seconds: float) -> int:
 
 def _pack_declaration(declared: Declaration) -> tuple[Any, ...]:
     """The shortest array that says the same: trailing defaults are left out."""
-    parts: list[Any] = [
-        _ms(declared.timeout),
-        _ms(declared.interval),
-        _ms(declared.grace),
-        1 if declared.feeders is Feeders.ANY else 0,
-        declared.callback,
-        None if declared.progress_timeout is None else _ms(declared.progress_timeout),
-    ]
+    progress = None if declared.progress_timeout is None else _ms(declared.progress_timeout)
+    parts: list[Any] = [_ms(declared.timeout), _ms(declared.interval), _ms(declared.grace)]
+    parts += [int(declared.feeders is Feeders.ANY), declared.callback, progress]
     while len(parts) > 3 and not parts[-1]:
         parts.pop()
     return tuple(parts)
@@ -178,10 +161,8 @@ def _identity(who: object) -> ProcessIdentity | None:
             and len(nonce) == limits.NONCE_SIZE
         ):
             return ProcessIdentity(boot, pid, start, nonce)
-    raise WireError(
-        "incarnation",
-        f"an incarnation is nil or [boot: {limits.BOOT_SIZE} bytes, pid, start, nonce: {limits.NONCE_SIZE} bytes]",
-    )
+    wanted = f"[boot: {limits.BOOT_SIZE} bytes, pid, start, nonce: {limits.NONCE_SIZE} bytes]"
+    raise WireError("incarnation", f"an incarnation is nil or {wanted}")
 
 
 def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:

@@ -6,13 +6,12 @@ Nothing that a feed touches takes a lock, so a signal handler may feed, and stop
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from banken.process_identity import after_fork
 from banken.watchdog.silence_detector import NAP_MIN, NAPS, SilenceDetector
 from banken.watchdog.timer import WAIT_MAX, WakeUp
 
@@ -77,7 +76,7 @@ class LocalTimer:
         self._watch: WatchThread | None = None
         self._by_hand: SilenceDetector | None = None
         """for checks by ``Watchdog.start``; a thread has a detector of its own"""
-        _timers.add(self)
+        after_fork(self)
 
     def feed(self, watched: Watched) -> None:
         """Wake the thread if it sleeps for a grace or an interval: the timeout counts from now on."""
@@ -139,15 +138,3 @@ class LocalTimer:
     def _forked(self) -> None:
         """In a child: the thread stayed with the parent, and so did the thread that may have held the lock."""
         self._lock = threading.Lock()
-
-
-_timers: weakref.WeakSet[LocalTimer] = weakref.WeakSet()
-
-
-def _all_forked() -> None:
-    for timer in list(_timers):
-        timer._forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_all_forked)

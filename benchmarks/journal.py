@@ -190,9 +190,9 @@ def _group(number: int) -> list[Any]:
 
 
 def _owner(number: int) -> Any:
-    from banken.protocol.messages import ProcessIdentity as Incarnation
+    from banken.protocol.messages import ProcessIdentity
 
-    return Incarnation(b"bootboot", 1_000 + number, number, b"nonc")
+    return ProcessIdentity(b"bootboot", 1_000 + number, number, b"nonc")
 
 
 def _open(journal: Any) -> None:

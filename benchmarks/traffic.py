@@ -24,10 +24,9 @@ import zmq
 from common import asked, say
 
 from banken.address import resolve
-from banken.process_identity import own_identity as incarnation
+from banken.process_identity import own_identity
 from banken.protocol.codec import encode
-from banken.protocol.messages import Declaration, Kind, Message
-from banken.protocol.messages import ProcessIdentity as Incarnation
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 
 SEED = 7
 PAUSE_S = 0.002
@@ -53,11 +52,11 @@ def frames(
     callback: str | None = None,
     interval_s: float = NEVER_S,
     grace_s: float = NEVER_S,
-    who: Incarnation | None = None,
+    who: ProcessIdentity | None = None,
 ) -> list[bytes]:
     """One self-describing message for each name, as this process's client would make it."""
     declaration = Declaration(timeout_s, interval_s, grace_s, callback=callback)
-    sender = who or incarnation()
+    sender = who or own_identity()
     return [encode(Message(kind, name, sender, 0.0, declaration)) for name in called]
 
 
@@ -105,7 +104,7 @@ def fill(directories: list[str], count: int, timeout_s: float) -> None:
 
     The same messages in the same order every time, over several connections.
     """
-    who = incarnation()
+    who = own_identity()
     all_frames = frames(Kind.FEED, names("fill", count), timeout_s, who=who)
     chance = random.Random(SEED)
     context: zmq.Context[Any] = zmq.Context()

@@ -38,12 +38,12 @@ class Recorder(BaseClient):
 
     def fed(self, name: str) -> int:
         """How often ``name`` was fed, coalesced feeds included."""
-        state = self._lines.get(name)
+        state = self._states.get(name)
         return 0 if state is None else state.sent + state.coalesced + state.dropped
 
     def line(self, name: str) -> FeedState | None:
         """The counts of one name: ``sent``, ``coalesced``, ``dropped``."""
-        return self._lines.get(name)
+        return self._states.get(name)
 
     def kinds(self, name: str) -> list[Kind]:
         """The kinds of the messages about ``name``, in order."""

@@ -14,7 +14,7 @@ import pytest
 import zmq
 
 from banken.address import resolve
-from banken.process_identity import own_identity as incarnation
+from banken.process_identity import own_identity
 from banken.protocol.codec import VERSION, encode
 from banken.protocol.limits import DROP_MAX, FRAME_MAX
 from banken.protocol.messages import Declaration, Kind, Message
@@ -22,7 +22,7 @@ from process.kit import Home, until
 
 pytestmark = pytest.mark.process
 
-GOOD = encode(Message(Kind.FEED, "never", incarnation(), 0.0, Declaration(3600.0, 3600.0, 3600.0)))
+GOOD = encode(Message(Kind.FEED, "never", own_identity(), 0.0, Declaration(3600.0, 3600.0, 3600.0)))
 
 
 def _nested(depth: int) -> bytes:

@@ -318,7 +318,7 @@ FAULTS = (
         "step too soon", "The interval is a tenth short.", ("doubled",), methods=((Incidents, escalate_too_soon),)
     ),
     Fault(
-        "any incarnation",
+        "any identity",
         "An older process may still feed.",
         ("missed", "doubled"),
         patched={"claim": anybody},

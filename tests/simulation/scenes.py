@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from banken.protocol.codec import encode
-from banken.protocol.messages import Declaration, Kind, Message
-from banken.protocol.messages import ProcessIdentity as Incarnation
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 
 from .mail import SECOND, Connection, Finding, Mail
 from .world import World
@@ -19,7 +18,7 @@ class Quiet(World):
 
     def feed(self, connection: Connection, name: str, number: int, timeout: float, copies: int = 1) -> None:
         """One process feeds one name now, without coalescing."""
-        who = Incarnation(b"one-boot", number, number, number.to_bytes(4, "big"))
+        who = ProcessIdentity(b"one-boot", number, number, number.to_bytes(4, "big"))
         message = Message(Kind.FEED, name, who, 0.0, Declaration(timeout, 5.0, 5.0), ())
         self.arrive(connection, Mail(message, encode(message), copies))
 

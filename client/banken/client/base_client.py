@@ -38,7 +38,7 @@ class BaseClient:
     """
 
     def __init__(self, *, anonymous: bool = False) -> None:
-        self._lines: dict[str | None, FeedState] = {}
+        self._states: dict[str | None, FeedState] = {}
         self._anonymous = anonymous
         self._unsent_releases: dict[str, bytes] = {}
         self._sections = 0
@@ -67,7 +67,7 @@ class BaseClient:
         NameRefused or TextRefused (ValueErrors) for a name, progress or status that is not allowed.
         """
         try:
-            state = self._lines[name]
+            state = self._states[name]
             now = monotonic()
             if now < state.open_until and status is None:
                 state.coalesced += 1
@@ -124,7 +124,7 @@ class BaseClient:
     def release(self, name: str) -> bool:
         """Watch ``name`` no longer. One that cannot be sent now is sent before the next feed."""
         sent = self._send(Kind.RELEASE, name)
-        state = self._lines.pop(name, None)
+        state = self._states.pop(name, None)
         known = state is not None and (state.sent or state.declaration is not None)
         if not sent and state is not None and known and len(self._unsent_releases) < UNSENT_RELEASES_MAX:
             self._unsent_releases[name] = self._encode(state, Kind.RELEASE)
@@ -190,7 +190,7 @@ class BaseClient:
             resolution = min(RESOLUTION_MAX, RESOLUTION_SHARE * declaration.timeout)
         else:
             resolution = limits.check_seconds(resolution, "resolution", zero=True)
-        state = self._lines[name] = FeedState(name, declaration, round(resolution, 3))
+        state = self._states[name] = FeedState(name, declaration, round(resolution, 3))
         self._unsent_releases.pop(name, None)
         self._deliver(self._encode(state, Kind.DECLARE), WAIT_FOR_ROOM)
         return state
@@ -201,18 +201,18 @@ class BaseClient:
             own = os.environ.get("BANKEN_NAME")
             if not own:
                 raise NameRefused("feed() without a name feeds $BANKEN_NAME, which is not set")
-            state = self._lines.get(own) or self._make_state(own)
+            state = self._states.get(own) or self._make_state(own)
         else:
             state = FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
         with self._making:
-            return self._lines.setdefault(name, state)
+            return self._states.setdefault(name, state)
 
     def _encode(self, state: FeedState, kind: Kind, *args: Any) -> bytes:
         identity = None if self._anonymous else own_identity()
         return encode(Message(kind, state.name, identity, state.resolution, state.declaration, args))
 
     def _send(self, kind: Kind, name: str, *args: Any) -> bool:
-        state = self._lines.get(name)
+        state = self._states.get(name)
         if state is None:
             state = FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
         state.open_until = 0.0  # the next feed must travel: the supervisor's state may have changed
@@ -230,7 +230,7 @@ class BaseClient:
         """In a child: another process feeds now, and has sent nothing yet."""
         self._making = threading.RLock()  # re-entrant: a signal handler may feed meanwhile
         self._unsent_releases.clear()
-        for state in self._lines.values():
+        for state in self._states.values():
             state.frame = b""
             state.open_until = 0.0
             state.status = None

@@ -73,7 +73,7 @@ class Client(BaseClient):
         ``coalesced``: feeds that did not have to travel. ``dropped``: feeds that found no supervisor or no room.
         ``reachable``: a supervisor is connected and takes messages now.
         """
-        states = {id(state): state for state in list(self._lines.values())}.values()
+        states = {id(state): state for state in list(self._states.values())}.values()
         return {
             "sent": sum(state.sent for state in states),
             "coalesced": sum(state.coalesced for state in states),
@@ -88,7 +88,7 @@ class Client(BaseClient):
         A later feed opens again what is needed, the callbacks included.
         """
         _open.discard(self)
-        for state in self._lines.values():
+        for state in self._states.values():
             state.open_until = 0.0
         if self._listener is not None:
             self._listener.close()
@@ -129,14 +129,14 @@ class Client(BaseClient):
     def _at_exit(self, fault: BaseException | None) -> None:
         """Release what was fed, waiting for room if need be, and close. After an uncaught exception, fail it
         instead, with the traceback for a reason."""
-        states = {each.name: each for each in self._lines.values() if each.sent or each.declaration is not None}
+        states = {each.name: each for each in self._states.values() if each.sent or each.declaration is not None}
         if self._release_at_exit and self._sender is not None and self._sender.ever_sent():
             deadline = monotonic() + EXIT_WAIT
             last = (Kind.RELEASE,) if fault is None else (Kind.FAIL, _reason(fault))
             for state in states.values():
                 left = max(0.0, deadline - monotonic())
                 self._sender.send(self._encode(state, *last), left, insist=True)
-            self._lines.clear()
+            self._states.clear()
         self.close()
 
     def _forked(self) -> None:

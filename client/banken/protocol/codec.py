@@ -162,7 +162,7 @@ def _identity(who: object) -> ProcessIdentity | None:
         ):
             return ProcessIdentity(boot, pid, start, nonce)
     wanted = f"[boot: {limits.BOOT_SIZE} bytes, pid, start, nonce: {limits.NONCE_SIZE} bytes]"
-    raise WireError("incarnation", f"an incarnation is nil or {wanted}")
+    raise WireError("identity", f"an identity is nil or {wanted}")
 
 
 def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:

@@ -86,7 +86,7 @@ class Message(NamedTuple):
 
     kind: Kind
     name: str
-    incarnation: ProcessIdentity | None
+    identity: ProcessIdentity | None
     """the process that sent it; None: the sender does not say, a command line for instance"""
     resolution: float
     """the sender does not send feeds more often than this; added to the deadline"""

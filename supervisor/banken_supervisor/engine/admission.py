@@ -63,7 +63,7 @@ class Admission:
             return Refusal("full", f"{WATCHDOGS_MAX} watchdogs are kept already")
         record = Record(name, declaration, message.resolution, now, operator=operator)
         record.policy = policy
-        record.owner = message.incarnation
+        record.owner = message.identity
         table.add(record)
         self._history.resize()
         self._quorums.enroll(record)
@@ -76,7 +76,7 @@ class Admission:
 
     def check_owner(self, record: Record, message: Message, now: float, out: list[Effect]) -> Refusal | None:
         """Whether the sender may speak in this name. A newer process takes the name over."""
-        process = message.incarnation
+        process = message.identity
         if record.declaration.feeders is Feeders.ANY or process is None:
             return None
         claim = ownership.claim(record, process)

@@ -35,7 +35,7 @@ class Declarations:
                     out.append(Event(EventType.CONFLICT, record.name, data))
         elif declaration is not None and declaration != record.declaration:
             self._replace(record, declaration, message.resolution)
-        elif message.incarnation is not None:
+        elif message.identity is not None:
             self._set_resolution(record, message.resolution)
 
     def follow_rules(self, record: Record) -> None:

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any
 
-from banken.protocol.messages import Declaration, Feeders
-from banken.protocol.messages import ProcessIdentity as Incarnation
+from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
 from banken_supervisor.engine.deadlines import Deadlines
 from banken_supervisor.engine.effects import Effect, WatchProcess
 from banken_supervisor.engine.record import Record, deadline
@@ -22,7 +21,7 @@ POOL_FRAMES_MAX = 64
 """Feeds known by their bytes per pooled name; those of further processes are decoded each time."""
 
 SHARED_MAX = 50_000
-"""Equal declarations and incarnations that are kept once; beyond that many different ones sharing begins anew."""
+"""Equal declarations and identities that are kept once; beyond that many different ones sharing begins anew."""
 
 _IN_INCIDENTS = (State.ALIVE, State.EXPIRED)
 """Between these two the incident itself is the journal's entry: ten thousand verdicts are not written twice."""
@@ -50,7 +49,7 @@ class Table:
         self.changed: dict[str, None] = {}
         """names whose checkpoint (snapshot.py) has changed, or that are watched no longer: the caller takes out what
         it has written. Empty unless ``tracks_changes``."""
-        self._owned: dict[Incarnation, tuple[list[Record], int]] = {}
+        self._owned: dict[ProcessIdentity, tuple[list[Record], int]] = {}
         """by process: its watchdogs, lost ones among them, and the length at which those are cleared out"""
         self._shared: dict[Any, Any] = {}
 
@@ -170,7 +169,7 @@ class Table:
 
     # -- by owner -------------------------------------------------------------------------------------
 
-    def assign(self, record: Record, process: Incarnation | None, out: list[Effect]) -> None:
+    def assign(self, record: Record, process: ProcessIdentity | None, out: list[Effect]) -> None:
         """The record belongs to this process from now on."""
         if process is None or record.declaration.feeders is Feeders.ANY:
             return
@@ -183,12 +182,12 @@ class Table:
             limit = max(_OWNED_MIN, 2 * len(records))
         self._owned[process] = records, limit
 
-    def take_owned(self, process: Incarnation) -> list[Record]:
+    def take_owned(self, process: ProcessIdentity) -> list[Record]:
         """The watchdogs of a process that has ended."""
         records, _ = self._owned.pop(process, ([], 0))
         return self._still_owned(process, records)
 
-    def _still_owned(self, process: Incarnation, records: list[Record]) -> list[Record]:
+    def _still_owned(self, process: ProcessIdentity, records: list[Record]) -> list[Record]:
         by_name = self.by_name
         kept = dict.fromkeys(
             record.name for record in records if record.owner == process and by_name.get(record.name) is record

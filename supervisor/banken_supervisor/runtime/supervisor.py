@@ -14,10 +14,10 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, ClassVar
 
 from banken.address import resolve
-from banken.client.base_client import BaseClient as Port
+from banken.client.base_client import BaseClient
 from banken.errors import AddressRefused, Refused
 from banken.protocol.codec import decode
-from banken.protocol.feed_state import FeedState as Line
+from banken.protocol.feed_state import FeedState
 from banken.protocol.limits import check_name, check_seconds
 from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Declaration, Feeders, Kind
 from banken.watchdog import Watchdog
@@ -98,7 +98,7 @@ class Supervisor:
         self._callback_limit = callback_limit
         self._callbacks = Callbacks(self._mailbox.post, time_limit=callback_limit, threads_max=callback_threads)
         self._rules = Rules(defaults)
-        self._port = _OwnPort(self._mailbox, self._callbacks)
+        self._port = _OwnClient(self._mailbox, self._callbacks)
         self._thread: threading.Thread | None = None
         self._loop: Loop | None = None
         self._ended = threading.Event()
@@ -370,7 +370,7 @@ class Supervisor:
         self._ask_to_stop(self._stop_limit())
 
 
-class _OwnPort(Port):
+class _OwnClient(BaseClient):
     """Carries the words of watchdogs in the supervisor's own process to its loop."""
 
     def __init__(self, mailbox: Mailbox, callbacks: Callbacks) -> None:
@@ -380,13 +380,13 @@ class _OwnPort(Port):
         self._carry = mailbox.feed
 
     def release(self, name: str) -> bool:
-        self._lines.pop(name, None)
+        self._states.pop(name, None)
         return self._mailbox.say(Forget(name))
 
-    def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> Line:
-        line = self._lines[name] = Line(name, declaration, resolution or 0.0)
+    def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> FeedState:
+        state = self._states[name] = FeedState(name, declaration, resolution or 0.0)
         _insist(self._mailbox.say(Declare(name, declaration)))
-        return line
+        return state
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
         if wait:  # it must arrive, in its place among the others

@@ -60,7 +60,7 @@ class CreditedClock:
 
 
 def wall() -> float:
-    """The clock on the wall, seconds since 1970 (UTC), for people to read; nothing is judged by it.
+    """The wall clock, seconds since 1970 (UTC), for people to read; no deadline depends on it.
 
     ``time.time`` counts nanoseconds in 64 bits and may raise for a clock that is set beyond the year 2262.
     """

@@ -132,7 +132,7 @@ class _Announcement:
             self._fill()
             if self.asked:
                 self._listen()
-            os.rename(new, self.path)  # only now: whoever sees the file may send the signal
+            os.rename(new, self.path)  # only now: a supervisor that sees the file may send the signal
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(new)

@@ -12,7 +12,7 @@ class Cause(StrEnum):
     GRACE = "grace"
     """it was declared and never fed"""
     FAILED = "failed"
-    """the worker itself said so"""
+    """the worker itself reported it"""
     NO_PROGRESS = "no-progress"
     """it was fed, but its progress value stood still"""
     TOO_FAST = "too-fast"
@@ -24,7 +24,7 @@ class Cause(StrEnum):
 
 
 class Incident(NamedTuple):
-    """What a callback is told about the silence it is called for."""
+    """What a callback gets about the silence that it runs for."""
 
     id: str
     """unique, and never used again"""
@@ -39,7 +39,7 @@ class Incident(NamedTuple):
     run: int = 1
     """which run of the callback for this incident: 1 at the verdict, then one more every ``interval``"""
     reason: str | None = None
-    """what ``fail`` was told"""
+    """the reason given to ``fail``"""
     status: str | None = None
     """the last status the worker gave"""
     progress: int | float | str | None = None

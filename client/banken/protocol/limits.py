@@ -35,7 +35,7 @@ REQUEST_MAX = 64 * 1024
 """Longest request to the control socket, in bytes."""
 
 DROP_MAX = 1024 * 1024
-"""Above this many bytes libzmq closes the sender's connection and shows the message to nobody."""
+"""Above this many bytes libzmq closes the sender's connection and delivers nothing."""
 
 BOOT_SIZE = 8
 """Length of the boot id's digest in a process identity, in bytes."""

@@ -56,13 +56,13 @@ class Kind(IntEnum):
     FAIL = 4
     """the worker itself says that it failed; [reason]"""
     PAUSE = 5
-    """do not judge it for a while; [milliseconds, 0 = until resumed]"""
+    """its timeout is suspended; [milliseconds, 0 = until resumed]"""
     RESUME = 6
-    """judge it again, with a whole timeout"""
+    """ends a pause, with a whole timeout from then"""
     EXTEND = 7
     """this once the next feed may take longer; [milliseconds from now]"""
     NOTE = 8
-    """a feed that tells more; [progress, status], either may be nil"""
+    """a feed with more; [progress, status], either may be nil"""
     PROBE = 9
     """the supervisor's own: proves that everything sent before has been read; [token, number]"""
 

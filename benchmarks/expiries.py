@@ -30,8 +30,8 @@ def run() -> list[Figure]:
     from traffic import push
 
     from banken.control import Control
-    from banken.model import Declaration
-    from banken.wire import Kind, Message, encode
+    from banken.protocol.codec import encode
+    from banken.protocol.messages import Declaration, Kind, Message
 
     with short_directory() as place:
         address, journal = os.path.join(place, "a"), os.path.join(place, "journal.db")

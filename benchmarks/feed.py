@@ -30,9 +30,9 @@ from stage import Stage
 
 from banken import client
 from banken.address import resolve
-from banken.identity import incarnation
-from banken.model import Declaration
-from banken.wire import Kind, Message, encode
+from banken.process_identity import own_identity
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
 
 COALESCED_NS_MAX = 250
 GUNICORN_TIMES_MIN = 10
@@ -130,7 +130,7 @@ def _sent(quick: bool) -> list[Figure]:
         name = "bench-sent"
         worker.watchdog(name, resolution=0)
         worker.feed(name)
-        frame = encode(Message(Kind.FEED, name, incarnation(), 0.0, Declaration()))
+        frame = encode(Message(Kind.FEED, name, own_identity(), 0.0, Declaration()))
 
         context: zmq.Context[Any] = zmq.Context()
         stack.callback(context.term)

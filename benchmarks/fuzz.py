@@ -27,9 +27,10 @@ from common import Child, resident_bytes, short_directory, wait_for
 from banken.address import resolve
 from banken.control import Control
 from banken.errors import RequestFailed
-from banken.identity import boot_id
-from banken.model import Declaration, Feeders, Incarnation
-from banken.wire import FRAME_MAX, REQUEST_MAX, VERSION, Kind, Message, encode
+from banken.process_identity import boot_id
+from banken.protocol.codec import VERSION, encode
+from banken.protocol.limits import FRAME_MAX, REQUEST_MAX
+from banken.protocol.messages import Declaration, Feeders, Kind, Message, ProcessIdentity
 
 EDGES: list[Any] = [
     None, True, False, 0, 1, -1, 127, 255, 2**15, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53, 2**63 - 20_000,
@@ -103,12 +104,12 @@ class Fuzz:
         packed: bytes = msgpack.packb([VERSION, number, op, body])
         return packed if len(packed) <= REQUEST_MAX else msgpack.packb([VERSION, number, "ping", {}])
 
-    def _who(self) -> Incarnation | None:
+    def _who(self) -> ProcessIdentity | None:
         chance = self._random
         if chance.random() < 0.3:
             return None
         pid = chance.choice((1, os.getpid(), chance.randrange(1, 2**22), 2**31, 2**32 - 1))
-        return Incarnation(chance.choice((boot_id(), b"another!")), pid, chance.randrange(100), b"abcd")
+        return ProcessIdentity(chance.choice((boot_id(), b"another!")), pid, chance.randrange(100), b"abcd")
 
     def _bytes(self, whole: Any, longest: int) -> bytes:
         chance = self._random

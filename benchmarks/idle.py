@@ -15,7 +15,7 @@ import zmq
 from common import Child, Figure, cpu_seconds, short_directory, wait_for, wakeups
 
 from banken.control import Control
-from banken.wire import Kind
+from banken.protocol.messages import Kind
 
 CPU_MAX = 0.5
 WAKEUPS_MAX = 5

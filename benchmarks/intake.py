@@ -25,8 +25,7 @@ import zmq
 from common import Child, Figure, ratio, say, short_directory
 
 from banken.address import resolve
-from banken.model import Incarnation
-from banken.wire import Kind
+from banken.protocol.messages import Kind, ProcessIdentity
 from banken_supervisor import Supervisor
 from banken_supervisor.runtime.loop import FEEDS_PER_TURN, Loop
 from banken_supervisor.sources.zmq_feeds import FEED_QUEUE_MAX
@@ -88,7 +87,7 @@ def _main(names: int, messages: int, rounds: int) -> None:
         filler = Child(":".join(directories), "fill", names, TIMEOUT_S, 0, file="traffic")
         stack.enter_context(filler)
         boot, pid, start, nonce = filler.line()["who"]
-        _watch(loop, names, Incarnation(bytes.fromhex(boot), pid, start, bytes.fromhex(nonce)))
+        _watch(loop, names, ProcessIdentity(bytes.fromhex(boot), pid, start, bytes.fromhex(nonce)))
 
         results: dict[str, list[float]] = {"bare": [], "loop": [], "bare_process": [], "loop_process": []}
         for turn in range(rounds + 1):  # the first round warms up
@@ -106,7 +105,7 @@ def _main(names: int, messages: int, rounds: int) -> None:
     say(**results)
 
 
-def _watch(loop: Loop, names: int, who: Incarnation) -> None:
+def _watch(loop: Loop, names: int, who: ProcessIdentity) -> None:
     """Let the loop know all the names, as fed once."""
     driver = loop.driver
     for frame in traffic.frames(Kind.FEED, traffic.names("fill", names), TIMEOUT_S, who=who):

@@ -127,7 +127,7 @@ def _moment(rounds: int) -> list[Figure]:
 
 
 def _restart(count: int) -> list[Figure]:
-    from banken.model import Declaration
+    from banken.protocol.messages import Declaration
     from banken_supervisor.journal import Declared, Journal, restore
 
     with short_directory() as directory:
@@ -159,7 +159,7 @@ def _restart(count: int) -> list[Figure]:
 
 
 def _incident(number: int) -> Any:
-    from banken.model import Cause
+    from banken.protocol.incidents import Cause
     from banken_supervisor.journal import IncidentOpened
 
     return IncidentOpened(f"run-{number}", f"worker-{number}", Cause.TIMEOUT, time.time(), 1.5, 1.0, pid=number)
@@ -167,7 +167,7 @@ def _incident(number: int) -> Any:
 
 def _group(number: int) -> list[Any]:
     """What one verdict records."""
-    from banken.model import Declaration
+    from banken.protocol.messages import Declaration
     from banken_supervisor.engine.states import State
     from banken_supervisor.journal import Declared, EventSeen, StepRun
 
@@ -190,9 +190,9 @@ def _group(number: int) -> list[Any]:
 
 
 def _owner(number: int) -> Any:
-    from banken.model import Incarnation
+    from banken.protocol.messages import ProcessIdentity
 
-    return Incarnation(b"bootboot", 1_000 + number, number, b"nonc")
+    return ProcessIdentity(b"bootboot", 1_000 + number, number, b"nonc")
 
 
 def _open(journal: Any) -> None:

@@ -15,7 +15,7 @@ from math import ceil, log2
 
 from common import say
 
-from banken.model import Incident
+from banken.protocol.incidents import Incident
 from banken_supervisor import Supervisor
 
 STUCK_S = 60.0

@@ -27,8 +27,9 @@ from common import Child, Figure, asked, percentile, say, short_directory, wait_
 
 from banken.client import Client
 from banken.control import Control, Events
-from banken.model import Declaration, Incident
-from banken.port import RESOLUTION_UNDECLARED
+from banken.protocol.feed_state import RESOLUTION_UNDECLARED
+from banken.protocol.incidents import Incident
+from banken.protocol.messages import Declaration
 
 P99_MS_MAX = 20
 
@@ -136,7 +137,8 @@ def _terms(times: int) -> tuple[list[float], list[float]]:
 
 def _listening(control: Control, events: Events) -> None:
     """Wait until a subscription has arrived: an event made after that would otherwise be missed."""
-    from banken.wire import Kind, Message, encode
+    from banken.protocol.codec import encode
+    from banken.protocol.messages import Kind, Message
 
     def tried() -> bool:
         declared = Declaration(NEVER_S, NEVER_S, NEVER_S)

@@ -19,7 +19,7 @@ from common import Child, percentile, short_directory, wait_for
 
 from banken.control import Control
 from banken.errors import Unreachable
-from banken.wire import Kind
+from banken.protocol.messages import Kind
 
 
 class Stage:

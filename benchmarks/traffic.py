@@ -3,7 +3,7 @@
 ``python benchmarks/traffic.py DIRECTORY PREFIX COUNT TIMEOUT_S PER_SECOND`` feeds each of its COUNT
 watchdogs once, says that it is ready, and then feeds them PER_SECOND in all, always in the same *random*
 order, so that the supervisor's memory is touched as real workers would touch it. SIGTERM ends it and makes
-it tell what it sent. The frames are those of the client (banken.wire); sending them over a raw PUSH socket
+it tell what it sent. The frames are those of the client (banken.protocol.codec); sending them over a raw PUSH socket
 keeps the worker's cost out.
 
 ``fill`` instead of the numbers: it sends on request as many messages as it is told and waits for the next
@@ -24,9 +24,9 @@ import zmq
 from common import asked, say
 
 from banken.address import resolve
-from banken.identity import incarnation
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.process_identity import own_identity
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 
 SEED = 7
 PAUSE_S = 0.002
@@ -52,11 +52,11 @@ def frames(
     callback: str | None = None,
     interval_s: float = NEVER_S,
     grace_s: float = NEVER_S,
-    who: Incarnation | None = None,
+    who: ProcessIdentity | None = None,
 ) -> list[bytes]:
     """One self-describing message for each name, as this process's client would make it."""
     declaration = Declaration(timeout_s, interval_s, grace_s, callback=callback)
-    sender = who or incarnation()
+    sender = who or own_identity()
     return [encode(Message(kind, name, sender, 0.0, declaration)) for name in called]
 
 
@@ -104,7 +104,7 @@ def fill(directories: list[str], count: int, timeout_s: float) -> None:
 
     The same messages in the same order every time, over several connections.
     """
-    who = incarnation()
+    who = own_identity()
     all_frames = frames(Kind.FEED, names("fill", count), timeout_s, who=who)
     chance = random.Random(SEED)
     context: zmq.Context[Any] = zmq.Context()

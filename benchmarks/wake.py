@@ -23,7 +23,7 @@ from common import Child, Figure, say, short_directory, wait_for
 
 from banken.address import resolve
 from banken.control import Control
-from banken.wire import Kind
+from banken.protocol.messages import Kind
 
 RATES = (10, 100, 1_000)
 RATIO_MAX = 1.3

@@ -94,8 +94,8 @@ def _measured(web: subprocess.Popen[bytes], port: int, *, quick: bool) -> list[F
 
 def _watch(directory: str) -> None:
     from banken.control import Control
-    from banken.model import Declaration
-    from banken.wire import Kind, Message, encode
+    from banken.protocol.codec import encode
+    from banken.protocol.messages import Declaration, Kind, Message
 
     declared = Declaration(3600.0, 3600.0, 3600.0)
     with Control(directory, timeout=15.0) as control:

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.refusals import Refusal
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
 
-ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
-BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
-ELSEWHERE = Incarnation(b"otherone", 300, 1, b"cccc")
+ALICE = ProcessIdentity(b"bootboot", 100, 1000, b"aaaa")
+BOB = ProcessIdentity(b"bootboot", 200, 2000, b"bbbb")
+ELSEWHERE = ProcessIdentity(b"otherone", 300, 1, b"cccc")
 
 TEN = Declaration(10.0, 3.0, 20.0)
 
@@ -30,7 +30,7 @@ class Bench:
         self.out: list[Effect] = []
 
     def say(
-        self, kind: Kind, name: str = "w", *args: Any, who: Incarnation | None = ALICE, **more: Any
+        self, kind: Kind, name: str = "w", *args: Any, who: ProcessIdentity | None = ALICE, **more: Any
     ) -> Refusal | None:
         message = Message(kind, name, who, more.get("resolution", 0.0), more.get("declaration"), args)
         return self.engine.take(encode(message), self.now, self.out)

@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from banken.identity import boot_id, process_start
-from banken.model import Cause, Incarnation, Incident
+from banken.process_identity import boot_id, process_start
+from banken.protocol.incidents import Cause, Incident
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions import Action, Outcome, Subject
 from banken_supervisor.processes.process_handles import ProcessHandles
 
@@ -86,7 +87,7 @@ class Worker:
             [sys.executable, "-S", "-c", lines], stdout=subprocess.PIPE, start_new_session=True, text=True
         )
         self.pid = self.process.pid
-        self.who = Incarnation(boot_id(), self.pid, process_start(self.pid), b"test")
+        self.who = ProcessIdentity(boot_id(), self.pid, process_start(self.pid), b"test")
         self.said = self.line()
 
     def line(self) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import Group, Policy
@@ -13,8 +13,8 @@ from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
 from snapshot_kit import Shelf
 
-ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
-BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
+ALICE = ProcessIdentity(b"bootboot", 100, 1000, b"aaaa")
+BOB = ProcessIdentity(b"bootboot", 200, 2000, b"bbbb")
 TEN = Declaration(10.0, 1000.0, 20.0)
 AWAY = 100.0
 """Seconds without a supervisor."""
@@ -67,14 +67,16 @@ class House:
         kind: Kind,
         name: str,
         *args: Any,
-        who: Incarnation | None = ALICE,
+        who: ProcessIdentity | None = ALICE,
         declared: Declaration | None = None,
     ) -> None:
         frame = encode(Message(kind, name, who, 0.0, declared, args))
         self.engine.intake(iter([frame]), self.now, self.out)
         self.keep()
 
-    def feed(self, name: str = "w", who: Incarnation | None = ALICE, declared: Declaration | None = TEN) -> None:
+    def feed(
+        self, name: str = "w", who: ProcessIdentity | None = ALICE, declared: Declaration | None = TEN
+    ) -> None:
         self.say(Kind.FEED, name, who=who, declared=declared)
 
     def run(self, seconds: float, *, feeding: tuple[str, ...] = ()) -> list[Effect]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from banken.model import Cause
+from banken.protocol.incidents import Cause
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.snapshot import Checkpoint, PastIncident, PastRun, Snapshot, checkpoint

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from banken.wire import Kind
+from banken.protocol.messages import Kind
 from banken_supervisor.engine.adaptive_timeout import COUNTERS, MARGIN, Gaps, in_force, proposal
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.feed_observer import suggestion

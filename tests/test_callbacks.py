@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from banken.errors import CallbackRefused
-from banken.model import Cause, Incident
+from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions.callbacks import Callbacks, Report
 from banken_supervisor.engine.effects import EventType
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from banken.model import Cause, Declaration
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration
 from banken_supervisor.actions.jobs import Report, What
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.engine import Engine

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from banken import client as module
-from banken.client import Client
-from banken.listener import Listener
-from banken.transport import Sender
+from banken.client import Client, zmq_client
+from banken.client.callback_listener import CallbackListener
+from banken.client.sender import Sender
 
 THREADS = 8
 ROUNDS = 60
@@ -30,14 +29,14 @@ def test_the_first_use_from_several_threads_makes_one_socket(
                 made.append(self)
             return super()._open()
 
-    class CountedListener(Listener):
+    class CountedListener(CallbackListener):
         def __init__(self, address: str) -> None:
             made.append(self)
             super().__init__(address)
 
-    monkeypatch.setattr(module, "Sender", CountedSender)
-    monkeypatch.setattr("banken.listener.Listener", CountedListener)
-    monkeypatch.setattr("banken.transport.FIRST_WAIT", 0.0)
+    monkeypatch.setattr(zmq_client, "Sender", CountedSender)
+    monkeypatch.setattr("banken.client.callback_listener.CallbackListener", CountedListener)
+    monkeypatch.setattr("banken.client.sender.FIRST_WAIT", 0.0)
     monkeypatch.setenv("BANKEN_ADDRESS", str(tmp_path / "a"))
     interval = sys.getswitchinterval()
     several = 0

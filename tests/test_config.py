@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from banken.model import Declaration, Feeders
+from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor import config
 from banken_supervisor.config import Config, Secret, cron, finding, revealed
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step

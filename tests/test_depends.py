@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from banken.model import Declaration
-from banken.wire import Kind
+from banken.protocol.messages import Declaration, Kind
 from banken_supervisor.engine.dependencies import RECHECK_S as RECHECK
 from banken_supervisor.engine.effects import Event, EventType, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Ladder, Step

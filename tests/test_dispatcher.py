@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from banken.model import Cause, Incident
+from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions import Action, Outcome, Subject, World
 from banken_supervisor.actions import dispatcher as module
 from banken_supervisor.actions.action_context import SupervisorContext

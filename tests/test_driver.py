@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.barrier import PATIENCE, PROBES_LOST_MAX, UNREAD_MAX
 from banken_supervisor.engine.driver import OVERLOADED_SHARE, VERDICTS_PER_TURN, WAIT_MAX, Driver
 from banken_supervisor.engine.effects import Event, EventType, RunCallback
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.rules import Rules
 
-WHO = Incarnation(b"bootboot", 100, 1000, b"aaaa")
+WHO = ProcessIdentity(b"bootboot", 100, 1000, b"aaaa")
 TOKEN = b"token"
 
 

@@ -1,4 +1,4 @@
-"""The worker's side of evidence: what may ask for a dump, and what looking at oneself sees."""
+"""The worker's side of evidence: what may ask for a dump, and what introspection sees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from banken import client, dumps, looking
+from banken import client
+from banken.diagnostics import dumps, introspection
 from banken.errors import Refused
 
 
@@ -63,7 +64,7 @@ def test_dumps_can_be_enabled_twice_and_taken_back(address: str, monkeypatch: py
     assert list(directory.iterdir()) == []
 
 
-def test_looking_sees_tasks_of_every_kind() -> None:
+def test_introspection_sees_tasks_of_every_kind() -> None:
     """Tasks behind gather, wait, wait_for and a lock, in a loop of another thread, without running their code."""
     import asyncio
 
@@ -95,7 +96,7 @@ def test_looking_sees_tasks_of_every_kind() -> None:
         tasks: dict[str, Any] = {}
         while [tasks.get(name, {}).get("awaits") for name in "nlwt"].count(None):
             assert time.monotonic() < deadline
-            told = looking.look()["tasks"]
+            told = introspection.introspect()["tasks"]
             tasks = {each["name"]: each for each in told}
         assert {told[each]["name"] for each in tasks["w"]["awaits_tasks"]} == {"n", "l"}
         assert tasks["l"]["frames"][0]["function"].endswith("acquire")
@@ -115,7 +116,7 @@ def test_looking_sees_tasks_of_every_kind() -> None:
         loop.close()
 
 
-def test_looking_at_a_task_runs_none_of_the_programs_code() -> None:
+def test_introspection_of_a_task_runs_none_of_the_programs_code() -> None:
     """A thread's name and an awaitable's repr may be anything, also something that raises."""
 
     class Named(str):
@@ -127,7 +128,7 @@ def test_looking_at_a_task_runs_none_of_the_programs_code() -> None:
     worker.start()
     worker._name = Named("odd")
     try:
-        told = looking.look()["threads"]
+        told = introspection.introspect()["threads"]
         assert told[0]["thread"] == threading.main_thread().ident
         assert "odd" in [each["name"] for each in told]
         assert json.dumps(told)

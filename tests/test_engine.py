@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from banken.model import Cause, Declaration
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.engine.effects import Event, EventType, RunCallback
 from banken_supervisor.engine.states import State
 from engine_kit import ALICE, BOB, TEN, Bench, counted_bench

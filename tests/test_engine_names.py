@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from banken.model import Declaration, Feeders, Incarnation
-from banken.wire import Kind
+from banken.protocol.messages import Declaration, Feeders, Kind, ProcessIdentity
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Policy
 from banken_supervisor.engine.states import State
@@ -54,7 +53,7 @@ def test_a_pool_is_fed_by_any_process() -> None:
     """feeders='any': each process proves life, known by its bytes, for more processes than are remembered."""
     bench = Bench()
     pool = TEN._replace(feeders=Feeders.ANY)
-    workers = [Incarnation(b"bootboot", pid, pid, b"pppp") for pid in range(1, POOL_FRAMES_MAX + 10)]
+    workers = [ProcessIdentity(b"bootboot", pid, pid, b"pppp") for pid in range(1, POOL_FRAMES_MAX + 10)]
     for who in workers * 2:
         bench.jump(9.0)
         bench.feed(who=who, declaration=pool)

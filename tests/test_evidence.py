@@ -15,7 +15,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from banken.identity import incarnation, process_start
+from banken.process_identity import own_identity, process_start
 from banken_supervisor.evidence import (
     collect,
     faulthandler_text,
@@ -227,7 +227,7 @@ def test_limits_that_are_none_are_refused() -> None:
     """The caller's fault, unlike everything that a process may do."""
     for limits in ({"seconds_max": 0.0}, {"seconds_max": float("nan")}, {"bytes_max": 100}):
         with pytest.raises(ValueError, match="seconds_max is more than 0"):
-            collect(incarnation(), address_directory="/nowhere", **limits)
+            collect(own_identity(), address_directory="/nowhere", **limits)
 
 
 def test_sweeping_takes_only_what_dead_processes_left(tmp_path: Path) -> None:

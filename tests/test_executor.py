@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from banken.model import Cause, Incident
+from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions import keyed_executor as module
 from banken_supervisor.actions.callbacks import Callbacks, Report
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from banken.model import Cause, Declaration, Incarnation, Incident
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.incidents import Cause, Incident
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.base import Subject
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep
@@ -28,8 +29,8 @@ from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.evidence import feeds_text, render
 
-ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
-BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
+ALICE = ProcessIdentity(b"bootboot", 100, 1000, b"aaaa")
+BOB = ProcessIdentity(b"bootboot", 200, 2000, b"bbbb")
 TEN = Declaration(10.0, 3.0, 20.0)
 
 
@@ -45,7 +46,7 @@ class Bench:
         self.out: list[Effect] = []
 
     def feed(
-        self, *names: str, after: float = 0.0, who: Incarnation | None = ALICE, kind: Kind = Kind.FEED
+        self, *names: str, after: float = 0.0, who: ProcessIdentity | None = ALICE, kind: Kind = Kind.FEED
     ) -> None:
         self.now += after
         args = {Kind.NOTE: (None, None), Kind.PAUSE: (1000,)}.get(kind, ())
@@ -263,8 +264,8 @@ def test_the_feeds_in_words() -> None:
     assert feeds_text([[2.0, 0.004], [1.0, 0.5]], 0.02) == "4 ms, …, 0.5 s, … apart; then 20 ms of silence"
 
 
-@pytest.mark.parametrize("who", [None, Incarnation(b"elsewher", 1, 1, b"aaaa")])
-def test_a_dump_has_the_feeds_the_status_and_the_progress(who: Incarnation | None) -> None:
+@pytest.mark.parametrize("who", [None, ProcessIdentity(b"elsewher", 1, 1, b"aaaa")])
+def test_a_dump_has_the_feeds_the_status_and_the_progress(who: ProcessIdentity | None) -> None:
     """Also where no process can be looked at; shown without the worker's escapes."""
     incident = Incident("run-1", "w", Cause.TIMEOUT, 0.0, 4.0, 3.0, 1, None, "epoch\x1b[2J 3", 0)
     world = SupervisorContext("/nowhere", lambda name: None, lambda name: None)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from banken.model import Cause, Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, RunCallback, RunStep
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.ladder import STEPS_MAX, Backoff, Budget, Ladder, Step, step_key
@@ -15,8 +16,8 @@ from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
 
-ALICE = Incarnation(b"bootboot", 100, 1000, b"aaaa")
-BOB = Incarnation(b"bootboot", 200, 2000, b"bbbb")
+ALICE = ProcessIdentity(b"bootboot", 100, 1000, b"aaaa")
+BOB = ProcessIdentity(b"bootboot", 200, 2000, b"bbbb")
 
 TEN = Declaration(10.0, 1000.0, 20.0)
 """The callback's repeats, every 1000 s, are out of the way."""
@@ -38,10 +39,10 @@ class Bench:
         policy = Policy(TEN, Ladder(steps, **more), depends_on=depends_on)
         self.engine.declare(name, policy, self.now, self.out)
 
-    def say(self, kind: Kind, name: str = "w", *args: Any, who: Incarnation | None = ALICE) -> None:
+    def say(self, kind: Kind, name: str = "w", *args: Any, who: ProcessIdentity | None = ALICE) -> None:
         self.engine.take(encode(Message(kind, name, who, 0.0, None, args)), self.now, self.out)
 
-    def feed(self, name: str = "w", who: Incarnation = ALICE) -> None:
+    def feed(self, name: str = "w", who: ProcessIdentity = ALICE) -> None:
         self.engine.intake(iter([encode(Message(Kind.FEED, name, who, 0.0, None))]), self.now, self.out)
 
     def judge(self) -> None:

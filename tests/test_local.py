@@ -1,6 +1,6 @@
-"""The account that a local timer keeps of silence, and the bell it sleeps by.
+"""The silence detector of a local timer, and the wake-up that ends its sleep.
 
-The account is pure: each test is a made-up life, in seconds from zero, and nothing sleeps.
+The detector is pure: each test is a made-up life, in seconds from zero, and nothing sleeps.
 """
 
 from __future__ import annotations
@@ -15,31 +15,33 @@ from pathlib import Path
 
 import pytest
 
-from banken import Watchdog, local
-from banken.local import NAPS, Bell, Judge
+from banken import Watchdog
+from banken.watchdog import timer
+from banken.watchdog.silence_detector import NAPS, SilenceDetector
+from banken.watchdog.timer import WakeUp
 
 ROOT = Path(__file__).parent.parent
 
 
 class Life:
-    """A watchdog and its judge, on a clock that the test turns."""
+    """A watchdog and its silence detector, on a clock that the test turns."""
 
     def __init__(self, timeout: float = 10.0, interval: float = 20.0, grace: float | None = None) -> None:
         self.now = 0.0
         self.dog = Watchdog(timeout, interval, grace=grace)
-        self.dog._fed = 0.0
-        self.judge = Judge(self.dog, self.now)
-        self.judge.look(self.now, inf)
+        self.dog.fed_at = 0.0
+        self.detector = SilenceDetector(self.dog, self.now)
+        self.detector.check(self.now, inf)
 
     def feed(self, at: float | None = None) -> None:
-        self.dog._fed = self.now if at is None else at
-        self.dog._was_fed = True
+        self.dog.fed_at = self.now if at is None else at
+        self.dog.was_fed = True
 
     def sleep(self, stopped: float = 0.0) -> bool:
         """One nap, and the process stopped for ``stopped`` seconds of it besides; whether it is expired."""
-        asked = self.judge.nap()
+        asked = self.detector.nap()
         self.now += asked + stopped
-        return self.judge.look(self.now, asked)
+        return self.detector.check(self.now, asked)
 
     def until_expired(self) -> float:
         """Sleep on until it is expired; the seconds that took."""
@@ -55,7 +57,7 @@ def test_silence_ends_after_the_timeout_and_not_before() -> None:
     life = Life(timeout=10)
     life.feed()
     assert life.until_expired() == pytest.approx(10, abs=0.01)
-    assert life.judge.silence > 10
+    assert life.detector.silence > 10
 
 
 @pytest.mark.parametrize("naps_before", [0, 4, 9])
@@ -66,9 +68,9 @@ def test_a_stop_counts_for_a_fifth_of_the_timeout_at_most(naps_before: int, stop
     life.feed()
     for _ in range(naps_before):
         assert not life.sleep()
-    left = 10 - life.judge.silence
+    left = 10 - life.detector.silence
     life.sleep(stopped)
-    assert 10 - life.judge.silence >= left - 2.001
+    assert 10 - life.detector.silence >= left - 2.001
 
 
 def test_many_stops_are_each_forgiven() -> None:
@@ -105,17 +107,17 @@ def test_work_of_the_watching_thread_is_no_stop() -> None:
     life = Life(timeout=10)
     life.feed()
     life.now += 11
-    assert life.judge.look(life.now, inf)
+    assert life.detector.check(life.now, inf)
 
 
 def test_the_first_feed_ends_the_grace() -> None:
     """Before it the grace counts, after it the timeout; until then the watch must hear of feeds."""
     life = Life(timeout=10, grace=1000)
     assert not life.sleep()
-    assert not life.judge.settled
+    assert not life.detector.settled
     life.feed()
-    assert not life.judge.look(life.now, 100)  # woken early, by the feed
-    assert life.judge.settled
+    assert not life.detector.check(life.now, 100)  # woken early, by the feed
+    assert life.detector.settled
     assert life.until_expired() <= 10.01
 
 
@@ -137,11 +139,11 @@ def test_runs_lie_at_whole_intervals_from_the_verdict(takes: float, due: list[fl
     runs = []
     for _ in range(5):
         runs.append(life.now - verdict)
-        assert life.judge.until_run(life.now) <= 1e-6
-        life.judge.run(life.now)
-        life.judge.ran(life.now, life.now + takes)
+        assert life.detector.until_run(life.now) <= 1e-6
+        life.detector.run(life.now)
+        life.detector.ran(life.now, life.now + takes)
         life.now += takes
-        life.now += max(0.0, life.judge.until_run(life.now))
+        life.now += max(0.0, life.detector.until_run(life.now))
     assert runs == pytest.approx([0, *due], abs=1e-6)
 
 
@@ -150,12 +152,12 @@ def test_a_late_run_does_not_move_the_next_one() -> None:
     life = Life(timeout=10, interval=20)
     life.feed()
     life.until_expired()
-    life.judge.run(life.now)
-    life.judge.ran(life.now, life.now)
+    life.detector.run(life.now)
+    life.detector.ran(life.now, life.now)
     life.now += 27
-    life.judge.run(life.now)
-    life.judge.ran(life.now, life.now)
-    assert life.judge.until_run(life.now) == pytest.approx(13)
+    life.detector.run(life.now)
+    life.detector.ran(life.now, life.now)
+    assert life.detector.until_run(life.now) == pytest.approx(13)
 
 
 def test_one_silence_is_one_incident() -> None:
@@ -164,43 +166,43 @@ def test_one_silence_is_one_incident() -> None:
     ids = []
     for end in (life.feed, lambda: setattr(life.dog, "timeout", 100)):
         life.until_expired()
-        first, second = life.judge.run(life.now), life.judge.run(life.now)
+        first, second = life.detector.run(life.now), life.detector.run(life.now)
         assert (first.id, first.run, second.run) == (second.id, 1, 2)
         ids.append(first.id)
         end()
         life.sleep()
     life.until_expired()
-    third = life.judge.run(life.now)
+    third = life.detector.run(life.now)
     life.feed()
     life.now += 101  # fed, and silent again, before anyone looked
-    assert life.judge.look(life.now, inf)
-    fourth = life.judge.run(life.now)
+    assert life.detector.check(life.now, inf)
+    fourth = life.detector.run(life.now)
     assert (third.run, fourth.run) == (1, 1)
     assert len({*ids, third.id, fourth.id}) == 4
 
 
-def test_a_bell_wakes_now_or_next_time() -> None:
-    """Step before the sleep it ends it at once; two rings that nobody heard are one."""
-    bell = Bell()
-    assert not bell.wait(0.001)
-    bell.ring()
-    bell.ring()
-    assert bell.wait(1000)
-    assert not bell.wait(0)
+def test_a_wake_up_ends_this_sleep_or_the_next() -> None:
+    """Signalled before a sleep, it ends that sleep at once; two signals before it are one."""
+    wake_up = WakeUp()
+    assert not wake_up.wait(0.001)
+    wake_up.signal()
+    wake_up.signal()
+    assert wake_up.wait(1000)
+    assert not wake_up.wait(0)
 
 
 def test_a_sleep_longer_than_the_system_can_wait_is_slept_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It lasts as long as it was asked to, and the bell ends any piece of it."""
-    monkeypatch.setattr(local, "WAIT_MAX", 0.01)
-    bell = Bell()
+    """It lasts as long as it was asked to, and a signal ends any piece of it."""
+    monkeypatch.setattr(timer, "WAIT_MAX", 0.01)
+    wake_up = WakeUp()
     begun = time.monotonic()
-    assert not bell.wait(0.045)
+    assert not wake_up.wait(0.045)
     assert time.monotonic() - begun >= 0.04
     heard: list[bool] = []
-    sleeper = threading.Thread(target=lambda: heard.append(bell.wait(315_360_000.0)), daemon=True)
+    sleeper = threading.Thread(target=lambda: heard.append(wake_up.wait(315_360_000.0)), daemon=True)
     sleeper.start()
     sleeper.join(0.05)
-    bell.ring()
+    wake_up.signal()
     sleeper.join(10)
     assert heard == [True]
 
@@ -253,11 +255,11 @@ def test_a_thread_that_cannot_be_started_leaves_nothing_behind(monkeypatch: pyte
 
 FORKED = """
 import os, threading, time
-from banken import Watchdog, local
+from banken import Watchdog
 calls = threading.Event()
 dog = Watchdog(0.05, 1000, grace=1000, callback=calls.set)
 dog.start_in_thread()
-with dog._keeper._lock:         # as if another thread of the parent were just starting it
+with dog._timer._lock:         # as if another thread of the parent were just starting it
     child = os.fork()
     if child == 0:
         dog.feed()

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from banken.protocol.messages import Kind
 from banken.threads import start_daemon
-from banken.wire import Kind
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.policy import Policy, Window
 from banken_supervisor.engine.states import State

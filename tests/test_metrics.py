@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from banken.model import Cause
+from banken.protocol.incidents import Cause
 from banken_supervisor.journal import IncidentOpened, Journal
 from banken_supervisor.observability.loop_metrics import ACTIONS_MAX, OTHER, Histogram, LoopMetrics
 from banken_supervisor.web.metrics import METRICS, question, render

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from banken.errors import DurationRefused, NameRefused, Refused, TextRefused
-from banken.model import (
+from banken.protocol.limits import (
     NAME_MAX,
     SECONDS_MAX,
     SECONDS_MIN,
@@ -16,7 +16,7 @@ from banken.model import (
     check_seconds,
     check_text,
 )
-from banken.port import declare
+from banken.protocol.messages import declare
 
 
 @pytest.mark.parametrize("name", ["a", "worker-3", "9", "_x", "host:7/gpu.0@node+1", "x" * NAME_MAX])

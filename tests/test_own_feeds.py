@@ -31,7 +31,7 @@ def test_feeding_as_fast_as_possible_keeps_the_queue_and_the_memory_small(tmp_pa
         most, fed = 0, [0, 0, 0]
 
         def feed(number: int) -> None:
-            port = supervisor._port
+            port = supervisor._client
             while time.monotonic() < end:
                 dogs[number].feed()
                 port.feed(f"w{number}", progress=fed[number])
@@ -57,7 +57,7 @@ def test_feeding_as_fast_as_possible_keeps_the_queue_and_the_memory_small(tmp_pa
 def test_words_and_feeds_of_one_thread_keep_their_order(tmp_path: Path) -> None:
     """Failed, then fed: it has recovered. Fed, then failed: it has failed. Fed, then released: it is gone."""
     with Supervisor(tmp_path / "a") as supervisor:
-        port = supervisor._port
+        port = supervisor._client
         for number in range(50):
             fed_last, failed_last = f"a{number}", f"b{number}"
             for name in (fed_last, failed_last):
@@ -90,7 +90,7 @@ def test_a_full_queue_is_said_to_who_fills_it(tmp_path: Path, monkeypatch: pytes
         supervisor.watchdog(f"w{number}", timeout=30)
     with pytest.raises(Refused, match="messages wait"):
         supervisor.watchdog("too-many", timeout=30)
-    assert not supervisor._port.release("w0")
+    assert not supervisor._client.release("w0")
     with supervisor:
         until(
             lambda: supervisor._loop is not None and len(supervisor._loop.driver.engine) == 100, "all are in force"

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from banken import client, port
+from banken import client
+from banken.client import base_client
 from banken.errors import CallbackRefused, NameRefused, Refused
-from banken.model import Declaration
+from banken.protocol.messages import Declaration, Kind
 from banken.testing import Recorder, recording
-from banken.wire import Kind
 
 
 class Clock:
@@ -24,8 +24,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(port, "monotonic", made)
-    monkeypatch.setattr("banken.watchdog.monotonic", made)
+    monkeypatch.setattr(base_client, "monotonic", made)
+    monkeypatch.setattr("banken.watchdog.handle.monotonic", made)
     return made
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from banken.model import Cause, Incarnation
-from banken.wire import Kind
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Kind, ProcessIdentity
 from banken_supervisor.engine.effects import Event, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Group
@@ -121,7 +121,7 @@ def test_a_restart_is_no_recovery_before_its_first_feed() -> None:
     bench.jump(0.0)
     for number in range(5):
         bench.feed("a")
-        bench.say(Kind.DECLARE, "b", who=Incarnation(b"bootboot", 300 + number, 3000 + number, b"nnnn"))
+        bench.say(Kind.DECLARE, "b", who=ProcessIdentity(b"bootboot", 300 + number, 3000 + number, b"nnnn"))
         bench.jump(1.0)
         bench.engine.program_ended("b", "exit status 1", bench.now)
         bench.jump(0.0)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banken.clock import START
-from banken.model import Cause, Declaration
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType, RunCallback
 from banken_supervisor.engine.engine import Engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from banken.model import Cause
+from banken.protocol.incidents import Cause
 from banken_supervisor.actions import Subject
 from banken_supervisor.text.incident_text import (
     BODY_MAX,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from banken.model import Declaration
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.engine.effects import Effect, RunStep
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.ladder import Backoff, Ladder, NextStep, Step, step_after_reload

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from banken.model import Declaration, Feeders
-from banken.wire import Kind
+from banken.protocol.messages import Declaration, Feeders, Kind
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, RunCallback, RunStep, StepRan, WatchProcess
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.ladder import Budget, Ladder, Step

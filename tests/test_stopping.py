@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import Policy, ProgramSpec, Restart
@@ -89,7 +89,7 @@ def test_what_is_not_to_be_started_again_keeps_the_incident_of_its_failure(tmp_p
 
 def test_a_stop_that_takes_longer_than_the_timeout_is_no_incident(bench: Bench) -> None:
     """Silent for minutes while it is taken down; judged again when it is up again."""
-    who = Incarnation(b"bootboot", 7, 70, b"aaaa")
+    who = ProcessIdentity(b"bootboot", 7, 70, b"aaaa")
     bench.engine.processes.is_stopping = lambda name: name == "p"
     bench.told(bench.programs.start("p", bench.now))
     bench.told(bench.programs.started("p", 7, bench.now))

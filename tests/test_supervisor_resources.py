@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from banken.model import Declaration
+from banken.protocol.messages import Declaration
 from banken_supervisor import Supervisor
 from banken_supervisor.actions.base import Action, Outcome, Subject, World
 from banken_supervisor.engine.ladder import Ladder, Step

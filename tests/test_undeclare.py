@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from banken.client import Client
-from banken.model import Declaration
-from banken.wire import Kind
+from banken.protocol.messages import Declaration, Kind
 from banken_supervisor import Supervisor
 from banken_supervisor.engine.policy import Policy, Window
 from banken_supervisor.engine.states import State
@@ -76,7 +75,7 @@ def test_a_released_watchdogs_callback_does_not_run_for_another_process(tmp_path
     with Supervisor(tmp_path / "a") as supervisor:
         watchdog = supervisor.watchdog("shared", timeout=60.0, callback=ran.set)
         watchdog.feed()
-        supervisor._port.release("shared")
+        supervisor._client.release("shared")
         client = Client(tmp_path / "a")
         try:
             client.fail("shared", "another process's incident")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from banken.protocol.messages import Kind
 from banken.testing import Recorder
-from banken.wire import Kind
 
 
 def call() -> None:

@@ -10,16 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banken.errors import WireError
-from banken.model import NAME_MAX, SECONDS_MAX, Declaration, Feeders, Incarnation
-from banken.wire import FRAME_MAX, VERSION, Kind, Message, decode, encode, unpack
+from banken.protocol.codec import VERSION, decode, encode, unpack
+from banken.protocol.limits import FRAME_MAX, NAME_MAX, SECONDS_MAX
+from banken.protocol.messages import Declaration, Feeders, Kind, Message, ProcessIdentity
 
-WHO = Incarnation(b"b" * 8, 4711, 99, b"nnnn")
+WHO = ProcessIdentity(b"b" * 8, 4711, 99, b"nnnn")
 DECLARED = Declaration(30.0, 10.0, 60.0)
 
 names = st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_.:@/+-]{0,127}\Z")
 seconds = st.integers(1, int(SECONDS_MAX * 1000)).map(lambda ms: ms / 1000)
-incarnations = st.none() | st.builds(
-    Incarnation,
+identities = st.none() | st.builds(
+    ProcessIdentity,
     st.binary(min_size=8, max_size=8),
     st.integers(1, 2**32 - 1),
     st.integers(0, 2**63 - 1),
@@ -50,7 +51,7 @@ arguments = {
 }
 messages = st.sampled_from(Kind).flatmap(
     lambda kind: st.builds(
-        Message, st.just(kind), names, incarnations, seconds | st.just(0.0), declarations, arguments[kind]
+        Message, st.just(kind), names, identities, seconds | st.just(0.0), declarations, arguments[kind]
     )
 )
 
@@ -100,12 +101,12 @@ def _body(**changed: object) -> list[object]:
         ({"name": "\x1b[31m"}, "name"),
         ({"name": b"worker"}, "name"),
         ({"name": "x" * (NAME_MAX + 1)}, "name"),
-        ({"who": [b"b" * 8, 4711, 99]}, "incarnation"),
-        ({"who": [b"b" * 7, 4711, 99, b"nnnn"]}, "incarnation"),
-        ({"who": [b"b" * 8, 0, 99, b"nnnn"]}, "incarnation"),
-        ({"who": [b"b" * 8, -1, 99, b"nnnn"]}, "incarnation"),
-        ({"who": [b"b" * 8, True, 99, b"nnnn"]}, "incarnation"),
-        ({"who": "me"}, "incarnation"),
+        ({"who": [b"b" * 8, 4711, 99]}, "identity"),
+        ({"who": [b"b" * 7, 4711, 99, b"nnnn"]}, "identity"),
+        ({"who": [b"b" * 8, 0, 99, b"nnnn"]}, "identity"),
+        ({"who": [b"b" * 8, -1, 99, b"nnnn"]}, "identity"),
+        ({"who": [b"b" * 8, True, 99, b"nnnn"]}, "identity"),
+        ({"who": "me"}, "identity"),
         ({"resolution": -1}, "duration"),
         ({"resolution": 1.5}, "duration"),
         ({"resolution": None}, "duration"),

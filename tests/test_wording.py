@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from banken.model import Declaration, Feeders
+from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor.cli.events import line
 from banken_supervisor.cli.incident import in_words
 from banken_supervisor.cli.suggest import _cells as suggested

@@ -3,8 +3,8 @@
     from banken import client          # feed a supervisor in another process
     client.feed("worker-3")
 
-    from banken import Watchdog        # the same class, its timer kept in this process
-    dog = Watchdog(timeout=60, interval=20)
+    from banken import Watchdog        # the same class, its timer in this process
+    watchdog = Watchdog(timeout=60, interval=20)
 
 Importing ``banken`` alone loads nothing else; each public name is loaded when it is first used.
 """
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from banken import errors as errors
     from banken import presets as presets
     from banken.errors import BankenError as BankenError
-    from banken.model import Cause as Cause
-    from banken.model import Incident as Incident
+    from banken.protocol.incidents import Cause as Cause
+    from banken.protocol.incidents import Incident as Incident
     from banken.watchdog import Watchdog as Watchdog
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BankenError": "banken.errors",
-    "Cause": "banken.model",
-    "Incident": "banken.model",
+    "Cause": "banken.protocol.incidents",
+    "Incident": "banken.protocol.incidents",
     "Watchdog": "banken.watchdog",
 }
 _MODULES = ("client", "errors", "presets")

@@ -4,17 +4,16 @@ A directory (``/run/banken``, ``ipc:///run/banken``) holds them as Unix sockets;
 three ports in a row.
 """
 
-from __future__ import annotations
-
+# Annotations are not postponed here: NamedTuple would compile each one's text at each start of a worker.
 import os
 from typing import NamedTuple
 
 from banken.errors import AddressRefused
-from banken.model import shorten
+from banken.protocol.limits import shorten
 
 PORT = 7767
 
-_SUN_PATH_MAX = 107
+SUN_PATH_MAX = 107
 """Longest path of a Unix socket, bytes (``sun_path`` less its closing zero)."""
 
 
@@ -58,10 +57,10 @@ def resolve(address: str | os.PathLike[str] | None = None) -> Address:
         raise AddressRefused(f"ipc:// takes an absolute directory: ipc:///run/banken, not {shorten(text)!r}")
     directory = os.path.abspath(os.path.expanduser(text.removeprefix("ipc://")))
     longest = len(os.fsencode(os.path.join(directory, "control")))
-    if longest > _SUN_PATH_MAX:
+    if longest > SUN_PATH_MAX:
         raise AddressRefused(
             f"{shorten(directory)!r} is too long: with its sockets it has {longest} bytes, "
-            f"and the path of a Unix socket has at most {_SUN_PATH_MAX}; choose a shorter directory"
+            f"and the path of a Unix socket has at most {SUN_PATH_MAX}; choose a shorter directory"
         )
     feed, control, events = (f"ipc://{os.path.join(directory, name)}" for name in ("feed", "control", "events"))
     return Address(directory, feed, control, events, directory)

@@ -1,11 +1,10 @@
-"""The credited clock: time that was lost to a stopped or starved process is held against nobody.
+"""The credited clock: a process that was stopped or starved counts that time against no watchdog.
 
-A judge that was stopped for five seconds wakes up, sees five seconds of silence everywhere, and would
-convict the innocent. This clock moves only by the time its owner can answer for: what it asked to
-wait, plus a small allowance for the work in between. The rest is counted as lost.
+A supervisor that was stopped for five seconds wakes up and sees five seconds of silence everywhere. This clock adds
+only what its owner asked to wait, plus a small allowance for the work in between. The rest is counted as lost.
 
-The idea is the inverse of Lifeguard's (Dadgar, Phillips, Currey: "Lifeguard: Local Health Awareness for
-More Accurate Failure Detection", 2018): before doubting the others, the slow judge doubts itself.
+The inverse of Lifeguard's idea (Dadgar, Phillips, Currey: "Lifeguard: Local Health Awareness for More Accurate
+Failure Detection", 2018): a slow detector doubts itself before it doubts the others.
 
 Pure arithmetic: the real time is an argument. ``wall`` alone reads a clock.
 """
@@ -61,7 +60,7 @@ class CreditedClock:
 
 
 def wall() -> float:
-    """The clock on the wall, seconds since 1970 (UTC), for people to read; nothing is judged by it.
+    """The wall clock, seconds since 1970 (UTC), for people to read; no deadline depends on it.
 
     ``time.time`` counts nanoseconds in 64 bits and may raise for a clock that is set beyond the year 2262.
     """

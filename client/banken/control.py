@@ -1,7 +1,6 @@
-"""Asking a supervisor: requests with replies, and the stream of its events.
+"""Requests to a supervisor, with replies, and the stream of its events.
 
-Used by the command line and by anything else that wants to look or to command; a worker that only feeds never
-needs it. One object belongs to one thread.
+For the command line and other tools; a worker that only feeds never loads it. One object belongs to one thread.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from time import monotonic
-from types import TracebackType
 from typing import Any
 
 import zmq
 
 from banken.address import Address, option_for, resolve
 from banken.errors import RequestFailed, Unreachable, WireError
-from banken.wire import DROP_MAX, VERSION, pack, unpack
+from banken.protocol.codec import VERSION, pack, unpack
+from banken.protocol.limits import DROP_MAX
 
 EVENT_QUEUE_MAX = 100_000
 """Events held for a slow reader; what comes beyond is lost, which the sequence numbers show."""
@@ -40,14 +39,14 @@ class Control:
         self._socket.connect(self.address.control)
 
     def request(self, op: str, **args: Any) -> Any:
-        """Ask, and wait for the answer. Unreachable: nobody answers. RequestFailed: the answer is no."""
+        """Ask, and wait for the answer. Unreachable: none came in time. RequestFailed: the answer is an error."""
         number = next(self._numbers)
         deadline = monotonic() + self.timeout
-        if not self._socket.poll(self._left(deadline), zmq.POLLOUT):
+        if not self._socket.poll(_left_ms(deadline), zmq.POLLOUT):
             raise self._unreachable()
         self._socket.send(pack([VERSION, number, op, args]))
         while True:
-            if not self._socket.poll(self._left(deadline), zmq.POLLIN):
+            if not self._socket.poll(_left_ms(deadline), zmq.POLLIN):
                 raise self._unreachable()
             reply = unpack_large(self._socket.recv())
             if type(reply) is list and len(reply) == 4 and reply[1] == number:
@@ -55,7 +54,7 @@ class Control:
                 if ok:
                     return body
                 raise RequestFailed(str(body))
-            # An answer to an earlier request that was given up on: not ours any more.
+            # Otherwise it answers an earlier request, whose caller waits no longer.
 
     def close(self) -> None:
         """Give the socket back."""
@@ -65,14 +64,8 @@ class Control:
     def __enter__(self) -> Control:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-    @staticmethod
-    def _left(deadline: float) -> int:
-        return max(0, int((deadline - monotonic()) * 1000))
 
     def _unreachable(self) -> Unreachable:
         text = self.address.text
@@ -118,18 +111,15 @@ class Events:
         """The next event; None when ``timeout`` seconds pass without one."""
         deadline = None if timeout is None else monotonic() + timeout
         while True:
-            left = None if deadline is None else max(0, int((deadline - monotonic()) * 1000))
-            if not self.socket.poll(left, zmq.POLLIN):
+            if not self.socket.poll(None if deadline is None else _left_ms(deadline), zmq.POLLIN):
                 return None
             event = read_event(self.socket)
             if event is not None:
                 return event
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        while True:
-            event = self.next()
-            if event is not None:
-                yield event
+        while (event := self.next()) is not None:
+            yield event
 
     def close(self) -> None:
         """Give the socket back."""
@@ -140,10 +130,12 @@ class Events:
     def __enter__(self) -> Events:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _left_ms(deadline: float) -> int:
+    return max(0, int((deadline - monotonic()) * 1000))
 
 
 def topic(name: str | None) -> bytes:
@@ -155,7 +147,7 @@ def topic(name: str | None) -> bytes:
 
 
 def read_event(socket: zmq.Socket[bytes]) -> dict[str, Any] | None:
-    """One event from a SUB socket that has one; None if it is none of ours."""
+    """One event from a SUB socket that has a message; None if the message is no event."""
     parts = socket.recv_multipart()
     if len(parts) != 2:
         return None
@@ -167,7 +159,7 @@ def read_event(socket: zmq.Socket[bytes]) -> dict[str, Any] | None:
 
 
 def unpack_large(data: bytes) -> Any:
-    """A reply; unlike a worker's message it may be long, for it comes from our own supervisor."""
+    """A reply of a supervisor, which may be of any length, unlike a worker's message; None: no msgpack."""
     import msgpack
 
     try:

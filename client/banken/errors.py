@@ -9,7 +9,7 @@
     │   └── AddressRefused         an address nothing can be bound or connected to
     ├── WireError (ValueError)     bytes that are not a banken message
     ├── Unreachable (ConnectionError)   no supervisor answers
-    ├── RequestFailed              a supervisor answered, and said no
+    ├── RequestFailed              a supervisor answered with an error
     └── AddressInUse               another supervisor holds the address
 
 Each message says what was wrong and what is allowed.

@@ -1,8 +1,8 @@
 """Recommended settings by kind of work: seconds unfed until the verdict, seconds between repeats.
 
 from banken import Watchdog, presets
-dog = Watchdog(*presets.REALTIME)
-dog = client.watchdog("arm-2", *presets.REALTIME)
+watchdog = Watchdog(*presets.REALTIME)
+watchdog = client.watchdog("arm-2", *presets.REALTIME)
 """
 
 from __future__ import annotations

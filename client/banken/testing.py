@@ -16,17 +16,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from banken import client
-from banken.port import Line, Port
-from banken.wire import Kind, Message, decode
+from banken.client.base_client import BaseClient
+from banken.protocol.codec import decode
+from banken.protocol.feed_state import FeedState
+from banken.protocol.messages import Kind, Message
 
 if TYPE_CHECKING:
-    from banken.calling import Callback
+    from banken.watchdog.callback_invocation import Callback
 
 _WORDS = ("feed", "fail", "release", "pause", "resume", "extend", "watchdog", "section")
 
 
-class Recorder(Port):
-    """A port that keeps every message. ``reachable=False`` behaves as if no supervisor were there."""
+class Recorder(BaseClient):
+    """A client that keeps every message. ``reachable=False`` behaves as if no supervisor were there."""
 
     def __init__(self, *, reachable: bool = True) -> None:
         super().__init__()
@@ -36,12 +38,12 @@ class Recorder(Port):
 
     def fed(self, name: str) -> int:
         """How often ``name`` was fed, coalesced feeds included."""
-        line = self._lines.get(name)
-        return 0 if line is None else line.sent + line.coalesced + line.dropped
+        state = self._states.get(name)
+        return 0 if state is None else state.sent + state.coalesced + state.dropped
 
-    def line(self, name: str) -> Line | None:
+    def line(self, name: str) -> FeedState | None:
         """The counts of one name: ``sent``, ``coalesced``, ``dropped``."""
-        return self._lines.get(name)
+        return self._states.get(name)
 
     def kinds(self, name: str) -> list[Kind]:
         """The kinds of the messages about ``name``, in order."""

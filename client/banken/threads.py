@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 NO_THREAD = "the system gives no thread now (limits: ulimit -u, pids.max of the cgroup, memory)"
-"""What is said of work that lacks one."""
+"""The reason given in messages when work waits for a thread."""
 
 SETTLE_S = 0.001
 """Seconds that the kernel may still count a thread that was joined."""
@@ -20,7 +20,7 @@ ZMQ_THREADS = 4
 def start_daemon(work: Callable[..., Any], name: str, *args: Any) -> threading.Thread | None:
     """Run ``work(*args)`` on a daemon thread of this name; None: the system gives no thread now.
 
-    Such a refusal is the state of a sick host and passes: the caller says so and tries again later.
+    A host short of resources refuses for a while: the caller reports it and tries again later.
     """
     thread = threading.Thread(target=work, args=args, name=name, daemon=True)
     try:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
-from banken.model import Cause, Declaration
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration
 from banken_supervisor.journal import (
     Declared,
     Entry,

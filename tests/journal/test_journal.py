@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
 from journal_kit import verdict as begun_with
 
-from banken.model import Cause, Declaration, Feeders, Incarnation
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
     Cleared,
@@ -42,7 +43,7 @@ from banken_supervisor.journal.pending import Pending
 
 def test_every_kind_of_entry_comes_back_as_it_was_recorded(path: str) -> None:
     """Registry, incidents, steps, evidence and events: written, closed, opened again, the same."""
-    owner = Incarnation(b"bootboot", 4711, 99, b"nonc")
+    owner = ProcessIdentity(b"bootboot", 4711, 99, b"nonc")
     declaration = Declaration(2.5, 1.0, 9.0, Feeders.ANY, "page", 60.0)
     record = Declared(
         "w", declaration, 0.05, owner, State.PAUSED, NOW + 60, operator=True, incidents=3, changed=NOW

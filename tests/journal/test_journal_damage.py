@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from journal_kit import NOW, WAIT, Opening, dump, load, opened, until, write
 
-from banken.model import Declaration
+from banken.protocol.messages import Declaration
 from banken_supervisor.journal import (
     Condition,
     Declared,

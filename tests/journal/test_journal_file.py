@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
 
-from banken.model import Declaration
+from banken.protocol.messages import Declaration
 from banken_supervisor.journal import (
     Condition,
     Declared,

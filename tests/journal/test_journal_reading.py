@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from journal_kit import NOW, load, opened, verdict, write
 
-from banken.model import Declaration, Feeders
+from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor.engine.snapshot import DUE_PER_SECOND, SHARE_MAX, rearm_offset
 from banken_supervisor.journal import Declared, EventSeen, IncidentClosed, StepRun, checking, reading, restore, rows
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from journal_kit import write
 
-from banken.model import Cause, Declaration
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import Declared, Entry, EventSeen, IncidentClosed, IncidentOpened, reading, uptime
 from banken_supervisor.web.journal_reader import WINDOWS_S, _history

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from banken.model import Incarnation
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.evidence import collect, render, summary_lines
 from banken_supervisor.evidence.size_limits import size
 from process.kit import SCRIPTS, Child, until
@@ -35,9 +35,9 @@ def line_of(function: str, mark: str = "# here") -> int:
     return next(n for n, text in enumerate(SOURCE[start:], start + 1) if text.endswith(f"  {mark}"))
 
 
-def identity(told: dict[str, Any]) -> Incarnation:
+def identity(told: dict[str, Any]) -> ProcessIdentity:
     """Who said so."""
-    return Incarnation(bytes.fromhex(told["boot"]), told["pid"], told["start"], bytes.fromhex(told["nonce"]))
+    return ProcessIdentity(bytes.fromhex(told["boot"]), told["pid"], told["start"], bytes.fromhex(told["nonce"]))
 
 
 class Hung:
@@ -47,12 +47,12 @@ class Hung:
         self.address = address
         self.child = Child("hang", hang, address, dumps, *args)
 
-    def hear(self) -> Incarnation:
+    def hear(self) -> ProcessIdentity:
         """Who it says it is."""
         self.told = self.child.hear()
         return identity(self.told)
 
-    def look(self, who: Incarnation, place: str, py_spy: str | bool, **limits: Any) -> dict[str, Any]:
+    def look(self, who: ProcessIdentity, place: str, py_spy: str | bool, **limits: Any) -> dict[str, Any]:
         """Evidence that tells ``place``: it says who it is just before it hangs there."""
         evidence: dict[str, Any] = {}
 
@@ -66,7 +66,7 @@ class Hung:
         return evidence
 
 
-def collect_(who: Incarnation, address: str, **limits: Any) -> dict[str, Any]:
+def collect_(who: ProcessIdentity, address: str, **limits: Any) -> dict[str, Any]:
     """Evidence, which is plain data within its bounds, whatever was found."""
     evidence = collect(who, address_directory=address, **{"seconds_max": SECONDS_MAX, **limits})
     assert json.loads(json.dumps(evidence)) == evidence
@@ -101,6 +101,6 @@ def signals_pending(pid: int) -> int:
     return sum(int(each, 16) for each in re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)", status, re.M))
 
 
-def hung_identity(hung: Hung) -> Incarnation:
+def hung_identity(hung: Hung) -> ProcessIdentity:
     """Who it said it is."""
     return identity(hung.told)

@@ -20,8 +20,8 @@ from typing import Any
 
 from banken.client import Client
 from banken.control import Control, Events
-from banken.model import Declaration
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.journal import reading
 from banken_supervisor.journal.rows import IncidentRecord
 from process.kit import START_S, Home, until

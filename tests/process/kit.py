@@ -23,8 +23,8 @@ import banken_supervisor
 from banken.client import Client
 from banken.control import Control, Events
 from banken.errors import Unreachable
-from banken.model import Declaration
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
 
 SCRIPTS = Path(__file__).parent / "scripts"
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from banken.control import Events
-from banken.model import Declaration
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
 from process.kit import START_S, Home, until
 from process.test_adoption_real import Runner
 

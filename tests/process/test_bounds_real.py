@@ -17,9 +17,9 @@ import zmq
 from banken.address import resolve
 from banken.control import Control, Events
 from banken.errors import RequestFailed
-from banken.identity import boot_id
-from banken.model import Declaration, Incarnation
-from banken.wire import VERSION, Kind, Message, encode
+from banken.process_identity import boot_id
+from banken.protocol.codec import VERSION, encode
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor import Supervisor
 from banken_supervisor.runtime import lock
 from process.kit import Home, until
@@ -115,7 +115,7 @@ def test_one_odd_request_or_feed_does_not_end_banken_run(house: House) -> None:
             for offset in (2**63 - 20_000, 2**63 - 1, 2**64 - 1, -1):
                 with pytest.raises(RequestFailed, match=f"offset is a whole number from 0 to .*, not {offset}"):
                     control.request(op, offset=offset)
-        who = Incarnation(boot_id(), 2**31, 1, b"abcd")
+        who = ProcessIdentity(boot_id(), 2**31, 1, b"abcd")
         with _socket(zmq.PUSH, resolve(house.address).feed) as push:
             push.send(encode(Message(Kind.FEED, "odd", who, 0.0, HOURS)))
         until(lambda: house.row("odd").get("state") == "alive", "it is taken")

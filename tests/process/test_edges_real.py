@@ -18,9 +18,10 @@ import pytest
 import zmq
 
 from banken.address import resolve
-from banken.identity import boot_id
-from banken.model import NAME_MAX, PROGRESS_MAX, REASON_MAX, STATUS_MAX, Declaration, Feeders, Incarnation
-from banken.wire import ARGUMENTS, FRAME_MAX, REQUEST_MAX, VERSION, Kind, Message, encode
+from banken.process_identity import boot_id
+from banken.protocol.codec import VERSION, encode
+from banken.protocol.limits import FRAME_MAX, NAME_MAX, PROGRESS_MAX, REASON_MAX, REQUEST_MAX, STATUS_MAX
+from banken.protocol.messages import ARGUMENTS, Declaration, Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor import Supervisor
 from banken_supervisor.control import control_api
 from process.kit import until
@@ -51,7 +52,7 @@ WIDE = {str(number): number for number in range(256)}
 NESTED: list[Any] = [None, True, False, [], {}, DEEP, [None] * 1024, {"a": {"b": []}}, WIDE]
 EDGES: list[Any] = [*INTEGERS, *FLOATS, *TEXTS, *BYTES, *NESTED]
 
-WHO = Incarnation(boot_id(), os.getpid(), 1, b"abcd")
+WHO = ProcessIdentity(boot_id(), os.getpid(), 1, b"abcd")
 DECLARED = Declaration(3600.0, 1200.0, 3600.0, Feeders.ANY, "bound", 3600.0)
 SAMPLES: dict[Kind, tuple[Any, ...]] = {
     Kind.FEED: (), Kind.DECLARE: (), Kind.RELEASE: (), Kind.RESUME: (),
@@ -180,7 +181,7 @@ def test_a_process_whose_number_no_process_has_is_not_watched(
 ) -> None:
     """The wire's pids go to 2³²−1, the kernel's to 2³¹−1: the message is taken all the same."""
     for number, pid in enumerate((1, 2**22, 2**31 - 1, 2**31, 2**32 - 1)):
-        who = Incarnation(boot_id(), pid, 5, b"abcd")
+        who = ProcessIdentity(boot_id(), pid, 5, b"abcd")
         frame = encode(Message(Kind.FEED, f"w-{number}", who, 0.0, Declaration(3600.0, 3600.0, 3600.0)))
         assert ask(control, [VERSION, 1, "tell", {"frame": frame}])[2] is True
     rows = ask(control, [VERSION, 1, "status", {"name": "w-*"}])[3]["rows"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from banken.model import Declaration
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
 from process.kit import until
 from process.ladder_kit import House
 

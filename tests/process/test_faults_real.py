@@ -18,9 +18,9 @@ import zmq
 
 from banken.address import resolve
 from banken.control import Control, Events
-from banken.identity import boot_id, process_start
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.process_identity import boot_id, process_start
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor import Supervisor
 from banken_supervisor.control import control_api
 from banken_supervisor.engine.policy import Window
@@ -125,7 +125,7 @@ def _message(bench: Bench) -> None:
 def _exit(bench: Bench) -> None:
     bench.plant(bench.loop.driver.engine.processes, "exited")
     with subprocess.Popen(["sleep", "60"]) as child:
-        who = Incarnation(boot_id(), child.pid, process_start(child.pid), b"1234")
+        who = ProcessIdentity(boot_id(), child.pid, process_start(child.pid), b"1234")
         bench.push(encode(Message(Kind.FEED, "worker", who, 0.0, HOURS)))
         until(lambda: bench.ask("summary")["processes_watched"] == 1, "it is watched")
         child.kill()

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.process, pytest.mark.every_python]
 
 FORKS = """
 import os, sys, threading
-from banken.model import Cause, Incident
+from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions import Action, Executor, Outcome, Subject
 

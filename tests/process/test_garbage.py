@@ -14,14 +14,15 @@ import pytest
 import zmq
 
 from banken.address import resolve
-from banken.identity import incarnation
-from banken.model import Declaration
-from banken.wire import DROP_MAX, FRAME_MAX, VERSION, Kind, Message, encode
+from banken.process_identity import own_identity
+from banken.protocol.codec import VERSION, encode
+from banken.protocol.limits import DROP_MAX, FRAME_MAX
+from banken.protocol.messages import Declaration, Kind, Message
 from process.kit import Home, until
 
 pytestmark = pytest.mark.process
 
-GOOD = encode(Message(Kind.FEED, "never", incarnation(), 0.0, Declaration(3600.0, 3600.0, 3600.0)))
+GOOD = encode(Message(Kind.FEED, "never", own_identity(), 0.0, Declaration(3600.0, 3600.0, 3600.0)))
 
 
 def _nested(depth: int) -> bytes:

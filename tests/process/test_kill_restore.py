@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from banken.control import Control
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Kind, Message
 from banken_supervisor.engine.restore import GONE
 from banken_supervisor.journal import restore
 from process.kills import Nights, Standby

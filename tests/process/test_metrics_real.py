@@ -18,7 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from banken.client import Client
 from banken.control import Control
 from banken.errors import RequestFailed
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Kind, Message
 from banken_supervisor.web.metrics import METRICS, question, render
 from process.kit import Home, until
 

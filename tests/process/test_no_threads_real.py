@@ -18,7 +18,7 @@ BEGINNING = """
 import json, logging, os, resource, sqlite3, sys, tempfile, threading, time
 from banken.client import Client
 from banken.control import Events, read_event
-from banken.model import Declaration
+from banken.protocol.messages import Declaration
 from banken_supervisor import Supervisor
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
@@ -117,7 +117,7 @@ with Supervisor(address) as supervisor:
     threads(True)
     assert listening.wait(20)
     until(lambda: dog.feed() or other.stats()["sent"], "it feeds after all")
-    until(lambda: dog.feed() or other._listener.runs(), "it listens after all")
+    until(lambda: dog.feed() or other._listener._thread, "it listens after all")
     assert late.wait(20)
     other.close()
     one.close()

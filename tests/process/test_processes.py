@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from banken.model import REASON_MAX
+from banken.protocol.limits import REASON_MAX
 from process.kit import Home, until
 
 pytestmark = [pytest.mark.process, pytest.mark.every_python]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from banken.identity import process_start
+from banken.process_identity import process_start
 from banken_supervisor.programs.run_records import RunRecords
 from process.kit import until
 from process.program_kit import FORKS, SLEEP, Yard, gone, program, state, yard_at

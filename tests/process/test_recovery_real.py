@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from banken.identity import boot_id, process_start
-from banken.model import Incarnation
+from banken.process_identity import boot_id, process_start
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions import Executor, Report, build
 from banken_supervisor.actions.kill import Kill
 from banken_supervisor.processes.process_handles import ProcessHandles
@@ -122,7 +122,7 @@ def test_a_group_that_it_does_not_lead_is_left_alone() -> None:
     code = "child = os.fork()\nif child:\n    print(child, flush=True)\ntime.sleep(600)"
     with worker(code) as leader:
         child = int(leader.said)
-        who = Incarnation(boot_id(), child, process_start(child), b"test")
+        who = ProcessIdentity(boot_id(), child, process_start(child), b"test")
         done = run(build("kill", {"wait": 20, "group": True}), subject(who=who))
         assert (done.ok, done.data["step"], done.data["group"]) == (True, "SIGTERM", False)
         assert gone(child)
@@ -156,12 +156,12 @@ def test_the_supervisor_is_never_signalled() -> None:
     """A supervisor that is to signal or kill itself says no. (In a process of its own, which would die of it.)"""
     code = (
         f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
-        "import os; from banken.identity import incarnation\n"
+        "import os; from banken.process_identity import own_identity\n"
         "from banken_supervisor.actions import build; from recovery_kit import Desk, run, subject\n"
-        "about = subject(who=incarnation())\n"
+        "about = subject(who=own_identity())\n"
         "for do, options in ('signal', {'signal': 'SIGKILL'}), ('kill', {'wait': 0, 'group': True}):\n"
         "    print(run(build(do, options), about).text)\n"
-        "print(Desk().group(incarnation()))"
+        "print(Desk().group(own_identity()))"
     )
     done = run(build("exec", {"command": [sys.executable, "-c", code], "timeout": 60}), subject())
     lines = done.data["output"].splitlines()
@@ -171,7 +171,7 @@ def test_the_supervisor_is_never_signalled() -> None:
 
 def test_init_is_never_signalled() -> None:
     """Pid 1 gets nothing, though it is who it says. (Signal 0 and SIGCONT, which would do no harm.)"""
-    init = Incarnation(boot_id(), 1, process_start(1), b"test")
+    init = ProcessIdentity(boot_id(), 1, process_start(1), b"test")
     assert ProcessHandles().alive(init)
     assert not ProcessHandles().signal(init, 0)
     assert ProcessHandles().group(init) is None
@@ -186,10 +186,10 @@ def test_a_process_of_another_user_is_said_to_be_one() -> None:
         code = (
             f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
             "import os\n"
-            "from banken.model import Incarnation\n"
+            "from banken.protocol.messages import ProcessIdentity\n"
             "from banken_supervisor.actions import build\n"
             "from recovery_kit import Desk, run, subject\n"
-            f"who = Incarnation({one.who.boot!r}, {one.who.pid}, {one.who.start}, b'test')\n"
+            f"who = ProcessIdentity({one.who.boot!r}, {one.who.pid}, {one.who.start}, b'test')\n"
             "wanted = ('kill', {'wait': 0, 'group': True}), ('kill', {'wait': 0}), ('signal', {})\n"
             "world, actions = Desk(), [build(*each) for each in wanted]\n"
             "os.setuid(65534)\n"

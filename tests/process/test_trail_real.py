@@ -11,9 +11,9 @@ import pytest
 import zmq
 
 from banken.address import resolve
-from banken.identity import boot_id, process_start
-from banken.model import Incarnation
-from banken.wire import Kind, Message, encode
+from banken.process_identity import boot_id, process_start
+from banken.protocol.codec import encode
+from banken.protocol.messages import Kind, Message, ProcessIdentity
 from process.kit import until
 from process.ladder_kit import LONG, House
 
@@ -36,7 +36,7 @@ def test_a_feed_is_evidence_but_its_word_kills_nobody(house: House) -> None:
 
     until(lambda: noted() >= 5, "five feeds of it are noted", LONG)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
-        claimed = Incarnation(boot_id(), bystander.pid, process_start(bystander.pid), b"liar")
+        claimed = ProcessIdentity(boot_id(), bystander.pid, process_start(bystander.pid), b"liar")
         with zmq.Context() as context, context.socket(zmq.PUSH) as liar:
             liar.connect(resolve(house.address).feed)
             liar.send(encode(Message(Kind.FEED, "lie", claimed, 0.0, None)))

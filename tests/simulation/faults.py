@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from banken.clock import CreditedClock
-from banken.wire import Message
+from banken.protocol.messages import Message
 from banken_supervisor.engine import ownership, record, restore, table, verdicts
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations
@@ -318,7 +318,7 @@ FAULTS = (
         "step too soon", "The interval is a tenth short.", ("doubled",), methods=((Incidents, escalate_too_soon),)
     ),
     Fault(
-        "any incarnation",
+        "any identity",
         "An older process may still feed.",
         ("missed", "doubled"),
         patched={"claim": anybody},

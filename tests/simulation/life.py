@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from banken.model import Declaration, Feeders, Incarnation
-from banken.wire import Kind, Message
+from banken.protocol.messages import Declaration, Feeders, Kind, Message, ProcessIdentity
 
 from .mail import SECOND
 
@@ -48,8 +47,8 @@ class Life:
         self.name = name
         self.state = "waiting"
         self.cause: str | None = None
-        self.owner: Incarnation | None = None
-        self.displaced: set[Incarnation] = set()
+        self.owner: ProcessIdentity | None = None
+        self.displaced: set[ProcessIdentity] = set()
         self.resolution = self.resolution_most = 0
         self.since_c, self.since_a = c, a
         """where the current allowance (grace or timeout) begins"""
@@ -120,7 +119,7 @@ class Life:
         self.interval_least = self.interval_most = micros(self.declared.interval)
         self.reported = False
 
-    def listens(self, who: Incarnation | None) -> bool:
+    def listens(self, who: ProcessIdentity | None) -> bool:
         """Whether ``who`` may speak for the watchdog."""
         owner = self.owner
         if who is None or owner is None or who == owner or self.declared.feeders is Feeders.ANY:
@@ -131,7 +130,7 @@ class Life:
 
     def hear(self, message: Message, *, operators: bool) -> None:
         """The sender of an accepted message owns the watchdog; its declaration counts unless an operator's does."""
-        who = message.incarnation
+        who = message.identity
         if who is None:  # whether a one-shot command's resolution counts is left open
             self.resolution_most = max(self.resolution_most, micros(message.resolution))
         else:
@@ -205,12 +204,12 @@ class Life:
 
     def answers(self, message: Message, cause: str | None) -> bool:
         """Whether this message, had it been read, would have spoken against a verdict of that cause."""
-        if not self.listens(message.incarnation):
+        if not self.listens(message.identity):
             return False
         if message.kind in PROOFS and cause == "no-progress":
             return message.kind == Kind.NOTE and message.args[0] not in (None, self.value)
         if message.kind == Kind.DECLARE:
-            return message.incarnation not in (None, self.owner)
+            return message.identity not in (None, self.owner)
         return message.kind != Kind.EXTEND or cause != "no-progress"
 
     def earliest(self, cause: str | None) -> int | None:

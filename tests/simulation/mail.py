@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, NamedTuple
 
-from banken.wire import Message
+from banken.protocol.messages import Message
 
 SECOND = 1_000_000
 """Microseconds in one second: the unit of every time in the simulation."""

@@ -13,8 +13,7 @@ neither excuses a worker nor convicts the judge.
 
 from __future__ import annotations
 
-from banken.model import Declaration
-from banken.wire import Kind
+from banken.protocol.messages import Declaration, Kind
 
 from .life import RETURN, Life, Spell, micros
 from .mail import SECOND, Finding, Mail, Pass, Told
@@ -163,12 +162,12 @@ class Oracle:
             life = self.lives[name] = Life(name, said, self._c, self._a)
             new = False
         else:
-            if not life.listens(message.incarnation):
+            if not life.listens(message.identity):
                 return
             self._look(life)
             # Whether the first process ever to declare an operator's watchdog begins a new life is left open.
             first = life.owner is None and name not in closed
-            new = message.incarnation not in (None, life.owner) and not first
+            new = message.identity not in (None, life.owner) and not first
             if first and kind == Kind.DECLARE:
                 life.since_a = self._a
         life.hear(message, operators=name in self.operators)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from banken.model import Declaration, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 
 from .mail import SECOND, Connection, Finding, Mail
 from .world import World
@@ -18,7 +18,7 @@ class Quiet(World):
 
     def feed(self, connection: Connection, name: str, number: int, timeout: float, copies: int = 1) -> None:
         """One process feeds one name now, without coalescing."""
-        who = Incarnation(b"one-boot", number, number, number.to_bytes(4, "big"))
+        who = ProcessIdentity(b"one-boot", number, number, number.to_bytes(4, "big"))
         message = Message(Kind.FEED, name, who, 0.0, Declaration(timeout, 5.0, 5.0), ())
         self.arrive(connection, Mail(message, encode(message), copies))
 

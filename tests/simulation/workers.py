@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from banken.model import Declaration, Feeders, Incarnation
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Feeders, Kind, Message, ProcessIdentity
 
 from .mail import SECOND, Mail
 from .world import World
@@ -57,7 +57,9 @@ class Worker:
         self.night, self.world = night, night.world
         self.feeders = feeders
         night.born += 1
-        self.who = Incarnation(BOOT, 100 + night.born, self.world.at // 10_000 + 1, night.born.to_bytes(4, "big"))
+        self.who = ProcessIdentity(
+            BOOT, 100 + night.born, self.world.at // 10_000 + 1, night.born.to_bytes(4, "big")
+        )
         self.connection = self.world.connect()
         self.dead = False
         self.life = 0

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from banken.model import Declaration
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.engine.driver import WAIT_MAX, Driver
 from banken_supervisor.engine.effects import Event, RunCallback
 from banken_supervisor.engine.engine import Engine

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from banken import calling
-from banken.calling import Callback
-from banken.model import Incarnation, Incident
+from banken.protocol.incidents import Incident
+from banken.protocol.messages import ProcessIdentity
+from banken.watchdog import callback_invocation
+from banken.watchdog.callback_invocation import Callback
 from banken_supervisor import evidence
 from banken_supervisor.actions.base import Subject
 from banken_supervisor.observability.log_queue import log
@@ -40,11 +41,11 @@ class SupervisorContext(ProcessHandles):
         self.targets: Mapping[str, Sequence[str]] = {}
         """apprise URLs by the name of the target; replaced whole when the config changes"""
 
-    def here(self, who: Incarnation) -> bool:
+    def here(self, who: ProcessIdentity) -> bool:
         """As in the protocol: a pid that a feed only claims is none that can be known for certain."""
         return super().here(who) and (self._peers is None or self._peers.met(who))
 
-    def trust(self, who: Incarnation) -> None:
+    def trust(self, who: ProcessIdentity) -> None:
         """A process that the supervisor started itself is known without having connected."""
         if self._peers is not None:
             self._peers.trust(who)
@@ -80,7 +81,7 @@ class SupervisorContext(ProcessHandles):
         function = self._named(name)
         if function is None:
             raise LookupError(f"no callback is called {name!r} here")
-        calling.call(function, calling.wants_incident(function), incident)
+        callback_invocation.call(function, callback_invocation.wants_incident(function), incident)
 
     def urls(self, target: str) -> Sequence[str]:
         """As in the protocol."""

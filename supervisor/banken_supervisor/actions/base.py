@@ -8,7 +8,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from banken.model import Incarnation, Incident
+from banken.protocol.incidents import Incident
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.processes.process_group import ProcessGroup
 
 LIMIT_S = 30.0
@@ -20,7 +21,7 @@ class Subject:
     """What one run of an action is about."""
 
     incident: Incident
-    who: Incarnation | None = None
+    who: ProcessIdentity | None = None
     """the process that feeds the watchdog; None: none is known"""
     level: str | None = None
     """the step's word for people and routing: warning, critical, emergency"""
@@ -67,22 +68,22 @@ class World(Protocol):
     them. OSError: the system refused to tell (no descriptor left, for one).
     """
 
-    def here(self, who: Incarnation) -> bool:
+    def here(self, who: ProcessIdentity) -> bool:
         """Whether this process is, or was, one of this host's present boot: only such a one can be looked at."""
 
-    def alive(self, who: Incarnation) -> bool:
+    def alive(self, who: ProcessIdentity) -> bool:
         """Whether it has not ended. A zombie has."""
 
-    def signal(self, who: Incarnation, number: int) -> bool:
+    def signal(self, who: ProcessIdentity, number: int) -> bool:
         """Send a signal; False: it has ended, is not of this host, or is the supervisor itself."""
 
-    def wait_gone(self, who: Incarnation, seconds: float) -> bool:
+    def wait_gone(self, who: ProcessIdentity, seconds: float) -> bool:
         """Wait for its end, at most so long; whether it came."""
 
-    def state(self, who: Incarnation) -> str:
+    def state(self, who: ProcessIdentity) -> str:
         """Its state in words, with what it waits for in the kernel: ``D (uninterruptible wait) in nfs_wait``."""
 
-    def group(self, who: Incarnation) -> ProcessGroup | None:
+    def group(self, who: ProcessIdentity) -> ProcessGroup | None:
         """The process group that it leads; None: it leads none. The caller closes it."""
 
     def restart(self, program: str) -> None:

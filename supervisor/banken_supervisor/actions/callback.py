@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from banken.model import NAME_MAX
+from banken.protocol.limits import NAME_MAX
 from banken_supervisor.actions import options
 from banken_supervisor.actions.base import LIMIT_S, Action, Outcome, Subject, World
 

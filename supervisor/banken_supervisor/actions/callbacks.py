@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from banken import calling
-from banken.calling import Callback
-from banken.model import Incident, encodable
+from banken.protocol.incidents import Incident
+from banken.protocol.limits import encodable
+from banken.watchdog import callback_invocation
+from banken.watchdog.callback_invocation import Callback
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
 from banken_supervisor.engine.effects import EventType
 
@@ -76,7 +77,7 @@ class Callbacks:
         if callback is None:
             table.pop(key, None)
         else:
-            table[key] = callback, calling.wants_incident(callback)
+            table[key] = callback, callback_invocation.wants_incident(callback)
 
     def run(self, incident: Incident, named: str | None) -> None:
         """Run what is bound to the incident's watchdog, and what its declaration names."""
@@ -93,7 +94,7 @@ class Callbacks:
                 self._submit(f"{incident.name}\0{named}", found, incident)
 
     def _submit(self, key: str, bound: tuple[Callback, bool], incident: Incident) -> None:
-        work = partial(calling.call, *bound, incident)
+        work = partial(callback_invocation.call, *bound, incident)
         self._jobs.submit(Job(key, work, incident, same=key, limit_s=self._time_limit, outside=True))
 
     def _ran(self, job: Job, how: How, value: Any, seconds: float) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from banken.clock import wall
 from banken.errors import Refused
-from banken.model import Cause, Incarnation, Incident
+from banken.protocol.incidents import Cause, Incident
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.action_executor import Executor
 from banken_supervisor.actions.base import HANDED, LIMIT_S, Action, Outcome, Subject, World
@@ -75,7 +76,7 @@ class Dispatcher:
         world: SupervisorContext,
         report: Callable[[Report], None],
         programs: Callable[[str], bool],
-        process: Callable[[str], Incarnation | None],
+        process: Callable[[str], ProcessIdentity | None],
         ask: Callable[[Callable[[], None]], None],
         callback_limit: float = LIMIT_S,
     ) -> None:

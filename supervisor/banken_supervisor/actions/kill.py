@@ -12,7 +12,7 @@ import threading
 from signal import SIGCONT, SIGKILL, SIGTERM
 from time import monotonic
 
-from banken.model import Incarnation
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions import options
 from banken_supervisor.actions.base import Action, Outcome, Subject, World
 from banken_supervisor.actions.signal import cannot_touch, foreign
@@ -50,7 +50,9 @@ class Kill(Action):
             if group is not None:
                 group.close()
 
-    def _climb(self, who: Incarnation, group: ProcessGroup | None, world: World, ended: threading.Event) -> Outcome:
+    def _climb(
+        self, who: ProcessIdentity, group: ProcessGroup | None, world: World, ended: threading.Event
+    ) -> Outcome:
         began = monotonic()
 
         def outcome(ok: bool, step: str, text: str) -> Outcome:
@@ -78,13 +80,13 @@ class Kill(Action):
         return outcome(True, step, f"pid {who.pid} ended by {step} after {monotonic() - began:.1f} s")
 
     @staticmethod
-    def _send(who: Incarnation, group: ProcessGroup | None, number: int, world: World) -> bool:
+    def _send(who: ProcessIdentity, group: ProcessGroup | None, number: int, world: World) -> bool:
         """To the process, and to its group. Whether the process was there to get it."""
         if group is not None and world.alive(who):
             return group.signal(number)
         return world.signal(who, number)
 
-    def _await(self, who: Incarnation, world: World, ended: threading.Event) -> bool:
+    def _await(self, who: ProcessIdentity, world: World, ended: threading.Event) -> bool:
         """Give it its time; whether it ended within it."""
         deadline = monotonic() + self._wait
         while not ended.is_set():

@@ -7,7 +7,7 @@ import re
 import threading
 
 from banken.errors import Refused
-from banken.model import shorten
+from banken.protocol.limits import shorten
 from banken_supervisor.actions import options
 from banken_supervisor.actions.base import Action, Outcome, Subject, World
 from banken_supervisor.actions.sanitize import line

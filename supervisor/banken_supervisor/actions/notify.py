@@ -15,7 +15,7 @@ from inspect import signature
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from banken.model import NAME_MAX
+from banken.protocol.limits import NAME_MAX
 from banken_supervisor.actions import options
 from banken_supervisor.actions.base import Action, Outcome, Subject, World
 from banken_supervisor.actions.log_suppression import hushed

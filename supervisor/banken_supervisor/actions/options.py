@@ -6,7 +6,7 @@ import signal as signals
 from collections.abc import Sequence
 
 from banken.errors import Refused
-from banken.model import shorten
+from banken.protocol.limits import shorten
 
 ARGUMENTS_MAX = 256
 """Items of a command."""

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from banken.errors import Refused
-from banken.model import NAME_MAX, shorten
+from banken.protocol.limits import NAME_MAX, shorten
 from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.options import seconds
 

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from banken import client
-from banken.model import Incident
+from banken.protocol.incidents import Incident
 
 TIMEOUT_S = 1.0
 INTERVAL_S = 2.0

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from banken.errors import DurationRefused
-from banken.model import check_seconds
+from banken.protocol.limits import check_seconds
 from banken_supervisor.text.durations import ALLOWED, UNITS_S, format_s, parse
 
 __all__ = ["ALLOWED", "DURATION", "UNITS_S", "DurationType", "format_s", "parse"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from banken.model import check_name
+from banken.protocol.limits import check_name
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion_items import watched
 from banken_supervisor.cli.options import address_option, is_pattern

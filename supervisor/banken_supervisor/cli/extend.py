@@ -18,7 +18,7 @@ from banken_supervisor.operator_client.supervisor_client import connect, tell
 @address_option
 def command(name: str, duration: float, quiet: bool, address: str | None) -> None:
     """This once, the next feed of NAME may come as late as DURATION (30s, 2m, 1h) from now."""
-    from banken.wire import Kind
+    from banken.protocol.messages import Kind
 
     with connect(address) as control:
         before = row_of(control, name)["state"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from banken.model import REASON_MAX, check_text
+from banken.protocol.limits import REASON_MAX, check_text
 from banken_supervisor.cli.options import NAME, address_option, quiet_option
 from banken_supervisor.operator_client.supervisor_client import connect, tell
 
@@ -20,7 +20,7 @@ def command(name: str, reason: str, quiet: bool, address: str | None) -> None:
     A NAME that is not watched yet is declared with the supervisor's defaults, so that the first failure of a
     job is not lost.
     """
-    from banken.wire import Kind
+    from banken.protocol.messages import Kind
 
     with connect(address) as control:
         row = tell(control, Kind.FAIL, name, check_text(reason, "reason", REASON_MAX))

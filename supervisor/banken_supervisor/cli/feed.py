@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from banken.errors import Refused
-from banken.model import STATUS_MAX, check_progress, check_text
+from banken.protocol.limits import STATUS_MAX, check_progress, check_text
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.options import NAME, address_option, quiet_option
 from banken_supervisor.operator_client.supervisor_client import connect, tell
@@ -39,9 +39,7 @@ def command(
       banken feed backup --timeout 1d && do-the-backup
       */5 * * * *  sync-mail && banken feed -q sync-mail --timeout 15m
     """
-    from banken.model import DEFAULT_INTERVAL
-    from banken.port import declare
-    from banken.wire import Kind
+    from banken.protocol.messages import DEFAULT_INTERVAL, Kind, declare
 
     declaration = None
     if timeout is not None:

@@ -9,7 +9,7 @@ import signal
 from functools import partial
 from types import FrameType
 
-from banken.port import declare
+from banken.protocol.messages import declare
 from banken_supervisor.actions.jobs import Report
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.printing import plural

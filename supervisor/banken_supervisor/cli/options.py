@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from banken.model import NAME_MAX, check_name
+from banken.protocol.limits import NAME_MAX, check_name
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.operator_client.pager import all_rows

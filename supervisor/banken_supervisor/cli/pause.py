@@ -19,7 +19,7 @@ def command(name: str, duration: float | None, quiet: bool, address: str | None)
 
     NAME may be a pattern (quoted: 'worker-*'): all that fit it now are paused. An incident that is open is closed.
     """
-    from banken.wire import Kind
+    from banken.protocol.messages import Kind
 
     with connect(address) as control:
         for row in all_of(control, name):  # a misspelt name must not become a new watchdog

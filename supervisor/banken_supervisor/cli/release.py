@@ -14,7 +14,7 @@ from banken_supervisor.operator_client.supervisor_client import connect, tell
 @address_option
 def command(name: str, quiet: bool, address: str | None) -> None:
     """Watch NAME no longer. A worker that still feeds it declares it anew."""
-    from banken.wire import Kind
+    from banken.protocol.messages import Kind
 
     with connect(address) as control:
         row_of(control, name)

@@ -15,7 +15,7 @@ from banken_supervisor.operator_client.supervisor_client import connect, tell
 @address_option
 def command(name: str, quiet: bool, address: str | None) -> None:
     """Judge NAME again after a pause, with a whole timeout from now; NAME may be a pattern."""
-    from banken.wire import Kind
+    from banken.protocol.messages import Kind
 
     with connect(address) as control:
         for before in all_of(control, name):

@@ -9,7 +9,7 @@ from typing import Any
 
 from banken import address
 from banken.errors import AddressRefused
-from banken.model import Declaration, Feeders
+from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor.config import actions, secrets
 from banken_supervisor.config.actions import StepFields
 from banken_supervisor.config.faults import KeyPath, Problem

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator
 
 from banken import address
 from banken.errors import Refused
-from banken.model import NAME_MAX, NAME_PATTERN, check_name, check_seconds
+from banken.protocol.limits import NAME_MAX, NAME_PATTERN, check_name, check_seconds
 from banken_supervisor.config.faults import quoted
 from banken_supervisor.engine.ladder import Backoff, Budget
 from banken_supervisor.text.durations import ALLOWED, format_s, parse

@@ -52,8 +52,8 @@ def bring(target: str, directory: str) -> Any:
 
 def unfit(found: object, *, action: bool) -> str | None:
     """Why the object cannot be used for what it is named for; None: it can."""
-    from banken import calling
     from banken.errors import CallbackRefused
+    from banken.watchdog import callback_invocation
 
     if action:
         # Known by its bases' names: config imports nothing of recovery, and who derives from it has imported it.
@@ -68,7 +68,7 @@ def unfit(found: object, *, action: bool) -> str | None:
             return 'is no action: its class lacks a name, such as name = "page"'
         return None
     try:
-        calling.wants_incident(found)
+        callback_invocation.wants_incident(found)
     except CallbackRefused as fault:
         return str(fault)
     return None

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from banken.model import NAME_MAX
+from banken.protocol.limits import NAME_MAX
 from banken_supervisor.config import actions, fields
 from banken_supervisor.config.faults import KeyPath, Problem, quoted
 from banken_supervisor.config.models import (

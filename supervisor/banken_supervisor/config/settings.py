@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from banken.model import Declaration
+from banken.protocol.messages import Declaration
 from banken_supervisor.config.secrets import Secret
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.policy import Group, Policy, ProgramSpec

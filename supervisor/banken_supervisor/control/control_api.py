@@ -11,8 +11,8 @@ from typing import Any
 import banken
 from banken.clock import wall
 from banken.errors import WireError
-from banken.model import shorten
-from banken.wire import REQUEST_MAX, VERSION, pack, unpack
+from banken.protocol.codec import VERSION, pack, unpack
+from banken.protocol.limits import REQUEST_MAX, shorten
 from banken_supervisor.control.metrics_snapshot import ROWS_MAX as MEASURED_MAX
 from banken_supervisor.control.metrics_snapshot import measures
 from banken_supervisor.control.patterns import PatternRefused, is_pattern, matcher

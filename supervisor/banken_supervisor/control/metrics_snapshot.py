@@ -8,7 +8,7 @@ from itertools import islice
 from time import process_time
 from typing import Any
 
-from banken.model import Cause
+from banken.protocol.incidents import Cause
 from banken_supervisor.control.view import ControlView
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.engine.feed_history import GAP_EDGES

@@ -5,8 +5,7 @@ What a principal may say at all is asked before (principal.py).
 
 from __future__ import annotations
 
-from banken.model import Feeders
-from banken.wire import Kind, Message
+from banken.protocol.messages import Feeders, Kind, Message
 from banken_supervisor.engine import ownership
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect, Event, EventType
@@ -67,7 +66,7 @@ class Admission:
         table.add(record)
         self._history.resize()
         self._quorums.enroll(record)
-        table.set_owner(record, message.incarnation, out)
+        table.set_owner(record, message.identity, out)
         table.arm(record)
         by = "operator" if operators is declaration else "worker" if message.declaration else "defaults"
         out.append(declared_event(record, by))
@@ -76,7 +75,7 @@ class Admission:
 
     def check_owner(self, record: Record, message: Message, now: float, out: list[Effect]) -> Refusal | None:
         """Whether the sender may speak in this name. A newer process takes the name over."""
-        process = message.incarnation
+        process = message.identity
         if record.declaration.feeders is Feeders.ANY or process is None:
             return None
         claim = ownership.claim(record, process)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from banken.model import Declaration
-from banken.wire import Message
+from banken.protocol.messages import Declaration, Message
 from banken_supervisor.engine import adaptive_timeout
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect, Event, EventType
@@ -36,7 +35,7 @@ class Declarations:
                     out.append(Event(EventType.CONFLICT, record.name, data))
         elif declaration is not None and declaration != record.declaration:
             self._replace(record, declaration, message.resolution)
-        elif message.incarnation is not None:
+        elif message.identity is not None:
             self._set_resolution(record, message.resolution)
 
     def follow_rules(self, record: Record) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from banken.model import Cause, Incarnation
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.ladder import Step
 
 
@@ -110,7 +111,7 @@ class RunStep:
     """which run of this step in this incident, from 1"""
     observe: bool
     """do nothing: an event has said what would be done"""
-    process: Incarnation | None
+    process: ProcessIdentity | None
     """the process that feeds the watchdog"""
     feeds: tuple[tuple[float, float], ...] = ()
     """its last feeds, of each the age and the gap before it, seconds; the newest last"""
@@ -141,7 +142,7 @@ class EndIncident:
 class WatchProcess:
     """Notice the end of this process, if that can be done."""
 
-    process: Incarnation
+    process: ProcessIdentity
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ from itertools import chain, islice
 from math import inf
 
 from banken.errors import WireError
-from banken.model import Cause, Declaration, Incarnation
-from banken.wire import Kind, Message, decode
+from banken.protocol.codec import decode
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations, decoded_always
 from banken_supervisor.engine.dependencies import Dependencies
@@ -145,7 +146,7 @@ class Engine:
             principal = SUPERVISOR
         share = self.table.share
         message = message._replace(
-            incarnation=share(message.incarnation),
+            identity=share(message.identity),
             resolution=share(message.resolution),
             declaration=share(message.declaration),
         )
@@ -178,7 +179,7 @@ class Engine:
         refusal = self.admission.check_owner(record, message, now, out)
         if refusal is not None:
             return refusal
-        if message.declaration is not None or message.incarnation is not None:
+        if message.declaration is not None or message.identity is not None:
             self._declarations.update(record, message, out)
         self._handlers[kind](record, message, now, out)
         if kind is Kind.FEED and frame is not None and record.state is State.ALIVE and not decoded_always(record):
@@ -264,7 +265,7 @@ class Engine:
         ).run(left, now, out)
 
     def gone(
-        self, process: Incarnation, now: float, is_program: Callable[[str], bool] = lambda name: False
+        self, process: ProcessIdentity, now: float, is_program: Callable[[str], bool] = lambda name: False
     ) -> None:
         """A process that was brought back as the owner of watchdogs had ended before this supervisor started. What
         became of a program is said by ``program_ended``."""

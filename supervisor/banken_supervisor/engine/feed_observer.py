@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from banken.model import Cause
+from banken.protocol.incidents import Cause
 from banken_supervisor.engine import adaptive_timeout, rate_limit
 from banken_supervisor.engine.adaptive_timeout import Gaps
 from banken_supervisor.engine.declarations import Declarations, decoded_always

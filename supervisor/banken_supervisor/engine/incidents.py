@@ -5,7 +5,7 @@ Which transition calls what is in states.py and lifecycle.py.
 
 from __future__ import annotations
 
-from banken.model import Cause
+from banken.protocol.incidents import Cause
 from banken_supervisor.engine.dependencies import Dependencies
 from banken_supervisor.engine.descriptions import callback_run, incident_data
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, EventType

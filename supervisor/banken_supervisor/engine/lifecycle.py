@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any, NamedTuple
 
-from banken.model import Cause
+from banken.protocol.incidents import Cause
 from banken_supervisor.engine.descriptions import process_data
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.escalation import Escalation

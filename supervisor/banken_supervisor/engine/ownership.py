@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from banken.model import Incarnation
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.record import Record
 
 DISPLACED_MAX = 16
@@ -21,7 +21,7 @@ class Claim(Enum):
     """an earlier process: refused"""
 
 
-def claim(record: Record, process: Incarnation | None) -> Claim:
+def claim(record: Record, process: ProcessIdentity | None) -> Claim:
     """Whose message is this? ``None`` (a command of the operator's) never contests a name.
 
     On one host the later process start is the newer; across hosts, or within one tick, the order of arrival counts.
@@ -36,7 +36,7 @@ def claim(record: Record, process: Incarnation | None) -> Claim:
     return Claim.NEWCOMER
 
 
-def displace(record: Record, process: Incarnation) -> None:
+def displace(record: Record, process: ProcessIdentity) -> None:
     """Remember that ``process`` may no longer feed this name."""
     displaced = record.detailed().displaced
     if process not in displaced:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from banken.model import DEFAULT_INTERVAL, SECONDS_MAX, Declaration
+from banken.protocol.limits import SECONDS_MAX
+from banken.protocol.messages import DEFAULT_INTERVAL, Declaration
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from banken.model import Incarnation
-from banken.wire import Kind
+from banken.protocol.messages import Kind, ProcessIdentity
 from banken_supervisor.engine.refusals import Refusal
 
 
@@ -30,7 +29,7 @@ class Principal(NamedTuple):
     """Who speaks. ``process``: by the kernel's word, where it was asked."""
 
     role: Role
-    process: Incarnation | None = None
+    process: ProcessIdentity | None = None
 
 
 LOCAL = Principal(Role.LOCAL)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from banken.model import Cause, Incarnation
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine import ownership
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence, is_judged
@@ -27,7 +28,7 @@ class ProcessLifecycle:
         self._table = table
         self._lifecycle = lifecycle
 
-    def exited(self, process: Incarnation, now: float, out: list[Effect]) -> None:
+    def exited(self, process: ProcessIdentity, now: float, out: list[Effect]) -> None:
         """A process has ended. What it owns and did not release is judged as soon as all that it sent is read."""
         for record in self._table.take_owned(process):
             if is_judged(record):
@@ -39,7 +40,7 @@ class ProcessLifecycle:
                 data = {"incident": record.incident.id, "pid": process.pid}
                 out.append(Event(EventType.EXITED, record.name, data))
 
-    def gone(self, process: Incarnation, how: str, due: float, but: Callable[[str], bool]) -> None:
+    def gone(self, process: ProcessIdentity, how: str, due: float, but: Callable[[str], bool]) -> None:
         """A process that a former supervisor knew had ended before this one started: judged at ``due``, when
         another one has had the time to take its place. ``but``: names that are left out."""
         for record in self._table.take_owned(process):

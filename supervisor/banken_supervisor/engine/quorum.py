@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from banken.model import Cause, Declaration
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.escalation import Escalation

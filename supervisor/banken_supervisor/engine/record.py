@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-from banken.model import Cause, Declaration, Incarnation
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, ProcessIdentity
 from banken_supervisor.engine.adaptive_timeout import Gaps
 from banken_supervisor.engine.deadlines import UNARMED
 from banken_supervisor.engine.ladder import NextStep, StepKey
@@ -101,7 +102,7 @@ class Details:
     progress: int | float | str | None = None
     progress_at: float | None = None
     """when progress last changed; None before the first value"""
-    displaced: list[Incarnation] = field(default_factory=list)
+    displaced: list[ProcessIdentity] = field(default_factory=list)
     """processes that a newer one took this name from, oldest first"""
     contest_reported: bool = False
     conflict_reported: bool = False
@@ -163,7 +164,7 @@ class Record:
         """when it was last fed; while WAITING, since when it waits"""
         self.resolution = resolution
         self.declaration = declaration
-        self.owner: Incarnation | None = None
+        self.owner: ProcessIdentity | None = None
         self.frame: bytes | None = None
         """the bytes of a plain feed that need no decoding now"""
         self.operator = operator

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from math import inf
 
-from banken.model import SECONDS_MAX, SECONDS_MIN, Cause, Declaration
+from banken.protocol.incidents import Cause
+from banken.protocol.limits import SECONDS_MAX, SECONDS_MIN
+from banken.protocol.messages import Declaration
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.dependencies import Dependencies
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunCallback, RunStep, StepRan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from banken.model import Declaration
+from banken.protocol.messages import Declaration
 from banken_supervisor.engine.policy import Policy, Window
 
 

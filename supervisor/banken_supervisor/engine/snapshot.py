@@ -15,7 +15,8 @@ from hashlib import blake2b
 from math import inf
 from typing import NamedTuple
 
-from banken.model import Cause, Declaration, Incarnation
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, ProcessIdentity
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import State
 
@@ -40,7 +41,7 @@ class Checkpoint(NamedTuple):
     name: str
     declaration: Declaration
     resolution: float
-    owner: Incarnation | None
+    owner: ProcessIdentity | None
     state: State
     left: float | None
     """seconds until its pause ends or, where it is not paused, until an extension does; None: without an end, or

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any
 
-from banken.model import Declaration, Feeders, Incarnation
+from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
 from banken_supervisor.engine.deadlines import Deadlines
 from banken_supervisor.engine.effects import Effect, WatchProcess
 from banken_supervisor.engine.record import Record, deadline
@@ -62,7 +62,7 @@ class Table:
         self.changed: dict[str, None] = {}
         """names whose checkpoint (snapshot.py) has changed, or that are watched no longer: the caller takes out
         what it has written. Empty unless ``tracks_changes``."""
-        self._owned: dict[Incarnation, Owned] = {}
+        self._owned: dict[ProcessIdentity, Owned] = {}
         self._shared: dict[Any, Any] = {}
 
     def __len__(self) -> int:
@@ -184,7 +184,7 @@ class Table:
 
     # -- by owner -------------------------------------------------------------------------------------
 
-    def set_owner(self, record: Record, process: Incarnation | None, out: list[Effect]) -> None:
+    def set_owner(self, record: Record, process: ProcessIdentity | None, out: list[Effect]) -> None:
         """The record belongs to this process from now on; None: to none."""
         former, record.owner = record.owner, process
         if former is not None:
@@ -200,12 +200,12 @@ class Table:
         if len(owned.records) >= owned.limit:
             self._clear_lost(process, owned)
 
-    def take_owned(self, process: Incarnation) -> list[Record]:
+    def take_owned(self, process: ProcessIdentity) -> list[Record]:
         """The watchdogs of a process that has ended."""
         owned = self._owned.pop(process, None)
         return [] if owned is None else self._still_owned(process, owned.records)
 
-    def _lose(self, process: Incarnation) -> None:
+    def _lose(self, process: ProcessIdentity) -> None:
         """It owns one watchdog less. A process that owns none is forgotten: nobody asks how it ends."""
         owned = self._owned.get(process)
         if owned is not None:
@@ -215,12 +215,12 @@ class Table:
                 if not owned.records:
                     del self._owned[process]
 
-    def _clear_lost(self, process: Incarnation, owned: Owned) -> None:
+    def _clear_lost(self, process: ProcessIdentity, owned: Owned) -> None:
         owned.records = self._still_owned(process, owned.records)
         owned.live = len(owned.records)
         owned.limit = max(_OWNED_MIN, 2 * owned.live)
 
-    def _still_owned(self, process: Incarnation, records: list[Record]) -> list[Record]:
+    def _still_owned(self, process: ProcessIdentity, records: list[Record]) -> list[Record]:
         by_name = self.by_name
         kept = dict.fromkeys(
             record.name for record in records if record.owner == process and by_name.get(record.name) is record

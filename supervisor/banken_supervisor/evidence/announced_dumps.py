@@ -17,7 +17,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banken.dumps import DIRECTORY, HEADER, SOCKET_SUFFIX, allowed_signals, socket_path
+from banken.diagnostics.dumps import DIRECTORY, HEADER, SOCKET_SUFFIX, allowed_signals, socket_path
 from banken_supervisor.evidence import process_facts
 from banken_supervisor.evidence.target import Subject
 from banken_supervisor.evidence.time_limits import Deadline, TooLate

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from banken.clock import wall
-from banken.model import Incarnation
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.evidence import (
     announced_dumps,
     cgroup,
@@ -57,7 +57,7 @@ WAITS_MAX = 256
 
 
 def collect(
-    who: Incarnation,
+    who: ProcessIdentity,
     *,
     address_directory: str,
     seconds_max: float = 5.0,
@@ -92,7 +92,7 @@ def collect(
     return size_limits.fit(evidence, bytes_max)
 
 
-def _blank(who: Incarnation) -> Evidence:
+def _blank(who: ProcessIdentity) -> Evidence:
     return {
         "version": VERSION,
         "pid": who.pid,

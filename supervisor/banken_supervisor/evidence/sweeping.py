@@ -16,8 +16,8 @@ import threading
 from contextlib import suppress
 from itertools import islice
 
-from banken.dumps import DIRECTORY, SOCKET_SUFFIX, TEMPORARY_PREFIX
-from banken.identity import process_start
+from banken.diagnostics.dumps import DIRECTORY, SOCKET_SUFFIX, TEMPORARY_PREFIX
+from banken.process_identity import process_start
 from banken_supervisor.evidence import announced_dumps
 
 SWEEP_S = 600.0

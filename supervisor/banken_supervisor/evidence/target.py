@@ -8,8 +8,8 @@ import signal
 import threading
 from types import TracebackType
 
-from banken.identity import boot_id, process_start
-from banken.model import Incarnation
+from banken.process_identity import boot_id, process_start
+from banken.protocol.messages import ProcessIdentity
 
 
 class NotThis(Exception):
@@ -28,7 +28,7 @@ class Subject:
     a descriptor's number is reused like a pid.
     """
 
-    def __init__(self, who: Incarnation) -> None:
+    def __init__(self, who: ProcessIdentity) -> None:
         """NotThis: remote, unknown, gone, or reused."""
         boot = boot_id()
         if not hasattr(os, "pidfd_open") or not any(boot):

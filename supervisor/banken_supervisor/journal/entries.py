@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar
 
-from banken.model import Cause, Declaration, Incarnation
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, ProcessIdentity
 from banken_supervisor.engine.states import State
 
 WEIGHT = 400
@@ -37,7 +38,7 @@ class Declared:
     name: str
     declaration: Declaration
     resolution: float = 0.0
-    owner: Incarnation | None = None
+    owner: ProcessIdentity | None = None
     state: State = State.WAITING
     paused_until: float | None = None
     """wall clock; None: not paused, or until resumed. Of one that is not paused: until when it is extended"""

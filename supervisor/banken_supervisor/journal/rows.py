@@ -17,16 +17,9 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from banken.model import (
-    NAME_MAX,
-    PROGRESS_MAX,
-    REASON_MAX,
-    STATUS_MAX,
-    Cause,
-    Declaration,
-    Feeders,
-    Incarnation,
-)
+from banken.protocol.incidents import Cause
+from banken.protocol.limits import NAME_MAX, PROGRESS_MAX, REASON_MAX, STATUS_MAX
+from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal.entries import Declared, EventSeen, EvidenceTaken, IncidentOpened, StepRun
 
@@ -346,12 +339,12 @@ def _declaration(text: str) -> Declaration:
     return Declaration(**known)
 
 
-def _owner_text(owner: Incarnation | None) -> str | None:
+def _owner_text(owner: ProcessIdentity | None) -> str | None:
     return None if owner is None else f"{owner.boot.hex()}-{owner.pid}-{owner.start}-{owner.nonce.hex()}"
 
 
-def _owner(text: str | None) -> Incarnation | None:
+def _owner(text: str | None) -> ProcessIdentity | None:
     if text is None:
         return None
     boot, pid, start, nonce = text.split("-")
-    return Incarnation(bytes.fromhex(boot), int(pid), int(start), bytes.fromhex(nonce))
+    return ProcessIdentity(bytes.fromhex(boot), int(pid), int(start), bytes.fromhex(nonce))

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from banken.model import Cause
+from banken.protocol.incidents import Cause
 
 TURN_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds that one turn takes: a quiet one about 0.1 ms; from 0.1 s on somebody waits."""

@@ -13,8 +13,7 @@ from banken.errors import Unreachable
 if TYPE_CHECKING:
     from banken.address import Address
     from banken.control import Control
-    from banken.model import Declaration
-    from banken.wire import Kind
+    from banken.protocol.messages import Declaration, Kind
 
 ANSWER_S = 2.0
 """Seconds to wait for an answer."""
@@ -72,7 +71,8 @@ def look(control: Control, names: list[str]) -> dict[str, dict[str, Any]]:
 
 def message(kind: Kind, name: str, *args: Any, declaration: Declaration | None = None) -> bytes:
     """The frame of one message from an operator: it claims no process of its own."""
-    from banken.wire import Message, encode
+    from banken.protocol.codec import encode
+    from banken.protocol.messages import Message
 
     return encode(Message(kind, name, None, 0.0, declaration, args))
 

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from banken.clock import wall
-from banken.model import Incarnation
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType, WatchProcess
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.snapshot import Checkpoint, PastIncident, PastRun, Snapshot, checkpoint
@@ -69,7 +69,7 @@ class Checkpoints:
         self,
         process_watcher: ProcessWatcher,
         is_program: Callable[[str], bool],
-        trust: Callable[[Incarnation], None],
+        trust: Callable[[ProcessIdentity], None],
     ) -> tuple[int, int]:
         """Bring back what was left: how many watchdogs, and open incidents. Once, before the loop turns.
 

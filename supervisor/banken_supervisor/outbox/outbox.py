@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from banken.clock import wall
-from banken.model import Cause
+from banken.protocol.incidents import Cause
 from banken_supervisor.actions import sanitize
 from banken_supervisor.actions.jobs import Report, What
 from banken_supervisor.engine.effects import Event, EventType

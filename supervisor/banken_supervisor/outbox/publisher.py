@@ -7,7 +7,7 @@ from typing import Any
 
 from banken.clock import wall
 from banken.control import topic
-from banken.wire import pack
+from banken.protocol.codec import pack
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.log_queue import LogQueue

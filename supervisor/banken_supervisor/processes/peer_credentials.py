@@ -20,8 +20,8 @@ from typing import Any
 
 import zmq
 
-from banken.identity import process_start
-from banken.model import Incarnation
+from banken.process_identity import process_start
+from banken.protocol.messages import ProcessIdentity
 
 PEERS_MAX = 100_000
 """Processes that are remembered, the newest: as many as are watched at once (lives.py)."""
@@ -54,7 +54,7 @@ class PeerCredentials:
         stop()
         self._thread.join(1.0)
 
-    def met(self, who: Incarnation) -> bool:
+    def met(self, who: ProcessIdentity) -> bool:
         """Whether this process has connected, or is trusted. One that has not is waited for a little."""
         if not _able:
             return True
@@ -62,7 +62,7 @@ class PeerCredentials:
         with self._news:
             return self._news.wait_for(lambda: key in self._known, PATIENCE_S)
 
-    def trust(self, who: Incarnation) -> None:
+    def trust(self, who: ProcessIdentity) -> None:
         """Known otherwise: the supervisor started it itself."""
         self._add(who.pid, who.start)
 

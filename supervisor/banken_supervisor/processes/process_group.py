@@ -17,7 +17,7 @@ import select
 import time
 from types import TracebackType
 
-from banken.identity import process_start
+from banken.process_identity import process_start
 
 MEMBERS_MAX = 1024
 """Members whose pidfd is kept; the group is signalled whole, however many it has."""

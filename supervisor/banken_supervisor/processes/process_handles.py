@@ -14,8 +14,8 @@ import select
 import signal
 from collections.abc import Iterator
 
-from banken.identity import boot_id, process_start
-from banken.model import Incarnation
+from banken.process_identity import boot_id, process_start
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.processes.process_group import ProcessGroup
 
 _STATES = {
@@ -37,16 +37,16 @@ class ProcessHandles:
         self._boot = boot_id()
         self._able = hasattr(os, "pidfd_open") and any(self._boot)
 
-    def here(self, who: Incarnation) -> bool:
+    def here(self, who: ProcessIdentity) -> bool:
         """Whether it is, or was, one of this host's present boot that can be known for certain."""
         return self._able and who.boot == self._boot and who.start > 0 and who.pid > 0
 
-    def alive(self, who: Incarnation) -> bool:
+    def alive(self, who: ProcessIdentity) -> bool:
         """Whether it has not ended. A zombie has."""
         with self._opened(who) as fd:
             return fd is not None and not _readable(fd, 0.0)
 
-    def signal(self, who: Incarnation, number: int) -> bool:
+    def signal(self, who: ProcessIdentity, number: int) -> bool:
         """Send a signal to exactly this process; False: it has ended, is not known here, or is not to be touched.
 
         Pid 1 and the supervisor itself are never signalled. PermissionError: it belongs to another user.
@@ -62,12 +62,12 @@ class ProcessHandles:
                 return False
             return True
 
-    def wait_gone(self, who: Incarnation, seconds: float) -> bool:
+    def wait_gone(self, who: ProcessIdentity, seconds: float) -> bool:
         """Wait for its end, at most so long; whether it came. True at once for one that is not known here."""
         with self._opened(who) as fd:
             return fd is None or _readable(fd, seconds)
 
-    def state(self, who: Incarnation) -> str:
+    def state(self, who: ProcessIdentity) -> str:
         """Its state in words and what it waits for in the kernel; ``gone`` when it is."""
         with self._opened(who) as fd:
             if fd is None:
@@ -77,7 +77,7 @@ class ProcessHandles:
             words = f"{letter} ({_STATES.get(letter, 'unknown')})" if letter else "unknown"
             return f"{words} in {wait}" if wait else words
 
-    def group(self, who: Incarnation) -> ProcessGroup | None:
+    def group(self, who: ProcessIdentity) -> ProcessGroup | None:
         """The group that it leads; None: it leads none, has ended, or the supervisor is in it."""
         if who.pid in (1, os.getpid(), os.getpgid(0)):
             return None
@@ -90,7 +90,7 @@ class ProcessHandles:
             return None
 
     @contextlib.contextmanager
-    def _opened(self, who: Incarnation) -> Iterator[int | None]:
+    def _opened(self, who: ProcessIdentity) -> Iterator[int | None]:
         """A pidfd of exactly this process; None: there is no such process (any more)."""
         fd = self._open(who)
         try:
@@ -99,7 +99,7 @@ class ProcessHandles:
             if fd is not None:
                 os.close(fd)
 
-    def _open(self, who: Incarnation) -> int | None:
+    def _open(self, who: ProcessIdentity) -> int | None:
         if not self.here(who):
             return None
         try:

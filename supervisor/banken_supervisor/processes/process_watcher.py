@@ -12,8 +12,8 @@ import os
 import select
 import signal
 
-from banken.identity import boot_id, process_start
-from banken.model import Incarnation
+from banken.process_identity import boot_id, process_start
+from banken.protocol.messages import ProcessIdentity
 
 LIVES_MAX = 100_000
 """Processes watched at once; of further ones only the silence is noticed."""
@@ -24,8 +24,8 @@ class ProcessWatcher:
 
     def __init__(self) -> None:
         self._boot = boot_id()
-        self._known: dict[Incarnation, int] = {}
-        self._by_fd: dict[int, Incarnation] = {}
+        self._known: dict[ProcessIdentity, int] = {}
+        self._by_fd: dict[int, ProcessIdentity] = {}
         self._epoll: select.epoll | None = None
         if hasattr(os, "pidfd_open") and hasattr(select, "epoll") and any(self._boot):
             self._epoll = select.epoll()
@@ -37,7 +37,7 @@ class ProcessWatcher:
     def __len__(self) -> int:
         return len(self._known)
 
-    def watch(self, who: Incarnation) -> bool:
+    def watch(self, who: ProcessIdentity) -> bool:
         """Notice the death of ``who`` from now on; False if it cannot be known for certain here."""
         if who in self._known:
             return True
@@ -57,7 +57,7 @@ class ProcessWatcher:
         self._by_fd[fd] = who
         return True
 
-    def ended(self, who: Incarnation) -> bool:
+    def ended(self, who: ProcessIdentity) -> bool:
         """Whether this process is certainly no more: of this boot, and its pid is nobody's, or another's.
 
         One of another boot may have come up again under its name; its silence will tell.
@@ -78,9 +78,9 @@ class ProcessWatcher:
         finally:
             os.close(fd)
 
-    def gone(self) -> set[Incarnation]:
+    def gone(self) -> set[ProcessIdentity]:
         """Those that have died since the last call."""
-        dead: set[Incarnation] = set()
+        dead: set[ProcessIdentity] = set()
         if self._epoll is not None:
             for fd, _ in self._epoll.poll(0):
                 who = self._by_fd.pop(fd)
@@ -90,7 +90,7 @@ class ProcessWatcher:
                 os.close(fd)
         return dead
 
-    def signal(self, who: Incarnation, number: int) -> bool:
+    def signal(self, who: ProcessIdentity, number: int) -> bool:
         """Send a signal to exactly this process; False if it is not known for certain, or gone."""
         fd = self._known.get(who)
         if fd is None:

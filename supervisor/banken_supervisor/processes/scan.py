@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from banken.identity import process_start
+from banken.process_identity import process_start
 
 RUN = "BANKEN_RUN"
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
-from banken.identity import boot_id
-from banken.model import REASON_MAX, Incarnation
-from banken.wire import Kind, Message
+from banken.process_identity import boot_id
+from banken.protocol.limits import REASON_MAX
+from banken.protocol.messages import Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy, ProgramSpec, Restart
@@ -126,10 +126,10 @@ class ProgramWatchdogs:
         up = (ProgramState.STARTING, ProgramState.RUNNING, ProgramState.STOPPED)
         return program is not None and program.state in up
 
-    def process(self, name: str) -> Incarnation | None:
+    def process(self, name: str) -> ProcessIdentity | None:
         """The process of a program, as far as it is known without its having fed; None: it has none."""
         child = None if self._keeper is None else self._keeper.child(name)
-        return None if child is None else Incarnation(boot_id(), child.pid, child.start, b"")
+        return None if child is None else ProcessIdentity(boot_id(), child.pid, child.start, b"")
 
     def stopping(self, name: str) -> bool:
         """Whether this is a program that is being taken down."""

@@ -15,8 +15,8 @@ import threading
 import time
 from typing import NamedTuple
 
-from banken.identity import boot_id
-from banken.model import check_name
+from banken.process_identity import boot_id
+from banken.protocol.limits import check_name
 
 HELD = ".stopped"
 """How the file of one ends that was asked to stop."""

@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from banken.identity import process_start
+from banken.process_identity import process_start
 from banken_supervisor.engine.policy import ProgramSpec
 
 LOG_MODE = 0o640

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from banken.model import Incident
+from banken.protocol.incidents import Incident
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher, incident_of
 from banken_supervisor.engine.driver import Driver

@@ -16,7 +16,8 @@ from time import monotonic
 from typing import Any
 
 from banken.clock import wall
-from banken.wire import Kind, Message, encode
+from banken.protocol.codec import encode
+from banken.protocol.messages import Kind, Message
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from banken.model import Declaration
+from banken.protocol.messages import Declaration
 from banken_supervisor.actions.jobs import Report as ActionReport
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.runtime.mailbox import Feeds as Feeds

@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from banken.calling import Callback, wants_incident
 from banken.errors import Refused
+from banken.watchdog.callback_invocation import Callback, wants_incident
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher, plain
 from banken_supervisor.actions.registry import build

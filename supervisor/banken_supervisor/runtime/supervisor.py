@@ -14,17 +14,11 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, ClassVar
 
 from banken.address import resolve
-from banken.calling import Callback
 from banken.errors import AddressRefused
-from banken.model import (
-    DEFAULT_INTERVAL,
-    DEFAULT_TIMEOUT,
-    Declaration,
-    Feeders,
-    check_name,
-    check_seconds,
-)
+from banken.protocol.limits import check_name, check_seconds
+from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Declaration, Feeders
 from banken.watchdog import Watchdog
+from banken.watchdog.callback_invocation import Callback
 from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.callbacks import TIME_LIMIT, Callbacks
 from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher, plain
@@ -41,7 +35,7 @@ from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.programs.program_manager import CLOSE_WAIT
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.config_reload import ConfigReload
-from banken_supervisor.runtime.in_process_source import InProcessSource, insist
+from banken_supervisor.runtime.in_process_client import InProcessClient, insist
 from banken_supervisor.runtime.lock import AddressLock, Lookout
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.loop_messages import Acted, Declare, Do, Stop
@@ -102,7 +96,7 @@ class Supervisor:
         self._callback_limit = callback_limit
         self._callbacks = Callbacks(self._mailbox.post, time_limit=callback_limit, threads_max=callback_threads)
         self._rules = Rules(defaults)
-        self._port = InProcessSource(self._mailbox, self._callbacks)
+        self._client = InProcessClient(self._mailbox, self._callbacks)
         self._thread: threading.Thread | None = None
         self._loop: Loop | None = None
         self._ended = threading.Event()
@@ -131,7 +125,7 @@ class Supervisor:
         The same arguments as ``client.watchdog``; its callback runs in this process, on a thread of its own.
         May be called before the supervisor runs and while it does, from any thread.
         """
-        return self._port.watchdog(
+        return self._client.watchdog(
             name,
             timeout,
             interval,

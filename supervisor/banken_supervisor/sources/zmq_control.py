@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import zmq
 
-from banken.wire import REQUEST_MAX
+from banken.protocol.limits import REQUEST_MAX
 
 REQUESTS_PER_TURN = 50
 """So that a flood of requests cannot keep the loop from its feeds."""

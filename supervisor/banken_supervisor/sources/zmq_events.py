@@ -5,7 +5,7 @@ from __future__ import annotations
 import zmq
 
 from banken.control import EVENT_QUEUE_MAX
-from banken.model import NAME_MAX
+from banken.protocol.limits import NAME_MAX
 
 SUBSCRIPTIONS_PER_TURN = 200
 

@@ -9,7 +9,7 @@ from time import monotonic
 
 import zmq
 
-from banken.wire import DROP_MAX
+from banken.protocol.limits import DROP_MAX
 from banken_supervisor.engine.principal import LOCAL
 from banken_supervisor.sources.source import Read
 

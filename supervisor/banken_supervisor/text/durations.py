@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from banken.errors import DurationRefused
-from banken.model import check_seconds, shorten
+from banken.protocol.limits import check_seconds, shorten
 
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 """Seconds in each unit that may be written."""

@@ -9,7 +9,7 @@ import logging
 import signal
 from typing import Any
 
-from banken.model import Declaration
+from banken.protocol.messages import Declaration
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import gist, telling

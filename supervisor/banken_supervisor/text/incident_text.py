@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 
-from banken.model import Cause, Incident
+from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions.base import Subject
 from banken_supervisor.actions.sanitize import line, plain
 from banken_supervisor.text.durations import NEVER_S

@@ -11,8 +11,8 @@ from starlette.responses import PlainTextResponse, Response
 
 import banken
 from banken.errors import Unreachable
-from banken.model import check_name
-from banken.wire import Kind
+from banken.protocol.limits import check_name
+from banken.protocol.messages import Kind
 from banken_supervisor.operator_client.supervisor_client import message
 from banken_supervisor.web.backend import backend_of
 from banken_supervisor.web.errors import DETAILS, TEXT, Json, Problem

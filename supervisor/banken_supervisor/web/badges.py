@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from banken.errors import RequestFailed, Unreachable
-from banken.model import check_name
+from banken.protocol.limits import check_name
 from banken_supervisor.web.backend import backend_of
 from banken_supervisor.web.errors import TEXT
 

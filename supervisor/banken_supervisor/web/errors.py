@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from banken.errors import Refused, RequestFailed, Unreachable
-from banken.model import shorten
+from banken.protocol.limits import shorten
 from banken_supervisor.journal import JournalError
 from banken_supervisor.web.serialization import to_json
 from banken_supervisor.web.supervisor_client import Busy

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from banken.errors import AddressRefused, Refused
-from banken.model import shorten
+from banken.protocol.limits import shorten
 
 PORT = 7768
 LISTEN = f"127.0.0.1:{PORT}"

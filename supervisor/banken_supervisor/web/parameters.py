@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from banken.model import SECONDS_MAX, SECONDS_MIN, check_name
+from banken.protocol.limits import SECONDS_MAX, SECONDS_MIN, check_name
 from banken_supervisor.web.errors import Problem
 
 BODY_MAX = 65_536

@@ -13,9 +13,8 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from banken.model import DEFAULT_INTERVAL, REASON_MAX, STATUS_MAX, Declaration, check_text
-from banken.port import declare
-from banken.wire import Kind
+from banken.protocol.limits import REASON_MAX, STATUS_MAX, check_text
+from banken.protocol.messages import DEFAULT_INTERVAL, Declaration, Kind, declare
 from banken_supervisor.operator_client.supervisor_client import message
 from banken_supervisor.text.durations import parse
 from banken_supervisor.web.backend import backend_of

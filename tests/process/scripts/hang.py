@@ -19,12 +19,12 @@ import time
 from typing import Any
 
 from banken import client
-from banken.identity import incarnation
+from banken.process_identity import own_identity
 
 
 def say(**what: Any) -> None:
     """One line to whoever started this process: who it is, and ``what``."""
-    mine = incarnation()
+    mine = own_identity()
     told = {"boot": mine.boot.hex(), "pid": mine.pid, "start": mine.start, "nonce": mine.nonce.hex(), **what}
     os.write(1, json.dumps(told).encode() + b"\n")
 
@@ -231,7 +231,7 @@ def takes_over() -> None:
 
 def comes_back() -> None:
     """Its announcement is taken away; the thread makes it again."""
-    from banken import dumps
+    from banken.diagnostics import dumps
 
     dumps.KEEP_S = 0.05
     say(enabled=client.enable_dumps())

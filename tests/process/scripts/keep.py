@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from banken.model import Cause, Declaration
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
     Declared,

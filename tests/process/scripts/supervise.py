@@ -10,7 +10,8 @@ import threading
 import time
 from typing import Any
 
-from banken.model import Declaration, Incident
+from banken.protocol.incidents import Incident
+from banken.protocol.messages import Declaration
 from banken_supervisor import Supervisor
 from banken_supervisor.actions.base import Action, Outcome, Subject, World
 from banken_supervisor.engine.ladder import Budget, Ladder, Step

@@ -43,7 +43,7 @@ class Confirm(ModalScreen[bool]):
 def pause(control: Control, name: str, *, resume: bool) -> str:
     """Pause a watchdog or resume it; what came of it, in words. Not on the thread that draws."""
     from banken.errors import RequestFailed, Unreachable
-    from banken.wire import Kind
+    from banken.protocol.messages import Kind
 
     shown = clean(name)
     try:

@@ -1,4 +1,4 @@
-"""Leave to be looked at: how a supervisor on this host learns where this process hangs.
+"""Announced dumps: how a supervisor on this host learns where this process hangs.
 
     from banken import client
 
@@ -10,8 +10,8 @@ Two ways, for two kinds of hang; both are announced in ``DIRECTORY`` under the a
   C call holds the interpreter lock. The supervisor sends the signal only while that file exists, is locked by this
   very process, and the kernel says that the signal is caught: a process without a handler would die of it.
 * A Unix socket, and a daemon thread that answers with the stacks of all asyncio tasks and the names of all threads
-  (looking.py). It needs the interpreter lock, which is free when a task waits for something that never comes; the
-  threads' own stacks then show only the selector.
+  (introspection.py). It needs the interpreter lock, which is free when a task waits for something that never comes;
+  the threads' own stacks then show only the selector.
 
 The file is locked with ``lockf``: such a lock belongs to one process, is not inherited by a forked child, and ends
 with the process or with exec. A forked child announces itself; a program that was exec'd does not appear.
@@ -19,21 +19,24 @@ with the process or with exec. A forked child announces itself; a program that w
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
+import faulthandler
+import json
 import logging
 import os
+import select
+import signal as signals
+import socket
 import stat
-from typing import TYPE_CHECKING
+import threading
 
-from banken.address import resolve
+from banken.address import SUN_PATH_MAX, resolve
+from banken.diagnostics.introspection import introspect
 from banken.errors import Refused
-from banken.identity import process_start
+from banken.process_identity import process_start
 from banken.threads import NO_THREAD, start_daemon
-
-if TYPE_CHECKING:
-    import socket
-    import threading
 
 DIRECTORY = "dumps"
 """Where the announcements are, below the address's directory; mode 0700."""
@@ -45,13 +48,10 @@ SOCKET_SUFFIX = ".ask"
 TEMPORARY_PREFIX = ".new-"
 
 KEEP_S = 30.0
-"""How often the thread looks whether the announcement is still there, seconds."""
+"""Seconds between two checks that the announcement is still there."""
 
 ANSWER_S = 2.0
-"""How long an answer may take to be read, seconds."""
-
-SUN_PATH_MAX = 107
-"""Longest path of a Unix socket, bytes; a longer one goes through /proc/self/fd."""
+"""Seconds that the supervisor may take to read an answer."""
 
 log = logging.getLogger("banken")
 
@@ -91,8 +91,6 @@ def disable_dumps() -> None:
 
 def allowed_signals() -> frozenset[int]:
     """The signals that may ask for a dump: those that the system itself never sends."""
-    import signal as signals
-
     allowed = {getattr(signals, name, 0) for name in ("SIGUSR1", "SIGUSR2")} - {0}
     if hasattr(signals, "SIGRTMIN"):
         allowed.update(range(signals.SIGRTMIN, signals.SIGRTMAX + 1))
@@ -134,7 +132,7 @@ class _Announcement:
             self._fill()
             if self.asked:
                 self._listen()
-            os.rename(new, self.path)  # only now: whoever sees the file may send the signal
+            os.rename(new, self.path)  # only now: a supervisor that sees the file may send the signal
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(new)
@@ -142,10 +140,7 @@ class _Announcement:
             raise
 
     def _fill(self) -> None:
-        import faulthandler
-        import fcntl
-        import signal as signals
-        import threading
+        import fcntl  # not on Windows
 
         fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(self._file, f"{HEADER} {self.number}\n".encode())
@@ -158,8 +153,6 @@ class _Announcement:
             faulthandler.register(self.number, file=self._file, all_threads=True, chain=False)
 
     def _listen(self) -> None:
-        import socket
-
         path = self.path + SOCKET_SUFFIX
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -178,50 +171,43 @@ class _Announcement:
             raise OSError(errno.EAGAIN, NO_THREAD)
 
     def _serve(self, server: socket.socket) -> None:
-        import select
-
         poll = select.poll()
         poll.register(server.fileno(), select.POLLIN)
         while True:
             ready = poll.poll(KEEP_S * 1000)
             if _current is not self:
                 return
-            if not self._whole():
+            if not self._intact():
                 log.warning("the announcement for dumps was taken away; it is made again")
-                again(self)
+                announce_again(self)
                 return
             if ready:
                 _answer(server)
 
-    def _whole(self) -> bool:
+    def _intact(self) -> bool:
         """Whether file and socket are still ours: a directory may be swept, and descriptors closed and reused."""
         try:
             found = os.stat(self.path, follow_symlinks=False)
-            if (found.st_dev, found.st_ino) != self._inode or _inode(self._file) != self._inode:
-                return False
-            return self._server is None or _inode(self._server.fileno()) == self._server_inode
         except OSError:
             return False
+        whole = (found.st_dev, found.st_ino) == self._inode and _is(self._file, self._inode)
+        return whole and (self._server is None or _is(self._server.fileno(), self._server_inode))
 
     def close(self) -> None:
-        """Give the descriptors back, unless they are somebody else's by now."""
-        import faulthandler
-
+        """Close the descriptors, unless their numbers are in other use by now."""
         if self.number:
             faulthandler.unregister(self.number)
-        with contextlib.suppress(OSError):
-            if _inode(self._file) == self._inode:
-                os.close(self._file)
+        if _is(self._file, self._inode):
+            os.close(self._file)
         self._file = -1
         if self._server is not None:
-            with contextlib.suppress(OSError):
-                if _inode(self._server.fileno()) == self._server_inode:
-                    self._server.close()
+            if _is(self._server.fileno(), self._server_inode):
+                self._server.close()
             self._server.detach()
             self._server = None
 
     def remove(self) -> None:
-        """Take the names away. A child that was forked past the hooks takes none of its parent's."""
+        """Delete the files. A child that was forked without Python's hooks does not delete its parent's."""
         if os.getpid() == self.pid:
             for path in (self.path, self.path + SOCKET_SUFFIX):
                 with contextlib.suppress(OSError):
@@ -238,7 +224,7 @@ def prepare(directory: str) -> None:
         raise PermissionError(13, "has to be a directory of your own with mode 0700", directory)
 
 
-def again(old: _Announcement) -> None:
+def announce_again(old: _Announcement) -> None:
     """Announce anew, from the thread of the old announcement."""
     with _lock:
         if _current is old:
@@ -250,11 +236,11 @@ def again(old: _Announcement) -> None:
 
 def _announce(directory: str, number: int, ask: bool) -> None:
     """Replace what is announced. OSError: nothing is announced any more."""
-    global _current, _hooked
+    global _current
     old = _current
     if old is not None:
         same = (old.directory, old.wanted, old.asked) == (directory, number, ask)
-        if same and old.pid == os.getpid() and old._whole():
+        if same and old.pid == os.getpid() and old._intact():
             return
         _withdraw()
     new = _Announcement(directory, number, ask)
@@ -264,12 +250,6 @@ def _announce(directory: str, number: int, ask: bool) -> None:
     except BaseException:
         _current = None
         raise
-    if not _hooked:
-        import atexit
-
-        _hooked = True
-        atexit.register(disable_dumps)
-        os.register_at_fork(after_in_child=_forked)
 
 
 def _withdraw() -> None:
@@ -283,7 +263,7 @@ def _withdraw() -> None:
 def _forked() -> None:
     """In a child: the parent's announcement is the parent's; make one of its own. Never raises."""
     global _lock, _current
-    _lock = _new_lock()
+    _lock = threading.RLock()
     old, _current = _current, None
     if old is None:
         return
@@ -294,18 +274,12 @@ def _forked() -> None:
         _announce(old.directory, old.wanted, old.asked)
     except Exception as fault:  # noqa: BLE001  # a fork must not fail for it
         if number:
-            import faulthandler
-
             faulthandler.unregister(number)
         log.warning("stacks of pid %d cannot be asked for: %s", os.getpid(), fault)
 
 
 def _answer(server: socket.socket) -> None:
-    """Tell whoever connected what this process sees of itself."""
-    import json
-
-    from banken.looking import look
-
+    """Send this process's threads and tasks to the supervisor that connected."""
     try:
         connection, _ = server.accept()
     except OSError:
@@ -313,14 +287,12 @@ def _answer(server: socket.socket) -> None:
     with connection:
         try:
             connection.settimeout(ANSWER_S)
-            connection.sendall(json.dumps(look()).encode())
+            connection.sendall(json.dumps(introspect()).encode())
         except Exception as fault:  # noqa: BLE001  # whatever it is, the worker goes on
             log.warning("an answer about stacks could not be given: %r", fault)
 
 
 def _check(signal: int | None) -> int:
-    import signal as signals
-
     allowed = allowed_signals()
     number = int(getattr(signals, "SIGUSR2", 0)) if signal is None else signal
     if signal is not None and (isinstance(signal, bool) or signal not in allowed):
@@ -330,8 +302,6 @@ def _check(signal: int | None) -> int:
 
 def _taken(number: int) -> bool:
     """Whether a signal has a handler of the program's own; faulthandler's does not appear here."""
-    import signal as signals
-
     if signals.getsignal(number) in (signals.SIG_DFL, signals.SIG_IGN):
         return False
     log.warning("signal %d has a handler already: it is left to it; choose another for dumps", number)
@@ -340,8 +310,6 @@ def _taken(number: int) -> bool:
 
 def _unfit(directory: str | None) -> str:
     """Why dumps cannot work here; empty: they can."""
-    import faulthandler
-
     if directory is None:
         return "the supervisor is reached by tcp; it can look only at processes of its own host"
     if not hasattr(faulthandler, "register") or not hasattr(os, "register_at_fork") or not process_start():
@@ -354,12 +322,17 @@ def _inode(fd: int) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _new_lock() -> threading.RLock:
-    import threading
+def _is(fd: int, inode: tuple[int, int]) -> bool:
+    """Whether an open descriptor is still that file or socket: a program may close it and reuse its number."""
+    try:
+        return _inode(fd) == inode
+    except OSError:
+        return False
 
-    return threading.RLock()
 
-
-_lock = _new_lock()
+_lock = threading.RLock()
 _current: _Announcement | None = None
-_hooked = False
+
+if hasattr(os, "register_at_fork"):
+    atexit.register(disable_dumps)
+    os.register_at_fork(after_in_child=_forked)

@@ -1,6 +1,6 @@
-"""The worker's one sending socket. Fork and thread safety live here and nowhere else.
+"""The worker's one sending socket. What makes it safe in threads and after a fork is in this module.
 
-Why each setting is what it is:
+The reason for each setting:
 
 * ``IMMEDIATE``: without it, a socket that never met a supervisor queues a thousand feeds and delivers them,
   stale, to one that starts an hour later.
@@ -9,8 +9,8 @@ Why each setting is what it is:
 * A lock, because two threads in one ZeroMQ socket crash the process; re-entrant, because a signal handler may
   feed while its thread is inside ``send``.
 * In a forked child the inherited socket would swallow messages, or spin: the child starts with a new context,
-  and keeps the old objects untouched, since closing them would act on the parent's. That is noticed by Python's own
-  hook (client.py), which whoever forks without ``os.fork`` runs too; asking for the pid at each send would cost a
+  and keeps the old objects untouched, since closing them would act on the parent's. Python's own fork hook says
+  when (zmq_client.py); extensions that fork by themselves run it, too. To ask for the pid at each send would be a
   system call, a third of a send.
 """
 
@@ -27,7 +27,7 @@ from banken.address import Address
 from banken.threads import ZMQ_THREADS, available
 
 FIRST_WAIT = 0.1
-"""Seconds the first message of a process may wait for the connection, once."""
+"""Seconds that the first message of a process may wait for the connection, once."""
 
 LINGER_MS = 200
 """How long the exit may wait for the last messages to leave, milliseconds."""
@@ -44,13 +44,13 @@ RECONNECT_MAX_MS = 1000
 _DONTWAIT = int(zmq.DONTWAIT)
 
 _inherited: list[Any] = []
-"""Sockets and contexts of a parent process; kept for ever so that nothing finalises them."""
+"""Sockets and contexts of a parent process, kept so that nothing finalises them."""
 
 
 class Sender:
     """A PUSH socket to one supervisor, made when it is first needed.
 
-    ``opened`` is called whenever it was, and before each further message until it has returned True.
+    ``opened`` is called when the socket was made, and before each further message until it has returned True.
     """
 
     def __init__(self, address: Address, opened: Callable[[], bool] = lambda: True) -> None:
@@ -60,10 +60,10 @@ class Sender:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self._put: Callable[[bytes, int], object] | None = None
-        """sends; None: ``_open`` comes first"""
+        """sends a frame; None: ``_open`` has to be called first"""
         self._flowing: bool | None = None
-        """whether the last message was taken: only then is a full queue worth a wait, once per outage; None: no
-        message ever was"""
+        """whether the last message was taken; only then a message waits for room, so once per outage. None: no
+        message was taken yet"""
 
     def send(self, frame: bytes, wait: float = 0.0, *, insist: bool = False) -> bool:
         """Hand one message to the socket; whether it was taken.
@@ -88,7 +88,7 @@ class Sender:
             self._flowing = True
             return True
 
-    def met(self) -> bool:
+    def ever_sent(self) -> bool:
         """Whether any message was ever taken."""
         return self._flowing is not None
 

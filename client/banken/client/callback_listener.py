@@ -1,7 +1,7 @@
-"""Callbacks in the worker: run here when the supervisor's verdict arrives.
+"""Callbacks in the worker: they run here when the supervisor's verdict arrives.
 
-One thread listens; it exists only once a callback is set. Each run has a thread of its own, at most one at a
-time per watchdog, so that a callback that hangs delays no other.
+One thread receives the verdicts; it starts when the first callback is set. Each run has a thread of its own, at
+most one at a time per watchdog, so that a callback that hangs delays no other.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from banken import calling
 from banken.control import Events, read_event
-from banken.model import Cause, Incident
+from banken.protocol.incidents import Cause, Incident
 from banken.threads import NO_THREAD, ZMQ_THREADS, available, start_daemon
+from banken.watchdog import callback_invocation
 
 if TYPE_CHECKING:
-    from banken.calling import Callback
+    from banken.watchdog.callback_invocation import Callback
 
 log = logging.getLogger("banken")
 
@@ -28,9 +28,10 @@ RETRY_MIN, RETRY_MAX = 0.1, 5.0
 """Seconds until a thread is asked for again where the system gave none."""
 
 _inherited: list[Any] = []
+"""Sockets and contexts of a parent process, kept so that nothing finalises them."""
 
 
-class Listener:
+class CallbackListener:
     """Runs callbacks for the verdicts of one supervisor."""
 
     def __init__(self, address: str) -> None:
@@ -42,69 +43,71 @@ class Listener:
         self._pid = os.getpid()
         self._thread: threading.Thread | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-        self._wake: zmq.Socket[bytes] | None = None
+        self._commands: zmq.Socket[bytes] | None = None
         self._start_at = 0.0
-        """monotonic time before which the system is not asked for threads again; 0: it never refused any"""
+        """monotonic time before which no thread is asked for again; 0: none was ever refused"""
         self._waiting: dict[str, tuple[Callback, bool, Incident]] = {}
-        """by watchdog: runs for which there was no thread; the listening thread's"""
-        self._pause = RETRY_MIN
+        """by watchdog: runs for which there was no thread; used by the listening thread only"""
+        self._retry = RETRY_MIN
 
     def bind(self, name: str, callback: Callback | None) -> None:
-        """Run ``callback`` for ``name``'s verdicts; None: no longer."""
+        """Run ``callback`` for ``name``'s verdicts; None: no longer. CallbackRefused if it cannot be called."""
         with self._lock:
             if callback is None:
                 if self._bound.pop(name, None) is not None:
                     self._command(b"-", name)
                 return
             known = name in self._bound
-            self._bound[name] = callback, calling.wants_incident(callback)
+            self._bound[name] = callback, callback_invocation.wants_incident(callback)
             if self._thread is None:
                 self._start()
             elif not known:
                 self._command(b"+", name)
 
-    def runs(self) -> bool:
-        """Whether it listens, or has nothing to listen for."""
-        return self._thread is not None or not self._bound
-
     def again(self, now: float) -> bool:
-        """``runs``, after one more attempt to start, if one is due at ``now``: monotonic seconds."""
+        """Start if need be, and if an attempt is due at ``now`` (monotonic seconds); False: it has no thread."""
         with self._lock:
-            if not self.runs() and now >= self._start_at:
+            if self._thread is None and self._bound and now >= self._start_at:
                 self._start()
-            return self.runs()
+            return self._thread is not None or not self._bound
+
+    def connect(self, address: str) -> None:
+        """Receive the verdicts of the supervisor at ``address``, after ``close``."""
+        self._address = address
+        self._seen.clear()
+        self.again(monotonic())
 
     def close(self) -> None:
-        """End the listening thread; callbacks that run are left to themselves."""
+        """End the listening thread until ``again``; the callbacks stay bound, and those that run go on."""
         with self._lock:
-            thread, wake, context = self._thread, self._wake, self._context
-            if thread is None or wake is None or context is None or os.getpid() != self._pid:
+            thread, commands, context = self._thread, self._commands, self._context
+            if thread is None or commands is None or context is None or os.getpid() != self._pid:
                 return
-            wake.send(b"")
-            self._thread = self._wake = self._context = None
+            commands.send(b"")
+            self._thread = self._commands = self._context = None
         thread.join(2.0)
-        wake.close(0)
+        commands.close(0)
         if not thread.is_alive():
             context.term()
 
     def forked(self) -> None:
         """In a child: callbacks belong to the process that set them."""
         self._lock = threading.Lock()
-        _inherited.append((self._context, self._wake))
-        self._thread = self._wake = self._context = None
+        _inherited.append((self._context, self._commands))
+        self._thread = self._commands = self._context = None
         self._bound.clear()
 
     def _start(self) -> None:
-        """Listen for all that is bound, if the system gives the threads for it."""
+        """Listen for every watchdog that has a callback, if the system gives the threads for it."""
         self._pid = os.getpid()
         if available(ZMQ_THREADS + 1):
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-            wake = context.socket(zmq.PAIR)
-            wake.setsockopt(zmq.LINGER, 0)
-            wake.bind("inproc://wake")
+            context.linger = 0
+            commands = context.socket(zmq.PAIR)
+            commands.bind("inproc://wake")
             self._thread = start_daemon(self._listen, "banken-listener", context)
             if self._thread is not None:
-                self._context, self._wake = context, wake
+                self._context, self._commands = context, commands
                 for name in self._bound:
                     self._command(b"+", name)
                 return
@@ -114,23 +117,22 @@ class Listener:
         self._start_at = monotonic() + RETRY_MAX
 
     def _command(self, what: bytes, name: str) -> None:
-        if self._wake is not None:
-            self._wake.send(what + name.encode())
+        if self._commands is not None:
+            self._commands.send(what + name.encode())
 
     def _listen(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        wake = context.socket(zmq.PAIR)
-        wake.setsockopt(zmq.LINGER, 0)
-        wake.connect("inproc://wake")
+        commands = context.socket(zmq.PAIR)
+        commands.connect("inproc://wake")
         events = Events(self._address, names=[], context=context)
         poller = zmq.Poller()
-        poller.register(wake, zmq.POLLIN)
+        poller.register(commands, zmq.POLLIN)
         poller.register(events.socket, zmq.POLLIN)
         try:
             while True:
-                ready = dict(poller.poll(int(self._pause * 1000) if self._waiting else None))
+                ready = dict(poller.poll(int(self._retry * 1000) if self._waiting else None))
                 self._begin_waiting()
-                if wake in ready:
-                    command = wake.recv()
+                if commands in ready:
+                    command = commands.recv()
                     if not command:
                         return
                     name = command[1:].decode()
@@ -142,19 +144,22 @@ class Listener:
         except zmq.ContextTerminated:
             pass
         finally:
-            wake.close(0)
+            commands.close(0)
             events.close()
+            with self._lock:  # what still waits for a thread would run too late
+                self._running.difference_update(self._waiting)
+                self._waiting.clear()
 
     def _on_event(self, event: dict[str, Any]) -> None:
         if event.get("type") not in ("expired", "callback-repeated") or "blamed" in event:
-            return  # blamed: it depends on one that is down, and nobody is to be called for it
+            return  # "blamed": the cause is a watchdog that this one depends on, so no callback runs
         incident = incident_of(event)
         if incident is None:
             return
         name = incident.name
         with self._lock:
             bound = self._bound.get(name)
-            # A supervisor repeats an open incident to a listener that came late; run each one once.
+            # A supervisor repeats an open incident to a listener that subscribed late; run each one once.
             if bound is None or self._seen.get(name) == (incident.id, incident.run):
                 return
             self._seen[name] = (incident.id, incident.run)
@@ -167,17 +172,17 @@ class Listener:
             self._waiting[name] = (*bound, incident)
 
     def _begin_waiting(self) -> None:
-        """Begin the runs that wait for a thread. While there is none, ask for it with a growing pause."""
+        """Start the runs that wait for a thread. While there is none, ask again after a growing pause."""
         for name, run in list(self._waiting.items()):
             if start_daemon(self._run, f"banken-callback-{name}", *run) is None:
-                self._pause = min(2 * self._pause, RETRY_MAX)
+                self._retry = min(2 * self._retry, RETRY_MAX)
                 return
             del self._waiting[name]
-        self._pause = RETRY_MIN
+        self._retry = RETRY_MIN
 
     def _run(self, callback: Callback, with_incident: bool, incident: Incident) -> None:
         try:
-            calling.call(callback, with_incident, incident)
+            callback_invocation.call(callback, with_incident, incident)
         except BaseException:
             # Whatever a callback raises, SystemExit included, ends its own thread only.
             log.exception("the callback of %r raised", incident.name)
@@ -187,19 +192,11 @@ class Listener:
 
 
 def incident_of(event: dict[str, Any]) -> Incident | None:
-    """The incident that an event tells of; None if it tells of none."""
+    """The incident in an event; None if it holds none."""
     try:
-        return Incident(
-            event["incident"],
-            event["name"],
-            Cause(event["cause"]),
-            event["time"] - event["age"],
-            event["silence"],
-            event["timeout"],
-            event["run"],
-            event.get("reason"),
-            event.get("status"),
-            event.get("progress"),
-        )
+        opened = event["time"] - event["age"]
+        needed = (event[key] for key in ("silence", "timeout", "run"))
+        optional = (event.get(key) for key in ("reason", "status", "progress"))
+        return Incident(event["incident"], event["name"], Cause(event["cause"]), opened, *needed, *optional)
     except (KeyError, TypeError, ValueError):
         return None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from banken.errors import CallbackRefused
-from banken.model import Incident
+
+if TYPE_CHECKING:
+    from banken.protocol.incidents import Incident
 
 Callback = Callable[..., Any]
 
@@ -20,7 +22,7 @@ def wants_incident(callback: object) -> bool:
     try:
         parameters = inspect.signature(callback).parameters.values()
     except (TypeError, ValueError):
-        return False  # some builtins have no signature; the original called everything with nothing
+        return False  # some builtins have no signature; they are called with nothing
     required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if not required:
         return False

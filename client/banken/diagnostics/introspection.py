@@ -1,11 +1,12 @@
-"""What a process sees of itself: its threads, and the asyncio tasks that no thread's stack shows.
+"""The threads of this process, and the asyncio tasks that no thread's stack shows.
 
-Called by the thread of dumps.py. Everything is plain data, bounded, and none of the program's own code is run: no
+Called by the thread of dumps.py. The result is plain data of bounded size. None of the program's own code runs: no
 ``repr``, no property of a user's class.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import threading
@@ -13,26 +14,28 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
+from banken.protocol.limits import shorten
+
 THREADS_MAX = 512
-"""Threads told, the main thread first."""
+"""Threads reported, the main thread first."""
 
 TASKS_MAX = 256
-"""asyncio tasks told."""
+"""asyncio tasks reported."""
 
 FRAMES_MAX = 32
-"""Frames told of one stack, the innermost."""
+"""Frames reported of one stack, the innermost ones."""
 
 AWAITS_MAX = 8
-"""Tasks told that one task waits for."""
+"""Tasks reported that one task waits for."""
 
 TEXT_MAX = 256
 """Characters of a name, and of a file's path (its end)."""
 
 _WRAPPERS = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
-"""Awaitables that know what they wait for and do not say; the garbage collector does."""
+"""Awaitables without an attribute for what they wait for; the garbage collector knows it."""
 
 
-def look() -> dict[str, Any]:
+def introspect() -> dict[str, Any]:
     """``{threads, threads_left_out, tasks, tasks_left_out}``, of this process, now."""
     threads = _threads()
     tasks = _all_tasks()
@@ -55,12 +58,12 @@ def _threads() -> list[dict[str, Any]]:
             {
                 "thread": ident,
                 "tid": None if thread is None else thread.native_id,
-                "name": None if thread is None else _text(thread.name),
+                "name": None if thread is None else shorten(thread.name, TEXT_MAX),
                 "frames": [_frame(each) for each in _outwards(frame)],
             }
         )
     main = threading.main_thread().ident
-    return sorted(found, key=lambda told: told["thread"] != main)
+    return sorted(found, key=lambda row: row["thread"] != main)
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
@@ -75,43 +78,32 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 def _frame(frame: FrameType) -> dict[str, Any]:
     code = frame.f_code
     return {
-        "function": _text(getattr(code, "co_qualname", code.co_name)),
+        "function": shorten(getattr(code, "co_qualname", code.co_name), TEXT_MAX),
         "file": code.co_filename[-TEXT_MAX:],
         "line": frame.f_lineno or 0,
     }
 
 
 def _all_tasks() -> list[Any]:
-    """The tasks of every loop that can be found, in the order in which they were made where names tell it."""
+    """The tasks of every loop that can be found, ordered by age where their names show it."""
     tasks_module = sys.modules.get("asyncio.tasks")
     if tasks_module is None:
         return []
-    found: dict[int, Any] = {}
     # Up to 3.13 there are sets of all tasks; from 3.14 on each thread keeps its own, and a loop has to be known.
-    for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):
-        for task in _copy(getattr(tasks_module, name, ())):
-            found[id(task)] = task
+    sets = [getattr(tasks_module, name, ()) for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks")]
     for loop in _loops():
-        for task in _copy_tasks(tasks_module, loop):
-            found[id(task)] = task
+        with contextlib.suppress(RuntimeError):  # it changes too often to be copied
+            sets.append(tasks_module.all_tasks(loop))
+    found = {id(task): task for each in sets for task in _copy(each)}
     return sorted((task for task in found.values() if not task.done()), key=_age)
 
 
 def _copy(some: Iterable[Any]) -> list[Any]:
     """A copy of a set that another thread may change meanwhile, as asyncio.all_tasks makes it."""
     for _ in range(100):
-        try:
+        with contextlib.suppress(RuntimeError):
             return list(some)
-        except RuntimeError:
-            continue
     return []
-
-
-def _copy_tasks(module: Any, loop: Any) -> list[Any]:
-    try:
-        return list(module.all_tasks(loop))
-    except RuntimeError:
-        return []
 
 
 def _loops() -> list[Any]:
@@ -145,10 +137,10 @@ def _task(task: Any, numbers: dict[int, int]) -> dict[str, Any]:
         awaited += _awaited_by(frame)
     positions = {numbers[id(each)] for each in awaited if id(each) in numbers and each is not task}
     return {
-        "name": _text(str(task.get_name())),
+        "name": shorten(str(task.get_name()), TEXT_MAX),
         "running": running,
         "cancelling": int(getattr(task, "cancelling", int)()),
-        "awaits": None if waiter is None else _text(type(waiter).__name__),
+        "awaits": None if waiter is None else shorten(type(waiter).__name__, TEXT_MAX),
         "awaits_tasks": sorted(positions)[:AWAITS_MAX],
         "frames": [_frame(each) for each in reversed(frames[-FRAMES_MAX:])],
     }
@@ -193,7 +185,3 @@ def _awaited_by(frame: FrameType) -> list[Any]:
     if module == "asyncio.tasks":
         return [*_copy(frame.f_locals.get("fs") or ()), frame.f_locals.get("fut")]
     return []
-
-
-def _text(text: str) -> str:
-    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"

@@ -1,129 +1,47 @@
-"""The wire: what travels between workers and supervisor, and every limit on it. No sockets here.
+"""The bytes of what travels between workers and supervisor.
 
 One message is one msgpack array::
 
-    [version, kind, name, incarnation, resolution, declaration, *arguments]
+    [version, kind, name, identity, resolution, declaration, *arguments]
 
-It describes itself: whoever receives a feed knows the watchdog's name, who fed it and what was
-declared, without having seen any message before. For one watchdog in one process the feed is always
-the same bytes, so that a supervisor can look it up instead of decoding it.
+It describes itself: a supervisor that receives a feed knows the watchdog's name, the process that sent it and what
+was declared, without any earlier message. For one watchdog in one process a feed is always the same bytes, so a
+supervisor can look it up instead of decoding it.
 
-Durations are whole milliseconds on the wire, seconds in Python. docs/wire.md is the page from which a
-client in another language can be written; it and this module say the same.
+Durations are whole milliseconds on the wire, seconds in Python. From docs/wire.md a client in another language can
+be written; it and this module say the same.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgpack
 
 from banken.errors import Refused, WireError
-from banken.model import (
-    PROGRESS_MAX,
-    REASON_MAX,
-    SECONDS_MAX,
-    STATUS_MAX,
-    Declaration,
-    Feeders,
-    Incarnation,
-    check_name,
-)
+from banken.protocol import limits
+from banken.protocol.messages import ARGUMENTS, Declaration, Feeders, Kind, Message, ProcessIdentity
 
 VERSION = 1
 
-FRAME_MAX = 16 * 1024
-"""Longest message to the feed socket, in bytes. A plain feed has about 50."""
-
-REQUEST_MAX = 64 * 1024
-"""Longest request to the control socket, in bytes."""
-
-DROP_MAX = 1024 * 1024
-"""Above this many bytes libzmq closes the sender's connection without showing the message to anyone."""
-
-NONCE_SIZE = 4
-BOOT_SIZE = 8
-_MS_MAX = int(SECONDS_MAX * 1000)
-
-
-class Kind(IntEnum):
-    """What a one-way message says. The number travels."""
-
-    FEED = 1
-    """alive"""
-    DECLARE = 2
-    """watch this name from now on; it is not fed yet"""
-    RELEASE = 3
-    """watch it no longer"""
-    FAIL = 4
-    """the worker itself says that it failed; [reason]"""
-    PAUSE = 5
-    """do not judge it for a while; [milliseconds, 0 = until resumed]"""
-    RESUME = 6
-    """judge it again, with a whole timeout"""
-    EXTEND = 7
-    """this once the next feed may take longer; [milliseconds from now]"""
-    NOTE = 8
-    """a feed that tells more; [progress, status], either may be nil"""
-    PROBE = 9
-    """the supervisor's own: proves that everything sent before has been read; [token, number]"""
-
-
-ARGUMENTS = {
-    Kind.FEED: 0,
-    Kind.DECLARE: 0,
-    Kind.RELEASE: 0,
-    Kind.FAIL: 1,
-    Kind.PAUSE: 1,
-    Kind.RESUME: 0,
-    Kind.EXTEND: 1,
-    Kind.NOTE: 2,
-    Kind.PROBE: 2,
-}
-"""How many arguments follow the declaration, by kind."""
+_MS_MAX = int(limits.SECONDS_MAX * 1000)
 
 _FIXED = 6
-
-
-class Message(NamedTuple):
-    """One decoded one-way message. Durations in seconds."""
-
-    kind: Kind
-    name: str
-    incarnation: Incarnation | None
-    """None: nobody in particular, a command line for instance"""
-    resolution: float
-    """the sender does not send feeds more often than this; added to the deadline"""
-    declaration: Declaration | None
-    """None: the sender leaves it to the supervisor"""
-    args: tuple[Any, ...] = ()
+"""Parts of a message before its arguments."""
 
 
 def encode(message: Message) -> bytes:
-    """The bytes of one message. The caller has checked its parts (model.py)."""
-    declared = message.declaration
-    args = message.args
-    if message.kind in (Kind.PAUSE, Kind.EXTEND):
+    """The bytes of one message. The caller has checked its parts (limits.py)."""
+    kind, name, identity, resolution, declared, args = message
+    if kind in (Kind.PAUSE, Kind.EXTEND):
         args = (_ms(args[0]),)
-    return bytes(
-        msgpack.packb(
-            (
-                VERSION,
-                int(message.kind),
-                message.name,
-                message.incarnation,
-                _ms(message.resolution),
-                None if declared is None else _pack_declaration(declared),
-                *args,
-            )
-        )
-    )
+    parts = None if declared is None else _pack_declaration(declared)
+    return pack((VERSION, int(kind), name, identity, _ms(resolution), parts, *args))
 
 
 def decode(frame: bytes) -> Message:
     """One message from its bytes; WireError says what is wrong with them."""
-    body = unpack(frame, FRAME_MAX)
+    body = unpack(frame, limits.FRAME_MAX)
     if type(body) is not list:
         raise WireError("shape", f"a message is an array, not {type(body).__name__}")
     version = body[0] if body and type(body[0]) is int else "something else"
@@ -147,7 +65,7 @@ def decode(frame: bytes) -> Message:
     return Message(
         kind,
         name,
-        _incarnation(who),
+        _identity(who),
         _seconds(resolution, "resolution", zero=True),
         None if declared is None else _unpack_declaration(declared),
         _arguments(kind, args),
@@ -186,14 +104,9 @@ def _ms(seconds: float) -> int:
 
 def _pack_declaration(declared: Declaration) -> tuple[Any, ...]:
     """The shortest array that says the same: trailing defaults are left out."""
-    parts: list[Any] = [
-        _ms(declared.timeout),
-        _ms(declared.interval),
-        _ms(declared.grace),
-        1 if declared.feeders is Feeders.ANY else 0,
-        declared.callback,
-        None if declared.progress_timeout is None else _ms(declared.progress_timeout),
-    ]
+    progress = None if declared.progress_timeout is None else _ms(declared.progress_timeout)
+    parts: list[Any] = [_ms(declared.timeout), _ms(declared.interval), _ms(declared.grace)]
+    parts += [int(declared.feeders is Feeders.ANY), declared.callback, progress]
     while len(parts) > 3 and not parts[-1]:
         parts.pop()
     return tuple(parts)
@@ -227,37 +140,35 @@ def _seconds(value: object, what: str, *, zero: bool = False) -> float:
 
 def _check_name(name: object, reason: str) -> None:
     try:
-        check_name(name)
+        limits.check_name(name)
     except Refused as fault:
         raise WireError(reason, str(fault)) from None
 
 
-def _incarnation(who: object) -> Incarnation | None:
+def _identity(who: object) -> ProcessIdentity | None:
     if who is None:
         return None
     if type(who) is list and len(who) == 4:
         boot, pid, start, nonce = who
         if (
             type(boot) is bytes
-            and len(boot) == BOOT_SIZE
+            and len(boot) == limits.BOOT_SIZE
             and type(pid) is int
             and 0 < pid < 2**32
             and type(start) is int
             and 0 <= start < 2**63
             and type(nonce) is bytes
-            and len(nonce) == NONCE_SIZE
+            and len(nonce) == limits.NONCE_SIZE
         ):
-            return Incarnation(boot, pid, start, nonce)
-    raise WireError(
-        "incarnation",
-        f"an incarnation is nil or [boot: {BOOT_SIZE} bytes, pid, start, nonce: {NONCE_SIZE} bytes]",
-    )
+            return ProcessIdentity(boot, pid, start, nonce)
+    wanted = f"[boot: {limits.BOOT_SIZE} bytes, pid, start, nonce: {limits.NONCE_SIZE} bytes]"
+    raise WireError("identity", f"an identity is nil or {wanted}")
 
 
 def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:
     if kind is Kind.FAIL:
-        if type(args[0]) is not str or len(args[0]) > REASON_MAX:
-            raise WireError("reason", f"a reason is a text of at most {REASON_MAX} characters")
+        if type(args[0]) is not str or len(args[0]) > limits.REASON_MAX:
+            raise WireError("reason", f"a reason is a text of at most {limits.REASON_MAX} characters")
     elif kind is Kind.PAUSE:
         return (_seconds(args[0], "pause", zero=True),)
     elif kind is Kind.EXTEND:
@@ -266,12 +177,12 @@ def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:
         progress, status = args
         if progress is not None and (
             type(progress) not in (int, float, str)
-            or (type(progress) is str and len(progress) > PROGRESS_MAX)
+            or (type(progress) is str and len(progress) > limits.PROGRESS_MAX)
             or progress != progress  # nan never equals itself, so it would look like progress for ever
         ):
-            raise WireError("progress", f"progress is nil, a number or a text of at most {PROGRESS_MAX}")
-        if status is not None and (type(status) is not str or len(status) > STATUS_MAX):
-            raise WireError("status", f"a status is nil or a text of at most {STATUS_MAX} characters")
+            raise WireError("progress", f"progress is nil, a number or a text of at most {limits.PROGRESS_MAX}")
+        if status is not None and (type(status) is not str or len(status) > limits.STATUS_MAX):
+            raise WireError("status", f"a status is nil or a text of at most {limits.STATUS_MAX} characters")
     elif kind is Kind.PROBE and (type(args[0]) is not bytes or type(args[1]) is not int):
         raise WireError("probe", "a probe carries a token and a number")
     return tuple(args)

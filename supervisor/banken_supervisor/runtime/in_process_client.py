@@ -1,18 +1,19 @@
-"""A source of messages: watchdogs that live in the supervisor's own process, and callbacks bound to them."""
+"""The client of watchdogs that live in the supervisor's own process: its messages go to the mailbox."""
 
 from __future__ import annotations
 
-from banken.calling import Callback
+from banken.client.base_client import BaseClient
 from banken.errors import Refused
-from banken.model import Declaration
-from banken.port import Line, Port
-from banken.wire import Kind, decode
+from banken.protocol.codec import decode
+from banken.protocol.feed_state import FeedState
+from banken.protocol.messages import Declaration, Kind
+from banken.watchdog.callback_invocation import Callback
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.runtime.loop_messages import Declare, Feeds, Forget
 from banken_supervisor.runtime.mailbox import SAID_MAX, Mailbox
 
 
-class InProcessSource(Port):
+class InProcessClient(BaseClient):
     """Takes messages of watchdogs in the supervisor's own process to its loop, from any thread.
 
     Refused: so many messages wait already that no further one is taken.
@@ -25,14 +26,14 @@ class InProcessSource(Port):
         self._carry = mailbox.feed
 
     def release(self, name: str) -> bool:
-        self._lines.pop(name, None)
+        self._states.pop(name, None)
         self._callbacks.bind(name, None)  # else it would run for another process that takes the name
         return self._mailbox.say(Forget(name))
 
-    def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> Line:
-        line = self._lines[name] = Line(name, declaration, resolution or 0.0)
+    def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> FeedState:
+        state = self._states[name] = FeedState(name, declaration, resolution or 0.0)
         insist(self._mailbox.say(Declare(name, declaration)))
-        return line
+        return state
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
         if wait:  # it must arrive, in its place among the others
@@ -40,8 +41,8 @@ class InProcessSource(Port):
         message = decode(frame)
         if message.kind is not Kind.NOTE:
             return self._mailbox.feed(frame)
-        told = tuple(each is not None for each in message.args)
-        return self._mailbox.feed(frame, (message.name, *told))
+        given = tuple(each is not None for each in message.args)
+        return self._mailbox.feed(frame, (message.name, *given))
 
     def _bind(self, name: str, callback: Callback | None) -> None:
         self._callbacks.bind(name, callback)

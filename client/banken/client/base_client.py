@@ -1,0 +1,261 @@
+"""What a process can say about its watchdogs, whatever carries the messages.
+
+``BaseClient`` builds the messages, decides which feeds need not travel, and counts. ``Client`` (zmq_client.py)
+carries them over ZeroMQ; a supervisor has a client of its own for watchdogs made in its process.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from banken.errors import NameRefused
+from banken.process_identity import own_identity
+from banken.protocol import limits
+from banken.protocol.codec import encode
+from banken.protocol.feed_state import RESOLUTION_MAX, RESOLUTION_SHARE, RESOLUTION_UNDECLARED, FeedState
+from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Declaration, Feeders, Kind, Message, declare
+
+if TYPE_CHECKING:
+    from banken.watchdog import Watchdog
+    from banken.watchdog.callback_invocation import Callback
+
+WAIT_FOR_ROOM = 0.1
+"""Seconds that a message which must arrive (a release, a failure) waits for room in a full queue."""
+
+UNSENT_RELEASES_MAX = 1000
+"""Releases remembered while no supervisor can be reached; further ones are lost."""
+
+
+class BaseClient:
+    """Feeds watchdogs, and sends the supervisor all else about them. Safe to use from any thread.
+
+    ``anonymous`` leaves out the process identity: for one-shot commands, whose process is not the worker.
+    A subclass implements ``_deliver`` and ``_bind``.
+    """
+
+    def __init__(self, *, anonymous: bool = False) -> None:
+        self._states: dict[str | None, FeedState] = {}
+        self._anonymous = anonymous
+        self._unsent_releases: dict[str, bytes] = {}
+        self._sections = 0
+        self._making = threading.RLock()  # re-entrant: a signal handler may feed meanwhile
+        self._carry: Callable[[bytes], bool] = self._deliver
+        """what carries a plain feed; a subclass may set something quicker than ``_deliver``"""
+
+    def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
+        """Hand one message over, waiting at most ``wait`` seconds for room; whether it was taken."""
+        raise NotImplementedError
+
+    def _bind(self, name: str, callback: Callback | None) -> None:
+        """Run ``callback`` in this process when the verdict on ``name`` falls; None: no longer."""
+        raise NotImplementedError
+
+    def feed(
+        self, name: str | None = None, progress: limits.Progress | None = None, status: str | None = None
+    ) -> None:
+        """Prove that ``name`` is alive. Never blocks, and never raises because of the supervisor.
+
+        Without a name it feeds ``$BANKEN_NAME``, which a supervisor gives to the programs it starts.
+        ``progress`` is any value that changes as the work goes on; ``status`` a text for people, cut at
+        1,024 characters. Give both by keyword. (They are not keyword-only because such a call takes 25 ns longer.)
+        A feed within the watchdog's resolution of the last one sent need not travel.
+
+        NameRefused or TextRefused (ValueErrors) for a name, progress or status that is not allowed.
+        """
+        try:
+            state = self._states[name]
+            now = monotonic()
+            if now < state.open_until and status is None:
+                state.coalesced += 1
+                return
+            frame = state.frame
+            if frame and progress is None and status is None and not self._unsent_releases:
+                # The same as _send_feed does for a plain feed; one call less saves 70 ns.
+                if self._carry(frame):
+                    state.sent += 1
+                    state.open_until = now + state.resolution
+                else:
+                    state.dropped += 1
+                    state.open_until = 0.0
+                return
+        except KeyError:
+            state = self._make_state(name)
+            now = monotonic()
+        self._send_feed(state, now, progress, status)
+
+    def _send_feed(
+        self, state: FeedState, now: float, progress: limits.Progress | None = None, status: str | None = None
+    ) -> None:
+        """Send a feed, coalesced only where its status did not change; ``now``: monotonic time, seconds."""
+        if progress is None and status is None:
+            frame = state.frame = state.frame or self._encode(state, Kind.FEED)
+        else:
+            if progress is not None:
+                limits.check_progress(progress)
+            if status is not None:
+                status = limits.check_text(status, "status", limits.STATUS_MAX)
+                if status == state.status and now < state.open_until:
+                    state.coalesced += 1
+                    return
+            frame = self._encode(state, Kind.NOTE, progress, status)
+        if self._unsent_releases:
+            self._send_releases(state.name)
+        if self._deliver(frame):
+            state.sent += 1
+            state.open_until = now + state.resolution
+            if status is not None:
+                state.status = status
+        else:
+            state.dropped += 1
+            state.open_until = 0.0
+
+    def fail(self, name: str, reason: str) -> bool:
+        """Report that ``name`` has failed: a verdict at once. ``reason`` is cut at 4,096 characters.
+
+        True when the message was handed over, as for the calls below. A ``Refused`` (a ValueError) for a name, a
+        text or a duration that is not allowed.
+        """
+        return self._send(Kind.FAIL, name, limits.check_text(reason, "reason", limits.REASON_MAX))
+
+    def release(self, name: str) -> bool:
+        """Watch ``name`` no longer. One that cannot be sent now is sent before the next feed."""
+        sent = self._send(Kind.RELEASE, name)
+        state = self._states.pop(name, None)
+        known = state is not None and (state.sent or state.declaration is not None)
+        if not sent and state is not None and known and len(self._unsent_releases) < UNSENT_RELEASES_MAX:
+            self._unsent_releases[name] = self._encode(state, Kind.RELEASE)
+        return sent
+
+    def pause(self, name: str, seconds: float | None = None) -> bool:
+        """Suspend the timeout of ``name`` for ``seconds``; None: until it is resumed."""
+        return self._send(Kind.PAUSE, name, 0.0 if seconds is None else limits.check_seconds(seconds, "seconds"))
+
+    def resume(self, name: str) -> bool:
+        """End a pause of ``name``, with a whole timeout from now."""
+        return self._send(Kind.RESUME, name)
+
+    def extend(self, name: str, seconds: float) -> bool:
+        """This once, the next feed of ``name`` may come as late as ``seconds`` from now."""
+        return self._send(Kind.EXTEND, name, limits.check_seconds(seconds, "seconds"))
+
+    def watchdog(
+        self,
+        name: str,
+        timeout: float = DEFAULT_TIMEOUT,
+        interval: float = DEFAULT_INTERVAL,
+        *,
+        grace: float | None = None,
+        callback: Callback | str | None = None,
+        feeders: str = Feeders.LATEST,
+        progress_timeout: float | None = None,
+        resolution: float | None = None,
+    ) -> Watchdog:
+        """Declare a watchdog; its timer starts now, with ``grace`` for the first feed. All in seconds.
+
+        ``timeout``: unfed for so long, it expires. ``interval``: while it stays unfed, the callback runs
+        again this often. ``grace``: until the first feed (default: ``timeout``). ``callback``: a function,
+        run in this process, or the name of one that the supervisor bound. ``feeders``: "latest" (only the
+        newest process may feed this name) or "any" (a pool). ``progress_timeout``: a progress value that
+        stands still for so long is a verdict of its own. ``resolution``: feeds closer together than this
+        need not travel (default: 2 % of the timeout, at most 1 s; 0 sends every one).
+
+        Raises a ``Refused`` (a ValueError) that says what is allowed.
+        """
+        from banken.watchdog import Watchdog
+        from banken.watchdog.remote_timer import RemoteTimer
+
+        named = callback if isinstance(callback, str) else None
+        declaration = declare(timeout, interval, grace, feeders, named, progress_timeout)
+        state = self._declare(limits.check_name(name), declaration, resolution)
+        watchdog = Watchdog(timeout, interval, grace=grace, _timer=RemoteTimer(self, state), _name=name)
+        if callback is not None and not isinstance(callback, str):
+            watchdog.set_callback(callback)
+        return watchdog
+
+    def section(self, name: str, timeout: float) -> Section:
+        """``with client.section("load", timeout=30):`` a deadline for one stretch of work, in seconds."""
+        limits.check_name(name)
+        seconds = limits.check_seconds(timeout, "timeout")
+        with self._making:
+            self._sections += 1
+            number = self._sections
+        return Section(self, limits.check_name(f"{name}@{os.getpid()}.{number}"), seconds)
+
+    def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> FeedState:
+        if resolution is None:
+            resolution = min(RESOLUTION_MAX, RESOLUTION_SHARE * declaration.timeout)
+        else:
+            resolution = limits.check_seconds(resolution, "resolution", zero=True)
+        state = self._states[name] = FeedState(name, declaration, round(resolution, 3))
+        self._unsent_releases.pop(name, None)
+        self._deliver(self._encode(state, Kind.DECLARE), WAIT_FOR_ROOM)
+        return state
+
+    def _make_state(self, name: str | None) -> FeedState:
+        """The state of a name that was not fed here before; NameRefused unless it is allowed."""
+        if name is None:
+            own = os.environ.get("BANKEN_NAME")
+            if not own:
+                raise NameRefused("feed() without a name feeds $BANKEN_NAME, which is not set")
+            state = self._states.get(own) or self._make_state(own)
+        else:
+            state = FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
+        with self._making:
+            return self._states.setdefault(name, state)
+
+    def _encode(self, state: FeedState, kind: Kind, *args: Any) -> bytes:
+        identity = None if self._anonymous else own_identity()
+        return encode(Message(kind, state.name, identity, state.resolution, state.declaration, args))
+
+    def _send(self, kind: Kind, name: str, *args: Any) -> bool:
+        state = self._states.get(name)
+        if state is None:
+            state = FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
+        state.open_until = 0.0  # the next feed must travel: the supervisor's state may have changed
+        return self._deliver(self._encode(state, kind, *args), WAIT_FOR_ROOM)
+
+    def _send_releases(self, fed: str) -> None:
+        """Send the releases that could not be sent when they were asked for."""
+        self._unsent_releases.pop(fed, None)  # it is fed again: the release is out of date
+        for name, frame in list(self._unsent_releases.items()):
+            if not self._deliver(frame):
+                return
+            self._unsent_releases.pop(name, None)
+
+    def _forked(self) -> None:
+        """In a child: another process feeds now, and has sent nothing yet."""
+        self._making = threading.RLock()  # re-entrant: a signal handler may feed meanwhile
+        self._unsent_releases.clear()
+        for state in self._states.values():
+            state.frame = b""
+            state.open_until = 0.0
+            state.status = None
+            state.sent = state.coalesced = state.dropped = 0
+
+
+class Section:
+    """A deadline for one stretch of work; a context manager, made by ``section``.
+
+    It is a watchdog of its own, ``NAME@PID.NUMBER``, that exists while the block runs.
+    """
+
+    def __init__(self, client: BaseClient, name: str, timeout: float) -> None:
+        self.name = name
+        self._client = client
+        self._timeout = timeout
+
+    def __enter__(self) -> Section:
+        declaration = Declaration(self._timeout, self._timeout, self._timeout)
+        self._client._declare(self.name, declaration, 0.0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.release(self.name)
+
+    def extend(self, seconds: float) -> bool:
+        """The block may take until ``seconds`` from now."""
+        return self._client.extend(self.name, seconds)

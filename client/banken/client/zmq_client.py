@@ -1,0 +1,215 @@
+"""``Client``: feeds a supervisor in another process over ZeroMQ, and says how this process ended."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from banken.address import Address, resolve
+from banken.client.base_client import BaseClient
+from banken.client.sender import Sender
+from banken.process_identity import after_fork
+from banken.protocol.limits import REASON_MAX, encodable
+from banken.protocol.messages import Kind
+
+if TYPE_CHECKING:
+    from banken.client.callback_listener import CallbackListener
+    from banken.watchdog.callback_invocation import Callback
+
+EXIT_WAIT = 0.3
+"""Seconds that the end of a process waits, in all, for room to release what it fed."""
+
+
+class Client(BaseClient):
+    """A connection to one supervisor. Every method may be called from any thread, and after a fork.
+
+    ``address``: a directory or ``ipc://DIRECTORY``; None: ``$BANKEN_ADDRESS``, else the default. Nothing is
+    connected here. No method raises because of the supervisor: a worker runs on without one. AddressRefused (a
+    ValueError) for a text that is no address.
+
+    ``anonymous``: for one-shot commands, whose process is not the worker.
+    ``release_at_exit``: a normal end of the interpreter releases what this client fed, and an uncaught exception
+    fails it with the traceback for a reason (neither when it is anonymous).
+    """
+
+    def __init__(
+        self,
+        address: str | os.PathLike[str] | None = None,
+        *,
+        anonymous: bool = False,
+        release_at_exit: bool = True,
+    ) -> None:
+        super().__init__(anonymous=anonymous)
+        self._given = address
+        self._release_at_exit = release_at_exit and not anonymous
+        self._sender: Sender | None = None
+        if address is not None:
+            self._use(Sender(resolve(address), self._opened))
+        self._listener: CallbackListener | None = None
+        """made when the first callback is set; keeps the callbacks while its thread is closed"""
+        after_fork(self)
+
+    @property
+    def address(self) -> Address:
+        """Where the supervisor is expected."""
+        return self._to().address
+
+    def connect(self, address: str | os.PathLike[str]) -> None:
+        """Feed the supervisor at ``address`` from now on. What was declared is declared there with its next
+        feed."""
+        resolved = resolve(address)
+        self.close()
+        self._given = address
+        self._use(Sender(resolved, self._opened))
+        if self._listener is not None:
+            self._listener.connect(resolved.text)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of ``sent``, ``coalesced`` and ``dropped`` feeds; ``reachable`` and ``address`` of the supervisor.
+
+        ``coalesced``: feeds that did not have to travel. ``dropped``: feeds that found no supervisor or no room.
+        ``reachable``: a supervisor is connected and takes messages now.
+        """
+        states = {id(state): state for state in list(self._states.values())}.values()
+        return {
+            "sent": sum(state.sent for state in states),
+            "coalesced": sum(state.coalesced for state in states),
+            "dropped": sum(state.dropped for state in states),
+            "reachable": self._sender is not None and self._sender.reachable(),
+            "address": self.address.text,
+        }
+
+    def close(self) -> None:
+        """Let the last messages leave (at most 0.2 s) and close the sockets; callbacks set here do not run now.
+
+        A later feed opens again what is needed, the callbacks included.
+        """
+        _open.discard(self)
+        for state in self._states.values():
+            state.open_until = 0.0
+        if self._listener is not None:
+            self._listener.close()
+        if self._sender is not None:
+            self._sender.close()
+
+    def _use(self, sender: Sender) -> Sender:
+        self._sender, self._carry = sender, sender.send
+        return sender
+
+    def _to(self) -> Sender:
+        """The sender, made by whichever thread comes first: two would open two sockets."""
+        with self._making:
+            new = self._sender or Sender(resolve(self._given), self._opened)
+            return self._sender or self._use(new)  # a signal handler may have come between
+
+    def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
+        return (self._sender or self._to()).send(frame, wait)
+
+    def _opened(self) -> bool:
+        """The sender has its socket; False: the callback listener still waits for a thread."""
+        _open.add(self)
+        _end_with_multiprocessing()
+        with self._making:
+            return self._listener is None or self._listener.again(monotonic())
+
+    def _bind(self, name: str, callback: Callback | None) -> None:
+        with self._making:
+            if self._listener is None and callback is not None:
+                from banken.client.callback_listener import CallbackListener
+
+                self._listener = CallbackListener(self._to().address.text)
+            if self._listener is not None:
+                self._listener.bind(name, callback)
+        if self._sender is not None:
+            self._sender.call_opened()  # if the listener got no thread, it asks again
+
+    def _at_exit(self, fault: BaseException | None) -> None:
+        """Release what was fed, waiting for room if need be, and close. After an uncaught exception, fail it
+        instead, with the traceback for a reason."""
+        states = {each.name: each for each in self._states.values() if each.sent or each.declaration is not None}
+        if self._release_at_exit and self._sender is not None and self._sender.ever_sent():
+            deadline = monotonic() + EXIT_WAIT
+            last = (Kind.RELEASE,) if fault is None else (Kind.FAIL, _reason(fault))
+            for state in states.values():
+                left = max(0.0, deadline - monotonic())
+                self._sender.send(self._encode(state, *last), left, insist=True)
+            self._states.clear()
+        self.close()
+
+    def _forked(self) -> None:
+        super()._forked()
+        if self._sender is not None:
+            self._sender.forked()
+        _open.discard(self)
+        if self._listener is not None:
+            self._listener.forked()
+            self._listener = None  # the callbacks are the parent's
+
+
+_open: set[Client] = set()
+"""Clients with a socket, kept alive: what they fed is released at the end of the process, and a garbage collector
+that closed a socket could wait for a dead peer at any moment."""
+
+_ends_with: int | None = None
+"""pid of the process in which multiprocessing was asked to call us at its end"""
+
+_child_fault: BaseException | None = None
+"""the exception that ended this child of multiprocessing, which has caught and printed it"""
+
+
+@atexit.register
+def _all_at_exit() -> None:
+    """End every client. The exception that ends the process is one of three: the interpreter's last one (in an
+    interactive session it ended a line only), the one that multiprocessing caught, or, in multiprocessing's
+    finalizers before 3.13, the one that is being handled."""
+    last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    fault = sys.exc_info()[1] or _child_fault or (None if hasattr(sys, "ps1") else last)
+    # SystemExit and Ctrl-C are ends that were asked for.
+    failed = isinstance(fault, Exception)
+    for each in list(_open):
+        each._at_exit(fault if failed else None)
+
+
+def _reason(fault: BaseException) -> str:
+    """The traceback. Of a long one: the innermost calls, and both ends of the message."""
+    import traceback
+
+    text = encodable("".join(traceback.format_exception(fault)).strip())
+    if len(text) <= REASON_MAX:
+        return text
+    said = encodable("".join(traceback.format_exception_only(fault)).strip())
+    part = REASON_MAX // 4
+    if len(said) > 2 * part:
+        said = f"{said[:part]}…{said[-part:]}"
+    stack = encodable("".join(traceback.format_tb(fault.__traceback__)).rstrip())
+    return f"…{stack[-(REASON_MAX - len(said) - 2) :]}\n{said}"
+
+
+def _end_with_multiprocessing() -> None:
+    """Run ``_all_at_exit`` in a child of multiprocessing, too.
+
+    Such a child ends by ``os._exit``: atexit does not run, only multiprocessing's own finalizers. From 3.13 on
+    they run after the child's exception was caught, printed and forgotten. Only while it is printed can it be
+    had in every child, also in one that imported this module in the middle of its work.
+    """
+    global _ends_with
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or _ends_with == os.getpid() or process.parent_process() is None:
+        return
+    import traceback
+    from multiprocessing.util import Finalize
+
+    _ends_with = os.getpid()
+    Finalize(None, _all_at_exit, exitpriority=-100)
+    print_exc, ends = traceback.print_exc, process.BaseProcess._bootstrap.__code__
+
+    def keep(*args: Any, **options: Any) -> None:
+        global _child_fault
+        if sys._getframe(1).f_code is ends:
+            _child_fault = sys.exc_info()[1]
+        print_exc(*args, **options)
+
+    traceback.print_exc = keep

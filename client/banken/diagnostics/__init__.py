@@ -1,0 +1,1 @@
+"""How a supervisor on the same host learns where this process hangs."""

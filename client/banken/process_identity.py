@@ -1,0 +1,56 @@
+"""The identity of this process, which travels with every feed, and what has to happen when a fork makes another."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Any
+
+from banken.protocol.limits import BOOT_SIZE, NONCE_SIZE
+from banken.protocol.messages import ProcessIdentity
+
+_own: tuple[int, ProcessIdentity] | None = None
+
+_forking: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def own_identity() -> ProcessIdentity:
+    """This process's identity: the same until the process ends, another one in each forked child."""
+    global _own
+    pid = os.getpid()
+    if _own is None or _own[0] != pid:
+        _own = pid, ProcessIdentity(boot_id(), pid, process_start(), os.urandom(NONCE_SIZE))
+    return _own[1]
+
+
+def after_fork(each: Any) -> None:
+    """Call ``each._forked()`` in every child that this process forks, as long as the object is in use."""
+    _forking.add(each)
+
+
+def _forked() -> None:
+    for each in list(_forking):
+        each._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def boot_id() -> bytes:
+    """The first 8 bytes of the kernel's random boot id; zeros where the system has none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return bytes.fromhex(file.read().strip().replace(b"-", b"").decode())[:BOOT_SIZE]
+    except (OSError, ValueError):
+        return bytes(BOOT_SIZE)
+
+
+def process_start(pid: int | str = "self") -> int:
+    """When a process started, in clock ticks since boot; 0 where that cannot be known."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The second field, the command's name, may hold anything but ends with the last ')'.
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,45 @@
+"""What one process knows of one name that it feeds."""
+
+from __future__ import annotations
+
+from banken.protocol.messages import Declaration
+
+RESOLUTION_UNDECLARED = 0.01
+"""Seconds, for a name this process did not declare: it cannot know the timeout."""
+
+RESOLUTION_SHARE = 0.02
+RESOLUTION_MAX = 1.0
+"""Default resolution: 2 % of the timeout, at most one second."""
+
+
+class FeedState:
+    """The bytes of one name's feeds, the time until which a feed need not travel, and counts."""
+
+    __slots__ = (
+        "coalesced",
+        "declaration",
+        "dropped",
+        "frame",
+        "name",
+        "open_until",
+        "resolution",
+        "sent",
+        "status",
+    )
+
+    def __init__(self, name: str, declaration: Declaration | None, resolution: float) -> None:
+        self.name = name
+        self.declaration = declaration
+        self.resolution = resolution
+        """seconds"""
+        self.frame = b""
+        """the constant bytes of a plain feed; empty until they are needed"""
+        self.open_until = 0.0
+        """monotonic time before which a feed need not travel"""
+        self.status: str | None = None
+        """the last status that was sent"""
+        self.sent = 0
+        self.coalesced = 0
+        """feeds that did not have to travel"""
+        self.dropped = 0
+        """feeds that found no supervisor, or no room"""

@@ -1,0 +1,115 @@
+"""Every limit on what workers and supervisor say to each other, and the checks of what a caller gives.
+
+Durations are seconds in Python and whole milliseconds on the wire. docs/wire.md lists the same limits.
+"""
+
+from __future__ import annotations
+
+import re
+
+from banken.errors import DurationRefused, NameRefused, TextRefused
+
+NAME_MAX = 128
+"""Longest name of a watchdog, in characters."""
+
+NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]{0,127}"
+"""What a watchdog may be called: ASCII, so that a name is safe in a log, a URL and a terminal."""
+
+SECONDS_MIN = 0.001
+SECONDS_MAX = 315_360_000.0
+"""Durations lie between one millisecond and ten years (3,650 days)."""
+
+STATUS_MAX = 1024
+"""Longest status text, in characters. A longer one is cut: a text must not make a worker fail."""
+
+REASON_MAX = 4096
+"""Longest reason given to ``fail``, in characters. A longer one is cut."""
+
+PROGRESS_MAX = 256
+"""Longest progress value when it is a text, in characters."""
+
+FRAME_MAX = 16 * 1024
+"""Longest message to the feed socket, in bytes. A plain feed has about 50."""
+
+REQUEST_MAX = 64 * 1024
+"""Longest request to the control socket, in bytes."""
+
+DROP_MAX = 1024 * 1024
+"""Above this many bytes libzmq closes the sender's connection and delivers nothing."""
+
+BOOT_SIZE = 8
+"""Length of the boot id's digest in a process identity, in bytes."""
+
+NONCE_SIZE = 4
+"""Length of the random part of a process identity, in bytes."""
+
+Progress = int | float | str
+"""What ``progress`` may be; floats are finite or not, but never nan."""
+
+_name = re.compile(NAME_PATTERN)
+
+
+def check_name(name: object) -> str:
+    """``name`` itself, if a watchdog may be called so; NameRefused otherwise."""
+    if not isinstance(name, str):
+        raise NameRefused(f"a watchdog's name is a str, not {type(name).__name__}")
+    if not _name.fullmatch(name):
+        raise NameRefused(
+            f"{shorten(name)!r} is no name for a watchdog: 1 to {NAME_MAX} of the characters "
+            "A-Z a-z 0-9 _ . : @ / + - are allowed, the first a letter, a digit or _"
+        )
+    return name
+
+
+def check_seconds(value: object, what: str, *, zero: bool = False) -> float:
+    """``value`` as seconds; DurationRefused unless it is a finite number within the limits.
+
+    ``zero=True`` allows 0 as well.
+    """
+    number = to_number(value, f"{what} is a number of seconds")
+    if zero and number == 0:
+        return 0.0
+    if not SECONDS_MIN <= number <= SECONDS_MAX:  # also catches nan
+        lowest = f"0, or {SECONDS_MIN}" if zero else f"{SECONDS_MIN}"
+        raise DurationRefused(
+            f"{what}={shorten(repr(value))} is not allowed: {lowest} to {SECONDS_MAX:.0f} seconds (ten years)"
+        )
+    return number
+
+
+def to_number(value: object, wanted: str) -> float:
+    """``value`` as a float, nan if that fails; DurationRefused with the text ``wanted`` unless it is a number."""
+    if isinstance(value, bool) or not hasattr(value, "__float__"):  # numpy's and Decimal's numbers have it
+        raise DurationRefused(f"{wanted}, not {type(value).__name__}")
+    try:
+        return float(value)
+    except (OverflowError, TypeError, ValueError):
+        return float("nan")
+
+
+def check_progress(value: object) -> Progress:
+    """``value`` if it can be compared and sent as progress; TextRefused otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise TextRefused(f"progress is an int, a float or a str, not {type(value).__name__}")
+    if isinstance(value, str) and len(value) > PROGRESS_MAX:
+        raise TextRefused(f"a progress text has at most {PROGRESS_MAX} characters, this one has {len(value)}")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise TextRefused("a progress number has at most 64 bits")
+    return encodable(value) if isinstance(value, str) else value
+
+
+def check_text(value: object, what: str, longest: int) -> str:
+    """``value`` cut to ``longest`` characters; TextRefused unless it is a str."""
+    if not isinstance(value, str):
+        raise TextRefused(f"{what} is a str, not {type(value).__name__}")
+    return encodable(value if len(value) <= longest else value[: longest - 1] + "…")
+
+
+def encodable(text: str) -> str:
+    """``text`` with lone surrogates (from undecodable file names) as ``?``, for UTF-8 has no bytes for them."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def shorten(text: str, longest: int = 60) -> str:
+    """``text``, cut for use inside an error message."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -1,0 +1,119 @@
+"""What a worker says: messages, and the declaration and the process identity in them. Durations are seconds."""
+
+# Annotations are not postponed here: NamedTuple would compile each one's text, 0.3 ms at each start of a worker.
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple
+
+from banken.errors import Refused
+from banken.protocol.limits import check_name, check_seconds
+
+DEFAULT_TIMEOUT = 60.0
+DEFAULT_INTERVAL = 20.0
+
+
+class Feeders(StrEnum):
+    """Who may feed one name."""
+
+    LATEST = "latest"
+    """the newest process that fed it; older ones are refused and the contest is recorded"""
+    ANY = "any"
+    """a pool: a feed of any of them proves life"""
+
+
+class Declaration(NamedTuple):
+    """What a watchdog was asked to be. All durations in seconds."""
+
+    timeout: float = DEFAULT_TIMEOUT
+    interval: float = DEFAULT_INTERVAL
+    grace: float = DEFAULT_TIMEOUT
+    feeders: Feeders = Feeders.LATEST
+    callback: str | None = None
+    """name of a callback bound at the supervisor; functions never travel"""
+    progress_timeout: float | None = None
+
+
+class ProcessIdentity(NamedTuple):
+    """One process, from its start to its end. A process that takes over a pid has another identity."""
+
+    boot: bytes
+    """digest of the host's boot id, 8 bytes; eight zeros where the system has none"""
+    pid: int
+    start: int
+    """when the process started, in clock ticks since boot; 0 where unknown"""
+    nonce: bytes
+    """4 random bytes: two processes differ even where boot id and start time are unknown"""
+
+
+class Kind(IntEnum):
+    """What a one-way message says. The number travels."""
+
+    FEED = 1
+    """alive"""
+    DECLARE = 2
+    """watch this name from now on; it is not fed yet"""
+    RELEASE = 3
+    """watch it no longer"""
+    FAIL = 4
+    """the worker itself says that it failed; [reason]"""
+    PAUSE = 5
+    """its timeout is suspended; [milliseconds, 0 = until resumed]"""
+    RESUME = 6
+    """ends a pause, with a whole timeout from then"""
+    EXTEND = 7
+    """this once the next feed may take longer; [milliseconds from now]"""
+    NOTE = 8
+    """a feed with more; [progress, status], either may be nil"""
+    PROBE = 9
+    """the supervisor's own: proves that everything sent before has been read; [token, number]"""
+
+
+ARGUMENTS = {
+    Kind.FEED: 0,
+    Kind.DECLARE: 0,
+    Kind.RELEASE: 0,
+    Kind.FAIL: 1,
+    Kind.PAUSE: 1,
+    Kind.RESUME: 0,
+    Kind.EXTEND: 1,
+    Kind.NOTE: 2,
+    Kind.PROBE: 2,
+}
+"""How many arguments follow the declaration, by kind."""
+
+
+class Message(NamedTuple):
+    """One decoded one-way message. Durations in seconds."""
+
+    kind: Kind
+    name: str
+    identity: ProcessIdentity | None
+    """the process that sent it; None: the sender does not say, a command line for instance"""
+    resolution: float
+    """the sender does not send feeds more often than this; added to the deadline"""
+    declaration: Declaration | None
+    """None: the sender leaves it to the supervisor"""
+    args: tuple[Any, ...] = ()
+
+
+def declare(
+    timeout: float,
+    interval: float,
+    grace: float | None = None,
+    feeders: str = Feeders.LATEST,
+    callback: str | None = None,
+    progress_timeout: float | None = None,
+) -> Declaration:
+    """A checked declaration, seconds; ``Refused`` says what is wrong with it."""
+    try:
+        pool = Feeders(feeders)
+    except ValueError:
+        raise Refused(f"feeders={feeders!r} is not allowed: 'latest' or 'any'") from None
+    seconds = check_seconds(timeout, "timeout")
+    return Declaration(
+        round(seconds, 3),
+        round(check_seconds(interval, "interval"), 3),
+        round(seconds if grace is None else check_seconds(grace, "grace"), 3),
+        pool,
+        None if callback is None else check_name(callback),
+        None if progress_timeout is None else round(check_seconds(progress_timeout, "progress_timeout"), 3),
+    )

@@ -1,0 +1,198 @@
+"""The watchdog's handle: the same API wherever its timer is.
+
+``Watchdog(timeout=60, interval=20)`` has its timer in this process. ``client.watchdog(...)`` and
+``Supervisor.watchdog(...)`` return the same class with the timer at a supervisor.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+from math import isfinite
+from time import monotonic
+from typing import TYPE_CHECKING, ClassVar
+
+from banken.errors import DurationRefused
+from banken.protocol.limits import check_seconds, shorten, to_number
+from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT
+from banken.watchdog import callback_invocation
+from banken.watchdog.timer import WakeUp
+
+if TYPE_CHECKING:
+    from banken.protocol.incidents import Incident
+    from banken.watchdog.callback_invocation import Callback
+    from banken.watchdog.timer import Timer
+
+log = logging.getLogger("banken")
+
+_numbers = itertools.count(1)
+
+
+class Watchdog:
+    """A deadline with a name to feed: unfed for ``timeout`` seconds, it calls its callback.
+
+    The callback runs again every ``interval`` seconds while it stays unfed. ``grace`` is the silence allowed
+    before the first feed (default: ``timeout``). All in seconds, from 0.001 to ten years; anything else
+    raises ``DurationRefused``, a ValueError.
+
+    Use it in the background (``start_in_thread`` … ``stop``, or as a context manager) or from a loop of your
+    own (``start`` checks once and then sleeps ``interval``).
+    """
+
+    _default_timer: ClassVar[type[Timer]]
+    """makes the timer of a handle that is given none; set by the package, for the handle knows the protocol only"""
+
+    def __init__(
+        self,
+        timeout: float = DEFAULT_TIMEOUT,
+        interval: float = DEFAULT_INTERVAL,
+        *,
+        grace: float | None = None,
+        callback: Callback | None = None,
+        _timer: Timer | None = None,
+        _name: str | None = None,
+    ) -> None:
+        check_seconds(timeout, "timeout")
+        check_seconds(interval, "interval")
+        if grace is not None:
+            check_seconds(grace, "grace")
+        self._timeout = timeout
+        self._interval = interval
+        self._grace = grace
+        self._bound: tuple[Callback, bool] | None = None
+        """the callback and whether it takes the incident; one value, so that a thread never mixes two"""
+        self.fed_at = monotonic()
+        self.was_fed = False
+        self._sleeping: set[WakeUp] = set()
+        """one for each ``start`` that sleeps now"""
+        self.name = _name or f"local-{os.getpid()}-{next(_numbers)}"
+        self._timer: Timer = _timer or self._default_timer()
+        if callback is not None:
+            self.set_callback(callback)
+
+    def feed(self) -> None:
+        """Prove life: the timer starts anew. Never blocks; safe from any thread, signal handler and callback."""
+        self.fed_at = monotonic()
+        self.was_fed = True
+        self._timer.feed(self)
+
+    def set_callback(self, callback: Callback | None) -> None:
+        """Set what runs when the watchdog expires: a callable that takes nothing, or one Incident; None: nothing.
+
+        CallbackRefused (a ValueError) for anything else.
+        """
+        self._bound = None if callback is None else (callback, callback_invocation.wants_incident(callback))
+        self._timer.changed(self)
+
+    setCallback = set_callback
+
+    def run_callback(self, incident: Incident) -> None:
+        """Run the callback, in this thread; an Exception is logged with its traceback. Timers call this."""
+        bound = self._bound
+        if bound is None:
+            return
+        try:
+            callback_invocation.call(*bound, incident)
+        except Exception:
+            log.exception("the callback of %s raised", self.name)
+
+    def start(self) -> None:
+        """Check once, then sleep for ``interval`` seconds; ``stop`` ends the sleep."""
+        wake_up = WakeUp()
+        self._sleeping.add(wake_up)
+        try:
+            self._timer.check(self, wake_up)
+        finally:
+            self._sleeping.discard(wake_up)
+
+    def start_in_thread(self, daemon: bool = True) -> None:
+        """Watch in the background until ``stop``; a second call while it watches does nothing.
+
+        ``daemon=False`` keeps the process alive until then, if the timer is in this process.
+        """
+        self._timer.start(self, daemon)
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Watch no longer. Returns at once; if the callback runs, when it has ended, at most ``timeout`` seconds.
+
+        From inside the callback it does not wait. ``start_in_thread`` may be called again.
+        """
+        for wake_up in list(self._sleeping):
+            wake_up.signal()
+        self._timer.stop(self, timeout)
+
+    def __enter__(self) -> Watchdog:
+        self.start_in_thread()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def timeout(self) -> float:
+        """Seconds unfed until the verdict. May be set at any time."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, value: float) -> None:
+        check_seconds(value, "timeout")
+        self._timeout = value
+        self._timer.changed(self)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between the callback's runs while it stays unfed. May be set at any time.
+
+        While it is unfed, the next run is due this long after the last one, and not before now.
+        """
+        return self._interval
+
+    @interval.setter
+    def interval(self, value: float) -> None:
+        check_seconds(value, "interval")
+        self._interval = value
+        self._timer.changed(self)
+
+    @property
+    def grace(self) -> float:
+        """Seconds allowed before the first feed."""
+        return self._timeout if self._grace is None else self._grace
+
+    @property
+    def callback(self) -> Callback | None:
+        """What runs when the watchdog expires."""
+        return None if self._bound is None else self._bound[0]
+
+    @callback.setter
+    def callback(self, callback: Callback | None) -> None:
+        self.set_callback(callback)
+
+    @property
+    def last_feed_time(self) -> float:
+        """When it was last fed through this handle (at first: made), as time.time() would have said.
+
+        For people to read: the timer itself does not follow the wall clock. Setting it (finite seconds since
+        1970; DurationRefused otherwise) moves the last feed, if the timer is in this process.
+        """
+        return time.time() - (monotonic() - self.fed_at)
+
+    @last_feed_time.setter
+    def last_feed_time(self, when: float) -> None:
+        self.fed_at = monotonic() - (time.time() - _moment(when))
+        self.was_fed = True
+        self._timer.changed(self)
+
+    def __repr__(self) -> str:
+        return f"<Watchdog {self.name} timeout={self._timeout} interval={self._interval}>"
+
+
+def _moment(value: object) -> float:
+    """``value`` as seconds since 1970; DurationRefused unless it is a finite number."""
+    number = to_number(value, "last_feed_time is a number of seconds since 1970")
+    if not isfinite(number):
+        raise DurationRefused(
+            f"last_feed_time={shorten(repr(value))} is no time: a finite number of seconds since 1970 is allowed"
+        )
+    return number

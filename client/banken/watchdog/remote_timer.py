@@ -1,0 +1,77 @@
+"""A watchdog's timer at a supervisor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from banken.protocol.feed_state import FeedState
+    from banken.protocol.messages import Declaration
+    from banken.watchdog.callback_invocation import Callback
+    from banken.watchdog.timer import WakeUp, Watched
+
+
+class TimerClient(Protocol):
+    """What a remote timer uses of a client (client/base_client.py)."""
+
+    def _send_feed(self, state: FeedState, now: float) -> None: ...
+    def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> FeedState: ...
+    def _bind(self, name: str, callback: Callback | None) -> None: ...
+    def release(self, name: str) -> bool: ...
+
+
+class RemoteTimer:
+    """A timer at a supervisor. What happens to the handle is sent there by ``client``."""
+
+    def __init__(self, client: TimerClient, state: FeedState) -> None:
+        self._client = client
+        self._state = state
+        self._watched = True
+
+    def feed(self, watched: Watched) -> None:
+        state = self._state
+        if watched.fed_at < state.open_until:
+            state.coalesced += 1
+        elif self._watched:  # a feed after stop() does not start the watch again
+            self._client._send_feed(state, watched.fed_at)
+
+    def check(self, watched: Watched, wake_up: WakeUp) -> None:
+        """The supervisor checks all the time: only start it, and sleep."""
+        self.start(watched, True)
+        wake_up.wait(float(watched.interval))
+
+    def start(self, watched: Watched, daemon: bool) -> None:
+        if not self._watched:
+            self._watched = True
+            self._declare(self._wanted(watched))
+            if watched.callback is not None:
+                self._client._bind(watched.name, watched.callback)
+
+    def stop(self, watched: Watched, timeout: float | None) -> None:
+        if self._watched:
+            self._watched = False
+            if watched.callback is not None:
+                self._client._bind(watched.name, None)
+            self._state.open_until = 0.0
+            self._client.release(watched.name)
+
+    def changed(self, watched: Watched) -> None:
+        """Declare it again if the declaration differs, in whole milliseconds, as it travels."""
+        if not self._watched:
+            return
+        wanted = self._wanted(watched)
+        if wanted != self._state.declaration:
+            self._declare(wanted)
+        self._client._bind(watched.name, watched.callback)
+
+    def _wanted(self, watched: Watched) -> Declaration:
+        declaration = self._state.declaration
+        assert declaration is not None
+        return declaration._replace(
+            timeout=round(float(watched.timeout), 3),
+            interval=round(float(watched.interval), 3),
+            grace=round(float(watched.grace), 3),
+        )
+
+    def _declare(self, declaration: Declaration) -> None:
+        self._state = self._client._declare(self._state.name, declaration, self._state.resolution)

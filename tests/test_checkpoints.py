@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from banken.model import Cause, Declaration
-from banken_supervisor.actions.jobs import Report, What
+from banken_supervisor.actions.reports import ActionReport, What
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.rules import Rules
@@ -21,9 +21,9 @@ from banken_supervisor.outbox.outbox import Outbox
 WAIT_S = 20.0
 
 
-def done(run: int, text: str) -> Report:
+def done(run: int, text: str) -> ActionReport:
     """An action that has ended well."""
-    return Report(What.DONE, "w-1", "i-1", "dump", 0, run, None, False, text, started=time.time())
+    return ActionReport(What.DONE, "w-1", "i-1", "dump", 0, run, None, False, text, started=time.time())
 
 
 class House:

@@ -13,7 +13,7 @@ from banken.errors import BankenError
 from banken_supervisor import config
 from banken_supervisor.config import ConfigFaults, Fault
 from banken_supervisor.config.faults import FAULTS_MAX
-from banken_supervisor.config.fields import SIGNALS
+from banken_supervisor.actions.options import SIGNALS
 from banken_supervisor.config.reading import FILE_BYTES_MAX
 
 DOG = '[[watchdog]]\nname = "a"\n'

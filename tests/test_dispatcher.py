@@ -11,11 +11,11 @@ from typing import ClassVar
 import pytest
 
 from banken.model import Cause, Incident
-from banken_supervisor.actions import Action, Outcome, Subject, World
+from banken_supervisor.actions import Action, Outcome, ActionTarget, ActionContext
 from banken_supervisor.actions import dispatcher as module
 from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.dispatcher import Dispatcher
-from banken_supervisor.actions.jobs import Report, What
+from banken_supervisor.actions.reports import ActionReport, What
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.effects import EndIncident, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
@@ -27,10 +27,10 @@ class Teller(Action):
 
     name = "tell"
     target = "people"
-    told: ClassVar[list[Subject]] = []
+    told: ClassVar[list[ActionTarget]] = []
     open: ClassVar[threading.Event] = threading.Event()
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
+    def run(self, subject: ActionTarget, world: ActionContext, ended: threading.Event) -> Outcome:
         assert self.open.wait(20)
         self.told.append(subject)
         return Outcome(not ended.is_set(), "told")
@@ -50,7 +50,7 @@ class Bench:
     """Dispatcher with real threads; what they report is kept."""
 
     def __init__(self, directory: Path) -> None:
-        self.reports: list[Report] = []
+        self.reports: list[ActionReport] = []
         world = SupervisorContext(str(directory), lambda name: None, lambda name: None)
         self.asked: list[Callable[[], None]] = []
         self.dispatcher = Dispatcher(

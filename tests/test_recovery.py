@@ -15,10 +15,10 @@ from typing import Any
 import msgpack
 import pytest
 
-from banken_supervisor.actions import NAMES, Action, Outcome, Subject, build
-from banken_supervisor.actions.head_and_tail import Kept
+from banken_supervisor.actions import NAMES, Action, Outcome, ActionTarget, build
+from banken_supervisor.actions.exec import HeadAndTail
 from banken_supervisor.actions.notify import secret_parts
-from banken_supervisor.actions.sanitize import line, plain, redact, text
+from banken_supervisor.text.sanitize import line, plain, redact, text
 from banken_supervisor.actions.webhook import message_id, parse_url, retry_after
 from banken_supervisor.actions.webhook_signing import Key
 from banken_supervisor.text.incident_text import BODY_MAX, body, environment, facts, title
@@ -45,14 +45,14 @@ class Own(Action):
     def __init__(self, *, word: str = "none") -> None:
         self.word = word
 
-    def run(self, subject: Subject, world: Any, ended: threading.Event) -> Outcome:
+    def run(self, subject: ActionTarget, world: Any, ended: threading.Event) -> Outcome:
         return Outcome(True, self.word)
 
 
 class Nameless(Action):
     """Forgot its name."""
 
-    def run(self, subject: Subject, world: Any, ended: threading.Event) -> Outcome:
+    def run(self, subject: ActionTarget, world: Any, ended: threading.Event) -> Outcome:
         return Outcome(True)
 
 
@@ -277,7 +277,7 @@ def test_the_parts_of_a_services_url_are_secrets() -> None:
 def test_an_outputs_beginning_and_end_are_kept(limit: int, size: int) -> None:
     """At most ``limit`` bytes are kept, from both ends, and the text says how many are missing."""
     data = bytes(65 + n % 26 for n in range(size))
-    kept = Kept(limit)
+    kept = HeadAndTail(limit)
     for start in range(0, size, 13):
         kept.add(data[start : start + 13])
     assert kept.total == size
@@ -291,7 +291,7 @@ def test_an_outputs_beginning_and_end_are_kept(limit: int, size: int) -> None:
 
 def test_an_endless_output_needs_little_memory() -> None:
     """32 MiB of output need less than 1 MiB while they come."""
-    kept = Kept(64 * 1024)
+    kept = HeadAndTail(64 * 1024)
     some = bytes(64 * 1024)
     tracemalloc.start()
     try:

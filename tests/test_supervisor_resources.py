@@ -16,7 +16,7 @@ import pytest
 
 from banken.model import Declaration
 from banken_supervisor import Supervisor
-from banken_supervisor.actions.base import Action, Outcome, Subject, World
+from banken_supervisor.actions.base import Action, Outcome, ActionTarget, ActionContext
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.runtime import supervisor as module
@@ -138,7 +138,7 @@ class Slow(Action):
 
     name = "slow"
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
+    def run(self, subject: ActionTarget, world: ActionContext, ended: threading.Event) -> Outcome:
         BEGAN.set()
         assert ended.wait(30)
         time.sleep(0.2)

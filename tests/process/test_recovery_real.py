@@ -13,7 +13,7 @@ import pytest
 
 from banken.identity import boot_id, process_start
 from banken.model import Incarnation
-from banken_supervisor.actions import Executor, Report, build
+from banken_supervisor.actions import Executor, ActionReport, build
 from banken_supervisor.actions.kill import Kill
 from banken_supervisor.processes.process_handles import ProcessHandles
 from recovery_kit import FORKS, OBEDIENT, STUBBORN, Desk, gone, python, run, subject, until, worker
@@ -74,7 +74,7 @@ def test_one_that_exits_during_the_climb() -> None:
 
 def test_one_that_recovers_is_not_killed() -> None:
     """When the incident ends while SIGTERM is given time, the wait ends at once and the process lives."""
-    reports: list[Report] = []
+    reports: list[ActionReport] = []
     executor = Executor(Desk(), reports.append)
     code = "signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'heard\\n'))\n" + OBEDIENT
     with worker(code) as one:
@@ -238,7 +238,7 @@ def test_a_signal_reaches_exactly_its_process() -> None:
 
 def test_many_kills_at_once() -> None:
     """40 stubborn processes are killed side by side, each exactly, in about the time of one."""
-    reports: list[Report] = []
+    reports: list[ActionReport] = []
     executor = Executor(Desk(), reports.append)
     action = build("kill", {"wait": 0.3})
     with worker(OBEDIENT) as bystander:
@@ -279,14 +279,14 @@ def test_no_descriptor_leaks() -> None:
 
 
 @pytest.fixture
-def executor() -> Iterator[tuple[Executor, list[Report]]]:
-    reports: list[Report] = []
+def executor() -> Iterator[tuple[Executor, list[ActionReport]]]:
+    reports: list[ActionReport] = []
     one = Executor(Desk(), reports.append)
     yield one, reports
     one.close(10)
 
 
-def test_evidence_is_taken_before_the_kill(executor: tuple[Executor, list[Report]]) -> None:
+def test_evidence_is_taken_before_the_kill(executor: tuple[Executor, list[ActionReport]]) -> None:
     """dump, kill, a command: in this order, and the command gets what dump found of the living process."""
     runs, reports = executor
     states: list[str] = []
@@ -309,7 +309,7 @@ def test_evidence_is_taken_before_the_kill(executor: tuple[Executor, list[Report
     assert reports[2].data["output"] == "state T\n"
 
 
-def test_sigterm_comes_at_once(executor: tuple[Executor, list[Report]]) -> None:
+def test_sigterm_comes_at_once(executor: tuple[Executor, list[ActionReport]]) -> None:
     """From submit to the process's end is a matter of milliseconds; printed, with a wide bound."""
     runs, reports = executor
     action = build("signal", {"signal": "SIGTERM"})

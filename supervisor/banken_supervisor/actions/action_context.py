@@ -1,4 +1,4 @@
-"""What actions may ask of the supervisor, for real: recovery/base.py says what each answer means."""
+"""What actions may ask of the supervisor, for real: see ``ActionContext`` in ``base``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from banken import calling
 from banken.calling import Callback
 from banken.model import Incarnation, Incident
 from banken_supervisor import evidence
-from banken_supervisor.actions.base import Subject
+from banken_supervisor.actions.base import ActionTarget
 from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.processes.process_handles import ProcessHandles
 from banken_supervisor.runtime.log_queue import log
@@ -41,7 +41,7 @@ class SupervisorContext(ProcessHandles):
         """apprise URLs by the name of the target; replaced whole when the config changes"""
 
     def here(self, who: Incarnation) -> bool:
-        """As in the protocol: a pid that a feed only claims is none that can be known for certain."""
+        """As in the protocol; a pid that only a feed claims is not known for certain."""
         return super().here(who) and (self._peers is None or self._peers.met(who))
 
     def trust(self, who: Incarnation) -> None:
@@ -53,23 +53,23 @@ class SupervisorContext(ProcessHandles):
         """As in the protocol."""
         self._restart(program)
 
-    def collect(self, subject: Subject, seconds: float) -> Mapping[str, Any]:
-        """As in the protocol; where no process is known, that is what is found."""
-        incident = subject.incident
-        said = {
+    def collect(self, target: ActionTarget, seconds: float) -> Mapping[str, Any]:
+        """As in the protocol; the evidence says so where no process is known."""
+        incident = target.incident
+        known = {
             "silence": incident.silence,
             "status": incident.status,
             "progress": incident.progress,
             "cause": incident.cause.value,
-            "feeds": list(map(list, subject.feeds)),
+            "feeds": list(map(list, target.feeds)),
         }
-        if subject.who is None:
-            headline = "no process is known: nobody has fed it, or only commands have"
-            return {"headline": headline, "problems": [], "said": said}
+        if target.who is None:
+            headline = "no process is known: it was never fed, or by commands only"
+            return {"headline": headline, "problems": [], "said": known}
         found = evidence.collect(
-            subject.who, address_directory=self._directory, seconds_max=max(0.1, seconds - MARGIN_S)
+            target.who, address_directory=self._directory, seconds_max=max(0.1, seconds - MARGIN_S)
         )
-        return {**found, "said": said}
+        return {**found, "said": known}
 
     def summary(self, evidence_: Mapping[str, Any], lines: int) -> Sequence[str]:
         """As in the protocol."""

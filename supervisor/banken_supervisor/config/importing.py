@@ -5,10 +5,9 @@ Modules are looked for where Python always looks, and then in the directory of t
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
 import os
+import pkgutil
 import select
 import signal
 import subprocess
@@ -17,7 +16,6 @@ import time
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import reduce
 from typing import Any, NamedTuple
 
 IMPORT_LIMIT_S = 10.0
@@ -25,9 +23,6 @@ IMPORT_LIMIT_S = 10.0
 
 TRIAL_LIMIT_S = 60.0
 """Seconds that all trials together may take."""
-
-ACTION = "banken_supervisor.actions.base.Action"
-"""What an action of the user's own is derived from."""
 
 _ANSWER_MAX = 256 * 1024
 _LINE_MAX = 300
@@ -46,8 +41,7 @@ def bring(target: str, directory: str) -> Any:
     """The object that ``module:name`` names. Whatever its module raises passes through."""
     if directory not in sys.path:
         sys.path.append(directory)  # last, so that a file beside the config never hides an installed module
-    module, _, name = target.partition(":")
-    return reduce(getattr, name.split("."), importlib.import_module(module))
+    return pkgutil.resolve_name(target)
 
 
 def unfit(found: object, *, action: bool) -> str | None:
@@ -56,17 +50,10 @@ def unfit(found: object, *, action: bool) -> str | None:
     from banken.errors import CallbackRefused
 
     if action:
-        # Known by its bases' names: config imports nothing of recovery, and who derives from it has imported it.
-        bases = [f"{base.__module__}.{base.__qualname__}" for base in getattr(found, "__mro__", ())]
-        if not isinstance(found, type) or ACTION not in bases[1:]:
-            wanted = "a class derived from banken_supervisor.actions.Action is needed"
-            return f"is no action: {wanted}, this is {_article(found)}"
-        if inspect.isabstract(found):
-            return f"is no action: its class lacks {', '.join(sorted(getattr(found, '__abstractmethods__', ())))}"
-        name = getattr(found, "name", None)
-        if not isinstance(name, str) or not name:
-            return 'is no action: its class lacks a name, such as name = "page"'
-        return None
+        from banken_supervisor.actions.registry import not_an_action
+
+        why = not_an_action(found)
+        return None if why is None else f"is no action: {why}"
     try:
         calling.wants_incident(found)
     except CallbackRefused as fault:
@@ -120,7 +107,7 @@ def _try(group: list[Wanted], directory: str, limit: float) -> dict[Wanted, str]
     try:
         found = json.loads(answer)
     except ValueError:
-        # Killed by us, and nobody else kills here: it did not answer in time.
+        # SIGKILL is ours: it did not answer in time.
         late = status == -signal.SIGKILL
         how = (
             f"was not imported within {limit:.0f} s"
@@ -141,7 +128,7 @@ def _hear(reader: int, limit: float) -> bytes:
             break
         some = os.read(reader, 65536)
         if not some:
-            time.sleep(0.05)  # it is about to end by itself: let its own status be the one that is told
+            time.sleep(0.05)  # it is about to end by itself: its own exit status says more than our kill
             break
         heard += some
     return heard
@@ -155,11 +142,6 @@ def _one(target: str, directory: str, action: bool) -> str | None:
         line = " ".join(lines[-1].split())
         return f"cannot be imported: {line[:_LINE_MAX]}"
     return unfit(found, action=action)
-
-
-def _article(found: object) -> str:
-    word = type(found).__name__
-    return f"a{'n' if word[0].lower() in 'aeiou' else ''} {word}"
 
 
 def _main() -> None:

@@ -6,26 +6,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
-from banken_supervisor.config import fields, settings
-from banken_supervisor.config.actions import STEPS, OwnStep, StepFields, Table
+from banken_supervisor.actions.options import Name, PathField, SignalName, Table, seconds
+from banken_supervisor.config import settings
 from banken_supervisor.config.fields import (
     AddressField,
+    BackoffField,
     BudgetField,
     Command,
     Duration,
     Environment,
-    Name,
+    NotifyUrl,
     PageField,
-    PathField,
     Pattern,
     ProgramName,
-    SecretField,
-    SignalName,
     Size,
     Target,
     Text,
     Timeout,
+    UrlsFile,
 )
+from banken_supervisor.config.steps import STEPS, OwnStep, StepFields
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.ladder import STEPS_MAX
 
@@ -53,7 +53,7 @@ def _one_or_many(value: Any) -> str | None:
 
 
 if TYPE_CHECKING:
-    AnyStep = StepFields | None  # None: one that had a fault (parsing), told already
+    AnyStep = StepFields | None  # None: one that had a fault (parsing), reported already
     GiveUp = AnyStep | list[AnyStep]
 else:
     _STEPS = tuple(Annotated[model, Tag(TAG + action)] for action, model in STEPS.items())
@@ -82,8 +82,8 @@ class RetentionTable(Table):
 class FoldTable(Table):
     """When notices of notify and webhook become one message."""
 
-    window: Annotated[float, *fields.seconds(0, 600)] = Field(
-        Limits().window, description="More to one target within this are told in one message; 0s: never."
+    window: Annotated[float, *seconds(0, 600)] = Field(
+        Limits().window, description="More to one target within this become one message; 0s: never."
     )
     most: Annotated[int, Field(ge=1, le=1000)] = Field(
         Limits().most, description="Messages that one target gets within it before they are folded."
@@ -133,7 +133,7 @@ class WindowTable(Table):
 
 
 class WatchFields(Table):
-    """What is said of a watchdog, in [[watchdog]] and in its program's table."""
+    """The keys of a watchdog, in [[watchdog]] and in its program's table."""
 
     timeout: Timeout | None = Field(None, description='Unfed for so long, it expires; "auto": learnt, see auto.')
     interval: Duration | None = Field(None, description="While it stays unfed, its callback runs again this often.")
@@ -190,7 +190,7 @@ class ProgramTable(WatchFields):
     stop_timeout: Duration = Field(10.0, description="From that to SIGKILL.")
     restart: Literal["always", "on-failure", "never"] = Field("on-failure", description="When it ended by itself.")
     budget: BudgetField | None = Field(None, description="Restarts allowed; default: 3 per 10m.")
-    backoff: fields.BackoffField | None = Field(None, description="Wait before a restart; default: 1s..60s.")
+    backoff: BackoffField | None = Field(None, description="Wait before a restart; default: 1s..60s.")
     log: PathField | None = Field(None, description="File for stdout and stderr; default: the supervisor's stderr.")
     log_size: Size = Field(10 * 1024 * 1024, description="Then it is rotated.")
     log_files: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Files kept.")
@@ -200,8 +200,8 @@ class ProgramTable(WatchFields):
 class NotifyTable(Table):
     """Whom to tell: apprise URLs, which may hold ${ENV}."""
 
-    urls: list[SecretField] = Field([], max_length=100, description="apprise URLs, such as mailto://…")
-    urls_file: PathField | None = Field(None, description="A file with such URLs, one a line.")
+    urls: list[NotifyUrl] = Field([], max_length=100, description="apprise URLs, such as mailto://…")
+    urls_file: UrlsFile | None = Field(None, description="A file with such URLs, one a line.")
 
     @model_validator(mode="after")
     def _some(self) -> NotifyTable:

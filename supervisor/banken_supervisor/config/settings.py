@@ -1,4 +1,4 @@
-"""What a config file comes to: frozen data, checked, of the core's own types."""
+"""A config file as frozen, checked data of the engine's own types."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from banken.model import Declaration
-from banken_supervisor.config.secrets import Secret
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.policy import Group, Policy, ProgramSpec
+from banken_supervisor.text.secret import Secret
 
 CALLBACK_LIMIT = 30.0
 CALLBACK_THREADS = 64

@@ -19,9 +19,10 @@ from typing import Any
 
 from banken.clock import wall
 from banken.wire import Kind, Message, encode
-from banken_supervisor.actions.callbacks import Callbacks, Report
+from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
+from banken_supervisor.actions.reports import CallbackReport
 from banken_supervisor.control import control_api
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType
@@ -157,7 +158,7 @@ class Loop:
         """After the last turn: put on record what became of callbacks and actions since."""
         self._messages.extend(self.mailbox.take())
         for message in self._messages:
-            if isinstance(message, Report | Acted):
+            if isinstance(message, CallbackReport | Acted):
                 self._open_message(message)
 
     def _take_words(self) -> None:
@@ -346,7 +347,7 @@ class Loop:
             self._many = len(self.driver.engine) * 5 // 4
             gc.freeze()
 
-    def _reported(self, report: Report) -> None:
+    def _reported(self, report: CallbackReport) -> None:
         data = {key: value for key, value in asdict(report).items() if value != ""}
         del data["type"], data["name"]
         self.publish(Event(report.type, report.name, data))
@@ -375,7 +376,7 @@ class Loop:
 
 HANDLERS: dict[type, Callable[[Loop, Any], None]] = {
     Feeds: Loop._feeds,
-    Report: Loop._reported,
+    CallbackReport: Loop._reported,
     Declare: Loop._declare,
     Acted: Loop._acted,
     Committed: Loop._committed,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from banken.model import Declaration
-from banken_supervisor.actions.jobs import Report as ActionReport
+from banken_supervisor.actions.reports import ActionReport
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.runtime.mailbox import Feeds as Feeds
 

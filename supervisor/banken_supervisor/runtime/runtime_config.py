@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from banken.calling import Callback, wants_incident
 from banken.errors import Refused
-from banken_supervisor.actions.dispatcher import plain
 from banken_supervisor.actions.registry import build
 from banken_supervisor.engine.policy import Policy
 
@@ -37,7 +36,7 @@ class RuntimeConfig:
         ladders = [policy.ladder for _, policy in config.policies] + [group.ladder for group in config.groups]
         for ladder in ladders:
             for step in (*ladder.steps, *ladder.on_give_up):
-                build(step.do, {key: plain(value) for key, value in step.options}, self.actions)
+                build(step.do, dict(step.options), self.actions)
 
     def prepare(self, loop: Loop, callbacks: Callbacks) -> None:
         """Before the loop's first turn."""

@@ -29,10 +29,10 @@ from banken.watchdog import Watchdog
 from banken.wire import Kind, decode
 from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.callbacks import TIME_LIMIT, Callbacks
-from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher, plain
-from banken_supervisor.actions.jobs import Report
+from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, Job
 from banken_supervisor.actions.registry import build
+from banken_supervisor.actions.reports import ActionReport
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.evidence import Sweeper
@@ -155,7 +155,7 @@ class Supervisor:
         """
         # Made here once, to be told of faults, and so that the loop need not import what an action needs.
         for step in (*policy.ladder.steps, *policy.ladder.on_give_up):
-            build(step.do, {key: plain(value) for key, value in step.options}, self._own_actions())
+            build(step.do, dict(step.options), self._own_actions())
         _insist(self._mailbox.say(Declare(check_name(name), policy)))
 
     def configure(self, load: Callable[[], RuntimeConfig]) -> None:
@@ -360,7 +360,7 @@ class Supervisor:
         """From any thread: have it done on the loop's."""
         self._mailbox.post(Do(lambda loop: what()))
 
-    def _acted(self, report: Report) -> None:
+    def _acted(self, report: ActionReport) -> None:
         """On an action's thread: what it found is compressed here and not by the loop."""
         found = report.data.get("evidence")
         self._mailbox.post(Acted(report, squeeze(found) if isinstance(found, dict) else None))

@@ -10,10 +10,10 @@ from math import ceil
 from typing import Any
 
 from banken.model import Cause, Incident
-from banken_supervisor.actions.base import Subject
-from banken_supervisor.actions.sanitize import line, plain
+from banken_supervisor.actions.base import ActionTarget
 from banken_supervisor.text.durations import NEVER_S
 from banken_supervisor.text.reasons import gist, telling
+from banken_supervisor.text.sanitize import line, plain
 
 BODY_MAX = 3500
 """Characters of a message's body; several services take 4096 in all."""
@@ -44,9 +44,9 @@ def _at(moment: float) -> str:
         return datetime.fromtimestamp(0, UTC).isoformat(timespec="milliseconds")
 
 
-def facts(subject: Subject, *, evidence: bool = True) -> dict[str, Any]:
+def facts(target: ActionTarget, *, evidence: bool = True) -> dict[str, Any]:
     """All that is known, as plain bounded data. Durations in seconds."""
-    incident = subject.incident
+    incident = target.incident
     found: dict[str, Any] = {
         "name": incident.name,
         "incident": incident.id,
@@ -54,30 +54,30 @@ def facts(subject: Subject, *, evidence: bool = True) -> dict[str, Any]:
         "opened": opened(incident),
         "silence": incident.silence,
         "timeout": incident.timeout,
-        "run": subject.run,
-        "step": subject.step,
-        "recovered": subject.recovered,
-        "how": subject.how if subject.recovered else None,
-        "level": subject.level,
+        "run": target.run,
+        "step": target.step,
+        "recovered": target.recovered,
+        "how": target.how if target.recovered else None,
+        "level": target.level,
         "reason": incident.reason,
         "status": incident.status,
         "progress": incident.progress,
-        "pid": None if subject.who is None else subject.who.pid,
-        "program": subject.program,
-        "link": subject.link,
+        "pid": None if target.who is None else target.who.pid,
+        "program": target.program,
+        "link": target.link,
     }
-    if evidence and subject.evidence is not None:
-        found["evidence"] = subject.evidence
+    if evidence and target.evidence is not None:
+        found["evidence"] = target.evidence
     return plain({key: value for key, value in found.items() if value is not None})
 
 
-def environment(subject: Subject) -> dict[str, str]:
+def environment(target: ActionTarget) -> dict[str, str]:
     """This process's environment, with each fact as ``BANKEN_`` and its name in capitals.
 
     A fact that is not known has no variable, not even one that this process inherited.
     """
     found = {key: value for key, value in os.environ.items() if not _is_fact(key)}
-    for key, value in facts(subject, evidence=False).items():
+    for key, value in facts(target, evidence=False).items():
         words = str(value).lower() if isinstance(value, bool) else str(value)
         found[f"BANKEN_{key.upper()}"] = words.replace("\0", "\\0")
     return found
@@ -90,15 +90,15 @@ def _is_fact(key: str) -> bool:
     return key.startswith("BANKEN_") and key not in _KEPT
 
 
-def title(subject: Subject) -> str:
+def title(target: ActionTarget) -> str:
     """One line: what happened to whom."""
-    incident = subject.incident
-    said = "" if subject.recovered else level(subject)
+    incident = target.incident
+    said = "" if target.recovered else level(target)
     mark = f"[{line(said, LEVEL_MAX)}] " if said else ""
-    if subject.others:
-        return line(f"{mark}{_how_many(subject)} {_what(subject)}{_within(subject)}")
-    if subject.recovered:
-        return line(f"{incident.name}: {_over(subject)}")
+    if target.others:
+        return line(f"{mark}{_how_many(target)} {_what(target)}{_within(target)}")
+    if target.recovered:
+        return line(f"{incident.name}: {_over(target)}")
     silence = _silence(incident)
     said = f": {gist(incident.reason)}" if incident.reason else ""
     if silence and not (said and incident.cause == Cause.EXITED):
@@ -106,22 +106,22 @@ def title(subject: Subject) -> str:
     return line(f"{mark}{incident.name}: {incident.cause}{said}")
 
 
-def level(subject: Subject) -> str:
+def level(target: ActionTarget) -> str:
     """The gravest level of all that a message tells; empty: none has one."""
-    given = [each.level for each in all_of(subject) if each.level]
+    given = [each.level for each in all_of(target) if each.level]
     return max(given, key=lambda word: _GRAVITY.get(word.lower(), 0), default="")
 
 
-def all_of(subject: Subject) -> tuple[Subject, ...]:
+def all_of(target: ActionTarget) -> tuple[ActionTarget, ...]:
     """Everything that a message tells, in the order in which it came."""
-    return (subject, *subject.others)
+    return (target, *target.others)
 
 
-def body(subject: Subject, evidence: Sequence[str] = ()) -> str:
+def body(target: ActionTarget, evidence: Sequence[str] = ()) -> str:
     """The lines below the title. ``evidence``: its first lines, if any was taken."""
-    incident = subject.incident
-    if subject.recovered:
-        over = "Fed again" if subject.how == "fed" else f"The incident is over ({subject.how})"
+    incident = target.incident
+    if target.recovered:
+        over = "Fed again" if target.how == "fed" else f"The incident is over ({target.how})"
         lasted = _duration(incident.silence)
         lines = [f"{over} after {lasted}. The incident was opened at {opened(incident)} ({incident.cause})."]
     else:
@@ -132,51 +132,51 @@ def body(subject: Subject, evidence: Sequence[str] = ()) -> str:
             lines.append(f"{silence.capitalize()}.")
         if incident.timeout < NEVER_S:
             lines.append(f"Its timeout is {_duration(incident.timeout)}.")
-    if subject.level and not subject.recovered:
-        lines.append(f"Level: {subject.level}")
+    if target.level and not target.recovered:
+        lines.append(f"Level: {target.level}")
     for label, value in (
         ("Reason", gist(incident.reason) if incident.reason else None),
         ("Last status", incident.status),
         ("Last progress", incident.progress),
-        ("Process", None if subject.who is None else f"pid {subject.who.pid}"),
-        ("Program", subject.program),
+        ("Process", None if target.who is None else f"pid {target.who.pid}"),
+        ("Program", target.program),
     ):
         if value is not None:
             lines.append(f"{label}: {value}")
-    return _bounded([*lines, *evidence], [f"Incident: {incident.id}"] + ([subject.link] if subject.link else []))
+    return _bounded([*lines, *evidence], [f"Incident: {incident.id}"] + ([target.link] if target.link else []))
 
 
-def folded_body(subject: Subject) -> str:
+def folded_body(target: ActionTarget) -> str:
     """The lines below the title of a message that tells of many: who, why, and what is known of where they hung."""
-    told = all_of(subject)
+    told = all_of(target)
     names = list(dict.fromkeys(each.incident.name for each in told))
     more = f" … and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
     causes = Counter(str(each.incident.cause) for each in told)
-    verb = "was over" if subject.recovered else "expired"
+    verb = "was over" if target.recovered else "expired"
     lines = [
         ", ".join(names[:NAMED_MAX]) + more,
         f"Causes: {', '.join(f'{count} × {cause}' for cause, count in causes.most_common())}.",
         f"The first {verb} at {_at(min(map(_moment, told)))}.",
     ]
-    if subject.recovered:
+    if target.recovered:
         lines.insert(2, f"Over: {', '.join(f'{count} × {how}' for how, count in _hows(told).most_common())}.")
     else:
         hung = [(each.incident.name, each.evidence.get("headline")) for each in told if each.evidence]
         lines += [f"{name}: {headline}" for name, headline in hung[:HUNG_MAX] if headline]
-    return _bounded(lines, [subject.page] if subject.page else [f"First incident: {subject.incident.id}"])
+    return _bounded(lines, [target.page] if target.page else [f"First incident: {target.incident.id}"])
 
 
-def folded_facts(subject: Subject) -> dict[str, Any]:
+def folded_facts(target: ActionTarget) -> dict[str, Any]:
     """What ``folded_body`` says, as plain bounded data."""
-    told = all_of(subject)
+    told = all_of(target)
     found = {
         "count": len(told),
-        "recovered": subject.recovered,
-        "level": level(subject) or None,
+        "recovered": target.recovered,
+        "level": level(target) or None,
         "causes": dict(Counter(str(each.incident.cause) for each in told)),
         "incidents": [facts(each, evidence=False) for each in told[:LISTED_MAX]],
         "left_out": max(0, len(told) - LISTED_MAX),
-        "link": subject.page,
+        "link": target.page,
     }
     return plain({key: value for key, value in found.items() if value is not None})
 
@@ -199,37 +199,37 @@ def _silence(incident: Incident) -> str:
     return f"silent for {_duration(incident.silence)}" if tells else ""
 
 
-def _how_many(subject: Subject) -> str:
-    told = all_of(subject)
+def _how_many(target: ActionTarget) -> str:
+    told = all_of(target)
     names = len({each.incident.name for each in told})
     if names == len(told):
         return f"{names} watchdogs"
     return f"{names} watchdog{'' if names == 1 else 's'} ({len(told)} notices)"
 
 
-def _what(subject: Subject) -> str:
-    if not subject.recovered:
+def _what(target: ActionTarget) -> str:
+    if not target.recovered:
         return "expired"
-    return "recovered" if set(_hows(all_of(subject))) == {"fed"} else "are over their incidents"
+    return "recovered" if set(_hows(all_of(target))) == {"fed"} else "are over their incidents"
 
 
-def _hows(told: Sequence[Subject]) -> Counter[str]:
+def _hows(told: Sequence[ActionTarget]) -> Counter[str]:
     return Counter(each.how for each in told)
 
 
-def _within(subject: Subject) -> str:
-    moments = list(map(_moment, all_of(subject)))
+def _within(target: ActionTarget) -> str:
+    moments = list(map(_moment, all_of(target)))
     return f" within {max(1, ceil(max(moments) - min(moments)))} s"
 
 
-def _moment(subject: Subject) -> float:
+def _moment(target: ActionTarget) -> float:
     """When it happened, wall clock: the verdict, or the end."""
-    incident = subject.incident
-    return incident.opened + (incident.silence if subject.recovered else 0.0)
+    incident = target.incident
+    return incident.opened + (incident.silence if target.recovered else 0.0)
 
 
-def _over(subject: Subject) -> str:
-    return "recovered" if subject.how == "fed" else f"over ({subject.how})"
+def _over(target: ActionTarget) -> str:
+    return "recovered" if target.how == "fed" else f"over ({target.how})"
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from banken.identity import boot_id, process_start
 from banken.model import Cause, Incarnation, Incident
-from banken_supervisor.actions import Action, Outcome, ActionTarget
+from banken_supervisor.actions import Action, ActionTarget, Outcome
 from banken_supervisor.processes.process_handles import ProcessHandles
 
 
@@ -63,7 +63,9 @@ def subject(name: str = "worker-3", *, told: dict[str, Any] | None = None, **mor
     return ActionTarget(incident(name, **(told or {})), **more)
 
 
-def run(action: Action, about: ActionTarget, world: Desk | None = None, ended: threading.Event | None = None) -> Outcome:
+def run(
+    action: Action, about: ActionTarget, world: Desk | None = None, ended: threading.Event | None = None
+) -> Outcome:
     """Run it here and now."""
     return action.run(about, world or Desk(), ended or threading.Event())
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from banken.model import Cause, Incident
-from banken_supervisor.actions import Action, Outcome, ActionTarget, ActionContext
+from banken_supervisor.actions import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions import dispatcher as module
 from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.dispatcher import Dispatcher
@@ -26,7 +26,7 @@ class Teller(Action):
     """An action of the user's own that tells one target."""
 
     name = "tell"
-    target = "people"
+    recipient = "people"
     told: ClassVar[list[ActionTarget]] = []
     open: ClassVar[threading.Event] = threading.Event()
 

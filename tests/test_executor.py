@@ -13,8 +13,8 @@ import pytest
 from banken.model import Cause, Incident
 from banken_supervisor.actions import keyed_executor as module
 from banken_supervisor.actions.callbacks import Callbacks
-from banken_supervisor.actions.reports import CallbackReport
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
+from banken_supervisor.actions.reports import CallbackReport
 from banken_supervisor.engine.effects import EventType
 from recovery_kit import until
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from banken_supervisor.actions import Action, Executor, Outcome, ActionReport, ActionTarget, What, ActionContext
+from banken_supervisor.actions import Action, ActionContext, ActionReport, ActionTarget, Executor, Outcome, What
 from banken_supervisor.actions import keyed_executor as module
 from recovery_kit import Desk, subject, until
 

@@ -16,7 +16,7 @@ import pytest
 
 from banken.model import Declaration
 from banken_supervisor import Supervisor
-from banken_supervisor.actions.base import Action, Outcome, ActionTarget, ActionContext
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.runtime import supervisor as module

@@ -81,9 +81,8 @@ def _step(step: StepFields) -> Step:
     chosen: Any = step
     options: dict[str, Any] = dict(step.model_extra or {})
     options |= {key: getattr(step, key) for key in step.model_fields_set - STEP_KEYS}
-    frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     return Step(
-        chosen.do, step.after, step.level, step.repeat, step.budget, step.backoff, tuple(sorted(frozen.items()))
+        chosen.do, step.after, step.level, step.repeat, step.budget, step.backoff, tuple(sorted(options.items()))
     )
 
 

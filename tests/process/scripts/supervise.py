@@ -12,7 +12,7 @@ from typing import Any
 
 from banken.model import Declaration, Incident
 from banken_supervisor import Supervisor
-from banken_supervisor.actions.base import Action, Outcome, ActionTarget, ActionContext
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.engine.ladder import Budget, Ladder, Step
 from banken_supervisor.engine.policy import Policy
 

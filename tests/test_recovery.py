@@ -17,9 +17,11 @@ import pytest
 
 from banken_supervisor.actions import NAMES, Action, ActionTarget, Outcome, build
 from banken_supervisor.actions.exec import HeadAndTail
+from banken_supervisor.actions.http_post import retry_after
+from banken_supervisor.actions.incident_text import BODY_MAX, body, environment, facts, title
 from banken_supervisor.actions.notify import secret_parts
-from banken_supervisor.actions.webhook import key_of, message_id, parse_url, retry_after, sign
-from banken_supervisor.text.incident_text import BODY_MAX, body, environment, facts, title
+from banken_supervisor.actions.web_address import parse_url
+from banken_supervisor.actions.webhook import key_of, message_id, sign
 from banken_supervisor.text.sanitize import line, plain, redact, text
 from banken_supervisor.text.secret import Secret
 from recovery_kit import Desk, run, subject

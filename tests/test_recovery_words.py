@@ -7,7 +7,7 @@ from typing import Any
 
 from banken.model import Cause
 from banken_supervisor.actions import ActionTarget
-from banken_supervisor.text.incident_text import (
+from banken_supervisor.actions.incident_text import (
     BODY_MAX,
     LISTED_MAX,
     body,

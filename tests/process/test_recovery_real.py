@@ -14,7 +14,7 @@ import pytest
 from banken.identity import boot_id, process_start
 from banken.model import Incarnation
 from banken_supervisor.actions import ActionReport, Executor, build
-from banken_supervisor.actions.kill import Kill
+from banken_supervisor.actions.kill import Kill, KillOptions
 from banken_supervisor.processes.process_handles import ProcessHandles
 from recovery_kit import FORKS, OBEDIENT, STUBBORN, Desk, gone, python, run, subject, until, worker
 
@@ -190,7 +190,7 @@ def test_a_process_of_another_user_is_said_to_be_one() -> None:
             "from banken_supervisor.actions import build\n"
             "from recovery_kit import Desk, run, subject\n"
             f"who = Incarnation({one.who.boot!r}, {one.who.pid}, {one.who.start}, b'test')\n"
-            "wanted = ('kill', {'wait': 0, 'group': True}), ('kill', {'wait': 0}), ('signal', {})\n"
+            "wanted = ('kill', {'wait': 0, 'group': True}), ('kill', {'wait': 0}), ('signal', {'signal': 'TERM'})\n"
             "world, actions = Desk(), [build(*each) for each in wanted]\n"
             "os.setuid(65534)\n"
             "for action in actions: print(run(action, subject(who=who), world).text)\n"
@@ -218,7 +218,7 @@ def test_one_that_outlives_sigkill_is_reported_with_its_state() -> None:
         if ptrace(seize, exit_stop) != 0:
             pytest.skip(f"no process can be traced here: {os.strerror(ctypes.get_errno())}")
         try:
-            done = run(Quick(wait=0), subject(who=one.who))
+            done = run(Quick(KillOptions(wait=0)), subject(who=one.who))
         finally:
             ptrace(detach, 0)
         if done.ok:
@@ -296,7 +296,7 @@ def test_evidence_is_taken_before_the_kill(executor: tuple[Executor, list[Action
             states.append(one.state())
             return {"headline": f"state {states[-1]}"}
 
-    runs._world = Collecting()
+    runs._context = Collecting()
     command = python("import json; print(json.load(sys.stdin)['evidence']['headline'])")
     with worker(STUBBORN) as one:
         one.stop()

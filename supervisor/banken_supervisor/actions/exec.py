@@ -20,9 +20,8 @@ from typing import IO, Annotated
 
 from pydantic import Field
 
-from banken_supervisor.actions import options
+from banken_supervisor.actions import incident_text, options
 from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
-from banken_supervisor.text import incident_text
 from banken_supervisor.text.exit_status import exit_text, signal_name
 from banken_supervisor.text.sanitize import line
 

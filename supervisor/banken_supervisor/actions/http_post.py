@@ -12,8 +12,10 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from time import monotonic
+from typing import NamedTuple
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
@@ -21,7 +23,7 @@ from urllib3.response import BaseHTTPResponse
 
 from banken.clock import wall
 from banken_supervisor.actions.log_suppression import logs_suppressed
-from banken_supervisor.actions.webhook import Address, Answer, retry_after
+from banken_supervisor.actions.web_address import Address
 from banken_supervisor.text.sanitize import line
 
 CONNECT_S = 10.0
@@ -33,6 +35,24 @@ BODY_MAX = 2048
 
 BODY_S = 1.0
 """Seconds for that body: its status is known already."""
+
+
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which another attempt may help; of the others from 500 on too."""
+
+
+class Answer(NamedTuple):
+    """The result of one attempt."""
+
+    status: int | None
+    text: str
+    retry_after: float | None = None
+    """seconds"""
+
+    @property
+    def again(self) -> bool:
+        """Whether another attempt may help."""
+        return self.status is None or self.status >= 500 or self.status in _AGAIN
 
 
 def post(address: Address, ca_file: str | None, headers: Mapping[str, str], body: bytes, deadline: float) -> Answer:
@@ -116,3 +136,15 @@ def _cut(sock: socket.socket, seconds: float) -> Iterator[threading.Event]:
         yield done
     finally:
         timer.cancel()
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds that a server asks to wait; None: it does not, or unreadably. ``now``: wall clock."""
+    if value is None or len(value) > 64:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

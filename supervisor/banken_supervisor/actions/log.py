@@ -9,9 +9,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from banken_supervisor.actions import options
+from banken_supervisor.actions import incident_text, options
 from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
-from banken_supervisor.text import incident_text
 from banken_supervisor.text.quoting import quoted
 from banken_supervisor.text.sanitize import line
 

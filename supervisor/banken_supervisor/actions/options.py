@@ -42,17 +42,16 @@ _shell = re.compile(r"\||\|\||&|&&|;|\d*[<>]+(&\d+|\S*)|&>\S*")
 SIGNALS = tuple(sorted(each.name for each in signal.Signals if not each.name.startswith("SIGRT")))
 
 
+STRICT = ConfigDict(
+    strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+)
+"""Unknown keys are refused; numbers are not taken for texts, nor texts for numbers; no error shows a value."""
+
+
 class Table(BaseModel):
-    """A table of options. Unknown keys are refused; numbers are not taken for texts, nor texts for numbers."""
+    """A table of options."""
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
-    )
-
-    def __repr__(self) -> str:  # it may hold secrets
-        return f"<{type(self).__name__}>"
-
-    __str__ = __repr__
+    model_config = STRICT
 
 
 class FromFile(NamedTuple):

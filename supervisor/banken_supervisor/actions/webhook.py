@@ -14,24 +14,19 @@ import hashlib
 import hmac
 import json
 import random
-import re
 import socket
 import threading
-from email.utils import parsedate_to_datetime
 from time import monotonic
-from typing import Annotated, NamedTuple
-from urllib.parse import urlsplit
+from typing import Annotated
 
 from pydantic import Field, ValidationInfo, model_validator
 
 from banken.clock import wall
-from banken_supervisor.actions import options
+from banken_supervisor.actions import incident_text, options
 from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.web_address import parse_url
 from banken_supervisor.engine.ladder import Backoff, delay
-from banken_supervisor.text import incident_text
 from banken_supervisor.text.secret import Secret, from_file
-
-URL_MAX = 2048
 
 KEY_PREFIX = "whsec_"
 KEY_MIN, KEY_MAX = 24, 64
@@ -42,60 +37,6 @@ BACKOFF = Backoff(0.5, 10.0)
 
 RETRY_AFTER_MAX = 60.0
 """Seconds; a server that asks for a longer pause gets this one."""
-
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which another attempt may help; of the others from 500 on too."""
-
-_visible = re.compile(r"[!-~]+")
-
-
-class Address(NamedTuple):
-    """A URL taken apart."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-
-    @property
-    def shown(self) -> str:
-        """What may be shown of it: the path of many a webhook is its password."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
-
-
-class Answer(NamedTuple):
-    """The result of one attempt."""
-
-    status: int | None
-    text: str
-    retry_after: float | None = None
-    """seconds"""
-
-    @property
-    def again(self) -> bool:
-        """Whether another attempt may help."""
-        return self.status is None or self.status >= 500 or self.status in _AGAIN
-
-
-def parse_url(given: str) -> Address:
-    """``given`` taken apart. ValueError never repeats it: the token is often part of it."""
-    if len(given) > URL_MAX:
-        raise ValueError(f"has {len(given):,} characters; at most {URL_MAX:,} are allowed")
-    try:
-        parts = urlsplit(given)
-        port = parts.port
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
-    except ValueError:
-        good = False
-    if not good or not _visible.fullmatch(given):
-        raise ValueError(
-            "is no address of a web hook; allowed is https://HOST/… or http://HOST/…, in ASCII and without blanks"
-        )
-    if "@" in parts.netloc:
-        raise ValueError("holds a user or a password, which is not allowed: sign with a secret instead")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Address(parts.scheme, parts.hostname or "", port or (443 if parts.scheme == "https" else 80), path)
 
 
 def key_of(secret: Secret) -> bytes:
@@ -248,18 +189,6 @@ def event(target: ActionTarget) -> bytes:
         },
         allow_nan=False,
     ).encode()
-
-
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a server asks to wait; None: it does not, or unreadably. ``now``: wall clock."""
-    if value is None or len(value) > 64:
-        return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
 
 
 def _headers(message: str, body: bytes, key: bytes | None) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
-from banken_supervisor.actions.options import Name, PathField, SignalName, Table, seconds
+from banken_supervisor.actions.options import STRICT, Name, PathField, SignalName, Table, seconds
 from banken_supervisor.config import settings
 from banken_supervisor.config.fields import (
     AddressField,
@@ -132,8 +132,10 @@ class WindowTable(Table):
     seconds: Duration = Field(alias="for", description="How long it lasts.")
 
 
-class WatchFields(Table):
+class WatchFields(BaseModel):
     """The keys of a watchdog, in [[watchdog]] and in its program's table."""
+
+    model_config = STRICT
 
     timeout: Timeout | None = Field(None, description='Unfed for so long, it expires; "auto": learnt, see auto.')
     interval: Duration | None = Field(None, description="While it stays unfed, its callback runs again this often.")
@@ -178,7 +180,7 @@ class ProgramTable(WatchFields):
 
     name: ProgramName = Field(description="Its own and its watchdog's; {i} is the number of the process.")
     command: Command = Field(description="The program and its arguments; no shell runs it.")
-    env: Environment = Field({}, description="Added to the supervisor's environment.")
+    env: Environment = Field({}, repr=False, description="Added to the supervisor's environment.")
     cwd: PathField | None = Field(None, description="Where it runs.")
     user: Text | None = Field(None, description="As whom it runs.")
     numprocs: Annotated[int, Field(ge=1, le=PROCESSES_MAX)] = Field(1, description="How many of it.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from banken_supervisor.actions import registry
-from banken_supervisor.actions.options import Name, Table
+from banken_supervisor.actions.options import STRICT, Name
 from banken_supervisor.config import fields
 from banken_supervisor.config.fields import Duration
 
@@ -15,8 +15,10 @@ ACTIONS = {name: registry.own_action(name) for name in registry.NAMES}
 """The actions that banken has. A user's own come from [actions] and the entry points ``banken.actions``."""
 
 
-class StepFields(Table):
+class StepFields(BaseModel):
     """The keys of every step, whatever its action."""
+
+    model_config = STRICT
 
     after: fields.DurationOrZero = Field(0.0, description="Time from the verdict to this step.")
     level: Literal["warning", "critical", "emergency"] | None = Field(None, description="For people and routing.")

@@ -40,6 +40,24 @@ def test_what_needs_no_supervisor_loads_none(args: tuple[str, ...]) -> None:
     assert loaded.isdisjoint(HEAVY), loaded & set(HEAVY)
 
 
+def test_the_loop_loads_the_options_library_only_with_the_first_policy() -> None:
+    """Without a config the supervisor needs no pydantic; with one, building an action again imports nothing more."""
+    code = (
+        "import sys\n"
+        "import banken_supervisor.runtime.supervisor\n"
+        "from banken_supervisor.actions import NAMES, build\n"
+        "before = [m for m in ('pydantic', 'banken_supervisor.actions.options', 'urllib3') if m in sys.modules]\n"
+        "needed = {'callback': {'callback': 'c'}, 'exec': {'command': ['true']}, 'signal': {'signal': 'TERM'},\n"
+        "          'webhook': {'url': 'http://h/'}, 'notify': {'to': 't'}}\n"
+        "for name in NAMES: build(name, needed.get(name, {}))\n"
+        "loaded = set(sys.modules)\n"
+        "for name in NAMES: build(name, needed.get(name, {}), None, False)\n"
+        "print(before, sorted(set(sys.modules) - loaded))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[] []"
+
+
 def test_the_supervisor_is_there_when_it_is_asked_for() -> None:
     """``from banken_supervisor import Supervisor``, and no other name."""
     import banken_supervisor

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from banken.errors import Refused
 from banken_supervisor import config
 from banken_supervisor.actions import NAMES, build
-from banken_supervisor.actions.options import FromFile
+from banken_supervisor.actions.options import Source
 from banken_supervisor.config.models import STEP
 from banken_supervisor.config.steps import ACTIONS, STEP_KEYS, STEPS
 from banken_supervisor.runtime.runtime_config import RuntimeConfig
@@ -40,7 +40,7 @@ MORE_IN_CODE = ("signal", int)
 def from_file(do: str, options: dict[str, Any]) -> dict[str, Any] | None:
     """The options as config hands them on; None: it refuses them."""
     try:
-        step = STEP.validate_python({"do": do, **options}, context=FromFile("/"))
+        step = STEP.validate_python({"do": do, **options}, context=Source("/"))
     except ValidationError:
         return None
     return {key: getattr(step, key) for key in options}
@@ -93,11 +93,9 @@ def test_a_secret_and_a_path_in_a_file_are_completed_and_in_code_taken_as_they_a
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "key").write_text(KEY)
     hook = NEEDED["webhook"]
-    found = STEP.validate_python({"do": "webhook", **hook, "secret": "${BK_KEY}"}, context=FromFile("/"))
+    found = STEP.validate_python({"do": "webhook", **hook, "secret": "${BK_KEY}"}, context=Source("/"))
     assert found.secret.reveal() == KEY
-    found = STEP.validate_python(
-        {"do": "webhook", **hook, "secret_file": "key"}, context=FromFile(f"{tmp_path}/sub")
-    )
+    found = STEP.validate_python({"do": "webhook", **hook, "secret_file": "key"}, context=Source(f"{tmp_path}/sub"))
     assert found.secret_file == str(tmp_path / "sub" / "key")
     assert not from_code("webhook", {**hook, "secret": "${BK_KEY}"})
     assert from_code("webhook", {**hook, "secret_file": "sub/key"})

@@ -13,7 +13,6 @@ import pytest
 from banken.model import Cause, Incident
 from banken_supervisor.actions import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions import dispatcher as module
-from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.reports import ActionReport, What
 from banken_supervisor.engine.digest import Limits
@@ -51,7 +50,7 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.reports: list[ActionReport] = []
-        world = SupervisorContext(str(directory), lambda name: None, lambda name: None)
+        world = ActionContext(str(directory), lambda name: None, lambda name: None)
         self.asked: list[Callable[[], None]] = []
         self.dispatcher = Dispatcher(
             world, self.reports.append, lambda name: False, lambda name: None, self.asked.append
@@ -196,3 +195,13 @@ def test_who_was_told_by_a_former_supervisor_hears_of_the_end(bench: Bench) -> N
     [told] = Teller.told
     assert (told.recovered, told.incident.silence) == (True, 5.0)
     assert (told.link, told.page) == ("https://banken.example/#/incident/i-w", "https://banken.example/")
+
+
+def test_the_files_of_a_step_are_not_read_on_the_loops_thread(bench: Bench, tmp_path: Path) -> None:
+    """A disk that hangs must not stop verdicts: what a file holds is seen on the action's thread."""
+    options = (("retries", 0), ("secret_file", str(tmp_path / "gone")), ("url", "http://127.0.0.1:9/"))
+    bench.run("w", Step("webhook", options=options))
+    bench.turn(0.5)
+    report = until(lambda: bench.reports, "it has run")[0]
+    assert (report.type, report.started is not None) == (What.FAILED, True)
+    assert "cannot read the secret's file: No such file" in report.text

@@ -8,7 +8,7 @@ import pytest
 
 from banken.model import Cause, Declaration, Incarnation, Incident
 from banken.wire import Kind, Message, encode
-from banken_supervisor.actions.action_context import SupervisorContext
+from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import ActionTarget
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep
 from banken_supervisor.engine.engine import Engine
@@ -267,7 +267,7 @@ def test_the_feeds_in_words() -> None:
 def test_a_dump_has_the_feeds_the_status_and_the_progress(who: Incarnation | None) -> None:
     """Also where no process can be looked at; shown without the worker's escapes."""
     incident = Incident("run-1", "w", Cause.TIMEOUT, 0.0, 4.0, 3.0, 1, None, "epoch\x1b[2J 3", 0)
-    world = SupervisorContext("/nowhere", lambda name: None, lambda name: None)
+    world = ActionContext("/nowhere", lambda name: None, lambda name: None)
     found = dict(world.collect(ActionTarget(incident, who, feeds=((5.0, 1.0), (4.0, 1.0))), 1.0))
     assert found["said"]["feeds"] == [[5.0, 1.0], [4.0, 1.0]]
     lines = render(found)

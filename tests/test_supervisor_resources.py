@@ -25,7 +25,7 @@ from recovery_kit import until
 STEPS = [
     "runtime.supervisor.LogQueue", "runtime.supervisor.AddressLock", "runtime.supervisor.Sockets",
     "runtime.supervisor.PeerCredentials", "runtime.supervisor.ProgramWatchdogs", "runtime.supervisor.Sweeper",
-    "runtime.supervisor.SupervisorContext", "runtime.supervisor.Dispatcher", "runtime.supervisor.Loop",
+    "runtime.supervisor.ActionContext", "runtime.supervisor.Dispatcher", "runtime.supervisor.Loop",
     "runtime.supervisor.Lookout", "runtime.supervisor.Supervisor._opened", "runtime.loop.Driver",
     "runtime.loop.Outbox", "runtime.loop.Checkpoints", "runtime.loop.ProcessWatcher", "runtime.loop.KeyedExecutor",
     "runtime.loop.MaintenanceClock", "outbox.outbox.Journal", "outbox.outbox.restore",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from banken_supervisor.actions import build
+from banken_supervisor.actions import build, running_command
 from banken_supervisor.actions import exec as exec_module
 from recovery_kit import FORKS, gone, python, run, subject, until
 
@@ -77,8 +77,8 @@ def test_endless_output_is_bounded() -> None:
     assert done.data["output_bytes"] > 1_000_000
     assert len(done.data["output"]) <= exec_module.OUTPUT_MAX + 100
     assert "bytes left out]" in done.data["output"]
-    reads = seconds / exec_module.NAP_S + 2
-    assert done.data["output_bytes"] <= reads * exec_module.READ + exec_module.OUTPUT_MAX
+    reads = seconds / running_command.NAP_S + 2
+    assert done.data["output_bytes"] <= reads * running_command.READ + exec_module.OUTPUT_MAX
 
 
 def test_a_command_that_takes_too_long_dies_with_all_it_forked() -> None:

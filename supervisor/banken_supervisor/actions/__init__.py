@@ -5,10 +5,12 @@ name, ``action_executor`` runs them. The engine decides which step is due; the `
 an ``ActionTarget`` to the executor. What became of it comes back as an ``ActionReport``.
 """
 
+from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.action_executor import Executor
-from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.registry import NAMES, build
 from banken_supervisor.actions.reports import ActionReport, What
+from banken_supervisor.actions.target import ActionTarget, Outcome
 
 __all__ = [
     "NAMES", "Action", "ActionContext", "ActionReport", "ActionTarget", "Executor", "Outcome", "What", "build",

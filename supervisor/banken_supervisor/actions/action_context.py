@@ -1,4 +1,4 @@
-"""What actions may ask of the supervisor, for real: see ``ActionContext`` in ``base``."""
+"""What actions may ask of the supervisor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from banken import calling
 from banken.calling import Callback
 from banken.model import Incarnation, Incident
 from banken_supervisor import evidence
-from banken_supervisor.actions.base import ActionTarget
+from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.processes.process_handles import ProcessHandles
 from banken_supervisor.runtime.log_queue import log
@@ -18,8 +18,8 @@ MARGIN_S = 0.5
 """Seconds of a dump's time that are left for what comes after collecting."""
 
 
-class SupervisorContext(ProcessHandles):
-    """``ProcessHandles`` knows about processes; the rest is here. Called from many threads.
+class ActionContext(ProcessHandles):
+    """Called from the executor's threads, many at once. ``ProcessHandles`` has what concerns one process.
 
     ``named``: the callback of a name, None: there is none. ``restart``: has the loop restart a program.
     ``directory``: the address's, where workers leave their dumps. ``peers``: who has connected; None: not known.
@@ -41,7 +41,7 @@ class SupervisorContext(ProcessHandles):
         """apprise URLs by the name of the target; replaced whole when the config changes"""
 
     def here(self, who: Incarnation) -> bool:
-        """As in the protocol; a pid that only a feed claims is not known for certain."""
+        """Whether it is a process of this host and boot that has connected: a pid in a feed proves nothing."""
         return super().here(who) and (self._peers is None or self._peers.met(who))
 
     def trust(self, who: Incarnation) -> None:
@@ -50,11 +50,11 @@ class SupervisorContext(ProcessHandles):
             self._peers.trust(who)
 
     def restart(self, program: str) -> None:
-        """As in the protocol."""
+        """Ask the loop to restart one of its programs; returns at once."""
         self._restart(program)
 
     def collect(self, target: ActionTarget, seconds: float) -> Mapping[str, Any]:
-        """As in the protocol; the evidence says so where no process is known."""
+        """Evidence of what the process does, taken within so many seconds. Says so where no process is known."""
         incident = target.incident
         known = {
             "silence": incident.silence,
@@ -72,23 +72,23 @@ class SupervisorContext(ProcessHandles):
         return {**found, "said": known}
 
     def summary(self, evidence_: Mapping[str, Any], lines: int) -> Sequence[str]:
-        """As in the protocol."""
+        """The most useful lines of some evidence, at most so many."""
         return evidence.summary_lines(dict(evidence_), lines)
 
     def callback(self, name: str, incident: Incident) -> None:
-        """As in the protocol."""
+        """Call what is bound to ``name`` on this thread, and raise what it raises. LookupError: nothing is."""
         function = self._named(name)
         if function is None:
             raise LookupError(f"no callback is called {name!r} here")
         calling.call(function, calling.wants_incident(function), incident)
 
     def urls(self, target: str) -> Sequence[str]:
-        """As in the protocol."""
+        """The apprise URLs of a notification target: secrets. LookupError: there is no such target."""
         try:
             return self.targets[target]
         except KeyError:
             raise LookupError(f"no notification target is called {target!r}") from None
 
     def log(self, level: int, text: str) -> None:
-        """As in the protocol. An action's thread may wait for the log, as a callback's may."""
+        """Write one line to the supervisor's log. It may wait for the log."""
         log.log(level, "%s", text)

@@ -16,9 +16,11 @@ from functools import partial
 from typing import Any
 
 from banken.clock import wall
-from banken_supervisor.actions.base import HANDED_ON, Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
 from banken_supervisor.actions.reports import ActionReport, What
+from banken_supervisor.actions.target import HANDED_ON, ActionTarget, Outcome
 from banken_supervisor.text import sanitize
 
 OUTSIDE_SHARE = 0.75

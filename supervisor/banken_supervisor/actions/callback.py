@@ -7,8 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from banken_supervisor.actions.base import LIMIT_S, Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import LIMIT_S, Action
 from banken_supervisor.actions.options import Name, Table, seconds
+from banken_supervisor.actions.target import ActionTarget, Outcome
 
 
 class CallbackOptions(Table):

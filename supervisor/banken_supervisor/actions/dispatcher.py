@@ -11,12 +11,13 @@ from time import monotonic, sleep
 from banken.clock import wall
 from banken.errors import Refused
 from banken.model import Cause, Incarnation, Incident
-from banken_supervisor.actions.action_context import SupervisorContext
+from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.action_executor import Executor
-from banken_supervisor.actions.base import HANDED_ON, LIMIT_S, Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.base import LIMIT_S, Action
 from banken_supervisor.actions.notifications import Notifications
 from banken_supervisor.actions.registry import build
 from banken_supervisor.actions.reports import ActionReport, What
+from banken_supervisor.actions.target import HANDED_ON, ActionTarget, Outcome
 from banken_supervisor.engine.effects import EndIncident, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
 
@@ -69,7 +70,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        context: SupervisorContext,
+        context: ActionContext,
         report: Callable[[ActionReport], None],
         programs: Callable[[str], bool],
         process: Callable[[str], Incarnation | None],
@@ -230,7 +231,8 @@ class Dispatcher:
         options = dict(step.options)
         if step.do == "callback":
             options.setdefault("timeout", self._callback_limit)
-        action = build(step.do, options, self.named)
+        # Its files were read when the policy was declared; here the loop would wait for the disk.
+        action = build(step.do, options, self.named, False)
         if action.recipient is not None:
             action = NoticeRelay(action, self._ask, self._add_notice)
         self._built[id(step)] = step, action

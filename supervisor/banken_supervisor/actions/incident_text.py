@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any
 
 from banken.model import Cause, Incident
-from banken_supervisor.actions.base import ActionTarget
+from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.text.durations import NEVER_S
 from banken_supervisor.text.reasons import gist, telling
 from banken_supervisor.text.sanitize import line, plain

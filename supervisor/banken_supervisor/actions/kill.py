@@ -15,9 +15,11 @@ from typing import Annotated
 from pydantic import Field
 
 from banken.model import Incarnation
-from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.options import Table, seconds
 from banken_supervisor.actions.signal import cannot_touch, foreign, untouchable
+from banken_supervisor.actions.target import ActionTarget, Outcome
 from banken_supervisor.processes.process_group import ProcessGroup
 
 VERIFY_S = 5.0

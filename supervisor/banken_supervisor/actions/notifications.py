@@ -6,7 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from banken_supervisor.actions.action_executor import Executor
-from banken_supervisor.actions.base import Action, ActionTarget
+from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.engine.digest import Fold, Limits
 
 Notice = tuple[Action, ActionTarget]

@@ -18,9 +18,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import Field
 
 from banken_supervisor.actions import incident_text
-from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.log_suppression import logs_suppressed
 from banken_supervisor.actions.options import Name, Table, seconds
+from banken_supervisor.actions.target import ActionTarget, Outcome
 from banken_supervisor.text.sanitize import line, redact
 
 URLS_MAX = 32

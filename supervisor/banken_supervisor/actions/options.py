@@ -1,8 +1,7 @@
 """The kinds of values that options and config tables have: each a check, and a JSON Schema for editors.
 
 Each check takes a value as tomllib or Python code gives it and returns the checked value, or raises ValueError with
-what was wrong and what is allowed. A config file is checked with a ``FromFile`` as pydantic's context, options from
-code without.
+what was wrong and what is allowed. The context is a ``Source``; none means Python code.
 """
 
 from __future__ import annotations
@@ -54,11 +53,19 @@ class Table(BaseModel):
     model_config = STRICT
 
 
-class FromFile(NamedTuple):
-    """The context in which a config file is checked: ``${ENV}`` is expanded, relative paths are completed."""
+class Source(NamedTuple):
+    """Where options come from: the context of pydantic's validation."""
 
-    directory: str
-    """absolute; the file's own"""
+    directory: str | None = None
+    """of the config file, absolute: ``${ENV}`` is expanded, relative paths begin here. None: Python code, whose
+    texts are taken as they are"""
+    read_files: bool = True
+    """False: they were checked before, and the caller cannot wait for a disk"""
+
+
+def source(info: ValidationInfo) -> Source:
+    """The context, or that of Python code where none was given."""
+    return Source() if info.context is None else Source(*info.context)
 
 
 class Shown:
@@ -143,12 +150,13 @@ def name(value: object) -> str:
 
 def signal_name(value: object, info: ValidationInfo) -> str:
     """``"SIGTERM"``; ``"TERM"`` means the same. Code may give the number, which differs between systems."""
-    if info.context is None and isinstance(value, int) and not isinstance(value, bool):
+    in_code = source(info).directory is None
+    if in_code and isinstance(value, int) and not isinstance(value, bool):
         given = next((each.name for each in signal.Signals if each == value), str(value))
     else:
         given = text(value, longest=32, what="a signal's name")
     full = given.upper() if given.upper().startswith("SIG") else "SIG" + given.upper()
-    if full not in SIGNALS and not (info.context is None and full in signal.Signals.__members__):
+    if full not in SIGNALS and not (in_code and full in signal.Signals.__members__):
         raise ValueError(f"{quoted(value)} is no signal; allowed: {', '.join(SIGNALS)}")
     return full
 
@@ -186,9 +194,8 @@ def command(value: object, *, most: int = ARGUMENTS_MAX) -> tuple[str, ...]:
 def path(value: object, info: ValidationInfo) -> str:
     """A path; ``~`` is the home directory. A relative one in a config file begins at the file's directory."""
     given = os.path.expanduser(text(value, what="a path"))
-    if info.context is None:
-        return given
-    return os.path.normpath(os.path.join(info.context.directory, given))
+    directory = source(info).directory
+    return given if directory is None else os.path.normpath(os.path.join(directory, given))
 
 
 def secret(value: object, info: ValidationInfo) -> Secret:
@@ -197,7 +204,7 @@ def secret(value: object, info: ValidationInfo) -> Secret:
         return value
     if not isinstance(value, str):
         raise ValueError("must be a text (in quotes)")
-    return Secret(text(value)) if info.context is None else expand(text(value))
+    return Secret(text(value)) if source(info).directory is None else expand(text(value))
 
 
 def seconds(least: float, most: float) -> Any:

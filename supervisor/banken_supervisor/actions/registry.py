@@ -32,29 +32,32 @@ def own_action(name: str) -> type[Action]:
     return found
 
 
-def build(do: str, options: Mapping[str, Any], named: Mapping[str, str] | None = None) -> Action:
+def build(
+    do: str, options: Mapping[str, Any], named: Mapping[str, str] | None = None, read_files: bool = True
+) -> Action:
     """The action ``do`` with its options; Refused (a ValueError) if there is none, or the options are not allowed.
 
     ``do`` is one of ``NAMES``, else one of ``named`` (the config's ``[actions]``: name to ``module:Class``), else
     an entry point of the group ``banken.actions``, else ``module:Class`` itself. Imports what it needs: never call
-    it for a word that came over the wire.
+    it for a word that came over the wire. ``read_files``: False leaves out the checks that read files, for a caller
+    that must not wait, of options that were checked before.
     """
     found = _find(do, named or {})
     if found.options_model is not None:
-        action = found(_checked(do, found.options_model, options))  # type: ignore[call-arg]
+        action = found(_checked(do, found.options_model, options, read_files))  # type: ignore[call-arg]
     else:
         action = _made(do, found, options)
     _check(do, action)
     return action
 
 
-def _checked(do: str, model: type[Table], options: Mapping[str, Any]) -> Table:
+def _checked(do: str, model: type[Table], options: Mapping[str, Any], read_files: bool) -> Table:
     from pydantic import ValidationError  # with the action that needs it, not with the loop
 
-    from banken_supervisor.actions.options import fault_text
+    from banken_supervisor.actions.options import Source, fault_text
 
     try:
-        return model.model_validate(dict(options))
+        return model.model_validate(dict(options), context=Source(read_files=read_files))
     except ValidationError as wrong:
         faults = wrong.errors(include_url=False)
     # Raised outside: the fault that pydantic raised knows what was given, which may be a secret.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.options import Table
+from banken_supervisor.actions.target import ActionTarget, Outcome
 
 
 class RestartOptions(Table):

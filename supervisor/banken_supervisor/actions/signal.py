@@ -7,8 +7,10 @@ from signal import Signals
 
 from pydantic import Field
 
-from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.options import SignalName, Table
+from banken_supervisor.actions.target import ActionTarget, Outcome
 
 
 class SignalOptions(Table):

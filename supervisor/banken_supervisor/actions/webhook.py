@@ -23,7 +23,9 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from banken.clock import wall
 from banken_supervisor.actions import incident_text, options
-from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.target import ActionTarget, Outcome
 from banken_supervisor.actions.web_address import parse_url
 from banken_supervisor.engine.ladder import Backoff, delay
 from banken_supervisor.text.secret import Secret, from_file
@@ -71,15 +73,18 @@ def _secret(value: object, info: ValidationInfo) -> Secret:
 
 def _secret_file(value: object, info: ValidationInfo) -> str:
     path = options.path(value, info)
-    key_of(from_file(path))
+    if options.source(info).read_files:
+        key_of(from_file(path))
     return path
 
 
 def _ca_file(value: object, info: ValidationInfo) -> str:
-    """Read now: at an incident it would be too late to learn that it holds no certificate."""
+    """Read early: at an incident it would be too late to learn that it holds no certificate."""
     import ssl  # not needed without https
 
     path = options.path(value, info)
+    if not options.source(info).read_files:
+        return path
     try:
         ssl.create_default_context(cafile=path)
     except OSError as fault:

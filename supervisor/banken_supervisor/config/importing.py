@@ -1,4 +1,4 @@
-"""Bringing in what [callbacks] and [actions] name, and trying that in a process of its own.
+"""Imports what [callbacks] and [actions] name, and tries that first in a process of its own.
 
 Modules are looked for where Python always looks, and then in the directory of the config file.
 """
@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 import os
 import pkgutil
-import select
-import signal
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, NamedTuple
+
+from banken_supervisor.actions.running_command import RunningCommand
 
 IMPORT_LIMIT_S = 10.0
 """Seconds that one module may take to import when it is tried."""
@@ -25,6 +24,7 @@ TRIAL_LIMIT_S = 60.0
 """Seconds that all trials together may take."""
 
 _ANSWER_MAX = 256 * 1024
+_DRAIN_S = 0.5
 _LINE_MAX = 300
 
 
@@ -81,57 +81,28 @@ def trial(wanted: Iterable[Wanted], directory: str) -> dict[Wanted, str]:
 
 
 def _try(group: list[Wanted], directory: str, limit: float) -> dict[Wanted, str]:
-    reader, writer = os.pipe()
-    task = json.dumps({"directory": directory, "wanted": group, "answer": writer})
+    task = json.dumps({"directory": directory, "wanted": group})
     try:
         process = subprocess.Popen(  # noqa: S603  # our own module
             [sys.executable, "-m", __name__, task],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            pass_fds=(writer,),
             start_new_session=True,
         )
     except OSError as fault:
-        os.close(reader)
-        os.close(writer)
         return dict.fromkeys(group, f"cannot be tried: {fault.strerror}")
-    os.close(writer)
+    with RunningCommand(process, _ANSWER_MAX) as running:
+        in_time = running.wait(limit)
+        running.kill()
+        running.drain(_DRAIN_S)
+        status = running.reap()
     try:
-        answer = _hear(reader, limit)
-    finally:
-        os.close(reader)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the id is still its own
-        status = process.wait()
-    try:
-        found = json.loads(answer)
+        found = json.loads(running.output.text())
     except ValueError:
-        # SIGKILL is ours: it did not answer in time.
-        late = status == -signal.SIGKILL
-        how = (
-            f"was not imported within {limit:.0f} s"
-            if late
-            else f"ended the process (status {status}) when imported"
-        )
-        return dict.fromkeys(group, how)
+        late = f"was not imported within {limit:.0f} s"
+        return dict.fromkeys(group, f"ended the process (status {status}) when imported" if in_time else late)
     return {each: fault for each, fault in zip(group, found, strict=True) if fault is not None}
-
-
-def _hear(reader: int, limit: float) -> bytes:
-    """All that the child writes, until it ends its answer or the time is over."""
-    heard = b""
-    deadline = time.monotonic() + limit
-    while not heard.endswith(b"\n") and len(heard) < _ANSWER_MAX:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([reader], [], [], left)[0]:
-            break
-        some = os.read(reader, 65536)
-        if not some:
-            time.sleep(0.05)  # it is about to end by itself: its own exit status says more than our kill
-            break
-        heard += some
-    return heard
 
 
 def _one(target: str, directory: str, action: bool) -> str | None:
@@ -147,8 +118,10 @@ def _one(target: str, directory: str, action: bool) -> str | None:
 def _main() -> None:
     task = json.loads(sys.argv[1])
     sys.argv = ["banken"]
+    answer = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the modules print is no answer
     found = [_one(target, task["directory"], action) for target, action in task["wanted"]]
-    os.write(task["answer"], json.dumps(found).encode() + b"\n")
+    os.write(answer, json.dumps(found).encode() + b"\n")
     os._exit(0)  # threads that the modules started hold nothing up
 
 

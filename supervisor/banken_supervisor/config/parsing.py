@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from banken.model import NAME_MAX
-from banken_supervisor.actions.options import FromFile, fault_text, name
+from banken_supervisor.actions.options import Source, fault_text, name
 from banken_supervisor.config import fields
 from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.models import (
@@ -53,7 +53,7 @@ class Parsed:
 
 def parse(data: Mapping[str, Any], directory: str) -> tuple[Parsed, list[Problem]]:
     """Check all tables of a file that lies in ``directory``; what has a fault is left out of what is returned."""
-    parser = _Parser(FromFile(directory), data)
+    parser = _Parser(Source(directory), data)
     return parser.parsed, parser.problems
 
 
@@ -71,7 +71,7 @@ _TOGETHER: dict[type[BaseModel], tuple[set[str | int], ...]] = {
 class _Parser:
     """Fills ``parsed`` and ``problems`` from the tables of a file."""
 
-    def __init__(self, context: FromFile, data: Mapping[str, Any]) -> None:
+    def __init__(self, context: Source, data: Mapping[str, Any]) -> None:
         self._context = context
         self._data = data
         allowed = list(File.model_fields)

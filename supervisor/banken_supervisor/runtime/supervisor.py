@@ -27,7 +27,7 @@ from banken.model import (
 from banken.port import Line, Port
 from banken.watchdog import Watchdog
 from banken.wire import Kind, decode
-from banken_supervisor.actions.action_context import SupervisorContext
+from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.callbacks import TIME_LIMIT, Callbacks
 from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, Job
@@ -259,7 +259,7 @@ class Supervisor:
         sweeper.start()
         programs = ProgramWatchdogs(directory, self._mailbox.post)
         resources.callback(programs.close, 0.0)
-        world = SupervisorContext(directory, self._callbacks.named, self._restart, peers)
+        world = ActionContext(directory, self._callbacks.named, self._restart, peers)
         dispatcher = Dispatcher(
             world, self._acted, lambda name: name in programs, programs.process, self._ask, self._callback_limit
         )

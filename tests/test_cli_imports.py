@@ -41,7 +41,7 @@ def test_what_needs_no_supervisor_loads_none(args: tuple[str, ...]) -> None:
 
 
 def test_the_loop_loads_the_options_library_only_with_the_first_policy() -> None:
-    """Without a config the supervisor needs no pydantic; with one, building an action again imports nothing more."""
+    """Without a config the supervisor needs no pydantic; with one, another build imports nothing."""
     code = (
         "import sys\n"
         "import banken_supervisor.runtime.supervisor\n"

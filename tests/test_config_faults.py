@@ -226,7 +226,7 @@ def test_a_wrong_signal_lists_the_right_ones(tmp_path: Path) -> None:
         ('maintenance = [{ cron = "x", for = 1 }]', '"x" is no schedule; allowed are five fields'),
         ('maintenance = [{ cron = "61 * * * *", for = 1 }]', "is no schedule (bad minute)"),
         ('maintenance = [{ cron = "0 0 30 2 *", for = 1 }]', "is no schedule (bad day-of-month)"),
-        ('maintenance = [{ cron = "* * * * *", for = "1m" }]', "nobody would ever be judged"),
+        ('maintenance = [{ cron = "* * * * *", for = "1m" }]', "no watchdog would ever be judged"),
         ('maintenance = [{ cron = "0 3 * * *" }]', "maintenance[0].for: is required and missing"),
     ],
 )

@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -32,19 +32,17 @@ EVIDENCE_MAX = 32
 _WHAT = {How.RAISED: What.FAILED, How.STUCK: What.STUCK, How.REFUSED: What.SKIPPED, How.WAITS: What.FAILED}
 
 
+@dataclass(slots=True, eq=False)
 class Run:
     """One run of one action."""
 
-    __slots__ = ("action", "ended", "over", "started_at", "target")
-
-    def __init__(self, action: Action, target: ActionTarget) -> None:
-        self.action = action
-        self.target = target
-        self.started_at: float | None = None
-        """wall clock"""
-        self.over = False
-        self.ended: threading.Event | None = None
-        """None: not begun. To make 10,000 events when all watchdogs expire at once would take long"""
+    action: Action
+    target: ActionTarget
+    started_at: float | None = None
+    """wall clock"""
+    over: bool = False
+    ended: threading.Event | None = None
+    """None: not begun. To make 10,000 events when all watchdogs expire at once would take long"""
 
     def begin(self) -> threading.Event:
         """It has a thread now. The event is set when its incident ends."""

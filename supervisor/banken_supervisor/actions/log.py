@@ -19,15 +19,7 @@ from banken_supervisor.text.sanitize import line
 LINE_MAX = 2000
 """Characters of the line."""
 
-_LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "notice": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-    "critical": logging.CRITICAL,
-    "emergency": logging.CRITICAL,
-}
+_LEVELS = logging.getLevelNamesMapping() | {"NOTICE": logging.INFO, "EMERGENCY": logging.CRITICAL}
 _FACTS = (
     *("name", "incident", "cause", "opened", "silence", "timeout", "run", "step", "level"),
     *("reason", "status", "progress", "pid", "program", "link"),
@@ -66,7 +58,7 @@ class Log(Action):
         """Write it."""
         words = incident_text.title(target) if self._text is None else _filled(self._text, target)
         usual = "info" if target.recovered else "warning"
-        context.log(_LEVELS.get((target.level or usual).lower(), logging.WARNING), line(words, LINE_MAX))
+        context.log(_LEVELS.get((target.level or usual).upper(), logging.WARNING), line(words, LINE_MAX))
         return Outcome(True, line(words))
 
 

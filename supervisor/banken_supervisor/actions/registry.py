@@ -1,4 +1,4 @@
-"""From the word in a ladder to the action that it names."""
+"""Finds and builds the action that a step names."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def build(
 
     ``do`` is one of ``NAMES``, else one of ``named`` (the config's ``[actions]``: name to ``module:Class``), else
     an entry point of the group ``banken.actions``, else ``module:Class`` itself. Imports what it needs: never call
-    it for a word that came over the wire. ``read_files``: False leaves out the checks that read files, for a caller
+    it for a name that came over the wire. ``read_files``: False leaves out the checks that read files, for a caller
     that must not wait, of options that were checked before.
     """
     found = _find(do, named or {})
@@ -94,28 +94,21 @@ def plain(value: Any) -> Any:
 
 def _check(do: str, action: Any) -> None:
     """What the executor relies on: a user's class must not break it."""
-    limit = action.limit_s
-    for wrong, text in (
-        (
-            not isinstance(getattr(action, "name", None), str) or not 0 < len(action.name) <= NAME_MAX,
-            f"its name is a text of 1 to {NAME_MAX} characters",
-        ),
-        (not isinstance(action.outside, bool), "outside is True or False"),
-        (
-            isinstance(limit, bool) or not isinstance(limit, (int, float)) or not LIMIT_MIN <= limit <= LIMIT_MAX,
-            f"limit_s={limit!r} is not allowed: {LIMIT_MIN:g} to {LIMIT_MAX:g} seconds",
-        ),
-        (
-            not isinstance(action.hidden, tuple) or not all(isinstance(each, str) for each in action.hidden),
-            "hidden is a tuple of texts",
-        ),
-        (
-            not isinstance(action.recipient, Hashable),
-            "recipient is None, or a text or another value that can be looked up by",
-        ),
-    ):
-        if wrong:
-            raise Refused(f"action {do!r}: {text}")
+    name, limit, hidden = getattr(action, "name", None), action.limit_s, action.hidden
+    number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+    why = None
+    if not isinstance(name, str) or not 0 < len(name) <= NAME_MAX:
+        why = f"its name is a text of 1 to {NAME_MAX} characters"
+    elif not isinstance(action.outside, bool):
+        why = "outside is True or False"
+    elif not number or not LIMIT_MIN <= limit <= LIMIT_MAX:
+        why = f"limit_s={limit!r} is not allowed: {LIMIT_MIN:g} to {LIMIT_MAX:g} seconds"
+    elif not isinstance(hidden, tuple) or not all(isinstance(each, str) for each in hidden):
+        why = "hidden is a tuple of texts"
+    elif not isinstance(action.recipient, Hashable):
+        why = "recipient is None, or a text or another value that can be looked up by"
+    if why is not None:
+        raise Refused(f"action {do!r}: {why}")
 
 
 def _find(do: str, named: Mapping[str, str]) -> type[Action]:

@@ -17,7 +17,7 @@ class ActionTarget:
     who: Incarnation | None = None
     """the process that feeds the watchdog; None: none is known"""
     level: str | None = None
-    """the step's word for people and routing: warning, critical, emergency"""
+    """the step's level for people and routing: warning, critical, emergency"""
     step: int = 0
     """index of the step; those of ``on_give_up`` count on after the ladder's last"""
     run: int = 1

@@ -216,7 +216,7 @@ def _imports(parsed: Parsed, config: Config) -> Iterator[Problem]:
 
 
 def _services(config: Config) -> Iterator[Problem]:
-    """Whether apprise is there and takes every URL. It logs URLs that it does not take, so it is kept quiet."""
+    """Whether apprise is there and takes every URL. It logs URLs that it refuses, so its log is off."""
     if not config.notify:
         return
     if importlib.util.find_spec("apprise") is None:

@@ -64,7 +64,7 @@ def unfit(found: object, *, action: bool) -> str | None:
 def trial(wanted: Iterable[Wanted], directory: str) -> dict[Wanted, str]:
     """Import all that is wanted, each module in a process of its own; why not, for those that cannot be used.
 
-    A module that hangs, ends its process, or prints, hurts nobody: it has ``IMPORT_LIMIT_S``, then it is killed.
+    A module that hangs, ends its process, or prints, does no harm: it has ``IMPORT_LIMIT_S``, then it is killed.
     """
     modules: dict[str, list[Wanted]] = {}
     for each in dict.fromkeys(wanted):

@@ -24,7 +24,7 @@ class LadderOwner:
     """The watchdog or group that a ladder belongs to."""
 
     restartable: str | None
-    """why it cannot be started anew; None: it can"""
+    """why it cannot be started again; None: it can"""
     process: str | None
     """why no process of it can be signalled; None: it can"""
     gives_up: bool = False

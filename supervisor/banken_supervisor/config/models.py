@@ -65,7 +65,7 @@ else:
 
 
 class DefaultsTable(Table):
-    """For what is left out, here and by names that nobody declared."""
+    """For what is left out, here and by undeclared names."""
 
     timeout: Duration = Field(60.0, description="Unfed for so long, a watchdog expires.")
     interval: Duration = Field(20.0, description="While it stays unfed, its callback runs again this often.")
@@ -99,7 +99,7 @@ class SupervisorTable(Table):
         settings.CALLBACK_THREADS, description="Callbacks that run at once."
     )
     stop_timeout: Annotated[Duration, Field(le=3600)] = Field(
-        settings.STOP_LIMIT, description="SIGTERM ends it within this, whatever callbacks do."
+        settings.STOP_LIMIT, description="SIGTERM ends it within this, even while callbacks hang."
     )
     undeclared: Literal["defaults", "refuse"] = Field(
         "defaults", description="What becomes of a name that neither the file nor the worker declares."
@@ -126,7 +126,7 @@ class AutoTable(Table):
 
 
 class WindowTable(Table):
-    """Maintenance that comes back: nobody is judged meanwhile."""
+    """Recurring maintenance: the watchdog is not judged meanwhile."""
 
     cron: Text = Field(description="When it begins: five fields as for cron, in local time.")
     seconds: Duration = Field(alias="for", description="How long it lasts.")
@@ -149,9 +149,9 @@ class WatchFields(BaseModel):
     on_give_up: GiveUp | None = Field(None, description="What is done once, when it is given up.")
     observe: bool = Field(False, description="Record what the ladder would do, and do nothing.")
     depends_on: list[Name] = Field(
-        [], max_length=NAMES_MAX, description="While one of these has an incident, one here is not climbed."
+        [], max_length=NAMES_MAX, description="While one of these has an incident, the ladder here waits."
     )
-    maintenance: list[WindowTable] = Field([], max_length=100, description="When nobody is judged.")
+    maintenance: list[WindowTable] = Field([], max_length=100, description="When it is not judged.")
 
 
 class WatchdogTable(WatchFields):
@@ -200,7 +200,7 @@ class ProgramTable(WatchFields):
 
 
 class NotifyTable(Table):
-    """Whom to tell: apprise URLs, which may hold ${ENV}."""
+    """Where notifications go: apprise URLs, which may hold ${ENV}."""
 
     urls: list[NotifyUrl] = Field([], max_length=100, description="apprise URLs, such as mailto://…")
     urls_file: UrlsFile | None = Field(None, description="A file with such URLs, one a line.")

@@ -207,7 +207,7 @@ def _group(path: KeyPath, group: GroupTable, names: Names, known: StepNames) -> 
 
 
 def _in_two_groups(parsed: Parsed, names: Names) -> Iterator[Problem]:
-    """A program that two strategies would start anew."""
+    """A program that two strategies would both restart."""
     first: dict[str, KeyPath] = {}
     for path, group in parsed.groups:
         if group.strategy is None:

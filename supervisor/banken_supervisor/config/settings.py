@@ -35,11 +35,11 @@ class Settings:
     callback_limit: float = CALLBACK_LIMIT
     callback_threads: int = CALLBACK_THREADS
     stop_limit: float = STOP_LIMIT
-    """within so much the supervisor has stopped, whatever its callbacks do"""
+    """the supervisor has stopped within this time, even while callbacks hang"""
     refuse_undeclared: bool = False
     """True: a name that neither file nor worker declares is refused"""
     declaration: Declaration = field(default_factory=Declaration)
-    """for what is left out: by a name that nobody declared, and by the file's own tables"""
+    """for what is left out: by an undeclared name, and by the file's own tables"""
     journal: str | None = None
     """file; None: ``journal.db`` in the address's directory"""
     retention: Retention = field(default_factory=Retention)

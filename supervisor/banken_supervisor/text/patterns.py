@@ -1,4 +1,4 @@
-"""Shell patterns of names, where nothing more than telling them from names is needed."""
+"""Shell patterns of names."""
 
 
 def is_pattern(name: str) -> bool:

@@ -90,9 +90,9 @@ class _Lane:
 
 
 class KeyedExecutor:
-    """``report(job, how, value, seconds)`` is called from any thread; for what ``check`` finds and ``submit`` refuses,
-    from the caller's. For one lane it is called in order, before the next job begins. All methods are for any thread,
-    and none for a signal handler.
+    """``report(job, how, value, seconds)`` is called from any thread; for what ``check`` finds and ``submit``
+    refuses, from the caller's. For one lane it is called in order, before the next job begins. All methods are for
+    any thread, and none for a signal handler.
 
     ``outside_max``: threads that may wait for the outside; None: all.
     """

@@ -81,11 +81,12 @@ def test_endless_output_is_bounded() -> None:
     assert done.data["output_bytes"] <= reads * running_command.READ + exec_module.OUTPUT_MAX
 
 
-def test_a_command_that_takes_too_long_dies_with_all_it_forked() -> None:
-    """After ``timeout`` the whole group ends, also a child that ignores SIGTERM."""
-    code = FORKS + "print(child, flush=True)\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)"
+@pytest.mark.parametrize(("handler", "ends"), [("SIG_IGN", "SIGKILL"), ("SIG_DFL", "SIGTERM")])
+def test_a_command_that_takes_too_long_dies_with_all_it_forked(handler: str, ends: str) -> None:
+    """After ``timeout`` the whole group ends, also a child that ignores SIGTERM and outlives the command."""
+    code = FORKS + f"print(child, flush=True)\nsignal.signal(signal.SIGTERM, signal.{handler})\ntime.sleep(600)"
     done = run(build("exec", {"command": python(code), "timeout": 1.0}), subject())
-    assert (done.ok, done.data["timed_out"], done.data["signal"]) == (False, True, "SIGKILL")
+    assert (done.ok, done.data["timed_out"], done.data["signal"]) == (False, True, ends)
     child = int(done.data["output"])
     until(lambda: gone(child), "its child has ended")
 

@@ -16,7 +16,7 @@ from typing import Any
 from banken.process_identity import boot_id, process_start
 from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import ProcessIdentity
-from banken_supervisor.actions import Action, Outcome, Subject
+from banken_supervisor.actions import Action, ActionTarget, Outcome
 from banken_supervisor.processes.process_handles import ProcessHandles
 
 
@@ -33,7 +33,7 @@ class Desk(ProcessHandles):
     def restart(self, program: str) -> None:
         self.restarted.append(program)
 
-    def collect(self, subject: Subject, seconds: float) -> Mapping[str, Any]:
+    def collect(self, subject: ActionTarget, seconds: float) -> Mapping[str, Any]:
         return {"headline": f"{subject.incident.name} in f (job.py:42)", "seconds": seconds}
 
     def summary(self, evidence: Mapping[str, Any], lines: int) -> Sequence[str]:
@@ -59,12 +59,14 @@ def incident(name: str = "worker-3", **more: Any) -> Incident:
     return Incident(**{**told, "silence": 12.34, "timeout": 5.0, **more})
 
 
-def subject(name: str = "worker-3", *, told: dict[str, Any] | None = None, **more: Any) -> Subject:
+def subject(name: str = "worker-3", *, told: dict[str, Any] | None = None, **more: Any) -> ActionTarget:
     """``told``: fields of its incident."""
-    return Subject(incident(name, **(told or {})), **more)
+    return ActionTarget(incident(name, **(told or {})), **more)
 
 
-def run(action: Action, about: Subject, world: Desk | None = None, ended: threading.Event | None = None) -> Outcome:
+def run(
+    action: Action, about: ActionTarget, world: Desk | None = None, ended: threading.Event | None = None
+) -> Outcome:
     """Run it here and now."""
     return action.run(about, world or Desk(), ended or threading.Event())
 

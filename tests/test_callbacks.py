@@ -10,7 +10,8 @@ import pytest
 
 from banken.errors import CallbackRefused
 from banken.protocol.incidents import Cause, Incident
-from banken_supervisor.actions.callbacks import Callbacks, Report
+from banken_supervisor.actions.callbacks import Callbacks
+from banken_supervisor.actions.reports import CallbackReport
 from banken_supervisor.engine.effects import EventType
 
 
@@ -29,7 +30,7 @@ class Desk:
     """An executor, its reports, and a gate that holds callbacks back."""
 
     def __init__(self, **settings: float) -> None:
-        self.reports: list[Report] = []
+        self.reports: list[CallbackReport] = []
         self.callbacks = Callbacks(self.reports.append, **settings)  # type: ignore[arg-type]
         self.gate = threading.Event()
 

@@ -11,7 +11,7 @@ import pytest
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration
-from banken_supervisor.actions.jobs import Report, What
+from banken_supervisor.actions.reports import ActionReport, What
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.rules import Rules
@@ -22,9 +22,9 @@ from banken_supervisor.outbox.outbox import Outbox
 WAIT_S = 20.0
 
 
-def done(run: int, text: str) -> Report:
+def done(run: int, text: str) -> ActionReport:
     """An action that has ended well."""
-    return Report(What.DONE, "w-1", "i-1", "dump", 0, run, None, False, text, started=time.time())
+    return ActionReport(What.DONE, "w-1", "i-1", "dump", 0, run, None, False, text, started=time.time())
 
 
 class House:

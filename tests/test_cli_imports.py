@@ -12,7 +12,6 @@ HEAVY = (
     "banken_supervisor.runtime.supervisor",
     "banken_supervisor.runtime.loop",
     "rich",
-    "textual",
     "pydantic",
     "sqlite3",
     "zmq",
@@ -30,9 +29,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize(
-    "args", [("--help",), ("--version",), ("feed", "--help"), ("completion", "bash"), ("top", "--help")]
-)
+@pytest.mark.parametrize("args", [("--help",), ("--version",), ("feed", "--help"), ("completion", "bash")])
 def test_what_needs_no_supervisor_loads_none(args: tuple[str, ...]) -> None:
     """Neither the supervisor itself nor what draws, reads files or speaks to sockets."""
     done = subprocess.run(
@@ -43,14 +40,22 @@ def test_what_needs_no_supervisor_loads_none(args: tuple[str, ...]) -> None:
     assert loaded.isdisjoint(HEAVY), loaded & set(HEAVY)
 
 
-@pytest.mark.parametrize("command", ["status", "events", "history", "incidents"])
-def test_only_top_loads_what_draws_a_whole_screen(command: str, address: str) -> None:
-    """Not even those that share the rest with it, at work."""
-    args = [command, *(["worker-1"] if command == "history" else []), "--address", address]
-    done = subprocess.run([sys.executable, "-c", LOADED, *args], capture_output=True, text=True, timeout=60)
-    loaded = json.loads(done.stderr.splitlines()[-1])
-    assert done.returncode in (1, 3)
-    assert "textual" not in loaded
+def test_the_loop_loads_the_options_library_only_with_the_first_policy() -> None:
+    """Without a config the supervisor needs no pydantic; with one, another build imports nothing."""
+    code = (
+        "import sys\n"
+        "import banken_supervisor.runtime.supervisor\n"
+        "from banken_supervisor.actions import NAMES, build\n"
+        "before = [m for m in ('pydantic', 'banken_supervisor.actions.options', 'urllib3') if m in sys.modules]\n"
+        "needed = {'callback': {'callback': 'c'}, 'exec': {'command': ['true']}, 'signal': {'signal': 'TERM'},\n"
+        "          'webhook': {'url': 'http://h/'}, 'notify': {'to': 't'}}\n"
+        "for name in NAMES: build(name, needed.get(name, {}))\n"
+        "loaded = set(sys.modules)\n"
+        "for name in NAMES: build(name, needed.get(name, {}), None, False)\n"
+        "print(before, sorted(set(sys.modules) - loaded))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[] []"
 
 
 def test_the_supervisor_is_there_when_it_is_asked_for() -> None:

@@ -11,11 +11,10 @@ from typing import ClassVar
 import pytest
 
 from banken.protocol.incidents import Cause, Incident
-from banken_supervisor.actions import Action, Outcome, Subject, World
+from banken_supervisor.actions import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions import dispatcher as module
-from banken_supervisor.actions.action_context import SupervisorContext
 from banken_supervisor.actions.dispatcher import Dispatcher
-from banken_supervisor.actions.jobs import Report, What
+from banken_supervisor.actions.reports import ActionReport, What
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.effects import EndIncident, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
@@ -26,11 +25,11 @@ class Teller(Action):
     """An action of the user's own that tells one target."""
 
     name = "tell"
-    target = "people"
-    told: ClassVar[list[Subject]] = []
+    recipient = "people"
+    told: ClassVar[list[ActionTarget]] = []
     open: ClassVar[threading.Event] = threading.Event()
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
+    def run(self, subject: ActionTarget, world: ActionContext, ended: threading.Event) -> Outcome:
         assert self.open.wait(20)
         self.told.append(subject)
         return Outcome(not ended.is_set(), "told")
@@ -50,8 +49,8 @@ class Bench:
     """Dispatcher with real threads; what they report is kept."""
 
     def __init__(self, directory: Path) -> None:
-        self.reports: list[Report] = []
-        world = SupervisorContext(str(directory), lambda name: None, lambda name: None)
+        self.reports: list[ActionReport] = []
+        world = ActionContext(str(directory), lambda name: None, lambda name: None)
         self.asked: list[Callable[[], None]] = []
         self.dispatcher = Dispatcher(
             world, self.reports.append, lambda name: False, lambda name: None, self.asked.append
@@ -196,3 +195,13 @@ def test_who_was_told_by_a_former_supervisor_hears_of_the_end(bench: Bench) -> N
     [told] = Teller.told
     assert (told.recovered, told.incident.silence) == (True, 5.0)
     assert (told.link, told.page) == ("https://banken.example/#/incident/i-w", "https://banken.example/")
+
+
+def test_the_files_of_a_step_are_not_read_on_the_loops_thread(bench: Bench, tmp_path: Path) -> None:
+    """A disk that hangs must not stop verdicts: what a file holds is seen on the action's thread."""
+    options = (("retries", 0), ("secret_file", str(tmp_path / "gone")), ("url", "http://127.0.0.1:9/"))
+    bench.run("w", Step("webhook", options=options))
+    bench.turn(0.5)
+    report = until(lambda: bench.reports, "it has run")[0]
+    assert (report.type, report.started is not None) == (What.FAILED, True)
+    assert "cannot read the secret's file: No such file" in report.text

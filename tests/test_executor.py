@@ -12,8 +12,9 @@ import pytest
 
 from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions import keyed_executor as module
-from banken_supervisor.actions.callbacks import Callbacks, Report
+from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
+from banken_supervisor.actions.reports import CallbackReport
 from banken_supervisor.engine.effects import EventType
 from recovery_kit import until
 
@@ -104,7 +105,7 @@ def test_asking_for_a_thread_costs_little_while_there_is_none(bench: Bench, star
 
 def test_a_callback_without_a_thread_is_told_as_failed_and_runs_later(starts: Starts) -> None:
     """What the loop publishes of it: callback-failed, then callback-done."""
-    reports: list[Report] = []
+    reports: list[CallbackReport] = []
     callbacks = Callbacks(reports.append)
     callbacks.bind("w", lambda: None)
     starts.allowed = False

@@ -9,8 +9,8 @@ import pytest
 from banken.protocol.codec import encode
 from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
-from banken_supervisor.actions.action_context import SupervisorContext
-from banken_supervisor.actions.base import Subject
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import ActionTarget
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.feed_history import (
@@ -268,8 +268,8 @@ def test_the_feeds_in_words() -> None:
 def test_a_dump_has_the_feeds_the_status_and_the_progress(who: ProcessIdentity | None) -> None:
     """Also where no process can be looked at; shown without the worker's escapes."""
     incident = Incident("run-1", "w", Cause.TIMEOUT, 0.0, 4.0, 3.0, 1, None, "epoch\x1b[2J 3", 0)
-    world = SupervisorContext("/nowhere", lambda name: None, lambda name: None)
-    found = dict(world.collect(Subject(incident, who, feeds=((5.0, 1.0), (4.0, 1.0))), 1.0))
+    world = ActionContext("/nowhere", lambda name: None, lambda name: None)
+    found = dict(world.collect(ActionTarget(incident, who, feeds=((5.0, 1.0), (4.0, 1.0))), 1.0))
     assert found["said"]["feeds"] == [[5.0, 1.0], [4.0, 1.0]]
     lines = render(found)
     assert "last feeds: 1 s, 1 s apart; then 4 s of silence" in lines

@@ -15,14 +15,18 @@ from typing import Any
 import msgpack
 import pytest
 
-from banken_supervisor.actions import NAMES, Action, Outcome, Subject, build
-from banken_supervisor.actions.head_and_tail import Kept
+from banken_supervisor.actions import NAMES, Action, ActionTarget, Outcome, build
+from banken_supervisor.actions.http_post import retry_after
+from banken_supervisor.actions.incident_text import BODY_MAX, body, environment, facts, title
 from banken_supervisor.actions.notify import secret_parts
-from banken_supervisor.actions.sanitize import line, plain, redact, text
-from banken_supervisor.actions.webhook import message_id, parse_url, retry_after
-from banken_supervisor.actions.webhook_signing import Key
-from banken_supervisor.text.incident_text import BODY_MAX, body, environment, facts, title
+from banken_supervisor.actions.running_command import HeadAndTail
+from banken_supervisor.actions.web_address import parse_url
+from banken_supervisor.actions.webhook import key_of, message_id, sign
+from banken_supervisor.text.sanitize import line, plain, redact, text
+from banken_supervisor.text.secret import Secret
 from recovery_kit import Desk, run, subject
+
+GOOD_KEY = "whsec_" + "QUJD" * 10
 
 GOOD: dict[str, dict[str, Any]] = {
     "callback": {"callback": "page"},
@@ -45,14 +49,14 @@ class Own(Action):
     def __init__(self, *, word: str = "none") -> None:
         self.word = word
 
-    def run(self, subject: Subject, world: Any, ended: threading.Event) -> Outcome:
+    def run(self, subject: ActionTarget, world: Any, ended: threading.Event) -> Outcome:
         return Outcome(True, self.word)
 
 
 class Nameless(Action):
     """Forgot its name."""
 
-    def run(self, subject: Subject, world: Any, ended: threading.Event) -> Outcome:
+    def run(self, subject: ActionTarget, world: Any, ended: threading.Event) -> Outcome:
         return Outcome(True)
 
 
@@ -82,45 +86,51 @@ def test_every_action_is_built_by_its_name() -> None:
     ("do", "options", "says"),
     [
         ("kil", {}, "no action is called 'kil'; there are: callback, exec"),
-        ("kill", {"waits": 3}, "its options: wait, group"),
-        ("kill", {"wait": -1}, "0 to 3600 seconds"),
-        ("kill", {"wait": float("nan")}, "0 to 3600 seconds"),
-        ("kill", {"wait": True}, "0 to 3600 seconds"),
-        ("kill", {"group": "yes"}, "true or false"),
-        ("signal", {"signal": "SIGFOO"}, "is no signal; allowed: SIGHUP"),
+        ("kill", {"waits": 3}, "waits: unknown key; did you mean wait? allowed: group, wait"),
+        ("kill", {"wait": -1}, "wait: -1 is not allowed; allowed: 0, or 0.001 to"),
+        ("kill", {"wait": 3601}, "wait: 3601 is not allowed; allowed: 0 s to 1h"),
+        ("kill", {"wait": float("nan")}, "nan is not allowed"),
+        ("kill", {"wait": True}, "must be a number of seconds"),
+        ("kill", {"group": "yes"}, "group: must be true or false, not a text"),
+        ("signal", {"signal": "SIGFOO"}, "is no signal; allowed: SIGABRT"),
         ("signal", {"signal": 0}, "is no signal"),
         ("signal", {"signal": 4711}, "is no signal"),
-        ("exec", {}, "argument: 'command'; its options: command"),
-        ("exec", {"command": "rm -rf /"}, "a list of texts"),
-        ("exec", {"command": []}, "1 to 256 items"),
-        ("exec", {"command": ["a\0b"]}, "without NUL"),
-        ("exec", {"command": ["", "x"]}, "is empty"),
-        ("exec", {"command": ["x", 3]}, "each item is a text"),
-        ("exec", {"command": ["x"], "timeout": 0}, "0.1 to 3600 seconds"),
-        ("exec", {"command": ["x"], "output_max": 10**9}, "1000 to 262144"),
-        ("callback", {"callback": ""}, "1 to 128 characters"),
-        ("callback", {"callback": 3}, "is a text, not int"),
-        ("restart", {"x": 1}, "its options: none"),
-        ("dump", {"seconds": 1e9}, "0.1 to 60 seconds"),
-        ("notify", {"to": None}, "is a text"),
+        ("exec", {}, "command: is required and missing"),
+        ("exec", {"command": "a | b"}, "no shell runs it"),
+        ("exec", {"command": []}, "is an empty command"),
+        ("exec", {"command": ["x"] * 257}, "has 257 arguments; at most 256 are allowed"),
+        ("exec", {"command": ["a\0b"]}, "holds a NUL character"),
+        ("exec", {"command": ["", "x"]}, "is an empty command"),
+        ("exec", {"command": ["x", 3]}, "its argument 1 must be a text"),
+        ("exec", {"command": ["x"], "timeout": 0}, "timeout: 0 is not allowed"),
+        ("exec", {"command": ["x"], "output_max": 10**9}, "allowed: 1 kB to 256 KiB"),
+        ("callback", {"callback": ""}, "must be a name, and is empty"),
+        ("callback", {"callback": 3}, "must be a name, not the number (3)"),
+        ("restart", {"x": 1}, "x: unknown key; allowed: none"),
+        ("dump", {"seconds": 1e9}, "seconds: 1000000000.0 is not allowed"),
+        ("notify", {"to": None}, "to: must be a name, not nothing"),
         ("log", {"text": "{name.__class__}"}, "allowed: {name}"),
-        ("webhook", {"url": "ftp://example.org/"}, "http:// or https://"),
-        ("webhook", {"url": "file:///etc/passwd"}, "http:// or https://"),
-        ("webhook", {"url": "https:///x"}, "names no host"),
-        ("webhook", {"url": "https://h:99999/"}, "port"),
-        ("webhook", {"url": "https://h:0/"}, "port 0"),
+        ("webhook", {"url": "ftp://example.org/"}, "allowed is https://HOST/"),
+        ("webhook", {"url": "file:///etc/passwd"}, "allowed is https://HOST/"),
+        ("webhook", {"url": "https:///x"}, "allowed is https://HOST/"),
+        ("webhook", {"url": "https://h:99999/"}, "allowed is https://HOST/"),
+        ("webhook", {"url": "https://h:0/"}, "allowed is https://HOST/"),
         ("webhook", {"url": "https://me:pass@h/"}, "sign with a secret"),
-        ("webhook", {"url": "https://h/a b\r\nX: y"}, "visible ASCII"),
-        ("webhook", {"url": "https://h/", "secret": "hunter2"}, "does not begin so"),
-        ("webhook", {"url": "https://h/", "secret": "whsec_%%%"}, "not base64"),
-        ("webhook", {"url": "https://h/", "secret": "whsec_c2hvcnQ="}, "this one has 5"),
-        ("webhook", {"url": "https://h/", "secret_file": "/no/such/file"}, "FileNotFoundError"),
-        ("webhook", {"url": "https://h/", "retries": 99}, "0 to 20"),
+        ("webhook", {"url": "https://h/a b\r\nX: y"}, "in ASCII and without blanks"),
+        ("webhook", {"url": "https://h/" + "x" * 2048}, "at most 2,048 are allowed"),
+        ("webhook", {"url": "https://h/", "secret": "hunter2"}, "secret: is no secret: whsec_ and the base64"),
+        ("webhook", {"url": "https://h/", "secret": "whsec_%%%"}, "secret: is no secret: whsec_ and the base64"),
+        ("webhook", {"url": "https://h/", "secret": "whsec_c2hvcnQ="}, "the base64 of 24 to 64 bytes is allowed"),
+        ("webhook", {"url": "https://h/", "secret_file": "/no/such/file"}, "No such file or directory"),
+        ("webhook", {"url": "https://h/", "ca_file": "/no/such/file"}, "cannot be used: No such file"),
+        ("webhook", {"url": "https://h/", "secret": GOOD_KEY, "secret_file": "x"}, "secret_file: "),
+        ("webhook", {"url": "https://h/", "retries": 99}, "retries: 99 is not allowed; at most 20"),
         ("no_such_module:Own", {}, "cannot be imported: ModuleNotFoundError"),
         ("test_recovery:Missing", {}, "cannot be imported: AttributeError"),
-        ("json:JSONDecoder", {}, "not a class derived from"),
-        ("banken_supervisor.actions:Action", {}, "not a class derived from"),
-        ("test_recovery:Nameless", {}, "its name is a text"),
+        ("json:JSONDecoder", {}, "is no action: a class derived from"),
+        ("banken_supervisor.actions:Action", {}, "is no action: a class derived from"),
+        ("test_recovery:Nameless", {}, "its class lacks a name"),
+        ("test_recovery:Own", {"words": "x"}, "its options: word"),
         ("test_recovery:Endless", {}, "limit_s=inf is not allowed"),
         ("test_recovery:Raising", {}, "cannot be made: KeyError"),
     ],
@@ -146,8 +156,9 @@ def test_a_refused_secret_is_not_repeated(secret: str) -> None:
 
 def test_an_action_shows_no_options() -> None:
     """repr() of an action holds neither its URL nor its secret."""
-    secret = "whsec_" + "QUJD" * 10
-    shown = repr(build("webhook", {"url": "https://example.org/token", "secret": secret})) + repr(Key(secret))
+    action = build("webhook", {"url": "https://example.org/token", "secret": GOOD_KEY})
+    assert GOOD_KEY in action.hidden
+    shown = f"{action!r} {action.recipient!r}"
     assert "token" not in shown
     assert "QUJD" not in shown
 
@@ -277,7 +288,7 @@ def test_the_parts_of_a_services_url_are_secrets() -> None:
 def test_an_outputs_beginning_and_end_are_kept(limit: int, size: int) -> None:
     """At most ``limit`` bytes are kept, from both ends, and the text says how many are missing."""
     data = bytes(65 + n % 26 for n in range(size))
-    kept = Kept(limit)
+    kept = HeadAndTail(limit)
     for start in range(0, size, 13):
         kept.add(data[start : start + 13])
     assert kept.total == size
@@ -291,7 +302,7 @@ def test_an_outputs_beginning_and_end_are_kept(limit: int, size: int) -> None:
 
 def test_an_endless_output_needs_little_memory() -> None:
     """32 MiB of output need less than 1 MiB while they come."""
-    kept = Kept(64 * 1024)
+    kept = HeadAndTail(64 * 1024)
     some = bytes(64 * 1024)
     tracemalloc.start()
     try:
@@ -347,6 +358,6 @@ def test_a_messages_id_tells_runs_apart_and_stays() -> None:
 
 def test_a_signature_is_the_one_of_the_specification() -> None:
     """The example that the Standard Webhooks specification gives comes out as it says."""
-    key = Key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    signed = key.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    key = key_of(Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    signed = sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="

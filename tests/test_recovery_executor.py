@@ -12,11 +12,11 @@ from typing import Any
 import msgpack
 import pytest
 
-from banken_supervisor.actions import Action, Executor, Outcome, Report, Subject, What, World
+from banken_supervisor.actions import Action, ActionContext, ActionReport, ActionTarget, Executor, Outcome, What
 from banken_supervisor.actions import keyed_executor as module
 from recovery_kit import Desk, subject, until
 
-Run = Callable[[Subject, threading.Event], Any]
+Run = Callable[[ActionTarget, threading.Event], Any]
 
 
 class Does(Action):
@@ -29,7 +29,7 @@ class Does(Action):
         self.limit_s = limit_s
         self.hidden = hidden
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
+    def run(self, subject: ActionTarget, world: ActionContext, ended: threading.Event) -> Outcome:
         found = self.what(subject, ended)
         return Outcome(True) if found is None else found
 
@@ -44,13 +44,13 @@ class Bench:
     """An executor, its reports, and a gate that holds actions back."""
 
     def __init__(self, **settings: Any) -> None:
-        self.reports: list[Report] = []
+        self.reports: list[ActionReport] = []
         self.executor = Executor(Desk(), self.reports.append, **settings)
         self.gate = threading.Event()
         self.begun: list[str] = []
         self._lock = threading.Lock()
 
-    def waits(self, about: Subject, ended: threading.Event) -> None:
+    def waits(self, about: ActionTarget, ended: threading.Event) -> None:
         with self._lock:
             self.begun.append(about.incident.name)
         assert self.gate.wait(30)
@@ -86,7 +86,7 @@ def test_one_watchdogs_actions_run_in_order_and_never_at_once(bench: Bench) -> N
     most: list[int] = []
 
     def step(number: int) -> Run:
-        def what(about: Subject, ended: threading.Event) -> None:
+        def what(about: ActionTarget, ended: threading.Event) -> None:
             inside.append(number)
             most.append(len(inside))
             time.sleep(0.0005)
@@ -135,7 +135,7 @@ def test_the_end_of_an_incident_drops_what_waits_and_tells_what_runs(bench: Benc
     """cancel(): what waits is dropped, what runs sees ``ended``, the notice of recovery and others stay."""
     began = threading.Event()
 
-    def patient(about: Subject, ended: threading.Event) -> Outcome:
+    def patient(about: ActionTarget, ended: threading.Event) -> Outcome:
         began.set()
         return Outcome(ended.wait(30), "told")
 
@@ -229,7 +229,7 @@ def _recurse() -> None:
 def test_whatever_an_action_raises_is_told_and_ends_nothing(bench: Bench, fault: BaseException) -> None:
     """Every BaseException becomes a report that msgpack takes, bounded, and the next action runs."""
 
-    def what(about: Subject, ended: threading.Event) -> None:
+    def what(about: ActionTarget, ended: threading.Event) -> None:
         raise fault
 
     bench.executor.submit([Does(what), Does(lambda a, e: None)], subject())
@@ -245,7 +245,7 @@ def test_whatever_an_action_raises_is_told_and_ends_nothing(bench: Bench, fault:
 def test_what_an_action_raised_is_told_in_one_line(bench: Bench) -> None:
     """The type and the whole message stand in the text, harmless for a terminal; the traceback is the output."""
 
-    def what(about: Subject, ended: threading.Event) -> None:
+    def what(about: ActionTarget, ended: threading.Event) -> None:
         raise RuntimeError("\x1b[31mred\nsecond line")
 
     bench.executor.submit([Does(what)], subject())
@@ -269,10 +269,10 @@ def test_secrets_are_told_to_nobody(bench: Bench) -> None:
     """What an action hides is in neither the text, the data nor the traceback, also where that is cut."""
     secret = "hunter2-hunter2"
 
-    def fails(about: Subject, ended: threading.Event) -> None:
+    def fails(about: ActionTarget, ended: threading.Event) -> None:
         raise ValueError(f"cannot reach {secret}" + "x" * 8183)  # half of it would be cut
 
-    def answers(about: Subject, ended: threading.Event) -> Outcome:
+    def answers(about: ActionTarget, ended: threading.Event) -> Outcome:
         return Outcome(True, f"sent to {secret}", {"url": [secret]})
 
     bench.executor.submit([Does(fails, hidden=(secret,)), Does(answers, hidden=(secret,))], subject())
@@ -381,7 +381,7 @@ def test_a_listener_that_raises_ends_no_thread() -> None:
     """A report that cannot be delivered keeps nothing from running."""
     ran: list[str] = []
 
-    def report(report: Report) -> None:
+    def report(report: ActionReport) -> None:
         raise RuntimeError("nobody listens")
 
     executor = Executor(Desk(), report, threads_max=1)
@@ -396,7 +396,7 @@ def test_closing_tells_who_waits_and_begins_nothing_more() -> None:
     bench = Bench(threads_max=1)
     began = threading.Event()
 
-    def patient(about: Subject, ended: threading.Event) -> None:
+    def patient(about: ActionTarget, ended: threading.Event) -> None:
         began.set()
         assert ended.wait(30)
 

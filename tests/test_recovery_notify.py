@@ -110,7 +110,7 @@ def test_each_service_is_told_though_others_fail(inbox: Inbox, refused: str) -> 
     assert done.data["sent"] == ["4 (JSON)"]
     first, second, third = done.data["failed"]
     assert first.startswith("1 (JSON): A Connection error occurred")
-    assert second.startswith("2 (unknown service): no service")
+    assert second.startswith("2 (unknown service): apprise has no service")
     assert third.startswith("3 (JSON): Failed to send")
     assert "403" in third
     assert len(inbox.messages) == 1

@@ -316,7 +316,7 @@ def test_a_secret_file_is_read_anew(serve: Callable[..., Server], tmp_path: Path
     verify(*server.seen[0][1:])
     assert SECRET in action.hidden
     file.write_text("nonsense")
-    with pytest.raises(ValueError, match="does not begin so"):
+    with pytest.raises(ValueError, match="is no secret"):
         run(action, subject())
 
 

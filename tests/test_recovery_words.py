@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from banken.protocol.incidents import Cause
-from banken_supervisor.actions import Subject
-from banken_supervisor.text.incident_text import (
+from banken_supervisor.actions import ActionTarget
+from banken_supervisor.actions.incident_text import (
     BODY_MAX,
     LISTED_MAX,
     body,
@@ -22,7 +22,7 @@ from recovery_kit import subject
 BEGAN = 1_790_000_000.0
 
 
-def many(count: int, **more: Any) -> Subject:
+def many(count: int, **more: Any) -> ActionTarget:
     """One a thirtieth of a second, every seventh by the end of its process, the fifth one critical."""
     told = [
         subject(

@@ -16,7 +16,7 @@ import pytest
 
 from banken.protocol.messages import Declaration
 from banken_supervisor import Supervisor
-from banken_supervisor.actions.base import Action, Outcome, Subject, World
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.runtime import supervisor as module
@@ -25,7 +25,7 @@ from recovery_kit import until
 STEPS = [
     "runtime.supervisor.LogQueue", "runtime.supervisor.AddressLock", "runtime.supervisor.Sockets",
     "runtime.supervisor.PeerCredentials", "runtime.supervisor.ProgramWatchdogs", "runtime.supervisor.Sweeper",
-    "runtime.supervisor.SupervisorContext", "runtime.supervisor.Dispatcher", "runtime.supervisor.Loop",
+    "runtime.supervisor.ActionContext", "runtime.supervisor.Dispatcher", "runtime.supervisor.Loop",
     "runtime.supervisor.Lookout", "runtime.supervisor.Supervisor._opened", "runtime.loop.Driver",
     "runtime.loop.Outbox", "runtime.loop.Checkpoints", "runtime.loop.ProcessWatcher", "runtime.loop.KeyedExecutor",
     "runtime.loop.MaintenanceClock", "outbox.outbox.Journal", "outbox.outbox.restore",
@@ -138,7 +138,7 @@ class Slow(Action):
 
     name = "slow"
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
+    def run(self, subject: ActionTarget, world: ActionContext, ended: threading.Event) -> Outcome:
         BEGAN.set()
         assert ended.wait(30)
         time.sleep(0.2)

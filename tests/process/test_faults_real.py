@@ -234,11 +234,11 @@ PLANTS: dict[Place, Callable[[Bench], None]] = {
 def _running(bench: Bench) -> Iterator[None]:
     """The supervisor's lines are kept while it runs."""
 
-    class Kept(logging.Handler):
+    class HeadAndTail(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             bench.lines.append(record.getMessage())
 
-    kept, log = Kept(), logging.getLogger("banken.supervisor")
+    kept, log = HeadAndTail(), logging.getLogger("banken.supervisor")
     log.addHandler(kept)
     try:
         with bench.supervisor:

@@ -13,7 +13,7 @@ FORKS = """
 import os, sys, threading
 from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions.callbacks import Callbacks
-from banken_supervisor.actions import Action, Executor, Outcome, Subject
+from banken_supervisor.actions import Action, Executor, Outcome, ActionTarget
 
 def fork():
     pid = os.fork()
@@ -39,7 +39,7 @@ if sys.argv[1] == "callback":
     callbacks.bind("w", fork)
     callbacks.run(incident, None)
 else:
-    Executor(None, report).submit([Forks()], Subject(incident))
+    Executor(None, report).submit([Forks()], ActionTarget(incident))
 sys.exit(not told.wait(20))
 """
 

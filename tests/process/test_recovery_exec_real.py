@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from banken_supervisor.actions import build
+from banken_supervisor.actions import build, running_command
 from banken_supervisor.actions import exec as exec_module
 from recovery_kit import FORKS, gone, python, run, subject, until
 
@@ -77,15 +77,16 @@ def test_endless_output_is_bounded() -> None:
     assert done.data["output_bytes"] > 1_000_000
     assert len(done.data["output"]) <= exec_module.OUTPUT_MAX + 100
     assert "bytes left out]" in done.data["output"]
-    reads = seconds / exec_module.NAP_S + 2
-    assert done.data["output_bytes"] <= reads * exec_module.READ + exec_module.OUTPUT_MAX
+    reads = seconds / running_command.NAP_S + 2
+    assert done.data["output_bytes"] <= reads * running_command.READ + exec_module.OUTPUT_MAX
 
 
-def test_a_command_that_takes_too_long_dies_with_all_it_forked() -> None:
-    """After ``timeout`` the whole group ends, also a child that ignores SIGTERM."""
-    code = FORKS + "print(child, flush=True)\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)"
+@pytest.mark.parametrize(("handler", "ends"), [("SIG_IGN", "SIGKILL"), ("SIG_DFL", "SIGTERM")])
+def test_a_command_that_takes_too_long_dies_with_all_it_forked(handler: str, ends: str) -> None:
+    """After ``timeout`` the whole group ends, also a child that ignores SIGTERM and outlives the command."""
+    code = FORKS + f"print(child, flush=True)\nsignal.signal(signal.SIGTERM, signal.{handler})\ntime.sleep(600)"
     done = run(build("exec", {"command": python(code), "timeout": 1.0}), subject())
-    assert (done.ok, done.data["timed_out"], done.data["signal"]) == (False, True, "SIGKILL")
+    assert (done.ok, done.data["timed_out"], done.data["signal"]) == (False, True, ends)
     child = int(done.data["output"])
     until(lambda: gone(child), "its child has ended")
 

@@ -13,8 +13,8 @@ import pytest
 
 from banken.process_identity import boot_id, process_start
 from banken.protocol.messages import ProcessIdentity
-from banken_supervisor.actions import Executor, Report, build
-from banken_supervisor.actions.kill import Kill
+from banken_supervisor.actions import ActionReport, Executor, build
+from banken_supervisor.actions.kill import Kill, KillOptions
 from banken_supervisor.processes.process_handles import ProcessHandles
 from recovery_kit import FORKS, OBEDIENT, STUBBORN, Desk, gone, python, run, subject, until, worker
 
@@ -74,7 +74,7 @@ def test_one_that_exits_during_the_climb() -> None:
 
 def test_one_that_recovers_is_not_killed() -> None:
     """When the incident ends while SIGTERM is given time, the wait ends at once and the process lives."""
-    reports: list[Report] = []
+    reports: list[ActionReport] = []
     executor = Executor(Desk(), reports.append)
     code = "signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'heard\\n'))\n" + OBEDIENT
     with worker(code) as one:
@@ -156,16 +156,16 @@ def test_the_supervisor_is_never_signalled() -> None:
     """A supervisor that is to signal or kill itself says no. (In a process of its own, which would die of it.)"""
     code = (
         f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
-        "import os; from banken.process_identity import own_identity\n"
+        "import os; from banken.identity import incarnation\n"
         "from banken_supervisor.actions import build; from recovery_kit import Desk, run, subject\n"
-        "about = subject(who=own_identity())\n"
+        "about = subject(who=incarnation())\n"
         "for do, options in ('signal', {'signal': 'SIGKILL'}), ('kill', {'wait': 0, 'group': True}):\n"
         "    print(run(build(do, options), about).text)\n"
-        "print(Desk().group(own_identity()))"
+        "print(Desk().group(incarnation()))"
     )
     done = run(build("exec", {"command": [sys.executable, "-c", code], "timeout": 60}), subject())
     lines = done.data["output"].splitlines()
-    assert [("not to be touched" in each) for each in lines] == [True, True, False], lines
+    assert [("never signalled" in each) for each in lines] == [True, True, False], lines
     assert lines[2] == "None"
 
 
@@ -176,7 +176,7 @@ def test_init_is_never_signalled() -> None:
     assert not ProcessHandles().signal(init, 0)
     assert ProcessHandles().group(init) is None
     done = run(build("signal", {"signal": "SIGCONT"}), subject(who=init))
-    assert (done.ok, "not to be touched" in done.text) == (False, True)
+    assert (done.ok, "never signalled" in done.text) == (False, True)
 
 
 @pytest.mark.root
@@ -186,11 +186,11 @@ def test_a_process_of_another_user_is_said_to_be_one() -> None:
         code = (
             f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
             "import os\n"
-            "from banken.protocol.messages import ProcessIdentity\n"
+            "from banken.model import ProcessIdentity\n"
             "from banken_supervisor.actions import build\n"
             "from recovery_kit import Desk, run, subject\n"
             f"who = ProcessIdentity({one.who.boot!r}, {one.who.pid}, {one.who.start}, b'test')\n"
-            "wanted = ('kill', {'wait': 0, 'group': True}), ('kill', {'wait': 0}), ('signal', {})\n"
+            "wanted = ('kill', {'wait': 0, 'group': True}), ('kill', {'wait': 0}), ('signal', {'signal': 'TERM'})\n"
             "world, actions = Desk(), [build(*each) for each in wanted]\n"
             "os.setuid(65534)\n"
             "for action in actions: print(run(action, subject(who=who), world).text)\n"
@@ -218,7 +218,7 @@ def test_one_that_outlives_sigkill_is_reported_with_its_state() -> None:
         if ptrace(seize, exit_stop) != 0:
             pytest.skip(f"no process can be traced here: {os.strerror(ctypes.get_errno())}")
         try:
-            done = run(Quick(wait=0), subject(who=one.who))
+            done = run(Quick(KillOptions(wait=0)), subject(who=one.who))
         finally:
             ptrace(detach, 0)
         if done.ok:
@@ -238,7 +238,7 @@ def test_a_signal_reaches_exactly_its_process() -> None:
 
 def test_many_kills_at_once() -> None:
     """40 stubborn processes are killed side by side, each exactly, in about the time of one."""
-    reports: list[Report] = []
+    reports: list[ActionReport] = []
     executor = Executor(Desk(), reports.append)
     action = build("kill", {"wait": 0.3})
     with worker(OBEDIENT) as bystander:
@@ -279,14 +279,14 @@ def test_no_descriptor_leaks() -> None:
 
 
 @pytest.fixture
-def executor() -> Iterator[tuple[Executor, list[Report]]]:
-    reports: list[Report] = []
+def executor() -> Iterator[tuple[Executor, list[ActionReport]]]:
+    reports: list[ActionReport] = []
     one = Executor(Desk(), reports.append)
     yield one, reports
     one.close(10)
 
 
-def test_evidence_is_taken_before_the_kill(executor: tuple[Executor, list[Report]]) -> None:
+def test_evidence_is_taken_before_the_kill(executor: tuple[Executor, list[ActionReport]]) -> None:
     """dump, kill, a command: in this order, and the command gets what dump found of the living process."""
     runs, reports = executor
     states: list[str] = []
@@ -296,7 +296,7 @@ def test_evidence_is_taken_before_the_kill(executor: tuple[Executor, list[Report
             states.append(one.state())
             return {"headline": f"state {states[-1]}"}
 
-    runs._world = Collecting()
+    runs._context = Collecting()
     command = python("import json; print(json.load(sys.stdin)['evidence']['headline'])")
     with worker(STUBBORN) as one:
         one.stop()
@@ -309,7 +309,7 @@ def test_evidence_is_taken_before_the_kill(executor: tuple[Executor, list[Report
     assert reports[2].data["output"] == "state T\n"
 
 
-def test_sigterm_comes_at_once(executor: tuple[Executor, list[Report]]) -> None:
+def test_sigterm_comes_at_once(executor: tuple[Executor, list[ActionReport]]) -> None:
     """From submit to the process's end is a matter of milliseconds; printed, with a wide bound."""
     runs, reports = executor
     action = build("signal", {"signal": "SIGTERM"})

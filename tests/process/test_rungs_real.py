@@ -47,7 +47,7 @@ def test_an_incident_of_nobody_is_shown(house: House) -> None:
     expired = events.until(LONG, "expired", "w")
     events.until(LONG, "action-done", "w", do="exec")
     told = house.banken("incident", expired["incident"])
-    assert "  no process is known: nobody has fed it, or only commands have\n" in told
+    assert "  no process is known: it was never fed, or by commands only\n" in told
     assert "w: grace" in told or "w: timeout" in told
 
 

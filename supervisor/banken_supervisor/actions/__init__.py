@@ -1,12 +1,17 @@
 """What a step of a ladder does, and the threads that do it.
 
-One small file per action; ``base`` has what they share, ``registry`` finds them by name, ``executor`` runs them,
-``identity`` and ``group`` know processes for certain. Nothing here decides: the core says which step is due, and
-the loop hands its action and a ``Subject`` to the ``Executor``. What became of it comes back as a ``Report``.
+One file per action, with the model of its options; ``base`` has what actions share, ``registry`` finds them by
+name, ``action_executor`` runs them. The engine decides which step is due; the ``dispatcher`` hands its action and
+an ``ActionTarget`` to the executor. What became of it comes back as an ``ActionReport``.
 """
 
-from banken_supervisor.actions.action_executor import Executor, Report, What
-from banken_supervisor.actions.base import Action, Outcome, Subject, World
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.action_executor import Executor
+from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.registry import NAMES, build
+from banken_supervisor.actions.reports import ActionReport, What
+from banken_supervisor.actions.target import ActionTarget, Outcome
 
-__all__ = ["NAMES", "Action", "Executor", "Outcome", "Report", "Subject", "What", "World", "build"]
+__all__ = [
+    "NAMES", "Action", "ActionContext", "ActionReport", "ActionTarget", "Executor", "Outcome", "What", "build",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What actions may ask of the supervisor, for real: recovery/base.py says what each answer means."""
+"""What actions may ask of the supervisor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from banken.protocol.messages import ProcessIdentity
 from banken.watchdog import callback_invocation
 from banken.watchdog.callback_invocation import Callback
 from banken_supervisor import evidence
-from banken_supervisor.actions.base import Subject
+from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.observability.log_queue import log
 from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.processes.process_handles import ProcessHandles
@@ -19,8 +19,8 @@ MARGIN_S = 0.5
 """Seconds of a dump's time that are left for what comes after collecting."""
 
 
-class SupervisorContext(ProcessHandles):
-    """``ProcessHandles`` knows about processes; the rest is here. Called from many threads.
+class ActionContext(ProcessHandles):
+    """Called from the executor's threads, many at once. ``ProcessHandles`` has what concerns one process.
 
     ``named``: the callback of a name, None: there is none. ``restart``: has the loop restart a program.
     ``directory``: the address's, where workers leave their dumps. ``peers``: who has connected; None: not known.
@@ -42,7 +42,7 @@ class SupervisorContext(ProcessHandles):
         """apprise URLs by the name of the target; replaced whole when the config changes"""
 
     def here(self, who: ProcessIdentity) -> bool:
-        """As in the protocol: a pid that a feed only claims is none that can be known for certain."""
+        """Whether it is a process of this host and boot that has connected: a pid in a feed proves nothing."""
         return super().here(who) and (self._peers is None or self._peers.met(who))
 
     def trust(self, who: ProcessIdentity) -> None:
@@ -51,45 +51,45 @@ class SupervisorContext(ProcessHandles):
             self._peers.trust(who)
 
     def restart(self, program: str) -> None:
-        """As in the protocol."""
+        """Ask the loop to restart one of its programs; returns at once."""
         self._restart(program)
 
-    def collect(self, subject: Subject, seconds: float) -> Mapping[str, Any]:
-        """As in the protocol; where no process is known, that is what is found."""
-        incident = subject.incident
-        said = {
+    def collect(self, target: ActionTarget, seconds: float) -> Mapping[str, Any]:
+        """Evidence of what the process does, taken within so many seconds. Says so where no process is known."""
+        incident = target.incident
+        known = {
             "silence": incident.silence,
             "status": incident.status,
             "progress": incident.progress,
             "cause": incident.cause.value,
-            "feeds": list(map(list, subject.feeds)),
+            "feeds": list(map(list, target.feeds)),
         }
-        if subject.who is None:
-            headline = "no process is known: nobody has fed it, or only commands have"
-            return {"headline": headline, "problems": [], "said": said}
+        if target.who is None:
+            headline = "no process is known: it was never fed, or by commands only"
+            return {"headline": headline, "problems": [], "said": known}
         found = evidence.collect(
-            subject.who, address_directory=self._directory, seconds_max=max(0.1, seconds - MARGIN_S)
+            target.who, address_directory=self._directory, seconds_max=max(0.1, seconds - MARGIN_S)
         )
-        return {**found, "said": said}
+        return {**found, "said": known}
 
     def summary(self, evidence_: Mapping[str, Any], lines: int) -> Sequence[str]:
-        """As in the protocol."""
+        """The most useful lines of some evidence, at most so many."""
         return evidence.summary_lines(dict(evidence_), lines)
 
     def callback(self, name: str, incident: Incident) -> None:
-        """As in the protocol."""
+        """Call what is bound to ``name`` on this thread, and raise what it raises. LookupError: nothing is."""
         function = self._named(name)
         if function is None:
             raise LookupError(f"no callback is called {name!r} here")
         callback_invocation.call(function, callback_invocation.wants_incident(function), incident)
 
     def urls(self, target: str) -> Sequence[str]:
-        """As in the protocol."""
+        """The apprise URLs of a notification target: secrets. LookupError: there is no such target."""
         try:
             return self.targets[target]
         except KeyError:
             raise LookupError(f"no notification target is called {target!r}") from None
 
     def log(self, level: int, text: str) -> None:
-        """As in the protocol. An action's thread may wait for the log, as a callback's may."""
+        """Write one line to the supervisor's log. It may wait for the log."""
         log.log(level, "%s", text)

@@ -1,8 +1,8 @@
 """The threads that run actions.
 
-The actions of one watchdog run strictly in the order in which they were submitted, so that evidence is taken before
-anything is killed; those of different watchdogs run side by side (banken_supervisor/executor.py). The next action
-of a watchdog goes on past one that is stuck.
+The actions of one watchdog run strictly in the order in which they were submitted, so that evidence is taken
+before anything is killed; those of different watchdogs run side by side (``keyed_executor``). The next action of a
+watchdog does not wait for one that is stuck.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import threading
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from banken_supervisor.actions import sanitize
-from banken_supervisor.actions.base import HANDED, Action, Outcome, Subject, World
-from banken_supervisor.actions.jobs import Report, Run, What, for_each
+from banken.clock import wall
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
-
-__all__ = ["Executor", "Report", "What"]
+from banken_supervisor.actions.reports import ActionReport, What
+from banken_supervisor.actions.target import HANDED_ON, ActionTarget, Outcome
+from banken_supervisor.text import sanitize
 
 OUTSIDE_SHARE = 0.75
 """The part of the threads that may wait for the outside."""
@@ -28,61 +29,88 @@ OUTSIDE_SHARE = 0.75
 EVIDENCE_MAX = 32
 """Incidents whose evidence is kept for their later actions."""
 
-_Told = tuple[What, str, dict[str, Any]]
+_WHAT = {How.RAISED: What.FAILED, How.STUCK: What.STUCK, How.REFUSED: What.SKIPPED, How.WAITS: What.FAILED}
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run of one action."""
+
+    action: Action
+    target: ActionTarget
+    started_at: float | None = None
+    """wall clock"""
+    over: bool = False
+    ended: threading.Event | None = None
+    """None: not begun. To make 10,000 events when all watchdogs expire at once would take long"""
+
+    def begin(self) -> threading.Event:
+        """It has a thread now. The event is set when its incident ends."""
+        self.started_at = wall()
+        ended = self.ended = threading.Event()
+        if self.over:  # ``end`` came between
+            ended.set()
+        return ended
+
+    def end(self) -> None:
+        """Its incident has ended, or the supervisor stops."""
+        self.over = True
+        if self.ended is not None:
+            self.ended.set()
+
+    def ends_with(self, incident: str | None) -> bool:
+        """Whether the end of ``incident`` (None: of any) ends it: not the news of that end, nor a message about
+        further incidents."""
+        target = self.target
+        return not target.others and not target.recovered and incident in (None, target.incident.id)
 
 
 class Executor:
-    """Runs actions in ``world``. ``report`` is called from any thread, with what became of each."""
+    """Runs actions in ``context``. ``report`` is called from any thread, with what became of each."""
 
-    def __init__(self, world: World, report: Callable[[Report], None], *, threads_max: int = THREADS_MAX) -> None:
-        self._world = world
+    def __init__(
+        self,
+        context: ActionContext,
+        report: Callable[[ActionReport], None],
+        *,
+        threads_max: int = THREADS_MAX,
+    ) -> None:
+        self._context = context
         self._report = report
-        self._jobs = KeyedExecutor(
-            "banken-action",
-            self._ran,
-            threads_max=threads_max,
-            outside_max=max(1, int(threads_max * OUTSIDE_SHARE)),
-        )
+        outside_max = max(1, int(threads_max * OUTSIDE_SHARE))
+        self._jobs = KeyedExecutor("banken-action", self._ran, threads_max=threads_max, outside_max=outside_max)
         self.counts = self._jobs.counts
         self.patience = self._jobs.patience
         self.check = self._jobs.check
         self._lock = threading.Lock()
         self._evidence: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
-    def submit(self, actions: Iterable[Action], subject: Subject, chain_name: str | None = None) -> None:
+    def submit(self, actions: Iterable[Action], target: ActionTarget, lane: str | None = None) -> None:
         """Have these actions run in this order, after everything that was submitted for the watchdog before.
 
-        An action of the same incident that has not ended is not begun again. ``chain_name``: after everything of
-        that name instead; ``cancel`` then leaves alone what has not begun.
+        An action of the same incident that has not ended is not begun again. ``lane``: after everything of that
+        lane instead; ``cancel`` then does not drop what has not begun.
         """
-        incident = subject.incident
+        incident = target.incident
         for action in actions:
-            run = Run(action, subject)
-            # A message of many is always a new one.
-            same = None if subject.others else (id(action), incident.id, subject.recovered)
-            self._jobs.submit(
-                Job(
-                    incident.name if chain_name is None else chain_name,
-                    partial(self._perform, run),
-                    run,
-                    same,
-                    action.limit_s,
-                    action.outside,
-                )
-            )
+            run = Run(action, target)
+            # A message about many incidents is always a new one.
+            same = None if target.others else (id(action), incident.id, target.recovered)
+            work = partial(self._perform, run)
+            self._jobs.submit(Job(lane or incident.name, work, run, same, action.limit_s, action.outside))
 
     def cancel(self, name: str, incident: str | None = None) -> int:
-        """An incident of ``name`` ended (None: whichever is open): drop what has not begun, tell what runs.
+        """An incident of ``name`` ended (None: any of it): drop what has not begun, set ``ended`` for what runs.
 
-        Notifications of recovery stay. How many were dropped.
+        Notifications of recovery stay. Returns how many were dropped.
         """
-        # First what waits, then what runs: one that begins between is told all the same.
-        dropped = self._jobs.drop(name, lambda job: job.about.belongs(incident))
+        # First what waits, then what runs: one that begins between is ended all the same.
+        dropped = self._jobs.drop(name, lambda job: job.about.ends_with(incident))
         for job in self._jobs.begun():
-            if job.about.subject.incident.name == name and job.about.belongs(incident):
+            if job.about.target.incident.name == name and job.about.ends_with(incident):
                 job.about.end()
         for job in dropped:
-            self._tell(job.about, job.about.report(What.DROPPED, "the incident ended before"))
+            self._publish(job.about, What.DROPPED, "the incident ended before", {})
         return len(dropped)
 
     def close(self, wait: float) -> int:
@@ -94,59 +122,72 @@ class Executor:
 
     # -- on the threads -----------------------------------------------------------------------------
 
-    def _perform(self, run: Run) -> _Told | None:
-        """None: it was handed on, and whoever has it tells what becomes of it."""
+    def _perform(self, run: Run) -> tuple[What, str, dict[str, Any]] | None:
+        """None: it was handed on, and the receiver reports what becomes of it."""
         try:
-            outcome = run.action.run(self._informed(run.subject), self._world, run.begin())
-            if outcome is HANDED:
+            outcome = run.action.run(self._with_evidence(run.target), self._context, run.begin())
+            if outcome is HANDED_ON:
                 return None
             if not isinstance(outcome, Outcome):
                 raise TypeError(f"an action returns an Outcome, not {type(outcome).__name__}")
             data = sanitize.plain(outcome.data)
-            self._keep_evidence(run.subject, data)
+            self._keep_evidence(run.target, data)
             return What.DONE if outcome.ok else What.FAILED, str(outcome.text), data
         except BaseException as fault:  # noqa: BLE001
             # SystemExit and KeyboardInterrupt too: an action ends nothing but itself.
             return What.FAILED, *_raised(fault, run.action.hidden)
 
     def _ran(self, job: Job, how: How, value: Any, seconds: float) -> None:
-        run: Run = job.about
-        match how:
-            case How.DONE if value is None:
-                return
-            case How.DONE:
-                what, text, data = value
-                self._tell(run, run.report(what, text, data, seconds, late=job.stuck))
-            case How.RAISED:  # only what telling of a fault has raised itself
-                self._tell(run, run.report(What.FAILED, type(value).__name__, None, seconds, late=job.stuck))
-            case How.STUCK:
-                self._tell(run, run.report(What.STUCK, value, seconds=seconds))
-            case How.REFUSED:
-                self._tell(run, run.report(What.SKIPPED, value))
-            case How.WAITS:
-                self._tell(run, run.report(What.FAILED, value))
+        if how is not How.DONE:  # RAISED: only what describing a fault has raised itself
+            text = type(value).__name__ if how is How.RAISED else value
+            self._publish(job.about, _WHAT[how], text, {}, seconds, how is How.RAISED and job.stuck)
+        elif value is not None:
+            what, text, data = value
+            self._publish(job.about, what, text, data, seconds, job.stuck)
 
-    def _informed(self, subject: Subject) -> Subject:
-        """The subject with the evidence that was taken after it was written; so with the others."""
-        if subject.others:
-            subject = replace(subject, others=tuple(map(self._informed, subject.others)))
-        if subject.evidence is not None:
-            return subject
+    def _with_evidence(self, target: ActionTarget) -> ActionTarget:
+        """The target, and its others, with the evidence that was taken since it was submitted."""
+        if target.others:
+            target = replace(target, others=tuple(map(self._with_evidence, target.others)))
+        if target.evidence is not None:
+            return target
         with self._lock:
-            found = self._evidence.get(subject.incident.id)
-        return subject if found is None else replace(subject, evidence=found)
+            found = self._evidence.get(target.incident.id)
+        return target if found is None else replace(target, evidence=found)
 
-    def _keep_evidence(self, subject: Subject, data: dict[str, Any]) -> None:
+    def _keep_evidence(self, target: ActionTarget, data: dict[str, Any]) -> None:
         found = data.get("evidence")
         if isinstance(found, dict):
             with self._lock:
-                self._evidence[subject.incident.id] = found
+                self._evidence[target.incident.id] = found
                 while len(self._evidence) > EVIDENCE_MAX:
                     self._evidence.popitem(last=False)
 
-    def _tell(self, run: Run, report: Report) -> None:
-        for each in for_each(report, run.subject):
-            self._report(each)
+    def _publish(
+        self,
+        run: Run,
+        what: What,
+        text: str,
+        data: dict[str, Any],
+        seconds: float = 0.0,
+        late: bool = False,
+    ) -> None:
+        """Report what became of it, for each incident that it was about, without what its action wants hidden."""
+        first, hidden = run.target, run.action.hidden
+        # First hidden, then cut: half a secret would not be found.
+        text = sanitize.text(sanitize.redact(text, hidden), keep_end=what is What.FAILED)
+        if count := len(first.others):
+            text += f"; in one message with {count} other{'' if count == 1 else 's'}"
+        data = sanitize.redact(data, hidden)
+        started = None if what is What.SKIPPED else run.started_at
+        for each in (first, *first.others):
+            incident = each.incident
+            self._report(
+                ActionReport(
+                    what, incident.name, incident.id, run.action.name, each.step, each.run, each.level,
+                    first.recovered, text, data, started, seconds, late,
+                )
+            )  # fmt: skip
 
 
 def _raised(fault: BaseException, hidden: Iterable[str]) -> tuple[str, dict[str, Any]]:
@@ -154,6 +195,6 @@ def _raised(fault: BaseException, hidden: Iterable[str]) -> tuple[str, dict[str,
 
     First hidden, then cut: half a secret would not be found.
     """
-    said = sanitize.redact("".join(traceback.format_exception_only(fault)), hidden)
+    message = sanitize.redact("".join(traceback.format_exception_only(fault)), hidden)
     whole = sanitize.redact("".join(traceback.format_exception(fault)), hidden)
-    return sanitize.line(" ".join(said.split())), {"output": sanitize.text(whole, keep_end=True)}
+    return sanitize.line(" ".join(message.split())), {"output": sanitize.text(whole, keep_end=True)}

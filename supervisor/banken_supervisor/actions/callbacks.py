@@ -1,10 +1,9 @@
-"""Callbacks on threads of their own, where a bad one hurts only itself: what is bound to what, and what is told."""
+"""Callbacks on threads: what is bound to which watchdog or name, and a report of each run."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,25 +12,22 @@ from banken.protocol.limits import encodable
 from banken.watchdog import callback_invocation
 from banken.watchdog.callback_invocation import Callback
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
+from banken_supervisor.actions.reports import CallbackReport
 from banken_supervisor.engine.effects import EventType
 
 TIME_LIMIT = 30.0
 """Seconds a callback may run before it is reported as stuck."""
 
 TRACE_MAX = 8192
-"""Characters of a traceback that are published; the end is what tells."""
+"""Characters of a traceback that are published; the end says most."""
 
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What became of one callback."""
-
-    type: EventType
-    name: str
-    incident: str
-    run: int
-    seconds: float
-    text: str = ""
+_TYPES = {
+    How.DONE: EventType.CALLBACK_DONE,
+    How.RAISED: EventType.CALLBACK_FAILED,
+    How.STUCK: EventType.CALLBACK_STUCK,
+    How.REFUSED: EventType.CALLBACK_SKIPPED,
+    How.WAITS: EventType.CALLBACK_FAILED,
+}
 
 
 class Callbacks:
@@ -40,7 +36,7 @@ class Callbacks:
 
     def __init__(
         self,
-        report: Callable[[Report], None],
+        report: Callable[[CallbackReport], None],
         *,
         time_limit: float = TIME_LIMIT,
         threads_max: int = THREADS_MAX,
@@ -53,66 +49,57 @@ class Callbacks:
         self.check = self._jobs.check
         self.close = self._jobs.close
         self._bound: dict[str, tuple[Callback, bool]] = {}
+        """by watchdog: the callback, and whether it takes the incident"""
         self._named: dict[str, tuple[Callback, bool]] = {}
+        """the same by the name that declarations use"""
 
     def bind(self, watchdog: str, callback: Callback | None) -> None:
         """What to run for one watchdog; None: nothing."""
-        self._set(self._bound, watchdog, callback)
+        _set(self._bound, watchdog, callback)
 
     def name(self, name: str, callback: Callback | None) -> None:
-        """What a declaration that names ``name`` runs."""
-        self._set(self._named, name, callback)
+        """What to run for a declaration that names ``name``; None: nothing."""
+        _set(self._named, name, callback)
 
     def named(self, name: str) -> Callback | None:
         """What is bound to a name; None: nothing."""
-        found = self._named.get(name)
-        return None if found is None else found[0]
+        return self._named[name][0] if name in self._named else None
 
     def names(self) -> set[str]:
-        """All names that something is bound to."""
+        """All names that have a callback."""
         return set(self._named)
-
-    @staticmethod
-    def _set(table: dict[str, tuple[Callback, bool]], key: str, callback: Callback | None) -> None:
-        if callback is None:
-            table.pop(key, None)
-        else:
-            table[key] = callback, callback_invocation.wants_incident(callback)
 
     def run(self, incident: Incident, named: str | None) -> None:
         """Run what is bound to the incident's watchdog, and what its declaration names."""
         bound = self._bound.get(incident.name)
         if bound is not None:
             self._submit(incident.name, bound, incident)
-        if named is not None:
-            found = self._named.get(named)
-            if found is None:
-                known = ", ".join(sorted(self._named)) or "none"
-                text = f"no callback is called {named!r} here; known: {known}"
-                self._tell(EventType.CALLBACK_FAILED, incident, 0.0, text)
-            else:
-                self._submit(f"{incident.name}\0{named}", found, incident)
+        if named is None:
+            return
+        found = self._named.get(named)
+        if found is None:
+            known = ", ".join(sorted(self._named)) or "none"
+            text = f"no callback is called {named!r} here; known: {known}"
+            self._publish(EventType.CALLBACK_FAILED, incident, 0.0, text)
+        else:
+            self._submit(f"{incident.name}\0{named}", found, incident)
 
     def _submit(self, key: str, bound: tuple[Callback, bool], incident: Incident) -> None:
         work = partial(callback_invocation.call, *bound, incident)
         self._jobs.submit(Job(key, work, incident, same=key, limit_s=self._time_limit, outside=True))
 
     def _ran(self, job: Job, how: How, value: Any, seconds: float) -> None:
-        text = ""
+        text = "" if how is How.DONE else value
         if how is How.RAISED:
             text = encodable("".join(traceback.format_exception(value))[-TRACE_MAX:])
-        elif how is not How.DONE:
-            text = value
-        self._tell(_TYPES[how], job.about, seconds, text)
+        self._publish(_TYPES[how], job.about, seconds, text)
 
-    def _tell(self, kind: EventType, incident: Incident, seconds: float, text: str) -> None:
-        self._report(Report(kind, incident.name, incident.id, incident.run, seconds, text))
+    def _publish(self, kind: EventType, incident: Incident, seconds: float, text: str) -> None:
+        self._report(CallbackReport(kind, incident.name, incident.id, incident.run, seconds, text))
 
 
-_TYPES = {
-    How.DONE: EventType.CALLBACK_DONE,
-    How.RAISED: EventType.CALLBACK_FAILED,
-    How.STUCK: EventType.CALLBACK_STUCK,
-    How.REFUSED: EventType.CALLBACK_SKIPPED,
-    How.WAITS: EventType.CALLBACK_FAILED,
-}
+def _set(table: dict[str, tuple[Callback, bool]], key: str, callback: Callback | None) -> None:
+    if callback is None:
+        table.pop(key, None)
+    else:
+        table[key] = callback, callback_invocation.wants_incident(callback)

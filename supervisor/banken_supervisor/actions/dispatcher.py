@@ -1,4 +1,4 @@
-"""From the core's word to the deed: steps become actions, handed to the threads that run them."""
+"""Turns the engine's decisions into work: steps become actions, handed to the threads that run them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import monotonic, sleep
-from typing import Any
 
 from banken.clock import wall
 from banken.errors import Refused
 from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import ProcessIdentity
-from banken_supervisor.actions.action_context import SupervisorContext
+from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.action_executor import Executor
-from banken_supervisor.actions.base import HANDED, LIMIT_S, Action, Outcome, Subject, World
-from banken_supervisor.actions.jobs import Report, What
+from banken_supervisor.actions.base import LIMIT_S, Action
 from banken_supervisor.actions.notifications import Notifications
 from banken_supervisor.actions.registry import build
+from banken_supervisor.actions.reports import ActionReport, What
+from banken_supervisor.actions.target import HANDED_ON, ActionTarget, Outcome
 from banken_supervisor.engine.effects import EndIncident, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
-
-TO_PROCESSES = ("dump", "signal", "kill")
-"""Actions that need a process."""
 
 PORTION_S = 0.01
 """Seconds of one turn of the loop that handing out may take; what is left waits for the next turn."""
@@ -31,36 +28,37 @@ PORTION_S = 0.01
 FLUSH_S = 1.5
 """Seconds that the last notices have to go out."""
 
-FLUSH_LOOK_S = 0.01
-"""Seconds between two looks at whether the last notices have begun to go out."""
+FLUSH_POLL_S = 0.01
+"""Seconds between two checks whether the last notices have begun to go out."""
+
 CALLBACK_MIN, CALLBACK_MAX = 0.1, 3600.0
-"""Seconds that the action ``callback`` can be told to allow."""
+"""Seconds that the action ``callback`` may be given."""
 
 BUILT_MAX = 10_000
-"""Actions that are kept made; with more different steps than that, making begins anew."""
+"""Actions that are kept built; with more different steps than that, all are built again."""
 
 
-class Handing(Action):
-    """In place of an action that tells people: hands what it is to tell to the loop, and is done."""
+class NoticeRelay(Action):
+    """Runs in place of an action that tells people: passes its target to the loop, which folds notices."""
 
-    name = "handing"
+    name = "notice-relay"
 
     def __init__(
         self,
         action: Action,
         ask: Callable[[Callable[[], None]], None],
-        hold: Callable[[Action, Subject], None],
+        add: Callable[[Action, ActionTarget], None],
     ) -> None:
         self.action = action
         self.name = action.name  # type: ignore[misc]  # each stands for another action
         self.hidden = action.hidden
         self._ask = ask
-        self._hold = hold
+        self._add = add
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
-        """On a thread, after what the same watchdog had to have done before: its evidence is taken."""
-        self._ask(lambda: self._hold(self.action, subject))
-        return HANDED
+    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
+        """On a thread, after the watchdog's earlier actions: their evidence is taken."""
+        self._ask(lambda: self._add(self.action, target))
+        return HANDED_ON
 
 
 class Dispatcher:
@@ -73,18 +71,18 @@ class Dispatcher:
 
     def __init__(
         self,
-        world: SupervisorContext,
-        report: Callable[[Report], None],
+        context: ActionContext,
+        report: Callable[[ActionReport], None],
         programs: Callable[[str], bool],
         process: Callable[[str], ProcessIdentity | None],
         ask: Callable[[Callable[[], None]], None],
         callback_limit: float = LIMIT_S,
     ) -> None:
-        self.world = world
-        self.executor = Executor(world, report)
+        self.world = context
+        self.executor = Executor(context, report)
         self.notices = Notifications(self.executor)
         self.page: str | None = None
-        """public address of the web page, without a slash at its end; None: nobody said"""
+        """public address of the web page, without a slash at its end; None: it is not known"""
         self.named: Mapping[str, str] = {}
         """the user's own actions: name to ``module:Class``"""
         self._report = report
@@ -93,9 +91,8 @@ class Dispatcher:
         self._ask = ask
         self._callback_limit = min(max(callback_limit, CALLBACK_MIN), CALLBACK_MAX)
         self._built: dict[int, tuple[Step, Action]] = {}
-        self._told: dict[str, list[tuple[Action, Subject]]] = {}
-        """by incident that is open and has notices: who was told, and will want to hear of its end"""
-        self._hands: dict[int, Handing] = {}
+        self._notified: dict[str, list[tuple[Action, ActionTarget]]] = {}
+        """by open incident with notices: who gets the news of its end"""
         self._waiting: deque[tuple[RunStep, Incident] | EndIncident] = deque()
         self._over: set[str] = set()
         """incidents whose end waits among them"""
@@ -105,7 +102,7 @@ class Dispatcher:
         self._waiting.append((effect, incident))
 
     def end(self, effect: EndIncident) -> None:
-        """An incident is closed: drop what has not begun; tell those who were told of it; see ``turn``."""
+        """An incident is closed: drop what has not begun; send the news of its end; see ``turn``."""
         if effect.steps:
             self._waiting.append(effect)
             self._over.add(effect.incident)
@@ -139,28 +136,28 @@ class Dispatcher:
                 return
 
     def close(self, wait: float, flush_wait: float = FLUSH_S) -> None:
-        """Tell what waits to be told, and end: within ``wait`` seconds, or ``flush_wait`` if there is some."""
+        """Send the notices that wait, and end: within ``wait`` seconds, or ``flush_wait`` if there are notices."""
         until = monotonic() + wait
         if self.notices.flush():
             until = monotonic() + flush_wait
             while self.executor.counts()["queued"] and monotonic() < until:
-                sleep(FLUSH_LOOK_S)
+                sleep(FLUSH_POLL_S)
         self.executor.close(max(0.0, until - monotonic()))
 
     def remember(self, effect: RunStep, incident: Incident) -> None:
-        """A former supervisor had this step run, in an incident that is still open: who was told hears of the end.
+        """A former supervisor ran this step in an incident that is still open: the recipient gets news of the end.
 
-        A step that cannot be made any more tells nobody.
+        A step that cannot be built any more sends none.
         """
         try:
             action = self._action(effect.step)
         except Refused:
             return
-        if action.target is not None:
-            self._told.setdefault(incident.id, []).append((action, self._subject(effect, incident)))
+        if isinstance(action, NoticeRelay):
+            self._notified.setdefault(incident.id, []).append((action.action, self._target(effect, incident)))
 
-    def _subject(self, effect: RunStep, incident: Incident) -> Subject:
-        return Subject(
+    def _target(self, effect: RunStep, incident: Incident) -> ActionTarget:
+        return ActionTarget(
             incident,
             effect.process,
             effect.step.level,
@@ -173,86 +170,78 @@ class Dispatcher:
         )
 
     def _run(self, effect: RunStep, incident: Incident) -> None:
-        subject = self._subject(effect, incident)
-        if subject.program is not None:
-            process = self._process(subject.program)
-            if process is None and incident.cause is Cause.EXITED and effect.step.do in TO_PROCESSES:
-                self._refuse(effect, What.SKIPPED, "the program has ended: there is nothing to do it to")
-                return
-            # Killed is what was started, with all that it started; looked at is whoever feeds, if anybody does.
-            if subject.who is None or effect.step.do == "kill":
-                subject = replace(subject, who=process)
-                if process is not None:
-                    self.world.trust(process)
         try:
             action = self._action(effect.step)
         except Refused as fault:  # found when the config is read; a step made in code may still be wrong
             self._refuse(effect, What.FAILED, str(fault))
             return
-        if action.target is not None:
-            self._told.setdefault(incident.id, [])
-            action = self._handing(action)
-        self.executor.submit([action], subject)
+        target = self._target(effect, incident)
+        if target.program is not None:
+            process = self._process(target.program)
+            if process is None and incident.cause is Cause.EXITED and action.needs_process:
+                self._refuse(effect, What.SKIPPED, "the program has ended: there is no process to act on")
+                return
+            # ``kill`` ends the process that was started, with its group; the others act on the process that feeds.
+            if target.who is None or effect.step.do == "kill":
+                target = replace(target, who=process)
+                if process is not None:
+                    self.world.trust(process)
+        if isinstance(action, NoticeRelay):
+            self._notified.setdefault(incident.id, [])
+        self.executor.submit([action], target)
 
     def _end(self, effect: EndIncident) -> None:
         self._over.discard(effect.incident)
         self.executor.cancel(effect.name, effect.incident)
-        for action, subject in self._told.pop(effect.incident, ()):
-            incident = subject.incident._replace(silence=effect.lasted)
-            self.notices.add(
-                action, replace(subject, incident=incident, recovered=True, how=effect.how), monotonic()
-            )
+        for action, target in self._notified.pop(effect.incident, ()):
+            incident = target.incident._replace(silence=effect.lasted)
+            over = replace(target, incident=incident, recovered=True, how=effect.how)
+            self.notices.add(action, over, monotonic())
 
-    def _hold(self, action: Action, subject: Subject) -> None:
-        """Its turn among the watchdog's actions has come: it is told, with what else its target is to be told."""
-        incident = subject.incident
-        told = self._told.get(incident.id)
-        if told is None:
-            text = "the incident ended before"
+    def _add_notice(self, action: Action, target: ActionTarget) -> None:
+        """The watchdog's earlier actions have run: the notice goes out, with others to the same recipient."""
+        incident = target.incident
+        notified = self._notified.get(incident.id)
+        if notified is None:
             self._report(
-                Report(
-                    What.DROPPED, incident.name, incident.id, action.name, subject.step, subject.run, subject.level,
-                    False, text,
+                ActionReport(
+                    What.DROPPED, incident.name, incident.id, action.name, target.step, target.run, target.level,
+                    False, "the incident ended before",
                 )
             )  # fmt: skip
             return
-        if all(each is not action for each, _ in told):
-            told.append((action, subject))
-        self.notices.add(action, subject, monotonic())
+        if all(each is not action for each, _ in notified):
+            notified.append((action, target))
+        self.notices.add(action, target, monotonic())
 
     def _refuse(self, effect: RunStep, what: What, why: str) -> None:
         about, step = effect.about, effect.step
         self._report(
-            Report(
+            ActionReport(
                 what, about.name, about.incident, step.do, effect.number, effect.run, step.level, False, why
             )
         )  # fmt: skip
 
-    def _handing(self, action: Action) -> Action:
-        made = self._hands.get(id(action))
-        if made is None or made.action is not action:
-            if len(self._hands) >= BUILT_MAX:
-                self._hands.clear()
-            made = self._hands[id(action)] = Handing(action, self._ask, self._hold)
-        return made
-
     def _action(self, step: Step) -> Action:
-        """Made once per step: the executor tells two runs of one action by its identity."""
+        """Built once per step: the executor recognises two runs of one action by its identity."""
         built = self._built.get(id(step))
         if built is not None and built[0] is step:
             return built[1]
         if len(self._built) >= BUILT_MAX:
             self._built.clear()
-        options = {key: plain(value) for key, value in step.options}
+        options = dict(step.options)
         if step.do == "callback":
             options.setdefault("timeout", self._callback_limit)
-        action = build(step.do, options, self.named)
+        # Its files were read when the policy was declared; here the loop would wait for the disk.
+        action = build(step.do, options, self.named, False)
+        if action.recipient is not None:
+            action = NoticeRelay(action, self._ask, self._add_notice)
         self._built[id(step)] = step, action
         return action
 
 
 def incident_of(effect: RunCallback, now: float) -> Incident:
-    """What actions and callbacks are told, with the opening by the clock on the wall. ``now``: deadline time."""
+    """The incident as actions and callbacks get it, opened at wall clock time. ``now``: deadline time."""
     return Incident(
         effect.incident,
         effect.name,
@@ -265,9 +254,3 @@ def incident_of(effect: RunCallback, now: float) -> Incident:
         effect.status,
         effect.progress,
     )
-
-
-def plain(value: Any) -> Any:
-    """An option as the action takes it: a secret of the config as the text that it is, a tuple as a list."""
-    reveal = getattr(value, "reveal", None)
-    return reveal() if reveal is not None else list(value) if isinstance(value, tuple) else value

@@ -1,26 +1,41 @@
-"""``dump``: keep on record what the process was doing, before anything else is done to it."""
+"""``dump``: record what the process is doing, before anything else is done to it."""
 
 from __future__ import annotations
 
 import threading
+from typing import Annotated
 
-from banken_supervisor.actions import options
-from banken_supervisor.actions.base import Action, Outcome, Subject, World
+from pydantic import Field
+
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.options import Table
+from banken_supervisor.actions.options import seconds as seconds_kind
+from banken_supervisor.actions.target import ActionTarget, Outcome
 
 MARGIN_S = 5.0
 """Seconds beyond its own limit that the collector may take until the run counts as stuck."""
 
 
+class DumpOptions(Table):
+    """Record what the process is doing."""
+
+    seconds: Annotated[float, *seconds_kind(0.1, 60)] = Field(5.0, description="How long it may take.")
+
+
 class Dump(Action):
-    """``seconds``: how long it may take."""
+    """The executor gives the evidence to the later actions of the same incident."""
 
     name = "dump"
+    options_model = DumpOptions
+    needs_process = True
+    brings_back = False
 
-    def __init__(self, *, seconds: float = 5.0) -> None:
-        self._seconds = options.seconds(seconds, "seconds", 0.1, 60)
-        self.limit_s = self._seconds + MARGIN_S
+    def __init__(self, options: DumpOptions) -> None:
+        self._seconds = options.seconds
+        self.limit_s = options.seconds + MARGIN_S
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
-        """Collect it. The executor hands it to the later actions of the same incident."""
-        evidence = dict(world.collect(subject, self._seconds))
+    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
+        """Collect the evidence."""
+        evidence = dict(context.collect(target, self._seconds))
         return Outcome(True, str(evidence.get("headline") or "evidence taken"), {"evidence": evidence})

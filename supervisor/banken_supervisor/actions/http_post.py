@@ -12,99 +12,114 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from time import monotonic
+from typing import NamedTuple
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from banken.clock import wall
-from banken_supervisor.actions.log_suppression import hushed
-from banken_supervisor.actions.sanitize import line
-from banken_supervisor.actions.webhook import Answer, Target, retry_after
+from banken_supervisor.actions.log_suppression import logs_suppressed
+from banken_supervisor.actions.web_address import Address
+from banken_supervisor.text.sanitize import line
 
 CONNECT_S = 10.0
 READ_S = 10.0
 """Seconds between two bytes of the answer."""
 
 BODY_MAX = 2048
-"""Bytes of an answer's body that are read, and only of one that says no."""
+"""Bytes of an answer's body that are read, and only of a refusal."""
 
 BODY_S = 1.0
 """Seconds for that body: its status is known already."""
 
 
-class Post:
-    """Requests to one target."""
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which another attempt may help; of the others from 500 on too."""
 
-    def __init__(self, target: Target, ca_file: str | None) -> None:
-        self._target = target
-        self._tls = ssl.create_default_context(cafile=ca_file) if target.scheme == "https" else None
 
-    def attempt(self, headers: Mapping[str, str], body: bytes, deadline: float) -> Answer:
-        """One request, ended by ``deadline`` (monotonic time, seconds)."""
-        left = deadline - monotonic()
-        if left <= 0:
-            return Answer(None, "no time was left")
-        connection = self._connection(min(CONNECT_S, left))
-        try:
-            with hushed("urllib3.connection", "urllib3.util.retry"):
-                return self._exchange(connection, headers, body, deadline)
-        except (OSError, HTTPException, HTTPError) as fault:
-            if monotonic() >= deadline:
-                return Answer(None, "no whole answer within the time given")
-            return Answer(None, line(_words(fault)))
-        finally:
-            connection.close()
+class Answer(NamedTuple):
+    """The result of one attempt."""
 
-    def _connection(self, timeout: float) -> HTTPConnection:
-        target = self._target
-        if self._tls is None:
-            return HTTPConnection(target.host, target.port, timeout=timeout)
-        return HTTPSConnection(target.host, target.port, timeout=timeout, ssl_context=self._tls)
+    status: int | None
+    text: str
+    retry_after: float | None = None
+    """seconds"""
 
-    def _exchange(
-        self, connection: HTTPConnection, headers: Mapping[str, str], body: bytes, deadline: float
-    ) -> Answer:
-        connection.connect()
-        sock = connection.sock
-        left = max(0.01, deadline - monotonic())
-        connection.timeout = min(READ_S, left)
-        with _cut(sock, left) as cut:
-            connection.request(
-                "POST", self._target.path, body, headers, preload_content=False, decode_content=False
-            )
-            response = connection.getresponse()
-        try:
-            if cut.is_set():  # http.client takes headers that break off for whole ones
-                raise TimeoutError("the answer broke off at the deadline")
-            return self._answer(response, sock, deadline)
-        finally:
-            response.close()
+    @property
+    def again(self) -> bool:
+        """Whether another attempt may help."""
+        return self.status is None or self.status >= 500 or self.status in _AGAIN
 
-    def _answer(self, response: BaseHTTPResponse, sock: socket.socket, deadline: float) -> Answer:
-        status = response.status
-        if 200 <= status < 300:
-            return Answer(status, f"taken with {status}")
-        if 300 <= status < 400:
-            return Answer(status, f"answered {status}: redirects are not followed")
-        said = b""
-        with (
-            contextlib.suppress(OSError, HTTPException, HTTPError),
-            _cut(sock, min(BODY_S, deadline - monotonic())),
-        ):
-            said = response.read(BODY_MAX) or b""
-        words = line(said.decode("utf-8", "backslashreplace").strip(), 300)
-        text = f"answered {status}{': ' if words else ''}{words}"
-        return Answer(status, text, retry_after(response.headers.get("Retry-After"), wall()))
+
+def post(address: Address, ca_file: str | None, headers: Mapping[str, str], body: bytes, deadline: float) -> Answer:
+    """One request, ended by ``deadline`` (monotonic time, seconds)."""
+    left = deadline - monotonic()
+    if left <= 0:
+        return Answer(None, "no time was left")
+    connection = _connection(address, ca_file, min(CONNECT_S, left))
+    try:
+        with logs_suppressed("urllib3.connection", "urllib3.util.retry"):
+            return _exchange(connection, address.path, headers, body, deadline)
+    except (OSError, HTTPException, HTTPError) as fault:
+        if monotonic() >= deadline:
+            return Answer(None, "no whole answer within the time given")
+        reason = getattr(fault, "reason", None)
+        return Answer(None, line(f"{type(fault).__name__}: {reason if isinstance(reason, Exception) else fault}"))
+    finally:
+        connection.close()
+
+
+def _connection(address: Address, ca_file: str | None, timeout: float) -> HTTPConnection:
+    if address.scheme == "http":
+        return HTTPConnection(address.host, address.port, timeout=timeout)
+    tls = ssl.create_default_context(cafile=ca_file)
+    return HTTPSConnection(address.host, address.port, timeout=timeout, ssl_context=tls)
+
+
+def _exchange(
+    connection: HTTPConnection, path: str, headers: Mapping[str, str], body: bytes, deadline: float
+) -> Answer:
+    connection.connect()
+    sock = connection.sock
+    left = max(0.01, deadline - monotonic())
+    connection.timeout = min(READ_S, left)
+    with _cut(sock, left) as cut:
+        connection.request("POST", path, body, headers, preload_content=False, decode_content=False)
+        response = connection.getresponse()
+    try:
+        if cut.is_set():  # http.client takes headers that break off for whole ones
+            raise TimeoutError("the answer broke off at the deadline")
+        return _answer(response, sock, deadline)
+    finally:
+        response.close()
+
+
+def _answer(response: BaseHTTPResponse, sock: socket.socket, deadline: float) -> Answer:
+    status = response.status
+    if 200 <= status < 300:
+        return Answer(status, f"taken with {status}")
+    if 300 <= status < 400:
+        return Answer(status, f"answered {status}: redirects are not followed")
+    content = b""
+    with (
+        contextlib.suppress(OSError, HTTPException, HTTPError),
+        _cut(sock, min(BODY_S, deadline - monotonic())),
+    ):
+        content = response.read(BODY_MAX) or b""
+    words = line(content.decode("utf-8", "backslashreplace").strip(), 300)
+    text = f"answered {status}{': ' if words else ''}{words}"
+    return Answer(status, text, retry_after(response.headers.get("Retry-After"), wall()))
 
 
 @contextlib.contextmanager
 def _cut(sock: socket.socket, seconds: float) -> Iterator[threading.Event]:
     """Shut the socket down after so long, from a thread of its own, unless the block has ended before.
 
-    The event tells whether that came to pass.
+    The event is set if that happened.
     """
     done = threading.Event()
 
@@ -123,6 +138,13 @@ def _cut(sock: socket.socket, seconds: float) -> Iterator[threading.Event]:
         timer.cancel()
 
 
-def _words(fault: Exception) -> str:
-    reason = getattr(fault, "reason", None)
-    return f"{type(fault).__name__}: {reason if isinstance(reason, Exception) else fault}"
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds that a server asks to wait; None: it does not, or unreadably. ``now``: wall clock."""
+    if value is None or len(value) > 64:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

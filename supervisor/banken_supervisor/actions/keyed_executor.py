@@ -42,10 +42,10 @@ RETRY_MIN, RETRY_MAX = 0.1, 5.0
 
 
 class How(Enum):
-    """What is told of a job."""
+    """What is reported of a job."""
 
     DONE = auto()
-    """it returned the value that is told"""
+    """it returned the value"""
     RAISED = auto()
     """the value is what it raised"""
     STUCK = auto()
@@ -62,7 +62,7 @@ class Job:
 
     lane: str
     work: Callable[[], Any]
-    """called on a thread; whatever it raises, SystemExit too, ends nothing but itself"""
+    """called on a thread; what it raises, SystemExit too, ends nothing but itself"""
     about: Any = None
     """the caller's own"""
     same: Hashable = None
@@ -77,7 +77,7 @@ class Job:
     """monotonic time; 0: not begun"""
     stuck: bool = False
     waits: bool = False
-    """it was told that it waits for a thread"""
+    """it was reported that it waits for a thread"""
 
 
 class _Lane:
@@ -90,9 +90,9 @@ class _Lane:
 
 
 class KeyedExecutor:
-    """``tell(job, how, value, seconds)`` is called from any thread; what ``check`` finds and ``submit`` refuses is
-    told from the caller's. Of one lane it is called in order, before the next job begins. All methods are for any
-    thread, and none for a signal handler.
+    """``report(job, how, value, seconds)`` is called from any thread; for what ``check`` finds and ``submit``
+    refuses, from the caller's. For one lane it is called in order, before the next job begins. All methods are for
+    any thread, and none for a signal handler.
 
     ``outside_max``: threads that may wait for the outside; None: all.
     """
@@ -100,13 +100,13 @@ class KeyedExecutor:
     def __init__(
         self,
         name: str,
-        tell: Callable[[Job, How, Any, float], None],
+        report: Callable[[Job, How, Any, float], None],
         *,
         threads_max: int = THREADS_MAX,
         outside_max: int | None = None,
     ) -> None:
         self._name = name
-        self._report = tell
+        self._report = report
         self._threads_max = threads_max
         self._outside_max = threads_max if outside_max is None else outside_max
         self._changed = threading.Condition(threading.Lock())
@@ -148,9 +148,9 @@ class KeyedExecutor:
                 self._pending += 1
                 self._make_ready(lane)
         if refused:
-            self._tell(job, How.REFUSED, refused)
+            self._send_report(job, How.REFUSED, refused)
         else:
-            self._hire()
+            self._add_threads()
 
     def drop(self, lane_name: str, which: Callable[[Job], bool]) -> list[Job]:
         """Take back those of a lane that have not begun."""
@@ -162,7 +162,7 @@ class KeyedExecutor:
                 self._pending -= len(dropped)
                 self._same.difference_update(job.same for job in dropped)
                 self._make_ready(lane)
-        self._hire()
+        self._add_threads()
         return dropped
 
     def begun(self) -> list[Job]:
@@ -202,8 +202,8 @@ class KeyedExecutor:
                 self._leave(job)
         for job in overdue:
             text = f"still running after its limit of {job.limit_s:g} s; its thread was replaced"
-            self._tell(job, How.STUCK, text, job.limit_s)
-        self._hire()
+            self._send_report(job, How.STUCK, text, job.limit_s)
+        self._add_threads()
 
     def close(self, wait: float, *, finish: bool = False) -> int:
         """Take nothing more and wait for what runs, with ``finish`` also for what waits: at most ``wait`` seconds.
@@ -277,7 +277,7 @@ class KeyedExecutor:
         self._make_ready(lane)
 
     def _lacking(self) -> list[Job]:
-        """Those that would begin now if there were a thread for each, and were not told of it yet."""
+        """Those that would begin now if there were a thread for each, and were not reported yet."""
         room = max(1, self._threads_max - self._threads)
         first = [*islice(self._ready.values(), room), *islice(self._ready_outside.values(), room)]
         lacking = [lane.pending[0] for lane in first if not lane.pending[0].waits]
@@ -287,7 +287,7 @@ class KeyedExecutor:
 
     # -- the threads --------------------------------------------------------------------------------
 
-    def _hire(self) -> None:
+    def _add_threads(self) -> None:
         """Threads for what could begin, within the bound."""
         while True:
             with self._changed:
@@ -307,14 +307,14 @@ class KeyedExecutor:
                     self._pause = min(2 * self._pause, RETRY_MAX)
                     lacking = self._lacking()
                 for job in lacking:
-                    self._tell(job, How.WAITS, f"{NO_THREAD}; it begins when there is one")
+                    self._send_report(job, How.WAITS, f"{NO_THREAD}; it begins when there is one")
                 return
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
             with contextlib.suppress(BaseException):  # out of memory, say: what waits must still begin
-                # Told before the next one of the lane begins, so that reports come in order.
-                self._tell(job, *self._perform(job), monotonic() - job.started)
+                # Reported before the next one of the lane begins, so that reports come in order.
+                self._send_report(job, *self._perform(job), monotonic() - job.started)
             with self._changed:
                 self._same.discard(job.same)
                 if job.stuck:  # it came back after all; its place was taken
@@ -324,7 +324,7 @@ class KeyedExecutor:
                     break
                 self._leave(job)
                 self._idle += 1
-        self._hire()
+        self._add_threads()
 
     def _next(self) -> Job | None:
         with self._changed:
@@ -349,6 +349,6 @@ class KeyedExecutor:
         except BaseException as fault:  # noqa: BLE001  # SystemExit and KeyboardInterrupt too
             return How.RAISED, fault
 
-    def _tell(self, job: Job, how: How, value: Any, seconds: float = 0.0) -> None:
-        with contextlib.suppress(Exception):  # whatever listens must not end us
+    def _send_report(self, job: Job, how: How, value: Any, seconds: float = 0.0) -> None:
+        with contextlib.suppress(Exception):  # a fault of the listener must not end us
             self._report(job, how, value, seconds)

@@ -5,26 +5,21 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from typing import Annotated
 
-from banken.errors import Refused
-from banken.protocol.limits import shorten
-from banken_supervisor.actions import options
-from banken_supervisor.actions.base import Action, Outcome, Subject, World
-from banken_supervisor.actions.sanitize import line
-from banken_supervisor.text import incident_text
+from pydantic import Field
+
+from banken_supervisor.actions import incident_text, options
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.text.quoting import quoted
+from banken_supervisor.text.sanitize import line
 
 LINE_MAX = 2000
 """Characters of the line."""
 
-_LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "notice": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-    "critical": logging.CRITICAL,
-    "emergency": logging.CRITICAL,
-}
+_LEVELS = logging.getLevelNamesMapping() | {"NOTICE": logging.INFO, "EMERGENCY": logging.CRITICAL}
 _FACTS = (
     *("name", "incident", "cause", "opened", "silence", "timeout", "run", "step", "level"),
     *("reason", "status", "progress", "pid", "program", "link"),
@@ -32,28 +27,43 @@ _FACTS = (
 _field = re.compile(r"\{([^{}]*)\}")
 
 
+def _template(value: object) -> str:
+    given = options.text(value, longest=LINE_MAX)
+    for each in _field.findall(given):
+        if each not in _FACTS:  # not str.format: that would reach into attributes
+            allowed = ", ".join(f"{{{fact}}}" for fact in _FACTS)
+            raise ValueError(f"{quoted(f'{{{each}}}')} is not a known fact; allowed: {allowed}")
+    return given
+
+
+class LogOptions(options.Table):
+    """Write a line to the supervisor's log."""
+
+    text: Annotated[str, *options.kind(_template, options.STRING)] | None = Field(
+        None, description="Instead of a sentence about the incident; {name}, {cause}, {silence} … are filled in."
+    )
+
+
 class Log(Action):
-    """``text``: the line; ``{name}``, ``{cause}``, ``{silence}`` and the like stand for what is known."""
+    """Writes with the step's level where the logging module has such a one."""
 
     name = "log"
+    options_model = LogOptions
+    brings_back = False
 
-    def __init__(self, *, text: str | None = None) -> None:
-        self._text = None if text is None else options.words(text, "text", LINE_MAX)
-        for each in _field.findall(text or ""):
-            if each not in _FACTS:  # not str.format: that would reach into attributes
-                allowed = ", ".join(f"{{{fact}}}" for fact in _FACTS)
-                raise Refused(f"text: {{{shorten(each)}}} is nothing that is known; allowed: {allowed}")
+    def __init__(self, options: LogOptions) -> None:
+        self._text = options.text
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
-        """Write it, with the step's level where the logging module has such a one."""
-        said = incident_text.title(subject) if self._text is None else _filled(self._text, subject)
-        usual = "info" if subject.recovered else "warning"
-        world.log(_LEVELS.get((subject.level or usual).lower(), logging.WARNING), line(said, LINE_MAX))
-        return Outcome(True, line(said))
+    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
+        """Write it."""
+        words = incident_text.title(target) if self._text is None else _filled(self._text, target)
+        usual = "info" if target.recovered else "warning"
+        context.log(_LEVELS.get((target.level or usual).upper(), logging.WARNING), line(words, LINE_MAX))
+        return Outcome(True, line(words))
 
 
-def _filled(template: str, subject: Subject) -> str:
-    known = incident_text.facts(subject, evidence=False)
+def _filled(template: str, target: ActionTarget) -> str:
+    known = incident_text.facts(target, evidence=False)
 
     def value(match: re.Match[str]) -> str:
         found = known.get(match[1], "-")

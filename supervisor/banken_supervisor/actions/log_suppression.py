@@ -1,4 +1,4 @@
-"""Keeps other people's log lines about our requests out of the log: they hold URLs, and URLs hold secrets."""
+"""Keeps the log lines of libraries about our requests out of the log: they hold URLs, and URLs hold secrets."""
 
 from __future__ import annotations
 
@@ -9,34 +9,24 @@ from collections.abc import Iterator
 
 LINES_MAX = 20
 
-
-class _Filter(logging.Filter):
-    """Withholds what the hushed threads log."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard: dict[int, list[str]] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        lines = self.heard.get(threading.get_ident())
-        if lines is None:
-            return True
-        if record.levelno >= logging.WARNING and len(lines) < LINES_MAX:
-            lines.append(record.getMessage())
-        return False
+_lines: dict[int, list[str]] = {}
+"""by thread: the warnings of those whose log lines are not written"""
 
 
-_filter = _Filter()
+def _filter(record: logging.LogRecord) -> bool:
+    lines = _lines.get(threading.get_ident())
+    if lines is not None and record.levelno >= logging.WARNING and len(lines) < LINES_MAX:
+        lines.append(record.getMessage())
+    return lines is None
 
 
 @contextlib.contextmanager
-def hushed(*loggers: str) -> Iterator[list[str]]:
-    """While the block runs, what this thread logs on these loggers is not written; its warnings are given."""
+def logs_suppressed(*loggers: str) -> Iterator[list[str]]:
+    """While the block runs, what this thread logs on these loggers is not written; yields its warnings."""
     for each in loggers:
         logging.getLogger(each).addFilter(_filter)  # adding it again changes nothing
-    me = threading.get_ident()
-    lines = _filter.heard[me] = []
+    lines = _lines[threading.get_ident()] = []
     try:
         yield lines
     finally:
-        del _filter.heard[me]
+        del _lines[threading.get_ident()]

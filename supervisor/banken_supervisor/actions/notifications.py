@@ -1,4 +1,4 @@
-"""Notifications on their way to people: those for one target that come together are told in one message."""
+"""Notifications on their way to people: those for one recipient that come together become one message."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from banken_supervisor.actions.action_executor import Executor
-from banken_supervisor.actions.base import Action, Subject
+from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.engine.digest import Fold, Limits
 
-Notice = tuple[Action, Subject]
+Notice = tuple[Action, ActionTarget]
 
 
 @dataclass(slots=True)
 class Outgoing:
-    """What is to be told to one target: of incidents that were opened, or of their ends."""
+    """The notices for one recipient: of incidents that were opened, or of their ends."""
 
     fold: Fold[Notice]
-    chain: str
+    lane: str
     """folded messages go out one after the other"""
 
 
@@ -26,22 +27,22 @@ class Notifications:
 
     def __init__(self, executor: Executor) -> None:
         self.limits = Limits()
-        """in force for what comes from now on"""
+        """in force for notices that are added from now on"""
         self._executor = executor
         self._outgoing: dict[Hashable, Outgoing] = {}
         self._due: float | None = None
         self._made = 0
 
-    def add(self, action: Action, subject: Subject, real: float) -> None:
-        """Have it told, alone or with others. The action of the first is the one that tells of all."""
-        key = action.name, action.target, subject.recovered
+    def add(self, action: Action, target: ActionTarget, real: float) -> None:
+        """Send it, alone or with others in one message, which the action of the first then sends."""
+        key = action.name, action.recipient, target.recovered
         outgoing = self._outgoing.get(key)
         if outgoing is None:
             self._made += 1
             outgoing = self._outgoing[key] = Outgoing(Fold(self.limits), f"\0{self._made}")
         outgoing.fold.limits = self.limits
-        outgoing.fold.add((action, subject), real)
-        self._look()
+        outgoing.fold.add((action, target), real)
+        self._set_due()
 
     def patience(self, real: float) -> float | None:
         """Seconds until ``turn`` has something to do; None: nothing waits."""
@@ -53,29 +54,29 @@ class Notifications:
             return
         for key, outgoing in list(self._outgoing.items()):
             for message in outgoing.fold.take(real):
-                self._send(message, outgoing.chain)
+                self._send(message, outgoing.lane)
             if outgoing.fold.idle(real):
                 del self._outgoing[key]
-        self._look()
+        self._set_due()
 
     def flush(self) -> bool:
         """Hand out everything now, what has waited longest first; whether there was anything."""
         waiting = sorted(self._outgoing.values(), key=lambda each: each.fold.due() or 0.0)
-        messages = [(message, each.chain) for each in waiting for message in each.fold.flush()]
-        for message, chain in messages:
-            self._send(message, chain)
-        self._look()
+        messages = [(message, each.lane) for each in waiting for message in each.fold.flush()]
+        for message, lane in messages:
+            self._send(message, lane)
+        self._set_due()
         return bool(messages)
 
-    def _look(self) -> None:
+    def _set_due(self) -> None:
         dues = [due for each in self._outgoing.values() if (due := each.fold.due()) is not None]
         self._due = min(dues, default=None)
 
-    def _send(self, message: list[Notice], chain: str) -> None:
-        """Not in the row of the watchdog's own actions: whatever follows there need not wait for a slow service."""
+    def _send(self, message: list[Notice], lane: str) -> None:
+        """Not in the lane of the watchdog's own actions: the next of those need not wait for a slow service."""
         action, first = message[0]
         if len(message) == 1:
             self._executor.submit([action], first, f"{first.incident.name}\0{action.name}")
         else:
-            others = tuple(subject for _, subject in message[1:])
-            self._executor.submit([action], replace(first, others=others), chain)
+            others = tuple(target for _, target in message[1:])
+            self._executor.submit([action], replace(first, others=others), lane)

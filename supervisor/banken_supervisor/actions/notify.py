@@ -1,9 +1,9 @@
 """``notify``: tell people, through the services of a notification target (apprise, extra ``notify``).
 
-Each URL of the target is sent to for itself, one after the other and in this thread: apprise's own pools would keep
+It sends to each URL of the target by itself, one after the other and in this thread: apprise's own pools would keep
 the supervisor from ending while a service hangs. Each service has apprise's own timeouts; a run that takes longer
 than ``timeout`` in all is reported as stuck. The URLs are secrets: they appear in no text, and apprise's log lines
-about them are withheld.
+about them are not written.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import threading
 from collections.abc import Iterable
 from importlib.util import find_spec
 from inspect import signature
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from banken.protocol.limits import NAME_MAX
-from banken_supervisor.actions import options
-from banken_supervisor.actions.base import Action, Outcome, Subject, World
-from banken_supervisor.actions.log_suppression import hushed
-from banken_supervisor.actions.sanitize import line, redact
-from banken_supervisor.text import incident_text
+from pydantic import Field
+
+from banken_supervisor.actions import incident_text
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.log_suppression import logs_suppressed
+from banken_supervisor.actions.options import Name, Table, seconds
+from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.text.sanitize import line, redact
 
 URLS_MAX = 32
 """URLs of one target."""
@@ -31,37 +34,46 @@ _PART_MIN = 4
 """Characters of a URL's part that counts as a secret of its own; shorter ones would blank out ordinary words."""
 
 
+class NotifyOptions(Table):
+    """Tell people."""
+
+    to: Name = Field(description="A name of [notify.NAME].")
+    timeout: Annotated[float, *seconds(1, 600)] = Field(
+        60.0, description="For all its services together; then it is reported as stuck."
+    )
+
+
 class Notify(Action):
-    """``to``: a notification target of the config. ``timeout``: seconds for all its services together."""
+    """Succeeds when all services of the target have taken the message."""
 
     name = "notify"
+    options_model = NotifyOptions
     outside = True
+    brings_back = False
 
-    def __init__(self, *, to: str, timeout: float = 60.0) -> None:
-        self.target = self._to = options.words(to, "to", NAME_MAX)
-        self.limit_s = options.seconds(timeout, "timeout", 1, 600)
+    def __init__(self, options: NotifyOptions) -> None:
+        self.recipient = self._to = options.to
+        self.limit_s = options.timeout
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
-        """Send one message to each service; all of them must take it."""
+    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
+        """Send one message to each service."""
         if find_spec("apprise") is None:
             return Outcome(False, "apprise is not installed: in a checkout of banken, pip install '.[notify]'")
-        urls = list(world.urls(self._to))[:URLS_MAX]
-        secrets = secret_parts(urls)
-        self.hidden = secrets
-        if subject.others:
-            message = incident_text.title(subject), incident_text.folded_body(subject)
+        urls = list(context.urls(self._to))[:URLS_MAX]
+        secrets = self.hidden = secret_parts(urls)
+        title = incident_text.title(target)
+        if target.others:
+            body = incident_text.folded_body(target)
         else:
-            evidence = () if subject.evidence is None else world.summary(subject.evidence, EVIDENCE_LINES)
-            message = incident_text.title(subject), incident_text.body(subject, evidence)
-        kind = _kind(subject)
+            evidence = () if target.evidence is None else context.summary(target.evidence, EVIDENCE_LINES)
+            body = incident_text.body(target, evidence)
         sent, failed = [], []
         for number, url in enumerate(urls, 1):
-            service, fault = _send(url, message, kind)
-            told = f"{number} ({service})"
+            service, fault = _send(url, title, body, _kind(target))
             if fault is None:
-                sent.append(told)
+                sent.append(f"{number} ({service})")
             else:
-                failed.append(f"{told}: {redact(line(fault), secrets)}")
+                failed.append(f"{number} ({service}): {redact(line(fault), secrets)}")
         data = {"to": self._to, "sent": sent, "failed": failed}
         if not urls:
             return Outcome(False, f"{self._to} has no URLs", data)
@@ -70,7 +82,7 @@ class Notify(Action):
         return Outcome(True, f"{self._to}: {len(sent)} sent", data)
 
 
-def _send(url: str, message: tuple[str, str], kind: str) -> tuple[str, str | None]:
+def _send(url: str, title: str, body: str, kind: str) -> tuple[str, str | None]:
     """(the service's name, what went wrong or None)."""
     import apprise
 
@@ -79,30 +91,26 @@ def _send(url: str, message: tuple[str, str], kind: str) -> tuple[str, str | Non
         settings["service_timeout"] = 0  # it has one thread pool for all, which a hung service would keep alive
     asset = apprise.AppriseAsset(**settings)
     service = "unknown service"
-    with hushed("apprise", "urllib3.connectionpool") as heard:
+    with logs_suppressed("apprise", "urllib3.connectionpool") as warnings:
         try:
             plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
             if plugin is None:
-                return service, "no service of apprise's takes this URL"
+                return service, "apprise has no service for this URL"
             service = str(plugin.service_name)
             sender = apprise.Apprise(asset=asset)
             sender.add(plugin)
-            done = sender.notify(
-                body=message[1],
-                title=message[0],
-                notify_type=kind,
-                body_format=apprise.NotifyFormat.TEXT,
-            )
+            text = apprise.NotifyFormat.TEXT
+            done = sender.notify(body=body, title=title, notify_type=kind, body_format=text)
         except Exception as fault:  # noqa: BLE001
-            # Any of a hundred plugins: whatever it raises is its failure, and the next service is still told.
+            # A hundred plugins may raise anything: that service has failed, and the next one is tried.
             return service, f"{type(fault).__name__}: {fault}"
-    return service, None if done else "; ".join(heard) or "not taken"
+    return service, None if done else "; ".join(warnings) or "not taken"
 
 
-def _kind(subject: Subject) -> str:
-    if subject.recovered:
+def _kind(target: ActionTarget) -> str:
+    if target.recovered:
         return "success"
-    return "failure" if incident_text.level(subject).lower() in ("critical", "emergency", "error") else "warning"
+    return "failure" if incident_text.level(target).lower() in ("critical", "emergency", "error") else "warning"
 
 
 def secret_parts(urls: Iterable[str]) -> tuple[str, ...]:

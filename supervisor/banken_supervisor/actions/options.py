@@ -1,78 +1,285 @@
-"""Checks of what the config gives an action. Each raises Refused, a ValueError, and says what is allowed."""
+"""The kinds of values that options and config tables have: each a check, and a JSON Schema for editors.
+
+Each check takes a value as tomllib or Python code gives it and returns the checked value, or raises ValueError with
+what was wrong and what is allowed. The context is a ``Source``; none means Python code.
+"""
 
 from __future__ import annotations
 
-import signal as signals
-from collections.abc import Sequence
+import copy
+import os
+import re
+import shlex
+import signal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from banken.errors import Refused
-from banken.protocol.limits import shorten
-
-ARGUMENTS_MAX = 256
-"""Items of a command."""
-
-ARGUMENT_MAX = 64 * 1024
-"""Characters of one item of a command; Linux takes 128 KiB."""
+from banken.protocol.limits import NAME_PATTERN, check_name, check_seconds
+from banken_supervisor.text.durations import ALLOWED, format_s, parse
+from banken_supervisor.text.quoting import kind_of, quoted, unknown_key
+from banken_supervisor.text.secret import Secret, expand
 
 TEXT_MAX = 4096
+"""Longest text where nothing shorter is said, characters."""
+
+ARGUMENT_MAX = 64 * 1024
+"""Characters of one argument of a command; Linux takes 128 KiB."""
+
+ARGUMENTS_MAX = 1000
+"""Arguments of a command."""
+
+_UNIT = r"(?:\d+(?:\.\d+)?|\.\d+)\s*(?:ms|s|m|h|d)"
+DURATION_PATTERN = rf"^\s*(?:(?:\d+(?:\.\d*)?|\.\d+)|(?:{_UNIT}\s*)+)\s*$"
+SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "kib": 2**10, "mb": 10**6, "mib": 2**20, "gb": 10**9, "gib": 2**30}
+SIZE_ALLOWED = "a number of bytes, or a number with kB, KiB, MB, MiB, GB or GiB, such as 10MiB"
+_size = re.compile(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]{0,3})\s*", re.ASCII)
+_shell = re.compile(r"\||\|\||&|&&|;|\d*[<>]+(&\d+|\S*)|&>\S*")
+
+SIGNALS = tuple(sorted(each.name for each in signal.Signals if not each.name.startswith("SIGRT")))
 
 
-def seconds(value: object, what: str, least: float, most: float) -> float:
-    """A number of seconds between ``least`` and ``most``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise Refused(f"{what}={shorten(repr(value))} is not allowed: {least:g} to {most:g} seconds")
-    return float(value)
+STRICT = ConfigDict(
+    strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+)
+"""Unknown keys are refused; numbers are not taken for texts, nor texts for numbers; no error shows a value."""
 
 
-def whole(value: object, what: str, least: int, most: int) -> int:
-    """A whole number between ``least`` and ``most``."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise Refused(f"{what}={shorten(repr(value))} is not allowed: a whole number, {least} to {most}")
-    return value
+class Table(BaseModel):
+    """A table of options."""
+
+    model_config = STRICT
 
 
-def flag(value: object, what: str) -> bool:
-    """True or False."""
-    if not isinstance(value, bool):
-        raise Refused(f"{what}={shorten(repr(value))} is not allowed: true or false")
-    return value
+class Source(NamedTuple):
+    """Where options come from: the context of pydantic's validation."""
+
+    directory: str | None = None
+    """of the config file, absolute: ``${ENV}`` is expanded, relative paths begin here. None: Python code, whose
+    texts are taken as they are"""
+    read_files: bool = True
+    """False: they were checked before, and the caller cannot wait for a disk"""
 
 
-def words(value: object, what: str, longest: int = TEXT_MAX) -> str:
-    """A text that is not empty and has no NUL. What it is stays out of the message: it may be a secret."""
+def source(info: ValidationInfo) -> Source:
+    """The context, or that of Python code where none was given."""
+    return Source() if info.context is None else Source(*info.context)
+
+
+class Shown:
+    """The JSON Schema that editors get for a kind of value, copied for each key.
+
+    pydantic's WithJsonSchema hands out one and the same dict, into which 2.7 writes each key's description.
+    """
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._schema = schema
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return copy.deepcopy(self._schema)
+
+
+def kind(check: Callable[..., Any], schema: dict[str, Any]) -> Any:
+    """What makes a type of a model one of these kinds: ``Annotated[type, *kind(…)]``."""
+    return BeforeValidator(check), Shown(schema)
+
+
+def text(value: object, *, longest: int = TEXT_MAX, what: str = "a text") -> str:
+    """``value`` if it is a text of 1 to ``longest`` characters that an operating system takes."""
     if not isinstance(value, str):
-        raise Refused(f"{what} is a text, not {type(value).__name__}")
-    if not 0 < len(value) <= longest or "\0" in value:
-        raise Refused(f"{what} has 1 to {longest} characters, none of them NUL; this one has {len(value)}")
+        raise ValueError(f"must be {what}, not {kind_of(value)}")
+    if not value.strip():
+        raise ValueError(f"must be {what}, and is empty")
+    if len(value) > longest:
+        raise ValueError(f"has {len(value):,} characters; at most {longest:,} are allowed")
+    if "\0" in value:
+        raise ValueError("holds a NUL character, which no system call takes")
     return value
 
 
-def argv(value: object, what: str) -> tuple[str, ...]:
-    """A command as a list of texts; never one text for a shell."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise Refused(
-            f"{what} is a list of texts such as ['systemctl', 'restart', 'job'], not {type(value).__name__}"
-        )
-    if not 1 <= len(value) <= ARGUMENTS_MAX:
-        raise Refused(f"{what} has 1 to {ARGUMENTS_MAX} items, this one has {len(value)}")
-    for each in value:
-        if not isinstance(each, str) or "\0" in each or len(each) > ARGUMENT_MAX:
-            raise Refused(f"{what}: each item is a text of at most {ARGUMENT_MAX} characters without NUL")
-    if not value[0]:
-        raise Refused(f"{what}: the first item, the program, is empty")
+def duration(value: object, *, zero: bool = False) -> float:
+    """Seconds, of a number of seconds or a text such as ``2m30s``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"must be {ALLOWED}, not {kind_of(value)}")
+    if isinstance(value, str) and len(value) > 100:
+        raise ValueError(f"{quoted(value)} is no duration; allowed is {ALLOWED}")
+    try:
+        if isinstance(value, str):
+            return parse(value, "it", zero=zero)
+        # A number of thousands of digits need not be written out to be refused.
+        huge = isinstance(value, int) and value.bit_length() > 256
+        return check_seconds(float("inf") if huge else value, "it", zero=zero)
+    except Refused as fault:
+        said = str(fault)
+        if said.startswith("it="):  # the number lies outside the limits
+            raise ValueError(f"{quoted(value)} is not allowed; allowed: {said.partition('allowed: ')[2]}") from None
+        raise ValueError(f"{quoted(value)} is no duration; allowed is {ALLOWED}") from None
+
+
+def duration_or_zero(value: object) -> float:
+    """As ``duration``, and 0 as well."""
+    return duration(value, zero=True)
+
+
+def size(value: object, *, most: int = 10**12, shown: str = "1000 GB") -> int:
+    """Bytes, of a number or a text such as ``10MiB``; from 1 kB to ``most``, which people know as ``shown``."""
+    if isinstance(value, str):
+        found = _size.fullmatch(value)
+        unit = None if found is None else SIZE_UNITS.get(found[2].lower())
+        if found is None or unit is None:
+            raise ValueError(f"{quoted(value)} is no size; allowed is {SIZE_ALLOWED}")
+        number = int(float(found[1]) * unit)
+    elif isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"must be {SIZE_ALLOWED}, not {kind_of(value)}")
+    else:
+        number = value
+    if not 1000 <= number <= most:
+        raise ValueError(f"{quoted(value)} is not allowed; allowed: 1 kB to {shown}")
+    return number
+
+
+def name(value: object) -> str:
+    """A name, of the characters that a watchdog's has."""
+    try:
+        return check_name(text(value, what="a name"))
+    except Refused as fault:
+        raise ValueError(str(fault).replace("is no name for a watchdog", "is no name")) from None
+
+
+def signal_name(value: object, info: ValidationInfo) -> str:
+    """``"SIGTERM"``; ``"TERM"`` means the same. Code may give the number, which differs between systems."""
+    in_code = source(info).directory is None
+    if in_code and isinstance(value, int) and not isinstance(value, bool):
+        given = next((each.name for each in signal.Signals if each == value), str(value))
+    else:
+        given = text(value, longest=32, what="a signal's name")
+    full = given.upper() if given.upper().startswith("SIG") else "SIG" + given.upper()
+    if full not in SIGNALS and not (in_code and full in signal.Signals.__members__):
+        raise ValueError(f"{quoted(value)} is no signal; allowed: {', '.join(SIGNALS)}")
+    return full
+
+
+def command(value: object, *, most: int = ARGUMENTS_MAX) -> tuple[str, ...]:
+    """argv, of a list or of one text that is split as a shell would, without running one."""
+    allowed = 'allowed is a list such as ["python3", "work.py"], or the same in one text'
+    if isinstance(value, str):
+        given = text(value, longest=ARGUMENT_MAX, what="a command")
+        try:
+            value = shlex.split(given)
+        except ValueError as fault:
+            raise ValueError(f"cannot be split into words: {fault}; {allowed}") from None
+        strange = next((word for word in value if _shell.fullmatch(word)), None)
+        if strange is not None:
+            raise ValueError(
+                f"no shell runs it, so {quoted(strange)} would be one more argument; "
+                'if a shell is wanted: ["sh", "-c", "…"]'
+            )
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"must be a command, not {kind_of(value)}; {allowed}")
+    if not value or value[0] == "":
+        raise ValueError(f"is an empty command; {allowed}")
+    if len(value) > most:
+        raise ValueError(f"has {len(value):,} arguments; at most {most:,} are allowed")
+    for place, word in enumerate(value):
+        try:
+            if not (place and isinstance(word, str) and not word.strip()):  # an empty argument is one too
+                text(word, longest=ARGUMENT_MAX)
+        except ValueError as fault:
+            raise ValueError(f"its argument {place} {fault}; {allowed}") from None
     return tuple(value)
 
 
-def signal_number(value: object, what: str) -> signals.Signals:
-    """A signal by its name, with or without SIG, or by its number."""
-    if isinstance(value, str):
-        name = value.upper() if value.upper().startswith("SIG") else f"SIG{value.upper()}"
-        for each in signals.Signals:
-            if each.name == name:
-                return each
-    elif (
-        isinstance(value, int) and not isinstance(value, bool) and value in {int(each) for each in signals.Signals}
-    ):
-        return signals.Signals(value)
-    known = ", ".join(each.name for each in signals.Signals if not each.name.startswith("SIGRT"))
-    raise Refused(f"{what}={shorten(repr(value))} is no signal; allowed: {known}")
+def path(value: object, info: ValidationInfo) -> str:
+    """A path; ``~`` is the home directory. A relative one in a config file begins at the file's directory."""
+    given = os.path.expanduser(text(value, what="a path"))
+    directory = source(info).directory
+    return given if directory is None else os.path.normpath(os.path.join(directory, given))
+
+
+def secret(value: object, info: ValidationInfo) -> Secret:
+    """A text that no message shows. In a config file ``${ENV}`` in it is replaced from the environment."""
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a text (in quotes)")
+    return Secret(text(value)) if source(info).directory is None else expand(text(value))
+
+
+def seconds(least: float, most: float) -> Any:
+    """What makes a float a duration from ``least`` to ``most`` seconds; ``least=0`` allows 0 itself."""
+
+    def check(value: object) -> float:
+        number = duration(value, zero=least == 0)
+        if not least <= number <= most:
+            raise ValueError(f"{quoted(value)} is not allowed; allowed: {format_s(least)} to {format_s(most)}")
+        return number
+
+    return kind(check, duration_schema(0 if least == 0 else 0.001))
+
+
+def duration_schema(least: float) -> dict[str, Any]:
+    """A number of seconds or a text; ``least``: the smallest number."""
+    number = {"type": "number", "minimum": least, "maximum": 315360000}
+    return {"anyOf": [number, {"type": "string", "pattern": DURATION_PATTERN}]}
+
+
+STRING = {"type": "string", "minLength": 1}
+COMMAND = {"anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, STRING]}
+SIZE = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1000, "maximum": 10**12},
+        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kK]i?[bB]|[mMgG]i?[bB]|[bB])?\s*$"},
+    ]
+}
+_SIGNAL = {"type": "string", "enum": [*SIGNALS, *(each.removeprefix("SIG") for each in SIGNALS)]}
+
+Name = Annotated[str, *kind(name, {"type": "string", "pattern": f"^{NAME_PATTERN}$"})]
+PathField = Annotated[str, *kind(path, STRING)]
+SecretField = Annotated[Secret, *kind(secret, STRING)]
+SignalName = Annotated[str, *kind(signal_name, _SIGNAL)]
+
+_RANGES = {
+    "greater_than_equal": "at least {ge} is allowed",
+    "less_than_equal": "at most {le} is allowed",
+}
+_LENGTHS = {
+    "too_short": "has too few elements: at least {min_length} is needed",
+    "too_long": "has too many elements: at most {max_length} are allowed",
+}
+_TYPES = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "list_type": "an array",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "string_type": "a text",
+    "union_tag_not_found": 'a table such as { do = "log" }',
+    "union_tag_invalid": 'a table such as { do = "log" }',
+}
+_SECRETS = frozenset({"url", "secret", "secret_file", "urls", "urls_file", "env"})
+"""Keys below which no message shows a value."""
+
+
+def fault_text(fault: Mapping[str, Any], allowed: Callable[[], list[str]]) -> str:
+    """One fault of pydantic's in our own words, never with a secret. ``allowed``: the keys of its table."""
+    error, value, limits = fault["type"], fault["input"], fault.get("ctx", {})
+    if error == "value_error":
+        return str(limits["error"])
+    if error == "missing":
+        return "is required and missing"
+    if error == "extra_forbidden":
+        return unknown_key(str(fault["loc"][-1]), allowed())
+    if error == "literal_error":
+        choices = str(limits["expected"]).replace(" or ", ", ").replace("'", '"')
+        return f"{quoted(value)} is not allowed; allowed: {choices}"
+    if error in _RANGES:
+        return f"{quoted(value)} is not allowed; {_RANGES[error].format(**limits)}"
+    if error in _LENGTHS:
+        return _LENGTHS[error].format(**limits)
+    if error in _TYPES:
+        hidden = not _SECRETS.isdisjoint(fault["loc"])
+        return f"must be {_TYPES[error]}, not {'a value of another type' if hidden else kind_of(value)}"
+    return str(fault["msg"])

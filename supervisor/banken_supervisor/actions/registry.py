@@ -1,79 +1,119 @@
-"""From the word in a ladder to the action that it names."""
+"""Finds and builds the action that a step names."""
 
 from __future__ import annotations
 
 import inspect
+import pkgutil
 from collections.abc import Hashable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from banken.errors import Refused
 from banken.protocol.limits import NAME_MAX, shorten
 from banken_supervisor.actions.base import Action
-from banken_supervisor.actions.options import seconds
+
+if TYPE_CHECKING:
+    from banken_supervisor.actions.options import Table
 
 GROUP = "banken.actions"
 """The entry-point group in which packages offer actions."""
 
-LIMIT_MAX = 86_400.0
+LIMIT_MIN, LIMIT_MAX = 0.01, 86_400.0
 """Seconds that an action may claim for one run."""
 
-_PACKAGE = "banken_supervisor.actions"
-_OURS = {
-    "callback": "callback:Callback",
-    "exec": "exec:Exec",
-    "signal": "signal:Signal",
-    "kill": "kill:Kill",
-    "restart": "restart:Restart",
-    "webhook": "webhook:Webhook",
-    "notify": "notify:Notify",
-    "dump": "dump:Dump",
-    "log": "log:Log",
-}
-
-NAMES = tuple(_OURS)
-"""The actions that come with banken."""
+NAMES = ("callback", "exec", "signal", "kill", "restart", "webhook", "notify", "dump", "log")
+"""The actions that come with banken: each is the class of its name, in the module of its name."""
 
 
-def build(do: str, options: Mapping[str, Any], named: Mapping[str, str] | None = None) -> Action:
+def own_action(name: str) -> type[Action]:
+    """The class of one of ``NAMES``."""
+    found: type[Action] = getattr(import_module(f"banken_supervisor.actions.{name}"), name.capitalize())
+    return found
+
+
+def build(
+    do: str, options: Mapping[str, Any], named: Mapping[str, str] | None = None, read_files: bool = True
+) -> Action:
     """The action ``do`` with its options; Refused (a ValueError) if there is none, or the options are not allowed.
 
     ``do`` is one of ``NAMES``, else one of ``named`` (the config's ``[actions]``: name to ``module:Class``), else
     an entry point of the group ``banken.actions``, else ``module:Class`` itself. Imports what it needs: never call
-    it for a word that came over the wire.
+    it for a name that came over the wire. ``read_files``: False leaves out the checks that read files, for a caller
+    that must not wait, of options that were checked before.
     """
     found = _find(do, named or {})
-    try:
-        inspect.signature(found).bind(**options)
-    except TypeError as fault:
-        raise Refused(f"action {do!r}: {fault}; its options: {_allowed(found)}") from None
-    try:
-        action = found(**options)
-    except ValueError as fault:
-        raise Refused(f"action {do!r}: {fault}") from fault
-    except Exception as fault:
-        raise Refused(f"action {do!r} cannot be made: {type(fault).__name__}: {fault}") from fault
+    if found.options_model is not None:
+        action = found(_checked(do, found.options_model, options, read_files))  # type: ignore[call-arg]
+    else:
+        action = _made(do, found, options)
     _check(do, action)
     return action
 
 
+def _checked(do: str, model: type[Table], options: Mapping[str, Any], read_files: bool) -> Table:
+    from pydantic import ValidationError  # with the action that needs it, not with the loop
+
+    from banken_supervisor.actions.options import Source, fault_text
+
+    try:
+        return model.model_validate(dict(options), context=Source(read_files=read_files))
+    except ValidationError as wrong:
+        faults = wrong.errors(include_url=False)
+    # Raised outside: the fault that pydantic raised knows what was given, which may be a secret.
+    texts = [_placed(fault, fault_text(fault, lambda: list(model.model_fields))) for fault in faults]
+    raise Refused(f"action {do!r}: {'; '.join(texts)}")
+
+
+def _placed(fault: Mapping[str, Any], text: str) -> str:
+    key = ".".join(map(str, fault["loc"]))
+    return f"{key}: {text}" if key else text
+
+
+def _made(do: str, found: type[Action], options: Mapping[str, Any]) -> Action:
+    """An action that takes its options as keyword arguments."""
+    given = {key: plain(value) for key, value in options.items()}
+    try:
+        inspect.signature(found).bind(**given)
+    except TypeError as fault:
+        allowed = ", ".join(inspect.signature(found).parameters) or "none"
+        raise Refused(f"action {do!r}: {fault}; its options: {allowed}") from None
+    try:
+        return found(**given)
+    except ValueError as fault:
+        raise Refused(f"action {do!r}: {fault}") from fault
+    except Exception as fault:
+        raise Refused(f"action {do!r} cannot be made: {type(fault).__name__}: {fault}") from fault
+
+
+def plain(value: Any) -> Any:
+    """An option in plain text, a tuple as a list: as an action with keyword arguments takes it."""
+    reveal = getattr(value, "reveal", None)
+    return reveal() if reveal is not None else list(value) if isinstance(value, tuple) else value
+
+
 def _check(do: str, action: Any) -> None:
-    """What the executor relies on, for it must not fall over a user's class."""
-    if not isinstance(getattr(action, "name", None), str) or not 0 < len(action.name) <= NAME_MAX:
-        raise Refused(f"action {do!r}: its name is a text of 1 to {NAME_MAX} characters")
-    if not isinstance(action.outside, bool):
-        raise Refused(f"action {do!r}: outside is True or False")
-    seconds(action.limit_s, f"action {do!r}: limit_s", 0.01, LIMIT_MAX)
-    if not isinstance(action.hidden, tuple) or not all(isinstance(each, str) for each in action.hidden):
-        raise Refused(f"action {do!r}: hidden is a tuple of texts")
-    if not isinstance(action.target, Hashable):
-        raise Refused(f"action {do!r}: target is None, or a text or another value that can be looked up by")
+    """What the executor relies on: a user's class must not break it."""
+    name, limit, hidden = getattr(action, "name", None), action.limit_s, action.hidden
+    number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+    why = None
+    if not isinstance(name, str) or not 0 < len(name) <= NAME_MAX:
+        why = f"its name is a text of 1 to {NAME_MAX} characters"
+    elif not isinstance(action.outside, bool):
+        why = "outside is True or False"
+    elif not number or not LIMIT_MIN <= limit <= LIMIT_MAX:
+        why = f"limit_s={limit!r} is not allowed: {LIMIT_MIN:g} to {LIMIT_MAX:g} seconds"
+    elif not isinstance(hidden, tuple) or not all(isinstance(each, str) for each in hidden):
+        why = "hidden is a tuple of texts"
+    elif not isinstance(action.recipient, Hashable):
+        why = "recipient is None, or a text or another value that can be looked up by"
+    if why is not None:
+        raise Refused(f"action {do!r}: {why}")
 
 
 def _find(do: str, named: Mapping[str, str]) -> type[Action]:
-    if do in _OURS:
-        return _load(do, f"{_PACKAGE}.{_OURS[do]}")
+    if do in NAMES:
+        return own_action(do)
     if do in named:
         return _load(do, named[do])
     for each in entry_points(group=GROUP, name=do):
@@ -87,23 +127,29 @@ def _find(do: str, named: Mapping[str, str]) -> type[Action]:
 
 
 def _load(do: str, where: str) -> type[Action]:
-    module, _, name = where.partition(":")
     try:
-        found: Any = import_module(module.strip())
-        for part in name.strip().split("."):
-            found = getattr(found, part)
+        found: Any = pkgutil.resolve_name(where)
     except Exception as fault:
         # It runs the user's own code, which may raise anything.
         raise Refused(
             f"action {do!r}: {shorten(where)!r} cannot be imported: {type(fault).__name__}: {fault}"
         ) from fault
-    if not (isinstance(found, type) and issubclass(found, Action)) or inspect.isabstract(found):
-        raise Refused(
-            f"action {do!r}: {shorten(where)!r} is not a class derived from banken_supervisor.actions.Action"
-        )
-    return found
+    why = not_an_action(found)
+    if why is not None:
+        raise Refused(f"action {do!r}: {shorten(where)!r} is no action: {why}")
+    checked: type[Action] = found
+    return checked
 
 
-def _allowed(found: type[Action]) -> str:
-    names = [each.name for each in inspect.signature(found).parameters.values()]
-    return ", ".join(names) or "none"
+def not_an_action(found: object) -> str | None:
+    """Why an object that was imported cannot be used as an action; None: it can."""
+    if not (isinstance(found, type) and issubclass(found, Action)) or found is Action:
+        what = type(found).__name__
+        article = "an" if what[0].lower() in "aeiou" else "a"
+        return f"a class derived from banken_supervisor.actions.Action is needed, this is {article} {what}"
+    if inspect.isabstract(found):
+        return f"its class lacks {', '.join(sorted(found.__abstractmethods__))}"
+    name = getattr(found, "name", None)
+    if not isinstance(name, str) or not name:
+        return 'its class lacks a name, such as name = "page"'
+    return None

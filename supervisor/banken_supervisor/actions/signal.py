@@ -3,45 +3,56 @@
 from __future__ import annotations
 
 import threading
+from signal import Signals
 
-from banken_supervisor.actions import options
-from banken_supervisor.actions.base import Action, Outcome, Subject, World
+from pydantic import Field
+
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.options import SignalName, Table
+from banken_supervisor.actions.target import ActionTarget, Outcome
+
+
+class SignalOptions(Table):
+    """Send a signal to the worker's process."""
+
+    signal: SignalName = Field(description="Which one.")
 
 
 class Signal(Action):
-    """``signal``: its name, or its number."""
+    """Sends it once and does not wait for its effect."""
 
     name = "signal"
+    options_model = SignalOptions
+    needs_process = True
 
-    def __init__(self, *, signal: str | int = "SIGTERM") -> None:
-        self._signal = options.signal_number(signal, "signal")
+    def __init__(self, options: SignalOptions) -> None:
+        self._signal = options.signal
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
-        """Send it; what the process makes of it is not waited for. One that has ended needs none."""
-        if refusal := cannot_touch(subject, world):
+    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
+        """Send it. A process that has ended needs none."""
+        if refusal := cannot_touch(target, context):
             return refusal
-        assert subject.who is not None
-        pid, signal = subject.who.pid, self._signal.name
+        assert target.who is not None
+        pid, signal = target.who.pid, self._signal
         data = {"pid": pid, "signal": signal}
         try:
-            sent = world.signal(subject.who, self._signal)
+            sent = context.signal(target.who, Signals[signal])
         except PermissionError:
             return foreign(pid)
         if sent:
             return Outcome(True, f"{signal} sent to pid {pid}", data)
-        if world.alive(subject.who):
-            return Outcome(
-                False, f"{signal} not sent: pid {pid} is not to be touched (init, or the supervisor)", data
-            )
+        if context.alive(target.who):
+            return Outcome(False, f"{signal} not sent: {untouchable(pid)}", data)
         return Outcome(True, f"{signal} not needed: pid {pid} has ended", data)
 
 
-def cannot_touch(subject: Subject, world: World) -> Outcome | None:
-    """Why no signal can go to the subject's process; None: it can."""
-    who = subject.who
+def cannot_touch(target: ActionTarget, context: ActionContext) -> Outcome | None:
+    """Why no signal can go to the target's process; None: it can."""
+    who = target.who
     if who is None:
-        return Outcome(False, f"no process is known that feeds {subject.incident.name}")
-    if not world.here(who):
+        return Outcome(False, f"no process is known that feeds {target.incident.name}")
+    if not context.here(who):
         return Outcome(
             False,
             f"pid {who.pid} is not known for certain here: of another host, of an earlier boot, or a process that "
@@ -53,3 +64,8 @@ def cannot_touch(subject: Subject, world: World) -> Outcome | None:
 def foreign(pid: int) -> Outcome:
     """The answer when the system forbids it."""
     return Outcome(False, f"pid {pid} belongs to another user: this supervisor may not signal it", {"pid": pid})
+
+
+def untouchable(pid: int) -> str:
+    """The answer for a process that is never signalled."""
+    return f"pid {pid} is init or the supervisor itself, which are never signalled"

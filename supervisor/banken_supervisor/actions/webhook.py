@@ -1,34 +1,38 @@
 """``webhook``: POST the incident as a CloudEvent, signed as Standard Webhooks, until it is taken.
 
-Only http and https. Redirects are not followed, and the proxies of the environment are not used: an alarm must not
-depend on what the supervisor was started with. Everything has an end: each connect, each read, and all attempts
-together.
+https://www.standardwebhooks.com: ``webhook-id`` stays the same over all attempts, ``webhook-timestamp`` is the time
+of the attempt, and ``webhook-signature`` is HMAC-SHA256 over ``id.timestamp.body``. Only http and https. Redirects
+are not followed, and the proxies of the environment are not used: an alarm must not depend on how the supervisor
+was started. Each connect, each read, and all attempts together have a limit.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import hmac
 import json
 import random
-import re
 import socket
 import threading
-from email.utils import parsedate_to_datetime
-from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from typing import Annotated
+
+from pydantic import Field, ValidationInfo, model_validator
 
 from banken.clock import wall
-from banken.errors import Refused
-from banken_supervisor.actions import options
-from banken_supervisor.actions.base import Action, Outcome, Subject, World
-from banken_supervisor.actions.webhook_signing import Key
+from banken_supervisor.actions import incident_text, options
+from banken_supervisor.actions.action_context import ActionContext
+from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.actions.web_address import parse_url
 from banken_supervisor.engine.ladder import Backoff, delay
-from banken_supervisor.text import incident_text
+from banken_supervisor.text.secret import Secret, from_file
 
-URL_MAX = 2048
-SECRET_FILE_MAX = 4096
-"""Bytes."""
+KEY_PREFIX = "whsec_"
+KEY_MIN, KEY_MAX = 24, 64
+"""Bytes of a key, as the specification has it."""
 
 BACKOFF = Backoff(0.5, 10.0)
 """Seconds between two attempts."""
@@ -36,188 +40,163 @@ BACKOFF = Backoff(0.5, 10.0)
 RETRY_AFTER_MAX = 60.0
 """Seconds; a server that asks for a longer pause gets this one."""
 
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which another attempt may help; of the others from 500 on too."""
 
-_visible = re.compile(r"[!-~]+")
-
-
-class Target(NamedTuple):
-    """Where a webhook goes, taken apart."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-
-    @property
-    def shown(self) -> str:
-        """What may be told of it: the path of many a webhook is its password."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+def key_of(secret: Secret) -> bytes:
+    """The signing key in a secret of Standard Webhooks. ValueError does not repeat it."""
+    given = secret.reveal()
+    try:
+        key = base64.b64decode(given.removeprefix(KEY_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not given.startswith(KEY_PREFIX) or not KEY_MIN <= len(key) <= KEY_MAX:
+        raise ValueError(f"is no secret: {KEY_PREFIX} and the base64 of {KEY_MIN} to {KEY_MAX} bytes is allowed")
+    return key
 
 
-class Answer(NamedTuple):
-    """What came of one attempt."""
+def sign(key: bytes, message: str, timestamp: int, body: bytes) -> str:
+    """The value of ``webhook-signature``."""
+    signed = f"{message}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
-    status: int | None
-    text: str
-    retry_after: float | None = None
-    """seconds"""
 
-    @property
-    def again(self) -> bool:
-        """Whether another attempt may help."""
-        return self.status is None or self.status >= 500 or self.status in _AGAIN
+def _url(value: object, info: ValidationInfo) -> Secret:
+    given = options.secret(value, info)
+    parse_url(given.reveal())
+    return given
+
+
+def _secret(value: object, info: ValidationInfo) -> Secret:
+    given = options.secret(value, info)
+    key_of(given)
+    return given
+
+
+def _secret_file(value: object, info: ValidationInfo) -> str:
+    path = options.path(value, info)
+    if options.source(info).read_files:
+        key_of(from_file(path))
+    return path
+
+
+def _ca_file(value: object, info: ValidationInfo) -> str:
+    """Read early: at an incident it would be too late to learn that it holds no certificate."""
+    import ssl  # not needed without https
+
+    path = options.path(value, info)
+    if not options.source(info).read_files:
+        return path
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as fault:
+        why = "it holds no certificate in PEM" if isinstance(fault, ssl.SSLError) else fault.strerror
+        raise ValueError(f"cannot be used: {why}") from None
+    return path
+
+
+class WebhookOptions(options.Table):
+    """POST the incident as CloudEvents JSON, signed as Standard Webhooks."""
+
+    url: Annotated[Secret, *options.kind(_url, options.STRING)] = Field(
+        description="https://… or http://…; may hold ${ENV}."
+    )
+    secret: Annotated[Secret, *options.kind(_secret, options.STRING)] | None = Field(
+        None, description="Signs it; better ${ENV} than the secret itself."
+    )
+    secret_file: Annotated[str, *options.kind(_secret_file, options.STRING)] | None = Field(
+        None, description="Holds the secret; read again for each run."
+    )
+    timeout: Annotated[float, *options.seconds(0.1, 600)] = Field(30.0, description="For all tries together.")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(3, description="Tries after the first.")
+    ca_file: Annotated[str, *options.kind(_ca_file, options.STRING)] | None = Field(
+        None, description="Certificates to trust instead of the system's."
+    )
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> WebhookOptions:
+        if self.secret is not None and self.secret_file is not None:
+            raise ValueError("secret and secret_file: only one of them is allowed")
+        return self
 
 
 class Webhook(Action):
-    """``url``; ``secret`` (``whsec_…``) or ``secret_file``, read anew for each run. Without either: not signed.
-
-    ``timeout``: seconds for all attempts together. ``retries``: attempts after the first. ``ca_file``: certificates
-    to trust instead of the system's.
-    """
+    """Not signed where there is neither a secret nor a file with one."""
 
     name = "webhook"
+    options_model = WebhookOptions
     outside = True
+    brings_back = False
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        secret: str | None = None,
-        secret_file: str | None = None,
-        timeout: float = 30.0,
-        retries: int = 3,
-        ca_file: str | None = None,
-    ) -> None:
-        self._target = parse_url(url)
-        if secret is not None and secret_file is not None:
-            raise Refused("a webhook has a secret or a secret_file, not both")
-        self._key = None if secret is None else Key(options.words(secret, "secret"))
-        self._secret_file = None if secret_file is None else options.words(secret_file, "secret_file")
-        self._timeout = options.seconds(timeout, "timeout", 0.1, 600)
-        self._retries = options.whole(retries, "retries", 0, 20)
-        self.target = url, secret, secret_file
-        self._ca_file = None if ca_file is None else _certificates(ca_file)
-        self.limit_s = self._timeout + 15
-        hidden = [url, secret, self._target.path if len(self._target.path) > 3 else None]
-        self.hidden = tuple(each for each in hidden if each)
-        self._read_key()
+    def __init__(self, options: WebhookOptions) -> None:
+        self._options = options
+        url, secret = options.url.reveal(), options.secret.reveal() if options.secret else ""
+        self._address = parse_url(url)
+        self.recipient = options.url, options.secret, options.secret_file
+        self.limit_s = options.timeout + 15
+        path = self._address.path
+        self.hidden = tuple(each for each in (url, secret, path if len(path) > 3 else "") if each)
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
+    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
         """Send it until it is taken; an incident that has ended is not announced any longer."""
-        from banken_supervisor.actions.http_post import Post
+        from banken_supervisor.actions.http_post import post
 
-        deadline = monotonic() + self._timeout
-        post = Post(self._target, self._ca_file)
-        key, message, body = self._read_key(), message_id(subject), event(subject)
+        timeout = self._options.timeout
+        deadline = monotonic() + timeout
+        key, message, body = self._key(), message_id(target), event(target)
         attempts = 0
         while True:
             attempts += 1
-            answer = post.attempt(_headers(message, body, key), body, deadline)
+            answer = post(self._address, self._options.ca_file, _headers(message, body, key), body, deadline)
             data = {"attempts": attempts, "status": answer.status, "id": message}
-            where = f"{self._target.shown}: {answer.text}"
+            where = f"{self._address.shown}: {answer.text}"
             if answer.status is not None and 200 <= answer.status < 300:
                 return Outcome(True, where, data)
             if not answer.again:
                 return Outcome(False, where, data)
-            if attempts > self._retries:
+            if attempts > self._options.retries:
                 return Outcome(False, f"{where}; given up after {attempts} attempts", data)
             # Jitter, not cryptography: many supervisors must not come back at the same moment.
             pause = delay(BACKOFF, attempts, random.random())  # noqa: S311
             pause = max(pause, min(answer.retry_after or 0.0, RETRY_AFTER_MAX))
             if monotonic() + pause >= deadline:
-                return Outcome(False, f"{where}; no time for another attempt within {self._timeout:g} s", data)
-            if ended.wait(pause) and not subject.recovered:
+                return Outcome(False, f"{where}; no time for another attempt within {timeout:g} s", data)
+            if ended.wait(pause) and not target.recovered:
                 return Outcome(False, f"{where}; not tried again, for the incident has ended", data)
 
-    def _read_key(self) -> Key | None:
-        if self._secret_file is None:
-            return self._key
-        try:
-            with Path(self._secret_file).open("rb") as file:
-                secret = file.read(SECRET_FILE_MAX).decode("ascii").strip()
-        except (OSError, UnicodeDecodeError) as fault:
-            raise Refused(f"secret_file {self._secret_file!r} cannot be read: {type(fault).__name__}") from None
-        self.hidden = tuple({*self.hidden, secret} - {""})
-        return Key(secret)
+    def _key(self) -> bytes | None:
+        secret = self._options.secret
+        if self._options.secret_file is not None:
+            secret = from_file(self._options.secret_file)
+            self.hidden = tuple({*self.hidden, secret.reveal()})
+        return None if secret is None else key_of(secret)
 
 
-def _certificates(path: object) -> str:
-    """``path``, looked at now: at an incident it would be too late to learn that there are none."""
-    import ssl  # not needed without https
-
-    given = options.words(path, "ca_file")
-    try:
-        ssl.create_default_context(cafile=given)
-    except OSError as fault:
-        why = "it holds no certificate in PEM" if isinstance(fault, ssl.SSLError) else fault.strerror
-        raise Refused(f"ca_file {given!r} cannot be used: {why}") from None
-    return given
-
-
-def parse_url(url: object) -> Target:
-    """``url`` taken apart. Refused never repeats it."""
-    given = options.words(url, "url", URL_MAX)
-    if not _visible.fullmatch(given):
-        raise Refused(
-            "url: only visible ASCII is allowed; write other characters as %XX, and a host's name in punycode"
-        )
-    try:
-        parts = urlsplit(given)
-        port = parts.port
-    except ValueError:
-        raise Refused("url cannot be taken apart: is its port a number up to 65535?") from None
-    if parts.scheme not in ("http", "https"):
-        raise Refused("url begins with http:// or https://; nothing else is allowed")
-    if not parts.hostname or port == 0:
-        raise Refused("url names no host, or port 0")
-    if "@" in parts.netloc:
-        raise Refused("url holds a user or a password, which is not allowed: sign with a secret instead")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), path)
-
-
-def message_id(subject: Subject) -> str:
+def message_id(target: ActionTarget) -> str:
     """The same for every attempt, also after a restart of the supervisor: receivers drop what they have seen."""
-    end = "-recovered" if subject.recovered else ""
-    more = f"-and-{len(subject.others)}" if subject.others else ""
+    end = "-recovered" if target.recovered else ""
+    more = f"-and-{len(target.others)}" if target.others else ""
     # A dot would be ambiguous.
-    return f"{subject.incident.id}-{subject.step}-{subject.run}{more}{end}".replace(".", "_")
+    return f"{target.incident.id}-{target.step}-{target.run}{more}{end}".replace(".", "_")
 
 
-def event(subject: Subject) -> bytes:
+def event(target: ActionTarget) -> bytes:
     """The incident, or all of a folded message, as a CloudEvent in JSON, structured mode."""
-    many = "incidents" if subject.others else "incident"
+    many = "incidents" if target.others else "incident"
     return json.dumps(
         {
             "specversion": "1.0",
-            "id": message_id(subject),
+            "id": message_id(target),
             "source": f"banken://{socket.gethostname() or 'localhost'}",
-            "type": f"banken.{many}.recovered" if subject.recovered else f"banken.{many}.open",
-            "time": incident_text.opened(subject.incident),
-            "subject": subject.incident.name,
+            "type": f"banken.{many}.recovered" if target.recovered else f"banken.{many}.open",
+            "time": incident_text.opened(target.incident),
+            "subject": target.incident.name,
             "datacontenttype": "application/json",
-            "data": incident_text.folded_facts(subject) if subject.others else incident_text.facts(subject),
+            "data": incident_text.folded_facts(target) if target.others else incident_text.facts(target),
         },
         allow_nan=False,
     ).encode()
 
 
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a server asks to wait; None: it does not, or unreadably. ``now``: wall clock."""
-    if value is None or len(value) > 64:
-        return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-
-
-def _headers(message: str, body: bytes, key: Key | None) -> dict[str, str]:
+def _headers(message: str, body: bytes, key: bytes | None) -> dict[str, str]:
     now = int(wall())
     headers = {
         "Content-Type": "application/cloudevents+json; charset=utf-8",
@@ -226,4 +205,4 @@ def _headers(message: str, body: bytes, key: Key | None) -> dict[str, str]:
         "webhook-id": message,
         "webhook-timestamp": str(now),
     }
-    return headers if key is None else headers | {"webhook-signature": key.sign(message, now, body)}
+    return headers if key is None else headers | {"webhook-signature": sign(key, message, now, body)}

@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType
 
 from banken.protocol.messages import declare
-from banken_supervisor.actions.jobs import Report
+from banken_supervisor.actions.reports import ActionReport
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.printing import plural
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
@@ -95,7 +95,7 @@ class Guarding(Supervisor):
 
     # -- elsewhere ----------------------------------------------------------------------------------
 
-    def _acted(self, report: Report) -> None:
+    def _acted(self, report: ActionReport) -> None:
         """On an action's thread: show where it hung, before anything is done to it."""
         found = report.data.get("evidence")
         if isinstance(found, dict):

@@ -1,10 +1,10 @@
-"""``banken.toml``: what the operator wants, read once, checked whole, and handed on as frozen data.
+"""``banken.toml``: read once, checked whole, and handed on as frozen data.
 
 The way of a file: ``reading`` turns bytes into tables (limits, encoding, TOML), ``parsing`` checks each table by
-itself (``models``, ``actions``: types, keys, ranges), ``semantics`` checks what only the whole can tell (names that
-are bound nowhere, ladders that can never act), ``building`` makes the core's data of it. ``deep`` looks at the
-world: commands, directories, users, imports. Every stage goes on past a fault, so that one run shows them all;
-``lines`` finds the line of each.
+itself (``models``, ``steps``, and the option models beside the actions: types, keys, ranges), ``semantics`` checks
+what only the whole can tell (names without a declaration, ladders that can never act), ``building`` makes the
+engine's data of it. ``deep`` checks what the config needs from the system: commands, directories, users, imports.
+Every stage goes on past a fault, so that one run reports them all; ``lines`` finds the line of each.
 
 Loading this package imports nothing; each name is loaded when it is first used. ``Secret``, ``Config`` and the
 faults need no pydantic; ``load``, ``check`` and ``schema`` do.
@@ -13,66 +13,39 @@ faults need no pydantic; ``load``, ``check`` and ``schema`` do.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from typing import Any
-
-    from banken_supervisor.config.api import check as check
-    from banken_supervisor.config.api import examine as examine
-    from banken_supervisor.config.api import example as example
-    from banken_supervisor.config.api import load as load
-    from banken_supervisor.config.faults import ConfigFaults as ConfigFaults
-    from banken_supervisor.config.faults import Fault as Fault
-    from banken_supervisor.config.finding import find as find
-    from banken_supervisor.config.schema import schema as schema
-    from banken_supervisor.config.secrets import Secret as Secret
-    from banken_supervisor.config.secrets import revealed as revealed
-    from banken_supervisor.config.settings import Config as Config
-    from banken_supervisor.config.settings import Retention as Retention
-    from banken_supervisor.config.settings import Settings as Settings
+    from banken_supervisor.config.api import check, examine, example, load
+    from banken_supervisor.config.faults import ConfigFaults, Fault
+    from banken_supervisor.config.finding import find
+    from banken_supervisor.config.schema import schema
+    from banken_supervisor.config.settings import Config, Retention, Settings
+    from banken_supervisor.text.secret import Secret, revealed
 
     EXAMPLE: str
 
-_HOMES = {
-    "Config": "settings",
-    "ConfigFaults": "faults",
-    "Fault": "faults",
-    "Retention": "settings",
-    "Secret": "secrets",
-    "Settings": "settings",
-    "check": "api",
-    "examine": "api",
-    "example": "api",
-    "find": "finding",
-    "load": "api",
-    "revealed": "secrets",
-    "schema": "schema",
-}
-
 __all__ = [
-    "EXAMPLE",
-    "Config",
-    "ConfigFaults",
-    "Fault",
-    "Retention",
-    "Secret",
-    "Settings",
-    "check",
-    "examine",
-    "example",
-    "find",
-    "load",
-    "revealed",
-    "schema",
-]
+    "EXAMPLE", "Config", "ConfigFaults", "Fault", "Retention", "Secret", "Settings",
+    "check", "examine", "example", "find", "load", "revealed", "schema",
+]  # fmt: skip
+
+_HOMES = {
+    "config.api": ("check", "examine", "example", "load"),
+    "config.faults": ("ConfigFaults", "Fault"),
+    "config.finding": ("find",),
+    "config.schema": ("schema",),
+    "config.settings": ("Config", "Retention", "Settings"),
+    "text.secret": ("Secret", "revealed"),
+}
 
 
 def __getattr__(name: str) -> Any:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
     if name == "EXAMPLE":
         value: Any = importlib.import_module(f"{__name__}.api").example()
-    elif name in _HOMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    elif home is not None:
+        value = getattr(importlib.import_module(f"banken_supervisor.{home}"), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

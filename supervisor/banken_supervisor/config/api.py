@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable
 from importlib import resources
 from pathlib import Path
 
-from banken_supervisor.config import deep, parsing, reading, semantics
-from banken_supervisor.config.building import Builder
+from banken_supervisor.config import building, deep, parsing, reading, semantics
 from banken_supervisor.config.faults import FAULTS_MAX, ConfigFaults, Fault, Problem, dotted
 from banken_supervisor.config.lines import Lines
 from banken_supervisor.config.reading import Unreadable
@@ -40,16 +39,15 @@ def examine(
 ) -> tuple[Config | None, list[Fault]]:
     """(what could be made of the file, what is wrong with it). None: nothing. A Config beside faults has gaps."""
     source = Path(path)
+    absolute = Path(os.path.abspath(source))
     try:
         text = reading.read(source)
         data = reading.parse(text)
     except Unreadable as fault:
         return None, _placed(source, "", [fault.problem])
-    parsed, found = parsing.parse(data)
+    parsed, found = parsing.parse(data, str(absolute.parent))
     found.extend(semantics.problems(parsed, callbacks))
-    builder = Builder(source, parsed)
-    config = builder.config()
-    found.extend(builder.problems)
+    config = building.build(absolute, parsed)
     if thorough:
         found.extend(deep.problems(parsed, config))
     return config, _placed(source, text, found)
@@ -61,7 +59,7 @@ def example() -> str:
 
 
 def _placed(source: Path, text: str, problems: Iterable[Problem]) -> list[Fault]:
-    """Faults in the order of the file, each once, at most FAULTS_MAX of them and a word about the rest."""
+    """Faults in the order of the file, each once, at most FAULTS_MAX of them and a line that counts the rest."""
     unique = list(dict.fromkeys(problems))
     if not unique:
         return []

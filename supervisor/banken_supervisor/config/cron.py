@@ -34,7 +34,7 @@ def check(cron: str, seconds: float) -> None:
         raise ValueError("names no day that ever comes")
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(starts)]
     if gaps and max(gaps) <= seconds:
-        raise ValueError("begins anew before it has ended, always: nobody would ever be judged")
+        raise ValueError("always begins again before it has ended: no watchdog would ever be judged")
 
 
 def open_until(windows: Iterable[Window], now: datetime) -> datetime | None:

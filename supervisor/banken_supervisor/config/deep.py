@@ -1,4 +1,4 @@
-"""What the world must have for the config to work: commands, directories, users, modules, notification services."""
+"""Checks of what the config needs from the system: commands, directories, users, modules, notification services."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from typing import Any
 from banken import address
 from banken.errors import AddressRefused
 from banken_supervisor.config import importing, rights
-from banken_supervisor.config.actions import StepFields
-from banken_supervisor.config.faults import KeyPath, Problem, quoted
+from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.importing import Wanted
 from banken_supervisor.config.models import WatchFields
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.rights import Who
 from banken_supervisor.config.settings import Config
+from banken_supervisor.config.steps import StepFields
 from banken_supervisor.engine.policy import ProgramSpec
+from banken_supervisor.text.quoting import quoted
 
 
 def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
@@ -128,7 +129,7 @@ def _no_address(given: str) -> str | None:
     try:
         directory = address.resolve(given).directory or ""
     except AddressRefused:
-        return None  # told already
+        return None  # reported already
     name = quoted(directory, 200)
     try:
         found = os.lstat(directory)
@@ -215,7 +216,7 @@ def _imports(parsed: Parsed, config: Config) -> Iterator[Problem]:
 
 
 def _services(config: Config) -> Iterator[Problem]:
-    """Whether apprise is there and takes every URL. It logs URLs that it does not take, so it is kept quiet."""
+    """Whether apprise is there and takes every URL. It logs URLs that it refuses, so its log is off."""
     if not config.notify:
         return
     if importlib.util.find_spec("apprise") is None:

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from banken.errors import BankenError
+from banken_supervisor.text.quoting import quoted
+from banken_supervisor.text.sanitize import one_line
 
 FAULTS_MAX = 200
-"""Faults told about one file; how many more there are is said in one further line."""
+"""Faults reported for one file; one further line counts the rest."""
 
 KeyPath = tuple[str | int, ...]
 """Where in the file: keys, and places in arrays counted from 0."""
@@ -52,29 +54,11 @@ class ConfigFaults(BankenError, ValueError):
 
 def dotted(path: KeyPath) -> str:
     """``watchdog[2].ladder[0].signal``, with keys quoted where TOML would want that."""
-    told = ""
+    text = ""
     for part in path:
         if isinstance(part, int):
-            told += f"[{part}]"
+            text += f"[{part}]"
             continue
         bare = part.isascii() and part.replace("-", "").replace("_", "").isalnum()
-        told += ("." if told else "") + (part if bare else quoted(part))
-    return told
-
-
-def quoted(value: object, longest: int = 60) -> str:
-    """``value`` as it might stand in the file, in one line and cut: texts in double quotes."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        text = value if len(value) <= longest else value[: longest - 1] + "…"
-        return '"' + one_line(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
-    if isinstance(value, int) and value.bit_length() > 256:
-        return "a number of more than 77 digits"
-    text = one_line(repr(value))
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def one_line(text: str) -> str:
-    """``text`` with everything escaped that a terminal would not print as it stands."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+        text += ("." if text else "") + (part if bare else quoted(part))
+    return text

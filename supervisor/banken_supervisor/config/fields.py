@@ -1,35 +1,25 @@
-"""The kinds of values that banken.toml has beside texts and numbers: each a check, and a pattern for editors.
+"""The kinds of values that only the config file has: each a check, and a JSON Schema for editors.
 
-Each check takes what tomllib gave and returns what the core takes, or raises ``ValueError`` with a sentence that
-says what was wrong and what is allowed. Each has one positional argument: a second one pydantic would take for its
-own.
+See ``actions.options`` for the kinds that options of actions have too.
 """
 
 from __future__ import annotations
 
-import copy
-import os
 import re
-import shlex
-import signal
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator
+from pydantic import ValidationInfo
 
 from banken import address
 from banken.errors import Refused
-from banken.protocol.limits import NAME_MAX, NAME_PATTERN, check_name, check_seconds
-from banken_supervisor.config.faults import quoted
+from banken.protocol.limits import NAME_MAX
+from banken_supervisor.actions import options
+from banken_supervisor.actions.options import STRING, duration, kind, name, text
 from banken_supervisor.engine.ladder import Backoff, Budget
-from banken_supervisor.text.durations import ALLOWED, format_s, parse
-
-TEXT_MAX = 4096
-"""Longest text in a config file where nothing shorter is said, characters."""
-
-ARGUMENTS_MAX = 1000
-"""Words of a program's command."""
+from banken_supervisor.text.patterns import is_pattern
+from banken_supervisor.text.quoting import kind_of, quoted
+from banken_supervisor.text.secret import Secret, SecretRefused, from_file
 
 PAGE_MAX = 1000
 """Characters of the address of a page."""
@@ -37,83 +27,13 @@ PAGE_MAX = 1000
 COUNT_MAX = 1_000_000
 """Most runs of a budget."""
 
-_UNIT = r"(?:\d+(?:\.\d+)?|\.\d+)\s*(?:ms|s|m|h|d)"
-DURATION_PATTERN = rf"^\s*(?:(?:\d+(?:\.\d*)?|\.\d+)|(?:{_UNIT}\s*)+)\s*$"
-SIZE_UNITS = {"": 1, "B": 1, "kB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
-SIZE_ALLOWED = "a number of bytes, or a number with kB, KiB, MB, MiB, GB or GiB, such as 10MiB"
-_size = re.compile(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]{0,3})\s*", re.ASCII)
+PATTERN_PATTERN = r"[A-Za-z0-9_.:@/+\-*?\[\]!]+"
+TARGET_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _budget = re.compile(r"\s*(\d{1,9})\s+per\s+(\S.{0,60})", re.ASCII)
 _backoff = re.compile(r"\s*(.{1,60}?)\s*\.\.\s*(.{1,60}?)\s*", re.ASCII)
-PATTERN_PATTERN = r"[A-Za-z0-9_.:@/+\-*?\[\]!]+"
 _pattern = re.compile(PATTERN_PATTERN)
-_target = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
-TARGET_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
-_shell = re.compile(r"\||\|\||&|&&|;|\d*[<>]+(&\d+|\S*)|&>\S*")
-
+_target = re.compile(TARGET_PATTERN, re.ASCII)
 _visible = re.compile(r"[!-~]+")
-
-SIGNALS = tuple(sorted(each.name for each in signal.Signals if not each.name.startswith("SIGRT")))
-
-
-def is_pattern(name: str) -> bool:
-    """Whether ``name`` stands for many names, as in a shell."""
-    return any(c in name for c in "*?[")
-
-
-def text(value: object, *, longest: int = TEXT_MAX, what: str = "a text") -> str:
-    """``value`` if it is a text of 1 to ``longest`` characters that an operating system takes."""
-    if not isinstance(value, str):
-        raise ValueError(f"must be {what}, not {told(value)}")
-    if not value.strip():
-        raise ValueError(f"must be {what}, and is empty")
-    if len(value) > longest:
-        raise ValueError(f"has {len(value):,} characters; at most {longest:,} are allowed")
-    if "\0" in value:
-        raise ValueError("holds a NUL character, which no system call takes")
-    return value
-
-
-def told(value: object) -> str:
-    """What kind of thing ``value`` is, in the words of TOML."""
-    for kind, word in _KINDS:
-        if isinstance(value, kind):
-            return f"{word} ({quoted(value)})" if kind in (bool, int, float) else word
-    return "a date or time"
-
-
-_KINDS: tuple[tuple[type, str], ...] = (
-    (bool, "true or false"),
-    (int, "the number"),
-    (float, "the number"),
-    (str, "a text"),
-    (list, "an array"),
-    (dict, "a table"),
-)
-
-
-def duration(value: object, *, zero: bool = False) -> float:
-    """Seconds, of a number of seconds or a text such as ``2m30s``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"must be {ALLOWED}, not {told(value)}")
-    if isinstance(value, str) and len(value) > 100:
-        raise ValueError(f"{quoted(value)} is no duration; allowed is {ALLOWED}")
-    try:
-        if isinstance(value, str):
-            return parse(value, "it", zero=zero)
-        # A number of thousands of digits need not be written out to be refused.
-        huge = isinstance(value, int) and value.bit_length() > 256
-        return check_seconds(float("inf") if huge else value, "it", zero=zero)
-    except Refused as fault:
-        said = str(fault)
-        if said.startswith("it="):  # the number lies outside the limits
-            limits = said.partition("allowed: ")[2]
-            raise ValueError(f"{quoted(value)} is not allowed; allowed: {limits}") from None
-        raise ValueError(f"{quoted(value)} is no duration; allowed is {ALLOWED}") from None
-
-
-def duration_or_zero(value: object) -> float:
-    """As ``duration``, and 0 as well."""
-    return duration(value, zero=True)
 
 
 def timeout(value: object) -> float | str:
@@ -126,29 +46,12 @@ def timeout(value: object) -> float | str:
         raise ValueError(f'{fault}; or "auto"') from None
 
 
-def size(value: object, *, most: int = 10**12, shown: str = "1000 GB") -> int:
-    """Bytes, of a number or a text such as ``10MiB``; from 1 kB to ``most``, which people know as ``shown``."""
-    if isinstance(value, str):
-        found = _size.fullmatch(value)
-        unit = next((u for u in SIZE_UNITS if found is not None and u.lower() == found.group(2).lower()), None)
-        if found is None or unit is None:
-            raise ValueError(f"{quoted(value)} is no size; allowed is {SIZE_ALLOWED}")
-        number = int(float(found.group(1)) * SIZE_UNITS[unit])
-    elif isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"must be {SIZE_ALLOWED}, not {told(value)}")
-    else:
-        number = value
-    if not 1000 <= number <= most:
-        raise ValueError(f"{quoted(value)} is not allowed; allowed: 1 kB to {shown}")
-    return number
-
-
 def budget(value: object) -> Budget:
     """``"3 per 10m"``."""
     allowed = 'allowed is a count and a duration, such as "3 per 10m"'
     found = _budget.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f"{quoted(value) if isinstance(value, str) else told(value)} is no budget; {allowed}")
+        raise ValueError(f"{quoted(value) if isinstance(value, str) else kind_of(value)} is no budget; {allowed}")
     count = int(found.group(1))
     if not 1 <= count <= COUNT_MAX:
         raise ValueError(f"a count of {count} is not allowed; allowed: 1 to {COUNT_MAX:,}")
@@ -163,7 +66,7 @@ def backoff(value: object) -> Backoff:
     allowed = 'allowed are two durations, such as "1s..60s"'
     found = _backoff.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f"{quoted(value) if isinstance(value, str) else told(value)} is no backoff; {allowed}")
+        raise ValueError(f"{quoted(value) if isinstance(value, str) else kind_of(value)} is no backoff; {allowed}")
     try:
         made = Backoff(duration(found.group(1)), duration(found.group(2)))
     except ValueError as fault:
@@ -171,14 +74,6 @@ def backoff(value: object) -> Backoff:
     if made.least > made.most:
         raise ValueError(f"{quoted(value)} begins with more than it ends with; {allowed}")
     return made
-
-
-def name(value: object) -> str:
-    """A watchdog's name."""
-    try:
-        return check_name(text(value, what="a name"))
-    except Refused as fault:
-        raise ValueError(str(fault).replace("is no name for a watchdog", "is no name")) from None
 
 
 def pattern(value: object) -> str:
@@ -204,47 +99,6 @@ def program_name(value: object) -> str:
     return given
 
 
-def signal_name(value: object) -> str:
-    """``"SIGTERM"``; ``"TERM"`` means the same."""
-    given = text(value, longest=32, what="a signal's name")
-    full = given.upper() if given.upper().startswith("SIG") else "SIG" + given.upper()
-    if full not in SIGNALS:
-        raise ValueError(f"{quoted(given)} is no signal; allowed: {', '.join(SIGNALS)}")
-    return full
-
-
-def command(value: object, *, words_max: int = ARGUMENTS_MAX) -> list[str]:
-    """argv, of a list or of one text that is split as a shell would, without running one."""
-    allowed = 'allowed is a list such as ["python3", "work.py"], or the same in one text'
-    if isinstance(value, str):
-        given = text(value, longest=64 * 1024, what="a command")
-        try:
-            value = shlex.split(given)
-        except ValueError as fault:
-            raise ValueError(f"cannot be split into words: {fault}; {allowed}") from None
-        strange = next((word for word in value if _shell.fullmatch(word)), None)
-        if strange is not None:
-            raise ValueError(
-                f"no shell runs it, so {quoted(strange)} would be one more argument; "
-                'if a shell is wanted: ["sh", "-c", "…"]'
-            )
-    if not isinstance(value, list):
-        raise ValueError(f"must be a command, not {told(value)}; {allowed}")
-    if not value or value[0] == "":
-        raise ValueError(f"is an empty command; {allowed}")
-    if len(value) > words_max:
-        raise ValueError(f"has {len(value):,} arguments; at most {words_max:,} are allowed")
-    for place, word in enumerate(value):
-        if word != "":
-            try:
-                text(word, longest=64 * 1024)
-            except ValueError as fault:
-                if isinstance(word, str) and not word.strip() and place:
-                    continue
-                raise ValueError(f"its argument {place} {fault}; {allowed}") from None
-    return value
-
-
 def target(value: object) -> str:
     """``module:function``."""
     given = text(value, longest=500, what="module:name")
@@ -255,21 +109,16 @@ def target(value: object) -> str:
     return given
 
 
-def supervisor_address(value: object) -> str:
-    """A directory, or what else ``banken.address`` takes."""
+def supervisor_address(value: object, info: ValidationInfo) -> str:
+    """A directory, or another address that ``banken.address`` takes."""
     given = text(value, what="an address")
+    if "://" not in given:
+        given = options.path(given, info)
     try:
         address.resolve(given)
     except Refused as fault:
         raise ValueError(str(fault)) from None
     return given
-
-
-def secret(value: object) -> str:
-    """A text that no message shows; ``${ENV}`` in it is replaced later (building)."""
-    if not isinstance(value, str):
-        raise ValueError("must be a text (in quotes)")
-    return text(value)
 
 
 def page(value: object) -> str:
@@ -307,77 +156,44 @@ def environment(value: object) -> dict[str, str]:
     return value
 
 
-def path(value: object) -> str:
-    """A path; ``~`` is the home directory."""
-    return os.path.expanduser(text(value, what="a path"))
+def urls_file(value: object, info: ValidationInfo) -> tuple[Secret, ...]:
+    """The URLs in a file, one a line."""
+    lines = [line.strip() for line in from_file(options.path(value, info)).reveal().splitlines()]
+    urls = tuple(notify_url(line, None) for line in lines if line and not line.startswith("#"))
+    if not urls:
+        raise SecretRefused("the file holds no URL")
+    return urls
 
 
-class Shown:
-    """What an editor is shown of a kind of value: a JSON Schema, copied for each key.
-
-    pydantic's WithJsonSchema hands out one and the same dict, into which 2.7 writes each key's description.
-    """
-
-    def __init__(self, schema: dict[str, Any]) -> None:
-        self._schema = schema
-
-    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
-        return copy.deepcopy(self._schema)
+def notify_url(value: object, info: ValidationInfo | None) -> Secret:
+    """A URL of apprise; no message shows it."""
+    url = Secret(str(value)) if info is None else options.secret(value, info)
+    scheme, separator, rest = url.reveal().partition("://")
+    if not separator or not rest or not scheme.replace("+", "").isalnum():
+        raise SecretRefused("is no apprise URL; allowed is SCHEME://…, such as mailto://, slack://, json://")
+    return url
 
 
-def _kind(check: Callable[[object], Any], schema: dict[str, Any]) -> Any:
-    return (BeforeValidator(check), Shown(schema))
-
-
-def seconds(least: float, most: float) -> Any:
-    """What makes a float a duration from ``least`` to ``most`` seconds; ``least=0`` allows 0 itself."""
-
-    def check(value: object) -> float:
-        number = duration(value, zero=least == 0)
-        if not least <= number <= most:
-            allowed = f"{format_s(least)} to {format_s(most)}"
-            raise ValueError(f"{quoted(value)} is not allowed; allowed: {allowed}")
-        return number
-
-    return _kind(check, _duration_schema("0" if least == 0 else "0.001"))
-
-
-def _duration_schema(least: str) -> dict[str, Any]:
-    number = {"type": "number", "minimum": 0} if least == "0" else {"type": "number", "minimum": 0.001}
-    return {"anyOf": [{**number, "maximum": 315360000}, {"type": "string", "pattern": DURATION_PATTERN}]}
-
-
-_STRING = {"type": "string", "minLength": 1}
-_SIGNAL = {"type": "string", "enum": [*SIGNALS, *(each.removeprefix("SIG") for each in SIGNALS)]}
-COMMAND = {"anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, _STRING]}
-_TIMEOUT = {"anyOf": [{"const": "auto"}, *_duration_schema("0.001")["anyOf"]]}
-SIZE = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1000, "maximum": 10**12},
-        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kK]i?[bB]|[mMgG]i?[bB]|[bB])?\s*$"},
-    ]
-}
+_DURATION = options.duration_schema(0.001)
+_TIMEOUT = {"anyOf": [{"const": "auto"}, *_DURATION["anyOf"]]}
 _BUDGET = {"type": "string", "pattern": r"^\s*\d+\s+per\s+\S.*$", "examples": ["3 per 10m"]}
 _BACKOFF = {"type": "string", "pattern": r"^.+\.\..+$", "examples": ["1s..60s"]}
 _ENVIRONMENT = {"type": "object", "additionalProperties": {"type": "string"}}
+_PROGRAM_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_{][A-Za-z0-9_.:@/+{}-]*$"}
 
-Duration = Annotated[float, *_kind(duration, _duration_schema("0.001"))]
-DurationOrZero = Annotated[float, *_kind(duration_or_zero, _duration_schema("0"))]
-Timeout = Annotated[float | str, *_kind(timeout, _TIMEOUT)]
-Size = Annotated[int, *_kind(size, SIZE)]
-BudgetField = Annotated[Budget, *_kind(budget, _BUDGET)]
-BackoffField = Annotated[Backoff, *_kind(backoff, _BACKOFF)]
-Name = Annotated[str, *_kind(name, {"type": "string", "pattern": f"^{NAME_PATTERN}$"})]
-Pattern = Annotated[str, *_kind(pattern, {"type": "string", "pattern": f"^{PATTERN_PATTERN}$"})]
-ProgramName = Annotated[
-    str, *_kind(program_name, {"type": "string", "pattern": r"^[A-Za-z0-9_{][A-Za-z0-9_.:@/+{}-]*$"})
-]
-SignalName = Annotated[str, *_kind(signal_name, _SIGNAL)]
-Command = Annotated[list[str], *_kind(command, COMMAND)]
-Target = Annotated[str, *_kind(target, {"type": "string", "pattern": TARGET_PATTERN})]
-AddressField = Annotated[str, *_kind(supervisor_address, _STRING)]
-SecretField = Annotated[str, *_kind(secret, _STRING)]
-Environment = Annotated[dict[str, str], *_kind(environment, _ENVIRONMENT)]
-PageField = Annotated[str, *_kind(page, {"type": "string", "pattern": r"^https?://[!-~]+$"})]
-PathField = Annotated[str, *_kind(path, _STRING)]
-Text = Annotated[str, *_kind(text, _STRING)]
+Duration = Annotated[float, *kind(duration, _DURATION)]
+DurationOrZero = Annotated[float, *kind(options.duration_or_zero, options.duration_schema(0))]
+Timeout = Annotated[float | str, *kind(timeout, _TIMEOUT)]
+Size = Annotated[int, *kind(options.size, options.SIZE)]
+BudgetField = Annotated[Budget, *kind(budget, _BUDGET)]
+BackoffField = Annotated[Backoff, *kind(backoff, _BACKOFF)]
+Pattern = Annotated[str, *kind(pattern, {"type": "string", "pattern": f"^{PATTERN_PATTERN}$"})]
+ProgramName = Annotated[str, *kind(program_name, _PROGRAM_NAME)]
+Command = Annotated[tuple[str, ...], *kind(options.command, options.COMMAND)]
+Target = Annotated[str, *kind(target, {"type": "string", "pattern": TARGET_PATTERN})]
+AddressField = Annotated[str, *kind(supervisor_address, STRING)]
+NotifyUrl = Annotated[Secret, *kind(notify_url, STRING)]
+UrlsFile = Annotated[tuple[Secret, ...], *kind(urls_file, STRING)]
+Environment = Annotated[dict[str, str], *kind(environment, _ENVIRONMENT)]
+PageField = Annotated[str, *kind(page, {"type": "string", "pattern": r"^https?://[!-~]+$"})]
+Text = Annotated[str, *kind(text, STRING)]

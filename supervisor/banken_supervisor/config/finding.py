@@ -1,4 +1,4 @@
-"""Where the config file is, when nobody or somebody says."""
+"""Where the config file is."""
 
 from __future__ import annotations
 

@@ -1,24 +1,21 @@
-"""Bringing in what [callbacks] and [actions] name, and trying that in a process of its own.
+"""Imports what [callbacks] and [actions] name, and tries that first in a process of its own.
 
 Modules are looked for where Python always looks, and then in the directory of the config file.
 """
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
 import os
-import select
-import signal
+import pkgutil
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterable
-from contextlib import suppress
-from functools import reduce
 from typing import Any, NamedTuple
+
+from banken_supervisor.actions.running_command import RunningCommand
 
 IMPORT_LIMIT_S = 10.0
 """Seconds that one module may take to import when it is tried."""
@@ -26,10 +23,8 @@ IMPORT_LIMIT_S = 10.0
 TRIAL_LIMIT_S = 60.0
 """Seconds that all trials together may take."""
 
-ACTION = "banken_supervisor.actions.base.Action"
-"""What an action of the user's own is derived from."""
-
 _ANSWER_MAX = 256 * 1024
+_DRAIN_S = 0.5
 _LINE_MAX = 300
 
 
@@ -46,8 +41,7 @@ def bring(target: str, directory: str) -> Any:
     """The object that ``module:name`` names. Whatever its module raises passes through."""
     if directory not in sys.path:
         sys.path.append(directory)  # last, so that a file beside the config never hides an installed module
-    module, _, name = target.partition(":")
-    return reduce(getattr, name.split("."), importlib.import_module(module))
+    return pkgutil.resolve_name(target)
 
 
 def unfit(found: object, *, action: bool) -> str | None:
@@ -56,17 +50,10 @@ def unfit(found: object, *, action: bool) -> str | None:
     from banken.watchdog import callback_invocation
 
     if action:
-        # Known by its bases' names: config imports nothing of recovery, and who derives from it has imported it.
-        bases = [f"{base.__module__}.{base.__qualname__}" for base in getattr(found, "__mro__", ())]
-        if not isinstance(found, type) or ACTION not in bases[1:]:
-            wanted = "a class derived from banken_supervisor.actions.Action is needed"
-            return f"is no action: {wanted}, this is {_article(found)}"
-        if inspect.isabstract(found):
-            return f"is no action: its class lacks {', '.join(sorted(getattr(found, '__abstractmethods__', ())))}"
-        name = getattr(found, "name", None)
-        if not isinstance(name, str) or not name:
-            return 'is no action: its class lacks a name, such as name = "page"'
-        return None
+        from banken_supervisor.actions.registry import not_an_action
+
+        why = not_an_action(found)
+        return None if why is None else f"is no action: {why}"
     try:
         callback_invocation.wants_incident(found)
     except CallbackRefused as fault:
@@ -77,7 +64,7 @@ def unfit(found: object, *, action: bool) -> str | None:
 def trial(wanted: Iterable[Wanted], directory: str) -> dict[Wanted, str]:
     """Import all that is wanted, each module in a process of its own; why not, for those that cannot be used.
 
-    A module that hangs, ends its process, or prints, hurts nobody: it has ``IMPORT_LIMIT_S``, then it is killed.
+    A module that hangs, ends its process, or prints, does no harm: it has ``IMPORT_LIMIT_S``, then it is killed.
     """
     modules: dict[str, list[Wanted]] = {}
     for each in dict.fromkeys(wanted):
@@ -94,57 +81,28 @@ def trial(wanted: Iterable[Wanted], directory: str) -> dict[Wanted, str]:
 
 
 def _try(group: list[Wanted], directory: str, limit: float) -> dict[Wanted, str]:
-    reader, writer = os.pipe()
-    task = json.dumps({"directory": directory, "wanted": group, "answer": writer})
+    task = json.dumps({"directory": directory, "wanted": group})
     try:
         process = subprocess.Popen(  # noqa: S603  # our own module
             [sys.executable, "-m", __name__, task],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            pass_fds=(writer,),
             start_new_session=True,
         )
     except OSError as fault:
-        os.close(reader)
-        os.close(writer)
         return dict.fromkeys(group, f"cannot be tried: {fault.strerror}")
-    os.close(writer)
+    with RunningCommand(process, _ANSWER_MAX) as running:
+        in_time = running.wait(limit)
+        running.kill()
+        running.drain(_DRAIN_S)
+        status = running.reap()
     try:
-        answer = _hear(reader, limit)
-    finally:
-        os.close(reader)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the id is still its own
-        status = process.wait()
-    try:
-        found = json.loads(answer)
+        found = json.loads(running.output.text())
     except ValueError:
-        # Killed by us, and nobody else kills here: it did not answer in time.
-        late = status == -signal.SIGKILL
-        how = (
-            f"was not imported within {limit:.0f} s"
-            if late
-            else f"ended the process (status {status}) when imported"
-        )
-        return dict.fromkeys(group, how)
+        late = f"was not imported within {limit:.0f} s"
+        return dict.fromkeys(group, f"ended the process (status {status}) when imported" if in_time else late)
     return {each: fault for each, fault in zip(group, found, strict=True) if fault is not None}
-
-
-def _hear(reader: int, limit: float) -> bytes:
-    """All that the child writes, until it ends its answer or the time is over."""
-    heard = b""
-    deadline = time.monotonic() + limit
-    while not heard.endswith(b"\n") and len(heard) < _ANSWER_MAX:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([reader], [], [], left)[0]:
-            break
-        some = os.read(reader, 65536)
-        if not some:
-            time.sleep(0.05)  # it is about to end by itself: let its own status be the one that is told
-            break
-        heard += some
-    return heard
 
 
 def _one(target: str, directory: str, action: bool) -> str | None:
@@ -157,16 +115,13 @@ def _one(target: str, directory: str, action: bool) -> str | None:
     return unfit(found, action=action)
 
 
-def _article(found: object) -> str:
-    word = type(found).__name__
-    return f"a{'n' if word[0].lower() in 'aeiou' else ''} {word}"
-
-
 def _main() -> None:
     task = json.loads(sys.argv[1])
     sys.argv = ["banken"]
+    answer = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the modules print is no answer
     found = [_one(target, task["directory"], action) for target, action in task["wanted"]]
-    os.write(task["answer"], json.dumps(found).encode() + b"\n")
+    os.write(answer, json.dumps(found).encode() + b"\n")
     os._exit(0)  # threads that the modules started hold nothing up
 
 

@@ -18,7 +18,7 @@ DEPTH_MAX = 64
 """Keys deeper than this, and"""
 
 ELEMENTS_MAX = 10_000
-"""elements of one array beyond this, are not placed by themselves: what they lie in is told instead."""
+"""elements of one array beyond this, have no line of their own: faults name the line of what holds them."""
 
 _blank = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
 _bare = re.compile(r"[A-Za-z0-9_-]+")

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
-from banken_supervisor.config import fields, settings
-from banken_supervisor.config.actions import STEPS, OwnStep, StepFields, Table
+from banken_supervisor.actions.options import STRICT, Name, PathField, SignalName, Table, seconds
+from banken_supervisor.config import settings
 from banken_supervisor.config.fields import (
     AddressField,
+    BackoffField,
     BudgetField,
     Command,
     Duration,
     Environment,
-    Name,
+    NotifyUrl,
     PageField,
-    PathField,
     Pattern,
     ProgramName,
-    SecretField,
-    SignalName,
     Size,
     Target,
     Text,
     Timeout,
+    UrlsFile,
 )
+from banken_supervisor.config.steps import STEPS, OwnStep, StepFields
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.ladder import STEPS_MAX
 
@@ -53,7 +53,7 @@ def _one_or_many(value: Any) -> str | None:
 
 
 if TYPE_CHECKING:
-    AnyStep = StepFields | None  # None: one that had a fault (parsing), told already
+    AnyStep = StepFields | None  # None: one that had a fault (parsing), reported already
     GiveUp = AnyStep | list[AnyStep]
 else:
     _STEPS = tuple(Annotated[model, Tag(TAG + action)] for action, model in STEPS.items())
@@ -65,7 +65,7 @@ else:
 
 
 class DefaultsTable(Table):
-    """For what is left out, here and by names that nobody declared."""
+    """For what is left out, here and by undeclared names."""
 
     timeout: Duration = Field(60.0, description="Unfed for so long, a watchdog expires.")
     interval: Duration = Field(20.0, description="While it stays unfed, its callback runs again this often.")
@@ -82,8 +82,8 @@ class RetentionTable(Table):
 class FoldTable(Table):
     """When notices of notify and webhook become one message."""
 
-    window: Annotated[float, *fields.seconds(0, 600)] = Field(
-        Limits().window, description="More to one target within this are told in one message; 0s: never."
+    window: Annotated[float, *seconds(0, 600)] = Field(
+        Limits().window, description="More to one target within this become one message; 0s: never."
     )
     most: Annotated[int, Field(ge=1, le=1000)] = Field(
         Limits().most, description="Messages that one target gets within it before they are folded."
@@ -99,7 +99,7 @@ class SupervisorTable(Table):
         settings.CALLBACK_THREADS, description="Callbacks that run at once."
     )
     stop_timeout: Annotated[Duration, Field(le=3600)] = Field(
-        settings.STOP_LIMIT, description="SIGTERM ends it within this, whatever callbacks do."
+        settings.STOP_LIMIT, description="SIGTERM ends it within this, even while callbacks hang."
     )
     undeclared: Literal["defaults", "refuse"] = Field(
         "defaults", description="What becomes of a name that neither the file nor the worker declares."
@@ -126,14 +126,16 @@ class AutoTable(Table):
 
 
 class WindowTable(Table):
-    """Maintenance that comes back: nobody is judged meanwhile."""
+    """Recurring maintenance: the watchdog is not judged meanwhile."""
 
     cron: Text = Field(description="When it begins: five fields as for cron, in local time.")
     seconds: Duration = Field(alias="for", description="How long it lasts.")
 
 
-class WatchFields(Table):
-    """What is said of a watchdog, in [[watchdog]] and in its program's table."""
+class WatchFields(BaseModel):
+    """The keys of a watchdog, in [[watchdog]] and in its program's table."""
+
+    model_config = STRICT
 
     timeout: Timeout | None = Field(None, description='Unfed for so long, it expires; "auto": learnt, see auto.')
     interval: Duration | None = Field(None, description="While it stays unfed, its callback runs again this often.")
@@ -147,9 +149,9 @@ class WatchFields(Table):
     on_give_up: GiveUp | None = Field(None, description="What is done once, when it is given up.")
     observe: bool = Field(False, description="Record what the ladder would do, and do nothing.")
     depends_on: list[Name] = Field(
-        [], max_length=NAMES_MAX, description="While one of these has an incident, one here is not climbed."
+        [], max_length=NAMES_MAX, description="While one of these has an incident, the ladder here waits."
     )
-    maintenance: list[WindowTable] = Field([], max_length=100, description="When nobody is judged.")
+    maintenance: list[WindowTable] = Field([], max_length=100, description="When it is not judged.")
 
 
 class WatchdogTable(WatchFields):
@@ -178,7 +180,7 @@ class ProgramTable(WatchFields):
 
     name: ProgramName = Field(description="Its own and its watchdog's; {i} is the number of the process.")
     command: Command = Field(description="The program and its arguments; no shell runs it.")
-    env: Environment = Field({}, description="Added to the supervisor's environment.")
+    env: Environment = Field({}, repr=False, description="Added to the supervisor's environment.")
     cwd: PathField | None = Field(None, description="Where it runs.")
     user: Text | None = Field(None, description="As whom it runs.")
     numprocs: Annotated[int, Field(ge=1, le=PROCESSES_MAX)] = Field(1, description="How many of it.")
@@ -190,7 +192,7 @@ class ProgramTable(WatchFields):
     stop_timeout: Duration = Field(10.0, description="From that to SIGKILL.")
     restart: Literal["always", "on-failure", "never"] = Field("on-failure", description="When it ended by itself.")
     budget: BudgetField | None = Field(None, description="Restarts allowed; default: 3 per 10m.")
-    backoff: fields.BackoffField | None = Field(None, description="Wait before a restart; default: 1s..60s.")
+    backoff: BackoffField | None = Field(None, description="Wait before a restart; default: 1s..60s.")
     log: PathField | None = Field(None, description="File for stdout and stderr; default: the supervisor's stderr.")
     log_size: Size = Field(10 * 1024 * 1024, description="Then it is rotated.")
     log_files: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Files kept.")
@@ -198,10 +200,10 @@ class ProgramTable(WatchFields):
 
 
 class NotifyTable(Table):
-    """Whom to tell: apprise URLs, which may hold ${ENV}."""
+    """Where notifications go: apprise URLs, which may hold ${ENV}."""
 
-    urls: list[SecretField] = Field([], max_length=100, description="apprise URLs, such as mailto://…")
-    urls_file: PathField | None = Field(None, description="A file with such URLs, one a line.")
+    urls: list[NotifyUrl] = Field([], max_length=100, description="apprise URLs, such as mailto://…")
+    urls_file: UrlsFile | None = Field(None, description="A file with such URLs, one a line.")
 
     @model_validator(mode="after")
     def _some(self) -> NotifyTable:

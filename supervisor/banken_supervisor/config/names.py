@@ -8,9 +8,9 @@ from fnmatch import translate
 from functools import lru_cache
 
 from banken_supervisor.config.faults import KeyPath
-from banken_supervisor.config.fields import is_pattern
 from banken_supervisor.config.models import WATCH_KEYS, ProgramTable, WatchFields
 from banken_supervisor.config.parsing import Parsed
+from banken_supervisor.text.patterns import is_pattern
 
 PLACE = "{i}"
 """Stands in a program's name, command, env, cwd and log for the number of the process, counted from 0."""
@@ -36,7 +36,7 @@ def numbered(table: ProgramTable) -> Iterator[tuple[int, str]]:
 
 
 def watched(table: ProgramTable) -> bool:
-    """Whether the program's table says anything of a watchdog."""
+    """Whether the program's table has any key of a watchdog."""
     return not WATCH_KEYS.isdisjoint(table.model_fields_set)
 
 

@@ -26,7 +26,7 @@ _HINTS = {
     "Unclosed inline table": "an inline table {…} stands on one line",
     "Invalid value": "texts need quotes",
 }
-"""What people mean most often when tomllib says this."""
+"""The usual mistake behind a message of tomllib's."""
 
 _KEY_PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
 _long_key = re.compile(rf"(?:^|[\[{{,])[ \t]*(?:{_KEY_PART}[ \t]*\.[ \t]*){{{KEY_PARTS_MAX}}}", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What another user may do with a file, told from owners and modes: nobody need become that user to know.
+"""What another user may do with a file, by owners and modes, without becoming that user.
 
 Access control lists are not read: what has one is taken for allowed.
 """

@@ -1,4 +1,4 @@
-"""The JSON Schema of banken.toml, for editors (taplo, Even Better TOML) and for whoever generates the file."""
+"""The JSON Schema of banken.toml, for editors (taplo, Even Better TOML) and for programs that write the file."""
 
 from __future__ import annotations
 

@@ -1,18 +1,20 @@
-"""What only the whole file can tell: names bound nowhere, what can never act, what contradicts itself."""
+"""Checks that need the whole file: names without a declaration, steps that can never act, contradictions."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
 
-from banken_supervisor.config import actions, cron
-from banken_supervisor.config.faults import KeyPath, Problem, dotted, quoted
-from banken_supervisor.config.fields import is_pattern
-from banken_supervisor.config.ladders import Known, Subject, give_up, ladder, unbound
+from banken_supervisor.config import cron
+from banken_supervisor.config.faults import KeyPath, Problem, dotted
+from banken_supervisor.config.ladders import LadderOwner, StepNames, give_up, ladder, unbound
 from banken_supervisor.config.models import GroupTable, WatchFields
 from banken_supervisor.config.names import PLACE, Names, covers, numbered
 from banken_supervisor.config.parsing import Parsed
+from banken_supervisor.config.steps import ACTIONS
 from banken_supervisor.text.durations import format_s
+from banken_supervisor.text.patterns import is_pattern
+from banken_supervisor.text.quoting import quoted
 
 PATTERNS_MAX = 1_000
 """[[watchdog]] tables with a pattern: each new name is held against all of them."""
@@ -28,14 +30,14 @@ _GROUP_RESTART = "a group is no [[program]]; put it into the ladders of its memb
 def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Problem]:
     """All that is wrong between the tables. ``callbacks``: names that the caller binds besides [callbacks]."""
     names = Names(parsed)
-    known = Known(parsed, callbacks)
+    known = StepNames(parsed, callbacks)
     yield from _limits(names)
     yield from _twice(parsed)
     yield from _shadowed(names)
     yield from _own_actions(parsed)
     for path, table in parsed.watchdogs:
-        yield from _watch(path, table, _subject_of(table.name, parsed, names), parsed, names, known)
-    program = Subject(None, None, gives_up=True)
+        yield from _watch(path, table, _owner_of(table.name, parsed, names), parsed, names, known)
+    program = LadderOwner(None, None, gives_up=True)
     for path, own in parsed.programs:
         yield from _watch(path, own, program, parsed, names, known)
     yield from _cycles(names)
@@ -45,10 +47,10 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
     yield from _in_two_groups(parsed, names)
 
 
-def _subject_of(name: str, parsed: Parsed, names: Names) -> Subject:
+def _owner_of(name: str, parsed: Parsed, names: Names) -> LadderOwner:
     programs = any(each in names.programs for each in names.matched([name])[0])
     remote = (parsed.supervisor.address or "").startswith("tcp://")
-    return Subject(
+    return LadderOwner(
         None if programs else _NOT_A_PROGRAM,
         None if programs or not remote else _REMOTE,
         gives_up=programs,
@@ -61,7 +63,7 @@ def _limits(names: Names) -> Iterator[Problem]:
 
 
 def _twice(parsed: Parsed) -> Iterator[Problem]:
-    """One name for two things: watchdogs, programs and groups share one space, for incidents bear these names."""
+    """Watchdogs, programs and groups share one space of names, for incidents have these names."""
     first: dict[str, KeyPath] = {}
     declared: list[tuple[str, KeyPath]] = []
     for path, program in parsed.programs:
@@ -70,7 +72,7 @@ def _twice(parsed: Parsed) -> Iterator[Problem]:
     declared += [(table.name, path) for path, table in parsed.groups]
     for name, path in declared:
         earlier = first.setdefault(name, path)
-        if earlier is path:  # also where a program's name lacks {i}, which _programs tells
+        if earlier is path:  # also where a program's name lacks {i}, which _programs reports
             continue
         hint = ""
         if (earlier[0], path[0]) == ("program", "watchdog"):
@@ -91,20 +93,20 @@ def _shadowed(names: Names) -> Iterator[Problem]:
 
 
 def _own_actions(parsed: Parsed) -> Iterator[Problem]:
-    for name in parsed.actions.keys() & actions.STEPS.keys():
+    for name in parsed.actions.keys() & ACTIONS.keys():
         yield Problem(("actions", name), f"{quoted(name)} is an action of banken's own; choose another name")
 
 
 def _watch(
-    path: KeyPath, table: WatchFields, subject: Subject, parsed: Parsed, names: Names, known: Known
+    path: KeyPath, table: WatchFields, owner: LadderOwner, parsed: Parsed, names: Names, known: StepNames
 ) -> Iterator[Problem]:
     yield from _times(path, table, parsed)
     if table.callback is not None and table.callback not in known.callbacks:
         yield Problem((*path, "callback"), unbound(table.callback, known.callbacks, "callbacks"))
-    yield from ladder((*path, "ladder"), table.ladder, subject, known)
+    yield from ladder((*path, "ladder"), table.ladder, owner, known)
     given_up = table.on_give_up
     steps = given_up if isinstance(given_up, list) else [] if given_up is None else [given_up]
-    yield from give_up((*path, "on_give_up"), steps, table.ladder, subject, known)
+    yield from give_up((*path, "on_give_up"), steps, table.ladder, owner, known)
     for place, name in enumerate(table.depends_on):
         if not names.known(name):
             yield Problem((*path, "depends_on", place), f"{quoted(name)} is declared nowhere in this file")
@@ -176,7 +178,7 @@ def _programs(parsed: Parsed) -> Iterator[Problem]:
             yield Problem((*path, "log"), f"is the log of {dotted(earlier)} already; each program needs its own")
 
 
-def _group(path: KeyPath, group: GroupTable, names: Names, known: Known) -> Iterator[Problem]:
+def _group(path: KeyPath, group: GroupTable, names: Names, known: StepNames) -> Iterator[Problem]:
     unknown = not group.members  # they had a fault
     for place, member in enumerate(group.members):
         found, more = names.matched([member])
@@ -201,11 +203,11 @@ def _group(path: KeyPath, group: GroupTable, names: Names, known: Known) -> Iter
         yield Problem((*path, "budget"), "has no meaning without strategy: it counts restarts of the whole group")
     if group.ladder and group.at_least is None:
         yield Problem((*path, "ladder"), "can never act: an incident of a group opens only where at_least is given")
-    yield from ladder((*path, "ladder"), group.ladder, Subject(_GROUP_RESTART, _GROUP), known)
+    yield from ladder((*path, "ladder"), group.ladder, LadderOwner(_GROUP_RESTART, _GROUP), known)
 
 
 def _in_two_groups(parsed: Parsed, names: Names) -> Iterator[Problem]:
-    """A program that two strategies would start anew."""
+    """A program that two strategies would both restart."""
     first: dict[str, KeyPath] = {}
     for path, group in parsed.groups:
         if group.strategy is None:

@@ -1,4 +1,4 @@
-"""What a config file comes to: frozen data, checked, of the core's own types."""
+"""A config file as frozen, checked data of the engine's own types."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from banken.protocol.messages import Declaration
-from banken_supervisor.config.secrets import Secret
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.policy import Group, Policy, ProgramSpec
+from banken_supervisor.text.secret import Secret
 
 CALLBACK_LIMIT = 30.0
 CALLBACK_THREADS = 64
@@ -35,11 +35,11 @@ class Settings:
     callback_limit: float = CALLBACK_LIMIT
     callback_threads: int = CALLBACK_THREADS
     stop_limit: float = STOP_LIMIT
-    """within so much the supervisor has stopped, whatever its callbacks do"""
+    """the supervisor has stopped within this time, even while callbacks hang"""
     refuse_undeclared: bool = False
     """True: a name that neither file nor worker declares is refused"""
     declaration: Declaration = field(default_factory=Declaration)
-    """for what is left out: by a name that nobody declared, and by the file's own tables"""
+    """for what is left out: by an undeclared name, and by the file's own tables"""
     journal: str | None = None
     """file; None: ``journal.db`` in the address's directory"""
     retention: Retention = field(default_factory=Retention)

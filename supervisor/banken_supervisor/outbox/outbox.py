@@ -16,8 +16,7 @@ from typing import Any
 
 from banken.clock import wall
 from banken.protocol.incidents import Cause
-from banken_supervisor.actions import sanitize
-from banken_supervisor.actions.jobs import Report, What
+from banken_supervisor.actions.reports import ActionReport, What
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.journal import (
     Condition,
@@ -32,6 +31,7 @@ from banken_supervisor.journal import (
     StepRun,
     restore,
 )
+from banken_supervisor.text import sanitize
 
 PATIENCE = 2.0
 """Seconds that an announcement waits for the disk at the most. A commit takes about a millisecond; on an overloaded
@@ -138,7 +138,7 @@ class Outbox:
         """What ``status`` shows of the journal; ``problems``: what could not be read when this run began."""
         return {**self.journal.state(), "problems": self.problems}
 
-    def report(self, report: Report) -> None:
+    def report(self, report: ActionReport) -> None:
         """Remember what became of an action, and the evidence that it took."""
         ok = {What.DONE: True, What.FAILED: False, What.STUCK: False}.get(report.type)
         if report.started is not None and not report.recovered:

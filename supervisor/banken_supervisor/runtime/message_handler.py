@@ -8,7 +8,7 @@ from dataclasses import asdict
 from time import monotonic
 from typing import Any
 
-from banken_supervisor.actions.callbacks import Report
+from banken_supervisor.actions.reports import CallbackReport
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.policy import Policy
@@ -71,7 +71,7 @@ class MessageHandler:
         """After the last turn: put on record what became of callbacks and actions since."""
         self._messages.extend(self._mailbox.take())
         for message in self._messages:
-            if isinstance(message, Report | Acted):
+            if isinstance(message, CallbackReport | Acted):
                 self._handle(message)
 
     def take_declarations(self) -> None:
@@ -131,7 +131,7 @@ class MessageHandler:
     def _programs_message(self, message: Any) -> None:
         self._programs.handle(message, self._driver.engine, self._driver.now, self._driver.out)
 
-    def _reported(self, report: Report) -> None:
+    def _reported(self, report: CallbackReport) -> None:
         data = {key: value for key, value in asdict(report).items() if value != ""}
         del data["type"], data["name"]
         self._publish(Event(report.type, report.name, data))
@@ -154,7 +154,7 @@ class MessageHandler:
 
 HANDLERS: dict[type, Callable[[MessageHandler, Any], None]] = {
     Feeds: MessageHandler._feeds,
-    Report: MessageHandler._reported,
+    CallbackReport: MessageHandler._reported,
     Declare: MessageHandler._declare,
     Acted: MessageHandler._acted,
     Committed: MessageHandler._committed,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from banken.errors import Refused
 from banken.watchdog.callback_invocation import Callback, wants_incident
 from banken_supervisor.actions.callbacks import Callbacks
-from banken_supervisor.actions.dispatcher import Dispatcher, plain
+from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.registry import build
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.policy import Policy
@@ -51,7 +51,7 @@ class RuntimeConfig:
         ladders = [policy.ladder for _, policy in config.policies] + [group.ladder for group in config.groups]
         for ladder in ladders:
             for step in (*ladder.steps, *ladder.on_give_up):
-                build(step.do, {key: plain(value) for key, value in step.options}, self.actions)
+                build(step.do, dict(step.options), self.actions)
 
     def prepare(self, targets: ConfigTargets) -> None:
         """Before the loop's first turn."""

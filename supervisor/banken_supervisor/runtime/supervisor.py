@@ -19,12 +19,12 @@ from banken.protocol.limits import check_name, check_seconds
 from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Declaration, Feeders
 from banken.watchdog import Watchdog
 from banken.watchdog.callback_invocation import Callback
-from banken_supervisor.actions.action_context import SupervisorContext
+from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.callbacks import TIME_LIMIT, Callbacks
-from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher, plain
-from banken_supervisor.actions.jobs import Report
+from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher
 from banken_supervisor.actions.keyed_executor import THREADS_MAX
 from banken_supervisor.actions.registry import build
+from banken_supervisor.actions.reports import ActionReport
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.evidence import Sweeper
@@ -148,7 +148,7 @@ class Supervisor:
         """
         # Made here once, to be told of faults, and so that the loop need not import what an action needs.
         for step in (*policy.ladder.steps, *policy.ladder.on_give_up):
-            build(step.do, {key: plain(value) for key, value in step.options}, self._own_actions())
+            build(step.do, dict(step.options), self._own_actions())
         insist(self._mailbox.say(Declare(check_name(name), policy)))
 
     def configure(self, load: Callable[[], RuntimeConfig]) -> None:
@@ -252,7 +252,7 @@ class Supervisor:
         sweeper.start()
         programs = ProgramWatchdogs(directory, self._mailbox.post)
         resources.callback(programs.close, 0.0)
-        world = SupervisorContext(directory, self._callbacks.named, self._restart, peers)
+        world = ActionContext(directory, self._callbacks.named, self._restart, peers)
         dispatcher = Dispatcher(
             world, self._acted, lambda name: name in programs, programs.process, self._ask, self._callback_limit
         )
@@ -352,7 +352,7 @@ class Supervisor:
         """From any thread: have it done on the loop's."""
         self._mailbox.post(Do(what))
 
-    def _acted(self, report: Report) -> None:
+    def _acted(self, report: ActionReport) -> None:
         """On an action's thread: what it found is compressed here and not by the loop."""
         found = report.data.get("evidence")
         self._mailbox.post(Acted(report, squeeze(found) if isinstance(found, dict) else None))

@@ -13,7 +13,7 @@ from typing import Any
 from banken.protocol.incidents import Incident
 from banken.protocol.messages import Declaration
 from banken_supervisor import Supervisor
-from banken_supervisor.actions.base import Action, Outcome, Subject, World
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.engine.ladder import Budget, Ladder, Step
 from banken_supervisor.engine.policy import Policy
 
@@ -106,7 +106,7 @@ class Odd(Action):
 
     name = 'odd"} 1\nbanken_up{é="\\'
 
-    def run(self, subject: Subject, world: World, ended: threading.Event) -> Outcome:
+    def run(self, subject: ActionTarget, world: ActionContext, ended: threading.Event) -> Outcome:
         """Nothing is done."""
         return Outcome(True)
 

@@ -1,7 +1,6 @@
-"""Bounds on what leaves an action: plain data of limited size, and text that nothing chokes on.
+"""Limits on text and data that come from elsewhere: a worker, a command's output, a server's answer.
 
-A worker's words, a command's output and a server's answer may hold anything: lone surrogates that msgpack refuses,
-control characters that a terminal obeys, megabytes. All of it passes through here.
+They may hold lone surrogates, which msgpack refuses, control characters, which a terminal obeys, or megabytes.
 """
 
 from __future__ import annotations
@@ -23,26 +22,28 @@ LINE_MAX = 500
 
 
 def text(value: str, longest: int = TEXT_MAX, *, keep_end: bool = False) -> str:
-    """``value`` as Unicode that can be encoded, cut to ``longest`` characters at its end, or at its beginning."""
+    """``value`` as Unicode that can be encoded, at most ``longest`` characters: its beginning, or its end."""
     if len(value) > longest:
         value = "…" + value[len(value) - longest + 1 :] if keep_end else value[: longest - 1] + "…"
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def line(value: str, longest: int = LINE_MAX) -> str:
-    """``value`` as one line that can be shown anywhere: what does not print is written as an escape."""
-    if len(value) > longest:
-        value = value[: longest - 1] + "…"
+def one_line(value: str) -> str:
+    """``value`` with everything escaped that a terminal would not print as it stands."""
     if value.isprintable():
         return value
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in value)
 
 
-def plain(data: Mapping[Any, Any], room: int = DATA_MAX) -> dict[str, Any]:
-    """``data`` as msgpack and JSON take it: str, int, float, bool, None, list and dict only, and no more than
-    ``room``.
+def line(value: str, longest: int = LINE_MAX) -> str:
+    """``value`` cut to ``longest`` characters, as one line that can be shown anywhere."""
+    return one_line(value if len(value) <= longest else value[: longest - 1] + "…")
 
-    What does not fit is cut; ``cut`` is then True in the answer.
+
+def plain(data: Mapping[Any, Any], room: int = DATA_MAX) -> dict[str, Any]:
+    """``data`` as msgpack and JSON take it, at most ``room`` characters and items.
+
+    What does not fit is left out; ``cut`` is then True in the answer.
     """
     budget = _Budget(room)
     found: dict[str, Any] = budget.mapping(data, 0)
@@ -52,6 +53,8 @@ def plain(data: Mapping[Any, Any], room: int = DATA_MAX) -> dict[str, Any]:
 
 
 class _Budget:
+    """Copies data as long as there is room."""
+
     def __init__(self, room: int) -> None:
         self.room = room
         self.cut = False
@@ -74,7 +77,7 @@ class _Budget:
         if isinstance(value, Mapping):
             return self.mapping(value, depth + 1)
         if isinstance(value, (Sequence, set, frozenset)):
-            return self.items(value, depth + 1)
+            return [self.value(each, depth + 1) for each in self._fitting(value)]
         return self.text(f"<{type(value).__name__}>")
 
     def text(self, value: str) -> str:
@@ -85,30 +88,23 @@ class _Budget:
         return value
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        found = {}
-        for key, each in value.items():
-            if self.room <= 0:
-                self.cut = True
-                break
-            found[self.text(key if isinstance(key, str) else repr(key))] = self.value(each, depth)
-        return found
+        return {
+            self.text(key if isinstance(key, str) else repr(key)): self.value(each, depth)
+            for key, each in self._fitting(value.items())
+        }
 
-    def items(self, value: Iterable[Any], depth: int) -> list[Any]:
-        found = []
-        for each in value:
+    def _fitting(self, items: Iterable[Any]) -> Iterable[Any]:
+        for each in items:
             if self.room <= 0:
                 self.cut = True
-                break
-            found.append(self.value(each, depth))
-        return found
+                return
+            yield each
 
 
 def redact(data: Any, hidden: Iterable[str]) -> Any:
     """``data`` (plain) with *** in place of everything that is ``hidden``."""
-    secrets = sorted(
-        {each for each in hidden if each}, key=len, reverse=True
-    )  # the longest first: one may hold another
-    return _redact(data, secrets) if secrets else data
+    # The longest first: one may hold another.
+    return _redact(data, sorted({each for each in hidden if each}, key=len, reverse=True))
 
 
 def _redact(data: Any, secrets: list[str]) -> Any:

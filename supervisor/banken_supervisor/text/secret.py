@@ -15,7 +15,7 @@ _variable = re.compile(r"\$(?:\$\{|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 
 
 class SecretRefused(ValueError):
-    """A secret that cannot be had; the message never holds any of it."""
+    """A secret that cannot be read; the message never holds any of it."""
 
 
 class Secret:
@@ -27,7 +27,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself, for whoever must send it."""
+        """The text itself, for the code that must send it."""
         return self._text
 
     def __repr__(self) -> str:
@@ -63,16 +63,16 @@ def expand(text: str, environment: Mapping[str, str] | None = None) -> Secret:
     return Secret(_variable.sub(value, text))
 
 
+def open_now(path: str, flags: int) -> int:
+    """An ``opener`` for ``open`` that does not wait for the writer of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def from_file(path: str) -> Secret:
-    """What the file holds, without blanks and line ends around it. SecretRefused if it cannot be had."""
+    """What the file holds, without blanks and line ends around it. SecretRefused if it cannot be read."""
     try:
-        # Not to wait for a writer where someone put a pipe.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            with open(descriptor, "rb", closefd=False) as file:
-                content = file.read(SECRET_BYTES_MAX + 1) or b""
-        finally:
-            os.close(descriptor)
+        with open(path, "rb", opener=open_now) as file:
+            content = file.read(SECRET_BYTES_MAX + 1) or b""
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the path
         why = getattr(fault, "strerror", None) or "no such path can exist"
         raise SecretRefused(f"cannot read the secret's file: {why}") from None
@@ -88,5 +88,5 @@ def from_file(path: str) -> Secret:
 
 
 def revealed(options: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The options of a step as its action takes them, secrets in the open: not to be logged or kept."""
+    """The options of a step as its action takes them, secrets in plain text: never log or keep them."""
     return {name: value.reveal() if isinstance(value, Secret) else value for name, value in options}

@@ -1,0 +1,55 @@
+"""What one run of an action is about, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from banken.protocol.incidents import Incident
+from banken.protocol.messages import ProcessIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class ActionTarget:
+    """What one run of an action is about."""
+
+    incident: Incident
+    who: ProcessIdentity | None = None
+    """the process that feeds the watchdog; None: none is known"""
+    level: str | None = None
+    """the step's level for people and routing: warning, critical, emergency"""
+    step: int = 0
+    """index of the step; those of ``on_give_up`` count on after the ladder's last"""
+    run: int = 1
+    """which run of this step in this incident"""
+    program: str | None = None
+    """the supervisor's own program behind the watchdog; None: the supervisor did not start the process"""
+    link: str | None = None
+    """the incident's web page"""
+    page: str | None = None
+    """the web page of all watchdogs"""
+    evidence: Mapping[str, Any] | None = None
+    """what ``dump`` found earlier in this incident; filled in by the executor"""
+    feeds: tuple[tuple[float, float], ...] = ()
+    """the last feeds when the action was due, of each the age and the gap before it, seconds; the newest last"""
+    recovered: bool = False
+    """True: the incident is over, and this is the news of it; its ``silence`` is then how long it lasted"""
+    how: str = "fed"
+    """how it ended: fed, released, paused, …"""
+    others: tuple[ActionTarget, ...] = ()
+    """further incidents that the same message covers: only for an action with a ``recipient``"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one run. The executor limits the text and the data."""
+
+    ok: bool
+    text: str = ""
+    """one sentence for people"""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+HANDED_ON = Outcome(True)
+"""The outcome of a run that only passed its target on; the receiver reports the result."""

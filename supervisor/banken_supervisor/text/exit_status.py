@@ -1,0 +1,18 @@
+"""How a process ended, in words."""
+
+from __future__ import annotations
+
+import signal
+
+
+def signal_name(number: int) -> str:
+    """``SIGTERM``; ``signal 99`` for a number without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def exit_text(status: int) -> str:
+    """``exit status 3``, or ``ended by SIGTERM`` for a negative status, which is the number of a signal."""
+    return f"exit status {status}" if status >= 0 else f"ended by {signal_name(-status)}"

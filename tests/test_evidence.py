@@ -144,7 +144,7 @@ def test_this_process_as_the_kernel_has_it() -> None:
     assert process_facts.command_line(pid)
     assert process_facts.tids(pid)[0] == pid
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        assert child.pid in process_facts.children(pid, process_facts.tids(pid))
+        assert child.pid in process_facts.children(pid)
         child.kill()
 
 
@@ -210,7 +210,7 @@ def test_what_hangs_is_left_behind_and_counted() -> None:
 
 
 def test_a_program_is_bounded_in_time_and_output() -> None:
-    """Its output in full, or none: what is cut is no JSON. It is killed, and its pipes are not waited for."""
+    """Its output in full, or none: what is cut is no JSON. It is killed when it is late, and its children are not waited for."""
     run = [sys.executable, "-c"]
     assert time_limits.output([*run, "import sys; print('o'); sys.exit('e')"], 20, 100) == (1, b"o\n", "e\n")
     with pytest.raises(time_limits.TooLate):
@@ -218,8 +218,9 @@ def test_a_program_is_bounded_in_time_and_output() -> None:
     began = time.monotonic()
     with pytest.raises(time_limits.TooLate):
         time_limits.output([*run, "import time; time.sleep(60)"], 0.3, 100)
-    with pytest.raises(time_limits.TooLate):  # it ends, and leaves a child that holds its pipes
-        time_limits.output([*run, "import os, time; os.fork() or time.sleep(5)"], 0.5, 100)
+    # It ends, and leaves a child that holds its output open.
+    script = "import os, time; os.fork() and print('all', flush=True) or time.sleep(5)"
+    assert time_limits.output([*run, script], 20, 100)[1] == b"all\n"
     assert time.monotonic() - began < 20
 
 

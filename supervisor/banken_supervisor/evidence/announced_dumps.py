@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banken.dumps import DIRECTORY, HEADER, SOCKET_SUFFIX, allowed_signals, socket_path
 from banken_supervisor.evidence import process_facts
-from banken_supervisor.evidence.target import Subject
 from banken_supervisor.evidence.time_limits import Deadline, TooLate
+from banken_supervisor.processes.handle import ProcessHandle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,10 +56,10 @@ class Announcement(NamedTuple):
     """the signal that makes it dump; 0: none"""
 
 
-def find(address_directory: str, subject: Subject) -> Announcement:
+def find(address_directory: str, process: ProcessHandle) -> Announcement:
     """The announcement of exactly this process; NotAnnounced."""
     directory = os.path.join(address_directory, DIRECTORY)
-    path = os.path.join(directory, f"{subject.pid}-{subject.start}")
+    path = os.path.join(directory, f"{process.pid}-{process.start}")
     try:
         found = os.lstat(directory)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
@@ -68,7 +68,7 @@ def find(address_directory: str, subject: Subject) -> Announcement:
             )
         with _opened(path) as fd:
             number = _number(os.pread(fd, 64, 0))
-            if _holder(fd) != subject.pid:
+            if _holder(fd) != process.pid:
                 raise NotAnnounced("the process no longer holds its announcement: it runs another program by now")
     except FileNotFoundError:
         raise NotAnnounced("it has not called client.enable_dumps()") from None
@@ -77,7 +77,7 @@ def find(address_directory: str, subject: Subject) -> Announcement:
     return Announcement(path, number)
 
 
-def dump(subject: Subject, announced: Announcement, seconds: float) -> str:
+def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> str:
     """All threads' stacks as faulthandler writes them. NotAnnounced, TooLate, OSError.
 
     Not for a stopped process: the signal would wait until it goes on.
@@ -85,22 +85,22 @@ def dump(subject: Subject, announced: Announcement, seconds: float) -> str:
     deadline = Deadline(seconds)
     if not announced.number:
         raise NotAnnounced("the signal it would dump at has another handler")
-    with _alone(subject.pid, deadline), _opened(announced.path) as fd:
+    with _alone(process.pid, deadline), _opened(announced.path) as fd:
         header = header_length(os.pread(fd, 64, 0))
         os.ftruncate(fd, header)
         bit = 1 << (announced.number - 1)
-        if not process_facts.signal_sets(subject.pid).get("SigCgt", 0) & bit:
+        if not process_facts.signal_sets(process.pid).get("SigCgt", 0) & bit:
             raise NotAnnounced(f"it does not catch signal {announced.number}, which would kill it: not sent")
-        ready = [tid for tid in process_facts.tids(subject.pid)[:64] if not _blocks(subject.pid, tid, bit)]
-        subject.signal(announced.number)
+        ready = [tid for tid in process_facts.tids(process.pid)[:64] if not _blocks(process.pid, tid, bit)]
+        process.signal(announced.number)
         try:
-            _await_end(fd, header, subject, ready, bit, deadline)
+            _await_end(fd, header, process, ready, bit, deadline)
             return os.pread(fd, DUMP_MAX, header).decode("utf-8", "replace")
         finally:
             os.ftruncate(fd, header)
 
 
-def ask(announced: Announcement, subject: Subject, seconds: float) -> dict[str, Any]:
+def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict[str, Any]:
     """What the worker's own thread tells of its threads and tasks, as banken/looking.py has it.
 
     NotAnnounced, OSError; TooLate is usual for a process that holds its interpreter lock.
@@ -113,7 +113,7 @@ def ask(announced: Announcement, subject: Subject, seconds: float) -> dict[str, 
             connection.settimeout(max(0.001, deadline.left()))
             connection.connect(socket_path(directory, announced.path + SOCKET_SUFFIX))
             peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-            if peer != subject.pid:
+            if peer != process.pid:
                 raise NotAnnounced(f"pid {peer} answers in its place")
             while some := connection.recv(65536):
                 data += some
@@ -202,13 +202,15 @@ def _blocks(pid: int, tid: int, bit: int) -> bool:
         return False
 
 
-def _await_end(fd: int, header: int, subject: Subject, ready: list[int], bit: int, deadline: Deadline) -> None:
+def _await_end(
+    fd: int, header: int, process: ProcessHandle, ready: list[int], bit: int, deadline: Deadline
+) -> None:
     """Wait until the dump has begun, no longer grows, and no thread is in the handler. TooLate: it never began."""
-    pid, size, since = subject.pid, header, time.monotonic()
+    pid, size, since = process.pid, header, time.monotonic()
     while True:
         time.sleep(LOOK_S)
         now, grown = time.monotonic(), os.fstat(fd).st_size
-        if subject.ended():
+        if not process.alive:
             raise TooLate("it ended")
         if grown != size:
             size, since = grown, now

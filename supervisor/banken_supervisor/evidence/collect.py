@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
+import psutil
+
 from banken.clock import wall
 from banken.model import Incarnation
 from banken_supervisor.evidence import (
@@ -20,8 +22,8 @@ from banken_supervisor.evidence import (
 from banken_supervisor.evidence.announced_dumps import Announcement, NotAnnounced
 from banken_supervisor.evidence.headline import headline
 from banken_supervisor.evidence.stacks import StackFault
-from banken_supervisor.evidence.target import NotThis, Subject
 from banken_supervisor.evidence.time_limits import Deadline, TooLate, attempt
+from banken_supervisor.processes.handle import ProcessError, ProcessHandle
 
 T = TypeVar("T")
 
@@ -77,12 +79,12 @@ def collect(
     began = time.monotonic()
     evidence = _blank(who)
     try:
-        with Subject(who) as subject:
+        with ProcessHandle.open(who) as process:
             evidence["identity"] = "verified"
-            _Collection(evidence, subject, Deadline(seconds_max), address_directory, py_spy).run()
+            _Collection(evidence, process, Deadline(seconds_max), address_directory, py_spy).run()
         if not evidence["headline"]:
             evidence["headline"] = headline(evidence)
-    except NotThis as fault:
+    except ProcessError as fault:
         evidence.update(identity=fault.kind, headline=str(fault))
         evidence["problems"].append(str(fault))
     except Exception as fault:  # noqa: BLE001  # evidence is a help: its lack must not stop what follows it
@@ -116,11 +118,11 @@ class _Collection:
     """One collecting: holds what its parts share."""
 
     def __init__(
-        self, evidence: Evidence, subject: Subject, deadline: Deadline, directory: str, py_spy: str | bool
+        self, evidence: Evidence, handle: ProcessHandle, deadline: Deadline, directory: str, py_spy: str | bool
     ) -> None:
         self._evidence = evidence
         self._problems: list[str] = evidence["problems"]
-        self._subject = subject
+        self._handle = handle
         self._deadline = deadline
         self._directory = directory
         self._py_spy = py_spy
@@ -128,13 +130,13 @@ class _Collection:
 
     def run(self) -> None:
         """All parts, the quick and certain ones first; the stacks before what may block."""
-        pid = self._subject.pid
+        pid = self._handle.pid
         process = self._part("its state", lambda: process_facts.facts(pid), PROC_S)
         if process is None:
             self._check_life()
             return
         self._evidence["process"] = process
-        process["ended"] = self._subject.ended()
+        process["ended"] = not self._handle.alive
         if process["ended"]:
             return
         cpu_s = min(process_facts.CPU_S, 0.1 * self._deadline.left())
@@ -153,22 +155,20 @@ class _Collection:
         idle = process["cpu_now"] is not None and process["cpu_now"] < IDLE
         for _ in range(WAIT_LOOKS):
             self._waits = self._part("what its threads wait for", self._read_waits, PROC_S) or {}
-            wait = self._evidence["main_wait"] = self._waits.get(self._subject.pid)
+            wait = self._evidence["main_wait"] = self._waits.get(self._handle.pid)
             if not idle or wait is None or wait["state"] != "R":
                 return
             time.sleep(self._deadline.left(WAIT_AGAIN_S))
 
     def _read_waits(self) -> dict[int, dict[str, Any]]:
-        pid = self._subject.pid
+        pid = self._handle.pid
         found = process_facts.tids(pid)[:WAITS_MAX]
         return {tid: kernel_waits.wait(pid, tid, target=number < TARGETS_MAX) for number, tid in enumerate(found)}
 
     def _details(self, process: dict[str, Any]) -> None:
-        pid = self._subject.pid
+        pid = self._handle.pid
         process.update(self._part("its descriptors", lambda: process_facts.descriptors(pid), PROC_S) or {})
-        process["children"] = (
-            self._part("its children", lambda: process_facts.children(pid, process_facts.tids(pid)), PROC_S) or []
-        )
+        process["children"] = self._part("its children", lambda: process_facts.children(pid), PROC_S) or []
         process["cgroup"] = self._part("its cgroup", lambda: cgroup.memory(pid), PROC_S)
         # Last, for it may block while the process's memory map is locked.
         process["cmdline"] = self._part("its command line", lambda: process_facts.command_line(pid), PROC_S) or []
@@ -186,7 +186,7 @@ class _Collection:
         told: list[dict[str, Any]] = []
         if mine is not None and letter not in "Tt":
             answer = self._asked(mine, threads)
-            told = size_limits.told_threads(answer, self._subject.pid)
+            told = size_limits.told_threads(answer, self._handle.pid)
             self._evidence["tasks"] = size_limits.told_tasks(answer)
             self._evidence["tasks_left_out"] = _count(answer.get("tasks_left_out"))
             if threads is None and told:
@@ -207,7 +207,7 @@ class _Collection:
         seconds = self._deadline.left() * 0.6
         found = self._part(
             "stacks by py-spy",
-            lambda: stacks.dump(path, self._subject, letter, traced, seconds),
+            self._held(lambda process: stacks.dump(path, process, letter, traced, seconds)),
             seconds + 0.2,
         )
         if found is None:
@@ -219,9 +219,7 @@ class _Collection:
     def _announcement(self, *, needed: bool) -> Announcement | None:
         """What the worker left for us; that it left nothing is a problem only where it is ``needed``."""
         try:
-            return attempt(
-                lambda: announced_dumps.find(self._directory, self._subject), self._deadline.left(PROC_S)
-            )
+            return attempt(lambda: announced_dumps.find(self._directory, self._handle), self._deadline.left(PROC_S))
         except (NotAnnounced, TooLate) as fault:
             if needed:
                 known = isinstance(self._py_spy, str) or stacks.find()
@@ -231,12 +229,11 @@ class _Collection:
 
     def _by_signal(self, mine: Announcement) -> list[dict[str, Any]] | None:
         seconds = min(SIGNAL_S, self._deadline.left() * 0.6)
-        text = self._part(
-            "stacks by signal", lambda: announced_dumps.dump(self._subject, mine, seconds), seconds + 0.2
-        )
+        dump = self._held(lambda process: announced_dumps.dump(process, mine, seconds))
+        text = self._part("stacks by signal", dump, seconds + 0.2)
         if text is None:
             return None
-        threads, whole = faulthandler_text.parse(text, self._subject.pid)
+        threads, whole = faulthandler_text.parse(text, self._handle.pid)
         if not whole:
             self._problems.append(
                 f"faulthandler writes {faulthandler_text.THREADS_WRITTEN_MAX} threads at most, and the main thread last"
@@ -248,7 +245,7 @@ class _Collection:
         wanted = threads is None or any(_loops(frame) for each in threads for frame in each["frames"])
         seconds = self._deadline.left(ASK_S if wanted else ASK_IDLE_S)
         try:
-            return attempt(lambda: announced_dumps.ask(mine, self._subject, seconds), seconds + 0.1)
+            return attempt(lambda: announced_dumps.ask(mine, self._handle, seconds), seconds + 0.1)
         except TooLate as fault:
             if wanted:
                 text = f"its asyncio tasks are not known: {fault}; something may hold its interpreter lock"
@@ -268,37 +265,38 @@ class _Collection:
             thread["wait"] = self._waits.get(thread["tid"])
         return threads
 
+    def _held(self, work: Callable[[ProcessHandle], T]) -> Callable[[], T]:
+        """``work`` with a handle of its own: it may outlive the deadline, and this collection's handle."""
+
+        def run() -> T:
+            with ProcessHandle.open_pid(self._handle.pid, self._handle.start) as process:
+                return work(process)
+
+        return run
+
     def _part(self, what: str, work: Callable[[], T], seconds: float) -> T | None:
         """What one part found; None and a sentence in ``problems`` when it failed, was late or came too late."""
-
-        def held() -> T:
-            self._subject.hold()  # for the descriptor's number, like a pid, is soon another's
-            try:
-                return work()
-            finally:
-                self._subject.release()
-
         left = self._deadline.left(seconds)
         if not left:
             self._problems.append(f"{what}: no time was left for it")
             return None
         try:
-            found = attempt(held, left)
-        except (TooLate, StackFault, NotAnnounced, NotThis) as fault:
+            found = attempt(work, left)
+        except (TooLate, StackFault, NotAnnounced, ProcessError) as fault:
             self._problems.append(f"{what}: {fault}")
-        except OSError as fault:
-            self._problems.append(f"{what}: {fault.strerror or fault}")
+        except (OSError, psutil.Error) as fault:
+            self._problems.append(f"{what}: {getattr(fault, 'strerror', None) or fault}")
         except Exception as fault:  # noqa: BLE001  # one part's mistake costs that part
             self._problems.append(f"{what}: failed: {fault!r}")
         else:
-            if self._subject.holds():
+            if self._handle.owns_pid:
                 return found
             self._problems.append(f"{what}: it ended meanwhile, so this may be about another process")
         return None
 
     def _check_life(self) -> None:
-        if self._subject.ended() and not (self._evidence["process"] or {}).get("ended"):
-            text = f"pid {self._subject.pid} ended while it was looked at"
+        if not self._handle.alive and not (self._evidence["process"] or {}).get("ended"):
+            text = f"pid {self._handle.pid} ended while it was looked at"
             self._problems.append(text)
             self._evidence.update(identity="gone", headline=text)
 

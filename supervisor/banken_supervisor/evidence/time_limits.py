@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import select
+import resource
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from time import monotonic
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
+
+from banken_supervisor.processes.handle import ProcessHandle
 
 T = TypeVar("T")
 
@@ -78,48 +79,30 @@ def attempt(work: Callable[[], T], seconds: float) -> T:
 
 
 def output(argv: Sequence[str], seconds: float, bytes_max: int) -> tuple[int, bytes, str]:
-    """(exit code, stdout, stderr) of a program; TooLate, having killed it, when it takes or writes too much.
+    """(exit code, stdout, stderr) of a program; TooLate, having killed it, when it runs or writes too much.
 
-    OSError: it cannot be started. stderr is cut to its first ``ERRORS_MAX`` bytes.
+    OSError: it cannot be started. Its output goes to memory files of limited size: no pipe that a child of its own
+    could hold open, and nothing to read while it runs.
     """
-    deadline = Deadline(seconds)
-    with subprocess.Popen(  # noqa: S603  # a list, no shell; what is run is found by stacks.find
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
+    with _memory_file() as out, _memory_file() as errors:
+        process = subprocess.Popen(  # noqa: S603  # a list, no shell; stacks.find names the program
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True
+        )
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (bytes_max + 1, bytes_max + 1))
         try:
-            out, errors = _drain(process.stdout.fileno(), process.stderr.fileno(), deadline, bytes_max)
-            return process.wait(deadline.left() + 0.1), out, errors.decode(errors="replace")
-        except subprocess.TimeoutExpired:
-            raise TooLate(f"not done within {seconds:.1f} s") from None
+            with ProcessHandle.open_pid(process.pid) as handle:
+                if not handle.wait(seconds):
+                    raise TooLate(f"not done within {seconds:.1f} s")
         finally:
-            if process.poll() is None:
-                with suppress(ProcessLookupError, PermissionError):
-                    process.kill()
-
-
-def _drain(out: int, errors: int, deadline: Deadline, bytes_max: int) -> tuple[bytes, bytes]:
-    """Everything from two pipes until both are closed."""
-    taken: dict[int, bytearray] = {out: bytearray(), errors: bytearray()}
-    poll = select.poll()
-    for fd in taken:
-        poll.register(fd, select.POLLIN)
-    open_fds = set(taken)
-    while open_fds:
-        left = deadline.left()
-        ready = poll.poll(left * 1000) if left else []
-        if not ready:
-            raise TooLate("its output did not end in time")
-        for fd, _ in ready:
-            some = os.read(fd, 65536)
-            if not some:
-                poll.unregister(fd)
-                open_fds.discard(fd)
-            elif fd == out:
-                taken[out] += some
-            elif len(taken[errors]) < ERRORS_MAX:
-                taken[errors] += some[: ERRORS_MAX - len(taken[errors])]
-        if len(taken[out]) > bytes_max:
+            process.kill()
+            code = process.wait()
+        written, said = out.seek(0, os.SEEK_END), errors.seek(0, os.SEEK_END)
+        if max(written, said) > bytes_max:
             raise TooLate(f"more than {bytes_max} bytes of output")
-    return bytes(taken[out]), bytes(taken[errors])
+        out.seek(0)
+        errors.seek(0)
+        return code, out.read(), errors.read(ERRORS_MAX).decode(errors="replace")
+
+
+def _memory_file() -> BinaryIO:
+    return open(os.memfd_create("banken-output"), "w+b", buffering=0)

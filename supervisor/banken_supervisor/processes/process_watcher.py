@@ -1,21 +1,13 @@
-"""Worker processes, known for certain: a pidfd each, so that a reused pid is never taken for its predecessor.
-
-A process is identified by boot id, pid and start time. It is watched only if it runs on this boot and its start
-time, read *after* its pidfd was opened, is the one that it told: from then on the descriptor means this process
-and no other. Its death makes the descriptor readable within a fraction of a millisecond.
-"""
+"""Notices the end of worker processes, within a fraction of a millisecond: epoll on one pidfd for each."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import select
-import signal
 
-from banken.identity import boot_id, process_start
 from banken.model import Incarnation
+from banken_supervisor.processes.handle import SUPPORTED, ProcessError, ProcessGone, ProcessHandle
 
-LIVES_MAX = 100_000
+PROCESSES_MAX = 100_000
 """Processes watched at once; of further ones only the silence is noticed."""
 
 
@@ -23,90 +15,64 @@ class ProcessWatcher:
     """The living workers of this host. Owned by the loop's thread."""
 
     def __init__(self) -> None:
-        self._boot = boot_id()
-        self._known: dict[Incarnation, int] = {}
+        self._handles: dict[Incarnation, ProcessHandle] = {}
         self._by_fd: dict[int, Incarnation] = {}
-        self._epoll: select.epoll | None = None
-        if hasattr(os, "pidfd_open") and hasattr(select, "epoll") and any(self._boot):
-            self._epoll = select.epoll()
+        self._epoll = select.epoll() if SUPPORTED and hasattr(select, "epoll") else None
 
     def fileno(self) -> int | None:
-        """Readable while there is a death to tell; None where the system has no pidfd."""
+        """Readable when a process has ended; None where the system has no pidfd."""
         return None if self._epoll is None else self._epoll.fileno()
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._handles)
 
     def watch(self, who: Incarnation) -> bool:
-        """Notice the death of ``who`` from now on; False if it cannot be known for certain here."""
-        if who in self._known:
+        """Notice the end of ``who`` from now on; False: it has ended, or cannot be identified here."""
+        if who in self._handles:
             return True
-        if self._epoll is None or who.boot != self._boot or not who.start or len(self._known) >= LIVES_MAX:
+        if self._epoll is None or len(self._handles) >= PROCESSES_MAX:
             return False
         try:
-            fd = os.pidfd_open(who.pid)
-        except (OSError, OverflowError, ValueError):
-            # Gone already, not ours to see, no descriptor left, or a number that no process has: its silence
-            # will tell.
+            handle = ProcessHandle.open(who)
+        except ProcessError:  # its silence will be noticed
             return False
-        if process_start(who.pid) != who.start:
-            os.close(fd)
-            return False
-        self._epoll.register(fd, select.EPOLLIN)
-        self._known[who] = fd
-        self._by_fd[fd] = who
+        self._epoll.register(handle, select.EPOLLIN)
+        self._handles[who] = handle
+        self._by_fd[handle.fileno()] = who
         return True
 
     def ended(self, who: Incarnation) -> bool:
-        """Whether this process is certainly no more: of this boot, and its pid is nobody's, or another's.
-
-        One of another boot may have come up again under its name; its silence will tell.
-        """
-        if self._epoll is None or who.boot != self._boot or not who.start:
-            return False
+        """Whether this process has certainly ended. False for one of another boot: it may have started again."""
         try:
-            fd = os.pidfd_open(who.pid)
-        except (ProcessLookupError, OverflowError):
-            return True
-        except (OSError, ValueError):
-            return False
-        try:
-            start = process_start(who.pid)
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            return start not in (0, who.start) or bool(poll.poll(0))
-        finally:
-            os.close(fd)
+            with ProcessHandle.open(who) as handle:
+                return not handle.alive
+        except ProcessError as fault:
+            return isinstance(fault, ProcessGone)
 
     def gone(self) -> set[Incarnation]:
-        """Those that have died since the last call."""
-        dead: set[Incarnation] = set()
+        """Those that have ended since the last call."""
+        ended: set[Incarnation] = set()
         if self._epoll is not None:
             for fd, _ in self._epoll.poll(0):
                 who = self._by_fd.pop(fd)
-                dead.add(who)
-                self._known.pop(who, None)
+                ended.add(who)
                 self._epoll.unregister(fd)
-                os.close(fd)
-        return dead
+                self._handles.pop(who).close()
+        return ended
 
     def signal(self, who: Incarnation, number: int) -> bool:
-        """Send a signal to exactly this process; False if it is not known for certain, or gone."""
-        fd = self._known.get(who)
-        if fd is None:
-            return False
+        """Send a signal to exactly this process; False: it is not watched, has ended, or is another user's."""
+        handle = self._handles.get(who)
         try:
-            signal.pidfd_send_signal(fd, number)
-        except (ProcessLookupError, PermissionError):
+            return handle is not None and handle.signal(number)
+        except PermissionError:
             return False
-        return True
 
     def close(self) -> None:
         """Give the descriptors back."""
-        for fd in self._by_fd:
-            with contextlib.suppress(OSError):
-                os.close(fd)
-        self._known.clear()
+        for handle in self._handles.values():
+            handle.close()
+        self._handles.clear()
         self._by_fd.clear()
         if self._epoll is not None:
             self._epoll.close()

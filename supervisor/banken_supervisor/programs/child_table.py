@@ -1,8 +1,8 @@
-"""The processes of programs, each known by a pidfd: noticed when it ends, signalled while it lives, and it alone.
+"""The processes of programs, each held by a handle: its end is noticed, and signals reach it alone.
 
 What is left of a process's group is killed when the process has ended. For our own child that is done before it is
-reaped, while its number cannot be another's. An adopted one is reaped by somebody else, so its group's remains are
-found by their mark (``sweep``), each signalled through a pidfd.
+reaped, while its number cannot be another's. An adopted one is reaped by another process, so its group's remains are
+found by their mark (``sweep``), and each is signalled through a handle.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import os
 import select
 import signal
 
-from banken_supervisor.processes.scan import marked, open_pidfd
+from banken_supervisor.processes.handle import ProcessError, ProcessHandle
+from banken_supervisor.processes.scan import marked
 from banken_supervisor.programs.spawn import Child
 
 
@@ -29,12 +30,12 @@ class ChildTable:
         return None if self._epoll is None else self._epoll.fileno()
 
     def add(self, child: Child) -> None:
-        """Watch it from now on. Its descriptor is ours."""
+        """Watch it from now on. Its handle now belongs to this table."""
         assert self._epoll is not None
         assert child.name not in self._by_name
         self._by_name[child.name] = child
-        self._by_fd[child.pidfd] = child
-        self._epoll.register(child.pidfd, select.EPOLLIN)
+        self._by_fd[child.handle.fileno()] = child
+        self._epoll.register(child.handle, select.EPOLLIN)
 
     def get(self, name: str) -> Child | None:
         """The process of a program, if it has one."""
@@ -66,10 +67,9 @@ class ChildTable:
             if group and child.own:  # it is not reaped yet: its number is its own
                 os.killpg(child.pid, number)
                 return True
-            signal.pidfd_send_signal(child.pidfd, number)
+            return child.handle.signal(number)
         except (ProcessLookupError, PermissionError):
             return False
-        return True
 
     def kill_group(self, name: str) -> None:
         """SIGKILL for the process and, if it is our own child, at once for its group; else see ``sweep``."""
@@ -84,7 +84,7 @@ class ChildTable:
     def close(self) -> None:
         """Give the descriptors back. The processes run on."""
         for child in self._by_name.values():
-            os.close(child.pidfd)
+            child.handle.close()
         self._by_name.clear()
         self._by_fd.clear()
         if self._epoll is not None:
@@ -93,31 +93,23 @@ class ChildTable:
 
 
 def bury(child: Child) -> int | None:
-    """Kill what is left of an ended child's group, reap it, close its descriptor; its status."""
-    status = None
-    if child.own:
+    """Kill what is left of an ended child's group, reap it, close its handle; its status."""
+    with child.handle as handle:
+        if not child.own:
+            return None
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        try:
-            result = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
-        except ChildProcessError:  # somebody else in this process waited for it, or SIGCHLD is ignored
-            result = None
-        if result is not None:
-            status = result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
-    os.close(child.pidfd)
-    return status
+        return handle.exit_status()
 
 
 def sweep(run: str, group: int) -> int:
-    """SIGKILL for every process that carries this mark and is in this group. How many. Looks through /proc."""
+    """SIGKILL for every process that carries this mark and is in this group. How many. Reads all of /proc."""
     killed = 0
     for seen in marked():
-        if seen.marks is None or seen.marks.run != run or seen.group != group:
-            continue
-        fd = open_pidfd(seen.pid, seen.start)
-        if fd is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
-                killed += 1
-            os.close(fd)
+        if seen.marks is not None and seen.marks.run == run and seen.group == group:
+            with (
+                contextlib.suppress(ProcessError, PermissionError),
+                ProcessHandle.open_pid(seen.pid, seen.start) as handle,
+            ):
+                killed += handle.signal(signal.SIGKILL)
     return killed

@@ -16,8 +16,8 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from banken.identity import process_start
 from banken_supervisor.engine.policy import ProgramSpec
+from banken_supervisor.processes.handle import ProcessError, ProcessHandle
 
 LOG_MODE = 0o640
 
@@ -33,18 +33,25 @@ class Child:
     name: str
     run: str
     """its mark: BANKEN_RUN in its environment"""
-    pid: int
-    start: int
-    """ticks since boot"""
-    pidfd: int
+    handle: ProcessHandle
     own: bool
-    """our own child, whose status we get; False: adopted"""
+    """a child of this process, whose status it gets; False: adopted"""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is also its group's number."""
+        return self.handle.pid
+
+    @property
+    def start(self) -> int:
+        """When it started, in ticks since boot."""
+        return self.handle.start
 
 
 def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
     """Start the program's process, with ``extra`` and the mark in its environment. SpawnRefused.
 
-    May block on a disk that hangs: not for the loop's thread. The caller owns ``Child.pidfd`` and must be the only
+    May block on a disk that hangs: not for the loop's thread. The caller owns ``Child.handle`` and must be the only
     one to wait for the process.
     """
     if not hasattr(os, "pidfd_open"):
@@ -71,16 +78,15 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
     finally:
         if output is not None and spec.log is not None:
             os.close(output)
-    # Its pidfd alone is waited on: Popen must neither poll for it later nor warn that it runs.
+    # Only its handle is waited for: Popen must neither poll for it later nor warn that it runs.
     process.returncode = 0
     try:
-        pidfd = os.pidfd_open(process.pid)
-    except OSError as fault:  # no descriptor is left: it cannot be watched, so it must not be
+        return Child(spec.name, run, ProcessHandle.open_pid(process.pid), True)
+    except ProcessError as fault:  # no descriptor is left: it cannot be watched, so it must not run
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, 9)
         os.waitpid(process.pid, 0)
-        raise SpawnRefused(f"its process cannot be watched: {fault.strerror}") from None
-    return Child(spec.name, run, process.pid, process_start(process.pid), pidfd, True)
+        raise SpawnRefused(f"its process cannot be watched: {fault}") from None
 
 
 def open_log(path: str | None) -> int:

@@ -156,7 +156,11 @@ class _Collection:
         for _ in range(WAIT_LOOKS):
             self._waits = self._part("what its threads wait for", self._read_waits, PROC_S) or {}
             wait = self._evidence["main_wait"] = self._waits.get(self._handle.pid)
-            if not idle or wait is None or wait["state"] != "R":
+            if not idle or wait is None:
+                return
+            if wait["state"] != "R":
+                if process["state"] == "R":  # it was only just woken then, too
+                    process.update(process_facts.state(wait["state"]))
                 return
             time.sleep(self._deadline.left(WAIT_AGAIN_S))
 

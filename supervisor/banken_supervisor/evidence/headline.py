@@ -27,45 +27,27 @@ _library = re.compile(r".*[/\\]lib(?:64)?[/\\]python3(?:\.\d+)?t?[/\\]|.*[/\\]py
 _installed = re.compile(r".*[/\\](?:site|dist)-packages[/\\]")
 
 WORDS = {
-    "futex": "a lock or a condition",
-    "ep_poll": "input or output, or a timer",
-    "do_epoll_wait": "input or output, or a timer",
-    "epoll_": "input or output, or a timer",
-    "poll": "input or output, or a timer",
-    "ppoll": "input or output, or a timer",
-    "do_sys_poll": "input or output, or a timer",
-    "do_poll": "input or output, or a timer",
-    "do_select": "input or output, or a timer",
-    "select": "input or output, or a timer",
-    "pselect": "input or output, or a timer",
-    "hrtimer_nanosleep": "time to pass",
-    "do_nanosleep": "time to pass",
-    "nanosleep": "time to pass",
-    "clock_nanosleep": "time to pass",
-    "restart_syscall": "what it waited for before an interruption",
-    "pipe_read": "somebody to write into a pipe",
-    "anon_pipe_read": "somebody to write into a pipe",
-    "pipe_write": "somebody to read a pipe",
-    "anon_pipe_write": "somebody to read a pipe",
-    "do_wait": "a child process to end",
-    "wait": "a child process to end",
-    "locks_lock": "a file lock",
-    "flock": "a file lock",
-    "inet_csk_accept": "a connection",
-    "accept": "a connection",
-    "unix_stream_read": "data from a Unix socket",
-    "sk_wait_data": "data from a socket",
-    "wait_woken": "data from a socket or a terminal",
-    "connect": "a connection",
-    "recv": "data from a socket",
-    "send": "room in a socket",
-    "fsync": "the disk",
-    "fdatasync": "the disk",
-    "nfs": "a network file system",
-    "rpc_wait": "a network file system",
-    "io_schedule": "the disk",
+    start: words
+    for words, starts in {
+        "a lock or a condition": "futex",
+        "input or output, or a timer": "ep_poll do_epoll_wait epoll_ poll ppoll do_sys_poll do_poll do_select select pselect",
+        "time to pass": "hrtimer_nanosleep do_nanosleep nanosleep clock_nanosleep",
+        "what it waited for before an interruption": "restart_syscall",
+        "a writer at the other end of a pipe": "pipe_read anon_pipe_read",
+        "a reader at the other end of a pipe": "pipe_write anon_pipe_write",
+        "a child process to end": "do_wait wait",
+        "a file lock": "locks_lock flock",
+        "a connection": "inet_csk_accept accept connect",
+        "data from a Unix socket": "unix_stream_read",
+        "data from a socket": "sk_wait_data recv",
+        "data from a socket or a terminal": "wait_woken",
+        "room in a socket": "send",
+        "the disk": "fsync fdatasync io_schedule",
+        "a network file system": "nfs rpc_wait",
+    }.items()
+    for start in starts.split()
 }
-"""What a place in the kernel, or a system call, is waiting for, by the start of its name (longest first)."""
+"""What a place in the kernel, or a system call, waits for, by the start of its name (the longest match counts)."""
 
 
 def headline(evidence: dict[str, Any]) -> str:

@@ -50,8 +50,7 @@ def facts(pid: int) -> dict[str, Any]:
     fields = line.rpartition(b")")[2].split()
     letter = fields[0].decode("ascii", "replace")
     return {
-        "state": letter,
-        "state_words": STATES.get(letter, "a state unknown to banken"),
+        **state(letter),
         "parent": int(fields[1]),
         "threads": int(fields[17]),
         "cpu_user_s": int(fields[11]) / _TICKS,
@@ -61,6 +60,11 @@ def facts(pid: int) -> dict[str, Any]:
         "exit_status": _exit_status(letter, fields),
         "tracer": int(_status(pid).get("TracerPid", "0")),
     }
+
+
+def state(letter: str) -> dict[str, str]:
+    """``{state, state_words}`` of the kernel's letter."""
+    return {"state": letter, "state_words": STATES.get(letter, "a state unknown to banken")}
 
 
 def cpu_share(pid: int, seconds: float = CPU_S) -> float | None:

@@ -4,28 +4,21 @@ one."""
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from collections.abc import Iterator
+from typing import TextIO
 
-from banken_supervisor.journal import rows, schema
+from banken_supervisor.journal import schema
+from banken_supervisor.journal.as_plain_data import plain
 from banken_supervisor.journal.reading import look
-from banken_supervisor.journal.rows import Row
-from banken_supervisor.journal.schema import KEPT, JournalDamaged, JournalError, JournalRefused, JournalUnreadable
+from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalRefused, JournalUnreadable
+from banken_supervisor.journal.tables import KEPT, Table
+from banken_supervisor.journal.values import plain_json
 
 PROBLEMS_MAX = 100
 """Problems that are told; with so many, the rest says nothing new."""
-
-_DECODE: dict[str, Callable[[Row], Any]] = {
-    "registry": rows.declared,
-    "incidents": rows.incident,
-    "steps": rows.step,
-    "evidence": rows.evidence,
-    "events": rows.event,
-}
 
 
 def check(path: str) -> list[str]:
@@ -54,11 +47,11 @@ def export(path: str, out: TextIO, problems: list[str] | None = None) -> int:
         for table in KEPT:
             for row in schema.scan(connection, table, problems):
                 try:
-                    fields = _plain(_DECODE[table.name](row))
-                except (ValueError, TypeError) as fault:
+                    fields = plain(table.entry(row))
+                except (ValueError, TypeError, KeyError) as fault:
                     problems.append(f"{table.name} {row[0]!r}: {fault}")
                     continue
-                out.write(rows.plain_json({"table": table.name, **fields}) + "\n")
+                out.write(plain_json({"table": table.name, **fields}) + "\n")
                 count += 1
     for problem in problems:
         out.write(json.dumps({"problem": problem}) + "\n")
@@ -100,12 +93,12 @@ def _structure(connection: sqlite3.Connection) -> Iterator[str]:
         yield from (row[0] for row in found if row[0] != "ok")
 
 
-def _contents(connection: sqlite3.Connection, table: schema.Table) -> list[str]:
+def _contents(connection: sqlite3.Connection, table: Table) -> list[str]:
     problems: list[str] = []
     for row in schema.scan(connection, table, problems):
         try:
-            _DECODE[table.name](row)
-        except (ValueError, TypeError) as fault:
+            plain(table.entry(row))
+        except (ValueError, TypeError, KeyError) as fault:
             problems.append(f"{table.name} {row[0]!r}: {fault}")
             if len(problems) >= PROBLEMS_MAX:
                 break
@@ -121,18 +114,6 @@ def _orphans(connection: sqlite3.Connection) -> Iterator[str]:
             ).fetchone()
             if count:
                 yield f"{table}: {count} rows belong to no incident that is kept"
-
-
-def _plain(record: Any) -> dict[str, Any]:
-    """A record's fields as plain data, under the names that they have in Python."""
-    if isinstance(record, tuple):
-        return record._asdict()  # type: ignore[attr-defined, no-any-return]  # they are named tuples
-    fields = {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
-    if "declaration" in fields:
-        fields["declaration"] = fields["declaration"]._asdict()
-        fields["owner"] = None if record.owner is None else record.owner._asdict()
-        fields["state"] = record.state.value
-    return fields
 
 
 def _size(path: str) -> int:

@@ -9,27 +9,20 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 from banken.clock import wall
 from banken_supervisor.engine.states import State
-from banken_supervisor.journal import rows, schema
-from banken_supervisor.journal.entries import Declared, StepRun
-from banken_supervisor.journal.rows import EventRecord, Evidence, IncidentRecord
-from banken_supervisor.journal.schema import (
-    EVENTS,
-    EVIDENCE,
-    INCIDENTS,
-    REGISTRY,
-    STEPS,
-    JournalUnreadable,
-    scan,
-)
+from banken_supervisor.journal import schema
+from banken_supervisor.journal.entries import Declared, EventSeen, EvidenceTaken, IncidentRecord, StepRun
+from banken_supervisor.journal.schema import JournalUnreadable, scan
+from banken_supervisor.journal.tables import EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS, Table
+from banken_supervisor.journal.values import Row
 
 LIMIT = 1_000
 """Rows of one kind that are returned unless more are asked for; the newest ones."""
@@ -44,9 +37,6 @@ RAN_MAX = 20_000
 """Closed incidents whose runs are looked at, the newest."""
 
 _DOWN = (State.EXPIRED, State.GIVEN_UP)
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +75,8 @@ class Story:
 
     incident: IncidentRecord
     steps: list[StepRun]
-    events: list[EventRecord]
-    evidence: list[Evidence]
+    events: list[EventSeen]
+    evidence: list[EvidenceTaken]
     problems: list[str]
 
 
@@ -99,7 +89,7 @@ class History:
     """None: it is not watched now"""
     incidents: list[IncidentRecord]
     """newest first"""
-    events: list[EventRecord]
+    events: list[EventSeen]
     """oldest first, the newest ``limit`` of them"""
     began: float | None
     """when the oldest thing happened that the journal keeps, of any watchdog; None: it keeps nothing"""
@@ -141,18 +131,17 @@ def incident(path: str, incident_id: str) -> Story | None:
     problems: list[str] = []
     with look(path) as connection:
         about = (incident_id,)
-        records = _decoded(scan(connection, INCIDENTS, problems, "WHERE id = ?", about), rows.incident, problems)
-        steps, taken, events = (
-            list(scan(connection, table, problems, "WHERE incident = ?", about))
-            for table in (STEPS, EVIDENCE, EVENTS)
+        records = _read(connection, INCIDENTS, problems, "WHERE id = ?", about)
+        steps, taken, found = (
+            _read(connection, table, problems, "WHERE incident = ?", about) for table in (STEPS, EVIDENCE, EVENTS)
         )
     if not records:
         return None
     return Story(
         records[0],
-        sorted(_decoded(steps, rows.step, problems), key=lambda each: (each.started, each.step, each.run)),
-        sorted(_decoded(events, rows.event, problems), key=lambda each: (each.run, each.seq)),
-        sorted(_decoded(taken, rows.evidence, problems), key=lambda each: each.taken),
+        sorted(steps, key=lambda each: (each.started, each.step, each.run)),
+        sorted(found, key=lambda each: (each.run, each.seq)),
+        sorted(taken, key=lambda each: each.taken),
         problems,
     )
 
@@ -161,21 +150,20 @@ def history(path: str, name: str, *, limit: int = HISTORY_MAX) -> History:
     """What is kept of one watchdog; at most ``limit`` incidents and events. JournalUnreadable."""
     problems: list[str] = []
     with look(path) as connection:
-        registry = scan(connection, REGISTRY, problems, "WHERE name = ?", (name,))
-        registered = _decoded(registry, rows.declared, problems)
+        registered = _read(connection, REGISTRY, problems, "WHERE name = ?", (name,))
         past = _incidents(connection, name=name, limit=limit, problems=problems)
         tail = "WHERE name = ? ORDER BY run DESC, seq DESC LIMIT ?"
-        newest = _decoded(scan(connection, EVENTS, problems, tail, (name, limit)), rows.event, problems)
+        newest = _read(connection, EVENTS, problems, tail, (name, limit))
         began = _began(connection)
     return History(name, registered[0] if registered else None, past, newest[::-1], began, problems)
 
 
-def events(path: str, wanted: Callable[[Any, Any], bool], *, limit: int = LIMIT) -> list[EventRecord]:
+def events(path: str, wanted: Callable[[Any, Any], bool], *, limit: int = LIMIT) -> list[EventSeen]:
     """The newest ``limit`` events of which ``wanted(type, name)`` is true, oldest first. JournalUnreadable."""
     with look(path) as connection:
         found = scan(connection, EVENTS, None, "ORDER BY run DESC, seq DESC")
-        newest = list(islice((row for row in found if wanted(row[3], row[4])), limit))
-    return _decoded(newest[::-1], rows.event, [])
+        newest = list(islice((row for row in found if wanted(row[2], row[3])), limit))
+    return _decoded(EVENTS, newest[::-1], [])
 
 
 @contextmanager
@@ -213,13 +201,13 @@ def _no_collection() -> Iterator[None]:
 
 def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
     problems = restored.problems
-    registry = _decoded(scan(connection, REGISTRY, problems), rows.declared, problems)
+    registry = _read(connection, REGISTRY, problems)
     restored.registry = list({each.name: each for each in registry}.values())  # damage can show a row twice
-    left = _decoded(scan(connection, INCIDENTS, problems, "WHERE closed IS NULL"), rows.incident, problems)
+    left = _read(connection, INCIDENTS, problems, "WHERE closed IS NULL")
     by_id = {each.id: OpenIncident(each, []) for each in sorted(left, key=lambda each: each.opened)}
     restored.open = list(by_id.values())
     tail = "WHERE incident IN (SELECT id FROM incidents WHERE closed IS NULL)"
-    for run in _decoded(scan(connection, STEPS, problems, tail), rows.step, problems):
+    for run in _read(connection, STEPS, problems, tail):
         if run.incident in by_id:
             by_id[run.incident].steps.append(run)
     for each in restored.open:
@@ -237,11 +225,11 @@ def _restore_closed(connection: sqlite3.Connection, restored: Restored) -> None:
     problems = restored.problems
     lately = (wall() - RAN_LATELY, RAN_MAX)
     tail = "WHERE closed >= ? ORDER BY closed DESC LIMIT ?"
-    closed = _decoded(scan(connection, INCIDENTS, problems, tail, lately), rows.incident, problems)
+    closed = _read(connection, INCIDENTS, problems, tail, lately)
     names = {record.id: record.name for record in closed}
     runs: dict[str, list[StepRun]] = {}
     tail = f"WHERE incident IN (SELECT id FROM incidents {tail})"  # noqa: S608
-    found = _decoded(scan(connection, STEPS, problems, tail, lately), rows.step, problems)
+    found = _read(connection, STEPS, problems, tail, lately)
     for run in sorted(found, key=lambda each: each.started):
         if run.incident in names:
             runs.setdefault(run.incident, []).append(run)
@@ -252,7 +240,7 @@ def _restore_closed(connection: sqlite3.Connection, restored: Restored) -> None:
         return
     last: dict[str, IncidentRecord] = {}
     over = (row for row in scan(connection, INCIDENTS, problems, "WHERE closed IS NOT NULL") if row[1] in down)
-    for record in _decoded(over, rows.incident, problems):
+    for record in _decoded(INCIDENTS, over, problems):
         if record.name not in last or record.opened > last[record.name].opened:
             last[record.name] = record
     restored.given_up = {
@@ -292,18 +280,32 @@ def _incidents(
         conditions.append("name = ?")
         values.append(name)
     tail = f"WHERE {' AND '.join(conditions)} ORDER BY opened DESC, id DESC LIMIT ?"
-    return _decoded(scan(connection, INCIDENTS, problems, tail, (*values, limit)), rows.incident, problems)
+    return _read(connection, INCIDENTS, problems, tail, (*values, limit))
 
 
-def _decoded(found: Iterable[S], decode: Callable[[S], T], problems: list[str] | None) -> list[T]:
-    """What ``decode`` makes of each; what it cannot read is told in ``problems``."""
-    good: list[T] = []
-    strange: list[str] = []
-    for each in found:
+def _read(
+    connection: sqlite3.Connection,
+    table: Table,
+    problems: list[str] | None,
+    tail: str = "",
+    values: Sequence[Any] = (),
+) -> list[Any]:
+    """The entries of the rows that ``scan`` finds."""
+    return _decoded(table, scan(connection, table, problems, tail, values), problems)
+
+
+def _decoded(table: Table, found: Iterable[Row], problems: list[str] | None) -> list[Any]:
+    """The entries of rows. Those that this version cannot read are left out, and ``problems`` says so."""
+    good: list[Any] = []
+    unknown: list[str] = []
+    for row in found:
         try:
-            good.append(decode(each))
+            entry = table.entry(row)
+            if table is EVIDENCE:
+                entry.data  # noqa: B018  # a ValueError, if it is damaged
+            good.append(entry)
         except (ValueError, TypeError, KeyError) as fault:
-            strange.append(str(fault))
-    if strange and problems is not None:
-        problems.append(f"{len(strange)} rows are of a kind that this banken does not know: {strange[0]}")
+            unknown.append(str(fault))
+    if unknown and problems is not None:
+        problems.append(f"{len(unknown)} rows are of a kind that this banken does not know: {unknown[0]}")
     return good

@@ -1,9 +1,4 @@
-"""The file: its tables, its version, and how it is opened.
-
-Every table is WITHOUT ROWID and has no further index. A row is then found through its own tree only: an index that
-is damaged by itself cannot hide a row or show it twice. What is searched by other columns is scanned; retention
-bounds that.
-"""
+"""The file: its version, how it is made and opened, and how its rows are scanned."""
 
 from __future__ import annotations
 
@@ -14,11 +9,12 @@ import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from banken.errors import BankenError
-from banken_supervisor.journal.rows import Row, checksum, intact, sealed
+from banken_supervisor.journal.tables import EVENTS, KEPT, META, Table, checksum
+from banken_supervisor.journal.values import Row
 
 APPLICATION = 0x424E4B4E
 """``BNKN`` in the header marks the file as banken's, see ``PRAGMA application_id``."""
@@ -58,106 +54,6 @@ class JournalDamaged(JournalError):
 
 class JournalUnreadable(JournalError):
     """There is nothing to read, or it cannot be opened."""
-
-
-class Table(NamedTuple):
-    """One table. The statements are made once, from these words only."""
-
-    name: str
-    columns: tuple[str, ...]
-    """name and type of each, without ``sum``"""
-    key: tuple[str, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The columns' names."""
-        return tuple(column.split()[0] for column in self.columns)
-
-    @property
-    def create(self) -> str:
-        """Makes the table."""
-        inside = [*self.columns, "sum INTEGER NOT NULL", f"PRIMARY KEY ({', '.join(self.key)})"]
-        return f"CREATE TABLE {self.name} ({', '.join(inside)}) WITHOUT ROWID"
-
-    @property
-    def select(self) -> str:
-        """Reads whole rows, the sum last; a WHERE or ORDER BY may follow."""
-        return f"SELECT {', '.join(self.names)}, sum FROM {self.name}"  # noqa: S608  (no word of it comes from outside)
-
-    def insert(self, conflict: str) -> str:
-        """Writes a whole row; ``conflict``: IGNORE or REPLACE."""
-        marks = ", ".join("?" * (len(self.columns) + 1))
-        return f"INSERT OR {conflict} INTO {self.name} VALUES ({marks})"  # noqa: S608
-
-
-META = Table("meta", ("key TEXT NOT NULL", "value TEXT"), ("key",))
-REGISTRY = Table(
-    "registry",
-    (
-        "name TEXT NOT NULL",
-        "declaration TEXT NOT NULL",
-        "resolution REAL NOT NULL",
-        "owner TEXT",
-        "state TEXT NOT NULL",
-        "paused_until REAL",
-        "operator INTEGER NOT NULL",
-        "incidents INTEGER NOT NULL",
-        "changed REAL NOT NULL",
-    ),
-    ("name",),
-)
-INCIDENTS = Table(
-    "incidents",
-    (
-        "id TEXT NOT NULL",
-        "name TEXT NOT NULL",
-        "cause TEXT NOT NULL",
-        "opened REAL NOT NULL",
-        "closed REAL",
-        "how TEXT",
-        "runs INTEGER NOT NULL",
-        "reason TEXT",
-        "status TEXT",
-        "progress",  # no type: an int stays an int, a float a float
-        "silence REAL NOT NULL",
-        "timeout REAL NOT NULL",
-        "pid INTEGER",
-        "level TEXT",
-    ),
-    ("id",),
-)
-STEPS = Table(
-    "steps",
-    (
-        "incident TEXT NOT NULL",
-        "step INTEGER NOT NULL",
-        "run INTEGER NOT NULL",
-        "action TEXT NOT NULL",
-        "started REAL NOT NULL",
-        "ok INTEGER",
-        "text TEXT NOT NULL",
-    ),
-    ("incident", "step", "run"),
-)
-EVIDENCE = Table(
-    "evidence", ("incident TEXT NOT NULL", "taken REAL NOT NULL", "blob BLOB NOT NULL"), ("incident", "taken")
-)
-EVENTS = Table(
-    "events",
-    (
-        "run TEXT NOT NULL",
-        "seq INTEGER NOT NULL",
-        "time REAL NOT NULL",
-        "type TEXT NOT NULL",
-        "name TEXT",
-        "incident TEXT",
-        "data TEXT NOT NULL",
-    ),
-    ("run", "seq"),
-)
-
-KEPT = (REGISTRY, INCIDENTS, STEPS, EVIDENCE, EVENTS)
-"""The tables that hold entries, the most important first."""
 
 
 def build(path: str) -> sqlite3.Connection:
@@ -297,7 +193,7 @@ def scan(
     bad = 0
     try:
         for row in connection.execute(f"{table.select} {tail}", values):
-            if intact(table.name, row):
+            if table.intact(row):
                 yield row[:-1]
             else:
                 bad += 1
@@ -313,13 +209,13 @@ def set_version(connection: sqlite3.Connection, version: int) -> None:
     """Write into the file which version it is of, and the sum of its tables' declarations."""
     declared = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
     for values in (("schema", str(version)), ("tables", _sum(declared))):
-        connection.execute(META.insert("REPLACE"), sealed("meta", *values))
+        connection.execute(META.insert("REPLACE"), META.sealed(*values))
     connection.execute(f"PRAGMA user_version = {version}")
 
 
 def _meta(connection: sqlite3.Connection, key: str) -> str | None:
     row = connection.execute(META.select + " WHERE key = ?", (key,)).fetchone()
-    return row[1] if row is not None and intact("meta", row) and row[0] == key else None
+    return row[1] if row is not None and META.intact(row) and row[0] == key else None
 
 
 def _sum(declared: list[tuple[str, str]]) -> str:

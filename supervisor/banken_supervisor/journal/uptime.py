@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from banken_supervisor.engine.states import State
+from banken_supervisor.journal.entries import IncidentRecord
 from banken_supervisor.journal.reading import History
-from banken_supervisor.journal.rows import IncidentRecord
 
 _ENDS = ("recovered", "closed")
 

@@ -17,12 +17,12 @@ from time import monotonic
 from typing import Any
 
 from banken.clock import wall
-from banken_supervisor.journal import aside, schema
+from banken_supervisor.journal import schema, set_aside
 from banken_supervisor.journal.entries import Entry, Rank
-from banken_supervisor.journal.pending import Pending
 from banken_supervisor.journal.retention import Limits, Retention
 from banken_supervisor.journal.schema import JournalDamaged, JournalRefused
-from banken_supervisor.journal.store import Hold, Store, check_ours
+from banken_supervisor.journal.store import JournalLock, Store, check_ours
+from banken_supervisor.journal.write_queue import WriteQueue
 
 BATCH_MAX = 5_000
 """Entries in one transaction."""
@@ -91,9 +91,9 @@ class Journal:
         self._committed = committed
         self._changed = changed
         self._limits = limits or Limits()
-        self._pending = Pending(self._limits.queue_max, self._limits.queue_bytes_max)
+        self._queue = WriteQueue(self._limits.queue_max, self._limits.queue_bytes_max)
         self._retention = Retention(self._limits)
-        self._hold: Hold | None = None
+        self._lock: JournalLock | None = None
         self._store: Store | None = None
         self._failures = 0
         self._settled = 0
@@ -124,9 +124,9 @@ class Journal:
         Never blocks and touches no disk. A ticket is durable once ``committed`` was called with it or a higher one.
         """
         if self._ended:
-            self._pending.refuse(entry)
+            self._queue.refuse(entry)
             return None
-        ticket = self._pending.put(entry)
+        ticket = self._queue.put(entry)
         if not self._bell.is_set():
             self._bell.set()
         return ticket
@@ -139,9 +139,9 @@ class Journal:
             "reason": condition.reason,
             "since": condition.since,
             "path": self.path,
-            "queued": len(self._pending),
-            "queued_bytes": self._pending.bytes,
-            "dropped": {rank.name.lower(): self._pending.dropped[rank] for rank in Rank},
+            "queued": len(self._queue),
+            "queued_bytes": self._queue.bytes,
+            "dropped": {rank.name.lower(): self._queue.dropped[rank] for rank in Rank},
             "refused": self._refused,
             "refusal": self._refusal,
             "last_commit": self._last_commit,
@@ -153,15 +153,15 @@ class Journal:
     @property
     def queued(self) -> int:
         """Entries that wait."""
-        return len(self._pending)
+        return len(self._queue)
 
     def lag(self) -> float:
         """Seconds that the oldest entry that is not on disk has waited; 0: all are there."""
-        return self._pending.lag()
+        return self._queue.lag()
 
     def flush(self, wait: float) -> bool:
         """Wait at most ``wait`` seconds until all that was recorded is on disk. Not for the loop."""
-        last, deadline = self._pending.last, monotonic() + wait
+        last, deadline = self._queue.last, monotonic() + wait
         while max(self.durable, self._settled) < last and monotonic() < deadline:
             time.sleep(0.002)
         return max(self.durable, self._settled) >= last
@@ -173,12 +173,12 @@ class Journal:
         self._bell.set()
         self._thread.join(wait + min(wait, 1.0))
         self._ended = True
-        return not self._thread.is_alive() and not self._pending
+        return not self._thread.is_alive() and not self._queue
 
     # -- the writer's thread --------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while not self._closing.is_set() or (self._pending and monotonic() < self._deadline):
+        while not self._closing.is_set() or (self._queue and monotonic() < self._deadline):
             try:
                 self._turn()
             except Exception as fault:  # noqa: BLE001  (whatever it is: this thread goes on trying)
@@ -194,8 +194,8 @@ class Journal:
             self._store.abandon()
             self._lose(f"{self.path} was moved or removed by someone; a new one is begun")
             return
-        last = self._pending.last
-        batch = self._pending.take(1 if self._singly else BATCH_MAX, BATCH_BYTES_MAX)
+        last = self._queue.last
+        batch = self._queue.take(1 if self._singly else BATCH_MAX, BATCH_BYTES_MAX)
         if batch:
             self._write(self._store, batch)
             self._retention.look(self._store)
@@ -205,21 +205,21 @@ class Journal:
             self._size = self._store.size()
         elif not batch:
             self._settled = last
-            self._pending.settled()
+            self._queue.settled()
             self._tell_kept()
             self._size = self._store.size()
             self._bell.wait(self._retention.patience(now))
             self._bell.clear()
 
     def _open(self) -> Store:
-        if self._hold is None:
+        if self._lock is None:
             check_ours(self.path)
-            self._hold = Hold(self.path)
+            self._lock = JournalLock(self.path)
         if not os.path.exists(self.path):
-            aside.begin(self.path)
+            set_aside.begin(self.path)
         schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
         if _empty(self.path) and _empty(f"{self.path}-wal"):
-            aside.begin(self.path)
+            set_aside.begin(self.path)
         return Store(self.path, self._run)
 
     def _write(self, store: Store, batch: list[tuple[int, Entry]]) -> None:
@@ -227,21 +227,21 @@ class Journal:
             refused = store.write([entry for _, entry in batch])
         except _POISON as fault:
             if len(batch) > 1:
-                self._pending.give_back(batch)
+                self._queue.give_back(batch)
                 self._singly = len(batch)
                 return
             refused = [f"{type(batch[0][1]).__name__}: {fault}"]
         except BaseException:
-            self._pending.give_back(batch)
+            self._queue.give_back(batch)
             raise
         if store.moved():  # meanwhile: what is in a file without a name is not on disk, whatever SQLite says
-            self._pending.give_back(batch)
+            self._queue.give_back(batch)
             return
         self._singly = max(0, self._singly - len(batch))
         self._failures = 0
         self._last_commit = wall()
         self.durable = batch[-1][0]
-        self._pending.written()
+        self._queue.written()
         self._call(self._committed, self.durable)
         if refused:
             self._refused += len(refused)
@@ -262,7 +262,7 @@ class Journal:
         if kind == "damaged" or isinstance(fault, schema.JournalOfAnotherSchema):
             try:
                 why = f"schema-{fault.version}" if isinstance(fault, schema.JournalOfAnotherSchema) else "damaged"
-                self._aside = aside.move_aside(self.path, why)
+                self._aside = set_aside.move_aside(self.path, why)
                 self._aside_for = _said(fault)
                 self._resync = True
                 if self._failures < 2:  # a disk that damages every file must not keep us busy with moving them
@@ -280,9 +280,9 @@ class Journal:
     def _lose(self, reason: str) -> None:
         """Begin again with another file."""
         self._store = None
-        if self._hold is not None:
-            self._hold.release()
-            self._hold = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
         self._resync = True
         self._tell(Condition("failing", reason, wall()))
 
@@ -290,18 +290,18 @@ class Journal:
         if self._store is not None:
             self._store.close()
             self._store = None
-        if self._hold is not None:
-            self._hold.release()
-            self._hold = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     # -- what is told ---------------------------------------------------------------------------------
 
     def _tell_kept(self) -> None:
         """It writes: how well?"""
-        dropped = self._pending.dropped[Rank.REGISTRY]
-        lagging = self._pending.lagging
+        dropped = self._queue.dropped[Rank.REGISTRY]
+        lagging = self._queue.lagging
         if lagging:
-            count = sum(self._pending.dropped.values())
+            count = sum(self._queue.dropped.values())
             state, reason = (
                 "lagging",
                 f"{count} entries were dropped so far: they came faster than they could be written",

@@ -22,12 +22,12 @@ from banken_supervisor.journal import (
     Condition,
     Declared,
     Entry,
-    IncidentOpened,
+    IncidentRecord,
     Released,
     Restored,
     StepRun,
 )
-from banken_supervisor.journal.rows import IncidentRecord
+from banken_supervisor.journal.entries import IncidentRecord
 from banken_supervisor.outbox.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Checkpoints:
         silence = max(0.0, incident.opened - record.fed_at)
         timeout = record.declaration.timeout
         self._journal.record(
-            IncidentOpened(incident.id, record.name, incident.cause, opened, silence, timeout, incident.reason)
+            IncidentRecord(incident.id, record.name, incident.cause, opened, silence, timeout, incident.reason)
         )
         steps = () if record.policy is None else (*record.policy.ladder.steps, *record.policy.ladder.on_give_up)
         for number, count in incident.step_counts.items():

@@ -116,7 +116,7 @@ def test_rare_stacks_come_before_a_pools() -> None:
 )
 def test_an_answer_is_taken_apart_with_care(answer: dict[str, Any]) -> None:
     """A worker may answer anything."""
-    made = {"threads": size_limits.told_threads(answer, 10), "tasks": size_limits.told_tasks(answer)}
+    made = {"threads": size_limits.answered_threads(answer, 10), "tasks": size_limits.answered_tasks(answer)}
     msgpack.packb(made)
     for each in made["tasks"]:
         assert all(position >= 0 for position in each["awaits_tasks"])

@@ -1,4 +1,4 @@
-"""What a worker left for its supervisor with ``client.enable_dumps()`` (client/banken/dumps.py has the theory).
+"""What a worker offers its supervisor by ``client.enable_dumps()`` (the client's dumps module has the theory).
 
 A signal is sent only when all of this holds, for without a handler it would kill: the file for exactly this pid and
 start time exists, in a directory that only we may enter; this very process holds its lock, which exec or a closed
@@ -29,13 +29,13 @@ DUMP_MAX = 1 << 20
 """Bytes read of a dump; 100 threads of 100 frames are about 800,000."""
 
 ANSWER_MAX = 8 << 20
-"""Bytes read of an answer; looking.py's limits keep it below 6 MB."""
+"""Bytes read of an answer; the client's limits keep it below 6 MB."""
 
 QUIET_S = 0.05
-"""How long a dump has to stand still to be taken as complete, seconds."""
+"""A dump that does not grow for so many seconds is complete."""
 
 LOOK_S = 0.005
-"""How often is looked whether it has grown, seconds."""
+"""Seconds between two looks at its size."""
 
 _flock = struct.Struct("hhqqi0q")
 """struct flock: type, whence, start, length, pid."""
@@ -101,7 +101,7 @@ def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> str
 
 
 def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict[str, Any]:
-    """What the worker's own thread tells of its threads and tasks, as banken/looking.py has it.
+    """What the worker's own thread says about its threads and tasks.
 
     NotAnnounced, OSError; TooLate is usual for a process that holds its interpreter lock.
     """

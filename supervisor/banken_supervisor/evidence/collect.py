@@ -1,9 +1,10 @@
-"""Collecting: which parts, in which order, under one deadline; a part that fails is a sentence in ``problems``."""
+"""Collects evidence: its parts in order, under one deadline. A part that fails adds a sentence to ``problems``."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, TypeAlias, TypeVar
 
 import psutil
@@ -12,12 +13,12 @@ from banken.clock import wall
 from banken.model import Incarnation
 from banken_supervisor.evidence import (
     announced_dumps,
-    cgroup,
     faulthandler_text,
     kernel_waits,
     process_facts,
     size_limits,
     stacks,
+    text,
 )
 from banken_supervisor.evidence.announced_dumps import Announcement, NotAnnounced
 from banken_supervisor.evidence.headline import headline
@@ -28,9 +29,7 @@ from banken_supervisor.processes.handle import ProcessError, ProcessHandle
 T = TypeVar("T")
 
 Evidence: TypeAlias = dict[str, Any]
-"""Plain data: str, int, float, bool, None, lists and dicts of them; what each key is, ``_blank`` says."""
-
-VERSION = 1
+"""Plain data: str, int, float, bool, None, lists and dicts of them; text.BLANK says what each key is."""
 
 PROC_S = 1.0
 """Longest that one reading of /proc may take, seconds."""
@@ -45,17 +44,17 @@ SIGNAL_S = 2.0
 """Longest that a dump by signal may take, seconds."""
 
 TARGETS_MAX = 32
-"""Threads of which is looked up what file or connection they wait for."""
+"""Threads whose file or connection is looked up."""
 
 IDLE = 0.05
-"""Share of one CPU below which a process is not taken to be running."""
+"""Share of one CPU below which a process counts as idle."""
 
 WAIT_LOOKS = 5
 WAIT_AGAIN_S = 0.02
-"""How often, and after how long, is looked again at a thread that was caught between two waits."""
+"""How often, and after how long, a thread is read again that was caught between two waits."""
 
 WAITS_MAX = 256
-"""Threads of which is looked up what they wait in."""
+"""Threads whose wait in the kernel is read."""
 
 
 def collect(
@@ -68,8 +67,8 @@ def collect(
 ) -> Evidence:
     """What the process ``who`` is doing now, in at most ``seconds_max`` seconds and ``bytes_max`` bytes.
 
-    Nothing is looked at unless the process is known for certain; it is never changed, but paused by py-spy for some
-    10 to 40 ms, or sent the signal that it asked for. A stopped one stays stopped.
+    Nothing is read unless the process is identified for certain. It is never changed, but py-spy pauses it for 10 to
+    40 ms, or it gets the signal that it asked for. A stopped one stays stopped.
 
     ``py_spy``: whether to use it when it is installed; a path: that one. Never raises for anything that the
     process, the system or py-spy does; ValueError for limits that are no limits.
@@ -77,7 +76,7 @@ def collect(
     if not seconds_max > 0 or bytes_max < size_limits.BYTES_MIN:
         raise ValueError(f"seconds_max is more than 0 and bytes_max at least {size_limits.BYTES_MIN}")
     began = time.monotonic()
-    evidence = _blank(who)
+    evidence = {**deepcopy(text.BLANK), "pid": who.pid, "start": who.start, "taken": wall()}
     try:
         with ProcessHandle.open(who) as process:
             evidence["identity"] = "verified"
@@ -94,28 +93,8 @@ def collect(
     return size_limits.fit(evidence, bytes_max)
 
 
-def _blank(who: Incarnation) -> Evidence:
-    return {
-        "version": VERSION,
-        "pid": who.pid,
-        "start": who.start,  # ticks since boot
-        "taken": wall(),  # wall clock, seconds since 1970, for people to read
-        "seconds": 0.0,  # how long it took
-        "identity": "unknown",  # verified, gone, reused, remote, unknown
-        "headline": "",  # safe to print
-        "process": None,  # process_facts.facts, cpu_now, fds, fds_max, children, cmdline, cgroup
-        "main_wait": None,  # kernel_waits.wait of the main thread
-        "stacks_by": None,  # py-spy, faulthandler, the worker
-        "threads": [],  # stacks.threads_of, with wait; the main thread first
-        "threads_left_out": 0,
-        "tasks": [],  # size_limits.told_tasks, the oldest first
-        "tasks_left_out": 0,
-        "problems": [],  # sentences
-    }
-
-
 class _Collection:
-    """One collecting: holds what its parts share."""
+    """What the parts of one collection share."""
 
     def __init__(
         self, evidence: Evidence, handle: ProcessHandle, deadline: Deadline, directory: str, py_spy: str | bool
@@ -129,7 +108,7 @@ class _Collection:
         self._waits: dict[int, dict[str, Any]] = {}
 
     def run(self) -> None:
-        """All parts, the quick and certain ones first; the stacks before what may block."""
+        """All parts: first the quick and certain ones, and the stacks before what may block."""
         pid = self._handle.pid
         process = self._part("its state", lambda: process_facts.facts(pid), PROC_S)
         if process is None:
@@ -151,7 +130,7 @@ class _Collection:
         self._check_life()
 
     def _wait(self, process: dict[str, Any]) -> None:
-        """What its threads wait for. One that uses no CPU and seems to run was only just woken: look again."""
+        """What its threads wait for. One that uses no CPU and seems to run was only just woken: read it again."""
         idle = process["cpu_now"] is not None and process["cpu_now"] < IDLE
         for _ in range(WAIT_LOOKS):
             self._waits = self._part("what its threads wait for", self._read_waits, PROC_S) or {}
@@ -173,12 +152,12 @@ class _Collection:
         pid = self._handle.pid
         process.update(self._part("its descriptors", lambda: process_facts.descriptors(pid), PROC_S) or {})
         process["children"] = self._part("its children", lambda: process_facts.children(pid), PROC_S) or []
-        process["cgroup"] = self._part("its cgroup", lambda: cgroup.memory(pid), PROC_S)
+        process["cgroup"] = self._part("its cgroup", lambda: process_facts.cgroup_memory(pid), PROC_S)
         # Last, for it may block while the process's memory map is locked.
         process["cmdline"] = self._part("its command line", lambda: process_facts.command_line(pid), PROC_S) or []
 
     def _stacks(self, process: dict[str, Any]) -> None:
-        """Threads by the least intrusive means that works, and tasks if the worker tells them.
+        """Threads by the least intrusive means that works, and tasks if the worker answers.
 
         py-spy needs nothing of the worker; its own thread needs the interpreter lock; the signal needs neither, but
         interrupts what the main thread is doing in the kernel.
@@ -190,8 +169,8 @@ class _Collection:
         told: list[dict[str, Any]] = []
         if mine is not None and letter not in "Tt":
             answer = self._asked(mine, threads)
-            told = size_limits.told_threads(answer, self._handle.pid)
-            self._evidence["tasks"] = size_limits.told_tasks(answer)
+            told = size_limits.answered_threads(answer, self._handle.pid)
+            self._evidence["tasks"] = size_limits.answered_tasks(answer)
             self._evidence["tasks_left_out"] = _count(answer.get("tasks_left_out"))
             if threads is None and told:
                 threads, by = told, "the worker"
@@ -221,7 +200,7 @@ class _Collection:
         return found[0]
 
     def _announcement(self, *, needed: bool) -> Announcement | None:
-        """What the worker left for us; that it left nothing is a problem only where it is ``needed``."""
+        """The worker's announcement; that there is none is a problem only where it is ``needed``."""
         try:
             return attempt(lambda: announced_dumps.find(self._directory, self._handle), self._deadline.left(PROC_S))
         except (NotAnnounced, TooLate) as fault:
@@ -234,33 +213,33 @@ class _Collection:
     def _by_signal(self, mine: Announcement) -> list[dict[str, Any]] | None:
         seconds = min(SIGNAL_S, self._deadline.left() * 0.6)
         dump = self._held(lambda process: announced_dumps.dump(process, mine, seconds))
-        text = self._part("stacks by signal", dump, seconds + 0.2)
-        if text is None:
+        written = self._part("stacks by signal", dump, seconds + 0.2)
+        if written is None:
             return None
-        threads, whole = faulthandler_text.parse(text, self._handle.pid)
+        threads, whole = faulthandler_text.parse(written, self._handle.pid)
         if not whole:
             self._problems.append(
-                f"faulthandler writes {faulthandler_text.THREADS_WRITTEN_MAX} threads at most, and the main thread last"
+                f"faulthandler writes {faulthandler_text.THREADS_WRITTEN_MAX} threads, and the main thread last"
             )
         return threads or None
 
     def _asked(self, mine: Announcement, threads: list[dict[str, Any]] | None) -> dict[str, Any]:
-        """The worker's own answer; it is waited for less long where stacks are known and show no event loop."""
+        """The worker's own answer. The wait is shorter where stacks are known and show no event loop."""
         wanted = threads is None or any(_loops(frame) for each in threads for frame in each["frames"])
         seconds = self._deadline.left(ASK_S if wanted else ASK_IDLE_S)
         try:
             return attempt(lambda: announced_dumps.ask(mine, self._handle, seconds), seconds + 0.1)
         except TooLate as fault:
             if wanted:
-                text = f"its asyncio tasks are not known: {fault}; something may hold its interpreter lock"
-                self._problems.append(text)
+                hint = "something may hold its interpreter lock"
+                self._problems.append(f"its asyncio tasks are not known: {fault}; {hint}")
         except (NotAnnounced, OSError) as fault:
             if wanted and threads is not None:  # else stacks are what matters, and the signal may bring them
                 self._problems.append(f"its asyncio tasks are not known: {fault}")
         return {}
 
     def _named(self, threads: list[dict[str, Any]], told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Threads with what the others know of them: names, kernel ids, and what they wait in."""
+        """Threads completed from the other sources: names, kernel ids, and what they wait in."""
         known = {each["thread"]: each for each in told}
         for thread in threads:
             other = known.get(thread["thread"], {})
@@ -279,7 +258,7 @@ class _Collection:
         return run
 
     def _part(self, what: str, work: Callable[[], T], seconds: float) -> T | None:
-        """What one part found; None and a sentence in ``problems`` when it failed, was late or came too late."""
+        """What one part found; None and a sentence in ``problems``: it failed or was late."""
         left = self._deadline.left(seconds)
         if not left:
             self._problems.append(f"{what}: no time was left for it")
@@ -300,9 +279,9 @@ class _Collection:
 
     def _check_life(self) -> None:
         if not self._handle.alive and not (self._evidence["process"] or {}).get("ended"):
-            text = f"pid {self._handle.pid} ended while it was looked at"
-            self._problems.append(text)
-            self._evidence.update(identity="gone", headline=text)
+            problem = f"pid {self._handle.pid} ended while it was looked at"
+            self._problems.append(problem)
+            self._evidence.update(identity="gone", headline=problem)
 
 
 def _count(what: object) -> int:

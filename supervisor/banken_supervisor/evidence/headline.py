@@ -1,4 +1,4 @@
-"""Where it hangs, in one line: what people read first. Pure.
+"""Where it hangs, in one line, which people read first. Pure.
 
     MainThread in `fetch` (job.py:42), in queue.get, waiting in futex_wait (a lock or a condition)
 
@@ -30,7 +30,9 @@ WORDS = {
     start: words
     for words, starts in {
         "a lock or a condition": "futex",
-        "input or output, or a timer": "ep_poll do_epoll_wait epoll_ poll ppoll do_sys_poll do_poll do_select select pselect",
+        "input or output, or a timer": (
+            "ep_poll do_epoll_wait epoll_ poll ppoll do_sys_poll do_poll do_select select pselect"
+        ),
         "time to pass": "hrtimer_nanosleep do_nanosleep nanosleep clock_nanosleep",
         "what it waited for before an interruption": "restart_syscall",
         "a writer at the other end of a pipe": "pipe_read anon_pipe_read",

@@ -1,4 +1,8 @@
-"""What a thread waits for in the kernel: the system call, the file or connection it is about, the place."""
+"""What a thread waits for in the kernel: the system call, its file or connection, the place.
+
+psutil has neither system calls nor wait channels; its connections are those of its own network namespace, not of the
+process's.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What /proc says about a process. Its environment is never read: secrets are kept there.
+"""What the kernel says about a process. Its environment is never read: secrets are kept there.
 
-By psutil where that has it. It has no state's letter, exit status, tracer or signal sets; its CPU times have ticks of
-10 ms, too coarse for a tenth of a second; and its ``threads()`` reads a file for each thread.
+By psutil as far as it goes. It knows no state's letter, exit status, tracer, signal sets and cgroups; its CPU times
+have ticks of 10 ms, too coarse for a tenth of a second; and its ``threads()`` reads a file for each thread.
 """
 
 from __future__ import annotations
@@ -29,15 +29,20 @@ STATES = {
 }
 
 CPU_S = 0.1
-"""How long is looked whether it uses the CPU, seconds."""
+"""How long its use of the CPU is measured, seconds."""
 
 TASKS_MAX = 512
-"""Threads of a process that are looked at."""
+"""Threads of a process that are listed."""
 
 CHILDREN_MAX = 64
 ARGUMENTS_MAX = 32
 ARGUMENT_MAX = 256
 """Characters of one argument of the command line."""
+
+CGROUP_ROOT = "/sys/fs/cgroup"
+
+UNLIMITED = 1 << 60
+"""Bytes; cgroup v1 writes "no limit" as a number just below 2**63."""
 
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -110,6 +115,31 @@ def signal_sets(pid: int, tid: int | None = None) -> dict[str, int]:
     return {name: int(found[name], 16) for name in ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")}
 
 
+def cgroup_memory(pid: int) -> dict[str, Any] | None:
+    """``{path, bytes, bytes_max}`` of the cgroup that limits a process's memory; None: none does, or unknown.
+
+    A worker at the memory limit of its container or unit hangs in ways that no stack explains. Both versions' usual
+    places are tried; a limit further up in the tree is not searched for.
+    """
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            lines = file.read(8192).splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            found = _cgroup_limit(f"{CGROUP_ROOT}{path}", "memory.max", "memory.current")
+        elif "memory" in controllers.split(","):
+            found = _cgroup_limit(f"{CGROUP_ROOT}/memory{path}", "memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        if found is not None:
+            return {"path": clean(path, 200), "bytes": found[0], "bytes_max": found[1]}
+    return None
+
+
 def _status(pid: int, tid: int | None = None) -> dict[str, str]:
     where = f"/proc/{pid}/status" if tid is None else f"/proc/{pid}/task/{tid}/status"
     with open(where, encoding="ascii", errors="replace") as file:
@@ -132,3 +162,15 @@ def _exit_status(letter: str, fields: list[bytes]) -> str | None:
     if os.WIFSIGNALED(status):
         return f"killed by signal {os.WTERMSIG(status)}"
     return f"exit code {os.WEXITSTATUS(status)}" if status else None
+
+
+def _cgroup_limit(directory: str, limit: str, usage: str) -> tuple[int, int] | None:
+    """(bytes used, the limit) of one group."""
+    try:
+        values = []
+        for name in (usage, limit):
+            with open(os.path.join(directory, name), encoding="ascii") as file:
+                values.append(int(file.read(64)))
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+    return (values[0], values[1]) if values[1] < UNLIMITED else None

@@ -63,7 +63,7 @@ def dump(
 
 
 def threads_of(data: bytes) -> list[dict[str, Any]]:
-    """py-spy's JSON as ``{thread, tid, name, main, active, gil, frames, frames_left_out}``. StackFault."""
+    """py-spy's JSON, as ``text.thread`` makes threads. StackFault."""
     try:
         return [_thread(each) for each in json.loads(data)]
     except (ValueError, KeyError, TypeError, AttributeError) as fault:

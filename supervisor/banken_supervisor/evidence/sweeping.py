@@ -1,9 +1,8 @@
-"""The directory of announcements (announced_dumps.py) kept small: what dead workers left is removed, what grows is cut.
+"""Removes dead workers' files from the directory of announcements (announced_dumps.py), and cuts large ones.
 
-A worker that is killed leaves its files. They tell nothing once it is gone, for a dump is read when it is taken. So
-the directory holds two files for each living worker and, for ``SWEEP_S`` at most, those of dead ones; each has at
-most ``DUMP_MAX`` bytes after a sweep (a worker that something else keeps signalling appends a dump each time).
-Files whose names are not of this kind are left alone.
+A killed worker leaves its files, which are worth nothing: a dump is read when it is taken. So the directory holds two
+files for each living worker and, for ``SWEEP_S`` at most, those of dead ones. After a sweep each has at most
+``DUMP_MAX`` bytes (a worker that another program keeps signalling appends a dump each time). Other files stay.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the journal holds: one frozen dataclass for each kind of entry, the same when it is recorded and when it is read.
+"""What the journal holds: one frozen dataclass for each kind of entry, whether it is recorded or read.
 
 An entry must not be changed after it was recorded (``EventSeen.data`` is a dict: hand over one of its own). Times
 are wall clock, seconds since 1970 (UTC); durations are seconds. Texts that are too long are cut when they are

@@ -1,12 +1,12 @@
 """The tables: their columns, how an entry becomes a row and back, and the checksum that each row carries.
 
 A row is its columns and their checksum: the CRC-32 of the table's name and the values, as msgpack. SQLite takes
-inserts into damaged files and its quick_check misses some damage, so only rows with the right checksum are used. The
-checksum is of what SQLite gives back: a NaN would come back as NULL and -0.0 as 0.0, so they are written as that.
+inserts into damaged files and its quick_check misses some damage, so only rows with the right checksum are used.
+The checksum is of what SQLite gives back: a NaN would come back as NULL and -0.0 as 0.0, so they are written so.
 
-The columns stand in the order of the entry's fields. Every table is WITHOUT ROWID and has no further index: a row is
-found through its own tree only, so a damaged index cannot hide a row or show it twice. What is searched by other
-columns is scanned; retention bounds that.
+The columns stand in the order of the entry's fields. Every table is WITHOUT ROWID and has no further index: a row
+is found through its own tree only, so a damaged index cannot hide a row or show it twice. Searches by other columns
+scan the table; retention bounds that.
 """
 
 from __future__ import annotations

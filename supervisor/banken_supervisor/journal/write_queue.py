@@ -16,7 +16,7 @@ _CHUNK = 256
 """Entries taken under one hold of the lock: about 0.1 ms."""
 
 _NEWEST_WINS = Rank.REGISTRY
-"""Up to this rank a full queue drops its oldest for a newer one of the same rank, for the newest state of a watchdog
+"""Up to this rank a full queue drops its oldest for a newer one of the same rank: the newest state of a watchdog
 counts. Above it the newcomer is refused, so that its recorder knows at once."""
 
 Ticketed = tuple[int, Entry]

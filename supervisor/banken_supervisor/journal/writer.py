@@ -1,8 +1,8 @@
-"""The journal's one writer: entries are queued by the loop and written by a thread of their own, many at a time.
+"""The journal's one writer: the loop queues entries, and a thread writes many of them in one transaction.
 
-Nothing that happens to the disk reaches the loop: what cannot be written waits, within a bound, and is tried again
-and again. A file that is damaged, or of another schema, is moved aside and a new one begun. What the journal is
-worth at this moment is told by ``state``, and each change of it by ``changed``.
+No fault of the disk reaches the loop: what cannot be written waits, within a bound, and is tried again. A file
+that is damaged, or of another schema, is moved aside and a new one begun. ``state`` says how well the journal
+writes, and ``changed`` is called at each change of that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RETRY_MIN, RETRY_MAX = 0.05, 5.0
 """Seconds before the next attempt after a failure; doubling."""
 
 REASON_MAX = 500
-"""Longest reason that is told, in characters."""
+"""Longest reason, in characters."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
@@ -49,11 +49,11 @@ _POISON = (
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What the journal is worth now."""
+    """How well the journal writes now."""
 
     state: str
-    """opening; ok; lagging: it writes, and something was dropped; failing: it does not write; moved-aside: it
-    writes, to a new file, for the old one was damaged or another version's"""
+    """opening; ok; lagging: it writes, and entries were dropped; failing: it does not write; moved-aside: it writes
+    to a new file, for the old one was damaged or of another version"""
     reason: str = ""
     since: float = 0.0
     """wall clock"""
@@ -62,12 +62,12 @@ class Condition:
 
     @property
     def keeps(self) -> bool:
-        """Whether what is recorded now is soon on disk: only then is it worth waiting for."""
+        """Whether an entry that is recorded now is soon on disk: only then is it worth waiting for."""
         return self.state in ("ok", "moved-aside")
 
 
 class Journal:
-    """The writer. ``record`` belongs to one thread (the loop's); everything else may be called from any.
+    """The writer. ``record`` belongs to one thread (the loop's); all else may be called from any.
 
     ``run`` tells this run's events from those of others; it is the engine's run id, which sorts by age.
     ``committed`` and ``changed`` are called from the writer's thread, with the highest ticket that is on disk and
@@ -83,6 +83,7 @@ class Journal:
         changed: Callable[[Condition], None] = lambda condition: None,
         limits: Limits | None = None,
     ) -> None:
+        limits = limits or Limits()
         self.path = path
         self.condition = Condition("opening", since=wall())
         self.durable = 0
@@ -90,18 +91,17 @@ class Journal:
         self._run = run
         self._committed = committed
         self._changed = changed
-        self._limits = limits or Limits()
-        self._queue = WriteQueue(self._limits.queue_max, self._limits.queue_bytes_max)
-        self._retention = Retention(self._limits)
+        self._queue = WriteQueue(limits.queue_max, limits.queue_bytes_max)
+        self._retention = Retention(limits)
         self._lock: JournalLock | None = None
         self._store: Store | None = None
         self._failures = 0
         self._settled = 0
-        """the last ticket when nothing waited: what is not on disk of those up to here was dropped"""
+        """the last ticket when the queue was empty: entries up to it are on disk, or were dropped"""
         self._singly = 0
-        """entries that are written one by one, to find the one that is at fault"""
+        """entries to write one by one, to find the one at fault"""
         self._aside: str | None = None
-        """where the file went that could not be used"""
+        """where an unusable file was moved"""
         self._aside_for = ""
         self._resync = False
         self._registry_dropped = 0
@@ -109,7 +109,7 @@ class Journal:
         self._refusal = ""
         self._last_commit: float | None = None
         self._size = 0
-        self._bell = threading.Event()
+        self._wake = threading.Event()
         self._closing = threading.Event()
         self._ended = False
         """nothing is written any more"""
@@ -118,8 +118,7 @@ class Journal:
         self._thread.start()
 
     def record(self, entry: Entry) -> int | None:
-        """Have one entry written, soon; its ticket. None: it is lost and counted, for there was no room, or the
-        journal has been closed.
+        """Write one entry soon; its ticket. None: it was dropped and counted: no room, or the journal is closed.
 
         Never blocks and touches no disk. A ticket is durable once ``committed`` was called with it or a higher one.
         """
@@ -127,8 +126,8 @@ class Journal:
             self._queue.refuse(entry)
             return None
         ticket = self._queue.put(entry)
-        if not self._bell.is_set():
-            self._bell.set()
+        if not self._wake.is_set():  # the check costs less than set()
+            self._wake.set()
         return ticket
 
     def state(self) -> dict[str, Any]:
@@ -167,10 +166,10 @@ class Journal:
         return max(self.durable, self._settled) >= last
 
     def close(self, wait: float = 2.0) -> bool:
-        """Write what is left, at most for ``wait`` seconds. False: something was not written."""
+        """Write what is left, for at most ``wait`` seconds. False: not all was written."""
         self._deadline = monotonic() + wait
         self._closing.set()
-        self._bell.set()
+        self._wake.set()
         self._thread.join(wait + min(wait, 1.0))
         self._ended = True
         return not self._thread.is_alive() and not self._queue
@@ -183,16 +182,18 @@ class Journal:
                 self._turn()
             except Exception as fault:  # noqa: BLE001  (whatever it is: this thread goes on trying)
                 self._failed(fault)
-        self._release()
+        self._close_file()
 
     def _turn(self) -> None:
-        """Write one batch, or forget something old, or wait."""
+        """Write one batch, or delete something old, or wait."""
         if self._store is None:
             self._store = self._open()
-            self._tell_kept()
+            self._report_writing()
         elif self._store.moved():
             self._store.abandon()
-            self._lose(f"{self.path} was moved or removed by someone; a new one is begun")
+            self._close_file()
+            self._resync = True
+            self._report(Condition("failing", f"{self.path} was moved or removed; a new one is begun", wall()))
             return
         last = self._queue.last
         batch = self._queue.take(1 if self._singly else BATCH_MAX, BATCH_BYTES_MAX)
@@ -206,10 +207,10 @@ class Journal:
         elif not batch:
             self._settled = last
             self._queue.settled()
-            self._tell_kept()
+            self._report_writing()
             self._size = self._store.size()
-            self._bell.wait(self._retention.patience(now))
-            self._bell.clear()
+            self._wake.wait(self._retention.patience(now))
+            self._wake.clear()
 
     def _open(self) -> Store:
         if self._lock is None:
@@ -246,10 +247,10 @@ class Journal:
         if refused:
             self._refused += len(refused)
             self._refusal = refused[-1][:REASON_MAX]
-        self._tell_kept()
+        self._report_writing()
 
     def _failed(self, fault: Exception) -> None:
-        """Say so, make of the file what can be made of it, and wait before the next attempt."""
+        """Report it, move an unusable file aside, and wait before the next attempt."""
         kind = _kind(fault)
         if self._store is not None:
             self._store.rollback()
@@ -258,18 +259,21 @@ class Journal:
                 self._store = None
         if kind == "read-only" and _header_damaged(self.path):
             kind = "damaged"
-        self._tell(Condition("failing", _said(fault), wall()))
-        if kind == "damaged" or isinstance(fault, schema.JournalOfAnotherSchema):
+        reason = _reason(fault)
+        self._report(Condition("failing", reason, wall()))
+        if isinstance(fault, schema.JournalOfAnotherSchema):
+            kind = f"schema-{fault.version}"
+        if kind == "damaged" or kind.startswith("schema-"):
             try:
-                why = f"schema-{fault.version}" if isinstance(fault, schema.JournalOfAnotherSchema) else "damaged"
-                self._aside = set_aside.move_aside(self.path, why)
-                self._aside_for = _said(fault)
+                self._aside = set_aside.move_aside(self.path, kind)
+            except OSError as again:
+                self._report(Condition("failing", f"{reason}; and it cannot be moved aside: {again}", wall()))
+            else:
+                self._aside_for = reason
                 self._resync = True
-                if self._failures < 2:  # a disk that damages every file must not keep us busy with moving them
+                if self._failures < 2:  # a disk that damages every file must not keep it busy
                     self._failures += 1
                     return
-            except OSError as again:
-                self._tell(Condition("failing", f"{_said(fault)}; and it cannot be moved aside: {again}", wall()))
         pause = min(RETRY_MAX, RETRY_MIN * 2.0 ** min(self._failures, 16))
         self._failures += 1
         if self._closing.is_set():
@@ -277,16 +281,7 @@ class Journal:
         else:
             self._closing.wait(pause)
 
-    def _lose(self, reason: str) -> None:
-        """Begin again with another file."""
-        self._store = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-        self._resync = True
-        self._tell(Condition("failing", reason, wall()))
-
-    def _release(self) -> None:
+    def _close_file(self) -> None:
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -294,32 +289,29 @@ class Journal:
             self._lock.release()
             self._lock = None
 
-    # -- what is told ---------------------------------------------------------------------------------
+    # -- what is reported -----------------------------------------------------------------------------
 
-    def _tell_kept(self) -> None:
+    def _report_writing(self) -> None:
         """It writes: how well?"""
         dropped = self._queue.dropped[Rank.REGISTRY]
         lagging = self._queue.lagging
+        state, reason = "ok", ""
         if lagging:
             count = sum(self._queue.dropped.values())
-            state, reason = (
-                "lagging",
-                f"{count} entries were dropped so far: they came faster than they could be written",
-            )
+            state = "lagging"
+            reason = f"{count} entries were dropped so far: they came faster than they could be written"
         elif self._aside is not None:
             state = "moved-aside"
             reason = f"a new journal was begun; the old one is now {self._aside}: {self._aside_for}"
-        else:
-            state, reason = "ok", ""
         if state == self.condition.state and not (lagging and reason != self.condition.reason):
             return
         resync = not lagging and (self._resync or dropped > self._registry_dropped)
         if resync:
             self._resync = False
             self._registry_dropped = dropped
-        self._tell(Condition(state, reason[:REASON_MAX], wall(), resync))
+        self._report(Condition(state, reason[:REASON_MAX], wall(), resync))
 
-    def _tell(self, condition: Condition) -> None:
+    def _report(self, condition: Condition) -> None:
         before = self.condition
         self.condition = condition
         if condition.state != before.state or condition.resync:
@@ -334,19 +326,14 @@ class Journal:
 
 
 def _empty(path: str) -> bool:
-    try:
-        return os.stat(path).st_size == 0
-    except FileNotFoundError:
-        return True
+    return not os.path.exists(path) or os.path.getsize(path) == 0
 
 
 def _header_damaged(path: str) -> bool:
     try:
         schema.check_header(path)
-    except JournalDamaged:
-        return True
-    except OSError:
-        return False
+    except (JournalDamaged, OSError) as fault:
+        return isinstance(fault, JournalDamaged)
     return False
 
 
@@ -364,10 +351,8 @@ def _kind(fault: Exception) -> str:
     return "read-only" if code & 0xFF == sqlite3.SQLITE_READONLY else "other"
 
 
-def _said(fault: Exception) -> str:
+def _reason(fault: Exception) -> str:
     """The reason in words."""
     if isinstance(fault, JournalRefused):
         return str(fault)[:REASON_MAX]
-    if isinstance(fault, (sqlite3.Error, OSError, JournalDamaged)):
-        return f"{getattr(fault, 'sqlite_errorname', type(fault).__name__)}: {fault}"[:REASON_MAX]
-    return f"{type(fault).__name__}: {fault}"[:REASON_MAX]
+    return f"{getattr(fault, 'sqlite_errorname', type(fault).__name__)}: {fault}"[:REASON_MAX]

@@ -1,7 +1,7 @@
 """One process, held by a pidfd, so that a reused pid is never taken for the process that had it before.
 
-A process is identified by boot id, pid and start time. The start time is read *after* the pidfd was opened: if it is
-the expected one, the descriptor means this process from then on. Needs pidfd_open, hence Linux.
+A process is identified by boot id, pid and start time. The start time is read *after* the pidfd was opened: if it
+is the expected one, the descriptor means this process from then on. Needs pidfd_open, hence Linux.
 """
 
 from __future__ import annotations

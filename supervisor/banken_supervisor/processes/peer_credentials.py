@@ -26,7 +26,7 @@ PEERS_MAX = 100_000
 """Processes that are remembered, the newest: as many as process_watcher.py watches at once."""
 
 CONNECT_WAIT_S = 0.5
-"""How long to wait for a process that has not connected yet: its first feed may arrive before the monitor's event."""
+"""How long to wait for a process that has not connected: its first feed may arrive before the monitor's event."""
 
 _EVENT = struct.Struct("=HI")
 _CREDENTIALS = struct.Struct("3i")
@@ -87,8 +87,8 @@ class PeerCredentials:
 def _peer(descriptor: int) -> int:
     """The process that made this connection; 0: the connection is closed already.
 
-    The descriptor is libzmq's, which may have closed it meanwhile. Then it is no socket, or another connection's: to
-    count that one's process as connected does no harm.
+    The descriptor is libzmq's, which may have closed it meanwhile. Then it is no socket, or another connection's:
+    to count that one's process as connected does no harm.
     """
     with contextlib.suppress(OSError):
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)

@@ -4,9 +4,9 @@ A group has no descriptor; its number is the pid of its leader. The kernel reuse
 left. So a handle is kept of every member that was seen while the leader was identified: while one of them lives and
 is still in the group, the number means this group.
 
-When the last of them has ended, the group is searched once more, for a process that was forked a moment ago. For the
-number to mean another group by then, all pids would have to be used since the last search, and the leader of that
-group would be there: this is checked.
+When the last of them has ended, the group is searched once more, for a process that was forked a moment ago. For
+the number to mean another group by then, all pids would have to be used since the last search, and the leader of
+that group would be there: this is checked.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _STATES = {
 
 
 class ProcessHandles:
-    """The processes of this host and boot. OSError from any call but ``here``: the process cannot be identified now."""
+    """The processes of this host and boot. OSError from all but ``here``: the process cannot be identified now."""
 
     def here(self, who: Incarnation) -> bool:
         """Whether it is, or was, a process of this host's present boot that can be identified."""
@@ -34,7 +34,7 @@ class ProcessHandles:
             return handle is not None and handle.alive
 
     def signal(self, who: Incarnation, number: int) -> bool:
-        """Send a signal to exactly this process; False: it has ended, is not of this host, or must not be signalled.
+        """Send a signal to exactly this process; False: it has ended, is remote, or must not be signalled.
 
         Pid 1 and the supervisor itself are never signalled. PermissionError: it belongs to another user.
         """

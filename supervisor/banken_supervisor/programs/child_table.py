@@ -1,8 +1,8 @@
 """The processes of programs, each held by a handle: its end is noticed, and signals reach it alone.
 
-What is left of a process's group is killed when the process has ended. For our own child that is done before it is
-reaped, while its number cannot be another's. An adopted one is reaped by another process, so its group's remains are
-found by their mark (``sweep``), and each is signalled through a handle.
+What is left of a process's group is killed when the process has ended. For a child of this process that is done
+before it is reaped, while its number cannot be another's. An adopted one is reaped by another process, so the rest of
+its group is found by its mark (``sweep``), and each is signalled through a handle.
 """
 
 from __future__ import annotations

@@ -62,7 +62,8 @@ class OrphanKiller:
     def _send(self, line: str) -> None:
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(OSError):
-                return self._write(line)
+                self._write(line)
+                return
         self._start()
         for lines in self._runs.values():
             self._write(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -99,7 +100,7 @@ def test_without_a_descriptor_a_living_process_is_not_taken_for_dead() -> None:
         full: list[int] = []
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
         try:
-            with pytest.raises(OSError, match="Too many"):
+            with contextlib.suppress(OSError):
                 while True:
                     full.append(os.dup(0))
             with pytest.raises(ProcessError, match="cannot be held") as none_left:

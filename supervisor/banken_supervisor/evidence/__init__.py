@@ -1,12 +1,13 @@
 """Evidence: what a process was doing, taken before any action on it.
 
-``collect`` takes it, ``summary_lines`` and ``render`` show it, ``Sweeper`` removes the files of dead workers. A shell:
-it knows processes and files, and no watchdogs. ``collect`` and ``sweep`` may wait (bounded): not for the loop.
+``collect`` takes it, ``summary_lines`` and ``render`` show it, ``Sweeper`` removes the files of dead workers. A
+shell: it knows processes and files, and no watchdogs. ``collect`` and ``sweep`` may wait (bounded): not for the
+loop.
 
     collect.py                         its parts in order, one deadline, what a failed part means
     process_facts.py, kernel_waits.py  what the kernel says
     stacks.py                          Python stacks by py-spy
-    announced_dumps.py                 by the worker's ``enable_dumps()``: a dump by signal, an answer about its tasks
+    announced_dumps.py                 by the worker's ``enable_dumps()``: a dump by signal, an answer about tasks
     faulthandler_text.py               reads a dump
     sweeping.py                        removes the files of dead workers
     headline.py                        pure: where it hangs, in one line

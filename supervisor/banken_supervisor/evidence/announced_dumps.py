@@ -14,7 +14,7 @@ import stat
 import struct
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banken.dumps import DIRECTORY, HEADER, SOCKET_SUFFIX, allowed_signals, socket_path
@@ -126,13 +126,10 @@ def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict
         raise NotAnnounced("no thread of it answers") from None
     finally:
         os.close(directory)
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        raise NotAnnounced("its answer is not understood") from None
-    if not isinstance(answer, dict):
-        raise NotAnnounced("its answer is not understood")
-    return answer
+    with suppress(ValueError):
+        if isinstance(answer := json.loads(data), dict):
+            return answer
+    raise NotAnnounced("its answer is not understood")
 
 
 @contextmanager

@@ -67,8 +67,8 @@ def collect(
 ) -> Evidence:
     """What the process ``who`` is doing now, in at most ``seconds_max`` seconds and ``bytes_max`` bytes.
 
-    Nothing is read unless the process is identified for certain. It is never changed, but py-spy pauses it for 10 to
-    40 ms, or it gets the signal that it asked for. A stopped one stays stopped.
+    Nothing is read unless the process is identified for certain. It is never changed, but py-spy pauses it for 10
+    to 40 ms, or it gets the signal that it asked for. A stopped one stays stopped.
 
     ``py_spy``: whether to use it when it is installed; a path: that one. Never raises for anything that the
     process, the system or py-spy does; ValueError for limits that are no limits.

@@ -15,18 +15,7 @@ from typing import Any
 import psutil
 
 from banken_supervisor.evidence.text import clean
-
-STATES = {
-    "R": "running or ready to run",
-    "S": "sleeping",
-    "D": "in an uninterruptible wait in the kernel: no signal reaches it, not even SIGKILL",
-    "T": "stopped by a signal",
-    "t": "stopped by a debugger or tracer",
-    "Z": "a zombie: it has ended and its parent has not collected it",
-    "X": "dead",
-    "I": "an idle kernel thread",
-    "P": "parked",
-}
+from banken_supervisor.processes.process_handles import STATES
 
 CPU_S = 0.1
 """How long its use of the CPU is measured, seconds."""

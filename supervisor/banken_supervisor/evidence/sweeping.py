@@ -1,7 +1,7 @@
 """Removes dead workers' files from the directory of announcements (announced_dumps.py), and cuts large ones.
 
-A killed worker leaves its files, which are worth nothing: a dump is read when it is taken. So the directory holds two
-files for each living worker and, for ``SWEEP_S`` at most, those of dead ones. After a sweep each has at most
+A killed worker leaves its files, which are worth nothing: a dump is read when it is taken. So the directory holds
+two files for each living worker and, for ``SWEEP_S`` at most, those of dead ones. After a sweep each has at most
 ``DUMP_MAX`` bytes (a worker that another program keeps signalling appends a dump each time). Other files stay.
 """
 

@@ -1,7 +1,7 @@
-"""Reading the journal: what a new supervisor begins with, and what people look at.
+"""Reads the journal: what a new supervisor begins with, and what people look at.
 
-All of it works beside a supervisor that writes. Only rows with a right checksum are returned; a file that cannot be
-read is told. Times are wall clock, seconds since 1970 (UTC); durations are seconds.
+All of it works beside a supervisor that writes. Only rows with the right checksum are returned. Times are wall
+clock, seconds since 1970 (UTC); durations are seconds.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _DOWN = (State.EXPIRED, State.GIVEN_UP)
 
 @dataclass(frozen=True, slots=True)
 class OpenIncident:
-    """An incident that nobody closed, and how far its ladder was climbed."""
+    """An incident, and how far its ladder was climbed."""
 
     opened: IncidentRecord
     steps: list[StepRun]
-    """in the order of (step, run); ``ok`` is None where a run was begun and its end is not known"""
+    """in the order of (step, run); ``ok`` is None: the run was begun, and its end is not known"""
 
 
 @dataclass(slots=True)
@@ -123,7 +123,18 @@ def incidents(
 ) -> list[IncidentRecord]:
     """Incidents, newest first, at most ``limit``. ``since``: not those that were over before. JournalUnreadable."""
     with look(path) as connection:
-        return _incidents(connection, open_only=open_only, since=since, name=name, limit=limit)
+        conditions = ["1"]
+        values: list[Any] = []
+        if open_only:
+            conditions.append("closed IS NULL")
+        if since is not None:
+            conditions.append("(closed IS NULL OR closed >= ?)")
+            values.append(since)
+        if name is not None:
+            conditions.append("name = ?")
+            values.append(name)
+        tail = f"WHERE {' AND '.join(conditions)} ORDER BY opened DESC, id DESC LIMIT ?"
+        return _read(connection, INCIDENTS, None, tail, (*values, limit))
 
 
 def incident(path: str, incident_id: str) -> Story | None:
@@ -151,9 +162,9 @@ def history(path: str, name: str, *, limit: int = HISTORY_MAX) -> History:
     problems: list[str] = []
     with look(path) as connection:
         registered = _read(connection, REGISTRY, problems, "WHERE name = ?", (name,))
-        past = _incidents(connection, name=name, limit=limit, problems=problems)
-        tail = "WHERE name = ? ORDER BY run DESC, seq DESC LIMIT ?"
-        newest = _read(connection, EVENTS, problems, tail, (name, limit))
+        about = "WHERE name = ? ORDER BY"
+        past = _read(connection, INCIDENTS, problems, f"{about} opened DESC, id DESC LIMIT ?", (name, limit))
+        newest = _read(connection, EVENTS, problems, f"{about} run DESC, seq DESC LIMIT ?", (name, limit))
         began = _began(connection)
     return History(name, registered[0] if registered else None, past, newest[::-1], began, problems)
 
@@ -203,16 +214,25 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
     problems = restored.problems
     registry = _read(connection, REGISTRY, problems)
     restored.registry = list({each.name: each for each in registry}.values())  # damage can show a row twice
-    left = _read(connection, INCIDENTS, problems, "WHERE closed IS NULL")
-    by_id = {each.id: OpenIncident(each, []) for each in sorted(left, key=lambda each: each.opened)}
-    restored.open = list(by_id.values())
-    tail = "WHERE incident IN (SELECT id FROM incidents WHERE closed IS NULL)"
-    for run in _read(connection, STEPS, problems, tail):
-        if run.incident in by_id:
-            by_id[run.incident].steps.append(run)
-    for each in restored.open:
-        each.steps.sort(key=lambda run: (run.step, run.run))
-    _restore_closed(connection, restored)
+    restored.open = _with_steps(connection, problems, "WHERE closed IS NULL")
+    lately = wall() - RAN_LATELY, RAN_MAX
+    closed = _with_steps(connection, problems, "WHERE closed >= ? ORDER BY closed DESC LIMIT ?", lately)
+    runs = sorted(
+        ((run, each.opened.name) for each in closed for run in each.steps), key=lambda pair: pair[0].started
+    )
+    for run, name in runs:
+        restored.ran.setdefault(name, []).append(run)
+    down = {each.name for each in restored.registry if each.state in _DOWN}
+    down -= {each.opened.name for each in restored.open}
+    if down:
+        over = (row for row in scan(connection, INCIDENTS, problems, "WHERE closed IS NOT NULL") if row[1] in down)
+        last = {each.name: each for each in sorted(_decoded(INCIDENTS, over, problems), key=_opened)}
+        steps = {each.opened.id: each.steps for each in closed}
+        restored.given_up = {
+            name: OpenIncident(record, steps.get(record.id, []))
+            for name, record in last.items()
+            if record.how == "given-up"
+        }
     try:
         restored.counts = dict(connection.execute("SELECT name, count(*) FROM incidents GROUP BY name"))
         restored.incidents = sum(restored.counts.values())
@@ -220,34 +240,21 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
         problems.append(str(fault))
 
 
-def _restore_closed(connection: sqlite3.Connection, restored: Restored) -> None:
-    """Of incidents that are over: what ran in them lately, and which were given up."""
-    problems = restored.problems
-    lately = (wall() - RAN_LATELY, RAN_MAX)
-    tail = "WHERE closed >= ? ORDER BY closed DESC LIMIT ?"
-    closed = _read(connection, INCIDENTS, problems, tail, lately)
-    names = {record.id: record.name for record in closed}
-    runs: dict[str, list[StepRun]] = {}
-    tail = f"WHERE incident IN (SELECT id FROM incidents {tail})"  # noqa: S608
-    found = _read(connection, STEPS, problems, tail, lately)
-    for run in sorted(found, key=lambda each: each.started):
-        if run.incident in names:
-            runs.setdefault(run.incident, []).append(run)
-            restored.ran.setdefault(names[run.incident], []).append(run)
-    down = {each.name for each in restored.registry if each.state in _DOWN}
-    down -= {each.opened.name for each in restored.open}
-    if not down:
-        return
-    last: dict[str, IncidentRecord] = {}
-    over = (row for row in scan(connection, INCIDENTS, problems, "WHERE closed IS NOT NULL") if row[1] in down)
-    for record in _decoded(INCIDENTS, over, problems):
-        if record.name not in last or record.opened > last[record.name].opened:
-            last[record.name] = record
-    restored.given_up = {
-        name: OpenIncident(record, runs.get(record.id, []))
-        for name, record in last.items()
-        if record.how == "given-up"
-    }
+def _with_steps(
+    connection: sqlite3.Connection, problems: list[str], which: str, values: Sequence[Any] = ()
+) -> list[OpenIncident]:
+    """Incidents, the oldest first, with the runs of their steps."""
+    records = sorted(_read(connection, INCIDENTS, problems, which, values), key=_opened)
+    found = {record.id: OpenIncident(record, []) for record in records}
+    tail = f"WHERE incident IN (SELECT id FROM incidents {which})"  # noqa: S608
+    for run in sorted(_read(connection, STEPS, problems, tail, values), key=lambda run: (run.step, run.run)):
+        if run.incident in found:
+            found[run.incident].steps.append(run)
+    return list(found.values())
+
+
+def _opened(record: IncidentRecord) -> float:
+    return record.opened
 
 
 def _began(connection: sqlite3.Connection) -> float | None:
@@ -258,29 +265,6 @@ def _began(connection: sqlite3.Connection) -> float | None:
         if isinstance(time, float)
     ]
     return min(times, default=None)
-
-
-def _incidents(
-    connection: sqlite3.Connection,
-    *,
-    open_only: bool = False,
-    since: float | None = None,
-    name: str | None = None,
-    limit: int,
-    problems: list[str] | None = None,
-) -> list[IncidentRecord]:
-    conditions = ["1"]
-    values: list[Any] = []
-    if open_only:
-        conditions.append("closed IS NULL")
-    if since is not None:
-        conditions.append("(closed IS NULL OR closed >= ?)")
-        values.append(since)
-    if name is not None:
-        conditions.append("name = ?")
-        values.append(name)
-    tail = f"WHERE {' AND '.join(conditions)} ORDER BY opened DESC, id DESC LIMIT ?"
-    return _read(connection, INCIDENTS, problems, tail, (*values, limit))
 
 
 def _read(

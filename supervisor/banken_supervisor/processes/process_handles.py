@@ -9,16 +9,18 @@ from banken.model import Incarnation
 from banken_supervisor.processes.handle import ProcessError, ProcessGone, ProcessHandle, is_local
 from banken_supervisor.processes.process_group import ProcessGroup
 
-_STATES = {
-    "R": "running",
+STATES = {
+    "R": "running or ready to run",
     "S": "sleeping",
-    "D": "uninterruptible wait",
-    "T": "stopped",
-    "t": "stopped by a debugger",
-    "Z": "zombie",
+    "D": "in an uninterruptible wait in the kernel: no signal reaches it, not even SIGKILL",
+    "T": "stopped by a signal",
+    "t": "stopped by a debugger or tracer",
+    "Z": "a zombie: it has ended and its parent has not collected it",
     "X": "dead",
-    "I": "idle",
+    "I": "an idle kernel thread",
+    "P": "parked",
 }
+"""What each of the kernel's letters means."""
 
 
 class ProcessHandles:
@@ -55,7 +57,7 @@ class ProcessHandles:
                 return "gone"
             letter = _read(who.pid, "stat").rpartition(")")[2].strip()[:1]
             wait = _read(who.pid, "wchan").strip("\0\n 0")
-            words = f"{letter} ({_STATES.get(letter, 'unknown')})" if letter else "unknown"
+            words = f"{letter} ({STATES.get(letter, 'unknown')})" if letter else "unknown"
             return f"{words} in {wait}" if wait else words
 
     def group(self, who: Incarnation) -> ProcessGroup | None:

@@ -24,12 +24,12 @@ class Adoption(NamedTuple):
 
 
 def adopt(records: RunRecords, address: str) -> Adoption:
-    """Find every process that the records speak of, and what is left of those that are gone.
+    """Find every recorded process, and what is left of the groups of those that have ended.
 
-    A recorded process is itself if its pidfd could be opened, its start time read after that is the recorded one,
-    and its environment carries no other run's mark. One of which only the intent was recorded is looked for by its
-    mark, one whose record is damaged by its name and ``address``. Reads files and /proc: for the time before the
-    loop turns. OSError when the records cannot be read at all.
+    A process is the recorded one if its handle could be opened with the recorded start time, and its environment
+    carries no other run's mark. One of which only the intent was recorded is searched by its mark, one whose
+    record is damaged by its name and ``address``. Reads files and /proc: before the loop turns. OSError: the
+    records cannot be read at all.
     """
     displaced = records.prepare()
     found, faults = records.read()

@@ -1,7 +1,7 @@
 """What a worker offers its supervisor by ``client.enable_dumps()`` (the client's dumps module has the theory).
 
-A signal is sent only when all of this holds, for without a handler it would kill: the file for exactly this pid and
-start time exists, in a directory that only we may enter; this very process holds its lock, which exec or a closed
+A signal without a handler would kill. So it is sent only when all of this holds: the file for exactly this pid and
+start time exists, in a directory that only we may enter; this process holds its lock, which exec or a closed
 descriptor would have freed; and the kernel says that the process catches the signal.
 """
 
@@ -174,7 +174,7 @@ def header_length(start: bytes) -> int:
 
 
 def _number(start: bytes) -> int:
-    """The signal that the header tells; NotAnnounced when it is none that may be used."""
+    """The signal in the header. NotAnnounced: it is not an allowed one."""
     line = start.partition(b"\n")[0].decode("ascii", "replace")
     number = line.removeprefix(f"{HEADER} ")
     if line == number or not number.isdecimal() or int(number) not in allowed_signals() | {0}:

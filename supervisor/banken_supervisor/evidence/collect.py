@@ -166,14 +166,14 @@ class _Collection:
         threads = self._by_py_spy(letter, bool(process["tracer"]))
         by = "py-spy"
         mine = self._announcement(needed=threads is None)
-        told: list[dict[str, Any]] = []
+        answered: list[dict[str, Any]] = []
         if mine is not None and letter not in "Tt":
             answer = self._asked(mine, threads)
-            told = size_limits.answered_threads(answer, self._handle.pid)
+            answered = size_limits.answered_threads(answer, self._handle.pid)
             self._evidence["tasks"] = size_limits.answered_tasks(answer)
             self._evidence["tasks_left_out"] = _count(answer.get("tasks_left_out"))
-            if threads is None and told:
-                threads, by = told, "the worker"
+            if threads is None and answered:
+                threads, by = answered, "the worker"
                 self._evidence["threads_left_out"] = _count(answer.get("threads_left_out"))
             elif threads is None:
                 threads, by = self._by_signal(mine), "faulthandler"
@@ -181,7 +181,7 @@ class _Collection:
             self._problems.append("a stopped process cannot dump its stacks before it goes on; py-spy could")
         if threads is not None:
             self._evidence["stacks_by"] = by
-            self._evidence["threads"] = size_limits.ordered(self._named(threads, told))
+            self._evidence["threads"] = size_limits.ordered(self._named(threads, answered))
 
     def _by_py_spy(self, letter: str, traced: bool) -> list[dict[str, Any]] | None:
         path = stacks.find() if self._py_spy is True else self._py_spy
@@ -238,9 +238,9 @@ class _Collection:
                 self._problems.append(f"its asyncio tasks are not known: {fault}")
         return {}
 
-    def _named(self, threads: list[dict[str, Any]], told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _named(self, threads: list[dict[str, Any]], answered: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Threads completed from the other sources: names, kernel ids, and what they wait in."""
-        known = {each["thread"]: each for each in told}
+        known = {each["thread"]: each for each in answered}
         for thread in threads:
             other = known.get(thread["thread"], {})
             thread["name"] = thread["name"] or other.get("name")

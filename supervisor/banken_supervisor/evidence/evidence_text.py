@@ -49,14 +49,14 @@ def feeds_text(feeds: list[list[float]], silence: float) -> str:
 
     ``feeds``: of each its age and the gap before it, seconds, the newest last; never empty.
     """
-    told = []
+    parts = []
     for place, (age, gap) in enumerate(feeds):
         if place and feeds[place - 1][0] - age - gap > HOLE_S:
-            told.append("…")
-        told.append(_short(gap))
+            parts.append("…")
+        parts.append(_short(gap))
     if feeds[-1][0] - silence > HOLE_S:
-        told.append("…")
-    return f"{', '.join(told)} apart; then {_short(silence)} of silence"
+        parts.append("…")
+    return f"{', '.join(parts)} apart; then {_short(silence)} of silence"
 
 
 def bytes_text(count: int) -> str:

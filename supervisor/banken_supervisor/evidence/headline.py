@@ -18,7 +18,7 @@ HEADLINE_MAX = 400
 """Characters."""
 
 BUSY = 0.5
-"""Share of one CPU from which on a process is said to be running rather than waiting."""
+"""Share of one CPU from which on a process counts as running."""
 
 STEPS_MAX = 32
 """Tasks followed from the first one."""
@@ -55,10 +55,10 @@ WORDS = {
 def headline(evidence: dict[str, Any]) -> str:
     """One line, without control characters."""
     process = evidence["process"] or {}
-    said = [_state(process)]
+    parts = [_state(process)]
     if not process.get("ended"):
-        said.append(_place(evidence))
-    return neutral(clean("; ".join(filter(None, said)), HEADLINE_MAX))
+        parts.append(_place(evidence))
+    return neutral(clean("; ".join(filter(None, parts)), HEADLINE_MAX))
 
 
 def plumbing(frame: dict[str, Any]) -> bool:
@@ -120,7 +120,7 @@ def main_thread(threads: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _state(process: dict[str, Any]) -> str:
-    """What has to be said of the state before anything else."""
+    """What must be said of the state first."""
     letter = process.get("state")
     if letter == "Z" and not process.get("ended"):
         return "its main thread has ended, other threads run on (state Z)"
@@ -147,7 +147,7 @@ def _place(evidence: dict[str, Any]) -> str:
     if _in_loop(thread["frames"]):
         task = stuck_task(evidence["tasks"])
         if task is not None:
-            return f"{name} runs an event loop{_rest(evidence)}; {_told(task)}"
+            return f"{name} runs an event loop{_rest(evidence)}; {_task(task)}"
         doing = f"{doing}; which task hangs is known only after client.enable_dumps()"
     return ", ".join(filter(None, [f"{name} in {where(thread['frames'])}", doing]))
 
@@ -155,12 +155,12 @@ def _place(evidence: dict[str, Any]) -> str:
 def _doing(thread: dict[str, Any] | None, process: dict[str, Any], wait: dict[str, Any] | None) -> str:
     """Running, or waiting for what; and whether it holds the interpreter lock."""
     share = process.get("cpu_now")
-    said = [waiting(wait)]
-    if not said[0] and share is not None and ((wait or {}).get("state") == "R" or share >= BUSY):
-        said = [f"running (CPU {share:.0%})"]
+    parts = [waiting(wait)]
+    if not parts[0] and share is not None and ((wait or {}).get("state") == "R" or share >= BUSY):
+        parts = [f"running (CPU {share:.0%})"]
     if thread is not None and thread["gil"]:
-        said.append("holding the interpreter lock")
-    return ", ".join(filter(None, said))
+        parts.append("holding the interpreter lock")
+    return ", ".join(filter(None, parts))
 
 
 def _in_loop(frames: list[dict[str, Any]]) -> bool:
@@ -188,7 +188,7 @@ def stuck_task(tasks: list[dict[str, Any]]) -> dict[str, Any] | None:
     return tasks[position]
 
 
-def _told(task: dict[str, Any]) -> str:
+def _task(task: dict[str, Any]) -> str:
     text = f"task {task['name']} in {where(task['frames'])}"
     if task["awaits"]:
         text += f", awaiting a {task['awaits']}"

@@ -50,7 +50,7 @@ ON_A_FILE = frozenset(
         "sendto", "recvfrom", "sendmsg", "recvmsg", "recvmmsg", "fcntl", "flock", "fsync", "fdatasync", "close",
     }
 )  # fmt: skip
-"""Those whose first argument is a file descriptor that tells what is waited for."""
+"""Those whose first argument is a file descriptor: it says what is waited for."""
 
 
 def wait(pid: int, tid: int, *, target: bool = False) -> dict[str, Any]:

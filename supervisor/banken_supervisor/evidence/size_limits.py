@@ -116,10 +116,10 @@ def _cut(evidence: dict[str, Any], what: str, most: int) -> None:
         evidence["process"].update(cmdline=evidence["process"].get("cmdline", [])[:most], children=[], cgroup=None)
 
 
-def _frames(told: dict[str, Any]) -> list[dict[str, Any]]:
+def _frames(item: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         frame(each.get("function", "?"), each.get("file", "?"), _whole(each.get("line"), LINE_MAX))
-        for each in _dicts(told.get("frames"), FRAMES_MAX)
+        for each in _dicts(item.get("frames"), FRAMES_MAX)
     ]
 
 

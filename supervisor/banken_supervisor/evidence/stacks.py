@@ -95,15 +95,15 @@ def _why(code: int, errors: str) -> str:
     return clean(f"py-spy ended with {code}: {'; '.join(said) or 'it said nothing'}", 2 * NAME_MAX)
 
 
-def _thread(told: dict[str, Any]) -> dict[str, Any]:
-    tid, frames = told.get("os_thread_id"), told["frames"]
+def _thread(found: dict[str, Any]) -> dict[str, Any]:
+    tid, frames = found.get("os_thread_id"), found["frames"]
     return thread(
-        int(told["thread_id"]),
+        int(found["thread_id"]),
         None if tid is None else int(tid),
-        told.get("thread_name"),
-        main=tid == told["pid"],
-        active=bool(told["active"]),
-        gil=bool(told["owns_gil"]),
+        found.get("thread_name"),
+        main=tid == found["pid"],
+        active=bool(found["active"]),
+        gil=bool(found["owns_gil"]),
         frames=[frame(each["name"], each["filename"], int(each["line"])) for each in frames[:FRAMES_MAX]],
         frames_left_out=max(0, len(frames) - FRAMES_MAX),
     )

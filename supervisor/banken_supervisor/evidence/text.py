@@ -64,12 +64,12 @@ def thread(ident: int, tid: int | None, name: object, **known: Any) -> dict[str,
 
 
 def decoded(data: bytes, longest: int) -> str:
-    """Bytes from the kernel as text, cut; what is no UTF-8 is replaced."""
+    """Bytes from the kernel as text, cut; invalid UTF-8 is replaced."""
     return clean(data[: 4 * longest].decode("utf-8", "replace"), longest)
 
 
 def neutral(text: str) -> str:
-    """``text`` safe for a terminal: in one line, what a terminal could obey written as an escape."""
+    """``text`` safe for a terminal: in one line, with control characters written as escapes."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(

@@ -1,4 +1,4 @@
-"""Waiting no longer than allowed: for a part of the work, and for a program's output."""
+"""Limits of time: for a part of the work, and for a program and its output."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import resource
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from time import monotonic
 from typing import BinaryIO, TypeVar
 
@@ -14,14 +15,13 @@ from banken_supervisor.processes.handle import ProcessHandle
 
 T = TypeVar("T")
 
-ABANDONED_MAX = 32
-"""Parts that have not come back, of all processes; with so many, no further one is begun."""
+RUNNING_MAX = 64
+"""Parts that run at once, of all processes, those that hang included; with so many, no further one is begun."""
 
 ERRORS_MAX = 16_384
 """Bytes kept of what a program writes to stderr."""
 
-_abandoned = 0
-_lock = threading.Lock()
+_slots = threading.BoundedSemaphore(RUNNING_MAX)
 
 
 class Deadline:
@@ -43,39 +43,28 @@ def attempt(work: Callable[[], T], seconds: float) -> T:
     """What ``work`` returns or raises; TooLate after ``seconds``.
 
     It runs on a daemon thread that is left behind when it is late: reading a file of /proc can block for as long as
-    the process that it tells of hangs in the kernel, and nothing can interrupt it.
+    its process hangs in the kernel, and cannot be interrupted.
     """
-    global _abandoned
-    with _lock:
-        if _abandoned >= ABANDONED_MAX:
-            raise TooLate(f"not begun: {_abandoned} earlier attempts have not come back")
-    results: list[T] = []
-    faults: list[BaseException] = []
-    ended = threading.Event()
-    late = False
+    if not _slots.acquire(blocking=False):
+        raise TooLate(f"not begun: {RUNNING_MAX} earlier attempts have not come back")
+    result: Future[T] = Future()
 
     def run() -> None:
-        global _abandoned
         try:
-            results.append(work())
+            result.set_result(work())
         except BaseException as fault:  # noqa: BLE001  # it is raised in the caller's thread
-            faults.append(fault)
+            result.set_exception(fault)
         finally:
-            with _lock:
-                ended.set()
-                if late:
-                    _abandoned -= 1
+            _slots.release()
 
-    threading.Thread(target=run, name="banken-evidence", daemon=True).start()
-    if not ended.wait(seconds):
-        with _lock:
-            if not ended.is_set():
-                late = True
-                _abandoned += 1
-                raise TooLate(f"not done within {seconds:.1f} s")
-    if faults:
-        raise faults[0]
-    return results[0]
+    try:
+        threading.Thread(target=run, name="banken-evidence", daemon=True).start()
+    except BaseException:
+        _slots.release()
+        raise
+    if not wait([result], seconds).done:
+        raise TooLate(f"not done within {seconds:.1f} s")
+    return result.result()
 
 
 def output(argv: Sequence[str], seconds: float, bytes_max: int) -> tuple[int, bytes, str]:

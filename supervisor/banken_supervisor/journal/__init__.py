@@ -1,4 +1,4 @@
-"""What the supervisor remembers: an SQLite file, written by one thread, read by whoever looks.
+"""What the supervisor remembers: an SQLite file, written by one thread and read by many processes.
 
 ``Journal`` is the writer, ``restore`` what a new supervisor begins with, ``reading`` what the command line shows
 and ``checking`` what an operator does to the file. entries.py says what is kept, tables.py and schema.py how.

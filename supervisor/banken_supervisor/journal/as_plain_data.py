@@ -50,5 +50,5 @@ def whole(story: Story) -> dict[str, Any]:
 
 
 def as_dict(data: Any) -> dict[str, Any]:
-    """Stored data, whatever it is, as a dict."""
+    """Stored data of any type as a dict."""
     return data if isinstance(data, dict) else {"data": data}

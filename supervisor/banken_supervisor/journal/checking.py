@@ -1,5 +1,4 @@
-"""What an operator does to a journal: look whether it is whole, write it out, make it small. All work on a live
-one."""
+"""What an operator does to a journal: check it, export it, make it small. All of it works beside a supervisor."""
 
 from __future__ import annotations
 
@@ -18,11 +17,11 @@ from banken_supervisor.journal.tables import KEPT, Table
 from banken_supervisor.journal.values import plain_json
 
 PROBLEMS_MAX = 100
-"""Problems that are told; with so many, the rest says nothing new."""
+"""Problems that are reported at most."""
 
 
 def check(path: str) -> list[str]:
-    """Everything that is wrong with the journal; empty: it is whole. Reads all of it. Never raises JournalError."""
+    """All problems of the journal; empty: it is whole. Reads all of it. Never raises JournalError."""
     problems: list[str] = []
     try:
         with look(path) as connection:
@@ -36,7 +35,7 @@ def check(path: str) -> list[str]:
 
 
 def export(path: str, out: TextIO, problems: list[str] | None = None) -> int:
-    """Write every row as one line of JSON, with ``table``; how many. What cannot be read becomes a line with
+    """Write every row as one line of JSON, with ``table``; how many. A row that cannot be read becomes a line with
     ``problem``, and is appended to ``problems``.
 
     JournalUnreadable, JournalRefused; OSError from ``out``.
@@ -106,9 +105,9 @@ def _contents(connection: sqlite3.Connection, table: Table) -> list[str]:
 
 
 def _orphans(connection: sqlite3.Connection) -> Iterator[str]:
-    """Steps and evidence of incidents that are not there: they were dropped while the disk was full, or lost."""
+    """Steps and evidence without their incident: it was dropped while the disk was full, or lost."""
     for table in ("steps", "evidence"):
-        with contextlib.suppress(sqlite3.DatabaseError):  # told already
+        with contextlib.suppress(sqlite3.DatabaseError):  # reported already
             (count,) = connection.execute(
                 f"SELECT count(*) FROM {table} WHERE incident NOT IN (SELECT id FROM incidents)"  # noqa: S608
             ).fetchone()

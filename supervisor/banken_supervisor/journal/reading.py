@@ -34,7 +34,7 @@ RAN_LATELY = 7 * 86_400.0
 """Seconds: runs of steps that are older count for no budget after a restart."""
 
 RAN_MAX = 20_000
-"""Closed incidents whose runs are looked at, the newest."""
+"""Closed incidents whose runs are read, the newest."""
 
 _DOWN = (State.EXPIRED, State.GIVEN_UP)
 
@@ -107,7 +107,7 @@ def restore(path: str) -> Restored:
         if os.path.exists(path):
             with look(path) as connection, _no_collection():
                 _restore(connection, restored)
-    except Exception as fault:  # noqa: BLE001  (a supervisor starts whatever the disk holds)
+    except Exception as fault:  # noqa: BLE001  (a damaged disk must not keep a supervisor from starting)
         restored.problems.append(str(fault))
     restored.seconds = perf_counter() - began
     return restored
@@ -188,7 +188,7 @@ def look(path: str) -> Iterator[sqlite3.Connection]:
     except (OSError, sqlite3.Error) as fault:
         raise JournalUnreadable(f"{path} cannot be read: {fault}") from None
     try:
-        with suppress(schema.JournalDamaged, sqlite3.DatabaseError):  # the checksums tell what can be believed
+        with suppress(schema.JournalDamaged, sqlite3.DatabaseError):  # the checksums say which rows are right
             schema.check_version(connection)
         connection.execute("BEGIN")
         yield connection

@@ -1,6 +1,6 @@
-"""What is forgotten: by age, and by size from the least important upwards. Open incidents and the registry stay.
+"""What is deleted: by age, and by size the least important first. Open incidents and the registry stay.
 
-The work is done in slices between batches, so that what is recorded never waits for long.
+The work is done in slices between batches, so that entries never wait for long.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from banken_supervisor.journal.store import Store
 DAY = 86_400.0
 
 HIGH, LOW = 0.9, 0.75
-"""Shares of ``size_max``: above the one it begins to forget, below the other it stops."""
+"""Shares of ``size_max``: above the one it begins to delete, below the other it stops."""
 
 AGE_PERIOD = 600.0
-"""Seconds between two looks for what is too old."""
+"""Seconds between two searches for old rows."""
 
 _PAGES = 2_000
 """Free pages given back in a slice."""
@@ -30,7 +30,7 @@ class Limits:
     incidents_age: float = 365 * DAY
     """after their end; steps and evidence go with their incident"""
     size_max: int = 256 * 1024 * 1024
-    """of the file; its log comes on top, 16 MiB while nobody reads for long"""
+    """of the file; its log comes on top, usually at most 16 MiB"""
     queue_max: int = 200_000
     """entries that wait"""
     queue_bytes_max: int = 128 * 1024 * 1024
@@ -105,7 +105,7 @@ def _delete(
     key, most, row_bytes = _SLICES[table]
     if excess is not None:
         most = min(most, excess // row_bytes + 1)
-    chosen = f"SELECT {key} FROM {table} WHERE {which} LIMIT {most}"  # noqa: S608  (no word of it comes from outside)
+    chosen = f"SELECT {key} FROM {table} WHERE {which} LIMIT {most}"  # noqa: S608  (no part of it comes from outside)
     connection.execute("BEGIN IMMEDIATE")
     try:
         if table == "incidents":

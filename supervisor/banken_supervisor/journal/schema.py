@@ -86,8 +86,8 @@ def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
     connection = _connect(path, "rw", busy)
     try:
         check_version(connection)
-        for name in (path, f"{path}-wal", f"{path}-shm"):  # only now: before, it might be anybody's file
-            with contextlib.suppress(OSError):  # not ours to change: whoever made it so decides
+        for name in (path, f"{path}-wal", f"{path}-shm"):  # only now: before, it might be another program's
+            with contextlib.suppress(OSError):  # owned by another user, who decides
                 os.chmod(name, 0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -104,9 +104,8 @@ def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
 def open_reading(path: str) -> sqlite3.Connection:
     """To read only; a supervisor may be writing meanwhile. sqlite3.Error where it cannot be opened.
 
-    A log that its writer left behind needs an index beside it, which a full disk or a read-only one has no place
-    for. Then the file is opened alone: with the index in memory if nobody else has it open, else without what is
-    only in the log.
+    A log that its writer left behind needs an index beside it, for which a full or read-only disk has no room. Then
+    the file is opened alone: with the index in memory if no other process has it open, else without the log.
     """
     attempts = (("ro", ""), ("rw", "PRAGMA locking_mode = EXCLUSIVE"), ("ro&immutable=1", ""))
     for mode, pragma in attempts:
@@ -187,7 +186,7 @@ def scan(
 
     ``tail``: WHERE, ORDER BY, LIMIT.
 
-    What was not readable is told in ``problems``. Without such a list an unreadable file is a
+    Appends to ``problems`` what was not readable. Without such a list an unreadable file raises
     sqlite3.DatabaseError.
     """
     bad = 0
@@ -224,7 +223,7 @@ def _sum(declared: list[tuple[str, str]]) -> str:
 
 
 _DECLARED = sorted((table.name, table.create) for table in (META, *KEPT))
-"""What SQLite tells of the tables of this version."""
+"""The tables of this version, as SQLite describes them."""
 
 
 def _connect(path: str, mode: str, busy: float = 0.5) -> sqlite3.Connection:

@@ -69,7 +69,7 @@ class Condition:
 class Journal:
     """The writer. ``record`` belongs to one thread (the loop's); all else may be called from any.
 
-    ``run`` tells this run's events from those of others; it is the engine's run id, which sorts by age.
+    ``run`` marks this run's events; it is the engine's run id, which sorts by age.
     ``committed`` and ``changed`` are called from the writer's thread, with the highest ticket that is on disk and
     with each new condition.
     """
@@ -180,7 +180,7 @@ class Journal:
         while not self._closing.is_set() or (self._queue and monotonic() < self._deadline):
             try:
                 self._turn()
-            except Exception as fault:  # noqa: BLE001  (whatever it is: this thread goes on trying)
+            except Exception as fault:  # noqa: BLE001  (after any fault this thread tries again)
                 self._failed(fault)
         self._close_file()
 
@@ -235,7 +235,7 @@ class Journal:
         except BaseException:
             self._queue.give_back(batch)
             raise
-        if store.moved():  # meanwhile: what is in a file without a name is not on disk, whatever SQLite says
+        if store.moved():  # meanwhile: a file without a name is lost, though SQLite wrote to it
             self._queue.give_back(batch)
             return
         self._singly = max(0, self._singly - len(batch))

@@ -68,7 +68,7 @@ class ProcessHandle:
         if who.boot != _BOOT:
             raise ProcessRemote(f"pid {who.pid} runs on another host or boot: only its own host can look at it")
         if who.pid <= 0 or who.start <= 0:
-            raise ProcessError(f"pid {who.pid} did not say when it started: it cannot be told from another process")
+            raise ProcessError(f"pid {who.pid} did not say when it started: it may be any process")
         return cls.open_pid(who.pid, who.start)
 
     @classmethod
@@ -94,7 +94,7 @@ class ProcessHandle:
             raise ProcessGone(f"pid {pid} has ended and left nothing to look at")
         raise ProcessReplaced(
             f"pid {pid} is another process by now (started at tick {found}, not {start}; "
-            "or the worker runs in another pid namespace): nothing of it is looked at"
+            "or the worker runs in another pid namespace): nothing of it is read"
         )
 
     def fileno(self) -> int:

@@ -4,7 +4,8 @@ A child carries ``BANKEN_RUN`` in its environment, a random number of this one r
 kernel shows the environment of a process to its owner and to root. A process may overwrite it (a changed title
 does), so a missing mark proves nothing, while another mark proves that it is another process.
 
-psutil's ``environ()`` would do, but decodes and splits every environment: marks are looked for in the bytes first.
+psutil's ``environ()`` would do, but decodes and splits every environment; here the bytes are searched for a mark
+first.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def rotate(path: str, bytes_max: int, files_max: int) -> None:
     """Copy the file to ``path.1`` and cut it to nothing. Older copies move up, to at most ``path.files_max``.
 
     Where the copy cannot be made (a full disk) the file is cut all the same once it has twice its bound: the
-    newest lines of a runaway program are worth less than the disk. OSError tells of that.
+    newest lines of a runaway program are worth less than the disk. OSError then says so.
     """
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:

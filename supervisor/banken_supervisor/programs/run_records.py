@@ -65,7 +65,7 @@ class RunRecords:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         for entry in os.listdir(self._directory):
             if entry.endswith(".new"):
-                with contextlib.suppress(OSError):  # a directory, say: it is in nobody's way
+                with contextlib.suppress(OSError):  # a directory, say: it does no harm
                     os.unlink(os.path.join(self._directory, entry))
         return fault
 

@@ -1,4 +1,4 @@
-"""Starting one process, so that nothing it does or suffers reaches back to its supervisor.
+"""Starts one process, so that no fault of it reaches the supervisor.
 
 It leads a session and a process group of its own: a signal to the supervisor's group or terminal does not reach it,
 and its whole group can be ended. Its input is /dev/null and its output goes straight into the log file, never
@@ -101,16 +101,14 @@ def open_log(path: str | None) -> int:
             return subprocess.DEVNULL
         return 2
     try:
-        # Without O_NONBLOCK, opening a named pipe that nobody reads would wait for ever.
+        # Without O_NONBLOCK, opening a named pipe without a reader would wait for ever.
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, LOG_MODE)
     except OSError as fault:
         raise SpawnRefused(f"its log {path} cannot be opened: {fault.strerror}") from None
     mode = os.fstat(fd).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
         os.close(fd)
-        raise SpawnRefused(
-            f"its log {path} is neither a file nor a device: whoever reads it could block the program"
-        )
+        raise SpawnRefused(f"its log {path} is neither a file nor a device: its reader could block the program")
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
     return fd
 
@@ -124,7 +122,7 @@ class _User:
 
 
 def _user(name: str | None) -> _User:
-    """Who is to run it, with what such a user expects in the environment."""
+    """The user to run it as, with the environment of a login."""
     if name is None:
         return _User(None, None, None, {})
     import pwd
@@ -143,7 +141,7 @@ def _user(name: str | None) -> _User:
 
 
 def _look_at_directory(path: str | None) -> None:
-    """Refuse what is none. Also: if its disk hangs it hangs here, where the interpreter's lock is not held."""
+    """SpawnRefused: it is no directory. A hung disk hangs here, where the interpreter lock is not held."""
     if path is None:
         return
     try:

@@ -214,7 +214,7 @@ def test_what_hangs_is_left_behind_and_counted() -> None:
 
 
 def test_a_program_is_bounded_in_time_and_output() -> None:
-    """Its output in full, or none: what is cut is no JSON. It is killed when late; its children are not waited for."""
+    """Its output in full, or none: what is cut is no JSON. It is killed when late, and its children not awaited."""
     run = [sys.executable, "-c"]
     assert time_limits.output([*run, "import sys; print('o'); sys.exit('e')"], 20, 100) == (1, b"o\n", "e\n")
     with pytest.raises(time_limits.TooLate):

@@ -109,10 +109,12 @@ class Batch:
 
     def _add(self, entry: Entry, run: str) -> None:
         match entry:
-            case EventSeen(seq, time, kind, name, data):
-                incident = data.get("incident")
+            case EventSeen():
+                incident = entry.data.get("incident")
                 about = incident if isinstance(incident, str) else None
-                self.events.append(EVENTS.row(EventSeen(seq, time, kind, name, data, run, about)))
+                self.events.append(
+                    EVENTS.row_of((entry.seq, entry.time, entry.type, entry.name, entry.data, run, about))
+                )
             case Declared():
                 self.registry[entry.name] = REGISTRY.row(entry)
             case Released():

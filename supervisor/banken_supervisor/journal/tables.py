@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgpack
@@ -59,7 +60,8 @@ class Table:
         self._entry = entry
         self._key = key
         self._columns = columns
-        self._to_values = tuple((column.name, column.to_value) for column in columns)
+        self._fields = attrgetter(*[column.name for column in columns])
+        self._to_values = tuple(column.to_value for column in columns)
         self._from_values = tuple(
             (index, column.from_value) for index, column in enumerate(columns) if column.from_value is not None
         )
@@ -83,10 +85,17 @@ class Table:
 
     def row(self, entry: object) -> Row:
         """The entry's row, too long texts cut. TypeError, ValueError, AttributeError: it is not such an entry."""
-        return self.sealed(*[to_value(getattr(entry, name)) for name, to_value in self._to_values])
+        return self.row_of(self._fields(entry))
+
+    def row_of(self, fields: Sequence[Any]) -> Row:
+        """The row of an entry with these fields."""
+        values = [to_value(field) for to_value, field in zip(self._to_values, fields)]  # noqa: B905
+        return (*values, checksum(self.name, values))
 
     def entry(self, row: Row) -> Any:
         """The entry of a row, without its sum. ValueError, TypeError, KeyError: this version cannot read it."""
+        if not self._from_values:
+            return self._entry(*row)
         values: list[Any] = list(row)
         for index, from_value in self._from_values:
             values[index] = from_value(values[index])
@@ -109,8 +118,8 @@ def checksum(table: str, values: Sequence[Value]) -> int:
     return zlib.crc32(msgpack.packb((table, *values)))
 
 
-_ID = partial(text, longest=ID_MAX)
-_NAME = partial(text, longest=NAME_MAX)
+_ID = text(ID_MAX)
+_NAME = text(NAME_MAX)
 _STATES = {state.value: state for state in State}
 
 META = Table("meta", dict, ("key",), Column("key", "TEXT NOT NULL", _ID), Column("value", "TEXT", _ID))
@@ -140,8 +149,8 @@ INCIDENTS = Table(
     Column("opened", "REAL NOT NULL", real),
     Column("silence", "REAL NOT NULL", real),
     Column("timeout", "REAL NOT NULL", real),
-    Column("reason", "TEXT", optional(partial(text, longest=REASON_MAX))),
-    Column("status", "TEXT", optional(partial(text, longest=STATUS_MAX))),
+    Column("reason", "TEXT", optional(text(REASON_MAX))),
+    Column("status", "TEXT", optional(text(STATUS_MAX))),
     Column("progress", "", progress),  # no type: an int stays an int, a float a float
     Column("pid", "INTEGER", optional(integer)),
     Column("level", "TEXT", optional(_ID)),
@@ -160,7 +169,7 @@ STEPS = Table(
     Column("action", "TEXT NOT NULL", _ID),
     Column("started", "REAL NOT NULL", real),
     Column("ok", "INTEGER", optional(int), optional(bool)),
-    Column("text", "TEXT NOT NULL", partial(text, longest=TEXT_MAX)),
+    Column("text", "TEXT NOT NULL", text(TEXT_MAX)),
 )
 
 EVIDENCE = Table(

@@ -37,16 +37,21 @@ def optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else convert(value)
 
 
-def text(value: str, longest: int) -> str:
-    """Cut to ``longest`` characters. Lone surrogates (of an argument or a path) fit neither SQLite nor msgpack."""
-    if len(value) > longest:
-        value = value[: longest - 1] + "…"
-    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+def text(longest: int) -> Callable[[str], str]:
+    """Cuts to ``longest`` characters. Lone surrogates (of an argument or a path) fit neither SQLite nor msgpack."""
+
+    def convert(value: str) -> str:
+        if len(value) > longest:
+            value = value[: longest - 1] + "…"
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+
+    return convert
 
 
 def integer(value: int) -> int:
     """Kept within what SQLite can hold."""
-    return max(-_INT_MAX, min(int(value), _INT_MAX))
+    number = int(value)
+    return number if -_INT_MAX <= number <= _INT_MAX else _INT_MAX if number > 0 else -_INT_MAX
 
 
 def real(value: float) -> float:
@@ -58,10 +63,13 @@ def real(value: float) -> float:
 def progress(value: int | float | str | None) -> Value:
     """A worker's progress value."""
     if isinstance(value, str):
-        return text(value, PROGRESS_MAX)
+        return _progress_text(value)
     if isinstance(value, int):
         return integer(value)
     return None if value is None or math.isnan(value) else real(value)
+
+
+_progress_text = text(PROGRESS_MAX)
 
 
 @lru_cache(4096)

@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 from banken_supervisor.journal import schema
 from banken_supervisor.journal.as_plain_data import plain
@@ -27,7 +28,7 @@ def check(path: str) -> list[str]:
         with look(path) as connection:
             problems += _structure(connection)
             for table in KEPT:
-                problems += _contents(connection, table)
+                deque(_contents(connection, table, problems), maxlen=0)
             problems += _orphans(connection)
     except JournalError as fault:
         problems.append(str(fault))
@@ -44,12 +45,7 @@ def export(path: str, out: TextIO, problems: list[str] | None = None) -> int:
     problems = [] if problems is None else problems
     with look(path) as connection:
         for table in KEPT:
-            for row in schema.scan(connection, table, problems):
-                try:
-                    fields = plain(table.entry(row))
-                except (ValueError, TypeError, KeyError) as fault:
-                    problems.append(f"{table.name} {row[0]!r}: {fault}")
-                    continue
+            for fields in _contents(connection, table, problems):
                 out.write(plain_json({"table": table.name, **fields}) + "\n")
                 count += 1
     for problem in problems:
@@ -92,16 +88,15 @@ def _structure(connection: sqlite3.Connection) -> Iterator[str]:
         yield from (row[0] for row in found if row[0] != "ok")
 
 
-def _contents(connection: sqlite3.Connection, table: Table) -> list[str]:
-    problems: list[str] = []
+def _contents(connection: sqlite3.Connection, table: Table, problems: list[str]) -> Iterator[dict[str, Any]]:
+    """The table's entries as plain data; a row that cannot be read is a problem."""
     for row in schema.scan(connection, table, problems):
         try:
-            plain(table.entry(row))
+            fields = plain(table.entry(row))
         except (ValueError, TypeError, KeyError) as fault:
             problems.append(f"{table.name} {row[0]!r}: {fault}")
-            if len(problems) >= PROBLEMS_MAX:
-                break
-    return problems
+        else:
+            yield fields
 
 
 def _orphans(connection: sqlite3.Connection) -> Iterator[str]:

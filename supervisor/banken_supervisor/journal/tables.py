@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -56,6 +57,8 @@ class Table:
     """One table, of entries of one class."""
 
     def __init__(self, name: str, entry: Callable[..., Any], key: tuple[str, ...], *columns: Column) -> None:
+        if is_dataclass(entry):
+            assert [each.name for each in fields(entry)] == [column.name for column in columns]
         self.name = name
         self._entry = entry
         self._key = key
@@ -87,10 +90,10 @@ class Table:
         """The entry's row, too long texts cut. TypeError, ValueError, AttributeError: it is not such an entry."""
         return self.row_of(self._fields(entry))
 
-    def row_of(self, fields: Sequence[Any]) -> Row:
-        """The row of an entry with these fields."""
-        values = [to_value(field) for to_value, field in zip(self._to_values, fields)]  # noqa: B905
-        return (*values, checksum(self.name, values))
+    def row_of(self, values: Sequence[Any]) -> Row:
+        """The row of an entry with these values in its fields."""
+        written = [to_value(value) for to_value, value in zip(self._to_values, values)]  # noqa: B905
+        return (*written, checksum(self.name, written))
 
     def entry(self, row: Row) -> Any:
         """The entry of a row, without its sum. ValueError, TypeError, KeyError: this version cannot read it."""

@@ -160,9 +160,9 @@ def _restart(count: int) -> list[Figure]:
 
 def _incident(number: int) -> Any:
     from banken.protocol.incidents import Cause
-    from banken_supervisor.journal import IncidentOpened
+    from banken_supervisor.journal import IncidentRecord
 
-    return IncidentOpened(f"run-{number}", f"worker-{number}", Cause.TIMEOUT, time.time(), 1.5, 1.0, pid=number)
+    return IncidentRecord(f"run-{number}", f"worker-{number}", Cause.TIMEOUT, time.time(), 1.5, 1.0, pid=number)
 
 
 def _group(number: int) -> list[Any]:

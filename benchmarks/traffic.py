@@ -3,7 +3,7 @@
 ``python benchmarks/traffic.py DIRECTORY PREFIX COUNT TIMEOUT_S PER_SECOND`` feeds each of its COUNT
 watchdogs once, says that it is ready, and then feeds them PER_SECOND in all, always in the same *random*
 order, so that the supervisor's memory is touched as real workers would touch it. SIGTERM ends it and makes
-it tell what it sent. The frames are those of the client (banken.protocol.codec); sending them over a raw PUSH socket
+it tell what it sent. The frames are those of the client (banken.protocol); sending them over a raw PUSH socket
 keeps the worker's cost out.
 
 ``fill`` instead of the numbers: it sends on request as many messages as it is told and waits for the next

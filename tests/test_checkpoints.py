@@ -15,7 +15,7 @@ from banken_supervisor.actions.reports import ActionReport, What
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.rules import Rules
-from banken_supervisor.journal import IncidentOpened, reading, restore
+from banken_supervisor.journal import IncidentRecord, reading, restore
 from banken_supervisor.outbox.checkpoints import Checkpoints
 from banken_supervisor.outbox.outbox import Outbox
 
@@ -101,7 +101,7 @@ def test_what_changed_and_what_ended_just_before_the_stop_is_on_disk(houses: Cal
         engine.declare(f"w-{number}", Declaration(5.0), driver.now, driver.out)
     assert len(engine.table.changed) == 3_000
     journal = house.outbox.journal
-    journal.record(IncidentOpened("i-1", "w-1", Cause.TIMEOUT, time.time()))
+    journal.record(IncidentRecord("i-1", "w-1", Cause.TIMEOUT, time.time()))
     house.outbox.report(done(1, "done at last"))
     house.outbox.close(WAIT_S)
     assert len(restore(journal.path).registry) == 3_000

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from banken_supervisor.runtime.loop_metrics import ACTIONS_MAX, OTHER, Histogram, LoopMetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from banken.protocol.incidents import Cause
-from banken_supervisor.journal import IncidentOpened, Journal
-from banken_supervisor.observability.loop_metrics import ACTIONS_MAX, OTHER, Histogram, LoopMetrics
+from banken_supervisor.journal import IncidentRecord, Journal
 from banken_supervisor.web.metrics import METRICS, question, render
 
 
@@ -98,16 +98,16 @@ def test_journal_tells_how_far_the_disk_is_behind(tmp_path: Path) -> None:
     path = str(tmp_path / "journal.db")
     journal = Journal(path, "r")
     try:
-        journal.record(IncidentOpened("r-0", "w", Cause.TIMEOUT, 1.0, 1.5, 1.0))
+        journal.record(IncidentRecord("r-0", "w", Cause.TIMEOUT, 1.0, 1.5, 1.0))
         assert journal.flush(20)
         assert journal.lag() == 0.0
         time.sleep(0.1)  # what was written so long ago must not count
         blocker = sqlite3.connect(path, isolation_level=None)
         blocker.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
-        journal.record(IncidentOpened("r-1", "w", Cause.TIMEOUT, 1.0, 1.5, 1.0))
+        journal.record(IncidentRecord("r-1", "w", Cause.TIMEOUT, 1.0, 1.5, 1.0))
         _until(lambda: journal.lag() > 0.2, "it lags")
-        journal.record(IncidentOpened("r-2", "w", Cause.TIMEOUT, 1.0, 1.5, 1.0))
+        journal.record(IncidentRecord("r-2", "w", Cause.TIMEOUT, 1.0, 1.5, 1.0))
         # Of the oldest that waits, and not of the one that came just now or the one that is written.
         assert 0.2 < journal.state()["lag"] <= time.monotonic() - began
         blocker.execute("ROLLBACK")

@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import Any
 
 from banken.protocol.incidents import Cause
@@ -19,13 +18,12 @@ from banken_supervisor.journal import (
     EventSeen,
     EvidenceTaken,
     IncidentClosed,
-    IncidentOpened,
+    IncidentRecord,
     Journal,
     StepRun,
     checking,
     squeeze,
 )
-from banken_supervisor.journal.rows import IncidentRecord
 
 NOW = float(int(time.time()))
 WAIT = 20.0
@@ -57,14 +55,9 @@ def write(path: str, *entries: Entry, run: str = "run-1") -> None:
     assert journal.close(WAIT)
 
 
-def opened(number: int, name: str = "w", **more: Any) -> IncidentOpened:
+def opened(number: int, name: str = "w", **more: Any) -> IncidentRecord:
     """A verdict."""
-    return IncidentOpened(f"r-{number:05}", name, Cause.TIMEOUT, NOW + number, 1.5, 1.0, **more)
-
-
-def verdict(record: IncidentRecord) -> IncidentOpened:
-    """The verdict that an incident began with."""
-    return IncidentOpened(**{each.name: getattr(record, each.name) for each in fields(IncidentOpened)})
+    return IncidentRecord(f"r-{number:05}", name, Cause.TIMEOUT, NOW + number, 1.5, 1.0, **more)
 
 
 def until(condition: Callable[[], Any], what: str) -> None:

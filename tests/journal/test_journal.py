@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
-from journal_kit import verdict as begun_with
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
@@ -24,7 +23,7 @@ from banken_supervisor.journal import (
     EventSeen,
     EvidenceTaken,
     IncidentClosed,
-    IncidentOpened,
+    IncidentRecord,
     Limits,
     Rank,
     Released,
@@ -32,11 +31,12 @@ from banken_supervisor.journal import (
     checking,
     reading,
     restore,
-    rows,
-    schema,
     squeeze,
+    tables,
 )
-from banken_supervisor.journal.pending import Pending
+from banken_supervisor.journal.as_plain_data import plain
+from banken_supervisor.journal.values import EVIDENCE_MAX, unsqueeze
+from banken_supervisor.journal.write_queue import WriteQueue
 
 # -- what is kept -------------------------------------------------------------------------------------
 
@@ -58,11 +58,11 @@ def test_every_kind_of_entry_comes_back_as_it_was_recorded(path: str) -> None:
     assert restore(path).registry == [record]
     story = reading.incident(path, verdict.id)
     assert story is not None
-    assert begun_with(story.incident) == verdict
-    assert (story.incident.closed, story.incident.how, story.incident.runs) == (NOW + 9, "fed", 4)
+    assert story.incident == replace(verdict, closed=NOW + 9, how="fed", runs=4)
     assert story.steps == [step]
-    assert story.evidence == [rows.Evidence(verdict.id, NOW + 2, found)]
-    assert story.events == [rows.EventRecord("run-1", 5, NOW + 1, "expired", "w", verdict.id, dict(event.data))]
+    assert story.evidence == [EvidenceTaken(verdict.id, NOW + 2, squeeze(found))]
+    assert story.evidence[0].data == found
+    assert story.events == [replace(event, run="run-1", incident=verdict.id)]
     assert story.problems == []
     assert checking.check(path) == []
 
@@ -80,43 +80,34 @@ def test_whatever_a_worker_says_is_a_sound_row_when_it_is_read(
     text: str, real: float, progress: Any, number: int, maybe: str | None
 ) -> None:
     """Through SQLite and back the checksum is right: else one odd text would make every file a damaged one."""
+    verdict = IncidentRecord(text, text, Cause.FAILED, real, real, real, maybe, maybe, progress, number, maybe)
+    data = {text: progress, "incident": maybe}
     entries = {
-        schema.REGISTRY: rows.registry_row(
-            Declared(
-                text, Declaration(callback=maybe), real, None, State.ALIVE, real, changed=real, incidents=number
-            )
+        tables.REGISTRY: Declared(
+            text, Declaration(callback=maybe), real, None, State.ALIVE, real, changed=real, incidents=number
         ),
-        schema.INCIDENTS: rows.closed_row(
-            rows.incident_row(
-                IncidentOpened(text, text, Cause.FAILED, real, real, real, maybe, maybe, progress, number, maybe)
-            ),
-            real,
-            text,
-            number,
-        ),
-        schema.STEPS: rows.step_row(StepRun(text, number, number, text, real, None, text)),
-        schema.EVIDENCE: rows.evidence_row(EvidenceTaken(text, real, squeeze({text: [progress, {"x": real}]}))),
-        schema.EVENTS: rows.event_row(
-            EventSeen(number, real, text, maybe, {text: progress, "incident": maybe}), text
-        ),
+        tables.INCIDENTS: replace(verdict, closed=real, how=text, runs=number),
+        tables.STEPS: StepRun(text, number, number, text, real, None, text),
+        tables.EVIDENCE: EvidenceTaken(text, real, squeeze({text: [progress, {"x": real}]})),
+        tables.EVENTS: EventSeen(number, real, text, maybe, data, text, maybe),
     }
     connection = sqlite3.connect(":memory:")
-    for table, row in entries.items():
+    for table, entry in entries.items():
         connection.execute(table.create)
-        connection.execute(table.insert("IGNORE"), row)
+        connection.execute(table.insert("IGNORE"), table.row(entry))
         (read,) = connection.execute(table.select).fetchall()
-        assert rows.intact(table.name, read), (table.name, row, read)
-        checking._DECODE[table.name](read[:-1])
+        assert table.intact(read), (table.name, entry, read)
+        plain(table.entry(read[:-1]))
     connection.close()
 
 
 def test_what_is_too_long_is_cut_and_says_so() -> None:
     """Evidence and event data are bounded, whatever was collected."""
-    packed = rows.evidence(("i", NOW, squeeze({"headline": "h", "stack": ["x" * 100] * 50_000})))
-    assert packed.data["headline"] == "h"
-    assert "at most" in packed.data["cut"]
+    packed = unsqueeze(squeeze({"headline": "h", "stack": ["x" * 100] * 50_000}))
+    assert packed["headline"] == "h"
+    assert "at most" in packed["cut"]
     event = EventSeen(1, NOW, "x", None, {"long": "x" * 100_000, "short": 1, "deep": [[[]]] * 50_000})
-    data = rows.event(rows.event_row(event, "r")[:-1]).data
+    data = tables.EVENTS.entry(tables.EVENTS.row(event)[:-1]).data
     assert data.pop("cut")
     assert data == {"short": 1}
     loop: dict[str, Any] = {}
@@ -128,11 +119,11 @@ def test_evidence_that_unpacks_without_end_is_not_unpacked() -> None:
     """A row whose sum is right may still be hostile: another program may have written it."""
     import zlib
 
-    bomb = zlib.compress(b'"' + b"a" * (rows.EVIDENCE_MAX * 20) + b'"')
+    bomb = zlib.compress(b'"' + b"a" * (EVIDENCE_MAX * 20) + b'"')
     with pytest.raises(ValueError, match="longer than"):
-        rows.evidence(("i", NOW, bomb))
+        unsqueeze(bomb)
     with pytest.raises(ValueError, match="unpacked"):
-        rows.evidence(("i", NOW, b"garbage"))
+        unsqueeze(b"garbage")
 
 
 # -- recording twice, and in any order ------------------------------------------------------------------
@@ -205,10 +196,10 @@ def test_an_entry_that_is_none_holds_up_no_other(path: str, opening: Opening) ->
     """Its recorder's fault: counted, with the reason."""
     journal = opening()
     journal.record(opened(1))
-    journal.record(IncidentOpened(None, "w", Cause.TIMEOUT, NOW))  # type: ignore[arg-type]
+    journal.record(IncidentRecord(None, "w", Cause.TIMEOUT, NOW))  # type: ignore[arg-type]
     journal.record(EventSeen("x", NOW, "t"))  # type: ignore[arg-type]
     journal.record(IncidentClosed("nobody", NOW, "fed"))
-    journal.record(EvidenceTaken("r-00001", NOW, b"x" * (rows.EVIDENCE_MAX + 1)))
+    journal.record(EvidenceTaken("r-00001", NOW, b"x" * (EVIDENCE_MAX + 1)))
     journal.record(opened(2))
     assert journal.flush(WAIT)
     assert journal.state()["state"] == "ok"
@@ -265,7 +256,7 @@ def test_what_is_given_up_goes_from_the_least_important_upwards() -> None:
         Rank.STEP: lambda n: StepRun("i", 0, n, "a", NOW),
         Rank.INCIDENT: lambda n: opened(n),
     }
-    queue = Pending(10, 10**9)
+    queue = WriteQueue(10, 10**9)
     for rank in (Rank.INCIDENT, Rank.STEP, Rank.EVIDENCE, Rank.REGISTRY, Rank.EVENT):
         for number in range(2):
             assert queue.put(kinds[rank](number)) is not None
@@ -291,7 +282,7 @@ def test_what_is_given_up_goes_from_the_least_important_upwards() -> None:
 @given(st.lists(st.tuples(st.sampled_from("peitg"), st.integers(1, 40)), max_size=60), st.integers(1, 30))
 def test_the_queue_keeps_order_and_bounds(steps: list[tuple[str, int]], most: int) -> None:
     """Whatever is put, taken and given back: tickets rise, nothing is doubled, none is lost uncounted."""
-    queue = Pending(most, 64 * 1024)
+    queue = WriteQueue(most, 64 * 1024)
     put = refused = taken = 0
     hand: list[tuple[int, Entry]] = []
     for step, size in steps:

@@ -18,14 +18,14 @@ from banken.protocol.messages import Declaration
 from banken_supervisor.journal import (
     Condition,
     Declared,
-    IncidentOpened,
+    IncidentRecord,
     Journal,
     JournalDamaged,
     JournalError,
-    aside,
     checking,
     reading,
     restore,
+    set_aside,
 )
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_journal_yields_nothing_wrong_and_takes_what_comes(
     # The sums of events are not looked at when it is opened; those that are wrong stay, and are told.
     assert all(row["problem"].startswith("events:") for row in after if "problem" in row)
     after = [row for row in after if "problem" not in row]
-    recorded = {"run-2", *(entry.id for entry in new if isinstance(entry, IncidentOpened))}
+    recorded = {"run-2", *(entry.id for entry in new if isinstance(entry, IncidentRecord))}
     fresh = [
         row
         for row in after
@@ -126,7 +126,7 @@ def test_a_damaged_journal_yields_nothing_wrong_and_takes_what_comes(
     assert len(fresh) == 5 * 40
     believe([row for row in after if row not in fresh])
     if state["state"] == "moved-aside":
-        assert aside.files_aside(path) == [state["moved_aside"]]
+        assert set_aside.files_aside(path) == [state["moved_aside"]]
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
@@ -151,7 +151,7 @@ def test_a_damaged_journal_is_moved_aside_and_told(path: str, opening: Opening) 
     journal = opening(changed=conditions.append)
     until(lambda: journal.condition.state == "moved-aside", "it is moved aside")
     assert conditions[-1].resync
-    (old,) = aside.files_aside(path)
+    (old,) = set_aside.files_aside(path)
     assert journal.state()["moved_aside"] == old
     assert old in journal.state()["reason"]
     assert "Page" in journal.state()["reason"], "and what SQLite says of it"
@@ -238,7 +238,7 @@ def test_a_move_that_was_cut_short_costs_no_later_entry(killed_after: str, path:
 def test_damaged_files_do_not_pile_up(path: str) -> None:
     """The newest few are kept, to be looked into."""
     write(path, opened(0))  # its lock stays: it was a journal once
-    for turn in range(aside.KEPT_MAX + 3):
+    for turn in range(set_aside.KEPT_MAX + 3):
         Path(path).write_bytes(b"not a database at all" * 100)
         write(path, opened(turn))
-    assert len(aside.files_aside(path)) == aside.KEPT_MAX
+    assert len(set_aside.files_aside(path)) == set_aside.KEPT_MAX

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journal_kit import NOW, load, opened, verdict, write
+from journal_kit import NOW, load, opened, write
 
 from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor.engine.snapshot import DUE_PER_SECOND, SHARE_MAX, rearm_offset
-from banken_supervisor.journal import Declared, EventSeen, IncidentClosed, StepRun, checking, reading, restore, rows
+from banken_supervisor.journal import Declared, EventSeen, IncidentClosed, StepRun, checking, reading, restore
+from banken_supervisor.journal.values import parse_declaration
 
 
 @pytest.fixture
@@ -70,14 +71,14 @@ def test_a_restart_knows_what_was_done_in_open_incidents(path: str) -> None:
     restored = restore(path)
     assert restored.incidents == 2
     (left,) = restored.open
-    assert verdict(left.opened) == opened(1)
+    assert left.opened == opened(1)
     assert [(each.step, each.run, each.ok) for each in left.steps] == [(0, 1, True), (0, 2, False), (1, 1, None)]
 
 
 def test_what_a_later_version_adds_to_a_declaration_is_left_out(path: str) -> None:
     """Its fields travel as JSON; unknown ones are skipped, missing ones have their defaults."""
     text = json.dumps({"timeout": 5.0, "tomorrow": [1], "feeders": "any"})
-    assert rows._declaration(text) == Declaration(timeout=5.0, feeders=Feeders.ANY)
+    assert parse_declaration(text) == Declaration(timeout=5.0, feeders=Feeders.ANY)
 
 
 def test_an_export_is_one_sound_line_for_each_row(path: str) -> None:

@@ -14,7 +14,7 @@ from journal_kit import write
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine.states import State
-from banken_supervisor.journal import Declared, Entry, EventSeen, IncidentClosed, IncidentOpened, reading, uptime
+from banken_supervisor.journal import Declared, Entry, EventSeen, IncidentClosed, IncidentRecord, reading, uptime
 from banken_supervisor.web.journal_reader import WINDOWS_S, _history
 
 GONE, ALIVE, GIVEN_UP = None, State.ALIVE, State.GIVEN_UP
@@ -62,7 +62,7 @@ def test_the_time_that_was_down(
     for word, at, what in past:
         if what == "open":
             number += 1
-            entries.append(IncidentOpened(f"i-{number}", "w", Cause.TIMEOUT, began + at))
+            entries.append(IncidentRecord(f"i-{number}", "w", Cause.TIMEOUT, began + at))
         elif what == "close":
             entries.append(IncidentClosed(f"i-{number}", began + at, word))
         else:

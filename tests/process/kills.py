@@ -23,7 +23,7 @@ from banken.control import Control, Events
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.journal import reading
-from banken_supervisor.journal.rows import IncidentRecord
+from banken_supervisor.journal.entries import IncidentRecord
 from process.kit import START_S, Home, until
 from process.test_adoption_real import Runner
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,13 @@ from banken_supervisor.journal import (
     EventSeen,
     EvidenceTaken,
     IncidentClosed,
-    IncidentOpened,
+    IncidentRecord,
     StepRun,
     checking,
     reading,
     restore,
-    rows,
 )
+from banken_supervisor.journal.tables import INCIDENTS, KEPT, REGISTRY, STEPS
 from process.kit import Child, until
 from process.scripts import keep
 
@@ -71,14 +71,12 @@ def assert_kept_once(path: str, last: int) -> Counter[str]:
     """Every entry up to ticket ``last`` is in the journal, once and as it was recorded. How many rows there are."""
     assert checking.check(path) == []
     with reading.look(path) as connection:
-        tables = {
-            table.name: [row[:-1] for row in connection.execute(table.select)] for table in reading.schema.KEPT
-        }
-    registry = {row[0]: rows.declared(row) for row in tables["registry"]}
-    incidents = {row[0]: rows.incident(row) for row in tables["incidents"]}
-    steps = Counter(rows.step(row) for row in tables["steps"])
+        tables = {table.name: [row[:-1] for row in connection.execute(table.select)] for table in KEPT}
+    registry = {row[0]: REGISTRY.entry(row) for row in tables["registry"]}
+    incidents = {row[0]: INCIDENTS.entry(row) for row in tables["incidents"]}
+    steps = Counter(STEPS.entry(row) for row in tables["steps"])
     evidence = Counter((row[0], row[1], row[2]) for row in tables["evidence"])
-    events = Counter((row[0], row[1], row[2], row[3], row[4]) for row in tables["events"])
+    events = Counter((row[5], *row[:4]) for row in tables["events"])
     for name in registry:
         assert [row[0] for row in tables["registry"]].count(name) == 1
     assert len(incidents) == len(tables["incidents"])
@@ -87,10 +85,9 @@ def assert_kept_once(path: str, last: int) -> Counter[str]:
             case Declared() as dog:
                 # A later change of the same watchdog may be there already.
                 assert registry[dog.name] == dog or registry[dog.name].incidents > dog.incidents
-            case IncidentOpened() as verdict:
-                record = incidents[verdict.id]
-                for each in fields(verdict):
-                    assert getattr(record, each.name) == getattr(verdict, each.name)
+            case IncidentRecord() as verdict:
+                found = replace(incidents[verdict.id], closed=None, how=None, runs=1)
+                assert found == verdict
             case IncidentClosed() as end:
                 record = incidents[end.id]
                 assert (record.closed, record.how, record.runs) == (end.closed, end.how, end.runs)
@@ -161,7 +158,7 @@ def test_a_supervisor_that_starts_on_a_full_or_read_only_disk_knows_what_the_las
     restored = child.hear(60.0)
     assert restored["at"] == "restored"
     assert restored["problems"] == []
-    announced_incidents = sum(isinstance(keep.entry(n), IncidentOpened) for n in range(1, restored["last"] + 1))
+    announced_incidents = sum(isinstance(keep.entry(n), IncidentRecord) for n in range(1, restored["last"] + 1))
     assert restored["incidents"] >= announced_incidents > 0
     full = child.hear(60.0)
     assert (full["at"], full["state"], full["queued"]) == ("full", "failing", 1)
@@ -229,7 +226,7 @@ def test_reading_beside_a_writer_under_load_is_always_whole(path: str, starting:
     while time.monotonic() < deadline:
         found = restore(path)
         assert found.problems == []
-        assert found.incidents >= sum(isinstance(keep.entry(n), IncidentOpened) for n in range(1, seen + 1))
+        assert found.incidents >= sum(isinstance(keep.entry(n), IncidentRecord) for n in range(1, seen + 1))
         story = reading.incident(path, "k-0000000")
         assert story is not None
         if story.incident.closed is not None:

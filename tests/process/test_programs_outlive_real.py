@@ -242,7 +242,9 @@ def _guards(parent: int) -> list[int]:
         for pid in (task / "children").read_text().split()
     ]
     return [
-        pid for pid in children if state(pid) != "Z" and b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        pid
+        for pid in children
+        if state(pid) != "Z" and b"orphan_killer.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
 
 

@@ -32,7 +32,7 @@ def command(incident_id: str, as_json: bool, journal: str | None, address: str |
     `banken incidents` lists the IDs; `last` is the newest.
     """
     from banken_supervisor.journal import reading
-    from banken_supervisor.journal.shown import whole
+    from banken_supervisor.journal.as_plain_data import whole
 
     path = journals.place(address, journal)
     if incident_id == "last":
@@ -54,7 +54,7 @@ def in_words(story: Any) -> list[str]:
 
 def _lines(story: Any) -> list[str]:
     from banken_supervisor.evidence import feeds_text, render
-    from banken_supervisor.journal.shown import as_dict
+    from banken_supervisor.journal.as_plain_data import as_dict
 
     record = story.incident
     lines = [f"{clean(record.name)}: {record.cause}, incident {record.id}", ""]

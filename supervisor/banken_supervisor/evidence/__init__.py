@@ -1,17 +1,18 @@
-"""Evidence: what a process was doing, taken before anything is done to it.
+"""Evidence: what a process was doing, taken before any action on it.
 
-``collect`` looks, ``summary_lines`` and ``render`` show, ``Sweeper`` clears away what dead workers left behind. A
-shell: it knows processes and files, and nothing of watchdogs. ``collect`` and ``sweep`` may wait (bounded), so
-neither belongs on the loop.
+``collect`` takes it, ``summary_lines`` and ``render`` show it, ``Sweeper`` removes the files of dead workers. A
+shell: it knows processes and files, and no watchdogs. ``collect`` and ``sweep`` may wait (bounded): not for the
+loop.
 
-    collect.py    the order of things, one deadline, what becomes of a part that fails
-    subject.py    one process, held by its pidfd
-    proc.py, waits.py, cgroup.py    what the kernel says of it
-    stacks.py     Python stacks by py-spy
-    announced.py  what the worker left for us with ``enable_dumps()``: a dump by signal, an answer about its tasks
-    sweeping.py   clears away what dead workers left there
-    faulttext.py  reads the text that faulthandler writes
-    headline.py, bounds.py, showing.py    pure: where it hangs, in one line; keeping to a size; plain text
+    collect.py                         its parts in order, one deadline, what a failed part means
+    process_facts.py, kernel_waits.py  what the kernel says
+    stacks.py                          Python stacks by py-spy
+    announced_dumps.py                 by the worker's ``enable_dumps()``: a dump by signal, an answer about tasks
+    faulthandler_text.py               reads a dump
+    sweeping.py                        removes the files of dead workers
+    headline.py                        pure: where it hangs, in one line
+    size_limits.py, evidence_text.py   pure: a limited size; lines for people
+    time_limits.py, text.py            deadlines; safe text
 """
 
 from banken_supervisor.evidence.collect import Evidence, collect

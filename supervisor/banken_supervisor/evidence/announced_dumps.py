@@ -1,7 +1,7 @@
-"""What a worker left for its supervisor with ``client.enable_dumps()`` (client/banken/dumps.py has the theory).
+"""What a worker offers its supervisor by ``client.enable_dumps()`` (the client's dumps module has the theory).
 
-A signal is sent only when all of this holds, for without a handler it would kill: the file for exactly this pid and
-start time exists, in a directory that only we may enter; this very process holds its lock, which exec or a closed
+A signal without a handler would kill. So it is sent only when all of this holds: the file for exactly this pid and
+start time exists, in a directory that only we may enter; this process holds its lock, which exec or a closed
 descriptor would have freed; and the kernel says that the process catches the signal.
 """
 
@@ -14,13 +14,13 @@ import stat
 import struct
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banken.diagnostics.dumps import DIRECTORY, HEADER, SOCKET_SUFFIX, allowed_signals, socket_path
 from banken_supervisor.evidence import process_facts
-from banken_supervisor.evidence.target import Subject
 from banken_supervisor.evidence.time_limits import Deadline, TooLate
+from banken_supervisor.processes.handle import ProcessHandle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,13 +29,13 @@ DUMP_MAX = 1 << 20
 """Bytes read of a dump; 100 threads of 100 frames are about 800,000."""
 
 ANSWER_MAX = 8 << 20
-"""Bytes read of an answer; looking.py's limits keep it below 6 MB."""
+"""Bytes read of an answer; the client's limits keep it below 6 MB."""
 
 QUIET_S = 0.05
-"""How long a dump has to stand still to be taken as complete, seconds."""
+"""A dump that does not grow for so many seconds is complete."""
 
 LOOK_S = 0.005
-"""How often is looked whether it has grown, seconds."""
+"""Seconds between two looks at its size."""
 
 _flock = struct.Struct("hhqqi0q")
 """struct flock: type, whence, start, length, pid."""
@@ -56,10 +56,10 @@ class Announcement(NamedTuple):
     """the signal that makes it dump; 0: none"""
 
 
-def find(address_directory: str, subject: Subject) -> Announcement:
+def find(address_directory: str, process: ProcessHandle) -> Announcement:
     """The announcement of exactly this process; NotAnnounced."""
     directory = os.path.join(address_directory, DIRECTORY)
-    path = os.path.join(directory, f"{subject.pid}-{subject.start}")
+    path = os.path.join(directory, f"{process.pid}-{process.start}")
     try:
         found = os.lstat(directory)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
@@ -68,7 +68,7 @@ def find(address_directory: str, subject: Subject) -> Announcement:
             )
         with _opened(path) as fd:
             number = _number(os.pread(fd, 64, 0))
-            if _holder(fd) != subject.pid:
+            if _holder(fd) != process.pid:
                 raise NotAnnounced("the process no longer holds its announcement: it runs another program by now")
     except FileNotFoundError:
         raise NotAnnounced("it has not called client.enable_dumps()") from None
@@ -77,7 +77,7 @@ def find(address_directory: str, subject: Subject) -> Announcement:
     return Announcement(path, number)
 
 
-def dump(subject: Subject, announced: Announcement, seconds: float) -> str:
+def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> str:
     """All threads' stacks as faulthandler writes them. NotAnnounced, TooLate, OSError.
 
     Not for a stopped process: the signal would wait until it goes on.
@@ -85,23 +85,23 @@ def dump(subject: Subject, announced: Announcement, seconds: float) -> str:
     deadline = Deadline(seconds)
     if not announced.number:
         raise NotAnnounced("the signal it would dump at has another handler")
-    with _alone(subject.pid, deadline), _opened(announced.path) as fd:
+    with _alone(process.pid, deadline), _opened(announced.path) as fd:
         header = header_length(os.pread(fd, 64, 0))
         os.ftruncate(fd, header)
         bit = 1 << (announced.number - 1)
-        if not process_facts.signal_sets(subject.pid).get("SigCgt", 0) & bit:
+        if not process_facts.signal_sets(process.pid).get("SigCgt", 0) & bit:
             raise NotAnnounced(f"it does not catch signal {announced.number}, which would kill it: not sent")
-        ready = [tid for tid in process_facts.tids(subject.pid)[:64] if not _blocks(subject.pid, tid, bit)]
-        subject.signal(announced.number)
+        ready = [tid for tid in process_facts.tids(process.pid)[:64] if not _blocks(process.pid, tid, bit)]
+        process.signal(announced.number)
         try:
-            _await_end(fd, header, subject, ready, bit, deadline)
+            _await_end(fd, header, process, ready, bit, deadline)
             return os.pread(fd, DUMP_MAX, header).decode("utf-8", "replace")
         finally:
             os.ftruncate(fd, header)
 
 
-def ask(announced: Announcement, subject: Subject, seconds: float) -> dict[str, Any]:
-    """What the worker's own thread tells of its threads and tasks, as banken/looking.py has it.
+def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict[str, Any]:
+    """What the worker's own thread says about its threads and tasks.
 
     NotAnnounced, OSError; TooLate is usual for a process that holds its interpreter lock.
     """
@@ -113,7 +113,7 @@ def ask(announced: Announcement, subject: Subject, seconds: float) -> dict[str, 
             connection.settimeout(max(0.001, deadline.left()))
             connection.connect(socket_path(directory, announced.path + SOCKET_SUFFIX))
             peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-            if peer != subject.pid:
+            if peer != process.pid:
                 raise NotAnnounced(f"pid {peer} answers in its place")
             while some := connection.recv(65536):
                 data += some
@@ -126,13 +126,10 @@ def ask(announced: Announcement, subject: Subject, seconds: float) -> dict[str, 
         raise NotAnnounced("no thread of it answers") from None
     finally:
         os.close(directory)
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        raise NotAnnounced("its answer is not understood") from None
-    if not isinstance(answer, dict):
-        raise NotAnnounced("its answer is not understood")
-    return answer
+    with suppress(ValueError):
+        if isinstance(answer := json.loads(data), dict):
+            return answer
+    raise NotAnnounced("its answer is not understood")
 
 
 @contextmanager
@@ -177,7 +174,7 @@ def header_length(start: bytes) -> int:
 
 
 def _number(start: bytes) -> int:
-    """The signal that the header tells; NotAnnounced when it is none that may be used."""
+    """The signal in the header. NotAnnounced: it is not an allowed one."""
     line = start.partition(b"\n")[0].decode("ascii", "replace")
     number = line.removeprefix(f"{HEADER} ")
     if line == number or not number.isdecimal() or int(number) not in allowed_signals() | {0}:
@@ -202,13 +199,15 @@ def _blocks(pid: int, tid: int, bit: int) -> bool:
         return False
 
 
-def _await_end(fd: int, header: int, subject: Subject, ready: list[int], bit: int, deadline: Deadline) -> None:
+def _await_end(
+    fd: int, header: int, process: ProcessHandle, ready: list[int], bit: int, deadline: Deadline
+) -> None:
     """Wait until the dump has begun, no longer grows, and no thread is in the handler. TooLate: it never began."""
-    pid, size, since = subject.pid, header, time.monotonic()
+    pid, size, since = process.pid, header, time.monotonic()
     while True:
         time.sleep(LOOK_S)
         now, grown = time.monotonic(), os.fstat(fd).st_size
-        if subject.ended():
+        if not process.alive:
             raise TooLate("it ended")
         if grown != size:
             size, since = grown, now

@@ -1,34 +1,35 @@
-"""Collecting: which parts, in which order, under one deadline; a part that fails is a sentence in ``problems``."""
+"""Collects evidence: its parts in order, under one deadline. A part that fails adds a sentence to ``problems``."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, TypeAlias, TypeVar
+
+import psutil
 
 from banken.clock import wall
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.evidence import (
     announced_dumps,
-    cgroup,
     faulthandler_text,
     kernel_waits,
     process_facts,
     size_limits,
     stacks,
+    text,
 )
 from banken_supervisor.evidence.announced_dumps import Announcement, NotAnnounced
 from banken_supervisor.evidence.headline import headline
 from banken_supervisor.evidence.stacks import StackFault
-from banken_supervisor.evidence.target import NotThis, Subject
 from banken_supervisor.evidence.time_limits import Deadline, TooLate, attempt
+from banken_supervisor.processes.handle import ProcessError, ProcessHandle
 
 T = TypeVar("T")
 
 Evidence: TypeAlias = dict[str, Any]
-"""Plain data: str, int, float, bool, None, lists and dicts of them; what each key is, ``_blank`` says."""
-
-VERSION = 1
+"""Plain data: str, int, float, bool, None, lists and dicts of them; text.BLANK says what each key is."""
 
 PROC_S = 1.0
 """Longest that one reading of /proc may take, seconds."""
@@ -43,17 +44,17 @@ SIGNAL_S = 2.0
 """Longest that a dump by signal may take, seconds."""
 
 TARGETS_MAX = 32
-"""Threads of which is looked up what file or connection they wait for."""
+"""Threads whose file or connection is looked up."""
 
 IDLE = 0.05
-"""Share of one CPU below which a process is not taken to be running."""
+"""Share of one CPU below which a process counts as idle."""
 
 WAIT_LOOKS = 5
 WAIT_AGAIN_S = 0.02
-"""How often, and after how long, is looked again at a thread that was caught between two waits."""
+"""How often, and after how long, a thread is read again that was caught between two waits."""
 
 WAITS_MAX = 256
-"""Threads of which is looked up what they wait in."""
+"""Threads whose wait in the kernel is read."""
 
 
 def collect(
@@ -66,8 +67,8 @@ def collect(
 ) -> Evidence:
     """What the process ``who`` is doing now, in at most ``seconds_max`` seconds and ``bytes_max`` bytes.
 
-    Nothing is looked at unless the process is known for certain; it is never changed, but paused by py-spy for some
-    10 to 40 ms, or sent the signal that it asked for. A stopped one stays stopped.
+    Nothing is read unless the process is identified for certain. It is never changed, but py-spy pauses it for 10
+    to 40 ms, or it gets the signal that it asked for. A stopped one stays stopped.
 
     ``py_spy``: whether to use it when it is installed; a path: that one. Never raises for anything that the
     process, the system or py-spy does; ValueError for limits that are no limits.
@@ -75,14 +76,14 @@ def collect(
     if not seconds_max > 0 or bytes_max < size_limits.BYTES_MIN:
         raise ValueError(f"seconds_max is more than 0 and bytes_max at least {size_limits.BYTES_MIN}")
     began = time.monotonic()
-    evidence = _blank(who)
+    evidence = {**deepcopy(text.BLANK), "pid": who.pid, "start": who.start, "taken": wall()}
     try:
-        with Subject(who) as subject:
+        with ProcessHandle.open(who) as process:
             evidence["identity"] = "verified"
-            _Collection(evidence, subject, Deadline(seconds_max), address_directory, py_spy).run()
+            _Collection(evidence, process, Deadline(seconds_max), address_directory, py_spy).run()
         if not evidence["headline"]:
             evidence["headline"] = headline(evidence)
-    except NotThis as fault:
+    except ProcessError as fault:
         evidence.update(identity=fault.kind, headline=str(fault))
         evidence["problems"].append(str(fault))
     except Exception as fault:  # noqa: BLE001  # evidence is a help: its lack must not stop what follows it
@@ -92,49 +93,29 @@ def collect(
     return size_limits.fit(evidence, bytes_max)
 
 
-def _blank(who: ProcessIdentity) -> Evidence:
-    return {
-        "version": VERSION,
-        "pid": who.pid,
-        "start": who.start,  # ticks since boot
-        "taken": wall(),  # wall clock, seconds since 1970, for people to read
-        "seconds": 0.0,  # how long it took
-        "identity": "unknown",  # verified, gone, reused, remote, unknown
-        "headline": "",  # safe to print
-        "process": None,  # process_facts.facts, cpu_now, fds, fds_max, children, cmdline, cgroup
-        "main_wait": None,  # kernel_waits.wait of the main thread
-        "stacks_by": None,  # py-spy, faulthandler, the worker
-        "threads": [],  # stacks.threads_of, with wait; the main thread first
-        "threads_left_out": 0,
-        "tasks": [],  # size_limits.told_tasks, the oldest first
-        "tasks_left_out": 0,
-        "problems": [],  # sentences
-    }
-
-
 class _Collection:
-    """One collecting: holds what its parts share."""
+    """What the parts of one collection share."""
 
     def __init__(
-        self, evidence: Evidence, subject: Subject, deadline: Deadline, directory: str, py_spy: str | bool
+        self, evidence: Evidence, handle: ProcessHandle, deadline: Deadline, directory: str, py_spy: str | bool
     ) -> None:
         self._evidence = evidence
         self._problems: list[str] = evidence["problems"]
-        self._subject = subject
+        self._handle = handle
         self._deadline = deadline
         self._directory = directory
         self._py_spy = py_spy
         self._waits: dict[int, dict[str, Any]] = {}
 
     def run(self) -> None:
-        """All parts, the quick and certain ones first; the stacks before what may block."""
-        pid = self._subject.pid
+        """All parts: first the quick and certain ones, and the stacks before what may block."""
+        pid = self._handle.pid
         process = self._part("its state", lambda: process_facts.facts(pid), PROC_S)
         if process is None:
             self._check_life()
             return
         self._evidence["process"] = process
-        process["ended"] = self._subject.ended()
+        process["ended"] = not self._handle.alive
         if process["ended"]:
             return
         cpu_s = min(process_facts.CPU_S, 0.1 * self._deadline.left())
@@ -149,32 +130,34 @@ class _Collection:
         self._check_life()
 
     def _wait(self, process: dict[str, Any]) -> None:
-        """What its threads wait for. One that uses no CPU and seems to run was only just woken: look again."""
+        """What its threads wait for. One that uses no CPU and seems to run was only just woken: read it again."""
         idle = process["cpu_now"] is not None and process["cpu_now"] < IDLE
         for _ in range(WAIT_LOOKS):
             self._waits = self._part("what its threads wait for", self._read_waits, PROC_S) or {}
-            wait = self._evidence["main_wait"] = self._waits.get(self._subject.pid)
-            if not idle or wait is None or wait["state"] != "R":
+            wait = self._evidence["main_wait"] = self._waits.get(self._handle.pid)
+            if not idle or wait is None:
+                return
+            if wait["state"] != "R":
+                if process["state"] == "R":  # it was only just woken then, too
+                    process.update(process_facts.state(wait["state"]))
                 return
             time.sleep(self._deadline.left(WAIT_AGAIN_S))
 
     def _read_waits(self) -> dict[int, dict[str, Any]]:
-        pid = self._subject.pid
+        pid = self._handle.pid
         found = process_facts.tids(pid)[:WAITS_MAX]
         return {tid: kernel_waits.wait(pid, tid, target=number < TARGETS_MAX) for number, tid in enumerate(found)}
 
     def _details(self, process: dict[str, Any]) -> None:
-        pid = self._subject.pid
+        pid = self._handle.pid
         process.update(self._part("its descriptors", lambda: process_facts.descriptors(pid), PROC_S) or {})
-        process["children"] = (
-            self._part("its children", lambda: process_facts.children(pid, process_facts.tids(pid)), PROC_S) or []
-        )
-        process["cgroup"] = self._part("its cgroup", lambda: cgroup.memory(pid), PROC_S)
+        process["children"] = self._part("its children", lambda: process_facts.children(pid), PROC_S) or []
+        process["cgroup"] = self._part("its cgroup", lambda: process_facts.cgroup_memory(pid), PROC_S)
         # Last, for it may block while the process's memory map is locked.
         process["cmdline"] = self._part("its command line", lambda: process_facts.command_line(pid), PROC_S) or []
 
     def _stacks(self, process: dict[str, Any]) -> None:
-        """Threads by the least intrusive means that works, and tasks if the worker tells them.
+        """Threads by the least intrusive means that works, and tasks if the worker answers.
 
         py-spy needs nothing of the worker; its own thread needs the interpreter lock; the signal needs neither, but
         interrupts what the main thread is doing in the kernel.
@@ -183,14 +166,14 @@ class _Collection:
         threads = self._by_py_spy(letter, bool(process["tracer"]))
         by = "py-spy"
         mine = self._announcement(needed=threads is None)
-        told: list[dict[str, Any]] = []
+        answered: list[dict[str, Any]] = []
         if mine is not None and letter not in "Tt":
             answer = self._asked(mine, threads)
-            told = size_limits.told_threads(answer, self._subject.pid)
-            self._evidence["tasks"] = size_limits.told_tasks(answer)
+            answered = size_limits.answered_threads(answer, self._handle.pid)
+            self._evidence["tasks"] = size_limits.answered_tasks(answer)
             self._evidence["tasks_left_out"] = _count(answer.get("tasks_left_out"))
-            if threads is None and told:
-                threads, by = told, "the worker"
+            if threads is None and answered:
+                threads, by = answered, "the worker"
                 self._evidence["threads_left_out"] = _count(answer.get("threads_left_out"))
             elif threads is None:
                 threads, by = self._by_signal(mine), "faulthandler"
@@ -198,7 +181,7 @@ class _Collection:
             self._problems.append("a stopped process cannot dump its stacks before it goes on; py-spy could")
         if threads is not None:
             self._evidence["stacks_by"] = by
-            self._evidence["threads"] = size_limits.ordered(self._named(threads, told))
+            self._evidence["threads"] = size_limits.ordered(self._named(threads, answered))
 
     def _by_py_spy(self, letter: str, traced: bool) -> list[dict[str, Any]] | None:
         path = stacks.find() if self._py_spy is True else self._py_spy
@@ -207,7 +190,7 @@ class _Collection:
         seconds = self._deadline.left() * 0.6
         found = self._part(
             "stacks by py-spy",
-            lambda: stacks.dump(path, self._subject, letter, traced, seconds),
+            self._held(lambda process: stacks.dump(path, process, letter, traced, seconds)),
             seconds + 0.2,
         )
         if found is None:
@@ -217,11 +200,9 @@ class _Collection:
         return found[0]
 
     def _announcement(self, *, needed: bool) -> Announcement | None:
-        """What the worker left for us; that it left nothing is a problem only where it is ``needed``."""
+        """The worker's announcement; that there is none is a problem only where it is ``needed``."""
         try:
-            return attempt(
-                lambda: announced_dumps.find(self._directory, self._subject), self._deadline.left(PROC_S)
-            )
+            return attempt(lambda: announced_dumps.find(self._directory, self._handle), self._deadline.left(PROC_S))
         except (NotAnnounced, TooLate) as fault:
             if needed:
                 known = isinstance(self._py_spy, str) or stacks.find()
@@ -231,36 +212,35 @@ class _Collection:
 
     def _by_signal(self, mine: Announcement) -> list[dict[str, Any]] | None:
         seconds = min(SIGNAL_S, self._deadline.left() * 0.6)
-        text = self._part(
-            "stacks by signal", lambda: announced_dumps.dump(self._subject, mine, seconds), seconds + 0.2
-        )
-        if text is None:
+        dump = self._held(lambda process: announced_dumps.dump(process, mine, seconds))
+        written = self._part("stacks by signal", dump, seconds + 0.2)
+        if written is None:
             return None
-        threads, whole = faulthandler_text.parse(text, self._subject.pid)
+        threads, whole = faulthandler_text.parse(written, self._handle.pid)
         if not whole:
             self._problems.append(
-                f"faulthandler writes at most {faulthandler_text.THREADS_WRITTEN_MAX} threads, the main thread last"
+                f"faulthandler writes {faulthandler_text.THREADS_WRITTEN_MAX} threads, and the main thread last"
             )
         return threads or None
 
     def _asked(self, mine: Announcement, threads: list[dict[str, Any]] | None) -> dict[str, Any]:
-        """The worker's own answer; it is waited for less long where stacks are known and show no event loop."""
+        """The worker's own answer. The wait is shorter where stacks are known and show no event loop."""
         wanted = threads is None or any(_loops(frame) for each in threads for frame in each["frames"])
         seconds = self._deadline.left(ASK_S if wanted else ASK_IDLE_S)
         try:
-            return attempt(lambda: announced_dumps.ask(mine, self._subject, seconds), seconds + 0.1)
+            return attempt(lambda: announced_dumps.ask(mine, self._handle, seconds), seconds + 0.1)
         except TooLate as fault:
             if wanted:
-                text = f"its asyncio tasks are not known: {fault}; something may hold its interpreter lock"
-                self._problems.append(text)
+                hint = "something may hold its interpreter lock"
+                self._problems.append(f"its asyncio tasks are not known: {fault}; {hint}")
         except (NotAnnounced, OSError) as fault:
             if wanted and threads is not None:  # else stacks are what matters, and the signal may bring them
                 self._problems.append(f"its asyncio tasks are not known: {fault}")
         return {}
 
-    def _named(self, threads: list[dict[str, Any]], told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Threads with what the others know of them: names, kernel ids, and what they wait in."""
-        known = {each["thread"]: each for each in told}
+    def _named(self, threads: list[dict[str, Any]], answered: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Threads completed from the other sources: names, kernel ids, and what they wait in."""
+        known = {each["thread"]: each for each in answered}
         for thread in threads:
             other = known.get(thread["thread"], {})
             thread["name"] = thread["name"] or other.get("name")
@@ -268,39 +248,40 @@ class _Collection:
             thread["wait"] = self._waits.get(thread["tid"])
         return threads
 
+    def _held(self, work: Callable[[ProcessHandle], T]) -> Callable[[], T]:
+        """``work`` with a handle of its own: it may outlive the deadline, and this collection's handle."""
+
+        def run() -> T:
+            with ProcessHandle.open_pid(self._handle.pid, self._handle.start) as process:
+                return work(process)
+
+        return run
+
     def _part(self, what: str, work: Callable[[], T], seconds: float) -> T | None:
-        """What one part found; None and a sentence in ``problems`` when it failed, was late or came too late."""
-
-        def held() -> T:
-            self._subject.hold()  # for the descriptor's number, like a pid, is soon another's
-            try:
-                return work()
-            finally:
-                self._subject.release()
-
+        """What one part found; None and a sentence in ``problems``: it failed or was late."""
         left = self._deadline.left(seconds)
         if not left:
             self._problems.append(f"{what}: no time was left for it")
             return None
         try:
-            found = attempt(held, left)
-        except (TooLate, StackFault, NotAnnounced, NotThis) as fault:
+            found = attempt(work, left)
+        except (TooLate, StackFault, NotAnnounced, ProcessError) as fault:
             self._problems.append(f"{what}: {fault}")
-        except OSError as fault:
-            self._problems.append(f"{what}: {fault.strerror or fault}")
+        except (OSError, psutil.Error) as fault:
+            self._problems.append(f"{what}: {getattr(fault, 'strerror', None) or fault}")
         except Exception as fault:  # noqa: BLE001  # one part's mistake costs that part
             self._problems.append(f"{what}: failed: {fault!r}")
         else:
-            if self._subject.holds():
+            if self._handle.owns_pid:
                 return found
             self._problems.append(f"{what}: it ended meanwhile, so this may be about another process")
         return None
 
     def _check_life(self) -> None:
-        if self._subject.ended() and not (self._evidence["process"] or {}).get("ended"):
-            text = f"pid {self._subject.pid} ended while it was looked at"
-            self._problems.append(text)
-            self._evidence.update(identity="gone", headline=text)
+        if not self._handle.alive and not (self._evidence["process"] or {}).get("ended"):
+            problem = f"pid {self._handle.pid} ended while it was looked at"
+            self._problems.append(problem)
+            self._evidence.update(identity="gone", headline=problem)
 
 
 def _count(what: object) -> int:

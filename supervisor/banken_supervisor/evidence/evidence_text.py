@@ -10,24 +10,11 @@ import shlex
 from typing import Any
 
 from banken_supervisor.evidence.headline import main_thread, short, stuck_task, waiting
-from banken_supervisor.evidence.text import clean, neutral
+from banken_supervisor.evidence.text import BLANK, clean, neutral
 from banken_supervisor.text.durations import format_s
 
 LINE_MAX = 160
 """Characters of a line in a summary."""
-
-_NOTHING: dict[str, Any] = {
-    "headline": "nothing is known",
-    "process": None,
-    "main_wait": None,
-    "threads": [],
-    "threads_left_out": 0,
-    "stacks_by": "?",
-    "tasks": [],
-    "tasks_left_out": 0,
-    "problems": [],
-}
-"""What evidence without these keys is taken to say: where nobody knew the process there is a headline only."""
 
 HOLE_S = 0.001
 """Seconds; a longer one between two feeds that should follow each other is a hole, and no rounding."""
@@ -37,7 +24,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
     """At most ``n`` lines: where it hangs, how the process is, the innermost frames, what could not be had."""
-    evidence = {**_NOTHING, **evidence}
+    evidence = {**BLANK, "headline": "nothing is known", **evidence}
     lines = [evidence["headline"], *_facts(evidence)[:1]]
     thread = main_thread(evidence["threads"])
     task = stuck_task(evidence["tasks"])
@@ -49,7 +36,7 @@ def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
 
 def render(evidence: dict[str, Any]) -> list[str]:
     """Everything, as lines for a terminal."""
-    evidence = {**_NOTHING, **evidence}
+    evidence = {**BLANK, "headline": "nothing is known", **evidence}
     facts = [*_said(evidence.get("said")), *_facts(evidence)]
     lines = [evidence["headline"], *([""] if facts else []), *facts, *_stacks(evidence)]
     if evidence["problems"]:
@@ -62,14 +49,14 @@ def feeds_text(feeds: list[list[float]], silence: float) -> str:
 
     ``feeds``: of each its age and the gap before it, seconds, the newest last; never empty.
     """
-    told = []
+    parts = []
     for place, (age, gap) in enumerate(feeds):
         if place and feeds[place - 1][0] - age - gap > HOLE_S:
-            told.append("…")
-        told.append(_short(gap))
+            parts.append("…")
+        parts.append(_short(gap))
     if feeds[-1][0] - silence > HOLE_S:
-        told.append("…")
-    return f"{', '.join(told)} apart; then {_short(silence)} of silence"
+        parts.append("…")
+    return f"{', '.join(parts)} apart; then {_short(silence)} of silence"
 
 
 def bytes_text(count: int) -> str:

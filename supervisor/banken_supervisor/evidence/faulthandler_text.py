@@ -15,7 +15,7 @@ _frame = re.compile(r'  File "(.*)", line (\d{1,9}|\?\?\?) in (.*)$')
 
 
 def parse(dump: str, pid: int) -> tuple[list[dict[str, Any]], bool]:
-    """(the threads, as stacks.threads_of gives them; whether all are there).
+    """(the threads, as ``text.thread`` makes them; whether all are there).
 
     What faulthandler does not know is None: which one runs, and who holds the interpreter lock.
     """

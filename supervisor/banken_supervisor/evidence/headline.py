@@ -1,4 +1,4 @@
-"""Where it hangs, in one line: what people read first. Pure.
+"""Where it hangs, in one line, which people read first. Pure.
 
     MainThread in `fetch` (job.py:42), in queue.get, waiting in futex_wait (a lock or a condition)
 
@@ -18,7 +18,7 @@ HEADLINE_MAX = 400
 """Characters."""
 
 BUSY = 0.5
-"""Share of one CPU from which on a process is said to be running rather than waiting."""
+"""Share of one CPU from which on a process counts as running."""
 
 STEPS_MAX = 32
 """Tasks followed from the first one."""
@@ -27,54 +27,38 @@ _library = re.compile(r".*[/\\]lib(?:64)?[/\\]python3(?:\.\d+)?t?[/\\]|.*[/\\]py
 _installed = re.compile(r".*[/\\](?:site|dist)-packages[/\\]")
 
 WORDS = {
-    "futex": "a lock or a condition",
-    "ep_poll": "input or output, or a timer",
-    "do_epoll_wait": "input or output, or a timer",
-    "epoll_": "input or output, or a timer",
-    "poll": "input or output, or a timer",
-    "ppoll": "input or output, or a timer",
-    "do_sys_poll": "input or output, or a timer",
-    "do_poll": "input or output, or a timer",
-    "do_select": "input or output, or a timer",
-    "select": "input or output, or a timer",
-    "pselect": "input or output, or a timer",
-    "hrtimer_nanosleep": "time to pass",
-    "do_nanosleep": "time to pass",
-    "nanosleep": "time to pass",
-    "clock_nanosleep": "time to pass",
-    "restart_syscall": "what it waited for before an interruption",
-    "pipe_read": "somebody to write into a pipe",
-    "anon_pipe_read": "somebody to write into a pipe",
-    "pipe_write": "somebody to read a pipe",
-    "anon_pipe_write": "somebody to read a pipe",
-    "do_wait": "a child process to end",
-    "wait": "a child process to end",
-    "locks_lock": "a file lock",
-    "flock": "a file lock",
-    "inet_csk_accept": "a connection",
-    "accept": "a connection",
-    "unix_stream_read": "data from a Unix socket",
-    "sk_wait_data": "data from a socket",
-    "wait_woken": "data from a socket or a terminal",
-    "connect": "a connection",
-    "recv": "data from a socket",
-    "send": "room in a socket",
-    "fsync": "the disk",
-    "fdatasync": "the disk",
-    "nfs": "a network file system",
-    "rpc_wait": "a network file system",
-    "io_schedule": "the disk",
+    start: words
+    for words, starts in {
+        "a lock or a condition": "futex",
+        "input or output, or a timer": (
+            "ep_poll do_epoll_wait epoll_ poll ppoll do_sys_poll do_poll do_select select pselect"
+        ),
+        "time to pass": "hrtimer_nanosleep do_nanosleep nanosleep clock_nanosleep",
+        "what it waited for before an interruption": "restart_syscall",
+        "a writer at the other end of a pipe": "pipe_read anon_pipe_read",
+        "a reader at the other end of a pipe": "pipe_write anon_pipe_write",
+        "a child process to end": "do_wait wait",
+        "a file lock": "locks_lock flock",
+        "a connection": "inet_csk_accept accept connect",
+        "data from a Unix socket": "unix_stream_read",
+        "data from a socket": "sk_wait_data recv",
+        "data from a socket or a terminal": "wait_woken",
+        "room in a socket": "send",
+        "the disk": "fsync fdatasync io_schedule",
+        "a network file system": "nfs rpc_wait",
+    }.items()
+    for start in starts.split()
 }
-"""What a place in the kernel, or a system call, is waiting for, by the start of its name (longest first)."""
+"""What a place in the kernel, or a system call, waits for, by the start of its name (the longest match counts)."""
 
 
 def headline(evidence: dict[str, Any]) -> str:
     """One line, without control characters."""
     process = evidence["process"] or {}
-    said = [_state(process)]
+    parts = [_state(process)]
     if not process.get("ended"):
-        said.append(_place(evidence))
-    return neutral(clean("; ".join(filter(None, said)), HEADLINE_MAX))
+        parts.append(_place(evidence))
+    return neutral(clean("; ".join(filter(None, parts)), HEADLINE_MAX))
 
 
 def plumbing(frame: dict[str, Any]) -> bool:
@@ -136,7 +120,7 @@ def main_thread(threads: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _state(process: dict[str, Any]) -> str:
-    """What has to be said of the state before anything else."""
+    """What must be said of the state first."""
     letter = process.get("state")
     if letter == "Z" and not process.get("ended"):
         return "its main thread has ended, other threads run on (state Z)"
@@ -163,7 +147,7 @@ def _place(evidence: dict[str, Any]) -> str:
     if _in_loop(thread["frames"]):
         task = stuck_task(evidence["tasks"])
         if task is not None:
-            return f"{name} runs an event loop{_rest(evidence)}; {_told(task)}"
+            return f"{name} runs an event loop{_rest(evidence)}; {_task(task)}"
         doing = f"{doing}; which task hangs is known only after client.enable_dumps()"
     return ", ".join(filter(None, [f"{name} in {where(thread['frames'])}", doing]))
 
@@ -171,12 +155,12 @@ def _place(evidence: dict[str, Any]) -> str:
 def _doing(thread: dict[str, Any] | None, process: dict[str, Any], wait: dict[str, Any] | None) -> str:
     """Running, or waiting for what; and whether it holds the interpreter lock."""
     share = process.get("cpu_now")
-    said = [waiting(wait)]
-    if not said[0] and share is not None and ((wait or {}).get("state") == "R" or share >= BUSY):
-        said = [f"running (CPU {share:.0%})"]
+    parts = [waiting(wait)]
+    if not parts[0] and share is not None and ((wait or {}).get("state") == "R" or share >= BUSY):
+        parts = [f"running (CPU {share:.0%})"]
     if thread is not None and thread["gil"]:
-        said.append("holding the interpreter lock")
-    return ", ".join(filter(None, said))
+        parts.append("holding the interpreter lock")
+    return ", ".join(filter(None, parts))
 
 
 def _in_loop(frames: list[dict[str, Any]]) -> bool:
@@ -204,7 +188,7 @@ def stuck_task(tasks: list[dict[str, Any]]) -> dict[str, Any] | None:
     return tasks[position]
 
 
-def _told(task: dict[str, Any]) -> str:
+def _task(task: dict[str, Any]) -> str:
     text = f"task {task['name']} in {where(task['frames'])}"
     if task["awaits"]:
         text += f", awaiting a {task['awaits']}"

@@ -1,4 +1,8 @@
-"""What a thread waits for in the kernel: the system call, the file or connection it is about, the place."""
+"""What a thread waits for in the kernel: the system call, its file or connection, the place.
+
+psutil has neither system calls nor wait channels; its connections are those of its own network namespace, not of
+the process's.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,7 @@ ON_A_FILE = frozenset(
         "sendto", "recvfrom", "sendmsg", "recvmsg", "recvmmsg", "fcntl", "flock", "fsync", "fdatasync", "close",
     }
 )  # fmt: skip
-"""Those whose first argument is a file descriptor that tells what is waited for."""
+"""Those whose first argument is a file descriptor: it says what is waited for."""
 
 
 def wait(pid: int, tid: int, *, target: bool = False) -> dict[str, Any]:
@@ -56,13 +60,14 @@ def wait(pid: int, tid: int, *, target: bool = False) -> dict[str, Any]:
     """
     base = f"/proc/{pid}/task/{tid}"
     name, fd = _syscall(base)
-    known = fd is not None and target
+    stat = _read(f"{base}/stat", 4096).rpartition(b")")[2].split()
+    place = decoded(_read(f"{base}/wchan", 256), 64).strip()
     return {
-        "state": _state(base),
-        "wchan": _wchan(base),
+        "state": stat[0].decode("ascii", "replace") if stat else None,
+        "wchan": place if place not in ("", "0") else None,
         "syscall": name,
         "fd": fd,
-        "target": describe(pid, fd) if known and fd is not None else None,
+        "target": describe(pid, fd) if target and fd is not None else None,
     }
 
 
@@ -101,16 +106,6 @@ def _end(text: str) -> str:
         return f"{host}:{int(port, 16)}" if len(words) == 1 else f"[{host}]:{int(port, 16)}"
     except (ValueError, struct.error):
         return text
-
-
-def _state(base: str) -> str | None:
-    fields = _read(f"{base}/stat", 4096).rpartition(b")")[2].split()
-    return fields[0].decode("ascii", "replace") if fields else None
-
-
-def _wchan(base: str) -> str | None:
-    place = decoded(_read(f"{base}/wchan", 256), 64).strip()
-    return place if place not in ("", "0") else None
 
 
 def _syscall(base: str) -> tuple[str | None, int | None]:

@@ -1,39 +1,37 @@
-"""What /proc tells of a process. Its environment is never read: secrets are kept there."""
+"""What the kernel says about a process. Its environment is never read: secrets are kept there.
+
+By psutil as far as it goes. It knows no state's letter, exit status, tracer, signal sets and cgroups; its CPU times
+have ticks of 10 ms, too coarse for a tenth of a second; and its ``threads()`` reads a file for each thread.
+"""
 
 from __future__ import annotations
 
 import os
+import resource
 import time
 from itertools import islice
 from typing import Any
 
-from banken_supervisor.evidence.text import clean, decoded
+import psutil
 
-STATES = {
-    "R": "running or ready to run",
-    "S": "sleeping",
-    "D": "in an uninterruptible wait in the kernel: no signal reaches it, not even SIGKILL",
-    "T": "stopped by a signal",
-    "t": "stopped by a debugger or tracer",
-    "Z": "a zombie: it has ended and its parent has not collected it",
-    "X": "dead",
-    "I": "an idle kernel thread",
-    "P": "parked",
-}
+from banken_supervisor.evidence.text import clean
+from banken_supervisor.processes.process_handles import STATES
 
 CPU_S = 0.1
-"""How long is looked whether it uses the CPU, seconds."""
+"""How long its use of the CPU is measured, seconds."""
 
 TASKS_MAX = 512
-"""Threads of a process that are looked at."""
+"""Threads of a process that are listed."""
 
 CHILDREN_MAX = 64
 ARGUMENTS_MAX = 32
 ARGUMENT_MAX = 256
 """Characters of one argument of the command line."""
 
-FDS_COUNTED_MAX = 65_536
-"""Descriptors counted one by one, on a kernel (before 6.2) that does not tell their number."""
+CGROUP_ROOT = "/sys/fs/cgroup"
+
+UNLIMITED = 1 << 60
+"""Bytes; cgroup v1 writes "no limit" as a number just below 2**63."""
 
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -46,8 +44,7 @@ def facts(pid: int) -> dict[str, Any]:
     fields = line.rpartition(b")")[2].split()
     letter = fields[0].decode("ascii", "replace")
     return {
-        "state": letter,
-        "state_words": STATES.get(letter, "a state that banken does not know"),
+        **state(letter),
         "parent": int(fields[1]),
         "threads": int(fields[17]),
         "cpu_user_s": int(fields[11]) / _TICKS,
@@ -55,8 +52,13 @@ def facts(pid: int) -> dict[str, Any]:
         "rss_bytes": int(fields[21]) * _PAGE,
         "vms_bytes": int(fields[20]),
         "exit_status": _exit_status(letter, fields),
-        "tracer": _tracer(pid),
+        "tracer": int(_status(pid).get("TracerPid", "0")),
     }
+
+
+def state(letter: str) -> dict[str, str]:
+    """``{state, state_words}`` of the kernel's letter."""
+    return {"state": letter, "state_words": STATES.get(letter, "a state unknown to banken")}
 
 
 def cpu_share(pid: int, seconds: float = CPU_S) -> float | None:
@@ -78,59 +80,67 @@ def tids(pid: int) -> list[int]:
 
 def descriptors(pid: int) -> dict[str, Any]:
     """``{fds, fds_max}``: open file descriptors and how many it may open; None where that may not be read."""
-    path = f"/proc/{pid}/fd"
-    count: int | None
     try:
-        count = os.stat(path).st_size
-        if not count:
-            with os.scandir(path) as entries:
-                count = sum(1 for _ in islice(entries, FDS_COUNTED_MAX))
-    except OSError:
-        count = None
-    return {"fds": count, "fds_max": _fds_max(pid)}
+        fds = psutil.Process(pid).num_fds()
+        fds_max = resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
+    except (psutil.Error, OSError):
+        return {"fds": None, "fds_max": None}
+    return {"fds": fds, "fds_max": None if fds_max == resource.RLIM_INFINITY else fds_max}
 
 
-def children(pid: int, threads: list[int]) -> list[int]:
-    """Pids of its children, at most ``CHILDREN_MAX``."""
-    found: list[int] = []
-    for tid in threads:
-        try:
-            with open(f"/proc/{pid}/task/{tid}/children", encoding="ascii") as file:
-                found += map(int, file.read(8 * CHILDREN_MAX).split()[:CHILDREN_MAX])
-        except (OSError, ValueError):  # a thread that ended, or a kernel without it
-            continue
-        if len(found) >= CHILDREN_MAX:
-            break
-    return found[:CHILDREN_MAX]
+def children(pid: int) -> list[int]:
+    """Pids of its children, at most ``CHILDREN_MAX``. psutil.Error: it is gone."""
+    return [each.pid for each in psutil.Process(pid).children()[:CHILDREN_MAX]]
 
 
 def command_line(pid: int) -> list[str]:
-    """Its arguments, cut. May block for as long as the process's memory map is locked in the kernel."""
-    with open(f"/proc/{pid}/cmdline", "rb") as file:
-        data = file.read(ARGUMENTS_MAX * ARGUMENT_MAX)
-    parts = data.removesuffix(b"\0").split(b"\0") if data else []
-    return [decoded(part, ARGUMENT_MAX) for part in parts[:ARGUMENTS_MAX]]
+    """Its arguments, cut. May block while the process's memory map is locked in the kernel. psutil.Error: gone."""
+    return [clean(each, ARGUMENT_MAX) for each in psutil.Process(pid).cmdline()[:ARGUMENTS_MAX]]
 
 
 def signal_sets(pid: int, tid: int | None = None) -> dict[str, int]:
     """``{SigCgt, SigBlk, ShdPnd, …}`` as numbers whose bit n-1 stands for signal n. OSError: gone."""
+    found = _status(pid, tid)
+    return {name: int(found[name], 16) for name in ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")}
+
+
+def cgroup_memory(pid: int) -> dict[str, Any] | None:
+    """``{path, bytes, bytes_max}`` of the cgroup that limits a process's memory; None: none does, or unknown.
+
+    A worker at the memory limit of its container or unit hangs in ways that no stack explains. Both versions' usual
+    places are tried; a limit further up in the tree is not searched for.
+    """
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            lines = file.read(8192).splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            found = _cgroup_limit(f"{CGROUP_ROOT}{path}", "memory.max", "memory.current")
+        elif "memory" in controllers.split(","):
+            found = _cgroup_limit(f"{CGROUP_ROOT}/memory{path}", "memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        if found is not None:
+            return {"path": clean(path, 200), "bytes": found[0], "bytes_max": found[1]}
+    return None
+
+
+def _status(pid: int, tid: int | None = None) -> dict[str, str]:
     where = f"/proc/{pid}/status" if tid is None else f"/proc/{pid}/task/{tid}/status"
-    with open(where, "rb") as file:
-        lines = file.read(16_384).splitlines()
-    found = (line.decode("ascii", "replace").split(":", 1) for line in lines if line[:3] in (b"Sig", b"Shd"))
-    return {name: int(value, 16) for name, value in found if name != "SigQ"}
+    with open(where, encoding="ascii", errors="replace") as file:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
 
 
 def _cpu_seconds(pid: int) -> float | None:
-    """CPU time of another process, in nanoseconds' grain: what clock_getcpuclockid(3) makes of a pid."""
+    """CPU time of another process, in nanoseconds: clock_getcpuclockid(3) makes this clock of a pid."""
     try:
         return time.clock_gettime((~pid << 3) | 2)
-    except (OSError, AttributeError, OverflowError):
-        try:
-            found = facts(pid)
-        except OSError:
-            return None
-        return float(found["cpu_user_s"] + found["cpu_system_s"])
+    except (OSError, OverflowError):
+        return None
 
 
 def _exit_status(letter: str, fields: list[bytes]) -> str | None:
@@ -143,24 +153,13 @@ def _exit_status(letter: str, fields: list[bytes]) -> str | None:
     return f"exit code {os.WEXITSTATUS(status)}" if status else None
 
 
-def _tracer(pid: int) -> int:
-    """Pid of the process that traces it, as a debugger does; 0: none."""
+def _cgroup_limit(directory: str, limit: str, usage: str) -> tuple[int, int] | None:
+    """(bytes used, the limit) of one group."""
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            for line in file.read(16_384).splitlines():
-                if line.startswith(b"TracerPid:"):
-                    return int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    return 0
-
-
-def _fds_max(pid: int) -> int | None:
-    try:
-        with open(f"/proc/{pid}/limits", "rb") as file:
-            for line in file.read(8192).splitlines():
-                if line.startswith(b"Max open files"):
-                    return int(clean(line.split()[3].decode("ascii", "replace"), 20))
-    except (OSError, ValueError, IndexError):  # "unlimited" too
-        pass
-    return None
+        values = []
+        for name in (usage, limit):
+            with open(os.path.join(directory, name), encoding="ascii") as file:
+                values.append(int(file.read(64)))
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+    return (values[0], values[1]) if values[1] < UNLIMITED else None

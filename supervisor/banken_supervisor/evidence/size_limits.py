@@ -1,4 +1,4 @@
-"""Keeping evidence to a size: what is kept is what is rare, active, or the main thread's. Pure."""
+"""Keeping evidence to a size: the main thread, active threads and rare stacks are kept. Pure."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _STEPS = (
 
 
 def ordered(threads: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The main thread, who holds the interpreter lock, who runs; then the rarest stacks: a pool's idle threads come
-    last, and banken's own after all others.
+    """The main thread, the holder of the interpreter lock, those that run; then the rarest stacks first, so that a
+    pool's idle threads come late; banken's own come last.
     """
     stacks = Counter(map(_stack, threads))
 
@@ -66,8 +66,8 @@ def size(evidence: dict[str, Any]) -> int:
     return len(json.dumps(evidence, separators=(",", ":")))
 
 
-def told_threads(answer: dict[str, Any], pid: int) -> list[dict[str, Any]]:
-    """The threads of a worker's answer, as stacks.threads_of gives them; what is not understood is left out."""
+def answered_threads(answer: dict[str, Any], pid: int) -> list[dict[str, Any]]:
+    """The threads of a worker's answer, as ``text.thread`` makes them; what is not understood is left out."""
     return [
         thread(
             _whole(each.get("thread"), 2**63),
@@ -80,7 +80,7 @@ def told_threads(answer: dict[str, Any], pid: int) -> list[dict[str, Any]]:
     ]
 
 
-def told_tasks(answer: dict[str, Any]) -> list[dict[str, Any]]:
+def answered_tasks(answer: dict[str, Any]) -> list[dict[str, Any]]:
     """The tasks of a worker's answer; what is not understood is left out."""
     return [
         {
@@ -116,10 +116,10 @@ def _cut(evidence: dict[str, Any], what: str, most: int) -> None:
         evidence["process"].update(cmdline=evidence["process"].get("cmdline", [])[:most], children=[], cgroup=None)
 
 
-def _frames(told: dict[str, Any]) -> list[dict[str, Any]]:
+def _frames(item: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         frame(each.get("function", "?"), each.get("file", "?"), _whole(each.get("line"), LINE_MAX))
-        for each in _dicts(told.get("frames"), FRAMES_MAX)
+        for each in _dicts(item.get("frames"), FRAMES_MAX)
     ]
 
 

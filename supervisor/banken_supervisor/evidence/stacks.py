@@ -18,9 +18,9 @@ import sysconfig
 from typing import Any
 
 from banken_supervisor.evidence import process_facts
-from banken_supervisor.evidence.target import Subject
 from banken_supervisor.evidence.text import FRAMES_MAX, NAME_MAX, clean, frame, thread
 from banken_supervisor.evidence.time_limits import Deadline, TooLate, output
+from banken_supervisor.processes.handle import ProcessHandle
 
 OUTPUT_MAX = 16 << 20
 """Bytes of JSON that are read of py-spy: about 2,000 threads of 40 frames."""
@@ -40,7 +40,7 @@ def find() -> str | None:
 
 
 def dump(
-    py_spy: str, subject: Subject, state: str, traced: bool, seconds: float
+    py_spy: str, process: ProcessHandle, state: str, traced: bool, seconds: float
 ) -> tuple[list[dict[str, Any]], str]:
     """(the threads, what was less than it should be or empty). StackFault when there are none.
 
@@ -50,28 +50,28 @@ def dump(
     doubt = ""
     if state not in _STILL and not traced:
         try:
-            return _run(py_spy, subject, deadline.left(seconds * 0.6)), ""
+            return _run(py_spy, process, deadline.left(seconds * 0.6)), ""
         except TooLate as fault:
-            doubt = str(fault) + _let_go(subject)
+            doubt = str(fault) + _let_go(process)
         except StackFault as fault:
             doubt = str(fault)
     try:
-        threads = _run(py_spy, subject, deadline.left(), "--nonblocking")
+        threads = _run(py_spy, process, deadline.left(), "--nonblocking")
     except (TooLate, StackFault) as fault:
         raise StackFault("; without pausing: ".join(filter(None, [doubt, str(fault)]))) from None
     return threads, f"stacks were read without pausing it, for pausing failed: {doubt}" if doubt else ""
 
 
 def threads_of(data: bytes) -> list[dict[str, Any]]:
-    """py-spy's JSON as ``{thread, tid, name, main, active, gil, frames, frames_left_out}``. StackFault."""
+    """py-spy's JSON, as ``text.thread`` makes threads. StackFault."""
     try:
         return [_thread(each) for each in json.loads(data)]
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise StackFault(f"py-spy wrote something that is not understood: {clean(repr(fault), NAME_MAX)}") from None
 
 
-def _run(py_spy: str, subject: Subject, seconds: float, *options: str) -> list[dict[str, Any]]:
-    argv = [py_spy, "dump", "--json", "--full-filenames", *options, "--pid", str(subject.pid)]
+def _run(py_spy: str, process: ProcessHandle, seconds: float, *options: str) -> list[dict[str, Any]]:
+    argv = [py_spy, "dump", "--json", "--full-filenames", *options, "--pid", str(process.pid)]
     try:
         code, out, errors = output(argv, seconds, OUTPUT_MAX)
     except OSError as fault:
@@ -95,31 +95,31 @@ def _why(code: int, errors: str) -> str:
     return clean(f"py-spy ended with {code}: {'; '.join(said) or 'it said nothing'}", 2 * NAME_MAX)
 
 
-def _thread(told: dict[str, Any]) -> dict[str, Any]:
-    tid, frames = told.get("os_thread_id"), told["frames"]
+def _thread(found: dict[str, Any]) -> dict[str, Any]:
+    tid, frames = found.get("os_thread_id"), found["frames"]
     return thread(
-        int(told["thread_id"]),
+        int(found["thread_id"]),
         None if tid is None else int(tid),
-        told.get("thread_name"),
-        main=tid == told["pid"],
-        active=bool(told["active"]),
-        gil=bool(told["owns_gil"]),
+        found.get("thread_name"),
+        main=tid == found["pid"],
+        active=bool(found["active"]),
+        gil=bool(found["owns_gil"]),
         frames=[frame(each["name"], each["filename"], int(each["line"])) for each in frames[:FRAMES_MAX]],
         frames_left_out=max(0, len(frames) - FRAMES_MAX),
     )
 
 
-def _let_go(subject: Subject) -> str:
+def _let_go(process: ProcessHandle) -> str:
     """Undo the stop that a killed py-spy left, and only that: it was not stopped before."""
     bit = 1 << (signal.SIGSTOP - 1)
     try:
-        stopped = process_facts.facts(subject.pid)["state"] == "T"
+        stopped = process_facts.facts(process.pid)["state"] == "T"
         pending = any(
-            process_facts.signal_sets(subject.pid, tid).get("SigPnd", 0) & bit
-            for tid in process_facts.tids(subject.pid)
+            process_facts.signal_sets(process.pid, tid).get("SigPnd", 0) & bit
+            for tid in process_facts.tids(process.pid)
         )
         if stopped or pending:
-            subject.signal(signal.SIGCONT)
+            process.signal(signal.SIGCONT)
             return "; it was left stopped, and was continued"
     except OSError:  # gone, or not ours to continue
         pass

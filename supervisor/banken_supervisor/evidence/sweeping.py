@@ -1,10 +1,8 @@
-"""The directory of announcements (announced_dumps.py) kept small: what dead workers left is removed, what grows is
-cut.
+"""Removes dead workers' files from the directory of announcements (announced_dumps.py), and cuts large ones.
 
-A worker that is killed leaves its files. They tell nothing once it is gone, for a dump is read when it is taken. So
-the directory holds two files for each living worker and, for ``SWEEP_S`` at most, those of dead ones; each has at
-most ``DUMP_MAX`` bytes after a sweep (a worker that something else keeps signalling appends a dump each time).
-Files whose names are not of this kind are left alone.
+A killed worker leaves its files, which are worth nothing: a dump is read when it is taken. So the directory holds
+two files for each living worker and, for ``SWEEP_S`` at most, those of dead ones. After a sweep each has at most
+``DUMP_MAX`` bytes (a worker that another program keeps signalling appends a dump each time). Other files stay.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ SWEEP_S = 600.0
 """Seconds between two sweeps."""
 
 SWEPT_MAX = 100_000
-"""Names looked at by one sweep."""
+"""Names that one sweep reads."""
 
 _name = re.compile(
     rf"(?:{re.escape(TEMPORARY_PREFIX)})?([1-9][0-9]{{0,9}})-([0-9]{{1,19}})(?:{re.escape(SOCKET_SUFFIX)})?"
@@ -64,7 +62,7 @@ def sweep(address_directory: str) -> int:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         directory = os.open(os.path.join(address_directory, DIRECTORY), flags)
-    except OSError:  # nobody has announced anything
+    except OSError:  # no worker has announced anything
         return 0
     try:
         with os.scandir(directory) as entries:
@@ -73,7 +71,7 @@ def sweep(address_directory: str) -> int:
             match = _name.fullmatch(name)
             if match is None:
                 continue
-            # A name tells pid and start time, so that of a dead process can never become a living one's.
+            # The name holds pid and start time: a dead process's can never be a living one's.
             if process_start(int(match[1])) != int(match[2]):
                 with suppress(OSError):
                     os.unlink(name, dir_fd=directory)

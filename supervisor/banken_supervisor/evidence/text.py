@@ -11,6 +11,25 @@ _UNSAFE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 NAME_MAX = 256
 """Characters of a function's, a thread's or a file's name."""
 
+BLANK: dict[str, Any] = {
+    "version": 1,
+    "pid": 0,
+    "start": 0,  # ticks since boot
+    "taken": 0.0,  # wall clock, seconds since 1970
+    "seconds": 0.0,  # how long collecting took
+    "identity": "unknown",  # verified, gone, reused, remote, unknown
+    "headline": "",  # safe to print
+    "process": None,  # process_facts.facts, cpu_now, fds, fds_max, children, cmdline, cgroup
+    "main_wait": None,  # kernel_waits.wait of the main thread
+    "stacks_by": None,  # py-spy, faulthandler, the worker
+    "threads": [],  # ``thread`` below, with wait; the main thread first
+    "threads_left_out": 0,
+    "tasks": [],  # size_limits.answered_tasks, the oldest first
+    "tasks_left_out": 0,
+    "problems": [],  # sentences
+}
+"""Evidence before anything is found."""
+
 FRAMES_MAX = 64
 """Frames kept of one thread, the innermost."""
 
@@ -30,7 +49,7 @@ def frame(function: object, file: object, line: int) -> dict[str, Any]:
 
 
 def thread(ident: int, tid: int | None, name: object, **known: Any) -> dict[str, Any]:
-    """One thread, whoever tells of it; None is what that does not know."""
+    """One thread, from any source; None: this source does not know it."""
     return {
         "thread": ident,
         "tid": tid,
@@ -45,12 +64,12 @@ def thread(ident: int, tid: int | None, name: object, **known: Any) -> dict[str,
 
 
 def decoded(data: bytes, longest: int) -> str:
-    """Bytes from the kernel as text, cut; what is no UTF-8 is replaced."""
+    """Bytes from the kernel as text, cut; invalid UTF-8 is replaced."""
     return clean(data[: 4 * longest].decode("utf-8", "replace"), longest)
 
 
 def neutral(text: str) -> str:
-    """``text`` safe for a terminal: in one line, what a terminal could obey written as an escape."""
+    """``text`` safe for a terminal: in one line, with control characters written as escapes."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(

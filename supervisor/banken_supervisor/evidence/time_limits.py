@@ -1,26 +1,27 @@
-"""Waiting no longer than allowed: for a part of the work, and for a program's output."""
+"""Limits of time: for a part of the work, and for a program and its output."""
 
 from __future__ import annotations
 
 import os
-import select
+import resource
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from concurrent.futures import Future, wait
 from time import monotonic
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
+
+from banken_supervisor.processes.handle import ProcessHandle
 
 T = TypeVar("T")
 
-ABANDONED_MAX = 32
-"""Parts that have not come back, of all processes; with so many, no further one is begun."""
+RUNNING_MAX = 64
+"""Parts that run at once, of all processes, those that hang included; with so many, no further one is begun."""
 
 ERRORS_MAX = 16_384
 """Bytes kept of what a program writes to stderr."""
 
-_abandoned = 0
-_lock = threading.Lock()
+_slots = threading.BoundedSemaphore(RUNNING_MAX)
 
 
 class Deadline:
@@ -42,84 +43,55 @@ def attempt(work: Callable[[], T], seconds: float) -> T:
     """What ``work`` returns or raises; TooLate after ``seconds``.
 
     It runs on a daemon thread that is left behind when it is late: reading a file of /proc can block for as long as
-    the process that it tells of hangs in the kernel, and nothing can interrupt it.
+    its process hangs in the kernel, and cannot be interrupted.
     """
-    global _abandoned
-    with _lock:
-        if _abandoned >= ABANDONED_MAX:
-            raise TooLate(f"not begun: {_abandoned} earlier attempts have not come back")
-    results: list[T] = []
-    faults: list[BaseException] = []
-    ended = threading.Event()
-    late = False
+    if not _slots.acquire(blocking=False):
+        raise TooLate(f"not begun: {RUNNING_MAX} earlier attempts have not come back")
+    result: Future[T] = Future()
 
     def run() -> None:
-        global _abandoned
         try:
-            results.append(work())
+            result.set_result(work())
         except BaseException as fault:  # noqa: BLE001  # it is raised in the caller's thread
-            faults.append(fault)
+            result.set_exception(fault)
         finally:
-            with _lock:
-                ended.set()
-                if late:
-                    _abandoned -= 1
+            _slots.release()
 
-    threading.Thread(target=run, name="banken-evidence", daemon=True).start()
-    if not ended.wait(seconds):
-        with _lock:
-            if not ended.is_set():
-                late = True
-                _abandoned += 1
-                raise TooLate(f"not done within {seconds:.1f} s")
-    if faults:
-        raise faults[0]
-    return results[0]
+    try:
+        threading.Thread(target=run, name="banken-evidence", daemon=True).start()
+    except BaseException:
+        _slots.release()
+        raise
+    if not wait([result], seconds).done:
+        raise TooLate(f"not done within {seconds:.1f} s")
+    return result.result()
 
 
 def output(argv: Sequence[str], seconds: float, bytes_max: int) -> tuple[int, bytes, str]:
-    """(exit code, stdout, stderr) of a program; TooLate, having killed it, when it takes or writes too much.
+    """(exit code, stdout, stderr) of a program; TooLate, having killed it, when it runs or writes too much.
 
-    OSError: it cannot be started. stderr is cut to its first ``ERRORS_MAX`` bytes.
+    OSError: it cannot be started. Its output goes to memory files of limited size: no pipe that a child of its own
+    could hold open, and nothing to read while it runs.
     """
-    deadline = Deadline(seconds)
-    with subprocess.Popen(  # noqa: S603  # a list, no shell; what is run is found by stacks.find
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
+    with _memory_file() as out, _memory_file() as errors:
+        process = subprocess.Popen(  # noqa: S603  # a list, no shell; stacks.find names the program
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True
+        )
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (bytes_max + 1, bytes_max + 1))
         try:
-            out, errors = _drain(process.stdout.fileno(), process.stderr.fileno(), deadline, bytes_max)
-            return process.wait(deadline.left() + 0.1), out, errors.decode(errors="replace")
-        except subprocess.TimeoutExpired:
-            raise TooLate(f"not done within {seconds:.1f} s") from None
+            with ProcessHandle.open_pid(process.pid) as handle:
+                if not handle.wait(seconds):
+                    raise TooLate(f"not done within {seconds:.1f} s")
         finally:
-            if process.poll() is None:
-                with suppress(ProcessLookupError, PermissionError):
-                    process.kill()
-
-
-def _drain(out: int, errors: int, deadline: Deadline, bytes_max: int) -> tuple[bytes, bytes]:
-    """Everything from two pipes until both are closed."""
-    taken: dict[int, bytearray] = {out: bytearray(), errors: bytearray()}
-    poll = select.poll()
-    for fd in taken:
-        poll.register(fd, select.POLLIN)
-    open_fds = set(taken)
-    while open_fds:
-        left = deadline.left()
-        ready = poll.poll(left * 1000) if left else []
-        if not ready:
-            raise TooLate("its output did not end in time")
-        for fd, _ in ready:
-            some = os.read(fd, 65536)
-            if not some:
-                poll.unregister(fd)
-                open_fds.discard(fd)
-            elif fd == out:
-                taken[out] += some
-            elif len(taken[errors]) < ERRORS_MAX:
-                taken[errors] += some[: ERRORS_MAX - len(taken[errors])]
-        if len(taken[out]) > bytes_max:
+            process.kill()
+            code = process.wait()
+        written, said = out.seek(0, os.SEEK_END), errors.seek(0, os.SEEK_END)
+        if max(written, said) > bytes_max:
             raise TooLate(f"more than {bytes_max} bytes of output")
-    return bytes(taken[out]), bytes(taken[errors])
+        out.seek(0)
+        errors.seek(0)
+        return code, out.read(), errors.read(ERRORS_MAX).decode(errors="replace")
+
+
+def _memory_file() -> BinaryIO:
+    return open(os.memfd_create("banken-output"), "w+b", buffering=0)

@@ -1,7 +1,7 @@
-"""What the supervisor remembers: an SQLite file, written by one thread, read by whoever looks.
+"""What the supervisor remembers: an SQLite file, written by one thread and read by many processes.
 
 ``Journal`` is the writer, ``restore`` what a new supervisor begins with, ``reading`` what the command line shows
-and ``checking`` what an operator does to the file. entries.py says what is kept, schema.py how.
+and ``checking`` what an operator does to the file. entries.py says what is kept, tables.py and schema.py how.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from banken_supervisor.journal.entries import (
     EventSeen,
     EvidenceTaken,
     IncidentClosed,
-    IncidentOpened,
+    IncidentRecord,
     Rank,
     Released,
     StepRun,
 )
 from banken_supervisor.journal.reading import Restored, restore
 from banken_supervisor.journal.retention import Limits
-from banken_supervisor.journal.rows import squeeze
 from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalRefused, JournalUnreadable
+from banken_supervisor.journal.values import squeeze
 from banken_supervisor.journal.writer import Condition, Journal
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "EventSeen",
     "EvidenceTaken",
     "IncidentClosed",
-    "IncidentOpened",
+    "IncidentRecord",
     "Journal",
     "JournalDamaged",
     "JournalError",

@@ -1,41 +1,34 @@
-"""What an operator does to a journal: look whether it is whole, write it out, make it small. All work on a live
-one."""
+"""What an operator does to a journal: check it, export it, make it small. All of it works beside a supervisor."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from typing import Any, TextIO
 
-from banken_supervisor.journal import rows, schema
+from banken_supervisor.journal import schema
+from banken_supervisor.journal.as_plain_data import plain
 from banken_supervisor.journal.reading import look
-from banken_supervisor.journal.rows import Row
-from banken_supervisor.journal.schema import KEPT, JournalDamaged, JournalError, JournalRefused, JournalUnreadable
+from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalRefused, JournalUnreadable
+from banken_supervisor.journal.tables import KEPT, Table
+from banken_supervisor.journal.values import plain_json
 
 PROBLEMS_MAX = 100
-"""Problems that are told; with so many, the rest says nothing new."""
-
-_DECODE: dict[str, Callable[[Row], Any]] = {
-    "registry": rows.declared,
-    "incidents": rows.incident,
-    "steps": rows.step,
-    "evidence": rows.evidence,
-    "events": rows.event,
-}
+"""Problems that are reported at most."""
 
 
 def check(path: str) -> list[str]:
-    """Everything that is wrong with the journal; empty: it is whole. Reads all of it. Never raises JournalError."""
+    """All problems of the journal; empty: it is whole. Reads all of it. Never raises JournalError."""
     problems: list[str] = []
     try:
         with look(path) as connection:
             problems += _structure(connection)
             for table in KEPT:
-                problems += _contents(connection, table)
+                deque(_contents(connection, table, problems), maxlen=0)
             problems += _orphans(connection)
     except JournalError as fault:
         problems.append(str(fault))
@@ -43,7 +36,7 @@ def check(path: str) -> list[str]:
 
 
 def export(path: str, out: TextIO, problems: list[str] | None = None) -> int:
-    """Write every row as one line of JSON, with ``table``; how many. What cannot be read becomes a line with
+    """Write every row as one line of JSON, with ``table``; how many. A row that cannot be read becomes a line with
     ``problem``, and is appended to ``problems``.
 
     JournalUnreadable, JournalRefused; OSError from ``out``.
@@ -52,13 +45,8 @@ def export(path: str, out: TextIO, problems: list[str] | None = None) -> int:
     problems = [] if problems is None else problems
     with look(path) as connection:
         for table in KEPT:
-            for row in schema.scan(connection, table, problems):
-                try:
-                    fields = _plain(_DECODE[table.name](row))
-                except (ValueError, TypeError) as fault:
-                    problems.append(f"{table.name} {row[0]!r}: {fault}")
-                    continue
-                out.write(rows.plain_json({"table": table.name, **fields}) + "\n")
+            for fields in _contents(connection, table, problems):
+                out.write(plain_json({"table": table.name, **fields}) + "\n")
                 count += 1
     for problem in problems:
         out.write(json.dumps({"problem": problem}) + "\n")
@@ -100,39 +88,26 @@ def _structure(connection: sqlite3.Connection) -> Iterator[str]:
         yield from (row[0] for row in found if row[0] != "ok")
 
 
-def _contents(connection: sqlite3.Connection, table: schema.Table) -> list[str]:
-    problems: list[str] = []
+def _contents(connection: sqlite3.Connection, table: Table, problems: list[str]) -> Iterator[dict[str, Any]]:
+    """The table's entries as plain data; a row that cannot be read is a problem."""
     for row in schema.scan(connection, table, problems):
         try:
-            _DECODE[table.name](row)
-        except (ValueError, TypeError) as fault:
+            fields = plain(table.entry(row))
+        except (ValueError, TypeError, KeyError) as fault:
             problems.append(f"{table.name} {row[0]!r}: {fault}")
-            if len(problems) >= PROBLEMS_MAX:
-                break
-    return problems
+        else:
+            yield fields
 
 
 def _orphans(connection: sqlite3.Connection) -> Iterator[str]:
-    """Steps and evidence of incidents that are not there: they were dropped while the disk was full, or lost."""
+    """Steps and evidence without their incident: it was dropped while the disk was full, or lost."""
     for table in ("steps", "evidence"):
-        with contextlib.suppress(sqlite3.DatabaseError):  # told already
+        with contextlib.suppress(sqlite3.DatabaseError):  # reported already
             (count,) = connection.execute(
                 f"SELECT count(*) FROM {table} WHERE incident NOT IN (SELECT id FROM incidents)"  # noqa: S608
             ).fetchone()
             if count:
                 yield f"{table}: {count} rows belong to no incident that is kept"
-
-
-def _plain(record: Any) -> dict[str, Any]:
-    """A record's fields as plain data, under the names that they have in Python."""
-    if isinstance(record, tuple):
-        return record._asdict()  # type: ignore[attr-defined, no-any-return]  # they are named tuples
-    fields = {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
-    if "declaration" in fields:
-        fields["declaration"] = fields["declaration"]._asdict()
-        fields["owner"] = None if record.owner is None else record.owner._asdict()
-        fields["state"] = record.state.value
-    return fields
 
 
 def _size(path: str) -> int:

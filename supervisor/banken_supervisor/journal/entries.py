@@ -1,8 +1,8 @@
-"""What the journal is told: one frozen dataclass for each kind of entry.
+"""What the journal holds: one frozen dataclass for each kind of entry, whether it is recorded or read.
 
 An entry must not be changed after it was recorded (``EventSeen.data`` is a dict: hand over one of its own). Times
 are wall clock, seconds since 1970 (UTC); durations are seconds. Texts that are too long are cut when they are
-written, see rows.py.
+written, see tables.py.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity
 from banken_supervisor.engine.states import State
+from banken_supervisor.journal.values import unsqueeze
 
 WEIGHT = 400
 """Bytes that an entry costs while it waits, its texts not counted: about what CPython takes for one."""
 
 
 class Rank(IntEnum):
-    """What is given up last when there is no room: the higher, the longer it is kept."""
+    """The order in which entries are dropped when there is no room: the lowest first."""
 
     EVENT = 0
     REGISTRY = 1
@@ -32,7 +33,7 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """All that is kept of one watchdog. Recorded at its declaration and again whenever one of these changes."""
+    """One watchdog. Recorded at its declaration and again whenever one of these fields changes."""
 
     rank: ClassVar[Rank] = Rank.REGISTRY
     name: str
@@ -43,7 +44,7 @@ class Declared:
     paused_until: float | None = None
     """wall clock; None: not paused, or until resumed. Of one that is not paused: until when it is extended"""
     operator: bool = False
-    """whether the declaration is the operator's word"""
+    """whether the operator declared it"""
     incidents: int = 0
     """how many were opened so far"""
     changed: float = 0.0
@@ -60,15 +61,14 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """No watchdog is watched; those that are follow. Begins a new copy of the registry (see
-    ``Condition.resync``)."""
+    """Empties the registry; all watchdogs are recorded again after it (see ``Condition.resync``)."""
 
     rank: ClassVar[Rank] = Rank.REGISTRY
 
 
 @dataclass(frozen=True, slots=True)
-class IncidentOpened:
-    """A verdict. Recorded again under the same id, it changes nothing."""
+class IncidentRecord:
+    """A verdict, and after its end how that came. Recorded again under the same id, it changes nothing."""
 
     rank: ClassVar[Rank] = Rank.INCIDENT
     id: str
@@ -82,6 +82,11 @@ class IncidentOpened:
     progress: int | float | str | None = None
     pid: int | None = None
     level: str | None = None
+    closed: float | None = None
+    """None: it is open, or its end was not recorded; see ``IncidentClosed``"""
+    how: str | None = None
+    """fed, released, paused, reborn, given-up …"""
+    runs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,6 @@ class IncidentClosed:
     id: str
     closed: float
     how: str
-    """fed, released, paused, reborn, given-up …"""
     runs: int = 1
 
 
@@ -110,7 +114,7 @@ class StepRun:
     action: str
     started: float
     ok: bool | None = None
-    """None: not ended, or nobody knows"""
+    """None: not ended, or not known"""
     text: str = ""
 
 
@@ -123,10 +127,15 @@ class EvidenceTaken:
     taken: float
     blob: bytes
 
+    @property
+    def data(self) -> Any:
+        """What ``squeeze`` was given. ValueError: the blob is none that it made."""
+        return unsqueeze(self.blob)
+
 
 @dataclass(frozen=True, slots=True)
 class EventSeen:
-    """One event as it was published. ``seq`` is unique within the run that the journal was made with."""
+    """One event as it was published. ``seq`` is unique within one run of a supervisor."""
 
     rank: ClassVar[Rank] = Rank.EVENT
     seq: int
@@ -134,19 +143,23 @@ class EventSeen:
     type: str
     name: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
-    """plain data; ``data["incident"]`` is what the timeline of an incident is found by"""
+    """plain data; ``data["incident"]``: the incident whose timeline it belongs to"""
+    run: str = ""
+    """set when it is written: the supervisor's run"""
+    incident: str | None = None
+    """set when it is written, from ``data``"""
 
 
-Entry = Declared | Released | Cleared | IncidentOpened | IncidentClosed | StepRun | EvidenceTaken | EventSeen
+Entry = Declared | Released | Cleared | IncidentRecord | IncidentClosed | StepRun | EvidenceTaken | EventSeen
 
 
 _TEXTS: dict[type, Callable[[Any], int]] = {
     EventSeen: lambda entry: sum(len(value) for value in entry.data.values() if isinstance(value, (str, bytes))),
     EvidenceTaken: lambda entry: len(entry.blob),
     StepRun: lambda entry: len(entry.text),
-    IncidentOpened: lambda entry: len(entry.reason or "") + len(entry.status or ""),
+    IncidentRecord: lambda entry: len(entry.reason or "") + len(entry.status or ""),
 }
-"""How long the texts of an entry are, where they can be long. This runs in the loop's thread."""
+"""Length of an entry's texts, where they can be long. Runs on the loop's thread."""
 
 
 def weight(entry: Entry) -> int:

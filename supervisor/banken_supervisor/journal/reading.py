@@ -1,7 +1,7 @@
-"""Reading the journal: what a new supervisor begins with, and what people look at.
+"""Reads the journal: what a new supervisor begins with, and what people look at.
 
-All of it works beside a supervisor that writes. Only rows with a right checksum are returned; a file that cannot be
-read is told. Times are wall clock, seconds since 1970 (UTC); durations are seconds.
+All of it works beside a supervisor that writes. Only rows with the right checksum are returned. Times are wall
+clock, seconds since 1970 (UTC); durations are seconds.
 """
 
 from __future__ import annotations
@@ -9,27 +9,20 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 from banken.clock import wall
 from banken_supervisor.engine.states import State
-from banken_supervisor.journal import rows, schema
-from banken_supervisor.journal.entries import Declared, StepRun
-from banken_supervisor.journal.rows import EventRecord, Evidence, IncidentRecord
-from banken_supervisor.journal.schema import (
-    EVENTS,
-    EVIDENCE,
-    INCIDENTS,
-    REGISTRY,
-    STEPS,
-    JournalUnreadable,
-    scan,
-)
+from banken_supervisor.journal import schema
+from banken_supervisor.journal.entries import Declared, EventSeen, EvidenceTaken, IncidentRecord, StepRun
+from banken_supervisor.journal.schema import JournalUnreadable, scan
+from banken_supervisor.journal.tables import EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS, Table
+from banken_supervisor.journal.values import Row
 
 LIMIT = 1_000
 """Rows of one kind that are returned unless more are asked for; the newest ones."""
@@ -41,21 +34,18 @@ RAN_LATELY = 7 * 86_400.0
 """Seconds: runs of steps that are older count for no budget after a restart."""
 
 RAN_MAX = 20_000
-"""Closed incidents whose runs are looked at, the newest."""
+"""Closed incidents whose runs are read, the newest."""
 
 _DOWN = (State.EXPIRED, State.GIVEN_UP)
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class OpenIncident:
-    """An incident that nobody closed, and how far its ladder was climbed."""
+    """An incident, and how far its ladder was climbed."""
 
     opened: IncidentRecord
     steps: list[StepRun]
-    """in the order of (step, run); ``ok`` is None where a run was begun and its end is not known"""
+    """in the order of (step, run); ``ok`` is None: the run was begun, and its end is not known"""
 
 
 @dataclass(slots=True)
@@ -85,8 +75,8 @@ class Story:
 
     incident: IncidentRecord
     steps: list[StepRun]
-    events: list[EventRecord]
-    evidence: list[Evidence]
+    events: list[EventSeen]
+    evidence: list[EvidenceTaken]
     problems: list[str]
 
 
@@ -99,7 +89,7 @@ class History:
     """None: it is not watched now"""
     incidents: list[IncidentRecord]
     """newest first"""
-    events: list[EventRecord]
+    events: list[EventSeen]
     """oldest first, the newest ``limit`` of them"""
     began: float | None
     """when the oldest thing happened that the journal keeps, of any watchdog; None: it keeps nothing"""
@@ -117,7 +107,7 @@ def restore(path: str) -> Restored:
         if os.path.exists(path):
             with look(path) as connection, _no_collection():
                 _restore(connection, restored)
-    except Exception as fault:  # noqa: BLE001  (a supervisor starts whatever the disk holds)
+    except Exception as fault:  # noqa: BLE001  (a damaged disk must not keep a supervisor from starting)
         restored.problems.append(str(fault))
     restored.seconds = perf_counter() - began
     return restored
@@ -133,7 +123,18 @@ def incidents(
 ) -> list[IncidentRecord]:
     """Incidents, newest first, at most ``limit``. ``since``: not those that were over before. JournalUnreadable."""
     with look(path) as connection:
-        return _incidents(connection, open_only=open_only, since=since, name=name, limit=limit)
+        conditions = ["1"]
+        values: list[Any] = []
+        if open_only:
+            conditions.append("closed IS NULL")
+        if since is not None:
+            conditions.append("(closed IS NULL OR closed >= ?)")
+            values.append(since)
+        if name is not None:
+            conditions.append("name = ?")
+            values.append(name)
+        tail = f"WHERE {' AND '.join(conditions)} ORDER BY opened DESC, id DESC LIMIT ?"
+        return _read(connection, INCIDENTS, None, tail, (*values, limit))
 
 
 def incident(path: str, incident_id: str) -> Story | None:
@@ -141,18 +142,17 @@ def incident(path: str, incident_id: str) -> Story | None:
     problems: list[str] = []
     with look(path) as connection:
         about = (incident_id,)
-        records = _decoded(scan(connection, INCIDENTS, problems, "WHERE id = ?", about), rows.incident, problems)
-        steps, taken, events = (
-            list(scan(connection, table, problems, "WHERE incident = ?", about))
-            for table in (STEPS, EVIDENCE, EVENTS)
+        records = _read(connection, INCIDENTS, problems, "WHERE id = ?", about)
+        steps, taken, found = (
+            _read(connection, table, problems, "WHERE incident = ?", about) for table in (STEPS, EVIDENCE, EVENTS)
         )
     if not records:
         return None
     return Story(
         records[0],
-        sorted(_decoded(steps, rows.step, problems), key=lambda each: (each.started, each.step, each.run)),
-        sorted(_decoded(events, rows.event, problems), key=lambda each: (each.run, each.seq)),
-        sorted(_decoded(taken, rows.evidence, problems), key=lambda each: each.taken),
+        sorted(steps, key=lambda each: (each.started, each.step, each.run)),
+        sorted(found, key=lambda each: (each.run, each.seq)),
+        sorted(taken, key=lambda each: each.taken),
         problems,
     )
 
@@ -161,21 +161,20 @@ def history(path: str, name: str, *, limit: int = HISTORY_MAX) -> History:
     """What is kept of one watchdog; at most ``limit`` incidents and events. JournalUnreadable."""
     problems: list[str] = []
     with look(path) as connection:
-        registry = scan(connection, REGISTRY, problems, "WHERE name = ?", (name,))
-        registered = _decoded(registry, rows.declared, problems)
-        past = _incidents(connection, name=name, limit=limit, problems=problems)
-        tail = "WHERE name = ? ORDER BY run DESC, seq DESC LIMIT ?"
-        newest = _decoded(scan(connection, EVENTS, problems, tail, (name, limit)), rows.event, problems)
+        registered = _read(connection, REGISTRY, problems, "WHERE name = ?", (name,))
+        about = "WHERE name = ? ORDER BY"
+        past = _read(connection, INCIDENTS, problems, f"{about} opened DESC, id DESC LIMIT ?", (name, limit))
+        newest = _read(connection, EVENTS, problems, f"{about} run DESC, seq DESC LIMIT ?", (name, limit))
         began = _began(connection)
     return History(name, registered[0] if registered else None, past, newest[::-1], began, problems)
 
 
-def events(path: str, wanted: Callable[[Any, Any], bool], *, limit: int = LIMIT) -> list[EventRecord]:
+def events(path: str, wanted: Callable[[Any, Any], bool], *, limit: int = LIMIT) -> list[EventSeen]:
     """The newest ``limit`` events of which ``wanted(type, name)`` is true, oldest first. JournalUnreadable."""
     with look(path) as connection:
         found = scan(connection, EVENTS, None, "ORDER BY run DESC, seq DESC")
-        newest = list(islice((row for row in found if wanted(row[3], row[4])), limit))
-    return _decoded(newest[::-1], rows.event, [])
+        newest = list(islice((row for row in found if wanted(row[2], row[3])), limit))
+    return _decoded(EVENTS, newest[::-1], [])
 
 
 @contextmanager
@@ -189,7 +188,7 @@ def look(path: str) -> Iterator[sqlite3.Connection]:
     except (OSError, sqlite3.Error) as fault:
         raise JournalUnreadable(f"{path} cannot be read: {fault}") from None
     try:
-        with suppress(schema.JournalDamaged, sqlite3.DatabaseError):  # the checksums tell what can be believed
+        with suppress(schema.JournalDamaged, sqlite3.DatabaseError):  # the checksums say which rows are right
             schema.check_version(connection)
         connection.execute("BEGIN")
         yield connection
@@ -213,18 +212,27 @@ def _no_collection() -> Iterator[None]:
 
 def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
     problems = restored.problems
-    registry = _decoded(scan(connection, REGISTRY, problems), rows.declared, problems)
+    registry = _read(connection, REGISTRY, problems)
     restored.registry = list({each.name: each for each in registry}.values())  # damage can show a row twice
-    left = _decoded(scan(connection, INCIDENTS, problems, "WHERE closed IS NULL"), rows.incident, problems)
-    by_id = {each.id: OpenIncident(each, []) for each in sorted(left, key=lambda each: each.opened)}
-    restored.open = list(by_id.values())
-    tail = "WHERE incident IN (SELECT id FROM incidents WHERE closed IS NULL)"
-    for run in _decoded(scan(connection, STEPS, problems, tail), rows.step, problems):
-        if run.incident in by_id:
-            by_id[run.incident].steps.append(run)
-    for each in restored.open:
-        each.steps.sort(key=lambda run: (run.step, run.run))
-    _restore_closed(connection, restored)
+    restored.open = _with_steps(connection, problems, "WHERE closed IS NULL")
+    lately = wall() - RAN_LATELY, RAN_MAX
+    closed = _with_steps(connection, problems, "WHERE closed >= ? ORDER BY closed DESC LIMIT ?", lately)
+    runs = sorted(
+        ((run, each.opened.name) for each in closed for run in each.steps), key=lambda pair: pair[0].started
+    )
+    for run, name in runs:
+        restored.ran.setdefault(name, []).append(run)
+    down = {each.name for each in restored.registry if each.state in _DOWN}
+    down -= {each.opened.name for each in restored.open}
+    if down:
+        over = (row for row in scan(connection, INCIDENTS, problems, "WHERE closed IS NOT NULL") if row[1] in down)
+        last = {each.name: each for each in sorted(_decoded(INCIDENTS, over, problems), key=_opened)}
+        steps = {each.opened.id: each.steps for each in closed}
+        restored.given_up = {
+            name: OpenIncident(record, steps.get(record.id, []))
+            for name, record in last.items()
+            if record.how == "given-up"
+        }
     try:
         restored.counts = dict(connection.execute("SELECT name, count(*) FROM incidents GROUP BY name"))
         restored.incidents = sum(restored.counts.values())
@@ -232,34 +240,21 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
         problems.append(str(fault))
 
 
-def _restore_closed(connection: sqlite3.Connection, restored: Restored) -> None:
-    """Of incidents that are over: what ran in them lately, and which were given up."""
-    problems = restored.problems
-    lately = (wall() - RAN_LATELY, RAN_MAX)
-    tail = "WHERE closed >= ? ORDER BY closed DESC LIMIT ?"
-    closed = _decoded(scan(connection, INCIDENTS, problems, tail, lately), rows.incident, problems)
-    names = {record.id: record.name for record in closed}
-    runs: dict[str, list[StepRun]] = {}
-    tail = f"WHERE incident IN (SELECT id FROM incidents {tail})"  # noqa: S608
-    found = _decoded(scan(connection, STEPS, problems, tail, lately), rows.step, problems)
-    for run in sorted(found, key=lambda each: each.started):
-        if run.incident in names:
-            runs.setdefault(run.incident, []).append(run)
-            restored.ran.setdefault(names[run.incident], []).append(run)
-    down = {each.name for each in restored.registry if each.state in _DOWN}
-    down -= {each.opened.name for each in restored.open}
-    if not down:
-        return
-    last: dict[str, IncidentRecord] = {}
-    over = (row for row in scan(connection, INCIDENTS, problems, "WHERE closed IS NOT NULL") if row[1] in down)
-    for record in _decoded(over, rows.incident, problems):
-        if record.name not in last or record.opened > last[record.name].opened:
-            last[record.name] = record
-    restored.given_up = {
-        name: OpenIncident(record, runs.get(record.id, []))
-        for name, record in last.items()
-        if record.how == "given-up"
-    }
+def _with_steps(
+    connection: sqlite3.Connection, problems: list[str], which: str, values: Sequence[Any] = ()
+) -> list[OpenIncident]:
+    """Incidents, the oldest first, with the runs of their steps."""
+    records = sorted(_read(connection, INCIDENTS, problems, which, values), key=_opened)
+    found = {record.id: OpenIncident(record, []) for record in records}
+    tail = f"WHERE incident IN (SELECT id FROM incidents {which})"  # noqa: S608
+    for run in sorted(_read(connection, STEPS, problems, tail, values), key=lambda run: (run.step, run.run)):
+        if run.incident in found:
+            found[run.incident].steps.append(run)
+    return list(found.values())
+
+
+def _opened(record: IncidentRecord) -> float:
+    return record.opened
 
 
 def _began(connection: sqlite3.Connection) -> float | None:
@@ -272,38 +267,29 @@ def _began(connection: sqlite3.Connection) -> float | None:
     return min(times, default=None)
 
 
-def _incidents(
+def _read(
     connection: sqlite3.Connection,
-    *,
-    open_only: bool = False,
-    since: float | None = None,
-    name: str | None = None,
-    limit: int,
-    problems: list[str] | None = None,
-) -> list[IncidentRecord]:
-    conditions = ["1"]
-    values: list[Any] = []
-    if open_only:
-        conditions.append("closed IS NULL")
-    if since is not None:
-        conditions.append("(closed IS NULL OR closed >= ?)")
-        values.append(since)
-    if name is not None:
-        conditions.append("name = ?")
-        values.append(name)
-    tail = f"WHERE {' AND '.join(conditions)} ORDER BY opened DESC, id DESC LIMIT ?"
-    return _decoded(scan(connection, INCIDENTS, problems, tail, (*values, limit)), rows.incident, problems)
+    table: Table,
+    problems: list[str] | None,
+    tail: str = "",
+    values: Sequence[Any] = (),
+) -> list[Any]:
+    """The entries of the rows that ``scan`` finds."""
+    return _decoded(table, scan(connection, table, problems, tail, values), problems)
 
 
-def _decoded(found: Iterable[S], decode: Callable[[S], T], problems: list[str] | None) -> list[T]:
-    """What ``decode`` makes of each; what it cannot read is told in ``problems``."""
-    good: list[T] = []
-    strange: list[str] = []
-    for each in found:
+def _decoded(table: Table, found: Iterable[Row], problems: list[str] | None) -> list[Any]:
+    """The entries of rows. Those that this version cannot read are left out, and ``problems`` says so."""
+    good: list[Any] = []
+    unknown: list[str] = []
+    for row in found:
         try:
-            good.append(decode(each))
+            entry = table.entry(row)
+            if table is EVIDENCE:
+                entry.data  # noqa: B018  # a ValueError, if it is damaged
+            good.append(entry)
         except (ValueError, TypeError, KeyError) as fault:
-            strange.append(str(fault))
-    if strange and problems is not None:
-        problems.append(f"{len(strange)} rows are of a kind that this banken does not know: {strange[0]}")
+            unknown.append(str(fault))
+    if unknown and problems is not None:
+        problems.append(f"{len(unknown)} rows are of a kind that this banken does not know: {unknown[0]}")
     return good

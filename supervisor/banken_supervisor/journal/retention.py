@@ -1,6 +1,6 @@
-"""What is forgotten: by age, and by size from the least important upwards. Open incidents and the registry stay.
+"""What is deleted: by age, and by size the least important first. Open incidents and the registry stay.
 
-The work is done in slices between batches, so that what is recorded never waits for long.
+The work is done in slices between batches, so that entries never wait for long.
 """
 
 from __future__ import annotations
@@ -13,16 +13,10 @@ from banken_supervisor.journal.store import Store
 DAY = 86_400.0
 
 HIGH, LOW = 0.9, 0.75
-"""Shares of ``size_max``: above the one it begins to forget, below the other it stops."""
+"""Shares of ``size_max``: above the one it begins to delete, below the other it stops."""
 
 AGE_PERIOD = 600.0
-"""Seconds between two looks for what is too old."""
-
-_EVENTS, _EVIDENCE, _INCIDENTS = 10_000, 100, 1_000
-"""Rows in a slice, at most: about 30 ms."""
-
-_EVENT_BYTES, _EVIDENCE_BYTES, _INCIDENT_BYTES = 512, 32 * 1024, 1024
-"""About what a row takes, rather more than less: a slice deletes no more rows than are too many by that."""
+"""Seconds between two searches for old rows."""
 
 _PAGES = 2_000
 """Free pages given back in a slice."""
@@ -36,26 +30,26 @@ class Limits:
     incidents_age: float = 365 * DAY
     """after their end; steps and evidence go with their incident"""
     size_max: int = 256 * 1024 * 1024
-    """of the file; its log comes on top, 16 MiB while nobody reads for long"""
+    """of the file; its log comes on top, usually at most 16 MiB"""
     queue_max: int = 200_000
     """entries that wait"""
     queue_bytes_max: int = 128 * 1024 * 1024
 
 
 class Retention:
-    """One writer's memory of what is left to do."""
+    """What one writer has left to delete."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._next_look = 0.0
         self._aging = False
         self._shrinking = False
-        self._tightening = False
+        self._returning = False
         """something was deleted, and the space is still in the file"""
 
     def patience(self, now: float) -> float:
         """Seconds until ``step`` has something to do; ``now``: monotonic time."""
-        busy = self._aging or self._shrinking or self._tightening
+        busy = self._aging or self._shrinking or self._returning
         return 0.0 if busy else max(0.0, self._next_look - now)
 
     def look(self, store: Store) -> None:
@@ -70,52 +64,63 @@ class Retention:
             self.look(store)
         if self._aging:
             self._aging = self._forget_old(store.connection, wall) > 0
-            self._tightening |= self._aging
+            self._returning |= self._aging
         elif self._shrinking:
             excess = store.used() - int(LOW * self._limits.size_max)
             # Nothing left to delete: what remains is the registry and what is open.
             self._shrinking = excess > 0 and self._forget_oldest(store.connection, excess) > 0
-            self._tightening |= self._shrinking
-        elif self._tightening:
-            self._tightening = _tighten(store.connection)
+            self._returning |= self._shrinking
+        elif self._returning:
+            self._returning = _return_space(store.connection)
 
     def _forget_old(self, connection: sqlite3.Connection, wall: float) -> int:
-        deleted = _delete(
-            connection,
-            "DELETE FROM events WHERE (run, seq) IN (SELECT run, seq FROM events WHERE time < ? LIMIT ?)",
-            wall - self._limits.events_age,
-            _EVENTS,
-        )
-        return deleted or _delete_incidents(
-            connection,
-            "SELECT id FROM incidents WHERE closed < ? LIMIT ?",
-            wall - self._limits.incidents_age,
-            _INCIDENTS,
+        return _delete(connection, "events", "time < ?", wall - self._limits.events_age) or _delete(
+            connection, "incidents", "closed < ?", wall - self._limits.incidents_age
         )
 
     def _forget_oldest(self, connection: sqlite3.Connection, excess: int) -> int:
         return (
-            _delete(
-                connection,
-                "DELETE FROM events WHERE (run, seq) IN (SELECT run, seq FROM events ORDER BY run, seq LIMIT ?)",
-                min(_EVENTS, excess // _EVENT_BYTES + 1),
-            )
-            or _delete(
-                connection,
-                "DELETE FROM evidence WHERE (incident, taken) IN "
-                "(SELECT incident, taken FROM evidence ORDER BY taken LIMIT ?)",
-                min(_EVIDENCE, excess // _EVIDENCE_BYTES + 1),
-            )
-            or _delete_incidents(
-                connection,
-                "SELECT id FROM incidents WHERE closed IS NOT NULL ORDER BY closed LIMIT ?",
-                min(_INCIDENTS, excess // _INCIDENT_BYTES + 1),
-            )
+            _delete(connection, "events", "1 ORDER BY run, seq", excess=excess)
+            or _delete(connection, "evidence", "1 ORDER BY taken", excess=excess)
+            or _delete(connection, "incidents", "closed IS NOT NULL ORDER BY closed", excess=excess)
         )
 
 
-def _tighten(connection: sqlite3.Connection) -> bool:
-    """Give free pages back to the disk; True: there are more. The file itself is cut by the checkpoint."""
+_SLICES = {
+    "events": ("run, seq", 10_000, 512),
+    "evidence": ("incident, taken", 100, 32_768),
+    "incidents": ("id", 1_000, 1024),
+}
+"""Of each table: its key; the most rows that a slice deletes, about 30 ms; about how many bytes a row takes, rather
+more than less."""
+
+
+def _delete(
+    connection: sqlite3.Connection, table: str, which: str, *values: float, excess: int | None = None
+) -> int:
+    """Delete one slice of the rows ``which``, steps and evidence of incidents with them. How many rows.
+
+    ``excess``: bytes that are too many; no more rows than that are deleted.
+    """
+    key, most, row_bytes = _SLICES[table]
+    if excess is not None:
+        most = min(most, excess // row_bytes + 1)
+    chosen = f"SELECT {key} FROM {table} WHERE {which} LIMIT {most}"  # noqa: S608  (no part of it comes from outside)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if table == "incidents":
+            for part in ("steps", "evidence"):
+                connection.execute(f"DELETE FROM {part} WHERE incident IN ({chosen})", values)  # noqa: S608
+        count = connection.execute(f"DELETE FROM {table} WHERE ({key}) IN ({chosen})", values).rowcount  # noqa: S608
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+    return count
+
+
+def _return_space(connection: sqlite3.Connection) -> bool:
+    """Give free pages back to the disk; True: there are more. The checkpoint shortens the file itself."""
     before = connection.execute("PRAGMA freelist_count").fetchone()[0]
     connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
     after = connection.execute("PRAGMA freelist_count").fetchone()[0]
@@ -123,21 +128,3 @@ def _tighten(connection: sqlite3.Connection) -> bool:
         return True
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     return False
-
-
-def _delete(connection: sqlite3.Connection, statement: str, *values: float) -> int:
-    return connection.execute(statement, values).rowcount
-
-
-def _delete_incidents(connection: sqlite3.Connection, which: str, *values: float) -> int:
-    ids = connection.execute(which, values).fetchall()
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.executemany("DELETE FROM steps WHERE incident = ?", ids)
-        connection.executemany("DELETE FROM evidence WHERE incident = ?", ids)
-        connection.executemany("DELETE FROM incidents WHERE id = ?", ids)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.rollback()
-        raise
-    return len(ids)

@@ -1,9 +1,4 @@
-"""The file: its tables, its version, and how it is opened.
-
-Every table is WITHOUT ROWID and has no further index. A row is then found through its own tree only: an index that
-is damaged by itself cannot hide a row or show it twice. What is searched by other columns is scanned; retention
-bounds that.
-"""
+"""The file: its version, how it is made and opened, and how its rows are scanned."""
 
 from __future__ import annotations
 
@@ -14,11 +9,12 @@ import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from banken.errors import BankenError
-from banken_supervisor.journal.rows import Row, checksum, intact, sealed
+from banken_supervisor.journal.tables import EVENTS, KEPT, META, Table, checksum
+from banken_supervisor.journal.values import Row
 
 APPLICATION = 0x424E4B4E
 """``BNKN`` in the header marks the file as banken's, see ``PRAGMA application_id``."""
@@ -60,106 +56,6 @@ class JournalUnreadable(JournalError):
     """There is nothing to read, or it cannot be opened."""
 
 
-class Table(NamedTuple):
-    """One table. The statements are made once, from these words only."""
-
-    name: str
-    columns: tuple[str, ...]
-    """name and type of each, without ``sum``"""
-    key: tuple[str, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The columns' names."""
-        return tuple(column.split()[0] for column in self.columns)
-
-    @property
-    def create(self) -> str:
-        """Makes the table."""
-        inside = [*self.columns, "sum INTEGER NOT NULL", f"PRIMARY KEY ({', '.join(self.key)})"]
-        return f"CREATE TABLE {self.name} ({', '.join(inside)}) WITHOUT ROWID"
-
-    @property
-    def select(self) -> str:
-        """Reads whole rows, the sum last; a WHERE or ORDER BY may follow."""
-        return f"SELECT {', '.join(self.names)}, sum FROM {self.name}"  # noqa: S608  (no word of it comes from outside)
-
-    def insert(self, conflict: str) -> str:
-        """Writes a whole row; ``conflict``: IGNORE or REPLACE."""
-        marks = ", ".join("?" * (len(self.columns) + 1))
-        return f"INSERT OR {conflict} INTO {self.name} VALUES ({marks})"  # noqa: S608
-
-
-META = Table("meta", ("key TEXT NOT NULL", "value TEXT"), ("key",))
-REGISTRY = Table(
-    "registry",
-    (
-        "name TEXT NOT NULL",
-        "declaration TEXT NOT NULL",
-        "resolution REAL NOT NULL",
-        "owner TEXT",
-        "state TEXT NOT NULL",
-        "paused_until REAL",
-        "operator INTEGER NOT NULL",
-        "incidents INTEGER NOT NULL",
-        "changed REAL NOT NULL",
-    ),
-    ("name",),
-)
-INCIDENTS = Table(
-    "incidents",
-    (
-        "id TEXT NOT NULL",
-        "name TEXT NOT NULL",
-        "cause TEXT NOT NULL",
-        "opened REAL NOT NULL",
-        "closed REAL",
-        "how TEXT",
-        "runs INTEGER NOT NULL",
-        "reason TEXT",
-        "status TEXT",
-        "progress",  # no type: an int stays an int, a float a float
-        "silence REAL NOT NULL",
-        "timeout REAL NOT NULL",
-        "pid INTEGER",
-        "level TEXT",
-    ),
-    ("id",),
-)
-STEPS = Table(
-    "steps",
-    (
-        "incident TEXT NOT NULL",
-        "step INTEGER NOT NULL",
-        "run INTEGER NOT NULL",
-        "action TEXT NOT NULL",
-        "started REAL NOT NULL",
-        "ok INTEGER",
-        "text TEXT NOT NULL",
-    ),
-    ("incident", "step", "run"),
-)
-EVIDENCE = Table(
-    "evidence", ("incident TEXT NOT NULL", "taken REAL NOT NULL", "blob BLOB NOT NULL"), ("incident", "taken")
-)
-EVENTS = Table(
-    "events",
-    (
-        "run TEXT NOT NULL",
-        "seq INTEGER NOT NULL",
-        "time REAL NOT NULL",
-        "type TEXT NOT NULL",
-        "name TEXT",
-        "incident TEXT",
-        "data TEXT NOT NULL",
-    ),
-    ("run", "seq"),
-)
-
-KEPT = (REGISTRY, INCIDENTS, STEPS, EVIDENCE, EVENTS)
-"""The tables that hold entries, the most important first."""
-
-
 def build(path: str) -> sqlite3.Connection:
     """A new, empty journal at ``path``, readable by its owner only. Not in WAL mode yet: it is one file, to be
     moved."""
@@ -190,8 +86,8 @@ def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
     connection = _connect(path, "rw", busy)
     try:
         check_version(connection)
-        for name in (path, f"{path}-wal", f"{path}-shm"):  # only now: before, it might be anybody's file
-            with contextlib.suppress(OSError):  # not ours to change: whoever made it so decides
+        for name in (path, f"{path}-wal", f"{path}-shm"):  # only now: before, it might be another program's
+            with contextlib.suppress(OSError):  # owned by another user, who decides
                 os.chmod(name, 0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -208,9 +104,8 @@ def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
 def open_reading(path: str) -> sqlite3.Connection:
     """To read only; a supervisor may be writing meanwhile. sqlite3.Error where it cannot be opened.
 
-    A log that its writer left behind needs an index beside it, which a full disk or a read-only one has no place
-    for. Then the file is opened alone: with the index in memory if nobody else has it open, else without what is
-    only in the log.
+    A log that its writer left behind needs an index beside it, for which a full or read-only disk has no room. Then
+    the file is opened alone: with the index in memory if no other process has it open, else without the log.
     """
     attempts = (("ro", ""), ("rw", "PRAGMA locking_mode = EXCLUSIVE"), ("ro&immutable=1", ""))
     for mode, pragma in attempts:
@@ -291,13 +186,13 @@ def scan(
 
     ``tail``: WHERE, ORDER BY, LIMIT.
 
-    What was not readable is told in ``problems``. Without such a list an unreadable file is a
+    Appends to ``problems`` what was not readable. Without such a list an unreadable file raises
     sqlite3.DatabaseError.
     """
     bad = 0
     try:
         for row in connection.execute(f"{table.select} {tail}", values):
-            if intact(table.name, row):
+            if table.intact(row):
                 yield row[:-1]
             else:
                 bad += 1
@@ -313,13 +208,13 @@ def set_version(connection: sqlite3.Connection, version: int) -> None:
     """Write into the file which version it is of, and the sum of its tables' declarations."""
     declared = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
     for values in (("schema", str(version)), ("tables", _sum(declared))):
-        connection.execute(META.insert("REPLACE"), sealed("meta", *values))
+        connection.execute(META.insert("REPLACE"), META.sealed(*values))
     connection.execute(f"PRAGMA user_version = {version}")
 
 
 def _meta(connection: sqlite3.Connection, key: str) -> str | None:
     row = connection.execute(META.select + " WHERE key = ?", (key,)).fetchone()
-    return row[1] if row is not None and intact("meta", row) and row[0] == key else None
+    return row[1] if row is not None and META.intact(row) and row[0] == key else None
 
 
 def _sum(declared: list[tuple[str, str]]) -> str:
@@ -328,7 +223,7 @@ def _sum(declared: list[tuple[str, str]]) -> str:
 
 
 _DECLARED = sorted((table.name, table.create) for table in (META, *KEPT))
-"""What SQLite tells of the tables of this version."""
+"""The tables of this version, as SQLite describes them."""
 
 
 def _connect(path: str, mode: str, busy: float = 0.5) -> sqlite3.Connection:

@@ -8,8 +8,9 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 
-from banken_supervisor.journal import rows, schema
+from banken_supervisor.journal import schema
 from banken_supervisor.journal.entries import (
     Cleared,
     Declared,
@@ -17,12 +18,13 @@ from banken_supervisor.journal.entries import (
     EventSeen,
     EvidenceTaken,
     IncidentClosed,
-    IncidentOpened,
+    IncidentRecord,
     Released,
     StepRun,
 )
-from banken_supervisor.journal.rows import Row
-from banken_supervisor.journal.schema import EVENTS, EVIDENCE, HEADER, INCIDENTS, REGISTRY, STEPS, JournalRefused
+from banken_supervisor.journal.schema import HEADER, JournalRefused
+from banken_supervisor.journal.tables import EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS
+from banken_supervisor.journal.values import Row
 
 try:
     import fcntl
@@ -35,7 +37,7 @@ _guard = threading.Lock()
 
 
 def check_ours(path: str) -> None:
-    """JournalRefused for a file that no journal was ever: a mistyped path must cost nobody a file. OSError.
+    """JournalRefused for a file that no journal was ever: a mistyped path must not cost a file. OSError.
 
     The first bytes of a damaged journal may be anything, but beside it is the lock that its writer left.
     """
@@ -47,7 +49,7 @@ def check_ours(path: str) -> None:
         raise JournalRefused(f"{path} is no journal, and is left alone; name a file that does not exist yet")
 
 
-class Hold:
+class JournalLock:
     """One writer per journal: a POSIX record lock on a file beside it. JournalRefused: another has it.
 
     Such a lock belongs to the process alone. A forked child does not have it, whether or not it calls exec, and the
@@ -89,41 +91,45 @@ class Batch:
 
     def __init__(self, entries: Iterable[Entry], run: str) -> None:
         self.refused: list[str] = []
-        """why entries have no row: the fault of whoever recorded them"""
+        """why entries have no row: faults of those who recorded them"""
         self.clear = False
         self.registry: dict[str, Row | None] = {}
-        """by name, the last word on it; None: released"""
-        self.opened: list[Row] = []
+        """by name, its last state; None: released"""
         self.closed: list[IncidentClosed] = []
+        self.opened: list[Row] = []
         self.begun: list[Row] = []
         self.ended: list[Row] = []
         self.evidence: list[Row] = []
         self.events: list[Row] = []
         for entry in entries:
             try:
-                self._sort(entry, run)
-            except Exception as fault:  # noqa: BLE001  (one entry that is no entry must not hold up the others)
+                self._add(entry, run)
+            except Exception as fault:  # noqa: BLE001  (one wrong entry must not hold up the others)
                 self.refused.append(f"{type(entry).__name__}: {fault}")
 
-    def _sort(self, entry: Entry, run: str) -> None:
+    def _add(self, entry: Entry, run: str) -> None:
         match entry:
             case EventSeen():
-                self.events.append(rows.event_row(entry, run))
+                incident = entry.data.get("incident")
+                about = incident if isinstance(incident, str) else None
+                self.events.append(
+                    EVENTS.row_of((entry.seq, entry.time, entry.type, entry.name, entry.data, run, about))
+                )
             case Declared():
-                self.registry[entry.name] = rows.registry_row(entry)
+                self.registry[entry.name] = REGISTRY.row(entry)
             case Released():
                 self.registry[entry.name] = None
             case Cleared():
                 self.clear = True
                 self.registry.clear()
-            case IncidentOpened():
-                self.opened.append(rows.incident_row(entry))
+            case IncidentRecord():
+                self.opened.append(INCIDENTS.row(entry))
             case IncidentClosed():
                 self.closed.append(entry)
             case StepRun():
-                (self.begun if entry.ok is None else self.ended).append(rows.step_row(entry))
+                (self.begun if entry.ok is None else self.ended).append(STEPS.row(entry))
             case EvidenceTaken():
-                self.evidence.append(rows.evidence_row(entry))
+                self.evidence.append(EVIDENCE.row(entry))
             case _:
                 raise TypeError("not an entry of the journal")
 
@@ -144,7 +150,12 @@ class Store:
         connection = self.connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            self._registry(batch)
+            if batch.clear:
+                connection.execute("DELETE FROM registry")
+            released = [(name,) for name, row in batch.registry.items() if row is None]
+            declared = [row for row in batch.registry.values() if row is not None]
+            connection.executemany("DELETE FROM registry WHERE name = ?", released)
+            connection.executemany(REGISTRY.insert("REPLACE"), declared)
             connection.executemany(INCIDENTS.insert("IGNORE"), batch.opened)
             for entry in batch.closed:
                 self._close_incident(entry, batch.refused)
@@ -163,25 +174,18 @@ class Store:
         with contextlib.suppress(sqlite3.Error):
             self.connection.rollback()
 
-    def _registry(self, batch: Batch) -> None:
-        if batch.clear:
-            self.connection.execute("DELETE FROM registry")
-        gone = [(name,) for name, row in batch.registry.items() if row is None]
-        there = [row for row in batch.registry.values() if row is not None]
-        self.connection.executemany("DELETE FROM registry WHERE name = ?", gone)
-        self.connection.executemany(REGISTRY.insert("REPLACE"), there)
-
     def _close_incident(self, entry: IncidentClosed, refused: list[str]) -> None:
         row = self.connection.execute(INCIDENTS.select + " WHERE id = ?", (entry.id,)).fetchone()
-        if row is None or not rows.intact(INCIDENTS.name, row):
+        if row is None or not INCIDENTS.intact(row):
             refused.append(f"IncidentClosed: the journal has no incident {json.dumps(entry.id)}")
-        elif row[4] is None:
-            try:
-                closed = rows.closed_row(row, entry.closed, entry.how, entry.runs)
-            except (TypeError, ValueError) as fault:
-                refused.append(f"IncidentClosed: {fault}")
-            else:
-                self.connection.execute(INCIDENTS.insert("REPLACE"), closed)
+            return
+        try:
+            record = INCIDENTS.entry(row[:-1])
+            if record.closed is None:
+                closed = replace(record, closed=entry.closed, how=entry.how, runs=entry.runs)
+                self.connection.execute(INCIDENTS.insert("REPLACE"), INCIDENTS.row(closed))
+        except (TypeError, ValueError) as fault:
+            refused.append(f"IncidentClosed: {fault}")
 
     def moved(self) -> bool:
         """Whether the path no longer leads to the file that is open: what is written there would be lost."""

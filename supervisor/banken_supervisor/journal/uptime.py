@@ -1,4 +1,4 @@
-"""How reliable a watchdog was, by what the journal keeps of it. In seconds; times since 1970 (UTC).
+"""How reliable a watchdog was, according to the journal. In seconds; times since 1970 (UTC).
 
 The uptime is the share of a period that lay in no incident. The period ends now and begins no earlier than the
 journal: what was before is not known, and is in no figure. Time in which no supervisor ran, or the watchdog was
@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from banken_supervisor.engine.states import State
+from banken_supervisor.journal.entries import IncidentRecord
 from banken_supervisor.journal.reading import History
-from banken_supervisor.journal.rows import IncidentRecord
 
 _ENDS = ("recovered", "closed")
 
@@ -34,7 +34,7 @@ class Uptime:
     """What a period was like."""
 
     period: float
-    """seconds looked at"""
+    """its length in seconds"""
     down: float
     """seconds of them within at least one incident"""
     failures: int

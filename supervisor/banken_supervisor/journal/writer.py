@@ -1,8 +1,8 @@
-"""The journal's one writer: entries are queued by the loop and written by a thread of their own, many at a time.
+"""The journal's one writer: the loop queues entries, and a thread writes many of them in one transaction.
 
-Nothing that happens to the disk reaches the loop: what cannot be written waits, within a bound, and is tried again
-and again. A file that is damaged, or of another schema, is moved aside and a new one begun. What the journal is
-worth at this moment is told by ``state``, and each change of it by ``changed``.
+No fault of the disk reaches the loop: what cannot be written waits, within a bound, and is tried again. A file
+that is damaged, or of another schema, is moved aside and a new one begun. ``state`` says how well the journal
+writes, and ``changed`` is called at each change of that.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from time import monotonic
 from typing import Any
 
 from banken.clock import wall
-from banken_supervisor.journal import aside, schema
+from banken_supervisor.journal import schema, set_aside
 from banken_supervisor.journal.entries import Entry, Rank
-from banken_supervisor.journal.pending import Pending
 from banken_supervisor.journal.retention import Limits, Retention
 from banken_supervisor.journal.schema import JournalDamaged, JournalRefused
-from banken_supervisor.journal.store import Hold, Store, check_ours
+from banken_supervisor.journal.store import JournalLock, Store, check_ours
+from banken_supervisor.journal.write_queue import WriteQueue
 
 BATCH_MAX = 5_000
 """Entries in one transaction."""
@@ -34,7 +34,7 @@ RETRY_MIN, RETRY_MAX = 0.05, 5.0
 """Seconds before the next attempt after a failure; doubling."""
 
 REASON_MAX = 500
-"""Longest reason that is told, in characters."""
+"""Longest reason, in characters."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
@@ -49,11 +49,11 @@ _POISON = (
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What the journal is worth now."""
+    """How well the journal writes now."""
 
     state: str
-    """opening; ok; lagging: it writes, and something was dropped; failing: it does not write; moved-aside: it
-    writes, to a new file, for the old one was damaged or another version's"""
+    """opening; ok; lagging: it writes, and entries were dropped; failing: it does not write; moved-aside: it writes
+    to a new file, for the old one was damaged or of another version"""
     reason: str = ""
     since: float = 0.0
     """wall clock"""
@@ -62,14 +62,14 @@ class Condition:
 
     @property
     def keeps(self) -> bool:
-        """Whether what is recorded now is soon on disk: only then is it worth waiting for."""
+        """Whether an entry that is recorded now is soon on disk: only then is it worth waiting for."""
         return self.state in ("ok", "moved-aside")
 
 
 class Journal:
-    """The writer. ``record`` belongs to one thread (the loop's); everything else may be called from any.
+    """The writer. ``record`` belongs to one thread (the loop's); all else may be called from any.
 
-    ``run`` tells this run's events from those of others; it is the engine's run id, which sorts by age.
+    ``run`` marks this run's events; it is the engine's run id, which sorts by age.
     ``committed`` and ``changed`` are called from the writer's thread, with the highest ticket that is on disk and
     with each new condition.
     """
@@ -83,6 +83,7 @@ class Journal:
         changed: Callable[[Condition], None] = lambda condition: None,
         limits: Limits | None = None,
     ) -> None:
+        limits = limits or Limits()
         self.path = path
         self.condition = Condition("opening", since=wall())
         self.durable = 0
@@ -90,18 +91,17 @@ class Journal:
         self._run = run
         self._committed = committed
         self._changed = changed
-        self._limits = limits or Limits()
-        self._pending = Pending(self._limits.queue_max, self._limits.queue_bytes_max)
-        self._retention = Retention(self._limits)
-        self._hold: Hold | None = None
+        self._queue = WriteQueue(limits.queue_max, limits.queue_bytes_max)
+        self._retention = Retention(limits)
+        self._lock: JournalLock | None = None
         self._store: Store | None = None
         self._failures = 0
         self._settled = 0
-        """the last ticket when nothing waited: what is not on disk of those up to here was dropped"""
+        """the last ticket when the queue was empty: entries up to it are on disk, or were dropped"""
         self._singly = 0
-        """entries that are written one by one, to find the one that is at fault"""
+        """entries to write one by one, to find the one at fault"""
         self._aside: str | None = None
-        """where the file went that could not be used"""
+        """where an unusable file was moved"""
         self._aside_for = ""
         self._resync = False
         self._registry_dropped = 0
@@ -109,7 +109,7 @@ class Journal:
         self._refusal = ""
         self._last_commit: float | None = None
         self._size = 0
-        self._bell = threading.Event()
+        self._wake = threading.Event()
         self._closing = threading.Event()
         self._ended = False
         """nothing is written any more"""
@@ -118,17 +118,16 @@ class Journal:
         self._thread.start()
 
     def record(self, entry: Entry) -> int | None:
-        """Have one entry written, soon; its ticket. None: it is lost and counted, for there was no room, or the
-        journal has been closed.
+        """Write one entry soon; its ticket. None: it was dropped and counted: no room, or the journal is closed.
 
         Never blocks and touches no disk. A ticket is durable once ``committed`` was called with it or a higher one.
         """
         if self._ended:
-            self._pending.refuse(entry)
+            self._queue.refuse(entry)
             return None
-        ticket = self._pending.put(entry)
-        if not self._bell.is_set():
-            self._bell.set()
+        ticket = self._queue.put(entry)
+        if not self._wake.is_set():  # the check costs less than set()
+            self._wake.set()
         return ticket
 
     def state(self) -> dict[str, Any]:
@@ -139,9 +138,9 @@ class Journal:
             "reason": condition.reason,
             "since": condition.since,
             "path": self.path,
-            "queued": len(self._pending),
-            "queued_bytes": self._pending.bytes,
-            "dropped": {rank.name.lower(): self._pending.dropped[rank] for rank in Rank},
+            "queued": len(self._queue),
+            "queued_bytes": self._queue.bytes,
+            "dropped": {rank.name.lower(): self._queue.dropped[rank] for rank in Rank},
             "refused": self._refused,
             "refusal": self._refusal,
             "last_commit": self._last_commit,
@@ -153,49 +152,51 @@ class Journal:
     @property
     def queued(self) -> int:
         """Entries that wait."""
-        return len(self._pending)
+        return len(self._queue)
 
     def lag(self) -> float:
         """Seconds that the oldest entry that is not on disk has waited; 0: all are there."""
-        return self._pending.lag()
+        return self._queue.lag()
 
     def flush(self, wait: float) -> bool:
         """Wait at most ``wait`` seconds until all that was recorded is on disk. Not for the loop."""
-        last, deadline = self._pending.last, monotonic() + wait
+        last, deadline = self._queue.last, monotonic() + wait
         while max(self.durable, self._settled) < last and monotonic() < deadline:
             time.sleep(0.002)
         return max(self.durable, self._settled) >= last
 
     def close(self, wait: float = 2.0) -> bool:
-        """Write what is left, at most for ``wait`` seconds. False: something was not written."""
+        """Write what is left, for at most ``wait`` seconds. False: not all was written."""
         self._deadline = monotonic() + wait
         self._closing.set()
-        self._bell.set()
+        self._wake.set()
         self._thread.join(wait + min(wait, 1.0))
         self._ended = True
-        return not self._thread.is_alive() and not self._pending
+        return not self._thread.is_alive() and not self._queue
 
     # -- the writer's thread --------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while not self._closing.is_set() or (self._pending and monotonic() < self._deadline):
+        while not self._closing.is_set() or (self._queue and monotonic() < self._deadline):
             try:
                 self._turn()
-            except Exception as fault:  # noqa: BLE001  (whatever it is: this thread goes on trying)
+            except Exception as fault:  # noqa: BLE001  (after any fault this thread tries again)
                 self._failed(fault)
-        self._release()
+        self._close_file()
 
     def _turn(self) -> None:
-        """Write one batch, or forget something old, or wait."""
+        """Write one batch, or delete something old, or wait."""
         if self._store is None:
             self._store = self._open()
-            self._tell_kept()
+            self._report_writing()
         elif self._store.moved():
             self._store.abandon()
-            self._lose(f"{self.path} was moved or removed by someone; a new one is begun")
+            self._close_file()
+            self._resync = True
+            self._report(Condition("failing", f"{self.path} was moved or removed; a new one is begun", wall()))
             return
-        last = self._pending.last
-        batch = self._pending.take(1 if self._singly else BATCH_MAX, BATCH_BYTES_MAX)
+        last = self._queue.last
+        batch = self._queue.take(1 if self._singly else BATCH_MAX, BATCH_BYTES_MAX)
         if batch:
             self._write(self._store, batch)
             self._retention.look(self._store)
@@ -205,21 +206,21 @@ class Journal:
             self._size = self._store.size()
         elif not batch:
             self._settled = last
-            self._pending.settled()
-            self._tell_kept()
+            self._queue.settled()
+            self._report_writing()
             self._size = self._store.size()
-            self._bell.wait(self._retention.patience(now))
-            self._bell.clear()
+            self._wake.wait(self._retention.patience(now))
+            self._wake.clear()
 
     def _open(self) -> Store:
-        if self._hold is None:
+        if self._lock is None:
             check_ours(self.path)
-            self._hold = Hold(self.path)
+            self._lock = JournalLock(self.path)
         if not os.path.exists(self.path):
-            aside.begin(self.path)
+            set_aside.begin(self.path)
         schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
         if _empty(self.path) and _empty(f"{self.path}-wal"):
-            aside.begin(self.path)
+            set_aside.begin(self.path)
         return Store(self.path, self._run)
 
     def _write(self, store: Store, batch: list[tuple[int, Entry]]) -> None:
@@ -227,29 +228,29 @@ class Journal:
             refused = store.write([entry for _, entry in batch])
         except _POISON as fault:
             if len(batch) > 1:
-                self._pending.give_back(batch)
+                self._queue.give_back(batch)
                 self._singly = len(batch)
                 return
             refused = [f"{type(batch[0][1]).__name__}: {fault}"]
         except BaseException:
-            self._pending.give_back(batch)
+            self._queue.give_back(batch)
             raise
-        if store.moved():  # meanwhile: what is in a file without a name is not on disk, whatever SQLite says
-            self._pending.give_back(batch)
+        if store.moved():  # meanwhile: a file without a name is lost, though SQLite wrote to it
+            self._queue.give_back(batch)
             return
         self._singly = max(0, self._singly - len(batch))
         self._failures = 0
         self._last_commit = wall()
         self.durable = batch[-1][0]
-        self._pending.written()
+        self._queue.written()
         self._call(self._committed, self.durable)
         if refused:
             self._refused += len(refused)
             self._refusal = refused[-1][:REASON_MAX]
-        self._tell_kept()
+        self._report_writing()
 
     def _failed(self, fault: Exception) -> None:
-        """Say so, make of the file what can be made of it, and wait before the next attempt."""
+        """Report it, move an unusable file aside, and wait before the next attempt."""
         kind = _kind(fault)
         if self._store is not None:
             self._store.rollback()
@@ -258,18 +259,21 @@ class Journal:
                 self._store = None
         if kind == "read-only" and _header_damaged(self.path):
             kind = "damaged"
-        self._tell(Condition("failing", _said(fault), wall()))
-        if kind == "damaged" or isinstance(fault, schema.JournalOfAnotherSchema):
+        reason = _reason(fault)
+        self._report(Condition("failing", reason, wall()))
+        if isinstance(fault, schema.JournalOfAnotherSchema):
+            kind = f"schema-{fault.version}"
+        if kind == "damaged" or kind.startswith("schema-"):
             try:
-                why = f"schema-{fault.version}" if isinstance(fault, schema.JournalOfAnotherSchema) else "damaged"
-                self._aside = aside.move_aside(self.path, why)
-                self._aside_for = _said(fault)
+                self._aside = set_aside.move_aside(self.path, kind)
+            except OSError as again:
+                self._report(Condition("failing", f"{reason}; and it cannot be moved aside: {again}", wall()))
+            else:
+                self._aside_for = reason
                 self._resync = True
-                if self._failures < 2:  # a disk that damages every file must not keep us busy with moving them
+                if self._failures < 2:  # a disk that damages every file must not keep it busy
                     self._failures += 1
                     return
-            except OSError as again:
-                self._tell(Condition("failing", f"{_said(fault)}; and it cannot be moved aside: {again}", wall()))
         pause = min(RETRY_MAX, RETRY_MIN * 2.0 ** min(self._failures, 16))
         self._failures += 1
         if self._closing.is_set():
@@ -277,49 +281,37 @@ class Journal:
         else:
             self._closing.wait(pause)
 
-    def _lose(self, reason: str) -> None:
-        """Begin again with another file."""
-        self._store = None
-        if self._hold is not None:
-            self._hold.release()
-            self._hold = None
-        self._resync = True
-        self._tell(Condition("failing", reason, wall()))
-
-    def _release(self) -> None:
+    def _close_file(self) -> None:
         if self._store is not None:
             self._store.close()
             self._store = None
-        if self._hold is not None:
-            self._hold.release()
-            self._hold = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
-    # -- what is told ---------------------------------------------------------------------------------
+    # -- what is reported -----------------------------------------------------------------------------
 
-    def _tell_kept(self) -> None:
+    def _report_writing(self) -> None:
         """It writes: how well?"""
-        dropped = self._pending.dropped[Rank.REGISTRY]
-        lagging = self._pending.lagging
+        dropped = self._queue.dropped[Rank.REGISTRY]
+        lagging = self._queue.lagging
+        state, reason = "ok", ""
         if lagging:
-            count = sum(self._pending.dropped.values())
-            state, reason = (
-                "lagging",
-                f"{count} entries were dropped so far: they came faster than they could be written",
-            )
+            count = sum(self._queue.dropped.values())
+            state = "lagging"
+            reason = f"{count} entries were dropped so far: they came faster than they could be written"
         elif self._aside is not None:
             state = "moved-aside"
             reason = f"a new journal was begun; the old one is now {self._aside}: {self._aside_for}"
-        else:
-            state, reason = "ok", ""
         if state == self.condition.state and not (lagging and reason != self.condition.reason):
             return
         resync = not lagging and (self._resync or dropped > self._registry_dropped)
         if resync:
             self._resync = False
             self._registry_dropped = dropped
-        self._tell(Condition(state, reason[:REASON_MAX], wall(), resync))
+        self._report(Condition(state, reason[:REASON_MAX], wall(), resync))
 
-    def _tell(self, condition: Condition) -> None:
+    def _report(self, condition: Condition) -> None:
         before = self.condition
         self.condition = condition
         if condition.state != before.state or condition.resync:
@@ -334,19 +326,14 @@ class Journal:
 
 
 def _empty(path: str) -> bool:
-    try:
-        return os.stat(path).st_size == 0
-    except FileNotFoundError:
-        return True
+    return not os.path.exists(path) or os.path.getsize(path) == 0
 
 
 def _header_damaged(path: str) -> bool:
     try:
         schema.check_header(path)
-    except JournalDamaged:
-        return True
-    except OSError:
-        return False
+    except (JournalDamaged, OSError) as fault:
+        return isinstance(fault, JournalDamaged)
     return False
 
 
@@ -364,10 +351,8 @@ def _kind(fault: Exception) -> str:
     return "read-only" if code & 0xFF == sqlite3.SQLITE_READONLY else "other"
 
 
-def _said(fault: Exception) -> str:
+def _reason(fault: Exception) -> str:
     """The reason in words."""
     if isinstance(fault, JournalRefused):
         return str(fault)[:REASON_MAX]
-    if isinstance(fault, (sqlite3.Error, OSError, JournalDamaged)):
-        return f"{getattr(fault, 'sqlite_errorname', type(fault).__name__)}: {fault}"[:REASON_MAX]
-    return f"{type(fault).__name__}: {fault}"[:REASON_MAX]
+    return f"{getattr(fault, 'sqlite_errorname', type(fault).__name__)}: {fault}"[:REASON_MAX]

@@ -22,12 +22,12 @@ from banken_supervisor.journal import (
     Condition,
     Declared,
     Entry,
-    IncidentOpened,
+    IncidentRecord,
     Released,
     Restored,
     StepRun,
 )
-from banken_supervisor.journal.rows import IncidentRecord
+from banken_supervisor.journal.reading import OpenIncident
 from banken_supervisor.outbox.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Checkpoints:
         silence = max(0.0, incident.opened - record.fed_at)
         timeout = record.declaration.timeout
         self._journal.record(
-            IncidentOpened(incident.id, record.name, incident.cause, opened, silence, timeout, incident.reason)
+            IncidentRecord(incident.id, record.name, incident.cause, opened, silence, timeout, incident.reason)
         )
         steps = () if record.policy is None else (*record.policy.ladder.steps, *record.policy.ladder.on_give_up)
         for number, count in incident.step_counts.items():
@@ -189,28 +189,26 @@ def remembered(left: Restored, wall: float) -> Snapshot:
     def ran(runs: Iterable[StepRun]) -> tuple[PastRun, ...]:
         return tuple(PastRun(each.step, each.run, each.action, max(0.0, wall - each.started)) for each in runs)
 
-    def begun(opened: IncidentRecord, runs: Iterable[StepRun]) -> PastIncident:
+    def begun(incident: OpenIncident) -> PastIncident:
+        record = incident.opened
         return PastIncident(
-            opened.id,
-            opened.name,
-            opened.cause,
-            max(0.0, wall - opened.opened),
-            opened.silence,
-            opened.timeout,
-            opened.reason,
-            opened.status,
-            opened.progress,
-            steps=ran(runs),
+            record.id,
+            record.name,
+            record.cause,
+            max(0.0, wall - record.opened),
+            record.silence,
+            record.timeout,
+            record.reason,
+            record.status,
+            record.progress,
+            steps=ran(incident.steps),
         )
 
+    watched = [each for each in left.registry if each.state is not State.RELEASED]
     return Snapshot(
-        [
-            _known(each, left.counts.get(each.name, 0), wall)
-            for each in left.registry
-            if each.state is not State.RELEASED
-        ],
-        [begun(each.opened, each.steps) for each in left.open],
-        {name: begun(each.opened, each.steps) for name, each in left.given_up.items()},
+        [_known(each, left.counts.get(each.name, 0), wall) for each in watched],
+        [begun(each) for each in left.open],
+        {name: begun(each) for name, each in left.given_up.items()},
         {name: ran(runs) for name, runs in left.ran.items()},
     )
 

@@ -24,7 +24,7 @@ from banken_supervisor.journal import (
     EventSeen,
     EvidenceTaken,
     IncidentClosed,
-    IncidentOpened,
+    IncidentRecord,
     Journal,
     Limits,
     Restored,
@@ -190,7 +190,7 @@ def _entries(event: Event, seq: int, at: float) -> list[Entry]:
     entries: list[Entry] = []
     if event.type is EventType.EXPIRED and "replay" not in data:
         entries.append(
-            IncidentOpened(
+            IncidentRecord(
                 data["incident"],
                 event.name or "",
                 Cause(data["cause"]),

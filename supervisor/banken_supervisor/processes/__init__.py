@@ -1,1 +1,1 @@
-"""Processes as the kernel knows them: pidfds, process groups, who connected, what /proc says."""
+"""Processes of this host: handles by pidfd, their ends, process groups, who connected, marks in /proc."""

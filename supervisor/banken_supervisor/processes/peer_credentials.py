@@ -1,11 +1,10 @@
-"""Who has really connected: the kernel's word on the processes at the other end of the feed socket.
+"""Which processes are connected to the feed socket, by the kernel's word (SO_PEERCRED).
 
-A feed says itself which process it comes from. The kernel knows better (SO_PEERCRED), but to ask it for each feed
-costs more than taking the feed does. So it is asked once for each connection, on a thread of its own that libzmq's
-monitor tells of them, and remembered is which processes have connected. That is enough to keep a feed from naming a
-process that has nothing to do with this supervisor; which of its workers a feed came from, it does not prove.
+A feed names its process itself. To ask the kernel at each feed would cost more than the feed does, so it is asked
+once for each connection, on a thread that reads libzmq's monitor. This keeps a feed from naming a process that has
+nothing to do with this supervisor; it does not prove which of its workers a feed came from.
 
-Linux; elsewhere nobody can be asked, and everybody is taken at their word.
+Linux; elsewhere the kernel cannot be asked, and every feed is believed.
 """
 
 from __future__ import annotations
@@ -24,11 +23,10 @@ from banken.process_identity import process_start
 from banken.protocol.messages import ProcessIdentity
 
 PEERS_MAX = 100_000
-"""Processes that are remembered, the newest: as many as are watched at once (lives.py)."""
+"""Processes that are remembered, the newest: as many as process_watcher.py watches at once."""
 
-PATIENCE_S = 0.5
-"""How long a process is waited for that has not been seen to connect: its first feed may be quicker than the word
-of its connection."""
+CONNECT_WAIT_S = 0.5
+"""How long to wait for a process that has not connected: its first feed may arrive before the monitor's event."""
 
 _EVENT = struct.Struct("=HI")
 _CREDENTIALS = struct.Struct("3i")
@@ -36,10 +34,7 @@ _able = hasattr(socket, "SO_PEERCRED") and hasattr(os, "pidfd_open")
 
 
 class PeerCredentials:
-    """``monitor``: what tells of accepted connections (transport.py). ``met`` and ``trust`` are for any thread.
-
-    RuntimeError: the system gives no thread to read it.
-    """
+    """``monitor``: the feed socket's monitor. ``met`` and ``trust`` are for any thread. RuntimeError: no thread."""
 
     def __init__(self, monitor: zmq.Socket[bytes]) -> None:
         self._monitor = monitor
@@ -50,20 +45,20 @@ class PeerCredentials:
         self._thread.start()
 
     def close(self, stop: Callable[[], None]) -> None:
-        """End the thread; ``stop`` has the monitor say that it is the end."""
+        """End the thread; ``stop`` ends the monitor."""
         stop()
         self._thread.join(1.0)
 
     def met(self, who: ProcessIdentity) -> bool:
-        """Whether this process has connected, or is trusted. One that has not is waited for a little."""
+        """Whether this process has connected, or is trusted; waits for it at most ``CONNECT_WAIT_S``."""
         if not _able:
             return True
         key = who.pid, who.start
         with self._news:
-            return self._news.wait_for(lambda: key in self._known, PATIENCE_S)
+            return self._news.wait_for(lambda: key in self._known, CONNECT_WAIT_S)
 
     def trust(self, who: ProcessIdentity) -> None:
-        """Known otherwise: the supervisor started it itself."""
+        """Take it for connected: the supervisor started it itself."""
         self._add(who.pid, who.start)
 
     def _add(self, pid: int, start: int) -> None:
@@ -90,10 +85,10 @@ class PeerCredentials:
 
 
 def _peer(descriptor: int) -> int:
-    """The process that made this connection; 0: it is gone already.
+    """The process that made this connection; 0: the connection is closed already.
 
-    The descriptor is libzmq's, which may have closed it meanwhile. Then it is no socket, or the number of another
-    connection: to name that one's process is no harm.
+    The descriptor is libzmq's, which may have closed it meanwhile. Then it is no socket, or another connection's:
+    to count that one's process as connected does no harm.
     """
     with contextlib.suppress(OSError):
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)

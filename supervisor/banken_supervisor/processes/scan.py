@@ -1,8 +1,11 @@
-"""What /proc tells of processes: by which marks a child of an earlier supervisor is found again.
+"""Finds the children of an earlier supervisor by the marks in their environment.
 
 A child carries ``BANKEN_RUN`` in its environment, a random number of this one run; so do its own children. The
 kernel shows the environment of a process to its owner and to root. A process may overwrite it (a changed title
-does), so a mark that is missing proves nothing, while another mark proves that it is another process.
+does), so a missing mark proves nothing, while another mark proves that it is another process.
+
+psutil's ``environ()`` would do, but decodes and splits every environment; here the bytes are searched for a mark
+first.
 """
 
 from __future__ import annotations
@@ -10,18 +13,14 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from banken.process_identity import process_start
-
-RUN = "BANKEN_RUN"
+import psutil
 
 ENVIRON_MAX = 4 * 1024 * 1024
-"""Bytes of one process's environment that are looked at; the kernel allows about as much."""
-
-_MARK = f"{RUN}=".encode()
+"""Bytes of one process's environment that are read; the kernel allows about as much."""
 
 
 class Marks(NamedTuple):
-    """What a process's environment tells of where it comes from; empty texts where it does not."""
+    """What a process's environment says about its origin; empty texts where it says nothing."""
 
     run: str
     name: str
@@ -40,7 +39,7 @@ class Seen(NamedTuple):
 
     @property
     def leads(self) -> bool:
-        """Whether it is what a supervisor started: the first of a session of its own."""
+        """Whether a supervisor may have started it: it leads a session of its own."""
         return self.pid == self.group == self.session
 
 
@@ -51,7 +50,7 @@ def marks_of(pid: int) -> Marks | None:
             environ = file.read(ENVIRON_MAX)
     except OSError:
         return None
-    if _MARK not in environ:
+    if b"BANKEN_RUN=" not in environ:
         return None
     entries = dict(entry.partition(b"=")[::2] for entry in reversed(environ.split(b"\0")))
     run, name, address = (
@@ -62,21 +61,13 @@ def marks_of(pid: int) -> Marks | None:
 
 def marked() -> list[Seen]:
     """All processes that carry marks, the oldest first. Costs about 20 µs a process."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdecimal():
-            continue
-        marks = marks_of(int(entry))
-        if marks is None:
-            continue
-        seen = look(int(entry))
-        if seen is not None:
-            found.append(seen._replace(marks=marks))
+    carriers = ((look(pid), marks) for pid in psutil.pids() if (marks := marks_of(pid)) is not None)
+    found = [seen._replace(marks=marks) for seen, marks in carriers if seen is not None]
     return sorted(found, key=lambda each: (each.start, each.pid))
 
 
 def look(pid: int) -> Seen | None:
-    """What the kernel tells of one process; None: it is gone."""
+    """What the kernel says about one process; None: it has ended. Not by psutil, which rounds the start time."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The second field, the command's name, may hold anything but ends with the last ')'.
@@ -84,15 +75,3 @@ def look(pid: int) -> Seen | None:
         return Seen(pid, int(fields[19]), int(fields[2]), int(fields[3]), None)
     except (OSError, ValueError, IndexError):
         return None
-
-
-def open_pidfd(pid: int, start: int) -> int | None:
-    """A descriptor that means this process and no other; None: it is gone, or its number is another's now."""
-    try:
-        fd = os.pidfd_open(pid)
-    except OSError:
-        return None
-    if process_start(pid) != start:  # read after the descriptor was opened: from then on the number is not reused
-        os.close(fd)
-        return None
-    return fd

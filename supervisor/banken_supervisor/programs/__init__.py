@@ -1,6 +1,6 @@
-"""Programs, the shell: processes that are started, watched by pidfd, ended, and found again after a crash.
+"""Programs: processes that are started, watched by pidfd, stopped, and found again after a crash.
 
-``ProgramManager`` (keeper.py) joins it with core/programs.py; it is all that a loop needs.
+``ProgramManager`` joins the processes with the decisions (engine/programs.py); the loop needs nothing else.
 """
 
 from banken_supervisor.programs.program_manager import ProgramManager

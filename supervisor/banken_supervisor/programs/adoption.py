@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 from collections.abc import Callable
 from typing import NamedTuple
 
-from banken_supervisor.processes.scan import Marks, Seen, look, marked, marks_of, open_pidfd
+from banken_supervisor.processes.handle import ProcessError, ProcessHandle
+from banken_supervisor.processes.scan import Marks, Seen, look, marked, marks_of
 from banken_supervisor.programs.child_table import sweep
 from banken_supervisor.programs.run_records import RunRecord, RunRecords
 from banken_supervisor.programs.spawn import Child
@@ -25,12 +24,12 @@ class Adoption(NamedTuple):
 
 
 def adopt(records: RunRecords, address: str) -> Adoption:
-    """Find every process that the records speak of, and what is left of those that are gone.
+    """Find every recorded process, and what is left of the groups of those that have ended.
 
-    A recorded process is itself if its pidfd could be opened, its start time read after that is the recorded one,
-    and its environment carries no other run's mark. One of which only the intent was recorded is looked for by its
-    mark, one whose record is damaged by its name and ``address``. Reads files and /proc: for the time before the
-    loop turns. OSError when the records cannot be read at all.
+    A process is the recorded one if its handle could be opened with the recorded start time, and its environment
+    carries no other run's mark. One of which only the intent was recorded is searched by its mark, one whose
+    record is damaged by its name and ``address``. Reads files and /proc: before the loop turns. OSError: the
+    records cannot be read at all.
     """
     displaced = records.prepare()
     found, faults = records.read()
@@ -64,16 +63,15 @@ def _leader(seen: list[Seen], fits: Callable[[Marks], bool]) -> Seen | None:
 
 
 def _hold(record: RunRecord, seen: Seen) -> Child | None:
-    """The process by a descriptor of its own; None: it has ended."""
-    fd = open_pidfd(seen.pid, seen.start)
-    if fd is None:
+    """The process, held by a handle; None: it has ended."""
+    try:
+        handle = ProcessHandle.open_pid(seen.pid, seen.start)
+    except ProcessError:
         return None
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    if poll.poll(0):  # ended, and merely not reaped yet
-        os.close(fd)
-        return None
-    return Child(record.name, record.run, seen.pid, seen.start, fd, False)
+    if handle.alive:
+        return Child(record.name, record.run, handle, False)
+    handle.close()  # a zombie
+    return None
 
 
 def _sweep_after(record: RunRecord, by_mark: list[Seen]) -> bool:

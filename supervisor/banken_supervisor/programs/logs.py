@@ -7,8 +7,8 @@ the last read of the copy and the cut is lost; that is the price, and it is a ma
 
 Bounds: a file is looked at every 50 ms while it grows fast and every second while it does not. So on disk there
 are at most ``files_max`` copies, each of at most twice ``bytes_max``, and one file of ``bytes_max`` plus what is
-written in a second. Of what a writer that is faster than that piles up, a copy holds the newest part and a line
-that tells how much was left out.
+written in a second. If a faster writer exceeds that, a copy holds the newest part and a line that says how much was
+left out.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def rotate(path: str, bytes_max: int, files_max: int) -> None:
     """Copy the file to ``path.1`` and cut it to nothing. Older copies move up, to at most ``path.files_max``.
 
     Where the copy cannot be made (a full disk) the file is cut all the same once it has twice its bound: the
-    newest lines of a runaway program are worth less than the disk. OSError tells of that.
+    newest lines of a runaway program are worth less than the disk. OSError then says so.
     """
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -117,31 +117,23 @@ def rotate(path: str, bytes_max: int, files_max: int) -> None:
 
 
 def _copy(source: int, path: str, bytes_max: int) -> None:
-    """At most twice ``bytes_max`` bytes; of a larger file the newest, and a line that tells what is missing."""
+    """At most twice ``bytes_max`` bytes; of a larger file the newest, and a line that says how much is missing."""
     status = os.fstat(source)
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, status.st_mode & 0o777)
-    try:
-        at = status.st_size - bytes_max if status.st_size > 2 * bytes_max else 0
+    at = status.st_size - bytes_max if status.st_size > 2 * bytes_max else 0
+    end = at + 2 * bytes_max
+    mode = status.st_mode & 0o777
+    with open(path, "wb", buffering=0, opener=lambda name, flags: os.open(name, flags, mode)) as target:
         if at:
-            _write(target, _left_out(at))
-        end = at + 2 * bytes_max
+            target.write(_left_out(at))
         while at < end and (some := os.pread(source, min(_CHUNK, end - at), at)):
-            _write(target, some)
-            at += len(some)
+            at += target.write(some)
         left = os.fstat(source).st_size - at
         if left > 0:  # it is written to faster than it can be copied
-            _write(target, _left_out(left))
-    finally:
-        os.close(target)
+            target.write(_left_out(left))
 
 
 def _left_out(count: int) -> bytes:
     return f"\n[banken: about {count} bytes were left out here]\n".encode()
-
-
-def _write(fd: int, some: bytes) -> None:
-    while some:
-        some = some[os.write(fd, some) :]
 
 
 def _move_up(path: str, files_max: int) -> None:

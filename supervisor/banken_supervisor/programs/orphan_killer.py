@@ -1,10 +1,10 @@
-"""A small process that outlives its supervisor by a moment, and kills what is to die with it.
+"""A small process that outlives its supervisor by a moment, and kills the programs that are to die with it.
 
-Run as a script of its own, with Python's standard library and nothing else. It is told over its input, a line each,
-which runs to watch: "+RUN" before the spawn, "=RUN PID START" after it, "-RUN" when it is over. It waits for the
-end of its parent by a pidfd; the end of the input means the same. Then it kills the group of every process it was
-told, and every process that carries the mark of one of the runs: so one that overwrote its environment is met, and
-one that was made in the very moment of the crash, too.
+It runs as a script of its own, with the standard library and nothing else, so it has a small copy of what
+handle.py does. Its input names the runs to watch, a line each: "+RUN" before the spawn, "=RUN PID START" after it,
+"-RUN" at the end. It waits for the end of its parent by a pidfd; the end of the input means the same. Then it
+kills the group of every named process, and every process that carries the mark of one of the runs: so it also
+finds one that overwrote its environment, and one that was started in the moment of the crash.
 
 Why not PR_SET_PDEATHSIG: it fires when the *thread* that forked ends, not the process; it reaches the child alone
 and not its group; a program that changes its user loses it; and to set it, Python code would have to run between
@@ -25,14 +25,14 @@ from its exec on."""
 
 
 class Run:
-    """One run of a program that is to die: by its mark, and its process by a pidfd once it is told."""
+    """One run of a program that is to die; its process is held by a pidfd once it is known."""
 
     def __init__(self) -> None:
         self.pid = 0
         self.pidfd = -1
 
-    def told(self, pid: int, start: int) -> None:
-        """This is its process, if it still is."""
+    def hold(self, pid: int, start: int) -> None:
+        """Take this process, if the pid still means it."""
         try:
             self.pidfd = os.pidfd_open(pid)
         except OSError:
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def listen(parent: int, runs: dict[str, Run]) -> None:
-    """Keep ``runs`` as one is told, until the parent has ended."""
+    """Keep ``runs`` as the input says, until the parent has ended."""
     poll = select.poll()
     poll.register(0, select.POLLIN)
     pidfd = -1
@@ -89,7 +89,7 @@ def listen(parent: int, runs: dict[str, Run]) -> None:
     over = False
     while not over:
         over = pidfd in [fd for fd, _ in poll.poll()]
-        # All that was said before the parent's end is in the pipe; when it has ended nothing more comes.
+        # All that was written before the parent's end is in the pipe.
         while select.select([0], [], [], 0)[0]:
             some = os.read(0, 65536)
             if not some:
@@ -98,16 +98,16 @@ def listen(parent: int, runs: dict[str, Run]) -> None:
             text += some
         *lines, text = text.split(b"\n")
         for line in lines:
-            hear(line.decode("ascii"), runs)
+            apply(line.decode("ascii"), runs)
 
 
-def hear(line: str, runs: dict[str, Run]) -> None:
-    """Take one line."""
+def apply(line: str, runs: dict[str, Run]) -> None:
+    """Apply one line of the input."""
     mark, *rest = line[1:].split()
     if line[0] == "+":
         runs[mark] = Run()
     elif line[0] == "=" and mark in runs:
-        runs[mark].told(int(rest[0]), int(rest[1]))
+        runs[mark].hold(int(rest[0]), int(rest[1]))
     elif line[0] == "-" and mark in runs:
         runs.pop(mark).close()
 

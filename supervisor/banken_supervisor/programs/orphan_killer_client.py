@@ -1,4 +1,4 @@
-"""The supervisor's end of its guard (guard.py), which is started when a program first needs it."""
+"""The supervisor's side of the orphan killer (orphan_killer.py), which is started when a program first needs it."""
 
 from __future__ import annotations
 
@@ -9,37 +9,39 @@ import sys
 import threading
 from pathlib import Path
 
-_SCRIPT = Path(__file__).with_name("guard.py")
+from banken_supervisor.programs import orphan_killer
+
+_SCRIPT = Path(orphan_killer.__file__)
 
 
 class OrphanKiller:
-    """Tells the guard which runs are to die with this process. Safe from any thread, not for the loop's.
+    """Tells the orphan killer which runs are to die with this process. Safe from any thread; not for the loop's.
 
-    A guard that was killed is replaced when it is next told something, and told everything again.
+    One that was killed is replaced at the next message, and gets all messages again.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._runs: dict[str, str] = {}
-        """by mark: the lines that the guard must know"""
+        """by mark: the lines that the orphan killer must know"""
 
     def expect(self, run: str) -> None:
-        """A process with this mark is about to be made. OSError: there is no guard, and it must not be made."""
+        """A process with this mark will be started next. OSError: nothing would kill it; do not start it."""
         with self._lock:
             self._runs[run] = f"+{run}\n"
-            self._say(self._runs[run])
+            self._send(self._runs[run])
 
     def watch(self, run: str, pid: int, start: int) -> None:
-        """It was made."""
+        """The process was started."""
         with self._lock:
             line = f"={run} {pid} {start}\n"
             self._runs[run] += line
             with contextlib.suppress(OSError):  # its mark is known already
-                self._say(line)
+                self._send(line)
 
     def release(self, run: str) -> None:
-        """It is gone."""
+        """The process has ended."""
         with self._lock:
             if self._runs.pop(run, None) is not None and self._process is not None:
                 with contextlib.suppress(OSError):
@@ -47,37 +49,29 @@ class OrphanKiller:
 
     @property
     def pid(self) -> int | None:
-        """The guard's process; None: none was needed so far."""
+        """The orphan killer's process; None: it was not needed so far."""
         return None if self._process is None else self._process.pid
 
     def close(self) -> None:
-        """This process is about to end, and the guard is to do its work now."""
+        """This process is about to end: the orphan killer does its work now."""
         with self._lock:
             if self._process is not None:
-                assert self._process.stdin is not None
-                with contextlib.suppress(OSError):
-                    self._process.stdin.close()
-                self._process.returncode = 0  # it outlives us; nobody waits for it
+                self._close_input()
+                self._process.returncode = 0  # it outlives this process, which does not wait for it
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if self._process is not None and self._process.poll() is None:
-            try:
+            with contextlib.suppress(OSError):
                 self._write(line)
-            except OSError:
-                pass
-            else:
                 return
-        self._engage()
+        self._start()
         for lines in self._runs.values():
             self._write(lines)
 
-    def _engage(self) -> None:
-        if self._process is not None:
-            assert self._process.stdin is not None
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+    def _start(self) -> None:
+        self._close_input()
         # -I -S: it needs the standard library only, and starts in a fraction of the time. A session of its own:
-        # whatever is sent to the supervisor's group does not reach it.
+        # what is sent to the supervisor's group does not reach it.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-I", "-S", str(_SCRIPT), str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -85,6 +79,12 @@ class OrphanKiller:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+
+    def _close_input(self) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
 
     def _write(self, lines: str) -> None:
         assert self._process is not None

@@ -1,8 +1,8 @@
-"""Joins what is decided about programs (core/programs.py) with what is done to processes.
+"""Joins the decisions about programs (engine/programs.py) with the processes.
 
-For the loop: poll ``fileno()``, call ``tick`` when it is readable and by ``next_due()``, and hand every message
-that ``post`` was given to ``handle``. All of them return what is to be told. None of them blocks: what may take
-long is done by a crew of threads (crew.py) and comes back as a message.
+For the loop: poll ``fileno()``, call ``tick`` when it is readable and by ``next_due()``, and give every message
+from ``post`` to ``handle``. All of them return events. None of them blocks: what may take long is done by an
+executor's threads and comes back as a message.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
@@ -37,11 +38,11 @@ CLOSE_WAIT = 2.0
 """Seconds that closing waits for spawns that are under way, at most."""
 
 THREADS_MAX = 8
-"""Jobs of programs that run at once, the rotation of their logs besides."""
+"""Jobs of programs that run at once; the rotation of their logs is one more."""
 
 WORK_LIMIT_S = 60.0
-"""Seconds until a job counts as stuck. What else there is to do for its program waits for it all the same: a second
-spawn beside one that hangs could make two processes."""
+"""Seconds until a job counts as stuck. Further jobs of its program wait all the same: a second spawn beside a
+hanging one could make two processes."""
 
 _log = logging.getLogger("banken.programs")
 
@@ -110,16 +111,15 @@ class ProgramManager:
         self._orphan_killer = OrphanKiller()
         self._logs = Logs(lambda work: self._jobs.submit(Job("\0logs", work)))
 
-    # -- the operator's word ------------------------------------------------------------------------
+    # -- what the operator asks for -----------------------------------------------------------------
 
     def open(
         self, specs: Iterable[ProgramSpec], groups: Iterable[Group], now: float
     ) -> tuple[list[ProgramEvent], list[str]]:
-        """Take over what a former supervisor left, then start what is to start by itself.
+        """Take over what a former supervisor left, then start the programs with autostart.
 
-        What is to be told, and sentences about records that were damaged. Reads files and /proc: to be called once,
-        before the loop turns. ValueError for specs that cannot be. When the records cannot be read, no program is
-        started: it might run already.
+        Returns events, and sentences about damaged records. Reads files and /proc: call it once, before the loop
+        turns. ValueError: invalid specs. When the records cannot be read, none is started: it might run already.
         """
         specs = tuple(specs)
         wanted = {spec.name: spec for spec in specs}
@@ -142,7 +142,7 @@ class ProgramManager:
         for record in adoption.ended:
             self._records.forget(record.name, record.run)
             if record.name not in mortal and record.name not in held:
-                # It was running, and is not: for the core this is an end like any other, its status unknown.
+                # It was running, and is not: an end like any other, its status unknown.
                 events += self._carry_out(self.programs.adopted(record.name, record.pid, now))
                 events += self._carry_out(self.programs.exited(record.name, None, now, self._random()))
         events += self._carry_out(self.programs.apply(specs, groups, now))  # the strangers are stopped
@@ -160,9 +160,9 @@ class ProgramManager:
         return events, adoption.faults
 
     def apply(self, specs: Iterable[ProgramSpec], groups: Iterable[Group], now: float) -> list[ProgramEvent]:
-        """A changed configuration: start what is new, stop what is gone, restart what would be another process.
+        """A changed configuration: start new programs, stop removed ones, restart those whose process would differ.
 
-        ValueError, and nothing has changed, for specs that cannot be.
+        ValueError: invalid specs; nothing has changed.
         """
         specs = tuple(specs)
         known = {each.name for each in self.programs.all()}
@@ -189,7 +189,7 @@ class ProgramManager:
         return self._carry_out(self.programs.restart(names, now, why, with_group=with_group))
 
     def hold(self, name: str, held: bool) -> None:
-        """Keep on record, off the loop, whether it was asked to stop: then the next one does not start it."""
+        """Record, off the loop, whether it was asked to stop: the next supervisor then does not start it."""
 
         def write() -> None:
             with contextlib.suppress(OSError):  # the next supervisor starts it, which is the lesser evil
@@ -197,14 +197,10 @@ class ProgramManager:
 
         self._do(name, write)
 
-    def stop_all(self, now: float, why: str = "the supervisor stops") -> list[ProgramEvent]:
-        """Stop every program, higher orders first; ``running`` tells when all are gone."""
-        return self.stop([each.name for each in self.programs.all()], now, why)
-
     # -- for the loop -------------------------------------------------------------------------------
 
     def fileno(self) -> int | None:
-        """Readable while there is an end to tell; None where the system has no epoll (and no programs then)."""
+        """Readable when a process has ended; None where the system has no epoll, and so no programs."""
         return self._children.fileno()
 
     def next_due(self) -> float | None:
@@ -212,17 +208,19 @@ class ProgramManager:
         return self.programs.next_due()
 
     def tick(self, now: float) -> list[ProgramEvent]:
-        """Take note of what has ended, and do what is due."""
+        """Handle the processes that have ended, and do what is due."""
         events = []
         for child, status in self._children.gone():
             if child.own:
-                events += self._ended(child, status, now)
+                # Queued first, so that it is done before the next spawn of this program.
+                self._do(child.name, partial(self._forget, child.name, child.run))
+                events += self._carry_out(self.programs.exited(child.name, status, now, self._random()))
             else:
-                self._do(child.name, lambda child=child: self._sweep(child))  # type: ignore[misc]
+                self._do(child.name, partial(self._sweep, child))
         return events + self._carry_out(self.programs.due(now))
 
     def handle(self, message: Message, now: float) -> list[ProgramEvent]:
-        """What became of something that was handed to a thread."""
+        """The result of a job."""
         match message:
             case Spawned(child):
                 self._children.add(child)
@@ -235,8 +233,7 @@ class ProgramManager:
     def close(self, wait: float = CLOSE_WAIT) -> None:
         """Give everything back, within ``wait`` seconds.
 
-        Programs that run go on running, for the next supervisor to adopt; those that are to die with this one die
-        now.
+        Programs run on, for the next supervisor to adopt; those that are to die with this one die now.
         """
         self._logs.close()
         self._jobs.close(wait, finish=True)
@@ -307,23 +304,18 @@ class ProgramManager:
             self._logs.keep(program.spec.log, program.spec.log_bytes_max, program.spec.log_files_max)
         return self._carry_out(self.programs.adopted(child.name, child.pid, now))
 
-    def _ended(self, child: Child, status: int | None, now: float) -> list[ProgramEvent]:
-        # Queued before anything that follows, so that it is done before the next spawn of this program.
-        self._do(child.name, lambda: self._forget(child))
-        return self._carry_out(self.programs.exited(child.name, status, now, self._random()))
-
     def _kill_group(self, name: str) -> None:
         child = self._children.get(name)
         self._children.kill_group(name)
         if child is not None and not child.own:
-            self._do(name, lambda: _sweep_group(child))
+            self._do(name, partial(sweep, child.run, child.pid))
 
     def _is_down(self, name: str) -> bool:
         program = self.programs.get(name)
         return program is not None and program.state is ProgramState.STOPPED
 
-    def _do(self, name: str, work: Callable[[], None], *, spawns: bool = False) -> None:
-        """Have it done on a thread, after all that was to be done for this program before."""
+    def _do(self, name: str, work: Callable[[], object], *, spawns: bool = False) -> None:
+        """Run it on a thread, after all earlier work for this program."""
         self._jobs.submit(Job(name, work, spawns, limit_s=WORK_LIMIT_S, holds_lane=True))
 
     def _worked(self, job: Job, how: How, value: Any, seconds: float) -> None:
@@ -338,7 +330,7 @@ class ProgramManager:
     # -- on threads ---------------------------------------------------------------------------------
 
     def _spawn(self, spec: ProgramSpec, extra: dict[str, str]) -> None:
-        """Intent, process, record: in this order (records.py says why)."""
+        """Intent, process, record: in this order (run_records.py says why)."""
         run = os.urandom(16).hex()
         try:
             record = self._records.intend(spec.name, run, spec.stop_signal, spec.stop_timeout)
@@ -349,8 +341,8 @@ class ProgramManager:
             if spec.dies_with_supervisor:
                 self._orphan_killer.expect(run)
             child = spawn(spec, run, extra)
-        except BaseException as fault:  # noqa: BLE001  # untold, the program would wait for ever
-            self._give_up_run(spec.name, run)
+        except BaseException as fault:  # noqa: BLE001  # without a message the program would wait for ever
+            self._forget(spec.name, run)
             reason = str(fault) if isinstance(fault, SpawnRefused) else f"{type(fault).__name__}: {fault}"
             self._post(SpawnFailed(spec.name, reason))
             return
@@ -362,26 +354,19 @@ class ProgramManager:
             self._logs.keep(spec.log, spec.log_bytes_max, spec.log_files_max)
         self._post(Spawned(child))
 
-    def _forget(self, child: Child) -> None:
-        self._give_up_run(child.name, child.run)
-
-    def _give_up_run(self, name: str, run: str) -> None:
-        with contextlib.suppress(OSError):  # the next supervisor will find that it is gone
+    def _forget(self, name: str, run: str) -> None:
+        with contextlib.suppress(OSError):  # the next supervisor will find that it has ended
             self._records.forget(name, run)
         self._orphan_killer.release(run)
 
     def _sweep(self, child: Child) -> None:
-        _sweep_group(child)
-        self._forget(child)
+        sweep(child.run, child.pid)
+        self._forget(child.name, child.run)
         self._post(Swept(child.name))
 
 
-def _sweep_group(child: Child) -> None:
-    sweep(child.run, child.pid)
-
-
 def _stranger(record: RunRecord) -> ProgramSpec:
-    """What is needed to stop a program that the configuration no longer names."""
+    """Enough to stop a program that the configuration no longer names."""
     return ProgramSpec(
         record.name,
         ("true",),

@@ -1,9 +1,10 @@
-"""Which programs run, kept as one small file each, so that kill -9 of the supervisor loses and doubles none.
+"""Which programs run: one small file each, so that kill -9 of the supervisor loses none and starts none twice.
 
-Before the spawn the intent is written: the name and the run's mark. After it the process: pid and start time. When
-it is gone the file goes. So at any moment of a crash the next supervisor finds one of three things: no file, and no
-process; an intent, and then either a process that carries the mark or none; a process by its identity. Files are
-written beside and renamed. They need not reach the disk: what outlives the machine's restart has another boot id.
+Before the spawn the intent is written: the name and the run's mark. After it the process: pid and start time. At
+its end the file is removed. So after a crash the next supervisor finds one of three things: no file, and no
+process; an intent, and then a process with this mark or none; a process by its identity. Files are written under
+another name and renamed. They need not reach the disk: after a restart of the machine their boot id is another
+one.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class RunRecords:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         for entry in os.listdir(self._directory):
             if entry.endswith(".new"):
-                with contextlib.suppress(OSError):  # a directory, say: it is in nobody's way
+                with contextlib.suppress(OSError):  # a directory, say: it does no harm
                     os.unlink(os.path.join(self._directory, entry))
         return fault
 
@@ -152,26 +153,15 @@ class RunRecords:
         return os.path.join(self._directory, f"{name.replace('/', ',')}.json")
 
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "run": str,
-    "boot": str,
-    "pid": int,
-    "start": int,
-    "stop_signal": str,
-    "stop_timeout": (int, float),
-}
-
-
 def _parse(text: bytes) -> RunRecord:
-    """ValueError for what is not a whole record."""
+    """ValueError: it is not a whole record."""
     found = json.loads(text)
     if not isinstance(found, dict) or set(found) != set(RunRecord._fields):
         raise ValueError("it is not a record of a program")
-    for key, value in found.items():
-        kinds = _KINDS[key]
-        if isinstance(value, bool) or not isinstance(value, kinds):
-            raise ValueError(f"its {key} is a {type(value).__name__}")
-    record = RunRecord(**found)
-    check_name(record.name)
-    return record
+    if isinstance(found["stop_timeout"], int):
+        found["stop_timeout"] = float(found["stop_timeout"])
+    for key, example in RunRecord("", "", "")._asdict().items():
+        if type(found[key]) is not type(example):
+            raise ValueError(f"its {key} is a {type(found[key]).__name__}")
+    check_name(found["name"])
+    return RunRecord(**found)

@@ -1,4 +1,4 @@
-"""Starting one process, so that nothing it does or suffers reaches back to its supervisor.
+"""Starts one process, so that no fault of it reaches the supervisor.
 
 It leads a session and a process group of its own: a signal to the supervisor's group or terminal does not reach it,
 and its whole group can be ended. Its input is /dev/null and its output goes straight into the log file, never
@@ -16,8 +16,8 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from banken.process_identity import process_start
 from banken_supervisor.engine.policy import ProgramSpec
+from banken_supervisor.processes.handle import ProcessError, ProcessHandle
 
 LOG_MODE = 0o640
 
@@ -33,18 +33,25 @@ class Child:
     name: str
     run: str
     """its mark: BANKEN_RUN in its environment"""
-    pid: int
-    start: int
-    """ticks since boot"""
-    pidfd: int
+    handle: ProcessHandle
     own: bool
-    """our own child, whose status we get; False: adopted"""
+    """a child of this process, whose status it gets; False: adopted"""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is also its group's number."""
+        return self.handle.pid
+
+    @property
+    def start(self) -> int:
+        """When it started, in ticks since boot."""
+        return self.handle.start
 
 
 def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
     """Start the program's process, with ``extra`` and the mark in its environment. SpawnRefused.
 
-    May block on a disk that hangs: not for the loop's thread. The caller owns ``Child.pidfd`` and must be the only
+    May block on a disk that hangs: not for the loop's thread. The caller owns ``Child.handle`` and must be the only
     one to wait for the process.
     """
     if not hasattr(os, "pidfd_open"):
@@ -71,16 +78,15 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
     finally:
         if output is not None and spec.log is not None:
             os.close(output)
-    # Its pidfd alone is waited on: Popen must neither poll for it later nor warn that it runs.
+    # Only its handle is waited for: Popen must neither poll for it later nor warn that it runs.
     process.returncode = 0
     try:
-        pidfd = os.pidfd_open(process.pid)
-    except OSError as fault:  # no descriptor is left: it cannot be watched, so it must not be
+        return Child(spec.name, run, ProcessHandle.open_pid(process.pid), True)
+    except ProcessError as fault:  # no descriptor is left: it cannot be watched, so it must not run
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, 9)
         os.waitpid(process.pid, 0)
-        raise SpawnRefused(f"its process cannot be watched: {fault.strerror}") from None
-    return Child(spec.name, run, process.pid, process_start(process.pid), pidfd, True)
+        raise SpawnRefused(f"its process cannot be watched: {fault}") from None
 
 
 def open_log(path: str | None) -> int:
@@ -95,16 +101,14 @@ def open_log(path: str | None) -> int:
             return subprocess.DEVNULL
         return 2
     try:
-        # Without O_NONBLOCK, opening a named pipe that nobody reads would wait for ever.
+        # Without O_NONBLOCK, opening a named pipe without a reader would wait for ever.
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, LOG_MODE)
     except OSError as fault:
         raise SpawnRefused(f"its log {path} cannot be opened: {fault.strerror}") from None
     mode = os.fstat(fd).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
         os.close(fd)
-        raise SpawnRefused(
-            f"its log {path} is neither a file nor a device: whoever reads it could block the program"
-        )
+        raise SpawnRefused(f"its log {path} is neither a file nor a device: its reader could block the program")
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
     return fd
 
@@ -118,7 +122,7 @@ class _User:
 
 
 def _user(name: str | None) -> _User:
-    """Who is to run it, with what such a user expects in the environment."""
+    """The user to run it as, with the environment of a login."""
     if name is None:
         return _User(None, None, None, {})
     import pwd
@@ -137,7 +141,7 @@ def _user(name: str | None) -> _User:
 
 
 def _look_at_directory(path: str | None) -> None:
-    """Refuse what is none. Also: if its disk hangs it hangs here, where the interpreter's lock is not held."""
+    """SpawnRefused: it is no directory. A hung disk hangs here, where the interpreter lock is not held."""
     if path is None:
         return
     try:

@@ -22,7 +22,7 @@ from banken_supervisor.journal import (
     EventSeen,
     EvidenceTaken,
     IncidentClosed,
-    IncidentOpened,
+    IncidentRecord,
     Journal,
     Limits,
     StepRun,
@@ -46,7 +46,7 @@ def entry(ticket: int) -> Entry:
         case 0:
             return Declared(name, Declaration(), state=State.EXPIRED, incidents=number, changed=now)
         case 1:
-            return IncidentOpened(incident, name, Cause.TIMEOUT, now, 1.5, 1.0, "r" * (number % 200), pid=number)
+            return IncidentRecord(incident, name, Cause.TIMEOUT, now, 1.5, 1.0, "r" * (number % 200), pid=number)
         case 2:
             return EventSeen(number, now, "expired", name, {"incident": incident, "n": number})
         case 3:
@@ -92,7 +92,7 @@ def hold(path: str) -> None:
     for number in itertools.count(1):
         if told() == "end":
             break
-        journal.record(IncidentOpened(f"{os.getpid()}-{number}", "w", Cause.TIMEOUT, EPOCH))
+        journal.record(IncidentRecord(f"{os.getpid()}-{number}", "w", Cause.TIMEOUT, EPOCH))
         journal.flush(1.0)
         say(journal.state())
     journal.close()
@@ -102,7 +102,7 @@ def forked(path: str, by: str) -> None:
     """Write one incident, fork a child that only waits, say its pid, and wait, too. ``by``: os, or libc, which runs
     none of Python's hooks."""
     journal = Journal(path, "run")
-    journal.record(IncidentOpened("forked-1", "w", Cause.TIMEOUT, EPOCH))
+    journal.record(IncidentRecord("forked-1", "w", Cause.TIMEOUT, EPOCH))
     assert journal.flush(20.0)
     libc = ctypes.PyDLL(None)  # keeps the interpreter's lock over the fork
     child = os.fork() if by == "os" else libc.fork()
@@ -138,7 +138,7 @@ def full(path: str) -> None:
     os.unlink(filler)
     assert journal.flush(20.0), journal.state()
     wait(lambda: journal.condition.state == "ok", journal)
-    incidents = sum(isinstance(entry(number), IncidentOpened) for number in range(1, ticket + 1))
+    incidents = sum(isinstance(entry(number), IncidentRecord) for number in range(1, ticket + 1))
     found = len(reading.incidents(path, limit=10**6))
     say({"at": "room again", **journal.state(), "incidents": incidents, "found": found})
     say({"at": "slowest", "seconds": slowest})
@@ -163,7 +163,7 @@ def reopened(path: str) -> None:
     found = restore(path)
     say({"at": "restored", "last": last, "incidents": found.incidents, "problems": found.problems})
     journal = Journal(path, "run-2")
-    verdict = IncidentOpened("new", "w", Cause.TIMEOUT, EPOCH)
+    verdict = IncidentRecord("new", "w", Cause.TIMEOUT, EPOCH)
     journal.record(verdict)
     wait(lambda: journal.condition.state == "failing", journal)
     say({"at": "full", **journal.state()})

@@ -82,7 +82,7 @@ def keep(address: str, text: str) -> None:
                 if word == "rows":
                     say({"type": "rows", "rows": keeper.rows(now), "slowest": slowest})
                 elif word == "stop-all":
-                    tell(keeper.stop_all(now))
+                    tell(keeper.stop([each.name for each in keeper.programs.all()], now))
                 elif word == "apply":
                     tell(keeper.apply(*read_specs(rest), now))
                 elif word == "with-group":

@@ -14,7 +14,7 @@ from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.status_table import BAD
 from banken_supervisor.cli.top.order import RUNNING, shown_state
 from banken_supervisor.evidence import feeds_text, summary_lines
-from banken_supervisor.journal.shown import as_dict
+from banken_supervisor.journal.as_plain_data import as_dict
 from banken_supervisor.journal.uptime import percent
 from banken_supervisor.text.durations import NEVER_S
 from banken_supervisor.text.reasons import gist

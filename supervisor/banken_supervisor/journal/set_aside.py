@@ -1,8 +1,7 @@
-"""A new journal where there is none, and a journal that cannot be used out of the way of a new one.
+"""Makes a new journal, and moves an unusable one aside.
 
 A file that is damaged, or that another version of banken wrote, is renamed and not changed: `banken journal export
---journal` reads what is left of it. The supervisor writes what is watched and which incidents are open into the new
-file.
+--journal` reads what is left of it. The supervisor writes its watchdogs and open incidents into the new file.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def _remove(*paths: str) -> None:
 
 
 def _settle(path: str) -> None:
-    """Have the directory itself written, so that the names are there after a power cut."""
+    """Sync the directory, so that the names survive a power cut."""
     with contextlib.suppress(OSError):  # not every file system can
         descriptor = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
         try:

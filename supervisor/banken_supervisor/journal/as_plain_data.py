@@ -1,0 +1,54 @@
+"""Entries of the journal as plain data: what ``--json`` prints, the web's API answers and the export writes.
+
+Times are seconds since 1970 (UTC), durations seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from banken_supervisor.journal.entries import Declared, EventSeen, EvidenceTaken, IncidentRecord
+from banken_supervisor.journal.reading import Story
+
+
+def plain(entry: Any) -> dict[str, Any]:
+    """An entry's fields, under the names that they have in Python. ValueError: damaged evidence."""
+    found = {each.name: getattr(entry, each.name) for each in fields(entry)}
+    if isinstance(entry, Declared):
+        found["declaration"] = entry.declaration._asdict()
+        found["owner"] = None if entry.owner is None else entry.owner._asdict()
+        found["state"] = entry.state.value
+    elif isinstance(entry, EvidenceTaken):
+        found["data"] = entry.data
+        del found["blob"]
+    return found
+
+
+def shown(record: IncidentRecord) -> dict[str, Any]:
+    """One incident."""
+    return plain(record)
+
+
+def event(record: EventSeen) -> dict[str, Any]:
+    """One event of a timeline."""
+    return {"time": record.time, "type": record.type, **(record.data if isinstance(record.data, dict) else {})}
+
+
+def whole(story: Story) -> dict[str, Any]:
+    """One incident with all that is kept of it."""
+    steps = [plain(each) for each in story.steps]
+    for step in steps:
+        del step["incident"]
+    return {
+        **plain(story.incident),
+        "steps": steps,
+        "events": [event(each) for each in story.events],
+        "evidence": [{"taken": each.taken, **as_dict(each.data)} for each in story.evidence],
+        "problems": list(story.problems),
+    }
+
+
+def as_dict(data: Any) -> dict[str, Any]:
+    """Stored data of any type as a dict."""
+    return data if isinstance(data, dict) else {"data": data}

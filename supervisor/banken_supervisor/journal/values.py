@@ -1,0 +1,176 @@
+"""Values of columns: what is cut and cleaned before it is written, and how what was written is read.
+
+Reading raises ValueError where this version does not understand a value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from banken.protocol.limits import PROGRESS_MAX
+from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
+
+ID_MAX = 128
+"""Longest incident id, run id, action, level or word, in characters."""
+
+TEXT_MAX = 8192
+"""Longest text of a step's run, in characters."""
+
+DATA_MAX = 32 * 1024
+"""Longest event data, in bytes of JSON; of longer ones only the short values are kept."""
+
+EVIDENCE_MAX = 1024 * 1024
+"""Longest evidence, in bytes of JSON before it is compressed."""
+
+_INT_MAX = 2**63 - 1
+
+Value = int | float | str | bytes | None
+Row = tuple[Value, ...]
+
+
+def optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``convert``, with None left as it is."""
+    return lambda value: None if value is None else convert(value)
+
+
+def text(longest: int) -> Callable[[str], str]:
+    """Cuts to ``longest`` characters. Lone surrogates (of an argument or a path) fit neither SQLite nor msgpack."""
+
+    def convert(value: str) -> str:
+        if len(value) > longest:
+            value = value[: longest - 1] + "…"
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+
+    return convert
+
+
+def integer(value: int) -> int:
+    """Kept within what SQLite can hold."""
+    number = int(value)
+    return number if -_INT_MAX <= number <= _INT_MAX else _INT_MAX if number > 0 else -_INT_MAX
+
+
+def real(value: float) -> float:
+    """Never -0.0 and never NaN, which SQLite does not give back."""
+    number = float(value) + 0.0
+    return number if number == number else 0.0  # NaN is not equal to itself
+
+
+def progress(value: int | float | str | None) -> Value:
+    """A worker's progress value."""
+    if isinstance(value, str):
+        return _progress_text(value)
+    if isinstance(value, int):
+        return integer(value)
+    return None if value is None or math.isnan(value) else real(value)
+
+
+_progress_text = text(PROGRESS_MAX)
+
+
+@lru_cache(4096)
+def declaration_text(declaration: Declaration) -> str:
+    """A declaration as JSON."""
+    return plain_json(declaration._asdict())
+
+
+@lru_cache(4096)
+def parse_declaration(written: str) -> Declaration:
+    """Fields that this version does not know are left out; those that an older one did not know get their
+    defaults."""
+    known = {key: value for key, value in json.loads(written).items() if key in Declaration._fields}
+    if "feeders" in known:
+        known["feeders"] = Feeders(known["feeders"])
+    return Declaration(**known)
+
+
+def owner_text(owner: ProcessIdentity) -> str:
+    """A process's identity."""
+    return f"{owner.boot.hex()}-{owner.pid}-{owner.start}-{owner.nonce.hex()}"
+
+
+def parse_owner(written: str) -> ProcessIdentity:
+    """What ``owner_text`` wrote."""
+    boot, pid, start, nonce = written.split("-")
+    return ProcessIdentity(bytes.fromhex(boot), int(pid), int(start), bytes.fromhex(nonce))
+
+
+def bounded_json(data: Mapping[str, Any]) -> str:
+    """An event's data as JSON; of what is too long the short values only."""
+    whole = plain_json(data)
+    if len(whole) <= DATA_MAX:
+        return whole
+    short = {
+        key: value for key, value in list(data.items())[:64] if len(plain_json({key: value})) <= DATA_MAX // 128
+    }
+    return plain_json({**short, "cut": f"{len(whole)} bytes; at most {DATA_MAX} are kept"})
+
+
+parse_json = json.loads
+
+
+def squeeze(evidence: Mapping[str, Any]) -> bytes:
+    """Evidence as ``EvidenceTaken.blob``: JSON, compressed. What is too long is replaced by a note that says so."""
+    whole = plain_json(evidence)
+    if len(whole) > EVIDENCE_MAX:
+        short = {key: value for key, value in evidence.items() if isinstance(value, str) and len(value) <= TEXT_MAX}
+        whole = plain_json(
+            {**dict(list(short.items())[:64]), "cut": f"{len(whole)} bytes; at most {EVIDENCE_MAX} are kept"}
+        )
+    return zlib.compress(whole.encode(), 6)
+
+
+def unsqueeze(blob: bytes) -> Any:
+    """What ``squeeze`` was given. ValueError: it is damaged, or longer than EVIDENCE_MAX bytes."""
+    unpacker = zlib.decompressobj()
+    try:
+        unpacked = unpacker.decompress(blob, EVIDENCE_MAX)
+    except zlib.error as fault:
+        raise ValueError(f"the evidence cannot be unpacked: {fault}") from None
+    if not unpacker.eof:
+        raise ValueError(f"the evidence is longer than {EVIDENCE_MAX} bytes")
+    return json.loads(unpacked)
+
+
+def checked_blob(blob: bytes) -> bytes:
+    """ValueError: it is longer than ``squeeze`` makes any."""
+    if len(blob) > EVIDENCE_MAX:
+        raise ValueError(f"evidence has at most {EVIDENCE_MAX} bytes, this has {len(blob)}")
+    return bytes(blob)
+
+
+def plain_json(value: Any) -> str:
+    """Standard JSON of any value: ASCII, no NaN, no infinity, no key that is not a text."""
+    try:
+        return _encode(value)
+    except (ValueError, TypeError, RecursionError):
+        return json.dumps(_simplified(value, 16), separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no type for."""
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    return value.hex() if isinstance(value, (bytes, bytearray)) else str(value)
+
+
+_encode = json.JSONEncoder(allow_nan=False, default=_plain, separators=(",", ":")).encode
+
+
+def _simplified(value: Any, depth: int) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if depth == 0:
+        return "…"
+    if isinstance(value, Mapping):
+        return {str(key): _simplified(each, depth - 1) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_simplified(each, depth - 1) for each in value]
+    return _plain(value)

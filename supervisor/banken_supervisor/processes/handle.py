@@ -1,0 +1,150 @@
+"""One process, held by a pidfd, so that a reused pid is never taken for the process that had it before.
+
+A process is identified by boot id, pid and start time. The start time is read *after* the pidfd was opened: if it
+is the expected one, the descriptor means this process from then on. Needs pidfd_open, hence Linux.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from types import TracebackType
+from typing import Self
+
+from banken.process_identity import boot_id, process_start
+from banken.protocol.messages import ProcessIdentity
+
+_BOOT = boot_id()
+
+SUPPORTED = hasattr(os, "pidfd_open") and any(_BOOT)
+"""Whether this system can identify a process for certain."""
+
+
+class ProcessError(Exception):
+    """The process cannot be identified for certain now; whether it lives is not known. ``kind``: one word."""
+
+    kind = "unknown"
+
+
+class ProcessRemote(ProcessError):
+    """It runs on another host, or ran before the last boot."""
+
+    kind = "remote"
+
+
+class ProcessGone(ProcessError):
+    """It has ended, and nothing of it is left."""
+
+    kind = "gone"
+
+
+class ProcessReplaced(ProcessGone):
+    """It has ended, and its pid belongs to another process."""
+
+    kind = "reused"
+
+
+def is_local(who: ProcessIdentity) -> bool:
+    """Whether it is, or was, a process of this host's present boot that can be identified."""
+    return SUPPORTED and who.boot == _BOOT and who.start > 0 and who.pid > 0
+
+
+class ProcessHandle:
+    """A context manager that owns the descriptor. Not for several threads at once: each opens its own."""
+
+    def __init__(self, pid: int, start: int, fd: int) -> None:
+        """Use ``open`` or ``open_pid``."""
+        self.pid = pid
+        self.start = start
+        """ticks since boot"""
+        self._fd = fd
+
+    @classmethod
+    def open(cls, who: ProcessIdentity) -> Self:
+        """The process that a worker names. ProcessRemote, ProcessGone, ProcessReplaced; ProcessError: not known."""
+        if not SUPPORTED:
+            raise ProcessError("this system has no pidfd or no boot id: a process cannot be identified for certain")
+        if who.boot != _BOOT:
+            raise ProcessRemote(f"pid {who.pid} runs on another host or boot: only its own host can look at it")
+        if who.pid <= 0 or who.start <= 0:
+            raise ProcessError(f"pid {who.pid} did not say when it started: it may be any process")
+        return cls.open_pid(who.pid, who.start)
+
+    @classmethod
+    def open_pid(cls, pid: int, start: int | None = None) -> Self:
+        """The process ``pid`` that started at ``start``, ticks since boot; None: whichever has the pid now.
+
+        Raises as ``open`` does.
+        """
+        try:
+            fd = os.pidfd_open(pid)
+        except (ProcessLookupError, OverflowError):  # a number that no process can have
+            raise ProcessGone(f"pid {pid} has ended and left nothing to look at") from None
+        except (OSError, ValueError) as fault:  # no descriptor is left, say
+            raise ProcessError(f"pid {pid} cannot be held: {getattr(fault, 'strerror', fault)}") from None
+        found = process_start(pid)
+        handle = cls(pid, found, fd)
+        if found and start in (None, found):
+            return handle
+        with handle:
+            if not found and handle.alive:
+                raise ProcessError(f"the start time of pid {pid} cannot be read from /proc")
+        if not found:
+            raise ProcessGone(f"pid {pid} has ended and left nothing to look at")
+        raise ProcessReplaced(
+            f"pid {pid} is another process by now (started at tick {found}, not {start}; "
+            "or the worker runs in another pid namespace): nothing of it is read"
+        )
+
+    def fileno(self) -> int:
+        """Becomes readable when the process ends."""
+        return self._fd
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended; a zombie has."""
+        return not self.wait(0.0)
+
+    @property
+    def owns_pid(self) -> bool:
+        """Whether the pid still means this process: it lives, or is a zombie."""
+        return self.alive or process_start(self.pid) == self.start
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most ``seconds`` for its end; whether it has ended."""
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(max(0.0, seconds) * 1000))
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to exactly this process; False: it has ended. PermissionError: it is another user's."""
+        try:
+            signal.pidfd_send_signal(self._fd, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def exit_status(self) -> int | None:
+        """Collect an ended child of this process; its status, or minus the signal; None: it cannot be known."""
+        try:
+            result = os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:  # another thread waited for it, SIGCHLD is ignored, or it is no child
+            return None
+        if result is None:
+            return None
+        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+    def close(self) -> None:
+        """Give the descriptor back. May be called again."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

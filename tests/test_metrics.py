@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from banken_supervisor.runtime.loop_metrics import ACTIONS_MAX, OTHER, Histogram, LoopMetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from banken.protocol.incidents import Cause
 from banken_supervisor.journal import IncidentRecord, Journal
+from banken_supervisor.observability.loop_metrics import ACTIONS_MAX, OTHER, Histogram, LoopMetrics
 from banken_supervisor.web.metrics import METRICS, question, render
 
 

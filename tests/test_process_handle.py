@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from banken.process_identity import boot_id, process_start
+from banken.process_identity import boot_id, own_identity, process_start
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.processes.handle import (
     ProcessError,

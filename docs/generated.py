@@ -1,0 +1,161 @@
+"""What the reference takes from the code: a comment ``<!-- generated: NAME -->`` in a page becomes what NAME makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from banken_supervisor.config.schema import schema
+from banken_supervisor.web.metrics import METRICS
+
+_MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+
+_COMMON = ("do", "after", "level", "repeat", "budget", "backoff")
+"""Keys of every step of a ladder."""
+
+ENUM_MAX = 5
+"""Choices that are all shown."""
+
+_UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def insert(app: Any, name: str, source: list[str]) -> None:
+    """Sphinx's event ``source-read``."""
+    source[0] = _MARK.sub(lambda found: MAKERS[found[1]](), source[0])
+
+
+def docstring(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Sphinx's event ``autodoc-process-docstring``: an indented paragraph is code, and a ``*`` is a ``*``."""
+    if not name.startswith("banken"):
+        return
+    made: list[str] = []
+    inside = False
+    for line in lines:
+        indented = line.startswith("    ")
+        if indented and not inside and not (made and made[-1]):
+            made += ["::", ""]
+        inside = indented or (inside and not line)
+        made.append(line if indented else line.replace("*", r"\*"))
+    lines[:] = made
+
+
+def help_text(app: Any, context: Any, lines: list[str]) -> None:
+    """Events of sphinx-click: a ``*`` is a ``*``, but for the marks of what it makes itself."""
+    lines[:] = [re.sub(r"(?<!\*)\*(?!\*)", r"\*", line) for line in lines]
+
+
+def config() -> str:
+    """One section for each table of banken.toml."""
+    found = schema()
+    tables = found["$defs"]
+    lines: list[str] = []
+    for name, node in found["properties"].items():
+        lines += _section(_heading(name, node), node.get("description", ""), _reference(node, tables))
+    lines += ["## Tables within tables", ""]
+    for name, title in _NESTED.items():
+        lines += _section(title, "", tables[name], level="###")
+    steps = {each: table for each, table in tables.items() if each.endswith("Step") and each != "OwnStep"}
+    lines += ["## Steps of a ladder", "", "Every step has these keys:", ""]
+    first = next(iter(steps.values()))
+    lines += _rows({key: first["properties"][key] for key in _COMMON if key != "do"}, ())
+    for table in steps.values():
+        do = table["properties"]["do"]["const"]
+        own = {key: node for key, node in table["properties"].items() if key not in _COMMON}
+        lines += [f'### do = "{do}"', "", table["description"], ""]
+        lines += _rows(own, table["required"]) if own else ["It has no keys of its own.", ""]
+    lines += ["### do = a name of [actions]", "", tables["OwnStep"]["description"], ""]
+    return "\n".join(lines)
+
+
+_NESTED = {
+    "DefaultsTable": "defaults of [supervisor]",
+    "RetentionTable": "retention of [supervisor]",
+    "FoldTable": "fold of [supervisor]",
+    "AutoTable": "auto of a watchdog",
+    "WindowTable": "maintenance of a watchdog",
+}
+
+
+def _heading(name: str, node: Mapping[str, Any]) -> str:
+    if node.get("type") == "array":
+        return f"[[{name}]]"
+    return f"[{name}.NAME]" if name == "notify" else f"[{name}]"
+
+
+def _reference(node: Mapping[str, Any], tables: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The table that a key of the file holds, once or many times; None: it is a table of texts."""
+    inner = node.get("items") or next(iter(node.get("patternProperties", {}).values()), node)
+    at = inner.get("$ref")
+    return None if at is None else tables[at.rpartition("/")[2]]
+
+
+def _section(title: str, told: str, table: Mapping[str, Any] | None, level: str = "##") -> Iterator[str]:
+    yield from (f"{level} {title}", "")
+    if told:
+        yield from (_plain(told), "")
+    if table is not None:
+        yield from (table["description"], "")
+        yield from _rows(table["properties"], table.get("required", ()))
+
+
+def _rows(keys: Mapping[str, Any], required: Any) -> list[str]:
+    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for key, node in keys.items():
+        default = "required" if key in required else _default(node)
+        lines.append(f"| `{key}` | {_type(node)} | {default} | {_plain(node.get('description', ''))} |")
+    return [*lines, ""]
+
+
+def _default(node: Mapping[str, Any]) -> str:
+    value = node.get("default")
+    if value is None or value == [] or value == {}:
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    told = _type(node)
+    if told.startswith("duration"):
+        unit, seconds = next((each for each in _UNITS if value >= each[1] and value % each[1] == 0), ("s", 1))
+        return f'`"{value / seconds:g}{unit}"`'
+    if told == "size":
+        return f'`"{value >> 20}MiB"`'
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
+
+
+def _type(node: Mapping[str, Any]) -> str:
+    if "$ref" in node:
+        return "step" if node["$ref"].endswith("Step") else "table"
+    if "enum" in node:
+        shown = node["enum"] if len(node["enum"]) <= ENUM_MAX else node["enum"][:2]
+        texts = ", ".join(f'`"{each}"`' for each in shown)
+        return texts if shown is node["enum"] else f"{texts} …"
+    if "anyOf" in node or "oneOf" in node:
+        choices = node.get("anyOf") or node["oneOf"]
+        patterns = [each.get("pattern", "") for each in choices]
+        if any("ms|s|m|h|d" in each for each in patterns):
+            learnt = any(each.get("const") == "auto" for each in choices)
+            return 'duration, or `"auto"`' if learnt else "duration"
+        if any("B" in each for each in patterns):
+            return "size"
+        return " or ".join(dict.fromkeys(_type(each) for each in choices))
+    if node.get("type") == "array":
+        return f"list of {_type(node['items'])}"
+    words = {"string": "text", "object": "table", "boolean": "true or false", "integer": "whole number"}
+    return words[node["type"]]
+
+
+def _plain(text: str) -> str:
+    """A description as Markdown that shows it as it is."""
+    return re.sub(r"([|*\[\]<>$])", r"\\\1", text)
+
+
+def metrics() -> str:
+    """The table of web/metrics.py."""
+    lines = ["| name | type | labels | meaning |", "|---|---|---|---|"]
+    for each in METRICS:
+        labels = ", ".join(f"`{label}`" for label in each.labels)
+        lines.append(f"| `{each.full_name}` | {each.kind} | {labels} | {_plain(each.meaning)} |")
+    return "\n".join(lines)
+
+
+MAKERS: dict[str, Callable[[], str]] = {"config": config, "metrics": metrics}

@@ -1,5 +1,7 @@
-"""The site: ``python -m sphinx -W --keep-going docs build/docs``. Needs the extra ``docs``; the pages load nothing from
-other hosts."""
+"""The site: ``python -m sphinx -W --keep-going docs build/docs``. Needs the extra ``docs``.
+
+The pages load nothing from other hosts.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reference takes from the code: a comment ``<!-- generated: NAME -->`` in a page becomes what NAME makes."""
+"""What the reference takes from the code: a comment ``<!-- generated: NAME -->`` becomes what NAME makes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sphinx.util import logging
+
+from banken import Cause
 from banken_supervisor.config.schema import schema
+from banken_supervisor.engine.effects import EventType
 from banken_supervisor.web.metrics import METRICS
 
 _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
@@ -17,12 +21,20 @@ _COMMON = ("do", "after", "level", "repeat", "budget", "backoff")
 ENUM_MAX = 5
 """Choices that are all shown."""
 
+_EVENTS = re.compile(r"^\| ((?:`[a-z-]+`(?:, )?)+) \|", re.MULTILINE)
+"""The first column of the tables of events and causes."""
+
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def insert(app: Any, name: str, source: list[str]) -> None:
-    """Sphinx's event ``source-read``."""
+    """Sphinx's event ``source-read``. A table of events that lacks one, or has one too many, is a warning."""
     source[0] = _MARK.sub(lambda found: MAKERS[found[1]](), source[0])
+    if name == "events":
+        listed = {each for row in _EVENTS.findall(source[0]) for each in re.findall(r"`([a-z-]+)`", row)}
+        wrong = listed ^ {*EventType, *Cause}
+        if wrong:
+            logging.getLogger(__name__).warning("events.md and the code differ in: %s", ", ".join(sorted(wrong)))
 
 
 def docstring(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:

@@ -19,7 +19,7 @@ project = "banken"
 author = "the authors of banken"
 version = release = banken.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 root_doc = "index"
 nitpicky = False  # types of the standard library would need its inventory, from another host
@@ -31,7 +31,8 @@ autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 autoclass_content = "class"
-default_role = "code"  # in the help of commands, `banken run` is code
+default_role = "code"
+smartquotes = False  # two hyphens are an option
 
 html_theme = "furo"
 html_title = "banken"
@@ -45,5 +46,3 @@ def setup(app: Any) -> None:
     """What is made from the code is put in while a page is read."""
     app.connect("source-read", generated.insert)
     app.connect("autodoc-process-docstring", generated.docstring)
-    for part in ("description", "options", "arguments", "epilog"):
-        app.connect(f"sphinx-click-process-{part}", generated.help_text)

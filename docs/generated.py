@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import click
 from sphinx.util import logging
 
 from banken import Cause
+from banken_supervisor.cli.group import banken
 from banken_supervisor.config.schema import schema
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.web.metrics import METRICS
@@ -17,6 +19,9 @@ _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 
 _COMMON = ("do", "after", "level", "repeat", "budget", "backoff")
 """Keys of every step of a ladder."""
+
+WIDTH = 100
+"""Characters of a line of help."""
 
 ENUM_MAX = 5
 """Choices that are all shown."""
@@ -50,11 +55,6 @@ def docstring(app: Any, what: str, name: str, found: Any, options: Any, lines: l
         inside = indented or (inside and not line)
         made.append(line if indented else line.replace("*", r"\*"))
     lines[:] = made
-
-
-def help_text(app: Any, context: Any, lines: list[str]) -> None:
-    """Events of sphinx-click: a ``*`` is a ``*``, but for the marks of what it makes itself."""
-    lines[:] = [re.sub(r"(?<!\*)\*(?!\*)", r"\*", line) for line in lines]
 
 
 def config() -> str:
@@ -170,4 +170,19 @@ def metrics() -> str:
     return "\n".join(lines)
 
 
-MAKERS: dict[str, Callable[[], str]] = {"config": config, "metrics": metrics}
+def commands() -> str:
+    """The help of each command, as ``--help`` prints it."""
+    return "\n".join(_command(banken, "banken"))
+
+
+def _command(command: click.Command, path: str) -> Iterator[str]:
+    context = click.Context(command, info_name=path, max_content_width=WIDTH, terminal_width=WIDTH)
+    yield from (f"## {path}", "", "```text", command.get_help(context), "```", "")
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None, f"{path} lists {name}, which there is not"
+            yield from _command(below, f"{path} {name}")
+
+
+MAKERS: dict[str, Callable[[], str]] = {"commands": commands, "config": config, "metrics": metrics}

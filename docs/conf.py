@@ -46,3 +46,4 @@ def setup(app: Any) -> None:
     """What is made from the code is put in while a page is read."""
     app.connect("source-read", generated.insert)
     app.connect("autodoc-process-docstring", generated.docstring)
+    app.connect("autodoc-process-signature", generated.signature)

@@ -11,6 +11,7 @@ from sphinx.util import logging
 
 from banken import Cause
 from banken_supervisor.cli.group import banken
+from banken_supervisor.cli.top.help import KEYS, MEANINGS
 from banken_supervisor.config.schema import schema
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.web.metrics import METRICS
@@ -25,6 +26,9 @@ WIDTH = 100
 
 ENUM_MAX = 5
 """Choices that are all shown."""
+
+_INTERNAL = ("banken_supervisor.actions",)
+"""Modules of which only the members are for users."""
 
 _EVENTS = re.compile(r"^\| ((?:`[a-z-]+`(?:, )?)+) \|", re.MULTILINE)
 """The first column of the tables of events and causes."""
@@ -46,6 +50,8 @@ def docstring(app: Any, what: str, name: str, found: Any, options: Any, lines: l
     """Sphinx's event ``autodoc-process-docstring``: an indented paragraph is code, and a ``*`` is a ``*``."""
     if not name.startswith("banken"):
         return
+    if name in _INTERNAL or (lines[:1] and lines[0].startswith("Alias for field number")):
+        lines.clear()
     made: list[str] = []
     inside = False
     for line in lines:
@@ -55,6 +61,11 @@ def docstring(app: Any, what: str, name: str, found: Any, options: Any, lines: l
         inside = indented or (inside and not line)
         made.append(line if indented else line.replace("*", r"\*"))
     lines[:] = made
+
+
+def signature(app: Any, what: str, name: str, found: Any, options: Any, given: str, returns: str) -> Any:
+    """Sphinx's event ``autodoc-process-signature``: without private parameters."""
+    return None if given is None else (re.sub(r", _\w+: [^,()]+(?=[,)])", "", given), returns)
 
 
 def config() -> str:
@@ -185,4 +196,11 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
             yield from _command(below, f"{path} {name}")
 
 
-MAKERS: dict[str, Callable[[], str]] = {"commands": commands, "config": config, "metrics": metrics}
+def top() -> str:
+    """The keys, columns and states that the help page of ``banken top`` explains."""
+    keys = [f"| `{key}` | {_plain(meaning)} |" for key, meaning in KEYS]
+    words = [f"| {word} | {_plain(meaning)} |" for word, meaning in MEANINGS]
+    return "\n".join(["| key | |", "|---|---|", *keys, "", "| column, state | |", "|---|---|", *words])
+
+
+MAKERS: dict[str, Callable[[], str]] = {"commands": commands, "config": config, "metrics": metrics, "top": top}

@@ -126,8 +126,16 @@ def _rows(keys: Mapping[str, Any], required: Any) -> list[str]:
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key, node in keys.items():
         default = "required" if key in required else _default(node)
-        lines.append(f"| `{key}` | {_type(node)} | {default} | {_plain(node.get('description', ''))} |")
+        lines.append(f"| `{key}` | {_type(node)} | {default} | {_plain(_meaning(node))} |")
     return [*lines, ""]
+
+
+def _meaning(node: Mapping[str, Any]) -> str:
+    """The key's own description, else that of the table that it holds."""
+    told = node.get("description")
+    if told is None and "$ref" in node:
+        told = schema()["$defs"][node["$ref"].rpartition("/")[2]]["description"]
+    return told or ""
 
 
 def _default(node: Mapping[str, Any]) -> str:

@@ -51,6 +51,17 @@ def test_a_path_that_is_not_there_is_found() -> None:
     ]  # fmt: skip
 
 
+def test_what_the_house_names_is_in_the_file_that_it_names() -> None:
+    """Of "`NAME` in `path`" and "`NAME`, `path`", the file has a definition of NAME."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)(?:\(\))?`(?: in|,) `([\w./]+\.\w+)`", text)
+    assert len(named) >= 6
+    for name, path in named:
+        file = next(home / path for home in HOMES if (home / path).exists())
+        definition = rf"^(?:def|class|const)?\s*\b{name}\b(?:\(|:| =)"
+        assert re.search(definition, file.read_text(encoding="utf-8"), re.MULTILINE), (name, path)
+
+
 def _of(language: str) -> list[tuple[Path, Block]]:
     return [(page, block) for page in PAGES for block in blocks(page) if block.language == language]
 

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from tests.docs.blocks import DOCS, ROOT, Block, blocks
 
 from banken_supervisor.cli.group import banken
+from banken_supervisor.control.control_api import OPS
+from banken_supervisor.engine.engine import Kind
 
 PAGES = sorted([ROOT / "README.md", ROOT / "examples" / "README.md", *DOCS.rglob("*.md")])
 FILES = ("py", "md", "toml", "yml", "json", "js", "css", "html", "1", "txt")
@@ -60,6 +62,25 @@ def test_what_the_house_names_is_in_the_file_that_it_names() -> None:
         file = next(home / path for home in HOMES if (home / path).exists())
         definition = rf"^(?:def|class|const)?\s*\b{name}\b(?:\(|:| =)"
         assert re.search(definition, file.read_text(encoding="utf-8"), re.MULTILINE), (name, path)
+
+
+@pytest.mark.parametrize("heading", ["Follow one feed", "Follow one verdict"])
+def test_a_feed_and_a_verdict_pass_through_few_files(heading: str) -> None:
+    """At most eight files each, each once: in one direction."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    section = text[text.index(f"## {heading}") :].split("\n## ", 2)[0]
+    paths = _paths(section)
+    assert 5 <= len(paths) <= 8
+    assert len(set(paths)) == len(paths)
+
+
+def test_the_wire_page_has_every_message_and_request() -> None:
+    """By number and name; a client in another language is written from this page."""
+    text = (DOCS / "wire.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^\| (\d+) \| (\w+) \|", text, re.MULTILINE)
+    assert {int(number): name for number, name in messages} == {kind.value: kind.name.lower() for kind in Kind}
+    requests = text[text.index("## Requests") : text.index("## Events")]
+    assert set(re.findall(r"^\| (\w+) \|", requests, re.MULTILINE)) - {"op"} == set(OPS)
 
 
 def _of(language: str) -> list[tuple[Path, Block]]:

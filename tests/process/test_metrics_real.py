@@ -153,7 +153,7 @@ def test_nothing_that_a_worker_wrote_is_told(scene: Home) -> None:
 
 
 def test_the_table_of_metrics_is_what_is_exported(scene: Home) -> None:
-    """Each metric of the output is in ``METRICS``, of which the docs are made, with its type, labels and meaning."""
+    """Each metric of the output is in ``METRICS``, the docs' table, with its type, labels and meaning."""
     families = {family.name: family for family in open_metrics(_openmetrics(scene))}
     for each in METRICS:
         family = families.pop(each.name)

@@ -29,6 +29,9 @@ DOCS = ROOT / "docs"
 READY_S = 20.0
 """Until a supervisor answers, or a command shows what it should."""
 
+COMMAND_S = 30.0
+"""Within this, a block ends that is not in a terminal of its own."""
+
 ENDS_S = 3.0
 """Within this, all that was started has ended."""
 
@@ -184,7 +187,12 @@ class Newcomer:
         command, typed = self._command(block)
         until = time.monotonic() + READY_S
         while True:
-            done = self._do(command, typed)
+            try:
+                done = self._do(command, typed)
+            except subprocess.TimeoutExpired as late:
+                so_far = (late.stdout or b"").decode(errors="replace")
+                told = f"line {block.line}: {block.script}\n{so_far}\n{self.log()}"
+                raise AssertionError(f"no end within {COMMAND_S} s, {told}") from None
             output = done.stdout.decode(errors="replace")
             told = f"line {block.line}: {block.script}\n{output}\n{self.log()}"
             assert done.returncode == 0, f"exit code {done.returncode}, {told}"
@@ -204,6 +212,6 @@ class Newcomer:
             input=typed,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=45,
+            timeout=COMMAND_S,
             check=False,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
@@ -62,6 +63,17 @@ def test_what_the_house_names_is_in_the_file_that_it_names() -> None:
         file = next(home / path for home in HOMES if (home / path).exists())
         definition = rf"^(?:def|class|const)?\s*\b{name}\b(?:\(|:| =)"
         assert re.search(definition, file.read_text(encoding="utf-8"), re.MULTILINE), (name, path)
+
+
+def test_the_layers_are_those_that_ci_checks() -> None:
+    """The house shows the rooms in the order of the import contract."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(each["layers"] for each in contracts if each["type"] == "layers" and "engine" in each["layers"])
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    shown = [block.splitlines() for block in re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+    assert [each.replace(" |", ",") for each in layers] in shown
 
 
 @pytest.mark.parametrize("heading", ["Follow one feed", "Follow one verdict"])

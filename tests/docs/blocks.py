@@ -122,7 +122,10 @@ class Newcomer:
             if each.poll() is None:
                 os.killpg(each.pid, signal.SIGINT)
         for each in self._terminals:
-            each.wait(READY_S)
+            try:
+                each.wait(READY_S)
+            except subprocess.TimeoutExpired:
+                raise AssertionError(f"Ctrl-C does not end {each.args} within {READY_S} s:\n{self.log()}") from None
         self._terminals.clear()
 
     def leave(self) -> list[str]:
@@ -200,7 +203,7 @@ class Newcomer:
             if not missing:
                 break
             assert time.monotonic() < until, f"{missing} not shown, {told}"
-            time.sleep(0.2)
+            time.sleep(0.5)
         if self._state.exists():
             self._cwd, self._environment["PATH"] = self._state.read_text().split("\n")
 

@@ -34,6 +34,7 @@ def _installs(page: Path) -> int:
     return 2 if page == README else 1
 
 
+@pytest.mark.timeout(120)  # of which it takes 20, but on a starved machine
 @pytest.mark.parametrize("page", [README, TUTORIAL], ids=lambda page: page.stem)
 def test_every_block_does_what_it_says(newcomer: Newcomer, page: Path) -> None:
     """Each block ends well and shows what the page says; nothing is left running."""

@@ -16,6 +16,8 @@ from banken_supervisor.cli.group import COMMANDS
 from banken_supervisor.config.schema import schema
 from banken_supervisor.web.metrics import METRICS
 
+pytestmark = pytest.mark.timeout(120)  # a build takes 10 s, but on a starved machine
+
 for needed in ("sphinx", "furo", "myst_parser"):
     pytest.importorskip(needed, reason="the extra docs is not installed: pip install '.[docs]'")
 
@@ -23,7 +25,7 @@ for needed in ("sphinx", "furo", "myst_parser"):
 def build(source: Path, target: Path, builder: str = "html") -> subprocess.CompletedProcess[str]:
     """As CI builds it."""
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", builder, str(source), str(target)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def _lines(story: Any) -> list[str]:
     if record.reason and len(record.reason.splitlines()) > 1:
         lines += ["  in full", *(f"    {clean(line)}" for line in record.reason.splitlines())]
     lines += ["", "Timeline"]
-    lines += [f"  {clock(event.time)[11:]}  {_told(event)}" for event in story.events]
+    lines += [f"  {clock(event.time)[11:]}  {_fact_lines(event)}" for event in story.events]
     for step in story.steps:
         output = step.text.partition("\n")[2]
         if output:
@@ -101,7 +101,7 @@ def _feeds(story: Any) -> list[list[float]]:
     return []
 
 
-def _told(event: Any) -> str:
+def _fact_lines(event: Any) -> str:
     data = event.data if isinstance(event.data, dict) else {"data": event.data}
     left_out = ("incident", "seq", "time", "type", "name", "timeout", "age", "pid", "feeds")
     said = sentence({**data, "type": event.type, "name": event.name})

@@ -97,7 +97,7 @@ def command(
         "callback_limit": settings.callback_limit,
         "callback_threads": settings.callback_threads,
     }  # fmt: skip
-    beside = None if web is None else _beside(web, resolve(address).text, json_logs=json_logs)
+    beside = None if web is None else _web_child(web, resolve(address).text, json_logs=json_logs)
     supervisor = Announced(address, journal=journal, **more)  # type: ignore[arg-type]
     if setup is not None:
         first = [setup]
@@ -113,7 +113,7 @@ def command(
             beside.stop()
 
 
-def _beside(listen: str, address: str, *, json_logs: bool) -> WebChild:
+def _web_child(listen: str, address: str, *, json_logs: bool) -> WebChild:
     """The web process, not started yet; what is wrong with its place is told now."""
     from banken_supervisor.cli.web import check_place
     from banken_supervisor.cli.web_child import WebChild

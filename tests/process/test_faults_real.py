@@ -24,7 +24,7 @@ from banken.wire import Kind, Message, encode
 from banken_supervisor import Supervisor
 from banken_supervisor.control import control_api
 from banken_supervisor.engine.policy import Window
-from banken_supervisor.observability.guard import REST_S, TELL_EVERY, Guard, Place
+from banken_supervisor.observability.guard import REPORT_EVERY_S, REST_S, Guard, Place
 from banken_supervisor.outbox.checkpoints import Checkpoints
 from banken_supervisor.runtime import lock
 from banken_supervisor.runtime.loop_messages import Do
@@ -321,7 +321,7 @@ def test_a_fault_that_comes_in_every_turn_is_told_once_and_takes_no_core() -> No
         for _ in range(1000):
             assert guard.run(Place.TURN, divmod, 1, 0) is None
         assert (len(events), len(lines), guard.counts["turn"]) == (1, 1, 1000)
-        now[0] += TELL_EVERY
+        now[0] += REPORT_EVERY_S
         guard.run(Place.TURN, divmod, 1, 0)
     assert events[-1].data["count"] == 1000
     began = time.monotonic()

@@ -113,7 +113,7 @@ def test_one_odd_request_or_feed_does_not_end_banken_run(house: House) -> None:
     with Control(house.address, 10.0) as control:
         for op in ("status", "suggest"):
             for offset in (2**63 - 20_000, 2**63 - 1, 2**64 - 1, -1):
-                with pytest.raises(RequestFailed, match=f"offset is a whole number from 0 to .*, not {offset}"):
+                with pytest.raises(RequestFailed, match=f"offset must be an integer from 0 to .*, not {offset}"):
                     control.request(op, offset=offset)
         who = Incarnation(boot_id(), 2**31, 1, b"abcd")
         with _socket(zmq.PUSH, resolve(house.address).feed) as push:

@@ -107,7 +107,7 @@ class EffectRunner:
         if self._outbox is None:
             do()
         else:
-            self._outbox.then(do)
+            self._outbox.after_commit(do)
 
     def _incident(self, effect: RunCallback) -> Incident:
         return incident_of(effect, self._driver.now)

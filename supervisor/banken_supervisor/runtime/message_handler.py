@@ -15,7 +15,7 @@ from banken_supervisor.engine.policy import Policy
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.outbox.checkpoints import Checkpoints
-from banken_supervisor.outbox.outbox import Committed, Conditioned, Outbox
+from banken_supervisor.outbox.outbox import Committed, JournalChanged, Outbox
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.loop_messages import Acted, Declare, Do, Feeds, Forget, Stop
@@ -118,9 +118,9 @@ class MessageHandler:
         assert self._outbox is not None
         self._outbox.committed(message.ticket)
 
-    def _conditioned(self, message: Conditioned) -> None:
+    def _journal_changed(self, message: JournalChanged) -> None:
         assert self._checkpoints is not None
-        self._checkpoints.conditioned(message.condition, self._driver.out)
+        self._checkpoints.journal_changed(message.condition, self._driver.out)
 
     def _do(self, message: Do) -> None:
         message.what()
@@ -158,7 +158,7 @@ HANDLERS: dict[type, Callable[[MessageHandler, Any], None]] = {
     Declare: MessageHandler._declare,
     Acted: MessageHandler._acted,
     Committed: MessageHandler._committed,
-    Conditioned: MessageHandler._conditioned,
+    JournalChanged: MessageHandler._journal_changed,
     Do: MessageHandler._do,
     Forget: MessageHandler._forget,
     Stop: MessageHandler._stop,

@@ -1,1 +1,1 @@
-"""Where messages come in. A source hands over bytes; what they mean is decided elsewhere."""
+"""Where messages come in. A source passes on bytes; it does not interpret them."""

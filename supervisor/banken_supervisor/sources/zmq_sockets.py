@@ -1,4 +1,4 @@
-"""The supervisor's sockets. Bytes in, bytes out; what they mean is decided elsewhere."""
+"""The supervisor's ZeroMQ sockets. Bytes in, bytes out; nothing is interpreted here."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from banken.threads import NO_THREAD, ZMQ_THREADS, available
 from banken.wire import DROP_MAX, REQUEST_MAX
 
 FEED_QUEUE_MAX = 10_000
-"""Feeds held per connection between libzmq's thread and the loop."""
+"""Feeds queued per connection between libzmq's thread and the loop."""
 
 SLICE = 200
 SLICE_MAX = 2_000
 SLICE_S = 0.001
-"""Feeds between two looks at the clock: few, and twice as many each time while they take less than a millisecond.
-Those that need decoding take a hundred times longer than those that are known."""
+"""Feeds between two checks of the clock: few at first, and twice as many each time while they take less than a
+millisecond. A feed that must be decoded takes a hundred times longer than a known one."""
 
 REQUESTS_PER_TURN = 50
-"""So that a flood of requests cannot keep the loop from its feeds."""
+"""A limit, so that a flood of requests cannot delay feeds."""
 
 PARTS_MAX = 4
-"""Parts of one message that are kept; a request has two."""
+"""Parts of one message that are stored; a request has two."""
 
 PARTS_PER_TURN = 1000
-"""Parts of one message that are read in one turn: a million of them must not keep the loop from its feeds."""
+"""Parts of one message that are read in one turn: a message of a million parts must not delay feeds."""
 
 REPLY_QUEUE_MAX = 100
-"""Replies held for an asker that does not read them; further ones are lost. libzmq tells of what was read only when
-it is half of that, so that fifty may be on their way to one that does read."""
+"""Replies queued for a client that does not read them; further ones are lost. libzmq reports progress only after
+half
+of them, so up to fifty may be under way to a client that does read."""
 
 SUBSCRIPTIONS_PER_TURN = 200
 
@@ -45,10 +46,10 @@ TOPIC_MAX = NAME_MAX + 1
 """Bytes of the longest topic: a name and its zero byte."""
 
 TOPICS_MAX = 100_000
-"""Topics that are remembered. Beyond that somebody is taken to listen always."""
+"""Topics that are remembered. With more, events are always published, as if all were subscribed."""
 
 REST_MIN = 0.00005
-"""Seconds below which no sleep is worth its own cost."""
+"""Seconds. A shorter sleep costs more than it saves."""
 
 _MONITOR = "inproc://accepted"
 
@@ -58,42 +59,42 @@ _EVENTS = int(zmq.EVENTS)
 
 
 class Ready(NamedTuple):
-    """What has something to read."""
+    """Which sockets and descriptors are readable."""
 
     feeds: bool
     control: bool
     subscriptions: bool
     mailbox: bool
     others: bool
-    """any descriptor given to ``watch``"""
+    """any descriptor that was passed to ``watch``"""
 
 
 NOTHING = Ready(False, False, False, False, False)
 FEEDS = Ready(True, False, False, False, False)
 EVERYTHING = Ready(True, True, True, True, True)
-"""Taken for true where waiting failed: everything is tried, and nothing waits for it."""
+"""Assumed when waiting failed: everything is tried, nothing blocks."""
 
 
 class Sockets:
-    """Binds ``address`` (a directory that is already locked) at construction.
+    """Binds ``address`` (a directory that is already locked) when it is created.
 
-    RuntimeError: the system gives no threads.
+    RuntimeError: the system cannot start threads.
     """
 
     def __init__(self, address: Address, mailbox: int) -> None:
-        # One I/O thread: the probe proves that everything sent before it has been read only if both take the
-        # same thread (core/hold.py).
+        # One I/O thread: the probe of the barrier (engine/barrier.py) is valid only if it passes through the same
+        # thread as the feeds.
         if not available(ZMQ_THREADS):
             raise RuntimeError(f"the sockets need threads: {NO_THREAD}")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self.accepted: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
-        """tells of connections to the feed socket (peers.py)"""
-        before = os.umask(0o077)  # the sockets' own mode follows it
+        """reports connections to the feed socket (processes/peer_credentials.py)"""
+        before = os.umask(0o077)  # it sets the mode of the sockets
         try:
             self._feeds = self._bind(zmq.PULL, address.feed, {zmq.RCVHWM: FEED_QUEUE_MAX}, monitor=True)
             asking = {zmq.MAXMSGSIZE: REQUEST_MAX, zmq.SNDHWM: REPLY_QUEUE_MAX}
             self._control = self._bind(zmq.ROUTER, address.control, asking)
-            # Verbose: a second listener's subscription is told too, for it may need the open incident.
+            # Verbose: also report further subscriptions to the same topic: each subscriber gets the open incident.
             publishing = {zmq.XPUB_VERBOSE: 1, zmq.SNDHWM: EVENT_QUEUE_MAX, zmq.MAXMSGSIZE: 1 + TOPIC_MAX}
             self._events = self._bind(zmq.XPUB, address.events, publishing)
             self._prober = self._context.socket(zmq.PUSH)
@@ -110,9 +111,9 @@ class Sockets:
         rest: list[tuple[Any, int]] = [(self._control, _POLLIN), (self._events, _POLLIN), (mailbox, _POLLIN)]
         self._polled = {True: [(self._feeds, _POLLIN), *rest], False: list(rest)}
         self._parts: list[bytes] = []
-        """of the request that is being read"""
+        """parts of the request that is being read"""
         self._topics: set[bytes] = set()
-        self._crowded = False
+        self._too_many_topics = False
         self._others: list[int] = []
 
     def _bind(
@@ -125,13 +126,13 @@ class Sockets:
             socket.setsockopt(option, value)
         if monitor:  # before the first connection
             socket.monitor(_MONITOR, zmq.EVENT_ACCEPTED | zmq.EVENT_MONITOR_STOPPED)
-            self.accepted.setsockopt(zmq.RCVHWM, 0)  # a full queue would hold up libzmq's thread
+            self.accepted.setsockopt(zmq.RCVHWM, 0)  # a full queue would block libzmq's thread
             self.accepted.connect(_MONITOR)
         socket.bind(endpoint)
         return socket
 
     def watch(self, descriptor: int) -> None:
-        """Wake up for this one too, when it can be read."""
+        """Also wake up when this descriptor is readable."""
         self._others.append(descriptor)
         for polled in self._polled.values():
             if (descriptor, _POLLIN) not in polled:
@@ -140,8 +141,8 @@ class Sockets:
     def wait(self, seconds: float, feeds: bool = True) -> Ready:
         """Sleep until something can be read, at most ``seconds``; without ``feeds``, feeds do not wake it.
 
-        ZeroMQ waits whole milliseconds. The rest of the last one is slept through, so that a deadline in it is not
-        met late by half a millisecond on average; what arrives meanwhile waits as long at the most.
+        ZeroMQ waits for whole milliseconds. The rest is a sleep, so that a verdict is not half a millisecond late
+        on average; a message that arrives during the sleep waits less than a millisecond.
         """
         polled = self._polled[feeds]
         whole = int(seconds * 1000)
@@ -170,16 +171,16 @@ class Sockets:
         seconds: float,
         fault: Callable[[Exception], None] | None = None,
     ) -> tuple[int, bool]:
-        """Let ``read`` take at most ``limit`` feeds, and no more after ``seconds``. How many there were, and
-        whether they were all.
+        """Let ``read`` take at most ``limit`` feeds, for about ``seconds``. Returns (number of feeds, whether the
+        socket is empty).
 
-        ``fault`` is told what ``read`` raises; the feed that did it is lost, and those behind it are read.
+        ``fault`` is called with an exception of ``read``; that feed is lost, and the following ones are read.
         """
         try:
             first = self._receive(_DONTWAIT)
         except zmq.Again:
             return 0, True
-        # To ask whether there is another one costs 1 µs; to try and get an exception, 7 µs.
+        # To query whether there is another one costs 1 µs; an exception from recv costs 7 µs.
         if not int(self._get(_EVENTS)) & _POLLIN:
             try:
                 read(iter((first,)))
@@ -199,8 +200,8 @@ class Sockets:
         fault: Callable[[Exception], None] | None,
     ) -> tuple[int, bool]:
         given, portion = 0, SLICE
-        looked = monotonic()
-        until = looked + seconds
+        checked = monotonic()
+        until = checked + seconds
         while given < limit:
             some = min(portion, limit - given)
             flags = repeat(_DONTWAIT, some if given else some - 1)
@@ -215,24 +216,24 @@ class Sockets:
                 fault(raised)
                 some = max(1, some - length_hint(flags))
             given += some
-            before, looked = looked, monotonic()
-            if looked >= until:
+            before, checked = checked, monotonic()
+            if checked >= until:
                 break
-            portion = min(2 * portion, SLICE_MAX) if looked - before < SLICE_S else SLICE
+            portion = min(2 * portion, SLICE_MAX) if checked - before < SLICE_S else SLICE
         return given, False
 
     def probe(self, frame: bytes) -> None:
-        """Send the loop a message the way every worker's feeds go."""
+        """Send the loop a message on the same path as the feeds of workers."""
         try:
             self._prober.send(frame, _DONTWAIT)
         except zmq.Again:
-            return  # it counts as lost, and the hold sends another
+            return  # it counts as lost, and the barrier sends another one
 
     def requests(self) -> Iterator[tuple[bytes, bytes]]:
-        """(who, request) of what has been asked, a bounded number; what is no request is left out.
+        """A limited number of (routing id, request). The request is empty if the message does not have two parts.
 
-        A request is two parts: the asker's routing id, which libzmq adds, and one body. One of many more parts is
-        read over several calls: where it ends is known only when its last part has come.
+        A request has two parts: the client's routing id, which libzmq adds, and a body. A message of very many
+        parts is read over several calls.
         """
         parts = self._parts
         for _ in range(REQUESTS_PER_TURN):
@@ -248,28 +249,28 @@ class Sockets:
                     break
             else:
                 return
-            who, body = parts[0], parts[1] if len(parts) == 2 else b""
+            routing_id, body = parts[0], parts[1] if len(parts) == 2 else b""
             parts.clear()
-            yield who, body
+            yield routing_id, body
 
-    def reply(self, who: bytes, body: bytes) -> None:
-        """Answer one asker; one that is gone, or does not read, gets nothing."""
+    def reply(self, routing_id: bytes, body: bytes) -> None:
+        """Send a reply. It is dropped if the client is gone or does not read."""
         try:
-            self._control.send_multipart([who, body], _DONTWAIT)
+            self._control.send_multipart([routing_id, body], _DONTWAIT)
         except zmq.ZMQError:
             return
 
     @property
-    def listened_to(self) -> bool:
-        """Whether anybody subscribed to any event."""
-        return bool(self._topics) or self._crowded
+    def has_subscribers(self) -> bool:
+        """Whether there is a subscription to any event."""
+        return bool(self._topics) or self._too_many_topics
 
     def publish(self, topic: bytes, body: bytes) -> None:
-        """Tell whoever subscribed; a reader that is too slow loses events, never holds them up."""
+        """Send an event to its subscribers. A subscriber that is too slow loses events and delays nothing."""
         self._events.send_multipart([topic, body], _DONTWAIT)
 
     def subscriptions(self) -> list[bytes]:
-        """Topics that were subscribed to since the last call, a bounded number, repeated ones once."""
+        """Topics of new subscriptions since the last call: a limited number, each once."""
         new: dict[bytes, None] = {}
         for _ in range(SUBSCRIPTIONS_PER_TURN):
             try:
@@ -281,19 +282,19 @@ class Sockets:
                 if len(self._topics) < TOPICS_MAX:
                     self._topics.add(topic)
                 else:
-                    self._crowded = True
+                    self._too_many_topics = True
                 new[topic] = None
             elif message[:1] == b"\x00":
                 self._topics.discard(topic)
         return list(new)
 
     def stop_monitor(self) -> None:
-        """Tell of no connection any more: whoever reads ``accepted`` finds the end."""
+        """Stop reporting connections: a reader of ``accepted`` gets the end mark."""
         if not self._feeds.closed:
             self._feeds.monitor(None, 0)
 
     def close(self) -> None:
-        """Unbind everything; events on their way have a tenth of a second. Nobody reads ``accepted`` any more."""
+        """Unbind everything; events under way get 0.1 s. ``accepted`` must not be in use any more."""
         for socket in (self._feeds, self._control, self._prober, self.accepted):
             socket.close(0)
         self._events.close(100)

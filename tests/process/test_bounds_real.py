@@ -128,7 +128,7 @@ def test_a_file_system_that_hangs_stops_no_verdict(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every look at the address and at logs of programs blocks, on whatever thread: the loop is none of them."""
-    monkeypatch.setattr(lock, "LOST_LOOK", 0.05)
+    monkeypatch.setattr(lock, "CHECK_EVERY_S", 0.05)
     hanging, free = threading.Event(), threading.Event()
     blocked: list[str] = []
 
@@ -154,7 +154,7 @@ def test_a_file_system_that_hangs_stops_no_verdict(
                 hanging.set()
                 until(lambda: blocked, "the address is looked at")
                 assert supervisor._loop is not None
-                logs = supervisor._loop.programs._made()._logs
+                logs = supervisor._loop.programs._get_manager()._logs
                 kept = threading.Event()
 
                 def keep() -> None:

@@ -256,7 +256,7 @@ def test_a_fault_anywhere_changes_nothing_for_another_watchdog(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Place, fault: type[Exception]
 ) -> None:
     """It is counted, told and logged with its traceback; another watchdog's verdict comes in time."""
-    monkeypatch.setattr(lock, "LOST_LOOK", 0.05)
+    monkeypatch.setattr(lock, "CHECK_EVERY_S", 0.05)
     bench = Bench(address, tmp_path / "journal", monkeypatch, fault)
     if place is Place.START:
         PLANTS[place](bench)

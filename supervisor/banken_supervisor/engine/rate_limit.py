@@ -28,8 +28,7 @@ BURST = 3
 
 SLACK = 1.0
 """Seconds by which a feed may be late without the supervisor knowing it: on an overloaded host the sender's I/O
-thread
-is late too."""
+thread is late too."""
 
 CALM = 6
 """This many feeds in a row that respect the interval end an incident."""

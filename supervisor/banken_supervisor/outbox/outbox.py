@@ -34,8 +34,7 @@ from banken_supervisor.journal import (
 
 COMMIT_WAIT_S = 2.0
 """Seconds that an event waits for the disk at most. A commit takes about a millisecond; on an overloaded machine it
-may
-take hundreds, and waiting is still right."""
+may take hundreds, and waiting is still right."""
 
 OPEN_WAIT = 10.0
 """Seconds that the start waits for the journal to open, at most."""
@@ -166,8 +165,7 @@ class Outbox:
 
     def turn(self, *, busy: bool = False) -> None:
         """Publish a portion of the events that are on disk, and those that waited ``COMMIT_WAIT_S``: then the disk
-        is in
-        trouble, which ``status`` shows. ``busy``: verdicts are waiting."""
+        is in trouble, which ``status`` shows. ``busy``: verdicts are waiting."""
         now = time.monotonic()
         until = now + (PORTION_BUSY_S if busy else PORTION_S)
         while self._pending and (
@@ -179,8 +177,7 @@ class Outbox:
 
     def close(self, wait: float) -> None:
         """Write the rest, for at most ``wait`` seconds, and publish it. Call it when no more results can arrive:
-        later
-        entries are dropped and counted."""
+        later entries are dropped and counted."""
         until = time.monotonic() + wait
         self.flush_checkpoints(until)
         self.journal.close(max(0.0, until - time.monotonic()))

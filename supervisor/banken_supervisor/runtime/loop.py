@@ -55,8 +55,7 @@ READ_S = 0.02
 
 NAP = 0.001
 """Seconds. While many feeds come, they are read once per nap and not one by one: at 50,000 per second, a wake-up
-for
-each would use a whole core. A feed gets its time when it is read, so a nap can only make a verdict later."""
+for each would use a whole core. A feed gets its time when it is read, so a nap can only make a verdict later."""
 
 REQUESTS_S = 0.02
 """Seconds of one turn for requests; the rest follow in the next turns."""

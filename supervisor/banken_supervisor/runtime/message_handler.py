@@ -27,14 +27,12 @@ FEEDS_AT_ONCE = 5_000
 
 PORTION_S = 0.02
 """Seconds of one turn for messages; the rest follow in the next turns. Thousands of actions that end together must
-not
-delay feeds."""
+not delay feeds."""
 
 
 class MessageHandler:
     """While effects of earlier turns are left, no message is handled, so that events keep their order. ``stop``
-    ends
-    the loop."""
+    ends the loop."""
 
     def __init__(
         self,

@@ -37,8 +37,7 @@ PARTS_PER_TURN = 1000
 
 REPLY_QUEUE_MAX = 100
 """Replies queued for a client that does not read them; further ones are lost. libzmq reports progress only after
-half
-of them, so up to fifty may be under way to a client that does read."""
+half of them, so up to fifty may be under way to a client that does read."""
 
 SUBSCRIPTIONS_PER_TURN = 200
 

@@ -137,6 +137,9 @@ def test_a_full_mailbox_refuses_what_users_say_and_nothing_else(
     assert box.refused == 4
     assert "4 messages" in (box.refusal_report(100.0) or "")
     assert box.refusal_report(200.0) is None
+    assert [box.try_post(number) for number in range(4)] == [True, True, True, False]
+    assert (box.refusal_report(300.0) or "").startswith("1 message of "), "one is not 'messages'"
+    box.take()
     assert box.try_post("again")
     assert box.feed(b"again")
 

@@ -180,7 +180,7 @@ def _time_limits(bench: Bench) -> None:
 
 
 def _journal(bench: Bench) -> None:
-    bench.plant(bench.loop.outbox, "keep", when=lambda event, *_: event.name == "poison")
+    bench.plant(bench.loop.outbox, "record", when=lambda event, *_: event.name == "poison")
     bench.feed("poison", 3600.0)
 
 

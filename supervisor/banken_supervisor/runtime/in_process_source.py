@@ -50,4 +50,4 @@ class InProcessSource(Port):
 def require_room(taken: bool) -> None:
     """Raise Refused if the mailbox was full."""
     if not taken:
-        raise Refused(f"{MESSAGES_MAX} messages already wait for the supervisor; try again when it has read them")
+        raise Refused(f"{MESSAGES_MAX} messages wait already for the supervisor; try again when it has read them")

@@ -63,7 +63,7 @@ def test_names_are_written_in_the_order_in_which_they_changed(houses: Callable[[
     written: list[str] = []
     record = house.outbox.journal.record
     house.outbox.journal.record = lambda entry: (written.append(entry.name), record(entry))[1]  # type: ignore[method-assign, union-attr, func-returns-value]
-    assert house.outbox.registered("w-000700") is not None
+    assert house.outbox.checkpoint_of("w-000700") is not None
     while changed:
         house.checkpoints.turn()
         if len(written) < 1_200:

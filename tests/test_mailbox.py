@@ -126,18 +126,21 @@ def test_a_full_mailbox_refuses_what_users_say_and_nothing_else(
     box: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is counted, and told in one line now and then; when it was emptied there is room again."""
-    monkeypatch.setattr(module, "SAID_MAX", 3)
+    monkeypatch.setattr(module, "MESSAGES_MAX", 3)
     monkeypatch.setattr(module, "FEEDS_MAX", 2)
-    assert [box.say(number) for number in range(5)] == [True, True, True, False, False]
+    assert [box.try_post(number) for number in range(5)] == [True, True, True, False, False]
     box.post("result")
     assert [box.feed(bytes([number])) for number in range(4)] == [True, True, False, False]
     assert box.feed(bytes([0])), "it waits already"
     box.post("stop")
     assert box.take() == [0, 1, 2, "result", Feeds([b"\x00", b"\x01"]), "stop"]
     assert box.refused == 4
-    assert "4 messages" in (box.complaint(100.0) or "")
-    assert box.complaint(200.0) is None
-    assert box.say("again")
+    assert "4 messages" in (box.refusal_report(100.0) or "")
+    assert box.refusal_report(200.0) is None
+    assert [box.try_post(number) for number in range(4)] == [True, True, True, False]
+    assert (box.refusal_report(300.0) or "").startswith("1 message of "), "one is not 'messages'"
+    box.take()
+    assert box.try_post("again")
     assert box.feed(b"again")
 
 

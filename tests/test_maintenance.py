@@ -14,7 +14,7 @@ from banken.threads import start_daemon
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.policy import Policy, Window
 from banken_supervisor.engine.states import State
-from banken_supervisor.runtime.maintenance_clock import MaintenanceClock, look, moved
+from banken_supervisor.runtime.maintenance_clock import MaintenanceClock, changed, open_windows
 from engine_kit import TEN, Bench
 
 NIGHT = Window("0 3 * * *", 3600.0)
@@ -155,18 +155,18 @@ def test_a_reload_in_a_window(before: tuple[Window, ...], after: tuple[Window, .
 )
 def test_a_table_of_looks_at_the_clock(at: datetime, ends: dict[Window, datetime], wait: float) -> None:
     """What is open, until when, and how long nothing changes."""
-    found, seconds = look([NIGHT, NOON], at, 1e9)
+    found, seconds = open_windows([NIGHT, NOON], at, 1e9)
     assert found == ends
     assert wait < seconds < wait + 0.1
-    assert look([NIGHT, NOON], at, 5.0)[1] <= 5.005
+    assert open_windows([NIGHT, NOON], at, 5.0)[1] <= 5.005
 
 
 def test_what_was_told_is_told_again_only_when_it_has_moved() -> None:
     """A second is nothing, an hour of summer time is."""
     end = THREE + timedelta(hours=1)
-    assert not moved({NIGHT: end}, {NIGHT: end + timedelta(seconds=0.5)})
-    assert moved({NIGHT: end}, {NIGHT: end + timedelta(hours=1)})
-    assert moved({NIGHT: end}, {})
+    assert not changed({NIGHT: end}, {NIGHT: end + timedelta(seconds=0.5)})
+    assert changed({NIGHT: end}, {NIGHT: end + timedelta(hours=1)})
+    assert changed({NIGHT: end}, {})
 
 
 def test_the_thread_tells_openings_ends_and_changes_and_stops() -> None:
@@ -180,7 +180,7 @@ def test_the_thread_tells_openings_ends_and_changes_and_stops() -> None:
         threads.append(start_daemon(work, "windows"))
 
     tell = lambda left: letters.put(dict(left))  # noqa: E731
-    shell = MaintenanceClock(tell, faults.append, lambda: wall[0], look_s=0.01, start=starter)
+    shell = MaintenanceClock(tell, faults.append, lambda: wall[0], check_every_s=0.01, start=starter)
     shell.set([])
     assert threads == [], "no thread without windows"
     shell.set([NIGHT, NOON])

@@ -31,8 +31,8 @@ def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path, busy:
 
     for number in range(COUNT):
         event = Event(EventType.PAUSED, f"w-{number}", {"seconds": None})
-        outbox.keep(event, number, time.time(), lambda number=number: announce(number))
-    outbox.then(lambda: told.append(COUNT))
+        outbox.record(event, number, time.time(), lambda number=number: announce(number))
+    outbox.after_commit(lambda: told.append(COUNT))
     assert told == []  # nothing is told before the loop has heard that it is on disk
     turns = 0
     deadline = time.monotonic() + WAIT_S

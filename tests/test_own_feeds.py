@@ -84,7 +84,7 @@ def test_words_and_feeds_of_one_thread_keep_their_order(tmp_path: Path) -> None:
 def test_a_full_queue_is_said_to_who_fills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it runs nobody reads: the declaration that finds no room is refused, a release answers False. Then all
     that was taken is in force."""
-    monkeypatch.setattr(module, "SAID_MAX", 100)
+    monkeypatch.setattr(module, "MESSAGES_MAX", 100)
     supervisor = Supervisor(tmp_path / "a")
     for number in range(100):
         supervisor.watchdog(f"w{number}", timeout=30)

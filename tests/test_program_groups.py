@@ -140,4 +140,4 @@ def test_the_start_order_comes_before_the_order_of_members() -> None:
     assert grouping.others("db") == ("w-1",)
     assert grouping.others("w-1") == ()
     assert grouping.others("x") == ()
-    assert [each.name for each in grouping.of("db")] == ["first", "second"]
+    assert [each.name for each in grouping.groups_of("db")] == ["first", "second"]

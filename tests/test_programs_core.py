@@ -10,45 +10,51 @@ import pytest
 from banken_supervisor.engine.ladder import Budget
 from banken_supervisor.engine.policy import Restart
 from banken_supervisor.programs.engine.effects import SendSignal
-from banken_supervisor.programs.engine.moves import KILL_PATIENCE, SPAWN_PATIENCE
 from banken_supervisor.programs.engine.programs import UnknownProgram
 from banken_supervisor.programs.engine.record import signal_number
-from banken_supervisor.programs.engine.states import STEPS, IllegalStep, ProgramState, ProgramTrigger, step
+from banken_supervisor.programs.engine.sequencer import KILL_PATIENCE, SPAWN_PATIENCE
+from banken_supervisor.programs.engine.states import (
+    PROGRAM_TRANSITIONS,
+    IllegalProgramTransition,
+    ProgramState,
+    ProgramTrigger,
+    next_state,
+)
 from program_bench import Bench, spec
 
 # -- the table ---------------------------------------------------------------------------------------
 
 
 def test_what_is_not_in_the_table_is_a_named_error() -> None:
-    """Every pair either leads to a state or raises IllegalStep that names the state."""
+    """Every pair either leads to a state or raises IllegalProgramTransition that names the state."""
     for state, trigger in product(ProgramState, ProgramTrigger):
-        if (state, trigger) in STEPS:
-            assert isinstance(step(state, trigger), ProgramState)
+        if (state, trigger) in PROGRAM_TRANSITIONS:
+            assert isinstance(next_state(state, trigger), ProgramState)
         else:
-            with pytest.raises(IllegalStep, match=state.value):
-                step(state, trigger)
+            with pytest.raises(IllegalProgramTransition, match=state.value):
+                next_state(state, trigger)
 
 
 def test_everything_can_be_reached_started_and_stopped() -> None:
     """From STOPPED every state can be reached; each takes a request to start, and one to stop."""
     reached = {ProgramState.STOPPED}
     for _ in ProgramState:
-        reached |= {new for (old, _), new in STEPS.items() if old in reached}
+        reached |= {new for (old, _), new in PROGRAM_TRANSITIONS.items() if old in reached}
     assert reached == set(ProgramState)
     for state in ProgramState:
-        assert step(state, ProgramTrigger.START) not in (ProgramState.STOPPED, ProgramState.GIVEN_UP)
-        assert step(state, ProgramTrigger.STOP) in (ProgramState.STOPPED, ProgramState.STOPPING)
+        assert next_state(state, ProgramTrigger.START) not in (ProgramState.STOPPED, ProgramState.GIVEN_UP)
+        assert next_state(state, ProgramTrigger.STOP) in (ProgramState.STOPPED, ProgramState.STOPPING)
 
 
 def test_what_the_shell_cannot_have_meant_is_an_error() -> None:
     """An exit without a process, a start that nobody asked for, a failed spawn of what runs."""
     bench = Bench(spec("a"))
-    with pytest.raises(IllegalStep):
+    with pytest.raises(IllegalProgramTransition):
         bench.started("a")
-    with pytest.raises(IllegalStep, match="there is a process"):
+    with pytest.raises(IllegalProgramTransition, match="there is a process"):
         bench.failed("a")
     bench.exited("a")
-    with pytest.raises(IllegalStep, match="there is no process"):
+    with pytest.raises(IllegalProgramTransition, match="there is no process"):
         bench.exited("a")
 
 

@@ -35,7 +35,7 @@ class Bench:
 
     def told(self, effects: list[ProgramEffect]) -> None:
         events = [each for each in effects if isinstance(each, ProgramEvent)]
-        self.watchdogs._tell(events, self.engine, self.now, self.out)
+        self.watchdogs._handle_events(events, self.engine, self.now, self.out)
 
     def types(self) -> list[str]:
         return [each.type.value for each in self.out if isinstance(each, Event) and each.type.value != "program"]
@@ -111,7 +111,7 @@ def test_a_stop_of_what_has_ended_already_closes_its_incident(tmp_path: Path, gi
     bench.watchdogs.open(bench.engine, bench.now, bench.out)
     try:
         failed = ProgramEvent(ProgramEventType.FAILED, "p", {"reason": "no such file"})
-        bench.watchdogs._tell([failed], bench.engine, bench.now, bench.out)
+        bench.watchdogs._handle_events([failed], bench.engine, bench.now, bench.out)
         if given_up:
             bench.engine.abandon("p", "why", bench.now, bench.out)
         assert bench.state() is (State.GIVEN_UP if given_up else State.EXPIRED)

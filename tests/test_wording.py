@@ -21,20 +21,20 @@ from banken_supervisor.text.reasons import gist
     ("data", "said"),
     [
         ({"what": "program-started", "pid": 7}, "runs as pid 7"),
-        ({"what": "program-adopted", "pid": 7}, "was running already as pid 7, and is adopted"),
+        ({"what": "program-adopted", "pid": 7}, "was adopted: it already ran as pid 7"),
         ({"what": "program-failed", "reason": "no such file"}, "cannot be started: no such file"),
         ({"what": "program-exited", "status": 3, "ran": 1.5}, "ended (exit status 3) after 1.5 s"),
         ({"what": "program-exited", "status": -9, "ran": 90}, "ended (by SIGKILL) after 1m30s"),
         ({"what": "program-exited", "status": -999, "ran": 90}, "ended (by signal 999) after 1m30s"),
-        ({"what": "program-exited", "status": None, "ran": 1}, "ended (nobody knows how) after 1 s"),
+        ({"what": "program-exited", "status": None, "ran": 1}, "ended (exit status unknown) after 1 s"),
         ({"what": "program-backoff", "seconds": 2.0, "attempt": 3}, "starts again in 2 s (attempt 3)"),
         (
             {"what": "program-gave-up", "of": "p", "count": 3, "period": 600},
-            "is given up: the budget of 3 restarts in 10m is spent",
+            "is given up: the restart budget (3 restarts in 10m) is used up",
         ),
         (
             {"what": "program-gave-up", "of": "all", "count": 1, "period": 60.0},
-            "is given up: the budget of its group all of 1 restart in 1m is spent",
+            "is given up: the restart budget of its group all (1 restart in 1m) is used up",
         ),
         (
             {"what": "program-stopped", "status": 0, "why": "asked to", "again": False},
@@ -42,7 +42,7 @@ from banken_supervisor.text.reasons import gist
         ),
         (
             {"what": "program-stopped", "status": -15, "why": "its configuration changed", "again": True},
-            "is down (by SIGTERM): its configuration changed, and starts again",
+            "is down (by SIGTERM): its configuration changed; it starts again",
         ),
         ({"what": "record-damaged", "text": "p's record is no JSON"}, "record-damaged: p's record is no JSON"),
     ],
@@ -65,10 +65,10 @@ def test_none_of_the_programs_events_is_without_words() -> None:
 @pytest.mark.parametrize(
     ("event", "said"),
     [
-        ({"type": "action", "step": 1, "run": 1, "do": "kill", "incident": "i-1"}, "step 1 begins 'kill'"),
+        ({"type": "action", "step": 1, "run": 1, "do": "kill", "incident": "i-1"}, "step 2 runs 'kill'"),
         (
             {"type": "would-act", "step": 0, "run": 2, "do": "log", "level": "critical"},
-            "step 0 would begin 'log', critical, run 2",
+            "step 1 would run 'log', critical, run 2",
         ),
         (
             {"type": "action-done", "do": "kill", "seconds": 0.5, "text": "pid 7 ended"},
@@ -78,10 +78,10 @@ def test_none_of_the_programs_events_is_without_words() -> None:
             {"type": "action-failed", "do": "x", "text": "Traceback …\n  File\nOSError: no"},
             "'x' failed: OSError: no",
         ),
-        ({"type": "reloaded", "file": "/etc/b.toml"}, "the config /etc/b.toml is in force"),
+        ({"type": "reloaded", "file": "/etc/b.toml"}, "the config file /etc/b.toml was loaded"),
         (
             {"type": "reload-failed", "text": "b.toml:3: bad\nb.toml:4: bad"},
-            "the config was not taken, and the old one stays in force: b.toml:3: bad",
+            "the config file was refused, the old config stays in use: b.toml:3: bad",
         ),
         ({"type": "expired", "cause": "timeout"}, None),
     ],
@@ -190,7 +190,7 @@ def test_an_incident_shows_the_exception_first_and_no_timeout_of_ten_years() -> 
     timeline = [each[15:] for each in shown[shown.index("Timeline") + 1 :]]
     assert timeline == [
         "  expired          run 1, cause failed, reason “OSError: [Errno 28] No space left on device”",
-        "  action           step 0 begins 'dump'",
+        "  action           step 1 runs 'dump'",
         "  recovered        lasted 2.02 s",
     ]
 
@@ -207,13 +207,13 @@ def test_a_conflict_says_what_differs() -> None:
     worker = list(Declaration(2.5, 20.0, 60.0, Feeders.ANY, "page", 30.0))
     said = (
         "the worker declares timeout 2.5 s, feeders any, callback page, progress timeout 30 s; "
-        "the operator's word stands: timeout 1 s, feeders latest, no callback, no progress timeout"
+        "the operator's declaration is used: timeout 1 s, feeders latest, no callback, no progress timeout"
     )
     data = {"operator": operator, "worker": worker}
     assert log_line(Event(EventType.CONFLICT, "w", data)) == f"w {said}"
     assert sentence({"type": "conflict", **data}) == said
     assert sentence({"type": "conflict", "operator": [315_360_000.0, *operator[1:]], "worker": operator}) == (
-        "the worker declares timeout 1 s; the operator's word stands: no timeout"
+        "the worker declares timeout 1 s; the operator's declaration is used: no timeout"
     )
     assert sentence({"type": "conflict", "operator": 3, "worker": [1]}) is None
 
@@ -222,3 +222,13 @@ def test_what_has_no_sentence_has_durations_that_people_read() -> None:
     """Not as many digits as a float has."""
     data = {"incident": "i-1", "lasted": 1.01187500123, "runs": 3, "pid": 7}
     assert log_line(Event(EventType.GIVEN_UP, "w", data)) == "w given-up: lasted 1.01 s, runs 3, pid 7 [i-1]"
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("reborn", "a new process has taken over"), ("stopped", "its program was stopped"), ("paused", "paused")],
+)
+def test_the_end_of_an_incident_is_said_in_plain_words(how: str, said: str) -> None:
+    """Not with the word that the data has for it."""
+    data = {"incident": "i-1", "lasted": 3.0, "runs": 1, "how": how}
+    assert log_line(Event(EventType.CLOSED, "w", data)) == f"w closed: {said}, after 3.000 s [i-1]"

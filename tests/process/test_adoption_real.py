@@ -216,7 +216,7 @@ def test_status_and_events_tell_of_programs(runner: Runner) -> None:
     assert "adopted" in line
     one = json.loads(_banken("status", "--json", "plain-3", "--address", runner.address))
     assert [row["name"] for row in one["programs"]] == ["plain-3"]
-    assert f"plain-3 was running already as pid {rows['plain-3']['pid']}, and is adopted" in runner.errors()
+    assert f"plain-3 was adopted: it already ran as pid {rows['plain-3']['pid']}" in runner.errors()
 
 
 def _banken(*args: str) -> str:

@@ -113,7 +113,7 @@ def test_one_odd_request_or_feed_does_not_end_banken_run(house: House) -> None:
     with Control(house.address, 10.0) as control:
         for op in ("status", "suggest"):
             for offset in (2**63 - 20_000, 2**63 - 1, 2**64 - 1, -1):
-                with pytest.raises(RequestFailed, match=f"offset is a whole number from 0 to .*, not {offset}"):
+                with pytest.raises(RequestFailed, match=f"offset must be an integer from 0 to .*, not {offset}"):
                     control.request(op, offset=offset)
         who = ProcessIdentity(boot_id(), 2**31, 1, b"abcd")
         with _socket(zmq.PUSH, resolve(house.address).feed) as push:
@@ -128,7 +128,7 @@ def test_a_file_system_that_hangs_stops_no_verdict(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every look at the address and at logs of programs blocks, on whatever thread: the loop is none of them."""
-    monkeypatch.setattr(lock, "LOST_LOOK", 0.05)
+    monkeypatch.setattr(lock, "CHECK_EVERY_S", 0.05)
     hanging, free = threading.Event(), threading.Event()
     blocked: list[str] = []
 
@@ -154,14 +154,14 @@ def test_a_file_system_that_hangs_stops_no_verdict(
                 hanging.set()
                 until(lambda: blocked, "the address is looked at")
                 assert supervisor._loop is not None
-                logs = supervisor._loop.programs._made()._logs
+                logs = supervisor._loop.programs._get_manager()._logs
                 kept = threading.Event()
 
                 def keep() -> None:
                     logs.keep(str(tmp_path / "log"), 1000, 1)
                     kept.set()
 
-                supervisor._ask(keep)
+                supervisor._call_on_loop(keep)
                 assert kept.wait(5.0), "a program's log is taken on by the loop without a look at it"
                 until(lambda: any("program" in name for name in blocked), "its thread looks")
                 frame = encode(Message(Kind.FEED, "w", None, 0.0, Declaration(0.3, 0.3, 0.3)))

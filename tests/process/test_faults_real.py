@@ -24,7 +24,7 @@ from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor import Supervisor
 from banken_supervisor.control import control_api
 from banken_supervisor.engine.policy import Window
-from banken_supervisor.observability.guard import REST_S, TELL_EVERY, Guard, Place
+from banken_supervisor.observability.guard import REPORT_EVERY_S, REST_S, Guard, Place
 from banken_supervisor.outbox.checkpoints import Checkpoints
 from banken_supervisor.runtime import lock
 from banken_supervisor.runtime.loop_messages import Do
@@ -180,7 +180,7 @@ def _time_limits(bench: Bench) -> None:
 
 
 def _journal(bench: Bench) -> None:
-    bench.plant(bench.loop.outbox, "keep", when=lambda event, *_: event.name == "poison")
+    bench.plant(bench.loop.outbox, "record", when=lambda event, *_: event.name == "poison")
     bench.feed("poison", 3600.0)
 
 
@@ -256,7 +256,7 @@ def test_a_fault_anywhere_changes_nothing_for_another_watchdog(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Place, fault: type[Exception]
 ) -> None:
     """It is counted, told and logged with its traceback; another watchdog's verdict comes in time."""
-    monkeypatch.setattr(lock, "LOST_LOOK", 0.05)
+    monkeypatch.setattr(lock, "CHECK_EVERY_S", 0.05)
     bench = Bench(address, tmp_path / "journal", monkeypatch, fault)
     if place is Place.START:
         PLANTS[place](bench)
@@ -321,7 +321,7 @@ def test_a_fault_that_comes_in_every_turn_is_told_once_and_takes_no_core() -> No
         for _ in range(1000):
             assert guard.run(Place.TURN, divmod, 1, 0) is None
         assert (len(events), len(lines), guard.counts["turn"]) == (1, 1, 1000)
-        now[0] += TELL_EVERY
+        now[0] += REPORT_EVERY_S
         guard.run(Place.TURN, divmod, 1, 0)
     assert events[-1].data["count"] == 1000
     began = time.monotonic()

@@ -39,9 +39,9 @@ def test_a_journal_that_cannot_be_written_is_told_and_so_is_its_end(home: Home, 
     blocker.close()
     again = events.until(20, "journal", state="ok")
     assert (failing["state"], "locked" in failing["reason"], again["reason"]) == ("failing", True, "")
-    until(lambda: runner.errors().count("the journal is ") == 2, "both are in the log")
-    told = [line.partition("the journal ")[2] for line in runner.errors().splitlines() if "the journal is " in line]
-    assert told[0].startswith("is not written: what happens now may be forgotten (")
+    until(lambda: runner.errors().count("the journal ") == 2, "both are in the log")
+    told = [line.partition("the journal ")[2] for line in runner.errors().splitlines() if "the journal " in line]
+    assert told[0].startswith("cannot be written: what happens now may be missing later (")
     assert told[1] == "is written again"
 
 

@@ -60,7 +60,7 @@ called = threading.Event()
 heard = []
 with supervisor:
     events = Events(address)
-    until(lambda: events.socket.poll(0) or supervisor._loop._sockets.events.listened_to, "somebody listens")
+    until(lambda: events.socket.poll(0) or supervisor._loop._sockets.events.has_subscribers, "it has a subscriber")
     threads(False)
     supervisor.watchdog("w", timeout=0.1, interval=60, callback=called.set)
     supervisor.policy("p", Policy(Declaration(0.1, 60, 0.1), ladder))

@@ -11,12 +11,12 @@ from unittest.mock import patch
 
 from banken_supervisor.engine.ladder import Backoff, Budget
 from banken_supervisor.engine.policy import Restart
-from banken_supervisor.programs.engine import moves, programs, restart_budget
+from banken_supervisor.programs.engine import programs, restart_budget, sequencer
 from banken_supervisor.programs.engine.groups import Grouping
-from banken_supervisor.programs.engine.moves import Moves
 from banken_supervisor.programs.engine.programs import Programs
-from banken_supervisor.programs.engine.record import Program, Round, Wave
-from banken_supervisor.programs.engine.restart_budget import Spending
+from banken_supervisor.programs.engine.record import GroupRestart, Program, Wave
+from banken_supervisor.programs.engine.restart_budget import RestartBudgets
+from banken_supervisor.programs.engine.sequencer import Sequencer
 from banken_supervisor.programs.engine.states import ProgramState
 
 
@@ -60,15 +60,15 @@ def _everybody(self: Grouping, name: str) -> tuple[str, ...]:
 
 
 class Upside(Wave):
-    def __init__(self, upward: bool, ranked: Any, round_: Round | None = None) -> None:
-        super().__init__(upward, ranked, round_)
+    def __init__(self, upward: bool, ranked: Any, group_restart: GroupRestart | None = None) -> None:
+        super().__init__(upward, ranked, group_restart)
         if not upward:
             self.levels.reverse()
 
 
 class Together(Wave):
-    def __init__(self, upward: bool, ranked: Any, round_: Round | None = None) -> None:
-        super().__init__(upward, ranked, round_)
+    def __init__(self, upward: bool, ranked: Any, group_restart: GroupRestart | None = None) -> None:
+        super().__init__(upward, ranked, group_restart)
         if upward:
             self.levels = [[name for level in reversed(self.levels) for name in level]]
 
@@ -76,14 +76,14 @@ class Together(Wave):
 _gone = Programs._gone
 _stop = Programs._stop
 _ended = Programs._ended
-_signal_now = Moves.signal_now
-_go_round = Moves.go_round
-_set_timer = Moves.set_timer
-_plan = Spending.plan
+_signal_if_turn = Sequencer.signal_if_turn
+_restart_together = Sequencer.restart_together
+_set_timer = Sequencer.set_timer
+_plan = RestartBudgets.plan
 
 
 def _counted(self: Programs, program: Program, status: int | None, now: float) -> None:
-    if status is not None and program.round is None and not program.again:
+    if status is not None and program.group_restart is None and not program.again:
         program.state = ProgramState.RUNNING
         program.signalled = program.killed = False
         self._ended(program, status, now, 0.5)
@@ -102,28 +102,28 @@ def _policy_forgotten(self: Programs, program: Program, status: int | None, now:
     _ended(self, program, status, now, random)
 
 
-def _impatient(self: Moves, programs: list[Program], not_before: float, why: str, now: float) -> None:
-    _go_round(self, programs, now, why, now)
+def _impatient(self: Sequencer, programs: list[Program], not_before: float, why: str, now: float) -> None:
+    _restart_together(self, programs, now, why, now)
 
 
-def _no_timeout(self: Moves, program: Program, now: float) -> None:
-    _signal_now(self, program, now)
+def _no_timeout(self: Sequencer, program: Program, now: float) -> None:
+    _signal_if_turn(self, program, now)
     if program.signalled:
         program.due = None
 
 
-def _mixed_up(self: Moves, item: Program | Round, when: float) -> None:
+def _mixed_up(self: Sequencer, item: Program | GroupRestart, when: float) -> None:
     # A timer for the same moment as the last one is taken for the same timer.
     if not (self._timers and abs(self._timers[-1][0] - when) < 0.02):
         _set_timer(self, item, when)
 
 
-def _planned_free(self: Spending, spec: Any, groups: Any) -> None:
+def _planned_free(self: RestartBudgets, spec: Any, groups: Any) -> None:
     _plan(self, spec, groups)
     self._planned.clear()
 
 
-def _made_by_all(self: Spending, name: str, now: float) -> None:
+def _made_by_all(self: RestartBudgets, name: str, now: float) -> None:
     self._made.setdefault(("program", name), deque()).append(now)
     self.cancel(name)
 
@@ -144,7 +144,7 @@ FAULTS = (
     Fault(
         "short-memory", "Half the period.", ("give-up", "budget"), restart_budget, "within_budget", _short_memory
     ),
-    Fault("no-budget", "No budget at all.", ("give-up", "budget"), Spending, "spent", _nothing),
+    Fault("no-budget", "No budget at all.", ("give-up", "budget"), RestartBudgets, "exhausted", _nothing),
     Fault("at-once", "No backoff.", ("backoff",), programs, "delay", _at_once),
     Fault("beyond", "A backoff past its bound.", ("backoff",), programs, "delay", _beyond),
     Fault(
@@ -155,7 +155,9 @@ FAULTS = (
         "stable_run",
         property(lambda self: 1e9),
     ),
-    Fault("always-counted", "Requested starts count, too.", ("give-up",), Spending, "made", _made_by_all),
+    Fault(
+        "always-counted", "Requested starts count, too.", ("give-up",), RestartBudgets, "record_spawn", _made_by_all
+    ),
     Fault(
         "stop-counted",
         "A requested stop is an end like any other.",
@@ -168,15 +170,15 @@ FAULTS = (
         "no-strategy", "The group is forgotten.", ("strategy", "lost"), Grouping, "others", lambda self, name: ()
     ),
     Fault("all-for-one", "rest-for-one takes all.", ("strategy",), Grouping, "others", _everybody),
-    Fault("stop-order", "Stopped in the order of starting.", ("strategy",), moves, "Wave", Upside),
-    Fault("start-order", "All started at once.", ("strategy",), moves, "Wave", Together),
-    Fault("impatient", "A round waits for no backoff.", ("backoff",), Moves, "go_round", _impatient),
-    Fault("no-timeout", "SIGKILL is forgotten.", ("stop", "lost"), Moves, "signal_now", _no_timeout),
+    Fault("stop-order", "Stopped in the order of starting.", ("strategy",), sequencer, "Wave", Upside),
+    Fault("start-order", "All started at once.", ("strategy",), sequencer, "Wave", Together),
+    Fault("impatient", "A round waits for no backoff.", ("backoff",), Sequencer, "restart_together", _impatient),
+    Fault("no-timeout", "SIGKILL is forgotten.", ("stop", "lost"), Sequencer, "signal_if_turn", _no_timeout),
     Fault(
         "mixed-up",
         "Of two timers for about one moment one is lost.",
         ("lost", "stop", "backoff"),
-        Moves,
+        Sequencer,
         "set_timer",
         _mixed_up,
     ),
@@ -188,7 +190,7 @@ FAULTS = (
         "planned-free",
         "Restarts that wait are not counted.",
         ("give-up", "budget"),
-        Spending,
+        RestartBudgets,
         "plan",
         _planned_free,
     ),

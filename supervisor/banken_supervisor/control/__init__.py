@@ -1,1 +1,1 @@
-"""What can be asked of a running supervisor, and its answers."""
+"""Requests to a running supervisor, and its replies."""

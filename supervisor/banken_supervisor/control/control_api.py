@@ -1,4 +1,4 @@
-"""What can be asked of a running supervisor, and its answers. docs/wire.md lists them."""
+"""Requests to a running supervisor, and its replies. docs/wire.md lists them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from banken.clock import wall
 from banken.errors import WireError
 from banken.protocol.codec import VERSION, pack, unpack
 from banken.protocol.limits import REQUEST_MAX, shorten
-from banken_supervisor.control.metrics_snapshot import ROWS_MAX as MEASURED_MAX
-from banken_supervisor.control.metrics_snapshot import measures
+from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_MAX
+from banken_supervisor.control.metrics_snapshot import metrics_snapshot
 from banken_supervisor.control.patterns import PatternRefused, is_pattern, matcher
-from banken_supervisor.control.view import ControlView, Reloads
+from banken_supervisor.control.view import ControlView, ReloadView
 from banken_supervisor.engine.feed_observer import suggestion
 from banken_supervisor.engine.principal import OPERATOR
 from banken_supervisor.engine.record import OpenIncident, Record, deadline
@@ -25,30 +25,30 @@ from banken_supervisor.engine.states import State
 from banken_supervisor.observability.guard import Place
 
 ROWS_MAX = 500
-"""Watchdogs in one answer; more are had by asking again from ``next``."""
+"""Watchdogs in one reply; a further request from ``next`` on gets more."""
 
 SCANNED_MAX = 20_000
 SCAN_S = 0.02
-"""Watchdogs looked at for one answer, and seconds: a question about a million must not hold up a verdict."""
+"""Watchdogs, and seconds, scanned for one reply: a request about a million must not delay a verdict."""
 
 OFFSET_MAX = 2**31 - 1
-"""Far more than watchdogs are watched."""
+"""Far more than the number of watchdogs."""
 
 REPLY_MAX = 256 * 1024
-"""Characters of rows in one answer above which the rest is left for the next one."""
+"""Characters of rows in one reply; further rows come with the next reply."""
 
 SHOWN_MAX = 60
-"""Characters of what was asked that a refusal repeats."""
+"""Characters of the request that a refusal quotes."""
 
 LOOK_MAX = 200
-"""Watchdogs looked at by their names in one request."""
+"""Names in one ``look`` request."""
 
-LOOK_AFTER = 128
-"""Watchdogs between two looks at the clock."""
+CHECK_EVERY = 128
+"""Watchdogs between two checks of the clock."""
 
 
 class RequestRefused(Exception):
-    """The text is for the asker; ``reason`` for the counters."""
+    """The text goes to the client, ``reason`` to the counters."""
 
     def __init__(self, text: str, reason: str = "request") -> None:
         super().__init__(text)
@@ -56,7 +56,7 @@ class RequestRefused(Exception):
 
 
 def answer(view: ControlView, request: bytes) -> bytes:
-    """The reply to one request, whatever it is and whatever goes wrong."""
+    """The reply to one request. Never raises."""
     number: Any = None
     op: Any = None
     try:
@@ -68,9 +68,9 @@ def answer(view: ControlView, request: bytes) -> bytes:
             raise _version_refused(version)
         handler = OPS.get(op) if type(op) is str else None
         if handler is None:
-            raise RequestRefused(f"no request is called {_shown(op)}; there are {', '.join(sorted(OPS))}")
+            raise RequestRefused(f"unknown request {_shown(op)}; known: {', '.join(sorted(OPS))}")
         if type(args) is not dict:
-            raise RequestRefused(f"the arguments are a map, not {_shown(args)}")
+            raise RequestRefused(f"the arguments must be a map, not {_shown(args)}")
         return pack([VERSION, number, True, handler(view, args)])
     except (WireError, RequestRefused) as fault:
         reason = fault.reason if isinstance(fault, RequestRefused) else "request"
@@ -78,9 +78,9 @@ def answer(view: ControlView, request: bytes) -> bytes:
         if event is not None:
             view.driver.out.append(event)
         return pack([VERSION, number, False, str(fault)])
-    except Exception as fault:  # noqa: BLE001  # the asker is answered, and the loop goes on
+    except Exception as fault:  # noqa: BLE001  # the client gets a reply, and the loop goes on
         view.guard.fault(Place.REQUEST, fault, op if type(op) is str and op in OPS else "")
-        text = f"an internal error of the supervisor ({type(fault).__name__}); its log has more"
+        text = f"an internal error of the supervisor ({type(fault).__name__}); see its log"
         return pack([VERSION, number, False, text])
 
 
@@ -90,17 +90,17 @@ def _version_refused(version: object) -> RequestRefused:
 
 
 def _shown(value: object) -> str:
-    """What was given, for a refusal."""
+    """A value of the request, as quoted in a refusal."""
     if isinstance(value, (list, dict)):
         return f"a {'list' if isinstance(value, list) else 'map'} of {len(value)}"
     return shorten(repr(value[: SHOWN_MAX + 1] if isinstance(value, (str, bytes)) else value), SHOWN_MAX)
 
 
 def _integer(args: dict[str, Any], key: str, least: int, most: int, default: int) -> int:
-    """An argument that is a whole number within bounds."""
+    """An argument that is an integer within bounds."""
     value = args.get(key, default)
     if type(value) is not int or not least <= value <= most:
-        raise RequestRefused(f"{key} is a whole number from {least} to {most}, not {_shown(value)}")
+        raise RequestRefused(f"{key} must be an integer from {least} to {most}, not {_shown(value)}")
     return value
 
 
@@ -108,7 +108,7 @@ def _pattern(args: dict[str, Any]) -> str | None:
     """The argument ``name``: a name or a pattern; None: all."""
     pattern = args.get("name")
     if pattern is not None and type(pattern) is not str:
-        raise RequestRefused(f"name is a text, not {_shown(pattern)}")
+        raise RequestRefused(f"name must be a string, not {_shown(pattern)}")
     return pattern
 
 
@@ -124,7 +124,7 @@ def _ping(view: ControlView, args: dict[str, Any]) -> Any:
 
 
 def _tell(view: ControlView, args: dict[str, Any]) -> Any:
-    """Take one message as if it had come over the feed socket, and say what became of it."""
+    """Take one message as if it had come over the feed socket; refuse the request if the message is refused."""
     frame = args.get("frame")
     if type(frame) is not bytes:
         raise RequestRefused("tell takes the bytes of one message as 'frame'")
@@ -161,11 +161,11 @@ def _summary(view: ControlView, args: dict[str, Any]) -> Any:
 
 
 def _metrics(view: ControlView, args: dict[str, Any]) -> Any:
-    """``summary`` and more, for Prometheus; rows of the watchdogs that ``name`` fits, at most ``limit``."""
-    pattern, limit = _pattern(args), _integer(args, "limit", 0, MEASURED_MAX, MEASURED_MAX)
-    fits = None if pattern is None else _matcher(pattern)
-    scanned = None if fits is None else (record for record in _scan(view, 0) if fits(record.name))
-    return measures(view, _summary(view, args), scanned, limit)
+    """``summary`` and more, for Prometheus; at most ``limit`` rows of the watchdogs that match ``name``."""
+    pattern, limit = _pattern(args), _integer(args, "limit", 0, METRIC_ROWS_MAX, METRIC_ROWS_MAX)
+    matches = None if pattern is None else _matcher(pattern)
+    scanned = None if matches is None else (record for record in _scan(view, 0) if matches(record.name))
+    return metrics_snapshot(view, _summary(view, args), scanned, limit)
 
 
 def _status(view: ControlView, args: dict[str, Any]) -> Any:
@@ -174,17 +174,17 @@ def _status(view: ControlView, args: dict[str, Any]) -> Any:
 
 
 def _suggest(view: ControlView, args: dict[str, Any]) -> Any:
-    """Which timeouts the observed gaps ask for: takes and gives what ``status`` does, with rows of its own."""
+    """Proposed timeouts from the observed gaps: arguments and paging as for ``status``, with other rows."""
     return _rows(view, args, lambda record, now: suggestion(record))
 
 
 def _look(view: ControlView, args: dict[str, Any]) -> Any:
-    """The rows of exactly these watchdogs, as ``status`` gives them; with ``feeds`` their last feeds, too."""
+    """The rows of exactly these watchdogs, as in ``status``; with ``feeds`` also their last feeds."""
     names, feeds = args.get("names"), args.get("feeds", False)
     if type(names) is not list or len(names) > LOOK_MAX or any(type(name) is not str for name in names):
-        raise RequestRefused(f"look takes 'names', a list of at most {LOOK_MAX} texts, not {_shown(names)}")
+        raise RequestRefused(f"'names' must be a list of at most {LOOK_MAX} strings, not {_shown(names)}")
     if type(feeds) is not bool:
-        raise RequestRefused("look takes 'feeds' as true or false")
+        raise RequestRefused("'feeds' must be true or false")
     engine, now = view.driver.engine, view.driver.now
     rows: list[dict[str, Any]] = []
     gone: list[str] = []
@@ -193,19 +193,19 @@ def _look(view: ControlView, args: dict[str, Any]) -> Any:
         if record is None:
             gone.append(name)
         else:
-            told = row(record, now)
+            fields = row(record, now)
             if feeds:
-                told["feeds"] = engine.history.feeds(record, now)
-            rows.append(told)
+                fields["feeds"] = engine.history.feeds(record, now)
+            rows.append(fields)
     return {"rows": rows, "gone": gone}
 
 
 def _scan(view: ControlView, offset: int) -> Iterator[Record]:
-    """Watchdogs from this place on: as many as one answer may look at."""
+    """Watchdogs from ``offset`` on: as many as one request may scan."""
     until = monotonic() + SCAN_S
     for count, record in enumerate(islice(view.driver.engine.table, offset, offset + SCANNED_MAX), 1):
         yield record
-        if count % LOOK_AFTER == 0 and monotonic() >= until:
+        if count % CHECK_EVERY == 0 and monotonic() >= until:
             return
 
 
@@ -217,12 +217,12 @@ def _rows(view: ControlView, args: dict[str, Any], row: Callable[[Record, float]
     if pattern is not None and not is_pattern(pattern):
         record = engine.get(pattern)
         return {"rows": [] if record is None else [row(record, now)], "next": None, "total": len(engine)}
-    fits = None if pattern is None else _matcher(pattern)
+    matches = None if pattern is None else _matcher(pattern)
     rows: list[dict[str, Any]] = []
     place, size = offset, 0
     for record in _scan(view, offset):
         place += 1
-        if fits is None or fits(record.name):
+        if matches is None or matches(record.name):
             rows.append(row(record, now))
             size += _length(record)
             if len(rows) >= limit or size >= REPLY_MAX:
@@ -231,7 +231,7 @@ def _rows(view: ControlView, args: dict[str, Any], row: Callable[[Record, float]
 
 
 def _length(record: Record) -> int:
-    """Characters of the texts in its row that may be long."""
+    """Characters of the long texts in its row."""
     details = record.details
     if details is None:
         return 0
@@ -240,10 +240,10 @@ def _length(record: Record) -> int:
 
 
 def row(record: Record, now: float) -> dict[str, Any]:
-    """One watchdog as people and programs see it; seconds. ``left``: until it is due, negative when late."""
+    """One watchdog as clients see it; seconds. ``left``: until it is due, negative when late."""
     due = deadline(record)
     declared = record.declaration
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "name": record.name,
         "state": record.state.value,
         "silence": max(0.0, now - record.fed_at),
@@ -258,30 +258,30 @@ def row(record: Record, now: float) -> dict[str, Any]:
     }
     details = record.details
     if details is not None:
-        told["incidents"] = details.incidents
-        told.update({k: v for k in ("status", "progress") if (v := getattr(details, k)) is not None})
+        fields["incidents"] = details.incidents
+        fields.update({k: v for k in ("status", "progress") if (v := getattr(details, k)) is not None})
         if details.incident is not None:
-            open_one = details.incident
-            told["incident"] = {
-                "id": open_one.id,
-                "cause": open_one.cause.value,
-                "age": now - open_one.opened,
-                "runs": open_one.runs,
-                "reason": open_one.reason,
-                "blamed": open_one.blamed,
-                **_next_step(record, open_one, now),
+            incident = details.incident
+            fields["incident"] = {
+                "id": incident.id,
+                "cause": incident.cause.value,
+                "age": now - incident.opened,
+                "runs": incident.runs,
+                "reason": incident.reason,
+                "blamed": incident.blamed,
+                **_next_step(record, incident, now),
             }
         if details.quorum is not None:
-            told["group"] = {
+            fields["group"] = {
                 "alive": details.quorum.alive,
                 "at_least": details.quorum.at_least,
                 "members": list(details.quorum.members),
             }
-    return told
+    return fields
 
 
 def _next_step(record: Record, incident: OpenIncident, now: float) -> dict[str, Any]:
-    """``steps`` of the ladder, and ``next``: which is due, what it does, in how many seconds; None: none is."""
+    """``steps``: length of the ladder. ``next``: the next step, its action and seconds until it; or None."""
     steps = () if record.policy is None else record.policy.ladder.steps
     step = incident.next_step
     if step is None or step.number >= len(steps):
@@ -297,31 +297,31 @@ def _programs(view: ControlView, args: dict[str, Any]) -> Any:
 
 
 def _program(view: ControlView, args: dict[str, Any]) -> Any:
-    """start, stop or restart one program: ``what``, ``name``."""
+    """Start, stop or restart one program: ``what``, ``name``."""
     what, name = args.get("what"), args.get("name")
     if what not in ("start", "stop", "restart") or type(name) is not str:
-        raise RequestRefused("program takes 'what' (start, stop or restart) and the 'name' of a program")
+        raise RequestRefused("'what' must be start, stop or restart, and 'name' the name of a program")
     driver = view.driver
     try:
-        view.programs.command(what, name, driver.engine, driver.now, driver.out, "asked to")
+        view.programs.command(what, name, driver.engine, driver.now, driver.out, "requested by a command")
     except KeyError:
         known = ", ".join(view.programs.names()[:20]) or "none"
-        raise RequestRefused(f"no program is called {_shown(name)}; there are: {known}") from None
+        raise RequestRefused(f"no program is called {_shown(name)}; known: {known}") from None
     return {"rows": [row for row in view.programs.rows(driver.now) if row["name"] == name]}
 
 
 def _reload(view: ControlView, args: dict[str, Any]) -> Any:
-    """Read the config file again. What becomes of it is told by an event, and by ``reloaded`` under its number."""
+    """Start a reload of the config. An event, and ``reloaded`` with this number, give the result."""
     return {"number": _config_reload(view).ask()}
 
 
 def _reloaded(view: ControlView, args: dict[str, Any]) -> Any:
-    """What became of the newest reading of the config file that is over: of all up to its number."""
+    """The result of the last finished reload: ``number``, ``ok``, ``text``; reloads up to it are finished."""
     last = _config_reload(view).last
     return {"number": 0} if last is None else {"number": last.number, "ok": last.ok, "text": last.text}
 
 
-def _config_reload(view: ControlView) -> Reloads:
+def _config_reload(view: ControlView) -> ReloadView:
     reloads = view.reloads()
     if reloads is None:
         raise RequestRefused("this supervisor was started without a config file: there is nothing to reload")

@@ -1,4 +1,4 @@
-"""The answer to ``metrics``: every count of a supervisor, and a short row for each of few watchdogs."""
+"""The reply to ``metrics``: all counters of a supervisor, and short rows of some watchdogs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from banken_supervisor.observability.guard import Place
 from banken_supervisor.programs.engine.states import ProgramState
 
 ROWS_MAX = 1_000
-"""Watchdogs that get rows, at the most: each is several time series, and costs the loop about two microseconds."""
+"""Maximum of rows: each is several time series and costs the loop about two microseconds."""
 
 _DUE = (State.WAITING, State.ALIVE)
 
 
-def measures(
+def metrics_snapshot(
     view: ControlView, summary: dict[str, Any], wanted: Iterable[Record] | None, limit: int
 ) -> dict[str, Any]:
-    """``summary`` (what the request of that name gives) and all that only metrics want; seconds, bytes.
+    """``summary`` (the reply to the request of that name) and the fields that only metrics have; seconds, bytes.
 
-    ``rows``: [name, state, silence, left (None: never due), timeout, incidents] of those that are ``wanted``, at
-    most ``limit``. Where it is None all have rows, or, if there are more than ``limit``, none: an arbitrary part
-    would be worth nothing.
+    ``rows``: [name, state, silence, left (None: never due), timeout, incidents] of the ``wanted`` watchdogs, at
+    most ``limit``. ``wanted`` is None: of all watchdogs, or of none if there are more than ``limit``, because an
+    arbitrary part is useless.
     """
     metrics, engine, now = view.metrics, view.driver.engine, view.driver.now
     records: list[Record] = []
@@ -54,13 +54,13 @@ def measures(
         "internal_errors": {place.value: view.guard.counts[place.value] for place in Place},
         "program_states": {state.value: states[state] for state in ProgramState},
         "cpu": process_time(),
-        "memory": resident(),
+        "memory": resident_bytes(),
         "rows": [_row(record, now) for record in records],
     }
 
 
-def resident() -> int | None:
-    """Bytes of memory that this process holds; None: the system does not tell (only Linux does)."""
+def resident_bytes() -> int | None:
+    """Resident memory of this process in bytes; None: unknown (only Linux tells)."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,7 +1,7 @@
-"""Patterns of names as requests bring them: ``*``, ``?`` and ``[...]``, within bounds.
+"""Patterns of names in requests: ``*``, ``?`` and ``[...]``, with limits.
 
-Names have at most 128 characters. A pattern within these bounds costs some ten microseconds for the
-worst of names. What ``fnmatch`` keeps of former patterns grows with them; here nothing is kept.
+Names have at most 128 characters. Within these limits a pattern costs at most about ten microseconds per name.
+``fnmatch`` would cache compiled patterns; this module does not.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ PATTERN_MAX = 256
 
 STARS_MAX = 16
 BRACKETS_MAX = 32
-"""Of each in one pattern: every star looks through the rest of the name again."""
+"""Number of each in one pattern: every star scans the rest of the name again."""
 
 
 class PatternRefused(ValueError):
-    """The pattern is too long or has too many parts; the text is for the asker."""
+    """The pattern is too long or has too many parts; the text is for the client."""
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it may fit other names than itself."""
+    """Whether the text contains pattern characters, so that it may match other names."""
     return any(sign in text for sign in "*?[")
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a name fits, as ``fnmatchcase`` says it. PatternRefused: it is out of bounds."""
+    """A function that matches names like ``fnmatchcase``. PatternRefused: the pattern exceeds a limit."""
     for found, most, what in (
         (len(pattern), PATTERN_MAX, "characters"),
         (pattern.count("*"), STARS_MAX, "stars"),
         (pattern.count("["), BRACKETS_MAX, "brackets"),
     ):
         if found > most:
-            raise PatternRefused(f"a pattern has at most {most} {what}, not {found}")
+            raise PatternRefused(f"a pattern may have at most {most} {what}, not {found}")
     match = re.compile(translate(pattern)).match
     return lambda name: match(name) is not None

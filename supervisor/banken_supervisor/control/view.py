@@ -1,4 +1,4 @@
-"""What the request handlers see of a running supervisor, and nothing else."""
+"""The parts of a running supervisor that request handlers may use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 
 
 class ReloadOutcome(Protocol):
-    """What became of one reading of the config file."""
+    """The result of one reload."""
 
     @property
     def number(self) -> int: ...
@@ -23,14 +23,14 @@ class ReloadOutcome(Protocol):
     def text(self) -> str: ...
 
 
-class Reloads(Protocol):
-    """Reads the config file again when asked."""
+class ReloadView(Protocol):
+    """Starts reloads and knows the result of the last one."""
 
     @property
     def last(self) -> ReloadOutcome | None: ...
 
     def ask(self) -> int:
-        """Begin to read; the number of this reading."""
+        """Start a reload. Returns its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ControlView:
     guard: Guard
     metrics: LoopMetrics
     parts: Callable[[], dict[str, Any]]
-    """counts of the other parts, as ``summary`` shows them: callbacks, actions, journal …"""
-    reloads: Callable[[], Reloads | None]
+    """counters of other parts for ``summary``: callbacks, actions, journal …"""
+    reloads: Callable[[], ReloadView | None]
     """None: the supervisor was started without a config file"""
     stop: Callable[[], None]

@@ -1,21 +1,22 @@
-"""How long a watchdog's feeds usually are apart, and which timeout would suit it.
+"""Adaptive timeouts: a summary of the gaps between feeds, and the timeout that fits them.
 
-A summary of fixed size: how many gaps, the longest, and a histogram with a counter per octave from one millisecond
-on (the idea of G. Tene's HdrHistogram, coarser: one counter where it has hundreds; the longest gap, which decides
-most, is kept exactly).
+The summary has a fixed size: the number of gaps, the longest, and a histogram with one counter per octave from one
+millisecond on (like G. Tene's HdrHistogram, but with one counter where that has hundreds; the longest gap, which
+matters most, is exact).
 
-The proposal is the longest gap seen, times a margin, and at least twice the 99.9th percentile:
+The proposal is the longest observed gap times a margin, and at least twice the 99.9th percentile:
 
-* The margin must cover what has *not* been seen. For gaps with an exponential tail, the longest of n is about
+* The margin must cover gaps that have *not* been observed. For gaps with an exponential tail, the longest of n is
+about
   ``mean * ln n``, and one that is exceeded once in a million gaps is ``mean * ln 1e6``; the ratio of the two is the
-  margin. It is 4.6 after 20 gaps, 2 after 1,000, and never below 1.5, for tails that are heavier than that. Regular
-  feeders have a lighter tail and get more than they need, which costs lateness and never a false verdict.
-* Twice the 99.9th percentile asks more than the margin only where the longest is no outlier: a regular feeder of
-  whom a million gaps were seen keeps a timeout of twice its gap, so that one lost feed is no verdict.
+  margin. It is 4.6 after 20 gaps, 2 after 1,000, and never below 1.5, because tails may be heavier. Regular
+  feeders have a lighter tail and get more than they need: the verdict is later, but never false.
+* Twice the 99.9th percentile exceeds the margin only if the longest gap is no outlier: a regular feeder with a
+  million observed gaps keeps a timeout of twice its gap, so that one lost feed causes no verdict.
 
-The longest gap is remembered for as long as the supervisor runs. Gaps that an extension had allowed are left out;
-one that ended in a verdict counts as at most twice the timeout, so that a worker which really hung does not talk
-the supervisor into waiting for the next hang, while a timeout that was too short still grows.
+The longest gap is remembered as long as the supervisor runs. Gaps that an extension allowed are left out. A gap
+that ended in a verdict counts as at most twice the timeout: a real hang must not make the supervisor wait for the
+next hang, but a timeout that was too short still grows.
 
 Pure. All times in seconds.
 """
@@ -33,26 +34,26 @@ SHORTEST = 0.001
 """The first counter's upper edge, seconds."""
 
 MARGIN = 1.5
-"""The proposal is at least this times the longest gap seen."""
+"""The proposal is at least this many times the longest observed gap."""
 
 ONCE_IN = 1_000_000
-"""Gaps among which one may exceed the timeout, for a tail that is exponential."""
+"""One gap in this many may exceed the timeout, if the tail is exponential."""
 
 HIGH = 0.999
 HIGH_MARGIN = 2.0
 
 HANG_SHARE = 2.0
-"""A gap that was a verdict counts as at most so many timeouts."""
+"""A gap that ended in a verdict counts as at most this many timeouts."""
 
 CHANGE_LEAST = 0.1
-"""A timeout that would become shorter by less than this share is left as it is."""
+"""A timeout is not reduced by less than this share."""
 
 FEW = 20
-"""Gaps below which nothing is proposed, where no ``auto`` says otherwise."""
+"""With fewer gaps nothing is proposed, unless ``auto`` sets another number."""
 
 
 class Gaps:
-    """What was seen of one watchdog: about 400 bytes."""
+    """The observed gaps of one watchdog: about 400 bytes."""
 
     __slots__ = ("_counts", "count", "longest")
 
@@ -62,7 +63,7 @@ class Gaps:
         self._counts = [0] * COUNTERS
 
     def add(self, gap: float) -> None:
-        """One more gap between two feeds."""
+        """Add a gap between two feeds, in seconds."""
         self.count += 1
         if gap > self.longest:
             self.longest = gap
@@ -71,7 +72,7 @@ class Gaps:
         self._counts[min(place, COUNTERS - 1)] += 1
 
     def quantile(self, share: float) -> float:
-        """A gap that at least ``share`` of all do not exceed; at most twice the true one. 0 without any."""
+        """Upper bound of the ``share`` quantile of all gaps, at most twice the true value; 0 without gaps."""
         wanted = ceil(share * self.count)
         seen = 0
         for place, count in enumerate(self._counts):
@@ -82,16 +83,16 @@ class Gaps:
 
 
 def proposal(gaps: Gaps) -> float:
-    """The timeout that what was seen asks for, without bounds. Needs two gaps or more."""
+    """The timeout that fits the observed gaps, without bounds. Needs at least two gaps."""
     margin = max(MARGIN, log(ONCE_IN) / log(max(2, gaps.count)))
     return max(gaps.longest * margin, gaps.quantile(HIGH) * HIGH_MARGIN)
 
 
 def in_force(auto: Auto, gaps: Gaps | None, now: float) -> float:
-    """The timeout by ``auto``, where ``now`` is in force: the widest it allows until enough was seen."""
+    """The timeout to use; ``now``: the current one. Until enough gaps were observed: the longest allowed one."""
     if gaps is None or gaps.count < auto.warm_up:
         return auto.most
     wanted = round(min(auto.most, max(auto.least, proposal(gaps))), 3)
     if now * (1.0 - CHANGE_LEAST) < wanted < now <= auto.most:
-        return now  # hardly shorter: not worth a word to everybody who looks
+        return now  # hardly shorter: not worth a change
     return wanted

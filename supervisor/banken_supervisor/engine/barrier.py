@@ -1,18 +1,18 @@
-"""Judge only what has been read: the barrier between a suspicion and a verdict.
+"""The barrier between a suspicion and a verdict: it makes sure that all feeds that were sent before are read first.
 
-"Drain the socket until it is empty, then judge" is not enough. libzmq's own thread moves messages from
-the kernel to the socket's queue, and after a stop, or when that thread is starved, a feed can sit in the
-kernel while the queue looks empty. So a suspicion first sends a *probe*: a message of the supervisor's own
-through the same thread. When it has come back, every connection that had something to read has been read
-at least once (epoll hands out ready descriptors in turn). A single read takes at most ``READ_BYTES`` from one
-connection, so the barrier sends another probe while a trip brought more than that in all, and stops after
-``TRIPS_MAX``. A turn of the loop that could not read everything that had come across is no trip: a feed may wait
-in the queues behind a flood. Such turns are waited for up to ``UNREAD_MAX``.
+"Drain the socket until it is empty, then judge" is not enough. libzmq's own thread moves messages from the kernel
+to the socket's queue. After a stop, or when that thread is starved, a feed can still be in the kernel while the
+queue is empty. So a suspicion first sends a *probe*: the supervisor's own message through the same thread. When the
+probe has come back, every connection that had data has been read at least once (epoll returns ready descriptors in
+turn). A single read takes at most ``READ_BYTES`` from one connection. So the barrier sends another probe as long as
+a round trip brought more than that in total, at most ``TRIPS_MAX`` times. A turn of the loop that could not empty
+the queue does not count as a round trip, because a feed may wait behind a flood. At most ``UNREAD_MAX`` such turns
+are allowed.
 
-A probe that is lost must not hold up verdicts for ever: after ``PATIENCE`` seconds of awake time it is sent again,
-after ``PROBES_LOST_MAX`` lost ones the verdict falls without it.
+A lost probe must not delay verdicts for ever: after ``PATIENCE`` seconds of deadline time it is sent again, and
+after ``PROBES_LOST_MAX`` lost probes the verdict is made without it.
 
-Pure: ``now`` is deadline time, the shell sends the probes that are asked for.
+Pure: ``now`` is deadline time; the caller sends the probes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ TRIPS_MAX = 32
 """32 times 8 KiB is more than the kernel buffers of one local connection hold (about 200 KiB)."""
 
 UNREAD_MAX = 1000
-"""With 10,000 messages a turn, ten million: a full queue (10,000) of each of a thousand connections."""
+"""With 10,000 messages per turn this is ten million: the full queues (10,000 each) of a thousand connections."""
 
 PATIENCE = 0.25
+"""Seconds until a probe counts as lost."""
+
 PROBES_LOST_MAX = 4
 
 
 class Barrier:
     """The barrier of one engine.
 
-    Call ``suspect`` while something is due, ``read`` after each drain, ``came_back`` when a probe was among
-    what was read, and judge up to what ``horizon`` gives.
+    Call ``suspect`` while something is due, ``read`` after each drain and ``came_back`` when a probe was read;
+    then judge deadlines up to ``horizon``.
     """
 
     __slots__ = ("_bytes", "_missed", "_number", "_ready", "_since", "_trips", "_unread", "_until", "lost")
@@ -49,7 +51,7 @@ class Barrier:
         self._unread = 0
         self._missed = 0
         self.lost = 0
-        """probes that never came back, in all"""
+        """number of probes that were lost"""
 
     @property
     def waiting(self) -> bool:
@@ -57,11 +59,11 @@ class Barrier:
         return self._since is not None
 
     def patience(self, now: float) -> float | None:
-        """Seconds until the probe under way counts as lost; None: there is none."""
+        """Seconds until the probe under way counts as lost; None: no probe is under way."""
         return None if self._since is None else max(0.0, self._since + PATIENCE - now)
 
     def suspect(self, now: float) -> int | None:
-        """Something is due at ``now``: the number of the probe to send, or None while one is under way."""
+        """Something is due at ``now``. Returns the number of a probe to send; None: one is under way."""
         if self._since is None:
             self._trips = self._unread = self._missed = 0
             self._until = now
@@ -76,13 +78,13 @@ class Barrier:
         return None
 
     def read(self, size: int) -> None:
-        """At most ``size`` bytes of messages were read just now."""
+        """Messages of at most ``size`` bytes were read."""
         self._bytes += size
 
     def came_back(self, number: int, now: float, *, complete: bool = True) -> int | None:
-        """Probe ``number`` was read: the number of a further one to send, or None.
+        """Probe ``number`` was read. Returns the number of another probe to send, or None.
 
-        ``complete``: the turn that read it read all there was.
+        ``complete``: the turn that read it emptied the queue.
         """
         if self._since is None or number != self._number:
             return None
@@ -97,7 +99,7 @@ class Barrier:
         return None
 
     def horizon(self) -> float | None:
-        """Verdicts may fall for deadlines up to this time; None: not yet. Given once per suspicion."""
+        """Deadlines up to this time may be judged; None: not yet. Returned once per suspicion."""
         ready, self._ready = self._ready, None
         return ready
 

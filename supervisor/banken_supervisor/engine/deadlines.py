@@ -1,17 +1,16 @@
-"""When is which watchdog due? A queue of buckets, one per tick, that is never reordered.
+"""The deadline queue: buckets of watchdogs, one per tick, never reordered.
 
-A feed only stores a time in its watchdog. The watchdog stays in the bucket it was armed in; when that
-bucket comes up, whoever was fed meanwhile is armed again for later. So a feed costs nothing here, and a
-watchdog is moved about once per timeout however often it is fed.
+A feed only stores a time in its watchdog. The watchdog stays in the bucket in which it was armed; when that bucket
+is due, a watchdog that was fed since is armed again for later. So a feed costs nothing here, and a watchdog moves
+about once per timeout, however often it is fed.
 
-Buckets and not one heap of watchdogs: at a million entries every level of a heap is a cache miss, while
-a bucket takes an append. The heap here holds the ticks of the buckets in use, at most one per tick of
-the longest timeout in force. (The idea of lists of timers hashed by tick is Varghese and Lauck's,
-"Hashed and Hierarchical Timing Wheels", 1987.)
+Buckets instead of one heap of watchdogs: with a million entries every level of a heap is a cache miss, while a
+bucket needs one append. The heap holds only the ticks of the buckets in use, at most one per tick of the longest
+timeout. (Source: lists of timers hashed by tick, Varghese and Lauck, "Hashed and Hierarchical Timing Wheels",
+1987.)
 
 An entry is valid only while ``item.armed`` equals its bucket's tick. Arming again for an *earlier* time
-leaves the old entry behind as a stale one; it is dropped when its bucket comes up, or when the stale ones
-outnumber the live.
+leaves a stale entry behind; it is dropped when its bucket is due, or when stale entries outnumber live ones.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ TICKS_PER_SECOND = 1024
 """A power of two, so that a tick is an exact binary fraction of a second."""
 
 UNARMED = -1
-"""``item.armed`` of what is in no bucket."""
+"""``item.armed`` of an item that is in no bucket."""
 
 _STALE_MIN = 1024
-"""Fewer stale entries than this are not worth a sweep."""
+"""With fewer stale entries than this there is no sweep."""
 
 
 class Armed(Protocol):
-    """What can be queued: it remembers the tick it is armed for, and nobody else writes there."""
+    """An item that can be queued. Only the queue writes ``armed``, the tick for which it is armed."""
 
     armed: int
 
@@ -56,11 +55,11 @@ class Deadlines(Generic[T]):
 
     @property
     def entries(self) -> int:
-        """Entries held, stale ones included: what the queue costs in memory."""
+        """Number of entries, stale ones included: the memory that the queue needs."""
         return self._live + self._stale
 
     def arm(self, item: T, when: float) -> None:
-        """See to it that ``item`` comes up at or before ``when`` (and then, if too early, is asked again).
+        """Make ``item`` due at or before ``when``; if that is too early, the caller arms it again.
 
         An item that is armed for the same tick or an earlier one stays where it is.
         """
@@ -76,24 +75,24 @@ class Deadlines(Generic[T]):
             heappush(self._ticks, tick)
             item.armed = tick
         else:
-            # The bucket's own int and not one more like it: at a million, 32 bytes each.
+            # Share the int object of the bucket: with a million items this saves 32 bytes each.
             item.armed = bucket[0].armed if bucket[0].armed == tick else tick
             bucket.append(item)
 
     def disarm(self, item: T) -> None:
-        """Take ``item`` out of the queue, if it is in it."""
+        """Remove ``item`` from the queue, if it is queued."""
         if item.armed != UNARMED:
             self._forget(item)
 
     def next_due(self) -> float | None:
-        """When the first bucket comes up; None when nothing is armed.
+        """When the first bucket is due; None: nothing is armed.
 
-        It may hold only stale or fed items: an early wake-up, never a late one.
+        Its items may all be stale or fed: the wake-up is sometimes early, never late.
         """
         return self._ticks[0] / TICKS_PER_SECOND if self._ticks else None
 
     def pop_due(self, now: float) -> list[T]:
-        """Take out and return all items that are armed for ``now`` or earlier."""
+        """Remove and return all items that are armed for ``now`` or earlier."""
         tick = int(now * TICKS_PER_SECOND)
         due: list[T] = []
         while self._ticks and self._ticks[0] <= tick:
@@ -115,9 +114,9 @@ class Deadlines(Generic[T]):
         self._stale += 1
         if self._stale > _STALE_MIN and self._stale > self._live:
             for tick, bucket in list(self._buckets.items()):
-                kept = [entry for entry in bucket if entry.armed == tick]
-                if kept:
-                    self._buckets[tick] = kept
+                live = [entry for entry in bucket if entry.armed == tick]
+                if live:
+                    self._buckets[tick] = live
                 else:
                     del self._buckets[tick]
             self._ticks = list(self._buckets)

@@ -1,12 +1,12 @@
-"""When notices to one target go out, and how many of them in one message. Pure: the time is an argument.
+"""Digests: when notices to one target are sent, and how many in one message. Pure: the time is an argument.
 
 Theory of operation
 -------------------
-A notice waits ``HOLD`` seconds for others. If few came, each goes out by itself. If there are more than ``most`` in
-any ``window``, it is a storm: what waits becomes one message, and from then on there is one message per window,
-until one comes up with so few that each can go out by itself again. While a first storm still grows, its message
-waits a little longer, but never more than ``HOLD_MAX``: somebody must be told soon. So within one window a target
-gets at most ``most`` messages and one or two that are folded, and every notice is in exactly one of them.
+A notice waits ``HOLD`` seconds for others. If few came, each is sent as its own message. More than ``most`` in any
+``window`` are a storm: all waiting notices become one message, a digest. From then on one digest is sent per
+window, until a window has so few notices that each can be sent on its own again. While a new storm still grows, its
+first digest waits a little longer, but at most ``HOLD_MAX``. So within one window a target gets at most ``most``
+single messages and one or two digests, and every notice is in exactly one message.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ HOLD_MAX = 2.0
 """Seconds that the first message of a storm waits while the storm still grows."""
 
 QUIET = 0.25
-"""Seconds without a further notice after which a storm no longer grows."""
+"""A storm that gets no notice for this many seconds no longer grows."""
 
 NOTICES_MAX = 5_000
-"""Notices of one message; with so many it goes out at once."""
+"""Notices in one message; with this many it is sent at once."""
 
 T = TypeVar("T")
 
 
 class Limits(NamedTuple):
-    """At most ``most`` messages to one target within ``window`` seconds; 0 seconds: nothing waits or is folded."""
+    """At most ``most`` single messages to one target per ``window`` seconds; 0 seconds: no waiting, no digests."""
 
     window: float = 5.0
     most: int = 10
@@ -43,15 +43,15 @@ class Fold(Generic[T]):
         self.limits = limits
         self._waiting: deque[tuple[float, T]] = deque()
         self._sent: deque[float] = deque()
-        """when messages of one notice went out lately"""
+        """when single messages were sent, within the last window"""
         self._storm_until = 0.0
 
     def add(self, notice: T, now: float) -> None:
-        """One more that is to be told."""
+        """Add a notice to send."""
         self._waiting.append((now, notice))
 
     def due(self) -> float | None:
-        """When ``take`` has something to give; None: nothing waits."""
+        """When ``take`` returns something; None: nothing waits."""
         if not self._waiting:
             return None
         first, last = self._waiting[0][0], self._waiting[-1][0]
@@ -60,13 +60,13 @@ class Fold(Generic[T]):
             return first
         if first < self._storm_until:
             return first + window
-        hold = min(HOLD, window)
+        wait = min(HOLD, window)
         if len(self._waiting) <= most:
-            return first + hold
-        return first + max(hold, min(HOLD_MAX, window, last + QUIET - first))
+            return first + wait
+        return first + max(wait, min(HOLD_MAX, window, last + QUIET - first))
 
     def take(self, now: float) -> list[list[T]]:
-        """The messages that are due at ``now``, each with the notices that it tells of, in their order."""
+        """The messages that are due at ``now``, each as the list of its notices, in order."""
         due = self.due()
         if due is None or due > now:
             return []
@@ -84,12 +84,12 @@ class Fold(Generic[T]):
         return [[notice] for notice in notices]
 
     def flush(self) -> list[list[T]]:
-        """Everything that waits, as messages that go out now, because there is no later."""
+        """All waiting notices, as messages to send now: the supervisor stops."""
         notices = [notice for _, notice in self._waiting]
         self._waiting.clear()
         return [notices] if len(notices) > self.limits.most else [[notice] for notice in notices]
 
     def idle(self, now: float) -> bool:
-        """Whether nothing waits and nothing is remembered that counts: it may be forgotten."""
+        """Whether nothing waits and no recent message counts: this object may be dropped."""
         recent = self._sent and self._sent[-1] > now - self.limits.window
         return not self._waiting and not recent and now >= self._storm_until

@@ -1,8 +1,8 @@
-"""One turn of the supervisor's loop, without the world: when to wake, what to credit, when to judge.
+"""The engine's time: when to wake up, how much time to credit, when to judge. Pure: no I/O.
 
-The shell (loop.py) calls, in this order and once per turn: ``patience``, then waits; ``wake``; ``read`` until
-the socket is empty or the turn's share is spent; ``drained``; ``decide``. The simulation in
-``tests/simulation`` drives the same object with the same calls.
+The loop (runtime/loop.py) calls in each turn, in this order: ``patience``, then waits; ``wake``; ``read`` until the
+socket is empty or the time for reading is used up; ``drained``; ``decide``. The simulation in ``tests/simulation``
+makes the same calls.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from banken_supervisor.engine.principal import LOCAL, Principal
 from banken_supervisor.engine.rate_limit import Backlog
 
 WAIT_MAX = 1.0
-"""Longest wait, seconds: what a suspend or a stop in the middle of it can cost in lateness."""
+"""Longest wait, seconds. A suspend or a stop during a wait can make a verdict late by this much."""
 
 VERDICTS_PER_TURN = 500
-"""So that ten thousand deadlines at one moment do not keep the loop from its feeds."""
+"""A limit, so that the loop reads feeds even when ten thousand deadlines are due at once."""
 
 READ_LONG = 0.001
-"""Seconds of reading above which a feed's stamp may be too early to judge by."""
+"""Seconds. After a longer read the time stamp of a feed may be too early to judge by it."""
 
 OVERLOADED_SHARE = 0.1
-"""While feeds come faster than they can be read, time runs at a tenth: nobody is judged by what still
-waits to be read (ZeroMQ serves all connections in turn), and nobody escapes for ever."""
+"""While feeds come faster than they can be read, deadline time runs at a tenth of real time. So no watchdog expires
+because its feed still waits to be read (ZeroMQ serves all connections in turn), and a silent one still expires."""
 
 REPORT_EVERY = 1.0
 """Seconds of real time between two events about stalls or overload."""
 
 
 class Driver:
-    """Gives the engine its time, and lets it judge when everything that was sent has been read.
+    """Gives the engine its time, and lets it judge when everything that was sent before has been read.
 
     ``real`` is monotonic time, seconds.
     """
@@ -52,12 +52,12 @@ class Driver:
         self.overloads = 0
         """turns that could not read everything"""
         self._ahead = real - self.clock.now
-        """of deadline time, were all of it credited"""
+        """real time minus deadline time at the start"""
         self._shortest = inf
-        """the timeout that the clock's allowance was made for"""
+        """the timeout from which the clock's allowance was computed"""
         self._complete = True
         self._leftover = 0
-        """suspects that were there when the horizon was given, and are not looked at yet"""
+        """suspects that existed when the horizon was set and are not judged yet"""
         self._horizon = 0.0
         self._decoded = 0
         self._reported_at: dict[EventType, float] = {}
@@ -69,20 +69,20 @@ class Driver:
         return self.clock.now
 
     def patience(self, most: float = WAIT_MAX) -> float:
-        """Seconds until something is due, at most ``most``. No single wait may be longer than ``WAIT_MAX``."""
+        """Seconds until something is due, at most ``most``. The caller waits at most ``WAIT_MAX`` at once."""
         if self._leftover or not self._complete:
             return 0.0
         wait = most
         due = self.engine.table.deadlines.next_due()
         if due is not None:
             wait = min(wait, max(0.0, due - self.clock.now))
-        held = self.barrier.patience(self.clock.now)
-        if held is not None:
-            wait = min(wait, held)
+        probe_timeout = self.barrier.patience(self.clock.now)
+        if probe_timeout is not None:
+            wait = min(wait, probe_timeout)
         return wait
 
     def wake(self, real: float, asked: float) -> float:
-        """The wait is over at ``real``, after asking for ``asked`` seconds. Deadline time now."""
+        """Credit a wait that ended at ``real``; ``asked``: its requested seconds. Returns deadline time."""
         clock, engine = self.clock, self.engine
         shortest = engine.table.shortest_timeout
         if shortest != self._shortest:
@@ -106,14 +106,14 @@ class Driver:
         return now
 
     def read(self, frames: Iterator[bytes], principal: Principal = LOCAL) -> None:
-        """Take what ``frames`` yields. What it raises passes through; all before it has been taken."""
+        """Take the messages of ``frames``. An exception passes through; the messages before it were taken."""
         self.engine.intake(frames, self.clock.now, self.out, principal)
 
     def drained(self, count: int, complete: bool, took: float = 0.0) -> None:
-        """``count`` frames were read in this turn; ``complete``: until there were no more.
+        """``count`` frames were read in this turn; ``complete``: the socket is empty.
 
-        ``took``: seconds that reading took. All were stamped with the turn's beginning; one that arrived at its
-        end is not to be judged by that. (In deadline time it cannot be later than the clock's allowance.)
+        ``took``: seconds that reading took. All frames got the time of the turn's beginning, which is too early for
+        one that arrived at its end. (In deadline time the difference is at most the clock's allowance.)
         """
         if took > READ_LONG and count:
             self.engine.verdicts.read_long(self.clock.now, min(took, self.clock.allowance))
@@ -125,9 +125,9 @@ class Driver:
         self._decoded = engine.decoded_bytes
 
     def decide(self) -> int | None:
-        """Judge what may be judged. The number of a probe to send, if one is needed.
+        """Judge what may be judged. Returns the number of a probe to send, or None.
 
-        The effects are in ``out``; the shell takes them and leaves the list empty.
+        The effects are in ``out``; the caller takes them and empties the list.
         """
         now = self.clock.now
         engine, barrier = self.engine, self.barrier
@@ -139,7 +139,7 @@ class Driver:
         horizon = barrier.horizon()
         if suspects and probe is None and horizon is None and not self._leftover:
             probe = barrier.suspect(now)
-            horizon = barrier.horizon()  # given without a probe when too many were lost
+            horizon = barrier.horizon()  # set without a probe when too many were lost
         if suspects and horizon is not None:
             self._horizon = horizon
             self._leftover = engine.verdicts.suspected
@@ -148,7 +148,7 @@ class Driver:
             others = engine.verdicts.judge(self._horizon, now, self.out, number)
             self._leftover -= number
             if others and not self._leftover and probe is None:
-                probe = barrier.suspect(now)  # they came up later: this horizon says nothing about them
+                probe = barrier.suspect(now)  # they became due after this horizon
         return probe
 
     def _may_report(self, kind: EventType, real: float) -> bool:

@@ -1,7 +1,7 @@
-"""What the operator wants, as data: of a watchdog beyond its declaration, of a group, of a program.
+"""The operator's settings as data: for watchdogs, groups and programs.
 
-The config file is read into these (config/), the command line makes them too (``banken guard``), and the engine
-decides by them. All durations in seconds.
+The config file is parsed into these (config/), the command line creates them too (``banken guard``), and the engine
+uses them. All durations in seconds.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ from banken_supervisor.engine.ladder import Backoff, Budget, Ladder
 
 
 class Auto(NamedTuple):
-    """A timeout that is learnt from the observed gaps between feeds."""
+    """An adaptive timeout, computed from the observed gaps between feeds."""
 
     least: float
     most: float
     warm_up: int = 20
-    """gaps that must have been seen before the learnt value replaces the declared one"""
+    """gaps that must be observed before the computed timeout is used"""
 
 
 class Window(NamedTuple):
-    """Recurring maintenance: from each moment that ``cron`` names, for ``seconds``, the watchdog is not judged."""
+    """Recurring maintenance: the watchdog is not judged for ``seconds`` from each time that ``cron`` matches."""
 
     cron: str
     seconds: float
 
 
 class Policy(NamedTuple):
-    """What holds for one watchdog, or for all whose names match a pattern."""
+    """The settings of one watchdog, or of all whose names match a pattern."""
 
     declaration: Declaration
     ladder: Ladder = Ladder(())
     min_interval: float | None = None
-    """fed more often than this is a verdict of its own (a windowed watchdog)"""
+    """more frequent feeds cause a verdict (a windowed watchdog); see rate_limit.py"""
     auto: Auto | None = None
     depends_on: tuple[str, ...] = ()
-    """names; while one of them has an open incident, an incident here is marked and not escalated"""
+    """names; while one of them has an open incident, an incident here is marked and is not escalated"""
     maintenance: tuple[Window, ...] = ()
     worker_declares: bool = False
-    """the worker's own declaration stands over this one; the rest of the policy holds all the same"""
+    """the worker's declaration overrides this one; the rest of the policy still applies"""
 
 
 EXIT_ONLY = Policy(Declaration(SECONDS_MAX, DEFAULT_INTERVAL, SECONDS_MAX), worker_declares=True)
-"""For a program of which only the end is noticed, unless it declares a timeout itself."""
+"""For a program of which only the exit is watched, unless it declares a timeout itself."""
 
 
 class Strategy(StrEnum):
-    """Which programs of a group start again when one of them ends, as in Erlang/OTP."""
+    """Which programs of a group restart when one of them ends, as in Erlang/OTP."""
 
     ONE_FOR_ONE = "one-for-one"
     ONE_FOR_ALL = "one-for-all"
     REST_FOR_ONE = "rest-for-one"
-    """that one, and those that start after it"""
+    """that program, and those that start after it"""
 
 
 class Group(NamedTuple):
@@ -69,7 +69,7 @@ class Group(NamedTuple):
     strategy: Strategy | None = None
     """for groups of programs"""
     budget: Budget | None = None
-    """restarts of the whole group, beside each program's own budget"""
+    """restarts of the whole group, in addition to each program's own budget"""
     ladder: Ladder = Ladder(())
     """how an incident of the group is escalated"""
 
@@ -84,10 +84,10 @@ class Restart(StrEnum):
 
 
 class ProgramSpec(NamedTuple):
-    """A child process that the supervisor starts, one per name: ``numprocs`` is resolved before."""
+    """A child process that the supervisor starts, one per name (``numprocs`` is already expanded)."""
 
     name: str
-    """its own, and its watchdog's"""
+    """of the program and of its watchdog"""
     command: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
     """added to the supervisor's own environment, ``BANKEN_ADDRESS``, ``BANKEN_NAME`` and ``BANKEN_TIMEOUT``"""
@@ -109,5 +109,5 @@ class ProgramSpec(NamedTuple):
     dies_with_supervisor: bool = False
     """True: its process group is killed when the supervisor dies; False: the next supervisor adopts it"""
     terminal: bool = False
-    """True: its input, output and errors are the supervisor's own, and signals go to its whole group, as those of a
-    terminal do; ``log`` must be None"""
+    """True: it uses the supervisor's stdin, stdout and stderr, and signals go to its whole process group, as from a
+    terminal; ``log`` must be None"""

@@ -1,20 +1,20 @@
-"""How often a watchdog may be fed: the arithmetic of ``min_interval``.
+"""The rate limit of a watchdog (``min_interval``): a token bucket.
 
-A token bucket (Turner, "New Directions in Communications", 1986): it holds a few tokens, one more comes in every
-``min_interval``, each feed takes one, and a feed that finds none is too fast. The difficulty is that a feed is
-stamped when it is *read*: whatever keeps feeds waiting on their way (the loop's nap, a stall or a stop of the
-supervisor, a flood, a starved I/O thread at either end) brings several in one instant, and none of that is the
-worker's fault. Two things make a false verdict impossible as long as the delay is known:
+The bucket (Turner, "New Directions in Communications", 1986) holds a few tokens and gets one more every
+``min_interval``. Each feed takes one token; a feed that finds none is too fast. The difficulty: a feed gets its
+time stamp when it is *read*. Anything that delays feeds (the loop's nap, a stall or a stop of the supervisor, a
+flood, a starved I/O thread at either end) makes several arrive at once, and the worker is not to blame. Two rules
+exclude a false verdict as long as the delay is known:
 
-* Time here is real time and not deadline time, which leaves out what was lost.
-* A worker that keeps its pace, and whose feeds arrive in order and each late by at most ``d``, is read at most
-  ``1 + (t + d) / min_interval`` times within any ``t`` seconds. So the bucket holds ``BURST`` tokens and
-  ``d / min_interval`` more. For ``d`` stands ``SLACK``, for what nobody can see, plus what ``Backlog`` has seen.
+* Time here is real time, not deadline time: deadline time omits stalls.
+* If a worker respects its interval, and its feeds arrive in order and each late by at most ``d``, at most
+  ``1 + (t + d) / min_interval`` feeds are read within any ``t`` seconds. So the bucket holds ``BURST`` tokens and
+  ``d / min_interval`` more. ``d`` is ``SLACK``, for delays that cannot be measured, plus what ``Backlog`` measured.
 
-What this cannot find: a single early feed, and short bursts (it takes a rate above the allowed one, kept up until
-``BURST + d / min_interval`` feeds too many have come). And a client swallows feeds that come within its resolution
-of each other before anybody sees them (docs/wire.md): a ``min_interval`` below the client's resolution, by default
-a fiftieth of the timeout, finds nothing unless the client is made with ``resolution=0``.
+This does not find a single early feed or a short burst: the rate must be too high until ``BURST + d /
+min_interval`` extra feeds have come. Also, a client does not send feeds that follow each other within its
+resolution (docs/wire.md). A ``min_interval`` below the client's resolution, by default a fiftieth of the timeout,
+finds nothing unless the client is created with ``resolution=0``.
 
 Pure: all times are arguments, in seconds.
 """
@@ -27,18 +27,18 @@ BURST = 3
 """Feeds that may come at once, whatever the interval."""
 
 SLACK = 1.0
-"""Seconds by which a feed may be late without the supervisor knowing: its sender's I/O thread is starved too when
-the host is."""
+"""Seconds by which a feed may be late without the supervisor knowing it: on an overloaded host the sender's I/O
+thread is late too."""
 
 CALM = 6
-"""Feeds in a row that keep the pace end an incident."""
+"""This many feeds in a row that respect the interval end an incident."""
 
 _ROUNDING = 1e-3
-"""Of a token; a feed that comes exactly every ``min_interval`` must never miss one by a rounding error."""
+"""Tokens. Feeds that come exactly every ``min_interval`` must not fail because of a rounding error."""
 
 
 class Bucket(NamedTuple):
-    """One watchdog's bucket, as it was left by the last feed."""
+    """The bucket of one watchdog after its last feed."""
 
     tokens: float
     at: float
@@ -46,7 +46,7 @@ class Bucket(NamedTuple):
     fast: bool = False
     """whether the last feed found no token"""
     calm: int = 0
-    """feeds in a row that found one, this one included"""
+    """feeds in a row that found a token, the last one included"""
 
 
 def fed(before: Bucket | None, real: float, behind: float, min_interval: float) -> Bucket:
@@ -64,10 +64,10 @@ def fed(before: Bucket | None, real: float, behind: float, min_interval: float) 
 
 
 class Backlog:
-    """How late a feed that is read now may be: it may have come at any time since all had been read.
+    """How late a feed that is read now may be: it may have arrived at any time since the queue was last empty.
 
-    What a stall held back need not come across in one turn (libzmq's own thread was stopped too), so the figure
-    does not fall at once but by a second each second. ``real``: monotonic time, seconds.
+    The feeds that a stall delayed may arrive over several turns (libzmq's own thread was stopped too). So the delay
+    does not drop to zero at once; it falls by one second per second. ``real``: monotonic time, seconds.
     """
 
     __slots__ = ("_read_until", "_woke", "behind")
@@ -77,12 +77,12 @@ class Backlog:
         self._woke = self._read_until = real
 
     def wake(self, real: float) -> float:
-        """A turn begins at ``real``; how late what it reads may be, in seconds."""
+        """A turn begins at ``real``. Returns how late the feeds of this turn may be, in seconds."""
         self.behind = max(real - self._read_until, self.behind - (real - self._woke))
         self._woke = real
         return self.behind
 
     def drained(self, *, complete: bool) -> None:
-        """The turn has read all there was, or not."""
+        """The turn has read; ``complete``: the socket is empty."""
         if complete:
             self._read_until = self._woke

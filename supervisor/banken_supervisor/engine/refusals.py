@@ -1,4 +1,4 @@
-"""What was not taken: every one counted, few of them told."""
+"""Refused messages: all are counted, few are published as events."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 from banken_supervisor.engine.effects import Event, EventType
 
-TELL_EVERY = 1.0
-"""Seconds between two events for the same reason; what comes between is only counted."""
+REPORT_EVERY_S = 1.0
+"""Seconds between two events for the same reason; refusals in between are only counted."""
 
 
 class Refusal(NamedTuple):
-    """Why one message was not taken."""
+    """Why a message was refused."""
 
     reason: str
     """one word, from a fixed set, for counters"""
     text: str
-    """what was wrong and what is allowed"""
+    """what is wrong and what is allowed"""
 
 
 class Refusals:
@@ -25,19 +25,19 @@ class Refusals:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self._told: dict[str, tuple[float, int]] = {}
+        self._reported: dict[str, tuple[float, int]] = {}
 
     def note(self, refusal: Refusal, now: float, name: str | None = None) -> Event | None:
-        """Count one; the event to publish, if it is time for one."""
+        """Count a refusal. Returns the event to publish, or None if the last one was too recent."""
         reason = refusal.reason
         self.counts[reason] += 1
         count = self.counts[reason]
-        at, told = self._told.get(reason, (-TELL_EVERY, 0))
-        if count > 1 and now - at < TELL_EVERY:
+        at, reported = self._reported.get(reason, (-REPORT_EVERY_S, 0))
+        if count > 1 and now - at < REPORT_EVERY_S:
             return None
-        self._told[reason] = (now, count)
+        self._reported[reason] = (now, count)
         return Event(
             EventType.REFUSED,
             name,
-            {"reason": reason, "text": refusal.text, "count": count - told, "total": count},
+            {"reason": reason, "text": refusal.text, "count": count - reported, "total": count},
         )

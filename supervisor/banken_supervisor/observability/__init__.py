@@ -1,1 +1,1 @@
-"""What every shell needs to watch over itself: the guard, the log queue, counters."""
+"""How the supervisor observes itself: the guard, the log queue, counters."""

@@ -1,8 +1,8 @@
-"""One guard round everything that the loop does: a fault ends what it struck, and nothing else.
+"""The guard around everything that the loop does: one fault drops one item, and the loop goes on.
 
-An exception that nobody expected is counted by place, logged with its traceback and told as an event
-(``internal-error``); then the loop turns on. What raised it, one message, message or effect, is dropped and not
-tried again. Faults of one place and kind are logged and told once in ``TELL_EVERY`` seconds, and counted always.
+An unexpected exception is counted by place, logged with its traceback and published as an event
+(``internal-error``). The message or effect that raised it is dropped and not retried. Faults of the same place and
+type are logged and published once per ``REPORT_EVERY_S`` seconds, but always counted.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from banken_supervisor.engine.effects import Event, EventType
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TELL_EVERY = 10.0
-"""Seconds between two log lines, and two events, about the same kind of fault at the same place."""
+REPORT_EVERY_S = 10.0
+"""Seconds between two log lines, and two events, about the same type of fault at the same place."""
 
 KINDS_MAX = 1000
-"""Kinds of faults whose last telling is remembered."""
+"""Kinds of faults whose last report is remembered."""
 
 FRAMES_MAX = 20
 TRACE_MAX = 16_384
@@ -34,32 +34,32 @@ TEXT_MAX = 500
 """Characters of the last line of a traceback in the event."""
 
 REST_S = 0.001
-"""Seconds that the loop rests after a turn with a fault: one that comes again in each turn must not take a core."""
+"""Seconds that the loop sleeps after a turn with a fault: a fault in every turn must not use a whole core."""
 
 
 class Place(StrEnum):
-    """Where a fault may strike. Every one has a guard of its own, and a test that plants a fault there."""
+    """Where a fault may occur. Each place has its own guard, and a test that injects a fault there."""
 
     START = "start"
-    """what a former supervisor left: its watchdogs, its programs"""
+    """restoring watchdogs and programs of an earlier supervisor"""
     WAIT = "wait"
     CLOCK = "clock"
     FEED = "feed"
     """one message of a worker"""
     SUBSCRIPTION = "subscription"
     MESSAGE = "message"
-    """one message of another thread of the supervisor; a reload among them"""
+    """one message of another thread of the supervisor, for example a reload"""
     EXIT = "exit"
-    """the end of one worker"""
+    """the exit of one worker"""
     PROGRAMS = "programs"
     REQUEST = "request"
     VERDICT = "verdict"
-    """one watchdog that is due"""
+    """judging one watchdog that is due"""
     JUDGE = "judge"
-    """all that are due"""
+    """judging all that are due"""
     PROBE = "probe"
     EFFECT = "effect"
-    """one thing to be done: a callback, an event, an action"""
+    """one effect: a callback, an event, an action"""
     NOTIFICATIONS = "notifications"
     ACTIONS = "actions"
     TIME_LIMITS = "time-limits"
@@ -69,11 +69,11 @@ class Place(StrEnum):
     ANNOUNCE = "announce"
     """one event to listeners and log"""
     REGISTRY = "registry"
-    """what the next supervisor is to find"""
+    """the checkpoints for the next supervisor"""
     MAINTENANCE = "maintenance"
-    """the thread that looks when windows open"""
+    """the thread that watches the maintenance windows"""
     ADDRESS = "address"
-    """the thread that looks whether the address is still ours"""
+    """the thread that checks that the address directory was not replaced"""
     LOG = "log"
     """the thread that writes the log"""
     TURN = "turn"
@@ -81,48 +81,48 @@ class Place(StrEnum):
 
 
 class Guard:
-    """``tell`` takes the event, ``log`` (level, text, fields) the line. Belongs to the loop's thread."""
+    """``publish`` takes the event, ``log`` the line: (level, text, fields). Belongs to the loop's thread."""
 
-    def __init__(self, tell: Callable[[Event], None], log: Callable[[int, str, dict[str, Any]], None]) -> None:
+    def __init__(self, publish: Callable[[Event], None], log: Callable[[int, str, dict[str, Any]], None]) -> None:
         self.counts: Counter[str] = Counter()
         """faults by place"""
-        self._tell = tell
+        self._publish = publish
         self._log = log
-        self._told: dict[tuple[str, str], tuple[float, int]] = {}
-        """by place and type: when it was told last, and how many have come since"""
-        self._struck = False
+        self._reported: dict[tuple[str, str], tuple[float, int]] = {}
+        """by place and type: (monotonic time of the last report, faults since then)"""
+        self._faulted = False
 
     def run(self, place: Place, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """What ``do`` returns; None if it raised, which is taken care of."""
+        """Return what ``do`` returns; None if it raised: the fault is then counted and reported."""
         try:
             return do(*args, **kwargs)
-        except Exception as fault:  # noqa: BLE001  # whatever it is, the others are still watched
+        except Exception as fault:  # noqa: BLE001  # any fault: the other watchdogs are still watched
             self.fault(place, fault)
             return None
 
     def fault(self, place: Place, fault: Exception, what: str = "") -> None:
-        """Take care of an exception that was caught. ``what``: which of many, for people to read. Never raises."""
+        """Count and report a caught exception. ``what``: the item, for people to read. Never raises."""
         self.counts[place.value] += 1
-        self._struck = True
+        self._faulted = True
         kind = place.value, type(fault).__name__
         now = monotonic()
-        at, count = self._told.get(kind, (-TELL_EVERY, 0))
+        at, count = self._reported.get(kind, (-REPORT_EVERY_S, 0))
         count += 1
-        if now - at < TELL_EVERY:
-            self._told[kind] = at, count
+        if now - at < REPORT_EVERY_S:
+            self._reported[kind] = at, count
             return
-        if len(self._told) >= KINDS_MAX:
-            self._told.clear()
-        self._told[kind] = now, 0
+        if len(self._reported) >= KINDS_MAX:
+            self._reported.clear()
+        self._reported[kind] = now, 0
         try:
             self._report(place, fault, what, count)
-        except Exception:  # noqa: BLE001  # no memory for the traceback, for instance: it is counted
-            self._told[kind] = now, count
+        except Exception:  # noqa: BLE001  # for example no memory for the traceback: it is counted
+            self._reported[kind] = now, count
 
     def rest(self) -> None:
-        """Between two turns: a short sleep, if the last one had a fault."""
-        if self._struck:
-            self._struck = False
+        """Sleep a little after a turn with a fault."""
+        if self._faulted:
+            self._faulted = False
             sleep(REST_S)
 
     def _report(self, place: Place, fault: Exception, what: str, count: int) -> None:
@@ -136,4 +136,4 @@ class Guard:
         where = f"{place.value} ({what})" if what else place.value
         line = f"internal error at {where}, {count} since the last line about it; the supervisor goes on\n{whole}"
         self._log(logging.ERROR, line, data)
-        self._tell(Event(EventType.INTERNAL_ERROR, None, data))
+        self._publish(Event(EventType.INTERNAL_ERROR, None, data))

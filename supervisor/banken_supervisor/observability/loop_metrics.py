@@ -1,6 +1,6 @@
-"""What the loop counts about itself for the metrics: cheap enough for every turn and every verdict.
+"""Counters of the loop for the metrics: cheap enough for every turn and every verdict.
 
-Everything here only ever grows; whoever reads it makes rates and quantiles of the differences.
+All values only grow; the reader computes rates and quantiles from differences.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from typing import Any
 from banken.protocol.incidents import Cause
 
 TURN_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-"""Seconds that one turn takes: a quiet one about 0.1 ms; from 0.1 s on somebody waits."""
+"""Seconds that one turn takes: a quiet one about 0.1 ms; from 0.1 s on workers wait."""
 
 LATENESS_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds from a deadline to its verdict: a few milliseconds; more when thousands are due at once."""
 
 ACTIONS_MAX = 100
-"""Names of actions that are counted apart. A user's own classes name themselves, and each name is a time series."""
+"""Names of actions with their own count: each is a time series, and user classes may have any name."""
 
 OTHER = "other"
 """All actions beyond ``ACTIONS_MAX``."""
 
 
-UNDUE = (Cause.FAILED.value, Cause.TOO_FAST.value)
-"""Causes without a deadline: the worker's own word is the verdict, and nothing can be late."""
+NO_DEADLINE = (Cause.FAILED.value, Cause.TOO_FAST.value)
+"""Causes without a deadline: the worker's message is the verdict, so it cannot be late."""
 
 
-def late(data: dict[str, Any], spent: float) -> float | None:
-    """How late a verdict is handed out, by the data of its event. ``spent``: seconds of this turn so far."""
-    return None if data["cause"] in UNDUE else data["late"] + spent
+def late(data: dict[str, Any], elapsed: float) -> float | None:
+    """Seconds since the deadline; None: it had none. ``data``: of the event; ``elapsed``: seconds of this turn."""
+    return None if data["cause"] in NO_DEADLINE else data["late"] + elapsed
 
 
 class Histogram:
-    """How many values lie up to each bound. ``bounds``: ascending; a value equal to a bound lies up to it."""
+    """Counts values by bucket. ``bounds``: ascending upper bounds, each included in its bucket."""
 
     __slots__ = ("bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(bounds)
         self.counts = [0] * (len(self.bounds) + 1)
-        """values in each bucket, not added up; the last: those above all bounds"""
+        """values per bucket, not cumulative; the last: those above all bounds"""
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
@@ -51,7 +51,7 @@ class Histogram:
         self.sum += value
 
     def plain(self) -> dict[str, Any]:
-        """As it travels: ``bounds``, ``counts`` (one more than bounds) and ``sum``."""
+        """As plain data: ``bounds``, ``counts`` (one more than bounds) and ``sum``."""
         return {"bounds": list(self.bounds), "counts": list(self.counts), "sum": self.sum}
 
 
@@ -72,27 +72,27 @@ class LoopMetrics:
         self.turn_seconds = Histogram(TURN_BOUNDS_S)
         """seconds that a turn took, without its wait; those that only took known feeds are left out"""
         self.lateness = Histogram(LATENESS_BOUNDS_S)
-        """seconds from a deadline to its verdict, when the callback is handed out; lost time not counted"""
+        """seconds from a deadline to its verdict, when the callback is started; without time lost in stalls"""
         self.incidents: Counter[str] = Counter()
         """incidents opened, by cause"""
         self.actions: Counter[tuple[str, str]] = Counter()
-        """what became of actions, by (action, result)"""
+        """results of actions, by (action, result)"""
         self._named: set[str] = set()
 
     def turn(self, seconds: float) -> None:
-        """A turn has ended that did more than to take known feeds."""
+        """Count a turn that did more than take known feeds."""
         self.turns += 1
         self.turn_seconds.observe(seconds)
         self.slowest_turn = max(self.slowest_turn, seconds)
 
     def incident(self, cause: str, late: float | None) -> None:
-        """An incident is opened, so many seconds after its deadline; None: it had none."""
+        """Count an incident; ``late``: seconds after its deadline, None: it had none."""
         self.incidents[cause] += 1
         if late is not None:
             self.lateness.observe(late)
 
     def action(self, name: str, result: str) -> None:
-        """An action has come to a result."""
+        """Count the result of an action."""
         if name not in self._named:
             if len(self._named) >= ACTIONS_MAX:
                 name = OTHER

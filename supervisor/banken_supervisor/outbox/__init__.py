@@ -1,1 +1,1 @@
-"""What waits for the journal, then goes out: events, and the checkpoints of the registry."""
+"""The outbox: events wait until the journal has them on disk. Also the checkpoints of the registry."""

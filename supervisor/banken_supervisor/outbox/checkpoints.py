@@ -1,7 +1,7 @@
-"""The registry: what the journal has of each watchdog, as it changes, and what a new supervisor makes of it.
+"""Checkpoints: writes each changed watchdog to the journal's registry, and restores the registry at the start.
 
-The core notes whose record has changed (``Roll.changed``); here it is written, in portions, so that ten thousand
-declarations at once keep nobody from the loop. Feeds change nothing that is kept.
+The engine marks changed records (``Table.changed``). They are written here in portions, so that ten thousand
+declarations at once do not block the loop. A feed changes nothing that is written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from banken_supervisor.journal import (
     Restored,
     StepRun,
 )
-from banken_supervisor.journal.reading import OpenIncident
 from banken_supervisor.outbox.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -35,20 +34,20 @@ if TYPE_CHECKING:
     from banken_supervisor.processes.process_watcher import ProcessWatcher
 
 PORTION_S = 0.005
-"""Seconds of one turn of the loop that writing may take; the rest follows in the next turns."""
+"""Seconds of one turn of the loop for writing; the rest follows in the next turns."""
 
-LOOK_AFTER = 32
-"""Records between two looks at the clock."""
+CHECK_EVERY = 32
+"""Records between two checks of the clock."""
 
 QUEUED_MAX = 20_000
-"""Entries that wait for the disk, above which the registry waits itself: incidents come first."""
+"""While more entries wait for the disk, no checkpoint is written: incidents come first."""
 
 WAIT_S = 0.05
-"""Seconds until it looks again, then."""
+"""Seconds until the next attempt in that case."""
 
 
 class Checkpoints:
-    """One run's registry. Belongs to the loop's thread."""
+    """The checkpoints of one run. Belongs to the loop's thread."""
 
     def __init__(self, driver: Driver, outbox: Outbox) -> None:
         self._engine = driver.engine
@@ -56,14 +55,14 @@ class Checkpoints:
         self._outbox = outbox
         self._journal = outbox.journal
         self._names: deque[str] = deque()
-        """of ``changed``, copied: to look for a dict's first key again and again steps over every deleted one"""
-        self._again: deque[Record] = deque()
-        """open incidents to be written once more, into a file that is new"""
+        """a copy of ``changed``: finding the first key of a dict again and again is slow after many deletions"""
+        self._to_rewrite: deque[Record] = deque()
+        """records whose open incidents must be written again, to a new file"""
         self._state = "opening"
-        """the journal's, as it was told last"""
+        """state of the journal that was published last"""
         self._engine.table.tracks_changes = True
-        outbox.registered = self._entry
-        outbox.last_words = self._rest
+        outbox.checkpoint_of = self._entry
+        outbox.flush_checkpoints = self._flush
 
     def restore(
         self,
@@ -71,16 +70,17 @@ class Checkpoints:
         is_program: Callable[[str], bool],
         trust: Callable[[ProcessIdentity], None],
     ) -> tuple[int, int]:
-        """Bring back what was left: how many watchdogs, and open incidents. Once, before the loop turns.
+        """Restore the state of the earlier supervisor. Call once, before the first turn.
 
-        Whose process has ended meanwhile is judged for it. The others are given to ``trust``: one that hangs in
-        SIGSTOP does not connect to the new supervisor any more, and the former one has known it.
+        Returns the number of watchdogs and of open incidents. A process that has ended since is judged for that.
+        The others are passed to ``trust``: a process in SIGSTOP cannot connect to the new supervisor, and the
+        earlier one has verified it.
         """
         left, self._outbox.left = self._outbox.left, None
         if left is None:
             return 0, 0
         driver, found = self._driver, list[Effect]()
-        counts = self._engine.restore(remembered(left, wall()), driver.now, found, is_program)
+        counts = self._engine.restore(snapshot_from(left, wall()), driver.now, found, is_program)
         for effect in found:
             if isinstance(effect, WatchProcess) and process_watcher.ended(effect.process):
                 self._engine.gone(effect.process, driver.now, is_program)
@@ -92,22 +92,22 @@ class Checkpoints:
 
     def patience(self) -> float | None:
         """Seconds until ``turn`` has something to do; None: nothing."""
-        if not self._engine.table.changed and not self._again:
+        if not self._engine.table.changed and not self._to_rewrite:
             return None
         return WAIT_S if self._journal.queued >= QUEUED_MAX else 0.0
 
     def turn(self) -> None:
-        """Write what has changed, or a portion of it."""
+        """Write the changes, or a portion of them."""
         changed = self._engine.table.changed
         until = monotonic() + PORTION_S
         count = 0
-        while (changed or self._again) and self._journal.queued < QUEUED_MAX:
-            if self._again:
-                self._incident_again(self._again.popleft())
+        while (changed or self._to_rewrite) and self._journal.queued < QUEUED_MAX:
+            if self._to_rewrite:
+                self._rewrite_incident(self._to_rewrite.popleft())
             else:
                 self._next(changed)
             count += 1
-            if count % LOOK_AFTER == 0 and monotonic() >= until:
+            if count % CHECK_EVERY == 0 and monotonic() >= until:
                 return
 
     def _next(self, changed: dict[str, None]) -> None:
@@ -118,18 +118,18 @@ class Checkpoints:
             self._journal.record(entry)
         if not changed:
             self._names.clear()
-            changed.clear()  # a dict that was emptied key by key keeps the places of all of them
+            changed.clear()  # a dict that was emptied key by key keeps its size
 
-    def _rest(self, until: float) -> None:
-        """Record what ``turn`` has not come to, before the journal is closed. ``until``: monotonic time."""
-        while (self._again or self._engine.table.changed) and monotonic() < until:
-            if self._again:
-                self._incident_again(self._again.popleft())
+    def _flush(self, until: float) -> None:
+        """Write the remaining changes before the journal is closed. ``until``: monotonic time."""
+        while (self._to_rewrite or self._engine.table.changed) and monotonic() < until:
+            if self._to_rewrite:
+                self._rewrite_incident(self._to_rewrite.popleft())
             else:
                 self._next(self._engine.table.changed)
 
-    def conditioned(self, condition: Condition, out: list[Effect]) -> None:
-        """Tell of a change. Where entries were lost, or the file is a new one: all once more, in portions."""
+    def journal_changed(self, condition: Condition, out: list[Effect]) -> None:
+        """Publish a change of the journal's condition. If entries were lost or the file is new, write all again."""
         before, self._state = self._state, condition.state
         if condition.state != before and not (before == "opening" and condition.state == "ok"):
             out.append(Event(EventType.JOURNAL, None, {"state": condition.state, "reason": condition.reason}))
@@ -139,34 +139,34 @@ class Checkpoints:
         for record in self._engine.table:
             self._engine.table.changed[record.name] = None
             if record.details is not None and record.details.incident is not None:
-                self._again.append(record)
+                self._to_rewrite.append(record)
 
     def _entry(self, name: str) -> Entry | None:
-        """What is to be written of a name, if something is; it is then taken for written."""
+        """The entry to write for a name, or None. It then counts as written."""
         if name not in self._engine.table.changed:
             return None
         del self._engine.table.changed[name]
         record = self._engine.get(name)
         if record is None:
             return Released(name)
-        kept = checkpoint(record, self._driver.now)
-        if kept is None:
+        saved = checkpoint(record, self._driver.now)
+        if saved is None:
             return None
         at = wall()
-        until = None if kept.left is None else at + kept.left
+        until = None if saved.left is None else at + saved.left
         return Declared(
             name,
-            kept.declaration,
-            kept.resolution,
-            kept.owner,
-            kept.state,
+            saved.declaration,
+            saved.resolution,
+            saved.owner,
+            saved.state,
             until,
-            kept.operator,
-            kept.incidents,
+            saved.operator,
+            saved.incidents,
             at,
         )
 
-    def _incident_again(self, record: Record) -> None:
+    def _rewrite_incident(self, record: Record) -> None:
         incident = record.details.incident if record.details is not None else None
         if incident is None:
             return
@@ -183,37 +183,42 @@ class Checkpoints:
                 self._journal.record(StepRun(incident.id, number, count, steps[number].do, at))
 
 
-def remembered(left: Restored, wall: float) -> Snapshot:
-    """What the journal has, for the core: wall-clock times as ages. ``wall``: the time now."""
+def snapshot_from(left: Restored, wall: float) -> Snapshot:
+    """The content of the journal as a snapshot for the engine, with ages instead of wall-clock times.
 
-    def ran(runs: Iterable[StepRun]) -> tuple[PastRun, ...]:
+    ``wall``: the time now, seconds since 1970.
+    """
+
+    def runs_from(runs: Iterable[StepRun]) -> tuple[PastRun, ...]:
         return tuple(PastRun(each.step, each.run, each.action, max(0.0, wall - each.started)) for each in runs)
 
-    def begun(incident: OpenIncident) -> PastIncident:
-        record = incident.opened
+    def incident_from(opened: IncidentRecord, runs: Iterable[StepRun]) -> PastIncident:
         return PastIncident(
-            record.id,
-            record.name,
-            record.cause,
-            max(0.0, wall - record.opened),
-            record.silence,
-            record.timeout,
-            record.reason,
-            record.status,
-            record.progress,
-            steps=ran(incident.steps),
+            opened.id,
+            opened.name,
+            opened.cause,
+            max(0.0, wall - opened.opened),
+            opened.silence,
+            opened.timeout,
+            opened.reason,
+            opened.status,
+            opened.progress,
+            steps=runs_from(runs),
         )
 
-    watched = [each for each in left.registry if each.state is not State.RELEASED]
     return Snapshot(
-        [_known(each, left.counts.get(each.name, 0), wall) for each in watched],
-        [begun(each) for each in left.open],
-        {name: begun(each) for name, each in left.given_up.items()},
-        {name: ran(runs) for name, runs in left.ran.items()},
+        [
+            _checkpoint_from(each, left.counts.get(each.name, 0), wall)
+            for each in left.registry
+            if each.state is not State.RELEASED
+        ],
+        [incident_from(each.opened, each.steps) for each in left.open],
+        {name: incident_from(each.opened, each.steps) for name, each in left.given_up.items()},
+        {name: runs_from(runs) for name, runs in left.ran.items()},
     )
 
 
-def _known(entry: Declared, incidents: int, wall: float) -> Checkpoint:
+def _checkpoint_from(entry: Declared, incidents: int, wall: float) -> Checkpoint:
     return Checkpoint(
         entry.name,
         entry.declaration,

@@ -1,4 +1,4 @@
-"""Events go out here: counted, kept in the journal, and told to listeners and the log when they are on disk."""
+"""Publishes events: counts them, writes them to the journal, then sends them to subscribers and the log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from banken_supervisor.text.event_text import LEVELS, log_line
 
 
 class Publisher:
-    """Belongs to the loop's thread. ``outbox``: None where there is no journal."""
+    """Belongs to the loop's thread. ``outbox``: None without a journal."""
 
     def __init__(
         self, socket: EventSocket, log_queue: LogQueue, outbox: Outbox | None, guard: Guard, metrics: LoopMetrics
@@ -32,11 +32,11 @@ class Publisher:
         self._guard = guard
 
     def publish(self, event: Event) -> None:
-        """Tell listeners, the log and the journal. A fault of one of them keeps nothing from the others."""
+        """Send the event to the journal, subscribers and the log. A fault in one does not affect the others."""
         self.sequence += 1
         self._counts[event.type.value] += 1
         level = LEVELS.get(event.type, logging.INFO)
-        if self._outbox is None and not self._socket.listened_to and not self._log_queue.wants(level):
+        if self._outbox is None and not self._socket.has_subscribers and not self._log_queue.wants(level):
             return
         at = wall()
         body = {"seq": self.sequence, "time": at, "type": event.type.value, **event.data}
@@ -51,8 +51,8 @@ class Publisher:
             announce()
             return
         try:
-            self._outbox.keep(event, self.sequence, at, announce)
-        except Exception as fault:  # noqa: BLE001  # what cannot be kept is told all the same
+            self._outbox.record(event, self.sequence, at, announce)
+        except Exception as fault:  # noqa: BLE001  # an event that cannot be written is still published
             self._guard.fault(Place.JOURNAL, fault, event.type.value)
             announce()
 

@@ -1,1 +1,1 @@
-"""The loop, and what it is wired from: the mailbox, the lock of the address, the config in force."""
+"""The loop and its parts: the mailbox, the lock of the address, the current config."""

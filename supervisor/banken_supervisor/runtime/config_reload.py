@@ -1,6 +1,6 @@
-"""Reading the config file again while the supervisor runs: on a thread, and put in force by the loop.
+"""Config reloads: a thread reads the file, and the loop applies the config.
 
-The outcome is an event, and is kept under its number for an asker that may have missed the event.
+The outcome is published as an event. It is also stored with its number, for a client that missed the event.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.runtime.runtime_config import ConfigTargets, RuntimeConfig
 
 TEXT_MAX = 8192
-"""Characters of what is wrong with a file."""
+"""Characters of an error text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one reading: ``text`` is the file that is in force, or what is wrong with it."""
+    """The result of one reload. ``text``: the file that was loaded, or its errors."""
 
     number: int
     ok: bool
@@ -28,16 +28,16 @@ class Outcome:
 
 
 class ConfigReload:
-    """The config in force, and how the next one comes.
+    """The current config, and reloads of it.
 
-    ``load``: reads the file; what it raises keeps the old config in force. ``post``: has the loop call a function
-    on its thread.
+    ``load`` reads the file; if it raises, the old config stays. ``post`` makes the loop call a function on its
+    thread.
     """
 
     def __init__(self, load: Callable[[], RuntimeConfig], post: Callable[[Callable[[], None]], object]) -> None:
-        self.in_force = load()
+        self.current = load()
         self.last: Outcome | None = None
-        """of the newest reading that is over; written by the loop"""
+        """of the last finished reload; written by the loop"""
         self._load = load
         self._post = post
         self._numbers = count(1)
@@ -45,49 +45,49 @@ class ConfigReload:
     def bind(
         self, targets: ConfigTargets, publish: Callable[[Event], None], start: Callable[[Callable[[], None]], None]
     ) -> None:
-        """Before the loop's first turn: put the config in force.
+        """Apply the config, before the loop's first turn.
 
-        ``start``: has a function run on a thread after those that were given before, now or when there is a thread.
+        ``start``: queues a function for a background thread; functions run in order.
         """
         self._targets, self._publish, self._start = targets, publish, start
-        self.in_force.prepare(targets)
+        self.current.prepare(targets)
 
     def ask(self) -> int:
-        """Begin to read the file again. Returns at once: the number of this reading."""
+        """Start a reload. Returns its number at once."""
         number = next(self._numbers)
         self._start(partial(self._read, number))
         return number
 
     def begin(self) -> None:
-        """``ask``, where the number is not needed."""
+        """``ask``, without a result."""
         self.ask()
 
     def _read(self, number: int) -> None:
         try:
             config = self._load()
-        except Exception as fault:  # noqa: BLE001  # whatever is wrong with the file, the old one stays
+        except Exception as fault:  # noqa: BLE001  # on any error the old config stays
             self._post(partial(self._refused, number, str(fault)))
         else:
             self._post(partial(self._replace, number, config))
 
     def _replace(self, number: int, config: RuntimeConfig) -> None:
         try:
-            config.replace(self.in_force, self._targets)
+            config.replace(self.current, self._targets)
         except ValueError as fault:
             self._refused(number, str(fault))
         except Exception as fault:
             self._refused(number, f"an internal error of the supervisor: {type(fault).__name__}: {fault}")
             raise
         else:
-            self.in_force = config
+            self.current = config
             source = os.fspath(config.config.source)
-            self._over(Outcome(number, True, source))
+            self._finish(Outcome(number, True, source))
             self._publish(Event(EventType.RELOADED, None, {"file": source}))
 
     def _refused(self, number: int, text: str) -> None:
-        self._over(Outcome(number, False, text[:TEXT_MAX]))
+        self._finish(Outcome(number, False, text[:TEXT_MAX]))
         self._publish(Event(EventType.RELOAD_FAILED, None, {"text": text[:TEXT_MAX]}))
 
-    def _over(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: Outcome) -> None:
         if self.last is None or self.last.number < outcome.number:
             self.last = outcome

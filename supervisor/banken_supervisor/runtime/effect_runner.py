@@ -1,4 +1,4 @@
-"""What the core asks for is done here: callbacks and actions are handed to their threads, events are published."""
+"""Carries out the engine's effects: passes callbacks and actions to their threads, and publishes events."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.processes.process_watcher import ProcessWatcher
 
 PORTION_S = 0.02
-"""Seconds of one turn that effects may take; the rest follow in the next turns."""
+"""Seconds of one turn for effects; the rest follow in the next turns."""
 
 
 class EffectRunner:
-    """Belongs to the loop's thread. An effect that raises is dropped; those behind it are carried out."""
+    """Belongs to the loop's thread. An effect that raises is dropped; the following ones are carried out."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class EffectRunner:
         metrics: LoopMetrics,
     ) -> None:
         self.left: deque[Effect] = deque()
-        """of former turns, not carried out yet; meanwhile no message is opened, so that all is told in its order"""
+        """effects of earlier turns; until they are done no message is handled, so that events keep their order"""
         self._driver = driver
         self._guard = guard
         self._publish = publish
@@ -57,7 +57,8 @@ class EffectRunner:
         self._metrics = metrics
 
     def run(self, effects: list[Effect], woke: float, *, whole: bool) -> None:
-        """Carry these out, after those that are left: ``whole``, or as many as can be in a part of a turn.
+        """Carry out effects, those of earlier turns first: all if ``whole``, else as many as fit into
+        ``PORTION_S``.
 
         ``effects`` is empty afterwards. ``woke``: monotonic time at which this turn began.
         """
@@ -75,15 +76,15 @@ class EffectRunner:
     def _guarded(self, effect: Effect, do: Callable[[Effect], None]) -> None:
         try:
             do(effect)
-        except Exception as fault:  # noqa: BLE001  # it is dropped: the next one is another's
+        except Exception as fault:  # noqa: BLE001  # it is dropped: the next one may belong to another watchdog
             self._guard.fault(Place.EFFECT, fault, type(effect).__name__)
 
     def _begin(self, woke: float, effect: Effect) -> None:
         match effect:
             case RunCallback():
                 self._callbacks.run(self._incident(effect), effect.callback)
-            case WatchProcess(who):
-                self._process_watcher.watch(who)
+            case WatchProcess(process):
+                self._process_watcher.watch(process)
             case Event(EventType.EXPIRED, _, data):
                 self._metrics.incident(data["cause"], late(data, monotonic() - woke))
             case Event(EventType.WOULD_ACT, _, data):
@@ -94,20 +95,20 @@ class EffectRunner:
             case Event():
                 self._publish(effect)
             case RunStep() if not effect.observe:
-                self._then(partial(self._dispatcher.run, effect, self._incident(effect.about)))
+                self._after_commit(partial(self._dispatcher.run, effect, self._incident(effect.about)))
             case StepRan(ran):
                 self._dispatcher.remember(ran, self._incident(ran.about))
             case EndIncident():
-                self._then(partial(self._dispatcher.end, effect))
+                self._after_commit(partial(self._dispatcher.end, effect))
             case Fault(name, error):
                 self._guard.fault(Place.VERDICT, error, name)
 
-    def _then(self, do: Callable[[], None]) -> None:
-        """What follows from what was told, when that is on disk."""
+    def _after_commit(self, do: Callable[[], None]) -> None:
+        """Call ``do`` when all events published so far are on disk."""
         if self._outbox is None:
             do()
         else:
-            self._outbox.then(do)
+            self._outbox.after_commit(do)
 
     def _incident(self, effect: RunCallback) -> Incident:
         return incident_of(effect, self._driver.now)

@@ -10,17 +10,17 @@ from banken.protocol.messages import Declaration, Kind
 from banken.watchdog.callback_invocation import Callback
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.runtime.loop_messages import Declare, Feeds, Forget
-from banken_supervisor.runtime.mailbox import SAID_MAX, Mailbox
+from banken_supervisor.runtime.mailbox import MESSAGES_MAX, Mailbox
 
 
 class InProcessClient(BaseClient):
     """Takes messages of watchdogs in the supervisor's own process to its loop, from any thread.
 
-    Refused: so many messages wait already that no further one is taken.
+    Refused: the mailbox is full.
     """
 
     def __init__(self, mailbox: Mailbox, callbacks: Callbacks) -> None:
-        super().__init__(anonymous=True)  # what feeds here contests no name
+        super().__init__(anonymous=True)  # these feeds do not claim ownership of a name
         self._mailbox = mailbox
         self._callbacks = callbacks
         self._carry = mailbox.feed
@@ -28,16 +28,16 @@ class InProcessClient(BaseClient):
     def release(self, name: str) -> bool:
         self._states.pop(name, None)
         self._callbacks.bind(name, None)  # else it would run for another process that takes the name
-        return self._mailbox.say(Forget(name))
+        return self._mailbox.try_post(Forget(name))
 
     def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> FeedState:
         state = self._states[name] = FeedState(name, declaration, resolution or 0.0)
-        insist(self._mailbox.say(Declare(name, declaration)))
+        require_room(self._mailbox.try_post(Declare(name, declaration)))
         return state
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
-        if wait:  # it must arrive, in its place among the others
-            return self._mailbox.say(Feeds([frame]))
+        if wait:  # it must arrive, in order
+            return self._mailbox.try_post(Feeds([frame]))
         message = decode(frame)
         if message.kind is not Kind.NOTE:
             return self._mailbox.feed(frame)
@@ -48,7 +48,7 @@ class InProcessClient(BaseClient):
         self._callbacks.bind(name, callback)
 
 
-def insist(taken: bool) -> None:
-    """Refused where the mailbox has not taken a message."""
+def require_room(taken: bool) -> None:
+    """Raise Refused if the mailbox was full."""
     if not taken:
-        raise Refused(f"{SAID_MAX} messages wait for the supervisor already; try again when it has read them")
+        raise Refused(f"{MESSAGES_MAX} messages wait already for the supervisor; try again when it has read them")

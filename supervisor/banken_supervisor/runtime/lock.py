@@ -1,7 +1,7 @@
-"""One supervisor per address: an flock in the 0700 directory, taken before anything is bound.
+"""One supervisor per address: a file lock (flock) in the 0700 directory, taken before sockets are bound.
 
-libzmq's ``bind`` steals a live endpoint without a word, so the lock must come first. The kernel frees it
-however its holder dies, and keeps it while the holder is merely stopped.
+libzmq's ``bind`` silently takes over an endpoint that is in use, so the lock must come first. The kernel releases
+it when its holder dies, for any reason, and keeps it while the holder is only stopped (SIGSTOP).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ except ImportError:  # Windows has no flock; the supervisor does not run there (
     fcntl = None  # type: ignore[assignment]
 
 
-LOST_LOOK, LOST_AGAIN = 2.0, 60.0
-"""Seconds between two looks whether the address is still ours, and until it is said again that it is not."""
+CHECK_EVERY_S, REPORT_EVERY_S = 2.0, 60.0
+"""Seconds between two checks of the directory, and between two log lines when it is lost."""
 
 
 class AddressLock:
     """Holds the directory ``directory`` from construction until ``release``.
 
-    AddressRefused: it cannot be used, or others may enter it. AddressInUse: another supervisor holds it; the
-    message says which.
+    AddressRefused: it cannot be used, or other users may enter it. AddressInUse: another supervisor holds it; the
+    message names its pid.
     """
 
     def __init__(self, directory: str) -> None:
@@ -47,61 +47,61 @@ class AddressLock:
         except OSError:
             holder = os.pread(self._fd, 4096, 0)
             os.close(self._fd)
-            raise AddressInUse(f"{directory} is held by another supervisor: {_who(holder)}") from None
+            raise AddressInUse(f"{directory} is held by another supervisor: {_holder(holder)}") from None
         os.ftruncate(self._fd, 0)
         note = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         os.pwrite(self._fd, json.dumps(note).encode(), 0)
         _held.add(self)
 
     def lost(self) -> bool:
-        """Whether the directory was removed or replaced: nobody who looks there now finds the holder."""
+        """Whether the directory was removed or replaced, so that clients cannot find this supervisor."""
         try:
             there = os.stat(self._path, follow_symlinks=False)
         except FileNotFoundError:
             return True
-        except OSError:  # not to be known now
+        except OSError:  # unknown for now
             return False
         here = os.fstat(self._fd)
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
     def release(self) -> None:
-        """Give the address back. The file stays: unlinking it would let two holders lock two files."""
+        """Release the address. The file stays: if it were unlinked, two holders could lock two files."""
         _held.discard(self)
         os.ftruncate(self._fd, 0)
         os.close(self._fd)
 
 
-class Lookout:
-    """Looks now and then whether the address is still ours, and says so when it is not.
+class AddressMonitor:
+    """Checks regularly that the directory was not removed or replaced, and logs an error if it was.
 
-    On a thread of its own: on a network file system that hangs, a look may take for ever. ``say`` is called there
-    with a line for the log, ``fault`` with what a look raised.
+    It has its own thread, because a check may hang on a network file system. ``log`` is called there with a line
+    for the log, ``fault`` with an exception.
     """
 
-    def __init__(self, lock: AddressLock, say: Callable[[str], None], fault: Callable[[Exception], None]) -> None:
+    def __init__(self, lock: AddressLock, log: Callable[[str], None], fault: Callable[[Exception], None]) -> None:
         self._lock = lock
-        self._say = say
+        self._log = log
         self._fault = fault
         self._closed = threading.Event()
-        with contextlib.suppress(RuntimeError):  # a sick host has no thread to give; this one can be done without
+        with contextlib.suppress(RuntimeError):  # the host cannot start a thread; this one is optional
             threading.Thread(target=self._work, name="banken-address", daemon=True).start()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         self._closed.set()
 
     def _work(self) -> None:
-        wait = LOST_LOOK
+        wait = CHECK_EVERY_S
         while not self._closed.wait(wait):
-            wait = LOST_LOOK
+            wait = CHECK_EVERY_S
             try:
                 if self._lock.lost():
-                    wait = LOST_AGAIN
-                    self._say(
+                    wait = REPORT_EVERY_S
+                    self._log(
                         f"the directory {self._lock.directory} was removed or replaced: no new worker and no "
                         f"command reaches this supervisor (pid {os.getpid()}) any more; end it and start it again"
                     )
-            except Exception as fault:  # noqa: BLE001  # it is looked again
+            except Exception as fault:  # noqa: BLE001  # it is checked again
                 self._fault(fault)
 
 
@@ -109,7 +109,7 @@ _held: weakref.WeakSet[AddressLock] = weakref.WeakSet()
 
 
 def _forked() -> None:
-    """In a child that a callback forked: the lock is the supervisor's, and must be free when that dies."""
+    """In a forked child: close the lock, so that it is free when the supervisor dies."""
     for each in list(_held):
         os.close(each._fd)
     _held.clear()
@@ -120,7 +120,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _prepare(directory: str) -> None:
-    """Make the directory, for its owner only; refuse one that is not."""
+    """Create the directory, for its owner only. AddressRefused: an existing one is open to other users."""
     try:
         os.makedirs(os.path.dirname(directory), exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -129,21 +129,21 @@ def _prepare(directory: str) -> None:
     except OSError as fault:
         raise AddressRefused(f"cannot make the directory {directory}: {fault.strerror}") from None
     if not stat.S_ISDIR(found.st_mode):
-        raise AddressRefused(f"{directory} is not a directory; the address of a supervisor is one")
+        raise AddressRefused(f"{directory} is not a directory; the address of a supervisor must be a directory")
     if found.st_uid != os.geteuid():
         raise AddressRefused(
             f"{directory} belongs to user {found.st_uid}, not to you; choose a directory of your own"
         )
     if found.st_mode & 0o077:
         raise AddressRefused(
-            f"{directory} is open to others (mode {found.st_mode & 0o777:04o}); whoever enters it can feed "
-            f"any watchdog. Make it 0700, or name one that does not exist yet"
+            f"{directory} is open to other users (mode {found.st_mode & 0o777:04o}), who could then feed "
+            f"any watchdog. Set its mode to 0700, or choose a directory that does not exist yet"
         )
 
 
-def _who(holder: bytes) -> str:
+def _holder(holder: bytes) -> str:
     try:
         note = json.loads(holder)
         return f"pid {int(note['pid'])}, since {note['since']}"
     except (ValueError, KeyError, TypeError):
-        return "it did not say which"
+        return "its pid is unknown"

@@ -1,7 +1,7 @@
-"""The one loop: wait, credit the clock, read the feeds, answer requests, judge, carry out the effects.
+"""The loop: wait, credit the clock, read feeds, answer requests, judge, carry out effects.
 
-Its thread never runs a callback, touches a disk, writes to a pipe or waits for a lock that such work holds. Results
-of work that was done elsewhere come back as messages in the mailbox.
+Its thread never runs a callback, accesses a disk, writes to a pipe or waits for a lock that such work holds.
+Results of other threads come back as messages in the mailbox.
 """
 
 from __future__ import annotations
@@ -49,26 +49,24 @@ from banken_supervisor.sources.zmq_sockets import EVERYTHING, FEEDS, NOTHING, Re
 FEEDS_PER_TURN = 10_000
 
 TURN_MAX = 30.0
-"""Seconds after which everything is looked at, whatever is due."""
+"""Seconds. A turn that handles everything takes place at least this often."""
 
 READ_S = 0.02
-"""Seconds of one turn that reading may take: ten thousand feeds that are known take less, as many first ones twenty
-times as long."""
+"""Seconds of one turn for reading feeds: 10,000 known feeds take less, as many first feeds twenty times as long."""
 
 NAP = 0.001
-"""Seconds. While feeds keep coming, they are read once per nap and not one by one: at 50,000 a second,
-waking up for each would cost a whole core. A feed is stamped when it is read, so a nap can only make a
-verdict later."""
+"""Seconds. While many feeds come, they are read once per nap and not one by one: at 50,000 per second, a wake-up
+for each would use a whole core. A feed gets its time when it is read, so a nap can only make a verdict later."""
 
 REQUESTS_S = 0.02
-"""Seconds of one turn that requests may take; the rest follow in the next turns."""
+"""Seconds of one turn for requests; the rest follow in the next turns."""
 
 MANY = 10_000
-"""Watchdogs from which on the garbage collector is kept away from them."""
+"""With more watchdogs than this the garbage collector does not scan them."""
 
 
 class Loop:
-    """Everything one supervisor's thread owns. ``resources`` gives back what is made here."""
+    """The loop of one supervisor, and the parts that its thread owns. ``resources`` closes them."""
 
     def __init__(
         self,
@@ -88,7 +86,7 @@ class Loop:
         self.dispatcher = dispatcher
         self.programs = programs
         self.config_reload: ConfigReload | None = None
-        """reads the config file again; None: there is none"""
+        """None: there is no config file"""
         self.metrics = LoopMetrics(wall())
         self._sockets = sockets
         self._log_queue = log_queue
@@ -110,7 +108,7 @@ class Loop:
             self.metrics,
         )  # fmt: skip
         self.background = KeyedExecutor("banken-background", self._background_ended, threads_max=4)
-        """reads the config again and looks at the maintenance windows"""
+        """reloads the config and watches the maintenance windows"""
         resources.callback(self.background.close, 0.0)
         self.maintenance = MaintenanceClock(
             self._windows_open,
@@ -135,10 +133,10 @@ class Loop:
         self._woke = 0.0
         self._stopping = False
 
-    # -- the life of the loop -------------------------------------------------------------------------
+    # -- start and stop -------------------------------------------------------------------------
 
     def bind_config(self, config_reload: ConfigReload) -> None:
-        """Put a config in force, before the first turn."""
+        """Apply a config, before the first turn."""
         targets = ConfigTargets(self.driver, self.programs, self.dispatcher, self.callbacks, self.maintenance)
         config_reload.bind(
             targets, self.publish, lambda read: self.background.submit(Job("reading the config", read))
@@ -146,7 +144,7 @@ class Loop:
         self.config_reload = config_reload
 
     def run(self) -> None:
-        """Turn until a Stop message comes. Programs run on, for the next supervisor to adopt."""
+        """Run until a Stop message comes. Programs keep running; the next supervisor adopts them."""
         guard, driver = self.guard, self.driver
         guard.run(Place.START, self.messages.take_declarations)
         restored = guard.run(Place.START, self._restore) or {}
@@ -158,11 +156,11 @@ class Loop:
         self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
 
     def stop(self) -> None:
-        """End after this turn."""
+        """Stop after this turn."""
         self._stopping = True
 
     def _restore(self) -> dict[str, int]:
-        """Begin with what a former supervisor left."""
+        """Restore the state of an earlier supervisor."""
         if self.checkpoints is None:
             return {}
         watchdogs, incidents = self.checkpoints.restore(
@@ -173,7 +171,7 @@ class Loop:
     # -- one turn -------------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """One pass, in the order that the promises rest on: all feeds are read before any verdict."""
+        """One turn. The order matters: all feeds are read before any verdict."""
         driver, run = self.driver, self.guard.run
         ready = self._read()
         if ready.subscriptions:
@@ -201,13 +199,13 @@ class Loop:
             run(Place.JOURNAL, self.outbox.turn, busy=busy)
         if self.checkpoints is not None and not self._effects.left:  # after the events of the same change
             run(Place.REGISTRY, self.checkpoints.turn)
-        if (complaint := self.mailbox.complaint(self._woke)) is not None:
-            self._log_queue.line(logging.ERROR, complaint, {})
+        if (report := self.mailbox.refusal_report(self._woke)) is not None:
+            self._log_queue.line(logging.ERROR, report, {})
         self.metrics.turn(monotonic() - self._woke)
 
     def _read(self) -> Ready:
-        """Wait, and take the feeds that have come. While nothing else happens, wait again: a feed that is known by
-        its bytes changes no deadline, no effect and no message, so nothing else has to be looked at."""
+        """Wait, and take the feeds that have come. While nothing else happens, wait again: a known feed creates no
+        deadline, effect or message, so nothing else must be checked."""
         driver, engine, metrics = self.driver, self.driver.engine, self.metrics
         asked = self.guard.run(Place.WAIT, self._patience)
         if asked is None:
@@ -230,7 +228,7 @@ class Loop:
             metrics.turns += 1
 
     def _wait_and_drain(self, asked: float, napping: bool) -> tuple[Ready, float, int, bool]:
-        """What is ready; when the wait was over, monotonic; how many feeds were read, and whether that was all."""
+        """(what is readable, monotonic end of the wait, number of feeds read, whether the socket is empty)."""
         place = Place.WAIT
         ready, real, count, complete = EVERYTHING, monotonic(), 0, False
         try:
@@ -247,13 +245,13 @@ class Loop:
         return ready, real, count, complete
 
     def _patience(self) -> float:
-        """Seconds until something is to be done, whatever arrives."""
+        """Seconds until the next work, if nothing arrives."""
         asked = self.driver.patience(TURN_MAX)
         jobs = [each.patience(self._woke) for each in (self.callbacks, self.dispatcher, self.background)]
         busy = 0.0 if self.messages.waiting or self._effects.left or self.dispatcher.waiting else None
         waiting = None if self.outbox is None else self.outbox.patience()
-        kept = None if self.checkpoints is None else self.checkpoints.patience()
-        for limit in (*jobs, self.programs.patience(self.driver.now), busy, waiting, kept):
+        checkpoints = None if self.checkpoints is None else self.checkpoints.patience()
+        for limit in (*jobs, self.programs.patience(self.driver.now), busy, waiting, checkpoints):
             if limit is not None and limit < asked:
                 asked = limit
         return asked
@@ -267,10 +265,10 @@ class Loop:
         )
 
     def _answer(self) -> None:
-        """Answer requests: as many as can be in a part of a turn."""
+        """Answer requests, for at most ``REQUESTS_S``."""
         until = monotonic() + REQUESTS_S
-        for asker, request in self._sockets.control.requests():
-            self._sockets.control.reply(asker, control_api.answer(self.view, request))
+        for routing_id, request in self._sockets.control.requests():
+            self._sockets.control.reply(routing_id, control_api.answer(self.view, request))
             if monotonic() >= until:
                 return
 
@@ -285,26 +283,26 @@ class Loop:
         }
 
     def _welcome(self, topic: bytes) -> None:
-        """Send a listener that came late the incident that is open."""
+        """Send a new subscriber the open incident of its topic."""
         event = self.driver.engine.replay(topic[:-1].decode("ascii", "replace"), self.driver.now)
         if event is not None:
             self.publish(event)
 
     def _spare_collector(self) -> None:
         if len(self.driver.engine) > self._many:
-            # The collector would look through all of them again and again for cycles that they are not part of:
-            # a pause of a second at a million. They are still freed when they are released.
+            # The collector would scan all of them again and again for cycles, which they do not have: a pause of a
+            # second at a million. They are still freed when they are released.
             self._many = len(self.driver.engine) * 5 // 4
             gc.freeze()
 
     # -- called on other threads ----------------------------------------------------------------------
 
     def fault_elsewhere(self, place: Place) -> Callable[[Exception], None]:
-        """What another thread calls with an exception that it caught there."""
+        """A function with which another thread reports an exception."""
         return lambda fault: self.mailbox.post(Do(lambda: self.guard.fault(place, fault)))
 
     def _windows_open(self, left: Mapping[Window, float]) -> None:
-        """On the thread that looks at the clock: have the loop pause the watchdogs that these windows concern."""
+        """Called on the thread of the maintenance clock: makes the loop pause the watchdogs of these windows."""
         driver, maintenance = self.driver, self.driver.engine.maintenance
 
         def begin() -> None:

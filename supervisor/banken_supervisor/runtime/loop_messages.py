@@ -1,4 +1,4 @@
-"""Messages to the loop from the supervisor's other threads, through its mailbox."""
+"""Messages from other threads to the loop, through its mailbox."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Declare:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Message: the operator takes back the declaration of a name."""
+    """Message: the operator withdraws the declaration of a name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Acted:
-    """Message: what became of an action; ``evidence``: what a dump found, compressed."""
+class ActionReported:
+    """Message: the result of an action; ``evidence``: of a dump, compressed."""
 
     report: ActionReport
     evidence: bytes | None = None
@@ -36,11 +36,11 @@ class Acted:
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """Message: a function to be called on the loop's thread."""
+    """Message: call a function on the loop's thread."""
 
     what: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Message: end the loop."""
+    """Message: stop the loop."""

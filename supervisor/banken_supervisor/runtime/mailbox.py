@@ -1,9 +1,9 @@
-"""What other threads say to the loop: a queue with a file descriptor that the loop polls.
+"""The mailbox: messages from other threads to the loop, with a file descriptor that the loop polls.
 
-Two kinds of things wait in it. Messages are kept whatever happens: most answer something that the loop asked for,
-and are bounded by that. Only what users say in this process (``say``) could be without end: with ``SAID_MAX``
-messages waiting it is refused, and the caller is told. Feeds of this process's watchdogs are one dict: of the same
-feed, or of two that tell of the same things, only the newer one waits. Feeds and messages keep their order.
+It holds messages and feeds, and keeps their order. ``post`` never refuses a message: most are results of work that
+the loop has started, so their number is limited. User code in this process could send without end: ``try_post``
+refuses when ``MESSAGES_MAX`` messages wait. Feeds of this process's watchdogs wait in a dict: a newer feed with the
+same key replaces the older one.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-SAID_MAX = 100_000
-"""Messages that may wait before what users say is refused."""
+MESSAGES_MAX = 100_000
+"""Messages that may wait before ``try_post`` refuses."""
 
 FEEDS_MAX = 200_000
-"""Different feeds that may wait; others are dropped, which the client counts as dropped."""
+"""Different feeds that may wait; further ones are dropped, and the client counts them."""
 
-COMPLAIN_S = 10.0
-"""Seconds between two lines of the log that tell of what was refused."""
+REPORT_EVERY_S = 10.0
+"""Seconds between two log lines about refused messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
-    """Message: feeds of watchdogs that live in the supervisor's own process."""
+    """Message: feeds of watchdogs in the supervisor's own process."""
 
     frames: list[bytes]
 
@@ -38,47 +38,47 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.refused = 0
-        """feeds and messages that found no room"""
+        """number of feeds and messages refused because the mailbox was full"""
         self._messages: deque[Any] = deque()
-        """messages, and dicts of feeds by their key"""
+        """messages, and dicts of feeds by key"""
         self._feeds: dict[Hashable, bytes] = {}
-        """the newest; once it is not empty, it is in the queue"""
-        self._lock = threading.RLock()  # re-entrant: a signal handler may interrupt whoever holds it
+        """the newest dict of feeds; it is in the queue as soon as it is not empty"""
+        self._lock = threading.RLock()  # re-entrant: a signal handler may interrupt the thread that holds it
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
         self._signalled = False
-        self._complained = 0
-        self._complain_at = 0.0
+        self._reported = 0
+        self._report_at = 0.0
 
     def fileno(self) -> int:
         """Readable while there may be messages."""
         return self._reader.fileno()
 
     def post(self, message: Any) -> None:
-        """Leave a message and wake the loop."""
+        """Add a message and wake the loop."""
         with self._lock:
             self._messages.append(message)
-            self._feeds = {}  # what is fed from now on comes after this message
-        self._ring()
+            self._feeds = {}  # later feeds come after this message
+        self._wake()
 
-    def say(self, message: Any) -> bool:
-        """``post``, if there is room."""
+    def try_post(self, message: Any) -> bool:
+        """``post`` if there is room; False: the mailbox is full."""
         with self._lock:
-            if len(self._messages) >= SAID_MAX:
+            if len(self._messages) >= MESSAGES_MAX:
                 self.refused += 1
                 return False
         self.post(message)
         return True
 
     def feed(self, frame: bytes, key: Hashable = None) -> bool:
-        """Leave a feed and wake the loop; False: there is no room, and it is dropped.
+        """Add a feed and wake the loop; False: the mailbox is full, and the feed is dropped.
 
-        ``key``: of two with the same one only the newer is kept; None: the frame itself.
+        ``key``: a newer feed replaces one with the same key; None: the frame is the key.
         """
         if key is None:
             key = frame
-            # Without the lock: if it waits in what is being taken this moment, it is still stamped later than now.
+            # No lock is needed: if ``take`` removes it at this moment, it still gets a time later than now.
             if key in self._feeds:
                 return True
         with self._lock:
@@ -88,16 +88,16 @@ class Mailbox:
                 return False
             if not feeds:
                 self._messages.append(feeds)
-            feeds.pop(key, None)  # the newer one comes after what was fed in between
+            feeds.pop(key, None)  # the newer one comes after feeds in between
             feeds[key] = frame
-        self._ring()
+        self._wake()
         return True
 
     def take(self) -> list[Any]:
-        """All messages, oldest first; between them ``Feeds``."""
-        # First the bell is emptied, then the flag lowered: whoever posts after that rings again, and the message of
-        # whoever posted before is there. The other way round the ring of one who comes between would be swallowed,
-        # its flag would stay up, and nobody would ring any more.
+        """Remove and return all messages, oldest first, with ``Feeds`` among them."""
+        # First drain the socket, then reset the flag: a later post writes again, and the message of an earlier post
+        # is already queued. In the other order, a write between the two steps would be drained while the flag stays
+        # set, and no later post would wake the loop.
         with contextlib.suppress(BlockingIOError):
             self._reader.recv(4096)
         self._signalled = False
@@ -107,21 +107,22 @@ class Mailbox:
             self._feeds = {}
         return [Feeds(list(each.values())) if type(each) is dict else each for each in messages]
 
-    def complaint(self, now: float) -> str | None:
-        """A line for the log if something was refused since the last one. ``now``: monotonic seconds."""
-        new = self.refused - self._complained
-        if not new or now < self._complain_at:
+    def refusal_report(self, now: float) -> str | None:
+        """A log line if messages were refused since the last one, else None. ``now``: monotonic seconds."""
+        new = self.refused - self._reported
+        if not new or now < self._report_at:
             return None
-        self._complained, self._complain_at = self.refused, now + COMPLAIN_S
-        return f"{new} messages of this process's own watchdogs found no room: they come faster than they are read"
+        self._reported, self._report_at = self.refused, now + REPORT_EVERY_S
+        what = "1 message" if new == 1 else f"{new} messages"
+        return f"{what} of watchdogs in this process refused: they come faster than the loop reads them"
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         self._reader.close()
         self._writer.close()
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         if not self._signalled:
             self._signalled = True
-            with contextlib.suppress(OSError):  # full: it is readable already; closed: nobody is left to wake
+            with contextlib.suppress(OSError):  # full: it is readable already; closed: the loop has ended
                 self._writer.send(b"!")

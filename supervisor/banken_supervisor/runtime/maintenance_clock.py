@@ -1,7 +1,7 @@
-"""When the config's maintenance windows are open, by the clock on the wall, told to the loop by messages.
+"""The maintenance clock: reports to the loop which maintenance windows are open, by wall-clock time.
 
-A thread of its own looks at the schedules when the next window opens or closes, and at least every ``LOOK_S``
-seconds, because the clock on the wall may be set and summer time may begin. There is no thread without windows.
+A thread checks the schedules when the next window opens or closes, and at least every ``CHECK_EVERY_S`` seconds,
+because the wall clock may be set and daylight saving time may begin. Without windows there is no thread.
 """
 
 from __future__ import annotations
@@ -12,44 +12,44 @@ from datetime import datetime
 
 from banken_supervisor.engine.policy import Window
 
-LOOK_S = 30.0
-"""Seconds between two looks at the clock, at most."""
+CHECK_EVERY_S = 30.0
+"""Seconds between two checks of the clock, at most."""
 
-OFF_S = 1.0
-"""Seconds by which an end must have moved to be told anew."""
+TOLERANCE_S = 1.0
+"""Seconds by which the end of a window must have moved to be reported again."""
 
 
 class MaintenanceClock:
-    """``tell`` is called from the thread with the windows that are open and the seconds that each has left.
+    """``report`` is called on the thread with the open windows and the seconds that each has left.
 
-    ``fault`` is called there with what looking raised; it is looked again after ``look_s``. ``start``: has a
-    function run on a thread, now or when there is one.
+    ``fault`` is called there with an exception of a check; the next check follows after ``check_every_s``.
+    ``start`` runs a function on a thread, now or when one is free.
     """
 
     def __init__(
         self,
-        tell: Callable[[Mapping[Window, float]], None],
+        report: Callable[[Mapping[Window, float]], None],
         fault: Callable[[Exception], None],
         clock: Callable[[], datetime] = datetime.now,
-        look_s: float = LOOK_S,
+        check_every_s: float = CHECK_EVERY_S,
         *,
         start: Callable[[Callable[[], None]], None],
     ) -> None:
-        self._tell = tell
+        self._report = report
         self._fault = fault
         self._clock = clock
-        self._look_s = look_s
+        self._check_every_s = check_every_s
         self._windows: tuple[Window, ...] = ()
         self._changed = threading.Condition()
-        self._anew = self._closed = False
+        self._report_anyway = self._closed = False
         self._start = start
         self._started = False
 
     def set(self, windows: Iterable[Window]) -> None:
-        """These are the windows there are, from now on; what is open of them is told soon."""
+        """Replace the windows; those that are open are reported soon."""
         with self._changed:
             self._windows = tuple(dict.fromkeys(windows))
-            self._anew = True
+            self._report_anyway = True
             self._changed.notify()
             first = not self._started and bool(self._windows) and not self._closed
             self._started = self._started or first
@@ -63,32 +63,32 @@ class MaintenanceClock:
             self._changed.notify()
 
     def _work(self) -> None:
-        told: dict[Window, datetime] = {}
+        reported: dict[Window, datetime] = {}
         while True:
             with self._changed:
                 if self._closed:
                     return
-                windows, anew, self._anew = self._windows, self._anew, False
-            wait = self._look_s
+                windows, report_anyway, self._report_anyway = self._windows, self._report_anyway, False
+            wait = self._check_every_s
             try:
                 now = self._clock()
-                ends, wait = look(windows, now, self._look_s)
-                if anew or moved(told, ends):
-                    self._tell({window: (end - now).total_seconds() for window, end in ends.items()})
-                    told = ends
-            except Exception as fault:  # noqa: BLE001  # a clock beyond all calendars, for instance
+                ends, wait = open_windows(windows, now, self._check_every_s)
+                if report_anyway or changed(reported, ends):
+                    self._report({window: (end - now).total_seconds() for window, end in ends.items()})
+                    reported = ends
+            except Exception as fault:  # noqa: BLE001  # for example a clock outside the calendar
                 self._fault(fault)
             with self._changed:
-                if not self._anew and not self._closed:
+                if not self._report_anyway and not self._closed:
                     self._changed.wait(wait)
 
 
-def look(windows: Iterable[Window], now: datetime, wait_max: float) -> tuple[dict[Window, datetime], float]:
-    """(windows that are open at ``now`` and when each ends, seconds until something opens or closes).
+def open_windows(windows: Iterable[Window], now: datetime, wait_max: float) -> tuple[dict[Window, datetime], float]:
+    """(open windows at ``now`` with the end of each, seconds until the next window opens or closes).
 
-    The seconds are at most ``wait_max``, and a little more than needed, so that the next look sees the change.
+    The seconds are at most ``wait_max``, and a little longer than needed, so that the next check sees the change.
     """
-    from banken_supervisor.config import cron  # not before there is a window: it loads the config's libraries
+    from banken_supervisor.config import cron  # imported late: it loads the libraries of the config
 
     ends: dict[Window, datetime] = {}
     moments = []
@@ -104,8 +104,8 @@ def look(windows: Iterable[Window], now: datetime, wait_max: float) -> tuple[dic
     return ends, min(wait_max, max(0.0, left) + 0.005)
 
 
-def moved(told: Mapping[Window, datetime], ends: Mapping[Window, datetime]) -> bool:
-    """Whether what was told last is not what holds now."""
-    return told.keys() != ends.keys() or any(
-        abs((told[window] - end).total_seconds()) > OFF_S for window, end in ends.items()
+def changed(reported: Mapping[Window, datetime], ends: Mapping[Window, datetime]) -> bool:
+    """Whether the open windows differ from those that were reported last."""
+    return reported.keys() != ends.keys() or any(
+        abs((reported[window] - end).total_seconds()) > TOLERANCE_S for window, end in ends.items()
     )

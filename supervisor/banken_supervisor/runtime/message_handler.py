@@ -1,4 +1,4 @@
-"""Messages of the supervisor's other threads, handled on the loop's thread in the order in which they came."""
+"""Handles messages of other threads, on the loop's thread and in order."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from banken_supervisor.engine.policy import Policy
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.outbox.checkpoints import Checkpoints
-from banken_supervisor.outbox.outbox import Committed, Conditioned, Outbox
+from banken_supervisor.outbox.outbox import Committed, JournalChanged, Outbox
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.effect_runner import EffectRunner
-from banken_supervisor.runtime.loop_messages import Acted, Declare, Do, Feeds, Forget, Stop
+from banken_supervisor.runtime.loop_messages import ActionReported, Declare, Do, Feeds, Forget, Stop
 from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 
 FEEDS_AT_ONCE = 5_000
-"""Feeds of the supervisor's own process that are taken between two looks at the clock."""
+"""Feeds of watchdogs in this process between two checks of the clock."""
 
 PORTION_S = 0.02
-"""Seconds of one turn that messages may take; the rest follow in the next turns. Thousands of actions that end
-together must not keep the loop from its feeds."""
+"""Seconds of one turn for messages; the rest follow in the next turns. Thousands of actions that end together must
+not delay feeds."""
 
 
 class MessageHandler:
-    """While effects are left from former turns no message is handled, so that events keep their order. ``stop``
+    """While effects of earlier turns are left, no message is handled, so that events keep their order. ``stop``
     ends the loop."""
 
     def __init__(
@@ -60,22 +60,22 @@ class MessageHandler:
         self._checkpoints = checkpoints
         self._end = stop
         self._messages: deque[Any] = deque()
-        """taken out of the mailbox, not handled yet"""
+        """taken from the mailbox, not handled yet"""
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something to handle that was taken out of the mailbox already."""
+        """Whether messages were taken from the mailbox and are not handled yet."""
         return bool(self._messages)
 
     def finish(self) -> None:
-        """After the last turn: put on record what became of callbacks and actions since."""
+        """After the last turn: record results of callbacks and actions that came since."""
         self._messages.extend(self._mailbox.take())
         for message in self._messages:
-            if isinstance(message, CallbackReport | Acted):
+            if isinstance(message, CallbackReport | ActionReported):
                 self._handle(message)
 
     def take_declarations(self) -> None:
-        """What the operator has declared already comes before what a former supervisor left."""
+        """Handle the operator's declarations, before the state of an earlier supervisor is restored."""
         messages = self._mailbox.take()
         self._messages.extend(message for message in messages if not isinstance(message, Declare))
         for message in messages:
@@ -83,8 +83,8 @@ class MessageHandler:
                 self._handle(message)
 
     def handle_some(self) -> None:
-        """Take what waits in the mailbox, and handle as much as can be in a part of a turn."""
-        if not self._messages:  # what is not taken counts as waiting there, and is bounded there
+        """Handle messages of the mailbox, for at most ``PORTION_S``."""
+        if not self._messages:  # messages left in the mailbox count towards its limit
             self._messages.extend(self._mailbox.take())
         until = monotonic() + PORTION_S
         while self._messages and not self._effects.left:
@@ -96,7 +96,7 @@ class MessageHandler:
         handle = HANDLERS.get(type(message), MessageHandler._programs_message)
         try:
             handle(self, message)
-        except Exception as fault:  # noqa: BLE001  # it is dropped: the next one is another's
+        except Exception as fault:  # noqa: BLE001  # it is dropped: the next one is independent of it
             self._guard.fault(Place.MESSAGE, fault, type(message).__name__)
 
     def _feeds(self, message: Feeds) -> None:
@@ -118,9 +118,9 @@ class MessageHandler:
         assert self._outbox is not None
         self._outbox.committed(message.ticket)
 
-    def _conditioned(self, message: Conditioned) -> None:
+    def _journal_changed(self, message: JournalChanged) -> None:
         assert self._checkpoints is not None
-        self._checkpoints.conditioned(message.condition, self._driver.out)
+        self._checkpoints.journal_changed(message.condition, self._driver.out)
 
     def _do(self, message: Do) -> None:
         message.what()
@@ -131,12 +131,12 @@ class MessageHandler:
     def _programs_message(self, message: Any) -> None:
         self._programs.handle(message, self._driver.engine, self._driver.now, self._driver.out)
 
-    def _reported(self, report: CallbackReport) -> None:
+    def _callback_reported(self, report: CallbackReport) -> None:
         data = {key: value for key, value in asdict(report).items() if value != ""}
         del data["type"], data["name"]
         self._publish(Event(report.type, report.name, data))
 
-    def _acted(self, message: Acted) -> None:
+    def _action_reported(self, message: ActionReported) -> None:
         report, evidence = message.report, message.evidence
         if self._outbox is not None:
             self._outbox.report(report)
@@ -154,13 +154,13 @@ class MessageHandler:
 
 HANDLERS: dict[type, Callable[[MessageHandler, Any], None]] = {
     Feeds: MessageHandler._feeds,
-    CallbackReport: MessageHandler._reported,
+    CallbackReport: MessageHandler._callback_reported,
     Declare: MessageHandler._declare,
-    Acted: MessageHandler._acted,
+    ActionReported: MessageHandler._action_reported,
     Committed: MessageHandler._committed,
-    Conditioned: MessageHandler._conditioned,
+    JournalChanged: MessageHandler._journal_changed,
     Do: MessageHandler._do,
     Forget: MessageHandler._forget,
     Stop: MessageHandler._stop,
 }
-"""What is done with each kind of message; those of the programs are not among them."""
+"""The handler of each type of message, except messages of the programs."""

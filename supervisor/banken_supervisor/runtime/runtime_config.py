@@ -1,4 +1,4 @@
-"""A config in force: its names are looked up, and its settings are handed to the parts that they concern."""
+"""A loaded config: resolves its names and passes its settings to the parts of the supervisor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # pydantic is not imported where there is no config file
 
 @dataclass(frozen=True, slots=True)
 class ConfigTargets:
-    """The parts that a config's settings go to. Everything here belongs to the loop's thread."""
+    """The parts that get the settings of a config. All belong to the loop's thread."""
 
     driver: Driver
     programs: ProgramWatchdogs
@@ -33,9 +33,10 @@ class ConfigTargets:
 
 
 class RuntimeConfig:
-    """One config with everything that had to be imported for it. Making it touches the disk: never on the loop.
+    """A config with everything that it imports. Creating it reads the disk, so it must not happen on the loop's
+    thread.
 
-    Refused if a callback or an action of it cannot be had; nothing is changed then.
+    Refused: a callback or an action cannot be imported; nothing has changed then.
     """
 
     def __init__(self, config: Config) -> None:
@@ -54,14 +55,14 @@ class RuntimeConfig:
                 build(step.do, dict(step.options), self.actions)
 
     def prepare(self, targets: ConfigTargets) -> None:
-        """Before the loop's first turn."""
-        self._hand_over(targets)
+        """Apply this config, before the loop's first turn."""
+        self._pass_settings(targets)
         targets.programs.set(self.config.programs, self.config.groups, self.programs)
         self._expect(targets)
         self._conditions(targets)
 
     def replace(self, former: RuntimeConfig, targets: ConfigTargets) -> None:
-        """In place of a former one, on the loop's thread. No timer is lost; ValueError: nothing was changed."""
+        """Replace an earlier config, on the loop's thread. No timer is lost. ValueError: nothing has changed."""
         driver, programs, callbacks = targets.driver, targets.programs, targets.callbacks
         before = programs.specs, programs.groups, programs.policies
         programs.set(self.config.programs, self.config.groups, self.programs)
@@ -73,16 +74,16 @@ class RuntimeConfig:
         for name in callbacks.names() - self.callbacks.keys():
             if name in former.callbacks:
                 callbacks.name(name, None)
-        self._hand_over(targets)
+        self._pass_settings(targets)
         for name in former.exact:
             if name not in self.exact:
                 driver.engine.undeclare(name, driver.now, driver.out)
-        programs.obey(driver.engine, driver.now, driver.out)  # the new patterns may speak for programs
+        programs.update_declarations(driver.engine, driver.now, driver.out)  # new patterns may match programs
         driver.engine.reconsider()
         self._expect(targets)
         self._conditions(targets)
 
-    def _hand_over(self, targets: ConfigTargets) -> None:
+    def _pass_settings(self, targets: ConfigTargets) -> None:
         for name, function in self.callbacks.items():
             targets.callbacks.name(name, function)
         dispatcher, settings = targets.dispatcher, self.config.settings
@@ -95,7 +96,7 @@ class RuntimeConfig:
         rules.defaults = settings.defaults
 
     def _conditions(self, targets: ConfigTargets) -> None:
-        """Groups and maintenance. A watchdog in an open window is paused at the clock's next look."""
+        """Apply groups and maintenance. A watchdog in an open window is paused at the next check of the clock."""
         driver, config = targets.driver, self.config
         driver.engine.quorums.set(config.groups, config.settings.declaration, driver.now, driver.out)
         targets.maintenance.set(driver.engine.rules.windows())
@@ -114,5 +115,5 @@ def _function(name: str, target: str) -> Callback:
             found = getattr(found, part)
         wants_incident(found)
     except Exception as fault:
-        raise Refused(f"callback {name!r}: {target} cannot be had: {type(fault).__name__}: {fault}") from fault
-    return found  # type: ignore[no-any-return]  # wants_incident has seen that it can be called
+        raise Refused(f"callback {name!r}: {target} cannot be imported: {type(fault).__name__}: {fault}") from fault
+    return found  # type: ignore[no-any-return]  # wants_incident has checked that it is callable

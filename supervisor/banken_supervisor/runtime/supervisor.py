@@ -1,4 +1,4 @@
-"""The supervisor as an object: one address, one loop, its callbacks."""
+"""The public class ``Supervisor``: one address, one loop, its callbacks."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.programs.program_manager import CLOSE_WAIT
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.config_reload import ConfigReload
-from banken_supervisor.runtime.in_process_client import InProcessClient, insist
-from banken_supervisor.runtime.lock import AddressLock, Lookout
+from banken_supervisor.runtime.in_process_client import InProcessClient, require_room
+from banken_supervisor.runtime.lock import AddressLock, AddressMonitor
 from banken_supervisor.runtime.loop import Loop
-from banken_supervisor.runtime.loop_messages import Acted, Declare, Do, Stop
+from banken_supervisor.runtime.loop_messages import ActionReported, Declare, Do, Stop
 from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.sources.zmq_sockets import Sockets
 
@@ -46,34 +46,34 @@ if TYPE_CHECKING:
     from banken_supervisor.runtime.runtime_config import RuntimeConfig
 
 CALLBACK_DRAIN = 2.0
-"""Seconds that stopping waits for callbacks that run, at most."""
+"""Seconds that ``stop`` waits for running callbacks, at most."""
 
 ACTION_DRAIN = 0.5
 """The same for actions."""
 
 JOURNAL_DRAIN = 1.0
-"""The same for what is to be written to the journal."""
+"""The same for writing the journal."""
 
 STOP_LIMIT = 5.0
-"""Seconds within which a supervisor ends, whatever its callbacks do, where nothing else is asked for."""
+"""Default of ``stop_timeout``, seconds."""
 
 
 class Supervisor:
     """Owns the timers of all watchdogs at one address.
 
     ``address``: a directory or ``ipc://DIRECTORY``; None: ``$BANKEN_ADDRESS``, else the default.
-    ``defaults``: what holds for a name that nobody declared; None refuses such names.
+    ``defaults``: the declaration of names that are not declared; None refuses such names.
     ``callback_limit``: seconds after which a callback is reported as stuck and its thread replaced.
-    ``callback_threads``: callbacks that run at once. ``journal``: where incidents and what was done about them are
-    kept, a file; None: nowhere, and they are forgotten with the supervisor. ``stop_timeout``: seconds within which
-    it ends in order, whatever the callbacks do; a config's word stands over it.
+    ``callback_threads``: number of callbacks that run at once. ``journal``: file that stores incidents and actions;
+    None: they are lost when the supervisor ends. ``stop_timeout``: seconds within which ``stop`` ends the
+    supervisor, even if callbacks hang; a config overrides it.
 
-    As a context manager it runs in a thread while the block does. AddressRefused or AddressInUse is raised
-    where it starts: by ``run``, ``start_in_thread`` and the ``with`` statement.
+    As a context manager it runs in a thread during the block. AddressRefused and AddressInUse are raised by
+    ``run``, ``start_in_thread`` and the ``with`` statement.
     """
 
     signals: ClassVar[tuple[str, ...]] = ("SIGTERM", "SIGINT", "SIGHUP")
-    """those that ``run`` handles, where the system has them"""
+    """signals that ``run`` handles, if the system has them"""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Supervisor:
         self._running = False
         self._stop_timeout = check_seconds(stop_timeout, "stop_timeout")
         self._stop_by = 0.0
-        """monotonic time; 0: it was not asked to stop"""
+        """monotonic time; 0: no stop was requested"""
         self._journal = None if journal is None else os.fspath(journal)
         self._limits = Limits()
         self._config_reload: ConfigReload | None = None
@@ -120,10 +120,10 @@ class Supervisor:
         feeders: str = Feeders.LATEST,
         progress_timeout: float | None = None,
     ) -> Watchdog:
-        """Declare a watchdog with the operator's word, which stands over every worker's.
+        """Declare a watchdog as the operator: this overrides the declarations of workers.
 
-        The same arguments as ``client.watchdog``; its callback runs in this process, on a thread of its own.
-        May be called before the supervisor runs and while it does, from any thread.
+        It has the same arguments as ``client.watchdog``; its callback runs in this process, on a separate thread.
+        It may be called from any thread, before the supervisor runs and while it runs.
         """
         return self._client.watchdog(
             name,
@@ -141,30 +141,30 @@ class Supervisor:
         self._callbacks.name(check_name(name), function)
 
     def policy(self, name: str, policy: Policy) -> None:
-        """Declare a watchdog with a ladder and whatever else the operator wants of it.
+        """Declare a watchdog with a ladder and the other settings of a policy.
 
-        The config file does the same for whole patterns of names. May be called while the supervisor runs. Refused
-        (a ValueError) for a step that cannot be made.
+        The config file does the same for patterns of names. May be called while the supervisor runs. Refused (a
+        ValueError): a step is invalid.
         """
-        # Made here once, to be told of faults, and so that the loop need not import what an action needs.
+        # Build each step here, to find errors, and so that the loop does not import the modules of an action.
         for step in (*policy.ladder.steps, *policy.ladder.on_give_up):
             build(step.do, dict(step.options), self._own_actions())
-        insist(self._mailbox.say(Declare(check_name(name), policy)))
+        require_room(self._mailbox.try_post(Declare(check_name(name), policy)))
 
     def configure(self, load: Callable[[], RuntimeConfig]) -> None:
-        """Take the config that ``load`` gives, now and again at each reload (SIGHUP, ``banken reload``).
+        """Use the config that ``load`` returns, now and at each reload (SIGHUP, ``banken reload``).
 
-        Before the supervisor runs. What ``load`` raises is raised here; at a reload it is told, and the old config
-        stays in force.
+        Call it before the supervisor runs. An exception of ``load`` is raised here; at a reload it is published as
+        an event, and the old config stays.
         """
-        self._config_reload = ConfigReload(load, self._ask)
-        kept = self._config_reload.in_force.config.settings.retention
-        self._limits = Limits(events_age=kept.age, incidents_age=kept.age, size_max=kept.bytes_max)
+        self._config_reload = ConfigReload(load, self._call_on_loop)
+        retention = self._config_reload.current.config.settings.retention
+        self._limits = Limits(events_age=retention.age, incidents_age=retention.age, size_max=retention.bytes_max)
 
     def reload(self) -> None:
-        """Read the config file again, in a thread of its own. Returns at once; an event tells what became of it.
+        """Read the config file again, on a background thread. Returns at once; an event reports the result.
 
-        Without a config file (``configure``) there is nothing to read, and nothing happens.
+        Without a config file (``configure``) nothing happens.
         """
         reloading = self._config_reload
         if reloading is not None:  # on the loop's thread: a signal handler must wait for no lock
@@ -173,7 +173,7 @@ class Supervisor:
     def run(self) -> None:
         """Supervise until ``stop``, SIGTERM or SIGINT. A second signal ends the process at once.
 
-        Where it runs in a thread already, this waits for that.
+        If it already runs in a thread, this waits for the thread.
         """
         with self._signals_handled():
             if self._thread is not None:
@@ -191,17 +191,17 @@ class Supervisor:
         thread = threading.Thread(target=self._work, name="banken-supervisor", daemon=daemon)
         try:
             thread.start()
-        except RuntimeError:  # the system gives no thread
+        except RuntimeError:  # the system cannot start a thread
             self._resources.close()
             raise
         self._thread = thread
 
     def stop(self, timeout: float | None = None) -> None:
-        """End in order: at most ``timeout`` seconds (default: ``stop_timeout``), even while callbacks hang."""
+        """Stop: takes at most ``timeout`` seconds (default: ``stop_timeout``), even while callbacks hang."""
         if self._loop is None:
             return
         seconds = self._stop_limit() if timeout is None else timeout
-        self._ask_to_stop(seconds)
+        self._request_stop(seconds)
         if self._thread is not threading.current_thread():
             self._ended.wait(seconds)
 
@@ -217,10 +217,10 @@ class Supervisor:
     def _open(self) -> None:
         """Take the address and bind it, in the caller's thread, so that the caller gets the errors.
 
-        After an error nothing is held, and it may be tried again.
+        After an error everything is released, and it may be called again.
         """
         if self._loop is not None:
-            raise RuntimeError("this supervisor has run already; make another one")
+            raise RuntimeError("this supervisor has already run; create another one")
         with contextlib.ExitStack() as resources:
             resources.callback(self._forget_loop)
             self._loop = self._make(resources)
@@ -228,15 +228,15 @@ class Supervisor:
             self._resources = resources.pop_all()
 
     def _opened(self) -> None:
-        """For what is built on this class: the address is bound. What is raised here undoes that."""
+        """Hook for subclasses: the address is bound. An exception here releases it."""
 
     def _forget_loop(self) -> None:
-        """The start has failed."""
+        """Called if the start has failed."""
         if not self._running:
             self._loop = None
 
     def _make(self, resources: contextlib.ExitStack) -> Loop:
-        """The loop and its parts; ``resources`` gives back what they hold. To give back twice does no harm."""
+        """Create the loop and its parts; ``resources`` closes them. Closing twice is allowed."""
         directory = self.address.directory
         assert directory is not None
         log_queue = self._log_queue = LogQueue()
@@ -254,7 +254,12 @@ class Supervisor:
         resources.callback(programs.close, 0.0)
         world = ActionContext(directory, self._callbacks.named, self._restart, peers)
         dispatcher = Dispatcher(
-            world, self._acted, lambda name: name in programs, programs.process, self._ask, self._callback_limit
+            world,
+            self._acted,
+            lambda name: name in programs,
+            programs.process,
+            self._call_on_loop,
+            self._callback_limit,
         )
         loop = Loop(
             sockets,
@@ -268,10 +273,10 @@ class Supervisor:
             self._journal,
             self._limits,
         )
-        lookout = Lookout(
+        monitor = AddressMonitor(
             lock, partial(log_queue.line, logging.ERROR, fields={}), loop.fault_elsewhere(Place.ADDRESS)
         )
-        resources.callback(lookout.close)
+        resources.callback(monitor.close)
         if self._config_reload is not None:
             loop.bind_config(self._config_reload)
         return loop
@@ -290,9 +295,9 @@ class Supervisor:
             self._ended.set()
 
     def _shut_down(self, loop: Loop) -> None:
-        """End what runs, in this order, and put on record what became of it: all within what is left of the time.
+        """Stop the parts, in this order, and record their results, within the remaining time.
 
-        Each part gets a share of that, so that one that hangs leaves something to the others; the journal is last.
+        Each part gets a share of the time, so that one that hangs leaves time for the others; the journal is last.
         """
         until = self._stop_by or monotonic() + self._stop_limit()
 
@@ -308,21 +313,21 @@ class Supervisor:
             loop.outbox.close(share(0.5, JOURNAL_DRAIN))
 
     def _stop_limit(self) -> float:
-        """Seconds: the config's word, if there is a config."""
+        """Seconds; of the config, if there is one."""
         return (
             self._stop_timeout
             if self._config_reload is None
-            else self._config_reload.in_force.config.settings.stop_limit
+            else self._config_reload.current.config.settings.stop_limit
         )
 
-    def _ask_to_stop(self, seconds: float) -> None:
+    def _request_stop(self, seconds: float) -> None:
         if not self._stop_by:
             self._stop_by = monotonic() + seconds
         self._mailbox.post(Stop())
 
     @contextlib.contextmanager
     def _signals_handled(self) -> Iterator[None]:
-        """SIGTERM and SIGINT stop in order; elsewhere than in the main thread they are not ours to handle."""
+        """Handle ``signals`` inside. Only the main thread may set handlers; in another thread this does nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -335,27 +340,27 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _own_actions(self) -> dict[str, str]:
-        return {} if self._config_reload is None else self._config_reload.in_force.actions
+        return {} if self._config_reload is None else self._config_reload.current.actions
 
     def _restart(self, name: str) -> None:
-        """For actions: have the loop restart a program."""
+        """For actions: make the loop restart a program."""
 
         def restart() -> None:
             assert self._loop is not None
             driver, programs = self._loop.driver, self._loop.programs
             if name in programs and programs.may_restart(name):
-                programs.command("restart", name, driver.engine, driver.now, driver.out, "its ladder says so")
+                programs.command("restart", name, driver.engine, driver.now, driver.out, "restarted by its ladder")
 
         self._mailbox.post(Do(restart))
 
-    def _ask(self, what: Callable[[], None]) -> None:
-        """From any thread: have it done on the loop's."""
+    def _call_on_loop(self, what: Callable[[], None]) -> None:
+        """Call ``what`` on the loop's thread. May be called from any thread."""
         self._mailbox.post(Do(what))
 
     def _acted(self, report: ActionReport) -> None:
-        """On an action's thread: what it found is compressed here and not by the loop."""
+        """Called on the thread of an action: evidence is compressed here, not by the loop."""
         found = report.data.get("evidence")
-        self._mailbox.post(Acted(report, squeeze(found) if isinstance(found, dict) else None))
+        self._mailbox.post(ActionReported(report, squeeze(found) if isinstance(found, dict) else None))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._config_reload is not None and number == getattr(signal, "SIGHUP", None):
@@ -364,4 +369,4 @@ class Supervisor:
         self._signals += 1
         if self._signals > 1:
             os._exit(128 + number)
-        self._ask_to_stop(self._stop_limit())
+        self._request_stop(self._stop_limit())

@@ -36,7 +36,7 @@ class ControlSocket:
         """of the request that is being read"""
 
     def requests(self) -> Iterator[tuple[bytes, bytes]]:
-        """(who, request) of what has been asked, a bounded number; what is no request is left out.
+        """(routing id, request) of what has been asked, a bounded number; what is no request is left out.
 
         A request is two parts: the asker's routing id, which libzmq adds, and one body. One of many more parts is
         read over several calls: where it ends is known only when its last part has come.
@@ -55,14 +55,14 @@ class ControlSocket:
                     break
             else:
                 return
-            who, body = parts[0], parts[1] if len(parts) == 2 else b""
+            routing_id, body = parts[0], parts[1] if len(parts) == 2 else b""
             parts.clear()
-            yield who, body
+            yield routing_id, body
 
-    def reply(self, who: bytes, body: bytes) -> None:
+    def reply(self, routing_id: bytes, body: bytes) -> None:
         """Answer one asker; one that is gone, or does not read, gets nothing."""
         try:
-            self.socket.send_multipart([who, body], _DONTWAIT)
+            self.socket.send_multipart([routing_id, body], _DONTWAIT)
         except zmq.ZMQError:
             return
 

@@ -36,7 +36,7 @@ class EventSocket:
         """there are more topics than are remembered"""
 
     @property
-    def listened_to(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Whether anybody subscribed to any event."""
         return bool(self._topics) or self._crowded
 

@@ -15,32 +15,32 @@ from banken_supervisor.sources.zmq_events import EventSocket
 from banken_supervisor.sources.zmq_feeds import FeedSource
 
 REST_MIN = 0.00005
-"""Seconds below which no sleep is worth its own cost."""
+"""Seconds. A shorter sleep costs more than it saves."""
 
 _POLLIN = int(zmq.POLLIN)
 
 
 class Ready(NamedTuple):
-    """What has something to read."""
+    """Which sockets and descriptors are readable."""
 
     feeds: bool
     control: bool
     subscriptions: bool
     mailbox: bool
     others: bool
-    """any descriptor given to ``watch``"""
+    """any descriptor that was passed to ``watch``"""
 
 
 NOTHING = Ready(False, False, False, False, False)
 FEEDS = Ready(True, False, False, False, False)
 EVERYTHING = Ready(True, True, True, True, True)
-"""Taken for true where waiting failed: everything is tried, and nothing waits for it."""
+"""Assumed when waiting failed: everything is tried, nothing blocks."""
 
 
 class Sockets:
-    """Binds ``address`` (a directory that is already locked) at construction.
+    """Binds ``address`` (a directory that is already locked) when it is created.
 
-    RuntimeError: the system gives no threads.
+    RuntimeError: the system cannot start threads.
     """
 
     def __init__(self, address: Address, mailbox: int) -> None:
@@ -67,7 +67,7 @@ class Sockets:
         self._others: list[int] = []
 
     def watch(self, descriptor: int) -> None:
-        """Wake up for this one too, when it can be read."""
+        """Also wake up when this descriptor is readable."""
         self._others.append(descriptor)
         for polled in self._polled.values():
             if (descriptor, _POLLIN) not in polled:
@@ -76,8 +76,8 @@ class Sockets:
     def wait(self, seconds: float, feeds: bool = True) -> Ready:
         """Sleep until something can be read, at most ``seconds``; without ``feeds``, feeds do not wake it.
 
-        ZeroMQ waits whole milliseconds. The rest of the last one is slept through, so that a deadline in it is not
-        met late by half a millisecond on average; what arrives meanwhile waits as long at the most.
+        ZeroMQ waits for whole milliseconds. The rest is a sleep, so that a verdict is not half a millisecond late
+        on average; a message that arrives during the sleep waits less than a millisecond.
         """
         polled = self._polled[feeds]
         whole = int(seconds * 1000)

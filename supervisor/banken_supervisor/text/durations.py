@@ -8,10 +8,10 @@ from banken.errors import DurationRefused
 from banken.protocol.limits import check_seconds, shorten
 
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-"""Seconds in each unit that may be written."""
+"""Seconds in each allowed unit."""
 
 NEVER_S = 365 * 86400.0
-"""A timeout of so many seconds or more means: never."""
+"""A timeout of this many seconds or more means: never."""
 
 _PART = r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d)"
 _whole = re.compile(rf"\s*(?:{_PART}\s*)+", re.ASCII)
@@ -22,7 +22,7 @@ ALLOWED = "a number of seconds, or numbers with the units ms, s, m, h, d, such a
 
 
 def parse(text: str, what: str = "duration", *, zero: bool = False) -> float:
-    """Seconds. DurationRefused says what is allowed. ``zero=True`` allows 0 as well."""
+    """Parse a duration into seconds. DurationRefused says what is allowed. ``zero=True`` also allows 0."""
     if _number.fullmatch(text):
         return check_seconds(float(text), what, zero=zero)
     if not _whole.fullmatch(text.lower()):
@@ -44,4 +44,4 @@ def format_s(seconds: float) -> str:
         if whole >= size:
             rest = whole % size // smaller
             return f"{whole // size}{name}" + (f"{rest:02d}{below}" if rest else "")
-    raise AssertionError(f"{seconds} s fit no unit")
+    raise AssertionError(f"{seconds} s have no unit")

@@ -1,6 +1,6 @@
-"""Events in words: ``log_line`` for the log, ``sentence`` for ``banken events``, which shows fields beside it.
+"""Events as text: ``log_line`` for the log; ``sentence`` for ``banken events``, which prints other fields itself.
 
-What workers and commands wrote is in them as it came: whoever shows a sentence cleans it.
+Text of workers and commands is included unchanged: the caller must sanitise it before it shows it on a terminal.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ SECONDS = frozenset({
     "silence", "timeout", "interval", "grace", "progress_timeout", "lasted", "age", "seconds", "lost", "total_lost"
 })  # fmt: skip
 """Fields that are durations."""
+
+ENDS = {
+    "fed": "fed again",
+    "reborn": "a new process has taken over",
+    "stopped": "its program was stopped",
+}
+"""How an incident ended, where the word in the event's data is not clear by itself."""
 
 LEVELS = {
     EventType.EXPIRED: logging.WARNING,
@@ -37,13 +44,13 @@ LEVELS = {
     EventType.DECLARED: logging.DEBUG,
     EventType.FIRST_FED: logging.DEBUG,
     EventType.CALLBACK_DONE: logging.DEBUG,
-    EventType.INTERNAL_ERROR: logging.DEBUG,  # its line, with the traceback, is written by the guard
+    EventType.INTERNAL_ERROR: logging.DEBUG,  # the guard writes the line with the traceback
 }
-"""How loud the log line of an event is; of others: info."""
+"""Log level by type of event; other types: info."""
 
 
 def sentence(event: dict[str, Any]) -> str | None:
-    """The event without its time and name; None: its fields say it well enough. No field need be there."""
+    """The event without its time and name; None: it has no sentence, show its fields. Every field is optional."""
     kind = event.get("type")
     if kind == "program":
         return _program(event)
@@ -56,34 +63,33 @@ def sentence(event: dict[str, Any]) -> str | None:
     if kind == "journal":
         return _journal(event)
     if kind == "reloaded":
-        return f"the config {event.get('file', 'file')} is in force"
+        return f"the config file {event.get('file', '')} was loaded"
     if kind == "reload-failed":
-        return f"the config was not taken, and the old one stays in force: {_text(event)}"
+        return f"the config file was refused, the old config stays in use: {_text(event)}"
     return None
 
 
 def log_line(event: Event) -> str:
-    """The event whole, on one line."""
+    """The whole event; one line, except that a reason of several lines follows below."""
     data = event.data
     name = event.name or "supervisor"
     match event.type:
         case EventType.EXPIRED | EventType.CALLBACK_REPEATED:
             return _verdict(name, event)
         case EventType.RECOVERED | EventType.CLOSED:
-            return f"{name} {event.type.value} ({data['how']}) after {data['lasted']:.3f} s [{data['incident']}]"
+            how = ENDS.get(data["how"], data["how"])
+            return f"{name} {event.type.value}: {how}, after {data['lasted']:.3f} s [{data['incident']}]"
         case EventType.STALLED:
-            return f"the supervisor itself lost {data['lost']:.3f} s; it is held against nobody"
+            return f"the supervisor did not run for {data['lost']:.3f} s; no watchdog is charged for this time"
         case EventType.REFUSED:
             return f"{name} refused ({data['reason']}): {data['text']} ({data['total']} so far)"
-    worded = sentence({"type": event.type.value, "name": event.name, **data})
-    if worded is not None:
-        return f"{name} {worded}" + (f" [{data['incident']}]" if "incident" in data else "")
-    told = ", ".join(
-        field(key, value) for key, value in telling(data).items() if value is not None and key != "incident"
-    )
-    return f"{name} {event.type.value}{': ' if told else ''}{told}" + (
-        f" [{data['incident']}]" if "incident" in data else ""
-    )
+    text = sentence({"type": event.type.value, "name": event.name, **data})
+    if text is None:
+        fields = [
+            field(key, value) for key, value in telling(data).items() if value is not None and key != "incident"
+        ]
+        text = event.type.value + (f": {', '.join(fields)}" if fields else "")
+    return f"{name} {text}" + (f" [{data['incident']}]" if "incident" in data else "")
 
 
 def field(key: str, value: Any) -> str:
@@ -96,31 +102,31 @@ def field(key: str, value: Any) -> str:
         return f"{key} “{gist(value)}”"
     if key == "text":
         lines = str(value).strip().splitlines()
-        return lines[-1] if lines else ""  # of a traceback the last line tells
+        return lines[-1] if lines else ""  # a traceback: the last line names the exception
     return f"{key} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
 
 
 def _verdict(name: str, event: Event) -> str:
-    """In one line; what a worker said in several stands below it."""
+    """One line; a reason of several lines follows below it."""
     data = telling(event.data)
     again = "" if data["run"] == 1 else f", run {data['run']}"
     reason = str(data.get("reason") or "")
-    told = [gist(reason)] if reason else []
+    parts = [gist(reason)] if reason else []
     if "silence" in data:
-        told.append(f"silent for {data['silence']:.3f} s")
+        parts.append(f"silent for {data['silence']:.3f} s")
     if "late" in data:
-        told.append(f"{data['late'] * 1000:.1f} ms after its deadline")
+        parts.append(f"{data['late'] * 1000:.1f} ms after its deadline")
     if "status" in data:
-        told.append(f"last status {data['status']!r}")
-    line = f"{name} {event.type.value} ({data['cause']}{again}){': ' if told else ''}{', '.join(told)}"
+        parts.append(f"last status {data['status']!r}")
+    line = f"{name} {event.type.value} ({data['cause']}{again}){': ' if parts else ''}{', '.join(parts)}"
     return f"{line} [{data['incident']}]" + (f"\n{reason}" if len(reason.splitlines()) > 1 else "")
 
 
 _JOURNAL = {
     "ok": "is written again",
-    "lagging": "has lost something",
-    "failing": "is not written: what happens now may be forgotten",
-    "moved-aside": "was replaced by a new file",
+    "lagging": "lost entries: some history is missing",
+    "failing": "cannot be written: what happens now may be missing later",
+    "moved-aside": "was unusable: the file was moved aside and a new one begun",
 }
 
 
@@ -131,29 +137,32 @@ def _journal(event: dict[str, Any]) -> str:
 
 
 def _conflict(event: dict[str, Any]) -> str | None:
-    """In what the two declarations differ."""
-    words = event.get("operator"), event.get("worker")
-    if not all(isinstance(word, (list, tuple)) and len(word) == len(Declaration._fields) for word in words):
+    """The settings in which the two declarations differ."""
+    declarations = event.get("operator"), event.get("worker")
+    if not all(
+        isinstance(declaration, (list, tuple)) and len(declaration) == len(Declaration._fields)
+        for declaration in declarations
+    ):
         return None
-    operator, worker = (dict(zip(Declaration._fields, word or (), strict=True)) for word in words)
+    operator, worker = (dict(zip(Declaration._fields, values or (), strict=True)) for values in declarations)
     differing = [key for key in operator if operator[key] != worker[key]]
     if not differing:
         return None
-    theirs, ours = (", ".join(_setting(key, word[key]) for key in differing) for word in (worker, operator))
-    return f"the worker declares {theirs}; the operator's word stands: {ours}"
+    theirs, ours = (", ".join(_setting(key, values[key]) for key in differing) for values in (worker, operator))
+    return f"the worker declares {theirs}; the operator's declaration is used: {ours}"
 
 
 def _setting(key: str, value: Any) -> str:
-    named = key.replace("_", " ")
+    label = key.replace("_", " ")
     if value is None or (key in SECONDS and isinstance(value, (int, float)) and value >= NEVER_S):
-        return f"no {named}"
-    return field(key, value).replace(key, named, 1)
+        return f"no {label}"
+    return field(key, value).replace(key, label, 1)
 
 
 def ended(status: object) -> str:
-    """An exit status in words."""
+    """An exit status as text."""
     if not isinstance(status, int):
-        return "nobody knows how"
+        return "exit status unknown"
     if status >= 0:
         return f"exit status {status}"
     try:
@@ -168,7 +177,7 @@ def _program(event: dict[str, Any]) -> str:
         case "started":
             return f"runs as pid {event.get('pid')}"
         case "adopted":
-            return f"was running already as pid {event.get('pid')}, and is adopted"
+            return f"was adopted: it already ran as pid {event.get('pid')}"
         case "failed":
             return f"cannot be started: {event.get('reason', '')}"
         case "exited":
@@ -176,32 +185,36 @@ def _program(event: dict[str, Any]) -> str:
         case "backoff":
             return f"starts again in {_seconds(event, 'seconds')} (attempt {event.get('attempt')})"
         case "gave-up":
-            whose = event.get("of")
-            group = "" if whose in (None, event.get("name")) else f" of its group {whose}"
-            spent = f"{_restarts(event)} in {_seconds(event, 'period')}"
-            return f"is given up: the budget{group} of {spent} is spent"
+            owner = event.get("of")
+            group = "" if owner in (None, event.get("name")) else f" of its group {owner}"
+            budget = f"{_restarts(event)} in {_seconds(event, 'period')}"
+            return f"is given up: the restart budget{group} ({budget}) is used up"
         case "stopped":
-            again = ", and starts again" if event.get("again") else ""
+            again = "; it starts again" if event.get("again") else ""
             return f"is down ({ended(event.get('status'))}): {event.get('why', '')}{again}"
         case "killed":
-            return f"had not ended {_seconds(event, 'after')} after its stop signal: its group gets SIGKILL"
+            return f"still runs {_seconds(event, 'after')} after its stop signal: its process group gets SIGKILL"
         case "unkillable":
-            return f"has outlived SIGKILL for {_seconds(event, 'after')}: it hangs in the kernel"
+            return f"still runs {_seconds(event, 'after')} after SIGKILL: it hangs in the kernel"
         case "slow":
-            return f"has no process after {_seconds(event, 'after')}; others no longer wait for it"
+            return (
+                f"has no process {_seconds(event, 'after')} after its start; other programs no longer wait for it"
+            )
         case _:
             return f"{what}: {_text(event)}".removesuffix(": ")
 
 
 def _action(event: dict[str, Any]) -> str:
-    begins = "begins" if event.get("type") == "action" else "would begin"
+    verb = "runs" if event.get("type") == "action" else "would run"
+    step = event.get("step")
+    number = step + 1 if isinstance(step, int) else step  # people count from 1, data from 0
     level = f", {event['level']}" if event.get("level") else ""
     run = "" if event.get("run", 1) == 1 else f", run {event['run']}"
-    return f"step {event.get('step')} {begins} {event.get('do')!r}{level}{run}"
+    return f"step {number} {verb} {event.get('do')!r}{level}{run}"
 
 
 def _outcome(event: dict[str, Any], how: str) -> str:
-    about = " (of the end of the incident)" if event.get("recovered") else ""
+    about = " (end of the incident)" if event.get("recovered") else ""
     took = f" in {_seconds(event, 'seconds')}" if event.get("seconds") else ""
     text = _text(event)
     return f"{event.get('do')!r} {how}{about}{took}" + (f": {text}" if text else "")
@@ -218,7 +231,7 @@ def _seconds(event: dict[str, Any], key: str) -> str:
 
 
 def _text(event: dict[str, Any]) -> str:
-    """Of a traceback the last line tells; of a config's faults the first."""
+    """One line: the last of a traceback, the first of a list of config errors."""
     lines = str(event.get("text", "")).strip().splitlines()
     if not lines:
         return ""

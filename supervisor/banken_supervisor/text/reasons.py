@@ -1,4 +1,4 @@
-"""Which of an incident's facts say something to people, and the line that says most of a long reason."""
+"""Which fields of an incident to show to people, and the one line that sums up a long reason."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from banken_supervisor.text.durations import NEVER_S
 
-_AT_ONCE = ("exited", "failed", "too-fast")
-"""Causes that no deadline is passed for."""
+_NO_DEADLINE = ("exited", "failed", "too-fast")
+"""Causes without a deadline."""
 
-_UNFED = ("too-few", "failed", "too-fast")
-"""Causes that silence has nothing to do with."""
+_NO_SILENCE = ("too-few", "failed", "too-fast")
+"""Causes that have nothing to do with silence."""
 
 LEAST_S = 0.0005
-"""A silence that is shorter is none."""
+"""Seconds. A shorter silence is not shown."""
 
 _TRACEBACK = "Traceback (most recent call last):"
 
@@ -25,23 +25,23 @@ def gist(reason: str) -> str:
     if not lines:
         return ""
     heads = [number for number, line in enumerate(lines) if line == _TRACEBACK]
-    if not heads and not reason.startswith("…"):  # one that was cut begins so, without its head
+    if not heads and not reason.startswith("…"):  # a traceback that was cut begins with … and has no first line
         return lines[0]
     below = lines[heads[-1] + 1 :] if heads else lines[1:]
     return next((line for line in below if not line.startswith(" ")), lines[-1])
 
 
 def telling(event: Mapping[str, Any]) -> dict[str, Any]:
-    """The event without what would mislead: a deadline that nobody had, a timeout that means "never"."""
+    """The event without fields that would mislead: a deadline that did not exist, a timeout that means "never"."""
     cause = event.get("cause")
-    return {key: value for key, value in event.items() if not _idle(key, value, cause)}
+    return {key: value for key, value in event.items() if not _misleads(key, value, cause)}
 
 
-def _idle(key: str, value: Any, cause: object) -> bool:
+def _misleads(key: str, value: Any, cause: object) -> bool:
     if key == "late":
-        return cause in _AT_ONCE
+        return cause in _NO_DEADLINE
     if not isinstance(value, (int, float)):
         return False
     if key == "silence":
-        return cause in _UNFED or value < LEAST_S
+        return cause in _NO_SILENCE or value < LEAST_S
     return key in ("timeout", "grace") and value >= NEVER_S

@@ -1,1 +1,1 @@
-"""The pure part of the programs: it decides what is started, stopped and given up, and when."""
+"""The pure part of the programs: it decides which program starts, stops or is given up, and when."""

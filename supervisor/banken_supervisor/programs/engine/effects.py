@@ -1,4 +1,4 @@
-"""What the core of the programs asks the shell to do, and what it tells, as data."""
+"""What the program engine asks the shell to do, and the events that it publishes, as data."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Any
 
 
 class ProgramEventType(StrEnum):
-    """What is told about programs."""
+    """Events about programs."""
 
     STARTED = "program-started"
     """data: pid"""
     ADOPTED = "program-adopted"
-    """a former supervisor had started it; data: pid"""
+    """an earlier supervisor had started it; data: pid"""
     FAILED = "program-failed"
     """it could not be started; data: reason, and wanted=False if it had been asked to stop meanwhile"""
     EXITED = "program-exited"
-    """it ended and nobody had asked it to; data: status (negative: the signal; None: unknown), ran"""
+    """it ended without a request; data: status (negative: the signal; None: unknown), ran"""
     BACKOFF = "program-backoff"
     """it will start again; data: seconds, attempt"""
     GAVE_UP = "program-gave-up"
-    """a budget is spent; data: of (whose budget: its own name or a group's), count, period"""
+    """a restart budget is used up; data: of (owner of the budget: the program or a group), count, period"""
     STOPPED = "program-stopped"
-    """it is down; data: why, status, again (whether it comes up by itself all the same)"""
+    """it is down; data: why, status, again (True: it starts again without a request)"""
     KILLED = "program-killed"
-    """it outlived its stop timeout: its group gets SIGKILL; data: after"""
+    """it still ran after its stop timeout: its process group gets SIGKILL; data: after"""
     UNKILLABLE = "program-unkillable"
-    """it outlived SIGKILL; data: after"""
+    """it still runs after SIGKILL; data: after"""
     SLOW = "program-slow"
-    """the system has not made its process yet; nobody waits for it any longer; data: after"""
+    """its process does not exist yet; other programs no longer wait for it; data: after"""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramEvent:
-    """Tell whoever listens. All durations in ``data`` are seconds."""
+    """Publish an event. All durations in ``data`` are seconds."""
 
     type: ProgramEventType
     name: str
@@ -43,14 +43,14 @@ class ProgramEvent:
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Start its process; answer with ``Programs.started`` or ``Programs.failed``."""
+    """Start its process; report with ``Programs.started`` or ``Programs.failed``."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class SendSignal:
-    """Send its process, not its group, a signal."""
+    """Send a signal to its process only, not to its process group."""
 
     name: str
     number: int
@@ -58,7 +58,7 @@ class SendSignal:
 
 @dataclass(frozen=True, slots=True)
 class KillGroup:
-    """SIGKILL for its process and all that is in its group."""
+    """Send SIGKILL to its process group."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""Who belongs together: start order, groups and their strategies, worked out once from the operator's word."""
+"""Start order, groups and restart strategies, computed once from the config."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from fnmatch import fnmatchcase
 from banken_supervisor.engine.policy import Group, ProgramSpec, Strategy
 
 Rank = tuple[int, int]
-"""Start order, and place in the group: what is lower starts earlier and stops later."""
+"""(start order, place in the group): a lower rank starts earlier and stops later."""
 
 
 class Grouping:
-    """What follows from these programs and groups. A name that is not among them belongs nowhere.
+    """Looks up the groups, restart partners and rank of a program. A name that is not configured has none.
 
-    A program follows the strategy of the first group that has one and names it, and the budgets of all its groups.
-    Within such a group the order of its ``members`` decides where the start order does not.
+    A program follows the strategy of the first group that names it and has a strategy. The budgets of all its
+    groups apply. Programs of such a group with the same start order are ordered as in ``members``.
     """
 
     def __init__(self, specs: Iterable[ProgramSpec] = (), groups: Iterable[Group] = ()) -> None:
@@ -31,18 +31,18 @@ class Grouping:
             self._rank[spec.name] = spec.order, 0
         for group in groups:
             if group.strategy is not None:
-                self._bring_together(specs, group, group.strategy)
+                self._apply_strategy(specs, group, group.strategy)
 
     def rank(self, name: str) -> Rank:
-        """Where it comes in the order of starting."""
+        """Its place in the order of starting."""
         return self._rank.get(name, (0, 0))
 
-    def of(self, name: str) -> tuple[Group, ...]:
+    def groups_of(self, name: str) -> tuple[Group, ...]:
         """The groups that name it."""
         return self._groups.get(name, ())
 
     def others(self, name: str) -> tuple[str, ...]:
-        """Who else starts again when this one does, in start order."""
+        """Other programs that restart when this one does, in start order."""
         mates = self._mates.get(name, ())
         match self._strategy.get(name):
             case Strategy.ONE_FOR_ALL:
@@ -51,7 +51,7 @@ class Grouping:
                 return mates[mates.index(name) + 1 :]
         return ()
 
-    def _bring_together(self, specs: tuple[ProgramSpec, ...], group: Group, strategy: Strategy) -> None:
+    def _apply_strategy(self, specs: tuple[ProgramSpec, ...], group: Group, strategy: Strategy) -> None:
         found = []
         for number, spec in enumerate(specs):
             place = _place(spec.name, group)

@@ -1,4 +1,4 @@
-"""One program's record, and the two things that several of them take part in: waves and rounds."""
+"""The record of one program, and what several programs take part in: waves and group restarts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from banken_supervisor.engine.policy import ProgramSpec
-from banken_supervisor.programs.engine.states import ProgramState, ProgramTrigger, step
+from banken_supervisor.programs.engine.states import ProgramState, ProgramTrigger, next_state
 
 STABLE_MIN = 1.0
-"""Seconds. A run as long as the longest backoff, and at least this long, was stable: the backoff begins anew."""
+"""Seconds. A run as long as the longest backoff, and at least this long, is stable and resets the backoff."""
 
 
 class Program:
@@ -20,11 +20,11 @@ class Program:
         "again",
         "due",
         "failures",
+        "group_restart",
         "killed",
         "leaving",
         "name",
         "process",
-        "round",
         "signalled",
         "since",
         "spec",
@@ -39,14 +39,14 @@ class Program:
         self.spec = spec
         self.state = ProgramState.STOPPED
         self.since = now
-        """when it came into its state"""
+        """when it entered its state"""
         self.due: float | None = None
-        """when its own timer goes: the end of a backoff, of a stop timeout, of the patience with a spawn"""
+        """when its own timer expires: end of a backoff, of a stop timeout or of the wait for a spawn"""
         self.started_at = now
         self.failures = 0
         """automatic restarts since the last stable run"""
         self.process = False
-        """there is one, as far as the shell has told"""
+        """whether its process exists, as reported by the shell"""
         self.signalled = False
         """it got its stop signal"""
         self.killed = False
@@ -54,52 +54,55 @@ class Program:
         self.again = False
         """STOPPING: start it when it is gone"""
         self.leaving = False
-        """the operator no longer names it: forget it when it is down"""
+        """no longer in the config: forget it when it is down"""
         self.why = ""
         """why it was asked to stop"""
         self.waves: list[Wave] = []
-        """upward at most one; downward also several: it ends when its turn has come in all of them"""
-        self.round: Round | None = None
+        """at most one start wave; maybe several stop waves: it is stopped when its turn has come in all"""
+        self.group_restart: GroupRestart | None = None
 
-    def move(self, trigger: ProgramTrigger, now: float) -> None:
-        """Take one line of the table; IllegalStep where there is none."""
-        state = step(self.state, trigger)
+    def transition(self, trigger: ProgramTrigger, now: float) -> None:
+        """Change the state as the table says; IllegalProgramTransition if the table does not allow it."""
+        state = next_state(self.state, trigger)
         if state is not self.state:
             self.state = state
             self.since = now
 
     @property
     def wanted(self) -> bool:
-        """Whether it is up, or will be without anybody asking for it."""
+        """Whether it is up, or will start without a further request."""
         if self.state is ProgramState.STOPPING:
-            return self.again or self.round is not None
+            return self.again or self.group_restart is not None
         return self.state not in (ProgramState.STOPPED, ProgramState.GIVEN_UP)
 
     @property
     def stable_run(self) -> float:
-        """Seconds that a run must last for its failures before to be forgotten."""
+        """Seconds that a run must last to reset the count of failures."""
         return max(self.spec.backoff.most, STABLE_MIN)
 
 
 class Wave:
-    """Programs that start, or stop, level after level. A level is left when nobody of it is waited for."""
+    """Programs that start, or stop, level by level. All programs of one rank are one level.
 
-    __slots__ = ("levels", "round", "upward", "waiting")
+    The next level follows when no program of the current one is waited for.
+    """
+
+    __slots__ = ("group_restart", "levels", "upward", "waiting")
 
     def __init__(
-        self, upward: bool, ranked: Iterable[tuple[tuple[int, int], str]], round_: Round | None = None
+        self, upward: bool, ranked: Iterable[tuple[tuple[int, int], str]], group_restart: GroupRestart | None = None
     ) -> None:
         ordered = sorted(ranked, reverse=upward)
-        # The last level is the next one.
+        # The next level is the last item.
         self.levels = [[name for _, name in level] for _, level in groupby(ordered, key=lambda pair: pair[0])]
         self.upward = upward
         self.waiting: set[str] = set()
-        self.round = round_
-        """what goes on when all are down"""
+        self.group_restart = group_restart
+        """continues when all programs are down"""
 
 
-class Round:
-    """Members of a group that go down together and, when all are gone and ``not_before`` has come, up again."""
+class GroupRestart:
+    """Programs that stop together and start again when all have stopped and ``not_before`` has come."""
 
     __slots__ = ("due", "names", "not_before")
 
@@ -107,13 +110,13 @@ class Round:
         self.names = names
         self.not_before = not_before
         self.due: float | None = None
-        """when they start; None: not all are gone"""
+        """when they start; None: not all have stopped"""
 
 
 def signal_number(name: str) -> int:
-    """The number of ``SIGTERM`` or ``TERM``; ValueError for a name that the system has not."""
+    """The number of ``SIGTERM`` or ``TERM``; ValueError if the system has no such signal."""
     full = name if name.startswith("SIG") else f"SIG{name}"
     try:
         return signal.Signals[full].value
     except KeyError:
-        raise ValueError(f"{name!r} is no signal here; SIGTERM, SIGINT, SIGQUIT … are") from None
+        raise ValueError(f"{name!r} is no signal here; examples: SIGTERM, SIGINT, SIGQUIT") from None

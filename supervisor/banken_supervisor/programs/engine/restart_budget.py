@@ -1,8 +1,9 @@
-"""Which automatic restarts were made and are planned, and whether one more keeps to all budgets.
+"""Restart budgets: counts automatic restarts, made and planned, and decides whether one more is allowed.
 
-A restart counts from the moment its process is spawned, which a backoff and a group's round put off. Until then it
-is planned, and counts too: so no window of any budget's period ever holds more restarts than its count. A restart
-that a group's strategy forces on others is one restart of the group, and none of theirs.
+A restart counts from the moment when its process is spawned; a backoff or a group restart delays that. Until then
+it is planned, and counts too. So no sliding window of a budget's period contains more restarts than the budget
+allows. When a group's strategy restarts further programs, the group is charged one restart and they are charged
+none.
 """
 
 from __future__ import annotations
@@ -13,23 +14,23 @@ from banken_supervisor.engine.ladder import Budget, within_budget
 from banken_supervisor.engine.policy import Group, ProgramSpec
 
 Key = tuple[str, str]
-"""Whose budget: ("program" or "group", its name)."""
+"""Owner of a budget: ("program" or "group", name)."""
 
 
-class Spending:
-    """The restarts of all programs. Times are deadline time, seconds."""
+class RestartBudgets:
+    """The budgets of all programs and groups. Times are deadline time, seconds."""
 
     def __init__(self) -> None:
         self._made: dict[Key, deque[float]] = {}
         self._plans: dict[str, list[Key]] = {}
-        """of each program that waits for its restart: the budgets that it is charged to"""
+        """by program with a planned restart: the budgets that it is charged to"""
         self._planned: Counter[Key] = Counter()
 
-    def spent(
+    def exhausted(
         self, spec: ProgramSpec, groups: tuple[Group, ...], now: float, when: float
     ) -> tuple[str, Budget] | None:
-        """Whose budget allows no restart at ``when``, and which; None: it may be planned."""
-        for key, budget in _budgets(spec, groups):
+        """The first budget that allows no restart at ``when``: (owner, budget). None: a restart is allowed."""
+        for key, budget in _budgets_of(spec, groups):
             made = self._made.get(key, deque())
             while made and now - made[0] >= budget.period:
                 made.popleft()
@@ -38,31 +39,31 @@ class Spending:
         return None
 
     def plan(self, spec: ProgramSpec, groups: tuple[Group, ...]) -> None:
-        """One restart will be made."""
+        """Charge one planned restart to all budgets of this program."""
         self.cancel(spec.name)
-        self._plans[spec.name] = [key for key, _ in _budgets(spec, groups)]
+        self._plans[spec.name] = [key for key, _ in _budgets_of(spec, groups)]
         self._planned.update(self._plans[spec.name])
 
-    def made(self, name: str, now: float) -> None:
-        """Its process is spawned: if that was planned, it is a restart now."""
+    def record_spawn(self, name: str, now: float) -> None:
+        """Its process is spawned: a planned restart becomes a restart that was made."""
         for key in self._plans.get(name, ()):
             self._made.setdefault(key, deque()).append(now)
         self.cancel(name)
 
     def cancel(self, name: str) -> None:
-        """It will not be made, or was asked for meanwhile and no longer counts."""
+        """Drop the planned restart: it will not be made, or a request replaced it."""
         for key in self._plans.pop(name, ()):
             self._planned[key] -= 1
             if not self._planned[key]:
                 del self._planned[key]
 
     def forget(self, name: str, groups: tuple[Group, ...] = ()) -> None:
-        """A clean sheet for a program, and for these groups."""
+        """Reset the budgets of a program and of these groups."""
         for key in (("program", name), *(("group", each.name) for each in groups)):
             self._made.pop(key, None)
 
 
-def _budgets(spec: ProgramSpec, groups: tuple[Group, ...]) -> list[tuple[Key, Budget]]:
+def _budgets_of(spec: ProgramSpec, groups: tuple[Group, ...]) -> list[tuple[Key, Budget]]:
     found: list[tuple[Key, Budget]] = [(("program", spec.name), spec.budget)]
     found.extend((("group", each.name), each.budget) for each in groups if each.budget is not None)
     return found

@@ -1,17 +1,16 @@
-"""The life of one program, whole.
+"""The life cycle of one program.
 
 Theory of operation
 -------------------
-A program is STOPPED until it is asked to start. QUEUED, it waits for its turn: those of a lower start order are
-spawned first. When its turn comes a spawn is asked for and it is STARTING until the shell has said that the
-process exists (RUNNING) or could not be made. An end that nobody asked for, a failed spawn included, is followed by
-BACKOFF (it will start again), STOPPED (its restart policy does not want it again) or GIVEN_UP (a budget is spent;
-only a request leaves that). STOPPING lasts from the request to stop, which may have to wait for its turn too, until
-the process is gone. A group's round (one-for-all, rest-for-one) takes its members down and holds them in BACKOFF
-until all of them are gone and the wait is over; then they start in order.
+A program is STOPPED until it gets a start request. QUEUED: it waits for its turn, because programs of a lower start
+order are spawned first. STARTING: a spawn was requested, and the shell has not yet reported that the process exists
+(RUNNING) or that the spawn failed. A failed spawn, or an end without a request, is followed by BACKOFF (it will
+start again), STOPPED (its restart policy does not restart it) or GIVEN_UP (a restart budget is used up; only a
+request leaves this state). STOPPING lasts from the stop request, which may have to wait for its turn, until the
+process has ended. A group restart (one-for-all, rest-for-one) stops its members and keeps them in BACKOFF until all
+of them have stopped and the backoff is over; then they start in order.
 
-The only events that change a state are those of ``ProgramTrigger``; what is not in the table must not happen and
-raises ``IllegalStep``.
+Only a ``ProgramTrigger`` changes a state. A pair that is not in the table raises ``IllegalProgramTransition``.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from enum import Enum
 
 
 class ProgramState(Enum):
-    """Where a program is in its life. The value is the word that people read."""
+    """State of a program. People see the value."""
 
     STOPPED = "stopped"
     QUEUED = "queued"
@@ -35,42 +34,42 @@ class ProgramTrigger(Enum):
     """What can happen to a program."""
 
     START = "start"
-    """it was asked to"""
+    """a start request"""
     TURN = "turn"
-    """nothing of a lower order is waited for: it is spawned"""
+    """its turn has come: no program of a lower start order is waited for, so it is spawned"""
     SPAWNED = "spawned"
     ADOPTED = "adopted"
-    """a former supervisor had started it, and it still runs"""
+    """an earlier supervisor had started it, and it still runs"""
     RETRY = "retry"
     """it ended by itself and is to start again"""
     END = "end"
     """it ended by itself and stays down"""
     GIVE_UP = "give-up"
-    """it ended by itself, and a budget is spent"""
+    """it ended by itself, and a restart budget is used up"""
     DUE = "due"
-    """the wait is over"""
+    """the backoff is over"""
     STOP = "stop"
-    """it was asked to, or its group's round takes it down"""
+    """a stop request, or a group restart stops it"""
     GONE = "gone"
-    """it ended as asked, or never came to be"""
-    HOLD = "hold"
-    """its group's round waits for others"""
+    """its process has ended after a stop request, or never existed"""
+    WAIT_FOR_GROUP = "wait for its group"
+    """it waits for the other programs of a group restart"""
 
 
-class IllegalStep(RuntimeError):
-    """The table below has no such line: a fault in the supervisor, never in a program."""
+class IllegalProgramTransition(RuntimeError):
+    """The table below has no such pair: a fault in the supervisor, not in a program."""
 
 
 _S, _T = ProgramState, ProgramTrigger
 
-STEPS: dict[tuple[ProgramState, ProgramTrigger], ProgramState] = {
+PROGRAM_TRANSITIONS: dict[tuple[ProgramState, ProgramTrigger], ProgramState] = {
     (_S.STOPPED, _T.START): _S.QUEUED,
     (_S.STOPPED, _T.STOP): _S.STOPPED,
     (_S.STOPPED, _T.ADOPTED): _S.RUNNING,
     (_S.QUEUED, _T.START): _S.QUEUED,
     (_S.QUEUED, _T.TURN): _S.STARTING,
     (_S.QUEUED, _T.STOP): _S.STOPPED,
-    (_S.QUEUED, _T.HOLD): _S.BACKOFF,
+    (_S.QUEUED, _T.WAIT_FOR_GROUP): _S.BACKOFF,
     (_S.STARTING, _T.START): _S.STARTING,
     (_S.STARTING, _T.SPAWNED): _S.RUNNING,
     (_S.STARTING, _T.RETRY): _S.BACKOFF,  # it could not be spawned
@@ -85,20 +84,20 @@ STEPS: dict[tuple[ProgramState, ProgramTrigger], ProgramState] = {
     (_S.BACKOFF, _T.START): _S.QUEUED,
     (_S.BACKOFF, _T.DUE): _S.QUEUED,
     (_S.BACKOFF, _T.STOP): _S.STOPPED,
-    (_S.BACKOFF, _T.HOLD): _S.BACKOFF,
-    (_S.STOPPING, _T.START): _S.STOPPING,  # it starts again when it is gone
-    (_S.STOPPING, _T.SPAWNED): _S.STOPPING,  # the spawn was under way when the stop came
+    (_S.BACKOFF, _T.WAIT_FOR_GROUP): _S.BACKOFF,
+    (_S.STOPPING, _T.START): _S.STOPPING,  # it starts again when its process has ended
+    (_S.STOPPING, _T.SPAWNED): _S.STOPPING,  # the stop request came during the spawn
     (_S.STOPPING, _T.STOP): _S.STOPPING,
     (_S.STOPPING, _T.GONE): _S.STOPPED,
-    (_S.STOPPING, _T.HOLD): _S.BACKOFF,
+    (_S.STOPPING, _T.WAIT_FOR_GROUP): _S.BACKOFF,
     (_S.GIVEN_UP, _T.START): _S.QUEUED,
     (_S.GIVEN_UP, _T.STOP): _S.STOPPED,
 }
 
 
-def step(state: ProgramState, trigger: ProgramTrigger) -> ProgramState:
-    """The state that follows; IllegalStep where the table has no line."""
+def next_state(state: ProgramState, trigger: ProgramTrigger) -> ProgramState:
+    """The next state; IllegalProgramTransition if the table has no such pair."""
     try:
-        return STEPS[state, trigger]
+        return PROGRAM_TRANSITIONS[state, trigger]
     except KeyError:
-        raise IllegalStep(f"a program that is {state.value} cannot take {trigger.value!r}") from None
+        raise IllegalProgramTransition(f"a program that is {state.value} cannot take {trigger.value!r}") from None

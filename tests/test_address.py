@@ -41,6 +41,8 @@ def test_tcp_means_three_ports_in_a_row() -> None:
         " ",
         "http://x",
         "ipc://relative",
+        "ipc:/one-slash",
+        "tcp:/h:1",
         "tcp://:1",
         "tcp://h:x",
         "tcp://h:0",

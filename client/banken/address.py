@@ -49,7 +49,7 @@ def resolve(address: str | os.PathLike[str] | None = None) -> Address:
         raise AddressRefused("an address is a directory, ipc://DIRECTORY or tcp://HOST:PORT, not empty")
     if text.startswith("tcp://"):
         return _tcp(text)
-    if "://" in text and not text.startswith("ipc://"):
+    if not text.startswith("ipc://") and ("://" in text or text.startswith(("ipc:", "tcp:"))):
         raise AddressRefused(
             f"{shorten(text)!r} is no address: a directory, ipc://DIRECTORY or tcp://HOST:PORT is allowed"
         )

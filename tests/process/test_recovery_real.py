@@ -156,12 +156,12 @@ def test_the_supervisor_is_never_signalled() -> None:
     """A supervisor that is to signal or kill itself says no. (In a process of its own, which would die of it.)"""
     code = (
         f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
-        "import os; from banken.identity import incarnation\n"
+        "import os; from banken.process_identity import own_identity\n"
         "from banken_supervisor.actions import build; from recovery_kit import Desk, run, subject\n"
-        "about = subject(who=incarnation())\n"
+        "about = subject(who=own_identity())\n"
         "for do, options in ('signal', {'signal': 'SIGKILL'}), ('kill', {'wait': 0, 'group': True}):\n"
         "    print(run(build(do, options), about).text)\n"
-        "print(Desk().group(incarnation()))"
+        "print(Desk().group(own_identity()))"
     )
     done = run(build("exec", {"command": [sys.executable, "-c", code], "timeout": 60}), subject())
     lines = done.data["output"].splitlines()
@@ -186,7 +186,7 @@ def test_a_process_of_another_user_is_said_to_be_one() -> None:
         code = (
             f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
             "import os\n"
-            "from banken.model import ProcessIdentity\n"
+            "from banken.protocol.messages import ProcessIdentity\n"
             "from banken_supervisor.actions import build\n"
             "from recovery_kit import Desk, run, subject\n"
             f"who = ProcessIdentity({one.who.boot!r}, {one.who.pid}, {one.who.start}, b'test')\n"
@@ -224,7 +224,7 @@ def test_one_that_outlives_sigkill_is_reported_with_its_state() -> None:
         if done.ok:
             pytest.skip("this kernel does not hold a killed process for its debugger")
         assert done.data["step"] == "unkillable"
-        assert f"unkillable: pid {one.pid}, state t (stopped by a debugger)" in done.text
+        assert f"unkillable: pid {one.pid}, state t (stopped by a debugger or tracer)" in done.text
 
 
 def test_a_signal_reaches_exactly_its_process() -> None:

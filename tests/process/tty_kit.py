@@ -43,6 +43,7 @@ class Tty:
                 os.dup2(self.theirs, number)
             os.closerange(3, 256)
             told = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment}
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
             os.execve(sys.executable, [sys.executable, "-m", "banken_supervisor", *map(str, args)], told)
 
     def sees(self, text: str, timeout: float = START_S) -> str:

@@ -78,7 +78,7 @@ class Dispatcher:
         ask: Callable[[Callable[[], None]], None],
         callback_limit: float = LIMIT_S,
     ) -> None:
-        self.world = context
+        self.context = context
         self.executor = Executor(context, report)
         self.notices = Notifications(self.executor)
         self.page: str | None = None
@@ -185,7 +185,7 @@ class Dispatcher:
             if target.who is None or effect.step.do == "kill":
                 target = replace(target, who=process)
                 if process is not None:
-                    self.world.trust(process)
+                    self.context.trust(process)
         if isinstance(action, NoticeRelay):
             self._notified.setdefault(incident.id, [])
         self.executor.submit([action], target)

@@ -10,7 +10,7 @@ from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import Table
 
 RECHECK_S = 0.5
-"""Seconds until it is seen whether a dependency that was due to be found down has been."""
+"""Seconds until the next look, where a dependency was due but not judged yet."""
 
 _DOWN = (State.EXPIRED, State.GIVEN_UP)
 

@@ -128,8 +128,8 @@ class FeedHistory:
             self.gap_sum += total
 
     def note_decoded(self, record: Record, now: float, *, sampled: bool) -> None:
-        """Note a feed that was decoded; the last one is still in ``fed_at``. ``sampled``: that one counts, noted or
-        not."""
+        """Note a feed that was decoded; the time of the feed before it is still in ``fed_at``. ``sampled``: the gap
+        between the two counts, even if the feed before was not noted."""
         times = record.feed_times
         if sampled or (times and times[-1] == record.fed_at):  # else: the first one, or a pause or a start since
             gap = now - record.fed_at

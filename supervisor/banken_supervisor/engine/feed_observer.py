@@ -1,10 +1,10 @@
 """How a watchdog is fed: its gaps, its rate, and whether a feed ends the incident that is open.
 
-Most feeds are known by their bytes and only store a time (engine.py). What is asked here needs more, and gets it
-without slowing those: a watchdog with ``min_interval`` or a learnt timeout is never known by its bytes, so that
-each of its feeds is looked at; and of every other one a single gap per timeout is seen, the one in which its entry
-in the queue came up. That is one decoded feed in a timeout. Longer gaps are hit more often so, which makes the
-sample err towards longer timeouts.
+Most feeds are known by their bytes and only store a time (engine.py). A watchdog with ``min_interval`` or a learnt
+timeout needs more: it is never known by its bytes, so that each of its feeds is decoded and looked at here. Of all
+other watchdogs one gap per timeout is measured: when the deadline queue re-arms a watchdog, its next feed is
+decoded. That is one decoded feed in a timeout. Long gaps have a better chance to be the one that is measured, so
+the sample errs towards longer timeouts.
 """
 
 from __future__ import annotations

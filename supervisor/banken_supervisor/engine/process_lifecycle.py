@@ -19,7 +19,7 @@ from banken_supervisor.engine.table import Table
 
 
 class ProcessLifecycle:
-    """Takes note of ends and beginnings that the shells report."""
+    """Applies what the process watcher and the programs report: a process has ended, or a new one has started."""
 
     def __init__(self, table: Table, lifecycle: Lifecycle) -> None:
         self.is_stopping: Callable[[str], bool] = lambda name: False

@@ -92,7 +92,7 @@ class Quorums:
         return record
 
     def judge(self, record: Record, quorum: QuorumState, due: float, now: float, out: list[Effect]) -> None:
-        """The group is due: is it what it is said to be?"""
+        """The group is due: are enough of its members alive?"""
         verdict = quorum.verdict(record.state)
         quorum.since = None
         if verdict is None and record.state is State.WAITING:  # its grace is over; are all in a grace of their own?
@@ -110,7 +110,7 @@ class Quorums:
 
 
 def settle(record: Record, now: float) -> None:
-    """In the sweep: since when is a group not what it is said to be?"""
+    """Called in the sweep: note since when the number of living members asks for another state of the group."""
     quorum = None if record.details is None else record.details.quorum
     if quorum is not None and quorum.changed:
         quorum.changed = False

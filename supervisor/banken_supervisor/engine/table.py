@@ -41,7 +41,7 @@ class Owned:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.live = 0
-        """how many it still owns; more than there are, at the most"""
+        """how many it still owns; never too few, so that no end of a process is missed"""
         self.limit = _OWNED_MIN
         """the length at which the lost ones are cleared out"""
 

@@ -1,7 +1,8 @@
 """The guard around everything that the loop does: one fault drops one item, and the loop goes on.
 
 An unexpected exception is counted by place, logged with its traceback and published as an event
-(``internal-error``). The message or effect that raised it is dropped and not retried. Faults of the same place and
+(``internal-error``). The message or effect that raised it is dropped and not retried; a watchdog whose verdict
+raised it is judged again a second later (engine/verdicts.py). Faults of the same place and
 type are logged and published once per ``REPORT_EVERY_S`` seconds, but always counted.
 """
 

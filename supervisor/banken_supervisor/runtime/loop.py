@@ -164,7 +164,7 @@ class Loop:
         if self.checkpoints is None:
             return {}
         watchdogs, incidents = self.checkpoints.restore(
-            self.process_watcher, self.programs.__contains__, self.dispatcher.world.trust
+            self.process_watcher, self.programs.__contains__, self.dispatcher.context.trust
         )
         return {"watchdogs": watchdogs, "incidents": incidents} if watchdogs else {}
 

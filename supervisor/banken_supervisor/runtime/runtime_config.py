@@ -88,7 +88,7 @@ class RuntimeConfig:
             targets.callbacks.name(name, function)
         dispatcher, settings = targets.dispatcher, self.config.settings
         dispatcher.named = self.actions
-        dispatcher.world.targets = self.targets
+        dispatcher.context.targets = self.targets
         dispatcher.page = settings.url
         dispatcher.notices.limits = settings.fold
         rules = targets.driver.engine.rules

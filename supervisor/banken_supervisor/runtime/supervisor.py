@@ -252,9 +252,9 @@ class Supervisor:
         sweeper.start()
         programs = ProgramWatchdogs(directory, self._mailbox.post)
         resources.callback(programs.close, 0.0)
-        world = ActionContext(directory, self._callbacks.named, self._restart, peers)
+        context = ActionContext(directory, self._callbacks.named, self._restart, peers)
         dispatcher = Dispatcher(
-            world,
+            context,
             self._acted,
             lambda name: name in programs,
             programs.process,

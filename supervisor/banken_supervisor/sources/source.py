@@ -1,4 +1,4 @@
-"""What a source of one-way messages is: the loop reads each in every turn, before anything is judged."""
+"""What a source of one-way messages is. The loop reads it before anything is judged."""
 
 from __future__ import annotations
 

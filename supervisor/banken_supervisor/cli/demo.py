@@ -193,7 +193,7 @@ class Demo:
                     at, name, f"RECOVERED: it feeds again, {event['lasted']:.3f} s after the verdict", "green"
                 )
             case "stalled":
-                text = f"lost {format_s(event['lost'])} of its own; held against nobody"
+                text = f"lost {format_s(event['lost'])} of its own; no worker's timeout counts it"
                 self._say(at, "supervisor", text, "yellow")
 
     def _show_callbacks(self) -> None:

@@ -76,7 +76,7 @@ def _lines(story: Any) -> list[str]:
     for step in story.steps:
         output = step.text.partition("\n")[2]
         if output:
-            lines += ["", f"Output of {clean(step.action)} (step {step.step}, run {step.run})"]
+            lines += ["", f"Output of {clean(step.action)} (step {step.step + 1}, run {step.run})"]
             lines += [f"  {clean(line)}" for line in output.splitlines()]
     for each in story.evidence:
         lines += ["", f"Evidence, taken {clock(each.taken)}"]

@@ -94,7 +94,7 @@ function paintStory(found) {
   const place = $("view-incident");
   const opened = new Set([...place.querySelectorAll("details[open]")].map((each) => each.dataset.key));
   const state = found.closed === null ? "expired" : found.how === "given-up" ? "given-up" : "alive";
-  const outputs = (found.steps ?? found.steps).filter((step) => String(step.text).includes("\n"));
+  const outputs = found.steps.filter((step) => String(step.text).includes("\n"));
   fill(
     place,
     back(),
@@ -105,7 +105,7 @@ function paintStory(found) {
     found.reason ? [h("h2", {}, "Reason"), h("pre", {}, found.reason)] : null,
     h("h2", {}, "Timeline"),
     timeline(found),
-    outputs.map((each) => [h("h2", {}, `Output of ${each.action} (step ${each.step ?? each.step}, run ${each.run})`), h("pre", { tabindex: "0" }, each.text.slice(each.text.indexOf("\n") + 1))]),
+    outputs.map((each) => [h("h2", {}, `Output of ${each.action} (step ${each.step + 1}, run ${each.run})`), h("pre", { tabindex: "0" }, each.text.slice(each.text.indexOf("\n") + 1))]),
     found.evidence.map((each, place) => evidence(each, place)),
     found.problems.map((problem) => h("p", { class: "fault" }, `Unreadable: ${problem}`)),
   );

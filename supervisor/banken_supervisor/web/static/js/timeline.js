@@ -22,15 +22,14 @@ export function incidentLine(each, named = true) {
   );
 }
 
-// "step": its name in older journals.
-const REPEATED = new Set(["callback-repeated", "callback-repeated"]);
+const REPEATED = "callback-repeated";
 
 /** Events with runs of the same callback, many in a row, folded into one line. */
 export function folded(events) {
   const found = [];
   for (const event of events) {
     const last = found.at(-1);
-    if (REPEATED.has(event.type) && REPEATED.has(last?.type)) found[found.length - 1] = { ...event, first: last.first ?? last.run };
+    if (event.type === REPEATED && last?.type === REPEATED) found[found.length - 1] = { ...event, first: last.first ?? last.run };
     else found.push(event);
   }
   return found;
@@ -47,13 +46,12 @@ export function told(event) {
   switch (event.type) {
     case "expired":
       return ["expired", "bad", `Verdict: ${CAUSES[event.cause] ?? event.cause}; silent for ${duration(event.silence)}, ${duration(event.late)} after its deadline`, event.reason ?? ""];
-    case "callback-repeated":
-    case "step":
+    case REPEATED:
       return ["expired", "bad", `Still silent after ${duration(event.silence)}: callback ${event.first ? `runs ${event.first} to` : "run"} ${event.run}`, ""];
     case "action":
-      return ["action", "", `Step ${event.step ?? event.step}: ${event.do} begins${event.level ? ` (${event.level})` : ""}${event.run > 1 ? `, run ${event.run}` : ""}`, ""];
+      return ["action", "", `Step ${event.step + 1}: ${event.do} begins${event.level ? ` (${event.level})` : ""}${event.run > 1 ? `, run ${event.run}` : ""}`, ""];
     case "would-act":
-      return ["action", "", `Step ${event.step ?? event.step}: ${event.do} would begin (observe only)`, ""];
+      return ["action", "", `Step ${event.step + 1}: ${event.do} would begin (observe only)`, ""];
     case "recovered":
       return ["alive", "good", `Recovered after ${duration(event.lasted)}`, ""];
     case "closed":

@@ -12,7 +12,7 @@ from sphinx.util import logging
 from banken import Cause
 from banken_supervisor.cli.group import banken
 from banken_supervisor.cli.top.help import KEYS, MEANINGS
-from banken_supervisor.config.schema import schema
+from banken_supervisor.config.json_schema import schema
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.web.metrics import METRICS
 

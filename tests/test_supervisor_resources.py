@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ def test_what_ends_while_the_supervisor_stops_is_on_record(tmp_path: Path, monke
     assert called.wait(10)
     stopping.set()
     supervisor.stop()
-    with sqlite3.connect(tmp_path / "j.db") as journal:
+    with closing(sqlite3.connect(tmp_path / "j.db")) as journal:
         rows = [*journal.execute("select * from steps"), *journal.execute("select * from events")]
     assert "ended while the supervisor stopped" in str(rows)
     assert "callback-failed" in str(rows)

@@ -171,6 +171,8 @@ class Newcomer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # A terminal's Ctrl-C ends what runs there, whatever the tests themselves were told to ignore.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         self._terminals.append(terminal)
         assert terminal.stdin is not None

@@ -13,7 +13,7 @@ from tests.docs.blocks import DOCS, ROOT
 
 from banken import client
 from banken_supervisor.cli.group import COMMANDS
-from banken_supervisor.config.schema import schema
+from banken_supervisor.config.json_schema import schema
 from banken_supervisor.web.metrics import METRICS
 
 pytestmark = pytest.mark.timeout(120)  # a build takes 10 s, but on a starved machine

@@ -77,7 +77,7 @@ def test_the_time_that_was_down(
     page: dict[str, Any] = json.loads(_history(path, "w") or "")
     run = subprocess.run(
         [sys.executable, "-m", "banken_supervisor", "history", "w", "--json", "--journal", path,
-         "--since", f"{WINDOWS_S['24h']:.0f}s", "--address", "ipc:/nonexistent"],
+         "--since", f"{WINDOWS_S['24h']:.0f}s", "--address", "ipc:///nonexistent"],
         capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
     shown = json.loads(run.stdout)

@@ -212,7 +212,7 @@ def test_more_than_a_thousand_get_none_unless_a_pattern_asks(home: Home) -> None
     assert len(home.ask("metrics", name="*")["rows"]) == 1_000
     assert values(home, "w-*")["banken_watchdogs_unlisted",] == 1
     for wrong in ({"limit": 1_001}, {"limit": -1}, {"limit": "many"}, {"name": 7}):
-        with pytest.raises(RequestFailed, match="from 0 to 1000|is a text"):
+        with pytest.raises(RequestFailed, match="from 0 to 1000|must be a string"):
             home.ask("metrics", **wrong)
 
 

@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 BEGINNING = """
-import json, logging, os, resource, sqlite3, sys, tempfile, threading, time
+import contextlib, json, logging, os, resource, sqlite3, sys, tempfile, threading, time
 from banken.client import Client
 from banken.control import Events, read_event
 from banken.protocol.messages import Declaration
@@ -81,7 +81,7 @@ with supervisor:
     said["failed"] = sum(each["type"] in ("callback-failed", "action-failed") for each in heard)
     said["text"] = next(each["text"] for each in heard if each["type"] == "callback-failed")
     events.close()
-with sqlite3.connect(place + "/j.db") as journal:
+with contextlib.closing(sqlite3.connect(place + "/j.db")) as journal:
     said["incidents"] = journal.execute("select count(*) from incidents").fetchone()[0]
 print(json.dumps(said))
 """

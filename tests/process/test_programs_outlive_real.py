@@ -83,9 +83,20 @@ def test_programs_that_kill_their_supervisor_at_once_are_not_doubled(yard: Yard)
             child.ended(1.5)
         except AssertionError:  # it lives: nobody is left to kill it
             break
-    assert child.running()
-    leaders = yard.leaders()
-    assert {name: len(pids) for name, pids in leaders.items()} == dict.fromkeys(names, 1)
+    wanted = dict.fromkeys(names, 1)
+    # On a busy machine the last supervisor may be slow to start: it is killed once more, or finds all of them.
+    for _ in range(len(names)):
+        try:
+            until(
+                lambda: {name: len(pids) for name, pids in yard.leaders().items()} == wanted, "each runs once", 5.0
+            )
+        except AssertionError:
+            if child.running():
+                raise
+            child = yard.start([program(name, killer) for name in names])
+        else:
+            break
+    assert {name: len(pids) for name, pids in yard.leaders().items()} == wanted
 
 
 def test_a_child_whose_record_was_not_completed_is_found_by_its_mark(yard: Yard) -> None:

@@ -25,13 +25,15 @@ def main() -> None:
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
     code = _run()
-    try:
-        # Here and not at the interpreter's exit, which would complain about a reader that has gone.
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as fault:
-        _give_up_stdout()
-        code = code if fault.errno == errno.EPIPE else exit_codes.NOT_SO
+    for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            # Here and not at the interpreter's exit, which would complain about a reader or terminal that has gone.
+            if stream is not None:
+                stream.flush()
+        except OSError as fault:
+            _give_up(descriptor)
+            if descriptor == 1 and fault.errno != errno.EPIPE:
+                code = exit_codes.NOT_SO
     sys.exit(code)
 
 
@@ -44,11 +46,11 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):  # click makes an Abort of Ctrl-C
         return exit_codes.INTERRUPTED
     except BrokenPipeError:  # the reader of our output had enough
-        _give_up_stdout()
+        _give_up(1)
         return exit_codes.OK
     return result if isinstance(result, int) else exit_codes.OK
 
 
-def _give_up_stdout() -> None:
+def _give_up(descriptor: int) -> None:
     """What is still buffered goes nowhere, silently."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

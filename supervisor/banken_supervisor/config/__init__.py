@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from banken_supervisor.config.api import check, examine, example, load
     from banken_supervisor.config.faults import ConfigFaults, Fault
     from banken_supervisor.config.finding import find
-    from banken_supervisor.config.schema import schema
+    from banken_supervisor.config.json_schema import schema
     from banken_supervisor.config.settings import Config, Retention, Settings
     from banken_supervisor.text.secret import Secret, revealed
 
@@ -34,7 +34,7 @@ _HOMES = {
     "config.api": ("check", "examine", "example", "load"),
     "config.faults": ("ConfigFaults", "Fault"),
     "config.finding": ("find",),
-    "config.schema": ("schema",),
+    "config.json_schema": ("schema",),
     "config.settings": ("Config", "Retention", "Settings"),
     "text.secret": ("Secret", "revealed"),
 }

@@ -67,7 +67,7 @@ class JournalReader:
         path = self._find()
         if path is None:
             raise Problem(404, "this supervisor has no journal: it was started with --no-journal")
-        if not os.path.exists(path) and not os.path.exists(f"{path}.new"):
+        if not os.path.exists(path):
             raise Problem(404, f"there is no journal at {path}; a supervisor that has one makes it")
         return path
 

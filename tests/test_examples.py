@@ -212,7 +212,7 @@ def test_resources(address: str) -> None:
 @process
 def test_multilevel(address: str) -> None:
     """One silence climbs the levels in order, each at its time, and a feed brings all back to normal."""
-    for out, err in in_both_homes("multilevel", 40, address):
+    for out, err in in_both_homes("multilevel", 20, address):
         calm, alarm, after = before_and_after(out, "the work is stuck\n", "alive again, after: emergency\n")
         assert calm == "".join(f"step {step}: normal\n" for step in range(4))
         levels = re.findall(r"(\w+): silent for (\d+) s\n", alarm)

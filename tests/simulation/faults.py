@@ -24,7 +24,7 @@ from banken_supervisor.engine.snapshot import Snapshot
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.verdicts import Verdicts
 
-from .world import Parts, World
+from .simulated_host import Parts, SimulatedHost
 
 LIMIT = 1000
 
@@ -37,7 +37,7 @@ class Fault:
     says: str
     counts: tuple[str, ...]
     parts: Parts = field(default_factory=Parts)
-    world: type[World] = World
+    host: type[SimulatedHost] = SimulatedHost
     patched: dict[str, object] = field(default_factory=dict)
     """names in the engine's modules"""
     methods: tuple[tuple[type, Callable[..., Any]], ...] = ()
@@ -107,7 +107,7 @@ class Sleepy(Driver):
         return wait if wait == 0.0 else min(1.0, wait + 0.02)
 
 
-class WallClock(World):
+class WallClock(SimulatedHost):
     def reading(self) -> float:
         return super().reading() + self.wall_offset
 
@@ -256,7 +256,7 @@ FAULTS = (
     Fault("no credit", "The time of a stall is held against everyone.", ("false",), Parts(NoCredit)),
     Fault("fast clock", "The clock runs five percent fast.", ("false",), Parts(FastClock)),
     Fault("sleepy", "The loop sleeps 20 ms past each deadline.", ("missed",), Parts(Sleepy)),
-    Fault("wall clock", "The loop reads the wall clock.", ("false", "missed"), world=WallClock),
+    Fault("wall clock", "The loop reads the wall clock.", ("false", "missed"), host=WallClock),
     Fault(
         "stale entry",
         "A queue entry is a verdict, fed or not.",

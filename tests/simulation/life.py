@@ -8,7 +8,7 @@ from .mail import SECOND
 
 SLACK = 4_000
 """Awake microseconds between a deadline and its verdict: 1 ms for the poll's grain, 1 ms for a deadline kept
-in whole ticks, and 2 ms for the probe's trip through the I/O thread (in this world below 0.5 ms)."""
+in whole ticks, and 2 ms for the probe's trip through the I/O thread (in this host below 0.5 ms)."""
 
 RETURN = 2 * SECOND
 """What a supervisor with a journal allows everybody beyond the full timeout when it begins."""

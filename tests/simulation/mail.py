@@ -1,4 +1,4 @@
-"""The things and words that pass between the simulated world and its oracle. Times are microseconds."""
+"""The things and words that pass between the simulated host and its oracle. Times are microseconds."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Told(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """One pass of the loop as the world saw it. Microseconds."""
+    """One pass of the loop as the host saw it. Microseconds."""
 
     woke: int
     """when the wait was over"""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .mail import SECOND, Finding
+from .simulated_host import Parts, SimulatedHost
 from .workers import DEFAULTS, PROFILES, Night, Profile
-from .world import Parts, World
 
 
 class Report(NamedTuple):
@@ -32,14 +32,14 @@ def night(
     profile: Profile | None = None,
     *,
     parts: Parts = Parts(),  # noqa: B008  # a constant
-    world: type[World] = World,
+    host: type[SimulatedHost] = SimulatedHost,
     hours: float | None = None,
     stop_at_finding: bool = False,
 ) -> Report:
     """Simulate one night; ``profile`` follows from the seed unless it is given."""
     profile = profile or PROFILES[seed % len(PROFILES)]
     length = profile.hours if hours is None else hours
-    place = world(seed, DEFAULTS, parts)
+    place = host(seed, DEFAULTS, parts)
     Night(seed, place, profile)
     end = int(length * 3600 * SECOND)
     at = 0

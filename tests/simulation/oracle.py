@@ -2,7 +2,7 @@
 
 It keeps two clocks, both in whole microseconds. The *credited* one runs as fast as the design allows a
 supervisor's clock to run (a pass earns at most what it asked to wait plus the allowance), so a verdict
-before the credited deadline is FALSE. The *awake* one runs only while the world says that the supervisor
+before the credited deadline is FALSE. The *awake* one runs only while the host says that the supervisor
 and its I/O thread really ran, so a verdict that is not there by the awake deadline is MISSED. There is no
 queue, and no deadline is ever stored: it is computed again from the marks of a life whenever it is asked for.
 

@@ -24,7 +24,7 @@ from banken_supervisor.engine.policy import Group, ProgramSpec, Restart, Strateg
 
 EPSILON = 1e-6
 LATE = 0.06
-"""Seconds by which the world lets a timer go late, and a little more."""
+"""Seconds by which the host lets a timer go late, and a little more."""
 UNKILLABLE_AFTER = 5.0
 SPAWN_PATIENCE = 10.0
 

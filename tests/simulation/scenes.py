@@ -6,10 +6,10 @@ from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 
 from .mail import SECOND, Connection, Finding, Mail
-from .world import World
+from .simulated_host import SimulatedHost
 
 
-class Quiet(World):
+class Quiet(SimulatedHost):
     """No trouble but what the scene brings: no probe is lost."""
 
     def __init__(self) -> None:
@@ -28,37 +28,37 @@ def flood(connections: int, *, timeout: float = 0.2, burst_s: float = 0.2) -> li
 
     Its feeds stand behind its own share of the flood, in the kernel and in the queue.
     """
-    world = Quiet()
-    ways = [world.connect() for _ in range(connections)]
+    host = Quiet()
+    ways = [host.connect() for _ in range(connections)]
 
     def victim() -> None:
-        world.feed(ways[0], "victim", 1, timeout)
-        world.after(int(timeout * 0.8 * SECOND), victim)
+        host.feed(ways[0], "victim", 1, timeout)
+        host.after(int(timeout * 0.8 * SECOND), victim)
 
     def bulk(number: int) -> None:
-        if world.at < (1.0 + burst_s) * SECOND:
-            world.feed(ways[number - 1], f"bulk{number}", number, 600.0, 1500)
-            world.after(60_000, bulk, number)
+        if host.at < (1.0 + burst_s) * SECOND:
+            host.feed(ways[number - 1], f"bulk{number}", number, 600.0, 1500)
+            host.after(60_000, bulk, number)
 
-    world.start()
-    world.after(1_000, victim)
+    host.start()
+    host.after(1_000, victim)
     for number in range(1, connections + 1):
-        world.after(SECOND + 3 * number, bulk, number)
-    world.run(3 * SECOND)
-    return world.oracle.findings
+        host.after(SECOND + 3 * number, bulk, number)
+    host.run(3 * SECOND)
+    return host.oracle.findings
 
 
 def io_starved(milliseconds: int) -> list[Finding]:
     """The I/O thread alone stands still for so long while a worker feeds in time."""
-    world = Quiet()
-    way = world.connect()
+    host = Quiet()
+    way = host.connect()
 
     def worker() -> None:
-        world.feed(way, "worker", 1, 0.5)
-        world.after(300_000, worker)
+        host.feed(way, "worker", 1, 0.5)
+        host.after(300_000, worker)
 
-    world.start()
-    world.after(1_000, worker)
-    world.after(2 * SECOND, world.starve_io, milliseconds * 1_000)
-    world.run(8 * SECOND)
-    return world.oracle.findings
+    host.start()
+    host.after(1_000, worker)
+    host.after(2 * SECOND, host.starve_io, milliseconds * 1_000)
+    host.run(8 * SECOND)
+    return host.oracle.findings

@@ -10,7 +10,7 @@ from banken_supervisor.programs.engine.programs import Programs
 
 from .programs_faults import FAULTS, Fault
 from .programs_oracle import Finding
-from .programs_world import HOURS, PROGRAMS, Night
+from .simulated_programs import HOURS, PROGRAMS, Night
 
 SEEDS = range(20)
 

@@ -60,7 +60,7 @@ def test_a_planted_fault_is_caught(fault: Fault) -> None:
     """Every planted fault shows in the counts that it must show in, on the seeds that the true core passes."""
     with fault.planted():
         for seed in SEEDS:
-            report = night(seed, parts=fault.parts, world=fault.world, stop_at_finding=True)
+            report = night(seed, parts=fault.parts, host=fault.host, stop_at_finding=True)
             if any(report.number(kind) for kind in fault.counts):
                 return
     pytest.fail(f"{fault.says} Nobody noticed.")

@@ -1,4 +1,4 @@
-"""The simulated world: a supervisor's host with its kernel, I/O thread and loop, in virtual microseconds.
+"""The simulated host: a supervisor's host with its kernel, I/O thread and loop, in virtual microseconds.
 
 A message goes worker -> kernel buffer -> I/O thread -> queue of its connection -> loop. The I/O thread serves
 ready connections in turn, at most 8,192 bytes each; the loop reads the queues in turn, one message each, and
@@ -43,13 +43,13 @@ TRACE_KEPT = 400
 
 
 class Parts(NamedTuple):
-    """What the world is built of; the planted faults exchange one part."""
+    """What the host is built of; the planted faults exchange one part."""
 
     driver: type[Driver] = Driver
     engine: type[Engine] = Engine
 
 
-class World:
+class SimulatedHost:
     """One host for some hours. ``seed`` decides everything that happens in it."""
 
     def __init__(self, seed: int, defaults: Declaration, parts: Parts = Parts()) -> None:  # noqa: B008

@@ -1,6 +1,6 @@
 """Simulated hours of programs that crash, hang, end, cannot be started, ignore signals, and are told what to do.
 
-One seed decides everything. The core is called as the keeper calls it; processes and time are this world's.
+One seed decides everything. The core is called as the keeper calls it; processes and time are this host's.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ most one at a time per watchdog, so that a callback that hangs delays no other.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,10 @@ import zmq
 from banken.control import Events, read_event
 from banken.protocol.incidents import Cause, Incident
 from banken.threads import NO_THREAD, ZMQ_THREADS, available, start_daemon
-from banken.watchdog import callback_invocation
+from banken.watchdog.callback_invocation import taking_incident
 
 if TYPE_CHECKING:
-    from banken.watchdog.callback_invocation import Callback
+    from banken.watchdog.callback_invocation import Callback, Run
 
 log = logging.getLogger("banken")
 
@@ -37,16 +36,15 @@ class CallbackListener:
     def __init__(self, address: str) -> None:
         self._address = address
         self._lock = threading.Lock()
-        self._bound: dict[str, tuple[Callback, bool]] = {}
+        self._bound: dict[str, Run] = {}
         self._running: set[str] = set()
         self._seen: dict[str, tuple[str, int]] = {}
-        self._pid = os.getpid()
         self._thread: threading.Thread | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._commands: zmq.Socket[bytes] | None = None
         self._start_at = 0.0
         """monotonic time before which no thread is asked for again; 0: none was ever refused"""
-        self._waiting: dict[str, tuple[Callback, bool, Incident]] = {}
+        self._waiting: dict[str, tuple[Run, Incident]] = {}
         """by watchdog: runs for which there was no thread; used by the listening thread only"""
         self._retry = RETRY_MIN
 
@@ -58,7 +56,7 @@ class CallbackListener:
                     self._command(b"-", name)
                 return
             known = name in self._bound
-            self._bound[name] = callback, callback_invocation.wants_incident(callback)
+            self._bound[name] = taking_incident(callback)
             if self._thread is None:
                 self._start()
             elif not known:
@@ -81,7 +79,7 @@ class CallbackListener:
         """End the listening thread until ``again``; the callbacks stay bound, and those that run go on."""
         with self._lock:
             thread, commands, context = self._thread, self._commands, self._context
-            if thread is None or commands is None or context is None or os.getpid() != self._pid:
+            if thread is None or commands is None or context is None:
                 return
             commands.send(b"")
             self._thread = self._commands = self._context = None
@@ -99,7 +97,6 @@ class CallbackListener:
 
     def _start(self) -> None:
         """Listen for every watchdog that has a callback, if the system gives the threads for it."""
-        self._pid = os.getpid()
         if available(ZMQ_THREADS + 1):
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             context.linger = 0
@@ -167,9 +164,9 @@ class CallbackListener:
                 log.warning("the callback of %r still runs; run %d is left out", name, incident.run)
                 return
             self._running.add(name)
-        if start_daemon(self._run, f"banken-callback-{name}", *bound, incident) is None:
+        if start_daemon(self._run, f"banken-callback-{name}", bound, incident) is None:
             log.error("the callback of %r waits: %s", name, NO_THREAD)
-            self._waiting[name] = (*bound, incident)
+            self._waiting[name] = bound, incident
 
     def _begin_waiting(self) -> None:
         """Start the runs that wait for a thread. While there is none, ask again after a growing pause."""
@@ -180,9 +177,9 @@ class CallbackListener:
             del self._waiting[name]
         self._retry = RETRY_MIN
 
-    def _run(self, callback: Callback, with_incident: bool, incident: Incident) -> None:
+    def _run(self, run: Run, incident: Incident) -> None:
         try:
-            callback_invocation.call(callback, with_incident, incident)
+            run(incident)
         except BaseException:
             # Whatever a callback raises, SystemExit included, ends its own thread only.
             log.exception("the callback of %r raised", incident.name)

@@ -75,16 +75,7 @@ def unpack(data: bytes, longest: int) -> Any:
     if size > longest:
         raise WireError("oversized", f"{size} bytes; at most {longest} are allowed")
     try:
-        return msgpack.unpackb(
-            data,
-            raw=False,
-            strict_map_key=True,
-            max_str_len=longest,
-            max_bin_len=longest,
-            max_array_len=1024,
-            max_map_len=256,
-            max_ext_len=0,
-        )
+        return msgpack.unpackb(data, max_array_len=1024, max_map_len=256, max_ext_len=0)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as fault:
         # UnicodeDecodeError and msgpack's own errors are ValueErrors or UnpackExceptions.
         raise WireError("garbage", f"not one msgpack value: {type(fault).__name__}") from None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from banken.control import Events, read_event
+from banken.process_identity import inherited
 from banken.protocol.incidents import Cause, Incident
 from banken.threads import NO_THREAD, ZMQ_THREADS, available, start_daemon
 from banken.watchdog.callback_invocation import taking_incident
@@ -25,9 +26,6 @@ log = logging.getLogger("banken")
 
 RETRY_MIN, RETRY_MAX = 0.1, 5.0
 """Seconds until a thread is asked for again where the system gave none."""
-
-_inherited: list[Any] = []
-"""Sockets and contexts of a parent process, kept so that nothing finalises them."""
 
 
 class CallbackListener:
@@ -91,7 +89,7 @@ class CallbackListener:
     def forked(self) -> None:
         """In a child: callbacks belong to the process that set them."""
         self._lock = threading.Lock()
-        _inherited.append((self._context, self._commands))
+        inherited.append((self._context, self._commands))
         self._thread = self._commands = self._context = None
         self._bound.clear()
 

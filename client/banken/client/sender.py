@@ -19,11 +19,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import zmq
 
 from banken.address import Address
+from banken.process_identity import inherited
 from banken.threads import ZMQ_THREADS, available
 
 FIRST_WAIT = 0.1
@@ -42,9 +42,6 @@ RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1000
 
 _DONTWAIT = int(zmq.DONTWAIT)
-
-_inherited: list[Any] = []
-"""Sockets and contexts of a parent process, kept so that nothing finalises them."""
 
 
 class Sender:
@@ -110,7 +107,7 @@ class Sender:
         """In a child, right after the fork: forget the parent's socket without touching it."""
         self._lock = threading.RLock()  # some other thread of the parent may have held the old one
         if self._socket is not None:
-            _inherited.append((self._socket, self._context))
+            inherited.append((self._socket, self._context))
         self._socket = self._context = self._put = None
 
     def call_opened(self) -> None:

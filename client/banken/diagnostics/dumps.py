@@ -162,14 +162,9 @@ class _Announcement:
         path = self.path + SOCKET_SUFFIX
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            server.bind(socket_path(opened, path))
-            server.listen(4)
-        except BaseException:
-            server.close()
-            raise
+            server = socket.create_server(socket_path(opened, path), family=socket.AF_UNIX, backlog=4)
         finally:
             os.close(opened)
         self._server = server

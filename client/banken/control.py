@@ -6,7 +6,6 @@ For the command line and other tools; a worker that only feeds never loads it. O
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from time import monotonic
 from typing import Any, Self
 
@@ -90,7 +89,7 @@ class Control(_Connection):
 
 
 class Events(_Connection):
-    """The events of one supervisor, from the moment of subscription on. An iterator of dicts.
+    """The events of one supervisor, from the moment of subscription on, as dicts.
 
     ``names``: only those watchdogs' events; None: all, the supervisor's own included.
     """
@@ -118,19 +117,13 @@ class Events(_Connection):
         """Receive this watchdog's events no longer."""
         self.socket.setsockopt(zmq.UNSUBSCRIBE, topic(name))
 
-    def next(self, timeout: float | None = None) -> dict[str, Any] | None:
+    def next(self, timeout: float) -> dict[str, Any] | None:
         """The next event; None when ``timeout`` seconds pass without one."""
-        deadline = None if timeout is None else monotonic() + timeout
-        while True:
-            if not self.socket.poll(None if deadline is None else _left_ms(deadline), zmq.POLLIN):
-                return None
-            event = read_event(self.socket)
-            if event is not None:
+        deadline = monotonic() + timeout
+        while self.socket.poll(_left_ms(deadline), zmq.POLLIN):
+            if (event := read_event(self.socket)) is not None:
                 return event
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        while (event := self.next()) is not None:
-            yield event
+        return None
 
 
 def _left_ms(deadline: float) -> int:

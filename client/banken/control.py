@@ -33,8 +33,7 @@ class _Connection:
     ) -> None:
         self.address: Address = resolve(address)
         self._own = context is None
-        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
-        self.socket = self._context.socket(kind)
+        self.socket: zmq.Socket[bytes] = (context or zmq.Context()).socket(kind)
         for option, value in options.items():
             self.socket.setsockopt(option, value)
 
@@ -42,7 +41,7 @@ class _Connection:
         """Give the socket back."""
         self.socket.close(0)
         if self._own:
-            self._context.term()
+            self.socket.context.term()
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ from banken.protocol.messages import ProcessIdentity
 _own: tuple[int, ProcessIdentity] | None = None
 
 inherited: list[Any] = []
-"""Sockets and contexts of a parent process, kept so that nothing finalises them."""
+"""Sockets of a parent process, kept so that nothing finalises them or their contexts."""
 
 _forking: weakref.WeakSet[Any] = weakref.WeakSet()
 

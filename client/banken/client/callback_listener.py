@@ -38,7 +38,6 @@ class CallbackListener:
         self._running: set[str] = set()
         self._seen: dict[str, tuple[str, int]] = {}
         self._thread: threading.Thread | None = None
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._commands: zmq.Socket[bytes] | None = None
         self._start_at = 0.0
         """monotonic time before which no thread is asked for again; 0: none was ever refused"""
@@ -76,21 +75,21 @@ class CallbackListener:
     def close(self) -> None:
         """End the listening thread until ``again``; the callbacks stay bound, and those that run go on."""
         with self._lock:
-            thread, commands, context = self._thread, self._commands, self._context
-            if thread is None or commands is None or context is None:
+            thread, commands = self._thread, self._commands
+            if thread is None or commands is None:
                 return
             commands.send(b"")
-            self._thread = self._commands = self._context = None
+            self._thread = self._commands = None
         thread.join(2.0)
         commands.close(0)
         if not thread.is_alive():
-            context.term()
+            commands.context.term()
 
     def forked(self) -> None:
         """In a child: callbacks belong to the process that set them."""
         self._lock = threading.Lock()
-        inherited.append((self._context, self._commands))
-        self._thread = self._commands = self._context = None
+        inherited.append(self._commands)
+        self._thread = self._commands = None
         self._bound.clear()
 
     def _start(self) -> None:
@@ -102,7 +101,7 @@ class CallbackListener:
             commands.bind("inproc://wake")
             self._thread = start_daemon(self._listen, "banken-listener", context)
             if self._thread is not None:
-                self._context, self._commands = context, commands
+                self._commands = commands
                 for name in self._bound:
                     self._command(b"+", name)
                 return

@@ -86,11 +86,9 @@ class CallbackListener:
             commands.context.term()
 
     def forked(self) -> None:
-        """In a child: callbacks belong to the process that set them."""
-        self._lock = threading.Lock()
+        """In a child, which uses it no more: callbacks belong to the process that set them."""
+        self._lock = threading.Lock()  # a callback that forked ends here
         inherited.append(self._commands)
-        self._thread = self._commands = None
-        self._bound.clear()
 
     def _start(self) -> None:
         """Listen for every watchdog that has a callback, if the system gives the threads for it."""

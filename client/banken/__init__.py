@@ -27,25 +27,21 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "BankenError": "banken.errors",
-    "Cause": "banken.protocol.incidents",
-    "Incident": "banken.protocol.incidents",
-    "Watchdog": "banken.watchdog",
-}
-_MODULES = ("client", "errors", "presets")
-
 __all__ = ["BankenError", "Cause", "Incident", "Watchdog", "__version__", "client", "errors", "presets"]
+
+_HOMES = {
+    "BankenError": "errors",
+    "Cause": "protocol.incidents",
+    "Incident": "protocol.incidents",
+    "Watchdog": "watchdog",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"banken.{name}")
-    else:
+    if name not in __all__:
         raise AttributeError(f"module 'banken' has no attribute {name!r}")
-    globals()[name] = value
+    home = importlib.import_module(f"banken.{_HOMES.get(name, name)}")
+    value = globals()[name] = getattr(home, name) if name in _HOMES else home
     return value
 
 

@@ -31,11 +31,9 @@ class Address(NamedTuple):
 
 def default_address() -> str:
     """``$BANKEN_ADDRESS``, else ``$XDG_RUNTIME_DIR/banken``, else ``/run/banken`` for root, else in home."""
-    given = os.environ.get("BANKEN_ADDRESS")
-    if given:
+    if given := os.environ.get("BANKEN_ADDRESS"):
         return given
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         return os.path.join(runtime, "banken")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return "/run/banken"
@@ -48,7 +46,15 @@ def resolve(address: str | os.PathLike[str] | None = None) -> Address:
     if not text.strip():
         raise AddressRefused("an address is a directory, ipc://DIRECTORY or tcp://HOST:PORT, not empty")
     if text.startswith("tcp://"):
-        return _tcp(text)
+        host, colon, port = text.removeprefix("tcp://").rpartition(":")
+        if not colon:
+            host, port = port, str(PORT)
+        if not host or not port.isdecimal() or not 0 < int(port) <= 65533:
+            raise AddressRefused(
+                f"{shorten(text)!r} is no address: tcp://HOST:PORT, PORT from 1 to 65533 (two more follow it)"
+            )
+        feed, control, events = (f"tcp://{host}:{int(port) + step}" for step in range(3))
+        return Address(text, feed, control, events, None)
     if not text.startswith("ipc://") and ("://" in text or text.startswith(("ipc:", "tcp:"))):
         raise AddressRefused(
             f"{shorten(text)!r} is no address: a directory, ipc://DIRECTORY or tcp://HOST:PORT is allowed"
@@ -75,15 +81,3 @@ def option_for(text: str) -> str:
     except AddressRefused:
         needed = True
     return f" --address {shlex.quote(text)}" if needed else ""
-
-
-def _tcp(text: str) -> Address:
-    host, colon, port = text.removeprefix("tcp://").rpartition(":")
-    if not colon:
-        host, port = port, str(PORT)
-    if not host or not port.isdecimal() or not 0 < int(port) <= 65533:
-        raise AddressRefused(
-            f"{shorten(text)!r} is no address: tcp://HOST:PORT, PORT from 1 to 65533 (two more follow it)"
-        )
-    feed, control, events = (f"tcp://{host}:{int(port) + step}" for step in range(3))
-    return Address(text, feed, control, events, None)

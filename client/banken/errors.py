@@ -1,25 +1,10 @@
-"""Every error that banken raises on purpose.
-
-    BankenError
-    ├── Refused (ValueError)       the caller gave something that is not allowed
-    │   ├── NameRefused            a watchdog's name
-    │   ├── DurationRefused        a timeout, interval, grace, …
-    │   ├── TextRefused            a status, a reason, a progress value
-    │   ├── CallbackRefused        a callback that cannot be called
-    │   └── AddressRefused         an address nothing can be bound or connected to
-    ├── WireError (ValueError)     bytes that are not a banken message
-    ├── Unreachable (ConnectionError)   no supervisor answers
-    ├── RequestFailed              a supervisor answered with an error
-    └── AddressInUse               another supervisor holds the address
-
-Each message says what was wrong and what is allowed.
-"""
+"""Every error that banken raises on purpose. Each message says what was wrong and what is allowed."""
 
 from __future__ import annotations
 
 
 class BankenError(Exception):
-    """The root of the tree above."""
+    """The base of all of them."""
 
 
 class Refused(BankenError, ValueError):

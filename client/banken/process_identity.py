@@ -11,6 +11,9 @@ from banken.protocol.messages import ProcessIdentity
 
 _own: tuple[int, ProcessIdentity] | None = None
 
+inherited: list[Any] = []
+"""Sockets of a parent process, kept so that nothing finalises them or their contexts."""
+
 _forking: weakref.WeakSet[Any] = weakref.WeakSet()
 
 

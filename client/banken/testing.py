@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from banken import client
 from banken.client.base_client import BaseClient
@@ -23,8 +24,6 @@ from banken.protocol.messages import Kind, Message
 
 if TYPE_CHECKING:
     from banken.watchdog.callback_invocation import Callback
-
-_WORDS = ("feed", "fail", "release", "pause", "resume", "extend", "watchdog", "section")
 
 
 class Recorder(BaseClient):
@@ -65,11 +64,6 @@ class Recorder(BaseClient):
 def recording(*, reachable: bool = True) -> Iterator[Recorder]:
     """While the block runs, ``client.feed`` and its siblings go to the Recorder that it yields."""
     recorder = Recorder(reachable=reachable)
-    before = {word: getattr(client, word) for word in _WORDS}
-    for word in _WORDS:
-        setattr(client, word, getattr(recorder, word))
-    try:
+    words = ("feed", "fail", "release", "pause", "resume", "extend", "watchdog", "section")
+    with patch.multiple(client, **{word: getattr(recorder, word) for word in words}):
         yield recorder
-    finally:
-        for word, function in before.items():
-            setattr(client, word, function)

@@ -6,6 +6,7 @@ carries them over ZeroMQ; a supervisor has a client of its own for watchdogs mad
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -41,7 +42,7 @@ class BaseClient:
         self._states: dict[str | None, FeedState] = {}
         self._anonymous = anonymous
         self._unsent_releases: dict[str, bytes] = {}
-        self._sections = 0
+        self._sections = itertools.count(1)
         self._making = threading.RLock()  # re-entrant: a signal handler may feed meanwhile
         self._carry: Callable[[bytes], bool] = self._deliver
         """what carries a plain feed; a subclass may set something quicker than ``_deliver``"""
@@ -178,12 +179,8 @@ class BaseClient:
 
     def section(self, name: str, timeout: float) -> Section:
         """``with client.section("load", timeout=30):`` a deadline for one stretch of work, in seconds."""
-        limits.check_name(name)
-        seconds = limits.check_seconds(timeout, "timeout")
-        with self._making:
-            self._sections += 1
-            number = self._sections
-        return Section(self, limits.check_name(f"{name}@{os.getpid()}.{number}"), seconds)
+        name = f"{limits.check_name(name)}@{os.getpid()}.{next(self._sections)}"
+        return Section(self, limits.check_name(name), limits.check_seconds(timeout, "timeout"))
 
     def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> FeedState:
         if resolution is None:

@@ -7,7 +7,6 @@ most one at a time per watchdog, so that a callback that hangs delays no other.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -15,20 +14,18 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from banken.control import Events, read_event
+from banken.process_identity import inherited
 from banken.protocol.incidents import Cause, Incident
 from banken.threads import NO_THREAD, ZMQ_THREADS, available, start_daemon
-from banken.watchdog import callback_invocation
+from banken.watchdog.callback_invocation import taking_incident
 
 if TYPE_CHECKING:
-    from banken.watchdog.callback_invocation import Callback
+    from banken.watchdog.callback_invocation import Callback, Run
 
 log = logging.getLogger("banken")
 
 RETRY_MIN, RETRY_MAX = 0.1, 5.0
 """Seconds until a thread is asked for again where the system gave none."""
-
-_inherited: list[Any] = []
-"""Sockets and contexts of a parent process, kept so that nothing finalises them."""
 
 
 class CallbackListener:
@@ -37,16 +34,14 @@ class CallbackListener:
     def __init__(self, address: str) -> None:
         self._address = address
         self._lock = threading.Lock()
-        self._bound: dict[str, tuple[Callback, bool]] = {}
+        self._bound: dict[str, Run] = {}
         self._running: set[str] = set()
         self._seen: dict[str, tuple[str, int]] = {}
-        self._pid = os.getpid()
         self._thread: threading.Thread | None = None
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._commands: zmq.Socket[bytes] | None = None
         self._start_at = 0.0
         """monotonic time before which no thread is asked for again; 0: none was ever refused"""
-        self._waiting: dict[str, tuple[Callback, bool, Incident]] = {}
+        self._waiting: dict[str, tuple[Run, Incident]] = {}
         """by watchdog: runs for which there was no thread; used by the listening thread only"""
         self._retry = RETRY_MIN
 
@@ -58,7 +53,7 @@ class CallbackListener:
                     self._command(b"-", name)
                 return
             known = name in self._bound
-            self._bound[name] = callback, callback_invocation.wants_incident(callback)
+            self._bound[name] = taking_incident(callback)
             if self._thread is None:
                 self._start()
             elif not known:
@@ -80,26 +75,23 @@ class CallbackListener:
     def close(self) -> None:
         """End the listening thread until ``again``; the callbacks stay bound, and those that run go on."""
         with self._lock:
-            thread, commands, context = self._thread, self._commands, self._context
-            if thread is None or commands is None or context is None or os.getpid() != self._pid:
+            thread, commands = self._thread, self._commands
+            if thread is None or commands is None:
                 return
             commands.send(b"")
-            self._thread = self._commands = self._context = None
+            self._thread = self._commands = None
         thread.join(2.0)
         commands.close(0)
         if not thread.is_alive():
-            context.term()
+            commands.context.term()
 
     def forked(self) -> None:
-        """In a child: callbacks belong to the process that set them."""
-        self._lock = threading.Lock()
-        _inherited.append((self._context, self._commands))
-        self._thread = self._commands = self._context = None
-        self._bound.clear()
+        """In a child, which uses it no more: callbacks belong to the process that set them."""
+        self._lock = threading.Lock()  # a callback that forked ends here
+        inherited.append(self._commands)
 
     def _start(self) -> None:
         """Listen for every watchdog that has a callback, if the system gives the threads for it."""
-        self._pid = os.getpid()
         if available(ZMQ_THREADS + 1):
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             context.linger = 0
@@ -107,7 +99,7 @@ class CallbackListener:
             commands.bind("inproc://wake")
             self._thread = start_daemon(self._listen, "banken-listener", context)
             if self._thread is not None:
-                self._context, self._commands = context, commands
+                self._commands = commands
                 for name in self._bound:
                     self._command(b"+", name)
                 return
@@ -167,9 +159,9 @@ class CallbackListener:
                 log.warning("the callback of %r still runs; run %d is left out", name, incident.run)
                 return
             self._running.add(name)
-        if start_daemon(self._run, f"banken-callback-{name}", *bound, incident) is None:
+        if start_daemon(self._run, f"banken-callback-{name}", bound, incident) is None:
             log.error("the callback of %r waits: %s", name, NO_THREAD)
-            self._waiting[name] = (*bound, incident)
+            self._waiting[name] = bound, incident
 
     def _begin_waiting(self) -> None:
         """Start the runs that wait for a thread. While there is none, ask again after a growing pause."""
@@ -180,9 +172,9 @@ class CallbackListener:
             del self._waiting[name]
         self._retry = RETRY_MIN
 
-    def _run(self, callback: Callback, with_incident: bool, incident: Incident) -> None:
+    def _run(self, run: Run, incident: Incident) -> None:
         try:
-            callback_invocation.call(callback, with_incident, incident)
+            run(incident)
         except BaseException:
             # Whatever a callback raises, SystemExit included, ends its own thread only.
             log.exception("the callback of %r raised", incident.name)

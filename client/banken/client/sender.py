@@ -19,11 +19,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import zmq
 
 from banken.address import Address
+from banken.process_identity import inherited
 from banken.threads import ZMQ_THREADS, available
 
 FIRST_WAIT = 0.1
@@ -43,9 +43,6 @@ RECONNECT_MAX_MS = 1000
 
 _DONTWAIT = int(zmq.DONTWAIT)
 
-_inherited: list[Any] = []
-"""Sockets and contexts of a parent process, kept so that nothing finalises them."""
-
 
 class Sender:
     """A PUSH socket to one supervisor, made when it is first needed.
@@ -57,7 +54,6 @@ class Sender:
         self.address = address
         self._opened = opened
         self._lock = threading.RLock()
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self._put: Callable[[bytes, int], object] | None = None
         """sends a frame; None: ``_open`` has to be called first"""
@@ -102,16 +98,15 @@ class Sender:
         with self._lock:
             if self._socket is not None:
                 self._socket.close(LINGER_MS)
-                assert self._context is not None
-                self._context.term()
-            self._socket = self._context = self._put = None
+                self._socket.context.term()
+            self._socket = self._put = None
 
     def forked(self) -> None:
         """In a child, right after the fork: forget the parent's socket without touching it."""
         self._lock = threading.RLock()  # some other thread of the parent may have held the old one
         if self._socket is not None:
-            _inherited.append((self._socket, self._context))
-        self._socket = self._context = self._put = None
+            inherited.append(self._socket)
+        self._socket = self._put = None
 
     def call_opened(self) -> None:
         """Have ``opened`` called before the next message."""
@@ -124,8 +119,7 @@ class Sender:
         if socket is None:
             if not available(ZMQ_THREADS):
                 raise zmq.Again  # as if no supervisor took it; the next message tries once more
-            self._context = zmq.Context()
-            self._socket = socket = self._context.socket(zmq.PUSH)
+            self._socket = socket = zmq.Context().socket(zmq.PUSH)
             socket.setsockopt(zmq.IMMEDIATE, 1)
             socket.setsockopt(zmq.LINGER, LINGER_MS)
             socket.setsockopt(zmq.SNDHWM, SEND_QUEUE_MAX)

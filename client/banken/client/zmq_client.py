@@ -43,7 +43,6 @@ class Client(BaseClient):
         release_at_exit: bool = True,
     ) -> None:
         super().__init__(anonymous=anonymous)
-        self._given = address
         self._release_at_exit = release_at_exit and not anonymous
         self._sender: Sender | None = None
         if address is not None:
@@ -62,7 +61,6 @@ class Client(BaseClient):
         feed."""
         resolved = resolve(address)
         self.close()
-        self._given = address
         self._use(Sender(resolved, self._opened))
         if self._listener is not None:
             self._listener.connect(resolved.text)
@@ -102,7 +100,7 @@ class Client(BaseClient):
     def _to(self) -> Sender:
         """The sender, made by whichever thread comes first: two would open two sockets."""
         with self._making:
-            new = self._sender or Sender(resolve(self._given), self._opened)
+            new = self._sender or Sender(resolve(), self._opened)
             return self._sender or self._use(new)  # a signal handler may have come between
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:

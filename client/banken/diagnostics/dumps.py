@@ -68,25 +68,33 @@ def enable_dumps(
     Call it after daemonizing (what closes all descriptors ends it), and again in a spawned process; a forked one
     has it. Where it cannot work (tcp, another system, a directory that is not ours) a warning is logged, no more.
     """
-    number = _check(signal)
+    number = getattr(signals, "SIGUSR2", 0) if signal is None else signal
+    if signal is not None and (isinstance(signal, bool) or signal not in allowed_signals()):
+        raise Refused(f"signal={signal!r} is not allowed: SIGUSR1, SIGUSR2 or a real-time signal")
     directory = resolve(address).directory
-    reason = _unfit(directory)
-    if not reason:
-        assert directory is not None
-        with _lock:
-            try:
-                _announce(os.path.join(directory, DIRECTORY), number, ask)
-                return True
-            except OSError as fault:
-                reason = f"{fault.filename or directory}: {fault.strerror or fault}"
+    if directory is None:
+        reason = "the supervisor is reached by tcp; it can look only at processes of its own host"
+    elif not hasattr(faulthandler, "register") or not hasattr(os, "register_at_fork") or not process_start():
+        reason = "this system has no faulthandler.register or no /proc"
+    else:
+        try:
+            with _lock:
+                _announce(os.path.join(directory, DIRECTORY), int(number), ask)
+            return True
+        except OSError as fault:
+            reason = f"{fault.filename or directory}: {fault.strerror or fault}"
     log.warning("stacks cannot be asked for here: %s", reason)
     return False
 
 
 def disable_dumps() -> None:
     """Take the announcement back. The signal is ignored from then on, for one may be under way."""
+    global _current
     with _lock:
-        _withdraw()
+        old, _current = _current, None
+        if old is not None:
+            old.remove()  # first the name, then the handler
+            old.close()
 
 
 def allowed_signals() -> frozenset[int]:
@@ -108,30 +116,28 @@ class _Announcement:
     """What this process has announced: a locked file, a registered signal, a thread behind a socket."""
 
     def __init__(self, directory: str, number: int, ask: bool) -> None:
-        self.directory = directory
-        self.wanted = number
-        self.asked = ask
+        self.wanted = directory, number, ask
         self.number = 0
         self.pid = os.getpid()
         self.path = os.path.join(directory, f"{self.pid}-{process_start()}")
-        self._file = -1
-        self._inode = (0, 0)
         self._server: socket.socket | None = None
-        self._server_inode = (0, 0)
+        self._held: list[tuple[int, os.stat_result]] = []
+        """the descriptors of the file and the socket, and what they were opened for"""
 
     def open(self) -> None:
         """Announce; OSError when that fails, with nothing left behind."""
-        prepare(os.path.dirname(self.directory))
-        prepare(self.directory)
-        self.number = 0 if _taken(self.wanted) else self.wanted
+        directory, number, ask = self.wanted
+        _prepare(os.path.dirname(directory))
+        _prepare(directory)
+        self.number = 0 if _taken(number) else number
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        new = os.path.join(self.directory, TEMPORARY_PREFIX + os.path.basename(self.path))
-        self._file = os.open(new, flags, 0o600)
+        new = os.path.join(directory, TEMPORARY_PREFIX + os.path.basename(self.path))
+        file = os.open(new, flags, 0o600)
         try:
-            self._inode = _inode(self._file)
-            self._fill()
-            if self.asked:
-                self._listen()
+            self._held.append((file, os.fstat(file)))
+            self._fill(file)
+            if ask:
+                self._listen(directory)
             os.rename(new, self.path)  # only now: a supervisor that sees the file may send the signal
         except BaseException:
             with contextlib.suppress(OSError):
@@ -139,34 +145,30 @@ class _Announcement:
             self.close()
             raise
 
-    def _fill(self) -> None:
+    def _fill(self, file: int) -> None:
         import fcntl  # not on Windows
 
-        fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(self._file, f"{HEADER} {self.number}\n".encode())
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(file, f"{HEADER} {self.number}\n".encode())
         if self.number:
             main = threading.current_thread() is threading.main_thread()
             if main and signals.getsignal(self.number) == signals.SIG_DFL:  # in a child, ours is at work already
                 # What faulthandler gives back at the interpreter's end: a signal under way then is harmless.
                 # A program that is exec'd gets the default, for the handler stands between.
                 signals.signal(self.number, signals.SIG_IGN)
-            faulthandler.register(self.number, file=self._file, all_threads=True, chain=False)
+            faulthandler.register(self.number, file=file, all_threads=True, chain=False)
 
-    def _listen(self) -> None:
+    def _listen(self, directory: str) -> None:
         path = self.path + SOCKET_SUFFIX
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            server.bind(socket_path(directory, path))
-            server.listen(4)
-        except BaseException:
-            server.close()
-            raise
+            server = socket.create_server(socket_path(opened, path), family=socket.AF_UNIX, backlog=4)
         finally:
-            os.close(directory)
-        self._server, self._server_inode = server, _inode(server.fileno())
+            os.close(opened)
+        self._server = server
+        self._held.append((server.fileno(), os.fstat(server.fileno())))
         if start_daemon(self._serve, "banken-dumps", server) is None:
             raise OSError(errno.EAGAIN, NO_THREAD)
 
@@ -179,7 +181,12 @@ class _Announcement:
                 return
             if not self._intact():
                 log.warning("the announcement for dumps was taken away; it is made again")
-                announce_again(self)
+                with _lock:
+                    if _current is self:
+                        try:
+                            _announce(*self.wanted)
+                        except OSError as fault:
+                            log.warning("stacks can no longer be asked for: %s", fault)
                 return
             if ready:
                 _answer(server)
@@ -190,21 +197,17 @@ class _Announcement:
             found = os.stat(self.path, follow_symlinks=False)
         except OSError:
             return False
-        whole = (found.st_dev, found.st_ino) == self._inode and _is(self._file, self._inode)
-        return whole and (self._server is None or _is(self._server.fileno(), self._server_inode))
+        return os.path.samestat(found, self._held[0][1]) and all(_is(*each) for each in self._held)
 
     def close(self) -> None:
         """Close the descriptors, unless their numbers are in other use by now."""
         if self.number:
             faulthandler.unregister(self.number)
-        if _is(self._file, self._inode):
-            os.close(self._file)
-        self._file = -1
+        for each in self._held:
+            if _is(*each):
+                os.close(each[0])
         if self._server is not None:
-            if _is(self._server.fileno(), self._server_inode):
-                self._server.close()
             self._server.detach()
-            self._server = None
 
     def remove(self) -> None:
         """Delete the files. A child that was forked without Python's hooks does not delete its parent's."""
@@ -214,7 +217,7 @@ class _Announcement:
                     os.unlink(path)
 
 
-def prepare(directory: str) -> None:
+def _prepare(directory: str) -> None:
     """Make a directory for its owner only; OSError for one that is not, or that others may enter."""
     os.makedirs(os.path.dirname(directory), exist_ok=True)
     with contextlib.suppress(FileExistsError):
@@ -224,40 +227,19 @@ def prepare(directory: str) -> None:
         raise PermissionError(13, "has to be a directory of your own with mode 0700", directory)
 
 
-def announce_again(old: _Announcement) -> None:
-    """Announce anew, from the thread of the old announcement."""
-    with _lock:
-        if _current is old:
-            try:
-                _announce(old.directory, old.wanted, old.asked)
-            except OSError as fault:
-                log.warning("stacks can no longer be asked for: %s", fault)
-
-
 def _announce(directory: str, number: int, ask: bool) -> None:
     """Replace what is announced. OSError: nothing is announced any more."""
     global _current
     old = _current
-    if old is not None:
-        same = (old.directory, old.wanted, old.asked) == (directory, number, ask)
-        if same and old.pid == os.getpid() and old._intact():
-            return
-        _withdraw()
-    new = _Announcement(directory, number, ask)
-    _current = new  # before its thread starts, which ends when it is not the current one
+    if old and old.wanted == (directory, number, ask) and old.pid == os.getpid() and old._intact():
+        return
+    disable_dumps()
+    new = _current = _Announcement(directory, number, ask)
     try:
-        new.open()
+        new.open()  # its thread ends when it is not the current one
     except BaseException:
         _current = None
         raise
-
-
-def _withdraw() -> None:
-    global _current
-    old, _current = _current, None
-    if old is not None:
-        old.remove()  # first the name, then the handler
-        old.close()
 
 
 def _forked() -> None:
@@ -271,7 +253,7 @@ def _forked() -> None:
         # Registered anew at once, and not unregistered first: a signal to the group meets a handler throughout.
         number, old.number = old.number, 0
         old.close()
-        _announce(old.directory, old.wanted, old.asked)
+        _announce(*old.wanted)
     except Exception as fault:  # noqa: BLE001  # a fork must not fail for it
         if number:
             faulthandler.unregister(number)
@@ -282,22 +264,11 @@ def _answer(server: socket.socket) -> None:
     """Send this process's threads and tasks to the supervisor that connected."""
     try:
         connection, _ = server.accept()
-    except OSError:
-        return
-    with connection:
-        try:
+        with connection:
             connection.settimeout(ANSWER_S)
             connection.sendall(json.dumps(introspect()).encode())
-        except Exception as fault:  # noqa: BLE001  # whatever it is, the worker goes on
-            log.warning("an answer about stacks could not be given: %r", fault)
-
-
-def _check(signal: int | None) -> int:
-    allowed = allowed_signals()
-    number = int(getattr(signals, "SIGUSR2", 0)) if signal is None else signal
-    if signal is not None and (isinstance(signal, bool) or signal not in allowed):
-        raise Refused(f"signal={signal!r} is not allowed: SIGUSR1, SIGUSR2 or a real-time signal")
-    return int(number)
+    except Exception as fault:  # noqa: BLE001  # whatever it is, the worker goes on
+        log.warning("an answer about stacks could not be given: %r", fault)
 
 
 def _taken(number: int) -> bool:
@@ -308,24 +279,10 @@ def _taken(number: int) -> bool:
     return True
 
 
-def _unfit(directory: str | None) -> str:
-    """Why dumps cannot work here; empty: they can."""
-    if directory is None:
-        return "the supervisor is reached by tcp; it can look only at processes of its own host"
-    if not hasattr(faulthandler, "register") or not hasattr(os, "register_at_fork") or not process_start():
-        return "this system has no faulthandler.register or no /proc"
-    return ""
-
-
-def _inode(fd: int) -> tuple[int, int]:
-    found = os.fstat(fd)
-    return found.st_dev, found.st_ino
-
-
-def _is(fd: int, inode: tuple[int, int]) -> bool:
+def _is(fd: int, known: os.stat_result) -> bool:
     """Whether an open descriptor is still that file or socket: a program may close it and reuse its number."""
     try:
-        return _inode(fd) == inode
+        return os.path.samestat(os.fstat(fd), known)
     except OSError:
         return False
 

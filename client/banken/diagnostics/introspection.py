@@ -10,7 +10,9 @@ import contextlib
 import gc
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import islice
+from traceback import walk_stack
 from types import FrameType
 from typing import Any
 
@@ -30,6 +32,9 @@ AWAITS_MAX = 8
 
 TEXT_MAX = 256
 """Characters of a name, and of a file's path (its end)."""
+
+_AWAITS = {"cr_frame": "cr_await", "gi_frame": "gi_yieldfrom", "ag_frame": "ag_await"}
+"""By the attribute that holds a coroutine's or a generator's frame: the one that holds what it waits for."""
 
 _WRAPPERS = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
 """Awaitables without an attribute for what they wait for; the garbage collector knows it."""
@@ -52,27 +57,14 @@ def _threads() -> list[dict[str, Any]]:
     # Without the lock that threading.enumerate() takes: it may be what hangs.
     known: dict[int, threading.Thread] = dict(getattr(threading, "_active", {}))
     found = []
-    for ident, frame in sys._current_frames().items():
-        thread = known.get(ident)
-        found.append(
-            {
-                "thread": ident,
-                "tid": None if thread is None else thread.native_id,
-                "name": None if thread is None else shorten(thread.name, TEXT_MAX),
-                "frames": [_frame(each) for each in _outwards(frame)],
-            }
-        )
+    for ident, innermost in sys._current_frames().items():
+        frames = [_frame(each) for each, _ in islice(walk_stack(innermost), FRAMES_MAX)]
+        row: dict[str, Any] = {"thread": ident, "tid": None, "name": None, "frames": frames}
+        if (thread := known.get(ident)) is not None:
+            row.update(tid=thread.native_id, name=shorten(thread.name, TEXT_MAX))
+        found.append(row)
     main = threading.main_thread().ident
     return sorted(found, key=lambda row: row["thread"] != main)
-
-
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    """A thread's frames, the innermost first."""
-    for _ in range(FRAMES_MAX):
-        if frame is None:
-            return
-        yield frame
-        frame = frame.f_back
 
 
 def _frame(frame: FrameType) -> dict[str, Any]:
@@ -110,14 +102,12 @@ def _loops() -> list[Any]:
     """The event loops that threads are running, from the frames of asyncio itself."""
     found: dict[int, Any] = {}
     for innermost in sys._current_frames().values():
-        frame: FrameType | None = innermost
-        while frame is not None:
+        for frame, _ in walk_stack(innermost):
             if frame.f_globals.get("__name__") in ("asyncio.base_events", "asyncio.runners"):
                 mine = frame.f_locals.get("self")
                 loop = getattr(mine, "_loop", mine)
                 if hasattr(loop, "call_soon_threadsafe"):
                     found[id(loop)] = loop
-            frame = frame.f_back
     return list(found.values())
 
 
@@ -132,7 +122,9 @@ def _task(task: Any, numbers: dict[int, int]) -> dict[str, Any]:
     """One task: ``awaits_tasks`` are positions in the list of tasks, ``awaits`` the type of what it waits for."""
     frames, running = _chain(task.get_coro())
     waiter = getattr(task, "_fut_waiter", None)
-    awaited = [waiter, *_children(waiter)]
+    awaited: list[Any] = [waiter]
+    if type(waiter).__name__ == "_GatheringFuture":  # of asyncio.gather
+        awaited += getattr(waiter, "_children", ())
     for frame in frames:
         awaited += _awaited_by(frame)
     positions = {numbers[id(each)] for each in awaited if id(each) in numbers and each is not task}
@@ -155,26 +147,18 @@ def _chain(awaitable: Any) -> tuple[list[FrameType], bool]:
         if awaitable is None:
             break
         inner = None
-        for kind, onward in (("cr", "await"), ("gi", "yieldfrom"), ("ag", "await")):
-            frame = getattr(awaitable, f"{kind}_frame", None)
+        for attribute, onward in _AWAITS.items():
+            frame = getattr(awaitable, attribute, None)
             if isinstance(frame, FrameType):
                 frames.append(frame)
-                inner = getattr(awaitable, f"{kind}_{onward}", None)
+                inner = getattr(awaitable, onward, None)
                 break
         else:
             if type(awaitable).__name__ in _WRAPPERS:
-                inner = next((each for each in gc.get_referents(awaitable) if _has_frame(each)), None)
+                referents = gc.get_referents(awaitable)
+                inner = next((each for each in referents if any(hasattr(each, name) for name in _AWAITS)), None)
         awaitable = inner
     return frames, running
-
-
-def _has_frame(what: Any) -> bool:
-    return any(hasattr(what, name) for name in ("cr_frame", "gi_frame", "ag_frame"))
-
-
-def _children(waiter: Any) -> Iterable[Any]:
-    """What asyncio.gather waits for."""
-    return getattr(waiter, "_children", ()) if type(waiter).__name__ == "_GatheringFuture" else ()
 
 
 def _awaited_by(frame: FrameType) -> list[Any]:

@@ -51,12 +51,9 @@ def decode(frame: bytes) -> Message:
     if len(body) < _FIXED:
         raise WireError("shape", f"a message has at least {_FIXED} parts, not {len(body)}")
     _, number, name, who, resolution, declared, *args = body
-    try:
-        kind = Kind(number) if type(number) is int else None
-    except ValueError:
-        kind = None
-    if kind is None:
-        raise WireError("kind", f"the kind is a number from 1 to {max(Kind)}")
+    if type(number) is not int or not 1 <= number <= len(Kind):
+        raise WireError("kind", f"the kind is a number from 1 to {len(Kind)}")
+    kind = Kind(number)
     if len(args) != ARGUMENTS[kind]:
         raise WireError(
             "shape", f"{kind.name} takes {ARGUMENTS[kind]} arguments after the declaration, not {len(args)}"
@@ -66,7 +63,7 @@ def decode(frame: bytes) -> Message:
         kind,
         name,
         _identity(who),
-        _seconds(resolution, "resolution", zero=True),
+        _seconds(resolution, "resolution", 0),
         None if declared is None else _unpack_declaration(declared),
         _arguments(kind, args),
     )
@@ -78,16 +75,7 @@ def unpack(data: bytes, longest: int) -> Any:
     if size > longest:
         raise WireError("oversized", f"{size} bytes; at most {longest} are allowed")
     try:
-        return msgpack.unpackb(
-            data,
-            raw=False,
-            strict_map_key=True,
-            max_str_len=longest,
-            max_bin_len=longest,
-            max_array_len=1024,
-            max_map_len=256,
-            max_ext_len=0,
-        )
+        return msgpack.unpackb(data, max_array_len=1024, max_map_len=256, max_ext_len=0)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as fault:
         # UnicodeDecodeError and msgpack's own errors are ValueErrors or UnpackExceptions.
         raise WireError("garbage", f"not one msgpack value: {type(fault).__name__}") from None
@@ -115,26 +103,20 @@ def _pack_declaration(declared: Declaration) -> tuple[Any, ...]:
 def _unpack_declaration(parts: object) -> Declaration:
     if type(parts) is not list or not 3 <= len(parts) <= 6:
         raise WireError("declaration", "a declaration is nil or an array of 3 to 6 parts")
-    whole: list[Any] = [*parts, *[None] * (6 - len(parts))]
-    timeout, interval, grace, feeders, callback, progress = whole
+    timeout, interval, grace = map(_seconds, parts, ("timeout", "interval", "grace"))
+    feeders, callback, progress = [*parts[3:], None, None, None][:3]
     if feeders not in (None, 0, 1) or isinstance(feeders, bool):
         raise WireError("declaration", "feeders is 0 (the latest) or 1 (any)")
     if callback is not None:
         _check_name(callback, "declaration")
-    return Declaration(
-        _seconds(timeout, "timeout"),
-        _seconds(interval, "interval"),
-        _seconds(grace, "grace"),
-        Feeders.ANY if feeders else Feeders.LATEST,
-        callback,
-        None if progress is None else _seconds(progress, "progress_timeout"),
-    )
+    progress = None if progress is None else _seconds(progress, "progress_timeout")
+    pool = Feeders.ANY if feeders else Feeders.LATEST
+    return Declaration(timeout, interval, grace, pool, callback, progress)
 
 
-def _seconds(value: object, what: str, *, zero: bool = False) -> float:
-    if type(value) is not int or not (0 if zero else 1) <= value <= _MS_MAX:
-        lowest = 0 if zero else 1
-        raise WireError("duration", f"{what} is a whole number of milliseconds, {lowest} to {_MS_MAX}")
+def _seconds(value: object, what: str, least_ms: int = 1) -> float:
+    if type(value) is not int or not least_ms <= value <= _MS_MAX:
+        raise WireError("duration", f"{what} is a whole number of milliseconds, {least_ms} to {_MS_MAX}")
     return value / 1000
 
 
@@ -148,16 +130,12 @@ def _check_name(name: object, reason: str) -> None:
 def _identity(who: object) -> ProcessIdentity | None:
     if who is None:
         return None
-    if type(who) is list and len(who) == 4:
+    if type(who) is list and [*map(type, who)] == [bytes, int, int, bytes]:
         boot, pid, start, nonce = who
         if (
-            type(boot) is bytes
-            and len(boot) == limits.BOOT_SIZE
-            and type(pid) is int
+            len(boot) == limits.BOOT_SIZE
             and 0 < pid < 2**32
-            and type(start) is int
             and 0 <= start < 2**63
-            and type(nonce) is bytes
             and len(nonce) == limits.NONCE_SIZE
         ):
             return ProcessIdentity(boot, pid, start, nonce)
@@ -165,24 +143,25 @@ def _identity(who: object) -> ProcessIdentity | None:
     raise WireError("identity", f"an identity is nil or {wanted}")
 
 
+def _is_text(value: object, longest: int) -> bool:
+    return type(value) is str and len(value) <= longest
+
+
 def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:
-    if kind is Kind.FAIL:
-        if type(args[0]) is not str or len(args[0]) > limits.REASON_MAX:
-            raise WireError("reason", f"a reason is a text of at most {limits.REASON_MAX} characters")
-    elif kind is Kind.PAUSE:
-        return (_seconds(args[0], "pause", zero=True),)
-    elif kind is Kind.EXTEND:
+    if kind is Kind.FAIL and not _is_text(args[0], limits.REASON_MAX):
+        raise WireError("reason", f"a reason is a text of at most {limits.REASON_MAX} characters")
+    if kind is Kind.PAUSE:
+        return (_seconds(args[0], "pause", 0),)
+    if kind is Kind.EXTEND:
         return (_seconds(args[0], "extend"),)
-    elif kind is Kind.NOTE:
+    if kind is Kind.NOTE:
         progress, status = args
-        if progress is not None and (
-            type(progress) not in (int, float, str)
-            or (type(progress) is str and len(progress) > limits.PROGRESS_MAX)
-            or progress != progress  # nan never equals itself, so it would look like progress for ever
-        ):
+        # nan never equals itself, so it would look like progress for ever.
+        number = type(progress) in (int, float) and progress == progress
+        if progress is not None and not number and not _is_text(progress, limits.PROGRESS_MAX):
             raise WireError("progress", f"progress is nil, a number or a text of at most {limits.PROGRESS_MAX}")
-        if status is not None and (type(status) is not str or len(status) > limits.STATUS_MAX):
+        if status is not None and not _is_text(status, limits.STATUS_MAX):
             raise WireError("status", f"a status is nil or a text of at most {limits.STATUS_MAX} characters")
-    elif kind is Kind.PROBE and (type(args[0]) is not bytes or type(args[1]) is not int):
+    if kind is Kind.PROBE and (type(args[0]) is not bytes or type(args[1]) is not int):
         raise WireError("probe", "a probe carries a token and a number")
     return tuple(args)

@@ -102,7 +102,7 @@ def check_text(value: object, what: str, longest: int) -> str:
     """``value`` cut to ``longest`` characters; TextRefused unless it is a str."""
     if not isinstance(value, str):
         raise TextRefused(f"{what} is a str, not {type(value).__name__}")
-    return encodable(value if len(value) <= longest else value[: longest - 1] + "…")
+    return encodable(shorten(value, longest))
 
 
 def encodable(text: str) -> str:
@@ -111,5 +111,5 @@ def encodable(text: str) -> str:
 
 
 def shorten(text: str, longest: int = 60) -> str:
-    """``text``, cut for use inside an error message."""
+    """``text``, cut to ``longest`` characters; without it, for use inside an error message."""
     return text if len(text) <= longest else text[: longest - 1] + "…"

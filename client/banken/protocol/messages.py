@@ -67,17 +67,7 @@ class Kind(IntEnum):
     """the supervisor's own: proves that everything sent before has been read; [token, number]"""
 
 
-ARGUMENTS = {
-    Kind.FEED: 0,
-    Kind.DECLARE: 0,
-    Kind.RELEASE: 0,
-    Kind.FAIL: 1,
-    Kind.PAUSE: 1,
-    Kind.RESUME: 0,
-    Kind.EXTEND: 1,
-    Kind.NOTE: 2,
-    Kind.PROBE: 2,
-}
+ARGUMENTS = dict.fromkeys(Kind, 0) | {Kind.FAIL: 1, Kind.PAUSE: 1, Kind.EXTEND: 1, Kind.NOTE: 2, Kind.PROBE: 2}
 """How many arguments follow the declaration, by kind."""
 
 

@@ -11,30 +11,23 @@ if TYPE_CHECKING:
     from banken.protocol.incidents import Incident
 
 Callback = Callable[..., Any]
+Run = Callable[["Incident"], Any]
 
 
-def wants_incident(callback: object) -> bool:
-    """Whether ``callback`` must be given the incident. CallbackRefused if it can be called in neither way."""
+def taking_incident(callback: object) -> Run:
+    """``callback`` as a function of one incident. CallbackRefused if it takes more than that."""
     if not callable(callback):
         raise CallbackRefused(f"a callback is something callable, not {type(callback).__name__}")
     import inspect  # some milliseconds to import, needed only where a callback is set
 
     try:
-        parameters = inspect.signature(callback).parameters.values()
+        parameters = list(inspect.signature(callback).parameters.values())
     except (TypeError, ValueError):
-        return False  # some builtins have no signature; they are called with nothing
+        parameters = []  # some builtins have no signature; they are called with nothing
     required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if not required:
-        return False
+        return lambda _incident: callback()
     if len(required) == 1 and required[0].kind is not inspect.Parameter.KEYWORD_ONLY:
-        return True
+        return callback
     names = ", ".join(p.name for p in required)
     raise CallbackRefused(f"a callback takes nothing, or one incident; this one needs {names}")
-
-
-def call(callback: Callback, with_incident: bool, incident: Incident) -> None:
-    """Call it in the way that ``wants_incident`` found."""
-    if with_incident:
-        callback(incident)
-    else:
-        callback()

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, ClassVar
 from banken.errors import DurationRefused
 from banken.protocol.limits import check_seconds, shorten, to_number
 from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT
-from banken.watchdog import callback_invocation
+from banken.watchdog.callback_invocation import taking_incident
 from banken.watchdog.timer import WakeUp
 
 if TYPE_CHECKING:
     from banken.protocol.incidents import Incident
-    from banken.watchdog.callback_invocation import Callback
+    from banken.watchdog.callback_invocation import Callback, Run
     from banken.watchdog.timer import Timer
 
 log = logging.getLogger("banken")
@@ -61,8 +61,8 @@ class Watchdog:
         self._timeout = timeout
         self._interval = interval
         self._grace = grace
-        self._bound: tuple[Callback, bool] | None = None
-        """the callback and whether it takes the incident; one value, so that a thread never mixes two"""
+        self._callback: Callback | None = None
+        self._run: Run | None = None
         self.fed_at = monotonic()
         self.was_fed = False
         self._sleeping: set[WakeUp] = set()
@@ -83,18 +83,18 @@ class Watchdog:
 
         CallbackRefused (a ValueError) for anything else.
         """
-        self._bound = None if callback is None else (callback, callback_invocation.wants_incident(callback))
+        self._run = None if callback is None else taking_incident(callback)
+        self._callback = callback
         self._timer.changed(self)
 
     setCallback = set_callback
 
     def run_callback(self, incident: Incident) -> None:
         """Run the callback, in this thread; an Exception is logged with its traceback. Timers call this."""
-        bound = self._bound
-        if bound is None:
-            return
+        run = self._run
         try:
-            callback_invocation.call(*bound, incident)
+            if run is not None:
+                run(incident)
         except Exception:
             log.exception("the callback of %s raised", self.name)
 
@@ -163,7 +163,7 @@ class Watchdog:
     @property
     def callback(self) -> Callback | None:
         """What runs when the watchdog expires."""
-        return None if self._bound is None else self._bound[0]
+        return self._callback
 
     @callback.setter
     def callback(self, callback: Callback | None) -> None:
@@ -180,19 +180,13 @@ class Watchdog:
 
     @last_feed_time.setter
     def last_feed_time(self, when: float) -> None:
-        self.fed_at = monotonic() - (time.time() - _moment(when))
+        moment = to_number(when, "last_feed_time is a number of seconds since 1970")
+        if not isfinite(moment):
+            allowed = "a finite number of seconds since 1970 is allowed"
+            raise DurationRefused(f"last_feed_time={shorten(repr(when))} is no time: {allowed}")
+        self.fed_at = monotonic() - (time.time() - moment)
         self.was_fed = True
         self._timer.changed(self)
 
     def __repr__(self) -> str:
         return f"<Watchdog {self.name} timeout={self._timeout} interval={self._interval}>"
-
-
-def _moment(value: object) -> float:
-    """``value`` as seconds since 1970; DurationRefused unless it is a finite number."""
-    number = to_number(value, "last_feed_time is a number of seconds since 1970")
-    if not isfinite(number):
-        raise DurationRefused(
-            f"last_feed_time={shorten(repr(value))} is no time: a finite number of seconds since 1970 is allowed"
-        )
-    return number

@@ -35,11 +35,6 @@ class WatchThread:
             target=self._watch, args=(watched,), name=f"banken-{watched.name}", daemon=daemon
         )
 
-    def end(self) -> None:
-        """Tell the thread to end; it does so at once unless the callback runs."""
-        self.stopped = True
-        self.wake_up.signal()
-
     def _watch(self, watched: Watched) -> None:
         detector = SilenceDetector(watched, monotonic())
         asked = inf
@@ -49,7 +44,12 @@ class WatchThread:
                 began = monotonic()
                 asked = min(detector.until_run(began), WAIT_MAX)
                 if asked <= 0.0:
-                    self._run_callback(watched, detector, began)
+                    try:
+                        watched.run_callback(detector.run(began))
+                    except BaseException:
+                        # A callback that raises SystemExit or KeyboardInterrupt in this thread ends nothing.
+                        log.exception("the callback of %s raised", watched.name)
+                    detector.ran(began, monotonic())
                     asked = inf
                     continue
             else:
@@ -57,15 +57,6 @@ class WatchThread:
                 self.heeds_feeds = not detector.settled
             self.wake_up.wait(asked)
         self.heeds_feeds = False
-
-    @staticmethod
-    def _run_callback(watched: Watched, detector: SilenceDetector, began: float) -> None:
-        try:
-            watched.run_callback(detector.run(began))
-        except BaseException:
-            # A callback that raises SystemExit or KeyboardInterrupt in this thread ends nothing.
-            log.exception("the callback of %s raised", watched.name)
-        detector.ran(began, monotonic())
 
 
 class LocalTimer:
@@ -120,7 +111,8 @@ class LocalTimer:
         watch = self._watch
         if watch is None:
             return
-        watch.end()
+        watch.stopped = True
+        watch.wake_up.signal()
         # A thread that is only being started is not alive yet; it ends as soon as it begins.
         if watch.thread.is_alive() and watch.thread is not threading.current_thread():
             watch.thread.join(None if timeout is None else min(float(timeout), threading.TIMEOUT_MAX))

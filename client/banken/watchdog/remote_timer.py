@@ -43,9 +43,7 @@ class RemoteTimer:
     def start(self, watched: Watched, daemon: bool) -> None:
         if not self._watched:
             self._watched = True
-            self._declare(self._wanted(watched))
-            if watched.callback is not None:
-                self._client._bind(watched.name, watched.callback)
+            self._declare(watched, again=True)
 
     def stop(self, watched: Watched, timeout: float | None) -> None:
         if self._watched:
@@ -56,22 +54,18 @@ class RemoteTimer:
             self._client.release(watched.name)
 
     def changed(self, watched: Watched) -> None:
-        """Declare it again if the declaration differs, in whole milliseconds, as it travels."""
-        if not self._watched:
-            return
-        wanted = self._wanted(watched)
-        if wanted != self._state.declaration:
-            self._declare(wanted)
-        self._client._bind(watched.name, watched.callback)
+        if self._watched:
+            self._declare(watched, again=False)
 
-    def _wanted(self, watched: Watched) -> Declaration:
-        declaration = self._state.declaration
-        assert declaration is not None
-        return declaration._replace(
+    def _declare(self, watched: Watched, again: bool) -> None:
+        """Declare it if it differs, in whole milliseconds, as it travels, or ``again``; and bind the callback."""
+        declared = self._state.declaration
+        assert declared is not None
+        wanted = declared._replace(
             timeout=round(float(watched.timeout), 3),
             interval=round(float(watched.interval), 3),
             grace=round(float(watched.grace), 3),
         )
-
-    def _declare(self, declaration: Declaration) -> None:
-        self._state = self._client._declare(self._state.name, declaration, self._state.resolution)
+        if again or wanted != declared:
+            self._state = self._client._declare(self._state.name, wanted, self._state.resolution)
+        self._client._bind(watched.name, watched.callback)

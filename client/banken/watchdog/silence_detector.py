@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import time
 from typing import TYPE_CHECKING
 
-from banken.clock import ALLOWANCE, ALLOWANCE_MIN, CreditedClock
+from banken.clock import ALLOWANCE, ALLOWANCE_MIN, CreditedClock, wall
 from banken.protocol.incidents import Cause, Incident
 from banken.watchdog.timer import WAIT_MAX
 
@@ -89,7 +88,7 @@ class SilenceDetector:
         watched = self._watched
         if self._run == 0:
             self._incident = f"{watched.name}-{next(_numbers)}"
-            self._opened = time.time()
+            self._opened = wall()
             self._last_run = now
         self._run += 1
         return Incident(

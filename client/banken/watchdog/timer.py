@@ -49,15 +49,12 @@ class Watched(Protocol):
     fed_at: float
     """monotonic time of the last feed, seconds; before the first one: when the handle was made"""
     was_fed: bool
+    timeout: float
+    interval: float
+    callback: Callback | None
 
     @property
-    def timeout(self) -> float: ...
-    @property
-    def interval(self) -> float: ...
-    @property
     def grace(self) -> float: ...
-    @property
-    def callback(self) -> Callback | None: ...
     def run_callback(self, incident: Incident) -> None: ...
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from banken.protocol.incidents import Incident
 from banken.protocol.messages import ProcessIdentity
-from banken.watchdog import callback_invocation
-from banken.watchdog.callback_invocation import Callback
+from banken.watchdog.callback_invocation import Run
 from banken_supervisor import evidence
 from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.observability.log_queue import log
@@ -29,7 +28,7 @@ class ActionContext(ProcessHandles):
     def __init__(
         self,
         directory: str,
-        named: Callable[[str], Callback | None],
+        named: Callable[[str], Run | None],
         restart: Callable[[str], None],
         peers: PeerCredentials | None = None,
     ) -> None:
@@ -81,7 +80,7 @@ class ActionContext(ProcessHandles):
         function = self._named(name)
         if function is None:
             raise LookupError(f"no callback is called {name!r} here")
-        callback_invocation.call(function, callback_invocation.wants_incident(function), incident)
+        function(incident)
 
     def urls(self, target: str) -> Sequence[str]:
         """The apprise URLs of a notification target: secrets. LookupError: there is no such target."""

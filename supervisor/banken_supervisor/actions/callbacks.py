@@ -9,8 +9,7 @@ from typing import Any
 
 from banken.protocol.incidents import Incident
 from banken.protocol.limits import encodable
-from banken.watchdog import callback_invocation
-from banken.watchdog.callback_invocation import Callback
+from banken.watchdog.callback_invocation import Callback, Run, taking_incident
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
 from banken_supervisor.actions.reports import CallbackReport
 from banken_supervisor.engine.effects import EventType
@@ -48,10 +47,10 @@ class Callbacks:
         self.patience = self._jobs.patience
         self.check = self._jobs.check
         self.close = self._jobs.close
-        self._bound: dict[str, tuple[Callback, bool]] = {}
-        """by watchdog: the callback, and whether it takes the incident"""
-        self._named: dict[str, tuple[Callback, bool]] = {}
-        """the same by the name that declarations use"""
+        self._bound: dict[str, Run] = {}
+        """by watchdog"""
+        self._named: dict[str, Run] = {}
+        """by the name that declarations use"""
 
     def bind(self, watchdog: str, callback: Callback | None) -> None:
         """What to run for one watchdog; None: nothing."""
@@ -61,9 +60,9 @@ class Callbacks:
         """What to run for a declaration that names ``name``; None: nothing."""
         _set(self._named, name, callback)
 
-    def named(self, name: str) -> Callback | None:
+    def named(self, name: str) -> Run | None:
         """What is bound to a name; None: nothing."""
-        return self._named[name][0] if name in self._named else None
+        return self._named.get(name)
 
     def names(self) -> set[str]:
         """All names that have a callback."""
@@ -84,9 +83,10 @@ class Callbacks:
         else:
             self._submit(f"{incident.name}\0{named}", found, incident)
 
-    def _submit(self, key: str, bound: tuple[Callback, bool], incident: Incident) -> None:
-        work = partial(callback_invocation.call, *bound, incident)
-        self._jobs.submit(Job(key, work, incident, same=key, limit_s=self._time_limit, outside=True))
+    def _submit(self, key: str, run: Run, incident: Incident) -> None:
+        self._jobs.submit(
+            Job(key, partial(run, incident), incident, same=key, limit_s=self._time_limit, outside=True)
+        )
 
     def _ran(self, job: Job, how: How, value: Any, seconds: float) -> None:
         text = "" if how is How.DONE else value
@@ -98,8 +98,8 @@ class Callbacks:
         self._report(CallbackReport(kind, incident.name, incident.id, incident.run, seconds, text))
 
 
-def _set(table: dict[str, tuple[Callback, bool]], key: str, callback: Callback | None) -> None:
+def _set(table: dict[str, Run], key: str, callback: Callback | None) -> None:
     if callback is None:
         table.pop(key, None)
     else:
-        table[key] = callback, callback_invocation.wants_incident(callback)
+        table[key] = taking_incident(callback)

@@ -47,7 +47,7 @@ def bring(target: str, directory: str) -> Any:
 def unfit(found: object, *, action: bool) -> str | None:
     """Why the object cannot be used for what it is named for; None: it can."""
     from banken.errors import CallbackRefused
-    from banken.watchdog import callback_invocation
+    from banken.watchdog.callback_invocation import taking_incident
 
     if action:
         from banken_supervisor.actions.registry import not_an_action
@@ -55,7 +55,7 @@ def unfit(found: object, *, action: bool) -> str | None:
         why = not_an_action(found)
         return None if why is None else f"is no action: {why}"
     try:
-        callback_invocation.wants_incident(found)
+        taking_incident(found)
     except CallbackRefused as fault:
         return str(fault)
     return None

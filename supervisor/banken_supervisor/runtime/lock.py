@@ -12,10 +12,10 @@ import os
 import stat
 import threading
 import time
-import weakref
 from collections.abc import Callable
 
 from banken.errors import AddressInUse, AddressRefused
+from banken.process_identity import after_fork
 
 try:
     import fcntl
@@ -51,7 +51,7 @@ class AddressLock:
         os.ftruncate(self._fd, 0)
         note = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         os.pwrite(self._fd, json.dumps(note).encode(), 0)
-        _held.add(self)
+        after_fork(self)
 
     def lost(self) -> bool:
         """Whether the directory was removed or replaced, so that clients cannot find this supervisor."""
@@ -61,14 +61,18 @@ class AddressLock:
             return True
         except OSError:  # unknown for now
             return False
-        here = os.fstat(self._fd)
-        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+        return not os.path.samestat(there, os.fstat(self._fd))
 
     def release(self) -> None:
         """Release the address. The file stays: if it were unlinked, two holders could lock two files."""
-        _held.discard(self)
         os.ftruncate(self._fd, 0)
-        os.close(self._fd)
+        self._forked()
+
+    def _forked(self) -> None:
+        """In a forked child, too: close the lock, so that it is free when the supervisor dies."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class AddressMonitor:
@@ -103,20 +107,6 @@ class AddressMonitor:
                     )
             except Exception as fault:  # noqa: BLE001  # it is checked again
                 self._fault(fault)
-
-
-_held: weakref.WeakSet[AddressLock] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    """In a forked child: close the lock, so that it is free when the supervisor dies."""
-    for each in list(_held):
-        os.close(each._fd)
-    _held.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
 
 
 def _prepare(directory: str) -> None:

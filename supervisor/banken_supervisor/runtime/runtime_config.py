@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from banken.errors import Refused
-from banken.watchdog.callback_invocation import Callback, wants_incident
+from banken.watchdog.callback_invocation import Callback, taking_incident
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.registry import build
@@ -113,7 +113,7 @@ def _function(name: str, target: str) -> Callback:
         found: Any = importlib.import_module(module)
         for part in path.split("."):
             found = getattr(found, part)
-        wants_incident(found)
+        taking_incident(found)
     except Exception as fault:
         raise Refused(f"callback {name!r}: {target} cannot be imported: {type(fault).__name__}: {fault}") from fault
-    return found  # type: ignore[no-any-return]  # wants_incident has checked that it is callable
+    return found  # type: ignore[no-any-return]  # taking_incident has checked that it is callable

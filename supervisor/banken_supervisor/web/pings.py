@@ -58,11 +58,7 @@ Endpoint = Callable[..., Awaitable[Response]]
 
 def _ping(path: str) -> Callable[[Endpoint], Endpoint]:
     """A route for GET and one for POST: each has its own id in the document."""
-
-    def register(endpoint: Endpoint) -> Endpoint:
-        return router.post(path)(router.get(path)(endpoint))
-
-    return register
+    return lambda endpoint: router.post(path)(router.get(path)(endpoint))
 
 
 @_ping("/ping/{name}")

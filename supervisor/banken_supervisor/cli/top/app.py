@@ -5,33 +5,33 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.text import Text
 from textual import on
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.message import Message
 
 from banken_supervisor.cli.poller import LOOKED_MAX, Source
 from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import help as help_page
 from banken_supervisor.cli.top import incidents as incident_list
 from banken_supervisor.cli.top import text
-from banken_supervisor.cli.top.background import EventThread, FileThread
+from banken_supervisor.cli.top.background import FileThread
 from banken_supervisor.cli.top.commands import Confirm, pause
 from banken_supervisor.cli.top.detail import Detail
-from banken_supervisor.cli.top.events import EventTable, read_past
-from banken_supervisor.cli.top.incidents import IncidentTable
+from banken_supervisor.cli.top.events import read_past, remark
 from banken_supervisor.cli.top.log import LogPage
 from banken_supervisor.cli.top.main import Main
 from banken_supervisor.cli.top.order import Order
 from banken_supervisor.cli.top.page import Page
-from banken_supervisor.cli.top.programs import ProgramTable
 from banken_supervisor.cli.top.table import RowTable
-from banken_supervisor.cli.top.watchdogs import WatchdogTable
+from banken_supervisor.operator_client.event_follower import EventThread, missed
 
 if TYPE_CHECKING:
     from banken.control import Control
@@ -42,24 +42,11 @@ TICK_S = 1.0
 REREAD_S = 2.0
 """Seconds after which the journal's incidents are read again, while they are shown."""
 
+EVENTS_MAX = 2000
+"""Events that wait to be shown; of more the oldest are left out."""
+
 INCIDENT_EVENTS = frozenset({"expired", "recovered", "closed", "given-up"})
 """What changes the list of incidents."""
-
-
-class Changed(Message):
-    """There is a new snapshot."""
-
-
-class Happened(Message):
-    """There are events."""
-
-
-class Done(Message):
-    """A thread is done with something; ``then`` shows it."""
-
-    def __init__(self, then: Callable[[], None]) -> None:
-        super().__init__()
-        self.then = then
 
 
 class TopApp(App[None]):
@@ -77,16 +64,25 @@ class TopApp(App[None]):
         self.animation_level = "none"
         self.main = Main(address, Order(sort, reverse=reverse), wanted)
         self._address = address
-        self._source = Source(address, lambda: self._tell(Changed()))
-        self._follower = EventThread(address, lambda: self._tell(Happened()))
-        self._reader = FileThread(lambda then: self._tell(Done(then)))
-        self._threads = (self._source, self._follower, self._reader)
+        self._heard: deque[dict[str, Any]] = deque(maxlen=EVENTS_MAX)
+        self._last_event: int | None = None
+        self._source = Source(address, lambda: self._later(self._show))
+        self._reader = FileThread(self._later)
+        self._threads = (self._source, EventThread(address, self._hear, self._hear_connection), self._reader)
         self._incidents_read = 0.0
 
-    def _tell(self, message: Message) -> None:
-        """From any thread; after the end nobody listens."""
-        with suppress(RuntimeError):
-            self.post_message(message)
+    def _later(self, show: Callable[[], object]) -> None:
+        """Have the thread that draws do this, if there is still something to draw on. From any thread."""
+        with suppress(RuntimeError):  # the event loop has ended
+            self.call_later(lambda: self._shows and show())
+
+    def _hear(self, found: list[dict[str, Any]]) -> None:
+        """From the thread of the events."""
+        self._heard.extend(found)
+        self._later(self._show_events)
+
+    def _hear_connection(self, there: bool) -> None:
+        self._hear([remark("connected to the supervisor" if there else "the supervisor is gone")])
 
     async def on_mount(self) -> None:
         """Show the lists, and start the threads."""
@@ -98,9 +94,9 @@ class TopApp(App[None]):
         for each in self._threads:
             each.start()
         address = self._address
-        self._reader.ask("events", lambda: read_past(address), self.main.put_past_events)
+        self._reader.ask("events", lambda: read_past(address), self.main.events.add_past)
         self.set_interval(TICK_S, self._tick)
-        self._show()
+        self._later(self._show)
 
     def on_unmount(self) -> None:
         """End the threads."""
@@ -114,12 +110,12 @@ class TopApp(App[None]):
 
     # -- what comes ---------------------------------------------------------------------------------
 
-    @on(Changed)
     @on(RowTable.Turned)
+    def _turned(self) -> None:
+        self._later(self._show)
+
     def _show(self) -> None:
         """Show the newest snapshot."""
-        if not self._shows:
-            return
         snapshot = self._source.snapshot
         self.main.update_from(snapshot)
         if isinstance(self.screen, Detail):
@@ -138,19 +134,18 @@ class TopApp(App[None]):
             self._source.visible = visible
             self._source.turned()
 
-    def on_happened(self) -> None:
-        """Show the events that came."""
-        found = self._follower.take()
-        if not self._shows:
-            return
-        self.main.put_events(found)
+    def _show_events(self) -> None:
+        found = []
+        while self._heard:
+            event = self._heard.popleft()
+            if "seq" in event:
+                if gap := missed(self._last_event, event["seq"]):
+                    found.append(remark(gap))
+                self._last_event = event["seq"]
+            found.append(event)
+        self.main.events.add(found)
         if any(event["type"] in INCIDENT_EVENTS for event in found):
             self._read_incidents()
-
-    def on_done(self, message: Done) -> None:
-        """Show what a thread has done."""
-        if self._shows:
-            message.then()
 
     def _tick(self) -> None:
         if not self._shows:
@@ -170,11 +165,9 @@ class TopApp(App[None]):
 
     # -- keys ---------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
         """A key for what is selected does nothing where nothing of that kind is shown."""
-        if action in ("pause", "incident", "log") and self.main.is_current:
-            return self.main.check_action(action, parameters)
-        return True
+        return not self.main.is_current or self.main.check_action(action, parameters)
 
     def action_help(self) -> None:
         """What the keys do."""
@@ -182,18 +175,18 @@ class TopApp(App[None]):
 
     @on(RowTable.Opened)
     def _opened(self, message: RowTable.Opened) -> None:
-        match message.table:
-            case WatchdogTable():
+        match message.table.id:
+            case "watchdogs":
                 self.push_screen(Detail(message.key, self._address, self._reader), lambda _: self._show())
                 self.call_later(self._show)
-            case ProgramTable():
+            case "programs":
                 self.action_log()
-            case IncidentTable():
+            case "incidents":
                 self._open_incident(None, message.key)
-            case EventTable():
-                event = message.table.events.get(message.key, {})
-                if event.get("incident"):
-                    self._open_incident(None, event["incident"])
+            case "events":
+                row = message.table.rows.get(message.key)
+                if row is not None and row.it.get("incident"):
+                    self._open_incident(None, row.it["incident"])
 
     @property
     def _watchdog(self) -> str | None:
@@ -215,7 +208,8 @@ class TopApp(App[None]):
         address = self._address
 
         def show(found: list[str] | Exception) -> None:
-            page.put(text.plain([incident_list.why(found)] if isinstance(found, Exception) else found))
+            lines = [incident_list.why(found)] if isinstance(found, Exception) else found
+            page.put([Text(line) for line in lines])
 
         self._reader.ask("incident", lambda: incident_list.read_one(address, name, id_), show)
 
@@ -247,7 +241,7 @@ class TopApp(App[None]):
 
             def order(control: Control) -> None:
                 said = pause(control, name, resume=resume)
-                self._tell(Done(lambda: self.notify(said, timeout=5)))
+                self._later(partial(self.notify, said, timeout=5))
 
             self._source.order(order)
 

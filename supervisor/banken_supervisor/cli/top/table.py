@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from rich.style import Style
 from rich.text import Text
@@ -14,22 +14,24 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from banken_supervisor.cli.top.columns import GAP, Column, Placed, fit
+from banken_supervisor.cli.printing import clean
+from banken_supervisor.cli.top.columns import GAP, Column, Placed, fit, for_names
+from banken_supervisor.cli.top.order import Order, fits
 
 SELECTED = Style(reverse=True)
 """Not a colour: it is to be seen without colours, too."""
 
 
-class Columns(NamedTuple):
-    """What a table shows above its rows."""
+class Row(NamedTuple):
+    """One row: by what the filter finds it, and what the columns show."""
 
-    columns: Sequence[Column]
-    sort: str = ""
-    reverse: bool = False
+    name: str
+    state: str
+    it: Any
 
 
 class RowTable(ScrollView, can_focus=True):
-    """Rows by key, in the order that ``show`` is given. Whoever derives says what a cell holds.
+    """Rows by key, in the order that ``put`` is given, those that fit ``wanted``.
 
     The selected row stays selected wherever it comes to stand. Is it gone, the one in its place is selected.
     """
@@ -64,26 +66,33 @@ class RowTable(ScrollView, can_focus=True):
     class Turned(Message):
         """Other rows are to be seen now."""
 
-    def __init__(self, id_: str, *, follows: bool = False) -> None:
-        super().__init__(id=id_)
+    def __init__(
+        self, what: str, columns: Sequence[Column], order: Order | None = None, *, follows: bool = False
+    ) -> None:
+        """``what`` its rows are: ``watchdogs``. One that ``follows`` goes on showing its end, if it was there."""
+        super().__init__(id=what)
+        self.rows: dict[str, Row] = {}
         self.keys: list[str] = []
         self.selected = ""
-        self.empty = ""
-        """what is shown in place of rows where there are none"""
-        self._columns = Columns(())
+        self.wanted = ""
+        """the filter"""
+        self._what, self._columns, self._order, self._follows = what, columns, order, follows
+        self._none = self._empty = "reading …"
         self._placed: list[Placed] = []
         self._fitted = 0
-        self._follows = follows
         self._place = 0
 
-    def cell(self, key: str, column: Column, width: int) -> Text:
-        """What a row shows in a column; longer texts are cut to ``width``."""
-        raise NotImplementedError
+    def put(self, rows: dict[str, Row], none: str) -> None:
+        """Show these rows; where there are none at all, the text ``none``."""
+        self.rows, self._none = rows, none
+        self.show_fitting()
 
-    def show(self, columns: Columns, keys: list[str], empty: str = "") -> None:
-        """Show these rows. A table that ``follows`` goes on showing its end, if that is where it was."""
+    def show_fitting(self) -> None:
+        """Show the rows that fit the filter."""
         at_end = self._follows and self._place >= len(self.keys) - 1
-        self._columns, self.keys, self.empty = columns, keys, empty
+        keys = self.keys = [key for key, row in self.rows.items() if fits(row.name, row.state, self.wanted)]
+        unfit = f"no {self._what[:-1]} fits {clean(self.wanted)!r}; Escape shows all"
+        self._empty = unfit if self.rows else self._none
         if at_end:
             self._place = max(0, len(keys) - 1)
         elif self.selected in keys:
@@ -92,8 +101,6 @@ class RowTable(ScrollView, can_focus=True):
             self._place = max(0, min(self._place, len(keys) - 1))
         self.selected = keys[self._place] if keys else ""
         self._fit()
-        self._reveal()
-        self.refresh()
 
     @property
     def page(self) -> list[str]:
@@ -101,23 +108,12 @@ class RowTable(ScrollView, can_focus=True):
         first = self.scroll_offset.y
         return self.keys[first : first + self._room]
 
-    @property
-    def place(self) -> int:
-        """Where the selected row stands, from 0."""
-        return self._place
-
-    @property
-    def titles(self) -> list[str]:
-        """The titles of the columns that fit."""
-        return [each.column.title for each in self._placed]
-
     def select(self, place: int) -> None:
         """Select the row that stands there, or the nearest."""
         if self.keys:
             self._place = max(0, min(place, len(self.keys) - 1))
             self.selected = self.keys[self._place]
             self._reveal()
-            self.refresh()
 
     def action_step(self, by: int) -> None:
         """One row up or down."""
@@ -138,12 +134,11 @@ class RowTable(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Select a row, open it by a double click, or sort by the column whose title it is."""
+        place = self.scroll_offset.y + event.y - 1
         if event.y == 0:
             if sort := self._sort_at(event.x):
                 self.post_message(self.SortAsked(sort))
-            return
-        place = self.scroll_offset.y + event.y - 1
-        if place < len(self.keys):
+        elif place < len(self.keys):
             self.select(place)
             if event.chain == 2:
                 self.action_open()
@@ -151,8 +146,6 @@ class RowTable(ScrollView, can_focus=True):
     def on_resize(self, event: events.Resize) -> None:
         """Other columns may fit now."""
         self._fit()
-        self._reveal()
-        self.refresh()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Other rows are to be seen."""
@@ -162,32 +155,31 @@ class RowTable(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One line of the widget: the titles, or a row."""
-        width = self.width
-        if width != self._fitted:  # the scrollbar came or went since
-            self._fit()
+        if self.scrollable_content_region.width != self._fitted:  # the scrollbar came or went since
+            self._fit_columns()
         if y == 0:
-            return self._strip(self._line([self._title(each) for each in self._placed]), width, Style(dim=True))
+            return self._strip(self._line([self._title(each.column) for each in self._placed]), Style(dim=True))
         place = self.scroll_offset.y + y - 1
         if place < len(self.keys):
-            key = self.keys[place]
-            cells = [self.cell(key, each.column, each.width) for each in self._placed]
+            it = self.rows[self.keys[place]].it
+            cells = [each.column.cell(it, each.width) for each in self._placed]
             selected = place == self._place and self.has_focus
-            return self._strip(self._line(cells), width, SELECTED if selected else Style.null())
-        return self._strip(Text(self.empty if y == 2 and not self.keys else ""), width, Style.null())
-
-    @property
-    def width(self) -> int:
-        """Cells of a line, the scrollbar's left out."""
-        return self.scrollable_content_region.width
+            return self._strip(self._line(cells), SELECTED if selected else Style.null())
+        return self._strip(Text(self._empty if y == 2 and not self.keys else ""), Style.null())
 
     @property
     def _room(self) -> int:
         return max(1, self.size.height - 1)
 
     def _fit(self) -> None:
-        self.virtual_size = Size(self.width, len(self.keys) + 1)
-        self._fitted = self.width
-        self._placed = fit(self._columns.columns, self._fitted)
+        self._fit_columns()
+        self._reveal()
+
+    def _fit_columns(self) -> None:
+        self._fitted = self.scrollable_content_region.width
+        self.virtual_size = Size(self._fitted, len(self.keys) + 1)
+        longest = max((len(self.rows[key].name) for key in self.keys), default=0)
+        self._placed = fit(for_names(self._columns, longest, self._fitted), self._fitted)
 
     def _reveal(self) -> None:
         first, room = self.scroll_offset.y, self._room
@@ -195,24 +187,25 @@ class RowTable(ScrollView, can_focus=True):
             self.scroll_to(y=self._place, animate=False, immediate=True)
         elif self._place >= first + room:
             self.scroll_to(y=self._place - room + 1, animate=False, immediate=True)
+        self.refresh()
 
-    def _title(self, placed: Placed) -> Text:
-        column = placed.column
-        if not column.sort or column.sort != self._columns.sort:
-            return Text(column.title)
-        return Text(column.title + ("▲" if self._columns.reverse else "▼"), Style(bold=True))
+    def _title(self, column: Column) -> str | Text:
+        if self._order is None or column.sort != self._order.sort:
+            return column.title
+        return Text(column.title + ("▲" if self._order.reverse else "▼"), Style(bold=True))
 
-    def _line(self, cells: Sequence[Text]) -> Text:
-        line = Text(no_wrap=True, end="")
-        for number, (text, placed) in enumerate(zip(cells, self._placed, strict=True)):
+    def _line(self, cells: Sequence[str | Text]) -> Text:
+        line = Text(no_wrap=True)
+        for number, (cell, placed) in enumerate(zip(cells, self._placed, strict=True)):
+            text = Text(cell) if isinstance(cell, str) else cell
             text.truncate(placed.width, overflow="ellipsis")
             text.align("right" if placed.column.right else "left", placed.width)
             line.append(" " * GAP if number else "").append_text(text)
         return line
 
-    def _strip(self, line: Text, width: int, style: Style) -> Strip:
+    def _strip(self, line: Text, style: Style) -> Strip:
         line.end = ""
-        strip = Strip(line.render(self.app.console)).adjust_cell_length(width)
+        strip = Strip(line.render(self.app.console)).adjust_cell_length(self._fitted)
         return strip.apply_style(style).apply_style(self.rich_style)
 
     def _sort_at(self, x: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Query, Security
@@ -16,6 +17,7 @@ from banken.protocol.messages import Kind
 from banken_supervisor.operator_client.supervisor_client import message
 from banken_supervisor.web.backend import backend_of
 from banken_supervisor.web.errors import DETAILS, TEXT, Json, Problem
+from banken_supervisor.web.journal_reader import history_json, incident_json, incidents_json
 from banken_supervisor.web.metrics import question, render
 from banken_supervisor.web.parameters import Name, NoBody, OptionalName, Pattern, PauseBody, read_json
 from banken_supervisor.web.state_cache import LOOK_MAX
@@ -85,7 +87,7 @@ async def watchdog(request: Request, name: Name) -> Response:
 @router.get("/watchdogs/{name}/history", tags=["Watchdogs"])
 async def history(request: Request, name: Name) -> Response:
     """What the journal has of it: uptime, incidents, events."""
-    return Json(_known(name, await backend_of(request).journal.history(name)))
+    return Json(_known(name, await backend_of(request).journal.read(partial(history_json, name=name))))
 
 
 _pause_body = {"requestBody": {"content": {"application/json": {"schema": PauseBody.model_json_schema()}}}}
@@ -162,8 +164,8 @@ async def incidents(
     ] = 100,
 ) -> Response:
     """Incidents in the journal, newest first."""
-    journal = backend_of(request).journal
-    return Json(await journal.incidents(open_only=open, since=since, name=name, limit=limit))
+    wanted = partial(incidents_json, open_only=open, since=since, name=name, limit=limit)
+    return Json(await backend_of(request).journal.read(wanted))
 
 
 @router.get("/incidents/{id}", tags=["Incidents"])
@@ -172,7 +174,7 @@ async def incident(
     incident_id: Annotated[str, Path(alias="id", max_length=128, description="the incident's id")],
 ) -> Response:
     """One incident with its timeline and evidence, as `banken incident ID --json` prints it."""
-    found = await backend_of(request).journal.incident(incident_id)
+    found = await backend_of(request).journal.read(partial(incident_json, incident_id=incident_id))
     if found is None:
         raise Problem(404, f"no incident has the id {incident_id!r}; /api/v1/incidents lists them")
     return Json(found)

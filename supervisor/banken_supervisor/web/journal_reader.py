@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from banken_supervisor.journal import JournalError, reading, uptime
 from banken_supervisor.journal.as_plain_data import event, plain, whole
@@ -34,33 +34,12 @@ class JournalReader:
         self._threads = ThreadPoolExecutor(THREADS, "banken-web-journal")
         self._waiting = 0
 
-    async def incidents(self, *, open_only: bool, since: float | None, name: str | None, limit: int) -> str:
-        """Incidents as JSON, newest first."""
-
-        def read(path: str) -> str:
-            found = reading.incidents(path, open_only=open_only, since=since, name=name, limit=limit)
-            return to_json({"incidents": [plain(each) for each in found]})
-
-        return await self._read(read)
-
-    async def incident(self, incident_id: str) -> str | None:
-        """One incident with its timeline and evidence as JSON; None: there is none of this id."""
-
-        def read(path: str) -> str | None:
-            story = reading.incident(path, incident_id)
-            return None if story is None else to_json(whole(story))
-
-        return await self._read(read)
-
-    async def history(self, name: str) -> str | None:
-        """What the journal has of one watchdog as JSON; None: nothing."""
-        return await self._read(lambda path: _history(path, name))
-
     def close(self) -> None:
         """Let the threads end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _read(self, what: Callable[[str], T]) -> T:
+    async def read(self, what: Callable[[str], T]) -> T:
+        """What this function finds in the file. Problem, JournalError."""
         path = self._find()
         if path is None:
             raise Problem(404, "this supervisor has no journal: it was started with --no-journal")
@@ -69,21 +48,33 @@ class JournalReader:
                 503, f"{WAITING_MAX} requests already read the journal; try again in a moment", retry_after="1"
             )
 
-        def read() -> T:
+        def job() -> T:
             if not os.path.exists(path):
                 raise Problem(404, f"there is no journal at {path}; a supervisor that has one makes it")
             return what(path)
 
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, read)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, job)
         except OSError as fault:
             raise JournalError(str(fault)) from None
         finally:
             self._waiting -= 1
 
 
-def _history(path: str, name: str) -> str | None:
+def incidents_json(path: str, **wanted: Any) -> str:
+    """Incidents, newest first."""
+    return to_json({"incidents": [plain(each) for each in reading.incidents(path, **wanted)]})
+
+
+def incident_json(path: str, incident_id: str) -> str | None:
+    """One incident with its timeline and evidence; None: there is none of this id."""
+    story = reading.incident(path, incident_id)
+    return None if story is None else to_json(whole(story))
+
+
+def history_json(path: str, name: str) -> str | None:
+    """What the journal has of one watchdog; None: nothing."""
     kept = reading.history(path, name)
     if kept.registered is None and not kept.incidents and not kept.events:
         return None

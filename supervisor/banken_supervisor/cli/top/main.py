@@ -167,12 +167,12 @@ class Main(Screen[None]):
         self.order.turn()
         self._sorted()
 
-    @on(RowTable.SortAsked)
-    def _sort_asked(self, message: RowTable.SortAsked) -> None:
-        if message.sort == self.order.sort:
+    def action_sort_or_reverse(self, sort: str) -> None:
+        """What a click on a title does."""
+        if sort == self.order.sort:
             self.action_reverse()
         else:
-            self.action_sort(message.sort)
+            self.action_sort(sort)
 
     def _sorted(self) -> None:
         self._changed()

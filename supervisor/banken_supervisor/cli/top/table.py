@@ -56,13 +56,6 @@ class RowTable(ScrollView, can_focus=True):
             super().__init__()
             self.table, self.key = table, key
 
-    class SortAsked(Message):
-        """A click on the title of a column that can be sorted by."""
-
-        def __init__(self, sort: str) -> None:
-            super().__init__()
-            self.sort = sort
-
     class Turned(Message):
         """Other rows are to be seen now."""
 
@@ -133,12 +126,9 @@ class RowTable(ScrollView, can_focus=True):
             self.post_message(self.Opened(self, self.selected))
 
     def on_click(self, event: events.Click) -> None:
-        """Select a row, open it by a double click, or sort by the column whose title it is."""
+        """Select a row, open it by a double click."""
         place = self.scroll_offset.y + event.y - 1
-        if event.y == 0:
-            if sort := self._sort_at(event.x):
-                self.post_message(self.SortAsked(sort))
-        elif place < len(self.keys):
+        if event.y and place < len(self.keys):
             self.select(place)
             if event.chain == 2:
                 self.action_open()
@@ -189,10 +179,11 @@ class RowTable(ScrollView, can_focus=True):
             self.scroll_to(y=self._place - room + 1, animate=False, immediate=True)
         self.refresh()
 
-    def _title(self, column: Column) -> str | Text:
+    def _title(self, column: Column) -> Text:
+        click = Style(meta={"@click": f"screen.sort_or_reverse('{column.sort}')"}) if column.sort else Style()
         if self._order is None or column.sort != self._order.sort:
-            return column.title
-        return Text(column.title + ("▲" if self._order.reverse else "▼"), Style(bold=True))
+            return Text(column.title, click)
+        return Text(column.title + ("▲" if self._order.reverse else "▼"), click + Style(bold=True))
 
     def _line(self, cells: Sequence[str | Text]) -> Text:
         line = Text(no_wrap=True)
@@ -207,11 +198,3 @@ class RowTable(ScrollView, can_focus=True):
         line.end = ""
         strip = Strip(line.render(self.app.console)).adjust_cell_length(self._fitted)
         return strip.apply_style(style).apply_style(self.rich_style)
-
-    def _sort_at(self, x: int) -> str:
-        left = 0
-        for placed in self._placed:
-            if left <= x < left + placed.width + GAP:
-                return placed.column.sort
-            left += placed.width + GAP
-        return ""

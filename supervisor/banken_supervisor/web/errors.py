@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -14,8 +15,11 @@ from starlette.responses import PlainTextResponse, Response
 from banken.errors import Refused, RequestFailed, Unreachable
 from banken.protocol.limits import shorten
 from banken_supervisor.journal import JournalError
-from banken_supervisor.web.serialization import to_json
+from banken_supervisor.text import sanitize
 from banken_supervisor.web.supervisor_client import Busy
+
+to_json = partial(sanitize.to_json, separators=(",", ":"))
+"""Compact JSON in ASCII that every parser takes: texts of workers are escaped here."""
 
 DETAILS = {
     "description": "`detail` says what was given and what is allowed; `errors` has it for each parameter",
@@ -77,7 +81,6 @@ def answer(
 
 
 async def _on_own(request: Request, fault: Exception) -> Response:
-    """Errors of banken."""
     status, headers = _STATUSES.get(type(fault), (400, {}))
     if isinstance(fault, RequestFailed):
         unknown = ("nobody declared", "no watchdog is called", "no program is called")

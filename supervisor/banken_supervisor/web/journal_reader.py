@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 from banken_supervisor.journal import JournalError, reading, uptime
 from banken_supervisor.journal.as_plain_data import event, plain, whole
-from banken_supervisor.web.errors import Problem
-from banken_supervisor.web.serialization import to_json
+from banken_supervisor.web.errors import Problem, to_json
 
 T = TypeVar("T")
 
@@ -35,7 +34,6 @@ class JournalReader:
         self._waiting = 0
 
     def close(self) -> None:
-        """Let the threads end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def read(self, what: Callable[[str], T]) -> T:

@@ -103,7 +103,6 @@ async def ended(
 
 
 async def _text(request: Request) -> str:
-    """The body as text."""
     if request.method != "POST":
         return ""
     body, _ = await read_body(request, BODY_MAX, DRAIN_MAX)

@@ -65,7 +65,6 @@ class Server(uvicorn.Server):
         asyncio.run(self._serve_until_eof(bound))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then announce the address."""
         await super().startup(sockets)
         self._announce()
 

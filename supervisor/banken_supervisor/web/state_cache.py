@@ -18,7 +18,7 @@ from typing import Any
 from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.operator_client.pager import Pager
 from banken_supervisor.web.broadcaster import Broadcaster
-from banken_supervisor.web.serialization import to_json
+from banken_supervisor.web.errors import to_json
 from banken_supervisor.web.supervisor_client import AsyncSupervisorClient
 
 FRESH_S = 2.0
@@ -73,7 +73,6 @@ class StateCache:
     # -- called by the event follower ---------------------------------------------------------------
 
     def on_connected(self, there: bool) -> None:
-        """A connection to a supervisor was made or lost."""
         self._connected = self._client.connected = there
         if there:
             self._spawn(self._check())
@@ -142,7 +141,6 @@ class StateCache:
         return summary
 
     def close(self) -> None:
-        """Stop all work."""
         for task in self._tasks:
             task.cancel()
 

@@ -77,7 +77,6 @@ class TopApp(App[None]):
             self.call_later(lambda: self._shows and show())
 
     def _hear(self, found: list[dict[str, Any]]) -> None:
-        """From the thread of the events."""
         self._heard.extend(found)
         self._later(self._show_events)
 
@@ -85,7 +84,6 @@ class TopApp(App[None]):
         self._hear([remark("connected to the supervisor" if there else "the supervisor is gone")])
 
     async def on_mount(self) -> None:
-        """Show the lists, and start the threads."""
         await self.push_screen(self.main)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -93,13 +91,11 @@ class TopApp(App[None]):
                 loop.add_signal_handler(number, self.exit, None, 128 + number)
         for each in self._threads:
             each.start()
-        address = self._address
-        self._reader.ask("events", lambda: read_past(address), self.main.events.add_past)
+        self._reader.ask("events", partial(read_past, self._address), self.main.events.add_past)
         self.set_interval(TICK_S, self._tick)
         self._later(self._show)
 
     def on_unmount(self) -> None:
-        """End the threads."""
         for each in self._threads:
             each.close()
 
@@ -115,7 +111,6 @@ class TopApp(App[None]):
         self._later(self._show)
 
     def _show(self) -> None:
-        """Show the newest snapshot."""
         snapshot = self._source.snapshot
         self.main.update_from(snapshot)
         if isinstance(self.screen, Detail):
@@ -160,8 +155,7 @@ class TopApp(App[None]):
 
     def _read_incidents(self) -> None:
         self._incidents_read = monotonic()
-        address = self._address
-        self._reader.ask("incidents", lambda: incident_list.read_list(address), self.main.put_incidents)
+        self._reader.ask("incidents", partial(incident_list.read_list, self._address), self.main.put_incidents)
 
     # -- keys ---------------------------------------------------------------------------------------
 
@@ -170,7 +164,6 @@ class TopApp(App[None]):
         return not self.main.is_current or self.main.check_action(action, parameters)
 
     def action_help(self) -> None:
-        """What the keys do."""
         self.push_screen(help_page.page())
 
     @on(RowTable.Opened)
@@ -190,7 +183,6 @@ class TopApp(App[None]):
 
     @property
     def _watchdog(self) -> str | None:
-        """The one that is shown or selected."""
         return self.screen.watchdog if isinstance(self.screen, (Detail, Main)) else None
 
     def action_incident(self) -> None:
@@ -205,13 +197,12 @@ class TopApp(App[None]):
     def _open_incident(self, name: str | None, id_: str | None) -> None:
         page = Page(f"incident {clean(id_)}" if id_ else f"the last incident of {text.said(name)}")
         self.push_screen(page)
-        address = self._address
 
         def show(found: list[str] | Exception) -> None:
             lines = [incident_list.why(found)] if isinstance(found, Exception) else found
             page.put([Text(line) for line in lines])
 
-        self._reader.ask("incident", lambda: incident_list.read_one(address, name, id_), show)
+        self._reader.ask("incident", partial(incident_list.read_one, self._address, name, id_), show)
 
     def action_log(self) -> None:
         """The log of the selected program, or of the program of the selected watchdog."""

@@ -38,7 +38,6 @@ class FileThread(threading.Thread):
         self.join(END_S)
 
     def run(self) -> None:
-        """The thread: until ``close``."""
         while True:
             with self._changed:
                 while not self._jobs and not self._closing:

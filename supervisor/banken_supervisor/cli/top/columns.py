@@ -31,8 +31,6 @@ class Column(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A column that is shown."""
-
     column: Column
     width: int
 

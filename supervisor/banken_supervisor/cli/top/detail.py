@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.text import Text
@@ -59,7 +60,6 @@ class Detail(Page):
         self._past = Past(None, None, "reading …")
 
     def on_mount(self) -> None:
-        """Read the journal, and go on reading it."""
         self._look()
         self.set_interval(LOOK_S, self._look)
 
@@ -79,8 +79,7 @@ class Detail(Page):
     def _look(self) -> None:
         row = {} if self._snapshot is None else self._snapshot.rows.get(self.watchdog, {})
         incident = row.get("incident", {}).get("id")
-        address, name = self._address, self.watchdog
-        self._reader.ask("detail", lambda: read_past(address, name, incident), self._read)
+        self._reader.ask("detail", partial(read_past, self._address, self.watchdog, incident), self._read)
 
     def _read(self, past: Past | Exception) -> None:
         self._past = Past(None, None, why(past)) if isinstance(past, Exception) else past

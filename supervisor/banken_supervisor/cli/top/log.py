@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import NamedTuple
 
 from rich.text import Text
@@ -75,18 +76,15 @@ class LogPage(Page):
         self._written = RichLog(max_lines=LINES_MAX, wrap=True, highlight=False, markup=False, min_width=0)
 
     def compose(self) -> ComposeResult:
-        """Title, what is wrong with the file, its lines, keys."""
         yield from (self._heading, self._note, self._written, Footer(show_command_palette=False))
 
     def on_mount(self) -> None:
-        """Read, and go on reading."""
         self._written.focus()
         self._look()
         self.set_interval(LOOK_S, self._look)
 
     def _look(self) -> None:
-        part, path = self._part, self._path
-        self._reader.ask(f"log {path}", lambda: read_on(path, part), self._show)
+        self._reader.ask(f"log {self._path}", partial(read_on, self._path, self._part), self._show)
 
     def _show(self, part: Part | Exception) -> None:
         self._note.display = isinstance(part, Exception)

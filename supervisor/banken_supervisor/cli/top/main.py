@@ -94,7 +94,6 @@ class Main(Screen[None]):
         )
 
     def compose(self) -> ComposeResult:
-        """Head, tabs, lists, filter, keys."""
         yield self._head
         yield self._tabs
         with ContentSwitcher(initial=self.view):
@@ -138,7 +137,6 @@ class Main(Screen[None]):
             self.table("incidents").put(found, "no incident so far")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
-        """Whether a key does something here, now."""
         if action in ONLY_IN:
             return self.view in ONLY_IN[action]
         typing = self._typing
@@ -146,7 +144,6 @@ class Main(Screen[None]):
         return where.get(action, True)
 
     def action_view(self, view: str) -> None:
-        """Show another tab."""
         self.action_keep_filter()
         self.view = view
         self.query_one(ContentSwitcher).current = view
@@ -154,7 +151,6 @@ class Main(Screen[None]):
         self._changed()
 
     def action_turn_view(self, by: int) -> None:
-        """Show the next tab."""
         self.action_view(VIEWS[(VIEWS.index(self.view) + by) % len(VIEWS)])
 
     def action_sort(self, sort: str = "") -> None:
@@ -163,7 +159,6 @@ class Main(Screen[None]):
         self._sorted()
 
     def action_reverse(self) -> None:
-        """The other way round."""
         self.order.turn()
         self._sorted()
 
@@ -183,7 +178,6 @@ class Main(Screen[None]):
         return bool(self._typed.display)
 
     def action_filter(self) -> None:
-        """Begin to type a filter."""
         self._typed.value = self.table().wanted
         self._typed.cursor_position = len(self._typed.value)
         self._typed.display = True
@@ -191,7 +185,6 @@ class Main(Screen[None]):
         self.refresh_bindings()
 
     def action_all(self) -> None:
-        """Show all again."""
         self.action_keep_filter()
         self._filter_by("")
 

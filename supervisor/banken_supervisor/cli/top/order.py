@@ -52,7 +52,6 @@ class Order:
         self._held.clear()
 
     def arrange(self, rows: Iterable[Row]) -> list[str]:
-        """The names of these rows in order."""
         rows = list(rows)
         if self.sort in MOVING:
             value, held = SORTS[self.sort], self._held

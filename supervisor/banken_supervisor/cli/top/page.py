@@ -38,7 +38,6 @@ class Page(Screen[None]):
         self._body = Static(Text("\n").join(lines or [Text("reading …")]), id="lines")
 
     def compose(self) -> ComposeResult:
-        """Title, text, keys."""
         yield self._heading
         yield self._body
         yield Footer(show_command_palette=False)

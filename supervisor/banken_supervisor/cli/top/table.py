@@ -18,6 +18,9 @@ from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top.columns import GAP, Column, Placed, fit, for_names
 from banken_supervisor.cli.top.order import Order, fits
 
+ALL = 1_000_000_000
+"""Rows: more than there are."""
+
 SELECTED = Style(reverse=True)
 """Not a colour: it is to be seen without colours, too."""
 
@@ -40,12 +43,12 @@ class RowTable(ScrollView, can_focus=True):
     RowTable { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "step(-1)", show=False),
-        Binding("down,j", "step(1)", show=False),
-        Binding("pageup", "turn(-1)", show=False),
-        Binding("pagedown,space", "turn(1)", show=False),
-        Binding("home,g", "end(-1)", show=False),
-        Binding("end,G", "end(1)", show=False),
+        Binding("up,k", "go(-1)", show=False),
+        Binding("down,j", "go(1)", show=False),
+        Binding("pageup", "go(0, -1)", show=False),
+        Binding("pagedown,space", "go(0, 1)", show=False),
+        Binding("home,g", f"go(-{ALL})", show=False),
+        Binding("end,G", f"go({ALL})", show=False),
         Binding("enter", "open", "Detail"),
     ]
 
@@ -108,20 +111,11 @@ class RowTable(ScrollView, can_focus=True):
             self.selected = self.keys[self._place]
             self._reveal()
 
-    def action_step(self, by: int) -> None:
-        """One row up or down."""
-        self.select(self._place + by)
-
-    def action_turn(self, by: int) -> None:
-        """One page up or down."""
-        self.select(self._place + by * self._room)
-
-    def action_end(self, which: int) -> None:
-        """To the first row, or to the last."""
-        self.select(0 if which < 0 else len(self.keys))
+    def action_go(self, rows: int, pages: int = 0) -> None:
+        """So many down; up, if it is negative."""
+        self.select(self._place + rows + pages * self._room)
 
     def action_open(self) -> None:
-        """Tell that the selected row is to be opened."""
         if self.selected:
             self.post_message(self.Opened(self, self.selected))
 
@@ -134,11 +128,9 @@ class RowTable(ScrollView, can_focus=True):
                 self.action_open()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Other columns may fit now."""
         self._fit()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other rows are to be seen."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
             self.post_message(self.Turned())

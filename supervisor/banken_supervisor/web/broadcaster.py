@@ -90,9 +90,6 @@ class Broadcaster:
         self.subscribers.add(subscriber)
         return subscriber
 
-    def unsubscribe(self, subscriber: Subscriber) -> None:
-        self.subscribers.discard(subscriber)
-
     def send(self, event: str, data: str, identity: str | None = None) -> None:
         """Send to all, at once or within ``GATHER_S``."""
         if not self.subscribers:

@@ -69,7 +69,7 @@ async def _pieces(backend: Backend, subscriber: Subscriber) -> AsyncIterator[byt
                 while piece := subscriber.take():
                     yield piece
     finally:
-        backend.broadcaster.unsubscribe(subscriber)
+        backend.broadcaster.subscribers.discard(subscriber)
 
 
 async def _beginning(backend: Backend, subscriber: Subscriber) -> AsyncIterator[bytes]:

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -39,14 +38,8 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 """Seconds after which ages are shown anew though nothing came."""
 
-REREAD_S = 2.0
-"""Seconds after which the journal's incidents are read again, while they are shown."""
-
 EVENTS_MAX = 2000
 """Events that wait to be shown; of more the oldest are left out."""
-
-INCIDENT_EVENTS = frozenset({"expired", "recovered", "closed", "given-up"})
-"""What changes the list of incidents."""
 
 
 class TopApp(App[None]):
@@ -69,7 +62,6 @@ class TopApp(App[None]):
         self._source = Source(address, lambda: self._later(self._show))
         self._reader = FileThread(self._later)
         self._threads = (self._source, EventThread(address, self._hear, self._hear_connection), self._reader)
-        self._incidents_read = 0.0
 
     def _later(self, show: Callable[[], object]) -> None:
         """Have the thread that draws do this, if there is still something to draw on. From any thread."""
@@ -115,19 +107,17 @@ class TopApp(App[None]):
         self.main.update_from(snapshot)
         if isinstance(self.screen, Detail):
             self.screen.update_from(snapshot)
-        self._look_closely()
-        if self.main.view == "incidents" and not self._incidents_read:
-            self._read_incidents()
-
-    def _look_closely(self) -> None:
-        """Have the source ask for the feeds of what is to be seen."""
-        screen = self.screen
-        names = [screen.watchdog] if isinstance(screen, Detail) else self.main.table("watchdogs").page
+            names = [self.screen.watchdog]
+        else:
+            names = self.main.table("watchdogs").page
+        # What is to be seen is asked for with its feeds.
         visible = tuple(names[:LOOKED_MAX])
         self._source.every_rate = self.main.order.sort == "rate"
         if visible != self._source.visible:
             self._source.visible = visible
             self._source.turned()
+        if self.main.view == "incidents":
+            self._reader.ask("incidents", partial(incident_list.read_list, self._address), self.main.put_incidents)
 
     def _show_events(self) -> None:
         found = []
@@ -139,8 +129,6 @@ class TopApp(App[None]):
                 self._last_event = event["seq"]
             found.append(event)
         self.main.events.add(found)
-        if any(event["type"] in INCIDENT_EVENTS for event in found):
-            self._read_incidents()
 
     def _tick(self) -> None:
         if not self._shows:
@@ -150,12 +138,6 @@ class TopApp(App[None]):
             self.exit(return_code=1)
             return
         self.main.show_head()
-        if self.main.view == "incidents" and monotonic() - self._incidents_read > REREAD_S:
-            self._read_incidents()
-
-    def _read_incidents(self) -> None:
-        self._incidents_read = monotonic()
-        self._reader.ask("incidents", partial(incident_list.read_list, self._address), self.main.put_incidents)
 
     # -- keys ---------------------------------------------------------------------------------------
 

@@ -76,8 +76,6 @@ class Broadcaster:
 
     def __init__(self) -> None:
         self.subscribers: set[Subscriber] = set()
-        self.dropped = 0
-        """streams ended because their readers were too slow"""
         self._gathered: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flushed = 0.0
@@ -122,9 +120,7 @@ class Broadcaster:
         piece = b"".join(self._gathered)
         self._gathered.clear()
         for subscriber in self.subscribers:
-            if not subscriber.ended:
-                subscriber.offer(piece)
-                self.dropped += subscriber.ended
+            subscriber.offer(piece)
 
 
 def sse(event: str, data: str, identity: str | None = None) -> bytes:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from banken_supervisor.cli.poller import Snapshot
-from banken_supervisor.cli.top import events, head, incidents, log, programs, text, watchdogs
+from banken_supervisor.cli.status_table import left_text
+from banken_supervisor.cli.top import events, head, incidents, log, text, watchdogs
 from banken_supervisor.cli.top.columns import GAP, Column, fit, for_names
 from banken_supervisor.cli.top.order import SORTS, Order, fits
 
@@ -88,7 +89,7 @@ def test_a_program_that_need_not_feed_is_no_worry() -> None:
     silent = row("silent", "waiting", NEVER, timeout=NEVER, grace=NEVER)
     assert Order().arrange([row("a"), silent, row("late", "waiting")]) == ["late", "a", "silent"]
     assert text.remark(silent) == "only its end is watched"
-    assert text.left_text(silent) == "-"
+    assert left_text(silent) == "-"
     assert "3650" not in "".join(line.plain for line in text.facts(silent))
     running = {"name": "silent", "state": "running", "due": None, "failures": 0, "adopted": False}
     assert text.program_remark(running, silent) == "only its end is watched"
@@ -109,12 +110,12 @@ def test_a_program_that_need_not_feed_is_no_worry() -> None:
 )
 def test_a_filter(wanted: str, name: str, state: str, expected: bool) -> None:
     """Part of a name, a pattern, or a state."""
-    assert fits(row(name, state), wanted) is expected
+    assert fits(name, state, wanted) is expected
 
 
 TABLES = {
     "watchdogs": watchdogs.COLUMNS,
-    "programs": programs.COLUMNS,
+    "programs": watchdogs.PROGRAM_COLUMNS,
     "incidents": incidents.COLUMNS,
     "events": events.COLUMNS,
 }
@@ -124,7 +125,7 @@ TABLES = {
 @given(width=st.integers(77, 400), longest=st.integers(0, 128))
 def test_columns_fit_and_no_title_is_cut(table: str, width: int, longest: int) -> None:
     """From 80 columns on: less the margin and the scrollbar."""
-    columns = for_names(TABLES[table], "NAME", ["n" * longest], width)
+    columns = for_names(TABLES[table], longest, width)
     placed = fit(columns, width)
     assert sum(each.width for each in placed) + GAP * (len(placed) - 1) <= width
     for each in placed:

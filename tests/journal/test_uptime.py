@@ -15,7 +15,7 @@ from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import Declared, Entry, EventSeen, IncidentClosed, IncidentRecord, reading, uptime
-from banken_supervisor.web.journal_reader import WINDOWS_S, _history
+from banken_supervisor.web.journal_reader import WINDOWS_S, history_json
 
 GONE, ALIVE, GIVEN_UP = None, State.ALIVE, State.GIVEN_UP
 
@@ -74,7 +74,7 @@ def test_the_time_that_was_down(
     short = uptime.of(reading.history(path, "w"), 500.0, now)
     assert short.period == pytest.approx(500)
 
-    page: dict[str, Any] = json.loads(_history(path, "w") or "")
+    page: dict[str, Any] = json.loads(history_json(path, "w") or "")
     run = subprocess.run(
         [sys.executable, "-m", "banken_supervisor", "history", "w", "--json", "--journal", path,
          "--since", f"{WINDOWS_S['24h']:.0f}s", "--address", "ipc:///nonexistent"],
@@ -90,4 +90,4 @@ def test_a_journal_that_keeps_nothing_knows_of_no_time(path: str) -> None:
     write(path, Declared("w", Declaration()))
     kept = reading.history(path, "w")
     assert uptime.of(kept, 86_400.0, time.time()).share is None
-    assert json.loads(_history(path, "w") or "")["uptime"]["24h"] is None
+    assert json.loads(history_json(path, "w") or "")["uptime"]["24h"] is None

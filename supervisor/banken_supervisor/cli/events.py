@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -140,31 +141,35 @@ class Printer:
 
 def _past(printer: Printer, lines: int, journal: str | None, address: str | None) -> None:
     """The last events of the journal."""
+    found = past(journals.place(address, journal), lines, printer.wanted)
+    for each in found:
+        printer.show(each)
+    printer.past = {(each["seq"], each["time"]) for each in found}
+
+
+def past(path: str, limit: int, wanted: Callable[[str | None], bool]) -> list[dict[str, Any]]:
+    """The last events in the journal, oldest first, as they were announced. ``wanted``: of which watchdogs."""
     from banken_supervisor.journal import reading
 
-    path = journals.place(address, journal)
-    found = journals.read(path, lambda: reading.events(path, lambda _, name: printer.wanted(name), limit=lines))
-    for each in found:
+    found = []
+    for each in journals.read(path, lambda: reading.events(path, lambda _, name: wanted(name), limit=limit)):
         data = each.data if isinstance(each.data, dict) else {}
         named = {} if each.name is None else {"name": each.name}
-        printer.show({"seq": each.seq, "time": each.time, "type": each.type, **named, **data})
-    printer.past = {(each.seq, each.time) for each in found}
+        found.append({"seq": each.seq, "time": each.time, "type": each.type, **named, **data})
+    return found
 
 
 def _follow(following: EventFollower, printer: Printer, *, gaps_show: bool) -> None:
     """Print events until there were enough. Where all are received, a gap in their numbers is seen."""
+    from banken_supervisor.operator_client.event_follower import missed
+
     last: int | None = None
     connected = True
     while True:
         for event in following.wait():
-            number = event["seq"]
-            if gaps_show and last is not None and number != last + 1:
-                _note(
-                    f"{number - last - 1} events were missed (numbers {last + 1} to {number - 1})"
-                    if number > last
-                    else "another supervisor runs now; its events are numbered anew"
-                )
-            last = number
+            if gaps_show and (gap := missed(last, event["seq"])):
+                _note(gap)
+            last = event["seq"]
             printer.show(event)
             if printer.enough:
                 return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any
+
+from banken_supervisor.text.sanitize import to_json as to_json
 
 _BLANKS = dict.fromkeys(map(ord, "\t\n\v\f\r\x85\u2028\u2029"), " ")
 
@@ -22,24 +22,6 @@ def clean(text: object) -> str:
     if spaced.isascii() and spaced.isprintable():
         return spaced
     return "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
-
-
-def to_json(value: Any, **options: Any) -> str:
-    """JSON that every parser takes: numbers that JSON lacks (infinity) become texts."""
-    try:
-        return json.dumps(value, allow_nan=False, **options)
-    except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, **options)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else str(value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
 
 
 def fancy() -> bool:

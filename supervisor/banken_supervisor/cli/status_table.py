@@ -86,17 +86,22 @@ def _faults(summary: dict[str, Any]) -> list[str]:
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
     """One row of the table, as texts."""
-    bad = row["state"] in BAD
     return (
         clean(row["state"]),
         clean(row["name"]),
-        "-" if bad or row["left"] is None or row["left"] > NEVER_S else format_s(max(0.0, row["left"])),
+        left_text(row),
         format_s(row["silence"]),
         "-" if row["timeout"] > NEVER_S else format_s(row["timeout"]),
         "-" if row["pid"] is None else str(row["pid"]),
         f"{row['incidents']:,}",
         "; ".join(_remarks(row)),
     )
+
+
+def left_text(row: dict[str, Any]) -> str:
+    """Time until the deadline; ``-`` where none is due."""
+    left = row["left"]
+    return "-" if row["state"] in BAD or left is None or left > NEVER_S else format_s(max(0.0, left))
 
 
 def _remarks(row: dict[str, Any]) -> list[str]:
@@ -116,20 +121,25 @@ def _remarks(row: dict[str, Any]) -> list[str]:
 
 def program_cells(row: dict[str, Any]) -> tuple[str, ...]:
     """One row of the programs' table, as texts."""
-    remarks = []
-    if row["adopted"]:
-        remarks.append("adopted from a former supervisor")
-    if row["failures"]:
-        remarks.append(plural(row["failures"], "restart") + " without a stable run")
-    if row["due"] is not None and row["state"] == "backoff":
-        remarks.append(f"starts again in {format_s(max(0.0, row['due']))}")
     return (
         clean(row["state"]),
         clean(row["name"]),
         "-" if row["pid"] is None else str(row["pid"]),
         format_s(row["since"]),
-        "; ".join(remarks),
+        "; ".join(program_remarks(row)),
     )
+
+
+def program_remarks(row: dict[str, Any]) -> list[str]:
+    """What is to be known of a program's runs."""
+    remarks = []
+    if row["due"] is not None and row["state"] == "backoff":
+        remarks.append(f"starts again in {format_s(max(0.0, row['due']))}")
+    if row["failures"]:
+        remarks.append(plural(row["failures"], "restart") + " without a stable run")
+    if row["adopted"]:
+        remarks.append("adopted from a former supervisor")
+    return remarks
 
 
 def _internal(counts: dict[str, int]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import zmq
@@ -12,6 +14,18 @@ from banken.control import Events
 
 BATCH_MAX = 1_000
 """Events returned at once."""
+
+END_S = 2.0
+"""Seconds that ``EventThread.close`` waits for the thread."""
+
+
+def missed(last: int | None, number: int) -> str:
+    """What to say of a gap in the numbers of events; empty: there is none. ``last``: the number before, if any."""
+    if last is None or number == last + 1:
+        return ""
+    if number <= last:
+        return "another supervisor runs now; its events are numbered anew"
+    return f"{number - last - 1} events were missed (numbers {last + 1} to {number - 1})"
 
 
 class EventFollower:
@@ -55,3 +69,40 @@ class EventFollower:
         self.events.socket.disable_monitor()
         self._monitor.close(0)
         self.events.close()
+
+
+class EventThread(threading.Thread):
+    """Follows the events of one supervisor until ``close``.
+
+    Calls, on this thread, ``on_events`` with each batch and ``on_connected`` when a connection comes or goes.
+    """
+
+    def __init__(
+        self, address: str, on_events: Callable[[list[dict[str, Any]]], None], on_connected: Callable[[bool], None]
+    ) -> None:
+        super().__init__(name="banken-events", daemon=True)
+        self._address, self._on_events, self._on_connected = address, on_events, on_connected
+        self._closing = False
+        self._wake, self._wake_end = os.pipe()
+
+    def close(self) -> None:
+        """End it."""
+        self._closing = True
+        os.close(self._wake_end)
+        self.join(END_S)
+        os.close(self._wake)
+
+    def run(self) -> None:
+        connected = False
+        with EventFollower(self._address) as follower:
+            while True:
+                events = follower.wait(also=[self._wake])
+                if self._closing:
+                    return
+                if follower.connected and not connected:
+                    self._on_connected(True)
+                if events:
+                    self._on_events(events)
+                if connected and not follower.connected:
+                    self._on_connected(False)
+                connected = follower.connected

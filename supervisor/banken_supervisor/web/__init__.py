@@ -8,8 +8,7 @@ sockets, as every command does, and reads the journal's file. No watchdog depend
     app.py          the FastAPI application
     security.py     hosts, origins, the token          http_protocol.py  time limits for slow clients
     parameters.py   what requests may contain          errors.py         problem details
-    api.py, pings.py, badges.py, metrics.py, metrics_route.py, stream.py, api_page.py   the answers
-    backend.py      what all answers share: supervisor_client.py (a thread for requests), event_follower.py
-                    (a thread for events), state_cache.py (one copy of all rows), broadcaster.py (the open
-                    streams), journal_reader.py
+    api.py, pings.py, badges.py, metrics.py, stream.py, api_page.py   the answers
+    backend.py      what all answers share: supervisor_client.py (a thread for requests), state_cache.py (one copy
+                    of all rows), broadcaster.py (the open streams), journal_reader.py
 """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Query, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
@@ -16,8 +17,12 @@ from banken.protocol.messages import Kind
 from banken_supervisor.operator_client.supervisor_client import message
 from banken_supervisor.web.backend import backend_of
 from banken_supervisor.web.errors import DETAILS, TEXT, Json, Problem
+from banken_supervisor.web.journal_reader import history_json, incident_json, incidents_json
+from banken_supervisor.web.metrics import question, render
 from banken_supervisor.web.parameters import Name, NoBody, OptionalName, Pattern, PauseBody, read_json
 from banken_supervisor.web.state_cache import LOOK_MAX
+
+T = TypeVar("T")
 
 ROWS_MAX = 500
 INCIDENTS_MAX = 1_000
@@ -74,20 +79,15 @@ async def look(
 async def watchdog(request: Request, name: Name) -> Response:
     """One row, with its last feeds and a proposed timeout."""
     backend = backend_of(request)
-    found = await backend.look((name,), feeds=True)
-    if not found["rows"]:
-        raise _unknown(name)
+    row, *_ = _known(name, (await backend.look((name,), feeds=True))["rows"])
     proposed = await backend.client.request("suggest", name=name)
-    return Json({**found["rows"][0], "suggestion": next(iter(proposed["rows"]), None)})
+    return Json({**row, "suggestion": next(iter(proposed["rows"]), None)})
 
 
 @router.get("/watchdogs/{name}/history", tags=["Watchdogs"])
 async def history(request: Request, name: Name) -> Response:
     """What the journal has of it: uptime, incidents, events."""
-    found = await backend_of(request).journal.history(name)
-    if found is None:
-        raise _unknown(name)
-    return Json(found)
+    return Json(_known(name, await backend_of(request).journal.read(partial(history_json, name=name))))
 
 
 _pause_body = {"requestBody": {"content": {"application/json": {"schema": PauseBody.model_json_schema()}}}}
@@ -117,9 +117,8 @@ async def release(request: Request, name: Name) -> Response:
 async def _act(request: Request, kind: Kind, name: str, *args: Any) -> Response:
     """Send one message about a watchdog that exists; answers with its row afterwards."""
     backend = backend_of(request)
-    known = await backend.client.request("status", name=name)
-    if not known["rows"]:  # a misspelt name must not become a new watchdog
-        raise _unknown(name)
+    # A misspelt name must not become a new watchdog.
+    _known(name, (await backend.client.request("status", name=name))["rows"])
     await backend.change("tell", frame=message(kind, name, *args))
     found = await backend.client.request("status", name=name)
     return Json({"row": next(iter(found["rows"]), None)})
@@ -165,8 +164,8 @@ async def incidents(
     ] = 100,
 ) -> Response:
     """Incidents in the journal, newest first."""
-    journal = backend_of(request).journal
-    return Json(await journal.incidents(open_only=open, since=since, name=name, limit=limit))
+    wanted = partial(incidents_json, open_only=open, since=since, name=name, limit=limit)
+    return Json(await backend_of(request).journal.read(wanted))
 
 
 @router.get("/incidents/{id}", tags=["Incidents"])
@@ -175,7 +174,7 @@ async def incident(
     incident_id: Annotated[str, Path(alias="id", max_length=128, description="the incident's id")],
 ) -> Response:
     """One incident with its timeline and evidence, as `banken incident ID --json` prints it."""
-    found = await backend_of(request).journal.incident(incident_id)
+    found = await backend_of(request).journal.read(partial(incident_json, incident_id=incident_id))
     if found is None:
         raise Problem(404, f"no incident has the id {incident_id!r}; /api/v1/incidents lists them")
     return Json(found)
@@ -197,5 +196,24 @@ async def ready(request: Request) -> Response:
     return PlainTextResponse(f"ready: pid {found['pid']}\n", headers={"Cache-Control": "no-store"})
 
 
-def _unknown(name: str) -> Problem:
-    return Problem(404, f"no watchdog is called {name!r}; /api/v1/watchdogs lists them")
+@health.get("/metrics", responses={"4XX": TEXT})
+async def metrics(request: Request, names: Pattern = None) -> Response:
+    """Counts and histograms for Prometheus (docs/metrics.md).
+
+    `names`: which watchdogs get series of their own; without it all, if there are at most 1,000; empty: none.
+    """
+    accept = request.headers.get("accept", "")
+    try:
+        body, media = await backend_of(request).client.request(
+            "metrics", lambda answer: render(answer, accept), **question(names)
+        )
+    except Unreachable:
+        body, media = render(None, accept)  # banken_up 0
+    return Response(body, headers={"Content-Type": media, "Cache-Control": "no-store"})
+
+
+def _known(name: str, found: T | None) -> T:
+    """What was found of this watchdog."""
+    if not found:
+        raise Problem(404, f"no watchdog is called {name!r}; /api/v1/watchdogs lists them")
+    return found

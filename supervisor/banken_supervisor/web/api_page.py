@@ -16,7 +16,6 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/api")
 async def redirect() -> Response:
-    """To the page."""
     return RedirectResponse("/api/")
 
 

@@ -15,23 +15,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 import banken
-from banken_supervisor.web import api, api_page, badges, metrics_route, pings, stream
+from banken_supervisor.web import api, api_page, badges, pings, stream
 from banken_supervisor.web.backend import Backend, Settings
-from banken_supervisor.web.errors import HANDLERS, Problem
+from banken_supervisor.web.errors import HANDLERS
 from banken_supervisor.web.security import SecurityMiddleware
 
 STATIC = Path(__file__).parent / "static"
 
 # The system's own table may say something else, and a browser runs no script of the wrong type.
-for _ending, _type in {
-    ".js": "text/javascript",
-    ".mjs": "text/javascript",
-    ".css": "text/css",
-    ".svg": "image/svg+xml",
-    ".json": "application/json",
-    ".woff2": "font/woff2",
-    ".webmanifest": "application/manifest+json",
-}.items():
+for _ending, _type in {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}.items():
     mimetypes.add_type(_type, _ending)
 
 
@@ -45,10 +37,7 @@ class PageFiles(StaticFiles):
 
 
 async def _index(request: Request) -> Response:
-    file = STATIC / "index.html"
-    if not file.is_file():
-        raise Problem(404, "the page is not installed; /api/ lists the API")
-    return FileResponse(file, media_type="text/html", headers={"Cache-Control": "no-cache"})
+    return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
 
 def application(settings: Settings) -> FastAPI:
@@ -84,15 +73,7 @@ def application(settings: Settings) -> FastAPI:
             "auto_configure": False,
         },
     )
-    for each in (
-        stream.router,
-        api.router,
-        pings.router,
-        badges.router,
-        metrics_route.router,
-        api.health,
-        api_page.router,
-    ):
+    for each in (stream.router, api.router, pings.router, badges.router, api.health, api_page.router):
         app.include_router(each)
     app.add_route("/", _index, include_in_schema=False)
     app.mount("/static", PageFiles(directory=STATIC, check_dir=False))

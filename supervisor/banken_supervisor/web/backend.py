@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
 from banken.address import Address
+from banken_supervisor.operator_client.event_follower import EventThread
 from banken_supervisor.web.broadcaster import Broadcaster
-from banken_supervisor.web.event_follower import AsyncEventFollower
 from banken_supervisor.web.journal_reader import JournalReader
 from banken_supervisor.web.state_cache import StateCache
 from banken_supervisor.web.supervisor_client import AsyncSupervisorClient
+
+T = TypeVar("T")
 
 SHARED_S = 0.5
 """Requests for the same names within so many seconds share one answer."""
@@ -37,7 +41,7 @@ class Settings:
 
 
 class Backend:
-    """ProcessWatcher as long as the application does, in its event loop."""
+    """Lives as long as the application does, in its event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -46,7 +50,10 @@ class Backend:
         self.cache = StateCache(self.client, self.broadcaster)
         self.cache.error = f"no supervisor has answered yet at {settings.address.text}; `banken run` starts one"
         self.journal = JournalReader(self._journal_path)
-        self._follower = AsyncEventFollower(settings.address.text, self.cache.on_events, self.cache.on_connected)
+        self._follower = EventThread(
+            settings.address.text, _in_loop(self.cache.on_events), _in_loop(self.cache.on_connected)
+        )
+        self._follower.start()
         self._looks: dict[tuple[bool, tuple[str, ...]], asyncio.Task[Any]] = {}
 
     async def look(self, names: tuple[str, ...], *, feeds: bool) -> Any:
@@ -91,6 +98,17 @@ class Backend:
             return None if state is None else str(state["path"])
         directory = self.settings.address.directory
         return None if directory is None else os.path.join(directory, "journal.db")
+
+
+def _in_loop(call: Callable[[T], None]) -> Callable[[T], None]:
+    """The same for other threads: it runs in the event loop of now."""
+    loop = asyncio.get_running_loop()
+
+    def pass_on(argument: T) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop has ended
+            loop.call_soon_threadsafe(call, argument)
+
+    return pass_on
 
 
 def backend_of(request: Request) -> Backend:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from banken_supervisor.web.serialization import sse
-
 SUBSCRIBERS_MAX = 200
 
 QUEUE_BYTES_MAX = 4 * 1024 * 1024
@@ -53,7 +51,6 @@ class Subscriber:
         self._wake.set()
 
     def begin_again(self) -> None:
-        """Have the stream begin again with all rows."""
         self.restart = True
         self._wake.set()
 
@@ -79,8 +76,6 @@ class Broadcaster:
 
     def __init__(self) -> None:
         self.subscribers: set[Subscriber] = set()
-        self.dropped = 0
-        """streams ended because their readers were too slow"""
         self._gathered: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flushed = 0.0
@@ -92,10 +87,6 @@ class Broadcaster:
         subscriber = Subscriber()
         self.subscribers.add(subscriber)
         return subscriber
-
-    def unsubscribe(self, subscriber: Subscriber) -> None:
-        """Remove it."""
-        self.subscribers.discard(subscriber)
 
     def send(self, event: str, data: str, identity: str | None = None) -> None:
         """Send to all, at once or within ``GATHER_S``."""
@@ -114,7 +105,6 @@ class Broadcaster:
             subscriber.begin_again()
 
     def close(self) -> None:
-        """End all streams."""
         if self._timer is not None:
             self._timer.cancel()
         for subscriber in self.subscribers:
@@ -130,6 +120,10 @@ class Broadcaster:
         piece = b"".join(self._gathered)
         self._gathered.clear()
         for subscriber in self.subscribers:
-            if not subscriber.ended:
-                subscriber.offer(piece)
-                self.dropped += subscriber.ended
+            subscriber.offer(piece)
+
+
+def sse(event: str, data: str, identity: str | None = None) -> bytes:
+    """One server-sent event. ``data`` is JSON from ``to_json``: one line, ASCII."""
+    head = f"id: {identity}\n" if identity is not None else ""
+    return f"{head}event: {event}\ndata: {data}\n\n".encode("ascii")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -14,8 +15,11 @@ from starlette.responses import PlainTextResponse, Response
 from banken.errors import Refused, RequestFailed, Unreachable
 from banken.protocol.limits import shorten
 from banken_supervisor.journal import JournalError
-from banken_supervisor.web.serialization import to_json
+from banken_supervisor.text import sanitize
 from banken_supervisor.web.supervisor_client import Busy
+
+to_json = partial(sanitize.to_json, separators=(",", ":"))
+"""Compact JSON in ASCII that every parser takes: texts of workers are escaped here."""
 
 DETAILS = {
     "description": "`detail` says what was given and what is allowed; `errors` has it for each parameter",
@@ -40,14 +44,11 @@ TEXT = {**DETAILS, "content": {"text/plain": {"schema": {"type": "string"}}}}
 """An error elsewhere."""
 
 
-class Problem(Exception):
+class Problem(HTTPException):
     """A request that cannot be served: an HTTP status, and a text that says what was wrong and what is allowed."""
 
     def __init__(self, status: int, detail: str, **headers: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        super().__init__(status, detail, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 class Json(Response):
@@ -80,11 +81,8 @@ def answer(
 
 
 async def _on_own(request: Request, fault: Exception) -> Response:
-    """Errors of banken."""
     status, headers = _STATUSES.get(type(fault), (400, {}))
-    if isinstance(fault, Problem):
-        status, headers = fault.status, fault.headers
-    elif isinstance(fault, RequestFailed):
+    if isinstance(fault, RequestFailed):
         unknown = ("nobody declared", "no watchdog is called", "no program is called")
         status = 404 if str(fault).startswith(unknown) else 409
     return answer(request.url.path, status, str(fault), headers)
@@ -113,9 +111,11 @@ def _described(error: Mapping[str, Any]) -> dict[str, str]:
 
 
 async def _on_http(request: Request, fault: Exception) -> Response:
-    """What the router refuses: an unknown path, a method that is not allowed."""
+    """A Problem, or what the router refuses: an unknown path, a method that is not allowed."""
     assert isinstance(fault, HTTPException)
     path, headers, detail = request.url.path, dict(fault.headers or {}), str(fault.detail)
+    if isinstance(fault, Problem):
+        return answer(path, fault.status_code, detail, headers)
     if fault.status_code == 404:
         detail = "nothing is served at this path; /api/ lists all paths. A / within a name is written %2F"
     elif fault.status_code == 405:
@@ -127,7 +127,7 @@ async def _on_http(request: Request, fault: Exception) -> Response:
 
 
 HANDLERS: dict[Any, Callable[[Request, Exception], Coroutine[Any, Any, Response]]] = {
-    **dict.fromkeys((Problem, Unreachable, RequestFailed, Refused, JournalError), _on_own),
+    **dict.fromkeys((Unreachable, RequestFailed, Refused, JournalError), _on_own),
     RequestValidationError: _on_invalid,
     HTTPException: _on_http,
 }

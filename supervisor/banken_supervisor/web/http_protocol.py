@@ -32,14 +32,16 @@ class TimeLimitedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._asking is None and (not self._answering()):
+        cycle: RequestResponseCycle | None = self.cycle
+        if self._asking is None and (cycle is None or cycle.response_complete):
             self._asking = self.loop.call_later(REQUEST_S, self._cut)  # a further request, and not whole yet
 
     def handle_events(self) -> None:
         before = self.cycle
         super().handle_events()
         if self.cycle is not before:
-            self._asked()
+            _cancel(self._asking)
+            self._asking = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -48,27 +50,19 @@ class TimeLimitedProtocol(H11Protocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._taken()
+        _cancel(self._stalled)
+        self._stalled = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._asked()
-        self._taken()
+        _cancel(self._asking)
+        _cancel(self._stalled)
         super().connection_lost(exc)
-
-    def _answering(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not cycle.response_complete
-
-    def _asked(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            self._asking = None
-
-    def _taken(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
 
     def _cut(self) -> None:
         """At once: an orderly close would wait for ever for a reader that does not read."""
         self.transport.abort()
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

@@ -7,12 +7,11 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from banken_supervisor.journal import JournalError, reading, uptime
-from banken_supervisor.journal.as_plain_data import event, shown, whole
-from banken_supervisor.web.errors import Problem
-from banken_supervisor.web.serialization import to_json
+from banken_supervisor.journal.as_plain_data import event, plain, whole
+from banken_supervisor.web.errors import Problem, to_json
 
 T = TypeVar("T")
 
@@ -34,74 +33,58 @@ class JournalReader:
         self._threads = ThreadPoolExecutor(THREADS, "banken-web-journal")
         self._waiting = 0
 
-    async def incidents(self, *, open_only: bool, since: float | None, name: str | None, limit: int) -> str:
-        """Incidents as JSON, newest first."""
-        path = self._path()
-
-        def read() -> str:
-            found = reading.incidents(path, open_only=open_only, since=since, name=name, limit=limit)
-            return to_json({"incidents": [shown(each) for each in found]})
-
-        return await self._read(read)
-
-    async def incident(self, incident_id: str) -> str | None:
-        """One incident with its timeline and evidence as JSON; None: there is none of this id."""
-        path = self._path()
-
-        def read() -> str | None:
-            story = reading.incident(path, incident_id)
-            return None if story is None else to_json(whole(story))
-
-        return await self._read(read)
-
-    async def history(self, name: str) -> str | None:
-        """What the journal has of one watchdog as JSON; None: nothing."""
-        path = self._path()
-        return await self._read(lambda: _history(path, name))
-
     def close(self) -> None:
-        """Let the threads end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _path(self) -> str:
+    async def read(self, what: Callable[[str], T]) -> T:
+        """What this function finds in the file. Problem, JournalError."""
         path = self._find()
         if path is None:
             raise Problem(404, "this supervisor has no journal: it was started with --no-journal")
-        if not os.path.exists(path):
-            raise Problem(404, f"there is no journal at {path}; a supervisor that has one makes it")
-        return path
-
-    async def _read(self, what: Callable[[], T]) -> T:
         if self._waiting >= WAITING_MAX:
             raise Problem(
                 503, f"{WAITING_MAX} requests already read the journal; try again in a moment", retry_after="1"
             )
+
+        def job() -> T:
+            if not os.path.exists(path):
+                raise Problem(404, f"there is no journal at {path}; a supervisor that has one makes it")
+            return what(path)
+
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, what)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, job)
         except OSError as fault:
             raise JournalError(str(fault)) from None
         finally:
             self._waiting -= 1
 
 
-def _history(path: str, name: str) -> str | None:
+def incidents_json(path: str, **wanted: Any) -> str:
+    """Incidents, newest first."""
+    return to_json({"incidents": [plain(each) for each in reading.incidents(path, **wanted)]})
+
+
+def incident_json(path: str, incident_id: str) -> str | None:
+    """One incident with its timeline and evidence; None: there is none of this id."""
+    story = reading.incident(path, incident_id)
+    return None if story is None else to_json(whole(story))
+
+
+def history_json(path: str, name: str) -> str | None:
+    """What the journal has of one watchdog; None: nothing."""
     kept = reading.history(path, name)
     if kept.registered is None and not kept.incidents and not kept.events:
         return None
+    now = time.time()
+    up = {label: uptime.of(kept, length, now).share for label, length in WINDOWS_S.items()}
     told = {
         "name": name,
         "watched": kept.registered is not None,
         "known_since": kept.began,
-        "uptime": shares(kept, time.time()),
-        "incidents": [shown(each) for each in kept.incidents[:EVENTS_MAX]],
+        "uptime": {label: None if share is None else round(share, 6) for label, share in up.items()},
+        "incidents": [plain(each) for each in kept.incidents[:EVENTS_MAX]],
         "events": [event(each) for each in kept.events[-EVENTS_MAX:]],
         "problems": kept.problems,
     }
     return to_json(told)
-
-
-def shares(kept: reading.History, now: float) -> dict[str, float | None]:
-    """The uptime of each of ``WINDOWS_S``, 0 to 1; None: nothing is known of any time."""
-    found = {label: uptime.of(kept, length, now).share for label, length in WINDOWS_S.items()}
-    return {label: None if share is None else round(share, 6) for label, share in found.items()}

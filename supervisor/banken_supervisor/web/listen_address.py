@@ -41,7 +41,6 @@ class ListenAddress:
 
     @property
     def text(self) -> str:
-        """As it stands in a URL."""
         return f"{self.host_text}:{self.port}"
 
     @property

@@ -38,7 +38,8 @@ class Family:
     """without the ``_total`` of a counter"""
     kind: Literal["gauge", "counter", "histogram"]
     meaning: str
-    find: Callable[[Answer], Iterable[Sample]]
+    source: str | Callable[[Answer], Iterable[Sample]]
+    """where its number is, keys joined by dots; with a label a map from the label's values to the numbers"""
     labels: tuple[str, ...] = ()
 
     @property
@@ -48,7 +49,7 @@ class Family:
 
     def collect(self, answer: Answer) -> Metric:
         """Its samples, as the registry collects them."""
-        samples = [(labels, value) for labels, value in self.find(answer) if value is not None]
+        samples = [(labels, value) for labels, value in self._samples(answer) if value is not None]
         if self.kind == "histogram":
             histogram = HistogramMetricFamily(self.name, self.meaning, labels=self.labels)
             for labels, value in samples:
@@ -60,35 +61,21 @@ class Family:
             family.add_metric(labels, float(value))
         return family
 
+    def _samples(self, answer: Answer) -> Iterable[Sample]:
+        if not isinstance(self.source, str):
+            return self.source(answer)
+        found: Any = answer
+        for key in self.source.split("."):
+            found = None if found is None else found[key]  # there is no journal, or the system does not tell
+        if self.labels and found is not None:
+            return [((str(key),), count) for key, count in found.items()]
+        return [((), found)]
+
 
 def _buckets(histogram: Mapping[str, Any]) -> list[tuple[str, float]]:
     """As Prometheus wants them: each with all below it."""
     names = [*(repr(float(bound)) for bound in histogram["bounds"]), "+Inf"]
     return list(zip(names, map(float, accumulate(histogram["counts"])), strict=True))
-
-
-def _one(*path: str) -> Callable[[Answer], Iterable[Sample]]:
-    """A single value, found by its path."""
-
-    def find(answer: Answer) -> Iterable[Sample]:
-        value: Any = answer
-        for key in path:
-            value = value[key]
-            if value is None:  # there is no journal, or the system does not tell
-                return
-        yield (), value
-
-    return find
-
-
-def _by(*path: str) -> Callable[[Answer], Iterable[Sample]]:
-    """A map from the label's value to the number."""
-
-    def find(answer: Answer) -> Iterable[Sample]:
-        for _, found in _one(*path)(answer):
-            yield from (((str(key),), count) for key, count in found.items())
-
-    return find
 
 
 def _journal_state(answer: Answer) -> Iterable[Sample]:
@@ -98,21 +85,12 @@ def _journal_state(answer: Answer) -> Iterable[Sample]:
 
 
 def _under_way(kind: str) -> Callable[[Answer], Iterable[Sample]]:
-    """Those that run, wait and are stuck."""
-
-    def find(answer: Answer) -> Iterable[Sample]:
-        return [((state,), answer[kind][state]) for state in ("running", "queued", "stuck")]
-
-    return find
+    return lambda answer: [((state,), answer[kind][state]) for state in ("running", "queued", "stuck")]
 
 
 def _callback_results(answer: Answer) -> Iterable[Sample]:
-    for result in ("done", "failed", "stuck", "skipped"):
-        yield (result,), answer["events"][f"callback-{result}"]
-
-
-def _acted(answer: Answer) -> Iterable[Sample]:
-    return [((str(name), str(result)), count) for name, result, count in answer["acted"]]
+    results = ("done", "failed", "stuck", "skipped")
+    return [((result,), answer["events"][f"callback-{result}"]) for result in results]
 
 
 def _of_rows(place: int) -> Callable[[Answer], Iterable[Sample]]:
@@ -124,69 +102,61 @@ METRICS = (
          lambda answer: [((), 1)]),
     Family("banken_build_info", "gauge", "Always 1; the label says which version of banken supervises.",
          lambda answer: [((str(answer["version"]),), 1)], ("version",)),
-    Family("banken_start_time_seconds", "gauge", "When the supervisor started, in seconds since 1970.",
-         _one("started")),
-    Family("banken_supervisor_cpu_seconds", "counter", "CPU time that the supervisor's process has used.",
-         _one("cpu")),
+    Family("banken_start_time_seconds", "gauge", "When the supervisor started, in seconds since 1970.", "started"),
+    Family("banken_supervisor_cpu_seconds", "counter", "CPU time that the supervisor's process has used.", "cpu"),
     Family("banken_supervisor_resident_memory_bytes", "gauge", "Resident memory of the supervisor's process.",
-         _one("memory")),
+         "memory"),
 
     Family("banken_watchdogs", "gauge", "Watchdogs by state; those expired have an open incident.",
-         _by("states"), ("state",)),
-    Family("banken_incidents", "counter", "Incidents opened, by cause.", _by("incidents"), ("cause",)),
+         "states", ("state",)),
+    Family("banken_incidents", "counter", "Incidents opened, by cause.", "incidents", ("cause",)),
     Family("banken_verdict_latency_seconds", "histogram",
          "From a deadline to the handing out of its callback; time that the supervisor itself lost is not in it.",
-         _one("lateness")),
+         "lateness"),
     Family("banken_feed_gap_seconds", "histogram",
-         "Gaps between a watchdog's feeds: at high rates one in a timeout, else all.", _one("gaps")),
+         "Gaps between a watchdog's feeds: at high rates one in a timeout, else all.", "gaps"),
     Family("banken_messages", "counter", "Messages read from workers, with refused ones and own probes.",
-         _one("messages")),
+         "messages"),
     Family("banken_refused", "counter", "Messages and requests that were not taken, by reason.",
-         _by("refused"), ("reason",)),
-    Family("banken_events", "counter", "Events published, by type.", _by("events"), ("type",)),
+         "refused", ("reason",)),
+    Family("banken_events", "counter", "Events published, by type.", "events", ("type",)),
 
     Family("banken_loop_turn_seconds", "histogram", "Turns of the supervisor's loop, without their waits.",
-         _one("turn_seconds")),
-    Family("banken_loop_slowest_turn_seconds", "gauge", "The longest turn since the start.", _one("slowest_turn")),
-    Family("banken_stalls", "counter", "Times that the supervisor was stopped or starved.", _one("stalls")),
-    Family("banken_credited_seconds", "counter", "Time lost in stalls; it counts towards no timeout.",
-         _one("lost")),
-    Family("banken_overloads", "counter", "Turns that could not read all messages that were there.",
-         _one("overloads")),
-    Family("banken_probes_lost", "counter", "Probes before a verdict that never came back.", _one("probes_lost")),
+         "turn_seconds"),
+    Family("banken_loop_slowest_turn_seconds", "gauge", "The longest turn since the start.", "slowest_turn"),
+    Family("banken_stalls", "counter", "Times that the supervisor was stopped or starved.", "stalls"),
+    Family("banken_credited_seconds", "counter", "Time lost in stalls; it counts towards no timeout.", "lost"),
+    Family("banken_overloads", "counter", "Turns that could not read all messages that were there.", "overloads"),
+    Family("banken_probes_lost", "counter", "Probes before a verdict that never came back.", "probes_lost"),
     Family("banken_log_lines_dropped", "counter", "Log lines dropped, because the log is read too slowly.",
-         _one("log_lines_dropped")),
+         "log_lines_dropped"),
     Family("banken_internal_errors", "counter",
          "Faults of the supervisor's own, by place: what they struck was dropped, and it went on.",
-         _by("internal_errors"), ("place",)),
+         "internal_errors", ("place",)),
 
-    Family("banken_callbacks", "gauge", "Callbacks by what they do now.",
-         _under_way("callbacks"), ("state",)),
+    Family("banken_callbacks", "gauge", "Callbacks by what they do now.", _under_way("callbacks"), ("state",)),
     Family("banken_callbacks_ended", "counter",
-         "What became of callbacks. A stuck one that ends after all counts again.",
-         _callback_results, ("result",)),
-    Family("banken_actions", "gauge", "Actions of ladders by what they do now.",
-         _under_way("actions"), ("state",)),
+         "What became of callbacks. A stuck one that ends after all counts again.", _callback_results, ("result",)),
+    Family("banken_actions", "gauge", "Actions of ladders by what they do now.", _under_way("actions"), ("state",)),
     Family("banken_actions_ended", "counter",
          "What became of actions; observed: would have been done. A stuck one that ends after all counts again.",
-         _acted, ("action", "result")),
-    Family("banken_programs", "gauge", "Programs by state.", _by("program_states"), ("state",)),
+         lambda answer: [((name, result), count) for name, result, count in answer["acted"]], ("action", "result")),
+    Family("banken_programs", "gauge", "Programs by state.", "program_states", ("state",)),
     Family("banken_processes_watched", "gauge", "Processes whose end would be noticed at once.",
-         _one("processes_watched")),
+         "processes_watched"),
 
     Family("banken_journal_state", "gauge", "1 for the state that the journal is in, 0 for the others.",
          _journal_state, ("state",)),
     Family("banken_journal_lag_seconds", "gauge", "Age of the oldest entry that is not on disk yet; 0: all are.",
-         _one("journal", "lag")),
-    Family("banken_journal_queue_entries", "gauge", "Entries that wait to be written.", _one("journal", "queued")),
-    Family("banken_journal_queue_bytes", "gauge", "About the memory that they take.",
-         _one("journal", "queued_bytes")),
+         "journal.lag"),
+    Family("banken_journal_queue_entries", "gauge", "Entries that wait to be written.", "journal.queued"),
+    Family("banken_journal_queue_bytes", "gauge", "About the memory that they take.", "journal.queued_bytes"),
     Family("banken_journal_dropped", "counter", "Entries lost for want of room, by rank.",
-         _by("journal", "dropped"), ("rank",)),
-    Family("banken_journal_refused", "counter", "Entries that the database refused.", _one("journal", "refused")),
-    Family("banken_journal_size_bytes", "gauge", "Size of the journal's file.", _one("journal", "size")),
+         "journal.dropped", ("rank",)),
+    Family("banken_journal_refused", "counter", "Entries that the database refused.", "journal.refused"),
+    Family("banken_journal_size_bytes", "gauge", "Size of the journal's file.", "journal.size"),
     Family("banken_journal_last_commit_timestamp_seconds", "gauge",
-         "When the journal was last written to, in seconds since 1970.", _one("journal", "last_commit")),
+         "When the journal was last written to, in seconds since 1970.", "journal.last_commit"),
 
     Family("banken_watchdog_up", "gauge", "0: it has an open incident or was given up; 1: else, paused included.",
          lambda answer: [((row[0],), row[1] not in ("expired", "given-up")) for row in answer["rows"]], ("name",)),

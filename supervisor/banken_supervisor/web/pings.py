@@ -58,11 +58,7 @@ Endpoint = Callable[..., Awaitable[Response]]
 
 def _ping(path: str) -> Callable[[Endpoint], Endpoint]:
     """A route for GET and one for POST: each has its own id in the document."""
-
-    def register(endpoint: Endpoint) -> Endpoint:
-        return router.post(path)(router.get(path)(endpoint))
-
-    return register
+    return lambda endpoint: router.post(path)(router.get(path)(endpoint))
 
 
 @_ping("/ping/{name}")
@@ -71,22 +67,19 @@ async def success(request: Request, name: Name, declared: Declared) -> Response:
 
     The first 10,000 bytes of a body become the status, cut at 1,024 characters.
     """
-    text, longer = await _text(request)
-    return await _feed(request, name, text, declared, longer)
+    return await _feed(request, name, await _text(request), declared)
 
 
 @_ping("/ping/{name}/start")
 async def start(request: Request, name: Name, declared: Declared) -> Response:
     """A job has begun: alive, and its timeout runs from here. Without a body the status is `started`."""
-    text, longer = await _text(request)
-    return await _feed(request, name, text or "started", declared, longer)
+    return await _feed(request, name, await _text(request) or "started", declared)
 
 
 @_ping("/ping/{name}/fail")
 async def fail(request: Request, name: Name, declared: Declared) -> Response:
     """A job has failed: a verdict at once. A body becomes the reason, cut at 4,096 characters."""
-    text, longer = await _text(request)
-    return await _fail(request, name, text or "a ping said so", declared, longer)
+    return await _fail(request, name, await _text(request) or "a ping said so", declared)
 
 
 @_ping("/ping/{name}/{status}")
@@ -102,35 +95,33 @@ async def ended(
     """
     if not status.isascii() or not status.isdecimal() or len(status) > 3 or int(status) > STATUS_HIGHEST:
         raise Problem(404, f"after the name comes nothing, start, fail or an exit status, 0 to {STATUS_HIGHEST}")
-    text, longer = await _text(request)
+    text = await _text(request)
     said = f"exit status {int(status)}"
     if int(status) == 0:
-        return await _feed(request, name, text or said, declared, longer)
-    return await _fail(request, name, f"{said}\n{text}".rstrip(), declared, longer)
+        return await _feed(request, name, text or said, declared)
+    return await _fail(request, name, f"{said}\n{text}".rstrip(), declared)
 
 
-async def _text(request: Request) -> tuple[str, bool]:
-    """The body as text, and whether the connection must be closed because more would come."""
+async def _text(request: Request) -> str:
     if request.method != "POST":
-        return "", False
+        return ""
     body, _ = await read_body(request, BODY_MAX, DRAIN_MAX)
-    longer = int(request.headers.get("content-length", "0")) > BODY_MAX + DRAIN_MAX
-    return body.decode("utf-8", "replace").strip(), longer
+    return body.decode("utf-8", "replace").strip()
 
 
-async def _feed(request: Request, name: str, text: str, declared: Declaration | None, longer: bool) -> Response:
+async def _feed(request: Request, name: str, text: str, declared: Declaration | None) -> Response:
     if text:
-        return await _send(request, name, declared, longer, Kind.NOTE, None, check_text(text, "status", STATUS_MAX))
-    return await _send(request, name, declared, longer, Kind.FEED)
+        return await _send(request, name, declared, Kind.NOTE, None, check_text(text, "status", STATUS_MAX))
+    return await _send(request, name, declared, Kind.FEED)
 
 
-async def _fail(request: Request, name: str, text: str, declared: Declaration | None, longer: bool) -> Response:
-    return await _send(request, name, declared, longer, Kind.FAIL, check_text(text, "reason", REASON_MAX))
+async def _fail(request: Request, name: str, text: str, declared: Declaration | None) -> Response:
+    return await _send(request, name, declared, Kind.FAIL, check_text(text, "reason", REASON_MAX))
 
 
-async def _send(
-    request: Request, name: str, declared: Declaration | None, longer: bool, kind: Kind, *args: Any
-) -> Response:
+async def _send(request: Request, name: str, declared: Declaration | None, kind: Kind, *args: Any) -> Response:
     await backend_of(request).change("tell", frame=message(kind, name, *args, declaration=declared))
-    headers = {"Cache-Control": "no-store"} | ({"Connection": "close"} if longer else {})
+    headers = {"Cache-Control": "no-store"}
+    if request.method == "POST" and int(request.headers.get("content-length", "0")) > BODY_MAX + DRAIN_MAX:
+        headers["Connection"] = "close"  # the rest of the body would come
     return PlainTextResponse("OK\n", headers=headers)

@@ -55,7 +55,9 @@ class SecurityMiddleware:
                 out = MutableHeaders(scope=message)
                 for name, value in SAFE_HEADERS.items():
                     out.setdefault(name, value)
-                out.setdefault("Cross-Origin-Resource-Policy", _embedding(path))
+                # Badges are for other pages; nothing else is.
+                embedding = "cross-origin" if path.startswith("/badge/") else "same-origin"
+                out.setdefault("Cross-Origin-Resource-Policy", embedding)
             await send(message)
             if head:  # the answer ends here, for a stream, too
                 await send({"type": "http.response.body", "body": b""})
@@ -72,7 +74,8 @@ class SecurityMiddleware:
 
     def _refusal(self, scope: Scope, headers: Headers, path: str) -> tuple[int, str] | None:
         """The status and the reason if the request is refused."""
-        if not self._ours(headers.get("host", "")):
+        host = headers.get("host", "").lower().removesuffix(".")
+        if host not in self._settings.hosts and _without_port(host) not in self._settings.hosts:
             known = ", ".join(sorted(self._settings.hosts))
             return 421, f"the Host header is not on the list: {known} (`banken web --host NAME` adds one)"
         reading, ping = scope["method"] in READING, path.startswith("/ping/")
@@ -86,11 +89,6 @@ class SecurityMiddleware:
         else:
             free = reading or not path.startswith("/api/")
         return None if free else self._without_token(headers)
-
-    def _ours(self, host: str) -> bool:
-        """Whether a Host header is on the list."""
-        host = host.lower().removesuffix(".")
-        return host in self._settings.hosts or _without_port(host) in self._settings.hosts
 
     def _same_site(self, headers: Headers) -> bool:
         """False if a browser sent the request for another site's page."""
@@ -123,11 +121,6 @@ def decoded(raw_path: bytes) -> str:
     """
     parts = raw_path.decode("ascii", "replace").split("/")
     return "/".join(unquote(part, errors="replace").replace("%", "%25").replace("/", "%2F") for part in parts)
-
-
-def _embedding(path: str) -> str:
-    """Badges are for other pages; nothing else is."""
-    return "cross-origin" if path.startswith("/badge/") else "same-origin"
 
 
 def _without_port(host: str) -> str:

@@ -61,11 +61,10 @@ class Server(uvicorn.Server):
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
         # Before uvicorn handles signals, and after: it raises the signal again when it has ended.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+            signal.signal(number, self.handle_exit)
         asyncio.run(self._serve_until_eof(bound))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then announce the address."""
         await super().startup(sockets)
         self._announce()
 
@@ -82,24 +81,12 @@ class Server(uvicorn.Server):
         await self.serve(sockets=[bound])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """uvicorn's signal handler."""
-        _silence()
+        """uvicorn's signal handler. It would log an error for each stream and request that the end cuts."""
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
 
     def _stdin(self) -> None:
         with contextlib.suppress(BlockingIOError, InterruptedError):
             if not os.read(sys.stdin.fileno(), 4096):  # the parent process has ended
                 asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-                self._end()
-
-    def _on_signal(self, number: int, frame: object) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        _silence()
-        self.should_exit = True
-
-
-def _silence() -> None:
-    """uvicorn would log an error for each stream and request that the end cuts."""
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+                self.handle_exit(signal.SIGTERM, None)

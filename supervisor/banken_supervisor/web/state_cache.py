@@ -18,7 +18,7 @@ from typing import Any
 from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.operator_client.pager import Pager
 from banken_supervisor.web.broadcaster import Broadcaster
-from banken_supervisor.web.serialization import to_json
+from banken_supervisor.web.errors import to_json
 from banken_supervisor.web.supervisor_client import AsyncSupervisorClient
 
 FRESH_S = 2.0
@@ -45,7 +45,7 @@ log = logging.getLogger("banken.web")
 
 
 class StateCache:
-    """The supervisor's last summary and rows. ProcessWatcher in one event loop."""
+    """The supervisor's last summary and rows. Lives in one event loop."""
 
     def __init__(self, client: AsyncSupervisorClient, broadcaster: Broadcaster) -> None:
         self.up = False
@@ -68,12 +68,11 @@ class StateCache:
         self._connected = False
         self._checking = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._summaries = asyncio.get_running_loop().create_task(self._send_summaries())
+        self._spawn(self._send_summaries())
 
     # -- called by the event follower ---------------------------------------------------------------
 
     def on_connected(self, there: bool) -> None:
-        """A connection to a supervisor was made or lost."""
         self._connected = self._client.connected = there
         if there:
             self._spawn(self._check())
@@ -104,7 +103,7 @@ class StateCache:
             self._dirty.clear()  # the next stream has everything read again
             self._read_at = 0.0
         elif self._dirty and self._flushing is None:
-            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+            self._flushing = self._spawn(self._flush())
 
     # -- called by streams and answers --------------------------------------------------------------
 
@@ -118,7 +117,7 @@ class StateCache:
         if time.monotonic() - self._read_at < FRESH_S:
             return
         if self._reading is None:
-            self._reading = asyncio.get_running_loop().create_task(self._read())
+            self._reading = self._spawn(self._read())
             self._reading.add_done_callback(self._read_ended)
         await asyncio.shield(self._reading)
 
@@ -142,17 +141,16 @@ class StateCache:
         return summary
 
     def close(self) -> None:
-        """Stop all work."""
-        for task in (self._summaries, self._reading, self._flushing, *self._tasks):
-            if task is not None:
-                task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     # -- inside -------------------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _gone(self, why: str) -> None:
         self.error = why
@@ -204,12 +202,10 @@ class StateCache:
         groups: set[str] = set()
         pager = Pager()
         while pager.offset is not None:
-            texts, some, following, total = await self._client.request(
-                "status", _page, offset=pager.offset, limit=PAGE
-            )
+            texts, some, rest = await self._client.request("status", _as_texts, offset=pager.offset, limit=PAGE)
             found.update(texts)
             groups.update(some)
-            pager.turn(following, total)
+            pager.turn(rest["next"], rest["total"])
         self._rows, self.groups = found, groups
         self._read_at = time.monotonic()
 
@@ -246,27 +242,19 @@ class StateCache:
             self._flushing = None
 
     async def _send_rows(self, names: list[str], *, last: bool) -> None:
-        texts, groups, gone = await self._client.request("look", _looked, names=names, feeds=False)
+        texts, groups, rest = await self._client.request("look", _as_texts, names=names, feeds=False)
         self._rows.update(texts)
         self.groups.update(groups)
-        known = [name for name in gone if self._rows.pop(name, None) is not None]
+        known = [name for name in rest["gone"] if self._rows.pop(name, None) is not None]
         self.groups.difference_update(known)
         summary = to_json(await self.read_summary()) if last else "null"
         rows = ",".join(texts.values())
         self._broadcaster.send("changed", f'{{"rows":[{rows}],"gone":{to_json(known)},"summary":{summary}}}')
 
 
-def _page(answer: Any) -> tuple[dict[str, str], list[str], int | None, int]:
-    return (*_texts(answer["rows"]), answer["next"], answer["total"])
-
-
-def _looked(answer: Any) -> tuple[dict[str, str], list[str], list[str]]:
-    return (*_texts(answer["rows"]), answer["gone"])
-
-
-def _texts(rows: list[dict[str, Any]]) -> tuple[dict[str, str], list[str]]:
-    """Each row as JSON with the time at which it was read, and the names of groups."""
+def _as_texts(answer: Any) -> tuple[dict[str, str], list[str], Any]:
+    """Each row as JSON with the time at which it was read, the names of groups, and the rest of the answer."""
     at = round(time.time(), 3)
-    return {row["name"]: to_json({**row, "at": at}) for row in rows}, [
-        row["name"] for row in rows if "group" in row
-    ]
+    rows = answer.pop("rows")
+    texts = {row["name"]: to_json({**row, "at": at}) for row in rows}
+    return texts, [row["name"] for row in rows if "group" in row], answer

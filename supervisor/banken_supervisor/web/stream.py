@@ -12,9 +12,8 @@ from starlette.responses import Response
 
 from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.web.backend import Backend, backend_of
-from banken_supervisor.web.broadcaster import SUBSCRIBERS_MAX, Subscriber
+from banken_supervisor.web.broadcaster import SUBSCRIBERS_MAX, Subscriber, sse
 from banken_supervisor.web.errors import DETAILS, Problem
-from banken_supervisor.web.serialization import sse
 
 KEEP_ALIVE_S = 15
 PAUSE_S = 0.002
@@ -70,7 +69,7 @@ async def _pieces(backend: Backend, subscriber: Subscriber) -> AsyncIterator[byt
                 while piece := subscriber.take():
                     yield piece
     finally:
-        backend.broadcaster.unsubscribe(subscriber)
+        backend.broadcaster.subscribers.discard(subscriber)
 
 
 async def _beginning(backend: Backend, subscriber: Subscriber) -> AsyncIterator[bytes]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from banken.control import Control
 from banken.errors import RequestFailed, Unreachable
@@ -31,14 +31,6 @@ class Busy(Unreachable):
     """More is requested than the supervisor answers."""
 
 
-class _Request(NamedTuple):
-    op: str
-    args: dict[str, Any]
-    then: Callable[[Any], Any] | None
-    deadline: float
-    answer: asyncio.Future[Any]
-
-
 class AsyncSupervisorClient:
     """Requests to one supervisor. Made and used in a running event loop; ``close`` ends its thread."""
 
@@ -46,8 +38,7 @@ class AsyncSupervisorClient:
         self.connected = True
         """set by the state cache; False shortens the wait for an answer"""
         self._address = address
-        self._loop = asyncio.get_running_loop()
-        self._waiting: queue.Queue[_Request | None] = queue.Queue()
+        self._waiting: queue.SimpleQueue[Callable[[Control], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="banken-web-requests", daemon=True)
         self._thread.start()
 
@@ -55,10 +46,29 @@ class AsyncSupervisorClient:
         """The answer, or what ``then`` makes of it on the client's thread. Unreachable, Busy, RequestFailed."""
         if self._waiting.qsize() >= WAITING_MAX:
             raise Busy(f"{WAITING_MAX} requests already wait for the supervisor; try again in a moment")
-        answer: asyncio.Future[Any] = self._loop.create_future()
+        answer: Future[Any] = Future()
         wait = ANSWER_S if self.connected else ANSWER_DOWN_S
-        self._waiting.put(_Request(op, args, then, monotonic() + wait, answer))
-        return await answer
+        deadline = monotonic() + wait
+
+        def serve(control: Control) -> None:
+            if not answer.set_running_or_notify_cancel():
+                return
+            control.timeout = deadline - monotonic()
+            try:
+                if control.timeout <= 0:
+                    raise Unreachable(f"the supervisor at {control.address.text} does not answer")
+                found = control.request(op, **args)
+                answer.set_result(found if then is None else then(found))
+            except Unreachable as down:
+                answer.set_exception(explained(down, control.address, wait))
+            except RequestFailed as refused:
+                answer.set_exception(refused)
+            except Exception as strange:  # noqa: BLE001  # an answer of another version: the thread goes on
+                fault = f"the supervisor's answer to {op} is not understood: {strange!r}"[:500]
+                answer.set_exception(RequestFailed(fault))
+
+        self._waiting.put(serve)
+        return await asyncio.wrap_future(answer)
 
     def close(self) -> None:
         """End the thread after its current request."""
@@ -67,38 +77,5 @@ class AsyncSupervisorClient:
 
     def _work(self) -> None:
         with Control(self._address) as control:
-            while True:
-                request = self._waiting.get()
-                if request is None:
-                    return
-                if not request.answer.cancelled():
-                    self._serve(control, request)
-
-    def _serve(self, control: Control, request: _Request) -> None:
-        control.timeout = request.deadline - monotonic()
-        fault: Exception | None = None
-        found: Any = None
-        try:
-            if control.timeout <= 0:
-                raise Unreachable(f"the supervisor at {control.address.text} does not answer")
-            found = control.request(request.op, **request.args)
-            if request.then is not None:
-                found = request.then(found)
-        except Unreachable as down:
-            wait = ANSWER_S if self.connected else ANSWER_DOWN_S
-            fault = explained(down, control.address, wait)
-        except RequestFailed as refused:
-            fault = refused
-        except Exception as strange:  # noqa: BLE001  # an answer of another version: report it, the thread goes on
-            fault = RequestFailed(f"the supervisor's answer to {request.op} is not understood: {strange!r}"[:500])
-        with contextlib.suppress(RuntimeError):  # the event loop has ended
-            self._loop.call_soon_threadsafe(_settle, request.answer, found, fault)
-
-
-def _settle(answer: asyncio.Future[Any], found: Any, fault: Exception | None) -> None:
-    if answer.done():  # the client went away
-        return
-    if fault is None:
-        answer.set_result(found)
-    else:
-        answer.set_exception(fault)
+            while (serve := self._waiting.get()) is not None:
+                serve(control)

@@ -5,13 +5,13 @@
     text.py       pure: rows, facts and incidents in words
     app.py        the application: its threads, and which page is on top
     main.py       the screen with the lists: tabs, filter, sort; head.py says the lines above them
-    table.py      a list of rows; watchdogs.py, programs.py, incidents.py and events.py show theirs in it
+    table.py      a list of rows; watchdogs.py (programs, too), incidents.py and events.py say what is in it
     page.py       a text over the whole screen; detail.py, log.py and help.py show theirs on it
     commands.py   what it may tell the supervisor
-    background.py threads: the one that follows the events, the one that reads files
+    background.py the thread that reads files
 
-The supervisor is asked by ``cli/source.py``, on a thread of its own. Only this package imports textual, and only
-when the command runs.
+The supervisor is asked by ``cli/poller.py`` on a thread of its own, and its events are followed on another. Only
+this package imports textual, and only when the command runs.
 """
 
 from __future__ import annotations

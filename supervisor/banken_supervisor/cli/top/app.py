@@ -5,33 +5,32 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.text import Text
 from textual import on
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.message import Message
 
 from banken_supervisor.cli.poller import LOOKED_MAX, Source
 from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import help as help_page
 from banken_supervisor.cli.top import incidents as incident_list
 from banken_supervisor.cli.top import text
-from banken_supervisor.cli.top.background import EventThread, FileThread
+from banken_supervisor.cli.top.background import FileThread
 from banken_supervisor.cli.top.commands import Confirm, pause
 from banken_supervisor.cli.top.detail import Detail
-from banken_supervisor.cli.top.events import EventTable, read_past
-from banken_supervisor.cli.top.incidents import IncidentTable
+from banken_supervisor.cli.top.events import read_past, remark
 from banken_supervisor.cli.top.log import LogPage
 from banken_supervisor.cli.top.main import Main
 from banken_supervisor.cli.top.order import Order
 from banken_supervisor.cli.top.page import Page
-from banken_supervisor.cli.top.programs import ProgramTable
 from banken_supervisor.cli.top.table import RowTable
-from banken_supervisor.cli.top.watchdogs import WatchdogTable
+from banken_supervisor.operator_client.event_follower import EventThread, missed
 
 if TYPE_CHECKING:
     from banken.control import Control
@@ -39,27 +38,8 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 """Seconds after which ages are shown anew though nothing came."""
 
-REREAD_S = 2.0
-"""Seconds after which the journal's incidents are read again, while they are shown."""
-
-INCIDENT_EVENTS = frozenset({"expired", "recovered", "closed", "given-up"})
-"""What changes the list of incidents."""
-
-
-class Changed(Message):
-    """There is a new snapshot."""
-
-
-class Happened(Message):
-    """There are events."""
-
-
-class Done(Message):
-    """A thread is done with something; ``then`` shows it."""
-
-    def __init__(self, then: Callable[[], None]) -> None:
-        super().__init__()
-        self.then = then
+EVENTS_MAX = 2000
+"""Events that wait to be shown; of more the oldest are left out."""
 
 
 class TopApp(App[None]):
@@ -77,19 +57,25 @@ class TopApp(App[None]):
         self.animation_level = "none"
         self.main = Main(address, Order(sort, reverse=reverse), wanted)
         self._address = address
-        self._source = Source(address, lambda: self._tell(Changed()))
-        self._follower = EventThread(address, lambda: self._tell(Happened()))
-        self._reader = FileThread(lambda then: self._tell(Done(then)))
-        self._threads = (self._source, self._follower, self._reader)
-        self._incidents_read = 0.0
+        self._heard: deque[dict[str, Any]] = deque(maxlen=EVENTS_MAX)
+        self._last_event: int | None = None
+        self._source = Source(address, lambda: self._later(self._show))
+        self._reader = FileThread(self._later)
+        self._threads = (self._source, EventThread(address, self._hear, self._hear_connection), self._reader)
 
-    def _tell(self, message: Message) -> None:
-        """From any thread; after the end nobody listens."""
-        with suppress(RuntimeError):
-            self.post_message(message)
+    def _later(self, show: Callable[[], object]) -> None:
+        """Have the thread that draws do this, if there is still something to draw on. From any thread."""
+        with suppress(RuntimeError):  # the event loop has ended
+            self.call_later(lambda: self._shows and show())
+
+    def _hear(self, found: list[dict[str, Any]]) -> None:
+        self._heard.extend(found)
+        self._later(self._show_events)
+
+    def _hear_connection(self, there: bool) -> None:
+        self._hear([remark("connected to the supervisor" if there else "the supervisor is gone")])
 
     async def on_mount(self) -> None:
-        """Show the lists, and start the threads."""
         await self.push_screen(self.main)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -97,13 +83,11 @@ class TopApp(App[None]):
                 loop.add_signal_handler(number, self.exit, None, 128 + number)
         for each in self._threads:
             each.start()
-        address = self._address
-        self._reader.ask("events", lambda: read_past(address), self.main.put_past_events)
+        self._reader.ask("events", partial(read_past, self._address), self.main.events.add_past)
         self.set_interval(TICK_S, self._tick)
-        self._show()
+        self._later(self._show)
 
     def on_unmount(self) -> None:
-        """End the threads."""
         for each in self._threads:
             each.close()
 
@@ -114,43 +98,37 @@ class TopApp(App[None]):
 
     # -- what comes ---------------------------------------------------------------------------------
 
-    @on(Changed)
     @on(RowTable.Turned)
+    def _turned(self) -> None:
+        self._later(self._show)
+
     def _show(self) -> None:
-        """Show the newest snapshot."""
-        if not self._shows:
-            return
         snapshot = self._source.snapshot
         self.main.update_from(snapshot)
         if isinstance(self.screen, Detail):
             self.screen.update_from(snapshot)
-        self._look_closely()
-        if self.main.view == "incidents" and not self._incidents_read:
-            self._read_incidents()
-
-    def _look_closely(self) -> None:
-        """Have the source ask for the feeds of what is to be seen."""
-        screen = self.screen
-        names = [screen.watchdog] if isinstance(screen, Detail) else self.main.table("watchdogs").page
+            names = [self.screen.watchdog]
+        else:
+            names = self.main.table("watchdogs").page
+        # What is to be seen is asked for with its feeds.
         visible = tuple(names[:LOOKED_MAX])
         self._source.every_rate = self.main.order.sort == "rate"
         if visible != self._source.visible:
             self._source.visible = visible
             self._source.turned()
+        if self.main.view == "incidents":
+            self._reader.ask("incidents", partial(incident_list.read_list, self._address), self.main.put_incidents)
 
-    def on_happened(self) -> None:
-        """Show the events that came."""
-        found = self._follower.take()
-        if not self._shows:
-            return
-        self.main.put_events(found)
-        if any(event["type"] in INCIDENT_EVENTS for event in found):
-            self._read_incidents()
-
-    def on_done(self, message: Done) -> None:
-        """Show what a thread has done."""
-        if self._shows:
-            message.then()
+    def _show_events(self) -> None:
+        found = []
+        while self._heard:
+            event = self._heard.popleft()
+            if "seq" in event:
+                if gap := missed(self._last_event, event["seq"]):
+                    found.append(remark(gap))
+                self._last_event = event["seq"]
+            found.append(event)
+        self.main.events.add(found)
 
     def _tick(self) -> None:
         if not self._shows:
@@ -160,44 +138,33 @@ class TopApp(App[None]):
             self.exit(return_code=1)
             return
         self.main.show_head()
-        if self.main.view == "incidents" and monotonic() - self._incidents_read > REREAD_S:
-            self._read_incidents()
-
-    def _read_incidents(self) -> None:
-        self._incidents_read = monotonic()
-        address = self._address
-        self._reader.ask("incidents", lambda: incident_list.read_list(address), self.main.put_incidents)
 
     # -- keys ---------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
         """A key for what is selected does nothing where nothing of that kind is shown."""
-        if action in ("pause", "incident", "log") and self.main.is_current:
-            return self.main.check_action(action, parameters)
-        return True
+        return not self.main.is_current or self.main.check_action(action, parameters)
 
     def action_help(self) -> None:
-        """What the keys do."""
         self.push_screen(help_page.page())
 
     @on(RowTable.Opened)
     def _opened(self, message: RowTable.Opened) -> None:
-        match message.table:
-            case WatchdogTable():
+        match message.table.id:
+            case "watchdogs":
                 self.push_screen(Detail(message.key, self._address, self._reader), lambda _: self._show())
                 self.call_later(self._show)
-            case ProgramTable():
+            case "programs":
                 self.action_log()
-            case IncidentTable():
+            case "incidents":
                 self._open_incident(None, message.key)
-            case EventTable():
-                event = message.table.events.get(message.key, {})
-                if event.get("incident"):
-                    self._open_incident(None, event["incident"])
+            case "events":
+                row = message.table.rows.get(message.key)
+                if row is not None and row.it.get("incident"):
+                    self._open_incident(None, row.it["incident"])
 
     @property
     def _watchdog(self) -> str | None:
-        """The one that is shown or selected."""
         return self.screen.watchdog if isinstance(self.screen, (Detail, Main)) else None
 
     def action_incident(self) -> None:
@@ -212,12 +179,12 @@ class TopApp(App[None]):
     def _open_incident(self, name: str | None, id_: str | None) -> None:
         page = Page(f"incident {clean(id_)}" if id_ else f"the last incident of {text.said(name)}")
         self.push_screen(page)
-        address = self._address
 
         def show(found: list[str] | Exception) -> None:
-            page.put(text.plain([incident_list.why(found)] if isinstance(found, Exception) else found))
+            lines = [incident_list.why(found)] if isinstance(found, Exception) else found
+            page.put([Text(line) for line in lines])
 
-        self._reader.ask("incident", lambda: incident_list.read_one(address, name, id_), show)
+        self._reader.ask("incident", partial(incident_list.read_one, self._address, name, id_), show)
 
     def action_log(self) -> None:
         """The log of the selected program, or of the program of the selected watchdog."""
@@ -247,7 +214,7 @@ class TopApp(App[None]):
 
             def order(control: Control) -> None:
                 said = pause(control, name, resume=resume)
-                self._tell(Done(lambda: self.notify(said, timeout=5)))
+                self._later(partial(self.notify, said, timeout=5))
 
             self._source.order(order)
 

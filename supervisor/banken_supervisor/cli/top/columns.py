@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from rich.text import Text
 
 GAP = 2
 """Cells between two columns."""
+
+NAMES = ("NAME", "PROGRAM")
+"""Titles of columns that are as wide as the longest name."""
 
 
 class Column(NamedTuple):
@@ -21,11 +26,11 @@ class Column(NamedTuple):
     right: bool = False
     sort: str = ""
     """by what a click on its title sorts; empty: by nothing"""
+    cell: Callable[[Any, int], str | Text] = lambda row, width: ""
+    """what it shows of a row in so many cells; a longer text is cut"""
 
 
 class Placed(NamedTuple):
-    """A column that is shown."""
-
     column: Column
     width: int
 
@@ -51,10 +56,9 @@ def _least(columns: Sequence[Column]) -> int:
     return sum(each.least for each in columns) + GAP * max(0, len(columns) - 1)
 
 
-def for_names(columns: Sequence[Column], title: str, names: Sequence[str], width: int) -> list[Column]:
-    """The columns, the one of this title as wide as the longest name, but at most a quarter of ``width``."""
-    longest = max(map(len, names), default=0)
+def for_names(columns: Sequence[Column], longest: int, width: int) -> list[Column]:
+    """The columns, that of the names as wide as the longest, but at most a quarter of ``width``."""
     return [
-        each._replace(most=max(each.least, min(longest, width // 4, each.most))) if each.title == title else each
+        each._replace(most=max(each.least, min(longest, width // 4, each.most))) if each.title in NAMES else each
         for each in columns
     ]

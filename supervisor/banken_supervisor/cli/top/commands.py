@@ -36,7 +36,6 @@ class Confirm(ModalScreen[bool]):
         self._question = question
 
     def compose(self) -> ComposeResult:
-        """The question."""
         yield Static(Text(self._question, "bold"))
 
 

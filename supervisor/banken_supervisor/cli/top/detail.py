@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
-from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.poller import Snapshot
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.background import FileThread
@@ -31,19 +31,16 @@ class Past(NamedTuple):
 
 
 def read_past(address: str, name: str, incident: str | None) -> Past:
-    """The last day of one watchdog, and one incident, or its last one. Waits for the disk."""
+    """The last day of one watchdog, and one incident, or its last one. A Failure. Waits for the disk."""
     from banken_supervisor.cli import history, journals
     from banken_supervisor.journal import reading
 
-    try:
-        known = history.gather(name, text.DAY_S, None, address)
-        id_ = incident or (known.kept.incidents[0].id if known.kept is not None and known.kept.incidents else None)
-        if id_ is None or known.kept is None:
-            return Past(known, None)
-        path = journals.place(address, None)
-        return Past(known, journals.read(path, lambda: reading.incident(path, id_)))
-    except Failure as fault:
-        return Past(None, None, why(fault))
+    known = history.gather(name, text.DAY_S, None, address)
+    id_ = incident or (known.kept.incidents[0].id if known.kept is not None and known.kept.incidents else None)
+    if id_ is None or known.kept is None:
+        return Past(known, None)
+    path = journals.place(address, None)
+    return Past(known, journals.read(path, lambda: reading.incident(path, id_)))
 
 
 class Detail(Page):
@@ -63,7 +60,6 @@ class Detail(Page):
         self._past = Past(None, None, "reading …")
 
     def on_mount(self) -> None:
-        """Read the journal, and go on reading it."""
         self._look()
         self.set_interval(LOOK_S, self._look)
 
@@ -74,25 +70,18 @@ class Detail(Page):
         if row is None:
             self.put([Text("not watched any more" if snapshot.complete else "asking …")])
             return
-        width = max(40, self.size.width - 3)
         past = self._past
         uptime = text.uptime_line(past.known) if past.known is not None else Text(past.fault, text.GREY)
-        lines = [*text.facts(row), uptime, *text.gap_lines(row, width), Text()]
-        self.put(
-            [*lines, *text.incident_lines(row, past.story)], f"{text.said(row['name'])}  {_state(row['state'])}"
-        )
+        gaps = text.gap_lines(row, max(40, self.size.width - 3))
+        lines = [*text.facts(row), uptime, *gaps, Text(), *text.incident_lines(row, past.story)]
+        self.put(lines, f"{text.said(row['name'])}  {text.state_text(row['state']).plain}")
 
     def _look(self) -> None:
-        row = None if self._snapshot is None else self._snapshot.rows.get(self.watchdog)
-        incident = None if row is None else row.get("incident", {}).get("id")
-        address, name = self._address, self.watchdog
-        self._reader.ask("detail", lambda: read_past(address, name, incident), self._read)
+        row = {} if self._snapshot is None else self._snapshot.rows.get(self.watchdog, {})
+        incident = row.get("incident", {}).get("id")
+        self._reader.ask("detail", partial(read_past, self._address, self.watchdog, incident), self._read)
 
     def _read(self, past: Past | Exception) -> None:
         self._past = Past(None, None, why(past)) if isinstance(past, Exception) else past
         if self._snapshot is not None:
             self.update_from(self._snapshot)
-
-
-def _state(state: str) -> str:
-    return text.state_text(state).plain

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
+import time
+from itertools import count
 from typing import Any
 
 from rich.text import Text
 
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.events import COLOURS, description
+from banken_supervisor.cli.events import COLOURS, description, past
 from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import text
-from banken_supervisor.cli.top.columns import Column, for_names
-from banken_supervisor.cli.top.order import fits
-from banken_supervisor.cli.top.table import Columns, RowTable
+from banken_supervisor.cli.top.columns import Column
+from banken_supervisor.cli.top.table import Row, RowTable
 
 KEPT_MAX = 2000
 """Events that can be scrolled back to."""
@@ -21,66 +21,63 @@ KEPT_MAX = 2000
 PAST_MAX = 200
 """Events of the journal that are shown at first."""
 
-COLUMNS = (
-    Column(f"TIME {text.zone()}", 11),
-    Column("EVENT", 15),
-    Column("NAME", 10, 28),
-    Column("WHAT", 30, 1000),
-)
+REMARK = "top"
+"""The type of what is said by the view itself."""
+
 PAINTED = {"red": text.RED, "yellow": text.YELLOW, "green": text.GREEN, "cyan": text.BLUE}
+
+Event = dict[str, Any]
+
+
+def _type(event: Event, width: int) -> Text:
+    shown = "-" if event["type"] == REMARK else clean(event["type"])
+    return Text(shown, PAINTED.get(COLOURS.get(event["type"], ""), ""))
+
+
+def _what(event: Event, width: int) -> Text:
+    if event["type"] == REMARK:
+        return Text(event["text"], text.YELLOW)
+    return Text(text.said(description(event)))
+
+
+def _name(event: Event) -> str:
+    return event.get("name") or "supervisor"
+
+
+COLUMNS = (
+    Column(f"TIME {text.zone()}", 11, cell=lambda event, _: text.moment(event["time"])),
+    Column("EVENT", 15, cell=_type),
+    Column("NAME", 10, 28, cell=lambda event, _: text.said(_name(event))),
+    Column("WHAT", 30, 1000, cell=_what),
+)
 
 
 class EventTable(RowTable):
     """Oldest first; who looks at the end goes on seeing the newest."""
 
-    def __init__(self, id_: str) -> None:
-        super().__init__(id_, follows=True)
-        self.events: dict[str, dict[str, Any]] = {}
-        self._kept: deque[tuple[str, dict[str, Any]]] = deque(maxlen=KEPT_MAX)
-        self._number = 0
-        self._fault = ""
+    def __init__(self) -> None:
+        super().__init__("events", COLUMNS, follows=True)
+        self._numbers = count(1)
 
-    def put_past(self, found: list[dict[str, Any]] | Exception, wanted: str) -> None:
+    def add_past(self, found: list[Event] | Exception) -> None:
         """What the journal keeps, before everything that was heard since; what is in both is shown once."""
-        heard = [event for _, event in self._kept]
-        if isinstance(found, Exception):
-            found = []
-        self._kept.clear()
-        self.put(merged(found, heard), wanted)
+        heard = [row.it for row in self.rows.values()]
+        self.rows = {}
+        self.add(merged([] if isinstance(found, Exception) else found, heard))
 
-    def put(self, found: list[dict[str, Any]], wanted: str) -> None:
+    def add(self, found: list[Event]) -> None:
         """These have happened."""
-        for event in found:
-            self._number += 1
-            self._kept.append((str(self._number), event))
-        self.filter_by(wanted)
-
-    def filter_by(self, wanted: str) -> None:
-        """Show those whose watchdog, or whose type, fits the filter."""
-        self.events = {
-            key: event
-            for key, event in self._kept
-            if fits({"name": event.get("name") or "supervisor", "state": event["type"]}, wanted)
-        }
-        empty = f"no event fits {clean(wanted)!r}; Escape shows all" if self._kept else "nothing has happened yet"
-        names = [event.get("name") or "supervisor" for event in self.events.values()]
-        self.show(Columns(for_names(COLUMNS, "NAME", names, self.width)), list(self.events), empty)
-
-    def cell(self, key: str, column: Column, width: int) -> Text:
-        """One part of one event."""
-        event = self.events[key]
-        own = event["type"] == "top"
-        match column.title:
-            case "EVENT":
-                return Text("-" if own else clean(event["type"]), PAINTED.get(COLOURS.get(event["type"], ""), ""))
-            case "NAME":
-                return Text(text.said(event.get("name") or "supervisor"))
-            case "WHAT":
-                return Text(text.said(event["text"] if own else description(event)), text.YELLOW if own else "")
-        return Text(text.moment(event["time"]))
+        new = {str(next(self._numbers)): Row(_name(event), event["type"], event) for event in found}
+        kept = list((self.rows | new).items())[-KEPT_MAX:]
+        self.put(dict(kept), "nothing has happened yet")
 
 
-def merged(past: list[dict[str, Any]], heard: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def remark(said: str) -> Event:
+    """What the view itself has to say."""
+    return {"type": REMARK, "time": time.time(), "text": said}
+
+
+def merged(past: list[Event], heard: list[Event]) -> list[Event]:
     """The past, then what was heard and is not in it: what was announced while the journal was read is in both.
 
     Another supervisor's event may have the same number, but not the same time.
@@ -89,15 +86,6 @@ def merged(past: list[dict[str, Any]], heard: list[dict[str, Any]]) -> list[dict
     return [*past, *(each for each in heard if (each.get("seq"), each["time"]) not in known)]
 
 
-def read_past(address: str) -> list[dict[str, Any]]:
+def read_past(address: str) -> list[Event]:
     """The last events of the journal. A Failure: there is none, or it cannot be read. Waits for the disk."""
-    from banken_supervisor.journal import reading
-
-    path = journals.place(address, None)
-    found = journals.read(path, lambda: reading.events(path, lambda type_, name: True, limit=PAST_MAX))
-    past = []
-    for each in found:
-        data = each.data if isinstance(each.data, dict) else {}
-        named = {} if each.name is None else {"name": each.name}
-        past.append({"seq": each.seq, "time": each.time, "type": each.type, **named, **data})
-    return past
+    return past(journals.place(address, None), PAST_MAX, lambda name: True)

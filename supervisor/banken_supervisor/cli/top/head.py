@@ -19,10 +19,9 @@ VIEWS = ("watchdogs", "programs", "incidents", "events")
 
 def watchdogs(snapshot: Snapshot, address: str) -> Text:
     """How many watchdogs are how; that no supervisor answers, if that is so."""
-    if snapshot.problem == "no supervisor answers":
-        return Text(f"✖ no supervisor answers at {clean(address)}; trying again", f"bold {text.RED}")
     if snapshot.problem:
-        return Text(f"✖ {clean(snapshot.problem)}; trying again", f"bold {text.RED}")
+        where = f" at {clean(address)}" if snapshot.problem == "no supervisor answers" else ""
+        return Text(f"✖ {clean(snapshot.problem)}{where}; trying again", f"bold {text.RED}")
     summary = snapshot.summary
     if summary is None:
         return Text(f"asking {clean(address)} …")
@@ -52,7 +51,8 @@ def supervisor(snapshot: Snapshot, address: str, now: float) -> Text:
     if summary["stalls"]:
         line.append(f"  {plural(summary['stalls'], 'stall')}, {format_s(summary['lost'])} lost", text.YELLOW)
     if snapshot.messages_rate is not None:
-        line.append(f"  {_per_s(snapshot.messages_rate)} messages/s")
+        rate = snapshot.messages_rate
+        line.append(f"  {rate:,.{0 if rate >= 10 else 1}f} messages/s")
     return line.append(f"  slowest turn {summary['slowest_turn'] * 1000:.1f} ms")
 
 
@@ -76,7 +76,3 @@ def tabs(view: str, snapshot: Snapshot, wanted: str) -> Text:
     if wanted:
         line.append(f" filter: {clean(wanted)}", text.YELLOW)
     return line
-
-
-def _per_s(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"

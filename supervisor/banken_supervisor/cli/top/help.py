@@ -41,7 +41,6 @@ ORDER = (
 
 
 def page() -> Page:
-    """The page of `?`."""
     lines = [Text("Keys", "bold"), *_table(KEYS), Text(), Text("Columns and states", "bold"), *_table(MEANINGS)]
     return Page("banken top: help", [*lines, Text(), Text("Order", "bold"), Text(ORDER)])
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import ClassVar, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import Footer, RichLog, Static
 
 from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top.background import FileThread
+from banken_supervisor.cli.top.page import Page
 from banken_supervisor.cli.top.text import GREY, said
 
 TAIL_BYTES = 128 * 1024
@@ -51,51 +51,40 @@ def read_on(path: str, before: Part) -> Part:
         some = os.pread(descriptor, TAIL_BYTES, begin)
     finally:
         os.close(descriptor)
-    whole = some.rpartition(b"\n")[0] if b"\n" in some else some if len(some) >= TAIL_BYTES else b""
-    used = len(whole) + (1 if whole and b"\n" in some else 0)
-    if some.startswith(b"\n") and not whole:
-        used = 1
-    lines = [clean(line[:LINE_MAX].decode("utf-8", "replace")) for line in whole.split(b"\n")] if used else []
-    if skipped and begin and lines:
-        lines = lines[1:]  # the first one was cut in its midst
+    # What ends in no line break is left for the next time, unless it fills all that is read.
+    used = some.rfind(b"\n") + 1 or (len(some) if len(some) >= TAIL_BYTES else 0)
+    found = some[:used].removesuffix(b"\n").split(b"\n") if used else []
+    lines = [clean(line[:LINE_MAX].decode("utf-8", "replace")) for line in found]
+    if skipped and begin:
+        del lines[:1]  # it was cut in its midst
     return Part(lines, file, begin + used, skipped)
 
 
-class LogPage(Screen[None]):
+class LogPage(Page):
     """The log of one program; it follows the end unless it was scrolled away from there."""
 
     DEFAULT_CSS = """
-    LogPage #title { height: 1; text-style: bold reverse; padding: 0 1; }
     LogPage #note { height: 1; padding: 0 1; display: none; }
     LogPage RichLog { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; background: transparent; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q,escape,left", "app.pop_screen", "Back")]
 
     def __init__(self, name: str, path: str, reader: FileThread) -> None:
-        super().__init__()
-        self._program, self._path, self._reader = name, path, reader
+        super().__init__(f"log of {said(name)}: {said(path)}")
+        self._path, self._reader = path, reader
         self._part = Part([])
-        # Held, not looked up: a part may come while the screen is taken down.
         self._note = Static(id="note")
         self._written = RichLog(max_lines=LINES_MAX, wrap=True, highlight=False, markup=False, min_width=0)
 
     def compose(self) -> ComposeResult:
-        """Title, what is wrong with the file, its lines, keys."""
-        title = f"log of {said(self._program)}: {said(self._path)}"
-        yield Static(Text(title, no_wrap=True, overflow="ellipsis"), id="title")
-        yield self._note
-        yield self._written
-        yield Footer(show_command_palette=False)
+        yield from (self._heading, self._note, self._written, Footer(show_command_palette=False))
 
     def on_mount(self) -> None:
-        """Read, and go on reading."""
         self._written.focus()
         self._look()
         self.set_interval(LOOK_S, self._look)
 
     def _look(self) -> None:
-        part, path = self._part, self._path
-        self._reader.ask(f"log {path}", lambda: read_on(path, part), self._show)
+        self._reader.ask(f"log {self._path}", partial(read_on, self._path, self._part), self._show)
 
     def _show(self, part: Part | Exception) -> None:
         self._note.display = isinstance(part, Exception)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
@@ -13,21 +13,37 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer, Input, Static
 
 from banken_supervisor.cli.poller import Snapshot
+from banken_supervisor.cli.printing import clean
+from banken_supervisor.cli.top import incidents
 from banken_supervisor.cli.top.events import EventTable
 from banken_supervisor.cli.top.head import VIEWS, supervisor, tabs, watchdogs
-from banken_supervisor.cli.top.incidents import IncidentTable
 from banken_supervisor.cli.top.order import FILTER_MAX, Order
-from banken_supervisor.cli.top.programs import ProgramTable
-from banken_supervisor.cli.top.table import RowTable
-from banken_supervisor.cli.top.watchdogs import WatchdogTable
+from banken_supervisor.cli.top.table import Row, RowTable
+from banken_supervisor.cli.top.watchdogs import (
+    COLUMNS,
+    NO_PROGRAMS,
+    NOBODY,
+    PROGRAM_COLUMNS,
+    program_rows,
+    watchdog_rows,
+)
 
 PLACEHOLDER = "part of a name, worker-*, a state"
+
+ONLY_IN = {
+    "sort": ("watchdogs",),
+    "reverse": ("watchdogs",),
+    "pause": ("watchdogs",),
+    "incident": ("watchdogs", "incidents"),
+    "log": ("watchdogs", "programs"),
+}
+"""Keys that do something in some of the lists only."""
 
 SORT_KEYS = {"S": "state", "N": "name", "L": "left", "D": "silence", "R": "rate", "I": "incidents"}
 
 
 class Main(Screen[None]):
-    """Shows what it is given; ``view`` is the tab, ``wanted`` the filter of each."""
+    """Shows what it is given; ``view`` is the tab."""
 
     CSS = """
     #head { height: 2; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -61,24 +77,27 @@ class Main(Screen[None]):
         super().__init__()
         self.view = VIEWS[0]
         self.order = order
-        self.wanted = dict.fromkeys(VIEWS, "") | {VIEWS[0]: wanted}
         self._address = address
         self._snapshot = Snapshot(0.0)
         # Held, not looked up: a snapshot may come while the screen is taken down.
         self._head, self._tabs = Static(id="head"), Static(id="tabs")
-        self._watchdogs, self._programs = WatchdogTable("watchdogs", order), ProgramTable("programs")
-        self._incidents, self._events = IncidentTable("incidents"), EventTable("events")
-        self._tables: tuple[RowTable, ...] = (self._watchdogs, self._programs, self._incidents, self._events)
+        self.events = EventTable()
+        self._tables: dict[str, RowTable] = {
+            "watchdogs": RowTable("watchdogs", COLUMNS, order),
+            "programs": RowTable("programs", PROGRAM_COLUMNS),
+            "incidents": RowTable("incidents", incidents.COLUMNS),
+            "events": self.events,
+        }
+        self._tables["watchdogs"].wanted = wanted
         self._typed = Input(
             id="filter", compact=True, max_length=FILTER_MAX, placeholder=PLACEHOLDER, select_on_focus=False
         )
 
     def compose(self) -> ComposeResult:
-        """Head, tabs, lists, filter, keys."""
         yield self._head
         yield self._tabs
         with ContentSwitcher(initial=self.view):
-            yield from self._tables
+            yield from self._tables.values()
         yield self._typed
         yield Footer(show_command_palette=False, compact=True)
 
@@ -88,7 +107,7 @@ class Main(Screen[None]):
 
     def table(self, view: str = "") -> RowTable:
         """The list of this tab; of the one that is shown."""
-        return self._tables[VIEWS.index(view or self.view)]
+        return self._tables[view or self.view]
 
     @property
     def watchdog(self) -> str | None:
@@ -99,45 +118,32 @@ class Main(Screen[None]):
         """Show what is known now."""
         self._snapshot = snapshot
         self.show_head()
-        self._watchdogs.update_from(snapshot, self.wanted["watchdogs"])
-        self._programs.update_from(snapshot, self.wanted["programs"])
+        none = NOBODY if snapshot.complete else "asking …"
+        self.table("watchdogs").put(watchdog_rows(snapshot, self.order), none)
+        self.table("programs").put(program_rows(snapshot), NO_PROGRAMS)
 
     def show_head(self) -> None:
         """The lines above the lists, with the ages of now."""
         snapshot = self._snapshot
         lines = [watchdogs(snapshot, self._address), supervisor(snapshot, self._address, monotonic())]
         self._head.update(Text("\n").join(lines))
-        self._tabs.update(tabs(self.view, snapshot, self.wanted[self.view]))
+        self._tabs.update(tabs(self.view, snapshot, self.table().wanted))
 
-    def put_incidents(self, found: list[Any] | Exception) -> None:
-        """Show what was read of the journal."""
-        self._incidents.put(found, self.wanted["incidents"])
+    def put_incidents(self, found: dict[str, Row] | Exception) -> None:
+        """Show what was read of the journal, or why it could not be."""
+        if isinstance(found, Exception):
+            self.table("incidents").put({}, clean(incidents.why(found)))
+        else:
+            self.table("incidents").put(found, "no incident so far")
 
-    def put_events(self, found: list[dict[str, Any]]) -> None:
-        """Show what has happened."""
-        self._events.put(found, self.wanted["events"])
-
-    def put_past_events(self, found: list[dict[str, Any]] | Exception) -> None:
-        """Show what has happened before."""
-        self._events.put_past(found, self.wanted["events"])
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether a key does something here, now."""
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        if action in ONLY_IN:
+            return self.view in ONLY_IN[action]
         typing = self._typing
-        where = {
-            "sort": self.view == "watchdogs",
-            "reverse": self.view == "watchdogs",
-            "pause": self.view == "watchdogs",
-            "incident": self.view in ("watchdogs", "incidents"),
-            "log": self.view in ("watchdogs", "programs"),
-            "filter": not typing,
-            "keep_filter": typing,
-            "all": typing or bool(self.wanted[self.view]),
-        }
+        where = {"filter": not typing, "keep_filter": typing, "all": typing or bool(self.table().wanted)}
         return where.get(action, True)
 
     def action_view(self, view: str) -> None:
-        """Show another tab."""
         self.action_keep_filter()
         self.view = view
         self.query_one(ContentSwitcher).current = view
@@ -145,25 +151,23 @@ class Main(Screen[None]):
         self._changed()
 
     def action_turn_view(self, by: int) -> None:
-        """Show the next tab."""
         self.action_view(VIEWS[(VIEWS.index(self.view) + by) % len(VIEWS)])
 
     def action_sort(self, sort: str = "") -> None:
         """Sort by this, or by the next."""
-        self.order.choose(sort or self._watchdogs.next_sort())
+        self.order.choose(sort)
         self._sorted()
 
     def action_reverse(self) -> None:
-        """The other way round."""
         self.order.turn()
         self._sorted()
 
-    @on(RowTable.SortAsked)
-    def _sort_asked(self, message: RowTable.SortAsked) -> None:
-        if message.sort == self.order.sort:
+    def action_sort_or_reverse(self, sort: str) -> None:
+        """What a click on a title does."""
+        if sort == self.order.sort:
             self.action_reverse()
         else:
-            self.action_sort(message.sort)
+            self.action_sort(sort)
 
     def _sorted(self) -> None:
         self._changed()
@@ -174,15 +178,13 @@ class Main(Screen[None]):
         return bool(self._typed.display)
 
     def action_filter(self) -> None:
-        """Begin to type a filter."""
-        self._typed.value = self.wanted[self.view]
+        self._typed.value = self.table().wanted
         self._typed.cursor_position = len(self._typed.value)
         self._typed.display = True
         self.set_focus(self._typed)
         self.refresh_bindings()
 
     def action_all(self) -> None:
-        """Show all again."""
         self.action_keep_filter()
         self._filter_by("")
 
@@ -198,10 +200,8 @@ class Main(Screen[None]):
         self.refresh_bindings()
 
     def _filter_by(self, wanted: str) -> None:
-        self.wanted[self.view] = wanted
-        table = self.table()
-        if isinstance(table, (IncidentTable, EventTable)):
-            table.filter_by(wanted)
+        self.table().wanted = wanted
+        self.table().show_fitting()
         self._changed()
 
     def _changed(self) -> None:

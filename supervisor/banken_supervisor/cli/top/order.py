@@ -19,21 +19,12 @@ FILTER_MAX = 128
 """Characters of a filter."""
 
 
-def _rate(row: Row) -> float | None:
-    rate = rate_of(row)
-    return None if rate is None else -rate
-
-
-def _left(row: Row) -> float | None:
-    return float("inf") if row["left"] is None else row["left"]
-
-
 SORTS: dict[str, Callable[[Row], Any]] = {
     "state": lambda row: 0,
     "name": lambda row: 0,
-    "left": _left,
+    "left": lambda row: float("inf") if row["left"] is None else row["left"],
     "silence": lambda row: -row["silence"],
-    "rate": _rate,
+    "rate": lambda row: None if (rate := rate_of(row)) is None else -rate,
     "incidents": lambda row: -row["incidents"],
 }
 """By what watchdogs can be sorted; equal ones stand by name. None: not known yet, which comes last."""
@@ -49,9 +40,10 @@ class Order:
         self.sort, self.reverse = sort, reverse
         self._held: dict[str, Any] = {}
 
-    def choose(self, sort: str) -> None:
-        """Sort by this from now on, by the values of now."""
-        self.sort = sort
+    def choose(self, sort: str = "") -> None:
+        """Sort by this from now on, or by the next one, by the values of now."""
+        sorts = list(SORTS)
+        self.sort = sort or sorts[(sorts.index(self.sort) + 1) % len(sorts)]
         self._held.clear()
 
     def turn(self) -> None:
@@ -60,19 +52,13 @@ class Order:
         self._held.clear()
 
     def arrange(self, rows: Iterable[Row]) -> list[str]:
-        """The names of these rows in order."""
         rows = list(rows)
         if self.sort in MOVING:
-            self._hold(rows)
-        found = sorted(rows, key=self._key, reverse=self.reverse)
-        return [row["name"] for row in found]
-
-    def _hold(self, rows: list[Row]) -> None:
-        value = SORTS[self.sort]
-        held = self._held
-        self._held = {
-            row["name"]: known if (known := held.get(row["name"])) is not None else value(row) for row in rows
-        }
+            value, held = SORTS[self.sort], self._held
+            self._held = {
+                row["name"]: known if (known := held.get(row["name"])) is not None else value(row) for row in rows
+            }
+        return [row["name"] for row in sorted(rows, key=self._key, reverse=self.reverse)]
 
     def _key(self, row: Row) -> Any:
         name = row["name"]
@@ -95,12 +81,9 @@ def shown_state(row: Row) -> str:
     return RUNNING if row["state"] == "waiting" and never else str(row["state"])
 
 
-def fits(row: Row, wanted: str) -> bool:
+def fits(name: str, state: str, wanted: str) -> bool:
     """Whether a row passes the filter: a pattern for the name, a part of the name, or the beginning of a state."""
-    if not wanted:
-        return True
     if is_pattern(wanted):
-        return fnmatchcase(row["name"], wanted)
+        return fnmatchcase(name, wanted)
     low = wanted.lower()
-    state = str(row.get("state", ""))
-    return low in row["name"].lower() or state.startswith(low) or state.replace("-", " ").startswith(low)
+    return low in name.lower() or state.startswith(low) or state.replace("-", " ").startswith(low)

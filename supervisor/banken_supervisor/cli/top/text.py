@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -11,7 +11,7 @@ from rich.text import Text
 from banken_supervisor.cli import sparkline
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.printing import clean, plural
-from banken_supervisor.cli.status_table import BAD
+from banken_supervisor.cli.status_table import left_text, program_remarks
 from banken_supervisor.cli.top.order import RUNNING, shown_state
 from banken_supervisor.evidence import feeds_text, summary_lines
 from banken_supervisor.journal.as_plain_data import as_dict
@@ -57,7 +57,7 @@ PROGRAM_STATES = {
     "running": ("● running", GREEN),
     "stopped": ("‖ stopped", BLUE),
 }
-PROGRAMS_WORST_FIRST = tuple(PROGRAM_STATES)
+"""The worst first."""
 
 
 def said(what: object) -> str:
@@ -94,18 +94,12 @@ def has_timeout(row: Row) -> bool:
     return bool(row["timeout"] < NEVER_S)
 
 
-def left_text(row: Row) -> str:
-    """Time until the deadline; ``-`` where none is due."""
-    left = row["left"]
-    return "-" if row["state"] in BAD or left is None or left > NEVER_S else format_s(max(0.0, left))
-
-
 def left_bar(row: Row, width: int) -> Text:
     """The time until the deadline as a part of the timeout."""
     timeout = row["grace"] if row["state"] == "waiting" else row["timeout"]
-    left = row["left"]
-    if row["state"] in BAD or left is None or left > NEVER_S or timeout <= 0:
+    if left_text(row) == "-" or timeout <= 0:
         return Text(" " * width)
+    left = row["left"]
     share = min(1.0, max(0.0, left / timeout))
     full = max(1, round(share * width)) if left > 0 else 0
     colour = RED if share < 0.2 else YELLOW if share < 0.4 else GREEN
@@ -117,18 +111,20 @@ def gaps_of(row: Row) -> list[float]:
     return [gap for _, gap in row.get("feeds", ())]
 
 
-def remark(row: Row, *, program: bool = False) -> str:
-    """The most telling thing about a watchdog: its open incident, else what it says of itself.
+def longest_gap(row: Row) -> float:
+    """Seconds for which a full block stands where gaps are drawn: the timeout, else the longest of them."""
+    return float(row["timeout"]) if has_timeout(row) else max(gaps_of(row), default=1.0)
 
-    ``program``: its process is a program of the supervisor's.
-    """
+
+def remark(row: Row) -> str:
+    """The most telling thing about a watchdog: its open incident, else what it says of itself."""
     parts = []
     incident = row.get("incident")
     if incident is not None:
         reason = f": {said(gist(incident['reason']))}" if incident.get("reason") else ""
         parts.append(f"{_cause(incident)}{reason}, {format_s(incident['age'])} ago")
     elif row["state"] == "given-up":
-        parts.append(f"until `banken start {clean(row['name'])}`" if program else "until the next feed")
+        parts.append(f"until `banken start {clean(row['name'])}`" if "program" in row else "until the next feed")
     elif shown_state(row) == RUNNING or (row["state"] == "alive" and not has_timeout(row)):
         parts.append(ONLY_ITS_END)
     elif row["state"] == "waiting":
@@ -138,24 +134,17 @@ def remark(row: Row, *, program: bool = False) -> str:
     if "status" in row:
         parts.append(said(row["status"]))
     if "group" in row:
-        parts.append(f"{row['group']['alive']} alive, needs {row['group']['at_least']}")
+        parts.append(_quorum(row))
     return "; ".join(parts)
 
 
 def program_remark(row: Row, watchdog: Row | None) -> str:
     """How a program is watched, and what is to be known of its runs."""
-    parts = []
-    if row["state"] == "backoff" and row["due"] is not None:
-        parts.append(f"starts again in {format_s(max(0.0, row['due']))}")
-    if row["state"] == "running" and watchdog is not None and has_timeout(watchdog):
-        parts.append(f"timeout {format_s(watchdog['timeout'])}")
-    elif row["state"] == "running":
-        parts.append(ONLY_ITS_END)
-    if row["failures"]:
-        parts.append(f"{plural(row['failures'], 'restart')} without a stable run")
-    if row["adopted"]:
-        parts.append("adopted from a former supervisor")
-    return "; ".join(parts)
+    watched = []
+    if row["state"] == "running":
+        timeout = watchdog is not None and has_timeout(watchdog) and f"timeout {format_s(watchdog['timeout'])}"
+        watched = [timeout or ONLY_ITS_END]
+    return "; ".join(watched + program_remarks(row))
 
 
 def counts(states: Mapping[str, int]) -> Text:
@@ -185,7 +174,7 @@ def facts(row: Row) -> list[Text]:
     if remarked := "; ".join(f"{key} {said(row[key])}" for key in ("progress", "status") if key in row):
         lines.append(_fact("Says", remarked))
     if "group" in row:
-        lines.append(_fact("Quorum", f"{row['group']['alive']} alive, needs {row['group']['at_least']}"))
+        lines.append(_fact("Quorum", _quorum(row)))
     return lines
 
 
@@ -194,7 +183,7 @@ def gap_lines(row: Row, width: int) -> list[Text]:
     gaps = gaps_of(row)
     if not gaps:
         return [_fact("Gaps", "too few feeds to tell")]
-    top = row["timeout"] if has_timeout(row) else max(gaps)
+    top = longest_gap(row)
     full = f"the timeout, {format_s(top)}" if has_timeout(row) else format_s(top)
     drawn = sparkline.sparkline(gaps, top, max(8, width - 12))
     return [
@@ -262,13 +251,12 @@ def _evidence(story: Story) -> list[Text]:
     return [_fact("Evidence", f"taken {clock(newest.taken)}"), Text(first, "bold"), *(Text(line) for line in rest)]
 
 
-def plain(lines: Sequence[str]) -> list[Text]:
-    """Lines that are clean already."""
-    return [Text(line) for line in lines]
-
-
 def _cause(incident: Row) -> str:
     return clean(incident["cause"])
+
+
+def _quorum(row: Row) -> str:
+    return f"{row['group']['alive']} alive, needs {row['group']['at_least']}"
 
 
 def _fact(what: str, text: str) -> Text:

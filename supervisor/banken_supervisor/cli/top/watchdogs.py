@@ -1,4 +1,4 @@
-"""The list of watchdogs."""
+"""The lists of watchdogs and of programs, as a snapshot has them."""
 
 from __future__ import annotations
 
@@ -9,82 +9,83 @@ from rich.text import Text
 from banken_supervisor.cli import sparkline
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.poller import Snapshot, rate_of
-from banken_supervisor.cli.printing import clean
+from banken_supervisor.cli.status_table import left_text
 from banken_supervisor.cli.top import text
-from banken_supervisor.cli.top.columns import Column, for_names
-from banken_supervisor.cli.top.order import SORTS, Order, fits, shown_state
-from banken_supervisor.cli.top.table import Columns, RowTable
-
-NAME_MOST = 40
-
-LEFT_BAR, GAPS_MOST = 8, 32
-
-COLUMNS = (
-    Column("STATE", 10, sort="state"),
-    Column("NAME", 18, NAME_MOST, sort="name"),
-    Column("LEFT", 7, right=True, sort="left"),
-    Column("", LEFT_BAR, fold=5),
-    Column("SILENT", 7, right=True, sort="silence"),
-    Column("TIMEOUT", 7, fold=7, right=True),
-    Column("RATE", 8, fold=4, right=True, sort="rate"),
-    Column("GAPS", 8, GAPS_MOST, fold=6),
-    Column("PID", 7, fold=8, right=True),
-    Column("INC", 5, fold=2, right=True, sort="incidents"),
-    Column("REMARK", 24, 400),
-)
+from banken_supervisor.cli.top.columns import Column
+from banken_supervisor.cli.top.order import Order, shown_state
+from banken_supervisor.cli.top.table import Row
 
 NOBODY = "no watchdogs yet; try: banken feed hello --timeout 30s"
+NO_PROGRAMS = "this supervisor runs no programs; [[program]] in its config adds one"
 
 
-class WatchdogTable(RowTable):
-    """All watchdogs that the filter lets through."""
+def _gaps(row: dict[str, Any], width: int) -> str:
+    return sparkline.sparkline(text.gaps_of(row), text.longest_gap(row), width)
 
-    def __init__(self, id_: str, order: Order) -> None:
-        super().__init__(id_)
-        self.order = order
-        self.rows: dict[str, dict[str, Any]] = {}
-        self.programs: set[str] = set()
 
-    def update_from(self, snapshot: Snapshot, wanted: str) -> None:
-        """Show what is known now."""
-        self.rows = snapshot.rows
-        self.programs = {row["name"] for row in snapshot.programs}
-        names = self.order.arrange(row for row in snapshot.rows.values() if fits(row, wanted))
-        columns = for_names(COLUMNS, "NAME", names, self.width)
-        if snapshot.rows:
-            empty = f"no watchdog fits {clean(wanted)!r}; Escape shows all"
-        else:
-            empty = NOBODY if snapshot.complete else "asking …"
-        self.show(Columns(columns, self.order.sort, self.order.reverse), names, empty)
+def _incidents(row: dict[str, Any], width: int) -> Text:
+    return Text(f"{row['incidents']:,}", "bold" if row["incidents"] else text.GREY)
 
-    def next_sort(self) -> str:
-        """The sort after the one in force."""
-        sorts = list(SORTS)
-        return sorts[(sorts.index(self.order.sort) + 1) % len(sorts)]
 
-    def cell(self, key: str, column: Column, width: int) -> Text:
-        """One value of one watchdog."""
-        row = self.rows[key]
-        match column.title:
-            case "STATE":
-                return text.state_text(shown_state(row))
-            case "NAME":
-                return Text(text.said(row["name"]))
-            case "LEFT":
-                return Text(text.left_text(row))
-            case "":
-                return text.left_bar(row, width)
-            case "SILENT":
-                return Text(format_s(row["silence"]))
-            case "TIMEOUT":
-                return Text(format_s(row["timeout"]) if text.has_timeout(row) else "-")
-            case "RATE":
-                return Text(sparkline.rate_text(rate_of(row)))
-            case "GAPS":
-                top = row["timeout"] if text.has_timeout(row) else max(text.gaps_of(row), default=1.0)
-                return Text(sparkline.sparkline(text.gaps_of(row), top, width))
-            case "PID":
-                return Text("-" if row["pid"] is None else str(row["pid"]))
-            case "INC":
-                return Text(f"{row['incidents']:,}", "bold" if row["incidents"] else text.GREY)
-        return Text(text.remark(row, program=key in self.programs))
+def _pid(row: dict[str, Any], width: int) -> str:
+    return "-" if row["pid"] is None else str(row["pid"])
+
+
+def _name(row: dict[str, Any], width: int) -> str:
+    return text.said(row["name"])
+
+
+def _timeout(row: dict[str, Any], width: int) -> str:
+    return format_s(row["timeout"]) if text.has_timeout(row) else "-"
+
+
+def _log(row: dict[str, Any], width: int) -> str:
+    path = text.said(row.get("log") or "-")
+    return path if len(path) <= width else "…" + path[1 - width :]
+
+
+COLUMNS = (
+    Column("STATE", 10, sort="state", cell=lambda row, _: text.state_text(shown_state(row))),
+    Column("NAME", 18, 40, sort="name", cell=_name),
+    Column("LEFT", 7, right=True, sort="left", cell=lambda row, _: left_text(row)),
+    Column("", 8, fold=5, cell=text.left_bar),
+    Column("SILENT", 7, right=True, sort="silence", cell=lambda row, _: format_s(row["silence"])),
+    Column("TIMEOUT", 7, fold=7, right=True, cell=_timeout),
+    Column("RATE", 8, fold=4, right=True, sort="rate", cell=lambda row, _: sparkline.rate_text(rate_of(row))),
+    Column("GAPS", 8, 32, fold=6, cell=_gaps),
+    Column("PID", 7, fold=8, right=True, cell=_pid),
+    Column("INC", 5, fold=2, right=True, sort="incidents", cell=_incidents),
+    Column("REMARK", 24, 400, cell=lambda row, _: text.remark(row)),
+)
+
+PROGRAM_COLUMNS = (
+    Column("STATE", 10, cell=lambda row, _: text.state_text(row["state"], text.PROGRAM_STATES)),
+    Column("PROGRAM", 16, 32, cell=_name),
+    Column("PID", 7, right=True, cell=_pid),
+    Column("FOR", 7, right=True, cell=lambda row, _: format_s(row["since"])),
+    Column("LOG", 12, 60, fold=1, cell=_log),
+    Column("REMARK", 24, 60, cell=lambda row, _: text.program_remark(row, row["watchdog"])),
+)
+
+
+def watchdog_rows(snapshot: Snapshot, order: Order) -> dict[str, Row]:
+    """All watchdogs, in order. Those of programs have ``program``."""
+    programs = {row["name"] for row in snapshot.programs}
+    found = {}
+    for name in order.arrange(snapshot.rows.values()):
+        row = snapshot.rows[name]
+        found[name] = Row(name, row["state"], {**row, "program": True} if name in programs else row)
+    return found
+
+
+def program_rows(snapshot: Snapshot) -> dict[str, Row]:
+    """All programs, the worst first, then by name."""
+    worst = list(text.PROGRAM_STATES)
+    found = sorted(
+        snapshot.programs,
+        key=lambda row: (worst.index(row["state"]) if row["state"] in worst else -1, row["name"]),
+    )
+    return {
+        row["name"]: Row(row["name"], row["state"], {**row, "watchdog": snapshot.rows.get(row["name"])})
+        for row in found
+    }

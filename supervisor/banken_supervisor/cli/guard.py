@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 
 import click
 
@@ -16,9 +15,6 @@ from banken_supervisor.cli.options import NAME
 
 BUDGET = "3 per 10m"
 COUNT_MAX = 1_000_000
-
-DIRECTORY_MAX = 60
-"""Characters of a temporary directory's name that leave room for the path of a Unix socket."""
 
 _not_in_names = re.compile(r"[^A-Za-z0-9_.:@/+-]+")
 _budget = re.compile(r"\s*(\d{1,7})\s+per\s+(\S.{0,60})", re.ASCII)
@@ -84,14 +80,10 @@ def command(
     process.hold_standard_descriptors()
     logs.to_stderr("warning", as_json=False)
     spec = spec_for(name or _name(command[0]), command, restart, runs, period, stop_timeout)
-    short = len(tempfile.gettempdir()) <= DIRECTORY_MAX
-    directory = tempfile.mkdtemp(prefix="banken-guard-", dir=None if short else "/tmp")  # noqa: S108  # mkdtemp's
-    try:
+    with process.private_directory("banken-guard-") as directory:
         guarding = Guarding(directory, spec, timeout, grace)
         guarding.run()
         return guarding.code
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _name(path: str) -> str:

@@ -6,11 +6,15 @@ import gc
 import io
 import os
 import sys
+from tempfile import TemporaryDirectory, gettempdir
 
 SWITCH_INTERVAL_S = 0.0005
 """A callback that computes gives the interpreter back to the loop after this long; the default is ten times it."""
 
 GC_THRESHOLDS = (100_000, 50, 100)
+
+DIRECTORY_MAX = 60
+"""Characters of a temporary directory's name that leave room for the path of a Unix socket."""
 
 
 def prepare() -> None:
@@ -26,6 +30,12 @@ def prepare() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def private_directory(prefix: str) -> TemporaryDirectory[str]:
+    """A directory for an address of one's own, with a path that Unix sockets can bear; removed in the end."""
+    where = None if len(gettempdir()) <= DIRECTORY_MAX else "/tmp"  # noqa: S108  # private, and made afresh
+    return TemporaryDirectory(prefix=prefix, dir=where, ignore_cleanup_errors=True)
 
 
 def hold_standard_descriptors() -> None:

@@ -18,8 +18,9 @@ from banken.control import Control
 from banken.errors import Unreachable
 from banken_supervisor.cli import demo_workers, exit_codes
 from banken_supervisor.cli.demo_report import Record
-from banken_supervisor.cli.printing import clean, columns, fancy
+from banken_supervisor.cli.printing import clean, fancy
 from banken_supervisor.cli.process import private_directory
+from banken_supervisor.cli.tables import Table
 from banken_supervisor.operator_client.event_follower import EventFollower
 from banken_supervisor.text.durations import format_s
 
@@ -249,13 +250,9 @@ class Demo:
             "recovers": f"falls silent after {format_s(self.silent_after)}, for {format_s(SILENT_S)}, {times}, "
             "and comes back",
         }
-        table = columns(
-            ("process", "pid", "what it does"),
-            [(role, str(process.pid), what[role]) for role, process in stage.processes.items()],
-            frozenset({1}),
-        )
+        table = Table(("process", "pid", "what it does"), (1,), lambda one: (one[0], str(one[1].pid), what[one[0]]))
         click.echo(f"One supervisor, four workers, for {self.seconds} seconds. Ctrl-C ends it.\n")
-        click.echo("\n".join(f"  {line}" for line in table))
+        click.echo("\n".join(f"  {line}" for line in table.lines(stage.processes.items())))
         click.echo(
             f"\nEach worker promised to feed at least every {format_s(self.record.timeout)}. When one does not, "
             f"the callback {demo_workers.CALLBACK!r}\nruns in the supervisor, and again every "

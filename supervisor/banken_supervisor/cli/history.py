@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -14,10 +15,9 @@ from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.cli import exit_codes, journals, sparkline
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.incidents import COLOURS, HEADER, cells, clock
+from banken_supervisor.cli.incidents import TABLE, clock
 from banken_supervisor.cli.options import NAME, address_option
-from banken_supervisor.cli.printing import clean, fancy, plural, to_json
-from banken_supervisor.cli.tables import print_table
+from banken_supervisor.cli.printing import clean, plural, to_json
 from banken_supervisor.operator_client.supervisor_client import is_absent, look
 from banken_supervisor.text.durations import NEVER_S
 
@@ -83,12 +83,19 @@ def command(name: str, since: float, limit: int, as_json: bool, journal: str | N
     click.echo("\n".join(_lines(known)))
     if limit and known.incidents:
         click.echo()
-        # The name stands above.
-        header = HEADER[:2] + HEADER[3:]
-        rows = [(*row[:2], *row[3:]) for row in map(cells, known.incidents[:limit])]
-        print_table(header, frozenset({3}), rows, COLOURS if fancy() else None, 4)
+        _TABLE.print(known.incidents[:limit])
         if limit < len(known.incidents):
             click.echo(f"… and {len(known.incidents) - limit:,} more; `banken incidents {name}` lists them")
+
+
+def _nameless(row: Sequence[str]) -> Sequence[str]:
+    """The name stands above the table."""
+    return *row[:2], *row[3:]
+
+
+_TABLE = TABLE._replace(
+    header=_nameless(TABLE.header), right=(3,), cells=lambda each: _nameless(TABLE.cells(each)), coloured=4
+)
 
 
 def gather(name: str, length: float, journal: str | None, address: str | None) -> Known:

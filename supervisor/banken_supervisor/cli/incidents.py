@@ -12,15 +12,9 @@ from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion_items import watched
 from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.options import address_option, is_pattern
-from banken_supervisor.cli.printing import clean, fancy, plural, to_json
-from banken_supervisor.cli.tables import print_table
+from banken_supervisor.cli.printing import clean, plural, to_json
+from banken_supervisor.cli.tables import Table
 from banken_supervisor.text.reasons import gist
-
-HEADER = ("OPENED", "INCIDENT", "NAME", "CAUSE", "LASTED", "ENDED", "REASON")
-
-ENDED = 5
-COLOURS = {"open": "red", "given-up": "red", "lost": "yellow", "forgotten": "yellow", "fed": "green"}
-"""Of the column ENDED."""
 
 SCANNED_MAX = 100_000
 """Incidents that are looked at for a pattern."""
@@ -63,7 +57,7 @@ def command(
     elif not found:
         click.echo("no open incident" if open_only else "no incident")
     else:
-        print_table(HEADER, frozenset({4}), [cells(each) for each in found], COLOURS if fancy() else None, ENDED)
+        TABLE.print(found)
         if len(found) == limit:
             click.echo(f"… the newest {plural(limit, 'incident')}; `--limit` shows more")
 
@@ -103,3 +97,12 @@ def cells(record: Any) -> tuple[str, ...]:
         record.how or "open",
         clean(gist(record.reason)[:80]) if record.reason else "",
     )
+
+
+TABLE = Table(
+    ("OPENED", "INCIDENT", "NAME", "CAUSE", "LASTED", "ENDED", "REASON"),
+    (4,),
+    cells,
+    {"open": "red", "given-up": "red", "lost": "yellow", "forgotten": "yellow", "fed": "green"},
+    coloured=5,
+)

@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 _BLANKS = dict.fromkeys(map(ord, "\t\n\v\f\r\x85\u2028\u2029"), " ")
@@ -50,19 +49,6 @@ def fancy() -> bool:
         and not os.environ.get("NO_COLOR")
         and os.environ.get("TERM") != "dumb"
     )
-
-
-def columns(header: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset[int]) -> list[str]:
-    """Lines of an aligned table without colours; the columns in ``right`` are aligned to the right."""
-    table = [list(header), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

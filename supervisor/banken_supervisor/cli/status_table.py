@@ -8,20 +8,13 @@ import click
 
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.printing import clean, plural
+from banken_supervisor.cli.tables import Table
 from banken_supervisor.text.durations import NEVER_S
 from banken_supervisor.text.reasons import gist
 
 WORST_FIRST = ("given-up", "expired", "waiting", "alive", "paused")
 COLOURS = {"expired": "red", "given-up": "red", "waiting": "yellow", "alive": "green", "paused": "cyan"}
 BAD = ("expired", "given-up")
-HEADER = ("STATE", "NAME", "LEFT", "SILENT", "TIMEOUT", "PID", "INCIDENTS", "REMARKS")
-RIGHT = frozenset({2, 3, 4, 5, 6})
-PROGRAMS_HEADER = ("STATE", "PROGRAM", "PID", "FOR", "REMARKS")
-PROGRAMS_RIGHT = frozenset({2, 3})
-PROGRAMS_COLOURS = {
-    "given-up": "red", "backoff": "red", "queued": "yellow", "starting": "yellow", "stopping": "yellow",
-    "running": "green",
-}  # fmt: skip
 
 
 def badness(row: dict[str, Any]) -> tuple[int, float, str]:
@@ -135,3 +128,13 @@ def program_cells(row: dict[str, Any]) -> tuple[str, ...]:
 def _internal(counts: dict[str, int]) -> str:
     where = ", ".join(f"{clean(place)} {count:,}" for place, count in sorted(counts.items()))
     return f"{plural(sum(counts.values()), 'internal error')} ({where}); the log has more" if counts else ""
+
+
+WATCHDOGS = Table(
+    ("STATE", "NAME", "LEFT", "SILENT", "TIMEOUT", "PID", "INCIDENTS", "REMARKS"), range(2, 7), cells, COLOURS
+)
+PROGRAMS = Table(
+    ("STATE", "PROGRAM", "PID", "FOR", "REMARKS"), (2, 3), program_cells,
+    {"given-up": "red", "backoff": "red", "queued": "yellow", "starting": "yellow", "stopping": "yellow",
+     "running": "green"},
+)  # fmt: skip

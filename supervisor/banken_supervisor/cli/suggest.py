@@ -11,7 +11,8 @@ from banken_supervisor.cli.completion_items import watchdogs
 from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.printing import clean, columns, to_json
+from banken_supervisor.cli.printing import clean, to_json
+from banken_supervisor.cli.tables import Table
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import NEVER_S
@@ -41,7 +42,7 @@ def command(name: str | None, as_json: bool, address: str | None) -> None:
     elif not found:
         click.echo("no watchdog")
     else:
-        click.echo("\n".join(columns(HEADER, map(_cells, found), frozenset({1, 2, 3, 4}))))
+        Table(HEADER, (1, 2, 3, 4), _cells).print(found)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -9,12 +9,13 @@ import click
 
 from banken.errors import BankenError
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import NAMES, address_option, is_pattern
+from banken_supervisor.cli.options import DURATION, NAMES, address_option
 from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
+from banken_supervisor.text.durations import format_s
+from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.reasons import gist
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _find(control: Control, names: tuple[str, ...], since: float | None) -> Find
         for name in names:
             found = all_rows(control, name)
             if not found:
-                raise Failure(f"no watchdog {'fits' if is_pattern(name) else 'is called'} {name!r}", UNKNOWN)
+                raise Failure(f"no watchdog {'fits' if is_pattern(name) else 'is called'} {name!r}")
             chosen |= {row["name"]: row for row in found}
         for row in chosen.values():
             counts[row["state"]] += 1
@@ -230,7 +231,7 @@ def _past(
     from banken_supervisor.journal import reading
 
     if summary["journal"] is None:
-        raise Failure("--since needs a journal, and this supervisor keeps none", UNKNOWN)
+        raise Failure("--since needs a journal, and this supervisor keeps none")
     path = summary["journal"]["path"]
     found = journals.read(path, lambda: reading.incidents(path, since=time.time() - since))
     found = [each for each in found if names is None or each.name in names]

@@ -7,6 +7,10 @@ import os
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from banken.errors import AddressRefused, BankenError
+from banken_supervisor.operator_client.supervisor_client import ask
+from banken_supervisor.text.patterns import is_pattern
+
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
@@ -26,7 +30,7 @@ def watched(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 def watchdogs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of watchdogs, each with its state."""
-    if any(c in incomplete for c in "*?["):
+    if is_pattern(incomplete):
         return []
     rows = _ask(ctx, "status", name=f"{incomplete}*", limit=ITEMS_MAX)
     return _items(rows, ctx, incomplete)
@@ -41,16 +45,12 @@ def incidents(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     """The newest incidents' ids, each with its watchdog, from the journal."""
     from click.shell_completion import CompletionItem
 
-    from banken.address import resolve
-    from banken.errors import BankenError
+    from banken_supervisor.cli import journals
     from banken_supervisor.journal import reading
 
     found = []
     with contextlib.suppress(BankenError):
-        journal = ctx.params.get("journal")
-        if journal is None:
-            directory = resolve(ctx.params.get("address")).directory
-            journal = None if directory is None else os.path.join(directory, "journal.db")
+        journal = ctx.params.get("journal") or journals.usual_place(ctx.params.get("address"))
         if journal is not None and os.path.exists(journal):
             found = reading.incidents(journal, limit=ITEMS_MAX)
     items = [CompletionItem("last", help="the newest")]
@@ -59,20 +59,10 @@ def incidents(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 
 def _ask(ctx: click.Context, op: str, **args: Any) -> list[dict[str, Any]]:
-    from banken.address import resolve
-    from banken.control import Control
-    from banken.errors import BankenError
-    from banken_supervisor.operator_client.supervisor_client import is_absent
-
-    try:
-        where = resolve(ctx.params.get("address"))
-        if is_absent(where):
-            return []
-        with Control(where.text, timeout=ASK_S) as control:
-            rows: list[dict[str, Any]] = control.request(op, **args)["rows"]
-    except BankenError:
-        return []
-    return rows
+    found = None
+    with contextlib.suppress(AddressRefused):
+        found = ask(ctx.params.get("address"), ASK_S, op, **args)
+    return found["rows"] if found else []
 
 
 def _items(rows: list[dict[str, Any]], ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -6,9 +6,9 @@ import click
 
 from banken.errors import Refused
 from banken.protocol.limits import STATUS_MAX, check_progress, check_text
-from banken_supervisor.cli.durations import DURATION, format_s
-from banken_supervisor.cli.options import NAME, address_option, quiet_option
+from banken_supervisor.cli.options import DURATION, NAME, address_option, quiet_option
 from banken_supervisor.operator_client.supervisor_client import connect, tell
+from banken_supervisor.text.durations import format_s
 
 
 @click.command(short_help="Prove that NAME is alive, once.")

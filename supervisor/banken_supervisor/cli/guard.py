@@ -9,9 +9,9 @@ import shutil
 import click
 
 from banken_supervisor.cli import exit_codes
-from banken_supervisor.cli.durations import DURATION, parse
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import NAME
+from banken_supervisor.cli.options import DURATION, NAME
+from banken_supervisor.text.durations import parse
 
 BUDGET = "3 per 10m"
 COUNT_MAX = 1_000_000

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from banken.address import resolve
-from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.cli import exit_codes, journals, sparkline
-from banken_supervisor.cli.durations import DURATION, format_s
+from banken_supervisor.cli import journals, sparkline
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import TABLE, clock
-from banken_supervisor.cli.options import NAME, address_option
+from banken_supervisor.cli.options import DURATION, NAME, address_option
 from banken_supervisor.cli.printing import clean, plural, to_json
-from banken_supervisor.operator_client.supervisor_client import is_absent, look
-from banken_supervisor.text.durations import NEVER_S
+from banken_supervisor.operator_client.supervisor_client import ask
+from banken_supervisor.text.durations import NEVER_S, format_s
 
 if TYPE_CHECKING:
     from banken_supervisor.journal.reading import History
@@ -103,7 +100,9 @@ def gather(name: str, length: float, journal: str | None, address: str | None) -
     journal."""
     from banken_supervisor.journal import reading, uptime
 
-    row, answered = _live(name, address)
+    found = ask(address, ASK_S, "look", names=[name], feeds=True)
+    answered = found is not None
+    row = next(iter(found["rows"]), None) if answered else None
     kept = None
     try:
         path = journals.place(address, journal)
@@ -114,9 +113,7 @@ def gather(name: str, length: float, journal: str | None, address: str | None) -
         kept = journals.read(path, lambda: reading.history(path, name))
     if row is None and kept is not None and not (kept.incidents or kept.events or kept.registered):
         where = "" if answered else " (and no supervisor answers)"
-        raise Failure(
-            f"nothing is known of a watchdog called {name!r}{where}; `banken status` lists them", exit_codes.NOT_SO
-        )
+        raise Failure(f"nothing is known of a watchdog called {name!r}{where}; `banken status` lists them")
     now = time.time()
     if kept is None:
         return Known(name, row, answered, None, now - length, now, False, uptime.uptime([], now, now), [])
@@ -125,19 +122,6 @@ def gather(name: str, length: float, journal: str | None, address: str | None) -
     spells = zip(kept.incidents, uptime.spells(kept), strict=True)
     of_period = [each for each, spell in spells if spell.end is None or spell.end >= start]
     return Known(name, row, answered, kept, start, now, result.period < length - 1e-6, result, of_period)
-
-
-def _live(name: str, address: str | None) -> tuple[dict[str, Any] | None, bool]:
-    from banken.control import Control
-
-    where = resolve(address)
-    if is_absent(where):
-        return None, False
-    try:
-        with Control(where.text, timeout=ASK_S) as control:
-            return look(control, [name]).get(name), True
-    except (Unreachable, RequestFailed):
-        return None, False
 
 
 def _lines(known: Known) -> list[str]:

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from banken_supervisor.cli import exit_codes, journals
+from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion_items import incidents
-from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import clock
 from banken_supervisor.cli.options import address_option
 from banken_supervisor.cli.printing import clean, to_json
+from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.event_text import field, sentence
 from banken_supervisor.text.reasons import gist, telling
 
@@ -40,7 +40,7 @@ def command(incident_id: str, as_json: bool, journal: str | None, address: str |
         incident_id = newest[0].id if newest else incident_id
     story = journals.read(path, lambda: reading.incident(path, incident_id))
     if story is None:
-        raise Failure(f"no incident is called {incident_id!r}; `banken incidents` lists them", exit_codes.NOT_SO)
+        raise Failure(f"no incident is called {incident_id!r}; `banken incidents` lists them")
     if as_json:
         click.echo(to_json(whole(story), indent=2))
         return

@@ -10,10 +10,11 @@ import click
 
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion_items import watched
-from banken_supervisor.cli.durations import DURATION, format_s
-from banken_supervisor.cli.options import address_option, is_pattern
+from banken_supervisor.cli.options import DURATION, address_option
 from banken_supervisor.cli.printing import clean, plural, to_json
 from banken_supervisor.cli.tables import Table
+from banken_supervisor.text.durations import format_s
+from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.reasons import gist
 
 SCANNED_MAX = 100_000

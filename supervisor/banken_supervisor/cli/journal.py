@@ -65,9 +65,9 @@ def export(output: str | None, journal: str | None, address: str | None) -> None
         with open(output, "x", encoding="utf-8") as file:
             count = journals.read(path, lambda: checking.export(path, file, problems))
     except FileExistsError:
-        raise Failure(f"{clean(output)} exists already; it is not written over", exit_codes.NOT_SO) from None
+        raise Failure(f"{clean(output)} exists already; it is not written over") from None
     except OSError as fault:
-        raise Failure(f"{clean(output)} cannot be written: {fault.strerror}", exit_codes.NOT_SO) from None
+        raise Failure(f"{clean(output)} cannot be written: {fault.strerror}") from None
     click.echo(f"{clean(output)}: {plural(count, 'row')}")
     _complete(path, problems)
 
@@ -98,5 +98,5 @@ def vacuum(journal: str | None, address: str | None) -> None:
     try:
         before, after = checking.vacuum(path)
     except JournalError as fault:
-        raise Failure(str(fault), exit_codes.NOT_SO) from None
+        raise Failure(str(fault)) from None
     click.echo(f"{clean(path)}: {bytes_text(before)} before, {bytes_text(after)} now")

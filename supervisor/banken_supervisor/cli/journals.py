@@ -9,10 +9,8 @@ from typing import TypeVar
 import click
 
 from banken.address import option_for, resolve
-from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.operator_client.supervisor_client import is_absent
+from banken_supervisor.operator_client.supervisor_client import ask
 
 T = TypeVar("T")
 
@@ -22,28 +20,21 @@ ASK_S = 0.5
 journal_option = click.option("--journal", metavar="FILE", help="The journal's file.  [default: the supervisor's]")
 
 
+def usual_place(address: str | None) -> str | None:
+    """Where a supervisor at this address keeps its journal unless told otherwise; None: it has no directory."""
+    directory = resolve(address).directory
+    return None if directory is None else os.path.join(directory, "journal.db")
+
+
 def place(address: str | None, journal: str | None) -> str:
     """The journal's file; a Failure if there is none."""
     if journal is None:
-        where = resolve(address)
-        journal = None if is_absent(where) else _asked(where.text)
-        if journal is None and where.directory is not None:
-            journal = os.path.join(where.directory, "journal.db")
+        state = (ask(address, ASK_S, "summary") or {}).get("journal")
+        journal = usual_place(address) if state is None else str(state["path"])
     if journal is None or not os.path.exists(journal):
         hint = f"`banken run{option_for(resolve(address).text)}` keeps one"
-        raise Failure(f"there is no journal at {journal}; {hint}", exit_codes.NOT_SO)
+        raise Failure(f"there is no journal at {journal}; {hint}")
     return journal
-
-
-def _asked(address: str) -> str | None:
-    from banken.control import Control
-
-    try:
-        with Control(address, timeout=ASK_S) as control:
-            state = control.request("summary").get("journal")
-    except (Unreachable, RequestFailed):
-        return None
-    return None if state is None else str(state["path"])
 
 
 def read(path: str, reading: Callable[[], T]) -> T:
@@ -54,4 +45,4 @@ def read(path: str, reading: Callable[[], T]) -> T:
         return reading()
     except JournalError as fault:
         said = str(fault)
-        raise Failure(said if path in said else f"the journal {path}: {said}", exit_codes.NOT_SO) from None
+        raise Failure(said if path in said else f"the journal {path}: {said}") from None

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from banken.errors import DurationRefused
 from banken.protocol.limits import NAME_MAX, check_name
-from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.operator_client.pager import all_rows
+from banken_supervisor.text.durations import parse
+from banken_supervisor.text.patterns import is_pattern
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -64,29 +66,30 @@ class NamesType(NameType):
 NAMES = NamesType()
 
 
-def is_pattern(name: str) -> bool:
-    """Whether ``name`` stands for many names, as in a shell."""
-    return any(c in name for c in "*?[")
+class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
+    """A duration on the command line, in seconds for the command."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse(value)
+        except DurationRefused as fault:
+            self.fail(str(fault), param, ctx)
 
 
-def row_of(control: Control, name: str) -> dict[str, Any]:
-    """The one watchdog called ``name``; a Failure if there is none."""
-    found: list[dict[str, Any]] = control.request("status", name=name)["rows"]
-    if not found:
-        raise Failure(
-            f"no watchdog is called {name!r} at {control.address.text}; `banken status` lists them",
-            exit_codes.NOT_SO,
-        )
-    return found[0]
+DURATION = DurationType()
 
 
 def all_of(control: Control, given: str) -> list[dict[str, Any]]:
     """The watchdogs that a name or a pattern stands for; a Failure if there is none."""
-    if not is_pattern(given):
-        return [row_of(control, given)]
     found = all_rows(control, given)
     if not found:
-        raise Failure(
-            f"no watchdog fits {given!r} at {control.address.text}; `banken status` lists them", exit_codes.NOT_SO
-        )
+        fits = "fits" if is_pattern(given) else "is called"
+        raise Failure(f"no watchdog {fits} {given!r} at {control.address.text}; `banken status` lists them")
     return found
+
+
+def row_of(control: Control, name: str) -> dict[str, Any]:
+    """The one watchdog called ``name``; a Failure if there is none."""
+    return all_of(control, name)[0]

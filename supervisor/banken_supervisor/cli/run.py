@@ -64,7 +64,7 @@ def command(
 
     from banken.address import resolve
     from banken.errors import BankenError
-    from banken_supervisor.cli import logs, process
+    from banken_supervisor.cli import journals, logs, process
     from banken_supervisor.runtime.supervisor import Supervisor
 
     if journal is not None and no_journal:
@@ -90,8 +90,7 @@ def command(
     if no_journal:
         journal = None
     elif journal is None:
-        directory = resolve(address).directory
-        journal = None if directory is None else os.path.join(directory, "journal.db")
+        journal = journals.usual_place(address)
     more = {} if settings is None else {
         "defaults": settings.defaults,
         "callback_limit": settings.callback_limit,

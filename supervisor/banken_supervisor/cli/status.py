@@ -10,15 +10,15 @@ import click
 from banken.address import option_for, resolve
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.completion_items import watched
-from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import address_option
+from banken_supervisor.cli.options import DURATION, address_option
 from banken_supervisor.cli.printing import fancy, to_json
 from banken_supervisor.cli.screen import need_terminal
 from banken_supervisor.cli.status_table import BAD, PROGRAMS, WATCHDOGS, badness, summary_line
 from banken_supervisor.cli.tables import Table
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
+from banken_supervisor.text.durations import format_s
 
 ROWS_ON_TERMINAL = 50
 """Rows shown on a terminal unless --limit says otherwise: the worst come first, and thousands help nobody."""
@@ -77,7 +77,7 @@ def command(
         app = WatchApp(where, name, limit, watch)
         app.run(mouse=False)
         if app.fault:
-            raise Failure(app.fault, exit_codes.NOT_SO)
+            raise Failure(app.fault)
         return app.return_code or exit_codes.OK
     with connect(address) as control:
         summary = control.request("summary")
@@ -95,7 +95,7 @@ def command(
         if not found and not programs and name is None:
             click.echo(f"nobody is watched yet; try: banken feed hello --timeout 30s{option_for(where)}")
     if name is not None and not found and not programs:
-        raise Failure(f"no watchdog is called {name!r} at {where}", exit_codes.NOT_SO)
+        raise Failure(f"no watchdog is called {name!r} at {where}")
     return (
         exit_codes.NOT_SO
         if exit_code and any(row["state"] in BAD for row in (*found, *programs))

@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
-from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.tables import Table
-from banken_supervisor.text.durations import NEVER_S
+from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import gist
 
 WORST_FIRST = ("given-up", "expired", "waiting", "alive", "paused")

@@ -15,10 +15,10 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.poller import Snapshot, Source
 from banken_supervisor.cli.printing import plural
 from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, badness, summary_line
+from banken_supervisor.text.durations import format_s
 
 
 class WatchApp(App[None]):

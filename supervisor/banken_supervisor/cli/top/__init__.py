@@ -61,5 +61,5 @@ def command(filter: str, sort: str, reverse: bool, address: str | None) -> int: 
     app = TopApp(where, sort=sort, reverse=reverse, wanted=filter)
     app.run()
     if app.fault:
-        raise Failure(app.fault, exit_codes.NOT_SO)
+        raise Failure(app.fault)
     return app.return_code or exit_codes.OK

@@ -8,7 +8,6 @@ from typing import Any
 from rich.text import Text
 
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incident import in_words
 from banken_supervisor.cli.printing import clean
@@ -16,6 +15,7 @@ from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column, for_names
 from banken_supervisor.cli.top.order import fits
 from banken_supervisor.cli.top.table import Columns, RowTable
+from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.reasons import gist
 
 INCIDENTS_MAX = 500

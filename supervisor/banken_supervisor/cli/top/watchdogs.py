@@ -7,13 +7,13 @@ from typing import Any
 from rich.text import Text
 
 from banken_supervisor.cli import sparkline
-from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.poller import Snapshot, rate_of
 from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column, for_names
 from banken_supervisor.cli.top.order import SORTS, Order, fits, shown_state
 from banken_supervisor.cli.top.table import Columns, RowTable
+from banken_supervisor.text.durations import format_s
 
 NAME_MOST = 40
 

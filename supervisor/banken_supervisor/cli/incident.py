@@ -8,13 +8,16 @@ import click
 
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion_items import incidents
+from banken_supervisor.cli.events import description
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incidents import clock
 from banken_supervisor.cli.options import address_option
 from banken_supervisor.cli.printing import clean, to_json
 from banken_supervisor.text.durations import format_s
-from banken_supervisor.text.event_text import field, sentence
 from banken_supervisor.text.reasons import gist, telling
+
+UNSAID = frozenset({"incident", "seq", "time", "type", "name", "timeout", "age", "pid", "feeds"})
+"""Fields that the timeline does not show, or that stand above it."""
 
 SAID_MAX = 300
 """Characters of one event, or of one of its fields, in the timeline."""
@@ -49,10 +52,6 @@ def command(incident_id: str, as_json: bool, journal: str | None, address: str |
 
 def in_words(story: Any) -> list[str]:
     """The whole of an incident, as lines for a terminal."""
-    return _lines(story)
-
-
-def _lines(story: Any) -> list[str]:
     from banken_supervisor.evidence import feeds_text, render
     from banken_supervisor.journal.as_plain_data import as_dict
 
@@ -72,7 +71,10 @@ def _lines(story: Any) -> list[str]:
     if record.reason and len(record.reason.splitlines()) > 1:
         lines += ["  in full", *(f"    {clean(line)}" for line in record.reason.splitlines())]
     lines += ["", "Timeline"]
-    lines += [f"  {clock(event.time)[11:]}  {_fact_lines(event)}" for event in story.events]
+    for event in story.events:
+        facts_of = {**as_dict(event.data), "type": event.type, "name": event.name}
+        said = description(facts_of, UNSAID, SAID_MAX)
+        lines.append(f"  {clock(event.time)[11:]}  {event.type:15}  {said}".rstrip())
     for step in story.steps:
         output = step.text.partition("\n")[2]
         if output:
@@ -99,17 +101,3 @@ def _feeds(story: Any) -> list[list[float]]:
             feeds: list[list[float]] = event.data.get("feeds", []) if isinstance(event.data, dict) else []
             return feeds
     return []
-
-
-def _fact_lines(event: Any) -> str:
-    data = event.data if isinstance(event.data, dict) else {"data": event.data}
-    left_out = ("incident", "seq", "time", "type", "name", "timeout", "age", "pid", "feeds")
-    said = sentence({**data, "type": event.type, "name": event.name})
-    if said is not None:
-        return f"{event.type:15}  {clean(said)[:SAID_MAX]}"
-    parts = [
-        clean(field(key, value))[:SAID_MAX]
-        for key, value in telling(data).items()
-        if key not in left_out and value is not None
-    ]
-    return f"{event.type:15}  {', '.join(parts)}".rstrip()

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
 
 from banken_supervisor.cli.printing import clean, to_json
-
-
-class _NoLock:
-    """Stands where a handler's lock would be; see ``StderrHandler``."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return None
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *exception: object) -> None:
-        return None
 
 
 class StderrHandler(logging.Handler):
@@ -34,7 +19,12 @@ class StderrHandler(logging.Handler):
     """
 
     def createLock(self) -> None:
-        self.lock = _NoLock()  # type: ignore[assignment]  # all that logging does with it
+        self.lock = contextlib.nullcontext()  # type: ignore[assignment]  # for `with`; else `acquire` is called
+
+    def acquire(self) -> None:
+        pass
+
+    release = acquire
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

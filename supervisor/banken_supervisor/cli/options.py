@@ -27,6 +27,9 @@ address_option: Callable[[F], F] = click.option(
     help="The supervisor's directory.  [default: $BANKEN_ADDRESS, else $XDG_RUNTIME_DIR/banken, "
     "else /run/banken for root, else ~/.local/state/banken/run]",
 )
+json_logs_option: Callable[[F], F] = click.option(
+    "--json-logs", is_flag=True, help="Write the log as one JSON object a line."
+)
 quiet_option: Callable[[F], F] = click.option(
     "-q", "--quiet", is_flag=True, help="Print nothing unless it goes wrong."
 )

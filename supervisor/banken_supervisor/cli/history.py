@@ -12,9 +12,9 @@ import click
 
 from banken_supervisor.cli import journals, sparkline
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.incidents import TABLE, clock
+from banken_supervisor.cli.incidents import TABLE
 from banken_supervisor.cli.options import DURATION, NAME, address_option
-from banken_supervisor.cli.printing import clean, plural, to_json
+from banken_supervisor.cli.printing import clean, clock, plural, print_json
 from banken_supervisor.operator_client.supervisor_client import ask
 from banken_supervisor.text.durations import NEVER_S, format_s
 
@@ -75,7 +75,7 @@ def command(name: str, since: float, limit: int, as_json: bool, journal: str | N
     """
     known = gather(name, since, journal, address)
     if as_json:
-        click.echo(to_json(_plain(known), indent=2))
+        print_json(_plain(known))
         return
     click.echo("\n".join(_lines(known)))
     if limit and known.incidents:

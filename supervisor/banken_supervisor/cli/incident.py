@@ -10,9 +10,8 @@ from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion_items import incidents
 from banken_supervisor.cli.events import description
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.incidents import clock
 from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.printing import clean, to_json
+from banken_supervisor.cli.printing import clean, clock, print_json
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.reasons import gist, telling
 
@@ -45,7 +44,7 @@ def command(incident_id: str, as_json: bool, journal: str | None, address: str |
     if story is None:
         raise Failure(f"no incident is called {incident_id!r}; `banken incidents` lists them")
     if as_json:
-        click.echo(to_json(whole(story), indent=2))
+        print_json(whole(story))
         return
     click.echo("\n".join(in_words(story)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ import click
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion_items import watched
 from banken_supervisor.cli.options import DURATION, address_option
-from banken_supervisor.cli.printing import clean, plural, to_json
+from banken_supervisor.cli.printing import clean, clock, plural, print_json
 from banken_supervisor.cli.tables import Table
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.patterns import is_pattern
@@ -54,7 +55,7 @@ def command(
     wanted = (*names, *([name] if name is not None else ()))
     found = journals.read(path, lambda: _find(path, wanted, open_only, after, limit))
     if as_json:
-        click.echo(to_json([shown(each) for each in found], indent=2))
+        print_json([shown(each) for each in found])
     elif not found:
         click.echo("no open incident" if open_only else "no incident")
     else:
@@ -67,23 +68,12 @@ def _find(path: str, names: tuple[str, ...], open_only: bool, since: float | Non
     """Incidents, newest first, at most ``limit``; of these names or patterns, none: of all."""
     from banken_supervisor.journal import reading
 
-    def read(name: str | None, most: int) -> list[Any]:
-        return list(reading.incidents(path, open_only=open_only, since=since, name=name, limit=most))
-
-    if not names:
-        return read(None, limit)
-    if not any(map(is_pattern, names)):
-        found = {each.id: each for name in names for each in read(name, limit)}
+    read = partial(reading.incidents, path, open_only=open_only, since=since)
+    if any(map(is_pattern, names)):
+        found = [each for each in read(limit=SCANNED_MAX) if any(fnmatchcase(each.name, name) for name in names)]
     else:
-        found = {
-            each.id: each for each in read(None, SCANNED_MAX) if any(fnmatchcase(each.name, name) for name in names)
-        }
-    return sorted(found.values(), key=lambda each: (each.opened, each.id), reverse=True)[:limit]
-
-
-def clock(at: float) -> str:
-    """Wall-clock time for people, UTC."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
+        found = [each for name in set(names) or (None,) for each in read(name=name, limit=limit)]
+    return sorted(found, key=lambda each: (each.opened, each.id), reverse=True)[:limit]
 
 
 def cells(record: Any) -> tuple[str, ...]:

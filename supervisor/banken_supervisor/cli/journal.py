@@ -9,7 +9,7 @@ import click
 from banken_supervisor.cli import exit_codes, journals
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.printing import clean, plural, to_json
+from banken_supervisor.cli.printing import clean, plural, print_json
 
 
 @click.group(short_help="Check the journal, export it, or make its file smaller.")
@@ -32,7 +32,7 @@ def check(as_json: bool, journal: str | None, address: str | None) -> int:
     path = journals.place(address, journal)
     problems = checking.check(path)
     if as_json:
-        click.echo(to_json({"file": path, "ok": not problems, "problems": problems}, indent=2))
+        print_json({"file": path, "ok": not problems, "problems": problems})
     elif problems:
         click.echo(f"{clean(path)}: {plural(len(problems), 'problem')}")
         for problem in problems:

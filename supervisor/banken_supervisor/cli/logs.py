@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 
-from banken_supervisor.cli.printing import clean, to_json
+from banken_supervisor.cli.printing import clean, clock
+from banken_supervisor.text.json_text import to_json
 
 
 class StderrHandler(logging.Handler):
@@ -45,7 +45,7 @@ class PlainFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         first, *more = _text(record).splitlines() or [""]
-        head = f"{_utc(_when(record), ' ')} {record.levelname.lower():<7} {clean(first)}"
+        head = f"{clock(_when(record))} {record.levelname.lower():<7} {clean(first)}"
         return "\n".join([head, *(f"    | {clean(line)}" for line in more)])
 
 
@@ -56,7 +56,7 @@ class JsonFormatter(logging.Formatter):
         fields = getattr(record, "banken", {})
         return to_json(
             {
-                "timestamp": _utc(_when(record), "T"),
+                "timestamp": clock(_when(record), "T"),
                 "level": record.levelname.lower(),
                 "message": _text(record),
                 **{key: value for key, value in fields.items() if key != "time"},
@@ -82,7 +82,3 @@ def _when(record: logging.LogRecord) -> float:
 def _text(record: logging.LogRecord) -> str:
     text = record.getMessage()
     return f"{text}\n{logging.Formatter().formatException(record.exc_info)}" if record.exc_info else text
-
-
-def _utc(when: float, between: str) -> str:
-    return time.strftime(f"%Y-%m-%d{between}%H:%M:%S", time.gmtime(when)) + f".{int(when % 1 * 1000):03d}Z"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
+import time
 import unicodedata
 from typing import Any
+
+import click
+
+from banken_supervisor.text.json_text import to_json
 
 _BLANKS = dict.fromkeys(map(ord, "\t\n\v\f\r\x85\u2028\u2029"), " ")
 
@@ -23,22 +27,14 @@ def clean(text: object) -> str:
     return "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
 
 
-def to_json(value: Any, **options: Any) -> str:
-    """JSON that every parser takes: numbers that JSON lacks (infinity) become texts."""
-    try:
-        return json.dumps(value, allow_nan=False, **options)
-    except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, **options)
+def clock(at: float, between: str = " ") -> str:
+    """Wall-clock time for people, UTC, to the millisecond."""
+    return time.strftime(f"%Y-%m-%d{between}%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else str(value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
+def print_json(value: Any) -> None:
+    """One value, for programs."""
+    click.echo(to_json(value, indent=2))
 
 
 def fancy() -> bool:

@@ -12,7 +12,7 @@ from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.completion_items import watched
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, address_option
-from banken_supervisor.cli.printing import fancy, to_json
+from banken_supervisor.cli.printing import fancy, print_json
 from banken_supervisor.cli.screen import need_terminal
 from banken_supervisor.cli.status_table import BAD, PROGRAMS, WATCHDOGS, badness, summary_line
 from banken_supervisor.cli.tables import Table
@@ -87,7 +87,7 @@ def command(
         ]
         where = control.address.text
     if as_json:
-        click.echo(to_json({"summary": summary, "watchdogs": found, "programs": programs}, indent=2))
+        print_json({"summary": summary, "watchdogs": found, "programs": programs})
     else:
         click.echo(summary_line(summary, where, fancy()))
         _print(WATCHDOGS, found, limit)

@@ -9,7 +9,7 @@ import click
 from banken_supervisor.cli.completion_items import watchdogs
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.printing import clean, to_json
+from banken_supervisor.cli.printing import clean, print_json
 from banken_supervisor.cli.tables import Table
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
@@ -36,7 +36,7 @@ def command(name: str | None, as_json: bool, address: str | None) -> None:
     if name is not None and not found:
         raise Failure(f"no watchdog fits {name!r} at {where}; `banken status` lists them")
     if as_json:
-        click.echo(to_json(found, indent=2))
+        print_json(found)
     elif not found:
         click.echo("no watchdog")
     else:

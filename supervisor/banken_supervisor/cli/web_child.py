@@ -13,6 +13,8 @@ import sys
 import threading
 from time import monotonic
 
+from banken_supervisor.text.exit_status import exit_text
+
 BACKOFF_S = (0.5, 30.0)
 """Seconds before it is started again, doubled each time, and the most of it."""
 
@@ -69,12 +71,8 @@ class WebChild:
                 status = child.wait()
                 if self._ending.is_set():
                     return
-                log.warning("the web process ended (%s); it is started again in %g s", _how(status), wait)
+                log.warning("the web process ended (%s); it is started again in %g s", exit_text(status), wait)
             if monotonic() - began > STEADY_S:
                 wait = BACKOFF_S[0]
             self._ending.wait(wait)
             wait = min(2 * wait, BACKOFF_S[1])
-
-
-def _how(status: int) -> str:
-    return f"exit status {status}" if status >= 0 else f"ended by signal {-status}"

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from banken_supervisor.text import json_text
 
 
 def to_json(value: Any) -> str:
-    """Compact JSON in ASCII that every parser takes: numbers that JSON lacks (infinity) become texts."""
-    try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
-    except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else str(value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
+    """Compact JSON in ASCII."""
+    return json_text.to_json(value, separators=(",", ":"))
 
 
 def sse(event: str, data: str, identity: str | None = None) -> bytes:

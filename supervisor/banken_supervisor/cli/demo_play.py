@@ -18,9 +18,8 @@ from banken.control import Control
 from banken.errors import Unreachable
 from banken_supervisor.cli import demo_workers, exit_codes
 from banken_supervisor.cli.demo_report import Record
-from banken_supervisor.cli.printing import clean, fancy
+from banken_supervisor.cli.printing import Table, clean, fancy
 from banken_supervisor.cli.process import private_directory
-from banken_supervisor.cli.tables import Table
 from banken_supervisor.operator_client.event_follower import EventFollower
 from banken_supervisor.text.durations import format_s
 

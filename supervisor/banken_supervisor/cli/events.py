@@ -12,14 +12,14 @@ import click
 
 from banken.protocol.limits import check_name
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.completion_items import watched
+from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.options import address_option
 from banken_supervisor.cli.printing import clean, fancy
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.event_text import field, sentence
-from banken_supervisor.text.json_text import to_json
 from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.reasons import telling
+from banken_supervisor.text.sanitize import to_json
 
 if TYPE_CHECKING:
     from banken_supervisor.operator_client.event_follower import EventFollower

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import banken as package
-from banken.errors import AddressInUse, AddressRefused, Refused, RequestFailed, Unreachable
+from banken.errors import AddressInUse, AddressRefused, BankenError, Refused, RequestFailed, Unreachable
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.config.faults import ConfigFaults
 
@@ -33,6 +33,7 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
     (AddressRefused, exit_codes.ADDRESS_REFUSED),
     (Refused, exit_codes.USAGE),
     (ConfigFaults, exit_codes.USAGE),
+    (BankenError, exit_codes.NOT_SO),  # the journal's, say
 )
 """Exit codes of our own errors; the first line that fits counts."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.completion_items import incidents
+from banken_supervisor.cli.completion import incidents
 from banken_supervisor.cli.events import description
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option

@@ -10,10 +10,9 @@ from typing import Any
 import click
 
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.completion_items import watched
+from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.options import DURATION, address_option
-from banken_supervisor.cli.printing import clean, clock, plural, print_json
-from banken_supervisor.cli.tables import Table
+from banken_supervisor.cli.printing import Table, clean, clock, plural, print_json
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.reasons import gist

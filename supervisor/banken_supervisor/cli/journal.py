@@ -77,8 +77,7 @@ def _complete(path: str, problems: list[str]) -> None:
     if problems:
         raise Failure(
             f"{clean(path)}: what could not be read is missing ({plural(len(problems), 'line')} with `problem` "
-            "instead); `banken journal check` tells what is wrong",
-            exit_codes.NOT_SO,
+            "instead); `banken journal check` tells what is wrong"
         )
 
 
@@ -92,11 +91,8 @@ def vacuum(journal: str | None, address: str | None) -> None:
     the disk must hold the file twice.
     """
     from banken_supervisor.evidence.evidence_text import bytes_text
-    from banken_supervisor.journal import JournalError, checking
+    from banken_supervisor.journal import checking
 
     path = journals.place(address, journal)
-    try:
-        before, after = checking.vacuum(path)
-    except JournalError as fault:
-        raise Failure(str(fault)) from None
+    before, after = checking.vacuum(path)
     click.echo(f"{clean(path)}: {bytes_text(before)} before, {bytes_text(after)} now")

@@ -7,7 +7,7 @@ import logging
 import os
 
 from banken_supervisor.cli.printing import clean, clock
-from banken_supervisor.text.json_text import to_json
+from banken_supervisor.text.sanitize import to_json
 
 
 class StderrHandler(logging.Handler):

@@ -47,7 +47,7 @@ class NameType(click.ParamType):  # type: ignore[type-arg]  # generic from click
             self.fail(str(fault), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from banken_supervisor.cli.completion_items import watchdogs
+        from banken_supervisor.cli.completion import watchdogs
 
         return watchdogs(ctx, param, incomplete)
 

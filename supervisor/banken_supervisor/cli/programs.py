@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from banken.errors import Unreachable
-from banken_supervisor.cli import completion_items
+from banken_supervisor.cli import completion
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import NAME, address_option, quiet_option
 from banken_supervisor.operator_client.supervisor_client import connect, lock_holder, wait_until
@@ -20,7 +20,7 @@ GONE_WITHIN_S = 10.0
 
 
 @click.command(short_help="Start a program of the config.")
-@click.argument("name", type=NAME, shell_complete=completion_items.programs)
+@click.argument("name", type=NAME, shell_complete=completion.programs)
 @quiet_option
 @address_option
 def start(name: str, quiet: bool, address: str | None) -> None:
@@ -29,7 +29,7 @@ def start(name: str, quiet: bool, address: str | None) -> None:
 
 
 @click.command(short_help="Stop a program and start it again.")
-@click.argument("name", type=NAME, shell_complete=completion_items.programs)
+@click.argument("name", type=NAME, shell_complete=completion.programs)
 @quiet_option
 @address_option
 def restart(name: str, quiet: bool, address: str | None) -> None:
@@ -38,7 +38,7 @@ def restart(name: str, quiet: bool, address: str | None) -> None:
 
 
 @click.command(short_help="Stop a program, or without NAME the supervisor, and wait until it has.")
-@click.argument("name", type=NAME, shell_complete=completion_items.programs, required=False)
+@click.argument("name", type=NAME, shell_complete=completion.programs, required=False)
 @quiet_option
 @address_option
 def stop(name: str | None, quiet: bool, address: str | None) -> None:

@@ -9,13 +9,11 @@ import click
 
 from banken.address import option_for, resolve
 from banken_supervisor.cli import exit_codes
-from banken_supervisor.cli.completion_items import watched
+from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, address_option
-from banken_supervisor.cli.printing import fancy, print_json
-from banken_supervisor.cli.screen import need_terminal
+from banken_supervisor.cli.printing import Table, fancy, need_terminal, print_json
 from banken_supervisor.cli.status_table import BAD, PROGRAMS, WATCHDOGS, badness, summary_line
-from banken_supervisor.cli.tables import Table
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import format_s

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from banken_supervisor.cli.printing import clean, plural
-from banken_supervisor.cli.tables import Table
+from banken_supervisor.cli.printing import Table, clean, plural
 from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import gist
 

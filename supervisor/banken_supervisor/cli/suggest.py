@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from banken_supervisor.cli.completion_items import watchdogs
+from banken_supervisor.cli.completion import watchdogs
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.printing import clean, print_json
-from banken_supervisor.cli.tables import Table
+from banken_supervisor.cli.printing import Table, clean, print_json
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import NEVER_S, format_s

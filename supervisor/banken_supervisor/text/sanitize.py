@@ -5,6 +5,7 @@ They may hold lone surrogates, which msgpack refuses, control characters, which 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -38,6 +39,24 @@ def one_line(value: str) -> str:
 def line(value: str, longest: int = LINE_MAX) -> str:
     """``value`` cut to ``longest`` characters, as one line that can be shown anywhere."""
     return one_line(value if len(value) <= longest else value[: longest - 1] + "…")
+
+
+def to_json(value: Any, **options: Any) -> str:
+    """JSON that every parser takes: numbers that JSON lacks (infinity) become texts."""
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, **options)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else str(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
 
 
 def plain(data: Mapping[Any, Any], room: int = DATA_MAX) -> dict[str, Any]:

@@ -1,15 +1,13 @@
-"""JSON and server-sent events as bytes. Texts of workers are escaped here, in one place."""
+"""JSON and server-sent events. Texts of workers are escaped here, in one place."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
-from banken_supervisor.text import json_text
+from banken_supervisor.text import sanitize
 
-
-def to_json(value: Any) -> str:
-    """Compact JSON in ASCII."""
-    return json_text.to_json(value, separators=(",", ":"))
+to_json = partial(sanitize.to_json, separators=(",", ":"))
+"""Compact JSON in ASCII that every parser takes."""
 
 
 def sse(event: str, data: str, identity: str | None = None) -> bytes:

@@ -19,15 +19,15 @@ from __future__ import annotations
 import click
 
 from banken.address import resolve
-from banken_supervisor.cli import completion_items, exit_codes
+from banken_supervisor.cli import completion, exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.screen import need_terminal
+from banken_supervisor.cli.printing import need_terminal
 from banken_supervisor.cli.top.order import SORTS
 
 
 @click.command(short_help="Watch all watchdogs live, on the whole terminal.")
-@click.argument("filter", metavar="[FILTER]", required=False, default="", shell_complete=completion_items.watchdogs)
+@click.argument("filter", metavar="[FILTER]", required=False, default="", shell_complete=completion.watchdogs)
 @click.option(
     "--sort", type=click.Choice(list(SORTS)), default="state", show_default=True, help="By what to sort at first."
 )

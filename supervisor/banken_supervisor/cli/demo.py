@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import click
 
-SECONDS_MIN = 5
-SECONDS_MAX = 600
-
 
 @click.command(short_help="See it work: a supervisor and four workers, in ten seconds.")
 @click.option(
     "--seconds",
-    type=click.IntRange(SECONDS_MIN, SECONDS_MAX),
+    type=click.IntRange(5, 600),
     default=10,
     show_default=True,
     metavar="N",

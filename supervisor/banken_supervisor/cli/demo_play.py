@@ -127,7 +127,7 @@ class Demo:
             return 128 + self._caught[0]
         missing = [reason] if reason else self.record.missing()
         if not reason:
-            self._conclude()
+            self._conclude(missing)
         if missing:
             click.echo(f"\nNot as promised: {'; '.join(missing)}.", file=sys.stderr)
             if tail:
@@ -140,32 +140,23 @@ class Demo:
     def _play(self, stage: Stage) -> str | None:
         """From the first process to the last figure; why it could not be, if so."""
         stage.enter("supervisor")
-        with Control(stage.directory, timeout=LOOK_S) as control:
-            if not self._answers(control, stage):
-                return None if self._caught else "the supervisor did not start"
-            control.timeout = START_WITHIN_S
-            with EventFollower(stage.directory) as following:
-                while not following.connected and not self._caught:
-                    following.wait(LOOK_S)
-                control.request("ping")  # the subscription was read before this was answered
-                self._began, self._wall_began = time.monotonic(), time.time()
-                stage.enter("steady")
-                stage.enter("hangs", self.hang_after)
-                stage.enter("killed")
-                stage.enter("recovers", self.silent_after, SILENT_S, self.silences)
-                self._introduce(stage)
-                if not self._watch(stage, following):
-                    return None if self._caught else "the workers did not start"
+        end = time.monotonic() + START_WITHIN_S
+        with EventFollower(stage.directory) as following, Control(stage.directory, START_WITHIN_S) as control:
+            while not following.connected:
+                if self._caught or time.monotonic() > end or stage.processes["supervisor"].poll() is not None:
+                    return "the supervisor did not start"
+                following.wait(LOOK_S)
+            control.request("ping")  # the subscription was read before this was answered
+            self._began, self._wall_began = time.monotonic(), time.time()
+            stage.enter("steady")
+            stage.enter("hangs", self.hang_after)
+            stage.enter("killed")
+            stage.enter("recovers", self.silent_after, SILENT_S, self.silences)
+            self._introduce(stage)
+            if not self._watch(stage, following):
+                return "the workers did not start"
             self.record.summary = control.request("summary")
         return None
-
-    def _answers(self, control: Control, stage: Stage) -> bool:
-        end = time.monotonic() + START_WITHIN_S
-        while time.monotonic() < end and stage.processes["supervisor"].poll() is None and not self._caught:
-            with contextlib.suppress(Unreachable):
-                control.request("ping")
-                return True
-        return False
 
     def _watch(self, stage: Stage, following: EventFollower) -> bool:
         """Follow until the time is up; whether all workers came to feed."""
@@ -266,13 +257,13 @@ class Demo:
             text = click.style(text, fg=colour, dim=dim, bold=colour is not None)
         click.echo(f"{when}  {name}  {text}")
 
-    def _conclude(self) -> None:
+    def _conclude(self, missing: list[str]) -> None:
         figures = self.record.figures()
         width = max(len(label) for label, _ in figures)
         click.echo("\nMeasured in this run:\n")
         for label, value in figures:
             click.echo(f"  {label.ljust(width)}  {click.style(value, bold=True) if self._colours else value}")
-        if not self.record.missing():
+        if not missing:
             click.echo(
                 "\nThe hang, the kill and the recovery were noticed; the steady worker was never accused.\n"
                 "Next: `banken run` in one terminal, `banken status` and `banken events` in another, and in your\n"

@@ -21,8 +21,8 @@ COMMANDS = (
 """In the order of the help page. Command NAME is ``command`` in ``banken_supervisor/cli/NAME.py``."""
 
 TOGETHER = {
-    **dict.fromkeys(("fail", "pause", "resume", "extend", "release"), "orders"),
-    **dict.fromkeys(("start", "stop", "restart"), "programs"),
+    **dict.fromkeys(("feed", "fail", "pause", "resume", "extend", "release"), "orders"),
+    **dict.fromkeys(("start", "stop", "restart", "reload"), "programs"),
 }
 """Modules that have several of a kind; each is called as the command is."""
 

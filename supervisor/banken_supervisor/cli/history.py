@@ -39,10 +39,9 @@ class Known(NamedTuple):
     """a supervisor answered"""
     kept: History | None
     """None: there is no journal"""
-    since: float
     until: float
     clipped: bool
-    """the journal begins later than was asked for, and so does ``since``"""
+    """the journal begins later than was asked for"""
     result: Uptime
     incidents: list[Any]
     """of the period, newest first"""
@@ -116,12 +115,12 @@ def gather(name: str, length: float, journal: str | None, address: str | None) -
         raise Failure(f"nothing is known of a watchdog called {name!r}{where}; `banken status` lists them")
     now = time.time()
     if kept is None:
-        return Known(name, row, answered, None, now - length, now, False, uptime.uptime([], now, now), [])
+        return Known(name, row, answered, None, now, False, uptime.uptime([], now, now), [])
     result = uptime.of(kept, length, now)
     start = now - result.period
     spells = zip(kept.incidents, uptime.spells(kept), strict=True)
     of_period = [each for each, spell in spells if spell.end is None or spell.end >= start]
-    return Known(name, row, answered, kept, start, now, result.period < length - 1e-6, result, of_period)
+    return Known(name, row, answered, kept, now, result.period < length - 1e-6, result, of_period)
 
 
 def _lines(known: Known) -> list[str]:
@@ -134,7 +133,7 @@ def _lines(known: Known) -> list[str]:
         result = known.result
         period = f"the last {format_s(result.period)}"
         if known.clipped:
-            period += f", since the journal begins ({clock(known.since)[:16]}Z)"
+            period += f", since the journal begins ({clock(known.until - result.period)[:16]}Z)"
         causes = Counter(each.cause for each in known.incidents)
         lines += [
             f"  period   {period}",
@@ -175,16 +174,18 @@ def _plain(known: Known) -> dict[str, Any]:
     from banken_supervisor.journal.as_plain_data import shown
 
     result = known.result
-    past = known.kept is not None
+    past = {
+        "since": known.until - result.period,
+        "period": result.period,
+        "uptime": result.share,
+        "down": result.down,
+        "failures": result.failures,
+    }
     return {
         "name": known.name,
         "now": known.row,
-        "since": known.since if past else None,
         "until": known.until,
-        "period": result.period if past else None,
-        "uptime": result.share if past else None,
-        "down": result.down if past else None,
-        "failures": result.failures if past else None,
+        **(dict.fromkeys(past) if known.kept is None else past),
         "causes": dict(Counter(each.cause for each in known.incidents)),
         "mtbf": result.mtbf,
         "mttr": result.mttr,

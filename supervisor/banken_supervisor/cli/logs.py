@@ -44,7 +44,7 @@ class PlainFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        first, *more = _text(record).splitlines() or [""]
+        first, *more = super().format(record).splitlines() or [""]
         head = f"{clock(_when(record))} {record.levelname.lower():<7} {clean(first)}"
         return "\n".join([head, *(f"    | {clean(line)}" for line in more)])
 
@@ -58,7 +58,7 @@ class JsonFormatter(logging.Formatter):
             {
                 "timestamp": clock(_when(record), "T"),
                 "level": record.levelname.lower(),
-                "message": _text(record),
+                "message": super().format(record),
                 **{key: value for key, value in fields.items() if key != "time"},
             }
         )
@@ -77,8 +77,3 @@ def _when(record: logging.LogRecord) -> float:
     """When it happened, which may be long before a log that nobody read was written; seconds since 1970."""
     fields = getattr(record, "banken", None)
     return float(fields["time"]) if fields and "time" in fields else record.created
-
-
-def _text(record: logging.LogRecord) -> str:
-    text = record.getMessage()
-    return f"{text}\n{logging.Formatter().formatException(record.exc_info)}" if record.exc_info else text

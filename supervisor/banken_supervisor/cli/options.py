@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from banken.errors import DurationRefused
 from banken.protocol.limits import NAME_MAX, check_name
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.operator_client.pager import all_rows
@@ -35,53 +34,33 @@ quiet_option: Callable[[F], F] = click.option(
 )
 
 
-class NameType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
-    """A watchdog's name."""
+class Checked(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
+    """What ``check`` makes of an argument; a ValueError says why it takes it not."""
 
-    name = "name"
+    def __init__(self, name: str, check: Callable[[str], Any], *, watchdogs: bool = False) -> None:
+        self.name, self._check, self._watchdogs = name, check, watchdogs
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return check_name(value)
+            return self._check(value)
         except ValueError as fault:
             self.fail(str(fault), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from banken_supervisor.cli.completion import watchdogs
 
-        return watchdogs(ctx, param, incomplete)
+        return watchdogs(ctx, param, incomplete) if self._watchdogs else []
 
 
-NAME = NameType()
-
-
-class NamesType(NameType):
-    """A watchdog's name, or a shell pattern that stands for several (worker-*)."""
-
-    name = "name or pattern"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if isinstance(value, str) and is_pattern(value) and len(value) <= 2 * NAME_MAX:
-            return value
-        return super().convert(value, param, ctx)
-
-
-NAMES = NamesType()
-
-
-class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
-    """A duration on the command line, in seconds for the command."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return parse(value)
-        except DurationRefused as fault:
-            self.fail(str(fault), param, ctx)
-
-
-DURATION = DurationType()
+NAME = Checked("name", check_name, watchdogs=True)
+NAMES = Checked(
+    "name or pattern",
+    lambda given: given if is_pattern(given) and len(given) <= 2 * NAME_MAX else check_name(given),
+    watchdogs=True,
+)
+"""Also a shell pattern that stands for several (worker-*)."""
+DURATION = Checked("duration", parse)
+"""In seconds for the command."""
 
 
 def all_of(control: Control, given: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import resource
 import sys
 from tempfile import TemporaryDirectory, gettempdir
 
@@ -53,10 +54,6 @@ def hold_standard_descriptors() -> None:
 
 def _raise_descriptor_limit() -> None:
     """As many descriptors as the system lets us have: libzmq ends the process when it runs out of them."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:

@@ -1,4 +1,4 @@
-"""``banken start``, ``restart`` and ``stop``: programs of the supervisor's; ``stop`` also the supervisor itself."""
+"""``banken start``, ``restart``, ``stop`` and ``reload``: the supervisor's programs, and the supervisor itself."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from banken.errors import Unreachable
-from banken_supervisor.cli import completion
+from banken_supervisor.cli import completion, exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import NAME, address_option, quiet_option
+from banken_supervisor.cli.printing import clean
 from banken_supervisor.operator_client.supervisor_client import connect, lock_holder, wait_until
 
 WITHIN_S = 30.0
-"""How long a command waits until the program is where it was asked to be."""
+"""How long a command waits until it is as it asked for."""
 
 GONE_WITHIN_S = 10.0
 """A supervisor stops within 5 seconds, whatever its callbacks do; twice that is a fault."""
@@ -75,6 +76,26 @@ def stop(name: str | None, quiet: bool, address: str | None) -> None:
             )
     if not quiet:
         click.echo(f"the supervisor at {control.address.text} (pid {pid}) has stopped")
+
+
+@click.command(short_help="Have the supervisor read its config file again.")
+@quiet_option
+@address_option
+def reload(quiet: bool, address: str | None) -> None:
+    """Have the supervisor read its config file again, and say what became of it.
+
+    A bad file changes nothing: its faults are listed, and the exit code is 4.
+    """
+    with connect(address) as control:
+        number = control.request("reload")["number"]
+        if not wait_until(lambda: control.request("reloaded")["number"] >= number, WITHIN_S):
+            raise Failure(f"the supervisor said nothing within {WITHIN_S:g} s")
+        last = control.request("reloaded")
+    if not last["ok"]:
+        text = "\n".join(map(clean, last["text"].splitlines()))
+        raise Failure(f"the old config stays in force:\n{text}", exit_codes.REFUSED)
+    if not quiet:
+        click.echo(f"{clean(last['text'])} is in force")
 
 
 def _order(what: str, name: str, address: str | None, quiet: bool) -> None:

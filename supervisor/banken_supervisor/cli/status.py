@@ -94,11 +94,8 @@ def command(
             click.echo(f"nobody is watched yet; try: banken feed hello --timeout 30s{option_for(where)}")
     if name is not None and not found and not programs:
         raise Failure(f"no watchdog is called {name!r} at {where}")
-    return (
-        exit_codes.NOT_SO
-        if exit_code and any(row["state"] in BAD for row in (*found, *programs))
-        else exit_codes.OK
-    )
+    bad = any(row["state"] in BAD for row in (*found, *programs))
+    return exit_codes.NOT_SO if exit_code and bad else exit_codes.OK
 
 
 def _print(kind: Table, rows: list[dict[str, Any]], limit: int | None) -> None:

@@ -15,6 +15,7 @@ from banken_supervisor.cli import journals
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, NAMES, address_option
 from banken_supervisor.cli.printing import clean, plural
+from banken_supervisor.cli.status_table import BAD
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import format_s
@@ -28,7 +29,6 @@ OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 STATES = ("alive", "waiting", "paused", "expired", "given-up")
-BAD = ("expired", "given-up")
 
 NAMED_MAX = 5
 """Watchdogs that the line names; of the others it says how many."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banken.errors import AddressRefused, BankenError
-from banken_supervisor.operator_client.supervisor_client import ask
+from banken_supervisor.operator_client.supervisor_client import ask, usual_journal
 from banken_supervisor.text.patterns import is_pattern
 
 if TYPE_CHECKING:
@@ -49,12 +49,11 @@ def incidents(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     """The newest incidents' ids, each with its watchdog, from the journal."""
     from click.shell_completion import CompletionItem
 
-    from banken_supervisor.cli import journals
     from banken_supervisor.journal import reading
 
     found = []
     with contextlib.suppress(BankenError):
-        journal = ctx.params.get("journal") or journals.usual_place(ctx.params.get("address"))
+        journal = ctx.params.get("journal") or usual_journal(ctx.params.get("address"))
         if journal is not None and os.path.exists(journal):
             found = reading.incidents(journal, limit=ITEMS_MAX)
     items = [CompletionItem("last", help="the newest")]

@@ -22,6 +22,8 @@ COMMANDS = (
 
 TOGETHER = {
     **dict.fromkeys(("feed", "fail", "pause", "resume", "extend", "release"), "orders"),
+    **dict.fromkeys(("incident", "incidents"), "incident"),
+    "journal": "journals",
     **dict.fromkeys(("start", "stop", "restart", "reload"), "programs"),
 }
 """Modules that have several of a kind; each is called as the command is."""

@@ -12,7 +12,7 @@ import click
 
 from banken_supervisor.cli import journals, sparkline
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.incidents import TABLE
+from banken_supervisor.cli.incident import TABLE
 from banken_supervisor.cli.options import DURATION, NAME, address_option
 from banken_supervisor.cli.printing import clean, clock, plural, print_json
 from banken_supervisor.operator_client.supervisor_client import ask

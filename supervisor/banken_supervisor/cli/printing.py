@@ -52,9 +52,9 @@ def fancy() -> bool:
     )
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
+def plural(count: int, one: str) -> str:
     """``1 verdict``, ``1,200 verdicts``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {one if count == 1 else one + 's'}"
 
 
 def need_terminal(what: str, instead: str) -> None:

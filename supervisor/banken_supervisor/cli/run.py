@@ -64,8 +64,9 @@ def command(
 
     from banken.address import resolve
     from banken.errors import BankenError
-    from banken_supervisor.cli import journals, logs, process
+    from banken_supervisor.cli import logs, process
     from banken_supervisor.config.finding import find
+    from banken_supervisor.operator_client.supervisor_client import usual_journal
     from banken_supervisor.runtime.supervisor import Supervisor
 
     if journal is not None and no_journal:
@@ -89,14 +90,11 @@ def command(
 
     process.prepare()
     logs.to_stderr(log_level, as_json=json_logs)
-    journal = None if no_journal else journal or journals.usual_place(address)
-    more = {} if settings is None else {
-        "defaults": settings.defaults,
-        "callback_limit": settings.callback_limit,
-        "callback_threads": settings.callback_threads,
-    }  # fmt: skip
+    journal = None if no_journal else journal or usual_journal(address)
+    passed = () if settings is None else ("defaults", "callback_limit", "callback_threads")
+    more = {each: getattr(settings, each) for each in passed}
     beside = None if web is None else _web_child(web, resolve(address).text, json_logs=json_logs)
-    supervisor = Announced(address, journal=journal, **more)  # type: ignore[arg-type]
+    supervisor = Announced(address, journal=journal, **more)
     if setup is not None:
         first = [setup]
         supervisor.configure(lambda: first.pop() if first else _load(setup.config.source))

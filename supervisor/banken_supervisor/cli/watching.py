@@ -16,7 +16,6 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from banken_supervisor.cli.poller import Snapshot, Source
-from banken_supervisor.cli.printing import plural
 from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, badness, summary_line
 from banken_supervisor.text.durations import format_s
 
@@ -92,7 +91,7 @@ def page(
                 shown = rows[: min(room, limit or room)]
                 parts += [Text(), kind.rich(shown, wrap=False)]
                 if len(shown) < len(rows):
-                    parts.append(Text(f"… and {plural(len(rows) - len(shown), 'more', 'more')}", "dim"))
+                    parts.append(Text(f"… and {len(rows) - len(shown):,} more", "dim"))
                 lines -= len(shown) + 3
         if not watchdogs and not programs and snapshot.complete:
             parts.append(Text("\nnobody is watched" if name is None else f"\nno watchdog is called {name!r}"))

@@ -79,6 +79,12 @@ def ask(address: str | None, timeout: float, op: str, **args: Any) -> Any:
     return None
 
 
+def usual_journal(address: str | None) -> str | None:
+    """Where a supervisor at this address keeps its journal unless told otherwise; None: it has no directory."""
+    directory = resolve(address).directory
+    return None if directory is None else os.path.join(directory, "journal.db")
+
+
 def wait_until(so: Callable[[], bool], within_s: float) -> bool:
     """Look again and again; whether it was so in time."""
     end = time.monotonic() + within_s

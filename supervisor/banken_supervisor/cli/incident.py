@@ -143,12 +143,14 @@ def in_words(story: Any) -> list[str]:
     from banken_supervisor.journal.as_plain_data import as_dict
 
     record = story.incident
+    verdicts = (as_dict(event.data) for event in story.events if event.type == "expired")
+    feeds = next(verdicts, {}).get("feeds")
     lines = [f"{clean(record.name)}: {record.cause}, incident {record.id}", ""]
     facts = [
         ("opened", clock(record.opened)),
         ("closed", "open" if record.closed is None else f"{clock(record.closed)} ({record.how})"),
         ("silence", _silence(record)),
-        ("feeds", feeds_text(feeds, record.silence) if (feeds := _feeds(story)) else None),
+        ("feeds", feeds_text(feeds, record.silence) if feeds else None),
         ("pid", record.pid),
         ("status", record.status),
         ("progress", record.progress),
@@ -179,12 +181,3 @@ def _silence(record: Any) -> str | None:
     silence = format_s(told["silence"]) if "silence" in told else None
     timeout = f"timeout {format_s(told['timeout'])}" if "timeout" in told else "no timeout"
     return ", ".join(each for each in (silence, timeout) if each is not None)
-
-
-def _feeds(story: Any) -> list[list[float]]:
-    """The last feeds before the verdict, as its event has them."""
-    for event in story.events:
-        if event.type == "expired":
-            feeds: list[list[float]] = event.data.get("feeds", []) if isinstance(event.data, dict) else []
-            return feeds
-    return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,20 +18,14 @@ if TYPE_CHECKING:
 
     from banken.control import Control
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-address_option: Callable[[F], F] = click.option(
+address_option = click.option(
     "--address",
     metavar="ADDRESS",
     help="The supervisor's directory.  [default: $BANKEN_ADDRESS, else $XDG_RUNTIME_DIR/banken, "
     "else /run/banken for root, else ~/.local/state/banken/run]",
 )
-json_logs_option: Callable[[F], F] = click.option(
-    "--json-logs", is_flag=True, help="Write the log as one JSON object a line."
-)
-quiet_option: Callable[[F], F] = click.option(
-    "-q", "--quiet", is_flag=True, help="Print nothing unless it goes wrong."
-)
+json_logs_option = click.option("--json-logs", is_flag=True, help="Write the log as one JSON object a line.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing unless it goes wrong.")
 
 
 class Checked(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only

@@ -49,10 +49,8 @@ def feed(
     said = None if status is None else check_text(status, "status", STATUS_MAX)
     step = None if progress is None else _progress(progress)
     with connect(address) as control:
-        if said is None and step is None:
-            row = tell(control, Kind.FEED, name, declaration=declaration)
-        else:
-            row = tell(control, Kind.NOTE, name, step, said, declaration=declaration)
+        note = () if said is None and step is None else (step, said)
+        row = tell(control, Kind.NOTE if note else Kind.FEED, name, *note, declaration=declaration)
     if quiet or row is None:
         return
     left = row["left"]

@@ -118,10 +118,8 @@ class Source(threading.Thread):
         programs = control.request("programs")["rows"]
         at = monotonic()
         rate: float | None = None
-        if self._last is not None and self._last[1]["started"] == summary["started"]:
-            before, span = self._last[1], at - self._last[0]
-            if span > 0:
-                rate = (summary["messages"] - before["messages"]) / span
+        if self._last is not None and self._last[1]["started"] == summary["started"] and at > self._last[0]:
+            rate = (summary["messages"] - self._last[1]["messages"]) / (at - self._last[0])
         self._last = at, summary
         self._look(control)
         self._tell(problem="", summary=summary, programs=programs, messages_rate=rate)

@@ -51,28 +51,30 @@ def summary_line(summary: dict[str, Any], where: str, colours: bool) -> str:
 
 def _faults(summary: dict[str, Any]) -> list[str]:
     """What is wrong with the supervisor itself."""
-    journal, refused = summary.get("journal"), summary["refused"]
-    faults = [
-        f"lost {format_s(summary['lost'])} in {plural(summary['stalls'], 'stall')}" if summary["stalls"] else "",
-        f"could not read everything {plural(summary['overloads'], 'time')}" if summary["overloads"] else "",
+    journal, refused, internal = summary.get("journal"), summary["refused"], summary.get("internal_errors", {})
+    found = [
+        (summary["stalls"], f"lost {format_s(summary['lost'])} in {plural(summary['stalls'], 'stall')}"),
+        (summary["overloads"], f"could not read everything {plural(summary['overloads'], 'time')}"),
         *(
-            plural(summary[each]["stuck"], f"stuck {each[:-1]}") if summary[each]["stuck"] else ""
+            (stuck := summary[each]["stuck"], plural(stuck, f"stuck {each[:-1]}"))
             for each in ("callbacks", "actions")
         ),
-        plural(sum(refused.values()), "refused message")
-        + f" ({', '.join(f'{clean(why)} {count:,}' for why, count in sorted(refused.items()))})"
-        if refused
-        else "",
-        plural(summary["log_lines_dropped"], "log line") + " dropped" if summary["log_lines_dropped"] else "",
-        _internal(summary.get("internal_errors", {})),
+        (refused, f"{plural(sum(refused.values()), 'refused message')} ({_counted(refused)})"),
+        (summary["log_lines_dropped"], plural(summary["log_lines_dropped"], "log line") + " dropped"),
+        (internal, f"{plural(sum(internal.values()), 'internal error')} ({_counted(internal)}); the log has more"),
     ]
+    faults = [text for so, text in found if so]
     if journal is not None and journal["state"] not in ("ok", "opening"):
         why = f" ({clean(journal['reason'])})" if journal["reason"] else ""
         faults.append(f"journal {clean(journal['state'])}{why}")
     if journal is not None and journal.get("problems"):
         some = "; ".join(clean(each) for each in journal["problems"][:3])
         faults.append(f"not all that the journal held could be restored: {some}")
-    return [each for each in faults if each]
+    return faults
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{clean(what)} {count:,}" for what, count in sorted(counts.items()))
 
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -121,11 +123,6 @@ def program_cells(row: dict[str, Any]) -> tuple[str, ...]:
         format_s(row["since"]),
         "; ".join(remarks),
     )
-
-
-def _internal(counts: dict[str, int]) -> str:
-    where = ", ".join(f"{clean(place)} {count:,}" for place, count in sorted(counts.items()))
-    return f"{plural(sum(counts.values()), 'internal error')} ({where}); the log has more" if counts else ""
 
 
 WATCHDOGS = Table(

@@ -55,10 +55,8 @@ def _faults(summary: dict[str, Any]) -> list[str]:
     found = [
         (summary["stalls"], f"lost {format_s(summary['lost'])} in {plural(summary['stalls'], 'stall')}"),
         (summary["overloads"], f"could not read everything {plural(summary['overloads'], 'time')}"),
-        *(
-            (stuck := summary[each]["stuck"], plural(stuck, f"stuck {each[:-1]}"))
-            for each in ("callbacks", "actions")
-        ),
+        (summary["callbacks"]["stuck"], plural(summary["callbacks"]["stuck"], "stuck callback")),
+        (summary["actions"]["stuck"], plural(summary["actions"]["stuck"], "stuck action")),
         (refused, f"{plural(sum(refused.values()), 'refused message')} ({_counted(refused)})"),
         (summary["log_lines_dropped"], plural(summary["log_lines_dropped"], "log line") + " dropped"),
         (internal, f"{plural(sum(internal.values()), 'internal error')} ({_counted(internal)}); the log has more"),

@@ -13,8 +13,6 @@ import sys
 import threading
 from time import monotonic
 
-from banken_supervisor.text.exit_status import exit_text
-
 BACKOFF_S = (0.5, 30.0)
 """Seconds before it is started again, doubled each time, and the most of it."""
 
@@ -71,7 +69,8 @@ class WebChild:
                 status = child.wait()
                 if self._ending.is_set():
                     return
-                log.warning("the web process ended (%s); it is started again in %g s", exit_text(status), wait)
+                how = f"exit status {status}" if status >= 0 else f"ended by signal {-status}"
+                log.warning("the web process ended (%s); it is started again in %g s", how, wait)
             if monotonic() - began > STEADY_S:
                 wait = BACKOFF_S[0]
             self._ending.wait(wait)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from banken_supervisor.cli.sparkline import PLAIN_TICKS, rate, rate_text, sparkline, supports
@@ -17,7 +15,7 @@ from banken_supervisor.journal.uptime import Spell, percent, uptime
         ([0, 10], 10, 5, "▁█"),
         ([1, 2, 3, 4, 5, 6, 7, 8], 8, 8, "▂▃▄▅▆▇██"),
         ([1, 2, 3], 8, 2, "▃▄"),
-        ([99, -1, math.nan], 10, 5, "█▁ "),
+        ([99, -1], 10, 5, "█▁"),
         ([5], 0, 5, "█"),
         ([5], 10, 0, ""),
     ],

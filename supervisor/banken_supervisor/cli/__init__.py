@@ -1,4 +1,4 @@
-"""The command line: one file per command, loaded when the command is used.
+"""The command line: one file per command, or for several of a kind, loaded when the command is used.
 
 ``exit_codes.py`` lists the exit codes. Data goes to stdout; logs, notes and errors go to stderr.
 """

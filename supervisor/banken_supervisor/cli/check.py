@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from banken.errors import BankenError
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.durations import DURATION, format_s
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import NAMES, address_option, is_pattern
+from banken_supervisor.cli.options import DURATION, NAMES, address_option
 from banken_supervisor.cli.printing import clean, plural
+from banken_supervisor.cli.status_table import BAD
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
+from banken_supervisor.text.durations import format_s
+from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.reasons import gist
 
 if TYPE_CHECKING:
@@ -24,7 +29,6 @@ OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 STATES = ("alive", "waiting", "paused", "expired", "given-up")
-BAD = ("expired", "given-up")
 
 NAMED_MAX = 5
 """Watchdogs that the line names; of the others it says how many."""
@@ -46,7 +50,7 @@ class Thresholds(NamedTuple):
 class Finding(NamedTuple):
     """What was found, to be judged."""
 
-    counts: dict[str, int]
+    counts: Mapping[str, int]
     """watchdogs by state"""
     down: list[dict[str, Any]]
     """rows of those that are expired or given up, the longest first"""
@@ -60,31 +64,35 @@ class Finding(NamedTuple):
     """what is wrong with the supervisor itself"""
 
 
+@contextlib.contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """A fault becomes one line on stdout and exit code 3."""
+    try:
+        yield
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except click.UsageError as fault:
+        text = f"wrong arguments: {fault.format_message()}"
+    except (BankenError, click.ClickException) as fault:
+        text = str(fault)
+    except Exception as fault:  # noqa: BLE001  (a traceback would be taken for a warning: its exit code is 1)
+        text = f"this plugin failed: {type(fault).__name__}: {fault}"
+    else:
+        return
+    click.echo(line(UNKNOWN, text))
+    raise click.exceptions.Exit(UNKNOWN)
+
+
 class Plugin(click.Command):
-    """A command that Nagios can read whatever happens: its faults are one line on stdout and exit code 3, too."""
+    """A command that Nagios can read whatever happens."""
 
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        try:
-            return super().make_context(info_name, args, parent, **extra)
-        except click.UsageError as fault:
-            click.echo(line(UNKNOWN, f"wrong arguments: {fault.format_message()}"))
-            raise SystemExit(UNKNOWN) from None
+    @_told_in_one_line()
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        return super().make_context(*args, **more)
 
+    @_told_in_one_line()
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (BankenError, Failure) as fault:
-            text = fault.format_message() if isinstance(fault, Failure) else str(fault)
-        except click.UsageError as fault:
-            text = f"wrong arguments: {fault.format_message()}"
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as fault:  # noqa: BLE001  (a traceback would be taken for a warning: its exit code is 1)
-            text = f"this plugin failed: {type(fault).__name__}: {fault}"
-        click.echo(line(UNKNOWN, text))
-        return UNKNOWN
+        return super().invoke(ctx)
 
 
 @click.command(cls=Plugin, short_help="Check them as a Nagios plugin does: one line, exit code 0 to 3.")
@@ -145,23 +153,21 @@ def judge(found: Finding, thresholds: Thresholds) -> tuple[int, str]:
         code = WARNING
     if thresholds.critical is not None and count > thresholds.critical:
         code = CRITICAL
-    parts = []
     if found.only is not None:
-        parts.append(_one(found.only))
+        parts = [_one(found.only)]
     else:
-        parts.append(", ".join(f"{found.counts[state]:,} {state}" for state in STATES if found.counts[state]))
+        parts = [", ".join(f"{found.counts[state]:,} {state}" for state in STATES if found.counts[state])]
         if found.down:
-            named = "; ".join(map(_one, found.down[:NAMED_MAX]))
-            rest = count - min(len(found.down), NAMED_MAX)
-            parts.append(named + (f"; and {rest:,} more" if rest > 0 else ""))
+            named = [_one(row) for row in found.down[:NAMED_MAX]]
+            more = [f"and {count - len(named):,} more"] if count > len(named) else []
+            parts.append("; ".join(named + more))
     if found.past_names:
-        who = ", ".join(found.past_names[:NAMED_MAX])
         rest = len(found.past_names) - NAMED_MAX
-        parts.append(f"well again: {who}" + (f" and {rest:,} more" if rest > 0 else ""))
+        who = ", ".join(found.past_names[:NAMED_MAX]) + (f" and {rest:,} more" if rest > 0 else "")
+        parts.append(f"well again: {who}")
     parts += found.trouble
-    return code, ": ".join(filter(None, parts[:2])) + "".join(
-        f"; {part}" for part in parts[2:]
-    ) or "nobody is watched"
+    head = ": ".join(filter(None, parts[:2]))
+    return code, "; ".join([head, *parts[2:]]) if head else "nobody is watched"
 
 
 def figures(found: Finding, thresholds: Thresholds) -> list[str]:
@@ -196,45 +202,30 @@ def _one(row: dict[str, Any]) -> str:
 
 def _find(control: Control, names: tuple[str, ...], since: float | None) -> Finding:
     summary = control.request("summary")
-    down: list[dict[str, Any]] = []
-    only = None
-    counts = dict.fromkeys(STATES, 0)
-    if names:
-        chosen: dict[str, dict[str, Any]] = {}
-        for name in names:
-            found = all_rows(control, name)
-            if not found:
-                raise Failure(f"no watchdog {'fits' if is_pattern(name) else 'is called'} {name!r}", UNKNOWN)
-            chosen |= {row["name"]: row for row in found}
-        for row in chosen.values():
-            counts[row["state"]] += 1
-        down = [row for row in chosen.values() if row["state"] in BAD]
-        only = next(iter(chosen.values())) if len(names) == 1 and not is_pattern(names[0]) else None
-    else:
-        chosen = {}
-        counts |= {state: summary["states"].get(state, 0) for state in STATES}
-        if any(counts[state] for state in BAD):  # else there is no need to read a long list
-            down = [row for row in all_rows(control) if row["state"] in BAD]
+    rows: dict[str, dict[str, Any]] = {}
+    for name in names:
+        found = all_rows(control, name)
+        if not found:
+            raise Failure(f"no watchdog {'fits' if is_pattern(name) else 'is called'} {name!r}")
+        rows |= {row["name"]: row for row in found}
+    counts = Counter(row["state"] for row in rows.values()) if names else Counter(summary["states"])
+    if not names and any(counts[state] for state in BAD):  # else there is no need to read a long list
+        rows = {row["name"]: row for row in all_rows(control)}
+    down = [row for row in rows.values() if row["state"] in BAD]
     down.sort(key=lambda row: -row.get("incident", {}).get("age", row["silence"]))
-    past: int | None = None
-    past_names: tuple[str, ...] = ()
-    if since is not None:
-        past, past_names = _past(summary, since, set(chosen) if names else None, {row["name"] for row in down})
-    return Finding(counts, down, only, past, past_names, _trouble(summary, since or STALLS_S))
-
-
-def _past(
-    summary: dict[str, Any], since: float, names: set[str] | None, down: set[str]
-) -> tuple[int, tuple[str, ...]]:
-    """Incidents within ``since`` seconds, and whose they were, of those that are not down now."""
+    only = next(iter(rows.values())) if len(names) == 1 and not is_pattern(names[0]) else None
+    finding = Finding(counts, down, only, trouble=_trouble(summary, since or STALLS_S))
+    if since is None:
+        return finding
     from banken_supervisor.journal import reading
 
     if summary["journal"] is None:
-        raise Failure("--since needs a journal, and this supervisor keeps none", UNKNOWN)
+        raise Failure("--since needs a journal, and this supervisor keeps none")
     path = summary["journal"]["path"]
-    found = journals.read(path, lambda: reading.incidents(path, since=time.time() - since))
-    found = [each for each in found if names is None or each.name in names]
-    return len(found), tuple(dict.fromkeys(each.name for each in found if each.name not in down))
+    past = journals.read(path, lambda: reading.incidents(path, since=time.time() - since))
+    whose = [each.name for each in past if not names or each.name in rows]
+    well = dict.fromkeys(name for name in whose if all(row["name"] != name for row in down))
+    return finding._replace(past=len(whose), past_names=tuple(well))
 
 
 def _trouble(summary: dict[str, Any], since: float) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import click
 
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.printing import clean, plural, to_json
+from banken_supervisor.cli.printing import clean, plural, print_json
 
 
 @click.group(short_help="Check a config file; print its schema, or an example.")
@@ -37,8 +37,7 @@ def check(file: str | None, as_json: bool) -> int:
         looked = ", ".join(map(str, finding.places()))
         raise Failure(
             f"no config file: $BANKEN_CONFIG is not set, and there is none of {looked}; "
-            "`banken config example` prints one",
-            exit_codes.NOT_SO,
+            "`banken config example` prints one"
         )
     made, faults = config.examine(path)
     counts = {
@@ -48,7 +47,7 @@ def check(file: str | None, as_json: bool) -> int:
     }
     if as_json:
         told = {"file": str(path), "ok": not faults, **counts, "faults": [fault._asdict() for fault in faults]}
-        click.echo(to_json(told, indent=2))
+        print_json(told)
     else:
         for fault in faults:
             click.echo(clean(fault), err=True)
@@ -63,7 +62,7 @@ def schema() -> None:
     """Print the JSON Schema of banken.toml, for editors and generators."""
     from banken_supervisor import config
 
-    click.echo(to_json(config.schema(), indent=2))
+    print_json(config.schema())
 
 
 @command.command(short_help="Print a commented example.")

@@ -92,7 +92,7 @@ def supervisor() -> None:
 
     def bark(incident: Incident) -> None:
         at = time.monotonic()
-        tell(ran=CALLBACK, at=at, name=incident.name, incident=incident.id, run=incident.run)
+        tell(at=at, name=incident.name, incident=incident.id, run=incident.run)
 
     process.prepare()
     keeper = Supervisor()
@@ -119,8 +119,8 @@ def work(name: str, seconds: float = float("inf")) -> None:
 
 
 def tell(**what: Any) -> None:
-    """One line on stdout, in one write, so that threads never mix theirs."""
-    os.write(1, json.dumps(what).encode() + b"\n")
+    """One line on stdout, in one write: neither threads nor processes, which share it, ever mix theirs."""
+    os.write(1, json.dumps({"role": sys.argv[1], **what}).encode() + b"\n")
 
 
 def _leave_when_stdin_ends() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,14 @@ import click
 
 from banken.protocol.limits import check_name
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.completion_items import watched
-from banken_supervisor.cli.options import address_option, is_pattern
-from banken_supervisor.cli.printing import clean, fancy, to_json
+from banken_supervisor.cli.completion import watched
+from banken_supervisor.cli.options import address_option
+from banken_supervisor.cli.printing import clean, fancy
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.event_text import field, sentence
+from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.reasons import telling
+from banken_supervisor.text.sanitize import to_json
 
 if TYPE_CHECKING:
     from banken_supervisor.operator_client.event_follower import EventFollower
@@ -25,35 +27,16 @@ if TYPE_CHECKING:
 LINES_MAX = 100_000
 """Events of the journal that -n shows at most."""
 
-COLOURS = {
-    "expired": "red",
-    "step": "red",
-    "failed": "red",
-    "given-up": "red",
-    "callback-failed": "red",
-    "callback-stuck": "red",
-    "callback-skipped": "yellow",
-    "action": "yellow",
-    "action-done": "green",
-    "action-failed": "red",
-    "action-stuck": "red",
-    "internal-error": "red",
-    "reload-failed": "red",
-    "reloaded": "green",
-    "recovered": "green",
-    "first-fed": "green",
-    "paused": "cyan",
-    "resumed": "cyan",
-    "extended": "cyan",
-    "contest": "yellow",
-    "conflict": "yellow",
-    "refused": "yellow",
-    "stalled": "yellow",
-    "overloaded": "yellow",
-    "journal": "yellow",
+BY_COLOUR = {
+    "red": "expired step failed given-up callback-failed callback-stuck action-failed action-stuck internal-error "
+    "reload-failed",
+    "yellow": "callback-skipped action contest conflict refused stalled overloaded journal",
+    "green": "action-done reloaded recovered first-fed",
+    "cyan": "paused resumed extended",
 }
-UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age", "feeds"})
-"""Fields that the line shows elsewhere, or not at all; --json has them."""
+COLOURS = {kind: colour for colour, kinds in BY_COLOUR.items() for kind in kinds.split()}
+UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age", "feeds", ("run", "1")})
+"""Fields, or fields with this value, that the line shows elsewhere, or not at all; --json has them."""
 
 
 @click.command(short_help="Show what happens, one line an event, as it happens.")
@@ -194,21 +177,22 @@ def line(event: dict[str, Any], colours: bool) -> str:
     )
 
 
-def description(event: dict[str, Any]) -> str:
-    """What an event says besides its time, type and name: a sentence, or its fields. Clean, in one line."""
+def description(event: dict[str, Any], unsaid: Collection[object] = UNSAID, most: int | None = None) -> str:
+    """What an event says besides its time, type and name: a sentence, or its fields but those in ``unsaid``. Clean,
+    in one line; at most so many characters of each."""
     sentenced = sentence(event)
     parts = (
-        [clean(sentenced)]
+        [sentenced]
         if sentenced is not None
         else [
-            clean(field(key, value))
+            field(key, value)
             for key, value in telling(event).items()
-            if key not in UNSAID and value is not None and (key, value) != ("run", 1)
+            if key not in unsaid and value is not None and (key, str(value)) not in unsaid
         ]
     )
     if event.get("replay"):
         parts.append("repeated for a listener that came late")
-    return ", ".join(parts)
+    return ", ".join(clean(part)[:most] for part in parts)
 
 
 def _note(text: str) -> None:

@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-OK = 0
-"""it was done; also when the reader of a pipe had enough (``banken events | head -1``)"""
+OK, NOT_SO, USAGE, NO_SUPERVISOR, REFUSED, ADDRESS_IN_USE, ADDRESS_REFUSED = range(7)
+"""OK also when the reader of a pipe had enough (``banken events | head -1``); USAGE is click's own code."""
 
-NOT_SO = 1
-"""the thing asked for is not so: no watchdog has that name, the demo did not show what it promises"""
-
-USAGE = 2
-"""the command line is wrong (click's own code)"""
-
-NO_SUPERVISOR = 3
-"""no supervisor answers at the address"""
-
-REFUSED = 4
-"""a supervisor answered, and said no"""
-
-ADDRESS_IN_USE = 5
-"""``run``: another supervisor holds the address"""
-
-ADDRESS_REFUSED = 6
-"""nothing can be bound or connected to at the address: too long, open to others, not allowed"""
-
-NOT_RUNNABLE = 126
-"""``guard``: the command cannot be run, as a shell says it"""
-
-NO_COMMAND = 127
-"""``guard``: there is no such command"""
+NOT_RUNNABLE, NO_COMMAND = 126, 127
+"""``guard``: the command cannot be run, there is no such command; as a shell says it."""
 
 INTERRUPTED = 130
-"""ended by Ctrl-C (128 + SIGINT), where that is not the orderly end as it is for ``run``"""
-
-TERMINATED = 143
-"""``demo``: ended by SIGTERM (128 + SIGTERM), after it cleaned up"""
+"""Ended by Ctrl-C (128 + SIGINT), where that is not the orderly end as it is for ``run``."""
 
 HELP = f"""\b
 Exit codes:

@@ -9,39 +9,24 @@ from typing import Any
 import click
 
 import banken as package
-from banken.errors import AddressInUse, AddressRefused, Refused, RequestFailed, Unreachable
+from banken.errors import AddressInUse, AddressRefused, BankenError, Refused, RequestFailed, Unreachable
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.config.faults import ConfigFaults
 
 COMMANDS = (
-    "demo",
-    "run",
-    "guard",
-    "status",
-    "top",
-    "events",
-    "incidents",
-    "incident",
-    "history",
-    "check",
-    "feed",
-    "fail",
-    "pause",
-    "resume",
-    "extend",
-    "release",
-    "suggest",
-    "metrics",
-    "start",
-    "stop",
-    "restart",
-    "reload",
-    "config",
-    "web",
-    "journal",
-    "completion",
-)
+    "demo", "run", "guard", "status", "top", "events", "incidents", "incident", "history", "check",
+    "feed", "fail", "pause", "resume", "extend", "release", "suggest", "metrics",
+    "start", "stop", "restart", "reload", "config", "web", "journal", "completion",
+)  # fmt: skip
 """In the order of the help page. Command NAME is ``command`` in ``banken_supervisor/cli/NAME.py``."""
+
+TOGETHER = {
+    **dict.fromkeys(("feed", "fail", "pause", "resume", "extend", "release"), "orders"),
+    **dict.fromkeys(("incident", "incidents"), "incident"),
+    "journal": "journals",
+    **dict.fromkeys(("start", "stop", "restart", "reload"), "programs"),
+}
+"""Modules that have several of a kind; each is called as the command is."""
 
 CODES: tuple[tuple[type[Exception], int], ...] = (
     (Unreachable, exit_codes.NO_SUPERVISOR),
@@ -50,14 +35,15 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
     (AddressRefused, exit_codes.ADDRESS_REFUSED),
     (Refused, exit_codes.USAGE),
     (ConfigFaults, exit_codes.USAGE),
+    (BankenError, exit_codes.NOT_SO),  # the journal's, say
 )
 """Exit codes of our own errors; the first line that fits counts."""
 
 
 class Failure(click.ClickException):
-    """One line on stderr, and an exit code from ``exits``."""
+    """One line on stderr, and an exit code from ``exit_codes``."""
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(self, message: str, code: int = exit_codes.NOT_SO) -> None:
         super().__init__(message)
         self.exit_code = code  # type: ignore[misc]  # click reads it from the instance
 
@@ -71,7 +57,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"banken_supervisor.cli.{cmd_name}").command
+        module = importlib.import_module(f"banken_supervisor.cli.{TOGETHER.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(module, cmd_name if cmd_name in TOGETHER else "command")
         return command
 
     def resolve_command(

@@ -5,23 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 
 import click
 
 from banken_supervisor.cli import exit_codes
-from banken_supervisor.cli.durations import DURATION, parse
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import NAME
-
-BUDGET = "3 per 10m"
-COUNT_MAX = 1_000_000
-
-DIRECTORY_MAX = 60
-"""Characters of a temporary directory's name that leave room for the path of a Unix socket."""
+from banken_supervisor.cli.options import DURATION, NAME
 
 _not_in_names = re.compile(r"[^A-Za-z0-9_.:@/+-]+")
-_budget = re.compile(r"\s*(\d{1,7})\s+per\s+(\S.{0,60})", re.ASCII)
 
 
 @click.command(
@@ -32,7 +23,7 @@ _budget = re.compile(r"\s*(\d{1,7})\s+per\s+(\S.{0,60})", re.ASCII)
 @click.option("--timeout", type=DURATION, help="Unfed for so long, it hangs (30s, 2m, 1h).")
 @click.option("--grace", type=DURATION, help="With --timeout: what is allowed before the first feed.")
 @click.option("--restart", is_flag=True, help="Start it again when it hung, or ended with a failure.")
-@click.option("--budget", metavar="N per TIME", help=f"With --restart: at most so often.  [default: {BUDGET}]")
+@click.option("--budget", metavar="N per TIME", help="With --restart: at most so often.  [default: 3 per 10m]")
 @click.option(
     "--stop-timeout", type=DURATION, default="10s", show_default=True, help="From the first signal to SIGKILL."
 )
@@ -68,40 +59,44 @@ def command(
       banken guard --restart --budget "5 per 1h" -- ./flaky-thing --port 80
     """
     from banken_supervisor.cli import logs, process
-    from banken_supervisor.cli.guard_runner import Guarding, spec_for
+    from banken_supervisor.cli.guard_runner import Guarding
+    from banken_supervisor.engine.ladder import Backoff, Budget
+    from banken_supervisor.engine.policy import ProgramSpec, Restart
 
     if grace is not None and timeout is None:
         raise click.UsageError("--grace goes with --timeout")
     if budget is not None and not restart:
         raise click.UsageError("--budget goes with --restart: it limits how often that is done")
-    runs, period = _parsed(budget or BUDGET)
+    limit = Budget(3, 600.0)
+    if budget is not None:
+        from banken_supervisor.config import fields
+
+        try:
+            limit = fields.budget(budget)
+        except ValueError as fault:
+            raise click.UsageError(f"--budget: {fault} (a count from 1 to {fields.COUNT_MAX:,})") from None
     if shutil.which(command[0]) is None:
-        there = os.path.exists(command[0]) and os.sep in command[0]
-        code, why = (
-            (exit_codes.NOT_RUNNABLE, "cannot be run") if there else (exit_codes.NO_COMMAND, "there is none")
-        )
-        raise Failure(f"the command {command[0]!r}: {why}", code)
+        if os.sep in command[0] and os.path.exists(command[0]):
+            raise Failure(f"the command {command[0]!r}: cannot be run", exit_codes.NOT_RUNNABLE)
+        raise Failure(f"the command {command[0]!r}: there is none", exit_codes.NO_COMMAND)
     process.hold_standard_descriptors()
     logs.to_stderr("warning", as_json=False)
-    spec = spec_for(name or _name(command[0]), command, restart, runs, period, stop_timeout)
-    short = len(tempfile.gettempdir()) <= DIRECTORY_MAX
-    directory = tempfile.mkdtemp(prefix="banken-guard-", dir=None if short else "/tmp")  # noqa: S108  # mkdtemp's
-    try:
+    spec = ProgramSpec(
+        name or _name(command[0]),
+        command,
+        stop_timeout=stop_timeout,
+        restart=Restart.ON_FAILURE if restart else Restart.NEVER,
+        budget=limit,
+        backoff=Backoff(0.5, 30.0),
+        dies_with_supervisor=True,
+        terminal=True,
+    )
+    with process.private_directory("banken-guard-") as directory:
         guarding = Guarding(directory, spec, timeout, grace)
         guarding.run()
         return guarding.code
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _name(path: str) -> str:
     """A name for the watchdog, of the command's file."""
     return _not_in_names.sub("_", os.path.basename(path)).lstrip(".:@/+-")[:128] or "command"
-
-
-def _parsed(text: str) -> tuple[int, float]:
-    allowed = f'allowed is a count from 1 to {COUNT_MAX:,} and a duration, such as "{BUDGET}"'
-    found = _budget.fullmatch(text)
-    if found is None or not 1 <= int(found[1]) <= COUNT_MAX:
-        raise click.UsageError(f"--budget {text!r}: {allowed}")
-    return int(found[1]), parse(found[2], "--budget")

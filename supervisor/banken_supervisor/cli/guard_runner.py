@@ -13,8 +13,8 @@ from banken.protocol.messages import declare
 from banken_supervisor.actions.reports import ActionReport
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.printing import plural
-from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
-from banken_supervisor.engine.policy import EXIT_ONLY, Policy, ProgramSpec, Restart
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import EXIT_ONLY, Policy, ProgramSpec
 from banken_supervisor.evidence import render
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.programs.program_watchdogs import ended_how
@@ -119,19 +119,3 @@ class Guarding(Supervisor):
         programs.apply(driver.engine, driver.now, driver.out)
         why = f"{self._spec.stop_signal} was passed on"
         programs.command("stop", self._spec.name, driver.engine, driver.now, driver.out, why)
-
-
-def spec_for(
-    name: str, command: tuple[str, ...], restart: bool, runs: int, period: float, stop_timeout: float
-) -> ProgramSpec:
-    """The command as a program; ``runs`` restarts within ``period`` seconds, if any."""
-    return ProgramSpec(
-        name,
-        command,
-        stop_timeout=stop_timeout,
-        restart=Restart.ON_FAILURE if restart else Restart.NEVER,
-        budget=Budget(runs, period),
-        backoff=Backoff(0.5, 30.0),
-        dies_with_supervisor=True,
-        terminal=True,
-    )

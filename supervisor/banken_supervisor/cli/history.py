@@ -5,21 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from banken.address import resolve
-from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.cli import exit_codes, journals, sparkline
-from banken_supervisor.cli.durations import DURATION, format_s
+from banken_supervisor.cli import journals, sparkline
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.incidents import COLOURS, HEADER, cells, clock
-from banken_supervisor.cli.options import NAME, address_option
-from banken_supervisor.cli.printing import clean, fancy, plural, to_json
-from banken_supervisor.cli.tables import print_table
-from banken_supervisor.operator_client.supervisor_client import is_absent, look
-from banken_supervisor.text.durations import NEVER_S
+from banken_supervisor.cli.incident import TABLE
+from banken_supervisor.cli.options import DURATION, NAME, address_option
+from banken_supervisor.cli.printing import clean, clock, plural, print_json
+from banken_supervisor.operator_client.supervisor_client import ask
+from banken_supervisor.text.durations import NEVER_S, format_s
 
 if TYPE_CHECKING:
     from banken_supervisor.journal.reading import History
@@ -42,10 +39,9 @@ class Known(NamedTuple):
     """a supervisor answered"""
     kept: History | None
     """None: there is no journal"""
-    since: float
     until: float
     clipped: bool
-    """the journal begins later than was asked for, and so does ``since``"""
+    """the journal begins later than was asked for"""
     result: Uptime
     incidents: list[Any]
     """of the period, newest first"""
@@ -78,17 +74,24 @@ def command(name: str, since: float, limit: int, as_json: bool, journal: str | N
     """
     known = gather(name, since, journal, address)
     if as_json:
-        click.echo(to_json(_plain(known), indent=2))
+        print_json(_plain(known))
         return
     click.echo("\n".join(_lines(known)))
     if limit and known.incidents:
         click.echo()
-        # The name stands above.
-        header = HEADER[:2] + HEADER[3:]
-        rows = [(*row[:2], *row[3:]) for row in map(cells, known.incidents[:limit])]
-        print_table(header, frozenset({3}), rows, COLOURS if fancy() else None, 4)
+        _TABLE.print(known.incidents[:limit])
         if limit < len(known.incidents):
             click.echo(f"… and {len(known.incidents) - limit:,} more; `banken incidents {name}` lists them")
+
+
+def _nameless(row: Sequence[str]) -> Sequence[str]:
+    """The name stands above the table."""
+    return *row[:2], *row[3:]
+
+
+_TABLE = TABLE._replace(
+    header=_nameless(TABLE.header), right=(3,), cells=lambda each: _nameless(TABLE.cells(each)), coloured=4
+)
 
 
 def gather(name: str, length: float, journal: str | None, address: str | None) -> Known:
@@ -96,7 +99,9 @@ def gather(name: str, length: float, journal: str | None, address: str | None) -
     journal."""
     from banken_supervisor.journal import reading, uptime
 
-    row, answered = _live(name, address)
+    found = ask(address, ASK_S, "look", names=[name], feeds=True)
+    answered = found is not None
+    row = next(iter(found["rows"]), None) if answered else None
     kept = None
     try:
         path = journals.place(address, journal)
@@ -107,30 +112,15 @@ def gather(name: str, length: float, journal: str | None, address: str | None) -
         kept = journals.read(path, lambda: reading.history(path, name))
     if row is None and kept is not None and not (kept.incidents or kept.events or kept.registered):
         where = "" if answered else " (and no supervisor answers)"
-        raise Failure(
-            f"nothing is known of a watchdog called {name!r}{where}; `banken status` lists them", exit_codes.NOT_SO
-        )
+        raise Failure(f"nothing is known of a watchdog called {name!r}{where}; `banken status` lists them")
     now = time.time()
     if kept is None:
-        return Known(name, row, answered, None, now - length, now, False, uptime.uptime([], now, now), [])
+        return Known(name, row, answered, None, now, False, uptime.uptime([], now, now), [])
     result = uptime.of(kept, length, now)
     start = now - result.period
     spells = zip(kept.incidents, uptime.spells(kept), strict=True)
     of_period = [each for each, spell in spells if spell.end is None or spell.end >= start]
-    return Known(name, row, answered, kept, start, now, result.period < length - 1e-6, result, of_period)
-
-
-def _live(name: str, address: str | None) -> tuple[dict[str, Any] | None, bool]:
-    from banken.control import Control
-
-    where = resolve(address)
-    if is_absent(where):
-        return None, False
-    try:
-        with Control(where.text, timeout=ASK_S) as control:
-            return look(control, [name]).get(name), True
-    except (Unreachable, RequestFailed):
-        return None, False
+    return Known(name, row, answered, kept, now, result.period < length - 1e-6, result, of_period)
 
 
 def _lines(known: Known) -> list[str]:
@@ -143,7 +133,7 @@ def _lines(known: Known) -> list[str]:
         result = known.result
         period = f"the last {format_s(result.period)}"
         if known.clipped:
-            period += f", since the journal begins ({clock(known.since)[:16]}Z)"
+            period += f", since the journal begins ({clock(known.until - result.period)[:16]}Z)"
         causes = Counter(each.cause for each in known.incidents)
         lines += [
             f"  period   {period}",
@@ -184,16 +174,18 @@ def _plain(known: Known) -> dict[str, Any]:
     from banken_supervisor.journal.as_plain_data import shown
 
     result = known.result
-    past = known.kept is not None
+    past = {
+        "since": known.until - result.period,
+        "period": result.period,
+        "uptime": result.share,
+        "down": result.down,
+        "failures": result.failures,
+    }
     return {
         "name": known.name,
         "now": known.row,
-        "since": known.since if past else None,
         "until": known.until,
-        "period": result.period if past else None,
-        "uptime": result.share if past else None,
-        "down": result.down if past else None,
-        "failures": result.failures if past else None,
+        **(dict.fromkeys(past) if known.kept is None else past),
         "causes": dict(Counter(each.cause for each in known.incidents)),
         "mtbf": result.mtbf,
         "mttr": result.mttr,

@@ -1,31 +1,121 @@
-"""``banken incident``: one incident whole: what happened, what was done, and where it hung."""
+"""``banken incidents``: what went wrong, and what became of it; ``banken incident``: all of one."""
 
 from __future__ import annotations
 
+import time
+from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import click
 
-from banken_supervisor.cli import exit_codes, journals
-from banken_supervisor.cli.completion_items import incidents
-from banken_supervisor.cli.durations import format_s
+from banken_supervisor.cli import completion, journals
+from banken_supervisor.cli.events import description
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.incidents import clock
-from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.printing import clean, to_json
-from banken_supervisor.text.event_text import field, sentence
+from banken_supervisor.cli.options import DURATION, address_option
+from banken_supervisor.cli.printing import Table, clean, clock, plural, print_json
+from banken_supervisor.text.durations import format_s
+from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.reasons import gist, telling
+
+SCANNED_MAX = 100_000
+"""Incidents that are looked at for a pattern."""
+
+UNSAID = frozenset({"incident", "seq", "time", "type", "name", "timeout", "age", "pid", "feeds"})
+"""Fields that the timeline does not show, or that stand above it."""
 
 SAID_MAX = 300
 """Characters of one event, or of one of its fields, in the timeline."""
 
 
+@click.command(short_help="List incidents, the newest first.")
+@click.argument("name", required=False, shell_complete=completion.watched)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.watched,
+    help="The same; repeatable.",
+)
+@click.option("--open", "open_only", is_flag=True, help="Only those that are open.")
+@click.option("--since", type=DURATION, metavar="TIME", help="Only those that were open within TIME, such as 1h.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="At most N.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@journals.journal_option
+@address_option
+def incidents(
+    name: str | None,
+    names: tuple[str, ...],
+    open_only: bool,
+    since: float | None,
+    limit: int,
+    as_json: bool,
+    journal: str | None,
+    address: str | None,
+) -> None:
+    """List the incidents that the journal keeps, the newest first; with NAME, those of one watchdog, or
+    of all that a pattern fits ('worker-*').
+
+    It reads the journal's file, and works without a supervisor. `banken incident ID` shows one whole.
+    """
+    from banken_supervisor.journal.as_plain_data import shown
+
+    path = journals.place(address, journal)
+    after = None if since is None else time.time() - since
+    wanted = (*names, *([name] if name is not None else ()))
+    found = journals.read(path, lambda: _find(path, wanted, open_only, after, limit))
+    if as_json:
+        print_json([shown(each) for each in found])
+    elif not found:
+        click.echo("no open incident" if open_only else "no incident")
+    else:
+        TABLE.print(found)
+        if len(found) == limit:
+            click.echo(f"… the newest {plural(limit, 'incident')}; `--limit` shows more")
+
+
+def _find(path: str, names: tuple[str, ...], open_only: bool, since: float | None, limit: int) -> list[Any]:
+    """Incidents, newest first, at most ``limit``; of these names or patterns, none: of all."""
+    from banken_supervisor.journal import reading
+
+    read = partial(reading.incidents, path, open_only=open_only, since=since)
+    if any(map(is_pattern, names)):
+        found = [each for each in read(limit=SCANNED_MAX) if any(fnmatchcase(each.name, name) for name in names)]
+    else:
+        found = [each for name in set(names) or (None,) for each in read(name=name, limit=limit)]
+    return sorted(found, key=lambda each: (each.opened, each.id), reverse=True)[:limit]
+
+
+def cells(record: Any) -> tuple[str, ...]:
+    """One row of the table, as texts."""
+    lasted = (record.closed or time.time()) - record.opened
+    return (
+        clock(record.opened),
+        record.id,
+        clean(record.name),
+        record.cause,
+        format_s(max(0.0, lasted)),
+        record.how or "open",
+        clean(gist(record.reason)[:80]) if record.reason else "",
+    )
+
+
+TABLE = Table(
+    ("OPENED", "INCIDENT", "NAME", "CAUSE", "LASTED", "ENDED", "REASON"),
+    (4,),
+    cells,
+    {"open": "red", "given-up": "red", "lost": "yellow", "forgotten": "yellow", "fed": "green"},
+    coloured=5,
+)
+
+
 @click.command(short_help="Show one incident: its timeline and the evidence.")
-@click.argument("incident_id", metavar="ID", shell_complete=incidents)
+@click.argument("incident_id", metavar="ID", shell_complete=completion.incidents)
 @click.option("--json", "as_json", is_flag=True, help="Print one object, the evidence whole.")
 @journals.journal_option
 @address_option
-def command(incident_id: str, as_json: bool, journal: str | None, address: str | None) -> None:
+def incident(incident_id: str, as_json: bool, journal: str | None, address: str | None) -> None:
     """Show one incident: when it was opened, what was done about it and with what result, and the evidence that was
     taken: every thread's stack, what the process waited for, what it used.
 
@@ -40,29 +130,27 @@ def command(incident_id: str, as_json: bool, journal: str | None, address: str |
         incident_id = newest[0].id if newest else incident_id
     story = journals.read(path, lambda: reading.incident(path, incident_id))
     if story is None:
-        raise Failure(f"no incident is called {incident_id!r}; `banken incidents` lists them", exit_codes.NOT_SO)
+        raise Failure(f"no incident is called {incident_id!r}; `banken incidents` lists them")
     if as_json:
-        click.echo(to_json(whole(story), indent=2))
+        print_json(whole(story))
         return
     click.echo("\n".join(in_words(story)))
 
 
 def in_words(story: Any) -> list[str]:
     """The whole of an incident, as lines for a terminal."""
-    return _lines(story)
-
-
-def _lines(story: Any) -> list[str]:
     from banken_supervisor.evidence import feeds_text, render
     from banken_supervisor.journal.as_plain_data import as_dict
 
     record = story.incident
+    verdicts = (as_dict(event.data) for event in story.events if event.type == "expired")
+    feeds = next(verdicts, {}).get("feeds")
     lines = [f"{clean(record.name)}: {record.cause}, incident {record.id}", ""]
     facts = [
         ("opened", clock(record.opened)),
         ("closed", "open" if record.closed is None else f"{clock(record.closed)} ({record.how})"),
         ("silence", _silence(record)),
-        ("feeds", feeds_text(feeds, record.silence) if (feeds := _feeds(story)) else None),
+        ("feeds", feeds_text(feeds, record.silence) if feeds else None),
         ("pid", record.pid),
         ("status", record.status),
         ("progress", record.progress),
@@ -72,7 +160,10 @@ def _lines(story: Any) -> list[str]:
     if record.reason and len(record.reason.splitlines()) > 1:
         lines += ["  in full", *(f"    {clean(line)}" for line in record.reason.splitlines())]
     lines += ["", "Timeline"]
-    lines += [f"  {clock(event.time)[11:]}  {_fact_lines(event)}" for event in story.events]
+    for event in story.events:
+        facts_of = {**as_dict(event.data), "type": event.type, "name": event.name}
+        said = description(facts_of, UNSAID, SAID_MAX)
+        lines.append(f"  {clock(event.time)[11:]}  {event.type:15}  {said}".rstrip())
     for step in story.steps:
         output = step.text.partition("\n")[2]
         if output:
@@ -90,26 +181,3 @@ def _silence(record: Any) -> str | None:
     silence = format_s(told["silence"]) if "silence" in told else None
     timeout = f"timeout {format_s(told['timeout'])}" if "timeout" in told else "no timeout"
     return ", ".join(each for each in (silence, timeout) if each is not None)
-
-
-def _feeds(story: Any) -> list[list[float]]:
-    """The last feeds before the verdict, as its event has them."""
-    for event in story.events:
-        if event.type == "expired":
-            feeds: list[list[float]] = event.data.get("feeds", []) if isinstance(event.data, dict) else []
-            return feeds
-    return []
-
-
-def _fact_lines(event: Any) -> str:
-    data = event.data if isinstance(event.data, dict) else {"data": event.data}
-    left_out = ("incident", "seq", "time", "type", "name", "timeout", "age", "pid", "feeds")
-    said = sentence({**data, "type": event.type, "name": event.name})
-    if said is not None:
-        return f"{event.type:15}  {clean(said)[:SAID_MAX]}"
-    parts = [
-        clean(field(key, value))[:SAID_MAX]
-        for key, value in telling(data).items()
-        if key not in left_out and value is not None
-    ]
-    return f"{event.type:15}  {', '.join(parts)}".rstrip()

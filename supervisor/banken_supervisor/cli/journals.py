@@ -1,18 +1,21 @@
-"""Where the journal of an address is, for the commands that read it."""
+"""``banken journal``, and what all commands share that read one: where the journal of an address is."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TypeVar
 
 import click
 
 from banken.address import option_for, resolve
-from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.operator_client.supervisor_client import is_absent
+from banken_supervisor.cli.options import address_option
+from banken_supervisor.cli.printing import clean, plural, print_json
+from banken_supervisor.operator_client.supervisor_client import ask, usual_journal
 
 T = TypeVar("T")
 
@@ -25,25 +28,12 @@ journal_option = click.option("--journal", metavar="FILE", help="The journal's f
 def place(address: str | None, journal: str | None) -> str:
     """The journal's file; a Failure if there is none."""
     if journal is None:
-        where = resolve(address)
-        journal = None if is_absent(where) else _asked(where.text)
-        if journal is None and where.directory is not None:
-            journal = os.path.join(where.directory, "journal.db")
+        state = (ask(address, ASK_S, "summary") or {}).get("journal")
+        journal = usual_journal(address) if state is None else str(state["path"])
     if journal is None or not os.path.exists(journal):
         hint = f"`banken run{option_for(resolve(address).text)}` keeps one"
-        raise Failure(f"there is no journal at {journal}; {hint}", exit_codes.NOT_SO)
+        raise Failure(f"there is no journal at {journal}; {hint}")
     return journal
-
-
-def _asked(address: str) -> str | None:
-    from banken.control import Control
-
-    try:
-        with Control(address, timeout=ASK_S) as control:
-            state = control.request("summary").get("journal")
-    except (Unreachable, RequestFailed):
-        return None
-    return None if state is None else str(state["path"])
 
 
 def read(path: str, reading: Callable[[], T]) -> T:
@@ -54,4 +44,84 @@ def read(path: str, reading: Callable[[], T]) -> T:
         return reading()
     except JournalError as fault:
         said = str(fault)
-        raise Failure(said if path in said else f"the journal {path}: {said}", exit_codes.NOT_SO) from None
+        raise Failure(said if path in said else f"the journal {path}: {said}") from None
+
+
+@click.group(short_help="Check the journal, export it, or make its file smaller.")
+def journal() -> None:
+    """Check the journal, export it, or make its file smaller; all while a supervisor writes it, and without one."""
+
+
+@journal.command(short_help="Say all that is wrong with the journal.")
+@click.option("--json", "as_json", is_flag=True, help='Print {"file", "ok", "problems": […]}.')
+@journal_option
+@address_option
+def check(as_json: bool, journal: str | None, address: str | None) -> int:
+    """Read all of the journal, and say what is wrong: SQLite's own structure, every row's checksum and content,
+    rows that belong to no incident. Exit code 1 if anything is.
+
+    A supervisor that finds its journal damaged, or of another version, moves it aside and begins a new one.
+    """
+    from banken_supervisor.journal import checking
+
+    path = place(address, journal)
+    problems = checking.check(path)
+    if as_json:
+        print_json({"file": path, "ok": not problems, "problems": problems})
+    elif problems:
+        click.echo(f"{clean(path)}: {plural(len(problems), 'problem')}")
+        for problem in problems:
+            click.echo(f"  {clean(problem)}")
+        if len(problems) == checking.PROBLEMS_MAX:
+            click.echo("  … and perhaps more: these are all that are told")
+    else:
+        click.echo(f"{clean(path)}: sound")
+    return exit_codes.NOT_SO if problems else exit_codes.OK
+
+
+@journal.command(short_help="Write every row as a line of JSON.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE, which must not exist.  [default: stdout]")
+@journal_option
+@address_option
+def export(output: str | None, journal: str | None, address: str | None) -> None:
+    """Write every row of the journal as one line of JSON with its `table`: registry, incidents, steps, evidence,
+    events. What cannot be read becomes a line with `problem`, and the exit code is 1.
+    """
+    from banken_supervisor.journal import checking
+
+    path = place(address, journal)
+    problems: list[str] = []
+    try:
+        with nullcontext(sys.stdout) if output is None else open(output, "x", encoding="utf-8") as file:
+            count = read(path, lambda: checking.export(path, file, problems))
+            file.flush()
+    except OSError as fault:
+        if output is None:
+            raise
+        there = isinstance(fault, FileExistsError)
+        why = "exists already; it is not written over" if there else f"cannot be written: {fault.strerror}"
+        raise Failure(f"{clean(output)} {why}") from None
+    if output is not None:
+        click.echo(f"{clean(output)}: {plural(count, 'row')}")
+    if problems:
+        raise Failure(
+            f"{clean(path)}: what could not be read is missing ({plural(len(problems), 'line')} with `problem` "
+            "instead); `banken journal check` tells what is wrong"
+        )
+
+
+@journal.command(short_help="Give the space of deleted rows back to the disk.")
+@journal_option
+@address_option
+def vacuum(journal: str | None, address: str | None) -> None:
+    """Give the space of deleted rows back to the disk.
+
+    Safe while a supervisor writes: it goes on watching and keeps what it has to write until this is done. Meanwhile
+    the disk must hold the file twice.
+    """
+    from banken_supervisor.evidence.evidence_text import bytes_text
+    from banken_supervisor.journal import checking
+
+    path = place(address, journal)
+    before, after = checking.vacuum(path)
+    click.echo(f"{clean(path)}: {bytes_text(before)} before, {bytes_text(after)} now")

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import time
 
-from banken_supervisor.cli.printing import clean, to_json
-
-
-class _NoLock:
-    """Stands where a handler's lock would be; see ``StderrHandler``."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return None
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *exception: object) -> None:
-        return None
+from banken_supervisor.cli.printing import clean, clock
+from banken_supervisor.text.sanitize import to_json
 
 
 class StderrHandler(logging.Handler):
@@ -34,7 +19,12 @@ class StderrHandler(logging.Handler):
     """
 
     def createLock(self) -> None:
-        self.lock = _NoLock()  # type: ignore[assignment]  # all that logging does with it
+        self.lock = contextlib.nullcontext()  # type: ignore[assignment]  # for `with`; else `acquire` is called
+
+    def acquire(self) -> None:
+        pass
+
+    release = acquire
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -54,8 +44,8 @@ class PlainFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        first, *more = _text(record).splitlines() or [""]
-        head = f"{_utc(_when(record), ' ')} {record.levelname.lower():<7} {clean(first)}"
+        first, *more = super().format(record).splitlines() or [""]
+        head = f"{clock(_when(record))} {record.levelname.lower():<7} {clean(first)}"
         return "\n".join([head, *(f"    | {clean(line)}" for line in more)])
 
 
@@ -66,9 +56,9 @@ class JsonFormatter(logging.Formatter):
         fields = getattr(record, "banken", {})
         return to_json(
             {
-                "timestamp": _utc(_when(record), "T"),
+                "timestamp": clock(_when(record), "T"),
                 "level": record.levelname.lower(),
-                "message": _text(record),
+                "message": super().format(record),
                 **{key: value for key, value in fields.items() if key != "time"},
             }
         )
@@ -87,12 +77,3 @@ def _when(record: logging.LogRecord) -> float:
     """When it happened, which may be long before a log that nobody read was written; seconds since 1970."""
     fields = getattr(record, "banken", None)
     return float(fields["time"]) if fields and "time" in fields else record.created
-
-
-def _text(record: logging.LogRecord) -> str:
-    text = record.getMessage()
-    return f"{text}\n{logging.Formatter().formatException(record.exc_info)}" if record.exc_info else text
-
-
-def _utc(when: float, between: str) -> str:
-    return time.strftime(f"%Y-%m-%d{between}%H:%M:%S", time.gmtime(when)) + f".{int(when % 1 * 1000):03d}Z"

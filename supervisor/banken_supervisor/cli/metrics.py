@@ -9,7 +9,6 @@ import tempfile
 import click
 
 from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option
 from banken_supervisor.operator_client.supervisor_client import connect
@@ -58,7 +57,7 @@ def command(names: str | None, output: str | None, address: str | None) -> None:
         try:
             write(output, body)
         except OSError as fault:
-            raise Failure(f"cannot write {output}: {fault.strerror or fault}", exit_codes.NOT_SO) from None
+            raise Failure(f"cannot write {output}: {fault.strerror or fault}") from None
     if refused is not None:
         raise refused
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.cli import sparkline
+from banken_supervisor.operator_client.pager import pages
 from banken_supervisor.operator_client.supervisor_client import look
 
 if TYPE_CHECKING:
@@ -102,13 +104,12 @@ class Source(threading.Thread):
             while not self._stopping.is_set():
                 began = monotonic()
                 self._do_orders(control)  # here, too: while nobody answers there is no rest
-                try:
+                with self._problems_told():
                     self._refresh(control)
                     self._read_on(control, began + self._period)
-                except (Unreachable, RequestFailed) as fault:
+                if self.snapshot.problem:
                     self._pass = None
                     self._last = None
-                    self._tell(problem=_why(fault))
                 while not self._stopping.is_set() and (left := began + self._period - monotonic()) > 0:
                     self._rest(control, left)
 
@@ -117,10 +118,8 @@ class Source(threading.Thread):
         programs = control.request("programs")["rows"]
         at = monotonic()
         rate: float | None = None
-        if self._last is not None and self._last[1]["started"] == summary["started"]:
-            before, span = self._last[1], at - self._last[0]
-            if span > 0:
-                rate = (summary["messages"] - before["messages"]) / span
+        if self._last is not None and self._last[1]["started"] == summary["started"] and at > self._last[0]:
+            rate = (summary["messages"] - self._last[1]["messages"]) / (at - self._last[0])
         self._last = at, summary
         self._look(control)
         self._tell(problem="", summary=summary, programs=programs, messages_rate=rate)
@@ -143,19 +142,12 @@ class Source(threading.Thread):
     def _listing(self, control: Control) -> Iterator[None]:
         """One pass through the list; yields where the supervisor is left in peace for a moment."""
         found: dict[str, dict[str, Any]] = {}
-        place: int | None = 0
-        total = 0
-        while place is not None:
-            page = control.request("status", name=self._pattern, offset=place, limit=CHUNK)
+        for page in pages(control, "status", name=self._pattern, limit=CHUNK):
             rows = {row["name"]: row for row in page["rows"]}
             if self.every_rate:
                 rows |= look(control, list(rows))
             found |= rows
-            # Where some were released, those behind have moved up: go back by as many, so that none is missed.
-            gone = max(0, total - page["total"])
-            total = page["total"]
-            place = max(0, place - gone) if gone else page["next"]
-            if total > LONG:
+            if page["total"] > LONG:
                 yield
         newer = self._rows  # the page was looked at meanwhile
         self._rows = {
@@ -173,20 +165,23 @@ class Source(threading.Thread):
         if self.close_looks and self.visible != self._looked and not self.snapshot.problem:
             if (early := self.snapshot.at + RELOOK_S - monotonic()) > 0:
                 threading.Event().wait(early)
-            try:
+            with self._problems_told():
                 self._look(control)
-            except (Unreachable, RequestFailed) as fault:
-                self._tell(problem=_why(fault))
-            else:
                 self._tell()
 
     def _do_orders(self, control: Control) -> None:
         while self._orders:
-            order = self._orders.popleft()
-            try:
-                order(control)
-            except (Unreachable, RequestFailed) as fault:
-                self._tell(problem=_why(fault))
+            with self._problems_told():
+                self._orders.popleft()(control)
+
+    @contextlib.contextmanager
+    def _problems_told(self) -> Iterator[None]:
+        try:
+            yield
+        except Unreachable:
+            self._tell(problem="no supervisor answers")
+        except RequestFailed as fault:
+            self._tell(problem=str(fault))
 
     def _tell(self, **changes: Any) -> None:
         now = monotonic()
@@ -196,10 +191,6 @@ class Source(threading.Thread):
             changes["answered"] = time()
         self.snapshot = replace(self.snapshot, at=now, rows=self._rows, **changes)
         self._changed()
-
-
-def _why(fault: Exception) -> str:
-    return "no supervisor answers" if isinstance(fault, Unreachable) else str(fault)
 
 
 def rate_of(row: dict[str, Any]) -> float | None:

@@ -1,14 +1,22 @@
-"""What goes to a terminal: nothing that a worker wrote may steer it."""
+"""What goes to a terminal, or to a pipe in its place: nothing that a worker wrote may steer it."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
+import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banken_supervisor.text.sanitize import to_json as to_json
+import click
+
+from banken_supervisor.cli.group import Failure
+from banken_supervisor.text.sanitize import to_json
+
+if TYPE_CHECKING:
+    from rich import table
 
 _BLANKS = dict.fromkeys(map(ord, "\t\n\v\f\r\x85\u2028\u2029"), " ")
 
@@ -24,6 +32,16 @@ def clean(text: object) -> str:
     return "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
 
 
+def clock(at: float, between: str = " ") -> str:
+    """Wall-clock time for people, UTC, to the millisecond."""
+    return time.strftime(f"%Y-%m-%d{between}%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
+
+
+def print_json(value: Any) -> None:
+    """One value, for programs."""
+    click.echo(to_json(value, indent=2))
+
+
 def fancy() -> bool:
     """Whether stdout is a terminal that takes colours, and nobody asked for none (https://no-color.org)."""
     return (
@@ -34,19 +52,75 @@ def fancy() -> bool:
     )
 
 
-def columns(header: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset[int]) -> list[str]:
-    """Lines of an aligned table without colours; the columns in ``right`` are aligned to the right."""
-    table = [list(header), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
+def plural(count: int, one: str) -> str:
     """``1 verdict``, ``1,200 verdicts``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {one if count == 1 else one + 's'}"
+
+
+def need_terminal(what: str, instead: str) -> None:
+    """A Failure unless stdin, stdout and stderr are a terminal that can be drawn on."""
+    for stream, name in ((sys.stdin, "stdin"), (sys.stdout, "stdout"), (sys.stderr, "stderr")):
+        if stream is None or not stream.isatty():
+            raise Failure(f"{what} needs a terminal, and {name} is none; in a script use {instead}")
+    if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+        raise Failure(f"{what} cannot draw on this terminal (TERM is dumb or not set); use {instead}")
+    encoding = sys.stderr.encoding or ""
+    if "utf" not in encoding.lower():
+        raise Failure(f"{what} needs a terminal in UTF-8, not {encoding}; use {instead}")
+    # The size is the terminal's own: what a shell exports as COLUMNS and LINES stays as it was when it is changed.
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+
+
+class Table(NamedTuple):
+    """One kind of table: aligned text for pipes, rich's for terminals."""
+
+    header: Sequence[str]
+    right: Collection[int]
+    """columns that are aligned to the right"""
+    cells: Callable[[Any], Sequence[str]]
+    """one row as texts"""
+    colours: Mapping[str, str] = {}
+    """of the words in the column ``coloured``"""
+    coloured: int = 0
+
+    def print(self, rows: Iterable[Any]) -> None:
+        """Print it, for a terminal or for a pipe."""
+        if not fancy():
+            click.echo("\n".join(self.lines(rows)))
+            return
+        from rich.console import Console
+
+        Console(highlight=False).print(self.rich(rows))
+
+    def lines(self, rows: Iterable[Any]) -> list[str]:
+        """Aligned, without colours."""
+        table = [self.header, *map(self.cells, rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        return [
+            "  ".join(
+                cell.rjust(width) if place in self.right else cell.ljust(width)
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in table
+        ]
+
+    def rich(self, rows: Iterable[Any], *, wrap: bool = True) -> table.Table:
+        """The table for a terminal; ``wrap``: the last column may take several lines."""
+        from rich.table import Table
+        from rich.text import Text
+
+        made = Table(box=None, pad_edge=False, header_style="dim")
+        for place, title in enumerate(self.header):
+            last = wrap and place == len(self.header) - 1
+            made.add_column(
+                title,
+                justify="right" if place in self.right else "left",
+                no_wrap=not last,
+                overflow="fold" if last else "ellipsis",
+            )
+        for row in map(self.cells, rows):  # as Text: what workers wrote is no markup
+            made.add_row(
+                *(Text(c, self.colours.get(c, "") if i == self.coloured else "") for i, c in enumerate(row))
+            )
+        return made

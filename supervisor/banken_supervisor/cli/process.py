@@ -5,12 +5,17 @@ from __future__ import annotations
 import gc
 import io
 import os
+import resource
 import sys
+from tempfile import TemporaryDirectory, gettempdir
 
 SWITCH_INTERVAL_S = 0.0005
 """A callback that computes gives the interpreter back to the loop after this long; the default is ten times it."""
 
 GC_THRESHOLDS = (100_000, 50, 100)
+
+DIRECTORY_MAX = 60
+"""Characters of a temporary directory's name that leave room for the path of a Unix socket."""
 
 
 def prepare() -> None:
@@ -28,25 +33,23 @@ def prepare() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
+def private_directory(prefix: str) -> TemporaryDirectory[str]:
+    """A directory for an address of one's own, with a path that Unix sockets can bear; removed in the end."""
+    where = None if len(gettempdir()) <= DIRECTORY_MAX else "/tmp"  # noqa: S108  # private, and made afresh
+    return TemporaryDirectory(prefix=prefix, dir=where, ignore_cleanup_errors=True)
+
+
 def hold_standard_descriptors() -> None:
     """Open what a parent closed (``2>&-``): a socket must not get number 2 and receive our log lines."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number
-            if opened != number:
-                os.dup2(opened, number)
-                os.close(opened)
-            os.set_inheritable(number, True)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
 
 
 def _raise_descriptor_limit() -> None:
     """As many descriptors as the system lets us have: libzmq ends the process when it runs out of them."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:

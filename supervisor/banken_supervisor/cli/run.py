@@ -11,7 +11,7 @@ import click
 from banken.address import option_for
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import address_option
+from banken_supervisor.cli.options import address_option, json_logs_option
 
 if TYPE_CHECKING:
     from banken_supervisor.cli.web_child import WebChild
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--no-journal", is_flag=True, help="Keep nothing on disk: incidents are forgotten with the supervisor."
 )
-@click.option("--json-logs", is_flag=True, help="Write the log as one JSON object a line.")
+@json_logs_option
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
@@ -65,13 +65,16 @@ def command(
     from banken.address import resolve
     from banken.errors import BankenError
     from banken_supervisor.cli import logs, process
+    from banken_supervisor.config.finding import find
+    from banken_supervisor.operator_client.supervisor_client import usual_journal
     from banken_supervisor.runtime.supervisor import Supervisor
 
     if journal is not None and no_journal:
         raise click.UsageError(
             "--journal says where to keep incidents, --no-journal to keep none: give one of them"
         )
-    setup = _setup(config)
+    path = find(config)
+    setup = None if path is None else _load(path)
     settings = None if setup is None else setup.config.settings
     if settings is not None:
         address = address or settings.address
@@ -87,18 +90,11 @@ def command(
 
     process.prepare()
     logs.to_stderr(log_level, as_json=json_logs)
-    if no_journal:
-        journal = None
-    elif journal is None:
-        directory = resolve(address).directory
-        journal = None if directory is None else os.path.join(directory, "journal.db")
-    more = {} if settings is None else {
-        "defaults": settings.defaults,
-        "callback_limit": settings.callback_limit,
-        "callback_threads": settings.callback_threads,
-    }  # fmt: skip
+    journal = None if no_journal else journal or usual_journal(address)
+    passed = () if settings is None else ("defaults", "callback_limit", "callback_threads")
+    more = {each: getattr(settings, each) for each in passed}
     beside = None if web is None else _web_child(web, resolve(address).text, json_logs=json_logs)
-    supervisor = Announced(address, journal=journal, **more)  # type: ignore[arg-type]
+    supervisor = Announced(address, journal=journal, **more)
     if setup is not None:
         first = [setup]
         supervisor.configure(lambda: first.pop() if first else _load(setup.config.source))
@@ -124,15 +120,8 @@ def _web_child(listen: str, address: str, *, json_logs: bool) -> WebChild:
     return WebChild(["--address", address, "--listen", listen, *more])
 
 
-def _setup(config: str | None) -> RuntimeConfig | None:
-    """The config file that is to be used, read; ConfigFaults lists all that is wrong with it."""
-    from banken_supervisor.config.finding import find
-
-    path = find(config)
-    return None if path is None else _load(path)
-
-
 def _load(path: str | os.PathLike[str]) -> RuntimeConfig:
+    """The config file, read; ConfigFaults lists all that is wrong with it."""
     from banken_supervisor.config import load
     from banken_supervisor.runtime.runtime_config import RuntimeConfig
 

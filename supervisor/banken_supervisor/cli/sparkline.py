@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 TICKS = "▁▂▃▄▅▆▇█"
@@ -13,20 +12,10 @@ PLAIN_TICKS = "_.-=+*%#"
 
 
 def sparkline(values: Sequence[float], top: float, width: int, ticks: str = TICKS) -> str:
-    """One character a value, the newest ``width`` of them; from 0 (the lowest) to ``top`` or more (the highest).
-
-    A value that is no number is a blank.
-    """
-    if width <= 0:
-        return ""
-    drawn = []
-    for value in values[-width:]:
-        if math.isnan(value):
-            drawn.append(" ")
-            continue
-        share = 1.0 if top <= 0 else min(max(value / top, 0.0), 1.0)
-        drawn.append(ticks[min(int(share * len(ticks)), len(ticks) - 1)])
-    return "".join(drawn)
+    """One character a value, the newest ``width`` of them; from 0 (the lowest) to ``top`` or more (the highest)."""
+    newest = values[-width:] if width > 0 else ()
+    shares = (1.0 if top <= 0 else min(max(value / top, 0.0), 1.0) for value in newest)
+    return "".join(ticks[min(int(share * len(ticks)), len(ticks) - 1)] for share in shares)
 
 
 def rate(feeds: Sequence[Sequence[float]]) -> float | None:

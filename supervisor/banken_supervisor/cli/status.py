@@ -7,36 +7,25 @@ from typing import Any
 
 import click
 
-from banken.address import option_for
+from banken.address import option_for, resolve
 from banken_supervisor.cli import exit_codes
-from banken_supervisor.cli.completion_items import watched
-from banken_supervisor.cli.durations import DURATION
+from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.printing import fancy, to_json
-from banken_supervisor.cli.status_table import (
-    BAD,
-    COLOURS,
-    HEADER,
-    PROGRAMS_COLOURS,
-    PROGRAMS_HEADER,
-    PROGRAMS_RIGHT,
-    RIGHT,
-    badness,
-    cells,
-    program_cells,
-    summary_line,
-)
-from banken_supervisor.cli.tables import print_table
+from banken_supervisor.cli.options import DURATION, address_option
+from banken_supervisor.cli.printing import Table, fancy, need_terminal, print_json
+from banken_supervisor.cli.status_table import BAD, PROGRAMS, WATCHDOGS, badness, summary_line
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
+from banken_supervisor.text.durations import format_s
 
 ROWS_ON_TERMINAL = 50
 """Rows shown on a terminal unless --limit says otherwise: the worst come first, and thousands help nobody."""
 
-
 WATCH_S = "2s"
 """How often --watch shows it anew, unless told otherwise."""
+
+WATCH_LEAST_S = 1.0
+"""Seconds between two looks at the least: a supervisor has better things to do."""
 
 
 @click.command(short_help="Show who is watched, the worst first.")
@@ -76,10 +65,18 @@ def command(
     if watch is not None:
         if as_json or exit_code:
             raise click.UsageError("--watch is for people: it goes neither with --json nor with --exit-code")
-        from banken_supervisor.cli.watching import follow
+        if watch < WATCH_LEAST_S:
+            least = format_s(WATCH_LEAST_S)
+            raise click.UsageError(f"--watch looks at most every {least}, not every {format_s(watch)}")
+        need_terminal("--watch", "`banken status --json`, or `banken events --json` to follow")
+        where = resolve(address).text
+        from banken_supervisor.cli.watching import WatchApp
 
-        follow(name, limit, watch, address)
-        return exit_codes.OK
+        app = WatchApp(where, name, limit, watch)
+        app.run(mouse=False)
+        if app.fault:
+            raise Failure(app.fault)
+        return app.return_code or exit_codes.OK
     with connect(address) as control:
         summary = control.request("summary")
         found = sorted(all_rows(control, name), key=badness)
@@ -88,37 +85,24 @@ def command(
         ]
         where = control.address.text
     if as_json:
-        click.echo(to_json({"summary": summary, "watchdogs": found, "programs": programs}, indent=2))
+        print_json({"summary": summary, "watchdogs": found, "programs": programs})
     else:
-        colours = fancy()
-        click.echo(summary_line(summary, where, colours))
-        shown = found[: (ROWS_ON_TERMINAL if colours else None) if limit is None else limit or None]
-        if shown:
-            click.echo()
-            _print(shown, colours)
-        if len(shown) < len(found):
-            click.echo(f"… and {len(found) - len(shown):,} more; `--limit 0` shows all")
-        if programs:
-            click.echo()
-            _print_programs(sorted(programs, key=lambda row: row["name"]), limit, colours)
+        click.echo(summary_line(summary, where, fancy()))
+        _print(WATCHDOGS, found, limit)
+        _print(PROGRAMS, sorted(programs, key=lambda row: str(row["name"])), limit)
         if not found and not programs and name is None:
             click.echo(f"nobody is watched yet; try: banken feed hello --timeout 30s{option_for(where)}")
     if name is not None and not found and not programs:
-        raise Failure(f"no watchdog is called {name!r} at {where}", exit_codes.NOT_SO)
-    return (
-        exit_codes.NOT_SO
-        if exit_code and any(row["state"] in BAD for row in (*found, *programs))
-        else exit_codes.OK
-    )
+        raise Failure(f"no watchdog is called {name!r} at {where}")
+    bad = any(row["state"] in BAD for row in (*found, *programs))
+    return exit_codes.NOT_SO if exit_code and bad else exit_codes.OK
 
 
-def _print(found: list[dict[str, Any]], colours: bool) -> None:
-    print_table(HEADER, RIGHT, [cells(row) for row in found], COLOURS if colours else None)
-
-
-def _print_programs(programs: list[dict[str, Any]], limit: int | None, colours: bool) -> None:
-    shown = programs[: (ROWS_ON_TERMINAL if colours else None) if limit is None else limit or None]
-    of_state = PROGRAMS_COLOURS if colours else None
-    print_table(PROGRAMS_HEADER, PROGRAMS_RIGHT, [program_cells(row) for row in shown], of_state)
-    if len(shown) < len(programs):
-        click.echo(f"… and {len(programs) - len(shown):,} more; `--limit 0` shows all")
+def _print(kind: Table, rows: list[dict[str, Any]], limit: int | None) -> None:
+    """A table of at most ``limit`` rows (0: all; None: as many as fit where they go), if there are any."""
+    most = (ROWS_ON_TERMINAL if fancy() else None) if limit is None else limit or None
+    if rows:
+        click.echo()
+        kind.print(rows[:most])
+    if most is not None and most < len(rows):
+        click.echo(f"… and {len(rows) - most:,} more; `--limit 0` shows all")

@@ -6,22 +6,13 @@ from typing import Any
 
 import click
 
-from banken_supervisor.cli.durations import format_s
-from banken_supervisor.cli.printing import clean, plural
-from banken_supervisor.text.durations import NEVER_S
+from banken_supervisor.cli.printing import Table, clean, plural
+from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import gist
 
 WORST_FIRST = ("given-up", "expired", "waiting", "alive", "paused")
 COLOURS = {"expired": "red", "given-up": "red", "waiting": "yellow", "alive": "green", "paused": "cyan"}
 BAD = ("expired", "given-up")
-HEADER = ("STATE", "NAME", "LEFT", "SILENT", "TIMEOUT", "PID", "INCIDENTS", "REMARKS")
-RIGHT = frozenset({2, 3, 4, 5, 6})
-PROGRAMS_HEADER = ("STATE", "PROGRAM", "PID", "FOR", "REMARKS")
-PROGRAMS_RIGHT = frozenset({2, 3})
-PROGRAMS_COLOURS = {
-    "given-up": "red", "backoff": "red", "queued": "yellow", "starting": "yellow", "stopping": "yellow",
-    "running": "green",
-}  # fmt: skip
 
 
 def badness(row: dict[str, Any]) -> tuple[int, float, str]:
@@ -60,28 +51,28 @@ def summary_line(summary: dict[str, Any], where: str, colours: bool) -> str:
 
 def _faults(summary: dict[str, Any]) -> list[str]:
     """What is wrong with the supervisor itself."""
-    journal, refused = summary.get("journal"), summary["refused"]
-    faults = [
-        f"lost {format_s(summary['lost'])} in {plural(summary['stalls'], 'stall')}" if summary["stalls"] else "",
-        f"could not read everything {plural(summary['overloads'], 'time')}" if summary["overloads"] else "",
-        *(
-            plural(summary[each]["stuck"], f"stuck {each[:-1]}") if summary[each]["stuck"] else ""
-            for each in ("callbacks", "actions")
-        ),
-        plural(sum(refused.values()), "refused message")
-        + f" ({', '.join(f'{clean(why)} {count:,}' for why, count in sorted(refused.items()))})"
-        if refused
-        else "",
-        plural(summary["log_lines_dropped"], "log line") + " dropped" if summary["log_lines_dropped"] else "",
-        _internal(summary.get("internal_errors", {})),
+    journal, refused, internal = summary.get("journal"), summary["refused"], summary.get("internal_errors", {})
+    found = [
+        (summary["stalls"], f"lost {format_s(summary['lost'])} in {plural(summary['stalls'], 'stall')}"),
+        (summary["overloads"], f"could not read everything {plural(summary['overloads'], 'time')}"),
+        (summary["callbacks"]["stuck"], plural(summary["callbacks"]["stuck"], "stuck callback")),
+        (summary["actions"]["stuck"], plural(summary["actions"]["stuck"], "stuck action")),
+        (refused, f"{plural(sum(refused.values()), 'refused message')} ({_counted(refused)})"),
+        (summary["log_lines_dropped"], plural(summary["log_lines_dropped"], "log line") + " dropped"),
+        (internal, f"{plural(sum(internal.values()), 'internal error')} ({_counted(internal)}); the log has more"),
     ]
+    faults = [text for so, text in found if so]
     if journal is not None and journal["state"] not in ("ok", "opening"):
         why = f" ({clean(journal['reason'])})" if journal["reason"] else ""
         faults.append(f"journal {clean(journal['state'])}{why}")
     if journal is not None and journal.get("problems"):
         some = "; ".join(clean(each) for each in journal["problems"][:3])
         faults.append(f"not all that the journal held could be restored: {some}")
-    return [each for each in faults if each]
+    return faults
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{clean(what)} {count:,}" for what, count in sorted(counts.items()))
 
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -142,6 +133,11 @@ def program_remarks(row: dict[str, Any]) -> list[str]:
     return remarks
 
 
-def _internal(counts: dict[str, int]) -> str:
-    where = ", ".join(f"{clean(place)} {count:,}" for place, count in sorted(counts.items()))
-    return f"{plural(sum(counts.values()), 'internal error')} ({where}); the log has more" if counts else ""
+WATCHDOGS = Table(
+    ("STATE", "NAME", "LEFT", "SILENT", "TIMEOUT", "PID", "INCIDENTS", "REMARKS"), range(2, 7), cells, COLOURS
+)
+PROGRAMS = Table(
+    ("STATE", "PROGRAM", "PID", "FOR", "REMARKS"), (2, 3), program_cells,
+    {"given-up": "red", "backoff": "red", "queued": "yellow", "starting": "yellow", "stopping": "yellow",
+     "running": "green"},
+)  # fmt: skip

@@ -6,15 +6,13 @@ from typing import Any
 
 import click
 
-from banken_supervisor.cli import exit_codes
-from banken_supervisor.cli.completion_items import watchdogs
-from banken_supervisor.cli.durations import format_s
+from banken_supervisor.cli.completion import watchdogs
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.printing import clean, columns, to_json
+from banken_supervisor.cli.printing import Table, clean, print_json
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
-from banken_supervisor.text.durations import NEVER_S
+from banken_supervisor.text.durations import NEVER_S, format_s
 
 HEADER = ("NAME", "TIMEOUT", "GAPS", "LONGEST GAP", "PROPOSED")
 
@@ -35,13 +33,13 @@ def command(name: str | None, as_json: bool, address: str | None) -> None:
         found = all_rows(control, name, "suggest")
         where = control.address.text
     if name is not None and not found:
-        raise Failure(f"no watchdog fits {name!r} at {where}; `banken status` lists them", exit_codes.NOT_SO)
+        raise Failure(f"no watchdog fits {name!r} at {where}; `banken status` lists them")
     if as_json:
-        click.echo(to_json(found, indent=2))
+        print_json(found)
     elif not found:
         click.echo("no watchdog")
     else:
-        click.echo("\n".join(columns(HEADER, map(_cells, found), frozenset({1, 2, 3, 4}))))
+        Table(HEADER, (1, 2, 3, 4), _cells).print(found)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

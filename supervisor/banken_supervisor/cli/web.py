@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from banken_supervisor.cli import exit_codes
+from banken_supervisor.cli import exit_codes, journals
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import address_option
+from banken_supervisor.cli.options import address_option, json_logs_option
 
 if TYPE_CHECKING:
     from banken_supervisor.web.listen_address import ListenAddress
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     "web-token in the address's directory, made if need be]",
 )
 @click.option("--ping-token", is_flag=True, help="Require the token for pings from this host too.")
-@click.option("--journal", metavar="FILE", help="The journal's file.  [default: the supervisor's]")
-@click.option("--json-logs", is_flag=True, help="Write the log as one JSON object a line.")
+@journals.journal_option
+@json_logs_option
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when stdin does: for `banken run --web`.")
 def command(
     address: str | None,

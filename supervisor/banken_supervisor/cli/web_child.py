@@ -69,12 +69,9 @@ class WebChild:
                 status = child.wait()
                 if self._ending.is_set():
                     return
-                log.warning("the web process ended (%s); it is started again in %g s", _how(status), wait)
+                how = f"exit status {status}" if status >= 0 else f"ended by signal {-status}"
+                log.warning("the web process ended (%s); it is started again in %g s", how, wait)
             if monotonic() - began > STEADY_S:
                 wait = BACKOFF_S[0]
             self._ending.wait(wait)
             wait = min(2 * wait, BACKOFF_S[1])
-
-
-def _how(status: int) -> str:
-    return f"exit status {status}" if status >= 0 else f"ended by signal {-status}"

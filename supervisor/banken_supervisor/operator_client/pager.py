@@ -7,6 +7,7 @@ again from as many places earlier as rows were removed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,10 +44,13 @@ def all_rows(control: Control, name: str | None = None, op: str = "status") -> l
 
     ``op``: ``status`` or ``suggest``. Raises Unreachable and RequestFailed.
     """
-    found: dict[str, dict[str, Any]] = {}
+    return list({row["name"]: row for page in pages(control, op, name=name) for row in page["rows"]}.values())
+
+
+def pages(control: Control, op: str, **args: Any) -> Iterator[dict[str, Any]]:
+    """The answers that make up a list, one after the other; a row may come twice, the later is the newer."""
     pager = Pager()
     while pager.offset is not None:
-        page = control.request(op, name=name, offset=pager.offset)
-        found.update((row["name"], row) for row in page["rows"])
+        page = control.request(op, offset=pager.offset, **args)
         pager.turn(page["next"], page["total"])
-    return list(found.values())
+        yield page

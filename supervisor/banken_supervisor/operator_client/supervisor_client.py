@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from banken.errors import Unreachable
+from banken.address import Address, resolve
+from banken.errors import RequestFailed, Unreachable
 
 if TYPE_CHECKING:
-    from banken.address import Address
     from banken.control import Control
     from banken.protocol.messages import Declaration, Kind
 
 ANSWER_S = 2.0
 """Seconds to wait for an answer."""
+
+LOOK_EVERY_S = 0.05
+"""Between two looks at what is waited for."""
 
 
 @contextlib.contextmanager
@@ -61,6 +65,34 @@ def lock_holder(directory: str) -> int | None:
 def is_absent(address: Address) -> bool:
     """Whether it is known without a request that no supervisor is there."""
     return address.directory is not None and lock_holder(address.directory) is None
+
+
+def ask(address: str | None, timeout: float, op: str, **args: Any) -> Any:
+    """The answer; None where no supervisor runs, or none answers within ``timeout`` seconds, or it says no."""
+    where = resolve(address)
+    if is_absent(where):
+        return None
+    from banken.control import Control
+
+    with Control(where.text, timeout=timeout) as control, contextlib.suppress(Unreachable, RequestFailed):
+        return control.request(op, **args)
+    return None
+
+
+def usual_journal(address: str | None) -> str | None:
+    """Where a supervisor at this address keeps its journal unless told otherwise; None: it has no directory."""
+    directory = resolve(address).directory
+    return None if directory is None else os.path.join(directory, "journal.db")
+
+
+def wait_until(so: Callable[[], bool], within_s: float) -> bool:
+    """Look again and again; whether it was so in time."""
+    end = time.monotonic() + within_s
+    while not so():
+        if time.monotonic() > end:
+            return False
+        time.sleep(LOOK_EVERY_S)
+    return True
 
 
 def look(control: Control, names: list[str]) -> dict[str, dict[str, Any]]:

@@ -10,29 +10,24 @@
     commands.py   what it may tell the supervisor
     background.py the thread that reads files
 
-The supervisor is asked by ``cli/poller.py`` on a thread of its own, and its events are followed on another. Only
-this package imports textual, and only when the command runs.
+The supervisor is asked by ``cli/poller.py``, on a thread of its own. Only this package and ``cli/watching.py``
+import textual, and only when the command runs.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-
 import click
 
 from banken.address import resolve
-from banken_supervisor.cli import completion_items, exit_codes
+from banken_supervisor.cli import completion, exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.screen import need_terminal
+from banken_supervisor.cli.printing import need_terminal
 from banken_supervisor.cli.top.order import SORTS
-
-INSTEAD = "`banken status --json`"
 
 
 @click.command(short_help="Watch all watchdogs live, on the whole terminal.")
-@click.argument("filter", metavar="[FILTER]", required=False, default="", shell_complete=completion_items.watchdogs)
+@click.argument("filter", metavar="[FILTER]", required=False, default="", shell_complete=completion.watchdogs)
 @click.option(
     "--sort", type=click.Choice(list(SORTS)), default="state", show_default=True, help="By what to sort at first."
 )
@@ -59,17 +54,12 @@ def command(filter: str, sort: str, reverse: bool, address: str | None) -> int: 
 
     It asks the supervisor once a second, and goes on when that is restarted.
     """
-    need_terminal("top", INSTEAD, stderr=True)
-    if "utf" not in (sys.stderr.encoding or "").lower():
-        raise Failure(f"top needs a terminal in UTF-8, not {sys.stderr.encoding}; use {INSTEAD}", exit_codes.NOT_SO)
+    need_terminal("top", "`banken status --json`")
     where = resolve(address).text
-    # The size is the terminal's own: what a shell exports as COLUMNS and LINES stays as it was when it is changed.
-    for name in ("COLUMNS", "LINES"):
-        os.environ.pop(name, None)
     from banken_supervisor.cli.top.app import TopApp
 
     app = TopApp(where, sort=sort, reverse=reverse, wanted=filter)
     app.run()
     if app.fault:
-        raise Failure(app.fault, exit_codes.NOT_SO)
+        raise Failure(app.fault)
     return app.return_code or exit_codes.OK

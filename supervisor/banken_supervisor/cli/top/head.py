@@ -7,11 +7,11 @@ from collections import Counter
 from rich.style import Style
 from rich.text import Text
 
-from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.poller import Snapshot
 from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.order import shown_state
+from banken_supervisor.text.durations import format_s
 
 VIEWS = ("watchdogs", "programs", "incidents", "events")
 """The tabs, in order."""

@@ -8,13 +8,13 @@ from typing import Any
 from rich.text import Text
 
 from banken_supervisor.cli import journals
-from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incident import in_words
 from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column
 from banken_supervisor.cli.top.table import Row
+from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.reasons import gist
 
 INCIDENTS_MAX = 500

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from banken_supervisor.cli.options import is_pattern
 from banken_supervisor.cli.poller import rate_of
 from banken_supervisor.cli.status_table import BAD, WORST_FIRST
 from banken_supervisor.text.durations import NEVER_S
+from banken_supervisor.text.patterns import is_pattern
 
 Row = dict[str, Any]
 

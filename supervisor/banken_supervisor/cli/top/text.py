@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from banken_supervisor.cli import sparkline
-from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.status_table import left_text, program_remarks
 from banken_supervisor.cli.top.order import RUNNING, shown_state
 from banken_supervisor.evidence import feeds_text, summary_lines
 from banken_supervisor.journal.as_plain_data import as_dict
 from banken_supervisor.journal.uptime import percent
-from banken_supervisor.text.durations import NEVER_S
+from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import gist
 
 if TYPE_CHECKING:

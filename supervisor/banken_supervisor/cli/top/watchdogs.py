@@ -7,13 +7,13 @@ from typing import Any
 from rich.text import Text
 
 from banken_supervisor.cli import sparkline
-from banken_supervisor.cli.durations import format_s
 from banken_supervisor.cli.poller import Snapshot, rate_of
 from banken_supervisor.cli.status_table import left_text
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column
 from banken_supervisor.cli.top.order import Order, shown_state
 from banken_supervisor.cli.top.table import Row
+from banken_supervisor.text.durations import format_s
 
 NOBODY = "no watchdogs yet; try: banken feed hello --timeout 30s"
 NO_PROGRAMS = "this supervisor runs no programs; [[program]] in its config adds one"

@@ -39,7 +39,7 @@ def adopt(records: RunRecords, address: str) -> Adoption:
         seen = _leader(by_mark, lambda marks, name=name: (marks.name, marks.address) == (name, address))  # type: ignore[misc]
         if seen is not None and seen.marks is not None:
             with contextlib.suppress(OSError):
-                known.append((records.remake(name, seen.marks.run), seen))
+                known.append((records.intend(name, seen.marks.run), seen))
     result = Adoption([], [], [*filter(None, [displaced]), *faults.values()])
     for record, seen in known:
         if seen is None and not record.pid:
@@ -49,7 +49,7 @@ def adopt(records: RunRecords, address: str) -> Adoption:
             result.running.append((record, child))
             if not record.pid:
                 with contextlib.suppress(OSError):  # its intent is on record; that is enough to find it again
-                    records.confirm(record, child.pid, child.start)
+                    records.confirm(record, child.handle)
         elif _sweep_after(record, by_mark):
             result.ended.append(record)
         else:

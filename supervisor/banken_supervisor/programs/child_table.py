@@ -31,9 +31,6 @@ class ChildTable:
         self._ends.add(child.name, child.handle)
         self._children[child.name] = child
 
-    def __len__(self) -> int:
-        return len(self._children)
-
     def gone(self) -> list[tuple[Child, int | None]]:
         """Those that have ended since the last call, each with its status (negative: signal; None: unknown)."""
         ended = [self._children.pop(name) for name, _ in self._ends.ended()]
@@ -49,7 +46,7 @@ class ChildTable:
             return False
         try:
             if group and child.own:  # it is not reaped yet: its number is its own
-                os.killpg(child.pid, number)
+                os.killpg(child.handle.pid, number)
                 return True
             return child.handle.signal(number)
         except (ProcessLookupError, PermissionError):
@@ -72,7 +69,7 @@ def bury(child: Child) -> int | None:
         if not child.own:
             return None
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
+            os.killpg(handle.pid, signal.SIGKILL)
         return handle.exit_status()
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from banken.process_identity import boot_id
 from banken.protocol.limits import check_name
+from banken_supervisor.processes.handle import ProcessHandle
 
 HELD = ".stopped"
 """How the file of one ends that was asked to stop."""
@@ -69,19 +70,15 @@ class RunRecords:
                     os.unlink(os.path.join(self._directory, entry))
         return fault
 
-    def intend(self, name: str, run: str, stop_signal: str, stop_timeout: float) -> RunRecord:
+    def intend(self, name: str, run: str, stop_signal: str = "SIGTERM", stop_timeout: float = 10.0) -> RunRecord:
         """A process of this run is about to be made."""
         record = RunRecord(name, run, self._boot, 0, 0, stop_signal, stop_timeout)
         self._write(record)
         return record
 
-    def confirm(self, record: RunRecord, pid: int, start: int) -> None:
+    def confirm(self, record: RunRecord, process: ProcessHandle) -> None:
         """It was made."""
-        self._write(record._replace(pid=pid, start=start))
-
-    def remake(self, name: str, run: str) -> RunRecord:
-        """The record of a process whose file was damaged: an intent, to be confirmed."""
-        return self.intend(name, run, "SIGTERM", 10.0)
+        self._write(record._replace(pid=process.pid, start=process.start))
 
     def forget(self, name: str, run: str) -> None:
         """It is gone, and all of its group. Nothing happens if the file speaks of a later run by now."""

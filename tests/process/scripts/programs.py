@@ -15,7 +15,7 @@ from typing import Any
 
 from banken_supervisor.engine.ladder import Backoff, Budget
 from banken_supervisor.engine.policy import Group, ProgramSpec, Restart, Strategy
-from banken_supervisor.programs import ProgramManager
+from banken_supervisor.programs.program_manager import ProgramManager
 from banken_supervisor.runtime.lock import AddressLock
 from banken_supervisor.runtime.mailbox import Mailbox
 
@@ -82,18 +82,18 @@ def keep(address: str, text: str) -> None:
                 if word == "rows":
                     say({"type": "rows", "rows": keeper.rows(now), "slowest": slowest})
                 elif word == "stop-all":
-                    tell(keeper.stop([each.name for each in keeper.programs.all()], now))
+                    tell(keeper.carry_out(keeper.programs.stop([each.name for each in keeper.programs.all()], now)))
                 elif word == "apply":
                     tell(keeper.apply(*read_specs(rest), now))
                 elif word == "with-group":
-                    tell(keeper.restart(rest, now, with_group=True))
+                    tell(keeper.carry_out(keeper.programs.restart(rest, now, with_group=True)))
                 elif word == "close":
                     keeper.close()
                     lock.release()
                     say({"type": "closed"})
                     return
                 else:
-                    tell(getattr(keeper, word)(rest, now))
+                    tell(keeper.carry_out(getattr(keeper.programs, word)(rest, now)))
         slowest = max(slowest, time.monotonic() - woke)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from types import TracebackType
 
 import psutil
 
@@ -39,9 +38,7 @@ class ProcessGroup:
     def __enter__(self) -> ProcessGroup:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *fault: object) -> None:
         self.close()
 
     def signal(self, number: int) -> bool:

@@ -33,8 +33,16 @@ class ChildTable:
 
     def gone(self) -> list[tuple[Child, int | None]]:
         """Those that have ended since the last call, each with its status (negative: signal; None: unknown)."""
-        ended = [self._children.pop(name) for name, _ in self._ends.ended()]
-        return [(child, bury(child)) for child in ended]
+        ended: list[tuple[Child, int | None]] = []
+        for name, handle in self._ends.ended():
+            child, status = self._children.pop(name), None
+            with handle:
+                if child.own:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(handle.pid, signal.SIGKILL)
+                    status = handle.exit_status()
+            ended.append((child, status))
+        return ended
 
     def signal(self, name: str, number: int, *, group: bool = False) -> bool:
         """Send a signal to the process itself; False: it has ended, or is another user's.
@@ -61,16 +69,6 @@ class ChildTable:
         """Give the descriptors back. The processes run on."""
         self._ends.close()
         self._children.clear()
-
-
-def bury(child: Child) -> int | None:
-    """Kill what is left of an ended child's group, reap it, close its handle; its status."""
-    with child.handle as handle:
-        if not child.own:
-            return None
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(handle.pid, signal.SIGKILL)
-        return handle.exit_status()
 
 
 def sweep(run: str, group: int) -> int:

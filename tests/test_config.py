@@ -16,6 +16,7 @@ import pytest
 from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor import config
 from banken_supervisor.config import Config, Secret, cron, finding, revealed
+from banken_supervisor.config.models import SupervisorTable
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
 from banken_supervisor.engine.policy import Auto, Policy, ProgramSpec, Restart, Strategy, Window
 
@@ -33,8 +34,8 @@ def load(directory: Path, text: str, **options: Any) -> Config:
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     """Nothing said is nothing wrong."""
     made = load(tmp_path, "")
-    assert made == Config(tmp_path / "banken.toml", config.Settings())
-    assert made.settings.defaults == Declaration(60.0, 20.0, 60.0)
+    assert made == Config(tmp_path / "banken.toml", SupervisorTable.model_validate({}))
+    assert made.settings.for_undeclared == Declaration(60.0, 20.0, 60.0)
     assert made.directory == str(tmp_path)
 
 
@@ -55,10 +56,10 @@ def test_the_supervisors_own_settings(tmp_path: Path) -> None:
         """,
     ).settings
     assert (made.address, made.journal) == (str(tmp_path / "run"), str(tmp_path / "j.db"))
-    assert (made.callback_limit, made.callback_threads, made.stop_limit) == (90.0, 8, 2.0)
+    assert (made.callback_limit, made.callback_threads, made.stop_timeout) == (90.0, 8, 2.0)
     assert made.declaration == Declaration(10.0, 5.0, 60.0)
-    assert made.defaults is None
-    assert made.retention == config.Retention(7 * 86400.0, 10_000_000)
+    assert made.for_undeclared is None
+    assert (made.retention.age, made.retention.size) == (7 * 86400.0, 10_000_000)
 
 
 def test_a_watchdog_with_all_its_fields(tmp_path: Path) -> None:

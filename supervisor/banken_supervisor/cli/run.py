@@ -93,7 +93,7 @@ def command(
         directory = resolve(address).directory
         journal = None if directory is None else os.path.join(directory, "journal.db")
     more = {} if settings is None else {
-        "defaults": settings.defaults,
+        "defaults": settings.for_undeclared,
         "callback_limit": settings.callback_limit,
         "callback_threads": settings.callback_threads,
     }  # fmt: skip

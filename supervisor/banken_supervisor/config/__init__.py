@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from banken_supervisor.config.faults import ConfigFaults, Fault
     from banken_supervisor.config.finding import find
     from banken_supervisor.config.json_schema import schema
-    from banken_supervisor.config.settings import Config, Retention, Settings
+    from banken_supervisor.config.settings import Config
     from banken_supervisor.text.secret import Secret, revealed
 
     EXAMPLE: str
 
 __all__ = [
-    "EXAMPLE", "Config", "ConfigFaults", "Fault", "Retention", "Secret", "Settings",
-    "check", "examine", "example", "find", "load", "revealed", "schema",
+    "EXAMPLE", "Config", "ConfigFaults", "Fault", "Secret", "check", "examine", "example", "find", "load",
+    "revealed", "schema",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,7 +35,7 @@ _HOMES = {
     "config.faults": ("ConfigFaults", "Fault"),
     "config.finding": ("find",),
     "config.json_schema": ("schema",),
-    "config.settings": ("Config", "Retention", "Settings"),
+    "config.settings": ("Config",),
     "text.secret": ("Secret", "revealed"),
 }
 

@@ -104,9 +104,7 @@ def _watch(
     if table.callback is not None and table.callback not in known.callbacks:
         yield Problem((*path, "callback"), unbound(table.callback, known.callbacks, "callbacks"))
     yield from ladder((*path, "ladder"), table.ladder, owner, known)
-    given_up = table.on_give_up
-    steps = given_up if isinstance(given_up, list) else [] if given_up is None else [given_up]
-    yield from give_up((*path, "on_give_up"), steps, table.ladder, owner, known)
+    yield from give_up((*path, "on_give_up"), table.last_steps, table.ladder, owner, known)
     for place, name in enumerate(table.depends_on):
         if not names.known(name):
             yield Problem((*path, "depends_on", place), f"{quoted(name)} is declared nowhere in this file")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -31,18 +31,12 @@ def obstacle(user: Who, path: str) -> str | None:
 
     It, or the first directory on the way to it, of the path as it is written or of where its links lead.
     """
-    for each in _way(path):
-        with contextlib.suppress(OSError):
-            if not _may_execute(user, each):
-                return each
+    for way in dict.fromkeys((Path(os.path.abspath(path)), Path(os.path.realpath(path)))):
+        for each in (*reversed(way.parents), way):
+            with contextlib.suppress(OSError):
+                if not _may_execute(user, str(each)):
+                    return str(each)
     return None
-
-
-def _way(path: str) -> Iterator[str]:
-    for each in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
-        parts = each.split(os.sep)
-        for count in range(1, len(parts) + 1):
-            yield os.sep.join(parts[:count]) or os.sep
 
 
 def _may_execute(user: Who, path: str) -> bool:

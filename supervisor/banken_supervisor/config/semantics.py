@@ -31,12 +31,17 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
     """All that is wrong between the tables. ``callbacks``: names that the caller binds besides [callbacks]."""
     names = Names(parsed)
     known = StepNames(parsed, callbacks)
-    yield from _limits(names)
+    if len(names.patterns) > PATTERNS_MAX:
+        yield Problem(("watchdog",), f"{len(names.patterns):,} patterns; at most {PATTERNS_MAX:,} are allowed")
     yield from _twice(parsed)
     yield from _shadowed(names)
-    yield from _own_actions(parsed)
+    for name in parsed.actions.keys() & ACTIONS.keys():
+        yield Problem(("actions", name), f"{quoted(name)} is an action of banken's own; choose another name")
+    remote = _REMOTE if (parsed.supervisor.address or "").startswith("tcp://") else None
     for path, table in parsed.watchdogs:
-        yield from _watch(path, table, _owner_of(table.name, parsed, names), parsed, names, known)
+        programs = any(each in names.programs for each in names.matched([table.name])[0])
+        owner = LadderOwner(None, None, True) if programs else LadderOwner(_NOT_A_PROGRAM, remote)
+        yield from _watch(path, table, owner, parsed, names, known)
     program = LadderOwner(None, None, gives_up=True)
     for path, own in parsed.programs:
         yield from _watch(path, own, program, parsed, names, known)
@@ -45,21 +50,6 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
     for path, group in parsed.groups:
         yield from _group(path, group, names, known)
     yield from _in_two_groups(parsed, names)
-
-
-def _owner_of(name: str, parsed: Parsed, names: Names) -> LadderOwner:
-    programs = any(each in names.programs for each in names.matched([name])[0])
-    remote = (parsed.supervisor.address or "").startswith("tcp://")
-    return LadderOwner(
-        None if programs else _NOT_A_PROGRAM,
-        None if programs or not remote else _REMOTE,
-        gives_up=programs,
-    )
-
-
-def _limits(names: Names) -> Iterator[Problem]:
-    if len(names.patterns) > PATTERNS_MAX:
-        yield Problem(("watchdog",), f"{len(names.patterns):,} patterns; at most {PATTERNS_MAX:,} are allowed")
 
 
 def _twice(parsed: Parsed) -> Iterator[Problem]:
@@ -90,11 +80,6 @@ def _shadowed(names: Names) -> Iterator[Problem]:
                     "all that it matches; put the narrower one first",
                 )
                 break
-
-
-def _own_actions(parsed: Parsed) -> Iterator[Problem]:
-    for name in parsed.actions.keys() & ACTIONS.keys():
-        yield Problem(("actions", name), f"{quoted(name)} is an action of banken's own; choose another name")
 
 
 def _watch(

@@ -15,10 +15,11 @@ import pytest
 
 from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor import config
-from banken_supervisor.config import Config, Secret, cron, finding, revealed
+from banken_supervisor.config import Config, cron, finding
 from banken_supervisor.config.models import SupervisorTable
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
 from banken_supervisor.engine.policy import Auto, Policy, ProgramSpec, Restart, Strategy, Window
+from banken_supervisor.text.secret import Secret, revealed
 
 WHSEC = "whsec_" + "c2VjcmV0IQ" * 4
 """A secret as Standard Webhooks has it: 30 bytes in base64."""
@@ -293,13 +294,13 @@ def test_secrets_come_from_environment_and_files_and_are_not_shown(
 def test_the_example_passes_and_shows_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it stands it passes the deep check; with all that is switched off switched on, it loads too."""
     file = tmp_path / "banken.toml"
-    file.write_text(config.EXAMPLE)
+    file.write_text(config.example())
     assert config.check(file) == []
     for name in ("MAIL_USER", "MAIL_PASSWORD", "HOOK_SECRET"):
         monkeypatch.setenv(name, WHSEC)
     (tmp_path / "team.urls").write_text("json://127.0.0.1")
-    whole = re.sub(r"^#(?=[^ #])", "", config.EXAMPLE, flags=re.MULTILINE).replace("\n#  {", "\n  {")
-    assert whole.count("\n#") < config.EXAMPLE.count("\n#") - 10
+    whole = re.sub(r"^#(?=[^ #])", "", config.example(), flags=re.MULTILINE).replace("\n#  {", "\n  {")
+    assert whole.count("\n#") < config.example().count("\n#") - 10
     made = load(tmp_path, whole)
     assert {step.do for _, policy in made.policies for step in policy.ladder.steps} >= {"notify", "webhook", "page"}
     for key in ("supervisor", "watchdog", "program", "group"):
@@ -316,7 +317,7 @@ def test_the_schema_is_one_and_takes_what_load_takes(tmp_path: Path) -> None:
     schema = config.schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    assert list(validator.iter_errors(tomllib.loads(config.EXAMPLE))) == []
+    assert list(validator.iter_errors(tomllib.loads(config.example()))) == []
     assert "null" not in json.dumps(schema)
     good = '[[watchdog]]\nname = "a"\n{}'
     for line in ('timeout = "1h30m"', "timeout = 2.5", 'timeout = "250ms"', 'ladder = [{ do = "kill" }]'):

@@ -6,8 +6,8 @@ what only the whole can tell (names without a declaration, ladders that can neve
 engine's data of it. ``deep`` checks what the config needs from the system: commands, directories, users, imports.
 Every stage goes on past a fault, so that one run reports them all; ``lines`` finds the line of each.
 
-Loading this package imports nothing; each name is loaded when it is first used. ``Secret``, ``Config`` and the
-faults need no pydantic; ``load``, ``check`` and ``schema`` do.
+Loading this package imports nothing; each name is loaded when it is first used. ``Config`` and the faults need no
+pydantic; ``load``, ``check`` and ``schema`` do.
 """
 
 from __future__ import annotations
@@ -21,32 +21,23 @@ if TYPE_CHECKING:
     from banken_supervisor.config.finding import find
     from banken_supervisor.config.json_schema import schema
     from banken_supervisor.config.settings import Config
-    from banken_supervisor.text.secret import Secret, revealed
-
-    EXAMPLE: str
 
 __all__ = [
-    "EXAMPLE", "Config", "ConfigFaults", "Fault", "Secret", "check", "examine", "example", "find", "load",
-    "revealed", "schema",
+    "Config", "ConfigFaults", "Fault", "check", "examine", "example", "find", "load", "schema",
 ]  # fmt: skip
 
 _HOMES = {
-    "config.api": ("check", "examine", "example", "load"),
-    "config.faults": ("ConfigFaults", "Fault"),
-    "config.finding": ("find",),
-    "config.json_schema": ("schema",),
-    "config.settings": ("Config",),
-    "text.secret": ("Secret", "revealed"),
+    "api": ("check", "examine", "example", "load"),
+    "faults": ("ConfigFaults", "Fault"),
+    "finding": ("find",),
+    "json_schema": ("schema",),
+    "settings": ("Config",),
 }
 
 
 def __getattr__(name: str) -> Any:
     home = next((home for home, names in _HOMES.items() if name in names), None)
-    if name == "EXAMPLE":
-        value: Any = importlib.import_module(f"{__name__}.api").example()
-    elif home is not None:
-        value = getattr(importlib.import_module(f"banken_supervisor.{home}"), name)
-    else:
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     return value

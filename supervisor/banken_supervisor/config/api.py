@@ -44,7 +44,7 @@ def examine(
         text = reading.read(source)
         data = reading.parse(text)
     except Unreadable as fault:
-        return None, _placed(source, "", [fault.problem])
+        return None, _placed(source, "", [Problem((), *fault.args)])
     parsed, found = parsing.parse(data, str(absolute.parent))
     found.extend(semantics.problems(parsed, callbacks))
     config = building.build(absolute, parsed)

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from banken_supervisor.config.faults import Problem
+from banken_supervisor.text.secret import open_now
 
 FILE_BYTES_MAX = 1024 * 1024
 """Longest config file."""
@@ -31,33 +31,28 @@ _place = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
 
 
 class Unreadable(Exception):
-    """The file gives no tables; ``problem`` says why."""
-
-    def __init__(self, text: str, line: int | None = None) -> None:
-        super().__init__(text)
-        self.problem = Problem((), text, line)
+    """The file gives no tables; ``args``: why, and on which line, if that is known."""
 
 
 def read(path: Path) -> str:
     """The text of the file; Unreadable if it is none, is too long, or is not UTF-8. Never waits."""
     try:
-        # O_NONBLOCK: a pipe without a writer must not hold us; what is not a regular file is refused below.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(path, "rb", opener=_open) as file:
+            content = file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as fault:
         raise Unreadable(f"cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
-    try:
-        kind = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(kind):
-            raise Unreadable(f"is {_KINDS.get(stat.S_IFMT(kind), 'no file')}; a regular file is needed")
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-    except OSError as fault:
-        raise Unreadable(f"cannot be read: {fault.strerror}") from None
-    finally:
-        os.close(descriptor)
     if len(content) > FILE_BYTES_MAX:
         raise Unreadable(f"is too long: at most {FILE_BYTES_MAX:,} bytes (1 MiB) are allowed")
     return decode(content)
+
+
+def _open(path: str, flags: int) -> int:
+    descriptor = open_now(path, flags)
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(descriptor)
+        raise Unreadable(f"is {_KINDS.get(kind, 'no file')}; a regular file is needed")
+    return descriptor
 
 
 _KINDS = {
@@ -65,7 +60,6 @@ _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
 }
 
 

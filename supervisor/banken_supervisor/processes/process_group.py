@@ -35,12 +35,6 @@ class ProcessGroup:
         self._members: dict[int, ProcessHandle] = {}
         self._search()
 
-    def __enter__(self) -> ProcessGroup:
-        return self
-
-    def __exit__(self, *fault: object) -> None:
-        self.close()
-
     def signal(self, number: int) -> bool:
         """Send a signal to all members; False: none is left. PermissionError: all are another user's."""
         if not self.left():

@@ -75,7 +75,7 @@ def sweep(run: str, group: int) -> int:
     """SIGKILL for every process that carries this mark and is in this group. How many. Reads all of /proc."""
     killed = 0
     for seen in marked():
-        if seen.marks is not None and seen.marks.run == run and seen.group == group:
+        if seen.run == run and seen.group == group:
             with (
                 contextlib.suppress(ProcessError, PermissionError),
                 ProcessHandle.open_pid(seen.pid, seen.start) as handle,

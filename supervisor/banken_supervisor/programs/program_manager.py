@@ -127,7 +127,7 @@ class ProgramManager:
             self._records.forget(record.name, record.run)
             if record.name not in mortal and record.name not in held:
                 # It was running, and is not: an end like any other, its status unknown.
-                events += self.carry_out(self.programs.adopted(record.name, record.pid, now))
+                events += self.carry_out(self.programs.started(record.name, record.pid, now, adopted=True))
                 events += self.carry_out(self.programs.exited(record.name, None, now, self._random()))
         events += self.carry_out(self.programs.apply(specs, groups, now))  # the strangers are stopped
         stopping = [name for name in wanted if name in held and self._children.get(name) is not None]
@@ -250,8 +250,7 @@ class ProgramManager:
         """A process was made, or adopted."""
         self._children.add(child)
         self._keep_log(spec)
-        report = self.programs.started if child.own else self.programs.adopted
-        return report(child.name, child.handle.pid, now)
+        return self.programs.started(child.name, child.handle.pid, now, adopted=not child.own)
 
     def _keep_log(self, spec: ProgramSpec) -> None:
         if spec.log is not None:
@@ -293,7 +292,7 @@ class ProgramManager:
             self._post_failed(spec.name, reason)
             return
         with contextlib.suppress(OSError):  # the intent is on record: it can be found by its mark
-            self._records.confirm(record, child.handle)
+            self._records.confirm(record, child.handle.pid, child.handle.start)
         if spec.dies_with_supervisor:
             self._orphan_killer.watch(run, child.handle)
         self._post(lambda now: self._take(child, spec, now))

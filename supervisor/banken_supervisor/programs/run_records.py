@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 from banken.process_identity import boot_id
 from banken.protocol.limits import check_name
-from banken_supervisor.processes.handle import ProcessHandle
 
 HELD = ".stopped"
 """How the file of one ends that was asked to stop."""
@@ -76,9 +75,9 @@ class RunRecords:
         self._write(record)
         return record
 
-    def confirm(self, record: RunRecord, process: ProcessHandle) -> None:
+    def confirm(self, record: RunRecord, pid: int, start: int) -> None:
         """It was made."""
-        self._write(record._replace(pid=process.pid, start=process.start))
+        self._write(record._replace(pid=pid, start=start))
 
     def forget(self, name: str, run: str) -> None:
         """It is gone, and all of its group. Nothing happens if the file speaks of a later run by now."""

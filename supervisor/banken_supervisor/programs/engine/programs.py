@@ -117,27 +117,18 @@ class Programs:
 
     # -- reports of the shell -----------------------------------------------------------------------
 
-    def started(self, name: str, pid: int, now: float) -> list[ProgramEffect]:
-        """The process that a ``Spawn`` asked for exists."""
+    def started(self, name: str, pid: int, now: float, *, adopted: bool = False) -> list[ProgramEffect]:
+        """The process that a ``Spawn`` asked for exists. ``adopted``: one of an earlier supervisor still runs."""
         program = self._programs[name]
-        program.transition(_T.SPAWNED, now)
+        program.transition(_T.ADOPTED if adopted else _T.SPAWNED, now)
         program.process = True
         program.started_at = now
         program.due = None
-        self._sequencer.emit(_E.STARTED, program, pid=pid)
+        self._sequencer.emit(_E.ADOPTED if adopted else _E.STARTED, program, pid=pid)
         if program.state is _S.RUNNING:
             self._sequencer.leave_waves([program], now)
         else:
             self._sequencer.signal_if_turn(program, now)
-        return self._effects()
-
-    def adopted(self, name: str, pid: int, now: float) -> list[ProgramEffect]:
-        """A process that an earlier supervisor started for this program still runs."""
-        program = self._programs[name]
-        program.transition(_T.ADOPTED, now)
-        program.process = True
-        program.started_at = now
-        self._sequencer.emit(_E.ADOPTED, program, pid=pid)
         return self._effects()
 
     def failed(self, name: str, reason: str, now: float, random: float) -> list[ProgramEffect]:

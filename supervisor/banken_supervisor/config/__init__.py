@@ -7,7 +7,7 @@ engine's data of it. ``deep`` checks what the config needs from the system: comm
 Every stage goes on past a fault, so that one run reports them all; ``lines`` finds the line of each.
 
 Loading this package imports nothing; each name is loaded when it is first used. ``Config`` and the faults need no
-pydantic; ``load``, ``check`` and ``schema`` do.
+pydantic; ``load``, ``examine`` and ``schema`` do.
 """
 
 from __future__ import annotations
@@ -16,28 +16,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from banken_supervisor.config.api import check, examine, example, load
+    from banken_supervisor.config.api import examine, example, load
     from banken_supervisor.config.faults import ConfigFaults, Fault
     from banken_supervisor.config.finding import find
     from banken_supervisor.config.json_schema import schema
     from banken_supervisor.config.settings import Config
 
-__all__ = [
-    "Config", "ConfigFaults", "Fault", "check", "examine", "example", "find", "load", "schema",
-]  # fmt: skip
+__all__ = ["Config", "ConfigFaults", "Fault", "examine", "example", "find", "load", "schema"]
 
 _HOMES = {
-    "api": ("check", "examine", "example", "load"),
-    "faults": ("ConfigFaults", "Fault"),
-    "finding": ("find",),
-    "json_schema": ("schema",),
-    "settings": ("Config",),
-}
+    "Config": "settings", "ConfigFaults": "faults", "Fault": "faults", "examine": "api", "example": "api",
+    "find": "finding", "load": "api", "schema": "json_schema",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    home = next((home for home, names in _HOMES.items() if name in names), None)
-    if home is None:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     return value

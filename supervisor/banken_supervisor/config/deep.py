@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import logging
 import os
+import pwd
 import stat
 import warnings
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from banken import address
-from banken.errors import AddressRefused
-from banken_supervisor.config import importing, rights
+from banken_supervisor.config import importing
 from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.importing import Wanted
 from banken_supervisor.config.models import GroupTable, WatchFields
 from banken_supervisor.config.parsing import Parsed
-from banken_supervisor.config.rights import Who
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import StepFields
 from banken_supervisor.engine.policy import ProgramSpec
@@ -91,36 +92,58 @@ def _missing(command: str, directory: str | None, files: list[str]) -> str | Non
 def _user(path: KeyPath, name: str, directory: str | None, files: list[str]) -> Iterator[Problem]:
     """Whether the program may be started as this user, who may do what its process needs first."""
     try:
-        user = rights.who(name)
+        user = pwd.getpwnam(name)
     except (KeyError, ValueError):
         yield Problem((*path, "user"), f"there is no user {quoted(name)} on this host")
         return
-    if os.geteuid() == user.uid:
+    if os.geteuid() == user.pw_uid:
         return
     if os.geteuid() != 0:
         yield Problem((*path, "user"), f"only root may start a program as {quoted(name)}")
         return
-    if directory is not None and (obstacle := rights.obstacle(user, directory)) is not None:
-        yield Problem((*path, "cwd"), _denied(user, "enter", directory, obstacle))
+    groups = os.getgrouplist(name, user.pw_gid)
+    if directory is not None and (obstacle := _obstacle(user.pw_uid, groups, directory)) is not None:
+        yield Problem((*path, "cwd"), _denied(name, "enter", directory, obstacle))
         return
-    obstacles = [rights.obstacle(user, file) for file in files]
+    obstacles = [_obstacle(user.pw_uid, groups, file) for file in files]
     if files and None not in obstacles:
-        yield Problem((*path, "command"), _denied(user, "execute", files[0], obstacles[0] or files[0]))
+        yield Problem((*path, "command"), _denied(name, "execute", files[0], obstacles[0] or files[0]))
 
 
-def _denied(user: Who, what: str, path: str, obstacle: str) -> str:
+def _denied(user: str, what: str, path: str, obstacle: str) -> str:
     why = "" if obstacle == path else f": it may not enter {quoted(obstacle, 200)}"
-    return f"user {quoted(user.name)} may not {what} {quoted(path, 200)}{why}"
+    return f"user {quoted(user)} may not {what} {quoted(path, 200)}{why}"
+
+
+def _obstacle(uid: int, groups: list[int], path: str) -> str | None:
+    """What keeps a user, who is not root, from entering the directory, or executing the file, ``path``.
+
+    It, or the first directory on the way to it, of the path as it is written or of where its links lead; by owners
+    and modes, without becoming that user. None: nothing that is seen; what has an access control list, which is not
+    read, is taken for allowed.
+    """
+    for way in dict.fromkeys((Path(os.path.abspath(path)), Path(os.path.realpath(path)))):
+        for each in (*reversed(way.parents), way):
+            with contextlib.suppress(OSError):
+                found = each.stat()
+                shift = 6 if found.st_uid == uid else 3 if found.st_gid in groups else 0
+                if not found.st_mode >> shift & 1 and not _has_list(each):
+                    return str(each)
+    return None
+
+
+def _has_list(path: Path) -> bool:
+    try:
+        return bool(os.getxattr(path, "system.posix_acl_access"))
+    except (OSError, AttributeError):
+        return False
 
 
 def _no_address(given: str) -> str | None:
     """Why a supervisor of this process's user cannot have this address, as it would say itself; None: it can."""
     if given.startswith("tcp://"):
         return "feeds over tcp must be encrypted, which this version cannot do yet; give a directory"
-    try:
-        directory = address.resolve(given).directory or ""
-    except AddressRefused:
-        return None  # reported already
+    directory = address.resolve(given).directory or ""
     name = quoted(directory, 200)
     try:
         found = os.lstat(directory)

@@ -1,8 +1,8 @@
 """Joins the decisions about programs (engine/programs.py) with the processes.
 
-For the loop: poll ``fileno()``, call ``tick`` when it is readable and by ``next_due()``, give every report from
-``post`` to ``handle``, and what ``programs`` decides on a request to ``carry_out``. All of them return events. None
-of them blocks: what may take long is done by an executor's threads and comes back as a report.
+For the loop: poll ``fileno()``, call ``tick`` when it is readable and by ``next_due()``, and give what
+``programs`` decides on a request, and what a report from ``post`` returns, to ``carry_out``. All of them return
+events. None of them blocks: what may take long is done by an executor's threads and comes back as a report.
 """
 
 from __future__ import annotations
@@ -181,17 +181,15 @@ class ProgramManager:
                 self._do(child.name, partial(self._sweep, child))
         return events + self.carry_out(self.programs.due(now))
 
-    def handle(self, report: Report, now: float) -> list[ProgramEvent]:
-        """The result of a job."""
-        return self.carry_out(report(now))
-
     def carry_out(self, effects: list[ProgramEffect]) -> list[ProgramEvent]:
         """Do what ``programs`` has decided; the events among it."""
         events = []
         for effect in effects:
             match effect:
                 case Spawn(name):
-                    self._begin_spawn(name)
+                    program = self.programs.get(name)
+                    assert program is not None
+                    self._do(name, partial(self._spawn, program.spec, self._timeout(name)), spawns=True)
                 case SendSignal(name, number):
                     program = self.programs.get(name)
                     self._children.signal(name, number, group=program is not None and program.spec.terminal)
@@ -237,15 +235,6 @@ class ProgramManager:
 
     # -- inside -------------------------------------------------------------------------------------
 
-    def _begin_spawn(self, name: str) -> None:
-        program = self.programs.get(name)
-        assert program is not None
-        spec, timeout = program.spec, self._timeout(name)
-        extra = {"BANKEN_ADDRESS": self._address, "BANKEN_NAME": name}
-        if timeout is not None:
-            extra["BANKEN_TIMEOUT"] = f"{timeout:g}"
-        self._do(name, lambda: self._spawn(spec, extra), spawns=True)
-
     def _take(self, child: Child, spec: ProgramSpec, now: float) -> list[ProgramEffect]:
         """A process was made, or adopted."""
         self._children.add(child)
@@ -274,8 +263,11 @@ class ProgramManager:
 
     # -- on threads ---------------------------------------------------------------------------------
 
-    def _spawn(self, spec: ProgramSpec, extra: dict[str, str]) -> None:
+    def _spawn(self, spec: ProgramSpec, timeout: float | None) -> None:
         """Intent, process, record: in this order (run_records.py says why)."""
+        extra = {"BANKEN_ADDRESS": self._address, "BANKEN_NAME": spec.name}
+        if timeout is not None:
+            extra["BANKEN_TIMEOUT"] = f"{timeout:g}"
         run = os.urandom(16).hex()
         try:
             record = self._records.intend(spec.name, run, spec.stop_signal, spec.stop_timeout)

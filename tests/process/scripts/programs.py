@@ -68,7 +68,7 @@ def keep(address: str, text: str) -> None:
         ready = dict(poll.poll(wait * 1000 + 1))
         woke = time.monotonic()
         for letter in mailbox.take():
-            tell(keeper.handle(letter, time.monotonic()))
+            tell(keeper.carry_out(letter(time.monotonic())))
         tell(keeper.tick(time.monotonic()))
         if 0 in ready:
             some = os.read(0, 65536).decode()

@@ -19,8 +19,6 @@ from banken_supervisor.programs.engine.restart_budget import RestartBudgets
 from banken_supervisor.programs.engine.sequencer import Sequencer
 from banken_supervisor.programs.engine.states import IllegalProgramTransition, ProgramState, ProgramTrigger
 
-PROGRAMS_MAX = 10_000
-
 _S, _T, _E = ProgramState, ProgramTrigger, ProgramEventType
 _UP = (_S.STARTING, _S.RUNNING)
 
@@ -56,11 +54,9 @@ class Programs:
 
         A program that is no longer configured is stopped and forgotten. One that is up and whose process would
         differ is restarted. Other changes take effect at the next decision. ValueError, and nothing has changed:
-        a stop signal does not exist, or there are too many programs.
+        a stop signal does not exist.
         """
         wanted = {spec.name: spec for spec in specs}
-        if len(wanted) > PROGRAMS_MAX:
-            raise ValueError(f"{len(wanted)} programs; at most {PROGRAMS_MAX} are allowed")
         for spec in wanted.values():
             signal_number(spec.stop_signal)
         self._sequencer.grouping = Grouping(wanted.values(), groups)

@@ -84,16 +84,14 @@ def _program(table: ProgramTable, number: int, name: str) -> ProgramSpec:
 
 def _declaration(table: WatchFields, auto: Auto | None, defaults: Declaration) -> Declaration:
     """What a table declares; what it leaves out is as the defaults say."""
+    timeout = table.timeout if isinstance(table.timeout, float) else defaults.timeout
     if auto is not None:
         timeout = auto.most  # until enough was seen
-    else:
-        timeout = table.timeout if isinstance(table.timeout, float) else defaults.timeout
-    given = table.timeout is not None
     # With a timeout of an hour, a default grace of a minute would be too short.
-    grace = table.grace if table.grace is not None else timeout if given else defaults.grace
+    grace = table.grace or (timeout if table.timeout is not None else defaults.grace)
     return Declaration(
         milliseconds(timeout),
-        milliseconds(table.interval if table.interval is not None else defaults.interval),
+        milliseconds(table.interval or defaults.interval),
         milliseconds(grace),
         Feeders(table.feeders),
         table.callback,

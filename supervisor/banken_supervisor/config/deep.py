@@ -33,9 +33,9 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
     """All that is missing, seen from this process: its user, its PATH, its Python."""
     address_, journal = config.settings.address, config.settings.journal
     if address_ is not None:
-        yield from _told(("supervisor", "address"), _no_address(address_))
+        yield from _problem(("supervisor", "address"), _no_address(address_))
     if journal is not None:
-        yield from _told(("supervisor", "journal"), _unwritable(journal) or _no_journal(journal))
+        yield from _problem(("supervisor", "journal"), _unwritable(journal) or _no_journal(journal))
     specs = iter(config.programs)  # one for each process, in the order of the file
     for path, table in parsed.programs:
         for spec in islice(specs, table.numprocs):
@@ -44,12 +44,12 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
         chosen: Any = step
         if chosen.do == "exec":
             command = chosen.command[0]
-            yield from _told((*path, "command"), _missing(command, None, _executables(command, None, None)))
+            yield from _problem((*path, "command"), _missing(command, None, _executables(command, None, None)))
     yield from _imports(parsed, config)
     yield from _services(config)
 
 
-def _told(path: KeyPath, why: str | None) -> Iterator[Problem]:
+def _problem(path: KeyPath, why: str | None) -> Iterator[Problem]:
     if why is not None:
         yield Problem(path, why)
 
@@ -62,11 +62,11 @@ def _program(path: KeyPath, spec: ProgramSpec) -> Iterator[Problem]:
         yield Problem((*path, "cwd"), f"there is no directory {quoted(directory, 200)}")
         directory = None
     elif spec.command:
-        yield from _told((*path, "command"), _missing(spec.command[0], directory, files))
+        yield from _problem((*path, "command"), _missing(spec.command[0], directory, files))
     if spec.user is not None:
         yield from _user(path, spec.user, directory, files)
     if spec.log is not None:
-        yield from _told((*path, "log"), _unwritable(spec.log))
+        yield from _problem((*path, "log"), _unwritable(spec.log))
 
 
 def _executables(command: str, directory: str | None, search: str | None) -> list[str]:

@@ -146,16 +146,12 @@ def _cycles(names: Names) -> Iterator[Problem]:
 def _programs(parsed: Parsed) -> Iterator[Problem]:
     logs: dict[str, KeyPath] = {}
     for path, program in parsed.programs:
-        if program.numprocs > 1 and PLACE not in program.name:
-            yield Problem(
-                (*path, "name"), f"{program.numprocs} processes need a name each: put {PLACE} where the number goes"
-            )
+        for key, value, what in (("name", program.name, "name"), ("log", program.log, "file")):
+            if program.numprocs > 1 and value is not None and PLACE not in value:
+                text = f"{program.numprocs} processes need a {what} each: put {PLACE} where the number goes"
+                yield Problem((*path, key), text)
         if program.log is None:
             continue
-        if program.numprocs > 1 and PLACE not in program.log:
-            yield Problem(
-                (*path, "log"), f"{program.numprocs} processes need a file each: put {PLACE} where the number goes"
-            )
         earlier = logs.setdefault(os.path.normpath(program.log), path)
         if earlier is not path:
             yield Problem((*path, "log"), f"is the log of {dotted(earlier)} already; each program needs its own")

@@ -1,7 +1,7 @@
 """Joins the decisions about programs (engine/programs.py) with the processes.
 
 For the loop: poll ``fileno()``, call ``tick`` when it is readable and by ``next_due()``, and give what
-``programs`` decides on a request, and what a report from ``post`` returns, to ``carry_out``. All of them return
+``programs`` decides on a request, and the effects of a report from ``post``, to ``carry_out``. All of them return
 events. None of them blocks: what may take long is done by an executor's threads and comes back as a report.
 """
 
@@ -56,32 +56,32 @@ class WorkTold:
     text: str
 
 
-Report = Callable[[float], list[ProgramEffect]]
-"""Message: what a job has found. Called with the time, on the loop's thread, it gives the effects."""
+@dataclass(frozen=True, slots=True)
+class ProgramReport:
+    """Message: a job has found something. ``effects`` is called with the time, on the loop's thread."""
+
+    effects: Callable[[float], list[ProgramEffect]]
 
 
 class ProgramManager:
     """Every program of one supervisor, with their processes. Owned by the loop's thread.
 
-    ``directory``: the address's own, 0700, held by the supervisor's lock. ``address``: what the children get as
+    ``directory``: the address's own, 0700, held by the supervisor's lock; the children get it as
     ``BANKEN_ADDRESS``. ``post``: called from other threads with each message. ``timeout``: what a program gets as
-    ``BANKEN_TIMEOUT``, seconds; None: nothing. ``random`` gives numbers in [0, 1), for the backoff's jitter.
+    ``BANKEN_TIMEOUT``, seconds; None: nothing.
     """
 
     def __init__(
         self,
         directory: str,
-        address: str,
-        post: Callable[[Report | WorkTold], None],
-        *,
-        timeout: Callable[[str], float | None] = lambda name: None,
-        random: Callable[[], float] = random.random,
+        post: Callable[[ProgramReport | WorkTold], None],
+        timeout: Callable[[str], float | None],
     ) -> None:
         self.programs = Programs()
-        self._address = address
+        self._address = directory
         self._post = post
         self._timeout = timeout
-        self._random = random
+        self._random = random.random  # for the backoff's jitter
         self._records = RunRecords(directory)
         self._children = ChildTable()
         self._jobs = KeyedExecutor("banken-programs", self._worked, threads_max=THREADS_MAX + 1)
@@ -246,7 +246,7 @@ class ProgramManager:
             self._logs.keep(spec.log, spec.log_bytes_max, spec.log_files_max)
 
     def _post_failed(self, name: str, reason: str) -> None:
-        self._post(lambda now: self.programs.failed(name, reason, now, self._random()))
+        self._post(ProgramReport(lambda now: self.programs.failed(name, reason, now, self._random())))
 
     def _do(self, name: str, work: Callable[[], object], *, spawns: bool = False) -> None:
         """Run it on a thread, after all earlier work for this program."""
@@ -287,7 +287,7 @@ class ProgramManager:
             self._records.confirm(record, child.handle.pid, child.handle.start)
         if spec.dies_with_supervisor:
             self._orphan_killer.watch(run, child.handle)
-        self._post(lambda now: self._take(child, spec, now))
+        self._post(ProgramReport(lambda now: self._take(child, spec, now)))
 
     def _forget(self, name: str, run: str) -> None:
         with contextlib.suppress(OSError):  # the next supervisor will find that it has ended
@@ -297,7 +297,7 @@ class ProgramManager:
     def _sweep(self, child: Child) -> None:
         sweep(child.run, child.handle.pid)
         self._forget(child.name, child.run)
-        self._post(lambda now: self.programs.exited(child.name, None, now, self._random()))
+        self._post(ProgramReport(lambda now: self.programs.exited(child.name, None, now, self._random())))
 
 
 def _stranger(record: RunRecord) -> ProgramSpec:

@@ -36,7 +36,7 @@ class ProgramWatchdogs:
     """
 
     def __init__(self, directory: str, post: Callable[[Any], None]) -> None:
-        self.manager = ProgramManager(directory, directory, post, timeout=self._timeout)
+        self.manager = ProgramManager(directory, post, self._timeout)
         self.fileno = self.manager.fileno
         self.rows = self.manager.rows
         self.specs: tuple[ProgramSpec, ...] = ()
@@ -96,7 +96,7 @@ class ProgramWatchdogs:
         if isinstance(message, WorkTold):
             out.append(Event(EventType.PROGRAM, message.name, {"what": message.what, "text": message.text}))
         else:
-            self._handle_events(self.manager.carry_out(message(now)), engine, now, out)
+            self._handle_events(self.manager.carry_out(message.effects(now)), engine, now, out)
 
     def command(self, what: str, name: str, engine: Engine, now: float, out: list[Effect], why: str) -> None:
         """``what``: start, stop or restart. KeyError: there is no such program."""

@@ -48,7 +48,7 @@ def keep(address: str, text: str) -> None:
     began = time.monotonic()
     lock = AddressLock(address)
     mailbox = Mailbox()
-    keeper = ProgramManager(address, address, mailbox.post, timeout=lambda name: 7.5)
+    keeper = ProgramManager(address, mailbox.post, lambda name: 7.5)
 
     def tell(events: list[Any]) -> None:
         for event in events:
@@ -68,7 +68,7 @@ def keep(address: str, text: str) -> None:
         ready = dict(poll.poll(wait * 1000 + 1))
         woke = time.monotonic()
         for letter in mailbox.take():
-            tell(keeper.carry_out(letter(time.monotonic())))
+            tell(keeper.carry_out(letter.effects(time.monotonic())))
         tell(keeper.tick(time.monotonic()))
         if 0 in ready:
             some = os.read(0, 65536).decode()

@@ -15,9 +15,11 @@ import pytest
 
 from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor import config
-from banken_supervisor.config import Config, Secret, cron, finding, revealed
+from banken_supervisor.config import Config, cron, finding
+from banken_supervisor.config.models import SupervisorTable
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
 from banken_supervisor.engine.policy import Auto, Policy, ProgramSpec, Restart, Strategy, Window
+from banken_supervisor.text.secret import Secret, revealed
 
 WHSEC = "whsec_" + "c2VjcmV0IQ" * 4
 """A secret as Standard Webhooks has it: 30 bytes in base64."""
@@ -33,8 +35,8 @@ def load(directory: Path, text: str, **options: Any) -> Config:
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     """Nothing said is nothing wrong."""
     made = load(tmp_path, "")
-    assert made == Config(tmp_path / "banken.toml", config.Settings())
-    assert made.settings.defaults == Declaration(60.0, 20.0, 60.0)
+    assert made == Config(tmp_path / "banken.toml", SupervisorTable.model_validate({}))
+    assert made.settings.for_undeclared == Declaration(60.0, 20.0, 60.0)
     assert made.directory == str(tmp_path)
 
 
@@ -55,10 +57,10 @@ def test_the_supervisors_own_settings(tmp_path: Path) -> None:
         """,
     ).settings
     assert (made.address, made.journal) == (str(tmp_path / "run"), str(tmp_path / "j.db"))
-    assert (made.callback_limit, made.callback_threads, made.stop_limit) == (90.0, 8, 2.0)
+    assert (made.callback_limit, made.callback_threads, made.stop_timeout) == (90.0, 8, 2.0)
     assert made.declaration == Declaration(10.0, 5.0, 60.0)
-    assert made.defaults is None
-    assert made.retention == config.Retention(7 * 86400.0, 10_000_000)
+    assert made.for_undeclared is None
+    assert (made.retention.age, made.retention.size) == (7 * 86400.0, 10_000_000)
 
 
 def test_a_watchdog_with_all_its_fields(tmp_path: Path) -> None:
@@ -292,13 +294,13 @@ def test_secrets_come_from_environment_and_files_and_are_not_shown(
 def test_the_example_passes_and_shows_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it stands it passes the deep check; with all that is switched off switched on, it loads too."""
     file = tmp_path / "banken.toml"
-    file.write_text(config.EXAMPLE)
-    assert config.check(file) == []
+    file.write_text(config.example())
+    assert config.examine(file)[1] == []
     for name in ("MAIL_USER", "MAIL_PASSWORD", "HOOK_SECRET"):
         monkeypatch.setenv(name, WHSEC)
     (tmp_path / "team.urls").write_text("json://127.0.0.1")
-    whole = re.sub(r"^#(?=[^ #])", "", config.EXAMPLE, flags=re.MULTILINE).replace("\n#  {", "\n  {")
-    assert whole.count("\n#") < config.EXAMPLE.count("\n#") - 10
+    whole = re.sub(r"^#(?=[^ #])", "", config.example(), flags=re.MULTILINE).replace("\n#  {", "\n  {")
+    assert whole.count("\n#") < config.example().count("\n#") - 10
     made = load(tmp_path, whole)
     assert {step.do for _, policy in made.policies for step in policy.ladder.steps} >= {"notify", "webhook", "page"}
     for key in ("supervisor", "watchdog", "program", "group"):
@@ -315,7 +317,7 @@ def test_the_schema_is_one_and_takes_what_load_takes(tmp_path: Path) -> None:
     schema = config.schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    assert list(validator.iter_errors(tomllib.loads(config.EXAMPLE))) == []
+    assert list(validator.iter_errors(tomllib.loads(config.example()))) == []
     assert "null" not in json.dumps(schema)
     good = '[[watchdog]]\nname = "a"\n{}'
     for line in ('timeout = "1h30m"', "timeout = 2.5", 'timeout = "250ms"', 'ladder = [{ do = "kill" }]'):

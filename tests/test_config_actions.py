@@ -123,7 +123,7 @@ def test_an_own_action_that_is_checked_and_found_well_can_be_made_and_no_other(t
     (tmp_path / f"{module}.py").write_text(OWN)
     file = tmp_path / "banken.toml"
     file.write_text(f'[actions]\nown = "{module}:{name}"\n[[watchdog]]\nname = "w"\nladder = [{{ do = "own" }}]\n')
-    faults = config.check(file)
+    faults = config.examine(file)[1]
     made = config.load(file)
     try:
         if name == "Good":

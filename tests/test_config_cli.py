@@ -139,7 +139,7 @@ def test_no_other_command_loads_what_reads_the_config() -> None:
     code = (
         "import importlib, json, sys\n"
         "import banken_supervisor.cli.group as group, banken_supervisor.config as config\n"
-        "config.Fault, config.ConfigFaults, config.Secret, config.Config, config.find\n"
+        "config.Fault, config.ConfigFaults, config.Config, config.find\n"
         "for name in group.COMMANDS: assert group.banken.get_command(None, name)\n"
         f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))\n"
         "config.load\n"

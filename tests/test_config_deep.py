@@ -28,7 +28,7 @@ def faults(directory: Path, text: str) -> list[str]:
     file = directory / "banken.toml"
     file.write_text(text)
     config.load(file)
-    return [str(fault).removeprefix(f"{file}:") for fault in config.check(file)]
+    return [str(fault).removeprefix(f"{file}:") for fault in config.examine(file)[1]]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_somebody_else_is_told_what_only_root_may() -> None:
             file = Path(directory) / "banken.toml"
             file.write_text(PROGRAM + 'user = "root"')
             file.chmod(mode)
-            assert config.check(file) == []  # root may; and now all is loaded that the other user may not read
+            assert config.examine(file)[1] == []  # root may; and now all is loaded that the other user may not read
             told.append(_as_nobody(file).removeprefix(f"{file}:"))
     assert told == [
         '4: program[0].user: only root may start a program as "root"',
@@ -180,7 +180,7 @@ def _as_nobody(file: Path) -> str:
     if pid == 0:
         try:
             os.seteuid(65534)
-            os.write(writer, "\n".join(map(str, config.check(file))).encode())
+            os.write(writer, "\n".join(map(str, config.examine(file)[1])).encode())
         except BaseException:
             os.write(writer, traceback.format_exc().encode())
         finally:

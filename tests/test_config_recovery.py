@@ -8,7 +8,7 @@ import pytest
 
 from banken_supervisor import config
 from banken_supervisor.actions import registry
-from banken_supervisor.config import revealed
+from banken_supervisor.text.secret import revealed
 
 KEY = "whsec_" + "c2VjcmV0IQ" * 4
 SHORT_KEY = "whsec_aGVsbG8="

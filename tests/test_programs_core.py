@@ -300,7 +300,7 @@ def test_what_cannot_be_is_refused_whole() -> None:
 def test_an_adopted_one_is_like_any_other() -> None:
     """It is running without a spawn; its end is acted upon."""
     bench = Bench(spec("a"), start=False)
-    assert bench.words(bench.core.adopted("a", 7, bench.now)) == []
+    assert bench.words(bench.core.started("a", 7, bench.now, adopted=True)) == []
     assert bench.state("a") == "running"
     bench.exited("a", None)
     assert bench.until_due() == (1.0, ["spawn a"])

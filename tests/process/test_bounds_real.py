@@ -154,7 +154,7 @@ def test_a_file_system_that_hangs_stops_no_verdict(
                 hanging.set()
                 until(lambda: blocked, "the address is looked at")
                 assert supervisor._loop is not None
-                logs = supervisor._loop.programs._get_manager()._logs
+                logs = supervisor._loop.programs.manager._logs
                 kept = threading.Event()
 
                 def keep() -> None:

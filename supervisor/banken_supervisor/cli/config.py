@@ -70,4 +70,4 @@ def example() -> None:
     """Print a commented config file that passes `banken config check`."""
     from banken_supervisor import config
 
-    click.echo(config.EXAMPLE, nl=False)
+    click.echo(config.example(), nl=False)

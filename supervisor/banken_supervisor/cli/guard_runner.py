@@ -17,10 +17,10 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Policy, ProgramSpec
 from banken_supervisor.evidence import render
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
-from banken_supervisor.programs.program_watchdogs import ended_how
 from banken_supervisor.runtime.loop_messages import Do
 from banken_supervisor.runtime.supervisor import Supervisor
 from banken_supervisor.text.durations import format_s
+from banken_supervisor.text.exit_status import exit_text
 
 DUMP_S = 5.0
 """Seconds that looking at a hung command may take."""
@@ -66,7 +66,7 @@ class Guarding(Supervisor):
                 self.code = exit_codes.NOT_RUNNABLE
                 self._say(f"cannot be started: {data['reason']}")
             case kinds.BACKOFF:
-                how = "" if self._status is None else f" ({ended_how(self._status)})"
+                how = "" if self._status is None else f" ({exit_text(self._status)})"
                 self._say(f"ended{how}; it starts again in {format_s(data['seconds'])}")
             case kinds.GAVE_UP:
                 restarts = plural(data["count"], "restart")

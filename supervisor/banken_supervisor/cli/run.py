@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -91,8 +91,11 @@ def command(
     process.prepare()
     logs.to_stderr(log_level, as_json=json_logs)
     journal = None if no_journal else journal or usual_journal(address)
-    passed = () if settings is None else ("defaults", "callback_limit", "callback_threads")
-    more = {each: getattr(settings, each) for each in passed}
+    more: dict[str, Any] = {} if settings is None else {
+        "defaults": settings.for_undeclared,
+        "callback_limit": settings.callback_limit,
+        "callback_threads": settings.callback_threads,
+    }  # fmt: skip
     beside = None if web is None else _web_child(web, resolve(address).text, json_logs=json_logs)
     supervisor = Announced(address, journal=journal, **more)
     if setup is not None:

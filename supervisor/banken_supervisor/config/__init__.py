@@ -6,8 +6,8 @@ what only the whole can tell (names without a declaration, ladders that can neve
 engine's data of it. ``deep`` checks what the config needs from the system: commands, directories, users, imports.
 Every stage goes on past a fault, so that one run reports them all; ``lines`` finds the line of each.
 
-Loading this package imports nothing; each name is loaded when it is first used. ``Secret``, ``Config`` and the
-faults need no pydantic; ``load``, ``check`` and ``schema`` do.
+Loading this package imports nothing; each name is loaded when it is first used. ``Config`` and the faults need no
+pydantic; ``load``, ``examine`` and ``schema`` do.
 """
 
 from __future__ import annotations
@@ -16,37 +16,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from banken_supervisor.config.api import check, examine, example, load
+    from banken_supervisor.config.api import examine, example, load
     from banken_supervisor.config.faults import ConfigFaults, Fault
     from banken_supervisor.config.finding import find
     from banken_supervisor.config.json_schema import schema
-    from banken_supervisor.config.settings import Config, Retention, Settings
-    from banken_supervisor.text.secret import Secret, revealed
+    from banken_supervisor.config.settings import Config
 
-    EXAMPLE: str
-
-__all__ = [
-    "EXAMPLE", "Config", "ConfigFaults", "Fault", "Retention", "Secret", "Settings",
-    "check", "examine", "example", "find", "load", "revealed", "schema",
-]  # fmt: skip
+__all__ = ["Config", "ConfigFaults", "Fault", "examine", "example", "find", "load", "schema"]
 
 _HOMES = {
-    "config.api": ("check", "examine", "example", "load"),
-    "config.faults": ("ConfigFaults", "Fault"),
-    "config.finding": ("find",),
-    "config.json_schema": ("schema",),
-    "config.settings": ("Config", "Retention", "Settings"),
-    "text.secret": ("Secret", "revealed"),
-}
+    "Config": "settings", "ConfigFaults": "faults", "Fault": "faults", "examine": "api", "example": "api",
+    "find": "finding", "load": "api", "schema": "json_schema",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    home = next((home for home, names in _HOMES.items() if name in names), None)
-    if name == "EXAMPLE":
-        value: Any = importlib.import_module(f"{__name__}.api").example()
-    elif home is not None:
-        value = getattr(importlib.import_module(f"banken_supervisor.{home}"), name)
-    else:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     return value

@@ -1,4 +1,4 @@
-"""What others call: load, check, examine, and the example."""
+"""What others call: load, examine, and the example."""
 
 from __future__ import annotations
 
@@ -26,25 +26,21 @@ def load(path: str | os.PathLike[str], *, callbacks: Collection[str] = ()) -> Co
     return config
 
 
-def check(path: str | os.PathLike[str], *, callbacks: Collection[str] = ()) -> list[Fault]:
-    """All that is wrong with the file and with what it needs: commands, directories, users, imports.
-
-    Imports the file's modules in processes of their own, with a time limit; see ``deep``.
-    """
-    return examine(path, callbacks=callbacks, thorough=True)[1]
-
-
 def examine(
     path: str | os.PathLike[str], *, callbacks: Collection[str] = (), thorough: bool = True
 ) -> tuple[Config | None, list[Fault]]:
-    """(what could be made of the file, what is wrong with it). None: nothing. A Config beside faults has gaps."""
+    """(what could be made of the file, what is wrong with it). None: nothing. A Config beside faults has gaps.
+
+    ``thorough``: also with what it needs: commands, directories, users, and modules, which are imported in
+    processes of their own with a time limit (``deep``).
+    """
     source = Path(path)
     absolute = Path(os.path.abspath(source))
     try:
         text = reading.read(source)
         data = reading.parse(text)
     except Unreadable as fault:
-        return None, _placed(source, "", [fault.problem])
+        return None, _placed(source, "", [Problem((), *fault.args)])
     parsed, found = parsing.parse(data, str(absolute.parent))
     found.extend(semantics.problems(parsed, callbacks))
     config = building.build(absolute, parsed)
@@ -54,7 +50,7 @@ def examine(
 
 
 def example() -> str:
-    """A commented file that passes ``check`` anywhere."""
+    """A commented file that has no fault anywhere."""
     return resources.files("banken_supervisor.config").joinpath("example.toml").read_text(encoding="utf-8")
 
 

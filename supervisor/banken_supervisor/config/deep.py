@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import logging
 import os
-import shutil
+import pwd
 import stat
 import warnings
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from banken import address
-from banken.errors import AddressRefused
-from banken_supervisor.config import importing, rights
+from banken_supervisor.config import importing
 from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.importing import Wanted
-from banken_supervisor.config.models import WatchFields
+from banken_supervisor.config.models import GroupTable, WatchFields
 from banken_supervisor.config.parsing import Parsed
-from banken_supervisor.config.rights import Who
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import StepFields
 from banken_supervisor.engine.policy import ProgramSpec
+from banken_supervisor.journal.schema import JournalRefused
+from banken_supervisor.journal.store import check_ours
 from banken_supervisor.text.quoting import quoted
 
 
 def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
     """All that is missing, seen from this process: its user, its PATH, its Python."""
-    if parsed.supervisor.address is not None and config.settings.address is not None:
-        why = _no_address(config.settings.address)
-        if why is not None:
-            yield Problem(("supervisor", "address"), why)
-    if config.settings.journal is not None:
-        why = _unwritable(config.settings.journal) or _no_journal(config.settings.journal)
-        if why is not None:
-            yield Problem(("supervisor", "journal"), why)
+    address_, journal = config.settings.address, config.settings.journal
+    if address_ is not None:
+        yield from _problem(("supervisor", "address"), _no_address(address_))
+    if journal is not None:
+        yield from _problem(("supervisor", "journal"), _unwritable(journal) or _no_journal(journal))
     specs = iter(config.programs)  # one for each process, in the order of the file
     for path, table in parsed.programs:
         for spec in islice(specs, table.numprocs):
@@ -44,92 +43,107 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
     for path, step in _steps(parsed):
         chosen: Any = step
         if chosen.do == "exec":
-            why = _missing(chosen.command[0], None, None)
-            if why is not None:
-                yield Problem((*path, "command"), why)
+            command = chosen.command[0]
+            yield from _problem((*path, "command"), _missing(command, None, _executables(command, None, None)))
     yield from _imports(parsed, config)
     yield from _services(config)
 
 
+def _problem(path: KeyPath, why: str | None) -> Iterator[Problem]:
+    if why is not None:
+        yield Problem(path, why)
+
+
 def _program(path: KeyPath, spec: ProgramSpec) -> Iterator[Problem]:
-    search = dict(spec.environment).get("PATH")
-    if spec.directory is not None and not os.path.isdir(spec.directory):
-        yield Problem((*path, "cwd"), f"there is no directory {quoted(spec.directory, 200)}")
-    elif spec.command:  # empty: it had a fault
-        why = _missing(spec.command[0], spec.directory, search)
-        if why is not None:
-            yield Problem((*path, "command"), why)
+    directory, files = spec.directory, list[str]()
+    if spec.command:  # empty: it had a fault
+        files = _executables(spec.command[0], directory, dict(spec.environment).get("PATH"))
+    if directory is not None and not os.path.isdir(directory):
+        yield Problem((*path, "cwd"), f"there is no directory {quoted(directory, 200)}")
+        directory = None
+    elif spec.command:
+        yield from _problem((*path, "command"), _missing(spec.command[0], directory, files))
     if spec.user is not None:
-        yield from _user(path, spec.user, spec, search)
+        yield from _user(path, spec.user, directory, files)
     if spec.log is not None:
-        why = _unwritable(spec.log)
-        if why is not None:
-            yield Problem((*path, "log"), why)
+        yield from _problem((*path, "log"), _unwritable(spec.log))
 
 
-def _missing(command: str, directory: str | None, search: str | None) -> str | None:
-    """Why the command cannot be started; None: it can."""
-    if "/" not in command:
-        if shutil.which(command, path=search) is None:
-            return f"no command {quoted(command)} is found on the PATH"
+def _executables(command: str, directory: str | None, search: str | None) -> list[str]:
+    """The files that the command may name. ``search``: the PATH; None: that of this process."""
+    path = os.environ.get("PATH", os.defpath) if search is None else search
+    folders = [directory or os.getcwd()] if "/" in command else path.split(os.pathsep)
+    files = [os.path.normpath(os.path.join(each, command)) for each in folders]
+    return [file for file in files if os.path.isfile(file) and os.access(file, os.X_OK)]
+
+
+def _missing(command: str, directory: str | None, files: list[str]) -> str | None:
+    """Why the command, which names these files, cannot be started; None: it can."""
+    if files:
         return None
+    if "/" not in command:
+        return f"no command {quoted(command)} is found on the PATH"
     file = os.path.normpath(os.path.join(directory or os.getcwd(), command))
     if not os.path.exists(file):
         return f"there is no file {quoted(file, 200)}"
-    if not os.path.isfile(file) or not os.access(file, os.X_OK):
-        return f"{quoted(file, 200)} cannot be executed"
-    return None
+    return f"{quoted(file, 200)} cannot be executed"
 
 
-def _user(path: KeyPath, name: str, spec: ProgramSpec, search: str | None) -> Iterator[Problem]:
+def _user(path: KeyPath, name: str, directory: str | None, files: list[str]) -> Iterator[Problem]:
+    """Whether the program may be started as this user, who may do what its process needs first."""
     try:
-        user = rights.who(name)
+        user = pwd.getpwnam(name)
     except (KeyError, ValueError):
         yield Problem((*path, "user"), f"there is no user {quoted(name)} on this host")
         return
-    if os.geteuid() not in (0, user.uid):
+    if os.geteuid() == user.pw_uid:
+        return
+    if os.geteuid() != 0:
         yield Problem((*path, "user"), f"only root may start a program as {quoted(name)}")
-    elif os.geteuid() != user.uid:
-        yield from _rights(path, user, spec, search)
-
-
-def _rights(path: KeyPath, user: Who, spec: ProgramSpec, search: str | None) -> Iterator[Problem]:
-    """Whether the user may do what the process needs first; that all is there has been looked at already."""
-    directory = spec.directory
-    if directory is not None and os.path.isdir(directory):
-        obstacle = rights.obstacle(user, directory)
-        if obstacle is not None:
-            yield Problem((*path, "cwd"), _denied(user, "enter", directory, obstacle))
-            return
-    files = _files(spec.command[0], directory, search) if spec.command else []
-    obstacles = [rights.obstacle(user, file) for file in files]
+        return
+    groups = os.getgrouplist(name, user.pw_gid)
+    if directory is not None and (obstacle := _obstacle(user.pw_uid, groups, directory)) is not None:
+        yield Problem((*path, "cwd"), _denied(name, "enter", directory, obstacle))
+        return
+    obstacles = [_obstacle(user.pw_uid, groups, file) for file in files]
     if files and None not in obstacles:
-        yield Problem((*path, "command"), _denied(user, "execute", files[0], obstacles[0] or files[0]))
+        yield Problem((*path, "command"), _denied(name, "execute", files[0], obstacles[0] or files[0]))
 
 
-def _denied(user: Who, what: str, path: str, obstacle: str) -> str:
+def _denied(user: str, what: str, path: str, obstacle: str) -> str:
     why = "" if obstacle == path else f": it may not enter {quoted(obstacle, 200)}"
-    return f"user {quoted(user.name)} may not {what} {quoted(path, 200)}{why}"
+    return f"user {quoted(user)} may not {what} {quoted(path, 200)}{why}"
 
 
-def _files(command: str, directory: str | None, search: str | None) -> list[str]:
-    """The files that may be what the command names."""
-    if "/" in command:
-        files = [os.path.normpath(os.path.join(directory or os.getcwd(), command))]
-    else:
-        path = os.environ.get("PATH", os.defpath) if search is None else search
-        files = [os.path.join(each, command) for each in path.split(os.pathsep)]
-    return [file for file in files if os.path.isfile(file) and os.access(file, os.X_OK)]
+def _obstacle(uid: int, groups: list[int], path: str) -> str | None:
+    """What keeps a user, who is not root, from entering the directory, or executing the file, ``path``.
+
+    It, or the first directory on the way to it, of the path as it is written or of where its links lead; by owners
+    and modes, without becoming that user. None: nothing that is seen; what has an access control list, which is not
+    read, is taken for allowed.
+    """
+    for way in dict.fromkeys((Path(os.path.abspath(path)), Path(os.path.realpath(path)))):
+        for each in (*reversed(way.parents), way):
+            with contextlib.suppress(OSError):
+                found = each.stat()
+                shift = 6 if found.st_uid == uid else 3 if found.st_gid in groups else 0
+                if not found.st_mode >> shift & 1 and not _has_list(each):
+                    return str(each)
+    return None
+
+
+def _has_list(path: Path) -> bool:
+    try:
+        return bool(os.getxattr(path, "system.posix_acl_access"))
+    except (OSError, AttributeError):
+        return False
 
 
 def _no_address(given: str) -> str | None:
     """Why a supervisor of this process's user cannot have this address, as it would say itself; None: it can."""
     if given.startswith("tcp://"):
         return "feeds over tcp must be encrypted, which this version cannot do yet; give a directory"
-    try:
-        directory = address.resolve(given).directory or ""
-    except AddressRefused:
-        return None  # reported already
+    directory = address.resolve(given).directory or ""
     name = quoted(directory, 200)
     try:
         found = os.lstat(directory)
@@ -178,37 +192,33 @@ def _unwritable(file: str) -> str | None:
 
 
 def _no_journal(file: str) -> str | None:
-    """Why the supervisor will not take the file for its journal, as ``journal.store.check_ours`` has it."""
+    """Why the supervisor will not take the file for its journal; None: it will, or cannot read it now."""
     try:
-        with open(file, "rb") as found:
-            head = found.read(16)
+        check_ours(file)
+    except JournalRefused:
+        return f"{quoted(file, 200)} is no journal; name a file that does not exist yet"
     except OSError:
-        return None
-    if not head or head == b"SQLite format 3\0" or os.path.exists(f"{file}.lock"):
-        return None
-    return f"{quoted(file, 200)} is no journal; name a file that does not exist yet"
+        pass
+    return None
 
 
 def _steps(parsed: Parsed) -> Iterator[tuple[KeyPath, StepFields]]:
     """Every step of the file with its place."""
-    watched: list[tuple[KeyPath, WatchFields]] = [*parsed.watchdogs, *parsed.programs]
-    for path, table in watched:
+    tables: list[tuple[KeyPath, WatchFields | GroupTable]] = [*parsed.watchdogs, *parsed.programs, *parsed.groups]
+    for path, table in tables:
         yield from (((*path, "ladder", place), step) for place, step in enumerate(table.ladder) if step)
-        given_up = table.on_give_up
-        if isinstance(given_up, list):
-            yield from (((*path, "on_give_up", place), step) for place, step in enumerate(given_up) if step)
-        elif given_up is not None:
-            yield (*path, "on_give_up"), given_up
-    for path, group in parsed.groups:
-        yield from (((*path, "ladder", place), step) for place, step in enumerate(group.ladder) if step)
+        if isinstance(table, WatchFields):
+            many = isinstance(table.on_give_up, list)
+            for place, step in enumerate(table.last_steps):
+                if step:
+                    yield ((*path, "on_give_up", place) if many else (*path, "on_give_up")), step
 
 
 def _imports(parsed: Parsed, config: Config) -> Iterator[Problem]:
-    wanted: dict[KeyPath, Wanted] = {}
-    wanted.update((("callbacks", name), Wanted(target, False)) for name, target in parsed.callbacks.items())
-    wanted.update((("actions", name), Wanted(target, True)) for name, target in parsed.actions.items())
-    if not wanted:
-        return
+    wanted: dict[KeyPath, Wanted] = {
+        **{("callbacks", name): Wanted(target, False) for name, target in parsed.callbacks.items()},
+        **{("actions", name): Wanted(target, True) for name, target in parsed.actions.items()},
+    }
     faults = importing.trial(wanted.values(), config.directory)
     for path, each in wanted.items():
         if each in faults:
@@ -228,21 +238,15 @@ def _services(config: Config) -> Iterator[Problem]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about apprise's own insides, some only when a URL is looked at
-            yield from _refused_urls(config)
+            apprise: Any = importlib.import_module("apprise")
+            for name, urls in config.notify:
+                for place, url in enumerate(urls, 1):
+                    if not apprise.Apprise().add(url.reveal()):
+                        text = (
+                            f"apprise does not take URL {place} of {len(urls)}; see https://appriseit.com/services/"
+                        )
+                        yield Problem(("notify", name), text)
     except Exception as fault:  # noqa: BLE001  # another's code with another's input; its text may hold the URL
         yield Problem(("notify",), f"apprise failed with {type(fault).__name__}")
     finally:
         logger.setLevel(level)
-
-
-def _refused_urls(config: Config) -> list[Problem]:
-    apprise: Any = importlib.import_module("apprise")
-    return [
-        Problem(
-            ("notify", name),
-            f"apprise does not take URL {place} of {len(urls)}; see https://appriseit.com/services/",
-        )
-        for name, urls in config.notify
-        for place, url in enumerate(urls, 1)
-        if not apprise.Apprise().add(url.reveal())
-    ]

@@ -48,32 +48,33 @@ def timeout(value: object) -> float | str:
 
 def budget(value: object) -> Budget:
     """``"3 per 10m"``."""
-    allowed = 'allowed is a count and a duration, such as "3 per 10m"'
-    found = _budget.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError(f"{quoted(value) if isinstance(value, str) else kind_of(value)} is no budget; {allowed}")
-    count = int(found.group(1))
+    first, period = _parts(value, _budget, 'budget; allowed is a count and a duration, such as "3 per 10m"')
+    count = int(first)
     if not 1 <= count <= COUNT_MAX:
         raise ValueError(f"a count of {count} is not allowed; allowed: 1 to {COUNT_MAX:,}")
-    try:
-        return Budget(count, duration(found.group(2)))
-    except ValueError as fault:
-        raise ValueError(f"in {quoted(value)}: {fault}") from None
+    return Budget(count, _duration_in(value, period))
 
 
 def backoff(value: object) -> Backoff:
     """``"1s..60s"``."""
     allowed = 'allowed are two durations, such as "1s..60s"'
-    found = _backoff.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError(f"{quoted(value) if isinstance(value, str) else kind_of(value)} is no backoff; {allowed}")
-    try:
-        made = Backoff(duration(found.group(1)), duration(found.group(2)))
-    except ValueError as fault:
-        raise ValueError(f"in {quoted(value)}: {fault}") from None
+    made = Backoff(*(_duration_in(value, part) for part in _parts(value, _backoff, f"backoff; {allowed}")))
     if made.least > made.most:
         raise ValueError(f"{quoted(value)} begins with more than it ends with; {allowed}")
     return made
+
+
+def _parts(value: object, form: re.Pattern[str], what: str) -> tuple[str, ...]:
+    if isinstance(value, str) and (found := form.fullmatch(value)):
+        return found.groups()
+    raise ValueError(f"{quoted(value) if isinstance(value, str) else kind_of(value)} is no {what}")
+
+
+def _duration_in(value: object, part: str) -> float:
+    try:
+        return duration(part)
+    except ValueError as fault:
+        raise ValueError(f"in {quoted(value)}: {fault}") from None
 
 
 def pattern(value: object) -> str:

@@ -15,6 +15,9 @@ import traceback
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from banken.errors import CallbackRefused
+from banken.watchdog.callback_invocation import taking_incident
+from banken_supervisor.actions.registry import not_an_action
 from banken_supervisor.actions.running_command import RunningCommand
 
 IMPORT_LIMIT_S = 10.0
@@ -42,23 +45,6 @@ def bring(target: str, directory: str) -> Any:
     if directory not in sys.path:
         sys.path.append(directory)  # last, so that a file beside the config never hides an installed module
     return pkgutil.resolve_name(target)
-
-
-def unfit(found: object, *, action: bool) -> str | None:
-    """Why the object cannot be used for what it is named for; None: it can."""
-    from banken.errors import CallbackRefused
-    from banken.watchdog.callback_invocation import taking_incident
-
-    if action:
-        from banken_supervisor.actions.registry import not_an_action
-
-        why = not_an_action(found)
-        return None if why is None else f"is no action: {why}"
-    try:
-        taking_incident(found)
-    except CallbackRefused as fault:
-        return str(fault)
-    return None
 
 
 def trial(wanted: Iterable[Wanted], directory: str) -> dict[Wanted, str]:
@@ -106,13 +92,20 @@ def _try(group: list[Wanted], directory: str, limit: float) -> dict[Wanted, str]
 
 
 def _one(target: str, directory: str, action: bool) -> str | None:
+    """Why it cannot be used for what it is named for; None: it can."""
     try:
         found = bring(target, directory)
     except BaseException as fault:  # noqa: BLE001  # a module may raise SystemExit too
-        lines = traceback.format_exception_only(fault)
-        line = " ".join(lines[-1].split())
+        line = " ".join(traceback.format_exception_only(fault)[-1].split())
         return f"cannot be imported: {line[:_LINE_MAX]}"
-    return unfit(found, action=action)
+    if action:
+        why = not_an_action(found)
+        return None if why is None else f"is no action: {why}"
+    try:
+        taking_incident(found)
+    except CallbackRefused as fault:
+        return str(fault)
+    return None
 
 
 def _main() -> None:

@@ -61,15 +61,13 @@ def ladder(path: KeyPath, steps: Steps, owner: LadderOwner, known: StepNames) ->
         yield from _step(here, step, owner, known)
         yield from _budget(here, step)
         before = steps[place - 1] if place else None
-        if before is None:
-            continue
-        if step.after < before.after:
+        if before is not None and step.after < before.after:
             yield Problem(
                 (*here, "after"),
                 f"{format_s(step.after)} is before the step above it ({format_s(before.after)}); "
                 "steps stand in the order of their time after the verdict",
             )
-        elif before.repeat is not None and before.repeat >= step.after - before.after:
+        elif before is not None and before.repeat is not None and before.repeat >= step.after - before.after:
             yield Problem(
                 (*path, place - 1, "repeat"),
                 f"never happens: the next step is due {format_s(step.after - before.after)} after this one",
@@ -93,7 +91,7 @@ def give_up(
 
 
 def _step(path: KeyPath, step: StepFields, owner: LadderOwner, known: StepNames) -> Iterator[Problem]:
-    chosen: Any = step
+    chosen: Any = step  # every kind of step has ``do``, each with its own type
     do: str = chosen.do
     action = ACTIONS.get(do)
     if do not in known.actions:

@@ -46,11 +46,8 @@ class Lines:
 
     def of(self, path: KeyPath) -> int | None:
         """The line of the key, or of the nearest one above it; None: not even its table is there."""
-        for end in range(len(path), 0, -1):
-            line = self._at.get(path[:end])
-            if line is not None:
-                return line
-        return None
+        ends = (path[:end] for end in range(len(path), 0, -1))
+        return next((self._at[each] for each in ends if each in self._at), None)
 
     def _document(self) -> None:
         place, table = self._skip(0), KeyPath()
@@ -92,14 +89,11 @@ class Lines:
         keys: list[str] = []
         while True:
             place = self._skip(place)
-            found = _bare.match(self._text, place)
-            if found is not None:
-                keys.append(found.group())
-            else:
-                found = _string.match(self._text, place)
-                if found is None:
-                    raise IndexError(place)
-                keys.append(tomllib.loads(f"key = {found.group()}")["key"])
+            found = _bare.match(self._text, place) or _string.match(self._text, place)
+            if found is None:
+                raise IndexError(place)
+            key = found.group()
+            keys.append(tomllib.loads(f"key = {key}")["key"] if key[0] in "\"'" else key)
             place = self._skip(found.end())
             if self._text[place] != ".":
                 return tuple(keys), place
@@ -107,30 +101,21 @@ class Lines:
 
     def _value(self, path: KeyPath, place: int) -> int:
         """Note what lies in the value; the place behind it."""
-        opening = self._text[place]
-        if opening == "[":
-            return self._array(path, place + 1)
-        if opening == "{":
-            return self._inline(path, place + 1)
-        found = _string.match(self._text, place) or _scalar.match(self._text, place)
-        assert found is not None  # the scalar's pattern matches even nothing
-        return found.end()
-
-    def _array(self, path: KeyPath, place: int) -> int:
-        place, index = self._skip(place), 0
-        while self._text[place] != "]":
-            if index < ELEMENTS_MAX:
-                self._note((*path, index), place)
-            place = self._skip(self._value((*path, index), place))
-            index += 1
-            if self._text[place] == ",":
-                place = self._skip(place + 1)
-        return place + 1
-
-    def _inline(self, path: KeyPath, place: int) -> int:
-        place = self._skip(place)
-        while self._text[place] != "}":
-            place = self._skip(self._pair(path, place))
+        closing = {"[": "]", "{": "}"}.get(self._text[place])
+        if closing is None:
+            found = _string.match(self._text, place) or _scalar.match(self._text, place)
+            assert found is not None  # the scalar's pattern matches even nothing
+            return found.end()
+        place, index = self._skip(place + 1), 0
+        while self._text[place] != closing:
+            if closing == "}":
+                place = self._pair(path, place)
+            else:
+                if index < ELEMENTS_MAX:
+                    self._note((*path, index), place)
+                place = self._value((*path, index), place)
+                index += 1
+            place = self._skip(place)
             if self._text[place] == ",":
                 place = self._skip(place + 1)
         return place + 1

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
+from banken.protocol.messages import Declaration
 from banken_supervisor.actions.options import STRICT, Name, PathField, SignalName, Table, seconds
-from banken_supervisor.config import settings
 from banken_supervisor.config.fields import (
     AddressField,
     BackoffField,
@@ -52,6 +52,11 @@ def _one_or_many(value: Any) -> str | None:
     return ONE if isinstance(value, dict) else MANY if isinstance(value, list) else None
 
 
+def milliseconds(seconds: float) -> float:
+    """Durations of declarations are whole milliseconds, as on the wire."""
+    return round(seconds, 3)
+
+
 if TYPE_CHECKING:
     AnyStep = StepFields | None  # None: one that had a fault (parsing), reported already
     GiveUp = AnyStep | list[AnyStep]
@@ -75,8 +80,8 @@ class DefaultsTable(Table):
 class RetentionTable(Table):
     """How much the journal keeps."""
 
-    age: Duration = Field(settings.KEEP_AGE, description="What is older goes.")
-    size: Size = Field(settings.KEEP_BYTES, description="Beyond this, the oldest go first.")
+    age: Duration = Field(30 * 86400.0, description="What is older goes.")
+    size: Size = Field(256 * 1024 * 1024, description="Beyond this, the oldest go first.")
 
 
 class FoldTable(Table):
@@ -94,12 +99,10 @@ class SupervisorTable(Table):
     """The supervisor itself."""
 
     address: AddressField | None = Field(None, description="Directory of the sockets; default: $BANKEN_ADDRESS, …")
-    callback_limit: Duration = Field(settings.CALLBACK_LIMIT, description="A callback that takes longer is stuck.")
-    callback_threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        settings.CALLBACK_THREADS, description="Callbacks that run at once."
-    )
+    callback_limit: Duration = Field(30.0, description="A callback that takes longer is stuck.")
+    callback_threads: Annotated[int, Field(ge=1, le=1024)] = Field(64, description="Callbacks that run at once.")
     stop_timeout: Annotated[Duration, Field(le=3600)] = Field(
-        settings.STOP_LIMIT, description="SIGTERM ends it within this, even while callbacks hang."
+        5.0, description="SIGTERM ends it within this, even while callbacks hang."
     )
     undeclared: Literal["defaults", "refuse"] = Field(
         "defaults", description="What becomes of a name that neither the file nor the worker declares."
@@ -109,6 +112,18 @@ class SupervisorTable(Table):
     retention: RetentionTable = Field(default_factory=lambda: RetentionTable.model_validate({}))
     url: PageField | None = Field(None, description="Public address of the web page, for links in notices.")
     fold: FoldTable = Field(default_factory=lambda: FoldTable.model_validate({}))
+
+    @property
+    def declaration(self) -> Declaration:
+        """For what is left out: by an undeclared name, and by the file's own tables."""
+        table = self.defaults
+        grace = table.timeout if table.grace is None else table.grace
+        return Declaration(milliseconds(table.timeout), milliseconds(table.interval), milliseconds(grace))
+
+    @property
+    def for_undeclared(self) -> Declaration | None:
+        """As ``Supervisor(defaults=…)`` takes it; None: a name that neither file nor worker declares is refused."""
+        return None if self.undeclared == "refuse" else self.declaration
 
 
 class AutoTable(Table):
@@ -153,6 +168,12 @@ class WatchFields(BaseModel):
     )
     maintenance: list[WindowTable] = Field([], max_length=100, description="When it is not judged.")
 
+    @property
+    def last_steps(self) -> list[AnyStep]:
+        """``on_give_up`` as a list."""
+        given = self.on_give_up
+        return given if isinstance(given, list) else [] if given is None else [given]
+
 
 class WatchdogTable(WatchFields):
     """A watchdog, or all whose names match a pattern."""
@@ -178,10 +199,14 @@ class GroupTable(Table):
 class ProgramTable(WatchFields):
     """A child process that the supervisor starts; with any key of a watchdog, it is watched too."""
 
+    # The names are those of ProgramSpec, the aliases the file's.
+
     name: ProgramName = Field(description="Its own and its watchdog's; {i} is the number of the process.")
     command: Command = Field(description="The program and its arguments; no shell runs it.")
-    env: Environment = Field({}, repr=False, description="Added to the supervisor's environment.")
-    cwd: PathField | None = Field(None, description="Where it runs.")
+    environment: Environment = Field(
+        {}, alias="env", repr=False, description="Added to the supervisor's environment."
+    )
+    directory: PathField | None = Field(None, alias="cwd", description="Where it runs.")
     user: Text | None = Field(None, description="As whom it runs.")
     numprocs: Annotated[int, Field(ge=1, le=PROCESSES_MAX)] = Field(1, description="How many of it.")
     order: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = Field(
@@ -194,8 +219,8 @@ class ProgramTable(WatchFields):
     budget: BudgetField | None = Field(None, description="Restarts allowed; default: 3 per 10m.")
     backoff: BackoffField | None = Field(None, description="Wait before a restart; default: 1s..60s.")
     log: PathField | None = Field(None, description="File for stdout and stderr; default: the supervisor's stderr.")
-    log_size: Size = Field(10 * 1024 * 1024, description="Then it is rotated.")
-    log_files: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Files kept.")
+    log_bytes_max: Size = Field(10 * 1024 * 1024, alias="log_size", description="Then it is rotated.")
+    log_files_max: Annotated[int, Field(ge=1, le=1000)] = Field(5, alias="log_files", description="Files kept.")
     dies_with_supervisor: bool = Field(False, description="False: the next supervisor adopts it.")
 
 

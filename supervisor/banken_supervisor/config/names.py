@@ -78,12 +78,8 @@ class Names:
 
     def known(self, name: str) -> bool:
         """Whether anything in the file can have this name."""
-        return (
-            name in self.programs
-            or name in self.groups
-            or name in self.exact
-            or (self._any is not None and self._any.match(name) is not None)
-        )
+        declared = name in self._fixed or name in self.groups
+        return declared or (self._any is not None and self._any.match(name) is not None)
 
     def depends(self, name: str) -> Iterable[str]:
         """What a name depends on: a watchdog on what its table says, a group on its members.
@@ -107,8 +103,8 @@ class Names:
                 found.add(member)
                 continue
             found.update(name for name in self._fixed if matches(name, member))
-            more = more or any(overlap(member, pattern) for pattern, _, _ in self.patterns)
-            more = more or any(overlap(member, each) for each in self.broken)
+            wide = (*(pattern for pattern, _, _ in self.patterns), *self.broken)
+            more = more or any(overlap(member, each) for each in wide)
         return found, more
 
 

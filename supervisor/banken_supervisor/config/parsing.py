@@ -195,13 +195,10 @@ def _fault_text(model: type[BaseModel], fault: Mapping[str, Any]) -> str:
 
 def _allowed(model: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
     """The keys of the table at ``place`` in ``model``."""
-    action = str(place[-1]).removeprefix(TAG) if place and str(place[-1]).startswith(TAG) else ""
-    found: type[BaseModel] = STEPS.get(action, model)
-    if found is model:
-        for part in place:
-            if isinstance(part, str) and not part.startswith(TAG):
-                found = _inner(found, part)
-    return [info.alias or key for key, info in found.model_fields.items()]
+    for part in place:
+        if isinstance(part, str):
+            model = STEPS.get(part.removeprefix(TAG), model) if part.startswith(TAG) else _inner(model, part)
+    return [info.alias or key for key, info in model.model_fields.items()]
 
 
 def _inner(model: type[BaseModel], key: str) -> type[BaseModel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -9,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from banken_supervisor.config.faults import Problem
+from banken_supervisor.text.secret import open_now
 
 FILE_BYTES_MAX = 1024 * 1024
 """Longest config file."""
@@ -17,10 +18,6 @@ FILE_BYTES_MAX = 1024 * 1024
 KEY_PARTS_MAX = 32
 """Parts of one dotted key. tomllib's memory grows with the square of them: 200 kB of parts took all there was."""
 
-_BOMS = {
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-}
 _HINTS = {
     "Invalid initial character for a key part": "an inline table {…} stands on one line, with no comma at its end",
     "Unclosed inline table": "an inline table {…} stands on one line",
@@ -34,33 +31,28 @@ _place = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
 
 
 class Unreadable(Exception):
-    """The file gives no tables; ``problem`` says why."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.text)
-        self.problem = problem
+    """The file gives no tables; ``args``: why, and on which line, if that is known."""
 
 
 def read(path: Path) -> str:
     """The text of the file; Unreadable if it is none, is too long, or is not UTF-8. Never waits."""
     try:
-        # O_NONBLOCK: a pipe without a writer must not hold us; what is not a regular file is refused below.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as fault:
-        raise _unreadable(f"cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
-    try:
-        kind = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(kind):
-            raise _unreadable(f"is {_KINDS.get(stat.S_IFMT(kind), 'no file')}; a regular file is needed")
-        with open(descriptor, "rb", closefd=False) as file:
+        with open(path, "rb", opener=_open) as file:
             content = file.read(FILE_BYTES_MAX + 1)
-    except OSError as fault:
-        raise _unreadable(f"cannot be read: {fault.strerror}") from None
-    finally:
-        os.close(descriptor)
+    except (OSError, ValueError) as fault:
+        raise Unreadable(f"cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
     if len(content) > FILE_BYTES_MAX:
-        raise _unreadable(f"is too long: at most {FILE_BYTES_MAX:,} bytes (1 MiB) are allowed")
+        raise Unreadable(f"is too long: at most {FILE_BYTES_MAX:,} bytes (1 MiB) are allowed")
     return decode(content)
+
+
+def _open(path: str, flags: int) -> int:
+    descriptor = open_now(path, flags)
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(descriptor)
+        raise Unreadable(f"is {_KINDS.get(kind, 'no file')}; a regular file is needed")
+    return descriptor
 
 
 _KINDS = {
@@ -68,20 +60,18 @@ _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
 }
 
 
 def decode(content: bytes) -> str:
     """UTF-8, with or without the mark that some editors put in front; Unreadable says where it is not."""
-    other = _BOMS.get(content[:2])
-    if other is not None:
-        raise _unreadable(f"is {other}; save it as UTF-8", 1)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Unreadable("is UTF-16; save it as UTF-8", 1)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         line = content.count(b"\n", 0, fault.start) + 1
-        raise _unreadable(f"is not UTF-8: byte 0x{content[fault.start]:02x}; save it as UTF-8", line) from None
+        raise Unreadable(f"is not UTF-8: byte 0x{content[fault.start]:02x}; save it as UTF-8", line) from None
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -89,11 +79,11 @@ def parse(text: str) -> dict[str, Any]:
     too_long = _long_key.search(text)
     if too_long is not None:
         place = text.count("\n", 0, too_long.end()) + 1
-        raise _unreadable(f"a key of more than {KEY_PARTS_MAX} parts is not allowed", place)
+        raise Unreadable(f"a key of more than {KEY_PARTS_MAX} parts is not allowed", place)
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise _unreadable("is no usable TOML: arrays or tables lie too deep within each other") from None
+        raise Unreadable("is no usable TOML: arrays or tables lie too deep within each other") from None
     except ValueError as fault:  # TOMLDecodeError is one; an integer of more than 4,300 digits is another
         message = str(fault)
         found = _place.search(message)
@@ -104,8 +94,4 @@ def parse(text: str) -> dict[str, Any]:
         elif "digits" in message:
             message = "a number has too many digits"
         hint = f" ({_HINTS[message]})" if message in _HINTS else ""
-        raise _unreadable(f"is no valid TOML: {message}{hint}", line) from None
-
-
-def _unreadable(text: str, line: int | None = None) -> Unreadable:
-    return Unreadable(Problem((), text, line))
+        raise Unreadable(f"is no valid TOML: {message}{hint}", line) from None

@@ -31,12 +31,17 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
     """All that is wrong between the tables. ``callbacks``: names that the caller binds besides [callbacks]."""
     names = Names(parsed)
     known = StepNames(parsed, callbacks)
-    yield from _limits(names)
+    if len(names.patterns) > PATTERNS_MAX:
+        yield Problem(("watchdog",), f"{len(names.patterns):,} patterns; at most {PATTERNS_MAX:,} are allowed")
     yield from _twice(parsed)
     yield from _shadowed(names)
-    yield from _own_actions(parsed)
+    for name in parsed.actions.keys() & ACTIONS.keys():
+        yield Problem(("actions", name), f"{quoted(name)} is an action of banken's own; choose another name")
+    remote = _REMOTE if (parsed.supervisor.address or "").startswith("tcp://") else None
     for path, table in parsed.watchdogs:
-        yield from _watch(path, table, _owner_of(table.name, parsed, names), parsed, names, known)
+        programs = any(each in names.programs for each in names.matched([table.name])[0])
+        owner = LadderOwner(None, None, True) if programs else LadderOwner(_NOT_A_PROGRAM, remote)
+        yield from _watch(path, table, owner, parsed, names, known)
     program = LadderOwner(None, None, gives_up=True)
     for path, own in parsed.programs:
         yield from _watch(path, own, program, parsed, names, known)
@@ -45,21 +50,6 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
     for path, group in parsed.groups:
         yield from _group(path, group, names, known)
     yield from _in_two_groups(parsed, names)
-
-
-def _owner_of(name: str, parsed: Parsed, names: Names) -> LadderOwner:
-    programs = any(each in names.programs for each in names.matched([name])[0])
-    remote = (parsed.supervisor.address or "").startswith("tcp://")
-    return LadderOwner(
-        None if programs else _NOT_A_PROGRAM,
-        None if programs or not remote else _REMOTE,
-        gives_up=programs,
-    )
-
-
-def _limits(names: Names) -> Iterator[Problem]:
-    if len(names.patterns) > PATTERNS_MAX:
-        yield Problem(("watchdog",), f"{len(names.patterns):,} patterns; at most {PATTERNS_MAX:,} are allowed")
 
 
 def _twice(parsed: Parsed) -> Iterator[Problem]:
@@ -92,11 +82,6 @@ def _shadowed(names: Names) -> Iterator[Problem]:
                 break
 
 
-def _own_actions(parsed: Parsed) -> Iterator[Problem]:
-    for name in parsed.actions.keys() & ACTIONS.keys():
-        yield Problem(("actions", name), f"{quoted(name)} is an action of banken's own; choose another name")
-
-
 def _watch(
     path: KeyPath, table: WatchFields, owner: LadderOwner, parsed: Parsed, names: Names, known: StepNames
 ) -> Iterator[Problem]:
@@ -104,9 +89,7 @@ def _watch(
     if table.callback is not None and table.callback not in known.callbacks:
         yield Problem((*path, "callback"), unbound(table.callback, known.callbacks, "callbacks"))
     yield from ladder((*path, "ladder"), table.ladder, owner, known)
-    given_up = table.on_give_up
-    steps = given_up if isinstance(given_up, list) else [] if given_up is None else [given_up]
-    yield from give_up((*path, "on_give_up"), steps, table.ladder, owner, known)
+    yield from give_up((*path, "on_give_up"), table.last_steps, table.ladder, owner, known)
     for place, name in enumerate(table.depends_on):
         if not names.known(name):
             yield Problem((*path, "depends_on", place), f"{quoted(name)} is declared nowhere in this file")
@@ -163,16 +146,12 @@ def _cycles(names: Names) -> Iterator[Problem]:
 def _programs(parsed: Parsed) -> Iterator[Problem]:
     logs: dict[str, KeyPath] = {}
     for path, program in parsed.programs:
-        if program.numprocs > 1 and PLACE not in program.name:
-            yield Problem(
-                (*path, "name"), f"{program.numprocs} processes need a name each: put {PLACE} where the number goes"
-            )
+        for key, value, what in (("name", program.name, "name"), ("log", program.log, "file")):
+            if program.numprocs > 1 and value is not None and PLACE not in value:
+                text = f"{program.numprocs} processes need a {what} each: put {PLACE} where the number goes"
+                yield Problem((*path, key), text)
         if program.log is None:
             continue
-        if program.numprocs > 1 and PLACE not in program.log:
-            yield Problem(
-                (*path, "log"), f"{program.numprocs} processes need a file each: put {PLACE} where the number goes"
-            )
         earlier = logs.setdefault(os.path.normpath(program.log), path)
         if earlier is not path:
             yield Problem((*path, "log"), f"is the log of {dotted(earlier)} already; each program needs its own")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-from types import TracebackType
 from typing import Self
 
 from banken.process_identity import boot_id, process_start
@@ -144,7 +143,5 @@ class ProcessHandle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *fault: object) -> None:
         self.close()

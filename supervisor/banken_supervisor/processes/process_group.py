@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from types import TracebackType
 
 import psutil
 
@@ -35,14 +34,6 @@ class ProcessGroup:
         self._over = False
         self._members: dict[int, ProcessHandle] = {}
         self._search()
-
-    def __enter__(self) -> ProcessGroup:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def signal(self, number: int) -> bool:
         """Send a signal to all members; False: none is left. PermissionError: all are another user's."""

@@ -47,11 +47,3 @@ class ProcessWatcher:
         for _, handle in ended:
             handle.close()
         return {who for who, _ in ended}
-
-    def signal(self, who: ProcessIdentity, number: int) -> bool:
-        """Send a signal to exactly this process; False: it is not watched, has ended, or is another user's."""
-        handle = self._ends.handles.get(who)
-        try:
-            return handle is not None and handle.signal(number)
-        except PermissionError:
-            return False

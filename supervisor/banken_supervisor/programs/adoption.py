@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import NamedTuple
 
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
-from banken_supervisor.processes.scan import Marks, Seen, look, marked, marks_of
+from banken_supervisor.processes.scan import Marked, marked
 from banken_supervisor.programs.child_table import sweep
 from banken_supervisor.programs.run_records import RunRecord, RunRecords
 from banken_supervisor.programs.spawn import Child
@@ -33,23 +32,20 @@ def adopt(records: RunRecords, address: str) -> Adoption:
     """
     displaced = records.prepare()
     found, faults = records.read()
-    known = [(record, _by_identity(record)) for record in found]
-    by_mark = marked() if faults or any(seen is None for _, seen in known) else []
+    by_mark = marked() if found or faults else []
     for name in faults:
-        seen = _leader(by_mark, lambda marks, name=name: (marks.name, marks.address) == (name, address))  # type: ignore[misc]
-        if seen is not None and seen.marks is not None:
+        seen = next((each for each in by_mark if each.leads and (each.name, each.address) == (name, address)), None)
+        if seen is not None:
             with contextlib.suppress(OSError):
-                known.append((records.remake(name, seen.marks.run), seen))
+                found.append(records.intend(name, seen.run))
     result = Adoption([], [], [*filter(None, [displaced]), *faults.values()])
-    for record, seen in known:
-        if seen is None and not record.pid:
-            seen = _leader(by_mark, lambda marks, run=record.run: marks.run == run)  # type: ignore[misc]
-        child = None if seen is None else _hold(record, seen)
+    for record in found:
+        child = _find(record, by_mark)
         if child is not None:
             result.running.append((record, child))
             if not record.pid:
                 with contextlib.suppress(OSError):  # its intent is on record; that is enough to find it again
-                    records.confirm(record, child.pid, child.start)
+                    records.confirm(record, child.handle.pid, child.handle.start)
         elif _sweep_after(record, by_mark):
             result.ended.append(record)
         else:
@@ -57,15 +53,19 @@ def adopt(records: RunRecords, address: str) -> Adoption:
     return result
 
 
-def _leader(seen: list[Seen], fits: Callable[[Marks], bool]) -> Seen | None:
-    """The oldest leader of a session whose marks fit: what was spawned; it may have started others by now."""
-    return next((each for each in seen if each.leads and each.marks is not None and fits(each.marks)), None)
-
-
-def _hold(record: RunRecord, seen: Seen) -> Child | None:
-    """The process, held by a handle; None: it has ended."""
+def _find(record: RunRecord, by_mark: list[Marked]) -> Child | None:
+    """Its process, held by a handle; None: it has ended, or never was."""
+    pid, start = record.pid, record.start
+    if not pid:
+        # The oldest leader of a session: what was spawned; it may have started others by now.
+        seen = next((each for each in by_mark if each.leads and each.run == record.run), None)
+        if seen is None:
+            return None
+        pid, start = seen.pid, seen.start
+    elif any(each.pid == pid and each.run != record.run for each in by_mark):
+        return None  # it is another run's
     try:
-        handle = ProcessHandle.open_pid(seen.pid, seen.start)
+        handle = ProcessHandle.open_pid(pid, start)
     except ProcessError:
         return None
     if handle.alive:
@@ -74,19 +74,9 @@ def _hold(record: RunRecord, seen: Seen) -> Child | None:
     return None
 
 
-def _sweep_after(record: RunRecord, by_mark: list[Seen]) -> bool:
+def _sweep_after(record: RunRecord, by_mark: list[Marked]) -> bool:
     """Kill what an ended process left of its group. False: there never was a process."""
-    remains = [each for each in by_mark if each.marks is not None and each.marks.run == record.run]
+    remains = [each for each in by_mark if each.run == record.run]
     for group in {record.pid} if record.pid else {each.group for each in remains}:
         sweep(record.run, group)
     return bool(record.pid or remains)
-
-
-def _by_identity(record: RunRecord) -> Seen | None:
-    if not record.pid:
-        return None
-    seen = look(record.pid)
-    if seen is None or seen.start != record.start:
-        return None
-    marks = marks_of(record.pid)
-    return seen if marks is None or marks.run == record.run else None

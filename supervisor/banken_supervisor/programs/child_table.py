@@ -31,13 +31,18 @@ class ChildTable:
         self._ends.add(child.name, child.handle)
         self._children[child.name] = child
 
-    def __len__(self) -> int:
-        return len(self._children)
-
     def gone(self) -> list[tuple[Child, int | None]]:
         """Those that have ended since the last call, each with its status (negative: signal; None: unknown)."""
-        ended = [self._children.pop(name) for name, _ in self._ends.ended()]
-        return [(child, bury(child)) for child in ended]
+        ended: list[tuple[Child, int | None]] = []
+        for name, handle in self._ends.ended():
+            child, status = self._children.pop(name), None
+            with handle:
+                if child.own:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(handle.pid, signal.SIGKILL)
+                    status = handle.exit_status()
+            ended.append((child, status))
+        return ended
 
     def signal(self, name: str, number: int, *, group: bool = False) -> bool:
         """Send a signal to the process itself; False: it has ended, or is another user's.
@@ -49,7 +54,7 @@ class ChildTable:
             return False
         try:
             if group and child.own:  # it is not reaped yet: its number is its own
-                os.killpg(child.pid, number)
+                os.killpg(child.handle.pid, number)
                 return True
             return child.handle.signal(number)
         except (ProcessLookupError, PermissionError):
@@ -66,21 +71,11 @@ class ChildTable:
         self._children.clear()
 
 
-def bury(child: Child) -> int | None:
-    """Kill what is left of an ended child's group, reap it, close its handle; its status."""
-    with child.handle as handle:
-        if not child.own:
-            return None
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-        return handle.exit_status()
-
-
 def sweep(run: str, group: int) -> int:
     """SIGKILL for every process that carries this mark and is in this group. How many. Reads all of /proc."""
     killed = 0
     for seen in marked():
-        if seen.marks is not None and seen.marks.run == run and seen.group == group:
+        if seen.run == run and seen.group == group:
             with (
                 contextlib.suppress(ProcessError, PermissionError),
                 ProcessHandle.open_pid(seen.pid, seen.start) as handle,

@@ -24,58 +24,50 @@ SCANS_S = (0.0, 0.02, 0.1, 0.3, 0.6)
 from its exec on."""
 
 
-class Run:
-    """One run of a program that is to die; its process is held by a pidfd once it is known."""
+Held = tuple[int, int]
+"""The process of one run: its pid, and a pidfd that holds it."""
 
-    def __init__(self) -> None:
-        self.pid = 0
-        self.pidfd = -1
+UNKNOWN: Held = 0, -1
 
-    def hold(self, pid: int, start: int) -> None:
-        """Take this process, if the pid still means it."""
-        try:
-            self.pidfd = os.pidfd_open(pid)
-        except OSError:
-            return
-        if started(pid) == start:
-            self.pid = pid
-        else:
-            self.close()
 
-    def kill(self) -> None:
-        """SIGKILL for its group. It is stopped first: until that is done it cannot end and leave its number."""
-        if self.pidfd < 0:
-            return
-        try:
-            signal.pidfd_send_signal(self.pidfd, signal.SIGSTOP)
-            os.killpg(self.pid, signal.SIGKILL)
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        except OSError:
-            pass  # gone, or another user's by now
-        self.close()
+def hold(pid: int, start: int) -> Held:
+    """This process, if the pid still means it."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return UNKNOWN
+    if started(pid) == start:
+        return pid, pidfd
+    os.close(pidfd)
+    return UNKNOWN
 
-    def close(self) -> None:
-        """Give the descriptor back."""
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-        self.pidfd = -1
+
+def kill(pid: int, pidfd: int) -> None:
+    """SIGKILL for its group. It is stopped first: until that is done it cannot end and leave its number."""
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
+        os.killpg(pid, signal.SIGKILL)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except OSError:
+        pass  # gone, or another user's by now
 
 
 def main() -> None:
     """Watch until the parent ends, then kill."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it ends with its parent, and not before
-    runs: dict[str, Run] = {}
+    runs: dict[str, Held] = {}
     listen(int(sys.argv[1]), runs)
     began = time.monotonic()
-    for run in runs.values():
-        run.kill()
+    for pid, pidfd in runs.values():
+        if pid:
+            kill(pid, pidfd)
     for at in SCANS_S if runs else ():
         time.sleep(max(0.0, began + at - time.monotonic()))
         kill_marked(set(runs))
 
 
-def listen(parent: int, runs: dict[str, Run]) -> None:
+def listen(parent: int, runs: dict[str, Held]) -> None:
     """Keep ``runs`` as the input says, until the parent has ended."""
     poll = select.poll()
     poll.register(0, select.POLLIN)
@@ -101,15 +93,17 @@ def listen(parent: int, runs: dict[str, Run]) -> None:
             apply(line.decode("ascii"), runs)
 
 
-def apply(line: str, runs: dict[str, Run]) -> None:
+def apply(line: str, runs: dict[str, Held]) -> None:
     """Apply one line of the input."""
     mark, *rest = line[1:].split()
     if line[0] == "+":
-        runs[mark] = Run()
+        runs[mark] = UNKNOWN
     elif line[0] == "=" and mark in runs:
-        runs[mark].hold(int(rest[0]), int(rest[1]))
+        runs[mark] = hold(int(rest[0]), int(rest[1]))
     elif line[0] == "-" and mark in runs:
-        runs.pop(mark).close()
+        pid, pidfd = runs.pop(mark)
+        if pid:
+            os.close(pidfd)
 
 
 def started(pid: int) -> int:

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+from banken_supervisor.processes.handle import ProcessHandle
 from banken_supervisor.programs import orphan_killer
 
 _SCRIPT = Path(orphan_killer.__file__)
@@ -32,10 +33,10 @@ class OrphanKiller:
             self._runs[run] = f"+{run}\n"
             self._send(self._runs[run])
 
-    def watch(self, run: str, pid: int, start: int) -> None:
+    def watch(self, run: str, process: ProcessHandle) -> None:
         """The process was started."""
         with self._lock:
-            line = f"={run} {pid} {start}\n"
+            line = f"={run} {process.pid} {process.start}\n"
             self._runs[run] += line
             with contextlib.suppress(OSError):  # its mark is known already
                 self._send(line)
@@ -46,11 +47,6 @@ class OrphanKiller:
             if self._runs.pop(run, None) is not None and self._process is not None:
                 with contextlib.suppress(OSError):
                     self._write(f"-{run}\n")
-
-    @property
-    def pid(self) -> int | None:
-        """The orphan killer's process; None: it was not needed so far."""
-        return None if self._process is None else self._process.pid
 
     def close(self) -> None:
         """This process is about to end: the orphan killer does its work now."""
@@ -64,11 +60,6 @@ class OrphanKiller:
             with contextlib.suppress(OSError):
                 self._write(line)
                 return
-        self._start()
-        for lines in self._runs.values():
-            self._write(lines)
-
-    def _start(self) -> None:
         self._close_input()
         # -I -S: it needs the standard library only, and starts in a fraction of the time. A session of its own:
         # what is sent to the supervisor's group does not reach it.
@@ -79,6 +70,8 @@ class OrphanKiller:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        for lines in self._runs.values():
+            self._write(lines)
 
     def _close_input(self) -> None:
         if self._process is not None:

@@ -1,8 +1,8 @@
 """Joins the decisions about programs (engine/programs.py) with the processes.
 
-For the loop: poll ``fileno()``, call ``tick`` when it is readable and by ``next_due()``, and give every message
-from ``post`` to ``handle``. All of them return events. None of them blocks: what may take long is done by an
-executor's threads and comes back as a message.
+For the loop: poll ``fileno()``, call ``tick`` when it is readable and by ``next_due()``, and give what
+``programs`` decides on a request, and the effects of a report from ``post``, to ``carry_out``. All of them return
+events. None of them blocks: what may take long is done by an executor's threads and comes back as a report.
 """
 
 from __future__ import annotations
@@ -48,28 +48,6 @@ _log = logging.getLogger("banken.programs")
 
 
 @dataclass(frozen=True, slots=True)
-class Spawned:
-    """Message: a process was made."""
-
-    child: Child
-
-
-@dataclass(frozen=True, slots=True)
-class SpawnFailed:
-    """Message: a process could not be made."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """Message: an adopted process has ended, and what was left of its group was killed."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class WorkTold:
     """Message: work for a program hangs, was refused, or waits for a thread."""
 
@@ -78,34 +56,38 @@ class WorkTold:
     text: str
 
 
-Message = Spawned | SpawnFailed | Swept
+@dataclass(frozen=True, slots=True)
+class ProgramReport:
+    """Message: a job has found something. ``effects`` is called with the time, on the loop's thread."""
+
+    effects: Callable[[float], list[ProgramEffect]]
 
 
 class ProgramManager:
     """Every program of one supervisor, with their processes. Owned by the loop's thread.
 
-    ``directory``: the address's own, 0700, held by the supervisor's lock. ``address``: what the children get as
+    ``directory``: the address's own, 0700, held by the supervisor's lock; the children get it as
     ``BANKEN_ADDRESS``. ``post``: called from other threads with each message. ``timeout``: what a program gets as
-    ``BANKEN_TIMEOUT``, seconds; None: nothing. ``random`` gives numbers in [0, 1), for the backoff's jitter.
+    ``BANKEN_TIMEOUT``, seconds; None: nothing.
     """
 
     def __init__(
         self,
         directory: str,
-        address: str,
-        post: Callable[[Message | WorkTold], None],
-        *,
-        timeout: Callable[[str], float | None] = lambda name: None,
-        random: Callable[[], float] = random.random,
+        post: Callable[[ProgramReport | WorkTold], None],
+        timeout: Callable[[str], float | None],
     ) -> None:
         self.programs = Programs()
-        self._address = address
+        self._address = directory
         self._post = post
         self._timeout = timeout
-        self._random = random
+        self._random = random.random  # for the backoff's jitter
         self._records = RunRecords(directory)
         self._children = ChildTable()
         self._jobs = KeyedExecutor("banken-programs", self._worked, threads_max=THREADS_MAX + 1)
+        self.fileno = self._children.fileno
+        self.child = self._children.get
+        self.next_due = self.programs.next_due
         self.patience = self._jobs.patience
         self.check = self._jobs.check
         self._orphan_killer = OrphanKiller()
@@ -134,29 +116,31 @@ class ProgramManager:
             for record in (*(record for record, _ in adoption.running), *adoption.ended)
             if record.name not in wanted
         ]
-        events = self._carry_out(self.programs.apply((*specs, *strangers), groups, now))
+        events = self.carry_out(self.programs.apply((*specs, *strangers), groups, now))
         for _, child in adoption.running:
-            events += self._take_over(child, now)
+            program = self.programs.get(child.name)
+            assert program is not None
+            events += self.carry_out(self._take(child, program.spec, now))
         # Those that were to die with the former supervisor did, or do now, and start anew: that is no failure.
         mortal = {name for name, spec in wanted.items() if spec.dies_with_supervisor}
         for record in adoption.ended:
             self._records.forget(record.name, record.run)
             if record.name not in mortal and record.name not in held:
                 # It was running, and is not: an end like any other, its status unknown.
-                events += self._carry_out(self.programs.adopted(record.name, record.pid, now))
-                events += self._carry_out(self.programs.exited(record.name, None, now, self._random()))
-        events += self._carry_out(self.programs.apply(specs, groups, now))  # the strangers are stopped
+                events += self.carry_out(self.programs.started(record.name, record.pid, now, adopted=True))
+                events += self.carry_out(self.programs.exited(record.name, None, now, self._random()))
+        events += self.carry_out(self.programs.apply(specs, groups, now))  # the strangers are stopped
         stopping = [name for name in wanted if name in held and self._children.get(name) is not None]
-        events += self._carry_out(self.programs.stop(stopping, now, "asked to stop"))
+        events += self.carry_out(self.programs.stop(stopping, now, "asked to stop"))
         alive = [name for name in wanted if name in mortal - held and self._children.get(name) is not None]
-        events += self._carry_out(self.programs.restart(alive, now, "it was to die with its former supervisor"))
+        events += self.carry_out(self.programs.restart(alive, now, "it was to die with its former supervisor"))
         judged = ({record.name for record in adoption.ended} - mortal) | held
         starting = [
-            name
-            for name, spec in wanted.items()
-            if readable and spec.autostart and name not in judged and self._is_down(name)
+            each.name
+            for each in self.programs.all()
+            if readable and each.spec.autostart and each.name not in judged and each.state is ProgramState.STOPPED
         ]
-        events += self._carry_out(self.programs.start(starting, now))
+        events += self.carry_out(self.programs.start(starting, now))
         return events, adoption.faults
 
     def apply(self, specs: Iterable[ProgramSpec], groups: Iterable[Group], now: float) -> list[ProgramEvent]:
@@ -166,27 +150,13 @@ class ProgramManager:
         """
         specs = tuple(specs)
         known = {each.name for each in self.programs.all()}
-        events = self._carry_out(self.programs.apply(specs, groups, now))
+        events = self.carry_out(self.programs.apply(specs, groups, now))
         new = [spec.name for spec in specs if spec.autostart and spec.name not in known]
-        events += self._carry_out(self.programs.start(new, now))
+        events += self.carry_out(self.programs.start(new, now))
         for spec in specs:
-            if spec.log is not None and self._children.get(spec.name) is not None:
-                self._logs.keep(spec.log, spec.log_bytes_max, spec.log_files_max)
+            if self.child(spec.name) is not None:
+                self._keep_log(spec)
         return events
-
-    def start(self, names: str | Iterable[str], now: float) -> list[ProgramEvent]:
-        """As ``Programs.start``."""
-        return self._carry_out(self.programs.start(names, now))
-
-    def stop(self, names: str | Iterable[str], now: float, why: str = "asked to stop") -> list[ProgramEvent]:
-        """As ``Programs.stop``."""
-        return self._carry_out(self.programs.stop(names, now, why))
-
-    def restart(
-        self, names: str | Iterable[str], now: float, why: str = "asked to restart", *, with_group: bool = False
-    ) -> list[ProgramEvent]:
-        """As ``Programs.restart``."""
-        return self._carry_out(self.programs.restart(names, now, why, with_group=with_group))
 
     def hold(self, name: str, held: bool) -> None:
         """Record, off the loop, whether it was asked to stop: the next supervisor then does not start it."""
@@ -199,14 +169,6 @@ class ProgramManager:
 
     # -- for the loop -------------------------------------------------------------------------------
 
-    def fileno(self) -> int | None:
-        """Readable when a process has ended; None where the system has no epoll, and so no programs."""
-        return self._children.fileno()
-
-    def next_due(self) -> float | None:
-        """Deadline time at which ``tick`` has something to do; None: not before something happens."""
-        return self.programs.next_due()
-
     def tick(self, now: float) -> list[ProgramEvent]:
         """Handle the processes that have ended, and do what is due."""
         events = []
@@ -214,21 +176,31 @@ class ProgramManager:
             if child.own:
                 # Queued first, so that it is done before the next spawn of this program.
                 self._do(child.name, partial(self._forget, child.name, child.run))
-                events += self._carry_out(self.programs.exited(child.name, status, now, self._random()))
+                events += self.carry_out(self.programs.exited(child.name, status, now, self._random()))
             else:
                 self._do(child.name, partial(self._sweep, child))
-        return events + self._carry_out(self.programs.due(now))
+        return events + self.carry_out(self.programs.due(now))
 
-    def handle(self, message: Message, now: float) -> list[ProgramEvent]:
-        """The result of a job."""
-        match message:
-            case Spawned(child):
-                self._children.add(child)
-                return self._carry_out(self.programs.started(child.name, child.pid, now))
-            case SpawnFailed(name, reason):
-                return self._carry_out(self.programs.failed(name, reason, now, self._random()))
-            case Swept(name):
-                return self._carry_out(self.programs.exited(name, None, now, self._random()))
+    def carry_out(self, effects: list[ProgramEffect]) -> list[ProgramEvent]:
+        """Do what ``programs`` has decided; the events among it."""
+        events = []
+        for effect in effects:
+            match effect:
+                case Spawn(name):
+                    program = self.programs.get(name)
+                    assert program is not None
+                    self._do(name, partial(self._spawn, program.spec, self._timeout(name)), spawns=True)
+                case SendSignal(name, number):
+                    program = self.programs.get(name)
+                    self._children.signal(name, number, group=program is not None and program.spec.terminal)
+                case KillGroup(name):
+                    child = self.child(name)
+                    self._children.kill_group(name)
+                    if child is not None and not child.own:
+                        self._do(name, partial(sweep, child.run, child.handle.pid))
+                case ProgramEvent():
+                    events.append(effect)
+        return events
 
     def close(self, wait: float = CLOSE_WAIT) -> None:
         """Give everything back, within ``wait`` seconds.
@@ -242,27 +214,17 @@ class ProgramManager:
 
     # -- what can be asked --------------------------------------------------------------------------
 
-    @property
-    def running(self) -> int:
-        """How many programs have a process, or are about to."""
-        down = (ProgramState.STOPPED, ProgramState.GIVEN_UP, ProgramState.BACKOFF, ProgramState.QUEUED)
-        return sum(1 for each in self.programs.all() if each.state not in down)
-
-    def child(self, name: str) -> Child | None:
-        """The process of a program, if it has one."""
-        return self._children.get(name)
-
     def rows(self, now: float) -> list[dict[str, Any]]:
         """One row for each program, for people and for status."""
         rows = []
         for each in self.programs.all():
-            child = self._children.get(each.name)
+            child = self.child(each.name)
             rows.append(
                 {
                     "name": each.name,
                     "state": each.state.value,
                     "since": now - each.since,
-                    "pid": None if child is None else child.pid,
+                    "pid": None if child is None else child.handle.pid,
                     "adopted": child is not None and not child.own,
                     "failures": each.failures,
                     "log": each.spec.log,
@@ -273,46 +235,18 @@ class ProgramManager:
 
     # -- inside -------------------------------------------------------------------------------------
 
-    def _carry_out(self, effects: list[ProgramEffect]) -> list[ProgramEvent]:
-        events = []
-        for effect in effects:
-            match effect:
-                case Spawn(name):
-                    self._begin_spawn(name)
-                case SendSignal(name, number):
-                    program = self.programs.get(name)
-                    self._children.signal(name, number, group=program is not None and program.spec.terminal)
-                case KillGroup(name):
-                    self._kill_group(name)
-                case ProgramEvent():
-                    events.append(effect)
-        return events
-
-    def _begin_spawn(self, name: str) -> None:
-        program = self.programs.get(name)
-        assert program is not None
-        spec, timeout = program.spec, self._timeout(name)
-        extra = {"BANKEN_ADDRESS": self._address, "BANKEN_NAME": name}
-        if timeout is not None:
-            extra["BANKEN_TIMEOUT"] = f"{timeout:g}"
-        self._do(name, lambda: self._spawn(spec, extra), spawns=True)
-
-    def _take_over(self, child: Child, now: float) -> list[ProgramEvent]:
+    def _take(self, child: Child, spec: ProgramSpec, now: float) -> list[ProgramEffect]:
+        """A process was made, or adopted."""
         self._children.add(child)
-        program = self.programs.get(child.name)
-        if program is not None and program.spec.log is not None:
-            self._logs.keep(program.spec.log, program.spec.log_bytes_max, program.spec.log_files_max)
-        return self._carry_out(self.programs.adopted(child.name, child.pid, now))
+        self._keep_log(spec)
+        return self.programs.started(child.name, child.handle.pid, now, adopted=not child.own)
 
-    def _kill_group(self, name: str) -> None:
-        child = self._children.get(name)
-        self._children.kill_group(name)
-        if child is not None and not child.own:
-            self._do(name, partial(sweep, child.run, child.pid))
+    def _keep_log(self, spec: ProgramSpec) -> None:
+        if spec.log is not None:
+            self._logs.keep(spec.log, spec.log_bytes_max, spec.log_files_max)
 
-    def _is_down(self, name: str) -> bool:
-        program = self.programs.get(name)
-        return program is not None and program.state is ProgramState.STOPPED
+    def _post_failed(self, name: str, reason: str) -> None:
+        self._post(ProgramReport(lambda now: self.programs.failed(name, reason, now, self._random())))
 
     def _do(self, name: str, work: Callable[[], object], *, spawns: bool = False) -> None:
         """Run it on a thread, after all earlier work for this program."""
@@ -322,20 +256,23 @@ class ProgramManager:
         if how is How.RAISED:
             _log.error("work for the program %s failed", job.lane, exc_info=value)
         elif how is How.REFUSED and job.about:
-            self._post(SpawnFailed(job.lane, value))
+            self._post_failed(job.lane, value)
         elif how is not How.DONE:
             name = job.lane if self.programs.get(job.lane) is not None else None
             self._post(WorkTold(name, f"work-{how.name.lower()}", value))
 
     # -- on threads ---------------------------------------------------------------------------------
 
-    def _spawn(self, spec: ProgramSpec, extra: dict[str, str]) -> None:
+    def _spawn(self, spec: ProgramSpec, timeout: float | None) -> None:
         """Intent, process, record: in this order (run_records.py says why)."""
+        extra = {"BANKEN_ADDRESS": self._address, "BANKEN_NAME": spec.name}
+        if timeout is not None:
+            extra["BANKEN_TIMEOUT"] = f"{timeout:g}"
         run = os.urandom(16).hex()
         try:
             record = self._records.intend(spec.name, run, spec.stop_signal, spec.stop_timeout)
         except OSError as fault:
-            self._post(SpawnFailed(spec.name, f"it cannot be put on record: {fault.strerror}: {fault.filename}"))
+            self._post_failed(spec.name, f"it cannot be put on record: {fault.strerror}: {fault.filename}")
             return
         try:
             if spec.dies_with_supervisor:
@@ -344,15 +281,13 @@ class ProgramManager:
         except BaseException as fault:  # noqa: BLE001  # without a message the program would wait for ever
             self._forget(spec.name, run)
             reason = str(fault) if isinstance(fault, SpawnRefused) else f"{type(fault).__name__}: {fault}"
-            self._post(SpawnFailed(spec.name, reason))
+            self._post_failed(spec.name, reason)
             return
         with contextlib.suppress(OSError):  # the intent is on record: it can be found by its mark
-            self._records.confirm(record, child.pid, child.start)
+            self._records.confirm(record, child.handle.pid, child.handle.start)
         if spec.dies_with_supervisor:
-            self._orphan_killer.watch(run, child.pid, child.start)
-        if spec.log is not None:
-            self._logs.keep(spec.log, spec.log_bytes_max, spec.log_files_max)
-        self._post(Spawned(child))
+            self._orphan_killer.watch(run, child.handle)
+        self._post(ProgramReport(lambda now: self._take(child, spec, now)))
 
     def _forget(self, name: str, run: str) -> None:
         with contextlib.suppress(OSError):  # the next supervisor will find that it has ended
@@ -360,9 +295,9 @@ class ProgramManager:
         self._orphan_killer.release(run)
 
     def _sweep(self, child: Child) -> None:
-        sweep(child.run, child.pid)
+        sweep(child.run, child.handle.pid)
         self._forget(child.name, child.run)
-        self._post(Swept(child.name))
+        self._post(ProgramReport(lambda now: self.programs.exited(child.name, None, now, self._random())))
 
 
 def _stranger(record: RunRecord) -> ProgramSpec:

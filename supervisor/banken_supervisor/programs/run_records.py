@@ -63,13 +63,12 @@ class RunRecords:
             os.rename(self._directory, aside)
             fault = f"{self._directory} is no directory, and is put aside as {aside}"
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        for entry in os.listdir(self._directory):
-            if entry.endswith(".new"):
-                with contextlib.suppress(OSError):  # a directory, say: it does no harm
-                    os.unlink(os.path.join(self._directory, entry))
+        for path, _ in self._files(".new"):
+            with contextlib.suppress(OSError):  # a directory, say: it does no harm
+                os.unlink(path)
         return fault
 
-    def intend(self, name: str, run: str, stop_signal: str, stop_timeout: float) -> RunRecord:
+    def intend(self, name: str, run: str, stop_signal: str = "SIGTERM", stop_timeout: float = 10.0) -> RunRecord:
         """A process of this run is about to be made."""
         record = RunRecord(name, run, self._boot, 0, 0, stop_signal, stop_timeout)
         self._write(record)
@@ -78,10 +77,6 @@ class RunRecords:
     def confirm(self, record: RunRecord, pid: int, start: int) -> None:
         """It was made."""
         self._write(record._replace(pid=pid, start=start))
-
-    def remake(self, name: str, run: str) -> RunRecord:
-        """The record of a process whose file was damaged: an intent, to be confirmed."""
-        return self.intend(name, run, "SIGTERM", 10.0)
 
     def forget(self, name: str, run: str) -> None:
         """It is gone, and all of its group. Nothing happens if the file speaks of a later run by now."""
@@ -93,7 +88,7 @@ class RunRecords:
 
     def hold(self, name: str, held: bool) -> None:
         """Keep whether it was asked to stop, and is to stay down until it is asked to start, or the host boots."""
-        path = self._path(name).removesuffix(".json") + HELD
+        path = self._path(name, HELD)
         if held:
             with open(f"{path}.new", "w", encoding="ascii") as file:
                 file.write(self._boot)
@@ -105,11 +100,10 @@ class RunRecords:
     def held(self) -> set[str]:
         """The names of those that were asked to stop."""
         found = set()
-        for entry in os.listdir(self._directory):
-            if entry.endswith(HELD):
-                with contextlib.suppress(OSError), open(os.path.join(self._directory, entry), "rb") as file:
-                    if file.read(RECORD_MAX) == self._boot.encode():
-                        found.add(entry.removesuffix(HELD).replace(",", "/"))
+        for path, name in self._files(HELD):
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                if file.read(RECORD_MAX) == self._boot.encode():
+                    found.add(name)
         return found
 
     def read(self) -> tuple[list[RunRecord], dict[str, str]]:
@@ -119,17 +113,14 @@ class RunRecords:
         """
         records: list[RunRecord] = []
         faults: dict[str, str] = {}
-        for entry in sorted(os.listdir(self._directory)):
-            if not entry.endswith(".json"):
-                continue
-            path = os.path.join(self._directory, entry)
+        for path, name in self._files(".json"):
             try:
                 with open(path, "rb") as file:
                     record = _parse(file.read(RECORD_MAX))
                 if self._path(record.name) != path:
                     raise ValueError(f"it speaks of {record.name!r}")
             except (OSError, ValueError) as fault:
-                faults[entry.removesuffix(".json").replace(",", "/")] = f"{path} is put aside: {fault}"
+                faults[name] = f"{path} is put aside: {fault}"
                 with contextlib.suppress(OSError):
                     os.replace(path, f"{path}.damaged")
                 continue
@@ -148,9 +139,14 @@ class RunRecords:
             os.replace(f"{path}.new", path)
             self._runs[record.name] = record.run
 
-    def _path(self, name: str) -> str:
+    def _path(self, name: str, ending: str = ".json") -> str:
         # A name may hold a slash, and never a comma.
-        return os.path.join(self._directory, f"{name.replace('/', ',')}.json")
+        return os.path.join(self._directory, name.replace("/", ",") + ending)
+
+    def _files(self, ending: str) -> list[tuple[str, str]]:
+        """The path and the program's name of each file of this kind."""
+        found = sorted(entry for entry in os.listdir(self._directory) if entry.endswith(ending))
+        return [(os.path.join(self._directory, e), e.removesuffix(ending).replace(",", "/")) for e in found]
 
 
 def _parse(text: bytes) -> RunRecord:

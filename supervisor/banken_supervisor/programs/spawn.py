@@ -15,6 +15,7 @@ import stat
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from banken_supervisor.engine.policy import ProgramSpec
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
@@ -34,18 +35,9 @@ class Child:
     run: str
     """its mark: BANKEN_RUN in its environment"""
     handle: ProcessHandle
+    """its pid is also its group's number"""
     own: bool
     """a child of this process, whose status it gets; False: adopted"""
-
-    @property
-    def pid(self) -> int:
-        """Its process id, which is also its group's number."""
-        return self.handle.pid
-
-    @property
-    def start(self) -> int:
-        """When it started, in ticks since boot."""
-        return self.handle.start
 
 
 def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
@@ -56,8 +48,8 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
     """
     if not hasattr(os, "pidfd_open"):
         raise SpawnRefused("programs need pidfd, which this system lacks")
-    who = _user(spec.user)
-    environment = {**os.environ, **who.environment, **extra, **dict(spec.environment), "BANKEN_RUN": run}
+    options, login = _user(spec.user)
+    environment = {**os.environ, **login, **extra, **dict(spec.environment), "BANKEN_RUN": run}
     _look_at_directory(spec.directory)
     output = None if spec.terminal else open_log(spec.log)
     try:
@@ -69,9 +61,7 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
             env=environment,
             cwd=spec.directory,
             start_new_session=True,
-            user=who.uid,
-            group=who.gid,
-            extra_groups=who.groups,
+            **options,
         )
     except (OSError, ValueError, subprocess.SubprocessError) as fault:
         raise SpawnRefused(_reason(spec, fault)) from None
@@ -113,18 +103,10 @@ def open_log(path: str | None) -> int:
     return fd
 
 
-@dataclass(frozen=True, slots=True)
-class _User:
-    uid: int | None
-    gid: int | None
-    groups: list[int] | None
-    environment: dict[str, str]
-
-
-def _user(name: str | None) -> _User:
-    """The user to run it as, with the environment of a login."""
+def _user(name: str | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """(options of Popen, environment of a login) to run it as this user."""
     if name is None:
-        return _User(None, None, None, {})
+        return {}, {}
     import pwd
 
     try:
@@ -133,11 +115,11 @@ def _user(name: str | None) -> _User:
         raise SpawnRefused(f"there is no user {name!r} on this system") from None
     environment = {"HOME": entry.pw_dir, "USER": name, "LOGNAME": name, "SHELL": entry.pw_shell}
     if os.geteuid() == entry.pw_uid and os.geteuid() != 0:
-        return _User(None, None, None, environment)
+        return {}, environment
     if os.geteuid() != 0:
         raise SpawnRefused(f"only root may run a program as {name!r}")
     groups = os.getgrouplist(name, entry.pw_gid)
-    return _User(entry.pw_uid, entry.pw_gid, groups, environment)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}, environment
 
 
 def _look_at_directory(path: str | None) -> None:

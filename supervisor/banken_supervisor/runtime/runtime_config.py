@@ -12,6 +12,7 @@ from banken.watchdog.callback_invocation import Callback, taking_incident
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.registry import build
+from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
@@ -90,10 +91,10 @@ class RuntimeConfig:
         dispatcher.named = self.actions
         dispatcher.context.targets = self.targets
         dispatcher.page = settings.url
-        dispatcher.notices.limits = settings.fold
+        dispatcher.notices.limits = Limits(settings.fold.window, settings.fold.most)
         rules = targets.driver.engine.rules
         rules.replace_patterns(self.config.policies)
-        rules.defaults = settings.defaults
+        rules.defaults = settings.for_undeclared
 
     def _conditions(self, targets: ConfigTargets) -> None:
         """Apply groups and maintenance. A watchdog in an open window is paused at the next check of the clock."""

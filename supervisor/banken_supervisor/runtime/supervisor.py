@@ -159,7 +159,7 @@ class Supervisor:
         """
         self._config_reload = ConfigReload(load, self._call_on_loop)
         retention = self._config_reload.current.config.settings.retention
-        self._limits = Limits(events_age=retention.age, incidents_age=retention.age, size_max=retention.bytes_max)
+        self._limits = Limits(events_age=retention.age, incidents_age=retention.age, size_max=retention.size)
 
     def reload(self) -> None:
         """Read the config file again, on a background thread. Returns at once; an event reports the result.
@@ -317,7 +317,7 @@ class Supervisor:
         return (
             self._stop_timeout
             if self._config_reload is None
-            else self._config_reload.current.config.settings.stop_limit
+            else self._config_reload.current.config.settings.stop_timeout
         )
 
     def _request_stop(self, seconds: float) -> None:

@@ -6,12 +6,12 @@ Text of workers and commands is included unchanged: the caller must sanitise it 
 from __future__ import annotations
 
 import logging
-import signal
 from typing import Any
 
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.text.durations import NEVER_S, format_s
+from banken_supervisor.text.exit_status import exit_text
 from banken_supervisor.text.reasons import gist, telling
 
 SECONDS = frozenset({
@@ -161,14 +161,7 @@ def _setting(key: str, value: Any) -> str:
 
 def ended(status: object) -> str:
     """An exit status as text."""
-    if not isinstance(status, int):
-        return "exit status unknown"
-    if status >= 0:
-        return f"exit status {status}"
-    try:
-        return f"by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"by signal {-status}"
+    return exit_text(status).removeprefix("ended ") if isinstance(status, int) else "exit status unknown"
 
 
 def _program(event: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from banken_supervisor.engine.ladder import Backoff, Budget
 from banken_supervisor.engine.policy import Group, ProgramSpec, Restart, Strategy
-from banken_supervisor.programs import ProgramManager
+from banken_supervisor.programs.program_manager import ProgramManager
 from banken_supervisor.runtime.lock import AddressLock
 from banken_supervisor.runtime.mailbox import Mailbox
 
@@ -48,7 +48,7 @@ def keep(address: str, text: str) -> None:
     began = time.monotonic()
     lock = AddressLock(address)
     mailbox = Mailbox()
-    keeper = ProgramManager(address, address, mailbox.post, timeout=lambda name: 7.5)
+    keeper = ProgramManager(address, mailbox.post, lambda name: 7.5)
 
     def tell(events: list[Any]) -> None:
         for event in events:
@@ -68,7 +68,7 @@ def keep(address: str, text: str) -> None:
         ready = dict(poll.poll(wait * 1000 + 1))
         woke = time.monotonic()
         for letter in mailbox.take():
-            tell(keeper.handle(letter, time.monotonic()))
+            tell(keeper.carry_out(letter.effects(time.monotonic())))
         tell(keeper.tick(time.monotonic()))
         if 0 in ready:
             some = os.read(0, 65536).decode()
@@ -82,18 +82,18 @@ def keep(address: str, text: str) -> None:
                 if word == "rows":
                     say({"type": "rows", "rows": keeper.rows(now), "slowest": slowest})
                 elif word == "stop-all":
-                    tell(keeper.stop([each.name for each in keeper.programs.all()], now))
+                    tell(keeper.carry_out(keeper.programs.stop([each.name for each in keeper.programs.all()], now)))
                 elif word == "apply":
                     tell(keeper.apply(*read_specs(rest), now))
                 elif word == "with-group":
-                    tell(keeper.restart(rest, now, with_group=True))
+                    tell(keeper.carry_out(keeper.programs.restart(rest, now, with_group=True)))
                 elif word == "close":
                     keeper.close()
                     lock.release()
                     say({"type": "closed"})
                     return
                 else:
-                    tell(getattr(keeper, word)(rest, now))
+                    tell(keeper.carry_out(getattr(keeper.programs, word)(rest, now)))
         slowest = max(slowest, time.monotonic() - woke)
 
 

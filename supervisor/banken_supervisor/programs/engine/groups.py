@@ -23,10 +23,8 @@ class Grouping:
         self._mates: dict[str, tuple[str, ...]] = {}
         self._strategy: dict[str, Strategy] = {}
         self._rank: dict[str, Rank] = {}
-        self._names: set[str] = set()
         specs, groups = tuple(specs), tuple(groups)
         for spec in specs:
-            self._names.add(spec.name)
             self._groups[spec.name] = tuple(each for each in groups if _place(spec.name, each) is not None)
             self._rank[spec.name] = spec.order, 0
         for group in groups:

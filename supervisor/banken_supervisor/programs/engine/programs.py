@@ -19,9 +19,8 @@ from banken_supervisor.programs.engine.restart_budget import RestartBudgets
 from banken_supervisor.programs.engine.sequencer import Sequencer
 from banken_supervisor.programs.engine.states import IllegalProgramTransition, ProgramState, ProgramTrigger
 
-PROGRAMS_MAX = 10_000
-
 _S, _T, _E = ProgramState, ProgramTrigger, ProgramEventType
+_UP = (_S.STARTING, _S.RUNNING)
 
 _ANOTHER_PROCESS = ("command", "environment", "directory", "user", "log", "dies_with_supervisor", "terminal")
 """Fields of a ProgramSpec: if one of them changes, the running process must be replaced."""
@@ -41,6 +40,12 @@ class Programs:
         self._programs: dict[str, Program] = {}
         self._budgets = RestartBudgets()
         self._sequencer = Sequencer(self._programs, self._budgets)
+        self.get = self._programs.get
+        """the record of one program; read-only"""
+        self.all = self._programs.values
+        """every record, in the order in which they were added; read-only"""
+        self.next_due = self._sequencer.next_due
+        """when ``due`` has something to do next; None: no timer is set"""
 
     # -- requests of the operator ---------------------------------------------------------------------
 
@@ -49,24 +54,27 @@ class Programs:
 
         A program that is no longer configured is stopped and forgotten. One that is up and whose process would
         differ is restarted. Other changes take effect at the next decision. ValueError, and nothing has changed:
-        a stop signal does not exist, or there are too many programs.
+        a stop signal does not exist.
         """
         wanted = {spec.name: spec for spec in specs}
-        if len(wanted) > PROGRAMS_MAX:
-            raise ValueError(f"{len(wanted)} programs; at most {PROGRAMS_MAX} are allowed")
         for spec in wanted.values():
             signal_number(spec.stop_signal)
         self._sequencer.grouping = Grouping(wanted.values(), groups)
         changed = []
         for name, spec in wanted.items():
             program = self._programs.setdefault(name, Program(spec, now))
-            up = program.state in (_S.STARTING, _S.RUNNING)
-            if up and any(getattr(program.spec, field) != getattr(spec, field) for field in _ANOTHER_PROCESS):
+            differs = any(getattr(program.spec, key) != getattr(spec, key) for key in _ANOTHER_PROCESS)
+            if differs and program.state in _UP:
                 changed.append(program)
             program.spec = spec
             if program.leaving:  # it was being removed, and is configured again
                 program.leaving, program.again = False, spec.autostart
-        self._remove([each for each in self._programs.values() if each.name not in wanted], now)
+        removed = [each for each in self._programs.values() if each.name not in wanted]
+        for program in removed:
+            program.leaving = True
+        self._stop(removed, now, "it is no longer in the configuration")
+        for program in removed:
+            self._forget_if_down(program)
         if changed:
             self._sequencer.restart_together(changed, now, "its configuration changed", now)
         return self._effects()
@@ -92,13 +100,12 @@ class Programs:
         if with_group:
             ending = [each for each in chosen if each.wanted]  # starting one that is down affects no other
             chosen = list(dict.fromkeys([*chosen, *(mate for each in ending for mate in self._affected(each))]))
-        up = (_S.STARTING, _S.RUNNING)
-        ending_any = any(each.state in up for each in chosen)
-        together: list[Program] = []
-        rest: list[Program] = []
-        for program in chosen:
-            takes_part = ending_any and (program.wanted if with_group else program.state in up)
-            (together if takes_part else rest).append(program)
+        together = [each for each in chosen if each.state in _UP]
+        if together and with_group:
+            together = [each for each in chosen if each.wanted]
+        rest = dict.fromkeys(chosen)
+        for each in together:
+            del rest[each]
         self._start(rest, now)
         if together:
             self._sequencer.restart_together(together, now, why, now)
@@ -106,27 +113,18 @@ class Programs:
 
     # -- reports of the shell -----------------------------------------------------------------------
 
-    def started(self, name: str, pid: int, now: float) -> list[ProgramEffect]:
-        """The process that a ``Spawn`` asked for exists."""
+    def started(self, name: str, pid: int, now: float, *, adopted: bool = False) -> list[ProgramEffect]:
+        """The process that a ``Spawn`` asked for exists. ``adopted``: one of an earlier supervisor still runs."""
         program = self._programs[name]
-        program.transition(_T.SPAWNED, now)
+        program.transition(_T.ADOPTED if adopted else _T.SPAWNED, now)
         program.process = True
         program.started_at = now
         program.due = None
-        self._sequencer.emit(_E.STARTED, program, pid=pid)
+        self._sequencer.emit(_E.ADOPTED if adopted else _E.STARTED, program, pid=pid)
         if program.state is _S.RUNNING:
             self._sequencer.leave_waves([program], now)
         else:
             self._sequencer.signal_if_turn(program, now)
-        return self._effects()
-
-    def adopted(self, name: str, pid: int, now: float) -> list[ProgramEffect]:
-        """A process that an earlier supervisor started for this program still runs."""
-        program = self._programs[name]
-        program.transition(_T.ADOPTED, now)
-        program.process = True
-        program.started_at = now
-        self._sequencer.emit(_E.ADOPTED, program, pid=pid)
         return self._effects()
 
     def failed(self, name: str, reason: str, now: float, random: float) -> list[ProgramEffect]:
@@ -160,27 +158,10 @@ class Programs:
 
     # -- timers --------------------------------------------------------------------------------
 
-    def next_due(self) -> float | None:
-        """When ``due`` has something to do next; None: no timer is set."""
-        return self._sequencer.next_due()
-
     def due(self, now: float) -> list[ProgramEffect]:
         """Handle every timer that expired by ``now``."""
         self._sequencer.due(now)
         return self._effects()
-
-    # -- queries --------------------------------------------------------------------------
-
-    def get(self, name: str) -> Program | None:
-        """The record of one program; read-only."""
-        return self._programs.get(name)
-
-    def all(self) -> Iterable[Program]:
-        """Every record, in the order in which they were added; read-only."""
-        return self._programs.values()
-
-    def __len__(self) -> int:
-        return len(self._programs)
 
     # -- requests -----------------------------------------------------------------------------------
 
@@ -202,7 +183,7 @@ class Programs:
                 program.due = None
                 self._budgets.cancel(program.name)
                 starting.append(program)
-        self._sequencer.start_in_order(starting, now)
+        self._sequencer.move_in_order(starting, now, upward=True)
 
     def _stop(self, programs: Iterable[Program], now: float, why: str) -> None:
         stopping, down = [], []
@@ -218,14 +199,7 @@ class Programs:
                 self._sequencer.emit(_E.STOPPED, program, why=why, status=None, again=False)
                 down.append(program)
         self._sequencer.leave_waves(down, now)
-        self._sequencer.stop_in_order(stopping, now)
-
-    def _remove(self, programs: list[Program], now: float) -> None:
-        for program in programs:
-            program.leaving = True
-        self._stop(programs, now, "it is no longer in the configuration")
-        for program in programs:
-            self._forget_if_down(program)
+        self._sequencer.move_in_order(stopping, now, upward=False)
 
     # -- ends ---------------------------------------------------------------------------------
 
@@ -277,7 +251,7 @@ class Programs:
         self._sequencer.leave_waves([program], now)
         if again:
             program.transition(_T.START, now)
-            self._sequencer.start_in_order([program], now)
+            self._sequencer.move_in_order([program], now, upward=True)
         else:
             self._forget_if_down(program)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from banken_supervisor.engine.policy import ProgramSpec
@@ -13,53 +14,39 @@ STABLE_MIN = 1.0
 """Seconds. A run as long as the longest backoff, and at least this long, is stable and resets the backoff."""
 
 
+@dataclass(slots=True, eq=False)
 class Program:
     """What is known of one program. Times are deadline time, seconds."""
 
-    __slots__ = (
-        "again",
-        "due",
-        "failures",
-        "group_restart",
-        "killed",
-        "leaving",
-        "name",
-        "process",
-        "signalled",
-        "since",
-        "spec",
-        "started_at",
-        "state",
-        "waves",
-        "why",
-    )
+    spec: ProgramSpec
+    since: float
+    """when it entered its state"""
+    state: ProgramState = ProgramState.STOPPED
+    due: float | None = None
+    """when its own timer expires: end of a backoff, of a stop timeout or of the wait for a spawn"""
+    started_at: float = 0.0
+    failures: int = 0
+    """automatic restarts since the last stable run"""
+    process: bool = False
+    """whether its process exists, as reported by the shell"""
+    signalled: bool = False
+    """it got its stop signal"""
+    killed: bool = False
+    """it got SIGKILL"""
+    again: bool = False
+    """STOPPING: start it when it is gone"""
+    leaving: bool = False
+    """no longer in the config: forget it when it is down"""
+    why: str = ""
+    """why it was asked to stop"""
+    waves: list[Wave] = field(default_factory=list)
+    """at most one start wave; maybe several stop waves: it is stopped when its turn has come in all"""
+    group_restart: GroupRestart | None = None
 
-    def __init__(self, spec: ProgramSpec, now: float) -> None:
-        self.name = spec.name
-        self.spec = spec
-        self.state = ProgramState.STOPPED
-        self.since = now
-        """when it entered its state"""
-        self.due: float | None = None
-        """when its own timer expires: end of a backoff, of a stop timeout or of the wait for a spawn"""
-        self.started_at = now
-        self.failures = 0
-        """automatic restarts since the last stable run"""
-        self.process = False
-        """whether its process exists, as reported by the shell"""
-        self.signalled = False
-        """it got its stop signal"""
-        self.killed = False
-        """it got SIGKILL"""
-        self.again = False
-        """STOPPING: start it when it is gone"""
-        self.leaving = False
-        """no longer in the config: forget it when it is down"""
-        self.why = ""
-        """why it was asked to stop"""
-        self.waves: list[Wave] = []
-        """at most one start wave; maybe several stop waves: it is stopped when its turn has come in all"""
-        self.group_restart: GroupRestart | None = None
+    @property
+    def name(self) -> str:
+        """Its own, which no config changes."""
+        return self.spec.name
 
     def transition(self, trigger: ProgramTrigger, now: float) -> None:
         """Change the state as the table says; IllegalProgramTransition if the table does not allow it."""
@@ -87,8 +74,6 @@ class Wave:
     The next level follows when no program of the current one is waited for.
     """
 
-    __slots__ = ("group_restart", "levels", "upward", "waiting")
-
     def __init__(
         self, upward: bool, ranked: Iterable[tuple[tuple[int, int], str]], group_restart: GroupRestart | None = None
     ) -> None:
@@ -101,16 +86,14 @@ class Wave:
         """continues when all programs are down"""
 
 
+@dataclass(slots=True, eq=False)
 class GroupRestart:
     """Programs that stop together and start again when all have stopped and ``not_before`` has come."""
 
-    __slots__ = ("due", "names", "not_before")
-
-    def __init__(self, names: tuple[str, ...], not_before: float) -> None:
-        self.names = names
-        self.not_before = not_before
-        self.due: float | None = None
-        """when they start; None: not all have stopped"""
+    names: tuple[str, ...]
+    not_before: float
+    due: float | None = None
+    """when they start; None: not all have stopped"""
 
 
 def signal_number(name: str) -> int:

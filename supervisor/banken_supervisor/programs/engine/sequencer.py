@@ -47,15 +47,16 @@ class Sequencer:
 
     # -- starting and stopping ----------------------------------------------------------------
 
-    def start_in_order(self, programs: Iterable[Program], now: float) -> None:
-        """Spawn these QUEUED programs, the lowest level at once."""
-        self._begin(list(programs), True, None, now)
-
-    def stop_in_order(
-        self, programs: Iterable[Program], now: float, group_restart: GroupRestart | None = None
+    def move_in_order(
+        self, programs: list[Program], now: float, *, upward: bool, group_restart: GroupRestart | None = None
     ) -> None:
-        """Stop these STOPPING programs, the highest level at once."""
-        self._begin(list(programs), False, group_restart, now)
+        """Spawn these QUEUED programs, the lowest level at once, or stop STOPPING ones, the highest at once."""
+        wave = Wave(upward, ((self.grouping.rank(each.name), each.name) for each in programs), group_restart)
+        former = _remove_from_waves(programs, upward_only=not upward)
+        for program in programs:
+            program.waves.append(wave)
+        for each in (wave, *former):
+            self._advance(each, now)
 
     def leave_waves(self, programs: Iterable[Program], now: float) -> None:
         """Remove these programs from their waves, so that no program waits for them."""
@@ -89,7 +90,7 @@ class Sequencer:
                 program.transition(_T.STOP, now)
                 stopping.append(program)
         self.leave_waves(waiting, now)
-        self.stop_in_order(stopping, now, group_restart)
+        self.move_in_order(stopping, now, upward=False, group_restart=group_restart)
 
     def signal_if_turn(self, program: Program, now: float) -> None:
         """Send its stop signal if its turn has come. During a spawn: nothing; ``started`` calls this again."""
@@ -125,7 +126,7 @@ class Sequencer:
                 self._start_group(item, now)
             elif item.state is _S.BACKOFF:
                 item.transition(_T.DUE, now)
-                self.start_in_order([item], now)
+                self.move_in_order([item], now, upward=True)
             else:
                 self._timed_out(item, now)
 
@@ -137,43 +138,27 @@ class Sequencer:
 
     # -- inside -------------------------------------------------------------------------------------
 
-    def _begin(self, programs: list[Program], upward: bool, group_restart: GroupRestart | None, now: float) -> None:
-        wave = Wave(upward, ((self.grouping.rank(each.name), each.name) for each in programs), group_restart)
-        former = _remove_from_waves(programs, upward_only=not upward)
-        for program in programs:
-            program.waves.append(wave)
-        self._advance(wave, now)
-        for each in former:
-            self._advance(each, now)
-
     def _advance(self, wave: Wave, now: float) -> None:
         """Go to the next level while the wave waits for no program."""
         while not wave.waiting:
             if not wave.levels:
                 group_restart, wave.group_restart = wave.group_restart, None
-                if group_restart is not None:
-                    self._all_stopped(group_restart, now)
+                if group_restart is not None and group_restart.not_before <= now:
+                    self._start_group(group_restart, now)
+                elif group_restart is not None:
+                    self.set_timer(group_restart, group_restart.not_before)
                 return
             level = [self._programs.get(name) for name in wave.levels.pop()]
             present = [each for each in level if each is not None and wave in each.waves]  # others left the wave
             wave.waiting.update(each.name for each in present)
             for program in present:
                 if wave.upward:
-                    self._spawn(program, now)
+                    program.transition(_T.TURN, now)
+                    self._budgets.record_spawn(program.name, now)
+                    self.set_timer(program, now + SPAWN_PATIENCE)
+                    self.out.append(Spawn(program.name))
                 else:
                     self.signal_if_turn(program, now)
-
-    def _spawn(self, program: Program, now: float) -> None:
-        program.transition(_T.TURN, now)
-        self._budgets.record_spawn(program.name, now)
-        self.set_timer(program, now + SPAWN_PATIENCE)
-        self.out.append(Spawn(program.name))
-
-    def _all_stopped(self, group_restart: GroupRestart, now: float) -> None:
-        if group_restart.not_before <= now:
-            self._start_group(group_restart, now)
-        else:
-            self.set_timer(group_restart, group_restart.not_before)
 
     def _with_group_restarts(self, programs: list[Program]) -> list[Program]:
         found = {each.name: each for each in programs}
@@ -196,24 +181,21 @@ class Sequencer:
             else:
                 program.transition(_T.DUE, now)
                 starting.append(program)
-        self.start_in_order(starting, now)
+        self.move_in_order(starting, now, upward=True)
 
     def _timed_out(self, program: Program, now: float) -> None:
         """A timeout: of the spawn, of the stop signal, or of SIGKILL."""
-        if not program.process:
-            self.emit(_E.SLOW, program, after=SPAWN_PATIENCE)
-            self._release_waiters(program, now)
-        elif not program.killed:
+        if program.process and not program.killed:
             program.killed = True
             self.emit(_E.KILLED, program, after=program.spec.stop_timeout)
             self.out.append(KillGroup(program.name))
             self.set_timer(program, now + KILL_PATIENCE)
-        else:
+            return
+        if program.process:
             self.emit(_E.UNKILLABLE, program, after=KILL_PATIENCE)
-            self._release_waiters(program, now)
-
-    def _release_waiters(self, program: Program, now: float) -> None:
-        # It stays in waves in which its own turn has not come yet.
+        else:
+            self.emit(_E.SLOW, program, after=SPAWN_PATIENCE)
+        # Nothing waits for it any more. It stays in waves in which its own turn has not come yet.
         waiting = [wave for wave in program.waves if program.name in wave.waiting]
         program.waves = [wave for wave in program.waves if wave not in waiting]
         for wave in waiting:

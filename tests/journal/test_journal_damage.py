@@ -126,7 +126,7 @@ def test_a_damaged_journal_yields_nothing_wrong_and_takes_what_comes(
     assert len(fresh) == 5 * 40
     believe([row for row in after if row not in fresh])
     if state["state"] == "moved-aside":
-        assert set_aside.files_aside(path) == [state["moved_aside"]]
+        assert os.path.exists(state["moved_aside"])  # as damaged, or as of the schema that its header now names
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 

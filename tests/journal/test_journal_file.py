@@ -65,7 +65,7 @@ def test_a_journal_of_an_older_or_newer_schema_is_moved_aside_and_told(
     connection.execute("BEGIN")
     connection.execute("ALTER TABLE incidents ADD COLUMN place TEXT")
     connection.execute("ALTER TABLE registry DROP COLUMN resolution")
-    schema.set_version(connection, version)
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.execute("COMMIT")
     connection.close()
     before = Path(path).read_bytes()

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from banken.errors import BankenError
-from banken_supervisor.journal.tables import EVENTS, KEPT, META, Table, checksum
+from banken_supervisor.journal.tables import EVENTS, KEPT, Table
 from banken_supervisor.journal.values import Row
 
 APPLICATION = 0x424E4B4E
@@ -37,11 +37,11 @@ class JournalRefused(JournalError):
 
 
 class JournalOfAnotherSchema(JournalRefused):
-    """The file is whole, but an older or a newer banken wrote it. The supervisor moves it aside."""
+    """An older or a newer banken wrote the file, so far as it says. The supervisor moves it aside."""
 
     def __init__(self, version: int) -> None:
         self.version = version
-        what = "other tables" if version == VERSION else f"schema version {version}"
+        what = "other tables (or is damaged)" if version == VERSION else f"schema version {version}"
         super().__init__(
             f"the journal has {what}, this banken knows only its own version {VERSION}: "
             "read it with the older or newer banken that wrote it, or name another path"
@@ -64,13 +64,12 @@ def build(path: str) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = _connect(path, "rw")
     try:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("BEGIN IMMEDIATE")
-        for table in (META, *KEPT):
-            connection.execute(table.create)
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        set_version(connection, VERSION)
-        connection.execute("COMMIT")
+        connection.execute("PRAGMA auto_vacuum = FULL")
+        with transaction(connection):
+            for table in KEPT:
+                connection.execute(table.create)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
     except BaseException:
         connection.close()
         raise
@@ -127,6 +126,14 @@ def open_reading(path: str) -> sqlite3.Connection:
     raise AssertionError("unreachable")
 
 
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Writes all that is executed inside, or nothing after an exception."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        yield connection
+
+
 def check_regular(path: str) -> None:
     """JournalRefused unless ``path`` is a file: opening a pipe would wait for ever. OSError: there is nothing."""
     if not stat.S_ISREG(os.stat(path).st_mode):
@@ -148,19 +155,16 @@ def check_header(path: str) -> None:
 
 def check_version(connection: sqlite3.Connection) -> None:
     """Whether the file is a journal of this version. JournalRefused: another program's file.
-    JournalOfAnotherSchema: an older or newer banken's. JournalDamaged: it says two different things of itself."""
-    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    ours = {table.name for table in (META, *KEPT)}
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION and names and not names & ours:
-        raise JournalRefused("the file is another program's database: name another path for the journal")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    said = _meta(connection, "schema") if META.name in names else None
-    if application != APPLICATION or said != str(version):
-        raise JournalDamaged(f"the header says version {version}, the table {said}")
+    JournalOfAnotherSchema: an older or newer banken's. JournalDamaged: its tables are ours, and its header is not.
+    """
+    # Declarations are compared as a whole: one flipped letter in a column's type changes what is stored there.
     declared = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
-    if _meta(connection, "tables") != _sum(declared):
-        raise JournalDamaged("the tables are not declared as they were made")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION:
+        if declared and not {name for name, _ in declared} & {table.name for table in KEPT}:
+            raise JournalRefused("the file is another program's database: name another path for the journal")
+        raise JournalDamaged(f"the header says that it belongs to the application {application:#x}")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != VERSION or declared != _DECLARED:
         raise JournalOfAnotherSchema(version)
 
@@ -204,25 +208,7 @@ def scan(
         problems.append(f"{table.name}: {bad} rows with a wrong checksum")
 
 
-def set_version(connection: sqlite3.Connection, version: int) -> None:
-    """Write into the file which version it is of, and the sum of its tables' declarations."""
-    declared = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
-    for values in (("schema", str(version)), ("tables", _sum(declared))):
-        connection.execute(META.insert("REPLACE"), META.sealed(*values))
-    connection.execute(f"PRAGMA user_version = {version}")
-
-
-def _meta(connection: sqlite3.Connection, key: str) -> str | None:
-    row = connection.execute(META.select + " WHERE key = ?", (key,)).fetchone()
-    return row[1] if row is not None and META.intact(row) and row[0] == key else None
-
-
-def _sum(declared: list[tuple[str, str]]) -> str:
-    """Of the declarations: one flipped letter in a column's type would change what is stored there."""
-    return str(checksum("sqlite_master", [word for row in declared for word in row]))
-
-
-_DECLARED = sorted((table.name, table.create) for table in (META, *KEPT))
+_DECLARED = sorted((table.name, table.create) for table in KEPT)
 """The tables of this version, as SQLite describes them."""
 
 

@@ -86,6 +86,17 @@ class JournalLock:
             os.close(self._fd)
 
 
+_INSERTS = {
+    "registry": REGISTRY.insert("REPLACE"),
+    "opened": INCIDENTS.insert("IGNORE"),
+    "begun": STEPS.insert("IGNORE"),  # never over a result
+    "ended": STEPS.insert("REPLACE"),
+    "evidence": EVIDENCE.insert("IGNORE"),
+    "events": EVENTS.insert("IGNORE"),
+}
+"""By kind of row: how it is written."""
+
+
 class Batch:
     """What one transaction writes, in an order that gives the same as writing entry by entry."""
 
@@ -96,25 +107,21 @@ class Batch:
         self.registry: dict[str, Row | None] = {}
         """by name, its last state; None: released"""
         self.closed: list[IncidentClosed] = []
-        self.opened: list[Row] = []
-        self.begun: list[Row] = []
-        self.ended: list[Row] = []
-        self.evidence: list[Row] = []
-        self.events: list[Row] = []
+        self.rows: dict[str, list[Row]] = {kind: [] for kind in _INSERTS}
         for entry in entries:
             try:
                 self._add(entry, run)
             except Exception as fault:  # noqa: BLE001  (one wrong entry must not hold up the others)
                 self.refused.append(f"{type(entry).__name__}: {fault}")
+        self.rows["registry"] = [row for row in self.registry.values() if row is not None]
 
     def _add(self, entry: Entry, run: str) -> None:
         match entry:
             case EventSeen():
                 incident = entry.data.get("incident")
                 about = incident if isinstance(incident, str) else None
-                self.events.append(
-                    EVENTS.row_of((entry.seq, entry.time, entry.type, entry.name, entry.data, run, about))
-                )
+                values = entry.seq, entry.time, entry.type, entry.name, entry.data, run, about
+                self.rows["events"].append(EVENTS.row_of(values))
             case Declared():
                 self.registry[entry.name] = REGISTRY.row(entry)
             case Released():
@@ -123,13 +130,13 @@ class Batch:
                 self.clear = True
                 self.registry.clear()
             case IncidentRecord():
-                self.opened.append(INCIDENTS.row(entry))
+                self.rows["opened"].append(INCIDENTS.row(entry))
             case IncidentClosed():
                 self.closed.append(entry)
             case StepRun():
-                (self.begun if entry.ok is None else self.ended).append(STEPS.row(entry))
+                self.rows["begun" if entry.ok is None else "ended"].append(STEPS.row(entry))
             case EvidenceTaken():
-                self.evidence.append(EVIDENCE.row(entry))
+                self.rows["evidence"].append(EVIDENCE.row(entry))
             case _:
                 raise TypeError("not an entry of the journal")
 
@@ -147,26 +154,15 @@ class Store:
     def write(self, entries: Iterable[Entry]) -> list[str]:
         """All entries in one transaction; why some were refused. Entries that are there already change nothing."""
         batch = Batch(entries, self._run)
-        connection = self.connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        released = [(name,) for name, row in batch.registry.items() if row is None]
+        with schema.transaction(self.connection) as connection:
             if batch.clear:
                 connection.execute("DELETE FROM registry")
-            released = [(name,) for name, row in batch.registry.items() if row is None]
-            declared = [row for row in batch.registry.values() if row is not None]
             connection.executemany("DELETE FROM registry WHERE name = ?", released)
-            connection.executemany(REGISTRY.insert("REPLACE"), declared)
-            connection.executemany(INCIDENTS.insert("IGNORE"), batch.opened)
+            for kind, statement in _INSERTS.items():
+                connection.executemany(statement, batch.rows[kind])
             for entry in batch.closed:
                 self._close_incident(entry, batch.refused)
-            connection.executemany(STEPS.insert("IGNORE"), batch.begun)  # never over a result
-            connection.executemany(STEPS.insert("REPLACE"), batch.ended)
-            connection.executemany(EVIDENCE.insert("IGNORE"), batch.evidence)
-            connection.executemany(EVENTS.insert("IGNORE"), batch.events)
-            connection.execute("COMMIT")
-        except BaseException:
-            self.rollback()
-            raise
         return batch.refused
 
     def rollback(self) -> None:
@@ -208,12 +204,11 @@ class Store:
             self.connection.close()
 
     def used(self) -> int:
-        """Bytes in use, without free pages and the log."""
-        pages, free, size = (
-            self.connection.execute(f"PRAGMA {what}").fetchone()[0]
-            for what in ("page_count", "freelist_count", "page_size")
+        """Bytes in use, without the log."""
+        pages, size = (
+            self.connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size")
         )
-        return int((pages - free) * size)
+        return int(pages * size)
 
     def size(self) -> int:
         """Bytes that the file and its log take."""

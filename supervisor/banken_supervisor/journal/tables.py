@@ -11,9 +11,10 @@ scan the table; retention bounds that.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -36,7 +37,6 @@ from banken_supervisor.journal.values import (
     optional,
     owner_text,
     parse_declaration,
-    parse_json,
     parse_owner,
     progress,
     real,
@@ -57,9 +57,8 @@ class Column(NamedTuple):
 class Table:
     """One table, of entries of one class."""
 
-    def __init__(self, name: str, entry: Callable[..., Any], key: tuple[str, ...], *columns: Column) -> None:
-        if is_dataclass(entry):
-            assert [each.name for each in fields(entry)] == [column.name for column in columns]
+    def __init__(self, name: str, entry: type[Any], key: tuple[str, ...], *columns: Column) -> None:
+        assert [each.name for each in fields(entry)] == [column.name for column in columns]
         self.name = name
         self._entry = entry
         self._key = key
@@ -98,16 +97,10 @@ class Table:
 
     def entry(self, row: Row) -> Any:
         """The entry of a row, without its sum. ValueError, TypeError, KeyError: this version cannot read it."""
-        if not self._from_values:
-            return self._entry(*row)
         values: list[Any] = list(row)
         for index, from_value in self._from_values:
             values[index] = from_value(values[index])
         return self._entry(*values)
-
-    def sealed(self, *values: Value) -> Row:
-        """The values with their sum."""
-        return (*values, checksum(self.name, values))
 
     def intact(self, row: Sequence[Any]) -> bool:
         """Whether a row that was read, its sum last, is what was written."""
@@ -125,8 +118,6 @@ def checksum(table: str, values: Sequence[Value]) -> int:
 _ID = text(ID_MAX)
 _NAME = text(NAME_MAX)
 _STATES = {state.value: state for state in State}
-
-META = Table("meta", dict, ("key",), Column("key", "TEXT NOT NULL", _ID), Column("value", "TEXT", _ID))
 
 REGISTRY = Table(
     "registry",
@@ -193,7 +184,7 @@ EVENTS = Table(
     Column("time", "REAL NOT NULL", real),
     Column("type", "TEXT NOT NULL", _ID),
     Column("name", "TEXT", optional(_NAME)),
-    Column("data", "TEXT NOT NULL", bounded_json, parse_json),
+    Column("data", "TEXT NOT NULL", bounded_json, json.loads),
     Column("run", "TEXT NOT NULL", _ID),
     Column("incident", "TEXT", optional(_ID)),
 )

@@ -7,23 +7,21 @@ descriptor would have freed; and the kernel says that the process catches the si
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
 import stat
 import struct
-import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from banken.diagnostics.dumps import DIRECTORY, HEADER, SOCKET_SUFFIX, allowed_signals, socket_path
 from banken_supervisor.evidence import process_facts
 from banken_supervisor.evidence.time_limits import Deadline, TooLate
 from banken_supervisor.processes.handle import ProcessHandle
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DUMP_MAX = 1 << 20
 """Bytes read of a dump; 100 threads of 100 frames are about 800,000."""
@@ -39,9 +37,6 @@ LOOK_S = 0.005
 
 _flock = struct.Struct("hhqqi0q")
 """struct flock: type, whence, start, length, pid."""
-
-_busy: set[int] = set()
-_changed = threading.Condition()
 
 
 class NotAnnounced(Exception):
@@ -66,7 +61,7 @@ def find(address_directory: str, process: ProcessHandle) -> Announcement:
             raise NotAnnounced(
                 f"{directory} is not a directory of ours with mode 0700: what it holds is not trusted"
             )
-        with _opened(path) as fd:
+        with opened(path) as fd:
             number = _number(os.pread(fd, 64, 0))
             if _holder(fd) != process.pid:
                 raise NotAnnounced("the process no longer holds its announcement: it runs another program by now")
@@ -85,7 +80,11 @@ def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> str
     deadline = Deadline(seconds)
     if not announced.number:
         raise NotAnnounced("the signal it would dump at has another handler")
-    with _alone(process.pid, deadline), _opened(announced.path) as fd:
+    with opened(announced.path) as fd:
+        while not locked(fd):
+            if not deadline.left():
+                raise TooLate("another dump of it is under way")
+            time.sleep(LOOK_S)
         header = header_length(os.pread(fd, 64, 0))
         os.ftruncate(fd, header)
         bit = 1 << (announced.number - 1)
@@ -133,9 +132,9 @@ def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[int]:
-    """A worker's file: a regular one of our own, no link."""
-    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def opened(path: str, directory: int | None = None) -> Iterator[int]:
+    """A worker's file: a regular one of our own, no link; NotAnnounced. ``path`` may be in ``directory``."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
@@ -145,26 +144,12 @@ def _opened(path: str) -> Iterator[int]:
         os.close(fd)
 
 
-@contextmanager
-def _alone(pid: int, deadline: Deadline) -> Iterator[None]:
-    """One dump of a process at a time: they share its file."""
-    with _changed:
-        if not _changed.wait_for(lambda: pid not in _busy, deadline.left()):
-            raise TooLate("another dump of it is under way")
-        _busy.add(pid)
-    try:
-        yield
-    finally:
-        with _changed:
-            _busy.discard(pid)
-            _changed.notify_all()
-
-
-@contextmanager
-def idle(pid: int) -> Iterator[bool]:
-    """Whether no dump of this process is under way; none begins meanwhile."""
-    with _changed:
-        yield pid not in _busy
+def locked(fd: int) -> bool:
+    """Whether this caller now has the file to itself, until it closes it: one dump of a process at a time."""
+    with suppress(BlockingIOError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the worker's own lock is of the other kind
+        return True
+    return False
 
 
 def header_length(start: bytes) -> int:
@@ -184,8 +169,6 @@ def _number(start: bytes) -> int:
 
 def _holder(fd: int) -> int:
     """Pid of the process that holds the file's lock; 0: none."""
-    import fcntl  # not on Windows, where this is never reached
-
     asked = _flock.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = _flock.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
     return 0 if kind == fcntl.F_UNLCK else int(pid)
@@ -211,13 +194,15 @@ def _await_end(
             raise TooLate("it ended")
         if grown != size:
             size, since = grown, now
-        begun = size > header
-        if begun and now - since >= QUIET_S and not any(_blocks(pid, tid, bit) for tid in ready):
+        if size == header:
+            if not deadline.left():
+                pending = process_facts.signal_sets(pid).get("ShdPnd", 0) & bit
+                raise TooLate(
+                    "it has not taken the signal yet" if pending else "it took the signal and wrote nothing"
+                )
+        elif (
+            size > header + DUMP_MAX
+            or not deadline.left()
+            or (now - since >= QUIET_S and not any(_blocks(pid, tid, bit) for tid in ready))
+        ):
             return
-        if size > header + DUMP_MAX:
-            return
-        if not deadline.left():
-            if begun:
-                return
-            pending = process_facts.signal_sets(pid).get("ShdPnd", 0) & bit
-            raise TooLate("it has not taken the signal yet" if pending else "it took the signal and wrote nothing")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from banken_supervisor.evidence.text import clean, neutral
+from banken_supervisor.text import sanitize
 
 HEADLINE_MAX = 400
 """Characters."""
@@ -58,7 +58,7 @@ def headline(evidence: dict[str, Any]) -> str:
     parts = [_state(process)]
     if not process.get("ended"):
         parts.append(_place(evidence))
-    return neutral(clean("; ".join(filter(None, parts)), HEADLINE_MAX))
+    return sanitize.line("; ".join(filter(None, parts)), HEADLINE_MAX)
 
 
 def plumbing(frame: dict[str, Any]) -> bool:

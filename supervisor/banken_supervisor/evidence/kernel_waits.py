@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import Any
 
-from banken_supervisor.evidence.text import clean, decoded
+from banken_supervisor.evidence.text import clean
 
 TEXT_MAX = 200
 """Characters of a file's name."""
@@ -20,37 +20,28 @@ TEXT_MAX = 200
 NET_BYTES_MAX = 1 << 20
 """Bytes read of a table of connections, about 7,000 of them."""
 
-_X86_64 = {
-    0: "read", 1: "write", 2: "open", 3: "close", 7: "poll", 16: "ioctl", 17: "pread64", 18: "pwrite64",
-    19: "readv", 20: "writev", 23: "select", 34: "pause", 35: "nanosleep", 42: "connect", 43: "accept",
-    44: "sendto", 45: "recvfrom", 46: "sendmsg", 47: "recvmsg", 61: "wait4", 65: "semop", 72: "fcntl",
-    73: "flock", 74: "fsync", 75: "fdatasync", 128: "rt_sigtimedwait", 130: "rt_sigsuspend", 202: "futex",
-    219: "restart_syscall", 220: "semtimedop", 230: "clock_nanosleep", 232: "epoll_wait", 243: "mq_timedreceive",
-    247: "waitid", 257: "openat",
-    270: "pselect6", 271: "ppoll", 281: "epoll_pwait", 288: "accept4", 299: "recvmmsg", 426: "io_uring_enter",
-    441: "epoll_pwait2",
+_ON_A_FILE = {
+    "read": (0, 63), "write": (1, 64), "close": (3, 57), "ioctl": (16, 29), "pread64": (17, 67),
+    "pwrite64": (18, 68), "readv": (19, 65), "writev": (20, 66), "connect": (42, 203), "accept": (43, 202),
+    "sendto": (44, 206), "recvfrom": (45, 207), "sendmsg": (46, 211), "recvmsg": (47, 212), "fcntl": (72, 25),
+    "flock": (73, 32), "fsync": (74, 82), "fdatasync": (75, 83), "accept4": (288, 242), "recvmmsg": (299, 243),
+}  # fmt: skip
+"""Calls whose first argument is a file descriptor, which says what is waited for: their numbers on x86_64, and on
+the machines with the kernel's generic table; -1: none there."""
+
+_OTHERS = {
+    "open": (2, -1), "poll": (7, -1), "select": (23, -1), "pause": (34, -1), "nanosleep": (35, 101),
+    "wait4": (61, 260), "semop": (65, 193), "rt_sigtimedwait": (128, 137), "rt_sigsuspend": (130, 133),
+    "futex": (202, 98), "restart_syscall": (219, 128), "semtimedop": (220, -1), "clock_nanosleep": (230, 115),
+    "epoll_wait": (232, -1), "mq_timedreceive": (243, -1), "waitid": (247, 95), "openat": (257, 56),
+    "pselect6": (270, 72), "ppoll": (271, 73), "epoll_pwait": (281, 22), "io_uring_enter": (426, 426),
+    "epoll_pwait2": (441, 441),
 }  # fmt: skip
 
-_GENERIC = {
-    22: "epoll_pwait", 25: "fcntl", 29: "ioctl", 32: "flock", 56: "openat", 57: "close", 63: "read", 64: "write",
-    65: "readv", 66: "writev", 67: "pread64", 68: "pwrite64", 72: "pselect6", 73: "ppoll", 82: "fsync",
-    83: "fdatasync", 95: "waitid", 98: "futex", 101: "nanosleep", 115: "clock_nanosleep",
-    128: "restart_syscall", 133: "rt_sigsuspend",
-    137: "rt_sigtimedwait", 193: "semop", 202: "accept", 203: "connect", 206: "sendto", 207: "recvfrom",
-    211: "sendmsg", 212: "recvmsg", 242: "accept4", 243: "recvmmsg", 260: "wait4", 426: "io_uring_enter",
-    441: "epoll_pwait2",
-}  # fmt: skip
+_TABLE = {"x86_64": 0, "aarch64": 1, "riscv64": 1}.get(platform.machine())
 
-NAMES = {"x86_64": _X86_64, "aarch64": _GENERIC, "riscv64": _GENERIC}.get(platform.machine(), {})
-"""The calls that a process waits in, by this machine's numbers (the kernel's syscall tables)."""
-
-ON_A_FILE = frozenset(
-    {
-        "read", "write", "readv", "writev", "pread64", "pwrite64", "ioctl", "connect", "accept", "accept4",
-        "sendto", "recvfrom", "sendmsg", "recvmsg", "recvmmsg", "fcntl", "flock", "fsync", "fdatasync", "close",
-    }
-)  # fmt: skip
-"""Those whose first argument is a file descriptor: it says what is waited for."""
+NAMES = {} if _TABLE is None else {each[_TABLE]: name for name, each in (_ON_A_FILE | _OTHERS).items()}
+"""The calls that a process waits in, by this machine's numbers."""
 
 
 def wait(pid: int, tid: int, *, target: bool = False) -> dict[str, Any]:
@@ -59,9 +50,12 @@ def wait(pid: int, tid: int, *, target: bool = False) -> dict[str, Any]:
     ``target``: also look up what the descriptor is: a path, ``pipe:[…]``, or a connection's two ends.
     """
     base = f"/proc/{pid}/task/{tid}"
-    name, fd = _syscall(base)
+    call = _read(f"{base}/syscall", 256).split()  # "running", or a number and its arguments
+    number = int(call[0]) if len(call) > 1 and call[0].isdigit() else None
+    name = None if number is None else NAMES.get(number, f"syscall {number}")
+    fd = int(call[1], 16) & 0xFFFFFFFF if name in _ON_A_FILE else None
     stat = _read(f"{base}/stat", 4096).rpartition(b")")[2].split()
-    place = decoded(_read(f"{base}/wchan", 256), 64).strip()
+    place = clean(_read(f"{base}/wchan", 256).decode(errors="replace"), 64).strip()
     return {
         "state": stat[0].decode("ascii", "replace") if stat else None,
         "wchan": place if place not in ("", "0") else None,
@@ -77,9 +71,7 @@ def describe(pid: int, fd: int) -> str | None:
         link = clean(os.readlink(f"/proc/{pid}/fd/{fd}"), TEXT_MAX)
     except OSError:
         return None
-    if link.startswith("socket:["):
-        return connection(pid, link[8:-1]) or link
-    return link
+    return (connection(pid, link[8:-1]) if link.startswith("socket:[") else None) or link
 
 
 def connection(pid: int, inode: str) -> str | None:
@@ -106,16 +98,6 @@ def _end(text: str) -> str:
         return f"{host}:{int(port, 16)}" if len(words) == 1 else f"[{host}]:{int(port, 16)}"
     except (ValueError, struct.error):
         return text
-
-
-def _syscall(base: str) -> tuple[str | None, int | None]:
-    """(name or number of the call, its descriptor); None while it runs, or where that may not be read."""
-    fields = _read(f"{base}/syscall", 256).split()
-    if len(fields) < 2 or not fields[0].isdigit():
-        return None, None
-    number = int(fields[0])
-    name = NAMES.get(number, f"syscall {number}")
-    return name, int(fields[1], 16) & 0xFFFFFFFF if name in ON_A_FILE else None
 
 
 def _read(path: str, bytes_max: int) -> bytes:

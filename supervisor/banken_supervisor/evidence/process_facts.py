@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import resource
 import time
+from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -33,8 +35,8 @@ CGROUP_ROOT = "/sys/fs/cgroup"
 UNLIMITED = 1 << 60
 """Bytes; cgroup v1 writes "no limit" as a number just below 2**63."""
 
-_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def facts(pid: int) -> dict[str, Any]:
@@ -57,18 +59,19 @@ def facts(pid: int) -> dict[str, Any]:
 
 
 def state(letter: str) -> dict[str, str]:
-    """``{state, state_words}`` of the kernel's letter."""
     return {"state": letter, "state_words": STATES.get(letter, "a state unknown to banken")}
 
 
 def cpu_share(pid: int, seconds: float = CPU_S) -> float | None:
     """CPU used during ``seconds`` from now: 1.0 is one whole CPU. None: it cannot be known."""
-    before, began = _cpu_seconds(pid), time.monotonic()
-    time.sleep(seconds)
-    after, ended = _cpu_seconds(pid), time.monotonic()
-    if before is None or after is None or ended <= began:
+    clock = (~pid << 3) | 2  # clock_getcpuclockid(3) makes this clock of a pid; it counts nanoseconds
+    try:
+        before, began = time.clock_gettime(clock), time.monotonic()
+        time.sleep(seconds)
+        after, ended = time.clock_gettime(clock), time.monotonic()
+    except (OSError, OverflowError):
         return None
-    return round(max(0.0, after - before) / (ended - began), 3)
+    return round(max(0.0, after - before) / (ended - began), 3) if ended > began else None
 
 
 def tids(pid: int) -> list[int]:
@@ -119,13 +122,15 @@ def cgroup_memory(pid: int) -> dict[str, Any] | None:
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
-            found = _cgroup_limit(f"{CGROUP_ROOT}{path}", "memory.max", "memory.current")
+            names = f"{path}/memory.current", f"{path}/memory.max"
         elif "memory" in controllers.split(","):
-            found = _cgroup_limit(f"{CGROUP_ROOT}/memory{path}", "memory.limit_in_bytes", "memory.usage_in_bytes")
+            names = f"/memory{path}/memory.usage_in_bytes", f"/memory{path}/memory.limit_in_bytes"
         else:
             continue
-        if found is not None:
-            return {"path": clean(path, 200), "bytes": found[0], "bytes_max": found[1]}
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            used, limit = (int(Path(f"{CGROUP_ROOT}{name}").read_text(encoding="ascii")) for name in names)
+            if limit < UNLIMITED:
+                return {"path": clean(path, 200), "bytes": used, "bytes_max": limit}
     return None
 
 
@@ -135,31 +140,9 @@ def _status(pid: int, tid: int | None = None) -> dict[str, str]:
         return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
 
 
-def _cpu_seconds(pid: int) -> float | None:
-    """CPU time of another process, in nanoseconds: clock_getcpuclockid(3) makes this clock of a pid."""
-    try:
-        return time.clock_gettime((~pid << 3) | 2)
-    except (OSError, OverflowError):
-        return None
-
-
 def _exit_status(letter: str, fields: list[bytes]) -> str | None:
     """How a zombie ended, in words; None for the living, and for 0: it looks the same where it may not be read."""
-    if letter != "Z" or len(fields) < 50:
-        return None
-    status = int(fields[49])
+    status = int(fields[49]) if letter == "Z" and len(fields) >= 50 else 0
     if os.WIFSIGNALED(status):
         return f"killed by signal {os.WTERMSIG(status)}"
     return f"exit code {os.WEXITSTATUS(status)}" if status else None
-
-
-def _cgroup_limit(directory: str, limit: str, usage: str) -> tuple[int, int] | None:
-    """(bytes used, the limit) of one group."""
-    try:
-        values = []
-        for name in (usage, limit):
-            with open(os.path.join(directory, name), encoding="ascii") as file:
-                values.append(int(file.read(64)))
-    except (OSError, ValueError):  # no such file, or "max"
-        return None
-    return (values[0], values[1]) if values[1] < UNLIMITED else None

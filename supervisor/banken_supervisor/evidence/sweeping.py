@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 
@@ -29,28 +29,21 @@ _name = re.compile(
 )
 
 
-class Sweeper:
-    """Sweeps the directory of one address at the start and every ``every`` seconds, on a thread of its own."""
+def start_sweeping(address_directory: str, every: float = SWEEP_S) -> Callable[[], None]:
+    """Sweep the directory of one address now and every ``every`` seconds, on a thread; what ends it, at once.
 
-    def __init__(self, address_directory: str, every: float = SWEEP_S) -> None:
-        self._directory = address_directory
-        self._every = every
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="banken-sweeper", daemon=True)
+    Where no thread can be had nothing is swept by this supervisor: it watches all the same.
+    """
+    closed = threading.Event()
 
-    def start(self) -> None:
-        """Begin. Where no thread can be had nothing is swept by this supervisor: it watches all the same."""
-        with suppress(RuntimeError):
-            self._thread.start()
+    def work() -> None:
+        while not closed.is_set():
+            sweep(address_directory)
+            closed.wait(every)
 
-    def close(self) -> None:
-        """Do not begin another sweep. Returns at once: one that is under way ends with the process."""
-        self._closed.set()
-
-    def _work(self) -> None:
-        while not self._closed.is_set():
-            sweep(self._directory)
-            self._closed.wait(self._every)
+    with suppress(RuntimeError):
+        threading.Thread(target=work, name="banken-sweeper", daemon=True).start()
+    return closed.set
 
 
 def sweep(address_directory: str) -> int:
@@ -68,17 +61,13 @@ def sweep(address_directory: str) -> int:
         with os.scandir(directory) as entries:
             names = [entry.name for entry in islice(entries, SWEPT_MAX)]
         for name in names:
-            match = _name.fullmatch(name)
-            if match is None:
-                continue
             # The name holds pid and start time: a dead process's can never be a living one's.
-            if process_start(int(match[1])) != int(match[2]):
-                with suppress(OSError):
+            with suppress(OSError, announced_dumps.NotAnnounced):
+                if (match := _name.fullmatch(name)) and process_start(int(match[1])) != int(match[2]):
                     os.unlink(name, dir_fd=directory)
                     removed += 1
-            else:
-                with suppress(OSError):
-                    _cut(name, directory, int(match[1]))
+                elif match:
+                    _cut(name, directory)
     except OSError:
         pass
     finally:
@@ -86,15 +75,10 @@ def sweep(address_directory: str) -> int:
     return removed
 
 
-def _cut(name: str, directory: int, pid: int) -> None:
+def _cut(name: str, directory: int) -> None:
     """Empty a dump that has grown too long, unless it is being read."""
     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size <= announced_dumps.DUMP_MAX:
-        return
-    with announced_dumps.idle(pid) as idle:
-        if idle:
-            descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-            try:
-                os.ftruncate(descriptor, announced_dumps.header_length(os.pread(descriptor, 64, 0)))
-            finally:
-                os.close(descriptor)
+    if found.st_size > announced_dumps.DUMP_MAX:
+        with announced_dumps.opened(name, directory) as fd:
+            if announced_dumps.locked(fd):
+                os.ftruncate(fd, announced_dumps.header_length(os.pread(fd, 64, 0)))

@@ -52,14 +52,14 @@ def command(
 
     It reads the journal's file, and works without a supervisor. `banken incident ID` shows one whole.
     """
-    from banken_supervisor.journal.as_plain_data import shown
+    from banken_supervisor.journal.as_plain_data import plain
 
     path = journals.place(address, journal)
     after = None if since is None else time.time() - since
     wanted = (*names, *([name] if name is not None else ()))
     found = journals.read(path, lambda: _find(path, wanted, open_only, after, limit))
     if as_json:
-        click.echo(to_json([shown(each) for each in found], indent=2))
+        click.echo(to_json([plain(each) for each in found], indent=2))
     elif not found:
         click.echo("no open incident" if open_only else "no incident")
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from banken_supervisor.journal.entries import Declared, EventSeen, EvidenceTaken, IncidentRecord
+from banken_supervisor.journal.entries import Declared, EventSeen, EvidenceTaken
 from banken_supervisor.journal.reading import Story
 
 
@@ -25,11 +25,6 @@ def plain(entry: Any) -> dict[str, Any]:
     return found
 
 
-def shown(record: IncidentRecord) -> dict[str, Any]:
-    """One incident."""
-    return plain(record)
-
-
 def event(record: EventSeen) -> dict[str, Any]:
     """One event of a timeline."""
     return {"time": record.time, "type": record.type, **(record.data if isinstance(record.data, dict) else {})}
@@ -37,12 +32,9 @@ def event(record: EventSeen) -> dict[str, Any]:
 
 def whole(story: Story) -> dict[str, Any]:
     """One incident with all that is kept of it."""
-    steps = [plain(each) for each in story.steps]
-    for step in steps:
-        del step["incident"]
     return {
         **plain(story.incident),
-        "steps": steps,
+        "steps": [{key: each for key, each in plain(step).items() if key != "incident"} for step in story.steps],
         "events": [event(each) for each in story.events],
         "evidence": [{"taken": each.taken, **as_dict(each.data)} for each in story.evidence],
         "problems": list(story.problems),

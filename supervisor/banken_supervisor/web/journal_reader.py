@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from banken_supervisor.journal import JournalError, reading, uptime
-from banken_supervisor.journal.as_plain_data import event, shown, whole
+from banken_supervisor.journal.as_plain_data import event, plain, whole
 from banken_supervisor.web.errors import Problem
 from banken_supervisor.web.serialization import to_json
 
@@ -40,7 +40,7 @@ class JournalReader:
 
         def read() -> str:
             found = reading.incidents(path, open_only=open_only, since=since, name=name, limit=limit)
-            return to_json({"incidents": [shown(each) for each in found]})
+            return to_json({"incidents": [plain(each) for each in found]})
 
         return await self._read(read)
 
@@ -94,7 +94,7 @@ def _history(path: str, name: str) -> str | None:
         "watched": kept.registered is not None,
         "known_since": kept.began,
         "uptime": shares(kept, time.time()),
-        "incidents": [shown(each) for each in kept.incidents[:EVENTS_MAX]],
+        "incidents": [plain(each) for each in kept.incidents[:EVENTS_MAX]],
         "events": [event(each) for each in kept.events[-EVENTS_MAX:]],
         "problems": kept.problems,
     }

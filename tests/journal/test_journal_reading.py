@@ -85,7 +85,7 @@ def test_an_export_is_one_sound_line_for_each_row(path: str) -> None:
     """Strict JSON, with evidence unpacked."""
     write(path, *load(5), replace(opened(77), progress=math.inf))
     out = io.StringIO()
-    count = checking.export(path, out)
+    count = checking.export(path, out, [])
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is no JSON")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -24,6 +25,7 @@ from banken_supervisor.config.rights import Who
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import StepFields
 from banken_supervisor.engine.policy import ProgramSpec
+from banken_supervisor.journal import schema
 from banken_supervisor.text.quoting import quoted
 
 
@@ -178,15 +180,11 @@ def _unwritable(file: str) -> str | None:
 
 
 def _no_journal(file: str) -> str | None:
-    """Why the supervisor will not take the file for its journal, as ``journal.store.check_ours`` has it."""
-    try:
-        with open(file, "rb") as found:
-            head = found.read(16)
-    except OSError:
-        return None
-    if not head or head == b"SQLite format 3\0" or os.path.exists(f"{file}.lock"):
-        return None
-    return f"{quoted(file, 200)} is no journal; name a file that does not exist yet"
+    """Why the supervisor will not take the file for its journal; None: it will."""
+    with contextlib.suppress(OSError):
+        if schema.foreign(file):
+            return f"{quoted(file, 200)} is no journal; name a file that does not exist yet"
+    return None
 
 
 def _steps(parsed: Parsed) -> Iterator[tuple[KeyPath, StepFields]]:

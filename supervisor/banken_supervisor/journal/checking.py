@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any, TextIO
 from banken_supervisor.journal import schema
 from banken_supervisor.journal.as_plain_data import plain
 from banken_supervisor.journal.reading import look
-from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalRefused, JournalUnreadable
+from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalUnreadable
 from banken_supervisor.journal.tables import KEPT, Table
 from banken_supervisor.journal.values import plain_json
 
@@ -35,14 +34,13 @@ def check(path: str) -> list[str]:
     return problems[:PROBLEMS_MAX]
 
 
-def export(path: str, out: TextIO, problems: list[str] | None = None) -> int:
+def export(path: str, out: TextIO, problems: list[str]) -> int:
     """Write every row as one line of JSON, with ``table``; how many. A row that cannot be read becomes a line with
     ``problem``, and is appended to ``problems``.
 
     JournalUnreadable, JournalRefused; OSError from ``out``.
     """
     count = 0
-    problems = [] if problems is None else problems
     with look(path) as connection:
         for table in KEPT:
             for fields in _contents(connection, table, problems):
@@ -59,23 +57,18 @@ def vacuum(path: str) -> tuple[int, int]:
 
     A supervisor that writes waits for it. JournalUnreadable, JournalRefused; JournalDamaged: see ``check``.
     """
-    before = _size(path)
+    before = schema.size(path)
     try:
-        connection = schema.open_writing(path, busy=10.0)
-        try:
+        with contextlib.closing(schema.open_writing(path, busy=10.0)) as connection:
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
-            connection.close()
     except JournalDamaged as fault:
         raise JournalDamaged(
             f"{path} is damaged ({fault}): the supervisor moves it aside when it opens it"
         ) from None
-    except JournalRefused:
-        raise
     except (OSError, sqlite3.Error) as fault:
         raise JournalUnreadable(f"{path} cannot be made smaller now: {fault}") from None
-    return before, _size(path)
+    return before, schema.size(path)
 
 
 def _structure(connection: sqlite3.Connection) -> Iterator[str]:
@@ -108,7 +101,3 @@ def _orphans(connection: sqlite3.Connection) -> Iterator[str]:
             ).fetchone()
             if count:
                 yield f"{table}: {count} rows belong to no incident that is kept"
-
-
-def _size(path: str) -> int:
-    return sum(os.stat(name).st_size for name in (path, f"{path}-wal") if os.path.exists(name))

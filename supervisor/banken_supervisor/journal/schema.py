@@ -56,24 +56,18 @@ class JournalUnreadable(JournalError):
     """There is nothing to read, or it cannot be opened."""
 
 
-def build(path: str) -> sqlite3.Connection:
+def build(path: str) -> None:
     """A new, empty journal at ``path``, readable by its owner only. Not in WAL mode yet: it is one file, to be
     moved."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+    remove(path)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    connection = _connect(path, "rw")
-    try:
+    with contextlib.closing(_connect(path, "rw")) as connection:
         connection.execute("PRAGMA auto_vacuum = FULL")
         with transaction(connection):
             for table in KEPT:
                 connection.execute(table.create)
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
@@ -93,7 +87,12 @@ def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
         connection.execute(f"PRAGMA journal_size_limit = {16 * 1024 * 1024}")
         if (found := connection.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
             raise JournalDamaged(f"{path}: {found[0]}")
-        verify(connection)
+        problems: list[str] = []
+        for table in KEPT:
+            if table is not EVENTS:  # which are many and change nothing
+                deque(scan(connection, table, problems), maxlen=0)
+        if problems:
+            raise JournalDamaged("; ".join(problems))
     except BaseException:
         connection.close()
         raise
@@ -140,8 +139,19 @@ def check_regular(path: str) -> None:
         raise JournalRefused(f"{path} is not a file; a journal is one")
 
 
-def check_header(path: str) -> None:
-    """JournalDamaged if the first bytes are not those of an SQLite file of a format that exists.
+def foreign(path: str) -> bool:
+    """Whether it is a file that was never a journal: a mistyped path must not cost a file. OSError.
+
+    The first bytes of a damaged journal may be anything, but beside it is the lock that its writer left.
+    """
+    if not os.path.isfile(path) or os.path.getsize(path) == 0 or os.path.exists(f"{path}.lock"):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(HEADER)) != HEADER
+
+
+def sound_header(path: str) -> bool:
+    """Whether the first bytes are those of an SQLite file of a format that exists. OSError.
 
     An impossible format number makes SQLite open the file read-only without calling it damaged. This opens and
     closes the file, which drops this process's POSIX locks on it: never call it while the file is open in this
@@ -149,8 +159,23 @@ def check_header(path: str) -> None:
     """
     with open(path, "rb") as file:
         head = file.read(100)
-    if len(head) < 100 or not head.startswith(HEADER) or head[18] not in (1, 2) or head[19] not in (1, 2):
-        raise JournalDamaged(f"{path}: the header is not that of an SQLite file")
+    return len(head) == 100 and head.startswith(HEADER) and {head[18], head[19]} <= {1, 2}
+
+
+def size(path: str) -> int:
+    """Bytes that a journal and its log take; a file that is not there takes none."""
+    total = 0
+    for name in (path, f"{path}-wal"):
+        with contextlib.suppress(OSError):
+            total += os.stat(name).st_size
+    return total
+
+
+def remove(*paths: str) -> None:
+    """Delete those files that there are. OSError."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def check_version(connection: sqlite3.Connection) -> None:
@@ -167,16 +192,6 @@ def check_version(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != VERSION or declared != _DECLARED:
         raise JournalOfAnotherSchema(version)
-
-
-def verify(connection: sqlite3.Connection) -> None:
-    """JournalDamaged unless every row has its right sum; events excepted, which are many and change nothing."""
-    problems: list[str] = []
-    for table in KEPT:
-        if table is not EVENTS:
-            deque(scan(connection, table, problems), maxlen=0)
-    if problems:
-        raise JournalDamaged("; ".join(problems))
 
 
 def scan(
@@ -216,12 +231,9 @@ def _connect(path: str, mode: str, busy: float = 0.5) -> sqlite3.Connection:
     """``mode``: rw or ro, never one that makes a file."""
     address = f"file:{quote(os.path.abspath(path))}?mode={mode}"
     connection = sqlite3.connect(address, timeout=busy, uri=True, isolation_level=None)
-    connection.text_factory = _lenient
+    # Damaged text must not raise in the middle of a scan: its sum is wrong anyway.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, CELL_MAX)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
-
-
-_lenient = partial(str, encoding="utf-8", errors="replace")
-"""Damaged text must not raise in the middle of a scan: its sum is wrong anyway."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
+from datetime import UTC, datetime
 
 from banken_supervisor.journal import schema
 
@@ -21,23 +21,23 @@ def begin(path: str) -> None:
 
     It is made under another name and renamed when it is whole: kill -9 leaves no half of one.
     """
-    schema.build(f"{path}.making").close()
-    _remove(f"{path}-wal", f"{path}-shm", f"{path}.making-journal")
+    schema.build(f"{path}.making")
+    schema.remove(f"{path}-wal", f"{path}-shm", f"{path}.making-journal")
     os.rename(f"{path}.making", path)
     _settle(path)
 
 
 def move_aside(path: str, why: str) -> str:
     """Rename a journal and its log to ``PATH.WHY-TIME``; the new path. ``why``: damaged, schema-7. OSError."""
-    aside = _free_name(f"{path}.{why}")
+    aside = f"{path}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
     os.rename(path, aside)
     with contextlib.suppress(FileNotFoundError):
         os.rename(f"{path}-wal", f"{aside}-wal")
-    _remove(f"{path}-shm")
+    schema.remove(f"{path}-shm")
     _settle(path)
     with contextlib.suppress(OSError):
         for old in files_aside(path, why)[:-KEPT_MAX]:
-            _remove(old, f"{old}-wal")
+            schema.remove(old, f"{old}-wal")
     return aside
 
 
@@ -46,21 +46,6 @@ def files_aside(path: str, why: str = "damaged") -> list[str]:
     folder, name = os.path.split(os.path.abspath(path))
     found = [each for each in os.listdir(folder) if each.startswith(f"{name}.{why}-") and not each.endswith("-wal")]
     return [os.path.join(folder, each) for each in sorted(found)]
-
-
-def _free_name(start: str) -> str:
-    name = f"{start}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    number, free = 1, name
-    while os.path.exists(free):
-        number += 1
-        free = f"{name}.{number}"
-    return free
-
-
-def _remove(*paths: str) -> None:
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
 
 
 def _settle(path: str) -> None:

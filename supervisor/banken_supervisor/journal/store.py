@@ -22,7 +22,7 @@ from banken_supervisor.journal.entries import (
     Released,
     StepRun,
 )
-from banken_supervisor.journal.schema import HEADER, JournalRefused
+from banken_supervisor.journal.schema import JournalRefused
 from banken_supervisor.journal.tables import EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS
 from banken_supervisor.journal.values import Row
 
@@ -34,19 +34,6 @@ except ImportError:  # no locks of this kind on Windows, where no supervisor run
 _locked: set[tuple[int, str]] = set()
 """(pid, path) of the locks that this process holds: the kernel does not keep a process from locking twice."""
 _guard = threading.Lock()
-
-
-def check_ours(path: str) -> None:
-    """JournalRefused for a file that no journal was ever: a mistyped path must not cost a file. OSError.
-
-    The first bytes of a damaged journal may be anything, but beside it is the lock that its writer left.
-    """
-    if not os.path.isfile(path) or os.path.getsize(path) == 0 or os.path.exists(f"{path}.lock"):
-        return
-    with open(path, "rb") as file:
-        head = file.read(len(HEADER))
-    if head != HEADER:
-        raise JournalRefused(f"{path} is no journal, and is left alone; name a file that does not exist yet")
 
 
 class JournalLock:
@@ -193,9 +180,8 @@ class Store:
 
     def abandon(self) -> None:
         """Close a file that was moved or removed. Its log must not be taken for that of the file there now."""
-        for suffix in ("-wal", "-shm"):
-            with contextlib.suppress(OSError):
-                os.unlink(self._path + suffix)
+        with contextlib.suppress(OSError):
+            schema.remove(f"{self._path}-wal", f"{self._path}-shm")
         self.close()
 
     def close(self) -> None:
@@ -209,11 +195,3 @@ class Store:
             self.connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size")
         )
         return int(pages * size)
-
-    def size(self) -> int:
-        """Bytes that the file and its log take."""
-        total = 0
-        for name in (self._path, f"{self._path}-wal"):
-            with contextlib.suppress(OSError):
-                total += os.stat(name).st_size
-        return total

@@ -7,6 +7,7 @@ writes, and ``changed`` is called at each change of that.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -20,8 +21,8 @@ from banken.clock import wall
 from banken_supervisor.journal import schema, set_aside
 from banken_supervisor.journal.entries import Entry, Rank
 from banken_supervisor.journal.retention import Limits, Retention
-from banken_supervisor.journal.schema import JournalDamaged, JournalRefused
-from banken_supervisor.journal.store import JournalLock, Store, check_ours
+from banken_supervisor.journal.schema import JournalDamaged, JournalOfAnotherSchema, JournalRefused
+from banken_supervisor.journal.store import JournalLock, Store
 from banken_supervisor.journal.write_queue import WriteQueue
 
 BATCH_MAX = 5_000
@@ -144,7 +145,7 @@ class Journal:
             "refused": self._refused,
             "refusal": self._refusal,
             "last_commit": self._last_commit,
-            "lag": self.lag(),
+            "lag": self._queue.lag(),
             "size": self._size,
             "moved_aside": self._aside,
         }
@@ -153,10 +154,6 @@ class Journal:
     def queued(self) -> int:
         """Entries that wait."""
         return len(self._queue)
-
-    def lag(self) -> float:
-        """Seconds that the oldest entry that is not on disk has waited; 0: all are there."""
-        return self._queue.lag()
 
     def flush(self, wait: float) -> bool:
         """Wait at most ``wait`` seconds until all that was recorded is on disk. Not for the loop."""
@@ -203,23 +200,25 @@ class Journal:
         now = monotonic()
         if self._retention.patience(now) == 0.0:
             self._retention.step(self._store, now, wall())
-            self._size = self._store.size()
+            self._size = schema.size(self.path)
         elif not batch:
             self._settled = last
             self._queue.settled()
             self._report_writing()
-            self._size = self._store.size()
+            self._size = schema.size(self.path)
             self._wake.wait(self._retention.patience(now))
             self._wake.clear()
 
     def _open(self) -> Store:
         if self._lock is None:
-            check_ours(self.path)
+            if schema.foreign(self.path):
+                raise JournalRefused(
+                    f"{self.path} is no journal, and is left alone; name a file that does not exist yet"
+                )
             self._lock = JournalLock(self.path)
-        if not os.path.exists(self.path):
-            set_aside.begin(self.path)
-        schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
-        if _empty(self.path) and _empty(f"{self.path}-wal"):
+        if os.path.exists(self.path):
+            schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
+        if not os.path.exists(self.path) or not schema.size(self.path):
             set_aside.begin(self.path)
         return Store(self.path, self._run)
 
@@ -257,12 +256,14 @@ class Journal:
             if kind != "passing":
                 self._store.close()
                 self._store = None
-        if kind == "read-only" and _header_damaged(self.path):
-            kind = "damaged"
-        reason = _reason(fault)
+        if kind == "read-only":
+            with contextlib.suppress(OSError):
+                kind = "other" if schema.sound_header(self.path) else "damaged"
+        reason = str(fault)
+        if not isinstance(fault, JournalRefused):
+            reason = f"{getattr(fault, 'sqlite_errorname', type(fault).__name__)}: {fault}"
+        reason = reason[:REASON_MAX]
         self._report(Condition("failing", reason, wall()))
-        if isinstance(fault, schema.JournalOfAnotherSchema):
-            kind = f"schema-{fault.version}"
         if kind == "damaged" or kind.startswith("schema-"):
             try:
                 self._aside = set_aside.move_aside(self.path, kind)
@@ -325,34 +326,13 @@ class Journal:
             self._refusal = f"a callback of the journal raised {type(fault).__name__}: {fault}"[:REASON_MAX]
 
 
-def _empty(path: str) -> bool:
-    return not os.path.exists(path) or os.path.getsize(path) == 0
-
-
-def _header_damaged(path: str) -> bool:
-    try:
-        schema.check_header(path)
-    except (JournalDamaged, OSError) as fault:
-        return isinstance(fault, JournalDamaged)
-    return False
-
-
 def _kind(fault: Exception) -> str:
-    """damaged; passing: the connection stays; read-only; other."""
-    if isinstance(fault, JournalDamaged):
-        return "damaged"
-    code = getattr(fault, "sqlite_errorcode", None)
-    if code is None:
-        return "other"
-    if code in _DAMAGE_EXTENDED or code & 0xFF in _DAMAGE:
+    """damaged; schema-N; passing: the connection stays; read-only; other."""
+    if isinstance(fault, JournalOfAnotherSchema):
+        return f"schema-{fault.version}"
+    code = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if isinstance(fault, JournalDamaged) or code in _DAMAGE_EXTENDED or code & 0xFF in _DAMAGE:
         return "damaged"
     if code & 0xFF in _PASSING:
         return "passing"
     return "read-only" if code & 0xFF == sqlite3.SQLITE_READONLY else "other"
-
-
-def _reason(fault: Exception) -> str:
-    """The reason in words."""
-    if isinstance(fault, JournalRefused):
-        return str(fault)[:REASON_MAX]
-    return f"{getattr(fault, 'sqlite_errorname', type(fault).__name__)}: {fault}"[:REASON_MAX]

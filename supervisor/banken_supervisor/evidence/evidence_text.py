@@ -38,7 +38,11 @@ def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
 def render(evidence: dict[str, Any]) -> list[str]:
     """Everything, as lines for a terminal."""
     evidence = {**BLANK, "headline": "nothing is known", **evidence}
-    facts = [*_said(evidence.get("said")), *_facts(evidence)]
+    said = evidence.get("said") or {}  # what the worker let be known until it fell silent
+    facts = [f"last feeds: {feeds_text(said['feeds'], said['silence'])}"] if said.get("feeds") else []
+    known = [what for what in ("status", "progress") if said.get(what) is not None]
+    facts += [f"last {what}: {sanitize.text(str(said[what]), LINE_MAX)}" for what in known]
+    facts += _facts(evidence)
     lines = [evidence["headline"], *([""] if facts else []), *facts, *_stacks(evidence)]
     if evidence["problems"]:
         lines += ["", "What could not be had:", *(f"  {each}" for each in evidence["problems"])]
@@ -70,25 +74,18 @@ def _short(seconds: float) -> str:
     return format_s(seconds) if seconds >= 0.1 else f"{seconds * 1000:.3g} ms"
 
 
-def _said(said: dict[str, Any] | None) -> list[str]:
-    """What the worker itself let be known, until it fell silent."""
-    if not said:
-        return []
-    lines = [f"last feeds: {feeds_text(said['feeds'], said['silence'])}"] if said.get("feeds") else []
-    known = [what for what in ("status", "progress") if said.get(what) is not None]
-    return lines + [f"last {what}: {sanitize.text(str(said[what]), LINE_MAX)}" for what in known]
-
-
 def _stacks(evidence: dict[str, Any]) -> list[str]:
     lines = []
     if evidence["threads"]:
         lines += ["", f"Threads, by {evidence['stacks_by']} (innermost frame first):"]
-    for group in _alike(evidence["threads"]):
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}  # one paragraph for all with the same stack
+    for thread in evidence["threads"]:
+        groups.setdefault((stack(thread), thread["main"], bool(thread["gil"])), []).append(thread)
+    for group in groups.values():
         lines += ["", *_thread(group)]
     if evidence["threads_left_out"]:
         lines += ["", f"{evidence['threads_left_out']} more threads"]
-    if evidence["tasks"]:
-        lines += ["", "asyncio tasks:"]
+    lines += ["", "asyncio tasks:"] if evidence["tasks"] else []
     for task in evidence["tasks"]:
         lines += ["", *_task(task, evidence["tasks"])]
     if evidence["tasks_left_out"]:
@@ -120,14 +117,6 @@ def _facts(evidence: dict[str, Any]) -> list[str]:
     if group := process.get("cgroup"):
         lines.append(f"cgroup: {bytes_text(group['bytes'])} of {bytes_text(group['bytes_max'])} ({group['path']})")
     return lines
-
-
-def _alike(threads: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Threads with one and the same stack together, in the order of their first."""
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for thread in threads:
-        groups.setdefault((stack(thread), thread["main"], bool(thread["gil"])), []).append(thread)
-    return list(groups.values())
 
 
 def _thread(group: list[dict[str, Any]]) -> list[str]:

@@ -26,12 +26,13 @@ def parse(dump: str, pid: int) -> tuple[list[dict[str, Any]], bool]:
         frame = _frame.match(line)
         if head:
             threads.append(text.thread(int(head[2], 16), None, head[3]))
-        elif frame and threads:
-            _add(threads[-1], frame)
         elif line == "..." and threads:
             whole = False
-        elif line == "  ..." and threads:
-            threads[-1]["frames_left_out"] += 1  # how many, it does not say
+        elif frame and threads and len(threads[-1]["frames"]) < text.FRAMES_MAX:
+            number = int(frame[2]) if frame[2].isdecimal() else 0
+            threads[-1]["frames"].append(text.frame(frame[3], frame[1], number))
+        elif (frame or line == "  ...") and threads:
+            threads[-1]["frames_left_out"] += 1  # at "..." it does not say how many
         elif line.startswith("Current thread's C stack"):
             break
     if threads and whole:
@@ -40,10 +41,3 @@ def parse(dump: str, pid: int) -> tuple[list[dict[str, Any]], bool]:
         threads[-1]["tid"] = pid
         threads[-1]["name"] = threads[-1]["name"] or "MainThread"
     return threads, whole
-
-
-def _add(thread: dict[str, Any], found: re.Match[str]) -> None:
-    if len(thread["frames"]) >= text.FRAMES_MAX:
-        thread["frames_left_out"] += 1
-        return
-    thread["frames"].append(text.frame(found[3], found[1], int(found[2]) if found[2].isdecimal() else 0))

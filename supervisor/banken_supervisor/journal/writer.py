@@ -45,7 +45,7 @@ _PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _POISON = (
     sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError,
 )  # fmt: skip
-"""One entry's fault, not the file's."""
+"""An entry's fault, not the file's. The tables' conversions leave no value that SQLite refuses: it costs a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,6 @@ class Journal:
         self._failures = 0
         self._settled = 0
         """the last ticket when the queue was empty: entries up to it are on disk, or were dropped"""
-        self._singly = 0
-        """entries to write one by one, to find the one at fault"""
         self._aside: str | None = None
         """where an unusable file was moved"""
         self._aside_for = ""
@@ -193,7 +191,7 @@ class Journal:
             self._report(Condition("failing", f"{self.path} was moved or removed; a new one is begun", wall()))
             return
         last = self._queue.last
-        batch = self._queue.take(1 if self._singly else BATCH_MAX, BATCH_BYTES_MAX)
+        batch = self._queue.take(BATCH_MAX, BATCH_BYTES_MAX)
         if batch:
             self._write(self._store, batch)
             self._retention.look(self._store)
@@ -226,18 +224,13 @@ class Journal:
         try:
             refused = store.write([entry for _, entry in batch])
         except _POISON as fault:
-            if len(batch) > 1:
-                self._queue.give_back(batch)
-                self._singly = len(batch)
-                return
-            refused = [f"{type(batch[0][1]).__name__}: {fault}"]
+            refused = [str(fault)] * len(batch)
         except BaseException:
             self._queue.give_back(batch)
             raise
         if store.moved():  # meanwhile: a file without a name is lost, though SQLite wrote to it
             self._queue.give_back(batch)
             return
-        self._singly = max(0, self._singly - len(batch))
         self._failures = 0
         self._last_commit = wall()
         self.durable = batch[-1][0]

@@ -5,8 +5,8 @@ shell: it knows processes and files, and no watchdogs. ``collect`` and ``sweep``
 loop.
 """
 
+from banken_supervisor.evidence.announced_dumps import start_sweeping, sweep
 from banken_supervisor.evidence.collect import Evidence, collect
 from banken_supervisor.evidence.evidence_text import feeds_text, render, summary_lines
-from banken_supervisor.evidence.sweeping import start_sweeping, sweep
 
 __all__ = ["Evidence", "collect", "feeds_text", "render", "start_sweeping", "summary_lines", "sweep"]

@@ -3,6 +3,10 @@
 A signal without a handler would kill. So it is sent only when all of this holds: the file for exactly this pid and
 start time exists, in a directory that only we may enter; this process holds its lock, which exec or a closed
 descriptor would have freed; and the kernel says that the process catches the signal.
+
+A killed worker leaves its files, which are worth nothing: a dump is read when it is taken. So the directory is
+swept: it holds two files for each living worker and, for ``SWEEP_S`` at most, those of dead ones. After a sweep each
+has at most ``DUMP_MAX`` bytes (a worker that another program keeps signalling appends a dump each time).
 """
 
 from __future__ import annotations
@@ -10,15 +14,26 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import socket
 import stat
 import struct
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any, NamedTuple
 
-from banken.diagnostics.dumps import DIRECTORY, HEADER, SOCKET_SUFFIX, allowed_signals, socket_path
+from banken.diagnostics.dumps import (
+    DIRECTORY,
+    HEADER,
+    SOCKET_SUFFIX,
+    TEMPORARY_PREFIX,
+    allowed_signals,
+    socket_path,
+)
+from banken.process_identity import process_start
 from banken_supervisor.evidence import process_facts
 from banken_supervisor.evidence.time_limits import Deadline, TooLate
 from banken_supervisor.processes.handle import ProcessHandle
@@ -37,6 +52,17 @@ LOOK_S = 0.005
 
 _flock = struct.Struct("hhqqi0q")
 """struct flock: type, whence, start, length, pid."""
+
+
+SWEEP_S = 600.0
+"""Seconds between two sweeps."""
+
+SWEPT_MAX = 100_000
+"""Names that one sweep reads."""
+
+_name = re.compile(
+    rf"(?:{re.escape(TEMPORARY_PREFIX)})?([1-9][0-9]{{0,9}})-([0-9]{{1,19}})(?:{re.escape(SOCKET_SUFFIX)})?"
+)
 
 
 class NotAnnounced(Exception):
@@ -61,7 +87,7 @@ def find(address_directory: str, process: ProcessHandle) -> Announcement:
             raise NotAnnounced(
                 f"{directory} is not a directory of ours with mode 0700: what it holds is not trusted"
             )
-        with opened(path) as fd:
+        with _opened(path) as fd:
             number = _number(os.pread(fd, 64, 0))
             if _holder(fd) != process.pid:
                 raise NotAnnounced("the process no longer holds its announcement: it runs another program by now")
@@ -80,12 +106,12 @@ def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> str
     deadline = Deadline(seconds)
     if not announced.number:
         raise NotAnnounced("the signal it would dump at has another handler")
-    with opened(announced.path) as fd:
-        while not locked(fd):
+    with _opened(announced.path) as fd:
+        while not _locked(fd):
             if not deadline.left():
                 raise TooLate("another dump of it is under way")
             time.sleep(LOOK_S)
-        header = header_length(os.pread(fd, 64, 0))
+        header = _header_length(os.pread(fd, 64, 0))
         os.ftruncate(fd, header)
         bit = 1 << (announced.number - 1)
         if not process_facts.signal_sets(process.pid).get("SigCgt", 0) & bit:
@@ -131,8 +157,63 @@ def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict
     raise NotAnnounced("its answer is not understood")
 
 
+def start_sweeping(address_directory: str, every: float = SWEEP_S) -> Callable[[], None]:
+    """Sweep the directory of one address now and every ``every`` seconds, on a thread; what ends it, at once.
+
+    Where no thread can be had nothing is swept by this supervisor: it watches all the same.
+    """
+    closed = threading.Event()
+
+    def work() -> None:
+        while not closed.is_set():
+            sweep(address_directory)
+            closed.wait(every)
+
+    with suppress(RuntimeError):
+        threading.Thread(target=work, name="banken-sweeper", daemon=True).start()
+    return closed.set
+
+
+def sweep(address_directory: str) -> int:
+    """Remove what dead processes left in the address's directory, and cut what living ones hold; how many are gone.
+
+    Reads /proc once for each file. Never raises OSError.
+    """
+    removed = 0
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        directory = os.open(os.path.join(address_directory, DIRECTORY), flags)
+    except OSError:  # no worker has announced anything
+        return 0
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in islice(entries, SWEPT_MAX)]
+        for name in names:
+            # The name holds pid and start time: a dead process's can never be a living one's.
+            with suppress(OSError, NotAnnounced):
+                if (match := _name.fullmatch(name)) and process_start(int(match[1])) != int(match[2]):
+                    os.unlink(name, dir_fd=directory)
+                    removed += 1
+                elif match:
+                    _cut(name, directory)
+    except OSError:
+        pass
+    finally:
+        os.close(directory)
+    return removed
+
+
+def _cut(name: str, directory: int) -> None:
+    """Empty a dump that has grown too long, unless it is being read."""
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if found.st_size > DUMP_MAX:
+        with _opened(name, directory) as fd:
+            if _locked(fd):
+                os.ftruncate(fd, _header_length(os.pread(fd, 64, 0)))
+
+
 @contextmanager
-def opened(path: str, directory: int | None = None) -> Iterator[int]:
+def _opened(path: str, directory: int | None = None) -> Iterator[int]:
     """A worker's file: a regular one of our own, no link; NotAnnounced. ``path`` may be in ``directory``."""
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
@@ -144,7 +225,7 @@ def opened(path: str, directory: int | None = None) -> Iterator[int]:
         os.close(fd)
 
 
-def locked(fd: int) -> bool:
+def _locked(fd: int) -> bool:
     """Whether this caller now has the file to itself, until it closes it: one dump of a process at a time."""
     with suppress(BlockingIOError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the worker's own lock is of the other kind
@@ -152,7 +233,7 @@ def locked(fd: int) -> bool:
     return False
 
 
-def header_length(start: bytes) -> int:
+def _header_length(start: bytes) -> int:
     """Bytes of the first line of a worker's file, which stays when a dump is cut off it."""
     line, newline, _ = start.partition(b"\n")
     return len(line) + len(newline)

@@ -1,4 +1,8 @@
-"""The file: its version, how it is made and opened, and how its rows are scanned."""
+"""The file: its version, how it is made, opened and moved aside, and how its rows are scanned.
+
+A file that is damaged, or that another version of banken wrote, is renamed and not changed: `banken journal export
+--journal` reads what is left of it. The supervisor writes its watchdogs and open incidents into the new file.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import sqlite3
 import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +23,9 @@ from banken_supervisor.journal.values import Row
 
 APPLICATION = 0x424E4B4E
 """``BNKN`` in the header marks the file as banken's, see ``PRAGMA application_id``."""
+
+ASIDE_MAX = 3
+"""Files moved aside that stay, for each reason; older ones are deleted."""
 
 VERSION = 1
 """The schema that is written."""
@@ -56,18 +64,46 @@ class JournalUnreadable(JournalError):
     """There is nothing to read, or it cannot be opened."""
 
 
-def build(path: str) -> None:
-    """A new, empty journal at ``path``, readable by its owner only. Not in WAL mode yet: it is one file, to be
-    moved."""
-    remove(path)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    with contextlib.closing(_connect(path, "rw")) as connection:
+def begin(path: str) -> None:
+    """An empty journal at ``path``, where there is none, readable by its owner only. OSError, sqlite3.Error.
+
+    It is made under another name and renamed when it is whole: kill -9 leaves no half of one. It is not in WAL mode
+    yet: it is one file, to be moved.
+    """
+    made = f"{path}.making"
+    remove(made)
+    os.close(os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with contextlib.closing(_connect(made, "rw")) as connection:
         connection.execute("PRAGMA auto_vacuum = FULL")
         with transaction(connection):
             for table in KEPT:
                 connection.execute(table.create)
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
+    remove(f"{path}-wal", f"{path}-shm", f"{made}-journal")
+    os.rename(made, path)
+    _settle(path)
+
+
+def move_aside(path: str, why: str) -> str:
+    """Rename a journal and its log to ``PATH.WHY-TIME``; the new path. ``why``: damaged, schema-7. OSError."""
+    aside = f"{path}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    os.rename(path, aside)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(f"{path}-wal", f"{aside}-wal")
+    remove(f"{path}-shm")
+    _settle(path)
+    with contextlib.suppress(OSError):
+        for old in files_aside(path, why)[:-ASIDE_MAX]:
+            remove(old, f"{old}-wal")
+    return aside
+
+
+def files_aside(path: str, why: str = "damaged") -> list[str]:
+    """The journals that were moved aside here for this reason, oldest first."""
+    folder, name = os.path.split(os.path.abspath(path))
+    found = [each for each in os.listdir(folder) if each.startswith(f"{name}.{why}-") and not each.endswith("-wal")]
+    return [os.path.join(folder, each) for each in sorted(found)]
 
 
 def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
@@ -237,3 +273,13 @@ def _connect(path: str, mode: str, busy: float = 0.5) -> sqlite3.Connection:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
+
+
+def _settle(path: str) -> None:
+    """Sync the directory, so that the names survive a power cut."""
+    with contextlib.suppress(OSError):  # not every file system can
+        descriptor = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

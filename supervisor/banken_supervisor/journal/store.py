@@ -26,11 +26,6 @@ from banken_supervisor.journal.schema import JournalRefused
 from banken_supervisor.journal.tables import EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS
 from banken_supervisor.journal.values import Row
 
-try:
-    import fcntl
-except ImportError:  # no locks of this kind on Windows, where no supervisor runs
-    fcntl = None  # type: ignore[assignment]
-
 _locked: set[tuple[int, str]] = set()
 """(pid, path) of the locks that this process holds: the kernel does not keep a process from locking twice."""
 _guard = threading.Lock()
@@ -51,11 +46,12 @@ class JournalLock:
             if self._key in _locked:
                 raise JournalRefused(f"the journal is in use by pid {os.getpid()}")
             self._fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if fcntl is not None:
-                self._lock()
+            self._lock()
             _locked.add(self._key)
 
     def _lock(self) -> None:
+        import fcntl  # not on Windows, where no supervisor runs
+
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

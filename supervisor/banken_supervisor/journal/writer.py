@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any
 
 from banken.clock import wall
-from banken_supervisor.journal import schema, set_aside
+from banken_supervisor.journal import schema
 from banken_supervisor.journal.entries import Entry, Rank
 from banken_supervisor.journal.retention import Limits, Retention
 from banken_supervisor.journal.schema import JournalDamaged, JournalOfAnotherSchema, JournalRefused
@@ -45,7 +45,7 @@ _PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _POISON = (
     sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError,
 )  # fmt: skip
-"""An entry's fault, not the file's. The tables' conversions leave no value that SQLite refuses: it costs a batch."""
+"""An entry's fault, not the file's. The tables' conversions leave nothing that SQLite refuses: it costs a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class Journal:
         if os.path.exists(self.path):
             schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
         if not os.path.exists(self.path) or not schema.size(self.path):
-            set_aside.begin(self.path)
+            schema.begin(self.path)
         return Store(self.path, self._run)
 
     def _write(self, store: Store, batch: list[tuple[int, Entry]]) -> None:
@@ -259,7 +259,7 @@ class Journal:
         self._report(Condition("failing", reason, wall()))
         if kind == "damaged" or kind.startswith("schema-"):
             try:
-                self._aside = set_aside.move_aside(self.path, kind)
+                self._aside = schema.move_aside(self.path, kind)
             except OSError as again:
                 self._report(Condition("failing", f"{reason}; and it cannot be moved aside: {again}", wall()))
             else:

@@ -5,8 +5,8 @@ start time exists, in a directory that only we may enter; this process holds its
 descriptor would have freed; and the kernel says that the process catches the signal.
 
 A killed worker leaves its files, which are worth nothing: a dump is read when it is taken. So the directory is
-swept: it holds two files for each living worker and, for ``SWEEP_S`` at most, those of dead ones. After a sweep each
-has at most ``DUMP_MAX`` bytes (a worker that another program keeps signalling appends a dump each time).
+swept: it holds two files for each living worker and, for ``SWEEP_S`` at most, those of dead ones. After a sweep
+each has at most ``DUMP_MAX`` bytes (a worker that another program keeps signalling appends a dump each time).
 """
 
 from __future__ import annotations

@@ -25,10 +25,21 @@ def check(path: str) -> list[str]:
     problems: list[str] = []
     try:
         with look(path) as connection:
-            problems += _structure(connection)
+            try:
+                schema.check_version(connection)
+                found = connection.execute(f"PRAGMA integrity_check({PROBLEMS_MAX})").fetchall()
+                problems += [row[0] for row in found if row[0] != "ok"]
+            except (JournalError, sqlite3.Error) as fault:
+                problems.append(str(fault))
             for table in KEPT:
                 deque(_contents(connection, table, problems), maxlen=0)
-            problems += _orphans(connection)
+            for part in ("steps", "evidence"):  # whose incident was dropped while the disk was full, or lost
+                with contextlib.suppress(sqlite3.DatabaseError):  # reported already
+                    (count,) = connection.execute(
+                        f"SELECT count(*) FROM {part} WHERE incident NOT IN (SELECT id FROM incidents)"  # noqa: S608
+                    ).fetchone()
+                    if count:
+                        problems.append(f"{part}: {count} rows belong to no incident that is kept")
     except JournalError as fault:
         problems.append(str(fault))
     return problems[:PROBLEMS_MAX]
@@ -71,16 +82,6 @@ def vacuum(path: str) -> tuple[int, int]:
     return before, schema.size(path)
 
 
-def _structure(connection: sqlite3.Connection) -> Iterator[str]:
-    try:
-        schema.check_version(connection)
-        found = connection.execute(f"PRAGMA integrity_check({PROBLEMS_MAX})").fetchall()
-    except (JournalError, sqlite3.Error) as fault:
-        yield str(fault)
-    else:
-        yield from (row[0] for row in found if row[0] != "ok")
-
-
 def _contents(connection: sqlite3.Connection, table: Table, problems: list[str]) -> Iterator[dict[str, Any]]:
     """The table's entries as plain data; a row that cannot be read is a problem."""
     for row in schema.scan(connection, table, problems):
@@ -90,14 +91,3 @@ def _contents(connection: sqlite3.Connection, table: Table, problems: list[str])
             problems.append(f"{table.name} {row[0]!r}: {fault}")
         else:
             yield fields
-
-
-def _orphans(connection: sqlite3.Connection) -> Iterator[str]:
-    """Steps and evidence without their incident: it was dropped while the disk was full, or lost."""
-    for table in ("steps", "evidence"):
-        with contextlib.suppress(sqlite3.DatabaseError):  # reported already
-            (count,) = connection.execute(
-                f"SELECT count(*) FROM {table} WHERE incident NOT IN (SELECT id FROM incidents)"  # noqa: S608
-            ).fetchone()
-            if count:
-                yield f"{table}: {count} rows belong to no incident that is kept"

@@ -149,6 +149,7 @@ def open_reading(path: str) -> sqlite3.Connection:
                 connection.execute(pragma).fetchall()
             connection.execute("PRAGMA query_only = ON")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return connection
         except sqlite3.OperationalError as fault:
             connection.close()
             if mode == attempts[-1][0] or fault.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
@@ -156,8 +157,6 @@ def open_reading(path: str) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-        else:
-            return connection
     raise AssertionError("unreachable")
 
 

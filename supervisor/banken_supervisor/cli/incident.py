@@ -54,7 +54,6 @@ def in_words(story: Any) -> list[str]:
 
 def _lines(story: Any) -> list[str]:
     from banken_supervisor.evidence import feeds_text, render
-    from banken_supervisor.journal.as_plain_data import as_dict
 
     record = story.incident
     lines = [f"{clean(record.name)}: {record.cause}, incident {record.id}", ""]
@@ -80,7 +79,7 @@ def _lines(story: Any) -> list[str]:
             lines += [f"  {clean(line)}" for line in output.splitlines()]
     for each in story.evidence:
         lines += ["", f"Evidence, taken {clock(each.taken)}"]
-        lines += [f"  {line}" for line in render(as_dict(each.data))]
+        lines += [f"  {line}" for line in render(each.data)]
     lines += [f"\nnot readable: {clean(problem)}" for problem in story.problems]
     return lines
 

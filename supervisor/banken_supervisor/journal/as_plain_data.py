@@ -36,11 +36,6 @@ def whole(story: Story) -> dict[str, Any]:
         **plain(story.incident),
         "steps": [{key: each for key, each in plain(step).items() if key != "incident"} for step in story.steps],
         "events": [event(each) for each in story.events],
-        "evidence": [{"taken": each.taken, **as_dict(each.data)} for each in story.evidence],
+        "evidence": [{"taken": each.taken, **each.data} for each in story.evidence],
         "problems": list(story.problems),
     }
-
-
-def as_dict(data: Any) -> dict[str, Any]:
-    """Stored data of any type as a dict."""
-    return data if isinstance(data, dict) else {"data": data}

@@ -128,9 +128,10 @@ class EvidenceTaken:
     blob: bytes
 
     @property
-    def data(self) -> Any:
+    def data(self) -> dict[str, Any]:
         """What ``squeeze`` was given. ValueError: the blob is none that it made."""
-        return unsqueeze(self.blob)
+        found = unsqueeze(self.blob)
+        return found if isinstance(found, dict) else {"data": found}
 
 
 @dataclass(frozen=True, slots=True)

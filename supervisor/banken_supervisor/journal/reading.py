@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from operator import attrgetter
-from time import perf_counter
 from typing import Any
 
 from banken.clock import wall
@@ -64,12 +63,8 @@ class Restored:
     """by watchdog: what ran within ``RAN_LATELY`` in incidents that are closed, for budgets; oldest first"""
     counts: dict[str, int] = field(default_factory=dict)
     """by watchdog: incidents that the journal holds"""
-    incidents: int = 0
-    """incidents that the journal holds, closed ones included"""
     problems: list[str] = field(default_factory=list)
     """what could not be read; empty for a whole journal, and where there was none"""
-    seconds: float = 0.0
-    """how long this took"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +99,6 @@ def restore(path: str) -> Restored:
 
     To be called before the ``Journal`` of the same path is made. No file at all is no problem.
     """
-    began = perf_counter()
     restored = Restored()
     collecting = gc.isenabled()
     gc.disable()  # a third of the time, when many objects are made and none is dropped
@@ -117,7 +111,6 @@ def restore(path: str) -> Restored:
     finally:
         if collecting:
             gc.enable()
-    restored.seconds = perf_counter() - began
     return restored
 
 
@@ -220,7 +213,6 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
         }
     try:
         restored.counts = dict(connection.execute("SELECT name, count(*) FROM incidents GROUP BY name"))
-        restored.incidents = sum(restored.counts.values())
     except sqlite3.DatabaseError as fault:
         problems.append(str(fault))
 

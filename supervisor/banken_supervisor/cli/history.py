@@ -181,7 +181,7 @@ def _now(known: Known) -> str:
 
 def _plain(known: Known) -> dict[str, Any]:
     """For programs: seconds; times since 1970 (UTC)."""
-    from banken_supervisor.journal.as_plain_data import plain
+    from banken_supervisor.journal.reading import plain
 
     result = known.result
     past = known.kept is not None

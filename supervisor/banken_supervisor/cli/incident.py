@@ -32,7 +32,7 @@ def command(incident_id: str, as_json: bool, journal: str | None, address: str |
     `banken incidents` lists the IDs; `last` is the newest.
     """
     from banken_supervisor.journal import reading
-    from banken_supervisor.journal.as_plain_data import whole
+    from banken_supervisor.journal.reading import whole
 
     path = journals.place(address, journal)
     if incident_id == "last":

@@ -52,7 +52,7 @@ def command(
 
     It reads the journal's file, and works without a supervisor. `banken incident ID` shows one whole.
     """
-    from banken_supervisor.journal.as_plain_data import plain
+    from banken_supervisor.journal.reading import plain
 
     path = journals.place(address, journal)
     after = None if since is None else time.time() - since

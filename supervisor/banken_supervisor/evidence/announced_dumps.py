@@ -34,7 +34,7 @@ from banken.diagnostics.dumps import (
     socket_path,
 )
 from banken.process_identity import process_start
-from banken_supervisor.evidence import process_facts
+from banken_supervisor.evidence import process_facts, text
 from banken_supervisor.evidence.time_limits import Deadline, TooLate
 from banken_supervisor.processes.handle import ProcessHandle
 
@@ -63,6 +63,13 @@ SWEPT_MAX = 100_000
 _name = re.compile(
     rf"(?:{re.escape(TEMPORARY_PREFIX)})?([1-9][0-9]{{0,9}})-([0-9]{{1,19}})(?:{re.escape(SOCKET_SUFFIX)})?"
 )
+
+
+THREADS_WRITTEN_MAX = 100
+"""faulthandler stops after so many threads; the main thread, the oldest, is then not among them."""
+
+_thread_line = re.compile(r"(Current thread|Thread) 0x([0-9a-f]{1,16})(?: \[(.*)\])? \(most recent call first\):$")
+_frame_line = re.compile(r'  File "(.*)", line (\d{1,9}|\?\?\?) in (.*)$')
 
 
 class NotAnnounced(Exception):
@@ -98,8 +105,8 @@ def find(address_directory: str, process: ProcessHandle) -> Announcement:
     return Announcement(path, number)
 
 
-def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> str:
-    """All threads' stacks as faulthandler writes them. NotAnnounced, TooLate, OSError.
+def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> tuple[list[dict[str, Any]], bool]:
+    """All threads' stacks by faulthandler, see ``parse``. NotAnnounced, TooLate, OSError.
 
     Not for a stopped process: the signal would wait until it goes on.
     """
@@ -120,9 +127,38 @@ def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> str
         process.signal(announced.number)
         try:
             _await_end(fd, header, process, ready, bit, deadline)
-            return os.pread(fd, DUMP_MAX, header).decode("utf-8", "replace")
+            return parse(os.pread(fd, DUMP_MAX, header).decode("utf-8", "replace"), process.pid)
         finally:
             os.ftruncate(fd, header)
+
+
+def parse(dump: str, pid: int) -> tuple[list[dict[str, Any]], bool]:
+    """(the threads, as ``text.thread`` makes them; whether all are there).
+
+    What faulthandler does not know is None: which one runs, and who holds the interpreter lock.
+    """
+    threads: list[dict[str, Any]] = []
+    whole = True
+    for line in dump.splitlines():
+        head = _thread_line.match(line)
+        frame = _frame_line.match(line)
+        if head:
+            threads.append(text.thread(int(head[2], 16), None, head[3]))
+        elif line == "..." and threads:
+            whole = False
+        elif frame and threads and len(threads[-1]["frames"]) < text.FRAMES_MAX:
+            number = int(frame[2]) if frame[2].isdecimal() else 0
+            threads[-1]["frames"].append(text.frame(frame[3], frame[1], number))
+        elif (frame or line == "  ...") and threads:
+            threads[-1]["frames_left_out"] += 1  # at "..." it does not say how many
+        elif line.startswith("Current thread's C stack"):
+            break
+    if threads and whole:
+        # It goes from the newest thread to the oldest.
+        threads[-1]["main"] = True
+        threads[-1]["tid"] = pid
+        threads[-1]["name"] = threads[-1]["name"] or "MainThread"
+    return threads, whole
 
 
 def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict[str, Any]:

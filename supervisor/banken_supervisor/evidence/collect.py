@@ -13,8 +13,6 @@ from banken.clock import wall
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.evidence import (
     announced_dumps,
-    faulthandler_text,
-    kernel_waits,
     process_facts,
     size_limits,
     stacks,
@@ -146,7 +144,7 @@ class _Collection:
     def _read_waits(self) -> dict[int, dict[str, Any]]:
         pid = self._handle.pid
         found = process_facts.tids(pid)[:WAITS_MAX]
-        return {tid: kernel_waits.wait(pid, tid, target=number < TARGETS_MAX) for number, tid in enumerate(found)}
+        return {tid: process_facts.wait(pid, tid, target=number < TARGETS_MAX) for number, tid in enumerate(found)}
 
     def _details(self, process: dict[str, Any]) -> None:
         pid = self._handle.pid
@@ -207,12 +205,10 @@ class _Collection:
     def _by_signal(self, mine: Announcement) -> list[dict[str, Any]] | None:
         seconds = min(SIGNAL_S, self._deadline.left() * 0.6)
         dump = self._held(lambda process: announced_dumps.dump(process, mine, seconds))
-        written = self._part("stacks by signal", dump, seconds + 0.2)
-        threads, whole = faulthandler_text.parse(written or "", self._handle.pid)
+        threads, whole = self._part("stacks by signal", dump, seconds + 0.2) or (None, True)
         if not whole:
-            self._problems.append(
-                f"faulthandler writes {faulthandler_text.THREADS_WRITTEN_MAX} threads, and the main thread last"
-            )
+            most = announced_dumps.THREADS_WRITTEN_MAX
+            self._problems.append(f"faulthandler writes {most} threads, and the main thread last")
         return threads or None
 
     def _asked(self, mine: Announcement, threads: list[dict[str, Any]] | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ BLANK: dict[str, Any] = {
     "identity": "unknown",  # verified, gone, reused, remote, unknown
     "headline": "",  # safe to print
     "process": None,  # process_facts.facts, cpu_now, fds, fds_max, children, cmdline, cgroup
-    "main_wait": None,  # kernel_waits.wait of the main thread
+    "main_wait": None,  # process_facts.wait of the main thread
     "stacks_by": None,  # py-spy, faulthandler, the worker
     "threads": [],  # ``thread`` below, with wait; the main thread first
     "threads_left_out": 0,

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from banken_supervisor.journal import schema
-from banken_supervisor.journal.as_plain_data import plain
-from banken_supervisor.journal.reading import look
+from banken_supervisor.journal.reading import look, plain
 from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalUnreadable
 from banken_supervisor.journal.tables import KEPT, Table
 from banken_supervisor.journal.values import plain_json

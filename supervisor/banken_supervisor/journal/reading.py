@@ -1,4 +1,4 @@
-"""Reads the journal: what a new supervisor begins with, and what people look at.
+"""Reads the journal: what a new supervisor begins with, and what people look at, also as plain data.
 
 All of it works beside a supervisor that writes. Only rows with the right checksum are returned. Times are wall
 clock, seconds since 1970 (UTC); durations are seconds.
@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
@@ -166,6 +166,35 @@ def events(path: str, wanted: Callable[[Any, Any], bool], *, limit: int = LIMIT)
         found = scan(connection, EVENTS, None, "ORDER BY run DESC, seq DESC")
         newest = list(islice((row for row in found if wanted(row[2], row[3])), limit))
     return _decoded(EVENTS, newest[::-1], [])
+
+
+def plain(entry: Any) -> dict[str, Any]:
+    """An entry's fields, under the names that they have in Python. ValueError: damaged evidence."""
+    found = {each.name: getattr(entry, each.name) for each in fields(entry)}
+    if isinstance(entry, Declared):
+        found["declaration"] = entry.declaration._asdict()
+        found["owner"] = None if entry.owner is None else entry.owner._asdict()
+        found["state"] = entry.state.value
+    elif isinstance(entry, EvidenceTaken):
+        found["data"] = entry.data
+        del found["blob"]
+    return found
+
+
+def event(record: EventSeen) -> dict[str, Any]:
+    """One event of a timeline."""
+    return {"time": record.time, "type": record.type, **(record.data if isinstance(record.data, dict) else {})}
+
+
+def whole(story: Story) -> dict[str, Any]:
+    """One incident with all that is kept of it."""
+    return {
+        **plain(story.incident),
+        "steps": [{key: each for key, each in plain(step).items() if key != "incident"} for step in story.steps],
+        "events": [event(each) for each in story.events],
+        "evidence": [{"taken": each.taken, **each.data} for each in story.evidence],
+        "problems": list(story.problems),
+    }
 
 
 @contextmanager

@@ -248,10 +248,9 @@ def _rows(view: ControlView, args: dict[str, Any], row: Callable[[Record, float]
 
 def _length(record: Record) -> int:
     """Characters of the long texts in its row."""
-    details = record.details
-    if details is None:
+    if (details := record.details) is None:
         return 0
-    texts = details.status, details.progress, None if details.incident is None else details.incident.reason
+    texts = details.status, details.progress, details.incident and details.incident.reason
     return sum(len(text) for text in texts if isinstance(text, str))
 
 

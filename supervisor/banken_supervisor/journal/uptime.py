@@ -82,21 +82,15 @@ def of(kept: History, length: float, now: float) -> Uptime:
 def uptime(spells: Iterable[Spell], since: float, now: float) -> Uptime:
     """The period from ``since`` to ``now``. Spells may come in any order and overlap; time in two counts once."""
     period = max(0.0, now - since)
-    down = 0.0
-    reached = since
-    failures = 0
-    repairs: list[float] = []
-    for spell in sorted(spells, key=lambda each: each.begin):
-        end = now if spell.end is None else max(spell.begin, spell.end)
-        if since <= spell.begin < now:
-            failures += 1
-        if spell.end is not None and since <= end <= now:
-            repairs.append(end - spell.begin)
-        begin = max(spell.begin, reached)
-        end = min(end, now)
-        if end > begin:
-            down += end - begin
-            reached = end
+    known = sorted(spells, key=lambda each: each.begin)
+    failures = sum(since <= begin < now for begin, _ in known)
+    ended = [(begin, max(begin, end)) for begin, end in known if end is not None]
+    repairs = [end - begin for begin, end in ended if since <= end <= now]
+    down, reached = 0.0, since
+    for begin, end in known:
+        until = now if end is None else min(end, now)
+        down += max(0.0, until - max(begin, reached))
+        reached = max(reached, until)
     return Uptime(
         period,
         down,

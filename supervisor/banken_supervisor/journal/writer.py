@@ -287,8 +287,7 @@ class Journal:
 
     def _report_writing(self) -> None:
         """It writes: how well?"""
-        dropped = self._queue.dropped[Rank.REGISTRY]
-        lagging = self._queue.lagging
+        dropped, lagging = self._queue.dropped[Rank.REGISTRY], self._queue.lagging
         state, reason = "ok", ""
         if lagging:
             count = sum(self._queue.dropped.values())

@@ -17,8 +17,8 @@ import pytest
 
 from banken.process_identity import own_identity, process_start
 from banken_supervisor.evidence import (
+    announced_dumps,
     collect,
-    faulthandler_text,
     process_facts,
     render,
     size_limits,
@@ -26,7 +26,7 @@ from banken_supervisor.evidence import (
     sweep,
     time_limits,
 )
-from banken_supervisor.evidence.kernel_waits import connection, describe
+from banken_supervisor.evidence.process_facts import connection, describe
 from evidence_kit import FUTEX, evidence, frame, task, thread
 
 FAULT_TEXT = """\
@@ -45,7 +45,7 @@ Current thread's C stack trace (most recent call first):
 
 def test_faulthandlers_text_is_read() -> None:
     """Threads from the newest to the main thread, frames cut, names of files that hold anything."""
-    threads, whole = faulthandler_text.parse(FAULT_TEXT, 10)
+    threads, whole = announced_dumps.parse(FAULT_TEXT, 10)
     assert whole
     assert [each["thread"] for each in threads] == [0x7F02, 0x7F01]
     assert threads[0]["frames"][0] == {"function": "wait", "file": "/srv/a \\xe4.py", "line": 20}
@@ -58,12 +58,12 @@ def test_faulthandlers_text_is_read() -> None:
 @pytest.mark.parametrize("text", ["", "...\n", '  File "a", line 1 in b\n', "Fatal Python error\n", "\x00" * 100])
 def test_what_is_no_dump_gives_no_thread(text: str) -> None:
     """Nor an error."""
-    assert faulthandler_text.parse(text, 10)[0] == []
+    assert announced_dumps.parse(text, 10)[0] == []
 
 
 def test_a_dump_of_too_many_threads_has_no_main_thread() -> None:
     """faulthandler stops before it gets there."""
-    threads, whole = faulthandler_text.parse("Thread 0x1 (most recent call first):\n  <no Python frame>\n...\n", 10)
+    threads, whole = announced_dumps.parse("Thread 0x1 (most recent call first):\n  <no Python frame>\n...\n", 10)
     assert not whole
     assert [each["main"] for each in threads] == [False]
 

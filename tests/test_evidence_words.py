@@ -8,7 +8,7 @@ import pytest
 
 from banken_supervisor.evidence import render, summary_lines
 from banken_supervisor.evidence.headline import headline, plumbing, short, stuck_task, waiting, where
-from banken_supervisor.evidence.text import clean, neutral
+from banken_supervisor.text import sanitize
 from evidence_kit import FUTEX, evidence, frame, task, thread
 
 LIB = "/usr/lib/python3.11"
@@ -154,11 +154,11 @@ def test_the_stuck_task_is_at_the_end_of_what_the_first_waits_for() -> None:
 
 def test_text_is_cut_and_made_harmless() -> None:
     """Lone surrogates go; a terminal finds nothing to obey."""
-    assert clean("abcdef", 4) == "abc…"
-    assert clean("abcdef", 4, end=True) == "…def"
-    assert clean("a\ud800", 9) == "a?"
-    assert neutral("ok ä 番犬") == "ok ä 番犬"
-    assert neutral("a\x1b[31m\n\u202e\x9b\u2028") == "a\\x1b[31m\\n\\u202e\\x9b\\u2028"
+    assert sanitize.text("abcdef", 4) == "abc…"
+    assert sanitize.text("abcdef", 4, keep_end=True) == "…def"
+    assert sanitize.text("a\ud800", 9) == "a\\ud800"
+    assert sanitize.one_line("ok ä 番犬") == "ok ä 番犬"
+    assert sanitize.one_line("a\x1b[31m\n\u202e\x9b\u2028") == "a\\x1b[31m\\n\\u202e\\x9b\\u2028"
 
 
 def test_a_summary_has_so_many_lines() -> None:

@@ -71,7 +71,7 @@ def until(condition: Callable[[], Any], what: str) -> None:
 def dump(path: str) -> list[Any]:
     """All rows."""
     out = io.StringIO()
-    checking.export(path, out)
+    checking.export(path, out, [])
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 

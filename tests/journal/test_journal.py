@@ -34,7 +34,7 @@ from banken_supervisor.journal import (
     squeeze,
     tables,
 )
-from banken_supervisor.journal.as_plain_data import plain
+from banken_supervisor.journal.reading import plain
 from banken_supervisor.journal.values import EVIDENCE_MAX, unsqueeze
 from banken_supervisor.journal.write_queue import WriteQueue
 

@@ -31,7 +31,6 @@ from banken_supervisor.journal import (
     reading,
     restore,
     schema,
-    set_aside,
     squeeze,
 )
 
@@ -65,7 +64,7 @@ def test_a_journal_of_an_older_or_newer_schema_is_moved_aside_and_told(
     connection.execute("BEGIN")
     connection.execute("ALTER TABLE incidents ADD COLUMN place TEXT")
     connection.execute("ALTER TABLE registry DROP COLUMN resolution")
-    schema.set_version(connection, version)
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.execute("COMMIT")
     connection.close()
     before = Path(path).read_bytes()
@@ -82,7 +81,7 @@ def test_a_journal_of_an_older_or_newer_schema_is_moved_aside_and_told(
     journal = opening(changed=conditions.append)
     journal.record(opened(2))
     assert journal.flush(WAIT)
-    (old,) = set_aside.files_aside(path, f"schema-{version}")
+    (old,) = schema.files_aside(path, f"schema-{version}")
     assert Path(old).read_bytes() == before
     assert (journal.state()["state"], journal.state()["moved_aside"]) == ("moved-aside", old)
     assert said in journal.state()["reason"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from banken_supervisor.journal import Journal, JournalError, checking, set_aside
+from banken_supervisor.journal import Journal, JournalError, checking, schema
 from process.kit import until
 
 
@@ -44,4 +44,4 @@ def test_a_journal_whose_head_was_damaged_is_still_moved_aside(tmp_path: Path) -
         until(lambda: second.condition.state == "moved-aside", "a new one is there")
     finally:
         second.close(5.0)
-    assert len(set_aside.files_aside(str(path))) == 1
+    assert len(schema.files_aside(str(path))) == 1

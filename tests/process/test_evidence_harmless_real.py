@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor.evidence import Sweeper, announced_dumps, sweep
+from banken_supervisor.evidence import announced_dumps, start_sweeping, sweep
 from process.hung_kit import collect_, line_of, signals_pending, workers_at
 from process.kit import Home, process_state, until
 
@@ -191,8 +191,7 @@ def test_a_supervisor_sweeps_when_it_starts_and_again_and_again(start: Any, home
     dies.child.kill()
     home.supervisor()
     until(lambda: len(list(directory.iterdir())) == 4, "it sweeps at its start")
-    sweeper = Sweeper(home.address, every=0.05)
-    sweeper.start()
+    end_sweeping = start_sweeping(home.address, every=0.05)
     later.child.kill()
     until(lambda: len(list(directory.iterdir())) == 2, "it sweeps again")
     (file,) = (each for each in directory.iterdir() if each.is_file())
@@ -201,5 +200,5 @@ def test_a_supervisor_sweeps_when_it_starts_and_again_and_again(start: Any, home
         dump.write(b"x" * (announced_dumps.DUMP_MAX + 1))
     until(lambda: file.stat().st_size == len(header), "it is cut")
     assert file.read_bytes() == header
-    sweeper.close()
+    end_sweeping()
     assert lives.child.running()

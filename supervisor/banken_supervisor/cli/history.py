@@ -171,7 +171,7 @@ def _now(known: Known) -> str:
 
 def _plain(known: Known) -> dict[str, Any]:
     """For programs: seconds; times since 1970 (UTC)."""
-    from banken_supervisor.journal.as_plain_data import shown
+    from banken_supervisor.journal.reading import plain
 
     result = known.result
     past = {
@@ -190,6 +190,6 @@ def _plain(known: Known) -> dict[str, Any]:
         "mtbf": result.mtbf,
         "mttr": result.mttr,
         "gaps": [gap for _, gap in known.row.get("feeds", [])] if known.row is not None else [],
-        "incidents": [shown(each) for each in known.incidents],
+        "incidents": [plain(each) for each in known.incidents],
         "problems": [] if known.kept is None else list(known.kept.problems),
     }

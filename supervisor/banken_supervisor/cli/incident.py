@@ -59,14 +59,14 @@ def incidents(
 
     It reads the journal's file, and works without a supervisor. `banken incident ID` shows one whole.
     """
-    from banken_supervisor.journal.as_plain_data import shown
+    from banken_supervisor.journal.reading import plain
 
     path = journals.place(address, journal)
     after = None if since is None else time.time() - since
     wanted = (*names, *([name] if name is not None else ()))
     found = journals.read(path, lambda: _find(path, wanted, open_only, after, limit))
     if as_json:
-        print_json([shown(each) for each in found])
+        print_json([plain(each) for each in found])
     elif not found:
         click.echo("no open incident" if open_only else "no incident")
     else:
@@ -122,7 +122,7 @@ def incident(incident_id: str, as_json: bool, journal: str | None, address: str 
     `banken incidents` lists the IDs; `last` is the newest.
     """
     from banken_supervisor.journal import reading
-    from banken_supervisor.journal.as_plain_data import whole
+    from banken_supervisor.journal.reading import whole
 
     path = journals.place(address, journal)
     if incident_id == "last":
@@ -140,11 +140,9 @@ def incident(incident_id: str, as_json: bool, journal: str | None, address: str 
 def in_words(story: Any) -> list[str]:
     """The whole of an incident, as lines for a terminal."""
     from banken_supervisor.evidence import feeds_text, render
-    from banken_supervisor.journal.as_plain_data import as_dict
 
     record = story.incident
-    verdicts = (as_dict(event.data) for event in story.events if event.type == "expired")
-    feeds = next(verdicts, {}).get("feeds")
+    feeds = next((_data(event).get("feeds") for event in story.events if event.type == "expired"), None)
     lines = [f"{clean(record.name)}: {record.cause}, incident {record.id}", ""]
     facts = [
         ("opened", clock(record.opened)),
@@ -161,7 +159,7 @@ def in_words(story: Any) -> list[str]:
         lines += ["  in full", *(f"    {clean(line)}" for line in record.reason.splitlines())]
     lines += ["", "Timeline"]
     for event in story.events:
-        facts_of = {**as_dict(event.data), "type": event.type, "name": event.name}
+        facts_of = {**_data(event), "type": event.type, "name": event.name}
         said = description(facts_of, UNSAID, SAID_MAX)
         lines.append(f"  {clock(event.time)[11:]}  {event.type:15}  {said}".rstrip())
     for step in story.steps:
@@ -171,9 +169,13 @@ def in_words(story: Any) -> list[str]:
             lines += [f"  {clean(line)}" for line in output.splitlines()]
     for each in story.evidence:
         lines += ["", f"Evidence, taken {clock(each.taken)}"]
-        lines += [f"  {line}" for line in render(as_dict(each.data))]
+        lines += [f"  {line}" for line in render(each.data)]
     lines += [f"\nnot readable: {clean(problem)}" for problem in story.problems]
     return lines
+
+
+def _data(event: Any) -> dict[str, Any]:
+    return event.data if isinstance(event.data, dict) else {"data": event.data}
 
 
 def _silence(record: Any) -> str | None:

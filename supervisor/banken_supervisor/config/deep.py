@@ -24,8 +24,7 @@ from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import StepFields
 from banken_supervisor.engine.policy import ProgramSpec
-from banken_supervisor.journal.schema import JournalRefused
-from banken_supervisor.journal.store import check_ours
+from banken_supervisor.journal import schema
 from banken_supervisor.text.quoting import quoted
 
 
@@ -192,13 +191,10 @@ def _unwritable(file: str) -> str | None:
 
 
 def _no_journal(file: str) -> str | None:
-    """Why the supervisor will not take the file for its journal; None: it will, or cannot read it now."""
-    try:
-        check_ours(file)
-    except JournalRefused:
-        return f"{quoted(file, 200)} is no journal; name a file that does not exist yet"
-    except OSError:
-        pass
+    """Why the supervisor will not take the file for its journal; None: it will."""
+    with contextlib.suppress(OSError):
+        if schema.foreign(file):
+            return f"{quoted(file, 200)} is no journal; name a file that does not exist yet"
     return None
 
 

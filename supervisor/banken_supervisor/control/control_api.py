@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from fnmatch import translate
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -15,7 +18,6 @@ from banken.protocol.codec import VERSION, pack, unpack
 from banken.protocol.limits import REQUEST_MAX, shorten
 from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_MAX
 from banken_supervisor.control.metrics_snapshot import metrics_snapshot
-from banken_supervisor.control.patterns import PatternRefused, is_pattern, matcher
 from banken_supervisor.control.view import ControlView, ReloadView
 from banken_supervisor.engine.feed_observer import suggestion
 from banken_supervisor.engine.principal import OPERATOR
@@ -23,6 +25,7 @@ from banken_supervisor.engine.record import OpenIncident, Record, deadline
 from banken_supervisor.engine.refusals import Refusal
 from banken_supervisor.engine.states import State
 from banken_supervisor.observability.guard import Place
+from banken_supervisor.text.patterns import is_pattern
 
 ROWS_MAX = 500
 """Watchdogs in one reply; a further request from ``next`` on gets more."""
@@ -42,6 +45,14 @@ SHOWN_MAX = 60
 
 LOOK_MAX = 200
 """Names in one ``look`` request."""
+
+PATTERN_MAX = 256
+"""Characters of a pattern: twice the longest name."""
+
+STARS_MAX = 16
+BRACKETS_MAX = 32
+"""Number of each in one pattern: every star scans the rest of the name again. Within these limits a pattern costs
+at most about ten microseconds per name."""
 
 CHECK_EVERY = 128
 """Watchdogs between two checks of the clock."""
@@ -65,7 +76,11 @@ def answer(view: ControlView, request: bytes) -> bytes:
             raise RequestRefused("a request is [version, number, op, arguments]")
         version, number, op, args = body
         if type(version) is not int or version != VERSION:
-            raise _version_refused(version)
+            raise RequestRefused(
+                f"this supervisor speaks version {VERSION} of the wire, not {_shown(version)}; "
+                "install the same banken on both sides",
+                "version",
+            )
         handler = OPS.get(op) if type(op) is str else None
         if handler is None:
             raise RequestRefused(f"unknown request {_shown(op)}; known: {', '.join(sorted(OPS))}")
@@ -82,11 +97,6 @@ def answer(view: ControlView, request: bytes) -> bytes:
         view.guard.fault(Place.REQUEST, fault, op if type(op) is str and op in OPS else "")
         text = f"an internal error of the supervisor ({type(fault).__name__}); see its log"
         return pack([VERSION, number, False, text])
-
-
-def _version_refused(version: object) -> RequestRefused:
-    text = f"this supervisor speaks version {VERSION} of the wire, not {_shown(version)}"
-    return RequestRefused(f"{text}; install the same banken on both sides", "version")
 
 
 def _shown(value: object) -> str:
@@ -112,11 +122,19 @@ def _pattern(args: dict[str, Any]) -> str | None:
     return pattern
 
 
-def _matcher(pattern: str) -> Callable[[str], bool]:
-    try:
-        return matcher(pattern)
-    except PatternRefused as fault:
-        raise RequestRefused(str(fault)) from None
+def _matcher(pattern: str | None) -> Callable[[str], bool]:
+    """Whether a name matches, like ``fnmatchcase``, which would cache compiled patterns; None: all do."""
+    if pattern is None:
+        return lambda name: True
+    for found, most, what in (
+        (len(pattern), PATTERN_MAX, "characters"),
+        (pattern.count("*"), STARS_MAX, "stars"),
+        (pattern.count("["), BRACKETS_MAX, "brackets"),
+    ):
+        if found > most:
+            raise RequestRefused(f"a pattern may have at most {most} {what}, not {found}")
+    match = re.compile(translate(pattern)).match
+    return lambda name: match(name) is not None
 
 
 def _ping(view: ControlView, args: dict[str, Any]) -> Any:
@@ -163,8 +181,8 @@ def _summary(view: ControlView, args: dict[str, Any]) -> Any:
 def _metrics(view: ControlView, args: dict[str, Any]) -> Any:
     """``summary`` and more, for Prometheus; at most ``limit`` rows of the watchdogs that match ``name``."""
     pattern, limit = _pattern(args), _integer(args, "limit", 0, METRIC_ROWS_MAX, METRIC_ROWS_MAX)
-    matches = None if pattern is None else _matcher(pattern)
-    scanned = None if matches is None else (record for record in _scan(view, 0) if matches(record.name))
+    matches = _matcher(pattern)
+    scanned = None if pattern is None else (record for record in _scan(view, 0) if matches(record.name))
     return metrics_snapshot(view, _summary(view, args), scanned, limit)
 
 
@@ -193,10 +211,8 @@ def _look(view: ControlView, args: dict[str, Any]) -> Any:
         if record is None:
             gone.append(name)
         else:
-            fields = row(record, now)
-            if feeds:
-                fields["feeds"] = engine.history.feeds(record, now)
-            rows.append(fields)
+            more = {"feeds": engine.history.feeds(record, now)} if feeds else {}
+            rows.append({**row(record, now), **more})
     return {"rows": rows, "gone": gone}
 
 
@@ -217,12 +233,12 @@ def _rows(view: ControlView, args: dict[str, Any], row: Callable[[Record, float]
     if pattern is not None and not is_pattern(pattern):
         record = engine.get(pattern)
         return {"rows": [] if record is None else [row(record, now)], "next": None, "total": len(engine)}
-    matches = None if pattern is None else _matcher(pattern)
+    matches = _matcher(pattern)
     rows: list[dict[str, Any]] = []
     place, size = offset, 0
     for record in _scan(view, offset):
         place += 1
-        if matches is None or matches(record.name):
+        if matches(record.name):
             rows.append(row(record, now))
             size += _length(record)
             if len(rows) >= limit or size >= REPLY_MAX:
@@ -232,17 +248,16 @@ def _rows(view: ControlView, args: dict[str, Any], row: Callable[[Record, float]
 
 def _length(record: Record) -> int:
     """Characters of the long texts in its row."""
-    details = record.details
-    if details is None:
+    if (details := record.details) is None:
         return 0
-    texts = details.status, details.progress, None if details.incident is None else details.incident.reason
+    texts = details.status, details.progress, details.incident and details.incident.reason
     return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def row(record: Record, now: float) -> dict[str, Any]:
     """One watchdog as clients see it; seconds. ``left``: until it is due, negative when late."""
     due = deadline(record)
-    declared = record.declaration
+    declared, details = record.declaration, record.details
     fields: dict[str, Any] = {
         "name": record.name,
         "state": record.state.value,
@@ -254,29 +269,25 @@ def row(record: Record, now: float) -> dict[str, Any]:
         "resolution": record.resolution,
         "by": "operator" if record.operator else "worker",
         "pid": None if record.owner is None else record.owner.pid,
-        "incidents": 0,
+        "incidents": 0 if details is None else details.incidents,
     }
-    details = record.details
-    if details is not None:
-        fields["incidents"] = details.incidents
-        fields.update({k: v for k in ("status", "progress") if (v := getattr(details, k)) is not None})
-        if details.incident is not None:
-            incident = details.incident
-            fields["incident"] = {
-                "id": incident.id,
-                "cause": incident.cause.value,
-                "age": now - incident.opened,
-                "runs": incident.runs,
-                "reason": incident.reason,
-                "blamed": incident.blamed,
-                **_next_step(record, incident, now),
-            }
-        if details.quorum is not None:
-            fields["group"] = {
-                "alive": details.quorum.alive,
-                "at_least": details.quorum.at_least,
-                "members": list(details.quorum.members),
-            }
+    if details is None:
+        return fields
+    fields.update({k: v for k in ("status", "progress") if (v := getattr(details, k)) is not None})
+    if (incident := details.incident) is not None:
+        fields["incident"] = {
+            "id": incident.id,
+            "cause": incident.cause.value,
+            "age": now - incident.opened,
+            "runs": incident.runs,
+            "reason": incident.reason,
+            "blamed": incident.blamed,
+            **_next_step(record, incident, now),
+        }
+    if (quorum := details.quorum) is not None:
+        fields["group"] = {
+            "alive": quorum.alive, "at_least": quorum.at_least, "members": list(quorum.members)
+        }  # fmt: skip
     return fields
 
 
@@ -284,12 +295,10 @@ def _next_step(record: Record, incident: OpenIncident, now: float) -> dict[str, 
     """``steps``: length of the ladder. ``next``: the next step, its action and seconds until it; or None."""
     steps = () if record.policy is None else record.policy.ladder.steps
     step = incident.next_step
-    if step is None or step.number >= len(steps):
-        return {"steps": len(steps), "next": None}
-    return {
-        "steps": len(steps),
-        "next": {"step": step.number, "do": steps[step.number].do, "left": step.when - now},
-    }
+    following = None
+    if step is not None and step.number < len(steps):
+        following = {"step": step.number, "do": steps[step.number].do, "left": step.when - now}
+    return {"steps": len(steps), "next": following}
 
 
 def _programs(view: ControlView, args: dict[str, Any]) -> Any:
@@ -318,7 +327,7 @@ def _reload(view: ControlView, args: dict[str, Any]) -> Any:
 def _reloaded(view: ControlView, args: dict[str, Any]) -> Any:
     """The result of the last finished reload: ``number``, ``ok``, ``text``; reloads up to it are finished."""
     last = _config_reload(view).last
-    return {"number": 0} if last is None else {"number": last.number, "ok": last.ok, "text": last.text}
+    return {"number": 0} if last is None else asdict(last)
 
 
 def _config_reload(view: ControlView) -> ReloadView:
@@ -334,16 +343,8 @@ def _stop(view: ControlView, args: dict[str, Any]) -> Any:
 
 
 OPS: dict[str, Callable[[ControlView, dict[str, Any]], Any]] = {
-    "look": _look,
-    "metrics": _metrics,
-    "ping": _ping,
-    "program": _program,
-    "programs": _programs,
-    "reload": _reload,
-    "reloaded": _reloaded,
-    "status": _status,
-    "stop": _stop,
-    "suggest": _suggest,
-    "summary": _summary,
-    "tell": _tell,
-}
+    handler.__name__[1:]: handler
+    for handler in (
+        _look, _metrics, _ping, _program, _programs, _reload, _reloaded, _status, _stop, _suggest, _summary, _tell
+    )
+}  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from itertools import islice
 from time import process_time
 from typing import Any
+
+import psutil
 
 from banken.protocol.incidents import Cause
 from banken_supervisor.control.view import ControlView
@@ -33,11 +34,8 @@ def metrics_snapshot(
     arbitrary part is useless.
     """
     metrics, engine, now = view.metrics, view.driver.engine, view.driver.now
-    records: list[Record] = []
-    if wanted is not None:
-        records = list(islice(wanted, limit))
-    elif len(engine) <= limit:
-        records = list(engine.table)
+    if wanted is None:
+        wanted = engine.table if len(engine) <= limit else ()
     states = view.programs.states()
     return {
         **summary,
@@ -47,36 +45,19 @@ def metrics_snapshot(
         "turn_seconds": metrics.turn_seconds.plain(),
         "lateness": metrics.lateness.plain(),
         "gaps": {
-            "bounds": list(GAP_EDGES),
-            "counts": list(engine.history.gap_counts),
-            "sum": engine.history.gap_sum,
+            "bounds": list(GAP_EDGES), "counts": list(engine.history.gap_counts), "sum": engine.history.gap_sum
         },
         "internal_errors": {place.value: view.guard.counts[place.value] for place in Place},
         "program_states": {state.value: states[state] for state in ProgramState},
         "cpu": process_time(),
-        "memory": resident_bytes(),
-        "rows": [_row(record, now) for record in records],
-    }
-
-
-def resident_bytes() -> int | None:
-    """Resident memory of this process in bytes; None: unknown (only Linux tells)."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return None
+        "memory": psutil.Process().memory_info().rss,
+        "rows": [_row(record, now) for record in islice(wanted, limit)],
+    }  # fmt: skip
 
 
 def _row(record: Record, now: float) -> list[Any]:
     due = deadline(record) if record.state in _DUE else None
-    incidents = 0 if record.details is None else record.details.incidents
     left = None if due is None else due - now
-    return [
-        record.name,
-        record.state.value,
-        max(0.0, now - record.fed_at),
-        left,
-        record.declaration.timeout,
-        incidents,
-    ]
+    incidents = 0 if record.details is None else record.details.incidents
+    silence = max(0.0, now - record.fed_at)
+    return [record.name, record.state.value, silence, left, record.declaration.timeout, incidents]

@@ -12,22 +12,19 @@ from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 
 
-class ReloadOutcome(Protocol):
-    """The result of one reload."""
+@dataclass(frozen=True, slots=True)
+class ReloadOutcome:
+    """The result of one reload. ``text``: the file that was loaded, or its errors."""
 
-    @property
-    def number(self) -> int: ...
-    @property
-    def ok(self) -> bool: ...
-    @property
-    def text(self) -> str: ...
+    number: int
+    ok: bool
+    text: str
 
 
 class ReloadView(Protocol):
     """Starts reloads and knows the result of the last one."""
 
-    @property
-    def last(self) -> ReloadOutcome | None: ...
+    last: ReloadOutcome | None
 
     def ask(self) -> int:
         """Start a reload. Returns its number."""

@@ -3,27 +3,40 @@
 A signal without a handler would kill. So it is sent only when all of this holds: the file for exactly this pid and
 start time exists, in a directory that only we may enter; this process holds its lock, which exec or a closed
 descriptor would have freed; and the kernel says that the process catches the signal.
+
+A killed worker leaves its files, which are worth nothing: a dump is read when it is taken. So the directory is
+swept: it holds two files for each living worker and, for ``SWEEP_S`` at most, those of dead ones. After a sweep
+each has at most ``DUMP_MAX`` bytes (a worker that another program keeps signalling appends a dump each time).
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import socket
 import stat
 import struct
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
-from banken.diagnostics.dumps import DIRECTORY, HEADER, SOCKET_SUFFIX, allowed_signals, socket_path
-from banken_supervisor.evidence import process_facts
+from banken.diagnostics.dumps import (
+    DIRECTORY,
+    HEADER,
+    SOCKET_SUFFIX,
+    TEMPORARY_PREFIX,
+    allowed_signals,
+    socket_path,
+)
+from banken.process_identity import process_start
+from banken_supervisor.evidence import process_facts, text
 from banken_supervisor.evidence.time_limits import Deadline, TooLate
 from banken_supervisor.processes.handle import ProcessHandle
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DUMP_MAX = 1 << 20
 """Bytes read of a dump; 100 threads of 100 frames are about 800,000."""
@@ -40,8 +53,23 @@ LOOK_S = 0.005
 _flock = struct.Struct("hhqqi0q")
 """struct flock: type, whence, start, length, pid."""
 
-_busy: set[int] = set()
-_changed = threading.Condition()
+
+SWEEP_S = 600.0
+"""Seconds between two sweeps."""
+
+SWEPT_MAX = 100_000
+"""Names that one sweep reads."""
+
+_name = re.compile(
+    rf"(?:{re.escape(TEMPORARY_PREFIX)})?([1-9][0-9]{{0,9}})-([0-9]{{1,19}})(?:{re.escape(SOCKET_SUFFIX)})?"
+)
+
+
+THREADS_WRITTEN_MAX = 100
+"""faulthandler stops after so many threads; the main thread, the oldest, is then not among them."""
+
+_thread_line = re.compile(r"(Current thread|Thread) 0x([0-9a-f]{1,16})(?: \[(.*)\])? \(most recent call first\):$")
+_frame_line = re.compile(r'  File "(.*)", line (\d{1,9}|\?\?\?) in (.*)$')
 
 
 class NotAnnounced(Exception):
@@ -77,16 +105,20 @@ def find(address_directory: str, process: ProcessHandle) -> Announcement:
     return Announcement(path, number)
 
 
-def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> str:
-    """All threads' stacks as faulthandler writes them. NotAnnounced, TooLate, OSError.
+def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> tuple[list[dict[str, Any]], bool]:
+    """All threads' stacks by faulthandler, see ``parse``. NotAnnounced, TooLate, OSError.
 
     Not for a stopped process: the signal would wait until it goes on.
     """
     deadline = Deadline(seconds)
     if not announced.number:
         raise NotAnnounced("the signal it would dump at has another handler")
-    with _alone(process.pid, deadline), _opened(announced.path) as fd:
-        header = header_length(os.pread(fd, 64, 0))
+    with _opened(announced.path) as fd:
+        while not _locked(fd):
+            if not deadline.left():
+                raise TooLate("another dump of it is under way")
+            time.sleep(LOOK_S)
+        header = _header_length(os.pread(fd, 64, 0))
         os.ftruncate(fd, header)
         bit = 1 << (announced.number - 1)
         if not process_facts.signal_sets(process.pid).get("SigCgt", 0) & bit:
@@ -95,9 +127,38 @@ def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> str
         process.signal(announced.number)
         try:
             _await_end(fd, header, process, ready, bit, deadline)
-            return os.pread(fd, DUMP_MAX, header).decode("utf-8", "replace")
+            return parse(os.pread(fd, DUMP_MAX, header).decode("utf-8", "replace"), process.pid)
         finally:
             os.ftruncate(fd, header)
+
+
+def parse(dump: str, pid: int) -> tuple[list[dict[str, Any]], bool]:
+    """(the threads, as ``text.thread`` makes them; whether all are there).
+
+    What faulthandler does not know is None: which one runs, and who holds the interpreter lock.
+    """
+    threads: list[dict[str, Any]] = []
+    whole = True
+    for line in dump.splitlines():
+        head = _thread_line.match(line)
+        frame = _frame_line.match(line)
+        if head:
+            threads.append(text.thread(int(head[2], 16), None, head[3]))
+        elif line == "..." and threads:
+            whole = False
+        elif frame and threads and len(threads[-1]["frames"]) < text.FRAMES_MAX:
+            number = int(frame[2]) if frame[2].isdecimal() else 0
+            threads[-1]["frames"].append(text.frame(frame[3], frame[1], number))
+        elif (frame or line == "  ...") and threads:
+            threads[-1]["frames_left_out"] += 1  # at "..." it does not say how many
+        elif line.startswith("Current thread's C stack"):
+            break
+    if threads and whole:
+        # It goes from the newest thread to the oldest.
+        threads[-1]["main"] = True
+        threads[-1]["tid"] = pid
+        threads[-1]["name"] = threads[-1]["name"] or "MainThread"
+    return threads, whole
 
 
 def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict[str, Any]:
@@ -132,10 +193,65 @@ def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict
     raise NotAnnounced("its answer is not understood")
 
 
+def start_sweeping(address_directory: str, every: float = SWEEP_S) -> Callable[[], None]:
+    """Sweep the directory of one address now and every ``every`` seconds, on a thread; what ends it, at once.
+
+    Where no thread can be had nothing is swept by this supervisor: it watches all the same.
+    """
+    closed = threading.Event()
+
+    def work() -> None:
+        while not closed.is_set():
+            sweep(address_directory)
+            closed.wait(every)
+
+    with suppress(RuntimeError):
+        threading.Thread(target=work, name="banken-sweeper", daemon=True).start()
+    return closed.set
+
+
+def sweep(address_directory: str) -> int:
+    """Remove what dead processes left in the address's directory, and cut what living ones hold; how many are gone.
+
+    Reads /proc once for each file. Never raises OSError.
+    """
+    removed = 0
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        directory = os.open(os.path.join(address_directory, DIRECTORY), flags)
+    except OSError:  # no worker has announced anything
+        return 0
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in islice(entries, SWEPT_MAX)]
+        for name in names:
+            # The name holds pid and start time: a dead process's can never be a living one's.
+            with suppress(OSError, NotAnnounced):
+                if (match := _name.fullmatch(name)) and process_start(int(match[1])) != int(match[2]):
+                    os.unlink(name, dir_fd=directory)
+                    removed += 1
+                elif match:
+                    _cut(name, directory)
+    except OSError:
+        pass
+    finally:
+        os.close(directory)
+    return removed
+
+
+def _cut(name: str, directory: int) -> None:
+    """Empty a dump that has grown too long, unless it is being read."""
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if found.st_size > DUMP_MAX:
+        with _opened(name, directory) as fd:
+            if _locked(fd):
+                os.ftruncate(fd, _header_length(os.pread(fd, 64, 0)))
+
+
 @contextmanager
-def _opened(path: str) -> Iterator[int]:
-    """A worker's file: a regular one of our own, no link."""
-    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _opened(path: str, directory: int | None = None) -> Iterator[int]:
+    """A worker's file: a regular one of our own, no link; NotAnnounced. ``path`` may be in ``directory``."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
@@ -145,29 +261,15 @@ def _opened(path: str) -> Iterator[int]:
         os.close(fd)
 
 
-@contextmanager
-def _alone(pid: int, deadline: Deadline) -> Iterator[None]:
-    """One dump of a process at a time: they share its file."""
-    with _changed:
-        if not _changed.wait_for(lambda: pid not in _busy, deadline.left()):
-            raise TooLate("another dump of it is under way")
-        _busy.add(pid)
-    try:
-        yield
-    finally:
-        with _changed:
-            _busy.discard(pid)
-            _changed.notify_all()
+def _locked(fd: int) -> bool:
+    """Whether this caller now has the file to itself, until it closes it: one dump of a process at a time."""
+    with suppress(BlockingIOError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the worker's own lock is of the other kind
+        return True
+    return False
 
 
-@contextmanager
-def idle(pid: int) -> Iterator[bool]:
-    """Whether no dump of this process is under way; none begins meanwhile."""
-    with _changed:
-        yield pid not in _busy
-
-
-def header_length(start: bytes) -> int:
+def _header_length(start: bytes) -> int:
     """Bytes of the first line of a worker's file, which stays when a dump is cut off it."""
     line, newline, _ = start.partition(b"\n")
     return len(line) + len(newline)
@@ -184,8 +286,6 @@ def _number(start: bytes) -> int:
 
 def _holder(fd: int) -> int:
     """Pid of the process that holds the file's lock; 0: none."""
-    import fcntl  # not on Windows, where this is never reached
-
     asked = _flock.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = _flock.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
     return 0 if kind == fcntl.F_UNLCK else int(pid)
@@ -211,13 +311,15 @@ def _await_end(
             raise TooLate("it ended")
         if grown != size:
             size, since = grown, now
-        begun = size > header
-        if begun and now - since >= QUIET_S and not any(_blocks(pid, tid, bit) for tid in ready):
+        if size == header:
+            if not deadline.left():
+                pending = process_facts.signal_sets(pid).get("ShdPnd", 0) & bit
+                raise TooLate(
+                    "it has not taken the signal yet" if pending else "it took the signal and wrote nothing"
+                )
+        elif (
+            size > header + DUMP_MAX
+            or not deadline.left()
+            or (now - since >= QUIET_S and not any(_blocks(pid, tid, bit) for tid in ready))
+        ):
             return
-        if size > header + DUMP_MAX:
-            return
-        if not deadline.left():
-            if begun:
-                return
-            pending = process_facts.signal_sets(pid).get("ShdPnd", 0) & bit
-            raise TooLate("it has not taken the signal yet" if pending else "it took the signal and wrote nothing")

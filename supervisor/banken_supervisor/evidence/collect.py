@@ -13,8 +13,6 @@ from banken.clock import wall
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.evidence import (
     announced_dumps,
-    faulthandler_text,
-    kernel_waits,
     process_facts,
     size_limits,
     stacks,
@@ -110,7 +108,7 @@ class _Collection:
     def run(self) -> None:
         """All parts: first the quick and certain ones, and the stacks before what may block."""
         pid = self._handle.pid
-        process = self._part("its state", lambda: process_facts.facts(pid), PROC_S)
+        process = self._part("its state", lambda: process_facts.facts(pid))
         if process is None:
             self._check_life()
             return
@@ -119,7 +117,7 @@ class _Collection:
         if process["ended"]:
             return
         cpu_s = min(process_facts.CPU_S, 0.1 * self._deadline.left())
-        process["cpu_now"] = self._part("its use of the CPU", lambda: process_facts.cpu_share(pid, cpu_s), PROC_S)
+        process["cpu_now"] = self._part("its use of the CPU", lambda: process_facts.cpu_share(pid, cpu_s))
         # Before anything pauses it: afterwards it waits for its tracer, or not at all.
         self._wait(process)
         for step in (self._stacks, self._details):
@@ -133,7 +131,7 @@ class _Collection:
         """What its threads wait for. One that uses no CPU and seems to run was only just woken: read it again."""
         idle = process["cpu_now"] is not None and process["cpu_now"] < IDLE
         for _ in range(WAIT_LOOKS):
-            self._waits = self._part("what its threads wait for", self._read_waits, PROC_S) or {}
+            self._waits = self._part("what its threads wait for", self._read_waits) or {}
             wait = self._evidence["main_wait"] = self._waits.get(self._handle.pid)
             if not idle or wait is None:
                 return
@@ -146,15 +144,15 @@ class _Collection:
     def _read_waits(self) -> dict[int, dict[str, Any]]:
         pid = self._handle.pid
         found = process_facts.tids(pid)[:WAITS_MAX]
-        return {tid: kernel_waits.wait(pid, tid, target=number < TARGETS_MAX) for number, tid in enumerate(found)}
+        return {tid: process_facts.wait(pid, tid, target=number < TARGETS_MAX) for number, tid in enumerate(found)}
 
     def _details(self, process: dict[str, Any]) -> None:
         pid = self._handle.pid
-        process.update(self._part("its descriptors", lambda: process_facts.descriptors(pid), PROC_S) or {})
-        process["children"] = self._part("its children", lambda: process_facts.children(pid), PROC_S) or []
-        process["cgroup"] = self._part("its cgroup", lambda: process_facts.cgroup_memory(pid), PROC_S)
+        process.update(self._part("its descriptors", lambda: process_facts.descriptors(pid)) or {})
+        process["children"] = self._part("its children", lambda: process_facts.children(pid)) or []
+        process["cgroup"] = self._part("its cgroup", lambda: process_facts.cgroup_memory(pid))
         # Last, for it may block while the process's memory map is locked.
-        process["cmdline"] = self._part("its command line", lambda: process_facts.command_line(pid), PROC_S) or []
+        process["cmdline"] = self._part("its command line", lambda: process_facts.command_line(pid)) or []
 
     def _stacks(self, process: dict[str, Any]) -> None:
         """Threads by the least intrusive means that works, and tasks if the worker answers.
@@ -171,10 +169,10 @@ class _Collection:
             answer = self._asked(mine, threads)
             answered = size_limits.answered_threads(answer, self._handle.pid)
             self._evidence["tasks"] = size_limits.answered_tasks(answer)
-            self._evidence["tasks_left_out"] = _count(answer.get("tasks_left_out"))
+            self._evidence["tasks_left_out"] = size_limits.whole(answer.get("tasks_left_out"), 2**31)
             if threads is None and answered:
                 threads, by = answered, "the worker"
-                self._evidence["threads_left_out"] = _count(answer.get("threads_left_out"))
+                self._evidence["threads_left_out"] = size_limits.whole(answer.get("threads_left_out"), 2**31)
             elif threads is None:
                 threads, by = self._by_signal(mine), "faulthandler"
         elif mine is not None and threads is None:
@@ -188,16 +186,10 @@ class _Collection:
         if not path:
             return None
         seconds = self._deadline.left() * 0.6
-        found = self._part(
-            "stacks by py-spy",
-            self._held(lambda process: stacks.dump(path, process, letter, traced, seconds)),
-            seconds + 0.2,
-        )
-        if found is None:
-            return None
-        if found[1]:
-            self._problems.append(found[1])
-        return found[0]
+        dump = self._held(lambda process: stacks.dump(path, process, letter, traced, seconds))
+        threads, doubt = self._part("stacks by py-spy", dump, seconds + 0.2) or (None, "")
+        self._problems += filter(None, [doubt])
+        return threads
 
     def _announcement(self, *, needed: bool) -> Announcement | None:
         """The worker's announcement; that there is none is a problem only where it is ``needed``."""
@@ -213,29 +205,27 @@ class _Collection:
     def _by_signal(self, mine: Announcement) -> list[dict[str, Any]] | None:
         seconds = min(SIGNAL_S, self._deadline.left() * 0.6)
         dump = self._held(lambda process: announced_dumps.dump(process, mine, seconds))
-        written = self._part("stacks by signal", dump, seconds + 0.2)
-        if written is None:
-            return None
-        threads, whole = faulthandler_text.parse(written, self._handle.pid)
+        threads, whole = self._part("stacks by signal", dump, seconds + 0.2) or (None, True)
         if not whole:
-            self._problems.append(
-                f"faulthandler writes {faulthandler_text.THREADS_WRITTEN_MAX} threads, and the main thread last"
-            )
+            most = announced_dumps.THREADS_WRITTEN_MAX
+            self._problems.append(f"faulthandler writes {most} threads, and the main thread last")
         return threads or None
 
     def _asked(self, mine: Announcement, threads: list[dict[str, Any]] | None) -> dict[str, Any]:
         """The worker's own answer. The wait is shorter where stacks are known and show no event loop."""
-        wanted = threads is None or any(_loops(frame) for each in threads for frame in each["frames"])
+        wanted = threads is None or any(
+            loop in frame["file"] for each in threads for frame in each["frames"] for loop in ("asyncio", "uvloop")
+        )
+        unknown = "its asyncio tasks are not known"
         seconds = self._deadline.left(ASK_S if wanted else ASK_IDLE_S)
         try:
             return attempt(lambda: announced_dumps.ask(mine, self._handle, seconds), seconds + 0.1)
         except TooLate as fault:
             if wanted:
-                hint = "something may hold its interpreter lock"
-                self._problems.append(f"its asyncio tasks are not known: {fault}; {hint}")
+                self._problems.append(f"{unknown}: {fault}; something may hold its interpreter lock")
         except (NotAnnounced, OSError) as fault:
             if wanted and threads is not None:  # else stacks are what matters, and the signal may bring them
-                self._problems.append(f"its asyncio tasks are not known: {fault}")
+                self._problems.append(f"{unknown}: {fault}")
         return {}
 
     def _named(self, threads: list[dict[str, Any]], answered: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -257,7 +247,7 @@ class _Collection:
 
         return run
 
-    def _part(self, what: str, work: Callable[[], T], seconds: float) -> T | None:
+    def _part(self, what: str, work: Callable[[], T], seconds: float = PROC_S) -> T | None:
         """What one part found; None and a sentence in ``problems``: it failed or was late."""
         left = self._deadline.left(seconds)
         if not left:
@@ -282,12 +272,3 @@ class _Collection:
             problem = f"pid {self._handle.pid} ended while it was looked at"
             self._problems.append(problem)
             self._evidence.update(identity="gone", headline=problem)
-
-
-def _count(what: object) -> int:
-    return what if isinstance(what, int) and 0 <= what < 2**31 else 0
-
-
-def _loops(frame: dict[str, Any]) -> bool:
-    """Whether a frame may be an event loop's."""
-    return any(name in frame["file"] for name in ("asyncio", "uvloop"))

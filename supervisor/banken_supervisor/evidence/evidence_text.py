@@ -1,7 +1,7 @@
 """Evidence as plain text: a few lines for a notification, all of it for a terminal. Pure.
 
 What a worker chose itself (names of threads, tasks, functions and files, its command line) may hold escapes for a
-terminal; every line passes ``neutral``.
+terminal; every line passes ``one_line``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import shlex
 from typing import Any
 
 from banken_supervisor.evidence.headline import main_thread, short, stuck_task, waiting
-from banken_supervisor.evidence.text import BLANK, clean, neutral
+from banken_supervisor.evidence.text import BLANK, stack
+from banken_supervisor.text import sanitize
 from banken_supervisor.text.durations import format_s
 
 LINE_MAX = 160
@@ -31,17 +32,21 @@ def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
     stack = [f"  {_frame(each)}" for each in (task or thread or {"frames": []})["frames"]]
     problems = [f"! {each}" for each in evidence["problems"]]
     room = max(0, n - len(lines) - len(problems))
-    return [neutral(clean(each, LINE_MAX)) for each in (lines + stack[: max(room, 1)] + problems)[:n]]
+    return [sanitize.line(each, LINE_MAX) for each in (lines + stack[: max(room, 1)] + problems)[:n]]
 
 
 def render(evidence: dict[str, Any]) -> list[str]:
     """Everything, as lines for a terminal."""
     evidence = {**BLANK, "headline": "nothing is known", **evidence}
-    facts = [*_said(evidence.get("said")), *_facts(evidence)]
+    said = evidence.get("said") or {}  # what the worker let be known until it fell silent
+    facts = [f"last feeds: {feeds_text(said['feeds'], said['silence'])}"] if said.get("feeds") else []
+    known = [what for what in ("status", "progress") if said.get(what) is not None]
+    facts += [f"last {what}: {sanitize.text(str(said[what]), LINE_MAX)}" for what in known]
+    facts += _facts(evidence)
     lines = [evidence["headline"], *([""] if facts else []), *facts, *_stacks(evidence)]
     if evidence["problems"]:
         lines += ["", "What could not be had:", *(f"  {each}" for each in evidence["problems"])]
-    return [neutral(each) for each in lines]
+    return [sanitize.one_line(each) for each in lines]
 
 
 def feeds_text(feeds: list[list[float]], silence: float) -> str:
@@ -61,37 +66,26 @@ def feeds_text(feeds: list[list[float]], silence: float) -> str:
 
 def bytes_text(count: int) -> str:
     """``24 MB``: powers of 1,000, as `ls -h --si` has it."""
-    size = float(count)
-    for unit in _UNITS:
-        if size < 1000 or unit == _UNITS[-1]:
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}" if unit != "B" else f"{count} B"
+    power = min((len(str(count)) - 1) // 3, len(_UNITS) - 1)
+    return f"{count / 1000**power:.3g} {_UNITS[power]}" if power else f"{count} B"
 
 
 def _short(seconds: float) -> str:
     return format_s(seconds) if seconds >= 0.1 else f"{seconds * 1000:.3g} ms"
 
 
-def _said(said: dict[str, Any] | None) -> list[str]:
-    """What the worker itself let be known, until it fell silent."""
-    if not said:
-        return []
-    lines = [f"last feeds: {feeds_text(said['feeds'], said['silence'])}"] if said.get("feeds") else []
-    known = [what for what in ("status", "progress") if said.get(what) is not None]
-    return lines + [f"last {what}: {clean(said[what], LINE_MAX)}" for what in known]
-
-
 def _stacks(evidence: dict[str, Any]) -> list[str]:
     lines = []
     if evidence["threads"]:
         lines += ["", f"Threads, by {evidence['stacks_by']} (innermost frame first):"]
-    for group in _alike(evidence["threads"]):
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}  # one paragraph for all with the same stack
+    for thread in evidence["threads"]:
+        groups.setdefault((stack(thread), thread["main"], bool(thread["gil"])), []).append(thread)
+    for group in groups.values():
         lines += ["", *_thread(group)]
     if evidence["threads_left_out"]:
         lines += ["", f"{evidence['threads_left_out']} more threads"]
-    if evidence["tasks"]:
-        lines += ["", "asyncio tasks:"]
+    lines += ["", "asyncio tasks:"] if evidence["tasks"] else []
     for task in evidence["tasks"]:
         lines += ["", *_task(task, evidence["tasks"])]
     if evidence["tasks_left_out"]:
@@ -123,15 +117,6 @@ def _facts(evidence: dict[str, Any]) -> list[str]:
     if group := process.get("cgroup"):
         lines.append(f"cgroup: {bytes_text(group['bytes'])} of {bytes_text(group['bytes_max'])} ({group['path']})")
     return lines
-
-
-def _alike(threads: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Threads with one and the same stack together, in the order of their first."""
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for thread in threads:
-        key = tuple((frame["function"], frame["file"], frame["line"]) for frame in thread["frames"])
-        groups.setdefault((key, thread["main"], bool(thread["gil"])), []).append(thread)
-    return list(groups.values())
 
 
 def _thread(group: list[dict[str, Any]]) -> list[str]:

@@ -10,9 +10,10 @@ selector: there the task is named, found by following what the loop's first task
 from __future__ import annotations
 
 import re
+from itertools import islice, takewhile
 from typing import Any
 
-from banken_supervisor.evidence.text import clean, neutral
+from banken_supervisor.text import sanitize
 
 HEADLINE_MAX = 400
 """Characters."""
@@ -52,21 +53,33 @@ WORDS = {
 """What a place in the kernel, or a system call, waits for, by the start of its name (the longest match counts)."""
 
 
+_STOPS = {
+    "Z": "its main thread has ended, other threads run on",
+    "T": "stopped by a signal",
+    "D": "in an uninterruptible wait in the kernel",
+}
+"""What must be said first of a process in such a state."""
+
+
 def headline(evidence: dict[str, Any]) -> str:
     """One line, without control characters."""
     process = evidence["process"] or {}
-    parts = [_state(process)]
-    if not process.get("ended"):
-        parts.append(_place(evidence))
-    return neutral(clean("; ".join(filter(None, parts)), HEADLINE_MAX))
+    letter = process.get("state", "")
+    if process.get("ended"):
+        how = f" ({process['exit_status']})" if process.get("exit_status") else ""
+        parent = f"its parent, pid {process.get('parent')}, has not collected it"
+        parts = [f"has ended{how}, a zombie: {parent} (state Z)"]
+    else:
+        stop = f"stopped by pid {process.get('tracer')}, which traces it" if letter == "t" else _STOPS.get(letter)
+        parts = [f"{stop} (state {letter})" if stop else "", _place(evidence)]
+    return sanitize.line("; ".join(filter(None, parts)), HEADLINE_MAX)
 
 
 def plumbing(frame: dict[str, Any]) -> bool:
     """Whether a frame is the standard library's."""
     file = frame["file"]
-    if file.startswith("<frozen ") or file == "":
-        return True
-    return bool(_library.match(file)) and not _installed.match(file)
+    library = _library.match(file) and not _installed.match(file)
+    return bool(library) or file == "" or file.startswith("<frozen ")
 
 
 def where(frames: list[dict[str, Any]]) -> str:
@@ -78,18 +91,22 @@ def where(frames: list[dict[str, Any]]) -> str:
         return spot(frames[0])
     text = spot(frames[own])
     if _installed.match(frames[own]["file"]):
-        caller = next((each for each in frames[own:] if not _foreign(each)), None)
-        if caller is not None:
-            text += f" from {spot(caller)}"
+        ours = (each for each in frames[own:] if not plumbing(each) and not _installed.match(each["file"]))
+        text += "".join(f" from {spot(caller)}" for caller in islice(ours, 1))
     if own:
-        text += f", in {_called(frames[own - 1])}"
+        asked = frames[own - 1]  # as ``queue.get``, ``asyncio.locks.acquire``: module and function of the library
+        module = re.sub(r"(?:[/\\]__init__)?\.py$", "", short(asked["file"])).replace("/", ".").replace("\\", ".")
+        text += f", in {module}.{_function(asked)}"
     return text
 
 
 def spot(frame: dict[str, Any]) -> str:
     """```fetch` (job.py:42)``."""
-    function = frame["function"].rpartition("<locals>.")[2]
-    return f"`{function}` ({short(frame['file'])}:{frame['line']})"
+    return f"`{_function(frame)}` ({short(frame['file'])}:{frame['line']})"
+
+
+def _function(frame: dict[str, Any]) -> str:
+    return str(frame["function"].rpartition("<locals>.")[2])
 
 
 def short(file: str) -> str:
@@ -109,31 +126,14 @@ def waiting(wait: dict[str, Any] | None) -> str:
         return f"waiting in {call} of {wait.get('target') or 'descriptor ' + str(wait['fd'])}"
     # A place that says nothing ("do_syscall_64") is worth less than the name of the call.
     for name in (place, call):
-        if name and (words := _words(name)):
-            return f"waiting in {name} ({words})"
+        if name and (starts := [start for start in WORDS if name.startswith(start)]):
+            return f"waiting in {name} ({WORDS[max(starts, key=len)]})"
     return f"waiting in {call or place}" if call or place else ""
 
 
 def main_thread(threads: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The main thread; None: it is not among them."""
     return next((thread for thread in threads if thread["main"]), None)
-
-
-def _state(process: dict[str, Any]) -> str:
-    """What must be said of the state first."""
-    letter = process.get("state")
-    if letter == "Z" and not process.get("ended"):
-        return "its main thread has ended, other threads run on (state Z)"
-    if process.get("ended"):
-        how = f" ({process['exit_status']})" if process.get("exit_status") else ""
-        return f"has ended{how}, a zombie: its parent, pid {process.get('parent')}, has not collected it (state Z)"
-    if letter == "T":
-        return "stopped by a signal (state T)"
-    if letter == "t":
-        return f"stopped by pid {process.get('tracer')}, which traces it (state t)"
-    if letter == "D":
-        return "in an uninterruptible wait in the kernel (state D)"
-    return ""
 
 
 def _place(evidence: dict[str, Any]) -> str:
@@ -145,9 +145,12 @@ def _place(evidence: dict[str, Any]) -> str:
         return ", ".join(filter(None, ["the main thread's stack is not known", doing])) + other
     name = thread["name"] or "the main thread"
     if _in_loop(thread["frames"]):
-        task = stuck_task(evidence["tasks"])
-        if task is not None:
-            return f"{name} runs an event loop{_rest(evidence)}; {_task(task)}"
+        if (task := stuck_task(evidence["tasks"])) is not None:
+            count = len(evidence["tasks"]) + evidence["tasks_left_out"]
+            text = f"{name} runs an event loop" + (f" of {count} tasks" if count > 1 else "")
+            text += f"; task {task['name']} in {where(task['frames'])}"
+            text += f", awaiting a {task['awaits']}" if task["awaits"] else ""
+            return text + (", cancelled but not ended" if task["cancelling"] else "")
         doing = f"{doing}; which task hangs is known only after client.enable_dumps()"
     return ", ".join(filter(None, [f"{name} in {where(thread['frames'])}", doing]))
 
@@ -165,53 +168,15 @@ def _doing(thread: dict[str, Any] | None, process: dict[str, Any], wait: dict[st
 
 def _in_loop(frames: list[dict[str, Any]]) -> bool:
     """Whether a thread stands in asyncio's loop itself, and not in something that the loop called."""
-    for frame in frames:
-        if not plumbing(frame):
-            return False
-        if re.search(r"[/\\]asyncio[/\\](?:base_events|runners|unix_events)\.py$", frame["file"]):
-            return True
-    return False
+    loop = re.compile(r"[/\\]asyncio[/\\](?:base_events|runners|unix_events)\.py$")
+    return any(loop.search(frame["file"]) for frame in takewhile(plumbing, frames))
 
 
 def stuck_task(tasks: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The task at the end of what the first one waits for; None: there is no task."""
-    if not tasks:
-        return None
-    seen = {0}
-    position = 0
-    for _ in range(STEPS_MAX):
-        onward = [each for each in tasks[position]["awaits_tasks"] if each < len(tasks) and each not in seen]
-        if not onward:
-            break
-        position = onward[0]
-        seen.add(position)
-    return tasks[position]
-
-
-def _task(task: dict[str, Any]) -> str:
-    text = f"task {task['name']} in {where(task['frames'])}"
-    if task["awaits"]:
-        text += f", awaiting a {task['awaits']}"
-    if task["cancelling"]:
-        text += ", cancelled but not ended"
-    return text
-
-
-def _rest(evidence: dict[str, Any]) -> str:
-    count = len(evidence["tasks"]) + evidence["tasks_left_out"]
-    return f" of {count} tasks" if count > 1 else ""
-
-
-def _called(frame: dict[str, Any]) -> str:
-    """``queue.get``, ``asyncio.locks.acquire``: module and function of the library."""
-    module = re.sub(r"(?:[/\\]__init__)?\.py$", "", short(frame["file"])).replace("/", ".").replace("\\", ".")
-    return f"{module}.{frame['function'].rpartition('<locals>.')[2]}"
-
-
-def _foreign(frame: dict[str, Any]) -> bool:
-    return plumbing(frame) or bool(_installed.match(frame["file"]))
-
-
-def _words(name: str) -> str:
-    fitting = [start for start in WORDS if name.startswith(start)]
-    return WORDS[max(fitting, key=len)] if fitting else ""
+    path, following = [0], [0]
+    while following and len(path) <= STEPS_MAX and tasks:
+        path.append(following[0])
+        awaited = tasks[path[-1]]["awaits_tasks"]
+        following = [each for each in awaited if each < len(tasks) and each not in path]
+    return tasks[path[-1]] if tasks else None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from itertools import islice
 from typing import Any
 
-from banken_supervisor.evidence.text import FRAMES_MAX, clean, frame, thread
+from banken_supervisor.evidence.text import FRAMES_MAX, clean, frame, stack, thread
 
 BYTES_MIN = 16_384
 """The least that ``bytes_max`` may be."""
@@ -37,11 +36,11 @@ def ordered(threads: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The main thread, the holder of the interpreter lock, those that run; then the rarest stacks first, so that a
     pool's idle threads come late; banken's own come last.
     """
-    stacks = Counter(map(_stack, threads))
+    stacks = Counter(map(stack, threads))
 
     def key(thread: dict[str, Any]) -> tuple[bool, bool, bool, bool, int]:
         own = bool(thread["name"]) and thread["name"].startswith("banken-")
-        return not thread["main"], own, not thread["gil"], not thread["active"], stacks[_stack(thread)]
+        return not thread["main"], own, not thread["gil"], not thread["active"], stacks[stack(thread)]
 
     return sorted(threads, key=key)
 
@@ -70,8 +69,8 @@ def answered_threads(answer: dict[str, Any], pid: int) -> list[dict[str, Any]]:
     """The threads of a worker's answer, as ``text.thread`` makes them; what is not understood is left out."""
     return [
         thread(
-            _whole(each.get("thread"), 2**63),
-            _whole(each.get("tid"), 2**31) or None,
+            whole(each.get("thread"), 2**63),
+            whole(each.get("tid"), 2**31) or None,
             each.get("name"),
             main=each.get("tid") == pid,
             frames=_frames(each),
@@ -86,18 +85,14 @@ def answered_tasks(answer: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "name": clean(each.get("name", "?"), TEXT_MAX),
             "running": bool(each.get("running")),
-            "cancelling": _whole(each.get("cancelling"), 2**31),
+            "cancelling": whole(each.get("cancelling"), 2**31),
             "awaits": clean(each["awaits"], TEXT_MAX) if each.get("awaits") else None,
-            "awaits_tasks": [_whole(number, 2**31) for number in _list(each.get("awaits_tasks"), 16)],
+            "awaits_tasks": [whole(number, 2**31) for number in _list(each.get("awaits_tasks"), 16)],
             "frames": _frames(each),
             "frames_left_out": 0,
         }
         for each in _dicts(answer.get("tasks"), ENTRIES_MAX)
     ]
-
-
-def _stack(thread: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:
-    return tuple((frame["function"], frame["file"], frame["line"]) for frame in thread["frames"])
 
 
 def _cut(evidence: dict[str, Any], what: str, most: int) -> None:
@@ -118,7 +113,7 @@ def _cut(evidence: dict[str, Any], what: str, most: int) -> None:
 
 def _frames(item: dict[str, Any]) -> list[dict[str, Any]]:
     return [
-        frame(each.get("function", "?"), each.get("file", "?"), _whole(each.get("line"), LINE_MAX))
+        frame(each.get("function", "?"), each.get("file", "?"), whole(each.get("line"), LINE_MAX))
         for each in _dicts(item.get("frames"), FRAMES_MAX)
     ]
 
@@ -128,8 +123,9 @@ def _list(what: object, most: int) -> list[Any]:
 
 
 def _dicts(what: object, most: int) -> list[dict[str, Any]]:
-    return list(islice((each for each in _list(what, most) if isinstance(each, dict)), most))
+    return [each for each in _list(what, most) if isinstance(each, dict)]
 
 
-def _whole(what: object, below: int) -> int:
+def whole(what: object, below: int) -> int:
+    """A number of a worker's answer; 0: it is none."""
     return int(what) if isinstance(what, int) and 0 <= what < below else 0

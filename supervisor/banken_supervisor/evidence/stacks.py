@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import sysconfig
+from contextlib import suppress
 from typing import Any
 
 from banken_supervisor.evidence import process_facts
@@ -77,22 +78,12 @@ def _run(py_spy: str, process: ProcessHandle, seconds: float, *options: str) -> 
     except OSError as fault:
         raise StackFault(f"{py_spy} cannot be started: {fault.strerror}") from None
     if code != 0:
-        raise StackFault(_why(code, errors))
-    found = threads_of(out)
-    if not found:
-        raise StackFault("py-spy found no Python thread")
-    return found
-
-
-def _why(code: int, errors: str) -> str:
-    """What py-spy says, without the backtrace of its own."""
-    said = []
-    for line in errors.splitlines():
-        if line.startswith("Stack backtrace"):
-            break
-        if line.strip() and line.strip() != "Caused by:":
-            said.append(line.strip().removeprefix("Error: "))
-    return clean(f"py-spy ended with {code}: {'; '.join(said) or 'it said nothing'}", 2 * NAME_MAX)
+        lines = errors.partition("Stack backtrace")[0].replace("Caused by:", "").splitlines()
+        said = "; ".join(line.strip().removeprefix("Error: ") for line in lines if line.strip())
+        raise StackFault(clean(f"py-spy ended with {code}: {said or 'it said nothing'}", 2 * NAME_MAX))
+    if found := threads_of(out):
+        return found
+    raise StackFault("py-spy found no Python thread")
 
 
 def _thread(found: dict[str, Any]) -> dict[str, Any]:
@@ -112,15 +103,10 @@ def _thread(found: dict[str, Any]) -> dict[str, Any]:
 def _let_go(process: ProcessHandle) -> str:
     """Undo the stop that a killed py-spy left, and only that: it was not stopped before."""
     bit = 1 << (signal.SIGSTOP - 1)
-    try:
-        stopped = process_facts.facts(process.pid)["state"] == "T"
-        pending = any(
-            process_facts.signal_sets(process.pid, tid).get("SigPnd", 0) & bit
-            for tid in process_facts.tids(process.pid)
-        )
-        if stopped or pending:
+    with suppress(OSError):  # gone, or not ours to continue
+        if process_facts.facts(process.pid)["state"] == "T" or any(
+            process_facts.signal_sets(process.pid, tid)["SigPnd"] & bit for tid in process_facts.tids(process.pid)
+        ):
             process.signal(signal.SIGCONT)
             return "; it was left stopped, and was continued"
-    except OSError:  # gone, or not ours to continue
-        pass
     return ""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any
 
-_UNSAFE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Control characters, direction overrides, lone surrogates, line and paragraph separators."""
+from banken_supervisor.text import sanitize
 
 NAME_MAX = 256
 """Characters of a function's, a thread's or a file's name."""
@@ -20,7 +18,7 @@ BLANK: dict[str, Any] = {
     "identity": "unknown",  # verified, gone, reused, remote, unknown
     "headline": "",  # safe to print
     "process": None,  # process_facts.facts, cpu_now, fds, fds_max, children, cmdline, cgroup
-    "main_wait": None,  # kernel_waits.wait of the main thread
+    "main_wait": None,  # process_facts.wait of the main thread
     "stacks_by": None,  # py-spy, faulthandler, the worker
     "threads": [],  # ``thread`` below, with wait; the main thread first
     "threads_left_out": 0,
@@ -34,18 +32,18 @@ FRAMES_MAX = 64
 """Frames kept of one thread, the innermost."""
 
 
-def clean(what: object, longest: int, *, end: bool = False) -> str:
-    """``what`` as a text that can be encoded, cut to ``longest`` characters; ``end=True`` keeps its end."""
-    text = what if isinstance(what, str) else str(what)
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    if len(text) <= longest:
-        return text
-    return "…" + text[1 - longest :] if end else text[: longest - 1] + "…"
+def clean(what: object, longest: int) -> str:
+    """``what`` as a text that can be encoded, cut to ``longest`` characters."""
+    return sanitize.text(str(what), longest)
 
 
 def frame(function: object, file: object, line: int) -> dict[str, Any]:
     """One frame of a stack."""
-    return {"function": clean(function, NAME_MAX), "file": clean(file, NAME_MAX, end=True), "line": line}
+    return {
+        "function": clean(function, NAME_MAX),
+        "file": sanitize.text(str(file), NAME_MAX, keep_end=True),
+        "line": line,
+    }
 
 
 def thread(ident: int, tid: int | None, name: object, **known: Any) -> dict[str, Any]:
@@ -63,16 +61,6 @@ def thread(ident: int, tid: int | None, name: object, **known: Any) -> dict[str,
     }
 
 
-def decoded(data: bytes, longest: int) -> str:
-    """Bytes from the kernel as text, cut; invalid UTF-8 is replaced."""
-    return clean(data[: 4 * longest].decode("utf-8", "replace"), longest)
-
-
-def neutral(text: str) -> str:
-    """``text`` safe for a terminal: in one line, with control characters written as escapes."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        c if unicodedata.category(c) not in _UNSAFE else c.encode("unicode_escape", "replace").decode()
-        for c in text
-    )
+def stack(thread: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:
+    """What two threads with the same stack have in common."""
+    return tuple((frame["function"], frame["file"], frame["line"]) for frame in thread["frames"])

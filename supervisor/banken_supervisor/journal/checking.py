@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 from banken_supervisor.journal import schema
-from banken_supervisor.journal.as_plain_data import plain
-from banken_supervisor.journal.reading import look
-from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalRefused, JournalUnreadable
+from banken_supervisor.journal.reading import look, plain
+from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalUnreadable
 from banken_supervisor.journal.tables import KEPT, Table
 from banken_supervisor.journal.values import plain_json
 
@@ -26,23 +24,33 @@ def check(path: str) -> list[str]:
     problems: list[str] = []
     try:
         with look(path) as connection:
-            problems += _structure(connection)
+            try:
+                schema.check_version(connection)
+                found = connection.execute(f"PRAGMA integrity_check({PROBLEMS_MAX})").fetchall()
+                problems += [row[0] for row in found if row[0] != "ok"]
+            except (JournalError, sqlite3.Error) as fault:
+                problems.append(str(fault))
             for table in KEPT:
                 deque(_contents(connection, table, problems), maxlen=0)
-            problems += _orphans(connection)
+            for part in ("steps", "evidence"):  # whose incident was dropped while the disk was full, or lost
+                with contextlib.suppress(sqlite3.DatabaseError):  # reported already
+                    (count,) = connection.execute(
+                        f"SELECT count(*) FROM {part} WHERE incident NOT IN (SELECT id FROM incidents)"  # noqa: S608
+                    ).fetchone()
+                    if count:
+                        problems.append(f"{part}: {count} rows belong to no incident that is kept")
     except JournalError as fault:
         problems.append(str(fault))
     return problems[:PROBLEMS_MAX]
 
 
-def export(path: str, out: TextIO, problems: list[str] | None = None) -> int:
+def export(path: str, out: TextIO, problems: list[str]) -> int:
     """Write every row as one line of JSON, with ``table``; how many. A row that cannot be read becomes a line with
     ``problem``, and is appended to ``problems``.
 
     JournalUnreadable, JournalRefused; OSError from ``out``.
     """
     count = 0
-    problems = [] if problems is None else problems
     with look(path) as connection:
         for table in KEPT:
             for fields in _contents(connection, table, problems):
@@ -59,33 +67,18 @@ def vacuum(path: str) -> tuple[int, int]:
 
     A supervisor that writes waits for it. JournalUnreadable, JournalRefused; JournalDamaged: see ``check``.
     """
-    before = _size(path)
+    before = schema.size(path)
     try:
-        connection = schema.open_writing(path, busy=10.0)
-        try:
+        with contextlib.closing(schema.open_writing(path, busy=10.0)) as connection:
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
-            connection.close()
     except JournalDamaged as fault:
         raise JournalDamaged(
             f"{path} is damaged ({fault}): the supervisor moves it aside when it opens it"
         ) from None
-    except JournalRefused:
-        raise
     except (OSError, sqlite3.Error) as fault:
         raise JournalUnreadable(f"{path} cannot be made smaller now: {fault}") from None
-    return before, _size(path)
-
-
-def _structure(connection: sqlite3.Connection) -> Iterator[str]:
-    try:
-        schema.check_version(connection)
-        found = connection.execute(f"PRAGMA integrity_check({PROBLEMS_MAX})").fetchall()
-    except (JournalError, sqlite3.Error) as fault:
-        yield str(fault)
-    else:
-        yield from (row[0] for row in found if row[0] != "ok")
+    return before, schema.size(path)
 
 
 def _contents(connection: sqlite3.Connection, table: Table, problems: list[str]) -> Iterator[dict[str, Any]]:
@@ -97,18 +90,3 @@ def _contents(connection: sqlite3.Connection, table: Table, problems: list[str])
             problems.append(f"{table.name} {row[0]!r}: {fault}")
         else:
             yield fields
-
-
-def _orphans(connection: sqlite3.Connection) -> Iterator[str]:
-    """Steps and evidence without their incident: it was dropped while the disk was full, or lost."""
-    for table in ("steps", "evidence"):
-        with contextlib.suppress(sqlite3.DatabaseError):  # reported already
-            (count,) = connection.execute(
-                f"SELECT count(*) FROM {table} WHERE incident NOT IN (SELECT id FROM incidents)"  # noqa: S608
-            ).fetchone()
-            if count:
-                yield f"{table}: {count} rows belong to no incident that is kept"
-
-
-def _size(path: str) -> int:
-    return sum(os.stat(name).st_size for name in (path, f"{path}-wal") if os.path.exists(name))

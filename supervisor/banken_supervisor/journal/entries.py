@@ -7,7 +7,7 @@ written, see tables.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar
@@ -128,9 +128,10 @@ class EvidenceTaken:
     blob: bytes
 
     @property
-    def data(self) -> Any:
+    def data(self) -> dict[str, Any]:
         """What ``squeeze`` was given. ValueError: the blob is none that it made."""
-        return unsqueeze(self.blob)
+        found = unsqueeze(self.blob)
+        return found if isinstance(found, dict) else {"data": found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +154,15 @@ class EventSeen:
 Entry = Declared | Released | Cleared | IncidentRecord | IncidentClosed | StepRun | EvidenceTaken | EventSeen
 
 
-_TEXTS: dict[type, Callable[[Any], int]] = {
-    EventSeen: lambda entry: sum(len(value) for value in entry.data.values() if isinstance(value, (str, bytes))),
-    EvidenceTaken: lambda entry: len(entry.blob),
-    StepRun: lambda entry: len(entry.text),
-    IncidentRecord: lambda entry: len(entry.reason or "") + len(entry.status or ""),
-}
-"""Length of an entry's texts, where they can be long. Runs on the loop's thread."""
-
-
 def weight(entry: Entry) -> int:
-    """About how many bytes the entry holds while it waits."""
-    texts = _TEXTS.get(type(entry))
-    return WEIGHT if texts is None else WEIGHT + texts(entry)
+    """About how many bytes the entry holds while it waits, with texts that can be long. On the loop's thread."""
+    match entry:
+        case EventSeen():
+            return WEIGHT + sum(len(value) for value in entry.data.values() if isinstance(value, (str, bytes)))
+        case EvidenceTaken():
+            return WEIGHT + len(entry.blob)
+        case StepRun():
+            return WEIGHT + len(entry.text)
+        case IncidentRecord():
+            return WEIGHT + len(entry.reason or "") + len(entry.status or "")
+    return WEIGHT

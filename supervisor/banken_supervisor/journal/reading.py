@@ -1,4 +1,4 @@
-"""Reads the journal: what a new supervisor begins with, and what people look at.
+"""Reads the journal: what a new supervisor begins with, and what people look at, also as plain data.
 
 All of it works beside a supervisor that writes. Only rows with the right checksum are returned. Times are wall
 clock, seconds since 1970 (UTC); durations are seconds.
@@ -11,9 +11,9 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from itertools import islice
-from time import perf_counter
+from dataclasses import dataclass, field, fields
+from itertools import chain, islice
+from operator import attrgetter
 from typing import Any
 
 from banken.clock import wall
@@ -35,6 +35,8 @@ RAN_LATELY = 7 * 86_400.0
 
 RAN_MAX = 20_000
 """Closed incidents whose runs are read, the newest."""
+
+_OPENED = attrgetter("opened")
 
 _DOWN = (State.EXPIRED, State.GIVEN_UP)
 
@@ -61,12 +63,8 @@ class Restored:
     """by watchdog: what ran within ``RAN_LATELY`` in incidents that are closed, for budgets; oldest first"""
     counts: dict[str, int] = field(default_factory=dict)
     """by watchdog: incidents that the journal holds"""
-    incidents: int = 0
-    """incidents that the journal holds, closed ones included"""
     problems: list[str] = field(default_factory=list)
     """what could not be read; empty for a whole journal, and where there was none"""
-    seconds: float = 0.0
-    """how long this took"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +99,18 @@ def restore(path: str) -> Restored:
 
     To be called before the ``Journal`` of the same path is made. No file at all is no problem.
     """
-    began = perf_counter()
     restored = Restored()
+    collecting = gc.isenabled()
+    gc.disable()  # a third of the time, when many objects are made and none is dropped
     try:
         if os.path.exists(path):
-            with look(path) as connection, _no_collection():
+            with look(path) as connection:
                 _restore(connection, restored)
     except Exception as fault:  # noqa: BLE001  (a damaged disk must not keep a supervisor from starting)
         restored.problems.append(str(fault))
-    restored.seconds = perf_counter() - began
+    finally:
+        if collecting:
+            gc.enable()
     return restored
 
 
@@ -122,39 +123,28 @@ def incidents(
     limit: int = LIMIT,
 ) -> list[IncidentRecord]:
     """Incidents, newest first, at most ``limit``. ``since``: not those that were over before. JournalUnreadable."""
+    conditions = {
+        "closed IS NULL": () if open_only else None,
+        "(closed IS NULL OR closed >= ?)": None if since is None else (since,),
+        "name = ?": None if name is None else (name,),
+    }
+    asked = {condition: values for condition, values in conditions.items() if values is not None}
+    where = f"WHERE {' AND '.join(asked)}" if asked else ""
     with look(path) as connection:
-        conditions = ["1"]
-        values: list[Any] = []
-        if open_only:
-            conditions.append("closed IS NULL")
-        if since is not None:
-            conditions.append("(closed IS NULL OR closed >= ?)")
-            values.append(since)
-        if name is not None:
-            conditions.append("name = ?")
-            values.append(name)
-        tail = f"WHERE {' AND '.join(conditions)} ORDER BY opened DESC, id DESC LIMIT ?"
-        return _read(connection, INCIDENTS, None, tail, (*values, limit))
+        tail = f"{where} ORDER BY opened DESC, id DESC LIMIT ?"
+        return _read(connection, INCIDENTS, None, tail, (*chain(*asked.values()), limit))
 
 
 def incident(path: str, incident_id: str) -> Story | None:
     """One incident with its timeline and evidence; None: the journal has none of this id. JournalUnreadable."""
     problems: list[str] = []
     with look(path) as connection:
-        about = (incident_id,)
-        records = _read(connection, INCIDENTS, problems, "WHERE id = ?", about)
-        steps, taken, found = (
-            _read(connection, table, problems, "WHERE incident = ?", about) for table in (STEPS, EVIDENCE, EVENTS)
+        records = _read(connection, INCIDENTS, problems, "WHERE id = ?", (incident_id,))
+        steps, seen, taken = (
+            _read(connection, table, problems, f"WHERE incident = ? ORDER BY {order}", (incident_id,))
+            for table, order in ((STEPS, "started, step, run"), (EVENTS, "run, seq"), (EVIDENCE, "taken"))
         )
-    if not records:
-        return None
-    return Story(
-        records[0],
-        sorted(steps, key=lambda each: (each.started, each.step, each.run)),
-        sorted(found, key=lambda each: (each.run, each.seq)),
-        sorted(taken, key=lambda each: each.taken),
-        problems,
-    )
+    return Story(records[0], steps, seen, taken, problems) if records else None
 
 
 def history(path: str, name: str, *, limit: int = HISTORY_MAX) -> History:
@@ -165,7 +155,8 @@ def history(path: str, name: str, *, limit: int = HISTORY_MAX) -> History:
         about = "WHERE name = ? ORDER BY"
         past = _read(connection, INCIDENTS, problems, f"{about} opened DESC, id DESC LIMIT ?", (name, limit))
         newest = _read(connection, EVENTS, problems, f"{about} run DESC, seq DESC LIMIT ?", (name, limit))
-        began = _began(connection)
+        firsts = connection.execute("SELECT min(time) FROM events UNION SELECT min(opened) FROM incidents")
+        began = min((time for (time,) in firsts if isinstance(time, float)), default=None)
     return History(name, registered[0] if registered else None, past, newest[::-1], began, problems)
 
 
@@ -175,6 +166,35 @@ def events(path: str, wanted: Callable[[Any, Any], bool], *, limit: int = LIMIT)
         found = scan(connection, EVENTS, None, "ORDER BY run DESC, seq DESC")
         newest = list(islice((row for row in found if wanted(row[2], row[3])), limit))
     return _decoded(EVENTS, newest[::-1], [])
+
+
+def plain(entry: Any) -> dict[str, Any]:
+    """An entry's fields, under the names that they have in Python. ValueError: damaged evidence."""
+    found = {each.name: getattr(entry, each.name) for each in fields(entry)}
+    if isinstance(entry, Declared):
+        found["declaration"] = entry.declaration._asdict()
+        found["owner"] = None if entry.owner is None else entry.owner._asdict()
+        found["state"] = entry.state.value
+    elif isinstance(entry, EvidenceTaken):
+        found["data"] = entry.data
+        del found["blob"]
+    return found
+
+
+def event(record: EventSeen) -> dict[str, Any]:
+    """One event of a timeline."""
+    return {"time": record.time, "type": record.type, **(record.data if isinstance(record.data, dict) else {})}
+
+
+def whole(story: Story) -> dict[str, Any]:
+    """One incident with all that is kept of it."""
+    return {
+        **plain(story.incident),
+        "steps": [{key: each for key, each in plain(step).items() if key != "incident"} for step in story.steps],
+        "events": [event(each) for each in story.events],
+        "evidence": [{"taken": each.taken, **each.data} for each in story.evidence],
+        "problems": list(story.problems),
+    }
 
 
 @contextmanager
@@ -198,18 +218,6 @@ def look(path: str) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the cyclic collector: a third of the time, when many objects are made and none is dropped."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
     problems = restored.problems
     registry = _read(connection, REGISTRY, problems)
@@ -217,17 +225,16 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
     restored.open = _with_steps(connection, problems, "WHERE closed IS NULL")
     lately = wall() - RAN_LATELY, RAN_MAX
     closed = _with_steps(connection, problems, "WHERE closed >= ? ORDER BY closed DESC LIMIT ?", lately)
-    runs = sorted(
-        ((run, each.opened.name) for each in closed for run in each.steps), key=lambda pair: pair[0].started
-    )
-    for run, name in runs:
-        restored.ran.setdefault(name, []).append(run)
+    for each in closed:
+        restored.ran.setdefault(each.opened.name, []).extend(each.steps)
+    for runs in restored.ran.values():
+        runs.sort(key=lambda run: run.started)
     down = {each.name for each in restored.registry if each.state in _DOWN}
     down -= {each.opened.name for each in restored.open}
     if down:
         over = (row for row in scan(connection, INCIDENTS, problems, "WHERE closed IS NOT NULL") if row[1] in down)
-        last = {each.name: each for each in sorted(_decoded(INCIDENTS, over, problems), key=_opened)}
         steps = {each.opened.id: each.steps for each in closed}
+        last = {each.name: each for each in sorted(_decoded(INCIDENTS, over, problems), key=_OPENED)}
         restored.given_up = {
             name: OpenIncident(record, steps.get(record.id, []))
             for name, record in last.items()
@@ -235,7 +242,6 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
         }
     try:
         restored.counts = dict(connection.execute("SELECT name, count(*) FROM incidents GROUP BY name"))
-        restored.incidents = sum(restored.counts.values())
     except sqlite3.DatabaseError as fault:
         problems.append(str(fault))
 
@@ -244,27 +250,13 @@ def _with_steps(
     connection: sqlite3.Connection, problems: list[str], which: str, values: Sequence[Any] = ()
 ) -> list[OpenIncident]:
     """Incidents, the oldest first, with the runs of their steps."""
-    records = sorted(_read(connection, INCIDENTS, problems, which, values), key=_opened)
+    records = sorted(_read(connection, INCIDENTS, problems, which, values), key=_OPENED)
     found = {record.id: OpenIncident(record, []) for record in records}
     tail = f"WHERE incident IN (SELECT id FROM incidents {which})"  # noqa: S608
     for run in sorted(_read(connection, STEPS, problems, tail, values), key=lambda run: (run.step, run.run)):
         if run.incident in found:
             found[run.incident].steps.append(run)
     return list(found.values())
-
-
-def _opened(record: IncidentRecord) -> float:
-    return record.opened
-
-
-def _began(connection: sqlite3.Connection) -> float | None:
-    times = [
-        time
-        for question in ("SELECT min(time) FROM events", "SELECT min(opened) FROM incidents")
-        for (time,) in connection.execute(question)
-        if isinstance(time, float)
-    ]
-    return min(times, default=None)
 
 
 def _read(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from banken_supervisor.journal.schema import transaction
 from banken_supervisor.journal.store import Store
 
 DAY = 86_400.0
@@ -17,9 +18,6 @@ HIGH, LOW = 0.9, 0.75
 
 AGE_PERIOD = 600.0
 """Seconds between two searches for old rows."""
-
-_PAGES = 2_000
-"""Free pages given back in a slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +42,12 @@ class Retention:
         self._next_look = 0.0
         self._aging = False
         self._shrinking = False
-        self._returning = False
-        """something was deleted, and the space is still in the file"""
+        self._deleted = False
+        """something was, and the file is as long as before"""
 
     def patience(self, now: float) -> float:
         """Seconds until ``step`` has something to do; ``now``: monotonic time."""
-        busy = self._aging or self._shrinking or self._returning
-        return 0.0 if busy else max(0.0, self._next_look - now)
+        return 0.0 if self._aging or self._shrinking else max(0.0, self._next_look - now)
 
     def look(self, store: Store) -> None:
         """After a batch: is it too large by now?"""
@@ -62,28 +59,28 @@ class Retention:
             self._next_look = now + AGE_PERIOD
             self._aging = True
             self.look(store)
+        limits, connection = self._limits, store.connection
         if self._aging:
-            self._aging = self._forget_old(store.connection, wall) > 0
-            self._returning |= self._aging
+            self._aging = bool(
+                _delete(connection, "events", "time < ?", wall - limits.events_age)
+                or _delete(connection, "incidents", "closed < ?", wall - limits.incidents_age)
+            )
         elif self._shrinking:
-            excess = store.used() - int(LOW * self._limits.size_max)
+            excess = store.used() - int(LOW * limits.size_max)
             # Nothing left to delete: what remains is the registry and what is open.
-            self._shrinking = excess > 0 and self._forget_oldest(store.connection, excess) > 0
-            self._returning |= self._shrinking
-        elif self._returning:
-            self._returning = _return_space(store.connection)
-
-    def _forget_old(self, connection: sqlite3.Connection, wall: float) -> int:
-        return _delete(connection, "events", "time < ?", wall - self._limits.events_age) or _delete(
-            connection, "incidents", "closed < ?", wall - self._limits.incidents_age
-        )
-
-    def _forget_oldest(self, connection: sqlite3.Connection, excess: int) -> int:
-        return (
-            _delete(connection, "events", "1 ORDER BY run, seq", excess=excess)
-            or _delete(connection, "evidence", "1 ORDER BY taken", excess=excess)
-            or _delete(connection, "incidents", "closed IS NOT NULL ORDER BY closed", excess=excess)
-        )
+            self._shrinking = excess > 0 and any(
+                _delete(connection, table, which, excess=excess)
+                for table, which in (
+                    ("events", "1 ORDER BY run, seq"),
+                    ("evidence", "1 ORDER BY taken"),
+                    ("incidents", "closed IS NOT NULL ORDER BY closed"),
+                )
+            )
+        if self._aging or self._shrinking:
+            self._deleted = True
+        elif self._deleted:
+            self._deleted = False
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # which shortens the file itself
 
 
 _SLICES = {
@@ -106,25 +103,8 @@ def _delete(
     if excess is not None:
         most = min(most, excess // row_bytes + 1)
     chosen = f"SELECT {key} FROM {table} WHERE {which} LIMIT {most}"  # noqa: S608  (no part of it comes from outside)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         if table == "incidents":
             for part in ("steps", "evidence"):
                 connection.execute(f"DELETE FROM {part} WHERE incident IN ({chosen})", values)  # noqa: S608
-        count = connection.execute(f"DELETE FROM {table} WHERE ({key}) IN ({chosen})", values).rowcount  # noqa: S608
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.rollback()
-        raise
-    return count
-
-
-def _return_space(connection: sqlite3.Connection) -> bool:
-    """Give free pages back to the disk; True: there are more. The checkpoint shortens the file itself."""
-    before = connection.execute("PRAGMA freelist_count").fetchone()[0]
-    connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
-    after = connection.execute("PRAGMA freelist_count").fetchone()[0]
-    if 0 < after < before:
-        return True
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-    return False
+        return connection.execute(f"DELETE FROM {table} WHERE ({key}) IN ({chosen})", values).rowcount  # noqa: S608

@@ -1,4 +1,8 @@
-"""The file: its version, how it is made and opened, and how its rows are scanned."""
+"""The file: its version, how it is made, opened and moved aside, and how its rows are scanned.
+
+A file that is damaged, or that another version of banken wrote, is renamed and not changed: `banken journal export
+--journal` reads what is left of it. The supervisor writes its watchdogs and open incidents into the new file.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,20 @@ import sqlite3
 import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from banken.errors import BankenError
-from banken_supervisor.journal.tables import EVENTS, KEPT, META, Table, checksum
+from banken_supervisor.journal.tables import EVENTS, KEPT, Table
 from banken_supervisor.journal.values import Row
 
 APPLICATION = 0x424E4B4E
 """``BNKN`` in the header marks the file as banken's, see ``PRAGMA application_id``."""
+
+ASIDE_MAX = 3
+"""Files moved aside that stay, for each reason; older ones are deleted."""
 
 VERSION = 1
 """The schema that is written."""
@@ -37,11 +45,11 @@ class JournalRefused(JournalError):
 
 
 class JournalOfAnotherSchema(JournalRefused):
-    """The file is whole, but an older or a newer banken wrote it. The supervisor moves it aside."""
+    """An older or a newer banken wrote the file, so far as it says. The supervisor moves it aside."""
 
     def __init__(self, version: int) -> None:
         self.version = version
-        what = "other tables" if version == VERSION else f"schema version {version}"
+        what = "other tables (or is damaged)" if version == VERSION else f"schema version {version}"
         super().__init__(
             f"the journal has {what}, this banken knows only its own version {VERSION}: "
             "read it with the older or newer banken that wrote it, or name another path"
@@ -56,25 +64,46 @@ class JournalUnreadable(JournalError):
     """There is nothing to read, or it cannot be opened."""
 
 
-def build(path: str) -> sqlite3.Connection:
-    """A new, empty journal at ``path``, readable by its owner only. Not in WAL mode yet: it is one file, to be
-    moved."""
+def begin(path: str) -> None:
+    """An empty journal at ``path``, where there is none, readable by its owner only. OSError, sqlite3.Error.
+
+    It is made under another name and renamed when it is whole: kill -9 leaves no half of one. It is not in WAL mode
+    yet: it is one file, to be moved.
+    """
+    made = f"{path}.making"
+    remove(made)
+    os.close(os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with contextlib.closing(_connect(made, "rw")) as connection:
+        connection.execute("PRAGMA auto_vacuum = FULL")
+        with transaction(connection):
+            for table in KEPT:
+                connection.execute(table.create)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+    remove(f"{path}-wal", f"{path}-shm", f"{made}-journal")
+    os.rename(made, path)
+    _settle(path)
+
+
+def move_aside(path: str, why: str) -> str:
+    """Rename a journal and its log to ``PATH.WHY-TIME``; the new path. ``why``: damaged, schema-7. OSError."""
+    aside = f"{path}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    os.rename(path, aside)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    connection = _connect(path, "rw")
-    try:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("BEGIN IMMEDIATE")
-        for table in (META, *KEPT):
-            connection.execute(table.create)
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        set_version(connection, VERSION)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        os.rename(f"{path}-wal", f"{aside}-wal")
+    remove(f"{path}-shm")
+    _settle(path)
+    with contextlib.suppress(OSError):
+        for old in files_aside(path, why)[:-ASIDE_MAX]:
+            remove(old, f"{old}-wal")
+    return aside
+
+
+def files_aside(path: str, why: str = "damaged") -> list[str]:
+    """The journals that were moved aside here for this reason, oldest first."""
+    folder, name = os.path.split(os.path.abspath(path))
+    found = [each for each in os.listdir(folder) if each.startswith(f"{name}.{why}-") and not each.endswith("-wal")]
+    return [os.path.join(folder, each) for each in sorted(found)]
 
 
 def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
@@ -94,7 +123,12 @@ def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
         connection.execute(f"PRAGMA journal_size_limit = {16 * 1024 * 1024}")
         if (found := connection.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
             raise JournalDamaged(f"{path}: {found[0]}")
-        verify(connection)
+        problems: list[str] = []
+        for table in KEPT:
+            if table is not EVENTS:  # which are many and change nothing
+                deque(scan(connection, table, problems), maxlen=0)
+        if problems:
+            raise JournalDamaged("; ".join(problems))
     except BaseException:
         connection.close()
         raise
@@ -115,6 +149,7 @@ def open_reading(path: str) -> sqlite3.Connection:
                 connection.execute(pragma).fetchall()
             connection.execute("PRAGMA query_only = ON")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return connection
         except sqlite3.OperationalError as fault:
             connection.close()
             if mode == attempts[-1][0] or fault.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
@@ -122,9 +157,15 @@ def open_reading(path: str) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-        else:
-            return connection
     raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Writes all that is executed inside, or nothing after an exception."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        yield connection
 
 
 def check_regular(path: str) -> None:
@@ -133,8 +174,19 @@ def check_regular(path: str) -> None:
         raise JournalRefused(f"{path} is not a file; a journal is one")
 
 
-def check_header(path: str) -> None:
-    """JournalDamaged if the first bytes are not those of an SQLite file of a format that exists.
+def foreign(path: str) -> bool:
+    """Whether it is a file that was never a journal: a mistyped path must not cost a file. OSError.
+
+    The first bytes of a damaged journal may be anything, but beside it is the lock that its writer left.
+    """
+    if not os.path.isfile(path) or os.path.getsize(path) == 0 or os.path.exists(f"{path}.lock"):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(HEADER)) != HEADER
+
+
+def sound_header(path: str) -> bool:
+    """Whether the first bytes are those of an SQLite file of a format that exists. OSError.
 
     An impossible format number makes SQLite open the file read-only without calling it damaged. This opens and
     closes the file, which drops this process's POSIX locks on it: never call it while the file is open in this
@@ -142,37 +194,39 @@ def check_header(path: str) -> None:
     """
     with open(path, "rb") as file:
         head = file.read(100)
-    if len(head) < 100 or not head.startswith(HEADER) or head[18] not in (1, 2) or head[19] not in (1, 2):
-        raise JournalDamaged(f"{path}: the header is not that of an SQLite file")
+    return len(head) == 100 and head.startswith(HEADER) and {head[18], head[19]} <= {1, 2}
+
+
+def size(path: str) -> int:
+    """Bytes that a journal and its log take; a file that is not there takes none."""
+    total = 0
+    for name in (path, f"{path}-wal"):
+        with contextlib.suppress(OSError):
+            total += os.stat(name).st_size
+    return total
+
+
+def remove(*paths: str) -> None:
+    """Delete those files that there are. OSError."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def check_version(connection: sqlite3.Connection) -> None:
     """Whether the file is a journal of this version. JournalRefused: another program's file.
-    JournalOfAnotherSchema: an older or newer banken's. JournalDamaged: it says two different things of itself."""
-    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    ours = {table.name for table in (META, *KEPT)}
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION and names and not names & ours:
-        raise JournalRefused("the file is another program's database: name another path for the journal")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    said = _meta(connection, "schema") if META.name in names else None
-    if application != APPLICATION or said != str(version):
-        raise JournalDamaged(f"the header says version {version}, the table {said}")
+    JournalOfAnotherSchema: an older or newer banken's. JournalDamaged: its tables are ours, and its header is not.
+    """
+    # Declarations are compared as a whole: one flipped letter in a column's type changes what is stored there.
     declared = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
-    if _meta(connection, "tables") != _sum(declared):
-        raise JournalDamaged("the tables are not declared as they were made")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION:
+        if declared and not {name for name, _ in declared} & {table.name for table in KEPT}:
+            raise JournalRefused("the file is another program's database: name another path for the journal")
+        raise JournalDamaged(f"the header says that it belongs to the application {application:#x}")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != VERSION or declared != _DECLARED:
         raise JournalOfAnotherSchema(version)
-
-
-def verify(connection: sqlite3.Connection) -> None:
-    """JournalDamaged unless every row has its right sum; events excepted, which are many and change nothing."""
-    problems: list[str] = []
-    for table in KEPT:
-        if table is not EVENTS:
-            deque(scan(connection, table, problems), maxlen=0)
-    if problems:
-        raise JournalDamaged("; ".join(problems))
 
 
 def scan(
@@ -204,25 +258,7 @@ def scan(
         problems.append(f"{table.name}: {bad} rows with a wrong checksum")
 
 
-def set_version(connection: sqlite3.Connection, version: int) -> None:
-    """Write into the file which version it is of, and the sum of its tables' declarations."""
-    declared = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
-    for values in (("schema", str(version)), ("tables", _sum(declared))):
-        connection.execute(META.insert("REPLACE"), META.sealed(*values))
-    connection.execute(f"PRAGMA user_version = {version}")
-
-
-def _meta(connection: sqlite3.Connection, key: str) -> str | None:
-    row = connection.execute(META.select + " WHERE key = ?", (key,)).fetchone()
-    return row[1] if row is not None and META.intact(row) and row[0] == key else None
-
-
-def _sum(declared: list[tuple[str, str]]) -> str:
-    """Of the declarations: one flipped letter in a column's type would change what is stored there."""
-    return str(checksum("sqlite_master", [word for row in declared for word in row]))
-
-
-_DECLARED = sorted((table.name, table.create) for table in (META, *KEPT))
+_DECLARED = sorted((table.name, table.create) for table in KEPT)
 """The tables of this version, as SQLite describes them."""
 
 
@@ -230,12 +266,19 @@ def _connect(path: str, mode: str, busy: float = 0.5) -> sqlite3.Connection:
     """``mode``: rw or ro, never one that makes a file."""
     address = f"file:{quote(os.path.abspath(path))}?mode={mode}"
     connection = sqlite3.connect(address, timeout=busy, uri=True, isolation_level=None)
-    connection.text_factory = _lenient
+    # Damaged text must not raise in the middle of a scan: its sum is wrong anyway.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, CELL_MAX)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
 
 
-_lenient = partial(str, encoding="utf-8", errors="replace")
-"""Damaged text must not raise in the middle of a scan: its sum is wrong anyway."""
+def _settle(path: str) -> None:
+    """Sync the directory, so that the names survive a power cut."""
+    with contextlib.suppress(OSError):  # not every file system can
+        descriptor = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -22,31 +22,13 @@ from banken_supervisor.journal.entries import (
     Released,
     StepRun,
 )
-from banken_supervisor.journal.schema import HEADER, JournalRefused
+from banken_supervisor.journal.schema import JournalRefused
 from banken_supervisor.journal.tables import EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS
 from banken_supervisor.journal.values import Row
-
-try:
-    import fcntl
-except ImportError:  # no locks of this kind on Windows, where no supervisor runs
-    fcntl = None  # type: ignore[assignment]
 
 _locked: set[tuple[int, str]] = set()
 """(pid, path) of the locks that this process holds: the kernel does not keep a process from locking twice."""
 _guard = threading.Lock()
-
-
-def check_ours(path: str) -> None:
-    """JournalRefused for a file that no journal was ever: a mistyped path must not cost a file. OSError.
-
-    The first bytes of a damaged journal may be anything, but beside it is the lock that its writer left.
-    """
-    if not os.path.isfile(path) or os.path.getsize(path) == 0 or os.path.exists(f"{path}.lock"):
-        return
-    with open(path, "rb") as file:
-        head = file.read(len(HEADER))
-    if head != HEADER:
-        raise JournalRefused(f"{path} is no journal, and is left alone; name a file that does not exist yet")
 
 
 class JournalLock:
@@ -64,11 +46,12 @@ class JournalLock:
             if self._key in _locked:
                 raise JournalRefused(f"the journal is in use by pid {os.getpid()}")
             self._fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if fcntl is not None:
-                self._lock()
+            self._lock()
             _locked.add(self._key)
 
     def _lock(self) -> None:
+        import fcntl  # not on Windows, where no supervisor runs
+
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -86,6 +69,17 @@ class JournalLock:
             os.close(self._fd)
 
 
+_INSERTS = {
+    "registry": REGISTRY.insert("REPLACE"),
+    "opened": INCIDENTS.insert("IGNORE"),
+    "begun": STEPS.insert("IGNORE"),  # never over a result
+    "ended": STEPS.insert("REPLACE"),
+    "evidence": EVIDENCE.insert("IGNORE"),
+    "events": EVENTS.insert("IGNORE"),
+}
+"""By kind of row: how it is written."""
+
+
 class Batch:
     """What one transaction writes, in an order that gives the same as writing entry by entry."""
 
@@ -96,25 +90,21 @@ class Batch:
         self.registry: dict[str, Row | None] = {}
         """by name, its last state; None: released"""
         self.closed: list[IncidentClosed] = []
-        self.opened: list[Row] = []
-        self.begun: list[Row] = []
-        self.ended: list[Row] = []
-        self.evidence: list[Row] = []
-        self.events: list[Row] = []
+        self.rows: dict[str, list[Row]] = {kind: [] for kind in _INSERTS}
         for entry in entries:
             try:
                 self._add(entry, run)
             except Exception as fault:  # noqa: BLE001  (one wrong entry must not hold up the others)
                 self.refused.append(f"{type(entry).__name__}: {fault}")
+        self.rows["registry"] = [row for row in self.registry.values() if row is not None]
 
     def _add(self, entry: Entry, run: str) -> None:
         match entry:
             case EventSeen():
                 incident = entry.data.get("incident")
                 about = incident if isinstance(incident, str) else None
-                self.events.append(
-                    EVENTS.row_of((entry.seq, entry.time, entry.type, entry.name, entry.data, run, about))
-                )
+                values = entry.seq, entry.time, entry.type, entry.name, entry.data, run, about
+                self.rows["events"].append(EVENTS.row_of(values))
             case Declared():
                 self.registry[entry.name] = REGISTRY.row(entry)
             case Released():
@@ -123,13 +113,13 @@ class Batch:
                 self.clear = True
                 self.registry.clear()
             case IncidentRecord():
-                self.opened.append(INCIDENTS.row(entry))
+                self.rows["opened"].append(INCIDENTS.row(entry))
             case IncidentClosed():
                 self.closed.append(entry)
             case StepRun():
-                (self.begun if entry.ok is None else self.ended).append(STEPS.row(entry))
+                self.rows["begun" if entry.ok is None else "ended"].append(STEPS.row(entry))
             case EvidenceTaken():
-                self.evidence.append(EVIDENCE.row(entry))
+                self.rows["evidence"].append(EVIDENCE.row(entry))
             case _:
                 raise TypeError("not an entry of the journal")
 
@@ -147,26 +137,15 @@ class Store:
     def write(self, entries: Iterable[Entry]) -> list[str]:
         """All entries in one transaction; why some were refused. Entries that are there already change nothing."""
         batch = Batch(entries, self._run)
-        connection = self.connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        released = [(name,) for name, row in batch.registry.items() if row is None]
+        with schema.transaction(self.connection) as connection:
             if batch.clear:
                 connection.execute("DELETE FROM registry")
-            released = [(name,) for name, row in batch.registry.items() if row is None]
-            declared = [row for row in batch.registry.values() if row is not None]
             connection.executemany("DELETE FROM registry WHERE name = ?", released)
-            connection.executemany(REGISTRY.insert("REPLACE"), declared)
-            connection.executemany(INCIDENTS.insert("IGNORE"), batch.opened)
+            for kind, statement in _INSERTS.items():
+                connection.executemany(statement, batch.rows[kind])
             for entry in batch.closed:
                 self._close_incident(entry, batch.refused)
-            connection.executemany(STEPS.insert("IGNORE"), batch.begun)  # never over a result
-            connection.executemany(STEPS.insert("REPLACE"), batch.ended)
-            connection.executemany(EVIDENCE.insert("IGNORE"), batch.evidence)
-            connection.executemany(EVENTS.insert("IGNORE"), batch.events)
-            connection.execute("COMMIT")
-        except BaseException:
-            self.rollback()
-            raise
         return batch.refused
 
     def rollback(self) -> None:
@@ -197,9 +176,8 @@ class Store:
 
     def abandon(self) -> None:
         """Close a file that was moved or removed. Its log must not be taken for that of the file there now."""
-        for suffix in ("-wal", "-shm"):
-            with contextlib.suppress(OSError):
-                os.unlink(self._path + suffix)
+        with contextlib.suppress(OSError):
+            schema.remove(f"{self._path}-wal", f"{self._path}-shm")
         self.close()
 
     def close(self) -> None:
@@ -208,17 +186,8 @@ class Store:
             self.connection.close()
 
     def used(self) -> int:
-        """Bytes in use, without free pages and the log."""
-        pages, free, size = (
-            self.connection.execute(f"PRAGMA {what}").fetchone()[0]
-            for what in ("page_count", "freelist_count", "page_size")
+        """Bytes in use, without the log."""
+        pages, size = (
+            self.connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size")
         )
-        return int((pages - free) * size)
-
-    def size(self) -> int:
-        """Bytes that the file and its log take."""
-        total = 0
-        for name in (self._path, f"{self._path}-wal"):
-            with contextlib.suppress(OSError):
-                total += os.stat(name).st_size
-        return total
+        return int(pages * size)

@@ -11,12 +11,13 @@ scan the table; retention bounds that.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgpack
 
@@ -36,55 +37,69 @@ from banken_supervisor.journal.values import (
     optional,
     owner_text,
     parse_declaration,
-    parse_json,
     parse_owner,
     progress,
     real,
     text,
 )
 
+_STATES = {state.value: state for state in State}
 
-class Column(NamedTuple):
-    """One column; ``to_value`` and ``from_value`` turn the entry's field into the row's value and back."""
+_KINDS: dict[str, tuple[str, Callable[[Any], Value], Callable[[Any], Any] | None]] = {
+    "str": ("TEXT", text(ID_MAX), None),
+    "int": ("INTEGER", integer, None),
+    "float": ("REAL", real, None),
+    "bool": ("INTEGER", int, bool),
+    "bytes": ("BLOB", checked_blob, None),
+    "int | float | str": ("", progress, None),  # no type: an int stays an int, a float a float
+    "Mapping[str, Any]": ("TEXT", bounded_json, json.loads),
+    "Declaration": ("TEXT", declaration_text, parse_declaration),
+    "ProcessIdentity": ("TEXT", owner_text, parse_owner),
+    "State": ("TEXT", lambda state: state.value, _STATES.__getitem__),
+    "Cause": ("TEXT", str, Cause),
+}
+"""By a field's type: its column's, how the field becomes the row's value, and back (ValueError, KeyError: this
+version does not know the value; None: the value is the field)."""
 
-    name: str
-    type: str
-    to_value: Callable[[Any], Value]
-    from_value: Callable[[Any], Any] | None = None
-    """ValueError, KeyError: this version does not know the value. None: the value is the field"""
+_LONGEST = {"name": NAME_MAX, "reason": REASON_MAX, "status": STATUS_MAX, "text": TEXT_MAX}
+"""Characters of the fields that are longer than others."""
 
 
 class Table:
     """One table, of entries of one class."""
 
-    def __init__(self, name: str, entry: Callable[..., Any], key: tuple[str, ...], *columns: Column) -> None:
-        if is_dataclass(entry):
-            assert [each.name for each in fields(entry)] == [column.name for column in columns]
+    def __init__(self, name: str, entry: type[Any], *key: str) -> None:
         self.name = name
         self._entry = entry
-        self._key = key
-        self._columns = columns
-        self._fields = attrgetter(*[column.name for column in columns])
-        self._to_values = tuple(column.to_value for column in columns)
-        self._from_values = tuple(
-            (index, column.from_value) for index, column in enumerate(columns) if column.from_value is not None
-        )
-
-    @cached_property
-    def create(self) -> str:
-        """Makes the table."""
-        columns = [f"{column.name} {column.type}".rstrip() for column in self._columns]
-        inside = [*columns, "sum INTEGER NOT NULL", f"PRIMARY KEY ({', '.join(self._key)})"]
-        return f"CREATE TABLE {self.name} ({', '.join(inside)}) WITHOUT ROWID"
+        self._names = [each.name for each in fields(entry)]
+        self._fields = attrgetter(*self._names)
+        self._to_values: list[Callable[[Any], Value]] = []
+        self._from_values: list[tuple[int, Callable[[Any], Any]]] = []
+        columns = []
+        for index, each in enumerate(fields(entry)):
+            kind = each.type.removesuffix(" | None")
+            sql, to_value, from_value = _KINDS[kind]
+            if each.name in _LONGEST:
+                to_value = text(_LONGEST[each.name])
+            if kind != each.type:
+                to_value, from_value = optional(to_value), from_value and optional(from_value)
+            elif sql:
+                sql += " NOT NULL"
+            columns.append(f"{each.name} {sql}".rstrip())
+            self._to_values.append(to_value)
+            if from_value is not None:
+                self._from_values.append((index, from_value))
+        inside = ", ".join([*columns, "sum INTEGER NOT NULL", f"PRIMARY KEY ({', '.join(key)})"])
+        self.create = f"CREATE TABLE {name} ({inside}) WITHOUT ROWID"
 
     @cached_property
     def select(self) -> str:
         """Reads whole rows, the sum last; a WHERE or ORDER BY may follow."""
-        return f"SELECT {', '.join(column.name for column in self._columns)}, sum FROM {self.name}"  # noqa: S608
+        return f"SELECT {', '.join(self._names)}, sum FROM {self.name}"  # noqa: S608
 
     def insert(self, conflict: str) -> str:
         """Writes a whole row; ``conflict``: IGNORE or REPLACE."""
-        marks = ", ".join("?" * (len(self._columns) + 1))
+        marks = ", ".join("?" * (len(self._names) + 1))
         return f"INSERT OR {conflict} INTO {self.name} VALUES ({marks})"  # noqa: S608
 
     def row(self, entry: object) -> Row:
@@ -98,16 +113,10 @@ class Table:
 
     def entry(self, row: Row) -> Any:
         """The entry of a row, without its sum. ValueError, TypeError, KeyError: this version cannot read it."""
-        if not self._from_values:
-            return self._entry(*row)
         values: list[Any] = list(row)
         for index, from_value in self._from_values:
             values[index] = from_value(values[index])
         return self._entry(*values)
-
-    def sealed(self, *values: Value) -> Row:
-        """The values with their sum."""
-        return (*values, checksum(self.name, values))
 
     def intact(self, row: Sequence[Any]) -> bool:
         """Whether a row that was read, its sum last, is what was written."""
@@ -122,81 +131,11 @@ def checksum(table: str, values: Sequence[Value]) -> int:
     return zlib.crc32(msgpack.packb((table, *values)))
 
 
-_ID = text(ID_MAX)
-_NAME = text(NAME_MAX)
-_STATES = {state.value: state for state in State}
-
-META = Table("meta", dict, ("key",), Column("key", "TEXT NOT NULL", _ID), Column("value", "TEXT", _ID))
-
-REGISTRY = Table(
-    "registry",
-    Declared,
-    ("name",),
-    Column("name", "TEXT NOT NULL", _NAME),
-    Column("declaration", "TEXT NOT NULL", declaration_text, parse_declaration),
-    Column("resolution", "REAL NOT NULL", real),
-    Column("owner", "TEXT", optional(owner_text), optional(parse_owner)),
-    Column("state", "TEXT NOT NULL", lambda state: state.value, _STATES.__getitem__),
-    Column("paused_until", "REAL", optional(real)),
-    Column("operator", "INTEGER NOT NULL", int, bool),
-    Column("incidents", "INTEGER NOT NULL", integer),
-    Column("changed", "REAL NOT NULL", real),
-)
-
-INCIDENTS = Table(
-    "incidents",
-    IncidentRecord,
-    ("id",),
-    Column("id", "TEXT NOT NULL", _ID),
-    Column("name", "TEXT NOT NULL", _NAME),
-    Column("cause", "TEXT NOT NULL", str, Cause),
-    Column("opened", "REAL NOT NULL", real),
-    Column("silence", "REAL NOT NULL", real),
-    Column("timeout", "REAL NOT NULL", real),
-    Column("reason", "TEXT", optional(text(REASON_MAX))),
-    Column("status", "TEXT", optional(text(STATUS_MAX))),
-    Column("progress", "", progress),  # no type: an int stays an int, a float a float
-    Column("pid", "INTEGER", optional(integer)),
-    Column("level", "TEXT", optional(_ID)),
-    Column("closed", "REAL", optional(real)),
-    Column("how", "TEXT", optional(_ID)),
-    Column("runs", "INTEGER NOT NULL", integer),
-)
-
-STEPS = Table(
-    "steps",
-    StepRun,
-    ("incident", "step", "run"),
-    Column("incident", "TEXT NOT NULL", _ID),
-    Column("step", "INTEGER NOT NULL", integer),
-    Column("run", "INTEGER NOT NULL", integer),
-    Column("action", "TEXT NOT NULL", _ID),
-    Column("started", "REAL NOT NULL", real),
-    Column("ok", "INTEGER", optional(int), optional(bool)),
-    Column("text", "TEXT NOT NULL", text(TEXT_MAX)),
-)
-
-EVIDENCE = Table(
-    "evidence",
-    EvidenceTaken,
-    ("incident", "taken"),
-    Column("incident", "TEXT NOT NULL", _ID),
-    Column("taken", "REAL NOT NULL", real),
-    Column("blob", "BLOB NOT NULL", checked_blob),
-)
-
-EVENTS = Table(
-    "events",
-    EventSeen,
-    ("run", "seq"),
-    Column("seq", "INTEGER NOT NULL", integer),
-    Column("time", "REAL NOT NULL", real),
-    Column("type", "TEXT NOT NULL", _ID),
-    Column("name", "TEXT", optional(_NAME)),
-    Column("data", "TEXT NOT NULL", bounded_json, parse_json),
-    Column("run", "TEXT NOT NULL", _ID),
-    Column("incident", "TEXT", optional(_ID)),
-)
+REGISTRY = Table("registry", Declared, "name")
+INCIDENTS = Table("incidents", IncidentRecord, "id")
+STEPS = Table("steps", StepRun, "incident", "step", "run")
+EVIDENCE = Table("evidence", EvidenceTaken, "incident", "taken")
+EVENTS = Table("events", EventSeen, "run", "seq")
 
 KEPT = (REGISTRY, INCIDENTS, STEPS, EVIDENCE, EVENTS)
 """The tables that hold entries, the most important first."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal.entries import IncidentRecord
@@ -21,8 +22,7 @@ from banken_supervisor.journal.reading import History
 _ENDS = ("recovered", "closed")
 
 
-@dataclass(frozen=True, slots=True)
-class Spell:
+class Spell(NamedTuple):
     """One incident's time: from its opening until it was up again; ``end`` None: it is not."""
 
     begin: float
@@ -52,31 +52,25 @@ class Uptime:
 
 def spells(kept: History) -> list[Spell]:
     """The time of each incident, in the order of ``kept.incidents``."""
-    ends: dict[str, float] = {}
+    ends: dict[str | None, float] = {}
     for event in kept.events:
-        if event.type in _ENDS and event.incident is not None:
+        if event.type in _ENDS:
             ends.setdefault(event.incident, event.time)
     found = []
     later: IncidentRecord | None = None
     for record in kept.incidents:  # the newest first
         end = record.closed
-        if record.how == "given-up":
-            end = ends.get(record.id, _end_unseen(record, later, kept))
+        if end is not None and record.how == "given-up":
+            if record.id in ends:
+                end = ends[record.id]
+            elif later is not None:
+                end = max(end, later.opened)
+            elif kept.registered is not None:
+                given_up = kept.registered.state is State.GIVEN_UP
+                end = None if given_up else max(end, kept.registered.changed)
         found.append(Spell(record.opened, end))
         later = record
     return found
-
-
-def _end_unseen(record: IncidentRecord, later: IncidentRecord | None, kept: History) -> float | None:
-    """When an incident that was given up ended, of which no event is kept. None: it has not."""
-    assert record.closed is not None
-    if later is not None:
-        return max(record.closed, later.opened)
-    if kept.registered is None:
-        return record.closed
-    if kept.registered.state is State.GIVEN_UP:
-        return None
-    return max(record.closed, kept.registered.changed)
 
 
 def of(kept: History, length: float, now: float) -> Uptime:
@@ -88,21 +82,15 @@ def of(kept: History, length: float, now: float) -> Uptime:
 def uptime(spells: Iterable[Spell], since: float, now: float) -> Uptime:
     """The period from ``since`` to ``now``. Spells may come in any order and overlap; time in two counts once."""
     period = max(0.0, now - since)
-    down = 0.0
-    reached = since
-    failures = 0
-    repairs: list[float] = []
-    for spell in sorted(spells, key=lambda each: each.begin):
-        end = now if spell.end is None else max(spell.begin, spell.end)
-        if since <= spell.begin < now:
-            failures += 1
-        if spell.end is not None and since <= end <= now:
-            repairs.append(end - spell.begin)
-        begin = max(spell.begin, reached)
-        end = min(end, now)
-        if end > begin:
-            down += end - begin
-            reached = end
+    known = sorted(spells, key=lambda each: each.begin)
+    failures = sum(since <= begin < now for begin, _ in known)
+    ended = [(begin, max(begin, end)) for begin, end in known if end is not None]
+    repairs = [end - begin for begin, end in ended if since <= end <= now]
+    down, reached = 0.0, since
+    for begin, end in known:
+        until = now if end is None else min(end, now)
+        down += max(0.0, until - max(begin, reached))
+        reached = max(reached, until)
     return Uptime(
         period,
         down,

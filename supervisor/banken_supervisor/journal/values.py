@@ -14,6 +14,7 @@ from typing import Any
 
 from banken.protocol.limits import PROGRESS_MAX
 from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
+from banken_supervisor.text import sanitize
 
 ID_MAX = 128
 """Longest incident id, run id, action, level or word, in characters."""
@@ -40,13 +41,7 @@ def optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def text(longest: int) -> Callable[[str], str]:
     """Cuts to ``longest`` characters. Lone surrogates (of an argument or a path) fit neither SQLite nor msgpack."""
-
-    def convert(value: str) -> str:
-        if len(value) > longest:
-            value = value[: longest - 1] + "…"
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
-
-    return convert
+    return lambda value: sanitize.text(value, longest)
 
 
 def integer(value: int) -> int:
@@ -64,13 +59,10 @@ def real(value: float) -> float:
 def progress(value: int | float | str | None) -> Value:
     """A worker's progress value."""
     if isinstance(value, str):
-        return _progress_text(value)
+        return sanitize.text(value, PROGRESS_MAX)
     if isinstance(value, int):
         return integer(value)
     return None if value is None or math.isnan(value) else real(value)
-
-
-_progress_text = text(PROGRESS_MAX)
 
 
 @lru_cache(4096)
@@ -102,27 +94,21 @@ def parse_owner(written: str) -> ProcessIdentity:
 
 def bounded_json(data: Mapping[str, Any]) -> str:
     """An event's data as JSON; of what is too long the short values only."""
-    whole = plain_json(data)
-    if len(whole) <= DATA_MAX:
-        return whole
-    short = {
-        key: value for key, value in list(data.items())[:64] if len(plain_json({key: value})) <= DATA_MAX // 128
-    }
-    return plain_json({**short, "cut": f"{len(whole)} bytes; at most {DATA_MAX} are kept"})
-
-
-parse_json = json.loads
+    return _bounded(data, DATA_MAX, DATA_MAX // 128)
 
 
 def squeeze(evidence: Mapping[str, Any]) -> bytes:
     """Evidence as ``EvidenceTaken.blob``: JSON, compressed. What is too long is replaced by a note that says so."""
-    whole = plain_json(evidence)
-    if len(whole) > EVIDENCE_MAX:
-        short = {key: value for key, value in evidence.items() if isinstance(value, str) and len(value) <= TEXT_MAX}
-        whole = plain_json(
-            {**dict(list(short.items())[:64]), "cut": f"{len(whole)} bytes; at most {EVIDENCE_MAX} are kept"}
-        )
-    return zlib.compress(whole.encode(), 6)
+    return zlib.compress(_bounded(evidence, EVIDENCE_MAX, TEXT_MAX).encode(), 6)
+
+
+def _bounded(data: Mapping[str, Any], longest: int, value_max: int) -> str:
+    """JSON of at most ``longest`` bytes: of what is longer only values of at most ``value_max``, and a note."""
+    whole = plain_json(data)
+    if len(whole) <= longest:
+        return whole
+    short = {key: value for key, value in list(data.items())[:64] if len(plain_json({key: value})) <= value_max}
+    return plain_json({**short, "cut": f"{len(whole)} bytes; at most {longest} are kept"})
 
 
 def unsqueeze(blob: bytes) -> Any:
@@ -144,33 +130,12 @@ def checked_blob(blob: bytes) -> bytes:
     return bytes(blob)
 
 
-def plain_json(value: Any) -> str:
-    """Standard JSON of any value: ASCII, no NaN, no infinity, no key that is not a text."""
+def plain_json(data: Mapping[str, Any]) -> str:
+    """Standard JSON of any data: ASCII, no NaN, no infinity, no key that is not a text."""
     try:
-        return _encode(value)
+        return _encode(data)
     except (ValueError, TypeError, RecursionError):
-        return json.dumps(_simplified(value, 16), separators=(",", ":"))
+        return _encode(sanitize.plain(data))
 
 
-def _plain(value: Any) -> Any:
-    """What JSON has no type for."""
-    if isinstance(value, (set, frozenset, tuple)):
-        return list(value)
-    return value.hex() if isinstance(value, (bytes, bytearray)) else str(value)
-
-
-_encode = json.JSONEncoder(allow_nan=False, default=_plain, separators=(",", ":")).encode
-
-
-def _simplified(value: Any, depth: int) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if depth == 0:
-        return "…"
-    if isinstance(value, Mapping):
-        return {str(key): _simplified(each, depth - 1) for key, each in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_simplified(each, depth - 1) for each in value]
-    return _plain(value)
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode

@@ -7,6 +7,7 @@ writes, and ``changed`` is called at each change of that.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -17,11 +18,11 @@ from time import monotonic
 from typing import Any
 
 from banken.clock import wall
-from banken_supervisor.journal import schema, set_aside
+from banken_supervisor.journal import schema
 from banken_supervisor.journal.entries import Entry, Rank
 from banken_supervisor.journal.retention import Limits, Retention
-from banken_supervisor.journal.schema import JournalDamaged, JournalRefused
-from banken_supervisor.journal.store import JournalLock, Store, check_ours
+from banken_supervisor.journal.schema import JournalDamaged, JournalOfAnotherSchema, JournalRefused
+from banken_supervisor.journal.store import JournalLock, Store
 from banken_supervisor.journal.write_queue import WriteQueue
 
 BATCH_MAX = 5_000
@@ -44,7 +45,7 @@ _PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _POISON = (
     sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError,
 )  # fmt: skip
-"""One entry's fault, not the file's."""
+"""An entry's fault, not the file's. The tables' conversions leave nothing that SQLite refuses: it costs a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,6 @@ class Journal:
         self._failures = 0
         self._settled = 0
         """the last ticket when the queue was empty: entries up to it are on disk, or were dropped"""
-        self._singly = 0
-        """entries to write one by one, to find the one at fault"""
         self._aside: str | None = None
         """where an unusable file was moved"""
         self._aside_for = ""
@@ -144,7 +143,7 @@ class Journal:
             "refused": self._refused,
             "refusal": self._refusal,
             "last_commit": self._last_commit,
-            "lag": self.lag(),
+            "lag": self._queue.lag(),
             "size": self._size,
             "moved_aside": self._aside,
         }
@@ -153,10 +152,6 @@ class Journal:
     def queued(self) -> int:
         """Entries that wait."""
         return len(self._queue)
-
-    def lag(self) -> float:
-        """Seconds that the oldest entry that is not on disk has waited; 0: all are there."""
-        return self._queue.lag()
 
     def flush(self, wait: float) -> bool:
         """Wait at most ``wait`` seconds until all that was recorded is on disk. Not for the loop."""
@@ -196,49 +191,46 @@ class Journal:
             self._report(Condition("failing", f"{self.path} was moved or removed; a new one is begun", wall()))
             return
         last = self._queue.last
-        batch = self._queue.take(1 if self._singly else BATCH_MAX, BATCH_BYTES_MAX)
+        batch = self._queue.take(BATCH_MAX, BATCH_BYTES_MAX)
         if batch:
             self._write(self._store, batch)
             self._retention.look(self._store)
         now = monotonic()
         if self._retention.patience(now) == 0.0:
             self._retention.step(self._store, now, wall())
-            self._size = self._store.size()
+            self._size = schema.size(self.path)
         elif not batch:
             self._settled = last
             self._queue.settled()
             self._report_writing()
-            self._size = self._store.size()
+            self._size = schema.size(self.path)
             self._wake.wait(self._retention.patience(now))
             self._wake.clear()
 
     def _open(self) -> Store:
         if self._lock is None:
-            check_ours(self.path)
+            if schema.foreign(self.path):
+                raise JournalRefused(
+                    f"{self.path} is no journal, and is left alone; name a file that does not exist yet"
+                )
             self._lock = JournalLock(self.path)
-        if not os.path.exists(self.path):
-            set_aside.begin(self.path)
-        schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
-        if _empty(self.path) and _empty(f"{self.path}-wal"):
-            set_aside.begin(self.path)
+        if os.path.exists(self.path):
+            schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
+        if not os.path.exists(self.path) or not schema.size(self.path):
+            schema.begin(self.path)
         return Store(self.path, self._run)
 
     def _write(self, store: Store, batch: list[tuple[int, Entry]]) -> None:
         try:
             refused = store.write([entry for _, entry in batch])
         except _POISON as fault:
-            if len(batch) > 1:
-                self._queue.give_back(batch)
-                self._singly = len(batch)
-                return
-            refused = [f"{type(batch[0][1]).__name__}: {fault}"]
+            refused = [str(fault)] * len(batch)
         except BaseException:
             self._queue.give_back(batch)
             raise
         if store.moved():  # meanwhile: a file without a name is lost, though SQLite wrote to it
             self._queue.give_back(batch)
             return
-        self._singly = max(0, self._singly - len(batch))
         self._failures = 0
         self._last_commit = wall()
         self.durable = batch[-1][0]
@@ -257,15 +249,17 @@ class Journal:
             if kind != "passing":
                 self._store.close()
                 self._store = None
-        if kind == "read-only" and _header_damaged(self.path):
-            kind = "damaged"
-        reason = _reason(fault)
+        if kind == "read-only":
+            with contextlib.suppress(OSError):
+                kind = "other" if schema.sound_header(self.path) else "damaged"
+        reason = str(fault)
+        if not isinstance(fault, JournalRefused):
+            reason = f"{getattr(fault, 'sqlite_errorname', type(fault).__name__)}: {fault}"
+        reason = reason[:REASON_MAX]
         self._report(Condition("failing", reason, wall()))
-        if isinstance(fault, schema.JournalOfAnotherSchema):
-            kind = f"schema-{fault.version}"
         if kind == "damaged" or kind.startswith("schema-"):
             try:
-                self._aside = set_aside.move_aside(self.path, kind)
+                self._aside = schema.move_aside(self.path, kind)
             except OSError as again:
                 self._report(Condition("failing", f"{reason}; and it cannot be moved aside: {again}", wall()))
             else:
@@ -293,8 +287,7 @@ class Journal:
 
     def _report_writing(self) -> None:
         """It writes: how well?"""
-        dropped = self._queue.dropped[Rank.REGISTRY]
-        lagging = self._queue.lagging
+        dropped, lagging = self._queue.dropped[Rank.REGISTRY], self._queue.lagging
         state, reason = "ok", ""
         if lagging:
             count = sum(self._queue.dropped.values())
@@ -325,34 +318,13 @@ class Journal:
             self._refusal = f"a callback of the journal raised {type(fault).__name__}: {fault}"[:REASON_MAX]
 
 
-def _empty(path: str) -> bool:
-    return not os.path.exists(path) or os.path.getsize(path) == 0
-
-
-def _header_damaged(path: str) -> bool:
-    try:
-        schema.check_header(path)
-    except (JournalDamaged, OSError) as fault:
-        return isinstance(fault, JournalDamaged)
-    return False
-
-
 def _kind(fault: Exception) -> str:
-    """damaged; passing: the connection stays; read-only; other."""
-    if isinstance(fault, JournalDamaged):
-        return "damaged"
-    code = getattr(fault, "sqlite_errorcode", None)
-    if code is None:
-        return "other"
-    if code in _DAMAGE_EXTENDED or code & 0xFF in _DAMAGE:
+    """damaged; schema-N; passing: the connection stays; read-only; other."""
+    if isinstance(fault, JournalOfAnotherSchema):
+        return f"schema-{fault.version}"
+    code = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if isinstance(fault, JournalDamaged) or code in _DAMAGE_EXTENDED or code & 0xFF in _DAMAGE:
         return "damaged"
     if code & 0xFF in _PASSING:
         return "passing"
     return "read-only" if code & 0xFF == sqlite3.SQLITE_READONLY else "other"
-
-
-def _reason(fault: Exception) -> str:
-    """The reason in words."""
-    if isinstance(fault, JournalRefused):
-        return str(fault)[:REASON_MAX]
-    return f"{getattr(fault, 'sqlite_errorname', type(fault).__name__)}: {fault}"[:REASON_MAX]

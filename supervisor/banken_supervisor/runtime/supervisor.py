@@ -27,7 +27,7 @@ from banken_supervisor.actions.registry import build
 from banken_supervisor.actions.reports import ActionReport
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
-from banken_supervisor.evidence import Sweeper
+from banken_supervisor.evidence import start_sweeping
 from banken_supervisor.journal import Limits, squeeze
 from banken_supervisor.observability.guard import Place
 from banken_supervisor.observability.log_queue import LogQueue
@@ -247,9 +247,7 @@ class Supervisor:
         resources.callback(sockets.close)
         peers = PeerCredentials(sockets.feeds.accepted)
         resources.callback(peers.close, sockets.feeds.stop_monitor)
-        sweeper = Sweeper(directory)
-        resources.callback(sweeper.close)
-        sweeper.start()
+        resources.callback(start_sweeping(directory))
         programs = ProgramWatchdogs(directory, self._mailbox.post)
         resources.callback(programs.close, 0.0)
         context = ActionContext(directory, self._callbacks.named, self._restart, peers)

@@ -26,7 +26,7 @@ def text(value: str, longest: int = TEXT_MAX, *, keep_end: bool = False) -> str:
     """``value`` as Unicode that can be encoded, at most ``longest`` characters: its beginning, or its end."""
     if len(value) > longest:
         value = "…" + value[len(value) - longest + 1 :] if keep_end else value[: longest - 1] + "…"
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def one_line(value: str) -> str:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from banken_supervisor.journal import JournalError, reading, uptime
-from banken_supervisor.journal.as_plain_data import event, plain, whole
+from banken_supervisor.journal.reading import event, plain, whole
 from banken_supervisor.web.errors import Problem, to_json
 
 T = TypeVar("T")

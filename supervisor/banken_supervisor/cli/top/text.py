@@ -13,7 +13,6 @@ from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.status_table import left_text, program_remarks
 from banken_supervisor.cli.top.order import RUNNING, shown_state
 from banken_supervisor.evidence import feeds_text, summary_lines
-from banken_supervisor.journal.as_plain_data import as_dict
 from banken_supervisor.journal.uptime import percent
 from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import gist
@@ -246,7 +245,7 @@ def _evidence(story: Story) -> list[Text]:
     if not story.evidence:
         return [_fact("Evidence", "none yet")]
     newest = story.evidence[-1]
-    first, *rest = summary_lines(as_dict(newest.data), EVIDENCE_LINES) or ["empty"]
+    first, *rest = summary_lines(newest.data, EVIDENCE_LINES) or ["empty"]
     return [_fact("Evidence", f"taken {clock(newest.taken)}"), Text(first, "bold"), *(Text(line) for line in rest)]
 
 

@@ -12,8 +12,7 @@ from banken.protocol.limits import encodable
 from banken.watchdog import callback_invocation
 from banken.watchdog.callback_invocation import Callback
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
-from banken_supervisor.actions.reports import CallbackReport
-from banken_supervisor.engine.effects import EventType
+from banken_supervisor.engine.effects import Event, EventType
 
 TIME_LIMIT = 30.0
 """Seconds a callback may run before it is reported as stuck."""
@@ -31,12 +30,12 @@ _TYPES = {
 
 
 class Callbacks:
-    """What is bound to watchdogs and names, and its runs. ``report`` is called from any thread, with what became of
-    each run. At most one runs at a time for each watchdog and kind."""
+    """What is bound to watchdogs and names, and its runs. ``report`` is called from any thread, with the event of
+    each run's end. At most one runs at a time for each watchdog and kind."""
 
     def __init__(
         self,
-        report: Callable[[CallbackReport], None],
+        report: Callable[[Event], None],
         *,
         time_limit: float = TIME_LIMIT,
         threads_max: int = THREADS_MAX,
@@ -95,7 +94,8 @@ class Callbacks:
         self._publish(_TYPES[how], job.about, seconds, text)
 
     def _publish(self, kind: EventType, incident: Incident, seconds: float, text: str) -> None:
-        self._report(CallbackReport(kind, incident.name, incident.id, incident.run, seconds, text))
+        data = {"incident": incident.id, "run": incident.run, "seconds": seconds}
+        self._report(Event(kind, incident.name, data | {"text": text} if text else data))
 
 
 def _set(table: dict[str, tuple[Callback, bool]], key: str, callback: Callback | None) -> None:

@@ -60,7 +60,8 @@ class How(Enum):
 class Job:
     """One piece of work. The fields from ``started`` on belong to the executor."""
 
-    lane: str
+    lane: Any
+    """hashable"""
     work: Callable[[], Any]
     """called on a thread; what it raises, SystemExit too, ends nothing but itself"""
     about: Any = None
@@ -83,7 +84,7 @@ class Job:
 class _Lane:
     __slots__ = ("name", "pending", "running")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: Hashable) -> None:
         self.name = name
         self.pending: deque[Job] = deque()
         self.running: Job | None = None
@@ -110,11 +111,11 @@ class KeyedExecutor:
         self._threads_max = threads_max
         self._outside_max = threads_max if outside_max is None else outside_max
         self._changed = threading.Condition(threading.Lock())
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[Hashable, _Lane] = {}
         """those with something pending or running"""
-        self._ready: OrderedDict[str, _Lane] = OrderedDict()
+        self._ready: OrderedDict[Hashable, _Lane] = OrderedDict()
         """those whose next job may begin"""
-        self._ready_outside: OrderedDict[str, _Lane] = OrderedDict()
+        self._ready_outside: OrderedDict[Hashable, _Lane] = OrderedDict()
         """the same, where that job waits for the outside"""
         self._running: set[Job] = set()
         self._stuck: set[Job] = set()
@@ -152,7 +153,7 @@ class KeyedExecutor:
         else:
             self._add_threads()
 
-    def drop(self, lane_name: str, which: Callable[[Job], bool]) -> list[Job]:
+    def drop(self, lane_name: Hashable, which: Callable[[Job], bool]) -> list[Job]:
         """Take back those of a lane that have not begun."""
         with self._changed:
             lane = self._lanes.get(lane_name)

@@ -15,7 +15,7 @@ from typing import Any
 
 from banken.clock import wall
 from banken.protocol.incidents import Cause
-from banken_supervisor.actions.reports import ActionReport, What
+from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.journal import (
     Condition,
@@ -139,13 +139,14 @@ class Outbox:
 
     def report(self, report: ActionReport) -> None:
         """Write the result of an action to the journal."""
-        ok = {What.DONE: True, What.FAILED: False, What.STUCK: False}.get(report.type)
-        if report.started is not None and not report.recovered:
+        target = report.target
+        if report.started is not None and not target.recovered:
             text, output = report.text, report.data.get("output")
             if isinstance(output, str) and output.strip():
                 text = f"{text}\n{sanitize.text(output.rstrip(), OUTPUT_MAX, keep_end=True)}"
+            ok = report.type is EventType.ACTION_DONE
             self.journal.record(
-                StepRun(report.incident, report.step, report.run, report.action, report.started, ok, text)
+                StepRun(target.incident.id, target.step, target.run, report.action, report.started, ok, text)
             )
 
     def evidence(self, incident: str, blob: bytes) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from signal import SIGCONT, SIGKILL, SIGTERM
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -29,32 +29,25 @@ POLL_S = 0.05
 """Seconds between two checks whether the incident has ended, while it waits for a process."""
 
 
-class KillOptions(Table):
+class Kill(Action, Table):
     """CONT, TERM, wait, KILL, and see that it is dead."""
+
+    name: ClassVar[str] = "kill"
+    needs_process: ClassVar[bool] = True
+    verify_s: ClassVar[float] = VERIFY_S
 
     wait: Annotated[float, *seconds(0, 3600)] = Field(10.0, description="From TERM to KILL.")
     group: bool = Field(False, description="Its process group too, where it leads one.")
 
-
-class Kill(Action):
-    """Ends one process, and its group where that is asked for."""
-
-    name = "kill"
-    options_model = KillOptions
-    needs_process = True
-    verify_s: float = VERIFY_S
-
-    def __init__(self, options: KillOptions) -> None:
-        self._wait = options.wait
-        self._group = options.group
-        self.limit_s = self._wait + 2 * VERIFY_S + 5
+    def model_post_init(self, context: Any, /) -> None:
+        self.__dict__["limit_s"] = self.wait + 2 * VERIFY_S + 5
 
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
         """Escalate until it has ended; ``step`` in the data is where it did."""
         if refusal := cannot_touch(target, context):
             return refusal
         assert target.who is not None
-        group = context.group(target.who) if self._group else None
+        group = context.group(target.who) if self.group else None
         try:
             return self._escalate(target.who, group, context, ended)
         except PermissionError:
@@ -70,7 +63,7 @@ class Kill(Action):
 
         def outcome(ok: bool, step: str, text: str) -> Outcome:
             data = {"pid": who.pid, "step": step, "seconds": monotonic() - began}
-            return Outcome(ok, text, data | ({"group": group is not None} if self._group else {}))
+            return Outcome(ok, text, data | ({"group": group is not None} if self.group else {}))
 
         def send(number: int) -> bool:
             """To the process, and to its group; False: it is not there, or never signalled."""
@@ -103,7 +96,7 @@ class Kill(Action):
 
     def _wait_gone(self, who: ProcessIdentity, context: ActionContext, ended: threading.Event) -> bool:
         """Whether it ended within its time, or before the incident ended."""
-        deadline = monotonic() + self._wait
+        deadline = monotonic() + self.wait
         while not ended.is_set():
             left = deadline - monotonic()
             if context.wait_gone(who, max(0.0, min(left, POLL_S))):

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable
 from importlib.util import find_spec
 from inspect import signature
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field
@@ -34,33 +34,27 @@ _PART_MIN = 4
 """Characters of a URL's part that counts as a secret of its own; shorter ones would blank out ordinary words."""
 
 
-class NotifyOptions(Table):
+class Notify(Action, Table):
     """Tell people."""
+
+    name: ClassVar[str] = "notify"
+    outside: ClassVar[bool] = True
+    brings_back: ClassVar[bool] = False
 
     to: Name = Field(description="A name of [notify.NAME].")
     timeout: Annotated[float, *seconds(1, 600)] = Field(
         60.0, description="For all its services together; then it is reported as stuck."
     )
 
-
-class Notify(Action):
-    """Succeeds when all services of the target have taken the message."""
-
-    name = "notify"
-    options_model = NotifyOptions
-    outside = True
-    brings_back = False
-
-    def __init__(self, options: NotifyOptions) -> None:
-        self.recipient = self._to = options.to
-        self.limit_s = options.timeout
+    def model_post_init(self, context: Any, /) -> None:
+        self.__dict__.update(recipient=self.to, limit_s=self.timeout)
 
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
-        """Send one message to each service."""
+        """Send one message to each service. It succeeds when all have taken it."""
         if find_spec("apprise") is None:
             return Outcome(False, "apprise is not installed: in a checkout of banken, pip install '.[notify]'")
-        urls = list(context.urls(self._to))[:URLS_MAX]
-        secrets = self.hidden = secret_parts(urls)
+        urls = list(context.urls(self.to))[:URLS_MAX]
+        secrets = self.__dict__["hidden"] = secret_parts(urls)
         title = incident_text.title(target)
         if target.others:
             body = incident_text.folded_body(target)
@@ -74,12 +68,12 @@ class Notify(Action):
                 sent.append(f"{number} ({service})")
             else:
                 failed.append(f"{number} ({service}): {redact(line(fault), secrets)}")
-        data = {"to": self._to, "sent": sent, "failed": failed}
+        data = {"to": self.to, "sent": sent, "failed": failed}
         if not urls:
-            return Outcome(False, f"{self._to} has no URLs", data)
+            return Outcome(False, f"{self.to} has no URLs", data)
         if failed:
-            return Outcome(False, f"{self._to}: {len(failed)} of {len(urls)} failed: {'; '.join(failed)}", data)
-        return Outcome(True, f"{self._to}: {len(sent)} sent", data)
+            return Outcome(False, f"{self.to}: {len(failed)} of {len(urls)} failed: {'; '.join(failed)}", data)
+        return Outcome(True, f"{self.to}: {len(sent)} sent", data)
 
 
 def _send(url: str, title: str, body: str, kind: str) -> tuple[str, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from signal import Signals
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -13,28 +14,20 @@ from banken_supervisor.actions.options import SignalName, Table
 from banken_supervisor.actions.target import ActionTarget, Outcome
 
 
-class SignalOptions(Table):
+class Signal(Action, Table):
     """Send a signal to the worker's process."""
+
+    name: ClassVar[str] = "signal"
+    needs_process: ClassVar[bool] = True
 
     signal: SignalName = Field(description="Which one.")
 
-
-class Signal(Action):
-    """Sends it once and does not wait for its effect."""
-
-    name = "signal"
-    options_model = SignalOptions
-    needs_process = True
-
-    def __init__(self, options: SignalOptions) -> None:
-        self._signal = options.signal
-
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
-        """Send it. A process that has ended needs none."""
+        """Send it once, and do not wait for its effect. A process that has ended needs none."""
         if refusal := cannot_touch(target, context):
             return refusal
         assert target.who is not None
-        pid, signal = target.who.pid, self._signal
+        pid, signal = target.who.pid, self.signal
         data = {"pid": pid, "signal": signal}
         try:
             sent = context.signal(target.who, Signals[signal])

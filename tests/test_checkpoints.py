@@ -34,7 +34,7 @@ class House:
 
     def __init__(self, path: str) -> None:
         self.driver = Driver(Engine(Rules(Declaration()), "run"), time.monotonic())
-        self.outbox = Outbox(path, "run", lambda letter: None)
+        self.outbox = Outbox(path, "run", lambda do: None)
         self.checkpoints = Checkpoints(self.driver, self.outbox)
 
     def changed(self, count: int) -> dict[str, None]:

@@ -12,8 +12,7 @@ from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.loop_metrics import LoopMetrics
-from banken_supervisor.outbox.checkpoints import Checkpoints
-from banken_supervisor.outbox.outbox import Committed, JournalChanged, Outbox
+from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.loop_messages import ActionReported, Declare, Do, Feeds, Forget, Stop
@@ -43,7 +42,6 @@ class MessageHandler:
         maintenance: MaintenanceClock,
         effects: EffectRunner,
         outbox: Outbox | None,
-        checkpoints: Checkpoints | None,
         stop: Callable[[], None],
     ) -> None:
         self._mailbox = mailbox
@@ -55,7 +53,6 @@ class MessageHandler:
         self._maintenance = maintenance
         self._effects = effects
         self._outbox = outbox
-        self._checkpoints = checkpoints
         self._end = stop
         self._messages: deque[Any] = deque()
         """taken from the mailbox, not handled yet"""
@@ -112,14 +109,6 @@ class MessageHandler:
     def _forget(self, message: Forget) -> None:
         self._driver.engine.forget(message.name, self._driver.now, self._driver.out)
 
-    def _committed(self, message: Committed) -> None:
-        assert self._outbox is not None
-        self._outbox.committed(message.ticket)
-
-    def _journal_changed(self, message: JournalChanged) -> None:
-        assert self._checkpoints is not None
-        self._checkpoints.journal_changed(message.condition, self._driver.out)
-
     def _do(self, message: Do) -> None:
         message.what()
 
@@ -154,8 +143,6 @@ HANDLERS: dict[type, Callable[[MessageHandler, Any], None]] = {
     Event: MessageHandler._event,
     Declare: MessageHandler._declare,
     ActionReported: MessageHandler._action_reported,
-    Committed: MessageHandler._committed,
-    JournalChanged: MessageHandler._journal_changed,
     Do: MessageHandler._do,
     Forget: MessageHandler._forget,
     Stop: MessageHandler._stop,

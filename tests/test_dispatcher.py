@@ -50,7 +50,7 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.reports: list[ActionReport] = []
-        world = ActionContext(str(directory), lambda name: None, lambda name: None)
+        world = ActionContext(str(directory), lambda name, incident: None, lambda name: None)
         self.asked: list[Callable[[], None]] = []
         self.dispatcher = Dispatcher(
             world, self.reports.append, lambda name: False, lambda name: None, self.asked.append
@@ -71,7 +71,7 @@ class Bench:
         while True:
             while self.asked:
                 self.asked.pop(0)()
-            self.dispatcher.notify()
+            self.dispatcher.notices.turn(time.monotonic())
             self.dispatcher.turn()
             if time.monotonic() >= until_then:
                 return

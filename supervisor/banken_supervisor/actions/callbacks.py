@@ -60,13 +60,11 @@ class Callbacks:
         """What to run for a declaration that names ``name``; None: nothing."""
         _set(self._named, name, callback)
 
-    def named(self, name: str) -> Callback | None:
-        """What is bound to a name; None: nothing."""
-        return self._named[name][0] if name in self._named else None
-
-    def names(self) -> set[str]:
-        """All names that have a callback."""
-        return set(self._named)
+    def call(self, name: str, incident: Incident) -> None:
+        """Call what is bound to ``name`` on this thread, and raise what it raises. LookupError: nothing is."""
+        if name not in self._named:
+            raise LookupError(f"no callback is called {name!r} here")
+        callback_invocation.call(*self._named[name], incident)
 
     def run(self, incident: Incident, named: str | None) -> None:
         """Run what is bound to the incident's watchdog, and what its declaration names."""

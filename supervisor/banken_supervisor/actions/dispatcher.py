@@ -89,13 +89,9 @@ class Dispatcher:
         return bool(self._waiting)
 
     def patience(self, real: float) -> float | None:
-        """Seconds until ``notify`` or ``executor.check`` has something to do; None: nothing is under way."""
+        """Seconds until ``notices.turn`` or ``executor.check`` has something to do; None: nothing is under way."""
         waits = [each for each in (self.executor.patience(real), self.notices.patience(real)) if each is not None]
         return min(waits, default=None)
-
-    def notify(self) -> None:
-        """Send the notices that are due."""
-        self.notices.turn(monotonic())
 
     def turn(self) -> None:
         """Hand out what was asked for, in that order: all of it, or what can be done in ``PORTION_S``."""

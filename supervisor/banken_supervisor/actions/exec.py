@@ -12,6 +12,7 @@ import os
 import subprocess
 import tempfile
 import threading
+from functools import partial
 from typing import IO, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -33,12 +34,8 @@ DRAIN_S = 0.5
 """Seconds that output is read after the command's end: a process that it forked may hold the pipe for ever."""
 
 
-def _command(value: object) -> tuple[str, ...]:
-    return options.command(value, most=ARGUMENTS_MAX)
-
-
-def _output_max(value: object) -> int:
-    return options.size(value, most=256 * 1024, shown="256 KiB")
+_command = partial(options.command, most=ARGUMENTS_MAX)
+_output_max = partial(options.size, most=256 * 1024, shown="256 KiB")
 
 
 class Exec(Action, options.Table):
@@ -74,7 +71,10 @@ class Exec(Action, options.Table):
                     start_new_session=True,
                 )
             except OSError as fault:
-                return Outcome(False, f"{self.command[0]!r} cannot be started: {_why(fault)}")
+                why = fault.strerror or str(fault)
+                if isinstance(fault, FileNotFoundError):
+                    why = "there is no such command, or not the interpreter that its first line names"
+                return Outcome(False, f"{self.command[0]!r} cannot be started: {why}")
         with RunningCommand(process, self.output_max) as running:
             return self._outcome(running)
 
@@ -103,9 +103,3 @@ def _input(data: bytes) -> IO[bytes]:
     file.write(data)
     file.seek(0)
     return file
-
-
-def _why(fault: OSError) -> str:
-    if isinstance(fault, FileNotFoundError):
-        return "there is no such command, or not the interpreter that its first line names"
-    return str(fault.strerror or fault)

@@ -12,16 +12,15 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
+from urllib3.util import Retry
 
-from banken.clock import wall
 from banken_supervisor.actions.log_suppression import logs_suppressed
 from banken_supervisor.actions.web_address import Address
 from banken_supervisor.text.sanitize import line
@@ -60,7 +59,11 @@ def post(address: Address, ca_file: str | None, headers: Mapping[str, str], body
     left = deadline - monotonic()
     if left <= 0:
         return Answer(None, "no time was left")
-    connection = _connection(address, ca_file, min(CONNECT_S, left))
+    settings: Any = {"host": address.host, "port": address.port, "timeout": min(CONNECT_S, left)}
+    if address.scheme == "http":
+        connection = HTTPConnection(**settings)
+    else:
+        connection = HTTPSConnection(**settings, ssl_context=ssl.create_default_context(cafile=ca_file))
     try:
         with logs_suppressed("urllib3.connection", "urllib3.util.retry"):
             return _exchange(connection, address.path, headers, body, deadline)
@@ -71,13 +74,6 @@ def post(address: Address, ca_file: str | None, headers: Mapping[str, str], body
         return Answer(None, line(f"{type(fault).__name__}: {reason if isinstance(reason, Exception) else fault}"))
     finally:
         connection.close()
-
-
-def _connection(address: Address, ca_file: str | None, timeout: float) -> HTTPConnection:
-    if address.scheme == "http":
-        return HTTPConnection(address.host, address.port, timeout=timeout)
-    tls = ssl.create_default_context(cafile=ca_file)
-    return HTTPSConnection(address.host, address.port, timeout=timeout, ssl_context=tls)
 
 
 def _exchange(
@@ -112,7 +108,7 @@ def _answer(response: BaseHTTPResponse, sock: socket.socket, deadline: float) ->
         content = response.read(BODY_MAX) or b""
     words = line(content.decode("utf-8", "backslashreplace").strip(), 300)
     text = f"answered {status}{': ' if words else ''}{words}"
-    return Answer(status, text, retry_after(response.headers.get("Retry-After"), wall()))
+    return Answer(status, text, retry_after(response))
 
 
 @contextlib.contextmanager
@@ -138,13 +134,8 @@ def _cut(sock: socket.socket, seconds: float) -> Iterator[threading.Event]:
         timer.cancel()
 
 
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a server asks to wait; None: it does not, or unreadably. ``now``: wall clock."""
-    if value is None or len(value) > 64:
-        return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+def retry_after(response: BaseHTTPResponse) -> float | None:
+    """Seconds that a server asks to wait; None: it does not, or unreadably."""
+    with contextlib.suppress(HTTPError, ValueError, OverflowError):
+        return Retry().get_retry_after(response)
+    return None

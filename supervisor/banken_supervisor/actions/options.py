@@ -112,15 +112,9 @@ def duration(value: object, *, zero: bool = False) -> float:
         huge = isinstance(value, int) and value.bit_length() > 256
         return check_seconds(float("inf") if huge else value, "it", zero=zero)
     except Refused as fault:
-        said = str(fault)
-        if said.startswith("it="):  # the number lies outside the limits
-            raise ValueError(f"{quoted(value)} is not allowed; allowed: {said.partition('allowed: ')[2]}") from None
-        raise ValueError(f"{quoted(value)} is no duration; allowed is {ALLOWED}") from None
-
-
-def duration_or_zero(value: object) -> float:
-    """As ``duration``, and 0 as well."""
-    return duration(value, zero=True)
+        _, outside, limits = str(fault).partition(" is not allowed: ")
+        why = f"is not allowed; allowed: {limits}" if outside else f"is no duration; allowed is {ALLOWED}"
+        raise ValueError(f"{quoted(value)} {why}") from None
 
 
 def size(value: object, *, most: int = 10**12, shown: str = "1000 GB") -> int:
@@ -240,24 +234,21 @@ PathField = Annotated[str, *kind(path, STRING)]
 SecretField = Annotated[Secret, *kind(secret, STRING)]
 SignalName = Annotated[str, *kind(signal_name, _SIGNAL)]
 
-_RANGES = {
-    "greater_than_equal": "at least {ge} is allowed",
-    "less_than_equal": "at most {le} is allowed",
-}
-_LENGTHS = {
+_FAULTS = {
+    "missing": "is required and missing",
+    "greater_than_equal": "{value} is not allowed; at least {ge} is allowed",
+    "less_than_equal": "{value} is not allowed; at most {le} is allowed",
     "too_short": "has too few elements: at least {min_length} is needed",
     "too_long": "has too many elements: at most {max_length} are allowed",
-}
-_TYPES = {
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "list_type": "an array",
-    "dict_type": "a table",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
-    "string_type": "a text",
-    "union_tag_not_found": 'a table such as { do = "log" }',
-    "union_tag_invalid": 'a table such as { do = "log" }',
+    "bool_type": "must be true or false, not {kind}",
+    "int_type": "must be a whole number, not {kind}",
+    "list_type": "must be an array, not {kind}",
+    "dict_type": "must be a table, not {kind}",
+    "model_type": "must be a table, not {kind}",
+    "model_attributes_type": "must be a table, not {kind}",
+    "string_type": "must be a text, not {kind}",
+    "union_tag_not_found": 'must be a table such as {{ do = "log" }}, not {kind}',
+    "union_tag_invalid": 'must be a table such as {{ do = "log" }}, not {kind}',
 }
 _SECRETS = frozenset({"url", "secret", "secret_file", "urls", "urls_file", "env"})
 """Keys below which no message shows a value."""
@@ -268,18 +259,13 @@ def fault_text(fault: Mapping[str, Any], allowed: Callable[[], list[str]]) -> st
     error, value, limits = fault["type"], fault["input"], fault.get("ctx", {})
     if error == "value_error":
         return str(limits["error"])
-    if error == "missing":
-        return "is required and missing"
     if error == "extra_forbidden":
         return unknown_key(str(fault["loc"][-1]), allowed())
     if error == "literal_error":
         choices = str(limits["expected"]).replace(" or ", ", ").replace("'", '"')
         return f"{quoted(value)} is not allowed; allowed: {choices}"
-    if error in _RANGES:
-        return f"{quoted(value)} is not allowed; {_RANGES[error].format(**limits)}"
-    if error in _LENGTHS:
-        return _LENGTHS[error].format(**limits)
-    if error in _TYPES:
+    if error in _FAULTS:
         hidden = not _SECRETS.isdisjoint(fault["loc"])
-        return f"must be {_TYPES[error]}, not {'a value of another type' if hidden else kind_of(value)}"
+        kind = "a value of another type" if hidden else kind_of(value)
+        return _FAULTS[error].format(value=quoted(value), kind=kind, **limits)
     return str(fault["msg"])

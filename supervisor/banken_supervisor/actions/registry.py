@@ -54,13 +54,10 @@ def build(
     except ValidationError as wrong:
         faults = wrong.errors(include_url=False)
     # Raised outside: the fault that pydantic raised knows what was given, which may be a secret.
-    texts = [_placed(fault, fault_text(fault, lambda: list(model.model_fields))) for fault in faults]
-    raise Refused(f"action {do!r}: {'; '.join(texts)}")
-
-
-def _placed(fault: Mapping[str, Any], text: str) -> str:
-    key = ".".join(map(str, fault["loc"]))
-    return f"{key}: {text}" if key else text
+    keys = [".".join(map(str, fault["loc"])) for fault in faults]
+    texts = [fault_text(fault, lambda: list(model.model_fields)) for fault in faults]
+    found = (f"{key}: {text}" if key else text for key, text in zip(keys, texts, strict=True))
+    raise Refused(f"action {do!r}: {'; '.join(found)}")
 
 
 def _made(do: str, found: type[Action], options: Mapping[str, Any]) -> Action:
@@ -105,19 +102,13 @@ def _check(do: str, action: Any) -> None:
 
 
 def _find(do: str, named: Mapping[str, str]) -> type[Action]:
-    if do in named:
-        return _load(do, named[do])
-    for each in entry_points(group=GROUP, name=do):
-        return _load(do, each.value)
-    if ":" in do:
-        return _load(do, do)
-    known = ", ".join(dict.fromkeys((*NAMES, *named, *entry_points(group=GROUP).names)))
-    raise Refused(
-        f"no action is called {shorten(do)!r}; there are: {known}; or a class of your own as module:Class"
-    )
-
-
-def _load(do: str, where: str) -> type[Action]:
+    offered = (each.value for each in entry_points(group=GROUP, name=do))
+    where = named[do] if do in named else next(offered, do)
+    if ":" not in where:
+        known = ", ".join(dict.fromkeys((*NAMES, *named, *entry_points(group=GROUP).names)))
+        raise Refused(
+            f"no action is called {shorten(do)!r}; there are: {known}; or a class of your own as module:Class"
+        )
     try:
         found: Any = pkgutil.resolve_name(where)
     except Exception as fault:

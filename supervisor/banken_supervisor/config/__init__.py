@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from banken_supervisor.config.finding import find
     from banken_supervisor.config.json_schema import schema
     from banken_supervisor.config.settings import Config, Retention, Settings
-    from banken_supervisor.text.secret import Secret, revealed
+    from banken_supervisor.text.secret import Secret
 
     EXAMPLE: str
 
 __all__ = [
     "EXAMPLE", "Config", "ConfigFaults", "Fault", "Retention", "Secret", "Settings",
-    "check", "examine", "example", "find", "load", "revealed", "schema",
+    "check", "examine", "example", "find", "load", "schema",
 ]  # fmt: skip
 
 _HOMES = {
@@ -36,7 +36,7 @@ _HOMES = {
     "config.finding": ("find",),
     "config.json_schema": ("schema",),
     "config.settings": ("Config", "Retention", "Settings"),
-    "text.secret": ("Secret", "revealed"),
+    "text.secret": ("Secret",),
 }
 
 

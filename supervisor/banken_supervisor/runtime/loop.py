@@ -190,7 +190,7 @@ class Loop:
             run(Place.PROBE, self._probe, probe)
         self._effects.run(driver.out, self._woke, whole=self._stopping)
         self._spare_collector()
-        run(Place.NOTIFICATIONS, self.dispatcher.notify)
+        run(Place.NOTIFICATIONS, self.dispatcher.notices.turn, monotonic())
         run(Place.ACTIONS, self.dispatcher.turn)
         for executor in self._executors:
             run(Place.TIME_LIMITS, executor.check, monotonic())

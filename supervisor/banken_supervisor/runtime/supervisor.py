@@ -252,7 +252,7 @@ class Supervisor:
         sweeper.start()
         programs = ProgramWatchdogs(directory, self._mailbox.post)
         resources.callback(programs.close, 0.0)
-        context = ActionContext(directory, self._callbacks.named, self._restart, peers)
+        context = ActionContext(directory, self._callbacks.call, self._restart, peers)
         dispatcher = Dispatcher(
             context,
             self._acted,

@@ -6,12 +6,12 @@ Text of workers and commands is included unchanged: the caller must sanitise it 
 from __future__ import annotations
 
 import logging
-import signal
 from typing import Any
 
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.text.durations import NEVER_S, format_s
+from banken_supervisor.text.exit_status import signal_name
 from banken_supervisor.text.reasons import gist, telling
 
 SECONDS = frozenset({
@@ -163,12 +163,7 @@ def ended(status: object) -> str:
     """An exit status as text."""
     if not isinstance(status, int):
         return "exit status unknown"
-    if status >= 0:
-        return f"exit status {status}"
-    try:
-        return f"by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"by signal {-status}"
+    return f"exit status {status}" if status >= 0 else f"by {signal_name(-status)}"
 
 
 def _program(event: dict[str, Any]) -> str:
@@ -187,7 +182,8 @@ def _program(event: dict[str, Any]) -> str:
         case "gave-up":
             owner = event.get("of")
             group = "" if owner in (None, event.get("name")) else f" of its group {owner}"
-            budget = f"{_restarts(event)} in {_seconds(event, 'period')}"
+            count = event.get("count")
+            budget = f"{count} restart{'' if count == 1 else 's'} in {_seconds(event, 'period')}"
             return f"is given up: the restart budget{group} ({budget}) is used up"
         case "stopped":
             again = "; it starts again" if event.get("again") else ""
@@ -218,11 +214,6 @@ def _outcome(event: dict[str, Any], how: str) -> str:
     took = f" in {_seconds(event, 'seconds')}" if event.get("seconds") else ""
     text = _text(event)
     return f"{event.get('do')!r} {how}{about}{took}" + (f": {text}" if text else "")
-
-
-def _restarts(event: dict[str, Any]) -> str:
-    count = event.get("count")
-    return "1 restart" if count == 1 else f"{count} restarts"
 
 
 def _seconds(event: dict[str, Any], key: str) -> str:

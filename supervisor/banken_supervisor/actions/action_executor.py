@@ -39,8 +39,6 @@ _TYPES = {
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One run of one action."""
-
     action: Action
     target: ActionTarget
     started_at: float | None = None

@@ -1,4 +1,4 @@
-"""What all actions share."""
+"""What all actions share: all that an action needs stands here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import ClassVar, cast
 
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.actions.action_context import ActionContext as ActionContext
+from banken_supervisor.actions.target import ActionTarget as ActionTarget
+from banken_supervisor.actions.target import Outcome as Outcome
 
 LIMIT_S = 30.0
 """Seconds an action may run unless it says otherwise; then it is reported as stuck and its thread replaced."""

@@ -7,10 +7,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import LIMIT_S, Action
+from banken_supervisor.actions.base import LIMIT_S, Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.options import Name, Table, seconds
-from banken_supervisor.actions.target import ActionTarget, Outcome
 
 
 class Callback(Action, Table):

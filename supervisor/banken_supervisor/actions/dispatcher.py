@@ -163,7 +163,7 @@ class Dispatcher:
             self.executor.submit([action], target)
         else:
             self._notified.setdefault(incident.id, [])
-            self.executor.hand_on(action, target, self._handed_on)
+            self.executor.hand_on(action, target, lambda *notice: self._ask(partial(self._add_notice, *notice)))
 
     def _end(self, effect: EndIncident) -> None:
         self._over.discard(effect.incident)
@@ -172,10 +172,6 @@ class Dispatcher:
             incident = target.incident._replace(silence=effect.lasted)
             over = replace(target, incident=incident, recovered=True, how=effect.how)
             self.notices.add(action, over, monotonic())
-
-    def _handed_on(self, action: Action, target: ActionTarget) -> None:
-        """On a thread."""
-        self._ask(partial(self._add_notice, action, target))
 
     def _add_notice(self, action: Action, target: ActionTarget) -> None:
         """The watchdog's earlier actions have run: the notice goes out, with others to the same recipient."""

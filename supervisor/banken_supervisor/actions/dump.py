@@ -7,11 +7,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.options import Table
 from banken_supervisor.actions.options import seconds as seconds_kind
-from banken_supervisor.actions.target import ActionTarget, Outcome
 
 MARGIN_S = 5.0
 """Seconds beyond its own limit that the collector may take until the run counts as stuck."""

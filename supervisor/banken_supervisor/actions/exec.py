@@ -18,10 +18,8 @@ from typing import IO, Annotated, Any, ClassVar
 from pydantic import Field
 
 from banken_supervisor.actions import incident_text, options
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.running_command import TERM_S, RunningCommand
-from banken_supervisor.actions.target import ActionTarget, Outcome
 from banken_supervisor.text.exit_status import exit_text, signal_name
 from banken_supervisor.text.sanitize import line
 

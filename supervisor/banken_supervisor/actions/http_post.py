@@ -36,8 +36,8 @@ BODY_S = 1.0
 """Seconds for that body: its status is known already."""
 
 
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which another attempt may help; of the others from 500 on too."""
+_AGAIN = frozenset({408, 425, 429})
+"""Statuses after which another attempt may help, as after all from 500 on."""
 
 
 class Answer(NamedTuple):
@@ -50,7 +50,6 @@ class Answer(NamedTuple):
 
     @property
     def again(self) -> bool:
-        """Whether another attempt may help."""
         return self.status is None or self.status >= 500 or self.status in _AGAIN
 
 

@@ -156,13 +156,13 @@ class KeyedExecutor:
     def drop(self, lane_name: Hashable, which: Callable[[Job], bool]) -> list[Job]:
         """Take back those of a lane that have not begun."""
         with self._changed:
-            lane = self._lanes.get(lane_name)
-            dropped = [] if lane is None else [job for job in lane.pending if which(job)]
-            if lane is not None and dropped:
-                lane.pending = deque(job for job in lane.pending if not which(job))
-                self._pending -= len(dropped)
-                self._same.difference_update(job.same for job in dropped)
-                self._make_ready(lane)
+            if (lane := self._lanes.get(lane_name)) is None:
+                return []
+            dropped = [job for job in lane.pending if which(job)]
+            lane.pending = deque(job for job in lane.pending if not which(job))
+            self._pending -= len(dropped)
+            self._same.difference_update(job.same for job in dropped)
+            self._make_ready(lane)
         self._add_threads()
         return dropped
 
@@ -277,15 +277,6 @@ class KeyedExecutor:
         lane.running = None
         self._make_ready(lane)
 
-    def _lacking(self) -> list[Job]:
-        """Those that would begin now if there were a thread for each, and were not reported yet."""
-        room = max(1, self._threads_max - self._threads)
-        first = [*islice(self._ready.values(), room), *islice(self._ready_outside.values(), room)]
-        lacking = [lane.pending[0] for lane in first if not lane.pending[0].waits]
-        for job in lacking:
-            job.waits = True
-        return lacking
-
     # -- the threads --------------------------------------------------------------------------------
 
     def _add_threads(self) -> None:
@@ -306,7 +297,11 @@ class KeyedExecutor:
                     self._idle -= 1
                     self._retry_at = monotonic() + self._pause
                     self._pause = min(2 * self._pause, RETRY_MAX)
-                    lacking = self._lacking()
+                    room = max(1, self._threads_max - self._threads)
+                    first = [*islice(self._ready.values(), room), *islice(self._ready_outside.values(), room)]
+                    lacking = [lane.pending[0] for lane in first if not lane.pending[0].waits]
+                    for job in lacking:
+                        job.waits = True
                 for job in lacking:
                     self._send_report(job, How.WAITS, f"{NO_THREAD}; it begins when there is one")
                 return

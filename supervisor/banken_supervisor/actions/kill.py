@@ -15,11 +15,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from banken.protocol.messages import ProcessIdentity
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.options import Table, seconds
 from banken_supervisor.actions.signal import cannot_touch, foreign, untouchable
-from banken_supervisor.actions.target import ActionTarget, Outcome
 from banken_supervisor.processes.process_group import ProcessGroup
 
 VERIFY_S = 5.0
@@ -97,10 +95,7 @@ class Kill(Action, Table):
     def _wait_gone(self, who: ProcessIdentity, context: ActionContext, ended: threading.Event) -> bool:
         """Whether it ended within its time, or before the incident ended."""
         deadline = monotonic() + self.wait
-        while not ended.is_set():
-            left = deadline - monotonic()
-            if context.wait_gone(who, max(0.0, min(left, POLL_S))):
-                return True
-            if left <= 0:
-                return False
-        return context.wait_gone(who, 0.0)
+        while not (gone := context.wait_gone(who, max(0.0, min(deadline - monotonic(), POLL_S)))):
+            if ended.is_set() or monotonic() >= deadline:
+                break
+        return gone

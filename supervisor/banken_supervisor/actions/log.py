@@ -10,9 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from banken_supervisor.actions import incident_text, options
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
-from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.text.quoting import quoted
 from banken_supervisor.text.sanitize import line
 

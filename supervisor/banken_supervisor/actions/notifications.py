@@ -23,7 +23,6 @@ class Notifications:
         self._folds: dict[Hashable, Fold[Notice]] = {}
         """by recipient: notices of incidents that were opened, or of their ends. The key is also the lane in which
         folded messages go out one after the other"""
-        self._due: float | None = None
 
     def add(self, action: Action, target: ActionTarget, real: float) -> None:
         """Send it, alone or with others in one message, which the action of the first then sends."""
@@ -31,22 +30,19 @@ class Notifications:
         fold = self._folds.setdefault(key, Fold(self.limits))
         fold.limits = self.limits
         fold.add((action, target), real)
-        self._set_due()
 
     def patience(self, real: float) -> float | None:
         """Seconds until ``turn`` has something to do; None: nothing waits."""
-        return None if self._due is None else max(0.0, self._due - real)
+        dues = [due for fold in self._folds.values() if (due := fold.due()) is not None]
+        return max(0.0, min(dues) - real) if dues else None
 
     def turn(self, real: float) -> None:
         """Hand out the messages that are due."""
-        if self._due is None or self._due > real:
-            return
         for key, fold in list(self._folds.items()):
             for message in fold.take(real):
                 self._send(message, key)
             if fold.idle(real):
                 del self._folds[key]
-        self._set_due()
 
     def flush(self) -> bool:
         """Hand out everything now, what has waited longest first; whether there was anything."""
@@ -54,11 +50,7 @@ class Notifications:
         messages = [(message, key) for key, fold in waiting for message in fold.flush()]
         for message, key in messages:
             self._send(message, key)
-        self._set_due()
         return bool(messages)
-
-    def _set_due(self) -> None:
-        self._due = min((due for fold in self._folds.values() if (due := fold.due()) is not None), default=None)
 
     def _send(self, message: list[Notice], lane: Hashable) -> None:
         """Not in the lane of the watchdog's own actions: the next of those need not wait for a slow service."""

@@ -18,11 +18,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import Field
 
 from banken_supervisor.actions import incident_text
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.log_suppression import logs_suppressed
 from banken_supervisor.actions.options import Name, Table, seconds
-from banken_supervisor.actions.target import ActionTarget, Outcome
 from banken_supervisor.text.sanitize import line, redact
 
 URLS_MAX = 32
@@ -56,6 +54,8 @@ class Notify(Action, Table):
         urls = list(context.urls(self.to))[:URLS_MAX]
         secrets = self.__dict__["hidden"] = secret_parts(urls)
         title = incident_text.title(target)
+        grave = incident_text.level(target).lower() in ("critical", "emergency", "error")
+        kind = "success" if target.recovered else "failure" if grave else "warning"
         if target.others:
             body = incident_text.folded_body(target)
         else:
@@ -63,7 +63,7 @@ class Notify(Action, Table):
             body = incident_text.body(target, evidence)
         sent, failed = [], []
         for number, url in enumerate(urls, 1):
-            service, fault = _send(url, title, body, _kind(target))
+            service, fault = _send(url, title, body, kind)
             if fault is None:
                 sent.append(f"{number} ({service})")
             else:
@@ -99,12 +99,6 @@ def _send(url: str, title: str, body: str, kind: str) -> tuple[str, str | None]:
             # A hundred plugins may raise anything: that service has failed, and the next one is tried.
             return service, f"{type(fault).__name__}: {fault}"
     return service, None if done else "; ".join(warnings) or "not taken"
-
-
-def _kind(target: ActionTarget) -> str:
-    if target.recovered:
-        return "success"
-    return "failure" if incident_text.level(target).lower() in ("critical", "emergency", "error") else "warning"
 
 
 def secret_parts(urls: Iterable[str]) -> tuple[str, ...]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from typing import ClassVar
 
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.options import Table
-from banken_supervisor.actions.target import ActionTarget, Outcome
 
 
 class Restart(Action, Table):

@@ -8,10 +8,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.options import SignalName, Table
-from banken_supervisor.actions.target import ActionTarget, Outcome
 
 
 class Signal(Action, Table):
@@ -55,10 +53,8 @@ def cannot_touch(target: ActionTarget, context: ActionContext) -> Outcome | None
 
 
 def foreign(pid: int) -> Outcome:
-    """The answer when the system forbids it."""
     return Outcome(False, f"pid {pid} belongs to another user: this supervisor may not signal it", {"pid": pid})
 
 
 def untouchable(pid: int) -> str:
-    """The answer for a process that is never signalled."""
     return f"pid {pid} is init or the supervisor itself, which are never signalled"

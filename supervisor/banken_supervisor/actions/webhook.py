@@ -23,9 +23,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from banken.clock import wall
 from banken_supervisor.actions import incident_text, options
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
-from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.web_address import parse_url
 from banken_supervisor.engine.ladder import Backoff, delay
 from banken_supervisor.text.secret import Secret, from_file
@@ -180,7 +178,7 @@ def event(target: ActionTarget) -> bytes:
             "id": message_id(target),
             "source": f"banken://{socket.gethostname() or 'localhost'}",
             "type": f"banken.{many}.recovered" if target.recovered else f"banken.{many}.open",
-            "time": incident_text.opened(target.incident),
+            "time": incident_text.at(target.incident.opened),
             "subject": target.incident.name,
             "datacontenttype": "application/json",
             "data": incident_text.folded_facts(target) if target.others else incident_text.facts(target),

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from banken.clock import wall
 from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Effect, Event, EventType, WatchProcess
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.snapshot import Checkpoint, PastIncident, PastRun, Snapshot, checkpoint
@@ -29,10 +29,7 @@ from banken_supervisor.journal import (
     StepRun,
 )
 from banken_supervisor.outbox.outbox import Outbox
-
-if TYPE_CHECKING:
-    from banken_supervisor.engine.driver import Driver
-    from banken_supervisor.processes.process_watcher import ProcessWatcher
+from banken_supervisor.processes.process_watcher import ProcessWatcher
 
 PORTION_S = 0.005
 """Seconds of one turn of the loop for writing; the rest follows in the next turns."""

@@ -138,13 +138,10 @@ def _journal(event: dict[str, Any]) -> str:
 
 def _conflict(event: dict[str, Any]) -> str | None:
     """The settings in which the two declarations differ."""
-    declarations = event.get("operator"), event.get("worker")
-    if not all(
-        isinstance(declaration, (list, tuple)) and len(declaration) == len(Declaration._fields)
-        for declaration in declarations
-    ):
+    try:
+        operator, worker = (Declaration._make(event[who])._asdict() for who in ("operator", "worker"))
+    except (KeyError, TypeError):  # it has no such fields, or is of another version
         return None
-    operator, worker = (dict(zip(Declaration._fields, values or (), strict=True)) for values in declarations)
     differing = [key for key in operator if operator[key] != worker[key]]
     if not differing:
         return None
@@ -160,7 +157,6 @@ def _setting(key: str, value: Any) -> str:
 
 
 def ended(status: object) -> str:
-    """An exit status as text."""
     if not isinstance(status, int):
         return "exit status unknown"
     return f"exit status {status}" if status >= 0 else f"by {signal_name(-status)}"

@@ -65,7 +65,17 @@ def post(address: Address, ca_file: str | None, headers: Mapping[str, str], body
         connection = HTTPSConnection(**settings, ssl_context=ssl.create_default_context(cafile=ca_file))
     try:
         with logs_suppressed("urllib3.connection", "urllib3.util.retry"):
-            return _exchange(connection, address.path, headers, body, deadline)
+            connection.connect()
+            sock = connection.sock
+            left = max(0.01, deadline - monotonic())
+            connection.timeout = min(READ_S, left)
+            with _cut(sock, left) as cut:
+                connection.request("POST", address.path, body, headers, preload_content=False, decode_content=False)
+                response = connection.getresponse()
+            with contextlib.closing(response):
+                if cut.is_set():  # http.client takes headers that break off for whole ones
+                    raise TimeoutError("the answer broke off at the deadline")
+                return _answer(response, sock, deadline)
     except (OSError, HTTPException, HTTPError) as fault:
         if monotonic() >= deadline:
             return Answer(None, "no whole answer within the time given")
@@ -73,24 +83,6 @@ def post(address: Address, ca_file: str | None, headers: Mapping[str, str], body
         return Answer(None, line(f"{type(fault).__name__}: {reason if isinstance(reason, Exception) else fault}"))
     finally:
         connection.close()
-
-
-def _exchange(
-    connection: HTTPConnection, path: str, headers: Mapping[str, str], body: bytes, deadline: float
-) -> Answer:
-    connection.connect()
-    sock = connection.sock
-    left = max(0.01, deadline - monotonic())
-    connection.timeout = min(READ_S, left)
-    with _cut(sock, left) as cut:
-        connection.request("POST", path, body, headers, preload_content=False, decode_content=False)
-        response = connection.getresponse()
-    try:
-        if cut.is_set():  # http.client takes headers that break off for whole ones
-            raise TimeoutError("the answer broke off at the deadline")
-        return _answer(response, sock, deadline)
-    finally:
-        response.close()
 
 
 def _answer(response: BaseHTTPResponse, sock: socket.socket, deadline: float) -> Answer:

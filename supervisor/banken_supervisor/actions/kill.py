@@ -8,6 +8,7 @@ the process ends by itself meanwhile, and also if a feed ends the incident befor
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from signal import SIGCONT, SIGKILL, SIGTERM
 from time import monotonic
 from typing import Annotated, Any, ClassVar
@@ -17,7 +18,7 @@ from pydantic import Field
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.options import Table, seconds
-from banken_supervisor.actions.signal import cannot_touch, foreign, untouchable
+from banken_supervisor.actions.signal import on_process, untouchable
 from banken_supervisor.processes.process_group import ProcessGroup
 
 VERIFY_S = 5.0
@@ -42,17 +43,13 @@ class Kill(Action, Table):
 
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
         """Escalate until it has ended; ``step`` in the data is where it did."""
-        if refusal := cannot_touch(target, context):
-            return refusal
-        assert target.who is not None
-        group = context.group(target.who) if self.group else None
-        try:
-            return self._escalate(target.who, group, context, ended)
-        except PermissionError:
-            return foreign(target.who.pid)
-        finally:
-            if group is not None:
-                group.close()
+
+        def kill(who: ProcessIdentity) -> Outcome:
+            group = context.group(who) if self.group else None
+            with group or nullcontext():
+                return self._escalate(who, group, context, ended)
+
+        return on_process(target, context, kill)
 
     def _escalate(
         self, who: ProcessIdentity, group: ProcessGroup | None, context: ActionContext, ended: threading.Event
@@ -76,9 +73,8 @@ class Kill(Action, Table):
         send(SIGTERM)
         gone = self._wait_gone(who, context, ended)
         if not gone and ended.is_set():
-            return outcome(
-                True, "ended", f"pid {who.pid} lives on: the incident ended during the wait after SIGTERM"
-            )
+            text = f"pid {who.pid} lives on: the incident ended during the wait after SIGTERM"
+            return outcome(True, "ended", text)
         step = "SIGTERM" if gone else "SIGKILL"
         if not gone:
             send(SIGKILL)

@@ -20,8 +20,8 @@ from banken_supervisor.actions import NAMES, Action, ActionTarget, Outcome, buil
 from banken_supervisor.actions.http_post import retry_after
 from banken_supervisor.actions.incident_text import BODY_MAX, body, environment, facts, title
 from banken_supervisor.actions.notify import secret_parts
+from banken_supervisor.actions.options import parse_url
 from banken_supervisor.actions.running_command import HeadAndTail
-from banken_supervisor.actions.web_address import parse_url
 from banken_supervisor.actions.webhook import key_of, message_id, sign
 from banken_supervisor.text.sanitize import line, plain, redact, text
 from banken_supervisor.text.secret import Secret

@@ -22,7 +22,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 from banken_supervisor.actions.log_suppression import logs_suppressed
-from banken_supervisor.actions.web_address import Address
+from banken_supervisor.actions.options import Address
 from banken_supervisor.text.sanitize import line
 
 CONNECT_S = 10.0

@@ -13,6 +13,7 @@ import shlex
 import signal
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
@@ -31,11 +32,15 @@ ARGUMENT_MAX = 64 * 1024
 ARGUMENTS_MAX = 1000
 """Arguments of a command."""
 
+URL_MAX = 2048
+"""Characters of the URL of a web hook."""
+
 _UNIT = r"(?:\d+(?:\.\d+)?|\.\d+)\s*(?:ms|s|m|h|d)"
 DURATION_PATTERN = rf"^\s*(?:(?:\d+(?:\.\d*)?|\.\d+)|(?:{_UNIT}\s*)+)\s*$"
 SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "kib": 2**10, "mb": 10**6, "mib": 2**20, "gb": 10**9, "gib": 2**30}
 SIZE_ALLOWED = "a number of bytes, or a number with kB, KiB, MB, MiB, GB or GiB, such as 10MiB"
 _size = re.compile(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]{0,3})\s*", re.ASCII)
+_visible = re.compile(r"[!-~]+")
 _shell = re.compile(r"\||\|\||&|&&|;|\d*[<>]+(&\d+|\S*)|&>\S*")
 
 SIGNALS = tuple(sorted(each.name for each in signal.Signals if not each.name.startswith("SIGRT")))
@@ -199,6 +204,41 @@ def secret(value: object, info: ValidationInfo) -> Secret:
     if not isinstance(value, str):
         raise ValueError("must be a text (in quotes)")
     return Secret(text(value)) if source(info).directory is None else expand(text(value))
+
+
+class Address(NamedTuple):
+    """The URL of a web hook, taken apart."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def shown(self) -> str:
+        """What may be shown of it: the path of many a webhook is its password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_url(given: str) -> Address:
+    """The URL of a web hook, taken apart. ValueError never repeats it: the token is often part of it."""
+    if len(given) > URL_MAX:
+        raise ValueError(f"has {len(given):,} characters; at most {URL_MAX:,} are allowed")
+    try:
+        parts = urlsplit(given)
+        port = parts.port
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+    except ValueError:
+        good = False
+    if not good or not _visible.fullmatch(given):
+        raise ValueError(
+            "is no address of a web hook; allowed is https://HOST/… or http://HOST/…, in ASCII and without blanks"
+        )
+    if "@" in parts.netloc:
+        raise ValueError("holds a user or a password, which is not allowed: sign with a secret instead")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Address(parts.scheme, parts.hostname or "", port or (443 if parts.scheme == "https" else 80), path)
 
 
 def seconds(least: float, most: float) -> Any:

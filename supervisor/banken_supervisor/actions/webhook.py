@@ -24,7 +24,6 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from banken.clock import wall
 from banken_supervisor.actions import incident_text, options
 from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
-from banken_supervisor.actions.web_address import parse_url
 from banken_supervisor.engine.ladder import Backoff, delay
 from banken_supervisor.text.secret import Secret, from_file
 
@@ -58,7 +57,7 @@ def sign(key: bytes, message: str, timestamp: int, body: bytes) -> str:
 
 
 def _url(given: Secret) -> Secret:
-    parse_url(given.reveal())
+    options.parse_url(given.reveal())
     return given
 
 
@@ -117,7 +116,7 @@ class Webhook(Action, options.Table):
 
     def model_post_init(self, context: Any, /) -> None:
         url, secret = self.url.reveal(), self.secret.reveal() if self.secret else ""
-        path = parse_url(url).path
+        path = options.parse_url(url).path
         self.__dict__.update(
             recipient=(self.url, self.secret, self.secret_file),
             limit_s=self.timeout + 15,
@@ -131,7 +130,7 @@ class Webhook(Action, options.Table):
         """
         from banken_supervisor.actions.http_post import post
 
-        deadline, address = monotonic() + self.timeout, parse_url(self.url.reveal())
+        deadline, address = monotonic() + self.timeout, options.parse_url(self.url.reveal())
         key, message, body = self._key(), message_id(target), event(target)
         attempts = 0
         while True:

@@ -120,8 +120,8 @@ class Outbox:
         """The state of the journal for ``status``; ``problems``: what could not be read at the start."""
         return {**self.journal.state(), "problems": self.problems}
 
-    def report(self, report: ActionReport) -> None:
-        """Write the result of an action to the journal."""
+    def report(self, report: ActionReport, evidence: bytes | None = None) -> None:
+        """Write the result of an action to the journal. ``evidence``: of a dump, from ``squeeze`` on its thread."""
         target = report.target
         if report.started is not None and not target.recovered:
             text, output = report.text, report.data.get("output")
@@ -131,10 +131,8 @@ class Outbox:
             self.journal.record(
                 StepRun(target.incident.id, target.step, target.run, report.action, report.started, ok, text)
             )
-
-    def evidence(self, incident: str, blob: bytes) -> None:
-        """Write evidence to the journal; ``blob``: compressed by ``squeeze`` on the thread that collected it."""
-        self.journal.record(EvidenceTaken(incident, wall(), blob))
+        if evidence is not None:
+            self.journal.record(EvidenceTaken(target.incident.id, wall(), evidence))
 
     def committed(self, ticket: int) -> None:
         """Everything up to ``ticket`` is on disk: events that waited for it may be published."""

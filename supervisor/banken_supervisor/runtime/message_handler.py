@@ -123,11 +123,9 @@ class MessageHandler:
         self._publish(event)
 
     def _action_reported(self, message: ActionReported) -> None:
-        report, evidence, target = message.report, message.evidence, message.report.target
+        report, target = message.report, message.report.target
         if self._outbox is not None:
-            self._outbox.report(report)
-            if evidence is not None:
-                self._outbox.evidence(target.incident.id, evidence)
+            self._outbox.report(report, message.evidence)
         self._metrics.action(report.action, report.type.value.removeprefix("action-"))
         data = {
             "incident": target.incident.id, "step": target.step, "run": target.run, "do": report.action,

@@ -62,9 +62,10 @@ class Callbacks:
 
     def call(self, name: str, incident: Incident) -> None:
         """Call what is bound to ``name`` on this thread, and raise what it raises. LookupError: nothing is."""
-        if name not in self._named:
+        named = self._named.get(name)  # a reload may take it away meanwhile
+        if named is None:
             raise LookupError(f"no callback is called {name!r} here")
-        callback_invocation.call(*self._named[name], incident)
+        callback_invocation.call(*named, incident)
 
     def run(self, incident: Incident, named: str | None) -> None:
         """Run what is bound to the incident's watchdog, and what its declaration names."""

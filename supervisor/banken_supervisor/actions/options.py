@@ -117,8 +117,9 @@ def duration(value: object, *, zero: bool = False) -> float:
         huge = isinstance(value, int) and value.bit_length() > 256
         return check_seconds(float("inf") if huge else value, "it", zero=zero)
     except Refused as fault:
-        _, outside, limits = str(fault).partition(" is not allowed: ")
-        why = f"is not allowed; allowed: {limits}" if outside else f"is no duration; allowed is {ALLOWED}"
+        why, said = f"is no duration; allowed is {ALLOWED}", str(fault)
+        if said.startswith("it="):  # the number lies outside the limits
+            why = f"is not allowed; allowed: {said.partition('allowed: ')[2]}"
         raise ValueError(f"{quoted(value)} {why}") from None
 
 

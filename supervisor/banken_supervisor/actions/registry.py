@@ -102,8 +102,7 @@ def _check(do: str, action: Any) -> None:
 
 
 def _find(do: str, named: Mapping[str, str]) -> type[Action]:
-    offered = (each.value for each in entry_points(group=GROUP, name=do))
-    where = named[do] if do in named else next(offered, do)
+    where = named.get(do) or next((each.value for each in entry_points(group=GROUP, name=do)), do)
     if ":" not in where:
         known = ", ".join(dict.fromkeys((*NAMES, *named, *entry_points(group=GROUP).names)))
         raise Refused(

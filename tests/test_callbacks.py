@@ -11,8 +11,7 @@ import pytest
 from banken.errors import CallbackRefused
 from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions.callbacks import Callbacks
-from banken_supervisor.actions.reports import CallbackReport
-from banken_supervisor.engine.effects import EventType
+from banken_supervisor.engine.effects import Event, EventType
 
 
 def incident(name: str, run: int = 1) -> Incident:
@@ -30,7 +29,7 @@ class Desk:
     """An executor, its reports, and a gate that holds callbacks back."""
 
     def __init__(self, **settings: float) -> None:
-        self.reports: list[CallbackReport] = []
+        self.reports: list[Event] = []
         self.callbacks = Callbacks(self.reports.append, **settings)  # type: ignore[arg-type]
         self.gate = threading.Event()
 
@@ -70,8 +69,8 @@ def test_whatever_it_raises_is_reported_with_its_traceback(desk: Desk, fault: Ba
     desk.callbacks.bind("a", raises)
     desk.callbacks.run(incident("a"), None)
     eventually(lambda: desk.types("a") == [EventType.CALLBACK_FAILED])
-    assert type(fault).__name__ in desk.reports[0].text
-    assert "in raises" in desk.reports[0].text
+    assert type(fault).__name__ in desk.reports[0].data["text"]
+    assert "in raises" in desk.reports[0].data["text"]
     desk.callbacks.bind("b", lambda: None)
     desk.callbacks.run(incident("b"), None)
     eventually(lambda: desk.types("b") == [EventType.CALLBACK_DONE])
@@ -129,8 +128,8 @@ def test_a_name_runs_what_the_operator_bound_to_it(desk: Desk) -> None:
     eventually(lambda: sorted(got) == ["own", "page a"])
     desk.callbacks.run(incident("b"), "nobody")
     assert desk.types("b") == [EventType.CALLBACK_FAILED]
-    assert "'nobody'" in desk.reports[-1].text
-    assert "page" in desk.reports[-1].text
+    assert "'nobody'" in desk.reports[-1].data["text"]
+    assert "page" in desk.reports[-1].data["text"]
 
 
 def test_closing_waits_for_what_runs_and_not_for_what_hangs(desk: Desk) -> None:

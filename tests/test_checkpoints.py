@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from banken.protocol.incidents import Cause
+from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import Declaration
-from banken_supervisor.actions.reports import ActionReport, What
+from banken_supervisor.actions.target import ActionReport, ActionTarget
 from banken_supervisor.engine.driver import Driver
+from banken_supervisor.engine.effects import EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.journal import IncidentRecord, reading, restore
@@ -24,7 +25,8 @@ WAIT_S = 20.0
 
 def done(run: int, text: str) -> ActionReport:
     """An action that has ended well."""
-    return ActionReport(What.DONE, "w-1", "i-1", "dump", 0, run, None, False, text, started=time.time())
+    target = ActionTarget(Incident("i-1", "w-1", Cause.TIMEOUT, 0.0, 5.0, 5.0), run=run)
+    return ActionReport(EventType.ACTION_DONE, "dump", target, text, started=time.time())
 
 
 class House:
@@ -32,7 +34,7 @@ class House:
 
     def __init__(self, path: str) -> None:
         self.driver = Driver(Engine(Rules(Declaration()), "run"), time.monotonic())
-        self.outbox = Outbox(path, "run", lambda letter: None)
+        self.outbox = Outbox(path, "run", lambda do: None)
         self.checkpoints = Checkpoints(self.driver, self.outbox)
 
     def changed(self, count: int) -> dict[str, None]:

@@ -19,7 +19,7 @@ from banken_supervisor.config import Config, cron, finding
 from banken_supervisor.config.models import SupervisorTable
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
 from banken_supervisor.engine.policy import Auto, Policy, ProgramSpec, Restart, Strategy, Window
-from banken_supervisor.text.secret import Secret, revealed
+from banken_supervisor.text.secret import Secret
 
 WHSEC = "whsec_" + "c2VjcmV0IQ" * 4
 """A secret as Standard Webhooks has it: 30 bytes in base64."""
@@ -161,13 +161,16 @@ def test_every_action_takes_its_options(tmp_path: Path) -> None:
         mine = "m:Mine"
         """,
     )
-    assert [(step.do, revealed(step.options)) for step in made.policies[0][1].ladder.steps] == [
+    assert [(step.do, dict(step.options)) for step in made.policies[0][1].ladder.steps] == [
         ("callback", {"callback": "c"}),
         ("exec", {"command": ("logger", "a b"), "timeout": 5.0, "output_max": 65536}),
         ("signal", {"signal": "SIGUSR1"}),
         ("kill", {"wait": 3.0, "group": True}),
         ("restart", {}),
-        ("webhook", {"url": "http://127.0.0.1:1/x", "secret_file": str(tmp_path / "hook.secret"), "retries": 2}),
+        (
+            "webhook",
+            {"url": Secret("http://127.0.0.1:1/x"), "secret_file": str(tmp_path / "hook.secret"), "retries": 2},
+        ),
         ("notify", {"to": "n"}),
         ("dump", {}),
         ("log", {}),
@@ -284,7 +287,7 @@ def test_secrets_come_from_environment_and_files_and_are_not_shown(
     (tmp_path / "team.urls").write_text("# ours\n\njson://f1le:80\n  xml://f1le:81  \n")
     made = load(tmp_path, SECRETS)
     step = made.policies[0][1].ladder.steps[0]
-    assert revealed(step.options) == {"url": "https://h/t0ken", "secret": WHSEC}
+    assert {key: value.reveal() for key, value in step.options} == {"url": "https://h/t0ken", "secret": WHSEC}
     assert [url.reveal() for url in made.notify[0][1]] == ["slack://t0ken/${b}", "json://f1le:80", "xml://f1le:81"]
     shown = f"{made!r} {made} {step} {dict(step.options)} {Secret(WHSEC)} {[Secret(WHSEC)]!s}"
     assert not re.search(f"t0ken|{WHSEC}|f1le", shown)

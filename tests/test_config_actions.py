@@ -59,15 +59,13 @@ def test_a_step_takes_the_options_of_its_action() -> None:
     """One model for both, beside the action; no option hides a key that every step has."""
     assert set(STEPS) == set(ACTIONS) == set(NAMES)
     for do in NAMES:
-        options = set(ACTIONS[do].options_model.model_fields)
+        options = set(ACTIONS[do].model_fields)
         assert options.isdisjoint(STEP_KEYS)
         assert set(STEPS[do].model_fields) == options | STEP_KEYS
         assert type(build(do, NEEDED.get(do, {}))) is ACTIONS[do]
 
 
-@pytest.mark.parametrize(
-    ("do", "option"), [(do, option) for do in NAMES for option in ACTIONS[do].options_model.model_fields]
-)
+@pytest.mark.parametrize(("do", "option"), [(do, option) for do in NAMES for option in ACTIONS[do].model_fields])
 def test_both_take_the_same_values(do: str, option: str) -> None:
     """On both sides of every bound, and of every type: what config lets through can be made, and what can be made
     it lets through."""

@@ -14,9 +14,9 @@ from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions import dispatcher as module
 from banken_supervisor.actions.dispatcher import Dispatcher
-from banken_supervisor.actions.reports import ActionReport, What
+from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.engine.digest import Limits
-from banken_supervisor.engine.effects import EndIncident, RunCallback, RunStep
+from banken_supervisor.engine.effects import EndIncident, EventType, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
 from recovery_kit import until
 
@@ -50,7 +50,7 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.reports: list[ActionReport] = []
-        world = ActionContext(str(directory), lambda name: None, lambda name: None)
+        world = ActionContext(str(directory), lambda name, incident: None, lambda name: None)
         self.asked: list[Callable[[], None]] = []
         self.dispatcher = Dispatcher(
             world, self.reports.append, lambda name: False, lambda name: None, self.asked.append
@@ -71,7 +71,7 @@ class Bench:
         while True:
             while self.asked:
                 self.asked.pop(0)()
-            self.dispatcher.notify()
+            self.dispatcher.notices.turn(time.monotonic())
             self.dispatcher.turn()
             if time.monotonic() >= until_then:
                 return
@@ -117,7 +117,7 @@ def test_what_finds_no_time_in_one_turn_is_handed_out_in_the_next(
     bench.dispatcher.turn()
     assert not bench.dispatcher.waiting
     until(lambda: len(bench.reports) == 20, "all are done")
-    assert [report.step for report in bench.reports] == list(range(20))
+    assert [report.target.step for report in bench.reports] == list(range(20))
 
 
 def test_what_still_waits_is_not_begun_when_its_incident_ends(bench: Bench) -> None:
@@ -128,11 +128,14 @@ def test_what_still_waits_is_not_begun_when_its_incident_ends(bench: Bench) -> N
     bench.end("w")
     bench.hand_out()
     until(lambda: len(bench.reports) == 2, "both are told")
-    assert {report.name: report.type for report in bench.reports} == {"w": What.DROPPED, "other": What.DONE}
+    assert {report.target.incident.name: report.type for report in bench.reports} == {
+        "w": EventType.ACTION_DROPPED,
+        "other": EventType.ACTION_DONE,
+    }
     bench.run("w", step)  # a later incident of the same id would be a fault elsewhere: the end is forgotten
     bench.hand_out()
     until(lambda: len(bench.reports) == 3, "it runs")
-    assert bench.reports[-1].type is What.DONE
+    assert bench.reports[-1].type is EventType.ACTION_DONE
 
 
 def test_nothing_waits_for_the_one_who_tells(bench: Bench) -> None:
@@ -163,9 +166,9 @@ def test_many_become_one_run_with_a_report_for_each_and_outlive_the_end_of_the_f
     bench.turn()
     Teller.open.set()
     until(lambda: len(bench.reports) == 30, "each is reported")
-    assert sorted(report.name for report in bench.reports) == sorted(names)
+    assert sorted(report.target.incident.name for report in bench.reports) == sorted(names)
     assert {(report.type, report.text) for report in bench.reports} == {
-        (What.DONE, "told; in one message with 29 others")
+        (EventType.ACTION_DONE, "told; in one message with 29 others")
     }
     assert len(Teller.told) == 1
     bench.turn(0.5)
@@ -181,7 +184,9 @@ def test_of_an_incident_that_ended_before_its_turn_nobody_is_told(bench: Bench) 
     bench.end("w")
     bench.hand_out()
     bench.turn(0.4)
-    assert [(report.type, report.text) for report in bench.reports] == [(What.DROPPED, "the incident ended before")]
+    assert [(report.type, report.text) for report in bench.reports] == [
+        (EventType.ACTION_DROPPED, "the incident ended before")
+    ]
     assert Teller.told == []
 
 
@@ -203,5 +208,5 @@ def test_the_files_of_a_step_are_not_read_on_the_loops_thread(bench: Bench, tmp_
     bench.run("w", Step("webhook", options=options))
     bench.turn(0.5)
     report = until(lambda: bench.reports, "it has run")[0]
-    assert (report.type, report.started is not None) == (What.FAILED, True)
+    assert (report.type, report.started is not None) == (EventType.ACTION_FAILED, True)
     assert "cannot read the secret's file: No such file" in report.text

@@ -14,8 +14,7 @@ from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions import keyed_executor as module
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
-from banken_supervisor.actions.reports import CallbackReport
-from banken_supervisor.engine.effects import EventType
+from banken_supervisor.engine.effects import Event, EventType
 from recovery_kit import until
 
 Told = tuple[str, How, Any]
@@ -105,13 +104,13 @@ def test_asking_for_a_thread_costs_little_while_there_is_none(bench: Bench, star
 
 def test_a_callback_without_a_thread_is_told_as_failed_and_runs_later(starts: Starts) -> None:
     """What the loop publishes of it: callback-failed, then callback-done."""
-    reports: list[CallbackReport] = []
+    reports: list[Event] = []
     callbacks = Callbacks(reports.append)
     callbacks.bind("w", lambda: None)
     starts.allowed = False
     callbacks.run(Incident("i", "w", Cause.TIMEOUT, 0.0, 1.0, 1.0), None)
     assert [report.type for report in reports] == [EventType.CALLBACK_FAILED]
-    assert "no thread" in reports[0].text
+    assert "no thread" in reports[0].data["text"]
     starts.allowed = True
     until(lambda: callbacks.check(time.monotonic()) or len(reports) == 2, "it runs")  # type: ignore[func-returns-value]
     assert reports[1].type is EventType.CALLBACK_DONE

@@ -268,7 +268,7 @@ def test_the_feeds_in_words() -> None:
 def test_a_dump_has_the_feeds_the_status_and_the_progress(who: ProcessIdentity | None) -> None:
     """Also where no process can be looked at; shown without the worker's escapes."""
     incident = Incident("run-1", "w", Cause.TIMEOUT, 0.0, 4.0, 3.0, 1, None, "epoch\x1b[2J 3", 0)
-    world = ActionContext("/nowhere", lambda name: None, lambda name: None)
+    world = ActionContext("/nowhere", lambda name, incident: None, lambda name: None)
     found = dict(world.collect(ActionTarget(incident, who, feeds=((5.0, 1.0), (4.0, 1.0))), 1.0))
     assert found["said"]["feeds"] == [[5.0, 1.0], [4.0, 1.0]]
     lines = render(found)

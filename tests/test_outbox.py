@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from banken_supervisor.engine.effects import Event, EventType
-from banken_supervisor.outbox.outbox import PORTION_BUSY_S, PORTION_S, Committed, Outbox
+from banken_supervisor.outbox.outbox import PORTION_BUSY_S, PORTION_S, Outbox
 
 COUNT = 400
 EACH_S = 0.0005
@@ -21,8 +21,8 @@ WAIT_S = 20.0
 def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path, busy: bool) -> None:
     """Hundreds of announcements that one commit sets free do not hold the loop: no turn takes much longer than its
     portion, none is lost, and an action that follows from one waits for it."""
-    letters: queue.Queue[Any] = queue.Queue()
-    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", letters.put)
+    asked: queue.Queue[Callable[[], None]] = queue.Queue()
+    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", asked.put)
     told: list[int] = []
 
     def announce(number: int) -> None:
@@ -39,9 +39,7 @@ def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path, busy:
     while len(told) <= COUNT:
         assert time.monotonic() < deadline
         if outbox.patience() != 0.0:
-            letter = letters.get(timeout=WAIT_S)
-            if isinstance(letter, Committed):
-                outbox.committed(letter.ticket)
+            asked.get(timeout=WAIT_S)()
         before = len(told)
         outbox.turn(busy=busy)
         turns += 1

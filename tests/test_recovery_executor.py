@@ -12,8 +12,9 @@ from typing import Any
 import msgpack
 import pytest
 
-from banken_supervisor.actions import Action, ActionContext, ActionReport, ActionTarget, Executor, Outcome, What
+from banken_supervisor.actions import Action, ActionContext, ActionReport, ActionTarget, Executor, Outcome
 from banken_supervisor.actions import keyed_executor as module
+from banken_supervisor.engine.effects import EventType
 from recovery_kit import Desk, subject, until
 
 Run = Callable[[ActionTarget, threading.Event], Any]
@@ -55,8 +56,8 @@ class Bench:
             self.begun.append(about.incident.name)
         assert self.gate.wait(30)
 
-    def of(self, name: str) -> list[What]:
-        return [report.type for report in self.reports if report.name == name]
+    def of(self, name: str) -> list[EventType]:
+        return [report.type for report in self.reports if report.target.incident.name == name]
 
     def settled(self, number: int) -> None:
         until(lambda: len(self.reports) >= number, f"{number} reports")
@@ -101,7 +102,7 @@ def test_one_watchdogs_actions_run_in_order_and_never_at_once(bench: Bench) -> N
     bench.settled(100)
     assert order == list(range(100))
     assert max(most) == 1
-    assert [report.type for report in bench.reports] == [What.DONE] * 100
+    assert [report.type for report in bench.reports] == [EventType.ACTION_DONE] * 100
 
 
 def test_different_watchdogs_run_side_by_side(bench: Bench) -> None:
@@ -149,7 +150,9 @@ def test_the_end_of_an_incident_drops_what_waits_and_tells_what_runs(bench: Benc
     assert bench.executor.cancel("worker-3", "i-worker-3") == 1
     until(lambda: len(bench.of("worker-3")) == 3, "three reports")
     assert ran == ["notice"]
-    assert sorted(bench.of("worker-3")) == sorted([What.DROPPED, What.DONE, What.DONE])
+    assert sorted(bench.of("worker-3")) == sorted(
+        [EventType.ACTION_DROPPED, EventType.ACTION_DONE, EventType.ACTION_DONE]
+    )
     assert bench.of("other") == []
     assert bench.executor.counts()["queued"] == 0
 
@@ -167,8 +170,8 @@ def test_what_ended_before_it_began_leaves_nothing_behind(narrow: Bench) -> None
     narrow.executor.submit([done], subject("late"))
     assert narrow.executor.counts()["queued"] == 1
     narrow.gate.set()
-    until(lambda: What.DONE in narrow.of("late"), "it ran")
-    assert narrow.of("late").count(What.DROPPED) == 1000
+    until(lambda: EventType.ACTION_DONE in narrow.of("late"), "it ran")
+    assert narrow.of("late").count(EventType.ACTION_DROPPED) == 1000
 
 
 def test_threads_meet_nothing_that_was_dropped(narrow: Bench) -> None:
@@ -184,7 +187,7 @@ def test_threads_meet_nothing_that_was_dropped(narrow: Bench) -> None:
     narrow.gate.set()
     until(lambda: narrow.executor.counts()["running"] == 0, "all have ended")
     narrow.executor.submit([Does(lambda a, e: None)], subject("next"))
-    until(lambda: narrow.of("next") == [What.DONE], "the next one ran")
+    until(lambda: narrow.of("next") == [EventType.ACTION_DONE], "the next one ran")
     alive = [thread for thread in threading.enumerate() if thread.name.startswith("banken-action")]
     assert len(alive) >= narrow.executor.counts()["threads"] == 4
 
@@ -196,11 +199,11 @@ def test_the_same_action_of_one_incident_is_not_begun_twice_at_once(bench: Bench
     bench.executor.submit([action], subject(run=2))
     bench.executor.submit([action], subject(told={"id": "next"}))
     bench.settled(1)
-    assert (bench.reports[0].type, bench.reports[0].run) == (What.SKIPPED, 2)
+    assert (bench.reports[0].type, bench.reports[0].target.run) == (EventType.ACTION_SKIPPED, 2)
     assert "earlier run" in bench.reports[0].text
     bench.gate.set()
     bench.settled(3)
-    assert bench.of("worker-3") == [What.SKIPPED, What.DONE, What.DONE]
+    assert bench.of("worker-3") == [EventType.ACTION_SKIPPED, EventType.ACTION_DONE, EventType.ACTION_DONE]
 
 
 class Unprintable(Exception):
@@ -234,7 +237,7 @@ def test_whatever_an_action_raises_is_told_and_ends_nothing(bench: Bench, fault:
 
     bench.executor.submit([Does(what), Does(lambda a, e: None)], subject())
     bench.settled(2)
-    assert bench.of("worker-3") == [What.FAILED, What.DONE]
+    assert bench.of("worker-3") == [EventType.ACTION_FAILED, EventType.ACTION_DONE]
     told = bench.reports[0]
     assert told.text.startswith((type(fault).__name__, f"{__name__}.{type(fault).__name__}"))
     assert len(told.text) <= 500
@@ -261,7 +264,7 @@ def test_whatever_an_action_returns_is_told(bench: Bench, answer: Any) -> None:
     bench.settled(2)
     first, second = bench.reports
     assert len(msgpack.packb([first.text, first.data])) < 2 * 2**20
-    assert first.type is (What.DONE if isinstance(answer, Outcome) else What.FAILED)
+    assert first.type is (EventType.ACTION_DONE if isinstance(answer, Outcome) else EventType.ACTION_FAILED)
     assert "RecursionError" in second.text
 
 
@@ -297,8 +300,7 @@ def test_a_stuck_action_is_told_replaced_and_not_waited_for(narrow: Bench) -> No
     assert narrow.executor.counts()["stuck"] == 4
     narrow.gate.set()
     until(lambda: narrow.executor.counts()["stuck"] == 0, "they came back")
-    assert narrow.of("w0") == [What.STUCK, What.DONE, What.DONE]
-    assert [report.late for report in narrow.reports if report.name == "w0"] == [False, False, True]
+    assert narrow.of("w0") == [EventType.ACTION_STUCK, EventType.ACTION_DONE, EventType.ACTION_DONE]
     assert narrow.executor.patience(time.monotonic()) is None
 
 
@@ -311,7 +313,7 @@ def test_a_stuck_action_is_not_begun_again(bench: Bench) -> None:
     for number in range(10):
         bench.executor.submit([action], subject(run=2 + number))
     bench.settled(11)
-    assert bench.of("worker-3") == [What.STUCK, *[What.SKIPPED] * 10]
+    assert bench.of("worker-3") == [EventType.ACTION_STUCK, *[EventType.ACTION_SKIPPED] * 10]
     assert len(bench.begun) == 1
 
 
@@ -336,14 +338,14 @@ def test_so_many_stuck_ones_and_no_more(narrow: Bench, monkeypatch: pytest.Monke
         narrow.executor.submit([DoesOutside(narrow.waits, limit_s=5.0)], subject(f"hook{number}"))
 
     def skipped() -> int:
-        return sum(report.type is What.SKIPPED for report in narrow.reports)
+        return sum(report.type is EventType.ACTION_SKIPPED for report in narrow.reports)
 
     for stuck in (3, 6):
         until(lambda stuck=stuck: len(narrow.begun) == stuck, f"{stuck} are begun")
         narrow.executor.check(time.monotonic() + 5.0)
     until(lambda: skipped() == 94, "the others are skipped")
     narrow.executor.submit([Does(lambda a, e: None)], subject("kill"))
-    until(lambda: narrow.of("kill") == [What.DONE], "a kill still runs")
+    until(lambda: narrow.of("kill") == [EventType.ACTION_DONE], "a kill still runs")
     assert narrow.executor.counts()["threads"] <= 6 + 4
 
 
@@ -360,13 +362,13 @@ def test_ten_thousand_at_once_are_bounded_and_all_told(bench: Bench) -> None:
         bench.executor.submit([first, second], subject(f"w{number}"))
     print(f"10,000 submissions: {time.monotonic() - began:.2f} s")
     bench.executor.submit([first], subject("too many"))
-    assert bench.of("too many") == [What.SKIPPED]
+    assert bench.of("too many") == [EventType.ACTION_SKIPPED]
     assert bench.executor.counts() == {"running": 64, "stuck": 0, "queued": 20_000, "threads": 64}
     bench.gate.set()
     until(lambda: len(bench.reports) == 64 + 20_000 + 1, "all are told", 45)
     until(lambda: bench.executor.counts()["running"] == 0, "all have ended")
     assert bench.executor.counts() == {"running": 0, "stuck": 0, "queued": 0, "threads": 64}
-    assert sum(report.type is What.DONE for report in bench.reports) == 20_064
+    assert sum(report.type is EventType.ACTION_DONE for report in bench.reports) == 20_064
 
 
 def test_threads_are_made_only_when_they_are_needed(bench: Bench) -> None:
@@ -405,7 +407,7 @@ def test_closing_tells_who_waits_and_begins_nothing_more() -> None:
     assert bench.executor.close(10) == 0
     bench.executor.submit([Does(bench.waits)], subject("late"))
     assert bench.begun == []
-    assert bench.of("worker-3") == [What.DONE]
+    assert bench.of("worker-3") == [EventType.ACTION_DONE]
 
 
 def test_closing_does_not_wait_for_a_hung_action_and_the_process_can_end() -> None:

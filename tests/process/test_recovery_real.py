@@ -8,13 +8,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
 from banken.process_identity import boot_id, process_start
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions import ActionReport, Executor, build
-from banken_supervisor.actions.kill import Kill, KillOptions
+from banken_supervisor.actions.kill import Kill
 from banken_supervisor.processes.process_handles import ProcessHandles
 from recovery_kit import FORKS, OBEDIENT, STUBBORN, Desk, gone, python, run, subject, until, worker
 
@@ -208,7 +209,7 @@ def test_one_that_outlives_sigkill_is_reported_with_its_state() -> None:
     seize, detach, exit_stop = 0x4206, 17, 0x40
 
     class Quick(Kill):
-        verify_s = 0.5
+        verify_s: ClassVar[float] = 0.5
 
     with worker(OBEDIENT) as one:
 
@@ -218,7 +219,7 @@ def test_one_that_outlives_sigkill_is_reported_with_its_state() -> None:
         if ptrace(seize, exit_stop) != 0:
             pytest.skip(f"no process can be traced here: {os.strerror(ctypes.get_errno())}")
         try:
-            done = run(Quick(KillOptions(wait=0)), subject(who=one.who))
+            done = run(Quick(wait=0), subject(who=one.who))
         finally:
             ptrace(detach, 0)
         if done.ok:

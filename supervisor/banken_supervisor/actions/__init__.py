@@ -9,9 +9,8 @@ from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.action_executor import Executor
 from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.registry import NAMES, build
-from banken_supervisor.actions.reports import ActionReport, What
-from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.actions.target import ActionReport, ActionTarget, Outcome
 
 __all__ = [
-    "NAMES", "Action", "ActionContext", "ActionReport", "ActionTarget", "Executor", "Outcome", "What", "build",
+    "NAMES", "Action", "ActionContext", "ActionReport", "ActionTarget", "Executor", "Outcome", "build",
 ]  # fmt: skip

@@ -7,7 +7,6 @@ from typing import Any
 
 from banken.protocol.incidents import Incident
 from banken.protocol.messages import ProcessIdentity
-from banken.watchdog.callback_invocation import Run
 from banken_supervisor import evidence
 from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.observability.log_queue import log
@@ -21,22 +20,23 @@ MARGIN_S = 0.5
 class ActionContext(ProcessHandles):
     """Called from the executor's threads, many at once. ``ProcessHandles`` has what concerns one process.
 
-    ``named``: the callback of a name, None: there is none. ``restart``: has the loop restart a program.
+    ``callback``: calls what is bound to a name on this thread, and raises what it raises; LookupError: nothing is.
+    ``restart``: has the loop restart a program; returns at once.
     ``directory``: the address's, where workers leave their dumps. ``peers``: who has connected; None: not known.
     """
 
     def __init__(
         self,
         directory: str,
-        named: Callable[[str], Run | None],
+        callback: Callable[[str, Incident], None],
         restart: Callable[[str], None],
         peers: PeerCredentials | None = None,
     ) -> None:
         super().__init__()
         self._peers = peers
         self._directory = directory
-        self._named = named
-        self._restart = restart
+        self.callback = callback
+        self.restart = restart
         self.targets: Mapping[str, Sequence[str]] = {}
         """apprise URLs by the name of the target; replaced whole when the config changes"""
 
@@ -48,10 +48,6 @@ class ActionContext(ProcessHandles):
         """A process that the supervisor started itself is known without having connected."""
         if self._peers is not None:
             self._peers.trust(who)
-
-    def restart(self, program: str) -> None:
-        """Ask the loop to restart one of its programs; returns at once."""
-        self._restart(program)
 
     def collect(self, target: ActionTarget, seconds: float) -> Mapping[str, Any]:
         """Evidence of what the process does, taken within so many seconds. Says so where no process is known."""
@@ -74,13 +70,6 @@ class ActionContext(ProcessHandles):
     def summary(self, evidence_: Mapping[str, Any], lines: int) -> Sequence[str]:
         """The most useful lines of some evidence, at most so many."""
         return evidence.summary_lines(dict(evidence_), lines)
-
-    def callback(self, name: str, incident: Incident) -> None:
-        """Call what is bound to ``name`` on this thread, and raise what it raises. LookupError: nothing is."""
-        function = self._named(name)
-        if function is None:
-            raise LookupError(f"no callback is called {name!r} here")
-        function(incident)
 
     def urls(self, target: str) -> Sequence[str]:
         """The apprise URLs of a notification target: secrets. LookupError: there is no such target."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,8 +19,8 @@ from banken.clock import wall
 from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
-from banken_supervisor.actions.reports import ActionReport, What
-from banken_supervisor.actions.target import HANDED_ON, ActionTarget, Outcome
+from banken_supervisor.actions.target import ActionReport, ActionTarget, Outcome
+from banken_supervisor.engine.effects import EventType
 from banken_supervisor.text import sanitize
 
 OUTSIDE_SHARE = 0.75
@@ -29,34 +29,22 @@ OUTSIDE_SHARE = 0.75
 EVIDENCE_MAX = 32
 """Incidents whose evidence is kept for their later actions."""
 
-_WHAT = {How.RAISED: What.FAILED, How.STUCK: What.STUCK, How.REFUSED: What.SKIPPED, How.WAITS: What.FAILED}
+_TYPES = {
+    How.RAISED: EventType.ACTION_FAILED,
+    How.STUCK: EventType.ACTION_STUCK,
+    How.REFUSED: EventType.ACTION_SKIPPED,
+    How.WAITS: EventType.ACTION_FAILED,
+}
 
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One run of one action."""
-
     action: Action
     target: ActionTarget
     started_at: float | None = None
     """wall clock"""
-    over: bool = False
     ended: threading.Event | None = None
     """None: not begun. To make 10,000 events when all watchdogs expire at once would take long"""
-
-    def begin(self) -> threading.Event:
-        """It has a thread now. The event is set when its incident ends."""
-        self.started_at = wall()
-        ended = self.ended = threading.Event()
-        if self.over:  # ``end`` came between
-            ended.set()
-        return ended
-
-    def end(self) -> None:
-        """Its incident has ended, or the supervisor stops."""
-        self.over = True
-        if self.ended is not None:
-            self.ended.set()
 
     def ends_with(self, incident: str | None) -> bool:
         """Whether the end of ``incident`` (None: of any) ends it: not the news of that end, nor a message about
@@ -85,7 +73,7 @@ class Executor:
         self._lock = threading.Lock()
         self._evidence: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
-    def submit(self, actions: Iterable[Action], target: ActionTarget, lane: str | None = None) -> None:
+    def submit(self, actions: Iterable[Action], target: ActionTarget, lane: Hashable = None) -> None:
         """Have these actions run in this order, after everything that was submitted for the watchdog before.
 
         An action of the same incident that has not ended is not begun again. ``lane``: after everything of that
@@ -97,7 +85,21 @@ class Executor:
             # A message about many incidents is always a new one.
             same = None if target.others else (id(action), incident.id, target.recovered)
             work = partial(self._perform, run)
-            self._jobs.submit(Job(lane or incident.name, work, run, same, action.limit_s, action.outside))
+            self._jobs.submit(
+                Job(incident.name if lane is None else lane, work, run, same, action.limit_s, action.outside)
+            )
+
+    def hand_on(
+        self, action: Action, target: ActionTarget, receive: Callable[[Action, ActionTarget], None]
+    ) -> None:
+        """Instead of running it, pass the action to ``receive``, on a thread and in the same order: with the
+        evidence that the watchdog's earlier actions took. The receiver reports what becomes of it."""
+        same = id(action), target.incident.id
+
+        def work() -> None:
+            receive(action, self._with_evidence(target))
+
+        self._jobs.submit(Job(target.incident.name, work, Run(action, target), same))
 
     def cancel(self, name: str, incident: str | None = None) -> int:
         """An incident of ``name`` ended (None: any of it): drop what has not begun, set ``ended`` for what runs.
@@ -108,42 +110,46 @@ class Executor:
         dropped = self._jobs.drop(name, lambda job: job.about.ends_with(incident))
         for job in self._jobs.begun():
             if job.about.target.incident.name == name and job.about.ends_with(incident):
-                job.about.end()
+                self._ended(job.about).set()
         for job in dropped:
-            self._publish(job.about, What.DROPPED, "the incident ended before", {})
+            self._publish(job.about, EventType.ACTION_DROPPED, "the incident ended before")
         return len(dropped)
 
     def close(self, wait: float) -> int:
         """Begin nothing more; wait at most ``wait`` seconds for what runs. How many then ran or were stuck."""
         self._jobs.close(0.0)
         for job in self._jobs.begun():
-            job.about.end()
+            self._ended(job.about).set()
         return self._jobs.close(wait)
 
     # -- on the threads -----------------------------------------------------------------------------
 
-    def _perform(self, run: Run) -> tuple[What, str, dict[str, Any]] | None:
-        """None: it was handed on, and the receiver reports what becomes of it."""
+    def _perform(self, run: Run) -> tuple[EventType, str, dict[str, Any]]:
+        run.started_at = wall()
         try:
-            outcome = run.action.run(self._with_evidence(run.target), self._context, run.begin())
-            if outcome is HANDED_ON:
-                return None
+            outcome = run.action.run(self._with_evidence(run.target), self._context, self._ended(run))
             if not isinstance(outcome, Outcome):
                 raise TypeError(f"an action returns an Outcome, not {type(outcome).__name__}")
             data = sanitize.plain(outcome.data)
             self._keep_evidence(run.target, data)
-            return What.DONE if outcome.ok else What.FAILED, str(outcome.text), data
+            return EventType.ACTION_DONE if outcome.ok else EventType.ACTION_FAILED, str(outcome.text), data
         except BaseException as fault:  # noqa: BLE001
             # SystemExit and KeyboardInterrupt too: an action ends nothing but itself.
-            return What.FAILED, *_raised(fault, run.action.hidden)
+            return EventType.ACTION_FAILED, *_raised(fault, run.action.hidden)
 
     def _ran(self, job: Job, how: How, value: Any, seconds: float) -> None:
         if how is not How.DONE:  # RAISED: only what describing a fault has raised itself
             text = type(value).__name__ if how is How.RAISED else value
-            self._publish(job.about, _WHAT[how], text, {}, seconds, how is How.RAISED and job.stuck)
-        elif value is not None:
-            what, text, data = value
-            self._publish(job.about, what, text, data, seconds, job.stuck)
+            self._publish(job.about, _TYPES[how], text, seconds=seconds)
+        elif value is not None:  # None: it was handed on
+            type_, text, data = value
+            self._publish(job.about, type_, text, data, seconds)
+
+    def _ended(self, run: Run) -> threading.Event:
+        """It is set when the incident has ended, or the supervisor stops."""
+        with self._lock:
+            run.ended = run.ended or threading.Event()
+            return run.ended
 
     def _with_evidence(self, target: ActionTarget) -> ActionTarget:
         """The target, and its others, with the evidence that was taken since it was submitted."""
@@ -164,30 +170,17 @@ class Executor:
                     self._evidence.popitem(last=False)
 
     def _publish(
-        self,
-        run: Run,
-        what: What,
-        text: str,
-        data: dict[str, Any],
-        seconds: float = 0.0,
-        late: bool = False,
+        self, run: Run, type_: EventType, text: str, data: dict[str, Any] | None = None, seconds: float = 0.0
     ) -> None:
         """Report what became of it, for each incident that it was about, without what its action wants hidden."""
         first, hidden = run.target, run.action.hidden
         # First hidden, then cut: half a secret would not be found.
-        text = sanitize.text(sanitize.redact(text, hidden), keep_end=what is What.FAILED)
+        text = sanitize.text(sanitize.redact(text, hidden), keep_end=type_ is EventType.ACTION_FAILED)
         if count := len(first.others):
             text += f"; in one message with {count} other{'' if count == 1 else 's'}"
-        data = sanitize.redact(data, hidden)
-        started = None if what is What.SKIPPED else run.started_at
+        data = sanitize.redact(data or {}, hidden)
         for each in (first, *first.others):
-            incident = each.incident
-            self._report(
-                ActionReport(
-                    what, incident.name, incident.id, run.action.name, each.step, each.run, each.level,
-                    first.recovered, text, data, started, seconds, late,
-                )
-            )  # fmt: skip
+            self._report(ActionReport(type_, run.action.name, each, text, data, run.started_at, seconds))
 
 
 def _raised(fault: BaseException, hidden: Iterable[str]) -> tuple[str, dict[str, Any]]:

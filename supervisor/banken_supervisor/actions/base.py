@@ -1,14 +1,15 @@
-"""What all actions share."""
+"""What all actions share: all that an action needs stands here."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.actions.action_context import ActionContext as ActionContext
+from banken_supervisor.actions.target import ActionTarget as ActionTarget
+from banken_supervisor.actions.target import Outcome as Outcome
 
 LIMIT_S = 30.0
 """Seconds an action may run unless it says otherwise; then it is reported as stuck and its thread replaced."""
@@ -17,15 +18,12 @@ LIMIT_S = 30.0
 class Action(ABC):
     """One thing that a step can do. Made once per step and used by many threads: a run keeps nothing in it.
 
-    A class with an ``options_model`` is made with one of that, checked; another one takes its options as keyword
-    arguments, checks them, and raises ValueError with what is allowed. An action of a user's own is named in the
-    config as ``module:Class``, or by an entry point of the group ``banken.actions``.
+    Those that come with banken are pydantic models too, whose fields are the options. An action of a user's own
+    takes its options as keyword arguments, checks them, and raises ValueError with what is allowed. It is named in
+    the config as ``module:Class``, or by an entry point of the group ``banken.actions``.
     """
 
     name: ClassVar[str]
-
-    options_model: ClassVar[type[Any] | None] = None
-    """the pydantic model of the options"""
 
     outside: ClassVar[bool] = False
     """True: it waits for a server or a command. Such runs never take all threads, so that the supervisor can still
@@ -37,14 +35,17 @@ class Action(ABC):
     brings_back: ClassVar[bool] = True
     """True: it may bring a worker back, so that a budget across incidents makes sense"""
 
-    recipient: Hashable | None = None
+    # No annotations from here on: pydantic would make options of them. Our own actions set these in ``__dict__``,
+    # because their options are frozen.
+
+    recipient = cast(Hashable, None)
     """where its messages go. Many runs of one action with the same recipient may become one run, which gets all but
     the first as ``ActionTarget.others``. None: each runs by itself"""
 
-    limit_s: float = LIMIT_S
+    limit_s = LIMIT_S
     """seconds until a run counts as stuck"""
 
-    hidden: tuple[str, ...] = ()
+    hidden = cast("tuple[str, ...]", ())
     """secrets: the executor puts *** in their place in every report"""
 
     @abstractmethod

@@ -11,8 +11,7 @@ from banken.protocol.incidents import Incident
 from banken.protocol.limits import encodable
 from banken.watchdog.callback_invocation import Callback, Run, taking_incident
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
-from banken_supervisor.actions.reports import CallbackReport
-from banken_supervisor.engine.effects import EventType
+from banken_supervisor.engine.effects import Event, EventType
 
 TIME_LIMIT = 30.0
 """Seconds a callback may run before it is reported as stuck."""
@@ -30,12 +29,12 @@ _TYPES = {
 
 
 class Callbacks:
-    """What is bound to watchdogs and names, and its runs. ``report`` is called from any thread, with what became of
-    each run. At most one runs at a time for each watchdog and kind."""
+    """What is bound to watchdogs and names, and its runs. ``report`` is called from any thread, with the event of
+    each run's end. At most one runs at a time for each watchdog and kind."""
 
     def __init__(
         self,
-        report: Callable[[CallbackReport], None],
+        report: Callable[[Event], None],
         *,
         time_limit: float = TIME_LIMIT,
         threads_max: int = THREADS_MAX,
@@ -60,13 +59,12 @@ class Callbacks:
         """What to run for a declaration that names ``name``; None: nothing."""
         _set(self._named, name, callback)
 
-    def named(self, name: str) -> Run | None:
-        """What is bound to a name; None: nothing."""
-        return self._named.get(name)
-
-    def names(self) -> set[str]:
-        """All names that have a callback."""
-        return set(self._named)
+    def call(self, name: str, incident: Incident) -> None:
+        """Call what is bound to ``name`` on this thread, and raise what it raises. LookupError: nothing is."""
+        named = self._named.get(name)  # a reload may take it away meanwhile
+        if named is None:
+            raise LookupError(f"no callback is called {name!r} here")
+        named(incident)
 
     def run(self, incident: Incident, named: str | None) -> None:
         """Run what is bound to the incident's watchdog, and what its declaration names."""
@@ -95,7 +93,8 @@ class Callbacks:
         self._publish(_TYPES[how], job.about, seconds, text)
 
     def _publish(self, kind: EventType, incident: Incident, seconds: float, text: str) -> None:
-        self._report(CallbackReport(kind, incident.name, incident.id, incident.run, seconds, text))
+        data = {"incident": incident.id, "run": incident.run, "seconds": seconds}
+        self._report(Event(kind, incident.name, data | {"text": text} if text else data))
 
 
 def _set(table: dict[str, Run], key: str, callback: Callback | None) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from time import monotonic, sleep
 
 from banken.clock import wall
@@ -17,9 +17,8 @@ from banken_supervisor.actions.action_executor import Executor
 from banken_supervisor.actions.base import LIMIT_S, Action
 from banken_supervisor.actions.notifications import Notifications
 from banken_supervisor.actions.registry import build
-from banken_supervisor.actions.reports import ActionReport, What
-from banken_supervisor.actions.target import HANDED_ON, ActionTarget, Outcome
-from banken_supervisor.engine.effects import EndIncident, RunCallback, RunStep
+from banken_supervisor.actions.target import ActionReport, ActionTarget
+from banken_supervisor.engine.effects import EndIncident, EventType, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
 
 PORTION_S = 0.01
@@ -36,29 +35,6 @@ CALLBACK_MIN, CALLBACK_MAX = 0.1, 3600.0
 
 BUILT_MAX = 10_000
 """Actions that are kept built; with more different steps than that, all are built again."""
-
-
-class NoticeRelay(Action):
-    """Runs in place of an action that tells people: passes its target to the loop, which folds notices."""
-
-    name = "notice-relay"
-
-    def __init__(
-        self,
-        action: Action,
-        ask: Callable[[Callable[[], None]], None],
-        add: Callable[[Action, ActionTarget], None],
-    ) -> None:
-        self.action = action
-        self.name = action.name  # type: ignore[misc]  # each stands for another action
-        self.hidden = action.hidden
-        self._ask = ask
-        self._add = add
-
-    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
-        """On a thread, after the watchdog's earlier actions: their evidence is taken."""
-        self._ask(lambda: self._add(self.action, target))
-        return HANDED_ON
 
 
 class Dispatcher:
@@ -113,13 +89,9 @@ class Dispatcher:
         return bool(self._waiting)
 
     def patience(self, real: float) -> float | None:
-        """Seconds until ``notify`` or ``executor.check`` has something to do; None: nothing is under way."""
+        """Seconds until ``notices.turn`` or ``executor.check`` has something to do; None: nothing is under way."""
         waits = [each for each in (self.executor.patience(real), self.notices.patience(real)) if each is not None]
         return min(waits, default=None)
-
-    def notify(self) -> None:
-        """Send the notices that are due."""
-        self.notices.turn(monotonic())
 
     def turn(self) -> None:
         """Hand out what was asked for, in that order: all of it, or what can be done in ``PORTION_S``."""
@@ -129,7 +101,7 @@ class Dispatcher:
             if isinstance(next_, EndIncident):
                 self._end(next_)
             elif next_[1].id in self._over:
-                self._refuse(next_[0], What.DROPPED, "the incident ended before")
+                self._refuse(*next_, EventType.ACTION_DROPPED, "the incident ended before")
             else:
                 self._run(*next_)
             if monotonic() >= until:
@@ -153,8 +125,8 @@ class Dispatcher:
             action = self._action(effect.step)
         except Refused:
             return
-        if isinstance(action, NoticeRelay):
-            self._notified.setdefault(incident.id, []).append((action.action, self._target(effect, incident)))
+        if action.recipient is not None:
+            self._notified.setdefault(incident.id, []).append((action, self._target(effect, incident)))
 
     def _target(self, effect: RunStep, incident: Incident) -> ActionTarget:
         return ActionTarget(
@@ -173,22 +145,25 @@ class Dispatcher:
         try:
             action = self._action(effect.step)
         except Refused as fault:  # found when the config is read; a step made in code may still be wrong
-            self._refuse(effect, What.FAILED, str(fault))
+            self._refuse(effect, incident, EventType.ACTION_FAILED, str(fault))
             return
         target = self._target(effect, incident)
         if target.program is not None:
             process = self._process(target.program)
             if process is None and incident.cause is Cause.EXITED and action.needs_process:
-                self._refuse(effect, What.SKIPPED, "the program has ended: there is no process to act on")
+                text = "the program has ended: there is no process to act on"
+                self._refuse(effect, incident, EventType.ACTION_SKIPPED, text)
                 return
             # ``kill`` ends the process that was started, with its group; the others act on the process that feeds.
             if target.who is None or effect.step.do == "kill":
                 target = replace(target, who=process)
                 if process is not None:
                     self.context.trust(process)
-        if isinstance(action, NoticeRelay):
+        if action.recipient is None:
+            self.executor.submit([action], target)
+        else:
             self._notified.setdefault(incident.id, [])
-        self.executor.submit([action], target)
+            self.executor.hand_on(action, target, lambda *notice: self._ask(partial(self._add_notice, *notice)))
 
     def _end(self, effect: EndIncident) -> None:
         self._over.discard(effect.incident)
@@ -200,32 +175,21 @@ class Dispatcher:
 
     def _add_notice(self, action: Action, target: ActionTarget) -> None:
         """The watchdog's earlier actions have run: the notice goes out, with others to the same recipient."""
-        incident = target.incident
-        notified = self._notified.get(incident.id)
+        notified = self._notified.get(target.incident.id)
         if notified is None:
-            self._report(
-                ActionReport(
-                    What.DROPPED, incident.name, incident.id, action.name, target.step, target.run, target.level,
-                    False, "the incident ended before",
-                )
-            )  # fmt: skip
+            text = "the incident ended before"
+            self._report(ActionReport(EventType.ACTION_DROPPED, action.name, target, text))
             return
         if all(each is not action for each, _ in notified):
             notified.append((action, target))
         self.notices.add(action, target, monotonic())
 
-    def _refuse(self, effect: RunStep, what: What, why: str) -> None:
-        about, step = effect.about, effect.step
-        self._report(
-            ActionReport(
-                what, about.name, about.incident, step.do, effect.number, effect.run, step.level, False, why
-            )
-        )  # fmt: skip
+    def _refuse(self, effect: RunStep, incident: Incident, type_: EventType, why: str) -> None:
+        self._report(ActionReport(type_, effect.step.do, self._target(effect, incident), why))
 
     def _action(self, step: Step) -> Action:
         """Built once per step: the executor recognises two runs of one action by its identity."""
-        built = self._built.get(id(step))
-        if built is not None and built[0] is step:
+        if (built := self._built.get(id(step))) is not None:  # it holds the step: no other one has its id
             return built[1]
         if len(self._built) >= BUILT_MAX:
             self._built.clear()
@@ -234,8 +198,6 @@ class Dispatcher:
             options.setdefault("timeout", self._callback_limit)
         # Its files were read when the policy was declared; here the loop would wait for the disk.
         action = build(step.do, options, self.named, False)
-        if action.recipient is not None:
-            action = NoticeRelay(action, self._ask, self._add_notice)
         self._built[id(step)] = step, action
         return action
 

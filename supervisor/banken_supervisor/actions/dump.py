@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import threading
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.options import Table
 from banken_supervisor.actions.options import seconds as seconds_kind
-from banken_supervisor.actions.target import ActionTarget, Outcome
 
 MARGIN_S = 5.0
 """Seconds beyond its own limit that the collector may take until the run counts as stuck."""
 
 
-class DumpOptions(Table):
+class Dump(Action, Table):
     """Record what the process is doing."""
+
+    name: ClassVar[str] = "dump"
+    needs_process: ClassVar[bool] = True
+    brings_back: ClassVar[bool] = False
 
     seconds: Annotated[float, *seconds_kind(0.1, 60)] = Field(5.0, description="How long it may take.")
 
-
-class Dump(Action):
-    """The executor gives the evidence to the later actions of the same incident."""
-
-    name = "dump"
-    options_model = DumpOptions
-    needs_process = True
-    brings_back = False
-
-    def __init__(self, options: DumpOptions) -> None:
-        self._seconds = options.seconds
-        self.limit_s = options.seconds + MARGIN_S
+    def model_post_init(self, context: Any, /) -> None:
+        self.__dict__["limit_s"] = self.seconds + MARGIN_S
 
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
-        """Collect the evidence."""
-        evidence = dict(context.collect(target, self._seconds))
+        """The executor gives the evidence to the later actions of the same incident."""
+        evidence = dict(context.collect(target, self.seconds))
         return Outcome(True, str(evidence.get("headline") or "evidence taken"), {"evidence": evidence})

@@ -12,15 +12,14 @@ import os
 import subprocess
 import tempfile
 import threading
-from typing import IO, Annotated
+from functools import partial
+from typing import IO, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from banken_supervisor.actions import incident_text, options
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.running_command import TERM_S, RunningCommand
-from banken_supervisor.actions.target import ActionTarget, Outcome
 from banken_supervisor.text.exit_status import exit_text, signal_name
 from banken_supervisor.text.sanitize import line
 
@@ -33,16 +32,15 @@ DRAIN_S = 0.5
 """Seconds that output is read after the command's end: a process that it forked may hold the pipe for ever."""
 
 
-def _command(value: object) -> tuple[str, ...]:
-    return options.command(value, most=ARGUMENTS_MAX)
+_command = partial(options.command, most=ARGUMENTS_MAX)
+_output_max = partial(options.size, most=256 * 1024, shown="256 KiB")
 
 
-def _output_max(value: object) -> int:
-    return options.size(value, most=256 * 1024, shown="256 KiB")
-
-
-class ExecOptions(options.Table):
+class Exec(Action, options.Table):
     """Run a command, the incident in its environment and as JSON on its stdin."""
+
+    name: ClassVar[str] = "exec"
+    outside: ClassVar[bool] = True
 
     command: Annotated[tuple[str, ...], *options.kind(_command, options.COMMAND)] = Field(
         description="The program and its arguments; no shell runs it."
@@ -54,27 +52,16 @@ class ExecOptions(options.Table):
         OUTPUT_MAX, description="How much of its output is kept; at most 256KiB."
     )
 
-
-class Exec(Action):
-    """Exit status 0 is success."""
-
-    name = "exec"
-    options_model = ExecOptions
-    outside = True
-
-    def __init__(self, options: ExecOptions) -> None:
-        self._command = options.command
-        self._timeout = options.timeout
-        self._output_max = options.output_max
-        self.limit_s = self._timeout + TERM_S + DRAIN_S + 10
+    def model_post_init(self, context: Any, /) -> None:
+        self.__dict__["limit_s"] = self.timeout + TERM_S + DRAIN_S + 10
 
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
-        """Run it until it ends or its time is over."""
+        """Run it until it ends or its time is over. Exit status 0 is success."""
         with _input(json.dumps(incident_text.facts(target)).encode() + b"\n") as stdin:
             try:
                 # The operator's own command, from the config only.
                 process = subprocess.Popen(  # noqa: S603
-                    self._command,
+                    self.command,
                     stdin=stdin,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -82,24 +69,27 @@ class Exec(Action):
                     start_new_session=True,
                 )
             except OSError as fault:
-                return Outcome(False, f"{self._command[0]!r} cannot be started: {_why(fault)}")
-        with RunningCommand(process, self._output_max) as running:
+                why = fault.strerror or str(fault)
+                if isinstance(fault, FileNotFoundError):
+                    why = "there is no such command, or not the interpreter that its first line names"
+                return Outcome(False, f"{self.command[0]!r} cannot be started: {why}")
+        with RunningCommand(process, self.output_max) as running:
             return self._outcome(running)
 
     def _outcome(self, running: RunningCommand) -> Outcome:
-        timed_out = not running.wait(self._timeout)
+        timed_out = not running.wait(self.timeout)
         if timed_out:
             running.kill()
         running.drain(DRAIN_S)
         code = running.reap()
         output = running.output.text()
         data = {"timed_out": timed_out, "output": output, "output_bytes": running.output.total}
-        command = self._command[0]
+        command = self.command[0]
         if code is None:
-            return Outcome(False, f"{command} outlived SIGKILL after its {self._timeout:g} s", data)
+            return Outcome(False, f"{command} outlived SIGKILL after its {self.timeout:g} s", data)
         data |= {"status": code} if code >= 0 else {"signal": signal_name(-code)}
         if timed_out:
-            return Outcome(False, f"{command} took longer than {self._timeout:g} s and was killed", data)
+            return Outcome(False, f"{command} took longer than {self.timeout:g} s and was killed", data)
         last = line(output.strip().rpartition("\n")[2], 200) if code else ""
         return Outcome(code == 0, f"{command}: {exit_text(code)}{': ' if last else ''}{last}", data)
 
@@ -111,9 +101,3 @@ def _input(data: bytes) -> IO[bytes]:
     file.write(data)
     file.seek(0)
     return file
-
-
-def _why(fault: OSError) -> str:
-    if isinstance(fault, FileNotFoundError):
-        return "there is no such command, or not the interpreter that its first line names"
-    return str(fault.strerror or fault)

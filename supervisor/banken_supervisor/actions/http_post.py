@@ -12,18 +12,17 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
+from urllib3.util import Retry
 
-from banken.clock import wall
 from banken_supervisor.actions.log_suppression import logs_suppressed
-from banken_supervisor.actions.web_address import Address
+from banken_supervisor.actions.options import Address
 from banken_supervisor.text.sanitize import line
 
 CONNECT_S = 10.0
@@ -37,8 +36,8 @@ BODY_S = 1.0
 """Seconds for that body: its status is known already."""
 
 
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which another attempt may help; of the others from 500 on too."""
+_AGAIN = frozenset({408, 425, 429})
+"""Statuses after which another attempt may help, as after all from 500 on."""
 
 
 class Answer(NamedTuple):
@@ -51,7 +50,6 @@ class Answer(NamedTuple):
 
     @property
     def again(self) -> bool:
-        """Whether another attempt may help."""
         return self.status is None or self.status >= 500 or self.status in _AGAIN
 
 
@@ -60,10 +58,24 @@ def post(address: Address, ca_file: str | None, headers: Mapping[str, str], body
     left = deadline - monotonic()
     if left <= 0:
         return Answer(None, "no time was left")
-    connection = _connection(address, ca_file, min(CONNECT_S, left))
+    settings: Any = {"host": address.host, "port": address.port, "timeout": min(CONNECT_S, left)}
+    if address.scheme == "http":
+        connection = HTTPConnection(**settings)
+    else:
+        connection = HTTPSConnection(**settings, ssl_context=ssl.create_default_context(cafile=ca_file))
     try:
         with logs_suppressed("urllib3.connection", "urllib3.util.retry"):
-            return _exchange(connection, address.path, headers, body, deadline)
+            connection.connect()
+            sock = connection.sock
+            left = max(0.01, deadline - monotonic())
+            connection.timeout = min(READ_S, left)
+            with _cut(sock, left) as cut:
+                connection.request("POST", address.path, body, headers, preload_content=False, decode_content=False)
+                response = connection.getresponse()
+            with contextlib.closing(response):
+                if cut.is_set():  # http.client takes headers that break off for whole ones
+                    raise TimeoutError("the answer broke off at the deadline")
+                return _answer(response, sock, deadline)
     except (OSError, HTTPException, HTTPError) as fault:
         if monotonic() >= deadline:
             return Answer(None, "no whole answer within the time given")
@@ -71,31 +83,6 @@ def post(address: Address, ca_file: str | None, headers: Mapping[str, str], body
         return Answer(None, line(f"{type(fault).__name__}: {reason if isinstance(reason, Exception) else fault}"))
     finally:
         connection.close()
-
-
-def _connection(address: Address, ca_file: str | None, timeout: float) -> HTTPConnection:
-    if address.scheme == "http":
-        return HTTPConnection(address.host, address.port, timeout=timeout)
-    tls = ssl.create_default_context(cafile=ca_file)
-    return HTTPSConnection(address.host, address.port, timeout=timeout, ssl_context=tls)
-
-
-def _exchange(
-    connection: HTTPConnection, path: str, headers: Mapping[str, str], body: bytes, deadline: float
-) -> Answer:
-    connection.connect()
-    sock = connection.sock
-    left = max(0.01, deadline - monotonic())
-    connection.timeout = min(READ_S, left)
-    with _cut(sock, left) as cut:
-        connection.request("POST", path, body, headers, preload_content=False, decode_content=False)
-        response = connection.getresponse()
-    try:
-        if cut.is_set():  # http.client takes headers that break off for whole ones
-            raise TimeoutError("the answer broke off at the deadline")
-        return _answer(response, sock, deadline)
-    finally:
-        response.close()
 
 
 def _answer(response: BaseHTTPResponse, sock: socket.socket, deadline: float) -> Answer:
@@ -112,7 +99,7 @@ def _answer(response: BaseHTTPResponse, sock: socket.socket, deadline: float) ->
         content = response.read(BODY_MAX) or b""
     words = line(content.decode("utf-8", "backslashreplace").strip(), 300)
     text = f"answered {status}{': ' if words else ''}{words}"
-    return Answer(status, text, retry_after(response.headers.get("Retry-After"), wall()))
+    return Answer(status, text, retry_after(response))
 
 
 @contextlib.contextmanager
@@ -138,13 +125,8 @@ def _cut(sock: socket.socket, seconds: float) -> Iterator[threading.Event]:
         timer.cancel()
 
 
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a server asks to wait; None: it does not, or unreadably. ``now``: wall clock."""
-    if value is None or len(value) > 64:
-        return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+def retry_after(response: BaseHTTPResponse) -> float | None:
+    """Seconds that a server asks to wait; None: it does not, or unreadably."""
+    with contextlib.suppress(HTTPError, ValueError, OverflowError):
+        return Retry().get_retry_after(response)
+    return None

@@ -35,12 +35,8 @@ _INHERITED = ("BANKEN_ADDRESS", "BANKEN_CONFIG")
 _GRAVITY = {"warning": 1, "error": 2, "critical": 3, "emergency": 4}
 
 
-def opened(incident: Incident) -> str:
-    """The time of the verdict, as RFC 3339 in UTC."""
-    return _at(incident.opened)
-
-
-def _at(moment: float) -> str:
+def at(moment: float) -> str:
+    """A wall clock time as RFC 3339 in UTC."""
     try:
         found = datetime.fromtimestamp(moment, UTC)
     except (OverflowError, ValueError, OSError):
@@ -55,7 +51,7 @@ def facts(target: ActionTarget, *, evidence: bool = True) -> dict[str, Any]:
         "name": incident.name,
         "incident": incident.id,
         "cause": str(incident.cause),
-        "opened": opened(incident),
+        "opened": at(incident.opened),
         "silence": incident.silence,
         "timeout": incident.timeout,
         "run": target.run,
@@ -120,9 +116,9 @@ def body(target: ActionTarget, evidence: Sequence[str] = ()) -> str:
     if target.recovered:
         over = "Fed again" if target.how == "fed" else f"The incident is over ({target.how})"
         lasted = _duration(incident.silence)
-        lines = [f"{over} after {lasted}. The incident was opened at {opened(incident)} ({incident.cause})."]
+        lines = [f"{over} after {lasted}. The incident was opened at {at(incident.opened)} ({incident.cause})."]
     else:
-        lines = [f"Cause: {incident.cause}, at {opened(incident)}."]
+        lines = [f"Cause: {incident.cause}, at {at(incident.opened)}."]
         if silence := _silence(incident):
             lines.append(f"{silence.capitalize()}.")
         if incident.timeout < NEVER_S:
@@ -151,7 +147,7 @@ def folded_body(target: ActionTarget) -> str:
     if target.recovered:
         lines.append(f"Over: {_counted(each.how for each in targets)}.")
     verb = "was over" if target.recovered else "expired"
-    lines.append(f"The first {verb} at {_at(min(map(_moment, targets)))}.")
+    lines.append(f"The first {verb} at {at(min(map(_moment, targets)))}.")
     if not target.recovered:
         hung = [(each.incident.name, each.evidence.get("headline")) for each in targets if each.evidence]
         lines += [f"{name}: {headline}" for name, headline in hung[:HUNG_MAX] if headline]

@@ -60,7 +60,8 @@ class How(Enum):
 class Job:
     """One piece of work. The fields from ``started`` on belong to the executor."""
 
-    lane: str
+    lane: Any
+    """hashable"""
     work: Callable[[], Any]
     """called on a thread; what it raises, SystemExit too, ends nothing but itself"""
     about: Any = None
@@ -83,7 +84,7 @@ class Job:
 class _Lane:
     __slots__ = ("name", "pending", "running")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: Hashable) -> None:
         self.name = name
         self.pending: deque[Job] = deque()
         self.running: Job | None = None
@@ -110,12 +111,10 @@ class KeyedExecutor:
         self._threads_max = threads_max
         self._outside_max = threads_max if outside_max is None else outside_max
         self._changed = threading.Condition(threading.Lock())
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[Hashable, _Lane] = {}
         """those with something pending or running"""
-        self._ready: OrderedDict[str, _Lane] = OrderedDict()
-        """those whose next job may begin"""
-        self._ready_outside: OrderedDict[str, _Lane] = OrderedDict()
-        """the same, where that job waits for the outside"""
+        self._ready: dict[bool, OrderedDict[Hashable, _Lane]] = {False: OrderedDict(), True: OrderedDict()}
+        """those whose next job may begin, by whether it waits for the outside"""
         self._running: set[Job] = set()
         self._stuck: set[Job] = set()
         self._same: set[Hashable] = set()
@@ -152,16 +151,16 @@ class KeyedExecutor:
         else:
             self._add_threads()
 
-    def drop(self, lane_name: str, which: Callable[[Job], bool]) -> list[Job]:
+    def drop(self, lane_name: Hashable, which: Callable[[Job], bool]) -> list[Job]:
         """Take back those of a lane that have not begun."""
         with self._changed:
-            lane = self._lanes.get(lane_name)
-            dropped = [] if lane is None else [job for job in lane.pending if which(job)]
-            if lane is not None and dropped:
-                lane.pending = deque(job for job in lane.pending if not which(job))
-                self._pending -= len(dropped)
-                self._same.difference_update(job.same for job in dropped)
-                self._make_ready(lane)
+            if (lane := self._lanes.get(lane_name)) is None:
+                return []
+            dropped = [job for job in lane.pending if which(job)]
+            lane.pending = deque(job for job in lane.pending if not which(job))
+            self._pending -= len(dropped)
+            self._same.difference_update(job.same for job in dropped)
+            self._make_ready(lane)
         self._add_threads()
         return dropped
 
@@ -224,35 +223,32 @@ class KeyedExecutor:
     def _abandon(self) -> None:
         for lane in self._lanes.values():
             lane.pending.clear()
-        self._ready.clear()
-        self._ready_outside.clear()
+        for ready in self._ready.values():
+            ready.clear()
         self._pending = 0
 
     def _make_ready(self, lane: _Lane) -> None:
         """Put the lane where its next job belongs, or nowhere."""
         next_ = lane.pending[0] if lane.pending and lane.running is None else None
-        right = None if next_ is None else self._ready_outside if next_.outside else self._ready
-        for ready in (self._ready, self._ready_outside):
-            if ready is not right:
+        for outside, ready in self._ready.items():
+            if next_ is None or next_.outside != outside:
                 ready.pop(lane.name, None)
-        if right is not None and lane.name not in right:
-            right[lane.name] = lane
-            self._changed.notify()
+            elif lane.name not in ready:
+                ready[lane.name] = lane
+                self._changed.notify()
         if next_ is None and lane.running is None:
             self._lanes.pop(lane.name, None)
 
     def _startable(self) -> int:
         """How many lanes could go on at once if there were threads for all."""
-        return len(self._ready) + max(0, min(len(self._ready_outside), self._outside_max - self._outside))
+        return len(self._ready[False]) + max(0, min(len(self._ready[True]), self._outside_max - self._outside))
 
     def _take(self) -> Job | None:
         """Begin the next job that may begin."""
-        if self._ready:
-            _, lane = self._ready.popitem(last=False)
-        elif self._ready_outside and self._outside < self._outside_max:
-            _, lane = self._ready_outside.popitem(last=False)
-        else:
+        ready = self._ready[not self._ready[False] and self._outside < self._outside_max]
+        if not ready:
             return None
+        _, lane = ready.popitem(last=False)
         job = lane.running = lane.pending.popleft()
         job.started = monotonic()
         self._pending -= 1
@@ -266,7 +262,7 @@ class KeyedExecutor:
         self._outside -= job.outside
         if not (job.stuck and job.holds_lane):
             self._free(job)
-        if job.outside and self._ready_outside:
+        if job.outside and self._ready[True]:
             self._changed.notify()  # a place among those that wait for the outside is free
         if self._closed:
             self._changed.notify_all()
@@ -275,15 +271,6 @@ class KeyedExecutor:
         lane = self._lanes[job.lane]
         lane.running = None
         self._make_ready(lane)
-
-    def _lacking(self) -> list[Job]:
-        """Those that would begin now if there were a thread for each, and were not reported yet."""
-        room = max(1, self._threads_max - self._threads)
-        first = [*islice(self._ready.values(), room), *islice(self._ready_outside.values(), room)]
-        lacking = [lane.pending[0] for lane in first if not lane.pending[0].waits]
-        for job in lacking:
-            job.waits = True
-        return lacking
 
     # -- the threads --------------------------------------------------------------------------------
 
@@ -305,7 +292,13 @@ class KeyedExecutor:
                     self._idle -= 1
                     self._retry_at = monotonic() + self._pause
                     self._pause = min(2 * self._pause, RETRY_MAX)
-                    lacking = self._lacking()
+                    room = max(1, self._threads_max - self._threads)
+                    first = [
+                        lane.pending[0] for each in self._ready.values() for lane in islice(each.values(), room)
+                    ]
+                    lacking = [job for job in first if not job.waits]
+                    for job in lacking:
+                        job.waits = True
                 for job in lacking:
                     self._send_report(job, How.WAITS, f"{NO_THREAD}; it begins when there is one")
                 return

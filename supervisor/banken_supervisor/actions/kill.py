@@ -8,18 +8,17 @@ the process ends by itself meanwhile, and also if a feed ends the incident befor
 from __future__ import annotations
 
 import threading
+from contextlib import closing, nullcontext
 from signal import SIGCONT, SIGKILL, SIGTERM
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from banken.protocol.messages import ProcessIdentity
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.options import Table, seconds
-from banken_supervisor.actions.signal import cannot_touch, foreign, untouchable
-from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.actions.signal import on_process, untouchable
 from banken_supervisor.processes.process_group import ProcessGroup
 
 VERIFY_S = 5.0
@@ -29,39 +28,28 @@ POLL_S = 0.05
 """Seconds between two checks whether the incident has ended, while it waits for a process."""
 
 
-class KillOptions(Table):
+class Kill(Action, Table):
     """CONT, TERM, wait, KILL, and see that it is dead."""
+
+    name: ClassVar[str] = "kill"
+    needs_process: ClassVar[bool] = True
+    verify_s: ClassVar[float] = VERIFY_S
 
     wait: Annotated[float, *seconds(0, 3600)] = Field(10.0, description="From TERM to KILL.")
     group: bool = Field(False, description="Its process group too, where it leads one.")
 
-
-class Kill(Action):
-    """Ends one process, and its group where that is asked for."""
-
-    name = "kill"
-    options_model = KillOptions
-    needs_process = True
-    verify_s: float = VERIFY_S
-
-    def __init__(self, options: KillOptions) -> None:
-        self._wait = options.wait
-        self._group = options.group
-        self.limit_s = self._wait + 2 * VERIFY_S + 5
+    def model_post_init(self, context: Any, /) -> None:
+        self.__dict__["limit_s"] = self.wait + 2 * VERIFY_S + 5
 
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
         """Escalate until it has ended; ``step`` in the data is where it did."""
-        if refusal := cannot_touch(target, context):
-            return refusal
-        assert target.who is not None
-        group = context.group(target.who) if self._group else None
-        try:
-            return self._escalate(target.who, group, context, ended)
-        except PermissionError:
-            return foreign(target.who.pid)
-        finally:
-            if group is not None:
-                group.close()
+
+        def kill(who: ProcessIdentity) -> Outcome:
+            group = context.group(who) if self.group else None
+            with nullcontext() if group is None else closing(group):
+                return self._escalate(who, group, context, ended)
+
+        return on_process(target, context, kill)
 
     def _escalate(
         self, who: ProcessIdentity, group: ProcessGroup | None, context: ActionContext, ended: threading.Event
@@ -70,7 +58,7 @@ class Kill(Action):
 
         def outcome(ok: bool, step: str, text: str) -> Outcome:
             data = {"pid": who.pid, "step": step, "seconds": monotonic() - began}
-            return Outcome(ok, text, data | ({"group": group is not None} if self._group else {}))
+            return Outcome(ok, text, data | ({"group": group is not None} if self.group else {}))
 
         def send(number: int) -> bool:
             """To the process, and to its group; False: it is not there, or never signalled."""
@@ -85,9 +73,8 @@ class Kill(Action):
         send(SIGTERM)
         gone = self._wait_gone(who, context, ended)
         if not gone and ended.is_set():
-            return outcome(
-                True, "ended", f"pid {who.pid} lives on: the incident ended during the wait after SIGTERM"
-            )
+            text = f"pid {who.pid} lives on: the incident ended during the wait after SIGTERM"
+            return outcome(True, "ended", text)
         step = "SIGTERM" if gone else "SIGKILL"
         if not gone:
             send(SIGKILL)
@@ -103,11 +90,8 @@ class Kill(Action):
 
     def _wait_gone(self, who: ProcessIdentity, context: ActionContext, ended: threading.Event) -> bool:
         """Whether it ended within its time, or before the incident ended."""
-        deadline = monotonic() + self._wait
-        while not ended.is_set():
-            left = deadline - monotonic()
-            if context.wait_gone(who, max(0.0, min(left, POLL_S))):
-                return True
-            if left <= 0:
-                return False
-        return context.wait_gone(who, 0.0)
+        deadline = monotonic() + self.wait
+        while not (gone := context.wait_gone(who, max(0.0, min(deadline - monotonic(), POLL_S)))):
+            if ended.is_set() or monotonic() >= deadline:
+                break
+        return gone

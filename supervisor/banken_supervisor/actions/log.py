@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from banken_supervisor.actions import incident_text, options
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
-from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.text.quoting import quoted
 from banken_supervisor.text.sanitize import line
 
@@ -36,27 +34,19 @@ def _template(value: object) -> str:
     return given
 
 
-class LogOptions(options.Table):
+class Log(Action, options.Table):
     """Write a line to the supervisor's log."""
+
+    name: ClassVar[str] = "log"
+    brings_back: ClassVar[bool] = False
 
     text: Annotated[str, *options.kind(_template, options.STRING)] | None = Field(
         None, description="Instead of a sentence about the incident; {name}, {cause}, {silence} … are filled in."
     )
 
-
-class Log(Action):
-    """Writes with the step's level where the logging module has such a one."""
-
-    name = "log"
-    options_model = LogOptions
-    brings_back = False
-
-    def __init__(self, options: LogOptions) -> None:
-        self._text = options.text
-
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
-        """Write it."""
-        words = incident_text.title(target) if self._text is None else _filled(self._text, target)
+        """With the step's level where the logging module has such a one."""
+        words = incident_text.title(target) if self.text is None else _filled(self.text, target)
         usual = "info" if target.recovered else "warning"
         context.log(_LEVELS.get((target.level or usual).upper(), logging.WARNING), line(words, LINE_MAX))
         return Outcome(True, line(words))

@@ -12,17 +12,15 @@ import threading
 from collections.abc import Iterable
 from importlib.util import find_spec
 from inspect import signature
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field
 
 from banken_supervisor.actions import incident_text
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.log_suppression import logs_suppressed
 from banken_supervisor.actions.options import Name, Table, seconds
-from banken_supervisor.actions.target import ActionTarget, Outcome
 from banken_supervisor.text.sanitize import line, redact
 
 URLS_MAX = 32
@@ -34,34 +32,30 @@ _PART_MIN = 4
 """Characters of a URL's part that counts as a secret of its own; shorter ones would blank out ordinary words."""
 
 
-class NotifyOptions(Table):
+class Notify(Action, Table):
     """Tell people."""
+
+    name: ClassVar[str] = "notify"
+    outside: ClassVar[bool] = True
+    brings_back: ClassVar[bool] = False
 
     to: Name = Field(description="A name of [notify.NAME].")
     timeout: Annotated[float, *seconds(1, 600)] = Field(
         60.0, description="For all its services together; then it is reported as stuck."
     )
 
-
-class Notify(Action):
-    """Succeeds when all services of the target have taken the message."""
-
-    name = "notify"
-    options_model = NotifyOptions
-    outside = True
-    brings_back = False
-
-    def __init__(self, options: NotifyOptions) -> None:
-        self.recipient = self._to = options.to
-        self.limit_s = options.timeout
+    def model_post_init(self, context: Any, /) -> None:
+        self.__dict__.update(recipient=self.to, limit_s=self.timeout)
 
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
-        """Send one message to each service."""
+        """Send one message to each service. It succeeds when all have taken it."""
         if find_spec("apprise") is None:
             return Outcome(False, "apprise is not installed: in a checkout of banken, pip install '.[notify]'")
-        urls = list(context.urls(self._to))[:URLS_MAX]
-        secrets = self.hidden = secret_parts(urls)
+        urls = list(context.urls(self.to))[:URLS_MAX]
+        secrets = self.__dict__["hidden"] = secret_parts(urls)
         title = incident_text.title(target)
+        grave = incident_text.level(target).lower() in ("critical", "emergency", "error")
+        kind = "success" if target.recovered else "failure" if grave else "warning"
         if target.others:
             body = incident_text.folded_body(target)
         else:
@@ -69,17 +63,17 @@ class Notify(Action):
             body = incident_text.body(target, evidence)
         sent, failed = [], []
         for number, url in enumerate(urls, 1):
-            service, fault = _send(url, title, body, _kind(target))
+            service, fault = _send(url, title, body, kind)
             if fault is None:
                 sent.append(f"{number} ({service})")
             else:
                 failed.append(f"{number} ({service}): {redact(line(fault), secrets)}")
-        data = {"to": self._to, "sent": sent, "failed": failed}
+        data = {"to": self.to, "sent": sent, "failed": failed}
         if not urls:
-            return Outcome(False, f"{self._to} has no URLs", data)
+            return Outcome(False, f"{self.to} has no URLs", data)
         if failed:
-            return Outcome(False, f"{self._to}: {len(failed)} of {len(urls)} failed: {'; '.join(failed)}", data)
-        return Outcome(True, f"{self._to}: {len(sent)} sent", data)
+            return Outcome(False, f"{self.to}: {len(failed)} of {len(urls)} failed: {'; '.join(failed)}", data)
+        return Outcome(True, f"{self.to}: {len(sent)} sent", data)
 
 
 def _send(url: str, title: str, body: str, kind: str) -> tuple[str, str | None]:
@@ -105,12 +99,6 @@ def _send(url: str, title: str, body: str, kind: str) -> tuple[str, str | None]:
             # A hundred plugins may raise anything: that service has failed, and the next one is tried.
             return service, f"{type(fault).__name__}: {fault}"
     return service, None if done else "; ".join(warnings) or "not taken"
-
-
-def _kind(target: ActionTarget) -> str:
-    if target.recovered:
-        return "success"
-    return "failure" if incident_text.level(target).lower() in ("critical", "emergency", "error") else "warning"
 
 
 def secret_parts(urls: Iterable[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import shlex
 import signal
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
@@ -31,11 +32,15 @@ ARGUMENT_MAX = 64 * 1024
 ARGUMENTS_MAX = 1000
 """Arguments of a command."""
 
+URL_MAX = 2048
+"""Characters of the URL of a web hook."""
+
 _UNIT = r"(?:\d+(?:\.\d+)?|\.\d+)\s*(?:ms|s|m|h|d)"
 DURATION_PATTERN = rf"^\s*(?:(?:\d+(?:\.\d*)?|\.\d+)|(?:{_UNIT}\s*)+)\s*$"
 SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "kib": 2**10, "mb": 10**6, "mib": 2**20, "gb": 10**9, "gib": 2**30}
 SIZE_ALLOWED = "a number of bytes, or a number with kB, KiB, MB, MiB, GB or GiB, such as 10MiB"
 _size = re.compile(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]{0,3})\s*", re.ASCII)
+_visible = re.compile(r"[!-~]+")
 _shell = re.compile(r"\||\|\||&|&&|;|\d*[<>]+(&\d+|\S*)|&>\S*")
 
 SIGNALS = tuple(sorted(each.name for each in signal.Signals if not each.name.startswith("SIGRT")))
@@ -112,15 +117,10 @@ def duration(value: object, *, zero: bool = False) -> float:
         huge = isinstance(value, int) and value.bit_length() > 256
         return check_seconds(float("inf") if huge else value, "it", zero=zero)
     except Refused as fault:
-        said = str(fault)
+        why, said = f"is no duration; allowed is {ALLOWED}", str(fault)
         if said.startswith("it="):  # the number lies outside the limits
-            raise ValueError(f"{quoted(value)} is not allowed; allowed: {said.partition('allowed: ')[2]}") from None
-        raise ValueError(f"{quoted(value)} is no duration; allowed is {ALLOWED}") from None
-
-
-def duration_or_zero(value: object) -> float:
-    """As ``duration``, and 0 as well."""
-    return duration(value, zero=True)
+            why = f"is not allowed; allowed: {said.partition('allowed: ')[2]}"
+        raise ValueError(f"{quoted(value)} {why}") from None
 
 
 def size(value: object, *, most: int = 10**12, shown: str = "1000 GB") -> int:
@@ -207,6 +207,41 @@ def secret(value: object, info: ValidationInfo) -> Secret:
     return Secret(text(value)) if source(info).directory is None else expand(text(value))
 
 
+class Address(NamedTuple):
+    """The URL of a web hook, taken apart."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def shown(self) -> str:
+        """What may be shown of it: the path of many a webhook is its password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_url(given: str) -> Address:
+    """The URL of a web hook, taken apart. ValueError never repeats it: the token is often part of it."""
+    if len(given) > URL_MAX:
+        raise ValueError(f"has {len(given):,} characters; at most {URL_MAX:,} are allowed")
+    try:
+        parts = urlsplit(given)
+        port = parts.port
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+    except ValueError:
+        good = False
+    if not good or not _visible.fullmatch(given):
+        raise ValueError(
+            "is no address of a web hook; allowed is https://HOST/… or http://HOST/…, in ASCII and without blanks"
+        )
+    if "@" in parts.netloc:
+        raise ValueError("holds a user or a password, which is not allowed: sign with a secret instead")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Address(parts.scheme, parts.hostname or "", port or (443 if parts.scheme == "https" else 80), path)
+
+
 def seconds(least: float, most: float) -> Any:
     """What makes a float a duration from ``least`` to ``most`` seconds; ``least=0`` allows 0 itself."""
 
@@ -240,24 +275,21 @@ PathField = Annotated[str, *kind(path, STRING)]
 SecretField = Annotated[Secret, *kind(secret, STRING)]
 SignalName = Annotated[str, *kind(signal_name, _SIGNAL)]
 
-_RANGES = {
-    "greater_than_equal": "at least {ge} is allowed",
-    "less_than_equal": "at most {le} is allowed",
-}
-_LENGTHS = {
+_FAULTS = {
+    "missing": "is required and missing",
+    "greater_than_equal": "{value} is not allowed; at least {ge} is allowed",
+    "less_than_equal": "{value} is not allowed; at most {le} is allowed",
     "too_short": "has too few elements: at least {min_length} is needed",
     "too_long": "has too many elements: at most {max_length} are allowed",
-}
-_TYPES = {
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "list_type": "an array",
-    "dict_type": "a table",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
-    "string_type": "a text",
-    "union_tag_not_found": 'a table such as { do = "log" }',
-    "union_tag_invalid": 'a table such as { do = "log" }',
+    "bool_type": "must be true or false, not {kind}",
+    "int_type": "must be a whole number, not {kind}",
+    "list_type": "must be an array, not {kind}",
+    "dict_type": "must be a table, not {kind}",
+    "model_type": "must be a table, not {kind}",
+    "model_attributes_type": "must be a table, not {kind}",
+    "string_type": "must be a text, not {kind}",
+    "union_tag_not_found": 'must be a table such as {{ do = "log" }}, not {kind}',
+    "union_tag_invalid": 'must be a table such as {{ do = "log" }}, not {kind}',
 }
 _SECRETS = frozenset({"url", "secret", "secret_file", "urls", "urls_file", "env"})
 """Keys below which no message shows a value."""
@@ -268,18 +300,13 @@ def fault_text(fault: Mapping[str, Any], allowed: Callable[[], list[str]]) -> st
     error, value, limits = fault["type"], fault["input"], fault.get("ctx", {})
     if error == "value_error":
         return str(limits["error"])
-    if error == "missing":
-        return "is required and missing"
     if error == "extra_forbidden":
         return unknown_key(str(fault["loc"][-1]), allowed())
     if error == "literal_error":
         choices = str(limits["expected"]).replace(" or ", ", ").replace("'", '"')
         return f"{quoted(value)} is not allowed; allowed: {choices}"
-    if error in _RANGES:
-        return f"{quoted(value)} is not allowed; {_RANGES[error].format(**limits)}"
-    if error in _LENGTHS:
-        return _LENGTHS[error].format(**limits)
-    if error in _TYPES:
+    if error in _FAULTS:
         hidden = not _SECRETS.isdisjoint(fault["loc"])
-        return f"must be {_TYPES[error]}, not {'a value of another type' if hidden else kind_of(value)}"
+        kind = "a value of another type" if hidden else kind_of(value)
+        return _FAULTS[error].format(value=quoted(value), kind=kind, **limits)
     return str(fault["msg"])

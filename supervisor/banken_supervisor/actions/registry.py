@@ -7,14 +7,11 @@ import pkgutil
 from collections.abc import Hashable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from banken.errors import Refused
 from banken.protocol.limits import NAME_MAX, shorten
 from banken_supervisor.actions.base import Action
-
-if TYPE_CHECKING:
-    from banken_supervisor.actions.options import Table
 
 GROUP = "banken.actions"
 """The entry-point group in which packages offer actions."""
@@ -23,7 +20,7 @@ LIMIT_MIN, LIMIT_MAX = 0.01, 86_400.0
 """Seconds that an action may claim for one run."""
 
 NAMES = ("callback", "exec", "signal", "kill", "restart", "webhook", "notify", "dump", "log")
-"""The actions that come with banken: each is the class of its name, in the module of its name."""
+"""The actions that come with banken: each is the class of its name in the module of its name, a pydantic model."""
 
 
 def own_action(name: str) -> type[Action]:
@@ -42,32 +39,25 @@ def build(
     it for a name that came over the wire. ``read_files``: False leaves out the checks that read files, for a caller
     that must not wait, of options that were checked before.
     """
-    found = _find(do, named or {})
-    if found.options_model is not None:
-        action = found(_checked(do, found.options_model, options, read_files))  # type: ignore[call-arg]
-    else:
-        action = _made(do, found, options)
-    _check(do, action)
-    return action
-
-
-def _checked(do: str, model: type[Table], options: Mapping[str, Any], read_files: bool) -> Table:
+    if do not in NAMES:
+        action = _made(do, _find(do, named or {}), options)
+        _check(do, action)
+        return action
+    model: Any = own_action(do)
     from pydantic import ValidationError  # with the action that needs it, not with the loop
 
     from banken_supervisor.actions.options import Source, fault_text
 
     try:
-        return model.model_validate(dict(options), context=Source(read_files=read_files))
+        checked: Action = model.model_validate(dict(options), context=Source(read_files=read_files))
+        return checked
     except ValidationError as wrong:
         faults = wrong.errors(include_url=False)
     # Raised outside: the fault that pydantic raised knows what was given, which may be a secret.
-    texts = [_placed(fault, fault_text(fault, lambda: list(model.model_fields))) for fault in faults]
-    raise Refused(f"action {do!r}: {'; '.join(texts)}")
-
-
-def _placed(fault: Mapping[str, Any], text: str) -> str:
-    key = ".".join(map(str, fault["loc"]))
-    return f"{key}: {text}" if key else text
+    keys = [".".join(map(str, fault["loc"])) for fault in faults]
+    texts = [fault_text(fault, lambda: list(model.model_fields)) for fault in faults]
+    found = (f"{key}: {text}" if key else text for key, text in zip(keys, texts, strict=True))
+    raise Refused(f"action {do!r}: {'; '.join(found)}")
 
 
 def _made(do: str, found: type[Action], options: Mapping[str, Any]) -> Action:
@@ -112,21 +102,12 @@ def _check(do: str, action: Any) -> None:
 
 
 def _find(do: str, named: Mapping[str, str]) -> type[Action]:
-    if do in NAMES:
-        return own_action(do)
-    if do in named:
-        return _load(do, named[do])
-    for each in entry_points(group=GROUP, name=do):
-        return _load(do, each.value)
-    if ":" in do:
-        return _load(do, do)
-    known = ", ".join(dict.fromkeys((*NAMES, *named, *entry_points(group=GROUP).names)))
-    raise Refused(
-        f"no action is called {shorten(do)!r}; there are: {known}; or a class of your own as module:Class"
-    )
-
-
-def _load(do: str, where: str) -> type[Action]:
+    where = named.get(do) or next((each.value for each in entry_points(group=GROUP, name=do)), do)
+    if ":" not in where:
+        known = ", ".join(dict.fromkeys((*NAMES, *named, *entry_points(group=GROUP).names)))
+        raise Refused(
+            f"no action is called {shorten(do)!r}; there are: {known}; or a class of your own as module:Class"
+        )
     try:
         found: Any = pkgutil.resolve_name(where)
     except Exception as fault:

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import threading
+from typing import ClassVar
 
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.options import Table
-from banken_supervisor.actions.target import ActionTarget, Outcome
 
 
-class RestartOptions(Table):
+class Restart(Action, Table):
     """Start the program again."""
 
-
-class Restart(Action):
-    """Asks the loop, which stops and starts the program and keeps its budget."""
-
-    name = "restart"
-    options_model = RestartOptions
-
-    def __init__(self, options: RestartOptions) -> None:
-        """There are no options."""
+    name: ClassVar[str] = "restart"
 
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
-        """Ask for it; the program's own events report the result."""
+        """Ask the loop, which keeps the program's budget; the program's own events report the result."""
         if target.program is None:
-            return Outcome(
-                False, f"{target.incident.name} is not a program of this supervisor: it cannot restart it"
-            )
+            text = f"{target.incident.name} is not a program of this supervisor: it cannot restart it"
+            return Outcome(False, text)
         context.restart(target.program)
         return Outcome(True, f"asked for a restart of {target.program}")

@@ -27,29 +27,26 @@ class HeadAndTail:
     def __init__(self, limit: int) -> None:
         self.total = 0
         """bytes that were given"""
-        self._head_max = limit // 2
-        self._tail_max = limit - self._head_max
-        self._head = bytearray()
-        self._tail = bytearray()
+        self._limit = limit
+        self._kept = bytearray()
 
     def add(self, some: bytes) -> None:
-        """Take the next bytes."""
         self.total += len(some)
-        room = self._head_max - len(self._head)
-        self._head += some[:room]
-        self._tail += some[room:]
-        if len(self._tail) > 2 * self._tail_max:
+        self._kept += some
+        if len(self._kept) > 2 * self._limit:
             self._trim()
 
     def text(self) -> str:
         """What was kept; where something is missing, a line says how much."""
         self._trim()
-        missing = self.total - len(self._head) - len(self._tail)
-        gap = b"\n[%d bytes left out]\n" % missing if missing else b""
-        return (bytes(self._head) + gap + bytes(self._tail)).decode("utf-8", "backslashreplace")
+        kept, half, missing = bytes(self._kept), self._limit // 2, self.total - len(self._kept)
+        if missing:
+            kept = b"%b\n[%d bytes left out]\n%b" % (kept[:half], missing, kept[half:])
+        return kept.decode("utf-8", "backslashreplace")
 
     def _trim(self) -> None:
-        del self._tail[: max(0, len(self._tail) - self._tail_max)]
+        half = self._limit // 2
+        del self._kept[half : half + max(0, len(self._kept) - self._limit)]
 
 
 class RunningCommand:

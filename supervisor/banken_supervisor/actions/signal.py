@@ -3,69 +3,55 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from signal import Signals
+from typing import ClassVar
 
 from pydantic import Field
 
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
+from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.options import SignalName, Table
-from banken_supervisor.actions.target import ActionTarget, Outcome
 
 
-class SignalOptions(Table):
+class Signal(Action, Table):
     """Send a signal to the worker's process."""
+
+    name: ClassVar[str] = "signal"
+    needs_process: ClassVar[bool] = True
 
     signal: SignalName = Field(description="Which one.")
 
-
-class Signal(Action):
-    """Sends it once and does not wait for its effect."""
-
-    name = "signal"
-    options_model = SignalOptions
-    needs_process = True
-
-    def __init__(self, options: SignalOptions) -> None:
-        self._signal = options.signal
-
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
-        """Send it. A process that has ended needs none."""
-        if refusal := cannot_touch(target, context):
-            return refusal
-        assert target.who is not None
-        pid, signal = target.who.pid, self._signal
-        data = {"pid": pid, "signal": signal}
-        try:
-            sent = context.signal(target.who, Signals[signal])
-        except PermissionError:
-            return foreign(pid)
-        if sent:
-            return Outcome(True, f"{signal} sent to pid {pid}", data)
-        if context.alive(target.who):
-            return Outcome(False, f"{signal} not sent: {untouchable(pid)}", data)
-        return Outcome(True, f"{signal} not needed: pid {pid} has ended", data)
+        """Send it once, and do not wait for its effect. A process that has ended needs none."""
+
+        def send(who: ProcessIdentity) -> Outcome:
+            data = {"pid": who.pid, "signal": self.signal}
+            if context.signal(who, Signals[self.signal]):
+                return Outcome(True, f"{self.signal} sent to pid {who.pid}", data)
+            if context.alive(who):
+                return Outcome(False, f"{self.signal} not sent: {untouchable(who.pid)}", data)
+            return Outcome(True, f"{self.signal} not needed: pid {who.pid} has ended", data)
+
+        return on_process(target, context, send)
 
 
-def cannot_touch(target: ActionTarget, context: ActionContext) -> Outcome | None:
-    """Why no signal can go to the target's process; None: it can."""
+def on_process(target: ActionTarget, context: ActionContext, do: Callable[[ProcessIdentity], Outcome]) -> Outcome:
+    """``do`` it to the target's process, which must be known for certain and belong to this user."""
     who = target.who
     if who is None:
         return Outcome(False, f"no process is known that feeds {target.incident.name}")
     if not context.here(who):
-        return Outcome(
-            False,
-            f"pid {who.pid} is not known for certain here: of another host, of an earlier boot, or a process that "
-            "has never connected",
+        text = (
+            "not known for certain here: of another host, of an earlier boot, or a process that has never connected"
         )
-    return None
-
-
-def foreign(pid: int) -> Outcome:
-    """The answer when the system forbids it."""
-    return Outcome(False, f"pid {pid} belongs to another user: this supervisor may not signal it", {"pid": pid})
+        return Outcome(False, f"pid {who.pid} is {text}")
+    try:
+        return do(who)
+    except PermissionError:
+        text = f"pid {who.pid} belongs to another user: this supervisor may not signal it"
+        return Outcome(False, text, {"pid": who.pid})
 
 
 def untouchable(pid: int) -> str:
-    """The answer for a process that is never signalled."""
     return f"pid {pid} is init or the supervisor itself, which are never signalled"

@@ -1,4 +1,4 @@
-"""What one run of an action is about, and what it returns."""
+"""What one run of an action is about, what it returns, and what the loop hears of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from banken.protocol.incidents import Incident
 from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.engine.effects import EventType
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +52,16 @@ class Outcome:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-HANDED_ON = Outcome(True)
-"""The outcome of a run that only passed its target on; the receiver reports the result."""
+@dataclass(frozen=True, slots=True)
+class ActionReport:
+    """What became of one action, for one incident."""
+
+    type: EventType
+    """ACTION_DONE, _FAILED or _STUCK. Not begun: _SKIPPED, the text says why; _DROPPED: its incident had ended"""
+    action: str
+    target: ActionTarget
+    text: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    started: float | None = None
+    """wall clock, seconds since 1970; None: it was not begun"""
+    seconds: float = 0.0

@@ -17,16 +17,13 @@ import random
 import socket
 import threading
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from banken.clock import wall
 from banken_supervisor.actions import incident_text, options
-from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.base import Action
-from banken_supervisor.actions.target import ActionTarget, Outcome
-from banken_supervisor.actions.web_address import parse_url
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.engine.ladder import Backoff, delay
 from banken_supervisor.text.secret import Secret, from_file
 
@@ -59,30 +56,26 @@ def sign(key: bytes, message: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
-def _url(value: object, info: ValidationInfo) -> Secret:
-    given = options.secret(value, info)
-    parse_url(given.reveal())
+def _url(given: Secret) -> Secret:
+    options.parse_url(given.reveal())
     return given
 
 
-def _secret(value: object, info: ValidationInfo) -> Secret:
-    given = options.secret(value, info)
+def _secret(given: Secret) -> Secret:
     key_of(given)
     return given
 
 
-def _secret_file(value: object, info: ValidationInfo) -> str:
-    path = options.path(value, info)
+def _secret_file(path: str, info: ValidationInfo) -> str:
     if options.source(info).read_files:
         key_of(from_file(path))
     return path
 
 
-def _ca_file(value: object, info: ValidationInfo) -> str:
+def _ca_file(path: str, info: ValidationInfo) -> str:
     """Read early: at an incident it would be too late to learn that it holds no certificate."""
     import ssl  # not needed without https
 
-    path = options.path(value, info)
     if not options.source(info).read_files:
         return path
     try:
@@ -93,80 +86,77 @@ def _ca_file(value: object, info: ValidationInfo) -> str:
     return path
 
 
-class WebhookOptions(options.Table):
+class Webhook(Action, options.Table):
     """POST the incident as CloudEvents JSON, signed as Standard Webhooks."""
 
-    url: Annotated[Secret, *options.kind(_url, options.STRING)] = Field(
+    name: ClassVar[str] = "webhook"
+    outside: ClassVar[bool] = True
+    brings_back: ClassVar[bool] = False
+
+    url: Annotated[options.SecretField, AfterValidator(_url)] = Field(
         description="https://… or http://…; may hold ${ENV}."
     )
-    secret: Annotated[Secret, *options.kind(_secret, options.STRING)] | None = Field(
+    secret: Annotated[options.SecretField, AfterValidator(_secret)] | None = Field(
         None, description="Signs it; better ${ENV} than the secret itself."
     )
-    secret_file: Annotated[str, *options.kind(_secret_file, options.STRING)] | None = Field(
+    secret_file: Annotated[options.PathField, AfterValidator(_secret_file)] | None = Field(
         None, description="Holds the secret; read again for each run."
     )
     timeout: Annotated[float, *options.seconds(0.1, 600)] = Field(30.0, description="For all tries together.")
     retries: Annotated[int, Field(ge=0, le=20)] = Field(3, description="Tries after the first.")
-    ca_file: Annotated[str, *options.kind(_ca_file, options.STRING)] | None = Field(
+    ca_file: Annotated[options.PathField, AfterValidator(_ca_file)] | None = Field(
         None, description="Certificates to trust instead of the system's."
     )
 
     @model_validator(mode="after")
-    def _one_secret(self) -> WebhookOptions:
+    def _one_secret(self) -> Webhook:
         if self.secret is not None and self.secret_file is not None:
             raise ValueError("secret and secret_file: only one of them is allowed")
         return self
 
-
-class Webhook(Action):
-    """Not signed where there is neither a secret nor a file with one."""
-
-    name = "webhook"
-    options_model = WebhookOptions
-    outside = True
-    brings_back = False
-
-    def __init__(self, options: WebhookOptions) -> None:
-        self._options = options
-        url, secret = options.url.reveal(), options.secret.reveal() if options.secret else ""
-        self._address = parse_url(url)
-        self.recipient = options.url, options.secret, options.secret_file
-        self.limit_s = options.timeout + 15
-        path = self._address.path
-        self.hidden = tuple(each for each in (url, secret, path if len(path) > 3 else "") if each)
+    def model_post_init(self, context: Any, /) -> None:
+        url, secret = self.url.reveal(), self.secret.reveal() if self.secret else ""
+        path = options.parse_url(url).path
+        self.__dict__.update(
+            recipient=(self.url, self.secret, self.secret_file),
+            limit_s=self.timeout + 15,
+            hidden=tuple(each for each in (url, secret, path if len(path) > 3 else "") if each),
+        )
 
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
-        """Send it until it is taken; an incident that has ended is not announced any longer."""
+        """Send it until it is taken; an incident that has ended is not announced any longer.
+
+        Not signed where there is neither a secret nor a file with one.
+        """
         from banken_supervisor.actions.http_post import post
 
-        timeout = self._options.timeout
-        deadline = monotonic() + timeout
+        deadline, address = monotonic() + self.timeout, options.parse_url(self.url.reveal())
         key, message, body = self._key(), message_id(target), event(target)
         attempts = 0
         while True:
             attempts += 1
-            answer = post(self._address, self._options.ca_file, _headers(message, body, key), body, deadline)
+            answer = post(address, self.ca_file, _headers(message, body, key), body, deadline)
             data = {"attempts": attempts, "status": answer.status, "id": message}
-            where = f"{self._address.shown}: {answer.text}"
+            where = f"{address.shown}: {answer.text}"
             if answer.status is not None and 200 <= answer.status < 300:
                 return Outcome(True, where, data)
             if not answer.again:
                 return Outcome(False, where, data)
-            if attempts > self._options.retries:
+            if attempts > self.retries:
                 return Outcome(False, f"{where}; given up after {attempts} attempts", data)
             # Jitter, not cryptography: many supervisors must not come back at the same moment.
             pause = delay(BACKOFF, attempts, random.random())  # noqa: S311
             pause = max(pause, min(answer.retry_after or 0.0, RETRY_AFTER_MAX))
             if monotonic() + pause >= deadline:
-                return Outcome(False, f"{where}; no time for another attempt within {timeout:g} s", data)
+                return Outcome(False, f"{where}; no time for another attempt within {self.timeout:g} s", data)
             if ended.wait(pause) and not target.recovered:
                 return Outcome(False, f"{where}; not tried again, for the incident has ended", data)
 
     def _key(self) -> bytes | None:
-        secret = self._options.secret
-        if self._options.secret_file is not None:
-            secret = from_file(self._options.secret_file)
-            self.hidden = tuple({*self.hidden, secret.reveal()})
+        secret = self.secret
+        if self.secret_file is not None:
+            secret = from_file(self.secret_file)
+            self.__dict__["hidden"] = tuple({*self.hidden, secret.reveal()})
         return None if secret is None else key_of(secret)
 
 
@@ -187,7 +177,7 @@ def event(target: ActionTarget) -> bytes:
             "id": message_id(target),
             "source": f"banken://{socket.gethostname() or 'localhost'}",
             "type": f"banken.{many}.recovered" if target.recovered else f"banken.{many}.open",
-            "time": incident_text.opened(target.incident),
+            "time": incident_text.at(target.incident.opened),
             "subject": target.incident.name,
             "datacontenttype": "application/json",
             "data": incident_text.folded_facts(target) if target.others else incident_text.facts(target),

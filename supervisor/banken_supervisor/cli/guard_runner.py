@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType
 
 from banken.protocol.messages import declare
-from banken_supervisor.actions.reports import ActionReport
+from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.printing import plural
 from banken_supervisor.engine.ladder import Ladder, Step

@@ -6,6 +6,7 @@ See ``actions.options`` for the kinds that options of actions have too.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -183,7 +184,7 @@ _ENVIRONMENT = {"type": "object", "additionalProperties": {"type": "string"}}
 _PROGRAM_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_{][A-Za-z0-9_.:@/+{}-]*$"}
 
 Duration = Annotated[float, *kind(duration, _DURATION)]
-DurationOrZero = Annotated[float, *kind(options.duration_or_zero, options.duration_schema(0))]
+DurationOrZero = Annotated[float, *kind(partial(duration, zero=True), options.duration_schema(0))]
 Timeout = Annotated[float | str, *kind(timeout, _TIMEOUT)]
 Size = Annotated[int, *kind(options.size, options.SIZE)]
 BudgetField = Annotated[Budget, *kind(budget, _BUDGET)]

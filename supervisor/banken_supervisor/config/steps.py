@@ -45,10 +45,10 @@ class OwnStep(StepFields):
 
 
 def _step_model(name: str) -> Any:
-    options: Any = ACTIONS[name].options_model
+    action: Any = ACTIONS[name]
     do: Any = Literal[name]
     return create_model(
-        f"{name.capitalize()}Step", __base__=(StepFields, options), __doc__=options.__doc__, do=(do, ...)
+        f"{name.capitalize()}Step", __base__=(StepFields, action), __doc__=action.__doc__, do=(do, ...)
     )
 
 

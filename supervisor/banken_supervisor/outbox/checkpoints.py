@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from banken.clock import wall
 from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Effect, Event, EventType, WatchProcess
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.snapshot import Checkpoint, PastIncident, PastRun, Snapshot, checkpoint
@@ -28,10 +29,7 @@ from banken_supervisor.journal import (
     StepRun,
 )
 from banken_supervisor.outbox.outbox import Outbox
-
-if TYPE_CHECKING:
-    from banken_supervisor.engine.driver import Driver
-    from banken_supervisor.processes.process_watcher import ProcessWatcher
+from banken_supervisor.processes.process_watcher import ProcessWatcher
 
 PORTION_S = 0.005
 """Seconds of one turn of the loop for writing; the rest follows in the next turns."""
@@ -62,7 +60,8 @@ class Checkpoints:
         """state of the journal that was published last"""
         self._engine.table.tracks_changes = True
         outbox.checkpoint_of = self._entry
-        outbox.flush_checkpoints = self._flush
+        outbox.flush_checkpoints = self._write
+        outbox.journal_changed = self._journal_changed
 
     def restore(
         self,
@@ -98,10 +97,13 @@ class Checkpoints:
 
     def turn(self) -> None:
         """Write the changes, or a portion of them."""
+        self._write(monotonic() + PORTION_S, QUEUED_MAX)
+
+    def _write(self, until: float, queued_max: float = inf) -> None:
+        """``until``: monotonic time."""
         changed = self._engine.table.changed
-        until = monotonic() + PORTION_S
         count = 0
-        while (changed or self._to_rewrite) and self._journal.queued < QUEUED_MAX:
+        while (changed or self._to_rewrite) and self._journal.queued < queued_max:
             if self._to_rewrite:
                 self._rewrite_incident(self._to_rewrite.popleft())
             else:
@@ -120,19 +122,12 @@ class Checkpoints:
             self._names.clear()
             changed.clear()  # a dict that was emptied key by key keeps its size
 
-    def _flush(self, until: float) -> None:
-        """Write the remaining changes before the journal is closed. ``until``: monotonic time."""
-        while (self._to_rewrite or self._engine.table.changed) and monotonic() < until:
-            if self._to_rewrite:
-                self._rewrite_incident(self._to_rewrite.popleft())
-            else:
-                self._next(self._engine.table.changed)
-
-    def journal_changed(self, condition: Condition, out: list[Effect]) -> None:
+    def _journal_changed(self, condition: Condition) -> None:
         """Publish a change of the journal's condition. If entries were lost or the file is new, write all again."""
         before, self._state = self._state, condition.state
         if condition.state != before and not (before == "opening" and condition.state == "ok"):
-            out.append(Event(EventType.JOURNAL, None, {"state": condition.state, "reason": condition.reason}))
+            data = {"state": condition.state, "reason": condition.reason}
+            self._driver.out.append(Event(EventType.JOURNAL, None, data))
         if not condition.resync:
             return
         self._journal.record(Cleared())
@@ -153,18 +148,8 @@ class Checkpoints:
         if saved is None:
             return None
         at = wall()
-        until = None if saved.left is None else at + saved.left
-        return Declared(
-            name,
-            saved.declaration,
-            saved.resolution,
-            saved.owner,
-            saved.state,
-            until,
-            saved.operator,
-            saved.incidents,
-            at,
-        )
+        # The same fields in the same order; only the end of a pause is an age there and wall clock here.
+        return Declared(*saved._replace(left=None if saved.left is None else at + saved.left), changed=at)
 
     def _rewrite_incident(self, record: Record) -> None:
         incident = record.details.incident if record.details is not None else None

@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from banken.clock import wall
 from banken.protocol.incidents import Cause
-from banken_supervisor.actions.reports import ActionReport, What
+from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.journal import (
     Condition,
@@ -57,22 +57,7 @@ _CLOSING = {EventType.RECOVERED: None, EventType.CLOSED: None, EventType.GIVEN_U
 """Events that close an incident, and how; None: the event's data says how."""
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """Message: everything up to this ticket is on disk."""
-
-    ticket: int
-
-
-@dataclass(frozen=True, slots=True)
-class JournalChanged:
-    """Message: the journal's condition has changed."""
-
-    condition: Condition
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """Something to do when its ticket is on disk."""
 
     ticket: int
@@ -81,23 +66,26 @@ class Pending:
 
 
 class Outbox:
-    """The journal of one run, as the loop uses it. ``post`` sends the loop a message, from any thread.
+    """The journal of one run, as the loop uses it. ``ask`` has something done on the loop's thread, from any.
 
     ``path``: the journal's file. ``left``: the state that an earlier supervisor left there, until ``Checkpoints``
     takes it. ``checkpoint_of`` returns the registry entry of a watchdog, if it has changed; ``flush_checkpoints``
-    writes the other changes when the journal is closed.
+    writes the other changes when the journal is closed; ``journal_changed`` hears of the journal's condition.
     """
 
-    def __init__(self, path: str, run_id: str, post: Callable[[Any], None], limits: Limits | None = None) -> None:
+    def __init__(
+        self, path: str, run_id: str, ask: Callable[[Callable[[], None]], None], limits: Limits | None = None
+    ) -> None:
         self.left: Restored | None = restore(path)
         self.problems = self.left.problems
         self.checkpoint_of: Callable[[str], Entry | None] = lambda name: None
         self.flush_checkpoints: Callable[[float], None] = lambda until: None
+        self.journal_changed: Callable[[Condition], None] = lambda condition: None
         self.journal = Journal(
             path,
             run_id,
-            committed=lambda ticket: post(Committed(ticket)),
-            changed=lambda condition: post(JournalChanged(condition)),
+            committed=lambda ticket: ask(partial(self.committed, ticket)),
+            changed=lambda condition: ask(lambda: self.journal_changed(condition)),
             limits=limits,
         )
         # A verdict during the opening of the file could not be written in time.
@@ -119,17 +107,12 @@ class Outbox:
                 entries.append(changed)
         for entry in entries:
             ticket = self.journal.record(entry) or ticket
-        if ticket is not None and self.journal.condition.keeps:
-            self._pending.append(Pending(ticket, time.monotonic(), announce))
-        elif self._pending:
-            self._pending.append(Pending(0, time.monotonic(), announce))
-        else:
-            announce()
+        self.after_commit(announce, ticket if ticket is not None and self.journal.condition.keeps else 0)
 
-    def after_commit(self, do: Callable[[], None]) -> None:
-        """Call ``do`` when everything recorded so far is on disk; at once if nothing waits."""
-        if self._pending:
-            self._pending.append(Pending(0, time.monotonic(), do))
+    def after_commit(self, do: Callable[[], None], ticket: int = 0) -> None:
+        """Call ``do`` when ``ticket`` and everything before is on disk; at once if nothing waits."""
+        if ticket or self._pending:
+            self._pending.append(Pending(ticket, time.monotonic(), do))
         else:
             do()
 
@@ -137,20 +120,19 @@ class Outbox:
         """The state of the journal for ``status``; ``problems``: what could not be read at the start."""
         return {**self.journal.state(), "problems": self.problems}
 
-    def report(self, report: ActionReport) -> None:
-        """Write the result of an action to the journal."""
-        ok = {What.DONE: True, What.FAILED: False, What.STUCK: False}.get(report.type)
-        if report.started is not None and not report.recovered:
+    def report(self, report: ActionReport, evidence: bytes | None = None) -> None:
+        """Write the result of an action to the journal. ``evidence``: of a dump, from ``squeeze`` on its thread."""
+        target = report.target
+        if report.started is not None and not target.recovered:
             text, output = report.text, report.data.get("output")
             if isinstance(output, str) and output.strip():
                 text = f"{text}\n{sanitize.text(output.rstrip(), OUTPUT_MAX, keep_end=True)}"
+            ok = report.type is EventType.ACTION_DONE
             self.journal.record(
-                StepRun(report.incident, report.step, report.run, report.action, report.started, ok, text)
+                StepRun(target.incident.id, target.step, target.run, report.action, report.started, ok, text)
             )
-
-    def evidence(self, incident: str, blob: bytes) -> None:
-        """Write evidence to the journal; ``blob``: compressed by ``squeeze`` on the thread that collected it."""
-        self.journal.record(EvidenceTaken(incident, wall(), blob))
+        if evidence is not None:
+            self.journal.record(EvidenceTaken(target.incident.id, wall(), evidence))
 
     def committed(self, ticket: int) -> None:
         """Everything up to ``ticket`` is on disk: events that waited for it may be published."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from banken.clock import wall
 from banken.control import topic
@@ -44,8 +43,8 @@ class Publisher:
             body["name"] = event.name
 
         def announce() -> None:
-            self._guard.run(Place.ANNOUNCE, self._send, event.name, body)
-            self._guard.run(Place.ANNOUNCE, self._write, level, event, body)
+            self._guard.run(Place.ANNOUNCE, lambda: self._socket.publish(topic(event.name), pack(body)))
+            self._guard.run(Place.ANNOUNCE, lambda: self._log_queue.line(level, log_line(event), body))
 
         if self._outbox is None:
             announce()
@@ -55,9 +54,3 @@ class Publisher:
         except Exception as fault:  # noqa: BLE001  # an event that cannot be written is still published
             self._guard.fault(Place.JOURNAL, fault, event.type.value)
             announce()
-
-    def _send(self, name: str | None, body: dict[str, Any]) -> None:
-        self._socket.publish(topic(name), pack(body))
-
-    def _write(self, level: int, event: Event, body: dict[str, Any]) -> None:
-        self._log_queue.line(level, log_line(event), body)

@@ -96,7 +96,7 @@ class Loop:
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
         self.driver.engine.processes.is_stopping = programs.stopping
         self.guard = Guard(self.driver.out.append, log_queue.line)
-        self.outbox = None if journal is None else Outbox(journal, run_id, mailbox.post, limits)
+        self.outbox = None if journal is None else Outbox(journal, run_id, lambda do: mailbox.post(Do(do)), limits)
         if self.outbox is not None:
             resources.callback(self.outbox.close, 1.0)
         self.checkpoints = None if self.outbox is None else Checkpoints(self.driver, self.outbox)
@@ -118,7 +118,7 @@ class Loop:
         resources.callback(self.maintenance.close)
         self.messages = MessageHandler(
             mailbox, self.driver, self.guard, self.metrics, self.publish, programs, self.maintenance, self._effects,
-            self.outbox, self.checkpoints, self.stop,
+            self.outbox, self.stop,
         )  # fmt: skip
         log_queue.fault = self.fault_elsewhere(Place.LOG)
         self.view = ControlView(
@@ -190,7 +190,7 @@ class Loop:
             run(Place.PROBE, self._probe, probe)
         self._effects.run(driver.out, self._woke, whole=self._stopping)
         self._spare_collector()
-        run(Place.NOTIFICATIONS, self.dispatcher.notify)
+        run(Place.NOTIFICATIONS, self.dispatcher.notices.turn, monotonic())
         run(Place.ACTIONS, self.dispatcher.turn)
         for executor in self._executors:
             run(Place.TIME_LIMITS, executor.check, monotonic())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from banken.protocol.messages import Declaration
-from banken_supervisor.actions.reports import ActionReport
+from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.runtime.mailbox import Feeds as Feeds
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
 from time import monotonic
 from typing import Any
 
-from banken_supervisor.actions.reports import CallbackReport
 from banken_supervisor.engine.driver import Driver
-from banken_supervisor.engine.effects import Event, EventType
+from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.loop_metrics import LoopMetrics
-from banken_supervisor.outbox.checkpoints import Checkpoints
-from banken_supervisor.outbox.outbox import Committed, JournalChanged, Outbox
+from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.loop_messages import ActionReported, Declare, Do, Feeds, Forget, Stop
@@ -45,7 +42,6 @@ class MessageHandler:
         maintenance: MaintenanceClock,
         effects: EffectRunner,
         outbox: Outbox | None,
-        checkpoints: Checkpoints | None,
         stop: Callable[[], None],
     ) -> None:
         self._mailbox = mailbox
@@ -57,7 +53,6 @@ class MessageHandler:
         self._maintenance = maintenance
         self._effects = effects
         self._outbox = outbox
-        self._checkpoints = checkpoints
         self._end = stop
         self._messages: deque[Any] = deque()
         """taken from the mailbox, not handled yet"""
@@ -71,7 +66,7 @@ class MessageHandler:
         """After the last turn: record results of callbacks and actions that came since."""
         self._messages.extend(self._mailbox.take())
         for message in self._messages:
-            if isinstance(message, CallbackReport | ActionReported):
+            if isinstance(message, Event | ActionReported):
                 self._handle(message)
 
     def take_declarations(self) -> None:
@@ -114,14 +109,6 @@ class MessageHandler:
     def _forget(self, message: Forget) -> None:
         self._driver.engine.forget(message.name, self._driver.now, self._driver.out)
 
-    def _committed(self, message: Committed) -> None:
-        assert self._outbox is not None
-        self._outbox.committed(message.ticket)
-
-    def _journal_changed(self, message: JournalChanged) -> None:
-        assert self._checkpoints is not None
-        self._checkpoints.journal_changed(message.condition, self._driver.out)
-
     def _do(self, message: Do) -> None:
         message.what()
 
@@ -131,34 +118,29 @@ class MessageHandler:
     def _programs_message(self, message: Any) -> None:
         self._programs.handle(message, self._driver.engine, self._driver.now, self._driver.out)
 
-    def _callback_reported(self, report: CallbackReport) -> None:
-        data = {key: value for key, value in asdict(report).items() if value != ""}
-        del data["type"], data["name"]
-        self._publish(Event(report.type, report.name, data))
+    def _event(self, event: Event) -> None:
+        """The end of a callback."""
+        self._publish(event)
 
     def _action_reported(self, message: ActionReported) -> None:
-        report, evidence = message.report, message.evidence
+        report, target = message.report, message.report.target
         if self._outbox is not None:
-            self._outbox.report(report)
-            if evidence is not None:
-                self._outbox.evidence(report.incident, evidence)
+            self._outbox.report(report, message.evidence)
         self._metrics.action(report.action, report.type.value.removeprefix("action-"))
         data = {
-            "incident": report.incident, "step": report.step, "run": report.run, "do": report.action,
-            "seconds": report.seconds, "text": report.text, "level": report.level,
-            "recovered": report.recovered or None,
+            "incident": target.incident.id, "step": target.step, "run": target.run, "do": report.action,
+            "seconds": report.seconds, "text": report.text, "level": target.level,
+            "recovered": target.recovered or None,
         }  # fmt: skip
         known = {key: value for key, value in data.items() if value is not None and value != ""}
-        self._publish(Event(EventType(report.type.value), report.name, known))
+        self._publish(Event(report.type, target.incident.name, known))
 
 
 HANDLERS: dict[type, Callable[[MessageHandler, Any], None]] = {
     Feeds: MessageHandler._feeds,
-    CallbackReport: MessageHandler._callback_reported,
+    Event: MessageHandler._event,
     Declare: MessageHandler._declare,
     ActionReported: MessageHandler._action_reported,
-    Committed: MessageHandler._committed,
-    JournalChanged: MessageHandler._journal_changed,
     Do: MessageHandler._do,
     Forget: MessageHandler._forget,
     Stop: MessageHandler._stop,

@@ -72,9 +72,8 @@ class RuntimeConfig:
         except ValueError:
             programs.set(*before)
             raise
-        for name in callbacks.names() - self.callbacks.keys():
-            if name in former.callbacks:
-                callbacks.name(name, None)
+        for name in former.callbacks.keys() - self.callbacks.keys():
+            callbacks.name(name, None)
         self._pass_settings(targets)
         for name in former.exact:
             if name not in self.exact:

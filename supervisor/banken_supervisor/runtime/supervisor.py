@@ -24,7 +24,7 @@ from banken_supervisor.actions.callbacks import TIME_LIMIT, Callbacks
 from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher
 from banken_supervisor.actions.keyed_executor import THREADS_MAX
 from banken_supervisor.actions.registry import build
-from banken_supervisor.actions.reports import ActionReport
+from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.evidence import start_sweeping
@@ -250,7 +250,7 @@ class Supervisor:
         resources.callback(start_sweeping(directory))
         programs = ProgramWatchdogs(directory, self._mailbox.post)
         resources.callback(programs.close, 0.0)
-        context = ActionContext(directory, self._callbacks.named, self._restart, peers)
+        context = ActionContext(directory, self._callbacks.call, self._restart, peers)
         dispatcher = Dispatcher(
             context,
             self._acted,

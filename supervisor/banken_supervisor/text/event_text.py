@@ -138,13 +138,10 @@ def _journal(event: dict[str, Any]) -> str:
 
 def _conflict(event: dict[str, Any]) -> str | None:
     """The settings in which the two declarations differ."""
-    declarations = event.get("operator"), event.get("worker")
-    if not all(
-        isinstance(declaration, (list, tuple)) and len(declaration) == len(Declaration._fields)
-        for declaration in declarations
-    ):
+    try:
+        operator, worker = (Declaration._make(event[who])._asdict() for who in ("operator", "worker"))
+    except (KeyError, TypeError):  # it has no such fields, or is of another version
         return None
-    operator, worker = (dict(zip(Declaration._fields, values or (), strict=True)) for values in declarations)
     differing = [key for key in operator if operator[key] != worker[key]]
     if not differing:
         return None
@@ -180,7 +177,8 @@ def _program(event: dict[str, Any]) -> str:
         case "gave-up":
             owner = event.get("of")
             group = "" if owner in (None, event.get("name")) else f" of its group {owner}"
-            budget = f"{_restarts(event)} in {_seconds(event, 'period')}"
+            count = event.get("count")
+            budget = f"{count} restart{'' if count == 1 else 's'} in {_seconds(event, 'period')}"
             return f"is given up: the restart budget{group} ({budget}) is used up"
         case "stopped":
             again = "; it starts again" if event.get("again") else ""
@@ -211,11 +209,6 @@ def _outcome(event: dict[str, Any], how: str) -> str:
     took = f" in {_seconds(event, 'seconds')}" if event.get("seconds") else ""
     text = _text(event)
     return f"{event.get('do')!r} {how}{about}{took}" + (f": {text}" if text else "")
-
-
-def _restarts(event: dict[str, Any]) -> str:
-    count = event.get("count")
-    return "1 restart" if count == 1 else f"{count} restarts"
 
 
 def _seconds(event: dict[str, Any], key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from banken.protocol.limits import shorten
 from banken_supervisor.text.sanitize import line, one_line
 
 _KINDS: tuple[tuple[type, str], ...] = (
@@ -22,8 +23,7 @@ def quoted(value: object, longest: int = 60) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        text = value if len(value) <= longest else value[: longest - 1] + "…"
-        return '"' + one_line(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+        return '"' + one_line(shorten(value, longest).replace("\\", "\\\\").replace('"', '\\"')) + '"'
     if isinstance(value, int) and value.bit_length() > 256:
         return "a number of more than 77 digits"
     return line(repr(value), longest)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+from banken.protocol.limits import shorten
+
 TEXT_MAX = 8192
 """Characters of a text for people."""
 
@@ -25,7 +27,7 @@ LINE_MAX = 500
 def text(value: str, longest: int = TEXT_MAX, *, keep_end: bool = False) -> str:
     """``value`` as Unicode that can be encoded, at most ``longest`` characters: its beginning, or its end."""
     if len(value) > longest:
-        value = "…" + value[len(value) - longest + 1 :] if keep_end else value[: longest - 1] + "…"
+        value = "…" + value[len(value) - longest + 1 :] if keep_end else shorten(value, longest)
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -38,7 +40,7 @@ def one_line(value: str) -> str:
 
 def line(value: str, longest: int = LINE_MAX) -> str:
     """``value`` cut to ``longest`` characters, as one line that can be shown anywhere."""
-    return one_line(value if len(value) <= longest else value[: longest - 1] + "…")
+    return one_line(shorten(value, longest))
 
 
 def to_json(value: Any, **options: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 SECRET_BYTES_MAX = 64 * 1024
@@ -45,20 +44,20 @@ class Secret:
         raise TypeError("a Secret is not pickled: it would be written down")
 
 
-def expand(text: str, environment: Mapping[str, str] | None = None) -> Secret:
+def expand(text: str) -> Secret:
     """``text`` with each ``${NAME}`` replaced from the environment; ``$${`` stands for ``${``.
 
     SecretRefused if a variable is not set, or set to nothing.
     """
-    source = os.environ if environment is None else environment
 
     def value(found: re.Match[str]) -> str:
         name = found.group(1)
         if name is None:
             return "${"
-        if not source.get(name):
-            raise SecretRefused(f"the environment variable {name} is {'empty' if name in source else 'not set'}")
-        return source[name]
+        if not os.environ.get(name):
+            wrong = "empty" if name in os.environ else "not set"
+            raise SecretRefused(f"the environment variable {name} is {wrong}")
+        return os.environ[name]
 
     return Secret(_variable.sub(value, text))
 
@@ -85,8 +84,3 @@ def from_file(path: str) -> Secret:
     if not text:
         raise SecretRefused("the secret's file is empty")
     return Secret(text)
-
-
-def revealed(options: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The options of a step as its action takes them, secrets in plain text: never log or keep them."""
-    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in options}

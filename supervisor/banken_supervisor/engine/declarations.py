@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from banken.protocol.messages import Declaration, Message
 from banken_supervisor.engine import adaptive_timeout
 from banken_supervisor.engine.descriptions import declared_event
@@ -13,14 +15,14 @@ from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.table import Table
 
 
+@dataclass(eq=False)
 class Declarations:
     """Applies what operator and workers declare to the records."""
 
-    def __init__(self, table: Table, rules: Rules, escalation: Escalation, maintenance: Maintenance) -> None:
-        self._table = table
-        self._rules = rules
-        self._escalation = escalation
-        self._maintenance = maintenance
+    _table: Table
+    _rules: Rules
+    _escalation: Escalation
+    _maintenance: Maintenance
 
     def update(self, record: Record, message: Message, out: list[Effect]) -> None:
         """A worker's message carries its declaration: it is taken, or it conflicts with the operator's."""

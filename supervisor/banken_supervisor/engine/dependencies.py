@@ -15,46 +15,42 @@ RECHECK_S = 0.5
 _DOWN = (State.EXPIRED, State.GIVEN_UP)
 
 
-class Dependencies:
-    """Which watchdog is to blame for another's silence."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-
-    def down(self, record: Record, now: float) -> str | None:
-        """The first of those it depends on that is down, or about to be found so."""
-        if record.policy is None:
-            return None
-        for name in record.policy.depends_on:
-            parent = self._table.by_name.get(name)
-            if parent is None:
-                continue
-            if parent.state in _DOWN:
-                if not self._blames(parent, record):
-                    return name
-                continue
-            due = deadline(parent)
-            if parent.state in (State.ALIVE, State.WAITING) and due is not None and due <= now:
-                return name
+def down(table: Table, record: Record, now: float) -> str | None:
+    """The first of those it depends on that is down, or about to be found so."""
+    if record.policy is None:
         return None
+    for name in record.policy.depends_on:
+        parent = table.by_name.get(name)
+        if parent is None:
+            continue
+        if parent.state in _DOWN:
+            if not _blames(table, parent, record):
+                return name
+            continue
+        due = deadline(parent)
+        if parent.state in (State.ALIVE, State.WAITING) and due is not None and due <= now:
+            return name
+    return None
 
-    def blame(self, record: Record, incident: OpenIncident, parent: str, now: float) -> None:
-        """Mark the incident, and look again later: soon, if the parent is only about to be found down."""
-        incident.blamed, incident.next_step, incident.recovering = parent, None, False
-        incident.presumed = self._table.by_name[parent].state not in _DOWN
-        declared = record.declaration
-        incident.next_run = now + (RECHECK_S if incident.presumed else min(declared.interval, declared.timeout))
 
-    def _blames(self, parent: Record, record: Record) -> bool:
-        """Whether the parent's own incident is blamed on ``record``: then nobody would be notified of either."""
-        seen = {parent.name}
-        while parent.incident is not None:
-            name = parent.incident.blamed
-            if name == record.name:
-                return True
-            above = None if name is None or name in seen else self._table.by_name.get(name)
-            if above is None:
-                return False
-            seen.add(above.name)
-            parent = above
-        return False
+def blame(table: Table, record: Record, incident: OpenIncident, parent: str, now: float) -> None:
+    """Mark the incident, and look again later: soon, if the parent is only about to be found down."""
+    incident.blamed, incident.next_step, incident.recovering = parent, None, False
+    incident.presumed = table.by_name[parent].state not in _DOWN
+    declared = record.declaration
+    incident.next_run = now + (RECHECK_S if incident.presumed else min(declared.interval, declared.timeout))
+
+
+def _blames(table: Table, parent: Record, record: Record) -> bool:
+    """Whether the parent's own incident is blamed on ``record``: then nobody would be notified of either."""
+    seen = {parent.name}
+    while parent.incident is not None:
+        name = parent.incident.blamed
+        if name == record.name:
+            return True
+        above = None if name is None or name in seen else table.by_name.get(name)
+        if above is None:
+            return False
+        seen.add(above.name)
+        parent = above
+    return False

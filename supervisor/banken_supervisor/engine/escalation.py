@@ -6,6 +6,7 @@ The arithmetic of ladders is in ladder.py; here it is applied to records.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from banken_supervisor.engine.descriptions import callback_run, process_data
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep
@@ -23,7 +24,7 @@ from banken_supervisor.engine.ladder import (
     within_budget,
 )
 from banken_supervisor.engine.policy import Policy
-from banken_supervisor.engine.record import Details, GivenUp, OpenIncident, Record
+from banken_supervisor.engine.record import Details, OpenIncident, Record
 
 RUNS_MAX = 1000
 """Times of earlier runs that are remembered per step for budget and backoff."""
@@ -36,12 +37,12 @@ def ladder_of(record: Record) -> Ladder:
     return NO_LADDER if record.policy is None else record.policy.ladder
 
 
+@dataclass(eq=False)
 class Escalation:
     """``jitter`` gives numbers in [0, 1) for backoff."""
 
-    def __init__(self, history: FeedHistory, jitter: Callable[[], float]) -> None:
-        self._history = history
-        self._jitter = jitter
+    _history: FeedHistory
+    _jitter: Callable[[], float]
 
     def begin(self, record: Record, incident: OpenIncident, now: float, out: list[Effect]) -> bool:
         """Climb from the bottom. True: a budget is spent already, and the incident is to be given up."""
@@ -87,8 +88,7 @@ class Escalation:
         out.append(Event(EventType.GIVEN_UP, record.name, {**data, **process_data(record)}))
         for number, step in enumerate(ladder.on_give_up, len(ladder.steps)):
             self._run(record, incident, step, number, now, now, out)
-        details.given_up = GivenUp(incident.id, incident.opened, incident.runs, tuple(incident.step_counts))
-        details.incident = None
+        details.given_up, details.incident = incident, None
 
     def follow_reload(self, record: Record, before: Policy | None) -> None:
         """The operator's policy was ``before``: an open incident goes on where it stood, on the ladder of now."""

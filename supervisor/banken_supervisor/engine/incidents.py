@@ -5,8 +5,10 @@ Which transition calls what is in states.py and lifecycle.py.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from banken.protocol.incidents import Cause
-from banken_supervisor.engine.dependencies import Dependencies
+from banken_supervisor.engine import dependencies
 from banken_supervisor.engine.descriptions import callback_run, incident_data
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, EventType
 from banken_supervisor.engine.escalation import Escalation
@@ -25,26 +27,18 @@ def cause_of(record: Record, due: float) -> Cause:
     return Cause.NO_PROGRESS if progress_deadline(record) == due else Cause.TIMEOUT
 
 
+@dataclass(eq=False)
 class Incidents:
     """``run_id`` makes incident ids unique among all runs of all supervisors.
 
     The methods that return a bool: True means that a budget is spent, and the caller gives the incident up.
     """
 
-    def __init__(
-        self,
-        table: Table,
-        history: FeedHistory,
-        dependencies: Dependencies,
-        escalation: Escalation,
-        run_id: str,
-    ) -> None:
-        self._table = table
-        self._history = history
-        self._dependencies = dependencies
-        self._escalation = escalation
-        self._run_id = run_id
-        self._count = 0
+    _table: Table
+    _history: FeedHistory
+    _escalation: Escalation
+    _run_id: str
+    _count: int = 0
 
     def open(
         self, record: Record, cause: Cause, due: float, now: float, out: list[Effect], reason: str | None
@@ -66,14 +60,14 @@ class Incidents:
             climbing_since=now,
         )  # fmt: skip
         details.incident = incident
-        blamed = self._dependencies.down(record, now)
+        blamed = dependencies.down(self._table, record, now)
         run = callback_run(record, incident, due, now)
         data = incident_data(record, run, now)
         incident.feeds = self._history.feeds(record, now, EVIDENCE_MAX)
         if incident.feeds:
             data["feeds"] = incident.feeds
         if blamed is not None:
-            self._dependencies.blame(record, incident, blamed, now)
+            dependencies.blame(self._table, record, incident, blamed, now)
             out.append(Event(EventType.EXPIRED, record.name, {**data, "blamed": blamed}))
             return False
         out.append(Event(EventType.EXPIRED, record.name, data))
@@ -84,7 +78,7 @@ class Incidents:
         """Still silent: the ladder's next step if that is what was due, else the callback once more."""
         incident = record.incident
         assert incident is not None
-        blamed = self._dependencies.down(record, now)
+        blamed = dependencies.down(self._table, record, now)
         step = incident.next_step
         if step is not None and step.when <= due:
             if blamed is None:
@@ -103,27 +97,22 @@ class Incidents:
     def close(self, record: Record, how: str, now: float, out: list[Effect], *, recovered: bool) -> None:
         """Close the incident that is open, or given up, if there is one."""
         details = record.details
-        if details is None:
-            return
-        if details.incident is not None:
-            incident = details.incident
-            id_, opened, runs, steps = (
-                incident.id, incident.opened, incident.runs, tuple(incident.step_counts),
-            )  # fmt: skip
-        elif details.given_up is not None:
-            id_, opened, runs, steps = details.given_up
-        else:
+        incident = None if details is None else details.incident or details.given_up
+        if details is None or incident is None:
             return
         details.incident = details.given_up = None
+        lasted = now - incident.opened
         kind = EventType.RECOVERED if recovered else EventType.CLOSED
-        data = {"incident": id_, "lasted": now - opened, "runs": runs, "how": how}
+        data = {"incident": incident.id, "lasted": lasted, "runs": incident.runs, "how": how}
         out.append(Event(kind, record.name, data))
-        out.append(EndIncident(record.name, id_, opened, now - opened, how, steps))
+        steps = tuple(incident.step_counts)
+        out.append(EndIncident(record.name, incident.id, incident.opened, lasted, how, steps))
 
-    def replay(self, record: Record, now: float) -> Event | None:
-        """The open incident as an event, for a listener that came late; None: there is none."""
-        incident = record.incident
-        if incident is None:
+    def replay(self, name: str, now: float) -> Event | None:
+        """The open incident of ``name`` as an event, for a listener that came late; None: there is none."""
+        record = self._table.by_name.get(name)
+        incident = None if record is None else record.incident
+        if record is None or incident is None:
             return None
         kind = EventType.EXPIRED if incident.runs == 1 else EventType.CALLBACK_REPEATED
         data = {**incident_data(record, callback_run(record, incident, now, now), now), "replay": True}
@@ -153,7 +142,7 @@ class Incidents:
             if incident.blamed is None:  # this one fell first, and its dependency after it
                 data = incident_data(record, callback_run(record, incident, due, now), now)
                 out.append(Event(EventType.CALLBACK_REPEATED, record.name, {**data, "blamed": blamed}))
-            self._dependencies.blame(record, incident, blamed, now)
+            dependencies.blame(self._table, record, incident, blamed, now)
             return False
         if not incident.presumed and not incident.recovering:
             incident.recovering = True

@@ -15,6 +15,7 @@ judged like every watchdog, when all that was sent has been read: members that f
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from banken.protocol.incidents import Cause
@@ -32,16 +33,16 @@ NAMED_MAX = 5
 """Members that are down and that an incident names; the others are counted."""
 
 
+@dataclass(eq=False)
 class Quorums:
     """Keeps the groups' watchdogs. ``set`` says which groups there are."""
 
-    def __init__(self, table: Table, lifecycle: Lifecycle, escalation: Escalation) -> None:
-        self._table = table
-        self._lifecycle = lifecycle
-        self._escalation = escalation
-        self._members: dict[str, list[Record]] = {}
-        """by the exact name of a member: the groups it is in"""
-        self._patterns: list[tuple[str, Record]] = []
+    _table: Table
+    _lifecycle: Lifecycle
+    _escalation: Escalation
+    _members: dict[str, list[Record]] = field(default_factory=dict)
+    """by the exact name of a member: the groups it is in"""
+    _patterns: list[tuple[str, Record]] = field(default_factory=list)
 
     def set(self, groups: Iterable[Group], declaration: Declaration, now: float, out: list[Effect]) -> None:
         """These groups from now on, those with ``at_least``; incidents of groups that remain stay open.

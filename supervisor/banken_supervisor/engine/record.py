@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from math import inf
-from typing import NamedTuple
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity
@@ -19,6 +18,9 @@ from banken_supervisor.engine.ladder import NextStep, StepKey
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rate_limit import Bucket
 from banken_supervisor.engine.states import State
+
+DISPLACED_MAX = 16
+"""Processes remembered per name as no longer entitled; the oldest is forgotten first."""
 
 
 @dataclass(slots=True)
@@ -49,17 +51,6 @@ class OpenIncident:
     """that one is back, and until ``next_run`` this one may follow"""
     feeds: tuple[tuple[float, float], ...] = ()
     """the last feeds as they were at the verdict, of each the age and the gap before it"""
-
-
-class GivenUp(NamedTuple):
-    """The incident that was given up."""
-
-    id: str
-    opened: float
-    runs: int
-    """of the callback"""
-    steps: tuple[int, ...]
-    """those that ran"""
 
 
 @dataclass(slots=True)
@@ -117,7 +108,8 @@ class Details:
     """its program was taken down and comes up again: until then there is no deadline"""
     step_runs: dict[StepKey, list[float]] = field(default_factory=dict)
     """when each step ran lately, in this incident and before, for its budget"""
-    given_up: GivenUp | None = None
+    given_up: OpenIncident | None = None
+    """the incident that was given up"""
     cause: Cause | None = None
     """of the last incident"""
     bucket: Bucket | None = None
@@ -135,45 +127,34 @@ class Details:
     maintained: bool = False
     """it is paused, and a maintenance window paused it"""
 
+    def displace(self, process: ProcessIdentity) -> None:
+        """``process`` may no longer feed this name."""
+        if process not in self.displaced:
+            self.displaced.append(process)
+            del self.displaced[:-DISPLACED_MAX]
 
+
+@dataclass(slots=True, eq=False)
 class Record:
     """A watchdog as the supervisor keeps it."""
 
-    __slots__ = (
-        "armed",
-        "declaration",
-        "details",
-        "fed_at",
-        "feed_times",
-        "frame",
-        "name",
-        "operator",
-        "owner",
-        "policy",
-        "resolution",
-        "state",
-    )
-
-    def __init__(
-        self, name: str, declaration: Declaration, resolution: float, now: float, *, operator: bool
-    ) -> None:
-        self.name = name
-        self.state = State.WAITING
-        self.armed = UNARMED
-        self.fed_at = now
-        """when it was last fed; while WAITING, since when it waits"""
-        self.resolution = resolution
-        self.declaration = declaration
-        self.owner: ProcessIdentity | None = None
-        self.frame: bytes | None = None
-        """the bytes of a plain feed that need no decoding now"""
-        self.operator = operator
-        """whether the declaration is the operator's"""
-        self.policy: Policy | None = None
-        """what the operator declared; None: nothing"""
-        self.details: Details | None = None
-        self.feed_times: deque[float] | None = None
-        """when its last feeds came (feed_history.py); None: they are not noted"""
+    name: str
+    declaration: Declaration
+    resolution: float
+    fed_at: float
+    """when it was last fed; while WAITING, since when it waits"""
+    operator: bool = field(kw_only=True)
+    """whether the declaration is the operator's"""
+    state: State = State.WAITING
+    armed: int = UNARMED
+    owner: ProcessIdentity | None = None
+    frame: bytes | None = None
+    """the bytes of a plain feed that need no decoding now"""
+    policy: Policy | None = None
+    """what the operator declared; None: nothing"""
+    details: Details | None = None
+    feed_times: deque[float] | None = None
+    """when its last feeds came (feed_history.py); None: they are not noted"""
 
     def detailed(self) -> Details:
         """The details, made now if there are none yet."""

@@ -6,6 +6,7 @@ When a verdict may fall is decided by barrier.py; what it does, by the table in 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from itertools import islice
 
 from banken_supervisor.engine.effects import Effect, Fault
@@ -25,24 +26,17 @@ RETRY_S = 1.0
 """Seconds until a watchdog is looked at again whose verdict raised an exception."""
 
 
+@dataclass(eq=False)
 class Verdicts:
     """Times are deadline time, seconds."""
 
-    def __init__(
-        self,
-        table: Table,
-        observer: FeedObserver,
-        lifecycle: Lifecycle,
-        processes: ProcessLifecycle,
-        quorums: Quorums,
-    ) -> None:
-        self._table = table
-        self._observer = observer
-        self._lifecycle = lifecycle
-        self._processes = processes
-        self._quorums = quorums
-        self._suspects: deque[Record] = deque()
-        self._long_reads: dict[float, float] = {}
+    _table: Table
+    _observer: FeedObserver
+    _lifecycle: Lifecycle
+    _processes: ProcessLifecycle
+    _quorums: Quorums
+    _suspects: deque[Record] = field(default_factory=deque)
+    _long_reads: dict[float, float] = field(default_factory=dict)
 
     @property
     def suspected(self) -> int:
@@ -99,7 +93,7 @@ class Verdicts:
         elif not is_judged(record):
             self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, due=due), now, out)
         elif self._processes.is_stopping(record.name):
-            self._processes.take_down(record, now, out)
+            self._processes.take_down(record.name, now, out)
         else:
             what = Occurrence(Trigger.DEADLINE, due=due, cause=cause_of(record, due))
             self._lifecycle.apply(record, what, now, out)

@@ -173,7 +173,7 @@ class ProgramWatchdogs:
                 case ProgramEventType.STARTED | ProgramEventType.ADOPTED:
                     self._started(event, engine, now, out)
                 case ProgramEventType.STOPPED if event.data.get("again"):
-                    engine.take_down(event.name, now, out)
+                    engine.processes.take_down(event.name, now, out)
                 case ProgramEventType.STOPPED if event.name not in ended:
                     # Else it was not stopped by request: the EXITED or FAILED event was handled.
                     engine.forget(event.name, now, out, STOPPED)
@@ -201,7 +201,7 @@ class ProgramWatchdogs:
         if engine.get(event.name) is None or event.type is ProgramEventType.ADOPTED:
             self._declare(event.name, engine, now, out)  # a new one starts its grace now
         elif event.type is ProgramEventType.STARTED:
-            engine.reborn(event.name, now, out)
+            engine.processes.restarted(event.name, now, out)
 
     def _declare(self, name: str, engine: Engine, now: float, out: list[Effect]) -> None:
         policy = self.policies.get(name)
@@ -224,7 +224,7 @@ class ProgramWatchdogs:
             data = event.data
             times = "1 restart" if data["count"] == 1 else f"{data['count']} restarts"
             why = f"given up: {data['of']} has used up its budget of {times} in {format_s(data['period'])}"
-            engine.abandon(event.name, why, now, out)
+            engine.processes.abandon(event.name, why, now, out)
 
     def _exited(self, event: ProgramEvent, engine: Engine, now: float, out: list[Effect]) -> None:
         """Exit status 0 is no incident, unless the restart policy is ``always``. Every other exit is one."""
@@ -233,7 +233,7 @@ class ProgramWatchdogs:
         if spec is None or (status == 0 and spec.restart is not Restart.ALWAYS):
             engine.forget(event.name, now, out)
         else:
-            engine.program_ended(event.name, ended_how(status), now)
+            engine.processes.program_ended(event.name, ended_how(status), now)
 
 
 def ended_how(status: int | None) -> str:

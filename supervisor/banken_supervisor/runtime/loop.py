@@ -284,7 +284,7 @@ class Loop:
 
     def _welcome(self, topic: bytes) -> None:
         """Send a new subscriber the open incident of its topic."""
-        event = self.driver.engine.replay(topic[:-1].decode("ascii", "replace"), self.driver.now)
+        event = self.driver.engine.incidents.replay(topic[:-1].decode("ascii", "replace"), self.driver.now)
         if event is not None:
             self.publish(event)
 

@@ -10,7 +10,7 @@ from time import monotonic
 import zmq
 
 from banken.protocol.limits import DROP_MAX
-from banken_supervisor.engine.principal import LOCAL
+from banken_supervisor.engine.principal import Principal
 from banken_supervisor.sources.source import Read
 
 FEED_QUEUE_MAX = 10_000
@@ -32,7 +32,7 @@ _EVENTS = int(zmq.EVENTS)
 class FeedSource:
     """A PULL socket, bound at construction."""
 
-    principal = LOCAL
+    principal = Principal.LOCAL
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
         self.accepted: zmq.Socket[bytes] = context.socket(zmq.PAIR)

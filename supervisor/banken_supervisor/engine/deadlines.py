@@ -49,10 +49,6 @@ class Deadlines(Generic[T]):
         self._live = 0
         self._stale = 0
 
-    def __len__(self) -> int:
-        """How many items are armed."""
-        return self._live
-
     @property
     def entries(self) -> int:
         """Number of entries, stale ones included: the memory that the queue needs."""

@@ -11,7 +11,7 @@ a transition: states.py has the table, lifecycle.py carries it out.
 The engine is pure: time is an argument, and what is to be done comes back as effects. It is composed of parts, each
 of which owns its data and knows only the parts before it:
 
-    Table > FeedHistory > Escalation > Incidents > Lifecycle > ProcessLifecycle, Quorums, Maintenance
+    Table > FeedHistory > Incidents > Lifecycle > ProcessLifecycle, Quorums, Maintenance
     > Declarations > FeedObserver > Admission, Verdicts > Engine
 """
 
@@ -28,7 +28,6 @@ from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations, decoded_always
 from banken_supervisor.engine.effects import Effect, Event, EventType
-from banken_supervisor.engine.escalation import Escalation
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import Incidents
@@ -66,13 +65,12 @@ class Engine:
         self._probe_token = probe_token
         self.table = Table()
         self.history = FeedHistory(self.table)
-        escalation = Escalation(self.history, jitter)
-        self.incidents = Incidents(self.table, self.history, escalation, run_id)
-        self._lifecycle = Lifecycle(self.table, self.history, self.incidents, escalation)
+        self.incidents = Incidents(self.table, self.history, run_id, jitter)
+        self._lifecycle = Lifecycle(self.table, self.history, self.incidents)
         self.processes = ProcessLifecycle(self.table, self._lifecycle)
-        self.quorums = Quorums(self.table, self._lifecycle, escalation)
+        self.quorums = Quorums(self.table, self._lifecycle, self.incidents)
         self.maintenance = Maintenance(self.table, self._lifecycle)
-        self._declarations = Declarations(self.table, rules, escalation, self.maintenance)
+        self._declarations = Declarations(self.table, rules, self.incidents, self.maintenance)
         self.observer = FeedObserver(self.table, self.history, self._declarations)
         self.admission = Admission(
             self.table, rules, self.history, self.quorums, self.maintenance, self.observer, self.processes

@@ -22,7 +22,7 @@ from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect
-from banken_supervisor.engine.escalation import Escalation
+from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.policy import Group, Policy
 from banken_supervisor.engine.record import QuorumState, Record
@@ -39,7 +39,7 @@ class Quorums:
 
     _table: Table
     _lifecycle: Lifecycle
-    _escalation: Escalation
+    _incidents: Incidents
     _members: dict[str, list[Record]] = field(default_factory=dict)
     """by the exact name of a member: the groups it is in"""
     _patterns: list[tuple[str, Record]] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Quorums:
             out.append(declared_event(record, "operator"))
         record.declaration = declaration
         before, record.policy = record.policy, Policy(declaration, group.ladder)
-        self._escalation.follow_reload(record, before)
+        self._incidents.follow_reload(record, before)
         record.detailed().quorum = QuorumState(group.at_least, group.members)
         self._table.look_at_group(record)
         return record

@@ -22,8 +22,8 @@ from banken_supervisor.engine import dependencies
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.descriptions import callback_run
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep, StepRan
-from banken_supervisor.engine.escalation import RUNS_MAX, ladder_of
 from banken_supervisor.engine.feed_history import FeedHistory
+from banken_supervisor.engine.incidents import RUNS_MAX, ladder_of
 from banken_supervisor.engine.ladder import NextStep, Step, first_step, following_step, step_key
 from banken_supervisor.engine.policy import EXIT_ONLY
 from banken_supervisor.engine.quorum import Quorums

@@ -315,8 +315,7 @@ def _reload(view: ControlView, args: dict[str, Any]) -> Any:
 
 def _reloaded(view: ControlView, args: dict[str, Any]) -> Any:
     """The result of the last finished reload: ``number``, ``ok``, ``text``; reloads up to it are finished."""
-    last = _config_reload(view).last
-    return {"number": 0} if last is None else {"number": last.number, "ok": last.ok, "text": last.text}
+    return _config_reload(view).last
 
 
 def _config_reload(view: ControlView) -> ReloadView:

@@ -12,22 +12,11 @@ from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 
 
-class ReloadOutcome(Protocol):
-    """The result of one reload."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def ok(self) -> bool: ...
-    @property
-    def text(self) -> str: ...
-
-
 class ReloadView(Protocol):
     """Starts reloads and knows the result of the last one."""
 
     @property
-    def last(self) -> ReloadOutcome | None: ...
+    def last(self) -> dict[str, Any]: ...
 
     def ask(self) -> int:
         """Start a reload. Returns its number."""

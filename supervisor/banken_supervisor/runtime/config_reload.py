@@ -7,24 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from typing import Any
 
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.runtime.runtime_config import ConfigTargets, RuntimeConfig
 
 TEXT_MAX = 8192
 """Characters of an error text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of one reload. ``text``: the file that was loaded, or its errors."""
-
-    number: int
-    ok: bool
-    text: str
 
 
 class ConfigReload:
@@ -36,8 +27,8 @@ class ConfigReload:
 
     def __init__(self, load: Callable[[], RuntimeConfig], post: Callable[[Callable[[], None]], object]) -> None:
         self.current = load()
-        self.last: Outcome | None = None
-        """of the last finished reload; written by the loop"""
+        self.last: dict[str, Any] = {"number": 0}
+        """of the last finished reload: its ``number``, ``ok``, and as ``text`` the file, or its errors"""
         self._load = load
         self._post = post
         self._numbers = count(1)
@@ -58,10 +49,6 @@ class ConfigReload:
         self._start(partial(self._read, number))
         return number
 
-    def begin(self) -> None:
-        """``ask``, without a result."""
-        self.ask()
-
     def _read(self, number: int) -> None:
         try:
             config = self._load()
@@ -81,13 +68,13 @@ class ConfigReload:
         else:
             self.current = config
             source = os.fspath(config.config.source)
-            self._finish(Outcome(number, True, source))
+            self._finish(number, True, source)
             self._publish(Event(EventType.RELOADED, None, {"file": source}))
 
     def _refused(self, number: int, text: str) -> None:
-        self._finish(Outcome(number, False, text[:TEXT_MAX]))
+        self._finish(number, False, text[:TEXT_MAX])
         self._publish(Event(EventType.RELOAD_FAILED, None, {"text": text[:TEXT_MAX]}))
 
-    def _finish(self, outcome: Outcome) -> None:
-        if self.last is None or self.last.number < outcome.number:
-            self.last = outcome
+    def _finish(self, number: int, ok: bool, text: str) -> None:
+        if self.last["number"] < number:
+            self.last = {"number": number, "ok": ok, "text": text}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
@@ -31,30 +32,20 @@ PORTION_S = 0.02
 """Seconds of one turn for effects; the rest follow in the next turns."""
 
 
+@dataclass(eq=False)
 class EffectRunner:
     """Belongs to the loop's thread. An effect that raises is dropped; the following ones are carried out."""
 
-    def __init__(
-        self,
-        driver: Driver,
-        guard: Guard,
-        publish: Callable[[Event], None],
-        callbacks: Callbacks,
-        dispatcher: Dispatcher,
-        process_watcher: ProcessWatcher,
-        outbox: Outbox | None,
-        metrics: LoopMetrics,
-    ) -> None:
-        self.left: deque[Effect] = deque()
-        """effects of earlier turns; until they are done no message is handled, so that events keep their order"""
-        self._driver = driver
-        self._guard = guard
-        self._publish = publish
-        self._callbacks = callbacks
-        self._dispatcher = dispatcher
-        self._process_watcher = process_watcher
-        self._outbox = outbox
-        self._metrics = metrics
+    _driver: Driver
+    _guard: Guard
+    _publish: Callable[[Event], None]
+    _callbacks: Callbacks
+    _dispatcher: Dispatcher
+    _process_watcher: ProcessWatcher
+    _outbox: Outbox | None
+    _metrics: LoopMetrics
+    left: deque[Effect] = field(default_factory=deque)
+    """effects of earlier turns; until they are done no message is handled, so that events keep their order"""
 
     def run(self, effects: list[Effect], woke: float, *, whole: bool) -> None:
         """Carry out effects, those of earlier turns first: all if ``whole``, else as many as fit into

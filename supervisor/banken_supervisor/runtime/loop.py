@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from random import random
 from time import monotonic
 from typing import Any
@@ -39,7 +40,6 @@ from banken_supervisor.processes.process_watcher import ProcessWatcher
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.config_reload import ConfigReload
 from banken_supervisor.runtime.effect_runner import EffectRunner
-from banken_supervisor.runtime.loop_messages import Do
 from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 from banken_supervisor.runtime.message_handler import MessageHandler
@@ -118,7 +118,7 @@ class Loop:
         resources.callback(self.maintenance.close)
         self.messages = MessageHandler(
             mailbox, self.driver, self.guard, self.metrics, self.publish, programs, self.maintenance, self._effects,
-            self.outbox, self.checkpoints, self.stop,
+            self.outbox, self.checkpoints,
         )  # fmt: skip
         log_queue.fault = self.fault_elsewhere(Place.LOG)
         self.view = ControlView(
@@ -128,6 +128,7 @@ class Loop:
             if descriptor is not None:
                 sockets.watch(descriptor)
         self._executors = callbacks, dispatcher.executor, self.background
+        self._bad_feed = partial(self.guard.fault, Place.FEED)
         self._dense = False
         self._many = MANY
         self._woke = 0.0
@@ -256,9 +257,6 @@ class Loop:
                 asked = limit
         return asked
 
-    def _bad_feed(self, fault: Exception) -> None:
-        self.guard.fault(Place.FEED, fault)
-
     def _probe(self, number: int) -> None:
         self._sockets.feeds.send_barrier(
             encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, number)))
@@ -299,7 +297,7 @@ class Loop:
 
     def fault_elsewhere(self, place: Place) -> Callable[[Exception], None]:
         """A function with which another thread reports an exception."""
-        return lambda fault: self.mailbox.post(Do(lambda: self.guard.fault(place, fault)))
+        return lambda fault: self.mailbox.post(partial(self.guard.fault, place, fault))
 
     def _windows_open(self, left: Mapping[Window, float]) -> None:
         """Called on the thread of the maintenance clock: makes the loop pause the watchdogs of these windows."""
@@ -311,9 +309,9 @@ class Loop:
 
         def go_on() -> None:
             if maintenance.go_on(driver.now, driver.out):
-                self.mailbox.post(Do(go_on))
+                self.mailbox.post(go_on)
 
-        self.mailbox.post(Do(begin))
+        self.mailbox.post(begin)
 
     def _background_ended(self, job: Job, how: How, value: Any, seconds: float) -> None:
         if how is not How.DONE:

@@ -58,7 +58,6 @@ class RuntimeConfig:
         """Apply this config, before the loop's first turn."""
         self._pass_settings(targets)
         targets.programs.set(self.config.programs, self.config.groups, self.programs)
-        self._expect(targets)
         self._conditions(targets)
 
     def replace(self, former: RuntimeConfig, targets: ConfigTargets) -> None:
@@ -80,7 +79,6 @@ class RuntimeConfig:
                 driver.engine.undeclare(name, driver.now, driver.out)
         programs.update_declarations(driver.engine, driver.now, driver.out)  # new patterns may match programs
         driver.engine.reconsider()
-        self._expect(targets)
         self._conditions(targets)
 
     def _pass_settings(self, targets: ConfigTargets) -> None:
@@ -96,15 +94,14 @@ class RuntimeConfig:
         rules.defaults = settings.defaults
 
     def _conditions(self, targets: ConfigTargets) -> None:
-        """Apply groups and maintenance. A watchdog in an open window is paused at the next check of the clock."""
+        """Apply names, groups and maintenance. A watchdog in an open window is paused at the next check of the
+        clock."""
         driver, config = targets.driver, self.config
-        driver.engine.quorums.set(config.groups, config.settings.declaration, driver.now, driver.out)
-        targets.maintenance.set(driver.engine.rules.windows())
-
-    def _expect(self, targets: ConfigTargets) -> None:
-        driver = targets.driver
+        engine, now, out = driver.engine, driver.now, driver.out
         for name in self.exact:
-            driver.engine.expect(name, driver.now, driver.out)
+            engine.expect(name, now, out)
+        engine.quorums.set(config.groups, config.settings.declaration, now, out)
+        targets.maintenance.set(engine.rules.windows())
 
 
 def _function(name: str, target: str) -> Callback:

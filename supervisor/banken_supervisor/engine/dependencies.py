@@ -6,13 +6,10 @@ The config refuses circles; what is declared in code may have one, so blame neve
 from __future__ import annotations
 
 from banken_supervisor.engine.record import OpenIncident, Record, deadline
-from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import Table
 
 RECHECK_S = 0.5
 """Seconds until the next look, where a dependency was due but not judged yet."""
-
-_DOWN = (State.EXPIRED, State.GIVEN_UP)
 
 
 def down(table: Table, record: Record, now: float) -> str | None:
@@ -23,12 +20,12 @@ def down(table: Table, record: Record, now: float) -> str | None:
         parent = table.by_name.get(name)
         if parent is None:
             continue
-        if parent.state in _DOWN:
+        if parent.is_down:
             if not _blames(table, parent, record):
                 return name
             continue
         due = deadline(parent)
-        if parent.state in (State.ALIVE, State.WAITING) and due is not None and due <= now:
+        if parent.is_judged and due is not None and due <= now:
             return name
     return None
 
@@ -36,7 +33,7 @@ def down(table: Table, record: Record, now: float) -> str | None:
 def blame(table: Table, record: Record, incident: OpenIncident, parent: str, now: float) -> None:
     """Mark the incident, and look again later: soon, if the parent is only about to be found down."""
     incident.blamed, incident.next_step, incident.recovering = parent, None, False
-    incident.presumed = table.by_name[parent].state not in _DOWN
+    incident.presumed = not table.by_name[parent].is_down
     declared = record.declaration
     incident.next_run = now + (RECHECK_S if incident.presumed else min(declared.interval, declared.timeout))
 

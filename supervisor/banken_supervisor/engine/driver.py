@@ -142,7 +142,7 @@ class Driver:
             horizon = barrier.horizon()  # set without a probe when too many were lost
         if suspects and horizon is not None:
             self._horizon = horizon
-            self._leftover = engine.verdicts.suspected
+            self._leftover = suspects
         if self._leftover:
             number = min(self._leftover, VERDICTS_PER_TURN)
             others = engine.verdicts.judge(self._horizon, now, self.out, number)

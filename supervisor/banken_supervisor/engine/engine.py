@@ -31,7 +31,7 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import Incidents
-from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence, is_judged
+from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.principal import Principal, Refusal, authorize
@@ -288,7 +288,7 @@ class Engine:
         self._lifecycle.apply(record, Occurrence(Trigger.RESUME), now, out)
 
     def _extend(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        if is_judged(record):
+        if record.is_judged:
             self.table.forget_frames(record)  # the next feed must be looked at: it ends the extension
             record.detailed().extended_until = now + message.args[0]
             self.table.mark_changed(record)

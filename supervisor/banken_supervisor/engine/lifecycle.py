@@ -12,7 +12,7 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.record import Record
-from banken_supervisor.engine.states import State, Trigger, transition
+from banken_supervisor.engine.states import Trigger, transition
 from banken_supervisor.engine.table import Table
 
 MAINTENANCE = "maintenance"
@@ -140,8 +140,3 @@ class Lifecycle:
         self._table.remove(record)
         self._history.resize()
         out.append(Event(EventType.RELEASED, record.name))
-
-
-def is_judged(record: Record) -> bool:
-    """Whether it is waiting or alive: its silence or its process's end would open an incident."""
-    return record.state in (State.ALIVE, State.WAITING)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
-from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence, is_judged
+from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.snapshot import RETURN_S
 from banken_supervisor.engine.states import State, Trigger
@@ -34,7 +34,7 @@ class ProcessLifecycle:
     def exited(self, process: ProcessIdentity, now: float, out: list[Effect]) -> None:
         """A process has ended. What it owns and did not release is judged as soon as all that it sent is read."""
         for record in self._table.take_owned(process):
-            if is_judged(record):
+            if record.is_judged:
                 if self.is_stopping(record.name):
                     self.take_down(record.name, now, out)
                 else:
@@ -50,13 +50,13 @@ class ProcessLifecycle:
         judged when another one has had the time to take its place. What became of a program is said by
         ``program_ended``."""
         for record in self._table.take_owned(process):
-            if is_judged(record) and not is_program(record.name):
+            if record.is_judged and not is_program(record.name):
                 self._ended(record, GONE, now + RETURN_S)
 
     def program_ended(self, name: str, how: str, now: float) -> None:
         """The program behind this name has ended, and nobody had asked it to."""
         record = self._table.by_name.get(name)
-        if record is not None and is_judged(record):
+        if record is not None and record.is_judged:
             self._ended(record, how, now)
 
     def take_down(self, name: str, now: float, out: list[Effect]) -> None:
@@ -67,7 +67,7 @@ class ProcessLifecycle:
         record = self._table.by_name.get(name)
         if record is not None:
             self._disown(record)
-            if is_judged(record):
+            if record.is_judged:
                 self._lifecycle.apply(record, Occurrence(Trigger.TAKE_DOWN), now, out)
 
     def restarted(self, name: str, now: float, out: list[Effect]) -> None:
@@ -87,7 +87,7 @@ class ProcessLifecycle:
         """The program behind this name is not started again by itself: its incident, which is opened if there is
         none, is given up."""
         record = self._table.by_name.get(name)
-        if record is not None and is_judged(record):
+        if record is not None and record.is_judged:
             cause = Cause.EXITED if record.exited else Cause.FAILED
             how = None if record.details is None else record.details.exited_how
             reason = how or why if record.exited else why

@@ -13,11 +13,13 @@ from math import inf
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity
 from banken_supervisor.engine.adaptive_timeout import Gaps
-from banken_supervisor.engine.deadlines import UNARMED
 from banken_supervisor.engine.ladder import NextStep, StepKey
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rate_limit import Bucket
 from banken_supervisor.engine.states import State
+
+UNARMED = -1
+"""``armed`` of a record that is not in the deadline queue."""
 
 DISPLACED_MAX = 16
 """Processes remembered per name as no longer entitled; the oldest is forgotten first."""
@@ -147,6 +149,7 @@ class Record:
     """whether the declaration is the operator's"""
     state: State = State.WAITING
     armed: int = UNARMED
+    """the tick for which it stands in the deadline queue"""
     owner: ProcessIdentity | None = None
     frame: bytes | None = None
     """the bytes of a plain feed that need no decoding now"""
@@ -168,9 +171,24 @@ class Record:
         return None if self.details is None else self.details.incident
 
     @property
+    def quorum(self) -> QuorumState | None:
+        """Not None: this is the watchdog of a group."""
+        return None if self.details is None else self.details.quorum
+
+    @property
     def is_group(self) -> bool:
         """Whether this is the watchdog of a group."""
-        return self.details is not None and self.details.quorum is not None
+        return self.quorum is not None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is waiting or alive: its silence or its process's end would open an incident."""
+        return self.state is State.ALIVE or self.state is State.WAITING
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it has an incident that is open, or was given up."""
+        return self.state is State.EXPIRED or self.state is State.GIVEN_UP
 
     @property
     def exited(self) -> bool:

@@ -42,8 +42,6 @@ FORGOTTEN = "forgotten"
 LOST = "lost"
 """How an incident ended that was found open beside a newer one of the same watchdog."""
 
-_DOWN = (State.EXPIRED, State.GIVEN_UP)
-
 
 @dataclass(eq=False)
 class Restore:
@@ -122,7 +120,7 @@ class Restore:
         given_up = left.given_up.get(name)
         if open_ is not None:
             state = State.EXPIRED
-        elif state in _DOWN:
+        elif state in (State.EXPIRED, State.GIVEN_UP):
             # The incident is the truth: between alive and expired no checkpoint is written.
             state = State.ALIVE if given_up is None and state is State.EXPIRED else State.GIVEN_UP
         if state is not State.EXPIRED:  # else see _reopen

@@ -27,7 +27,6 @@ _IN_INCIDENTS = (State.ALIVE, State.EXPIRED)
 """Between these two the incident itself is the journal's entry: ten thousand verdicts are not written twice."""
 
 _QUORUM_ALIVE = (State.ALIVE, State.PAUSED)
-_DOWN = (State.EXPIRED, State.GIVEN_UP)
 
 
 class Table:
@@ -36,7 +35,7 @@ class Table:
     def __init__(self) -> None:
         self.by_name: dict[str, Record] = {}
         self.by_frame: dict[bytes, Record] = {}
-        self.deadlines: Deadlines[Record] = Deadlines()
+        self.deadlines = Deadlines()
         self.states: Counter[State] = Counter()
         self.shortest_timeout = inf
         """seconds; of all that were ever declared"""
@@ -99,12 +98,11 @@ class Table:
         assert record.details is not None
         state = record.state
         for group in record.details.groups:
-            assert group.details is not None
-            assert group.details.quorum is not None
-            quorum = group.details.quorum
+            quorum = group.quorum
+            assert quorum is not None
             quorum.alive += (state in _QUORUM_ALIVE) - (before in _QUORUM_ALIVE)
             quorum.starting += (state is State.WAITING) - (before is State.WAITING)
-            if state in _DOWN:
+            if record.is_down:
                 quorum.down[record.name] = None
             else:
                 quorum.down.pop(record.name, None)
@@ -112,9 +110,8 @@ class Table:
 
     def look_at_group(self, group: Record) -> None:
         """Have the next sweep look at it."""
-        assert group.details is not None
-        assert group.details.quorum is not None
-        group.details.quorum.changed = True
+        assert group.quorum is not None
+        group.quorum.changed = True
         self.deadlines.arm(group, 0.0)
 
     def mark_changed(self, record: Record) -> None:

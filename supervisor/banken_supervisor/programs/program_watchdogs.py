@@ -19,7 +19,6 @@ from banken.protocol.messages import Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy, ProgramSpec, Restart
-from banken_supervisor.engine.states import State
 from banken_supervisor.programs import ProgramManager
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.programs.engine.states import ProgramState
@@ -190,10 +189,9 @@ class ProgramWatchdogs:
         """Forget restored watchdogs of programs that are down and stay down: they would get no feed."""
         for name in self._specs:
             program, record = self._get_manager().programs.get(name), engine.get(name)
-            if program is not None and record is not None and program.state is ProgramState.STOPPED:
-                exited = record.details is not None and record.details.exited_at is not None
-                if record.state in (State.ALIVE, State.WAITING) and not exited:
-                    engine.forget(name, now, out)
+            down = program is not None and program.state is ProgramState.STOPPED
+            if down and record is not None and record.is_judged and not record.exited:
+                engine.forget(name, now, out)
 
     def _started(self, event: ProgramEvent, engine: Engine, now: float, out: list[Effect]) -> None:
         if event.name not in self._specs:

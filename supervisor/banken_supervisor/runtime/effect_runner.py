@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
-from banken.protocol.incidents import Incident
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher, incident_of
 from banken_supervisor.engine.driver import Driver
@@ -73,7 +72,7 @@ class EffectRunner:
     def _begin(self, woke: float, effect: Effect) -> None:
         match effect:
             case RunCallback():
-                self._callbacks.run(self._incident(effect), effect.callback)
+                self._callbacks.run(incident_of(effect, self._driver.now), effect.callback)
             case WatchProcess(process):
                 self._process_watcher.watch(process)
             case Event(EventType.EXPIRED, _, data):
@@ -86,9 +85,10 @@ class EffectRunner:
             case Event():
                 self._publish(effect)
             case RunStep() if not effect.observe:
-                self._after_commit(partial(self._dispatcher.run, effect, self._incident(effect.about)))
+                incident = incident_of(effect.about, self._driver.now)
+                self._after_commit(partial(self._dispatcher.run, effect, incident))
             case StepRan(ran):
-                self._dispatcher.remember(ran, self._incident(ran.about))
+                self._dispatcher.remember(ran, incident_of(ran.about, self._driver.now))
             case EndIncident():
                 self._after_commit(partial(self._dispatcher.end, effect))
             case Fault(name, error):
@@ -100,6 +100,3 @@ class EffectRunner:
             do()
         else:
             self._outbox.after_commit(do)
-
-    def _incident(self, effect: RunCallback) -> Incident:
-        return incident_of(effect, self._driver.now)

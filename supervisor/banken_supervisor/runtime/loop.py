@@ -38,13 +38,12 @@ from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.outbox.publisher import Publisher
 from banken_supervisor.processes.process_watcher import ProcessWatcher
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
-from banken_supervisor.runtime.config_reload import ConfigReload
 from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 from banken_supervisor.runtime.message_handler import MessageHandler
-from banken_supervisor.runtime.runtime_config import ConfigTargets
-from banken_supervisor.sources.zmq_sockets import EVERYTHING, FEEDS, NOTHING, Ready, Sockets
+from banken_supervisor.runtime.runtime_config import ConfigReload, ConfigTargets
+from banken_supervisor.sources.zmq_sockets import EVERYTHING, NOTHING, Ready, Sockets
 
 FEEDS_PER_TURN = 10_000
 
@@ -222,7 +221,7 @@ class Loop:
             self._woke = real
             asked = until - real
             if (
-                (ready is not FEEDS and ready is not NOTHING) or not complete or asked <= 0.0 or driver.out
+                ready is not NOTHING or not complete or asked <= 0.0 or driver.out
                 or engine.decoded_bytes != decoded
             ):  # fmt: skip
                 return ready

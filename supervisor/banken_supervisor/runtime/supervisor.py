@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
 from types import FrameType
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from banken.address import resolve
 from banken.errors import AddressRefused
@@ -34,15 +34,12 @@ from banken_supervisor.observability.log_queue import LogQueue
 from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.programs.program_manager import CLOSE_WAIT
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
-from banken_supervisor.runtime.config_reload import ConfigReload
 from banken_supervisor.runtime.in_process_client import InProcessClient, require_room
 from banken_supervisor.runtime.lock import AddressLock, AddressMonitor
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.mailbox import ActionReported, Declare, Mailbox
+from banken_supervisor.runtime.runtime_config import ConfigReload, RuntimeConfig
 from banken_supervisor.sources.zmq_sockets import Sockets
-
-if TYPE_CHECKING:
-    from banken_supervisor.runtime.runtime_config import RuntimeConfig
 
 CALLBACK_DRAIN = 2.0
 """Seconds that ``stop`` waits for running callbacks, at most."""

@@ -21,9 +21,8 @@ _POLLIN = int(zmq.POLLIN)
 
 
 class Ready(NamedTuple):
-    """Which sockets and descriptors are readable."""
+    """What is readable beside feeds, which are always read."""
 
-    feeds: bool
     control: bool
     subscriptions: bool
     mailbox: bool
@@ -31,9 +30,8 @@ class Ready(NamedTuple):
     """any descriptor that was passed to ``watch``"""
 
 
-NOTHING = Ready(False, False, False, False, False)
-FEEDS = Ready(True, False, False, False, False)
-EVERYTHING = Ready(True, True, True, True, True)
+NOTHING = Ready(False, False, False, False)
+EVERYTHING = Ready(True, True, True, True)
 """Assumed when waiting failed: everything is tried, nothing blocks."""
 
 
@@ -86,13 +84,10 @@ class Sockets:
         if not found and (rest := end - monotonic()) > REST_MIN:
             sleep(rest)
             found = zmq.zmq_poll(polled, 0)
-        if not found:
-            return NOTHING if feeds else FEEDS
-        if len(found) == 1 and found[0][0] is self.feeds.socket:
-            return FEEDS
+        if not found or (len(found) == 1 and found[0][0] is self.feeds.socket):
+            return NOTHING
         ready = dict(found)
         return Ready(
-            not feeds or self.feeds.socket in ready,
             self.control.socket in ready,
             self.events.socket in ready,
             self._mailbox in ready,

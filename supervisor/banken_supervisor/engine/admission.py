@@ -63,15 +63,19 @@ class Admission:
             return Refusal("full", f"{WATCHDOGS_MAX} watchdogs are kept already")
         record = Record(name, declaration, message.resolution, now, operator=operator)
         record.policy = policy
-        table.add(record)
-        self._history.resize()
-        self._quorums.enroll(record)
+        self.watch(record)
         table.set_owner(record, message.identity, out)
         table.arm(record)
         by = "operator" if operators is declaration else "worker" if message.declaration else "defaults"
         out.append(declared_event(record, by))
         self._maintenance.apply_to_new(record, now, out)
         return record
+
+    def watch(self, record: Record) -> None:
+        """Watch a record that is new. It is not armed yet."""
+        self._table.add(record)
+        self._history.resize()
+        self._quorums.enroll(record)
 
     def check_owner(self, record: Record, message: Message, now: float, out: list[Effect]) -> Refusal | None:
         """Whether the sender may speak in this name. A newer process takes the name over."""

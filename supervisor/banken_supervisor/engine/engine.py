@@ -79,7 +79,6 @@ class Engine:
         self._handlers = {
             Kind.FEED: self._feed,
             Kind.NOTE: self._note,
-            Kind.DECLARE: self._declared,
             Kind.RELEASE: self._release,
             Kind.FAIL: self._fail,
             Kind.PAUSE: self._pause,
@@ -179,28 +178,28 @@ class Engine:
             return refusal
         if message.declaration is not None or message.identity is not None:
             self._declarations.update(record, message, out)
-        self._handlers[kind](record, message, now, out)
+        if kind is not Kind.DECLARE:  # the watchdog is known by now; a declaration is no feed
+            self._handlers[kind](record, message, now, out)
         if kind is Kind.FEED and frame is not None and record.state is State.ALIVE and not decoded_always(record):
             self.table.know_frame(record, frame)
         return None
 
     # -- what the operator and the programs say -------------------------------------------------------
 
-    def declare(self, name: str, policy: Declaration | Policy, now: float, out: list[Effect]) -> Refusal | None:
+    def declare(self, name: str, policy: Declaration | Policy, now: float, out: list[Effect]) -> None:
         """The operator's policy for one name, in force at once and over every worker's."""
         self.rules.declare(name, policy)
         record = self.get(name)
         if record is not None:
             self._declarations.follow_rules(record)
-            return None
-        return self.expect(name, now, out)
+        self.expect(name, now, out)
 
-    def expect(self, name: str, now: float, out: list[Effect]) -> Refusal | None:
+    def expect(self, name: str, now: float, out: list[Effect]) -> None:
         """Watch this name by the rules from now on, fed or not."""
-        if name in self.table.by_name:
-            return None
-        admitted = self.admission.admit(Message(Kind.DECLARE, name, None, 0.0, None), now, out)
-        return self.admission.refuse(admitted, now, out, name) if isinstance(admitted, Refusal) else None
+        if name not in self.table.by_name:
+            admitted = self.admission.admit(Message(Kind.DECLARE, name, None, 0.0, None), now, out)
+            if isinstance(admitted, Refusal):
+                self.admission.refuse(admitted, now, out, name)
 
     def reconsider(self) -> None:
         """The rules have changed: apply them to every watchdog there is. No timer is lost."""
@@ -233,9 +232,8 @@ class Engine:
         self, left: Snapshot, now: float, out: list[Effect], is_program: Callable[[str], bool] = lambda name: False
     ) -> tuple[int, int]:
         """Bring back what a former supervisor left: how many watchdogs, and how many open incidents."""
-        return Restore(self.table, self.rules, self.history, self.quorums, self._declarations, is_program).run(
-            left, now, out
-        )
+        parts = Restore(self.table, self.rules, self.admission, self._declarations, is_program)
+        return parts.run(left, now, out)
 
     # -- messages, one method a kind ------------------------------------------------------------------
 
@@ -268,9 +266,6 @@ class Engine:
             details.progress = progress
             details.progress_at = now
         self._feed(record, message, now, out)
-
-    def _declared(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        """The watchdog is known by now; a declaration is no feed and changes nothing more."""
 
     def _release(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)

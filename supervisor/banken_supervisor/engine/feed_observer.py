@@ -40,11 +40,8 @@ class FeedObserver:
 
     def sample(self, record: Record) -> None:
         """It was fed since it was armed: have its next feed looked at, and measure the gap."""
-        if (
-            record.state is State.ALIVE
-            and not decoded_always(record)
-            and len(self._table) <= OBSERVED_MAX
-        ):  # fmt: skip
+        few = len(self._table) <= OBSERVED_MAX
+        if few and record.state is State.ALIVE and not decoded_always(record):
             details = record.detailed()
             if details.extended_until is None and not details.frames:
                 details.sampled = True

@@ -149,13 +149,7 @@ class Incidents:
         out.append(run)
 
     def _excuse(
-        self,
-        record: Record,
-        incident: OpenIncident,
-        blamed: str | None,
-        due: float,
-        now: float,
-        out: list[Effect],
+        self, record: Record, incident: OpenIncident, blamed: str | None, due: float, now: float, out: list[Effect]
     ) -> bool:
         """A watchdog that this one depends on is down, or was: marked while that lasts, and a whole timeout longer.
 
@@ -206,7 +200,7 @@ class Incidents:
             if step.budget or step.backoff:
                 earlier.append(now)
                 del earlier[:-RUNS_MAX]
-            self._run(record, incident, step, planned.number, planned.when, now, out)
+            self._run(record, incident, step, planned, now, out)
             incident.next_step = following_step(ladder, incident.climbing_since, planned, now)
         return False
 
@@ -219,7 +213,7 @@ class Incidents:
         data = {"incident": incident.id, "lasted": now - incident.opened, "runs": incident.runs}
         out.append(Event(EventType.GIVEN_UP, record.name, {**data, **process_data(record)}))
         for number, step in enumerate(ladder.on_give_up, len(ladder.steps)):
-            self._run(record, incident, step, number, now, now, out)
+            self._run(record, incident, step, NextStep(now, number), now, out)
         details.given_up, details.incident = incident, None
 
     def follow_reload(self, record: Record, before: Policy | None) -> None:
@@ -233,15 +227,9 @@ class Incidents:
             incident.backed_off = False  # that was another step's backoff
 
     def _run(
-        self,
-        record: Record,
-        incident: OpenIncident,
-        step: Step,
-        number: int,
-        due: float,
-        now: float,
-        out: list[Effect],
+        self, record: Record, incident: OpenIncident, step: Step, at: NextStep, now: float, out: list[Effect]
     ) -> None:
+        number, due = at.number, at.when
         count = incident.step_counts[number] = incident.step_counts.get(number, 0) + 1
         about = callback_run(record, incident, due, now)
         observe = ladder_of(record).observe

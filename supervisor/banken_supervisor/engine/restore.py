@@ -19,14 +19,13 @@ from banken.protocol.incidents import Cause
 from banken.protocol.limits import SECONDS_MAX, SECONDS_MIN
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine import dependencies
+from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.descriptions import callback_run
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep, StepRan
-from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.incidents import RUNS_MAX, ladder_of
 from banken_supervisor.engine.ladder import NextStep, Step, first_step, following_step, step_key
 from banken_supervisor.engine.policy import EXIT_ONLY
-from banken_supervisor.engine.quorum import Quorums
 from banken_supervisor.engine.record import OpenIncident, Record
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.snapshot import RETURN_S, Checkpoint, PastIncident, PastRun, Snapshot, rearm_offset
@@ -52,8 +51,7 @@ class Restore:
 
     _table: Table
     _rules: Rules
-    _history: FeedHistory
-    _quorums: Quorums
+    _admission: Admission
     _declarations: Declarations
     _is_program: Callable[[str], bool]
 
@@ -149,9 +147,7 @@ class Restore:
         self, name: str, declaration: Declaration, resolution: float, now: float, *, operator: bool
     ) -> Record:
         record = Record(name, self._table.share(declaration), resolution, now, operator=operator)
-        self._table.add(record)
-        self._history.resize()
-        self._quorums.enroll(record)
+        self._admission.watch(record)
         self._declarations.follow_rules(record)
         return record
 

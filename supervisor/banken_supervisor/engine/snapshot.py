@@ -100,8 +100,9 @@ class Snapshot:
 def checkpoint(record: Record, now: float) -> Checkpoint | None:
     """What is to be kept of this one; None: nothing, for the config makes it (a group's watchdog)."""
     details = record.details
-    left = None
+    left, incidents = None, 0
     if details is not None:
+        incidents = details.incidents
         if details.quorum is not None:
             return None
         if record.state is State.PAUSED:
@@ -109,12 +110,6 @@ def checkpoint(record: Record, now: float) -> Checkpoint | None:
         elif details.extended_until is not None:
             left = details.extended_until - now
     return Checkpoint(
-        record.name,
-        record.declaration,
-        record.resolution,
-        record.owner,
-        record.state,
-        left,
-        record.operator,
-        0 if details is None else details.incidents,
-    )
+        record.name, record.declaration, record.resolution, record.owner, record.state, left, record.operator,
+        incidents,
+    )  # fmt: skip

@@ -35,7 +35,7 @@ from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.programs.program_manager import CLOSE_WAIT
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.in_process_client import InProcessClient, require_room
-from banken_supervisor.runtime.lock import AddressLock, AddressMonitor
+from banken_supervisor.runtime.lock import AddressLock, monitor_address
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.mailbox import ActionReported, Declare, Mailbox
 from banken_supervisor.runtime.runtime_config import ConfigReload, RuntimeConfig
@@ -129,7 +129,6 @@ class Supervisor:
             callback=callback,
             feeders=feeders,
             progress_timeout=progress_timeout,
-            resolution=0.0,
         )
 
     def callback(self, name: str, function: Callback | None) -> None:
@@ -249,29 +248,14 @@ class Supervisor:
         resources.callback(programs.close, 0.0)
         context = ActionContext(directory, self._callbacks.named, self._restart, peers)
         dispatcher = Dispatcher(
-            context,
-            self._acted,
-            lambda name: name in programs,
-            programs.process,
-            self._mailbox.post,
-            self._callback_limit,
+            context, self._acted, programs.__contains__, programs.process, self._mailbox.post, self._callback_limit
         )
         loop = Loop(
-            sockets,
-            self._mailbox,
-            self._callbacks,
-            log_queue,
-            self._rules,
-            dispatcher,
-            programs,
-            resources,
-            self._journal,
-            self._limits,
-        )
-        monitor = AddressMonitor(
-            lock, partial(log_queue.line, logging.ERROR, fields={}), loop.fault_elsewhere(Place.ADDRESS)
-        )
-        resources.callback(monitor.close)
+            sockets, self._mailbox, self._callbacks, log_queue, self._rules, dispatcher, programs, resources,
+            self._journal, self._limits,
+        )  # fmt: skip
+        log = partial(log_queue.line, logging.ERROR, fields={})
+        resources.callback(monitor_address(lock, log, loop.fault_elsewhere(Place.ADDRESS)).set)
         if self._config_reload is not None:
             loop.bind_config(self._config_reload)
         return loop

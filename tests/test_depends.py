@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from banken.protocol.messages import Declaration, Kind
-from banken_supervisor.engine.dependencies import RECHECK_S as RECHECK
 from banken_supervisor.engine.effects import Event, EventType, RunCallback, RunStep
+from banken_supervisor.engine.incidents import RECHECK_S as RECHECK
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Group, Policy
 from banken_supervisor.engine.states import State

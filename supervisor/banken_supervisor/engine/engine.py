@@ -79,10 +79,10 @@ class Engine:
         self._handlers = {
             Kind.FEED: self._feed,
             Kind.NOTE: self._note,
-            Kind.RELEASE: self._release,
+            Kind.RELEASE: self._release_or_resume,
             Kind.FAIL: self._fail,
             Kind.PAUSE: self._pause,
-            Kind.RESUME: self._resume,
+            Kind.RESUME: self._release_or_resume,
             Kind.EXTEND: self._extend,
         }
 
@@ -267,8 +267,9 @@ class Engine:
             details.progress_at = now
         self._feed(record, message, now, out)
 
-    def _release(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
+    def _release_or_resume(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        trigger = Trigger.RELEASE if message.kind is Kind.RELEASE else Trigger.RESUME
+        self._lifecycle.apply(record, Occurrence(trigger), now, out)
 
     def _fail(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         what = Occurrence(Trigger.FAIL, cause=Cause.FAILED, reason=message.args[0])
@@ -278,9 +279,6 @@ class Engine:
         seconds = message.args[0] or None
         until = inf if seconds is None else now + seconds
         self._lifecycle.apply(record, Occurrence(Trigger.PAUSE, until=until, seconds=seconds), now, out)
-
-    def _resume(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        self._lifecycle.apply(record, Occurrence(Trigger.RESUME), now, out)
 
     def _extend(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         if record.is_judged:

@@ -1,6 +1,9 @@
 """Incidents: opened by a verdict, escalated while they last, given up, closed.
 
 Which transition calls what is in states.py and lifecycle.py.
+
+``depends_on``: an incident is not escalated while another watchdog, which this one depends on, is down. The config
+refuses circles; what is declared in code may have one, so blame never goes round in a circle.
 """
 
 from __future__ import annotations
@@ -9,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from banken.protocol.incidents import Cause
-from banken_supervisor.engine import dependencies
 from banken_supervisor.engine.descriptions import callback_run, incident_data, process_data
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, EventType, RunStep
 from banken_supervisor.engine.feed_history import EVIDENCE_MAX, FeedHistory
@@ -25,9 +27,12 @@ from banken_supervisor.engine.ladder import (
     step_key,
 )
 from banken_supervisor.engine.policy import Policy
-from banken_supervisor.engine.record import Details, OpenIncident, Record, progress_deadline
+from banken_supervisor.engine.record import Details, OpenIncident, Record, deadline, progress_deadline
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import Table
+
+RECHECK_S = 0.5
+"""Seconds until the next look, where a dependency was due but not judged yet."""
 
 RUNS_MAX = 1000
 """Times of earlier runs that are remembered per step for budget and backoff."""
@@ -83,14 +88,14 @@ class Incidents:
             climbing_since=now,
         )  # fmt: skip
         details.incident = incident
-        blamed = dependencies.down(self._table, record, now)
+        blamed = down(self._table, record, now)
         run = callback_run(record, incident, due, now)
         data = incident_data(record, run, now)
         incident.feeds = self._history.feeds(record, now, EVIDENCE_MAX)
         if incident.feeds:
             data["feeds"] = incident.feeds
         if blamed is not None:
-            dependencies.blame(self._table, record, incident, blamed, now)
+            blame(self._table, record, incident, blamed, now)
             out.append(Event(EventType.EXPIRED, record.name, {**data, "blamed": blamed}))
             return False
         out.append(Event(EventType.EXPIRED, record.name, data))
@@ -101,7 +106,7 @@ class Incidents:
         """Still silent: the ladder's next step if that is what was due, else the callback once more."""
         incident = record.incident
         assert incident is not None
-        blamed = dependencies.down(self._table, record, now)
+        blamed = down(self._table, record, now)
         step = incident.next_step
         if step is not None and step.when <= due:
             if blamed is None:
@@ -159,7 +164,7 @@ class Incidents:
             if incident.blamed is None:  # this one fell first, and its dependency after it
                 data = incident_data(record, callback_run(record, incident, due, now), now)
                 out.append(Event(EventType.CALLBACK_REPEATED, record.name, {**data, "blamed": blamed}))
-            dependencies.blame(self._table, record, incident, blamed, now)
+            blame(self._table, record, incident, blamed, now)
             return False
         if not incident.presumed and not incident.recovering:
             incident.recovering = True
@@ -250,3 +255,47 @@ def runs_of(details: Details, ladder: Ladder, index: int) -> list[float]:
         known = {step_key(ladder, each) for each in range(len(ladder.steps))}
         details.step_runs = {each: ran for each, ran in details.step_runs.items() if each in known}
     return details.step_runs.setdefault(key, [])
+
+
+# -- depends_on ----------------------------------------------------------------------------------
+
+
+def down(table: Table, record: Record, now: float) -> str | None:
+    """The first of those it depends on that is down, or about to be found so."""
+    if record.policy is None:
+        return None
+    for name in record.policy.depends_on:
+        parent = table.by_name.get(name)
+        if parent is None:
+            continue
+        if parent.is_down:
+            if not _blames(table, parent, record):
+                return name
+            continue
+        due = deadline(parent)
+        if parent.is_judged and due is not None and due <= now:
+            return name
+    return None
+
+
+def blame(table: Table, record: Record, incident: OpenIncident, parent: str, now: float) -> None:
+    """Mark the incident, and look again later: soon, if the parent is only about to be found down."""
+    incident.blamed, incident.next_step, incident.recovering = parent, None, False
+    incident.presumed = not table.by_name[parent].is_down
+    declared = record.declaration
+    incident.next_run = now + (RECHECK_S if incident.presumed else min(declared.interval, declared.timeout))
+
+
+def _blames(table: Table, parent: Record, record: Record) -> bool:
+    """Whether the parent's own incident is blamed on ``record``: then nobody would be notified of either."""
+    seen = {parent.name}
+    while parent.incident is not None:
+        name = parent.incident.blamed
+        if name == record.name:
+            return True
+        above = None if name is None or name in seen else table.by_name.get(name)
+        if above is None:
+            return False
+        seen.add(above.name)
+        parent = above
+    return False

@@ -18,12 +18,11 @@ from math import inf
 from banken.protocol.incidents import Cause
 from banken.protocol.limits import SECONDS_MAX, SECONDS_MIN
 from banken.protocol.messages import Declaration
-from banken_supervisor.engine import dependencies
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.descriptions import callback_run
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep, StepRan
-from banken_supervisor.engine.incidents import RUNS_MAX, ladder_of
+from banken_supervisor.engine.incidents import RUNS_MAX, blame, down, ladder_of
 from banken_supervisor.engine.ladder import NextStep, Step, first_step, following_step, step_key
 from banken_supervisor.engine.policy import EXIT_ONLY
 from banken_supervisor.engine.record import OpenIncident, Record
@@ -80,9 +79,9 @@ class Restore:
             resumed.append((record, incident))
         for record, incident in resumed:
             # A watchdog that it depends on may be down, too.
-            down = dependencies.down(table, record, now)
-            if down is not None:
-                dependencies.blame(table, record, incident, down, now)
+            parent = down(table, record, now)
+            if parent is not None:
+                blame(table, record, incident, parent, now)
             elif incident.blamed is not None:
                 incident.next_run = now + RETURN_S
             table.arm(record)

@@ -160,7 +160,6 @@ class Loop:
         self._stopping = True
 
     def _restore(self) -> dict[str, int]:
-        """Restore the state of an earlier supervisor."""
         if self.checkpoints is None:
             return {}
         watchdogs, incidents = self.checkpoints.restore(
@@ -245,7 +244,6 @@ class Loop:
         return ready, real, count, complete
 
     def _patience(self) -> float:
-        """Seconds until the next work, if nothing arrives."""
         asked = self.driver.patience(TURN_MAX)
         jobs = [each.patience(self._woke) for each in (self.callbacks, self.dispatcher, self.background)]
         busy = 0.0 if self.messages.waiting or self._effects.left or self.dispatcher.waiting else None
@@ -262,7 +260,6 @@ class Loop:
         )
 
     def _answer(self) -> None:
-        """Answer requests, for at most ``REQUESTS_S``."""
         until = monotonic() + REQUESTS_S
         for routing_id, request in self._sockets.control.requests():
             self._sockets.control.reply(routing_id, control_api.answer(self.view, request))

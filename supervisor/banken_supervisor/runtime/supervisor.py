@@ -292,7 +292,6 @@ class Supervisor:
             loop.outbox.close(share(0.5, JOURNAL_DRAIN))
 
     def _stop_limit(self) -> float:
-        """Seconds; of the config, if there is one."""
         reloading = self._config_reload
         return self._stop_timeout if reloading is None else reloading.current.config.settings.stop_limit
 

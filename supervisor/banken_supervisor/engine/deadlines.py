@@ -38,11 +38,6 @@ class Deadlines:
         self._live = 0
         self._stale = 0
 
-    @property
-    def entries(self) -> int:
-        """Number of entries, stale ones included: the memory that the queue needs."""
-        return self._live + self._stale
-
     def arm(self, item: Record, when: float) -> None:
         """Make ``item`` due at or before ``when``; if that is too early, the caller arms it again.
 

@@ -204,45 +204,32 @@ def deadline(record: Record) -> float | None:
         if state is State.ALIVE:
             return record.fed_at + record.declaration.timeout + record.resolution
         return record.fed_at + record.declaration.grace if state is State.WAITING else None
-    if details.quorum is not None:
-        return _group_deadline(record, details, details.quorum)
-    if state is State.ALIVE:
+    quorum = details.quorum
+    due: float | None = None
+    if state is State.ALIVE and quorum is None:
         due = record.fed_at + record.declaration.timeout + record.resolution
     elif state is State.WAITING:
         if details.restarting:
             return None
         due = record.fed_at + record.declaration.grace
-    else:
-        return _later_deadline(state, details)
+    elif state is State.EXPIRED:
+        assert details.incident is not None
+        step, due = details.incident.next_step, details.incident.next_run
+        due = due if step is None else min(step.when, due)
+    elif state is State.PAUSED:
+        return None if details.paused_until == inf else details.paused_until
+    elif state is State.RELEASED:
+        return None
+    if quorum is not None:  # its members make it due, too
+        return due if quorum.since is None else quorum.since if due is None else min(due, quorum.since)
+    if due is None or state is State.EXPIRED:
+        return due
     if details.extended_until is not None:
         due = max(due, details.extended_until)
     if details.exited_at is not None:
         due = min(due, details.exited_at)
     stalled = progress_deadline(record) if state is State.ALIVE else None
     return due if stalled is None else min(due, stalled)
-
-
-def _later_deadline(state: State, details: Details) -> float | None:
-    if state is State.EXPIRED:
-        assert details.incident is not None
-        step = details.incident.next_step
-        return details.incident.next_run if step is None else min(step.when, details.incident.next_run)
-    if state is State.PAUSED and details.paused_until != inf:
-        return details.paused_until
-    return None
-
-
-def _group_deadline(record: Record, details: Details, quorum: QuorumState) -> float | None:
-    """A group is due when its members have made it so, and at the end of its grace."""
-    if record.state is State.RELEASED:
-        return None
-    if record.state is State.WAITING:
-        due: float | None = record.fed_at + record.declaration.grace
-    else:
-        due = _later_deadline(record.state, details)
-    if quorum.since is None or record.state is State.PAUSED:
-        return due
-    return quorum.since if due is None else min(due, quorum.since)
 
 
 def progress_deadline(record: Record) -> float | None:

@@ -12,7 +12,7 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.record import Record
-from banken_supervisor.engine.states import Trigger, transition
+from banken_supervisor.engine.states import Does, Trigger, transition
 from banken_supervisor.engine.table import Table
 
 MAINTENANCE = "maintenance"
@@ -47,6 +47,9 @@ class Lifecycle:
     _history: FeedHistory
     _incidents: Incidents
 
+    def __post_init__(self) -> None:
+        self._does = {does: getattr(self, f"_{does}") for does in Does}
+
     def apply(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         """Make the transition: close the incident if the table ends it, change the state, do the rest.
 
@@ -57,7 +60,7 @@ class Lifecycle:
             recovered = what.trigger is Trigger.FEED
             self._incidents.close(record, what.how or line.ends, now, out, recovered=recovered)
         self._table.move(record, line.state)
-        getattr(self, f"_{line.does.value}")(record, what, now, out)
+        self._does[line.does](record, what, now, out)
 
     def _nothing(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         pass

@@ -16,7 +16,7 @@ what is done (``Does``; lifecycle.py has one method for each). What is not in th
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple
 
 
@@ -47,7 +47,7 @@ class Trigger(Enum):
     RELEASE = "release"
 
 
-class Does(Enum):
+class Does(StrEnum):
     """What a transition does, beside closing the incident and changing the state: a method of Lifecycle by name."""
 
     NOTHING = "nothing"

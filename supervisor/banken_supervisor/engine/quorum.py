@@ -112,7 +112,7 @@ class Quorums:
 
 def settle(record: Record, now: float) -> None:
     """Called in the sweep: note since when the number of living members asks for another state of the group."""
-    quorum = record.quorum
+    quorum = None if record.details is None else record.details.quorum  # of each that is swept: no call
     if quorum is not None and quorum.changed:
         quorum.changed = False
         wrong = quorum.verdict(record.state) is not None

@@ -10,7 +10,7 @@ from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event
 from banken_supervisor.engine.engine import Engine
-from banken_supervisor.engine.refusals import Refusal
+from banken_supervisor.engine.principal import Refusal
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from banken.protocol.messages import Declaration, Kind
-from banken_supervisor.engine.dependencies import RECHECK_S as RECHECK
 from banken_supervisor.engine.effects import Event, EventType, RunCallback, RunStep
+from banken_supervisor.engine.incidents import RECHECK_S as RECHECK
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Group, Policy
 from banken_supervisor.engine.states import State
@@ -54,7 +54,7 @@ def test_those_that_fall_together_are_one_alarm(order: tuple[str, str]) -> None:
     for _ in range(10):
         bench.jump(4.0)
     assert {name for name, _ in acted(bench)} == {"db"}
-    event = bench.engine.replay("web", bench.now)
+    event = bench.engine.incidents.replay("web", bench.now)
     assert event is not None
     assert event.data["blamed"] == "db", "a listener that comes late must not run its callback for it"
 
@@ -137,7 +137,7 @@ def test_a_failure_under_a_fallen_parent_and_a_parent_that_was_given_up() -> Non
     assert told(bench, "web") == [("expired", "db")]
     db = bench.engine.get("db")
     assert db is not None
-    bench.engine.abandon("db", "it does not start", bench.now, bench.out)
+    bench.engine.processes.abandon("db", "it does not start", bench.now, bench.out)
     acted(bench)
     for _ in range(5):
         bench.jump(4.0)

@@ -213,7 +213,7 @@ def test_releasing_what_is_unknown_is_refused_quietly(bench: Bench) -> None:
     assert refused is not None
     assert refused.reason == "unknown"
     assert bench.said() == []
-    assert bench.engine.admission.refusals.counts["unknown"] == 1
+    assert bench.engine.admission.refused["unknown"] == 1
 
 
 def test_beating_is_not_progressing(bench: Bench) -> None:
@@ -306,9 +306,9 @@ def test_nothing_is_judged_beyond_the_horizon(bench: Bench) -> None:
 def test_a_late_listener_is_told_of_the_open_incident(bench: Bench) -> None:
     """As an event that says that it is a replay; nothing when there is none."""
     bench.feed()
-    assert bench.engine.replay("w", bench.now) is None
+    assert bench.engine.incidents.replay("w", bench.now) is None
     bench.jump(10.0)
-    event = bench.engine.replay("w", bench.now)
+    event = bench.engine.incidents.replay("w", bench.now)
     assert event is not None
     assert event.data["replay"] is True
     assert event.data["incident"] == "run-1"

@@ -113,7 +113,7 @@ def test_undeclared_names_are_refused_where_the_operator_wants_it_so() -> None:
     for _ in range(100):
         assert bench.say(Kind.FEED) is not None
     assert bench.said() == ["refused"]
-    assert bench.engine.admission.refusals.counts["undeclared"] == 100
+    assert bench.engine.admission.refused["undeclared"] == 100
     bench.say(Kind.FEED, declaration=TEN)
     assert bench.state() is State.ALIVE
 
@@ -132,7 +132,7 @@ def test_a_strangers_probe_is_refused(bench: Bench) -> None:
     """Only the supervisor's own token settles a hold."""
     bench.say(Kind.PROBE, "banken", b"guess", 1)
     assert bench.engine.probe_seen is None
-    assert bench.engine.admission.refusals.counts["probe"] == 1
+    assert bench.engine.admission.refused["probe"] == 1
     bench.say(Kind.PROBE, "banken", b"token", 7)
     assert bench.engine.probe_seen == 7
 

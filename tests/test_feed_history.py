@@ -178,7 +178,7 @@ def test_a_new_process_begins_a_trail_of_its_own() -> None:
     assert bench.gaps() == []
     bench.feed(after=2.0, who=BOB)
     assert bench.gaps() == [2.0]
-    bench.engine.reborn("w", bench.now, bench.out)
+    bench.engine.processes.restarted("w", bench.now, bench.out)
     assert bench.gaps() == []
 
 

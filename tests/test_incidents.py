@@ -371,7 +371,7 @@ def test_a_new_process_has_the_grace_of_a_start_and_ends_the_climb() -> None:
     bench = Bench(Step("restart"), Step("kill", 5.0))
     bench.hang()
     bench.run(1.0)
-    bench.engine.reborn("w", bench.now, bench.out)
+    bench.engine.processes.restarted("w", bench.now, bench.out)
     assert [event.data["how"] for event in bench.events("closed")] == ["reborn"]
     assert bench.run(20.0 - TICK) == []
     assert bench.state() is State.WAITING
@@ -385,9 +385,9 @@ def test_a_program_that_is_taken_down_on_purpose_is_not_judged_until_it_is_up_ag
     bench = Bench(Step("restart"))
     bench.feed()
     bench.engine.processes.exited(ALICE, bench.now, bench.out)
-    bench.engine.take_down("w", bench.now, bench.out)
+    bench.engine.processes.take_down("w", bench.now, bench.out)
     bench.run(500.0)
-    bench.engine.reborn("w", bench.now, bench.out)
+    bench.engine.processes.restarted("w", bench.now, bench.out)
     bench.run(10.0)
     bench.feed(who=BOB)
     bench.run(5.0)
@@ -409,8 +409,8 @@ def test_what_a_process_that_was_taken_down_says_late_changes_nothing(kind: Kind
     """Its last feed or release is read after its successor was started: the successor keeps its grace."""
     bench = Bench()
     bench.feed()
-    bench.engine.take_down("w", bench.now, bench.out)
-    bench.engine.reborn("w", bench.now, bench.out)
+    bench.engine.processes.take_down("w", bench.now, bench.out)
+    bench.engine.processes.restarted("w", bench.now, bench.out)
     bench.out.clear()
     bench.say(kind)
     assert bench.state() is State.WAITING
@@ -425,9 +425,9 @@ def test_a_program_that_is_given_up_is_an_incident_that_is_given_up(how: str | N
     bench = Bench(Step("dump"), on_give_up=(Step("notify"),))
     bench.feed()
     if how:
-        bench.engine.program_ended("w", how, bench.now)
-    bench.engine.abandon("w", "given up: 3 restarts", bench.now, bench.out)
-    bench.engine.abandon("w", "given up: 3 restarts", bench.now, bench.out)
+        bench.engine.processes.program_ended("w", how, bench.now)
+    bench.engine.processes.abandon("w", "given up: 3 restarts", bench.now, bench.out)
+    bench.engine.processes.abandon("w", "given up: 3 restarts", bench.now, bench.out)
     bench.run(60.0)
     (event,) = bench.events("expired")
     assert (event.data["cause"], event.data["reason"]) == (

@@ -9,9 +9,8 @@ from banken_supervisor.engine.effects import Effect, EndIncident, Event, RunCall
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.ladder import Budget, Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy
-from banken_supervisor.engine.restore import RETURN_S
 from banken_supervisor.engine.rules import Rules
-from banken_supervisor.engine.snapshot import SHARE_MAX, Snapshot
+from banken_supervisor.engine.snapshot import RETURN_S, SHARE_MAX, Snapshot
 from banken_supervisor.engine.states import State
 from restart_kit import ALICE, BOB, TEN, House, said
 
@@ -380,7 +379,7 @@ def test_a_pool_comes_back_as_a_pool() -> None:
     house.crash()
     house.feed("pool", who=BOB, declared=pool)
     house.feed("pool", declared=pool)
-    assert house.engine.admission.refusals.counts == {}
+    assert house.engine.admission.refused == {}
 
 
 def test_who_depends_on_one_that_is_down_is_marked_again() -> None:

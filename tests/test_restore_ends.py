@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from banken_supervisor.engine.effects import Event
-from banken_supervisor.engine.restore import GONE, RETURN_S
+from banken_supervisor.engine.process_lifecycle import GONE
+from banken_supervisor.engine.snapshot import RETURN_S
 from restart_kit import ALICE, BOB, House, said
 
 
@@ -12,7 +13,7 @@ def test_a_process_that_ended_meanwhile_is_told_so() -> None:
     house = House()
     house.feed()
     house.crash()
-    house.engine.gone(ALICE, house.now)
+    house.engine.processes.gone(ALICE, house.now)
     assert said(house.run(RETURN_S - 0.25)) == []
     house.run(0.5)
     (event,) = [e for e in house.out if isinstance(e, Event) and e.type.value == "expired"]
@@ -23,7 +24,7 @@ def test_another_process_in_its_place_is_no_incident() -> None:
     house = House()
     house.feed()
     house.crash()
-    house.engine.gone(ALICE, house.now)
+    house.engine.processes.gone(ALICE, house.now)
     house.run(1.0)
     house.feed(who=BOB)
     house.run(5.0)
@@ -34,5 +35,5 @@ def test_a_program_that_ended_is_told_by_its_keeper() -> None:
     house = House()
     house.feed()
     house.crash()
-    house.engine.gone(ALICE, house.now, lambda name: name == "w")
+    house.engine.processes.gone(ALICE, house.now, lambda name: name == "w")
     assert said(house.run(RETURN_S + 1.0)) == []

@@ -6,7 +6,16 @@ from itertools import product
 
 import pytest
 
-from banken_supervisor.engine.states import TRANSITIONS, IllegalTransition, State, Transition, Trigger, transition
+from banken_supervisor.engine.lifecycle import Lifecycle
+from banken_supervisor.engine.states import (
+    TRANSITIONS,
+    Does,
+    IllegalTransition,
+    State,
+    Transition,
+    Trigger,
+    transition,
+)
 
 
 def test_what_is_not_in_the_table_is_a_named_error() -> None:
@@ -40,3 +49,8 @@ def test_every_state_can_be_reached() -> None:
     for _ in State:
         reached |= {new.state for (old, _), new in TRANSITIONS.items() if old in reached}
     assert reached == set(State)
+
+
+def test_everything_that_a_transition_does_has_its_method() -> None:
+    """The table names methods of Lifecycle, by their values."""
+    assert [does for does in Does if not callable(getattr(Lifecycle, f"_{does.value}", None))] == []

@@ -98,7 +98,7 @@ def test_a_stop_that_takes_longer_than_the_timeout_is_no_incident(bench: Bench) 
         bench.judge(1.0)
     assert "expired" not in bench.types()
     bench.engine.processes.is_stopping = lambda name: False
-    bench.engine.reborn("p", bench.now, bench.out)
+    bench.engine.processes.restarted("p", bench.now, bench.out)
     for _ in range(21):
         bench.judge(1.0)
     assert bench.types()[-1] == "expired"
@@ -113,7 +113,7 @@ def test_a_stop_of_what_has_ended_already_closes_its_incident(tmp_path: Path, gi
         failed = ProgramEvent(ProgramEventType.FAILED, "p", {"reason": "no such file"})
         bench.watchdogs._handle_events([failed], bench.engine, bench.now, bench.out)
         if given_up:
-            bench.engine.abandon("p", "why", bench.now, bench.out)
+            bench.engine.processes.abandon("p", "why", bench.now, bench.out)
         assert bench.state() is (State.GIVEN_UP if given_up else State.EXPIRED)
         bench.watchdogs.command("stop", "p", bench.engine, bench.now, bench.out, "asked to")
         assert bench.state() is None

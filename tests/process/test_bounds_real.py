@@ -161,7 +161,7 @@ def test_a_file_system_that_hangs_stops_no_verdict(
                     logs.keep(str(tmp_path / "log"), 1000, 1)
                     kept.set()
 
-                supervisor._call_on_loop(keep)
+                supervisor._mailbox.post(keep)
                 assert kept.wait(5.0), "a program's log is taken on by the loop without a look at it"
                 until(lambda: any("program" in name for name in blocked), "its thread looks")
                 frame = encode(Message(Kind.FEED, "w", None, 0.0, Declaration(0.3, 0.3, 0.3)))

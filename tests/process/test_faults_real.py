@@ -27,7 +27,6 @@ from banken_supervisor.engine.policy import Window
 from banken_supervisor.observability.guard import REPORT_EVERY_S, REST_S, Guard, Place
 from banken_supervisor.outbox.checkpoints import Checkpoints
 from banken_supervisor.runtime import lock
-from banken_supervisor.runtime.loop_messages import Do
 from process.kit import until
 
 pytestmark = pytest.mark.process
@@ -69,7 +68,7 @@ class Bench:
 
     def post(self, do: Callable[[], None]) -> None:
         """Have the loop do something."""
-        self.supervisor._mailbox.post(Do(do))
+        self.supervisor._mailbox.post(do)
 
     def ask(self, op: str, **args: Any) -> Any:
         with Control(self.address, 10.0) as control:
@@ -111,7 +110,7 @@ def _feed(bench: Bench) -> None:
 
 
 def _subscription(bench: Bench) -> None:
-    bench.plant(bench.loop.driver.engine, "replay")
+    bench.plant(bench.loop.driver.engine.incidents, "replay")
     bench.closing.append(Events(bench.address, ["somebody", "else"]).close)
 
 

@@ -11,7 +11,7 @@ import pytest
 from banken.control import Control
 from banken.protocol.codec import encode
 from banken.protocol.messages import Kind, Message
-from banken_supervisor.engine.restore import GONE
+from banken_supervisor.engine.process_lifecycle import GONE
 from banken_supervisor.journal import restore
 from process.kills import Nights, Standby
 from process.kit import Home, until

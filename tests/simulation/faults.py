@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from banken.clock import CreditedClock
 from banken.protocol.messages import Message
-from banken_supervisor.engine import ownership, record, restore, table, verdicts
+from banken_supervisor.engine import record, restore, table, verdicts
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.driver import Driver
@@ -48,9 +48,7 @@ class Fault:
         """The fault is in force inside."""
         with ExitStack() as stack:
             for name, stand_in in self.patched.items():
-                places = [
-                    module for module in (ownership, record, restore, table, verdicts) if hasattr(module, name)
-                ]
+                places = [module for module in (record, restore, table, verdicts) if hasattr(module, name)]
                 assert places, name
                 for module in places:
                     stack.enter_context(patch.object(module, name, stand_in))
@@ -178,7 +176,7 @@ class ForgetsExtensions(Engine):
 class AnnouncesAgain(Engine):
     def restore(self, left: Snapshot, now: float, out: list[Effect], *more: Any) -> tuple[int, int]:
         counts = super().restore(left, now, out, *more)
-        out.extend(event for each in left.open if (event := self.replay(each.name, now)) is not None)
+        out.extend(event for each in left.open if (event := self.incidents.replay(each.name, now)) is not None)
         return counts
 
 
@@ -239,10 +237,6 @@ def _feed(original: Any, self: Any, record: Record, message: Message, now: float
     original(self, record, message, now, out)
     if record.details is not None:
         record.details.extended_until = until
-
-
-def anybody(record: Record, process: Any) -> ownership.Claim:
-    return ownership.Claim.OWNER
 
 
 FAULTS = (
@@ -321,7 +315,7 @@ FAULTS = (
         "any identity",
         "An older process may still feed.",
         ("missed", "doubled"),
-        patched={"claim": anybody},
+        methods=((Admission, ignored("check_owner")),),
     ),
     Fault(
         "no new life",

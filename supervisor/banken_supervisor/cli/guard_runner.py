@@ -17,7 +17,6 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Policy, ProgramSpec
 from banken_supervisor.evidence import render
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
-from banken_supervisor.runtime.loop_messages import Do
 from banken_supervisor.runtime.supervisor import Supervisor
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.exit_status import exit_text
@@ -108,7 +107,7 @@ class Guarding(Supervisor):
         if self._signals > 1:
             shutil.rmtree(self._directory, ignore_errors=True)
             os._exit(128 + signal.SIGKILL)  # that is what the programs' guard ends the rest of the command with
-        self._mailbox.post(Do(partial(self._pass_on, number)))
+        self._mailbox.post(partial(self._pass_on, number))
 
     def _pass_on(self, number: int) -> None:
         """End the command with the signal that came; ``_heard`` ends the rest when it is gone."""

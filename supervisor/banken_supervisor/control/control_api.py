@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from fnmatch import translate
 from itertools import islice
 from time import monotonic
@@ -20,9 +19,8 @@ from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_M
 from banken_supervisor.control.metrics_snapshot import metrics_snapshot
 from banken_supervisor.control.view import ControlView, ReloadView
 from banken_supervisor.engine.feed_observer import suggestion
-from banken_supervisor.engine.principal import OPERATOR
+from banken_supervisor.engine.principal import Principal, Refusal
 from banken_supervisor.engine.record import OpenIncident, Record, deadline
-from banken_supervisor.engine.refusals import Refusal
 from banken_supervisor.engine.states import State
 from banken_supervisor.observability.guard import Place
 from banken_supervisor.text.patterns import is_pattern
@@ -89,9 +87,8 @@ def answer(view: ControlView, request: bytes) -> bytes:
         return pack([VERSION, number, True, handler(view, args)])
     except (WireError, RequestRefused) as fault:
         reason = fault.reason if isinstance(fault, RequestRefused) else "request"
-        event = view.driver.engine.admission.refusals.note(Refusal(reason, str(fault)), view.driver.now)
-        if event is not None:
-            view.driver.out.append(event)
+        driver = view.driver
+        driver.engine.admission.refuse(Refusal(reason, str(fault)), driver.now, driver.out)
         return pack([VERSION, number, False, str(fault)])
     except Exception as fault:  # noqa: BLE001  # the client gets a reply, and the loop goes on
         view.guard.fault(Place.REQUEST, fault, op if type(op) is str and op in OPS else "")
@@ -147,7 +144,7 @@ def _tell(view: ControlView, args: dict[str, Any]) -> Any:
     if type(frame) is not bytes:
         raise RequestRefused("tell takes the bytes of one message as 'frame'")
     driver = view.driver
-    refused = driver.engine.take(frame, driver.now, driver.out, OPERATOR)
+    refused = driver.engine.take(frame, driver.now, driver.out, Principal.OPERATOR)
     if refused is not None:
         raise RequestRefused(refused.text)
     return {"taken": True}
@@ -171,7 +168,7 @@ def _summary(view: ControlView, args: dict[str, Any]) -> Any:
         "overloads": driver.overloads,
         "probes_lost": driver.barrier.lost,
         "events": dict(view.metrics.events),
-        "refused": dict(driver.engine.admission.refusals.counts),
+        "refused": dict(driver.engine.admission.refused),
         "programs": len(view.programs.specs),
         **view.parts(),
         "internal_errors": dict(view.guard.counts),
@@ -326,8 +323,7 @@ def _reload(view: ControlView, args: dict[str, Any]) -> Any:
 
 def _reloaded(view: ControlView, args: dict[str, Any]) -> Any:
     """The result of the last finished reload: ``number``, ``ok``, ``text``; reloads up to it are finished."""
-    last = _config_reload(view).last
-    return {"number": 0} if last is None else asdict(last)
+    return _config_reload(view).last
 
 
 def _config_reload(view: ControlView) -> ReloadView:

@@ -12,19 +12,11 @@ from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadOutcome:
-    """The result of one reload. ``text``: the file that was loaded, or its errors."""
-
-    number: int
-    ok: bool
-    text: str
-
-
 class ReloadView(Protocol):
     """Starts reloads and knows the result of the last one."""
 
-    last: ReloadOutcome | None
+    @property
+    def last(self) -> dict[str, Any]: ...
 
     def ask(self) -> int:
         """Start a reload. Returns its number."""

@@ -23,6 +23,7 @@ Pure. All times in seconds.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from math import ceil, frexp, log
 
 from banken_supervisor.engine.policy import Auto
@@ -52,15 +53,13 @@ FEW = 20
 """With fewer gaps nothing is proposed, unless ``auto`` sets another number."""
 
 
+@dataclass(slots=True)
 class Gaps:
     """The observed gaps of one watchdog: about 400 bytes."""
 
-    __slots__ = ("_counts", "count", "longest")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.longest = 0.0
-        self._counts = [0] * COUNTERS
+    count: int = 0
+    longest: float = 0.0
+    _counts: list[int] = field(default_factory=lambda: [0] * COUNTERS)
 
     def add(self, gap: float) -> None:
         """Add a gap between two feeds, in seconds."""

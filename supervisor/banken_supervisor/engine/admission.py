@@ -5,47 +5,47 @@ What a principal may say at all is asked before (principal.py).
 
 from __future__ import annotations
 
-from banken.protocol.messages import Feeders, Kind, Message
-from banken_supervisor.engine import ownership
+from collections import Counter
+from dataclasses import dataclass, field
+from math import inf
+
+from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.maintenance import Maintenance
+from banken_supervisor.engine.principal import Refusal
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
 from banken_supervisor.engine.record import Record
-from banken_supervisor.engine.refusals import Refusal, Refusals
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.table import Table
 
 WATCHDOGS_MAX = 2_000_000
 """Names watched at once; the next one is refused."""
 
+REPORT_EVERY_S = 1.0
+"""Seconds between two events about the same reason; refusals in between are only counted."""
+
 _FEEDS = (Kind.FEED, Kind.NOTE)
 
 
+@dataclass(eq=False)
 class Admission:
     """Makes records for new names, refuses what is not to be taken, and counts the refusals."""
 
-    def __init__(
-        self,
-        table: Table,
-        rules: Rules,
-        history: FeedHistory,
-        quorums: Quorums,
-        maintenance: Maintenance,
-        observer: FeedObserver,
-        processes: ProcessLifecycle,
-    ) -> None:
-        self.refusals = Refusals()
-        self._table = table
-        self._rules = rules
-        self._history = history
-        self._quorums = quorums
-        self._maintenance = maintenance
-        self._observer = observer
-        self._processes = processes
+    _table: Table
+    _rules: Rules
+    _history: FeedHistory
+    _quorums: Quorums
+    _maintenance: Maintenance
+    _observer: FeedObserver
+    _processes: ProcessLifecycle
+    refused: Counter[str] = field(default_factory=Counter)
+    """all refusals, by reason"""
+    _reported: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """by reason: when the last event was, and how many there had been then"""
 
     def admit(self, message: Message, now: float, out: list[Effect]) -> Record | Refusal:
         """A record for a name that is not watched yet."""
@@ -63,9 +63,7 @@ class Admission:
             return Refusal("full", f"{WATCHDOGS_MAX} watchdogs are kept already")
         record = Record(name, declaration, message.resolution, now, operator=operator)
         record.policy = policy
-        table.add(record)
-        self._history.resize()
-        self._quorums.enroll(record)
+        self.watch(record)
         table.set_owner(record, message.identity, out)
         table.arm(record)
         by = "operator" if operators is declaration else "worker" if message.declaration else "defaults"
@@ -73,46 +71,61 @@ class Admission:
         self._maintenance.apply_to_new(record, now, out)
         return record
 
+    def watch(self, record: Record) -> None:
+        """Watch a record that is new. It is not armed yet."""
+        self._table.add(record)
+        self._history.resize()
+        self._quorums.enroll(record)
+
     def check_owner(self, record: Record, message: Message, now: float, out: list[Effect]) -> Refusal | None:
         """Whether the sender may speak in this name. A newer process takes the name over."""
-        process = message.identity
-        if record.declaration.feeders is Feeders.ANY or process is None:
+        process, owner = message.identity, record.owner
+        if record.declaration.feeders is Feeders.ANY or process is None or process == owner:
             return None
-        claim = ownership.claim(record, process)
-        if claim is ownership.Claim.OWNER:
-            return None
-        if claim is ownership.Claim.NEWCOMER:
-            had_owner = record.owner is not None
-            if record.owner is not None:
-                ownership.displace(record, record.owner)
-            self._table.mark_changed(record)
+        if not is_displaced(record, process):
             self._table.set_owner(record, process, out)
             self._observer.new_feeder(record)
             if record.details is not None:
                 record.details.exited_at = None  # it is another process that has ended
-            if had_owner:
+            if owner is not None:
                 self._table.forget_frames(record)
                 if message.kind is Kind.DECLARE:
                     self._processes.reborn(record, now, out)
             return None
-        ownership.displace(record, process)
-        if record.owner is None:
+        details = record.detailed()
+        details.displace(process)
+        if owner is None:
             text = f"the process {process.pid} of {record.name!r} was taken down; its late messages are refused"
             return self.refuse(Refusal("contest", text), now, [], record.name)
-        details = record.detailed()
         if not details.contest_reported and message.kind in _FEEDS:
             details.contest_reported = True
-            data = {"pid": record.owner.pid, "refused_pid": process.pid}
+            data = {"pid": owner.pid, "refused_pid": process.pid}
             out.append(Event(EventType.CONTEST, record.name, data))
         text = (
-            f"{record.name!r} belongs to the newer process {record.owner.pid}; "
+            f"{record.name!r} belongs to the newer process {owner.pid}; "
             f"declare feeders='any' to let several processes feed it"
         )
         return self.refuse(Refusal("contest", text), now, out, record.name)
 
     def refuse(self, refusal: Refusal, now: float, out: list[Effect], name: str | None = None) -> Refusal:
-        """Count a refusal, and report it if it is time to."""
-        event = self.refusals.note(refusal, now, name)
-        if event is not None:
-            out.append(event)
+        """Count a refusal, and report it if the last report of this reason is old enough."""
+        reason = refusal.reason
+        self.refused[reason] += 1
+        total = self.refused[reason]
+        at, reported = self._reported.get(reason, (-inf, 0))
+        if now - at >= REPORT_EVERY_S:
+            self._reported[reason] = now, total
+            data = {"reason": reason, "text": refusal.text, "count": total - reported, "total": total}
+            out.append(Event(EventType.REFUSED, name, data))
         return refusal
+
+
+def is_displaced(record: Record, process: ProcessIdentity) -> bool:
+    """Whether ``process``, which is not the owner, is an earlier one: a newer one took the name from it.
+
+    On one host the later process start is the newer; across hosts, or within one tick, the order of arrival counts.
+    """
+    owner = record.owner
+    if record.details is not None and process in record.details.displaced:
+        return True
+    return owner is not None and process.boot == owner.boot and 0 < process.start < owner.start

@@ -17,6 +17,8 @@ Pure: ``now`` is deadline time; the caller sends the probes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 READ_BYTES = 8192
 """libzmq reads at most this much from one connection before it serves the next (``in_batch_size``)."""
 
@@ -32,6 +34,7 @@ PATIENCE = 0.25
 PROBES_LOST_MAX = 4
 
 
+@dataclass(slots=True)
 class Barrier:
     """The barrier of one engine.
 
@@ -39,19 +42,16 @@ class Barrier:
     then judge deadlines up to ``horizon``.
     """
 
-    __slots__ = ("_bytes", "_missed", "_number", "_ready", "_since", "_trips", "_unread", "_until", "lost")
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._since: float | None = None
-        self._until = 0.0
-        self._ready: float | None = None
-        self._bytes = 0
-        self._trips = 0
-        self._unread = 0
-        self._missed = 0
-        self.lost = 0
-        """number of probes that were lost"""
+    lost: int = 0
+    """number of probes that were lost"""
+    _number: int = 0
+    _since: float | None = None
+    _until: float = 0.0
+    _ready: float | None = None
+    _bytes: int = 0
+    _trips: int = 0
+    _unread: int = 0
+    _missed: int = 0
 
     @property
     def waiting(self) -> bool:

@@ -17,48 +17,28 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from math import ceil
-from typing import Generic, Protocol, TypeVar
+
+from banken_supervisor.engine.record import UNARMED, Record
 
 TICKS_PER_SECOND = 1024
 """A power of two, so that a tick is an exact binary fraction of a second."""
-
-UNARMED = -1
-"""``item.armed`` of an item that is in no bucket."""
 
 _STALE_MIN = 1024
 """With fewer stale entries than this there is no sweep."""
 
 
-class Armed(Protocol):
-    """An item that can be queued. Only the queue writes ``armed``, the tick for which it is armed."""
-
-    armed: int
-
-
-T = TypeVar("T", bound=Armed)
-
-
-class Deadlines(Generic[T]):
-    """The queue. Times are seconds of deadline time."""
+class Deadlines:
+    """The queue. Times are seconds of deadline time. Only it writes ``armed``."""
 
     __slots__ = ("_buckets", "_live", "_stale", "_ticks")
 
     def __init__(self) -> None:
-        self._buckets: dict[int, list[T]] = {}
+        self._buckets: dict[int, list[Record]] = {}
         self._ticks: list[int] = []
         self._live = 0
         self._stale = 0
 
-    def __len__(self) -> int:
-        """How many items are armed."""
-        return self._live
-
-    @property
-    def entries(self) -> int:
-        """Number of entries, stale ones included: the memory that the queue needs."""
-        return self._live + self._stale
-
-    def arm(self, item: T, when: float) -> None:
+    def arm(self, item: Record, when: float) -> None:
         """Make ``item`` due at or before ``when``; if that is too early, the caller arms it again.
 
         An item that is armed for the same tick or an earlier one stays where it is.
@@ -79,7 +59,7 @@ class Deadlines(Generic[T]):
             item.armed = bucket[0].armed if bucket[0].armed == tick else tick
             bucket.append(item)
 
-    def disarm(self, item: T) -> None:
+    def disarm(self, item: Record) -> None:
         """Remove ``item`` from the queue, if it is queued."""
         if item.armed != UNARMED:
             self._forget(item)
@@ -91,10 +71,10 @@ class Deadlines(Generic[T]):
         """
         return self._ticks[0] / TICKS_PER_SECOND if self._ticks else None
 
-    def pop_due(self, now: float) -> list[T]:
+    def pop_due(self, now: float) -> list[Record]:
         """Remove and return all items that are armed for ``now`` or earlier."""
         tick = int(now * TICKS_PER_SECOND)
-        due: list[T] = []
+        due: list[Record] = []
         while self._ticks and self._ticks[0] <= tick:
             when = heappop(self._ticks)
             bucket = self._buckets.pop(when)
@@ -107,7 +87,7 @@ class Deadlines(Generic[T]):
         self._live -= len(due)
         return due
 
-    def _forget(self, item: T) -> None:
+    def _forget(self, item: Record) -> None:
         """Make the item's entry stale; sweep when the stale ones outnumber the live."""
         item.armed = UNARMED
         self._live -= 1

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from banken.protocol.messages import Declaration, Message
 from banken_supervisor.engine import adaptive_timeout
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect, Event, EventType
-from banken_supervisor.engine.escalation import Escalation
+from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.table import Table
 
 
+@dataclass(eq=False)
 class Declarations:
     """Applies what operator and workers declare to the records."""
 
-    def __init__(self, table: Table, rules: Rules, escalation: Escalation, maintenance: Maintenance) -> None:
-        self._table = table
-        self._rules = rules
-        self._escalation = escalation
-        self._maintenance = maintenance
+    _table: Table
+    _rules: Rules
+    _incidents: Incidents
+    _maintenance: Maintenance
 
     def update(self, record: Record, message: Message, out: list[Effect]) -> None:
         """A worker's message carries its declaration: it is taken, or it conflicts with the operator's."""
@@ -45,7 +47,7 @@ class Declarations:
             return  # its policy comes with the groups (quorum.py)
         before, policy = record.policy, self._rules.policy_of(record.name)
         record.policy = policy
-        self._escalation.follow_reload(record, before)
+        self._incidents.follow_reload(record, before)
         self._maintenance.follow_policy(record, before)
         operator = policy is not None and not policy.worker_declares
         if operator != record.operator:

@@ -15,7 +15,7 @@ from banken_supervisor.engine.barrier import Barrier
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.feed_history import NoteBudget
-from banken_supervisor.engine.principal import LOCAL, Principal
+from banken_supervisor.engine.principal import Principal
 from banken_supervisor.engine.rate_limit import Backlog
 
 WAIT_MAX = 1.0
@@ -105,7 +105,7 @@ class Driver:
                 self.out.append(Event(EventType.OVERLOADED, None, {"turns": self.overloads}))
         return now
 
-    def read(self, frames: Iterator[bytes], principal: Principal = LOCAL) -> None:
+    def read(self, frames: Iterator[bytes], principal: Principal = Principal.LOCAL) -> None:
         """Take the messages of ``frames``. An exception passes through; the messages before it were taken."""
         self.engine.intake(frames, self.clock.now, self.out, principal)
 
@@ -142,7 +142,7 @@ class Driver:
             horizon = barrier.horizon()  # set without a probe when too many were lost
         if suspects and horizon is not None:
             self._horizon = horizon
-            self._leftover = engine.verdicts.suspected
+            self._leftover = suspects
         if self._leftover:
             number = min(self._leftover, VERDICTS_PER_TURN)
             others = engine.verdicts.judge(self._horizon, now, self.out, number)

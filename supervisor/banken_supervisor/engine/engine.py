@@ -11,7 +11,7 @@ a transition: states.py has the table, lifecycle.py carries it out.
 The engine is pure: time is an argument, and what is to be done comes back as effects. It is composed of parts, each
 of which owns its data and knows only the parts before it:
 
-    Table > FeedHistory > Dependencies, Escalation > Incidents > Lifecycle > ProcessLifecycle, Quorums, Maintenance
+    Table > FeedHistory > Incidents > Lifecycle > ProcessLifecycle, Quorums, Maintenance
     > Declarations > FeedObserver > Admission, Verdicts > Engine
 """
 
@@ -24,24 +24,21 @@ from math import inf
 from banken.errors import WireError
 from banken.protocol.codec import decode
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
+from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations, decoded_always
-from banken_supervisor.engine.dependencies import Dependencies
 from banken_supervisor.engine.effects import Effect, Event, EventType
-from banken_supervisor.engine.escalation import Escalation
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import Incidents
-from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence, is_judged
+from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.policy import Policy
-from banken_supervisor.engine.principal import LOCAL, OPERATOR, SUPERVISOR, Principal, authorize
+from banken_supervisor.engine.principal import Principal, Refusal, authorize
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
 from banken_supervisor.engine.record import Record
-from banken_supervisor.engine.refusals import Refusal
-from banken_supervisor.engine.restore import GONE, RETURN_S, Restore
+from banken_supervisor.engine.restore import Restore
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.snapshot import Snapshot
 from banken_supervisor.engine.states import State, Trigger
@@ -68,15 +65,12 @@ class Engine:
         self._probe_token = probe_token
         self.table = Table()
         self.history = FeedHistory(self.table)
-        dependencies = Dependencies(self.table)
-        escalation = Escalation(self.history, jitter)
-        self.incidents = Incidents(self.table, self.history, dependencies, escalation, run_id)
-        self._lifecycle = Lifecycle(self.table, self.history, self.incidents, escalation)
+        self.incidents = Incidents(self.table, self.history, run_id, jitter)
+        self._lifecycle = Lifecycle(self.table, self.history, self.incidents)
         self.processes = ProcessLifecycle(self.table, self._lifecycle)
-        self.quorums = Quorums(self.table, self._lifecycle, escalation)
+        self.quorums = Quorums(self.table, self._lifecycle, self.incidents)
         self.maintenance = Maintenance(self.table, self._lifecycle)
-        self._dependencies = dependencies
-        self._declarations = Declarations(self.table, rules, escalation, self.maintenance)
+        self._declarations = Declarations(self.table, rules, self.incidents, self.maintenance)
         self.observer = FeedObserver(self.table, self.history, self._declarations)
         self.admission = Admission(
             self.table, rules, self.history, self.quorums, self.maintenance, self.observer, self.processes
@@ -85,11 +79,10 @@ class Engine:
         self._handlers = {
             Kind.FEED: self._feed,
             Kind.NOTE: self._note,
-            Kind.DECLARE: self._declared,
-            Kind.RELEASE: self._release,
+            Kind.RELEASE: self._release_or_resume,
             Kind.FAIL: self._fail,
             Kind.PAUSE: self._pause,
-            Kind.RESUME: self._resume,
+            Kind.RESUME: self._release_or_resume,
             Kind.EXTEND: self._extend,
         }
 
@@ -102,7 +95,9 @@ class Engine:
 
     # -- what arrives -------------------------------------------------------------------------------
 
-    def intake(self, frames: Iterator[bytes], now: float, out: list[Effect], principal: Principal = LOCAL) -> None:
+    def intake(
+        self, frames: Iterator[bytes], now: float, out: list[Effect], principal: Principal = Principal.LOCAL
+    ) -> None:
         """Take every frame of ``frames``, all counted as arriving ``now``.
 
         An exception that ``frames`` raises passes through; what came before it has been taken.
@@ -135,7 +130,9 @@ class Engine:
                 return
             self.take(frame, now, out, principal)
 
-    def take(self, frame: bytes, now: float, out: list[Effect], principal: Principal = LOCAL) -> Refusal | None:
+    def take(
+        self, frame: bytes, now: float, out: list[Effect], principal: Principal = Principal.LOCAL
+    ) -> Refusal | None:
         """Decode and take one frame; the refusal, if it was refused (it is counted already)."""
         self.decoded_bytes += len(frame)
         try:
@@ -143,7 +140,7 @@ class Engine:
         except WireError as fault:
             return self.admission.refuse(Refusal(fault.reason, str(fault)), now, out)
         if message.kind is Kind.PROBE and message.args[0] == self._probe_token:
-            principal = SUPERVISOR
+            principal = Principal.SUPERVISOR
         share = self.table.share
         message = message._replace(
             identity=share(message.identity),
@@ -157,7 +154,7 @@ class Engine:
         message: Message,
         now: float,
         out: list[Effect],
-        principal: Principal = OPERATOR,
+        principal: Principal = Principal.OPERATOR,
         frame: bytes | None = None,
     ) -> Refusal | None:
         """Take one message; the refusal, if it was refused (it is counted already)."""
@@ -181,28 +178,28 @@ class Engine:
             return refusal
         if message.declaration is not None or message.identity is not None:
             self._declarations.update(record, message, out)
-        self._handlers[kind](record, message, now, out)
+        if kind is not Kind.DECLARE:  # the watchdog is known by now; a declaration is no feed
+            self._handlers[kind](record, message, now, out)
         if kind is Kind.FEED and frame is not None and record.state is State.ALIVE and not decoded_always(record):
             self.table.know_frame(record, frame)
         return None
 
     # -- what the operator and the programs say -------------------------------------------------------
 
-    def declare(self, name: str, policy: Declaration | Policy, now: float, out: list[Effect]) -> Refusal | None:
+    def declare(self, name: str, policy: Declaration | Policy, now: float, out: list[Effect]) -> None:
         """The operator's policy for one name, in force at once and over every worker's."""
         self.rules.declare(name, policy)
         record = self.get(name)
         if record is not None:
             self._declarations.follow_rules(record)
-            return None
-        return self.expect(name, now, out)
+        self.expect(name, now, out)
 
-    def expect(self, name: str, now: float, out: list[Effect]) -> Refusal | None:
+    def expect(self, name: str, now: float, out: list[Effect]) -> None:
         """Watch this name by the rules from now on, fed or not."""
-        if name in self.table.by_name:
-            return None
-        admitted = self.admission.admit(Message(Kind.DECLARE, name, None, 0.0, None), now, out)
-        return self.admission.refuse(admitted, now, out, name) if isinstance(admitted, Refusal) else None
+        if name not in self.table.by_name:
+            admitted = self.admission.admit(Message(Kind.DECLARE, name, None, 0.0, None), now, out)
+            if isinstance(admitted, Refusal):
+                self.admission.refuse(admitted, now, out, name)
 
     def reconsider(self) -> None:
         """The rules have changed: apply them to every watchdog there is. No timer is lost."""
@@ -229,52 +226,14 @@ class Engine:
         else:
             self._declarations.follow_rules(record)
 
-    def program_ended(self, name: str, how: str, now: float) -> None:
-        """The program behind this name has ended, and nobody had asked it to."""
-        record = self.get(name)
-        if record is not None:
-            self.processes.program_ended(record, how, now)
-
-    def take_down(self, name: str, now: float, out: list[Effect]) -> None:
-        """The program behind this name was taken down, and will come up again by itself (``reborn``)."""
-        record = self.get(name)
-        if record is not None:
-            self.processes.take_down(record, now, out)
-
-    def reborn(self, name: str, now: float, out: list[Effect]) -> None:
-        """A new process of the program behind this name has started."""
-        record = self.get(name)
-        if record is not None:
-            self.processes.disown(record)
-            self.processes.reborn(record, now, out)
-
-    def abandon(self, name: str, why: str, now: float, out: list[Effect]) -> None:
-        """The program behind this name is not started again by itself."""
-        record = self.get(name)
-        if record is not None:
-            self.processes.abandon(record, why, now, out)
-
     # -- over a restart -------------------------------------------------------------------------------
 
     def restore(
         self, left: Snapshot, now: float, out: list[Effect], is_program: Callable[[str], bool] = lambda name: False
     ) -> tuple[int, int]:
         """Bring back what a former supervisor left: how many watchdogs, and how many open incidents."""
-        return Restore(
-            self.table, self.rules, self.history, self._dependencies, self.quorums, self._declarations, is_program
-        ).run(left, now, out)
-
-    def gone(
-        self, process: ProcessIdentity, now: float, is_program: Callable[[str], bool] = lambda name: False
-    ) -> None:
-        """A process that was brought back as the owner of watchdogs had ended before this supervisor started. What
-        became of a program is said by ``program_ended``."""
-        self.processes.gone(process, GONE, now + RETURN_S, is_program)
-
-    def replay(self, name: str, now: float) -> Event | None:
-        """The open incident of ``name`` as an event, for a listener that came late; None: there is none."""
-        record = self.get(name)
-        return None if record is None else self.incidents.replay(record, now)
+        parts = Restore(self.table, self.rules, self.admission, self._declarations, is_program)
+        return parts.run(left, now, out)
 
     # -- messages, one method a kind ------------------------------------------------------------------
 
@@ -308,11 +267,9 @@ class Engine:
             details.progress_at = now
         self._feed(record, message, now, out)
 
-    def _declared(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        """The watchdog is known by now; a declaration is no feed and changes nothing more."""
-
-    def _release(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
+    def _release_or_resume(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        trigger = Trigger.RELEASE if message.kind is Kind.RELEASE else Trigger.RESUME
+        self._lifecycle.apply(record, Occurrence(trigger), now, out)
 
     def _fail(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         what = Occurrence(Trigger.FAIL, cause=Cause.FAILED, reason=message.args[0])
@@ -323,11 +280,8 @@ class Engine:
         until = inf if seconds is None else now + seconds
         self._lifecycle.apply(record, Occurrence(Trigger.PAUSE, until=until, seconds=seconds), now, out)
 
-    def _resume(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        self._lifecycle.apply(record, Occurrence(Trigger.RESUME), now, out)
-
     def _extend(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        if is_judged(record):
+        if record.is_judged:
             self.table.forget_frames(record)  # the next feed must be looked at: it ends the extension
             record.detailed().extended_until = now + message.args[0]
             self.table.mark_changed(record)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
@@ -51,15 +52,13 @@ Feeds = tuple[tuple[float, float], ...]
 """Of each feed its age and the gap before it, seconds, to a tenth of a millisecond; the newest last."""
 
 
+@dataclass(slots=True)
 class NoteBudget:
     """A leaky bucket: how many of the next feeds may be noted. ``real``: monotonic time, seconds."""
 
-    __slots__ = ("_level", "_overflown", "_real")
-
-    def __init__(self, real: float) -> None:
-        self._real = real
-        self._level = 0.0
-        self._overflown = False
+    _real: float
+    _level: float = 0.0
+    _overflown: bool = False
 
     def wake(self, real: float) -> int:
         """A turn begins at ``real``: so many feeds may be noted in it."""

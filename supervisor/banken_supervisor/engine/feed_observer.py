@@ -9,6 +9,7 @@ the sample errs towards longer timeouts.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from banken.protocol.incidents import Cause
@@ -25,25 +26,22 @@ OBSERVED_MAX = 10_000
 """With more watchdogs than this, gaps are seen of those with a learnt timeout only: a summary has 400 bytes."""
 
 
+@dataclass(eq=False)
 class FeedObserver:
     """``uncredited`` and ``behind`` are the caller's to set before feeds are taken."""
 
-    def __init__(self, table: Table, history: FeedHistory, declarations: Declarations) -> None:
-        self.uncredited = 0.0
-        """seconds by which deadline time is behind real time since the start"""
-        self.behind = 0.0
-        """how late a feed that is taken now may be, seconds (rate_limit.Backlog)"""
-        self._table = table
-        self._history = history
-        self._declarations = declarations
+    _table: Table
+    _history: FeedHistory
+    _declarations: Declarations
+    uncredited: float = 0.0
+    """seconds by which deadline time is behind real time since the start"""
+    behind: float = 0.0
+    """how late a feed that is taken now may be, seconds (rate_limit.Backlog)"""
 
     def sample(self, record: Record) -> None:
         """It was fed since it was armed: have its next feed looked at, and measure the gap."""
-        if (
-            record.state is State.ALIVE
-            and not decoded_always(record)
-            and len(self._table) <= OBSERVED_MAX
-        ):  # fmt: skip
+        few = len(self._table) <= OBSERVED_MAX
+        if few and record.state is State.ALIVE and not decoded_always(record):
             details = record.detailed()
             if details.extended_until is None and not details.frames:
                 details.sampled = True

@@ -1,19 +1,48 @@
-"""Incidents: opened by a verdict, escalated while they last, closed.
+"""Incidents: opened by a verdict, escalated while they last, given up, closed.
 
 Which transition calls what is in states.py and lifecycle.py.
+
+``depends_on``: an incident is not escalated while another watchdog, which this one depends on, is down. The config
+refuses circles; what is declared in code may have one, so blame never goes round in a circle.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from banken.protocol.incidents import Cause
-from banken_supervisor.engine.dependencies import Dependencies
-from banken_supervisor.engine.descriptions import callback_run, incident_data
-from banken_supervisor.engine.effects import Effect, EndIncident, Event, EventType
-from banken_supervisor.engine.escalation import Escalation
+from banken_supervisor.engine.descriptions import callback_run, incident_data, process_data
+from banken_supervisor.engine.effects import Effect, EndIncident, Event, EventType, RunStep
 from banken_supervisor.engine.feed_history import EVIDENCE_MAX, FeedHistory
-from banken_supervisor.engine.record import OpenIncident, Record, progress_deadline
+from banken_supervisor.engine.ladder import (
+    STEPS_MAX,
+    Ladder,
+    NextStep,
+    Step,
+    delay,
+    first_step,
+    following_step,
+    step_after_reload,
+    step_key,
+)
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.record import Details, OpenIncident, Record, deadline, progress_deadline
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import Table
+
+RECHECK_S = 0.5
+"""Seconds until the next look, where a dependency was due but not judged yet."""
+
+RUNS_MAX = 1000
+"""Times of earlier runs that are remembered per step for budget and backoff."""
+
+NO_LADDER = Ladder(())
+
+
+def ladder_of(record: Record) -> Ladder:
+    """The ladder in force; an empty one where the operator gave none."""
+    return NO_LADDER if record.policy is None else record.policy.ladder
 
 
 def cause_of(record: Record, due: float) -> Cause:
@@ -25,26 +54,19 @@ def cause_of(record: Record, due: float) -> Cause:
     return Cause.NO_PROGRESS if progress_deadline(record) == due else Cause.TIMEOUT
 
 
+@dataclass(eq=False)
 class Incidents:
     """``run_id`` makes incident ids unique among all runs of all supervisors.
 
     The methods that return a bool: True means that a budget is spent, and the caller gives the incident up.
     """
 
-    def __init__(
-        self,
-        table: Table,
-        history: FeedHistory,
-        dependencies: Dependencies,
-        escalation: Escalation,
-        run_id: str,
-    ) -> None:
-        self._table = table
-        self._history = history
-        self._dependencies = dependencies
-        self._escalation = escalation
-        self._run_id = run_id
-        self._count = 0
+    _table: Table
+    _history: FeedHistory
+    _run_id: str
+    _jitter: Callable[[], float]
+    """gives numbers in [0, 1) for backoff"""
+    _count: int = 0
 
     def open(
         self, record: Record, cause: Cause, due: float, now: float, out: list[Effect], reason: str | None
@@ -66,29 +88,29 @@ class Incidents:
             climbing_since=now,
         )  # fmt: skip
         details.incident = incident
-        blamed = self._dependencies.down(record, now)
+        blamed = down(self._table, record, now)
         run = callback_run(record, incident, due, now)
         data = incident_data(record, run, now)
         incident.feeds = self._history.feeds(record, now, EVIDENCE_MAX)
         if incident.feeds:
             data["feeds"] = incident.feeds
         if blamed is not None:
-            self._dependencies.blame(record, incident, blamed, now)
+            blame(self._table, record, incident, blamed, now)
             out.append(Event(EventType.EXPIRED, record.name, {**data, "blamed": blamed}))
             return False
         out.append(Event(EventType.EXPIRED, record.name, data))
         out.append(run)
-        return self._escalation.begin(record, incident, now, out)
+        return self._begin(record, incident, now, out)
 
     def escalate(self, record: Record, due: float, now: float, out: list[Effect]) -> bool:
         """Still silent: the ladder's next step if that is what was due, else the callback once more."""
         incident = record.incident
         assert incident is not None
-        blamed = self._dependencies.down(record, now)
+        blamed = down(self._table, record, now)
         step = incident.next_step
         if step is not None and step.when <= due:
             if blamed is None:
-                return self._escalation.climb(record, incident, now, out)
+                return self._climb(record, incident, now, out)
             return self._excuse(record, incident, blamed, due, now, out)
         # Runs that a stall made miss are not made up for.
         incident.next_run = due + record.declaration.interval
@@ -103,27 +125,22 @@ class Incidents:
     def close(self, record: Record, how: str, now: float, out: list[Effect], *, recovered: bool) -> None:
         """Close the incident that is open, or given up, if there is one."""
         details = record.details
-        if details is None:
-            return
-        if details.incident is not None:
-            incident = details.incident
-            id_, opened, runs, steps = (
-                incident.id, incident.opened, incident.runs, tuple(incident.step_counts),
-            )  # fmt: skip
-        elif details.given_up is not None:
-            id_, opened, runs, steps = details.given_up
-        else:
+        incident = None if details is None else details.incident or details.given_up
+        if details is None or incident is None:
             return
         details.incident = details.given_up = None
+        lasted = now - incident.opened
         kind = EventType.RECOVERED if recovered else EventType.CLOSED
-        data = {"incident": id_, "lasted": now - opened, "runs": runs, "how": how}
+        data = {"incident": incident.id, "lasted": lasted, "runs": incident.runs, "how": how}
         out.append(Event(kind, record.name, data))
-        out.append(EndIncident(record.name, id_, opened, now - opened, how, steps))
+        steps = tuple(incident.step_counts)
+        out.append(EndIncident(record.name, incident.id, incident.opened, lasted, how, steps))
 
-    def replay(self, record: Record, now: float) -> Event | None:
-        """The open incident as an event, for a listener that came late; None: there is none."""
-        incident = record.incident
-        if incident is None:
+    def replay(self, name: str, now: float) -> Event | None:
+        """The open incident of ``name`` as an event, for a listener that came late; None: there is none."""
+        record = self._table.by_name.get(name)
+        incident = None if record is None else record.incident
+        if record is None or incident is None:
             return None
         kind = EventType.EXPIRED if incident.runs == 1 else EventType.CALLBACK_REPEATED
         data = {**incident_data(record, callback_run(record, incident, now, now), now), "replay": True}
@@ -137,13 +154,7 @@ class Incidents:
         out.append(run)
 
     def _excuse(
-        self,
-        record: Record,
-        incident: OpenIncident,
-        blamed: str | None,
-        due: float,
-        now: float,
-        out: list[Effect],
+        self, record: Record, incident: OpenIncident, blamed: str | None, due: float, now: float, out: list[Effect]
     ) -> bool:
         """A watchdog that this one depends on is down, or was: marked while that lasts, and a whole timeout longer.
 
@@ -153,7 +164,7 @@ class Incidents:
             if incident.blamed is None:  # this one fell first, and its dependency after it
                 data = incident_data(record, callback_run(record, incident, due, now), now)
                 out.append(Event(EventType.CALLBACK_REPEATED, record.name, {**data, "blamed": blamed}))
-            self._dependencies.blame(record, incident, blamed, now)
+            blame(self._table, record, incident, blamed, now)
             return False
         if not incident.presumed and not incident.recovering:
             incident.recovering = True
@@ -163,4 +174,128 @@ class Incidents:
         incident.recovering = incident.presumed = False
         incident.next_run = now + record.declaration.interval
         self._repeat_callback(record, incident, due, now, out)
-        return self._escalation.begin(record, incident, now, out)
+        return self._begin(record, incident, now, out)
+
+    # -- the climb: the arithmetic of ladders is in ladder.py -------------------------------------
+
+    def _begin(self, record: Record, incident: OpenIncident, now: float, out: list[Effect]) -> bool:
+        """Climb from the bottom. True: a budget is spent already, and the incident is to be given up."""
+        incident.climbing_since, incident.backed_off = now, False
+        incident.next_step = first_step(ladder_of(record), now)
+        return self._climb(record, incident, now, out)
+
+    def _climb(self, record: Record, incident: OpenIncident, now: float, out: list[Effect]) -> bool:
+        """Take every step that is due by ``now``. True: a step's budget is spent, and the incident is to be given
+        up."""
+        ladder = ladder_of(record)
+        details = record.detailed()
+        while (planned := incident.next_step) is not None and planned.when <= now:
+            step = ladder.steps[planned.number]
+            earlier = runs_of(details, ladder, planned.number) if step.budget or step.backoff else []
+            if step.budget is not None:
+                earlier[:] = [at for at in earlier if now - at < step.budget.period]
+                if len(earlier) >= step.budget.runs:
+                    return True
+            if step.backoff is not None and not incident.backed_off:
+                incident.backed_off = True
+                wait = delay(step.backoff, len(earlier), self._jitter())
+                incident.next_step = NextStep(now + wait, planned.number)
+                continue
+            incident.backed_off = False
+            if step.budget or step.backoff:
+                earlier.append(now)
+                del earlier[:-RUNS_MAX]
+            self._run(record, incident, step, planned, now, out)
+            incident.next_step = following_step(ladder, incident.climbing_since, planned, now)
+        return False
+
+    def give_up(self, record: Record, now: float, out: list[Effect]) -> None:
+        """Give the open incident up: ``on_give_up`` runs, and nothing more by itself."""
+        details = record.detailed()
+        incident = details.incident
+        assert incident is not None
+        ladder = ladder_of(record)
+        data = {"incident": incident.id, "lasted": now - incident.opened, "runs": incident.runs}
+        out.append(Event(EventType.GIVEN_UP, record.name, {**data, **process_data(record)}))
+        for number, step in enumerate(ladder.on_give_up, len(ladder.steps)):
+            self._run(record, incident, step, NextStep(now, number), now, out)
+        details.given_up, details.incident = incident, None
+
+    def follow_reload(self, record: Record, before: Policy | None) -> None:
+        """The operator's policy was ``before``: an open incident goes on where it stood, on the ladder of now."""
+        incident = record.incident
+        if incident is None or incident.next_step is None or before is None:
+            return
+        planned, since = incident.next_step, incident.climbing_since
+        incident.next_step = step_after_reload(before.ladder, ladder_of(record), planned, since)
+        if incident.next_step is None or incident.next_step.when != planned.when:
+            incident.backed_off = False  # that was another step's backoff
+
+    def _run(
+        self, record: Record, incident: OpenIncident, step: Step, at: NextStep, now: float, out: list[Effect]
+    ) -> None:
+        number, due = at.number, at.when
+        count = incident.step_counts[number] = incident.step_counts.get(number, 0) + 1
+        about = callback_run(record, incident, due, now)
+        observe = ladder_of(record).observe
+        feeds = incident.feeds if incident.opened == now else self._history.feeds(record, now, EVIDENCE_MAX)
+        data = {"incident": incident.id, "step": number, "run": count, "do": step.do, "late": now - due}
+        if step.level is not None:
+            data["level"] = step.level
+        # The event comes first: the journal has it before the action begins.
+        out.append(Event(EventType.WOULD_ACT if observe else EventType.ACTION, record.name, data))
+        out.append(RunStep(about, step, number, count, observe, record.owner, feeds))
+
+
+def runs_of(details: Details, ladder: Ladder, index: int) -> list[float]:
+    """When this step ran before, to be added to. Steps that the ladder no longer has are dropped as soon as there
+    are many."""
+    key = step_key(ladder, index)
+    if key not in details.step_runs and len(details.step_runs) >= STEPS_MAX:
+        known = {step_key(ladder, each) for each in range(len(ladder.steps))}
+        details.step_runs = {each: ran for each, ran in details.step_runs.items() if each in known}
+    return details.step_runs.setdefault(key, [])
+
+
+# -- depends_on ----------------------------------------------------------------------------------
+
+
+def down(table: Table, record: Record, now: float) -> str | None:
+    """The first of those it depends on that is down, or about to be found so."""
+    if record.policy is None:
+        return None
+    for name in record.policy.depends_on:
+        parent = table.by_name.get(name)
+        if parent is None:
+            continue
+        if parent.is_down:
+            if not _blames(table, parent, record):
+                return name
+            continue
+        due = deadline(parent)
+        if parent.is_judged and due is not None and due <= now:
+            return name
+    return None
+
+
+def blame(table: Table, record: Record, incident: OpenIncident, parent: str, now: float) -> None:
+    """Mark the incident, and look again later: soon, if the parent is only about to be found down."""
+    incident.blamed, incident.next_step, incident.recovering = parent, None, False
+    incident.presumed = not table.by_name[parent].is_down
+    declared = record.declaration
+    incident.next_run = now + (RECHECK_S if incident.presumed else min(declared.interval, declared.timeout))
+
+
+def _blames(table: Table, parent: Record, record: Record) -> bool:
+    """Whether the parent's own incident is blamed on ``record``: then nobody would be notified of either."""
+    seen = {parent.name}
+    while parent.incident is not None:
+        name = parent.incident.blamed
+        if name == record.name:
+            return True
+        above = None if name is None or name in seen else table.by_name.get(name)
+        if above is None:
+            return False
+        seen.add(above.name)
+        parent = above
+    return False

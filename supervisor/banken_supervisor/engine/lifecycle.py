@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
 
 from banken.protocol.incidents import Cause
 from banken_supervisor.engine.descriptions import process_data
 from banken_supervisor.engine.effects import Effect, Event, EventType
-from banken_supervisor.engine.escalation import Escalation
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.record import Record
-from banken_supervisor.engine.states import Does, State, Trigger, transition
+from banken_supervisor.engine.states import Does, Trigger, transition
 from banken_supervisor.engine.table import Table
 
 MAINTENANCE = "maintenance"
@@ -39,28 +39,16 @@ class Occurrence(NamedTuple):
     """how an incident ends, in place of the table's word"""
 
 
+@dataclass(eq=False)
 class Lifecycle:
     """Moves records from state to state, and does what the table says."""
 
-    def __init__(self, table: Table, history: FeedHistory, incidents: Incidents, escalation: Escalation) -> None:
-        self._table = table
-        self._history = history
-        self._incidents = incidents
-        self._escalation = escalation
-        self._does = {
-            Does.NOTHING: self._nothing,
-            Does.FIRST_FEED: self._first_feed,
-            Does.START_TIMEOUT: self._start_timeout,
-            Does.OPEN_INCIDENT: self._open_incident,
-            Does.ESCALATE: self._escalate,
-            Does.REPORT_FAILURE: self._report_failure,
-            Does.START_GRACE: self._start_grace,
-            Does.AWAIT_RESTART: self._await_restart,
-            Does.SUSPEND: self._suspend,
-            Does.JUDGE_AGAIN: self._judge_again,
-            Does.STOP_ESCALATION: self._stop_escalation,
-            Does.REMOVE: self._remove,
-        }
+    _table: Table
+    _history: FeedHistory
+    _incidents: Incidents
+
+    def __post_init__(self) -> None:
+        self._does = {does: getattr(self, f"_{does}") for does in Does}
 
     def apply(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         """Make the transition: close the incident if the table ends it, change the state, do the rest.
@@ -87,22 +75,22 @@ class Lifecycle:
         self._table.arm(record)
 
     def _open_incident(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
-        cause = Cause.FAILED if what.cause is None else what.cause
+        assert what.cause is not None
         due = now if what.due is None else what.due
-        self._give_up_if(self._incidents.open(record, cause, due, now, out, what.reason), record, now, out)
-        self._table.arm(record)
+        spent = self._incidents.open(record, what.cause, due, now, out, what.reason)
+        self._give_up_or_arm(spent, record, now, out)
 
     def _escalate(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
-        due = now if what.due is None else what.due
-        self._give_up_if(self._incidents.escalate(record, due, now, out), record, now, out)
-        self._table.arm(record)
+        assert what.due is not None
+        self._give_up_or_arm(self._incidents.escalate(record, what.due, now, out), record, now, out)
 
-    def _give_up_if(self, spent: bool, record: Record, now: float, out: list[Effect]) -> None:
+    def _give_up_or_arm(self, spent: bool, record: Record, now: float, out: list[Effect]) -> None:
         if spent:
             self.apply(record, Occurrence(Trigger.GIVE_UP), now, out)
+        self._table.arm(record)
 
     def _stop_escalation(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
-        self._escalation.stop(record, now, out)
+        self._incidents.give_up(record, now, out)
 
     def _report_failure(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         data: dict[str, Any] = {"reason": what.reason}
@@ -155,8 +143,3 @@ class Lifecycle:
         self._table.remove(record)
         self._history.resize()
         out.append(Event(EventType.RELEASED, record.name))
-
-
-def is_judged(record: Record) -> bool:
-    """Whether it is waiting or alive: its silence or its process's end would open an incident."""
-    return record.state in (State.ALIVE, State.WAITING)

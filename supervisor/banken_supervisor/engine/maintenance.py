@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.lifecycle import MAINTENANCE, Lifecycle, Occurrence
@@ -22,16 +23,16 @@ PORTION = 1000
 """Watchdogs that are paused or resumed in one turn of the loop."""
 
 
+@dataclass(eq=False)
 class Maintenance:
     """``open_windows`` says which windows are open; ``go_on`` then carries that out in portions."""
 
-    def __init__(self, table: Table, lifecycle: Lifecycle) -> None:
-        self._table = table
-        self._lifecycle = lifecycle
-        self._open: dict[Window, float] = {}
-        """until when, deadline time"""
-        self._waiting: deque[tuple[Record, bool]] = deque()
-        """watchdogs to look at, and whether a window has just opened for each"""
+    _table: Table
+    _lifecycle: Lifecycle
+    _open: dict[Window, float] = field(default_factory=dict)
+    """until when, deadline time"""
+    _waiting: deque[tuple[Record, bool]] = field(default_factory=deque)
+    """watchdogs to look at, and whether a window has just opened for each"""
 
     def open_windows(self, left: Mapping[Window, float], now: float) -> None:
         """These windows are open, each for so many seconds yet."""

@@ -10,12 +10,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from banken.protocol.messages import Kind, ProcessIdentity
-from banken_supervisor.engine.refusals import Refusal
+from banken.protocol.messages import Kind
 
 
-class Role(Enum):
-    """What a principal is."""
+class Principal(Enum):
+    """Who speaks."""
 
     LOCAL = "local"
     """a process of this host that may enter the address's directory"""
@@ -25,16 +24,14 @@ class Role(Enum):
     """the supervisor itself"""
 
 
-class Principal(NamedTuple):
-    """Who speaks. ``process``: by the kernel's word, where it was asked."""
+class Refusal(NamedTuple):
+    """Why a message was refused."""
 
-    role: Role
-    process: ProcessIdentity | None = None
+    reason: str
+    """one word, from a fixed set, for counters"""
+    text: str
+    """what is wrong and what is allowed"""
 
-
-LOCAL = Principal(Role.LOCAL)
-OPERATOR = Principal(Role.OPERATOR)
-SUPERVISOR = Principal(Role.SUPERVISOR)
 
 _OF_GROUPS = frozenset({Kind.PAUSE, Kind.RESUME})
 """What may be said in a group's name; the rest belongs to its members."""
@@ -42,7 +39,7 @@ _OF_GROUPS = frozenset({Kind.PAUSE, Kind.RESUME})
 
 def authorize(principal: Principal, verb: Kind, name: str, *, is_group: bool) -> Refusal | None:
     """Why ``principal`` may not say ``verb`` of ``name``; None: it may."""
-    if verb is Kind.PROBE and principal.role is not Role.SUPERVISOR:
+    if verb is Kind.PROBE and principal is not Principal.SUPERVISOR:
         return Refusal("probe", "probes are the supervisor's own")
     if is_group and verb not in _OF_GROUPS:
         text = f"{name!r} is a group: its members are fed, failed and released, never the group itself"

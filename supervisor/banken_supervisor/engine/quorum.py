@@ -15,13 +15,14 @@ judged like every watchdog, when all that was sent has been read: members that f
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect
-from banken_supervisor.engine.escalation import Escalation
+from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.policy import Group, Policy
 from banken_supervisor.engine.record import QuorumState, Record
@@ -32,16 +33,16 @@ NAMED_MAX = 5
 """Members that are down and that an incident names; the others are counted."""
 
 
+@dataclass(eq=False)
 class Quorums:
     """Keeps the groups' watchdogs. ``set`` says which groups there are."""
 
-    def __init__(self, table: Table, lifecycle: Lifecycle, escalation: Escalation) -> None:
-        self._table = table
-        self._lifecycle = lifecycle
-        self._escalation = escalation
-        self._members: dict[str, list[Record]] = {}
-        """by the exact name of a member: the groups it is in"""
-        self._patterns: list[tuple[str, Record]] = []
+    _table: Table
+    _lifecycle: Lifecycle
+    _incidents: Incidents
+    _members: dict[str, list[Record]] = field(default_factory=dict)
+    """by the exact name of a member: the groups it is in"""
+    _patterns: list[tuple[str, Record]] = field(default_factory=list)
 
     def set(self, groups: Iterable[Group], declaration: Declaration, now: float, out: list[Effect]) -> None:
         """These groups from now on, those with ``at_least``; incidents of groups that remain stay open.
@@ -86,7 +87,7 @@ class Quorums:
             out.append(declared_event(record, "operator"))
         record.declaration = declaration
         before, record.policy = record.policy, Policy(declaration, group.ladder)
-        self._escalation.follow_reload(record, before)
+        self._incidents.follow_reload(record, before)
         record.detailed().quorum = QuorumState(group.at_least, group.members)
         self._table.look_at_group(record)
         return record
@@ -111,7 +112,7 @@ class Quorums:
 
 def settle(record: Record, now: float) -> None:
     """Called in the sweep: note since when the number of living members asks for another state of the group."""
-    quorum = None if record.details is None else record.details.quorum
+    quorum = None if record.details is None else record.details.quorum  # of each that is swept: no call
     if quorum is not None and quorum.changed:
         quorum.changed = False
         wrong = quorum.verdict(record.state) is not None

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from math import inf
-from typing import NamedTuple
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity
 from banken_supervisor.engine.adaptive_timeout import Gaps
-from banken_supervisor.engine.deadlines import UNARMED
 from banken_supervisor.engine.ladder import NextStep, StepKey
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rate_limit import Bucket
 from banken_supervisor.engine.states import State
+
+UNARMED = -1
+"""``armed`` of a record that is not in the deadline queue."""
+
+DISPLACED_MAX = 16
+"""Processes remembered per name as no longer entitled; the oldest is forgotten first."""
 
 
 @dataclass(slots=True)
@@ -49,17 +53,6 @@ class OpenIncident:
     """that one is back, and until ``next_run`` this one may follow"""
     feeds: tuple[tuple[float, float], ...] = ()
     """the last feeds as they were at the verdict, of each the age and the gap before it"""
-
-
-class GivenUp(NamedTuple):
-    """The incident that was given up."""
-
-    id: str
-    opened: float
-    runs: int
-    """of the callback"""
-    steps: tuple[int, ...]
-    """those that ran"""
 
 
 @dataclass(slots=True)
@@ -117,7 +110,8 @@ class Details:
     """its program was taken down and comes up again: until then there is no deadline"""
     step_runs: dict[StepKey, list[float]] = field(default_factory=dict)
     """when each step ran lately, in this incident and before, for its budget"""
-    given_up: GivenUp | None = None
+    given_up: OpenIncident | None = None
+    """the incident that was given up"""
     cause: Cause | None = None
     """of the last incident"""
     bucket: Bucket | None = None
@@ -135,45 +129,35 @@ class Details:
     maintained: bool = False
     """it is paused, and a maintenance window paused it"""
 
+    def displace(self, process: ProcessIdentity) -> None:
+        """``process`` may no longer feed this name."""
+        if process not in self.displaced:
+            self.displaced.append(process)
+            del self.displaced[:-DISPLACED_MAX]
 
+
+@dataclass(slots=True, eq=False)
 class Record:
     """A watchdog as the supervisor keeps it."""
 
-    __slots__ = (
-        "armed",
-        "declaration",
-        "details",
-        "fed_at",
-        "feed_times",
-        "frame",
-        "name",
-        "operator",
-        "owner",
-        "policy",
-        "resolution",
-        "state",
-    )
-
-    def __init__(
-        self, name: str, declaration: Declaration, resolution: float, now: float, *, operator: bool
-    ) -> None:
-        self.name = name
-        self.state = State.WAITING
-        self.armed = UNARMED
-        self.fed_at = now
-        """when it was last fed; while WAITING, since when it waits"""
-        self.resolution = resolution
-        self.declaration = declaration
-        self.owner: ProcessIdentity | None = None
-        self.frame: bytes | None = None
-        """the bytes of a plain feed that need no decoding now"""
-        self.operator = operator
-        """whether the declaration is the operator's"""
-        self.policy: Policy | None = None
-        """what the operator declared; None: nothing"""
-        self.details: Details | None = None
-        self.feed_times: deque[float] | None = None
-        """when its last feeds came (feed_history.py); None: they are not noted"""
+    name: str
+    declaration: Declaration
+    resolution: float
+    fed_at: float
+    """when it was last fed; while WAITING, since when it waits"""
+    operator: bool = field(kw_only=True)
+    """whether the declaration is the operator's"""
+    state: State = State.WAITING
+    armed: int = UNARMED
+    """the tick for which it stands in the deadline queue"""
+    owner: ProcessIdentity | None = None
+    frame: bytes | None = None
+    """the bytes of a plain feed that need no decoding now"""
+    policy: Policy | None = None
+    """what the operator declared; None: nothing"""
+    details: Details | None = None
+    feed_times: deque[float] | None = None
+    """when its last feeds came (feed_history.py); None: they are not noted"""
 
     def detailed(self) -> Details:
         """The details, made now if there are none yet."""
@@ -187,9 +171,24 @@ class Record:
         return None if self.details is None else self.details.incident
 
     @property
+    def quorum(self) -> QuorumState | None:
+        """Not None: this is the watchdog of a group."""
+        return None if self.details is None else self.details.quorum
+
+    @property
     def is_group(self) -> bool:
         """Whether this is the watchdog of a group."""
-        return self.details is not None and self.details.quorum is not None
+        return self.quorum is not None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is waiting or alive: its silence or its process's end would open an incident."""
+        return self.state is State.ALIVE or self.state is State.WAITING
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it has an incident that is open, or was given up."""
+        return self.state is State.EXPIRED or self.state is State.GIVEN_UP
 
     @property
     def exited(self) -> bool:
@@ -205,45 +204,32 @@ def deadline(record: Record) -> float | None:
         if state is State.ALIVE:
             return record.fed_at + record.declaration.timeout + record.resolution
         return record.fed_at + record.declaration.grace if state is State.WAITING else None
-    if details.quorum is not None:
-        return _group_deadline(record, details, details.quorum)
-    if state is State.ALIVE:
+    quorum = details.quorum
+    due: float | None = None
+    if state is State.ALIVE and quorum is None:
         due = record.fed_at + record.declaration.timeout + record.resolution
     elif state is State.WAITING:
         if details.restarting:
             return None
         due = record.fed_at + record.declaration.grace
-    else:
-        return _later_deadline(state, details)
+    elif state is State.EXPIRED:
+        assert details.incident is not None
+        step, due = details.incident.next_step, details.incident.next_run
+        due = due if step is None else min(step.when, due)
+    elif state is State.PAUSED:
+        return None if details.paused_until == inf else details.paused_until
+    elif state is State.RELEASED:
+        return None
+    if quorum is not None:  # its members make it due, too
+        return due if quorum.since is None else quorum.since if due is None else min(due, quorum.since)
+    if due is None or state is State.EXPIRED:
+        return due
     if details.extended_until is not None:
         due = max(due, details.extended_until)
     if details.exited_at is not None:
         due = min(due, details.exited_at)
     stalled = progress_deadline(record) if state is State.ALIVE else None
     return due if stalled is None else min(due, stalled)
-
-
-def _later_deadline(state: State, details: Details) -> float | None:
-    if state is State.EXPIRED:
-        assert details.incident is not None
-        step = details.incident.next_step
-        return details.incident.next_run if step is None else min(step.when, details.incident.next_run)
-    if state is State.PAUSED and details.paused_until != inf:
-        return details.paused_until
-    return None
-
-
-def _group_deadline(record: Record, details: Details, quorum: QuorumState) -> float | None:
-    """A group is due when its members have made it so, and at the end of its grace."""
-    if record.state is State.RELEASED:
-        return None
-    if record.state is State.WAITING:
-        due: float | None = record.fed_at + record.declaration.grace
-    else:
-        due = _later_deadline(record.state, details)
-    if quorum.since is None or record.state is State.PAUSED:
-        return due
-    return quorum.since if due is None else min(due, quorum.since)
 
 
 def progress_deadline(record: Record) -> float | None:

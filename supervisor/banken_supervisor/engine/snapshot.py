@@ -23,6 +23,9 @@ from banken_supervisor.engine.states import State
 DUE_PER_SECOND = 1_000
 """Watchdogs that fall due within one second, about, when all are silent."""
 
+RETURN_S = 2.0
+"""Seconds that workers have to find the new supervisor: a client tries again at least once a second."""
+
 SHARE_MAX = 0.5
 """The spread is at most this share of a watchdog's own timeout: who is gone is noticed that much later, once."""
 
@@ -77,8 +80,6 @@ class PastIncident(NamedTuple):
     reason: str | None = None
     status: str | None = None
     progress: int | float | str | None = None
-    runs: int = 1
-    """of the callback, where that is known"""
     steps: tuple[PastRun, ...] = ()
     """those that were begun"""
 
@@ -99,8 +100,9 @@ class Snapshot:
 def checkpoint(record: Record, now: float) -> Checkpoint | None:
     """What is to be kept of this one; None: nothing, for the config makes it (a group's watchdog)."""
     details = record.details
-    left = None
+    left, incidents = None, 0
     if details is not None:
+        incidents = details.incidents
         if details.quorum is not None:
             return None
         if record.state is State.PAUSED:
@@ -108,12 +110,6 @@ def checkpoint(record: Record, now: float) -> Checkpoint | None:
         elif details.extended_until is not None:
             left = details.extended_until - now
     return Checkpoint(
-        record.name,
-        record.declaration,
-        record.resolution,
-        record.owner,
-        record.state,
-        left,
-        record.operator,
-        0 if details is None else details.incidents,
-    )
+        record.name, record.declaration, record.resolution, record.owner, record.state, left, record.operator,
+        incidents,
+    )  # fmt: skip

@@ -16,7 +16,7 @@ what is done (``Does``; lifecycle.py has one method for each). What is not in th
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple
 
 
@@ -47,28 +47,28 @@ class Trigger(Enum):
     RELEASE = "release"
 
 
-class Does(Enum):
-    """What a transition does, beside closing the incident and changing the state."""
+class Does(StrEnum):
+    """What a transition does, beside closing the incident and changing the state: a method of Lifecycle by name."""
 
     NOTHING = "nothing"
-    FIRST_FEED = "first-feed"
+    FIRST_FEED = "first_feed"
     """the grace is over: a whole timeout from now"""
-    START_TIMEOUT = "start-timeout"
+    START_TIMEOUT = "start_timeout"
     """fed: a whole timeout from now"""
-    OPEN_INCIDENT = "open-incident"
+    OPEN_INCIDENT = "open_incident"
     ESCALATE = "escalate"
     """the next step of the ladder, or the callback once more"""
-    REPORT_FAILURE = "report-failure"
+    REPORT_FAILURE = "report_failure"
     """an event says that the worker failed again; the incident, or the pause, stays"""
-    START_GRACE = "start-grace"
+    START_GRACE = "start_grace"
     """a new process: it has the grace of a start"""
-    AWAIT_RESTART = "await-restart"
+    AWAIT_RESTART = "await_restart"
     """no deadline until the new process is there"""
     SUSPEND = "suspend"
     """not judged until the pause ends"""
-    JUDGE_AGAIN = "judge-again"
+    JUDGE_AGAIN = "judge_again"
     """the pause is over: a whole timeout from now"""
-    STOP_ESCALATION = "stop-escalation"
+    STOP_ESCALATION = "stop_escalation"
     """the budget is spent: ``on_give_up`` runs, and nothing more by itself"""
     REMOVE = "remove"
 

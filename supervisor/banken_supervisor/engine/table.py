@@ -7,7 +7,7 @@ that it belongs to, ``deadlines`` by the time at which it is due.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Any
 
@@ -26,24 +26,7 @@ SHARED_MAX = 10_000
 _IN_INCIDENTS = (State.ALIVE, State.EXPIRED)
 """Between these two the incident itself is the journal's entry: ten thousand verdicts are not written twice."""
 
-_OWNED_MIN = 64
-"""A process's list of watchdogs is cleared of those it lost when it has doubled, from this many on."""
-
 _QUORUM_ALIVE = (State.ALIVE, State.PAUSED)
-_DOWN = (State.EXPIRED, State.GIVEN_UP)
-
-
-class Owned:
-    """The watchdogs of one process, with some that it has lost."""
-
-    __slots__ = ("limit", "live", "records")
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.live = 0
-        """how many it still owns; never too few, so that no end of a process is missed"""
-        self.limit = _OWNED_MIN
-        """the length at which the lost ones are cleared out"""
 
 
 class Table:
@@ -52,7 +35,7 @@ class Table:
     def __init__(self) -> None:
         self.by_name: dict[str, Record] = {}
         self.by_frame: dict[bytes, Record] = {}
-        self.deadlines: Deadlines[Record] = Deadlines()
+        self.deadlines = Deadlines()
         self.states: Counter[State] = Counter()
         self.shortest_timeout = inf
         """seconds; of all that were ever declared"""
@@ -62,7 +45,7 @@ class Table:
         self.changed: dict[str, None] = {}
         """names whose checkpoint (snapshot.py) has changed, or that are watched no longer: the caller takes out
         what it has written. Empty unless ``tracks_changes``."""
-        self._owned: dict[ProcessIdentity, Owned] = {}
+        self._owned: dict[ProcessIdentity, dict[Record, None]] = {}
         self._shared: dict[Any, Any] = {}
 
     def __len__(self) -> int:
@@ -83,9 +66,7 @@ class Table:
     def remove(self, record: Record) -> None:
         """Watch it no longer; it has been moved to RELEASED."""
         self.deadlines.disarm(record)
-        owner, record.owner = record.owner, None
-        if owner is not None:
-            self._lose(owner)
+        self._disown(record)
         self.states[State.RELEASED] -= 1
         del self.by_name[record.name]
 
@@ -117,12 +98,11 @@ class Table:
         assert record.details is not None
         state = record.state
         for group in record.details.groups:
-            assert group.details is not None
-            assert group.details.quorum is not None
-            quorum = group.details.quorum
+            quorum = group.quorum
+            assert quorum is not None
             quorum.alive += (state in _QUORUM_ALIVE) - (before in _QUORUM_ALIVE)
             quorum.starting += (state is State.WAITING) - (before is State.WAITING)
-            if state in _DOWN:
+            if record.is_down:
                 quorum.down[record.name] = None
             else:
                 quorum.down.pop(record.name, None)
@@ -130,9 +110,8 @@ class Table:
 
     def look_at_group(self, group: Record) -> None:
         """Have the next sweep look at it."""
-        assert group.details is not None
-        assert group.details.quorum is not None
-        group.details.quorum.changed = True
+        assert group.quorum is not None
+        group.quorum.changed = True
         self.deadlines.arm(group, 0.0)
 
     def mark_changed(self, record: Record) -> None:
@@ -185,47 +164,31 @@ class Table:
     # -- by owner -------------------------------------------------------------------------------------
 
     def set_owner(self, record: Record, process: ProcessIdentity | None, out: list[Effect]) -> None:
-        """The record belongs to this process from now on; None: to none."""
-        former, record.owner = record.owner, process
-        if former is not None:
-            self._lose(former)
+        """The record belongs to this process from now on, None: to none; a former owner may no longer feed it."""
+        if record.owner is not None:
+            record.detailed().displace(record.owner)
+        self._disown(record)
+        record.owner = process
+        self.mark_changed(record)
         if process is None or record.declaration.feeders is Feeders.ANY:
             return
-        owned = self._owned.get(process)
-        if owned is None:
-            owned = self._owned[process] = Owned()
+        if process not in self._owned:
+            self._owned[process] = {}
             out.append(WatchProcess(process))
-        owned.records.append(record)
-        owned.live += 1
-        if len(owned.records) >= owned.limit:
-            self._clear_lost(process, owned)
+        self._owned[process][record] = None
 
-    def take_owned(self, process: ProcessIdentity) -> list[Record]:
+    def take_owned(self, process: ProcessIdentity) -> Iterable[Record]:
         """The watchdogs of a process that has ended."""
-        owned = self._owned.pop(process, None)
-        return [] if owned is None else self._still_owned(process, owned.records)
+        return self._owned.pop(process, ())
 
-    def _lose(self, process: ProcessIdentity) -> None:
-        """It owns one watchdog less. A process that owns none is forgotten: nobody asks how it ends."""
-        owned = self._owned.get(process)
-        if owned is not None:
-            owned.live -= 1
-            if owned.live <= 0:
-                self._clear_lost(process, owned)
-                if not owned.records:
-                    del self._owned[process]
-
-    def _clear_lost(self, process: ProcessIdentity, owned: Owned) -> None:
-        owned.records = self._still_owned(process, owned.records)
-        owned.live = len(owned.records)
-        owned.limit = max(_OWNED_MIN, 2 * owned.live)
-
-    def _still_owned(self, process: ProcessIdentity, records: list[Record]) -> list[Record]:
-        by_name = self.by_name
-        kept = dict.fromkeys(
-            record.name for record in records if record.owner == process and by_name.get(record.name) is record
-        )
-        return [by_name[name] for name in kept]
+    def _disown(self, record: Record) -> None:
+        """A process that owns none any more is forgotten: nobody asks how it ends."""
+        owner, record.owner = record.owner, None
+        owned = None if owner is None else self._owned.get(owner)
+        if owner is not None and owned is not None:
+            owned.pop(record, None)
+            if not owned:
+                del self._owned[owner]
 
     # -- memory ---------------------------------------------------------------------------------------
 

@@ -6,12 +6,13 @@ When a verdict may fall is decided by barrier.py; what it does, by the table in 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from itertools import islice
 
 from banken_supervisor.engine.effects import Effect, Fault
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import cause_of
-from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence, is_judged
+from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums, settle
 from banken_supervisor.engine.record import Record, deadline
@@ -25,29 +26,17 @@ RETRY_S = 1.0
 """Seconds until a watchdog is looked at again whose verdict raised an exception."""
 
 
+@dataclass(eq=False)
 class Verdicts:
     """Times are deadline time, seconds."""
 
-    def __init__(
-        self,
-        table: Table,
-        observer: FeedObserver,
-        lifecycle: Lifecycle,
-        processes: ProcessLifecycle,
-        quorums: Quorums,
-    ) -> None:
-        self._table = table
-        self._observer = observer
-        self._lifecycle = lifecycle
-        self._processes = processes
-        self._quorums = quorums
-        self._suspects: deque[Record] = deque()
-        self._long_reads: dict[float, float] = {}
-
-    @property
-    def suspected(self) -> int:
-        """How many ``judge`` has to look at."""
-        return len(self._suspects)
+    _table: Table
+    _observer: FeedObserver
+    _lifecycle: Lifecycle
+    _processes: ProcessLifecycle
+    _quorums: Quorums
+    _suspects: deque[Record] = field(default_factory=deque)
+    _long_reads: dict[float, float] = field(default_factory=dict)
 
     def read_long(self, stamp: float, seconds: float) -> None:
         """What was stamped ``stamp`` may have arrived so much later: reading it all took that long."""
@@ -56,14 +45,14 @@ class Verdicts:
             for old in list(islice(self._long_reads, LONG_READS_MAX // 2)):
                 del self._long_reads[old]
 
-    def sweep(self, now: float, out: list[Effect]) -> bool:
-        """Arm again what was fed meanwhile. True: some are left, and ``judge`` must be called."""
+    def sweep(self, now: float, out: list[Effect]) -> int:
+        """Arm again what was fed meanwhile. Returns how many are left, for ``judge``."""
         for record in self._table.deadlines.pop_due(now):
             try:
                 self._look_at(record, now)
             except Exception as error:  # noqa: BLE001  # one watchdog's fault is not the others'
                 self._failed(record, error, now, out)
-        return bool(self._suspects)
+        return len(self._suspects)
 
     def judge(self, horizon: float, now: float, out: list[Effect], limit: int = 1000) -> bool:
         """Verdicts on all suspects that were due by ``horizon``, at most ``limit``. True: some are left."""
@@ -94,12 +83,12 @@ class Verdicts:
         later = self._later(record)
         if due + later > horizon:
             self._table.deadlines.arm(record, due + later)
-        elif record.details is not None and record.details.quorum is not None and record.state is not State.PAUSED:
-            self._quorums.judge(record, record.details.quorum, due, now, out)
-        elif not is_judged(record):
+        elif (quorum := record.quorum) is not None and record.state is not State.PAUSED:
+            self._quorums.judge(record, quorum, due, now, out)
+        elif not record.is_judged:
             self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, due=due), now, out)
         elif self._processes.is_stopping(record.name):
-            self._processes.take_down(record, now, out)
+            self._processes.take_down(record.name, now, out)
         else:
             what = Occurrence(Trigger.DEADLINE, due=due, cause=cause_of(record, due))
             self._lifecycle.apply(record, what, now, out)

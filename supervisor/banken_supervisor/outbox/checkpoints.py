@@ -82,7 +82,7 @@ class Checkpoints:
         counts = self._engine.restore(snapshot_from(left, wall()), driver.now, found, is_program)
         for effect in found:
             if isinstance(effect, WatchProcess) and process_watcher.ended(effect.process):
-                self._engine.gone(effect.process, driver.now, is_program)
+                self._engine.processes.gone(effect.process, driver.now, is_program)
             else:
                 if isinstance(effect, WatchProcess):
                     trust(effect.process)

@@ -18,7 +18,6 @@ from banken.protocol.messages import Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy, ProgramSpec, Restart
-from banken_supervisor.engine.states import State
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.programs.program_manager import CLOSE_WAIT, ProgramManager, WorkTold
@@ -154,7 +153,7 @@ class ProgramWatchdogs:
                 ended.add(name)
             match event.type:
                 case kinds.STOPPED if data.get("again"):
-                    engine.take_down(name, now, out)
+                    engine.processes.take_down(name, now, out)
                 case kinds.STOPPED if name not in ended:
                     # Else it was not stopped by request: the EXITED or FAILED event was handled.
                     engine.forget(name, now, out, STOPPED)
@@ -163,11 +162,11 @@ class ProgramWatchdogs:
                 case kinds.EXITED:
                     status = data["status"]
                     how = "it ended, exit status unknown" if status is None else exit_text(status)
-                    engine.program_ended(name, how, now)
+                    engine.processes.program_ended(name, how, now)
                 case _ if spec is None:
                     pass  # it is no longer configured
                 case kinds.STARTED if engine.get(name) is not None:
-                    engine.reborn(name, now, out)
+                    engine.processes.restarted(name, now, out)
                 case kinds.STARTED | kinds.ADOPTED:
                     self._declare(name, engine, now, out)  # a new one starts its grace now
                 case kinds.FAILED if failed:  # one incident for all attempts
@@ -178,16 +177,15 @@ class ProgramWatchdogs:
                     self._declare(name, engine, now, out)
                     times = "1 restart" if data["count"] == 1 else f"{data['count']} restarts"
                     why = f"given up: {data['of']} has used up its budget of {times} in {format_s(data['period'])}"
-                    engine.abandon(name, why, now, out)
+                    engine.processes.abandon(name, why, now, out)
 
     def _forget_those_down(self, engine: Engine, now: float, out: list[Effect]) -> None:
         """Forget restored watchdogs of programs that are down and stay down: they would get no feed."""
         for name in self._specs:
             program, record = self.manager.programs.get(name), engine.get(name)
-            if program is not None and record is not None and program.state is ProgramState.STOPPED:
-                exited = record.details is not None and record.details.exited_at is not None
-                if record.state in (State.ALIVE, State.WAITING) and not exited:
-                    engine.forget(name, now, out)
+            down = program is not None and program.state is ProgramState.STOPPED
+            if down and record is not None and record.is_judged and not record.exited:
+                engine.forget(name, now, out)
 
     def _declare(self, name: str, engine: Engine, now: float, out: list[Effect]) -> None:
         policy = self.policies.get(name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic, sleep
 
-from banken.protocol.incidents import Incident
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher, incident_of
 from banken_supervisor.engine.driver import Driver
@@ -35,30 +35,20 @@ HAND_OVER_S = 0.00002
 loop would otherwise hold to the end of the turn. A callback begins 0.12 ms earlier (1.9 ms after the deadline)."""
 
 
+@dataclass(eq=False)
 class EffectRunner:
     """Belongs to the loop's thread. An effect that raises is dropped; the following ones are carried out."""
 
-    def __init__(
-        self,
-        driver: Driver,
-        guard: Guard,
-        publish: Callable[[Event], None],
-        callbacks: Callbacks,
-        dispatcher: Dispatcher,
-        process_watcher: ProcessWatcher,
-        outbox: Outbox | None,
-        metrics: LoopMetrics,
-    ) -> None:
-        self.left: deque[Effect] = deque()
-        """effects of earlier turns; until they are done no message is handled, so that events keep their order"""
-        self._driver = driver
-        self._guard = guard
-        self._publish = publish
-        self._callbacks = callbacks
-        self._dispatcher = dispatcher
-        self._process_watcher = process_watcher
-        self._outbox = outbox
-        self._metrics = metrics
+    _driver: Driver
+    _guard: Guard
+    _publish: Callable[[Event], None]
+    _callbacks: Callbacks
+    _dispatcher: Dispatcher
+    _process_watcher: ProcessWatcher
+    _outbox: Outbox | None
+    _metrics: LoopMetrics
+    left: deque[Effect] = field(default_factory=deque)
+    """effects of earlier turns; until they are done no message is handled, so that events keep their order"""
 
     def run(self, effects: list[Effect], woke: float, *, whole: bool) -> None:
         """Carry out effects, those of earlier turns first: all if ``whole``, else as many as fit into
@@ -88,7 +78,7 @@ class EffectRunner:
     def _begin(self, woke: float, effect: Effect) -> None:
         match effect:
             case RunCallback():
-                self._callbacks.run(self._incident(effect), effect.callback)
+                self._callbacks.run(incident_of(effect, self._driver.now), effect.callback)
             case WatchProcess(process):
                 self._process_watcher.watch(process)
             case Event(EventType.EXPIRED, _, data):
@@ -101,9 +91,10 @@ class EffectRunner:
             case Event():
                 self._publish(effect)
             case RunStep() if not effect.observe:
-                self._after_commit(partial(self._dispatcher.run, effect, self._incident(effect.about)))
+                incident = incident_of(effect.about, self._driver.now)
+                self._after_commit(partial(self._dispatcher.run, effect, incident))
             case StepRan(ran):
-                self._dispatcher.remember(ran, self._incident(ran.about))
+                self._dispatcher.remember(ran, incident_of(ran.about, self._driver.now))
             case EndIncident():
                 self._after_commit(partial(self._dispatcher.end, effect))
             case Fault(name, error):
@@ -115,6 +106,3 @@ class EffectRunner:
             do()
         else:
             self._outbox.after_commit(do)
-
-    def _incident(self, effect: RunCallback) -> Incident:
-        return incident_of(effect, self._driver.now)

@@ -9,8 +9,7 @@ from banken.protocol.feed_state import FeedState
 from banken.protocol.messages import Declaration, Kind
 from banken.watchdog.callback_invocation import Callback
 from banken_supervisor.actions.callbacks import Callbacks
-from banken_supervisor.runtime.loop_messages import Declare, Feeds, Forget
-from banken_supervisor.runtime.mailbox import MESSAGES_MAX, Mailbox
+from banken_supervisor.runtime.mailbox import MESSAGES_MAX, Declare, Feeds, Forget, Mailbox
 
 
 class InProcessClient(BaseClient):

@@ -75,38 +75,34 @@ class AddressLock:
             self._fd = -1
 
 
-class AddressMonitor:
-    """Checks regularly that the directory was not removed or replaced, and logs an error if it was.
+def monitor_address(
+    lock: AddressLock, log: Callable[[str], None], fault: Callable[[Exception], None]
+) -> threading.Event:
+    """Check regularly that the directory was not removed or replaced, and log an error if it was. Returns the event
+    that ends it.
 
     It has its own thread, because a check may hang on a network file system. ``log`` is called there with a line
     for the log, ``fault`` with an exception.
     """
+    closed = threading.Event()
 
-    def __init__(self, lock: AddressLock, log: Callable[[str], None], fault: Callable[[Exception], None]) -> None:
-        self._lock = lock
-        self._log = log
-        self._fault = fault
-        self._closed = threading.Event()
-        with contextlib.suppress(RuntimeError):  # the host cannot start a thread; this one is optional
-            threading.Thread(target=self._work, name="banken-address", daemon=True).start()
-
-    def close(self) -> None:
-        """Stop checking."""
-        self._closed.set()
-
-    def _work(self) -> None:
+    def work() -> None:
         wait = CHECK_EVERY_S
-        while not self._closed.wait(wait):
+        while not closed.wait(wait):
             wait = CHECK_EVERY_S
             try:
-                if self._lock.lost():
+                if lock.lost():
                     wait = REPORT_EVERY_S
-                    self._log(
-                        f"the directory {self._lock.directory} was removed or replaced: no new worker and no "
+                    log(
+                        f"the directory {lock.directory} was removed or replaced: no new worker and no "
                         f"command reaches this supervisor (pid {os.getpid()}) any more; end it and start it again"
                     )
-            except Exception as fault:  # noqa: BLE001  # it is checked again
-                self._fault(fault)
+            except Exception as raised:  # noqa: BLE001  # it is checked again
+                fault(raised)
+
+    with contextlib.suppress(RuntimeError):  # the host cannot start a thread; this one is optional
+        threading.Thread(target=work, name="banken-address", daemon=True).start()
+    return closed
 
 
 def _prepare(directory: str) -> None:

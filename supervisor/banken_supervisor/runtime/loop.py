@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from random import random
 from time import monotonic
 from typing import Any
@@ -37,13 +38,11 @@ from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.outbox.publisher import Publisher
 from banken_supervisor.processes.process_watcher import ProcessWatcher
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
-from banken_supervisor.runtime.config_reload import ConfigReload
 from banken_supervisor.runtime.effect_runner import EffectRunner
-from banken_supervisor.runtime.loop_messages import Do
 from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 from banken_supervisor.runtime.message_handler import MessageHandler
-from banken_supervisor.runtime.runtime_config import ConfigTargets
+from banken_supervisor.runtime.runtime_config import ConfigReload, ConfigTargets
 from banken_supervisor.sources.zmq_sockets import EVERYTHING, FEEDS, NOTHING, Ready, Sockets
 
 FEEDS_PER_TURN = 10_000
@@ -96,7 +95,7 @@ class Loop:
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
         self.driver.engine.processes.is_stopping = programs.stopping
         self.guard = Guard(self.driver.out.append, log_queue.line)
-        self.outbox = None if journal is None else Outbox(journal, run_id, lambda do: mailbox.post(Do(do)), limits)
+        self.outbox = None if journal is None else Outbox(journal, run_id, mailbox.post, limits)
         if self.outbox is not None:
             resources.callback(self.outbox.close, 1.0)
         self.checkpoints = None if self.outbox is None else Checkpoints(self.driver, self.outbox)
@@ -118,7 +117,7 @@ class Loop:
         resources.callback(self.maintenance.close)
         self.messages = MessageHandler(
             mailbox, self.driver, self.guard, self.metrics, self.publish, programs, self.maintenance, self._effects,
-            self.outbox, self.stop,
+            self.outbox,
         )  # fmt: skip
         log_queue.fault = self.fault_elsewhere(Place.LOG)
         self.view = ControlView(
@@ -128,6 +127,7 @@ class Loop:
             if descriptor is not None:
                 sockets.watch(descriptor)
         self._executors = callbacks, dispatcher.executor, self.background
+        self._bad_feed = partial(self.guard.fault, Place.FEED)
         self._dense = False
         self._many = MANY
         self._woke = 0.0
@@ -160,7 +160,6 @@ class Loop:
         self._stopping = True
 
     def _restore(self) -> dict[str, int]:
-        """Restore the state of an earlier supervisor."""
         if self.checkpoints is None:
             return {}
         watchdogs, incidents = self.checkpoints.restore(
@@ -249,7 +248,6 @@ class Loop:
         return ready, real, count, complete
 
     def _patience(self) -> float:
-        """Seconds until the next work, if nothing arrives."""
         asked = self.driver.patience(TURN_MAX)
         jobs = [each.patience(self._woke) for each in (self.callbacks, self.dispatcher, self.background)]
         busy = 0.0 if self.messages.waiting or self._effects.left or self.dispatcher.waiting else None
@@ -260,16 +258,12 @@ class Loop:
                 asked = limit
         return asked
 
-    def _bad_feed(self, fault: Exception) -> None:
-        self.guard.fault(Place.FEED, fault)
-
     def _probe(self, number: int) -> None:
         self._sockets.feeds.send_barrier(
             encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, number)))
         )
 
     def _answer(self) -> None:
-        """Answer requests, for at most ``REQUESTS_S``."""
         until = monotonic() + REQUESTS_S
         for routing_id, request in self._sockets.control.requests():
             self._sockets.control.reply(routing_id, control_api.answer(self.view, request))
@@ -288,7 +282,7 @@ class Loop:
 
     def _welcome(self, topic: bytes) -> None:
         """Send a new subscriber the open incident of its topic."""
-        event = self.driver.engine.replay(topic[:-1].decode("ascii", "replace"), self.driver.now)
+        event = self.driver.engine.incidents.replay(topic[:-1].decode("ascii", "replace"), self.driver.now)
         if event is not None:
             self.publish(event)
 
@@ -303,7 +297,7 @@ class Loop:
 
     def fault_elsewhere(self, place: Place) -> Callable[[Exception], None]:
         """A function with which another thread reports an exception."""
-        return lambda fault: self.mailbox.post(Do(lambda: self.guard.fault(place, fault)))
+        return lambda fault: self.mailbox.post(partial(self.guard.fault, place, fault))
 
     def _windows_open(self, left: Mapping[Window, float]) -> None:
         """Called on the thread of the maintenance clock: makes the loop pause the watchdogs of these windows."""
@@ -315,9 +309,9 @@ class Loop:
 
         def go_on() -> None:
             if maintenance.go_on(driver.now, driver.out):
-                self.mailbox.post(Do(go_on))
+                self.mailbox.post(go_on)
 
-        self.mailbox.post(Do(begin))
+        self.mailbox.post(begin)
 
     def _background_ended(self, job: Job, how: How, value: Any, seconds: float) -> None:
         if how is not How.DONE:

@@ -1,6 +1,7 @@
 """The mailbox: messages from other threads to the loop, with a file descriptor that the loop polls.
 
-It holds messages and feeds, and keeps their order. ``post`` never refuses a message: most are results of work that
+It holds messages and feeds, and keeps their order. A message that is a function is called on the loop's thread.
+``post`` never refuses a message: most are results of work that
 the loop has started, so their number is limited. User code in this process could send without end: ``try_post``
 refuses when ``MESSAGES_MAX`` messages wait. Feeds of this process's watchdogs wait in a dict: a newer feed with the
 same key replaces the older one.
@@ -15,6 +16,10 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
+
+from banken.protocol.messages import Declaration
+from banken_supervisor.actions.target import ActionReport
+from banken_supervisor.engine.policy import Policy
 
 MESSAGES_MAX = 100_000
 """Messages that may wait before ``try_post`` refuses."""
@@ -31,6 +36,29 @@ class Feeds:
     """Message: feeds of watchdogs in the supervisor's own process."""
 
     frames: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Declare:
+    """Message: the operator declares a name."""
+
+    name: str
+    policy: Declaration | Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Message: the operator withdraws the declaration of a name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActionReported:
+    """Message: the result of an action; ``evidence``: of a dump, compressed."""
+
+    report: ActionReport
+    evidence: bytes | None = None
 
 
 class Mailbox:

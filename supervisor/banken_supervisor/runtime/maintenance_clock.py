@@ -6,9 +6,10 @@ because the wall clock may be set and daylight saving time may begin. Without wi
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from queue import Empty, SimpleQueue
 
 from banken_supervisor.engine.policy import Window
 
@@ -39,48 +40,39 @@ class MaintenanceClock:
         self._fault = fault
         self._clock = clock
         self._check_every_s = check_every_s
-        self._windows: tuple[Window, ...] = ()
-        self._changed = threading.Condition()
-        self._report_anyway = self._closed = False
         self._start = start
         self._started = False
+        self._sets: SimpleQueue[tuple[Window, ...] | None] = SimpleQueue()
+        """for the thread: the windows from now on; None: the end"""
 
     def set(self, windows: Iterable[Window]) -> None:
         """Replace the windows; those that are open are reported soon."""
-        with self._changed:
-            self._windows = tuple(dict.fromkeys(windows))
-            self._report_anyway = True
-            self._changed.notify()
-            first = not self._started and bool(self._windows) and not self._closed
-            self._started = self._started or first
-        if first:
+        windows = tuple(dict.fromkeys(windows))
+        if windows or self._started:
+            self._sets.put(windows)
+        if windows and not self._started:
+            self._started = True
             self._start(self._work)
 
     def close(self) -> None:
         """End the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
+        self._sets.put(None)
 
     def _work(self) -> None:
-        reported: dict[Window, datetime] = {}
-        while True:
-            with self._changed:
-                if self._closed:
-                    return
-                windows, report_anyway, self._report_anyway = self._windows, self._report_anyway, False
+        windows = self._sets.get()
+        reported: dict[Window, datetime] | None = None
+        while windows is not None:
             wait = self._check_every_s
             try:
                 now = self._clock()
                 ends, wait = open_windows(windows, now, self._check_every_s)
-                if report_anyway or changed(reported, ends):
+                if reported is None or changed(reported, ends):
                     self._report({window: (end - now).total_seconds() for window, end in ends.items()})
                     reported = ends
             except Exception as fault:  # noqa: BLE001  # for example a clock outside the calendar
                 self._fault(fault)
-            with self._changed:
-                if not self._report_anyway and not self._closed:
-                    self._changed.wait(wait)
+            with contextlib.suppress(Empty):
+                windows, reported = self._sets.get(timeout=wait), None
 
 
 def open_windows(windows: Iterable[Window], now: datetime, wait_max: float) -> tuple[dict[Window, datetime], float]:

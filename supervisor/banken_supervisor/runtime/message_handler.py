@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -15,8 +16,7 @@ from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.effect_runner import EffectRunner
-from banken_supervisor.runtime.loop_messages import ActionReported, Declare, Do, Feeds, Forget, Stop
-from banken_supervisor.runtime.mailbox import Mailbox
+from banken_supervisor.runtime.mailbox import ActionReported, Declare, Feeds, Forget, Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 
 FEEDS_AT_ONCE = 5_000
@@ -27,35 +27,21 @@ PORTION_S = 0.02
 not delay feeds."""
 
 
+@dataclass(eq=False)
 class MessageHandler:
-    """While effects of earlier turns are left, no message is handled, so that events keep their order. ``stop``
-    ends the loop."""
+    """While effects of earlier turns are left, no message is handled, so that events keep their order."""
 
-    def __init__(
-        self,
-        mailbox: Mailbox,
-        driver: Driver,
-        guard: Guard,
-        metrics: LoopMetrics,
-        publish: Callable[[Event], None],
-        programs: ProgramWatchdogs,
-        maintenance: MaintenanceClock,
-        effects: EffectRunner,
-        outbox: Outbox | None,
-        stop: Callable[[], None],
-    ) -> None:
-        self._mailbox = mailbox
-        self._driver = driver
-        self._guard = guard
-        self._metrics = metrics
-        self._publish = publish
-        self._programs = programs
-        self._maintenance = maintenance
-        self._effects = effects
-        self._outbox = outbox
-        self._end = stop
-        self._messages: deque[Any] = deque()
-        """taken from the mailbox, not handled yet"""
+    _mailbox: Mailbox
+    _driver: Driver
+    _guard: Guard
+    _metrics: LoopMetrics
+    _publish: Callable[[Event], None]
+    _programs: ProgramWatchdogs
+    _maintenance: MaintenanceClock
+    _effects: EffectRunner
+    _outbox: Outbox | None
+    _messages: deque[Any] = field(default_factory=deque)
+    """taken from the mailbox, not handled yet"""
 
     @property
     def waiting(self) -> bool:
@@ -88,9 +74,14 @@ class MessageHandler:
                 return
 
     def _handle(self, message: Any) -> None:
-        handle = HANDLERS.get(type(message), MessageHandler._programs_message)
+        handle = HANDLERS.get(type(message))
         try:
-            handle(self, message)
+            if handle is not None:
+                handle(self, message)
+            elif callable(message):
+                message()
+            else:
+                self._programs.handle(message, self._driver.engine, self._driver.now, self._driver.out)
         except Exception as fault:  # noqa: BLE001  # it is dropped: the next one is independent of it
             self._guard.fault(Place.MESSAGE, fault, type(message).__name__)
 
@@ -108,15 +99,6 @@ class MessageHandler:
 
     def _forget(self, message: Forget) -> None:
         self._driver.engine.forget(message.name, self._driver.now, self._driver.out)
-
-    def _do(self, message: Do) -> None:
-        message.what()
-
-    def _stop(self, message: Stop) -> None:
-        self._end()
-
-    def _programs_message(self, message: Any) -> None:
-        self._programs.handle(message, self._driver.engine, self._driver.now, self._driver.out)
 
     def _event(self, event: Event) -> None:
         """The end of a callback."""
@@ -141,8 +123,6 @@ HANDLERS: dict[type, Callable[[MessageHandler, Any], None]] = {
     Event: MessageHandler._event,
     Declare: MessageHandler._declare,
     ActionReported: MessageHandler._action_reported,
-    Do: MessageHandler._do,
     Forget: MessageHandler._forget,
-    Stop: MessageHandler._stop,
 }
-"""The handler of each type of message, except messages of the programs."""
+"""The handler of each type of message; functions are called, and the rest is for the programs."""

@@ -1,10 +1,18 @@
-"""A loaded config: resolves its names and passes its settings to the parts of the supervisor."""
+"""A loaded config: resolves its names and passes its settings to the parts of the supervisor; and its reloads.
+
+A thread reads the file, and the loop applies the config. The outcome is published as an event. It is also stored
+with its number, for a client that missed the event.
+"""
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from banken.errors import Refused
@@ -14,12 +22,17 @@ from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.registry import build
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.driver import Driver
+from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 
 if TYPE_CHECKING:  # pydantic is not imported where there is no config file
     from banken_supervisor.config import Config
+
+
+TEXT_MAX = 8192
+"""Characters of an error text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +72,6 @@ class RuntimeConfig:
         """Apply this config, before the loop's first turn."""
         self._pass_settings(targets)
         targets.programs.set(self.config.programs, self.config.groups, self.programs)
-        self._expect(targets)
         self._conditions(targets)
 
     def replace(self, former: RuntimeConfig, targets: ConfigTargets) -> None:
@@ -80,7 +92,6 @@ class RuntimeConfig:
                 driver.engine.undeclare(name, driver.now, driver.out)
         programs.update_declarations(driver.engine, driver.now, driver.out)  # new patterns may match programs
         driver.engine.reconsider()
-        self._expect(targets)
         self._conditions(targets)
 
     def _pass_settings(self, targets: ConfigTargets) -> None:
@@ -96,15 +107,76 @@ class RuntimeConfig:
         rules.defaults = settings.for_undeclared
 
     def _conditions(self, targets: ConfigTargets) -> None:
-        """Apply groups and maintenance. A watchdog in an open window is paused at the next check of the clock."""
+        """Apply names, groups and maintenance. A watchdog in an open window is paused at the next check of the
+        clock."""
         driver, config = targets.driver, self.config
-        driver.engine.quorums.set(config.groups, config.settings.declaration, driver.now, driver.out)
-        targets.maintenance.set(driver.engine.rules.windows())
-
-    def _expect(self, targets: ConfigTargets) -> None:
-        driver = targets.driver
+        engine, now, out = driver.engine, driver.now, driver.out
         for name in self.exact:
-            driver.engine.expect(name, driver.now, driver.out)
+            engine.expect(name, now, out)
+        engine.quorums.set(config.groups, config.settings.declaration, now, out)
+        targets.maintenance.set(engine.rules.windows())
+
+
+class ConfigReload:
+    """The current config, and reloads of it.
+
+    ``load`` reads the file; if it raises, the old config stays. ``post`` makes the loop call a function on its
+    thread.
+    """
+
+    def __init__(self, load: Callable[[], RuntimeConfig], post: Callable[[Callable[[], None]], object]) -> None:
+        self.current = load()
+        self.last: dict[str, Any] = {"number": 0}
+        """of the last finished reload: its ``number``, ``ok``, and as ``text`` the file, or its errors"""
+        self._load = load
+        self._post = post
+        self._numbers = count(1)
+
+    def bind(
+        self, targets: ConfigTargets, publish: Callable[[Event], None], start: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """Apply the config, before the loop's first turn.
+
+        ``start``: queues a function for a background thread; functions run in order.
+        """
+        self._targets, self._publish, self._start = targets, publish, start
+        self.current.prepare(targets)
+
+    def ask(self) -> int:
+        """Start a reload. Returns its number at once."""
+        number = next(self._numbers)
+        self._start(partial(self._read, number))
+        return number
+
+    def _read(self, number: int) -> None:
+        try:
+            config = self._load()
+        except Exception as fault:  # noqa: BLE001  # on any error the old config stays
+            self._post(partial(self._refused, number, str(fault)))
+        else:
+            self._post(partial(self._replace, number, config))
+
+    def _replace(self, number: int, config: RuntimeConfig) -> None:
+        try:
+            config.replace(self.current, self._targets)
+        except ValueError as fault:
+            self._refused(number, str(fault))
+        except Exception as fault:
+            self._refused(number, f"an internal error of the supervisor: {type(fault).__name__}: {fault}")
+            raise
+        else:
+            self.current = config
+            source = os.fspath(config.config.source)
+            self._finish(number, True, source)
+            self._publish(Event(EventType.RELOADED, None, {"file": source}))
+
+    def _refused(self, number: int, text: str) -> None:
+        self._finish(number, False, text[:TEXT_MAX])
+        self._publish(Event(EventType.RELOAD_FAILED, None, {"text": text[:TEXT_MAX]}))
+
+    def _finish(self, number: int, ok: bool, text: str) -> None:
+        if self.last["number"] < number:
+            self.last = {"number": number, "ok": ok, "text": text}
 
 
 def _function(name: str, target: str) -> Callback:

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, ClassVar
+from types import FrameType
+from typing import ClassVar
 
 from banken.address import resolve
 from banken.errors import AddressRefused
@@ -34,16 +34,12 @@ from banken_supervisor.observability.log_queue import LogQueue
 from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.programs.program_manager import CLOSE_WAIT
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
-from banken_supervisor.runtime.config_reload import ConfigReload
 from banken_supervisor.runtime.in_process_client import InProcessClient, require_room
-from banken_supervisor.runtime.lock import AddressLock, AddressMonitor
+from banken_supervisor.runtime.lock import AddressLock, monitor_address
 from banken_supervisor.runtime.loop import Loop
-from banken_supervisor.runtime.loop_messages import ActionReported, Declare, Do, Stop
-from banken_supervisor.runtime.mailbox import Mailbox
+from banken_supervisor.runtime.mailbox import ActionReported, Declare, Mailbox
+from banken_supervisor.runtime.runtime_config import ConfigReload, RuntimeConfig
 from banken_supervisor.sources.zmq_sockets import Sockets
-
-if TYPE_CHECKING:
-    from banken_supervisor.runtime.runtime_config import RuntimeConfig
 
 CALLBACK_DRAIN = 2.0
 """Seconds that ``stop`` waits for running callbacks, at most."""
@@ -133,7 +129,6 @@ class Supervisor:
             callback=callback,
             feeders=feeders,
             progress_timeout=progress_timeout,
-            resolution=0.0,
         )
 
     def callback(self, name: str, function: Callback | None) -> None:
@@ -147,8 +142,9 @@ class Supervisor:
         ValueError): a step is invalid.
         """
         # Build each step here, to find errors, and so that the loop does not import the modules of an action.
+        own = {} if self._config_reload is None else self._config_reload.current.actions
         for step in (*policy.ladder.steps, *policy.ladder.on_give_up):
-            build(step.do, dict(step.options), self._own_actions())
+            build(step.do, dict(step.options), own)
         require_room(self._mailbox.try_post(Declare(check_name(name), policy)))
 
     def configure(self, load: Callable[[], RuntimeConfig]) -> None:
@@ -157,7 +153,7 @@ class Supervisor:
         Call it before the supervisor runs. An exception of ``load`` is raised here; at a reload it is published as
         an event, and the old config stays.
         """
-        self._config_reload = ConfigReload(load, self._call_on_loop)
+        self._config_reload = ConfigReload(load, self._mailbox.post)
         retention = self._config_reload.current.config.settings.retention
         self._limits = Limits(events_age=retention.age, incidents_age=retention.age, size_max=retention.size)
 
@@ -168,7 +164,7 @@ class Supervisor:
         """
         reloading = self._config_reload
         if reloading is not None:  # on the loop's thread: a signal handler must wait for no lock
-            self._mailbox.post(Do(reloading.begin))
+            self._mailbox.post(reloading.ask)
 
     def run(self) -> None:
         """Supervise until ``stop``, SIGTERM or SIGINT. A second signal ends the process at once.
@@ -209,9 +205,7 @@ class Supervisor:
         self.start_in_thread()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *fault: object) -> None:
         self.stop()
 
     def _open(self) -> None:
@@ -252,29 +246,14 @@ class Supervisor:
         resources.callback(programs.close, 0.0)
         context = ActionContext(directory, self._callbacks.call, self._restart, peers)
         dispatcher = Dispatcher(
-            context,
-            self._acted,
-            lambda name: name in programs,
-            programs.process,
-            self._call_on_loop,
-            self._callback_limit,
+            context, self._acted, programs.__contains__, programs.process, self._mailbox.post, self._callback_limit
         )
         loop = Loop(
-            sockets,
-            self._mailbox,
-            self._callbacks,
-            log_queue,
-            self._rules,
-            dispatcher,
-            programs,
-            resources,
-            self._journal,
-            self._limits,
-        )
-        monitor = AddressMonitor(
-            lock, partial(log_queue.line, logging.ERROR, fields={}), loop.fault_elsewhere(Place.ADDRESS)
-        )
-        resources.callback(monitor.close)
+            sockets, self._mailbox, self._callbacks, log_queue, self._rules, dispatcher, programs, resources,
+            self._journal, self._limits,
+        )  # fmt: skip
+        log = partial(log_queue.line, logging.ERROR, fields={})
+        resources.callback(monitor_address(lock, log, loop.fault_elsewhere(Place.ADDRESS)).set)
         if self._config_reload is not None:
             loop.bind_config(self._config_reload)
         return loop
@@ -312,16 +291,18 @@ class Supervisor:
 
     def _stop_limit(self) -> float:
         """Seconds; of the config, if there is one."""
-        return (
-            self._stop_timeout
-            if self._config_reload is None
-            else self._config_reload.current.config.settings.stop_timeout
-        )
+        reloading = self._config_reload
+        return self._stop_timeout if reloading is None else reloading.current.config.settings.stop_timeout
 
     def _request_stop(self, seconds: float) -> None:
         if not self._stop_by:
             self._stop_by = monotonic() + seconds
-        self._mailbox.post(Stop())
+        self._mailbox.post(self._end)
+
+    def _end(self) -> None:
+        """Called on the loop's thread. A signal may have come before there was a loop."""
+        assert self._loop is not None
+        self._loop.stop()
 
     @contextlib.contextmanager
     def _signals_handled(self) -> Iterator[None]:
@@ -337,9 +318,6 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _own_actions(self) -> dict[str, str]:
-        return {} if self._config_reload is None else self._config_reload.current.actions
-
     def _restart(self, name: str) -> None:
         """For actions: make the loop restart a program."""
 
@@ -349,11 +327,7 @@ class Supervisor:
             if name in programs and programs.may_restart(name):
                 programs.command("restart", name, driver.engine, driver.now, driver.out, "restarted by its ladder")
 
-        self._mailbox.post(Do(restart))
-
-    def _call_on_loop(self, what: Callable[[], None]) -> None:
-        """Call ``what`` on the loop's thread. May be called from any thread."""
-        self._mailbox.post(Do(what))
+        self._mailbox.post(restart)
 
     def _acted(self, report: ActionReport) -> None:
         """Called on the thread of an action: evidence is compressed here, not by the loop."""

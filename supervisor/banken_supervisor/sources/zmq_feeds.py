@@ -10,8 +10,7 @@ from time import monotonic
 import zmq
 
 from banken.protocol.limits import DROP_MAX
-from banken_supervisor.engine.principal import LOCAL
-from banken_supervisor.sources.source import Read
+from banken_supervisor.engine.principal import Principal
 
 FEED_QUEUE_MAX = 10_000
 """Feeds held per connection between libzmq's thread and the loop."""
@@ -21,6 +20,9 @@ SLICE_MAX = 2_000
 SLICE_S = 0.001
 """Feeds between two looks at the clock: few, and twice as many each time while they take less than a millisecond.
 Those that need decoding take a hundred times longer than those that are known."""
+
+Read = Callable[[Iterator[bytes], Principal], None]
+"""Takes messages of one principal: all that the iterator gives."""
 
 _MONITOR = "inproc://accepted"
 
@@ -32,7 +34,8 @@ _EVENTS = int(zmq.EVENTS)
 class FeedSource:
     """A PULL socket, bound at construction."""
 
-    principal = LOCAL
+    principal = Principal.LOCAL
+    """who speaks here, by the source's own knowledge and not by what a message claims"""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
         self.accepted: zmq.Socket[bytes] = context.socket(zmq.PAIR)
@@ -51,17 +54,11 @@ class FeedSource:
         self._receive = socket.recv
         self._get = socket.get
 
-    def drain(
-        self,
-        read: Read,
-        limit: int,
-        seconds: float,
-        fault: Callable[[Exception], None] | None = None,
-    ) -> tuple[int, bool]:
+    def drain(self, read: Read, limit: int, seconds: float, fault: Callable[[Exception], None]) -> tuple[int, bool]:
         """Let ``read`` take at most ``limit`` feeds, and no more after ``seconds``. How many there were, and
         whether they were all.
 
-        ``fault`` is told what ``read`` raises; the feed that did it is lost, and those behind it are read.
+        ``fault`` gets what ``read`` raises; the feed that did it is lost, and those behind it are read.
         """
         try:
             first = self._receive(_DONTWAIT)
@@ -71,21 +68,9 @@ class FeedSource:
         if not int(self._get(_EVENTS)) & _POLLIN:
             try:
                 read(iter((first,)), self.principal)
-            except Exception as raised:
-                if fault is None:
-                    raise
+            except Exception as raised:  # noqa: BLE001  # the next one is independent of it
                 fault(raised)
             return 1, True
-        return self._drain_many(first, read, limit, seconds, fault)
-
-    def _drain_many(
-        self,
-        first: bytes,
-        read: Read,
-        limit: int,
-        seconds: float,
-        fault: Callable[[Exception], None] | None,
-    ) -> tuple[int, bool]:
         given, portion = 0, SLICE
         looked = monotonic()
         until = looked + seconds
@@ -97,9 +82,7 @@ class FeedSource:
                 read(frames if given else chain((first,), frames), self.principal)
             except zmq.Again:
                 return given + some - length_hint(flags) - 1, True
-            except Exception as raised:
-                if fault is None:
-                    raise
+            except Exception as raised:  # noqa: BLE001  # the next one is independent of it
                 fault(raised)
                 some = max(1, some - length_hint(flags))
             given += some
@@ -110,7 +93,8 @@ class FeedSource:
         return given, False
 
     def send_barrier(self, frame: bytes) -> None:
-        """As in the protocol."""
+        """Send the loop a message the way that feeds go. When it comes back, all that the kernel had before has
+        been read (engine/barrier.py)."""
         try:
             self._prober.send(frame, _DONTWAIT)
         except zmq.Again:

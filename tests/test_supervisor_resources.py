@@ -25,8 +25,9 @@ from recovery_kit import until
 
 STEPS = [
     "runtime.supervisor.LogQueue", "runtime.supervisor.AddressLock", "runtime.supervisor.Sockets",
-    "runtime.supervisor.PeerCredentials", "runtime.supervisor.ProgramWatchdogs", "runtime.supervisor.start_sweeping",
-    "runtime.supervisor.ActionContext", "runtime.supervisor.Dispatcher", "runtime.supervisor.Loop",
+    "runtime.supervisor.PeerCredentials", "runtime.supervisor.ProgramWatchdogs",
+    "runtime.supervisor.start_sweeping", "runtime.supervisor.ActionContext", "runtime.supervisor.Dispatcher",
+    "runtime.supervisor.Loop",
     "runtime.supervisor.monitor_address", "runtime.supervisor.Supervisor._opened", "runtime.loop.Driver",
     "runtime.loop.Outbox", "runtime.loop.Checkpoints", "runtime.loop.ProcessWatcher", "runtime.loop.KeyedExecutor",
     "runtime.loop.MaintenanceClock", "outbox.outbox.Journal", "outbox.outbox.restore",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from time import monotonic
@@ -11,16 +9,17 @@ from typing import ClassVar
 
 from rich.console import Group, RenderableType
 from rich.text import Text
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from banken_supervisor.cli.poller import Snapshot, Source
 from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, badness, summary_line
+from banken_supervisor.cli.terminal_app import EndingApp
 from banken_supervisor.text.durations import format_s
 
 
-class WatchApp(App[None]):
+class WatchApp(EndingApp):
     """Shows what its source finds. ``fault`` says after the end what made it end, where that was a fault."""
 
     ENABLE_COMMAND_PALETTE = False
@@ -48,9 +47,6 @@ class WatchApp(App[None]):
 
     def on_mount(self) -> None:
         """Begin to ask."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self.exit, None, 128 + number)
         self._source.start()
         self.set_interval(self._asked[-1], self._show)
 

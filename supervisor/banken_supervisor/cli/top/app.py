@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import on
-from textual.app import App
 from textual.binding import Binding, BindingType
 
 from banken_supervisor.cli.poller import LOOKED_MAX, Source
 from banken_supervisor.cli.printing import clean
+from banken_supervisor.cli.terminal_app import EndingApp
 from banken_supervisor.cli.top import help as help_page
 from banken_supervisor.cli.top import incidents as incident_list
 from banken_supervisor.cli.top import text
@@ -42,7 +40,7 @@ EVENTS_MAX = 2000
 """Events that wait to be shown; of more the oldest are left out."""
 
 
-class TopApp(App[None]):
+class TopApp(EndingApp):
     """``banken top``. ``fault`` says after the end what made it end, where that was a fault."""
 
     ENABLE_COMMAND_PALETTE = False
@@ -77,10 +75,6 @@ class TopApp(App[None]):
 
     async def on_mount(self) -> None:
         await self.push_screen(self.main)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            with suppress(NotImplementedError, RuntimeError, ValueError):  # not on the main thread: in a test
-                loop.add_signal_handler(number, self.exit, None, 128 + number)
         for each in self._threads:
             each.start()
         self._reader.ask("events", partial(read_past, self._address), self.main.events.add_past)

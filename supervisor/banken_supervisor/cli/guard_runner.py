@@ -35,6 +35,7 @@ class Guarding(Supervisor):
     """
 
     signals = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+    standalone = True
 
     def __init__(self, directory: str, spec: ProgramSpec, timeout: float | None, grace: float | None) -> None:
         super().__init__(directory)

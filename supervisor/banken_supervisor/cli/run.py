@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 @click.option(
     "--web", metavar="HOST:PORT", help="Serve the page there too, by a `banken web` beside it (127.0.0.1:7768)."
 )
+@click.option(
+    "--init", is_flag=True, help="Stop the programs, in their order, before it ends.  [default: as pid 1 only]"
+)
 def command(
     address: str | None,
     config: str | None,
@@ -52,13 +55,16 @@ def command(
     json_logs: bool,
     log_level: str,
     web: str | None,
+    init: bool,
 ) -> None:
     """Supervise, in the foreground, until SIGTERM or Ctrl-C.
 
     Those end it in order, within five seconds even when callbacks hang, with exit code 0; a second one ends it
     at once. SIGHUP, or `banken reload`, reads the config file again; a bad one is reported, and the old one stays
-    in force. Programs run on when the supervisor ends, and the next one adopts them. The log goes to stderr; it
-    does not matter if nobody reads it. One supervisor per address: a second one exits with 5 and says who holds it.
+    in force. Programs run on when the supervisor ends, and the next one adopts them; as pid 1 of a container, or
+    with --init, it stops them first, in their order, for nothing adopts them there. Orphans that come to it are
+    collected. The log goes to stderr; it does not matter if nobody reads it. One supervisor per address: a second
+    one exits with 5 and says who holds it.
     """
     import zmq
 
@@ -83,6 +89,8 @@ def command(
     class Announced(Supervisor):
         """Says where it listens once it does."""
 
+        standalone = True
+
         def _opened(self) -> None:
             _announce(self.address.text)
             if beside is not None:
@@ -98,6 +106,7 @@ def command(
     }  # fmt: skip
     beside = None if web is None else _web_child(web, resolve(address).text, json_logs=json_logs)
     supervisor = Announced(address, journal=journal, **more)
+    supervisor.ends_programs = init or os.getpid() == 1
     if setup is not None:
         first = [setup]
         supervisor.configure(lambda: first.pop() if first else _load(setup.config.source))

@@ -18,6 +18,7 @@ from typing import Any
 
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
 from banken_supervisor.engine.policy import Group, ProgramSpec, Restart
+from banken_supervisor.processes.orphans import Orphans
 from banken_supervisor.programs.adoption import Adoption, adopt
 from banken_supervisor.programs.child_table import ChildTable, sweep
 from banken_supervisor.programs.engine.effects import (
@@ -84,6 +85,7 @@ class ProgramManager:
         self._random = random.random  # for the backoff's jitter
         self._records = RunRecords(directory)
         self._children = ChildTable()
+        self.orphans = Orphans()
         self._jobs = KeyedExecutor("banken-programs", self._worked, threads_max=THREADS_MAX + 1)
         self.fileno = self._children.fileno
         self.child = self._children.get
@@ -173,12 +175,14 @@ class ProgramManager:
         """Handle the processes that have ended, and do what is due."""
         events = []
         for child, status in self._children.gone():
+            self.orphans.own.discard(child.handle.pid)
             if child.own:
                 # Queued first, so that it is done before the next spawn of this program.
                 self._do(child.name, partial(self._forget, child.name, child.run))
                 events += self.carry_out(self.programs.exited(child.name, status, now, self._random()))
             else:
                 self._do(child.name, partial(self._sweep, child))
+        self.orphans.collect()
         return events + self.carry_out(self.programs.due(now))
 
     def carry_out(self, effects: list[ProgramEffect]) -> list[ProgramEvent]:
@@ -278,6 +282,7 @@ class ProgramManager:
             if spec.dies_with_supervisor:
                 self._orphan_killer.expect(run)
             child = spawn(spec, run, extra)
+            self.orphans.own.add(child.handle.pid)
         except BaseException as fault:  # noqa: BLE001  # without a message the program would wait for ever
             self._forget(spec.name, run)
             reason = str(fault) if isinstance(fault, SpawnRefused) else f"{type(fault).__name__}: {fault}"

@@ -112,6 +112,16 @@ class ProgramWatchdogs:
         if what == "stop" and program is not None and program.state is ProgramState.STOPPED:
             engine.forget(name, now, out, STOPPED)  # it had ended before: there will be no event
 
+    def stop_all(self, why: str, engine: Engine, now: float, out: list[Effect]) -> None:
+        """Stop every program, in order. The next supervisor starts them again."""
+        programs = self.manager.programs
+        names = [program.name for program in programs.all()]
+        self._handle_events(self.manager.carry_out(programs.stop(names, now, why)), engine, now, out)
+
+    def ending(self) -> bool:
+        """Whether one that is to stop has not ended, and may still do so."""
+        return any(program.may_end for program in self.manager.programs.all())
+
     def may_restart(self, name: str) -> bool:
         """Whether a ladder may restart it: not during its own restart backoff, and not when it was given up."""
         program = self.manager.programs.get(name)

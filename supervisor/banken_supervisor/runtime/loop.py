@@ -132,6 +132,9 @@ class Loop:
         self._many = MANY
         self._woke = 0.0
         self._stopping = False
+        self._ending = False
+        self.ends_programs = False
+        """whether programs are stopped before the loop ends; else they run on"""
 
     # -- start and stop -------------------------------------------------------------------------
 
@@ -144,7 +147,7 @@ class Loop:
         self.config_reload = config_reload
 
     def run(self) -> None:
-        """Run until a Stop message comes. Programs keep running; the next supervisor adopts them."""
+        """Run until ``stop`` is called."""
         guard, driver = self.guard, self.driver
         guard.run(Place.START, self.messages.take_declarations)
         restored = guard.run(Place.START, self._restore) or {}
@@ -152,12 +155,16 @@ class Loop:
         guard.run(Place.START, self.programs.open, driver.engine, driver.now, driver.out)
         while not self._stopping:
             guard.run(Place.TURN, self.turn)
+            self._stopping |= self._ending and not self.programs.ending()
             guard.rest()
         self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
 
     def stop(self) -> None:
-        """Stop after this turn."""
-        self._stopping = True
+        """Stop after this turn; with ``ends_programs`` when all programs have ended."""
+        if self.ends_programs and not self._ending:
+            self._ending = True
+            self.programs.stop_all("its supervisor ends", self.driver.engine, self.driver.now, self.driver.out)
+        self._stopping |= not self.ends_programs
 
     def _restore(self) -> dict[str, int]:
         if self.checkpoints is None:

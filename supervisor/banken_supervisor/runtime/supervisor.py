@@ -71,6 +71,13 @@ class Supervisor:
     signals: ClassVar[tuple[str, ...]] = ("SIGTERM", "SIGINT", "SIGHUP")
     """signals that ``run`` handles, if the system has them"""
 
+    standalone: ClassVar[bool] = False
+    """Whether the process does nothing else: then orphans of its programs come to it, and it collects them."""
+
+    ends_programs = False
+    """Whether it stops its programs before it ends, however long they take; else they run on, and the next
+    supervisor adopts them."""
+
     def __init__(
         self,
         address: str | os.PathLike[str] | None = None,
@@ -177,7 +184,10 @@ class Supervisor:
                     self._thread.join(0.5)
                 return
             self._open()
-            self._work()
+            assert self._loop is not None
+            orphans = self._loop.programs.manager.orphans
+            with orphans.adopting() if self.standalone else contextlib.nullcontext():
+                self._work()
 
     def start_in_thread(self, daemon: bool = True) -> None:
         """Supervise in a thread of this process; a second call while it runs does nothing."""
@@ -254,6 +264,7 @@ class Supervisor:
         )  # fmt: skip
         log = partial(log_queue.line, logging.ERROR, fields={})
         resources.callback(monitor_address(lock, log, loop.fault_elsewhere(Place.ADDRESS)).set)
+        loop.ends_programs = self.ends_programs
         if self._config_reload is not None:
             loop.bind_config(self._config_reload)
         return loop
@@ -295,7 +306,7 @@ class Supervisor:
         return self._stop_timeout if reloading is None else reloading.current.config.settings.stop_timeout
 
     def _request_stop(self, seconds: float) -> None:
-        if not self._stop_by:
+        if not self._stop_by and not self.ends_programs:
             self._stop_by = monotonic() + seconds
         self._mailbox.post(self._end)
 

@@ -63,6 +63,12 @@ class Program:
         return self.state not in (ProgramState.STOPPED, ProgramState.GIVEN_UP)
 
     @property
+    def may_end(self) -> bool:
+        """Whether it is up and may still end: not what outlives SIGKILL, and not a spawn that hangs."""
+        down = self.state in (ProgramState.STOPPED, ProgramState.GIVEN_UP)
+        return not down and not (self.due is None and (self.killed or not self.process))
+
+    @property
     def stable_run(self) -> float:
         """Seconds that a run must last to reset the count of failures."""
         return max(self.spec.backoff.most, STABLE_MIN)

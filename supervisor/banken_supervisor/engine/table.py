@@ -7,7 +7,7 @@ that it belongs to, ``deadlines`` by the time at which it is due.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from math import inf
 from typing import Any
 
@@ -26,7 +26,21 @@ SHARED_MAX = 10_000
 _IN_INCIDENTS = (State.ALIVE, State.EXPIRED)
 """Between these two the incident itself is the journal's entry: ten thousand verdicts are not written twice."""
 
+_OWNED_SPARE = 64
+"""A process's list is cleared of watchdogs that it lost when it lost so many more than it has."""
+
 _QUORUM_ALIVE = (State.ALIVE, State.PAUSED)
+
+
+class Owned:
+    """The watchdogs of one process, with some that it has lost. A dict would cost 80 bytes more for each."""
+
+    __slots__ = ("live", "records")
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.live = 0
+        """how many it still owns; never too many, so that a process that owns none is forgotten"""
 
 
 class Table:
@@ -45,7 +59,7 @@ class Table:
         self.changed: dict[str, None] = {}
         """names whose checkpoint (snapshot.py) has changed, or that are watched no longer: the caller takes out
         what it has written. Empty unless ``tracks_changes``."""
-        self._owned: dict[ProcessIdentity, dict[Record, None]] = {}
+        self._owned: dict[ProcessIdentity, Owned] = {}
         self._shared: dict[Any, Any] = {}
 
     def __len__(self) -> int:
@@ -172,23 +186,43 @@ class Table:
         self.mark_changed(record)
         if process is None or record.declaration.feeders is Feeders.ANY:
             return
-        if process not in self._owned:
-            self._owned[process] = {}
+        owned = self._owned.get(process)
+        if owned is None:
+            owned = self._owned[process] = Owned()
             out.append(WatchProcess(process))
-        self._owned[process][record] = None
+        owned.records.append(record)
+        owned.live += 1
+        if len(owned.records) > 2 * owned.live + _OWNED_SPARE:
+            self._clear_lost(process, owned)
 
-    def take_owned(self, process: ProcessIdentity) -> Iterable[Record]:
+    def take_owned(self, process: ProcessIdentity) -> list[Record]:
         """The watchdogs of a process that has ended."""
-        return self._owned.pop(process, ())
+        owned = self._owned.pop(process, None)
+        return [] if owned is None else self._still_owned(process, owned)
 
     def _disown(self, record: Record) -> None:
         """A process that owns none any more is forgotten: nobody asks how it ends."""
         owner, record.owner = record.owner, None
         owned = None if owner is None else self._owned.get(owner)
         if owner is not None and owned is not None:
-            owned.pop(record, None)
-            if not owned:
-                del self._owned[owner]
+            owned.live -= 1
+            if owned.live <= 0:
+                self._clear_lost(owner, owned)
+                if not owned.records:
+                    del self._owned[owner]
+
+    def _clear_lost(self, process: ProcessIdentity, owned: Owned) -> None:
+        owned.records = self._still_owned(process, owned)
+        owned.live = len(owned.records)
+
+    def _still_owned(self, process: ProcessIdentity, owned: Owned) -> list[Record]:
+        by_name = self.by_name
+        kept = dict.fromkeys(
+            record.name
+            for record in owned.records
+            if record.owner == process and by_name.get(record.name) is record
+        )
+        return [by_name[name] for name in kept]
 
     # -- memory ---------------------------------------------------------------------------------------
 

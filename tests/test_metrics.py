@@ -32,7 +32,7 @@ def test_histogram_counts_a_value_up_to_its_bound(value: float, place: int) -> N
 
 def test_incident_without_a_deadline_is_never_late() -> None:
     """It is counted by its cause, and not among those that have a latency."""
-    metrics = LoopMetrics(0.0)
+    metrics = LoopMetrics()
     metrics.incident("failed", None)
     metrics.incident("timeout", 0.003)
     assert metrics.incidents == {"failed": 1, "timeout": 1}
@@ -42,7 +42,7 @@ def test_incident_without_a_deadline_is_never_late() -> None:
 
 def test_actions_have_a_bounded_number_of_names() -> None:
     """A class that gives itself a new name each time makes no new series for ever."""
-    metrics = LoopMetrics(0.0)
+    metrics = LoopMetrics()
     for number in range(ACTIONS_MAX + 50):
         metrics.action(f"made-{number}", "done")
     metrics.action("made-0", "failed")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
 import sqlite3
 import stat
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
+from journal_kit import NOW, WAIT, Opening, dump, opened, seen_for, until, write
 
 from banken.protocol.messages import Declaration
 from banken_supervisor.journal import (
@@ -197,11 +199,43 @@ def test_old_things_are_forgotten_and_open_ones_stay(path: str, opening: Opening
         entries += [verdict, StepRun(verdict.id, 0, 1, "a", old, True), EvidenceTaken(verdict.id, old, squeeze({}))]
     entries += [IncidentClosed("r-00000", old, "fed"), IncidentClosed("r-00001", NOW, "fed")]
     write(path, *entries)
+    seen_for(path, 200_000.0)
     # Well above what may pass between the import of this file, when NOW is taken, and this test.
     journal = opening(limits=Limits(events_age=50_000.0, incidents_age=50_000.0))
     until(lambda: len(dump(path)) == 10 + 3 * 3, "the old ones are gone")
     journal.close()
     assert [each.id for each in reading.incidents(path)] == ["r-00003", "r-00002", "r-00001"]
+    assert checking.check(path) == []
+
+
+def test_an_old_row_stays_until_so_much_time_was_seen(path: str, opening: Opening) -> None:
+    """The clock alone makes nothing old: neither if it is ahead now, nor if it was behind at that time."""
+    ahead, behind = NOW - 400 * 86_400.0, 30.0
+    kept = [replace(opened(n), opened=at, closed=at, how="fed") for n, at in enumerate((ahead, behind))]
+    write(path, *kept, EventSeen(1, ahead, "t", "w"), EventSeen(2, behind, "t", "w"))
+    journal = opening(limits=Limits(events_age=1_000.0, incidents_age=1_000.0))
+    journal.record(EventSeen(3, NOW, "t", "w"))
+    assert journal.flush(WAIT)
+    until(lambda: journal._retention.patience(time.monotonic()) > 0.0, "it looked for what is old")
+    assert len(reading.incidents(path)) == 2
+    assert sum(row["table"] == "events" for row in dump(path)) == 3
+
+
+def test_a_journal_without_clocks_gets_them(path: str, opening: Opening) -> None:
+    """An older banken wrote it: nothing of it is lost, and it is not set aside."""
+    write(path, Declared("w", Declaration()), opened(1))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE clocks")
+        connection.commit()
+    before = dump(path)
+    assert len(before) == 2
+    assert len(restore(path).registry) == 1
+    journal = opening()
+    assert journal.flush(WAIT)
+    until(lambda: journal.condition.state == "ok", "it writes")
+    journal.close()
+    assert dump(path) == before
+    assert restore(path).clocks
     assert checking.check(path) == []
 
 

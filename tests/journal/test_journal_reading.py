@@ -91,7 +91,8 @@ def test_an_export_is_one_sound_line_for_each_row(path: str) -> None:
         raise AssertionError(f"{word} is no JSON")
 
     lines = [json.loads(line, parse_constant=refuse) for line in out.getvalue().splitlines()]
-    assert len(lines) == count == 5 * 5 + 1
+    assert len(lines) == count == 5 * 5 + 1 + 1
+    assert [each["number"] for each in lines if each["table"] == "clocks"] == [1]
     assert [each["data"]["n"] for each in lines if each["table"] == "evidence"] == [0, 1, 2, 3, 4]
 
 

@@ -80,7 +80,9 @@ class DefaultsTable(Table):
 class RetentionTable(Table):
     """How much the journal keeps."""
 
-    age: Duration = Field(30 * 86400.0, description="What is older goes.")
+    age: Duration = Field(
+        30 * 86400.0, description="What is older goes, counted in time that was seen, not by a clock that was set."
+    )
     size: Size = Field(256 * 1024 * 1024, description="Beyond this, the oldest go first.")
 
 

@@ -157,7 +157,7 @@ def _summary(view: ControlView, args: dict[str, Any]) -> Any:
         "pid": os.getpid(),
         "version": banken.__version__,
         "started": view.metrics.started,
-        "uptime": wall() - view.metrics.started,
+        "uptime": view.metrics.uptime,
         "watchdogs": len(driver.engine),
         "states": states,
         "messages": view.metrics.messages,

@@ -6,6 +6,7 @@ and ``checking`` what an operator does to the file. entries.py says what is kept
 
 from __future__ import annotations
 
+from banken_supervisor.journal.clock_history import ClockHistory, Reading
 from banken_supervisor.journal.entries import (
     Cleared,
     Declared,
@@ -26,6 +27,7 @@ from banken_supervisor.journal.writer import Condition, Journal
 
 __all__ = [
     "Cleared",
+    "ClockHistory",
     "Condition",
     "Declared",
     "Entry",
@@ -40,6 +42,7 @@ __all__ = [
     "JournalUnreadable",
     "Limits",
     "Rank",
+    "Reading",
     "Released",
     "Restored",
     "StepRun",

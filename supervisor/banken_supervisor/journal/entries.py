@@ -151,6 +151,22 @@ class EventSeen:
     """set when it is written, from ``data``"""
 
 
+@dataclass(frozen=True, slots=True)
+class ClockSpan:
+    """How the wall clock and the monotonic clock went together for a while, see clock_history.py. The writer makes
+    these rows itself."""
+
+    number: int
+    """counts from 1"""
+    boot: str
+    since: float
+    """monotonic clock, seconds, of that boot"""
+    until: float
+    """the same; the last time that it was looked at"""
+    offset: float
+    """wall clock less monotonic clock, seconds"""
+
+
 Entry = Declared | Released | Cleared | IncidentRecord | IncidentClosed | StepRun | EvidenceTaken | EventSeen
 
 

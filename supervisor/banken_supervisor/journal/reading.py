@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from itertools import chain, islice
+from math import inf
 from operator import attrgetter
 from typing import Any
 
-from banken.clock import wall
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import schema
-from banken_supervisor.journal.entries import Declared, EventSeen, EvidenceTaken, IncidentRecord, StepRun
+from banken_supervisor.journal.clock_history import ClockHistory, Reading
+from banken_supervisor.journal.entries import ClockSpan, Declared, EventSeen, EvidenceTaken, IncidentRecord, StepRun
 from banken_supervisor.journal.schema import JournalUnreadable, scan
-from banken_supervisor.journal.tables import EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS, Table
+from banken_supervisor.journal.tables import CLOCKS, EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS, Table
 from banken_supervisor.journal.values import Row
 
 LIMIT = 1_000
@@ -63,6 +64,8 @@ class Restored:
     """by watchdog: what ran within ``RAN_LATELY`` in incidents that are closed, for budgets; oldest first"""
     counts: dict[str, int] = field(default_factory=dict)
     """by watchdog: incidents that the journal holds"""
+    clocks: list[ClockSpan] = field(default_factory=list)
+    """how wall clock and monotonic clock went together, oldest first"""
     problems: list[str] = field(default_factory=list)
     """what could not be read; empty for a whole journal, and where there was none"""
 
@@ -223,8 +226,11 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
     registry = _read(connection, REGISTRY, problems)
     restored.registry = list({each.name: each for each in registry}.values())  # damage can show a row twice
     restored.open = _with_steps(connection, problems, "WHERE closed IS NULL")
-    lately = wall() - RAN_LATELY, RAN_MAX
-    closed = _with_steps(connection, problems, "WHERE closed >= ? ORDER BY closed DESC LIMIT ?", lately)
+    restored.clocks = _read(connection, CLOCKS, problems, "ORDER BY number")
+    lately = ClockHistory(restored.clocks, Reading.now()).moment_before(RAN_LATELY)
+    begin = -inf if lately is None else min([lately[0], *(each[0] for each in lately[1])])
+    which = "WHERE closed >= ? ORDER BY closed DESC LIMIT ?"
+    closed = _with_steps(connection, problems, which, (begin, RAN_MAX))
     for each in closed:
         restored.ran.setdefault(each.opened.name, []).extend(each.steps)
     for runs in restored.ran.values():

@@ -1,5 +1,7 @@
 """What is deleted: by age, and by size the least important first. Open incidents and the registry stay.
 
+An age counts along the monotonic clock (clock_history.py): a wall clock that is a year ahead deletes nothing.
+
 The work is done in slices between batches, so that entries never wait for long.
 """
 
@@ -7,7 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from itertools import chain
 
+from banken_supervisor.journal.clock_history import ClockHistory
 from banken_supervisor.journal.schema import transaction
 from banken_supervisor.journal.store import Store
 
@@ -18,6 +22,10 @@ HIGH, LOW = 0.9, 0.75
 
 AGE_PERIOD = 600.0
 """Seconds between two searches for old rows."""
+
+RANGES_MAX = 200
+"""Periods in which the wall clock was behind that a search takes account of; with more, nothing is deleted for its
+age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,8 @@ class Retention:
         self._limits = limits
         self._next_look = 0.0
         self._aging = False
+        self._old: list[tuple[str, str, list[float]]] = []
+        """tables, and which of their rows are too old, with the values"""
         self._shrinking = False
         self._deleted = False
         """something was, and the file is as long as before"""
@@ -53,18 +63,24 @@ class Retention:
         """After a batch: is it too large by now?"""
         self._shrinking = self._shrinking or store.used() > HIGH * self._limits.size_max
 
-    def step(self, store: Store, now: float, wall: float) -> None:
-        """One slice. ``now``: monotonic time; ``wall``: wall clock. sqlite3.Error as writing raises it."""
+    def step(self, store: Store, now: float) -> None:
+        """One slice. ``now``: monotonic time. sqlite3.Error as writing raises it."""
         if now >= self._next_look:
             self._next_look = now + AGE_PERIOD
             self._aging = True
+            history = store.clock_history()
+            self._old = [
+                (table, *which)
+                for table, column, age in (
+                    ("events", "time", self._limits.events_age),
+                    ("incidents", "closed", self._limits.incidents_age),
+                )
+                if (which := _older(history, column, age)) is not None
+            ]
             self.look(store)
         limits, connection = self._limits, store.connection
         if self._aging:
-            self._aging = bool(
-                _delete(connection, "events", "time < ?", wall - limits.events_age)
-                or _delete(connection, "incidents", "closed < ?", wall - limits.incidents_age)
-            )
+            self._aging = any(_delete(connection, table, which, *values) for table, which, values in self._old)
         elif self._shrinking:
             excess = store.used() - int(LOW * limits.size_max)
             # Nothing left to delete: what remains is the registry and what is open.
@@ -81,6 +97,19 @@ class Retention:
         elif self._deleted:
             self._deleted = False
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # which shortens the file itself
+
+
+def _older(history: ClockHistory, column: str, age: float) -> tuple[str, list[float]] | None:
+    """Which rows are older, by the wall-clock moment in ``column``. None: not known, and none is deleted.
+
+    A clock that is wrong for a moment must not delete anything: a row is old when the supervisors of this journal
+    have seen so much time go by since, and not because the clock says so.
+    """
+    found = history.moment_before(age)
+    if found is None or len(found[1]) > RANGES_MAX:
+        return None
+    cut, later = found
+    return f"{column} < ?" + f" AND NOT {column} BETWEEN ? AND ?" * len(later), [cut, *chain(*later)]
 
 
 _SLICES = {

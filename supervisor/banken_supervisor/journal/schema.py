@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from banken.errors import BankenError
-from banken_supervisor.journal.tables import EVENTS, KEPT, Table
+from banken_supervisor.journal.tables import ADDED, EVENTS, KEPT, Table
 from banken_supervisor.journal.values import Row
 
 APPLICATION = 0x424E4B4E
@@ -115,6 +115,7 @@ def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
     connection = _connect(path, "rw", busy)
     try:
         check_version(connection)
+        _add_tables(connection)
         for name in (path, f"{path}-wal", f"{path}-shm"):  # only now: before, it might be another program's
             with contextlib.suppress(OSError):  # owned by another user, who decides
                 os.chmod(name, 0o600)
@@ -225,8 +226,17 @@ def check_version(connection: sqlite3.Connection) -> None:
             raise JournalRefused("the file is another program's database: name another path for the journal")
         raise JournalDamaged(f"the header says that it belongs to the application {application:#x}")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != VERSION or declared != _DECLARED:
+    lacking = {table.name for table in ADDED} - {name for name, _ in declared}
+    if version != VERSION or declared != [each for each in _DECLARED if each[0] not in lacking]:
         raise JournalOfAnotherSchema(version)
+
+
+def _add_tables(connection: sqlite3.Connection) -> None:
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
+    with transaction(connection):
+        for table in ADDED:
+            if table.name not in there:
+                connection.execute(table.create)
 
 
 def scan(
@@ -251,6 +261,8 @@ def scan(
             else:
                 bad += 1
     except sqlite3.DatabaseError as fault:
+        if table in ADDED and str(fault).startswith("no such table"):
+            return  # an older banken wrote the journal
         if problems is None:
             raise
         problems.append(f"{table.name}: {fault}")

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from banken_supervisor.journal import schema
+from banken_supervisor.journal.clock_history import ClockHistory, Reading, extend
 from banken_supervisor.journal.entries import (
     Cleared,
+    ClockSpan,
     Declared,
     Entry,
     EventSeen,
@@ -23,8 +25,14 @@ from banken_supervisor.journal.entries import (
     StepRun,
 )
 from banken_supervisor.journal.schema import JournalRefused
-from banken_supervisor.journal.tables import EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS
+from banken_supervisor.journal.tables import CLOCKS, EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS
 from banken_supervisor.journal.values import Row
+
+CLOCK_S = 60.0
+"""Seconds between two looks at the clocks while nothing else is written."""
+
+SPANS_MAX = 10_000
+"""Clock spans that are kept, the newest."""
 
 _locked: set[tuple[int, str]] = set()
 """(pid, path) of the locks that this process holds: the kernel does not keep a process from locking twice."""
@@ -80,6 +88,14 @@ _INSERTS = {
 """By kind of row: how it is written."""
 
 
+_CLOCK = CLOCKS.insert("REPLACE")
+
+
+def clock_spans(connection: sqlite3.Connection) -> list[ClockSpan]:
+    """The clock spans of a journal, the oldest first. sqlite3.Error."""
+    return [CLOCKS.entry(row) for row in schema.scan(connection, CLOCKS, None, "ORDER BY number")]
+
+
 class Batch:
     """What one transaction writes, in an order that gives the same as writing entry by entry."""
 
@@ -133,6 +149,8 @@ class Store:
         self.connection = schema.open_writing(path)
         found = os.stat(path)
         self._inode = found.st_dev, found.st_ino
+        spans = clock_spans(self.connection)
+        self._span = spans[-1] if spans else None
 
     def write(self, entries: Iterable[Entry]) -> list[str]:
         """All entries in one transaction; why some were refused. Entries that are there already change nothing."""
@@ -146,7 +164,22 @@ class Store:
                 connection.executemany(statement, batch.rows[kind])
             for entry in batch.closed:
                 self._close_incident(entry, batch.refused)
+            span = extend(self._span, Reading.now())
+            if self._span is None or span.number != self._span.number or span.until - self._span.until >= CLOCK_S:
+                connection.execute(_CLOCK, CLOCKS.row(span))
+                connection.execute("DELETE FROM clocks WHERE number <= ?", (span.number - SPANS_MAX,))
+            else:
+                span = self._span
+        self._span = span
         return batch.refused
+
+    def clock_history(self) -> ClockHistory:
+        """How the clocks went together until now."""
+        return ClockHistory(clock_spans(self.connection), Reading.now())
+
+    def clock_patience(self, now: float) -> float:
+        """Seconds until ``write`` should look at the clocks again; ``now``: monotonic time."""
+        return 0.0 if self._span is None else max(0.0, self._span.until + CLOCK_S - now)
 
     def rollback(self) -> None:
         """Undo what an error left half done. Some errors have made SQLite do so already."""

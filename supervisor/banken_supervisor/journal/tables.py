@@ -24,7 +24,14 @@ import msgpack
 from banken.protocol.incidents import Cause
 from banken.protocol.limits import NAME_MAX, REASON_MAX, STATUS_MAX
 from banken_supervisor.engine.states import State
-from banken_supervisor.journal.entries import Declared, EventSeen, EvidenceTaken, IncidentRecord, StepRun
+from banken_supervisor.journal.entries import (
+    ClockSpan,
+    Declared,
+    EventSeen,
+    EvidenceTaken,
+    IncidentRecord,
+    StepRun,
+)
 from banken_supervisor.journal.values import (
     ID_MAX,
     TEXT_MAX,
@@ -136,6 +143,10 @@ INCIDENTS = Table("incidents", IncidentRecord, "id")
 STEPS = Table("steps", StepRun, "incident", "step", "run")
 EVIDENCE = Table("evidence", EvidenceTaken, "incident", "taken")
 EVENTS = Table("events", EventSeen, "run", "seq")
+CLOCKS = Table("clocks", ClockSpan, "number")
 
-KEPT = (REGISTRY, INCIDENTS, STEPS, EVIDENCE, EVENTS)
+KEPT = (REGISTRY, INCIDENTS, STEPS, EVIDENCE, EVENTS, CLOCKS)
 """The tables that hold entries, the most important first."""
+
+ADDED = (CLOCKS,)
+"""Of those, what a journal of this version may lack: it is added when the file is opened for writing."""

@@ -197,14 +197,18 @@ class Journal:
             self._retention.look(self._store)
         now = monotonic()
         if self._retention.patience(now) == 0.0:
-            self._retention.step(self._store, now, wall())
+            self._retention.step(self._store, now)
             self._size = schema.size(self.path)
         elif not batch:
             self._settled = last
             self._queue.settled()
             self._report_writing()
             self._size = schema.size(self.path)
-            self._wake.wait(self._retention.patience(now))
+            clock = self._store.clock_patience(now)
+            if clock == 0.0:
+                self._store.write(())
+                clock = self._store.clock_patience(now)
+            self._wake.wait(min(clock, self._retention.patience(now)))
             self._wake.clear()
 
     def _open(self) -> Store:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 
+from banken.clock import wall
 from banken.protocol.incidents import Cause
 
 TURN_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -58,9 +60,9 @@ class Histogram:
 class LoopMetrics:
     """One loop's counts."""
 
-    def __init__(self, started: float) -> None:
-        self.started = started
-        """wall clock, seconds since 1970"""
+    def __init__(self) -> None:
+        self._began = monotonic()
+        self._started = wall()
         self.messages = 0
         """messages read from the feed socket, probes and refused ones included"""
         self.turns = 0
@@ -78,6 +80,19 @@ class LoopMetrics:
         self.actions: Counter[tuple[str, str]] = Counter()
         """results of actions, by (action, result)"""
         self._named: set[str] = set()
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the start."""
+        return monotonic() - self._began
+
+    @property
+    def started(self) -> float:
+        """The start, seconds since 1970, by the wall clock as it is now: at the start it may have been wrong."""
+        started = wall() - self.uptime
+        if abs(started - self._started) > 1.0:
+            self._started = started
+        return self._started
 
     def turn(self, seconds: float) -> None:
         """Count a turn that did more than take known feeds."""

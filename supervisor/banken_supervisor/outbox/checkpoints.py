@@ -20,10 +20,12 @@ from banken_supervisor.engine.snapshot import Checkpoint, PastIncident, PastRun,
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
     Cleared,
+    ClockHistory,
     Condition,
     Declared,
     Entry,
     IncidentRecord,
+    Reading,
     Released,
     Restored,
     StepRun,
@@ -79,7 +81,8 @@ class Checkpoints:
         if left is None:
             return 0, 0
         driver, found = self._driver, list[Effect]()
-        counts = self._engine.restore(snapshot_from(left, wall()), driver.now, found, is_program)
+        history = ClockHistory(left.clocks, Reading.now())
+        counts = self._engine.restore(snapshot_from(left, history.age), driver.now, found, is_program)
         for effect in found:
             if isinstance(effect, WatchProcess) and process_watcher.ended(effect.process):
                 self._engine.processes.gone(effect.process, driver.now, is_program)
@@ -168,21 +171,21 @@ class Checkpoints:
                 self._journal.record(StepRun(incident.id, number, count, steps[number].do, at))
 
 
-def snapshot_from(left: Restored, wall: float) -> Snapshot:
+def snapshot_from(left: Restored, age: Callable[[float], float]) -> Snapshot:
     """The content of the journal as a snapshot for the engine, with ages instead of wall-clock times.
 
-    ``wall``: the time now, seconds since 1970.
+    ``age``: how many seconds ago a wall-clock moment of the journal was.
     """
 
     def runs_from(runs: Iterable[StepRun]) -> tuple[PastRun, ...]:
-        return tuple(PastRun(each.step, each.run, each.action, max(0.0, wall - each.started)) for each in runs)
+        return tuple(PastRun(each.step, each.run, each.action, age(each.started)) for each in runs)
 
     def incident_from(opened: IncidentRecord, runs: Iterable[StepRun]) -> PastIncident:
         return PastIncident(
             opened.id,
             opened.name,
             opened.cause,
-            max(0.0, wall - opened.opened),
+            age(opened.opened),
             opened.silence,
             opened.timeout,
             opened.reason,
@@ -193,7 +196,7 @@ def snapshot_from(left: Restored, wall: float) -> Snapshot:
 
     return Snapshot(
         [
-            _checkpoint_from(each, left.counts.get(each.name, 0), wall)
+            _checkpoint_from(each, left.counts.get(each.name, 0), age)
             for each in left.registry
             if each.state is not State.RELEASED
         ],
@@ -203,14 +206,17 @@ def snapshot_from(left: Restored, wall: float) -> Snapshot:
     )
 
 
-def _checkpoint_from(entry: Declared, incidents: int, wall: float) -> Checkpoint:
+def _checkpoint_from(entry: Declared, incidents: int, age: Callable[[float], float]) -> Checkpoint:
+    # A pause has the length that it had, whatever was done to the wall clock since: both times are of one reading.
+    until = entry.paused_until
+    left = None if until is None else until - entry.changed - age(entry.changed)
     return Checkpoint(
         entry.name,
         entry.declaration,
         entry.resolution,
         entry.owner,
         entry.state,
-        None if entry.paused_until is None else entry.paused_until - wall,
+        left,
         entry.operator,
         max(entry.incidents, incidents),
     )

@@ -86,7 +86,7 @@ class Loop:
         self.programs = programs
         self.config_reload: ConfigReload | None = None
         """None: there is no config file"""
-        self.metrics = LoopMetrics(wall())
+        self.metrics = LoopMetrics()
         self._sockets = sockets
         self._log_queue = log_queue
         self._token = os.urandom(8)

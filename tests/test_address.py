@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,23 @@ def test_a_hint_repeats_no_address_that_the_environment_says(
     assert str(found.value).endswith(f"`banken run --address '{other}'`")
     monkeypatch.setenv("BANKEN_ADDRESS", "http://nonsense")
     assert option_for("/run/banken") == " --address /run/banken"
+
+
+def test_the_socket_of_a_dead_supervisor_blocks_nobody(tmp_path: Path) -> None:
+    """Neither the file that it left, nor a child that it forked and that still holds the listening socket."""
+    tmp_path.chmod(0o700)
+    parent = os.fork()
+    if not parent:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(tmp_path / "control"))
+        listening.listen()
+        if not os.fork():
+            tmp_path.joinpath("child").write_text(str(os.getpid()))
+            time.sleep(60)
+        os._exit(0)
+    os.waitpid(parent, 0)
+    while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text():
+        time.sleep(0.01)
+    AddressLock(str(tmp_path)).release()
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+    AddressLock(str(tmp_path)).release()

@@ -28,7 +28,7 @@ STEPS = [
     "runtime.supervisor.PeerCredentials", "runtime.supervisor.ProgramWatchdogs",
     "runtime.supervisor.start_sweeping", "runtime.supervisor.ActionContext", "runtime.supervisor.Dispatcher",
     "runtime.supervisor.Loop",
-    "runtime.supervisor.monitor_address", "runtime.supervisor.Supervisor._opened", "runtime.loop.Driver",
+    "runtime.supervisor.AddressMonitor", "runtime.supervisor.Supervisor._opened", "runtime.loop.Driver",
     "runtime.loop.Outbox", "runtime.loop.Checkpoints", "runtime.loop.ProcessWatcher", "runtime.loop.KeyedExecutor",
     "runtime.loop.MaintenanceClock", "outbox.outbox.Journal", "outbox.outbox.restore",
     "sources.zmq_sockets.FeedSource", "sources.zmq_sockets.ControlSocket", "sources.zmq_sockets.EventSocket",

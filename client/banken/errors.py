@@ -51,4 +51,6 @@ class RequestFailed(BankenError, RuntimeError):
 
 
 class AddressInUse(BankenError, RuntimeError):
-    """Another supervisor holds this address; the message says which process."""
+    """Another supervisor holds this address; the message says which process, and ``holder``, if it is known."""
+
+    holder: int | None = None

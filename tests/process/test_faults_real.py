@@ -26,7 +26,7 @@ from banken_supervisor.control import control_api
 from banken_supervisor.engine.policy import Window
 from banken_supervisor.observability.guard import REPORT_EVERY_S, REST_S, Guard, Place
 from banken_supervisor.outbox.checkpoints import Checkpoints
-from banken_supervisor.runtime import lock
+from banken_supervisor.runtime import address_monitor, lock
 from process.kit import until
 
 pytestmark = pytest.mark.process
@@ -255,7 +255,7 @@ def test_a_fault_anywhere_changes_nothing_for_another_watchdog(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Place, fault: type[Exception]
 ) -> None:
     """It is counted, told and logged with its traceback; another watchdog's verdict comes in time."""
-    monkeypatch.setattr(lock, "CHECK_EVERY_S", 0.05)
+    monkeypatch.setattr(address_monitor, "CHECK_EVERY_S", 0.05)
     bench = Bench(address, tmp_path / "journal", monkeypatch, fault)
     if place is Place.START:
         PLANTS[place](bench)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from process.kit import until
@@ -49,11 +47,3 @@ def test_an_incident_of_nobody_is_shown(house: House) -> None:
     told = house.banken("incident", expired["incident"])
     assert "  no process is known: it was never fed, or by commands only\n" in told
     assert "w: grace" in told or "w: timeout" in told
-
-
-def test_a_directory_that_is_removed_is_told(house: House) -> None:
-    """Nobody finds its sockets any more: the supervisor goes on, and its log says what is wrong and what to do."""
-    house.run("")
-    shutil.rmtree(house.address)
-    until(lambda: "was removed or replaced" in house.run_by.log(), "it is told", LONG)
-    assert f"(pid {house.run_by.pid})" in house.run_by.log()

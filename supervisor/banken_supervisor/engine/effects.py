@@ -61,6 +61,8 @@ class EventType(StrEnum):
     """the supervisor itself lost time: no watchdog is judged by it"""
     JOURNAL = "journal"
     """it is no longer written, or again, or entries were lost"""
+    ADDRESS = "address"
+    """files of the address were removed or replaced; ``text`` says what was done"""
     OVERLOADED = "overloaded"
     """feeds come faster than they can be read"""
     INTERNAL_ERROR = "internal-error"

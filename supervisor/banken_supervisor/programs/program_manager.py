@@ -87,6 +87,7 @@ class ProgramManager:
         self._children = ChildTable()
         self.orphans = Orphans()
         self._jobs = KeyedExecutor("banken-programs", self._worked, threads_max=THREADS_MAX + 1)
+        self.write_records_again = self._records.write_again
         self.fileno = self._children.fileno
         self.child = self._children.get
         self.next_due = self.programs.next_due

@@ -49,8 +49,8 @@ class RunRecords:
         self._directory = os.path.join(directory, "programs")
         self._boot = boot_id().hex()
         self._lock = threading.Lock()
-        self._runs: dict[str, str] = {}
-        """which run the file of each name speaks of"""
+        self._last: dict[str, RunRecord] = {}
+        """what the file of each name says"""
 
     def prepare(self) -> str | None:
         """Make the directory; clear away what a crash left half written.
@@ -81,10 +81,17 @@ class RunRecords:
     def forget(self, name: str, run: str) -> None:
         """It is gone, and all of its group. Nothing happens if the file speaks of a later run by now."""
         with self._lock:
-            if self._runs.get(name) == run:
-                del self._runs[name]
+            if name in self._last and self._last[name].run == run:
+                del self._last[name]
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._path(name))
+
+    def write_again(self) -> None:
+        """Write the files that were removed by others. Safe from any thread."""
+        with self._lock:
+            for record in self._last.values():
+                if not os.path.exists(self._path(record.name)):
+                    self._put(record)
 
     def hold(self, name: str, held: bool) -> None:
         """Keep whether it was asked to stop, and is to stay down until it is asked to start, or the host boots."""
@@ -127,17 +134,21 @@ class RunRecords:
             if record.boot != self._boot:
                 os.unlink(path)
                 continue
-            self._runs[record.name] = record.run
+            self._last[record.name] = record
             records.append(record)
         return records, faults
 
     def _write(self, record: RunRecord) -> None:
-        path = self._path(record.name)
         with self._lock:
-            with open(f"{path}.new", "w", encoding="ascii") as file:
-                json.dump(record._asdict(), file)
-            os.replace(f"{path}.new", path)
-            self._runs[record.name] = record.run
+            self._put(record)
+            self._last[record.name] = record
+
+    def _put(self, record: RunRecord) -> None:
+        path = self._path(record.name)
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        with open(f"{path}.new", "w", encoding="ascii") as file:
+            json.dump(record._asdict(), file)
+        os.replace(f"{path}.new", path)
 
     def _path(self, name: str, ending: str = ".json") -> str:
         # A name may hold a slash, and never a comma.

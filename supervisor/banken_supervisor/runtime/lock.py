@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import stat
+import struct
 import threading
 import time
-from collections.abc import Callable
 
 from banken.errors import AddressInUse, AddressRefused
 from banken.process_identity import after_fork
@@ -23,50 +24,104 @@ except ImportError:  # Windows has no flock; the supervisor does not run there (
     fcntl = None  # type: ignore[assignment]
 
 
-CHECK_EVERY_S, REPORT_EVERY_S = 2.0, 60.0
-"""Seconds between two checks of the directory, and between two log lines when it is lost."""
+LISTENER_WAIT_S = 1.0
+"""Seconds that the sockets of a supervisor that is ending may still listen after its lock is free."""
 
 
 class AddressLock:
     """Holds the directory ``directory`` from construction until ``release``.
 
-    AddressRefused: it cannot be used, or other users may enter it. AddressInUse: another supervisor holds it; the
-    message names its pid.
+    AddressRefused: it cannot be used, or other users may enter it. AddressInUse: another supervisor holds it, or
+    lost its lock file and still listens there; the message names its pid.
     """
 
     def __init__(self, directory: str) -> None:
         if fcntl is None:
             raise AddressRefused("a supervisor needs flock and Unix sockets, which this system lacks")
-        _prepare(directory)
         self.directory = directory
         self._path = os.path.join(directory, "lock")
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-        self._fd = os.open(self._path, flags, 0o600)
+        self._released = False
+        self._changing = threading.Lock()
+        self._fd = self._take()
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._fd, 4096, 0)
-            os.close(self._fd)
-            raise AddressInUse(f"{directory} is held by another supervisor: {_holder(holder)}") from None
-        os.ftruncate(self._fd, 0)
-        note = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        os.pwrite(self._fd, json.dumps(note).encode(), 0)
+            self._refuse_listener()
+            self._sign(self._fd)
+        except BaseException:
+            self._forked()
+            raise
         after_fork(self)
 
     def lost(self) -> bool:
-        """Whether the directory was removed or replaced, so that clients cannot find this supervisor."""
+        """Whether the lock file or its directory was removed or replaced: then another supervisor can start."""
+        if self._fd < 0:  # released
+            return False
         try:
             there = os.stat(self._path, follow_symlinks=False)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:  # unknown for now
             return False
         return not os.path.samestat(there, os.fstat(self._fd))
 
+    def take_again(self) -> bool:
+        """After ``lost``: make the directory and the lock file again, and hold them; False: it was released.
+
+        AddressInUse: another supervisor holds it by now. AddressRefused and OSError: it cannot be made.
+        """
+        with self._changing:
+            if self._released:
+                return False
+            descriptor = self._take()
+            self._sign(descriptor)
+            os.close(self._fd)
+            self._fd = descriptor
+            return True
+
     def release(self) -> None:
         """Release the address. The file stays: if it were unlinked, two holders could lock two files."""
-        os.ftruncate(self._fd, 0)
-        self._forked()
+        if not self._changing.acquire(timeout=LISTENER_WAIT_S):
+            return  # the other thread hangs on the disk: the lock ends with the process
+        try:
+            self._released = True
+            if self._fd >= 0:
+                os.ftruncate(self._fd, 0)
+            self._forked()
+        finally:
+            self._changing.release()
+
+    def _take(self) -> int:
+        """A descriptor of the lock file, locked."""
+        _prepare(self.directory)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(self._path, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(descriptor, 4096, 0)
+            os.close(descriptor)
+            raise _in_use(self.directory, holder) from None
+        return descriptor
+
+    def _sign(self, descriptor: int) -> None:
+        """Write who holds the lock. Until then it is only tried, and the one that lost it does not give way."""
+        os.ftruncate(descriptor, 0)
+        note = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+
+    def _refuse_listener(self) -> None:
+        """AddressInUse: the lock was free, but a living process listens at the control socket.
+
+        Its lock file was removed. Binding would silently take the address from it, and both would act.
+        """
+        path = os.path.join(self.directory, "control")
+        until = time.monotonic() + LISTENER_WAIT_S
+        while (pid := _listener(path)) is not None:
+            if time.monotonic() > until:
+                raise AddressInUse(
+                    f"{self.directory} is held by another supervisor: pid {pid or 'unknown'} listens there, though "
+                    f"its lock file is gone; it makes a new one within seconds. To take its place, end it first"
+                )
+            time.sleep(0.02)
 
     def _forked(self) -> None:
         """In a forked child, too: close the lock, so that it is free when the supervisor dies."""
@@ -75,34 +130,26 @@ class AddressLock:
             self._fd = -1
 
 
-def monitor_address(
-    lock: AddressLock, log: Callable[[str], None], fault: Callable[[Exception], None]
-) -> threading.Event:
-    """Check regularly that the directory was not removed or replaced, and log an error if it was. Returns the event
-    that ends it.
+def _listener(path: str) -> int | None:
+    """The pid of the living process that listens at this Unix socket (0: unknown); None: there is none.
 
-    It has its own thread, because a check may hang on a network file system. ``log`` is called there with a line
-    for the log, ``fault`` with an exception.
+    A child that it forked may still hold the socket after its end: that one does not listen.
     """
-    closed = threading.Event()
-
-    def work() -> None:
-        wait = CHECK_EVERY_S
-        while not closed.wait(wait):
-            wait = CHECK_EVERY_S
-            try:
-                if lock.lost():
-                    wait = REPORT_EVERY_S
-                    log(
-                        f"the directory {lock.directory} was removed or replaced: no new worker and no "
-                        f"command reaches this supervisor (pid {os.getpid()}) any more; end it and start it again"
-                    )
-            except Exception as raised:  # noqa: BLE001  # it is checked again
-                fault(raised)
-
-    with contextlib.suppress(RuntimeError):  # the host cannot start a thread; this one is optional
-        threading.Thread(target=work, name="banken-address", daemon=True).start()
-    return closed
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.setblocking(False)
+        try:
+            asking.connect(path)
+        except BlockingIOError:  # its queue is full: it is stopped
+            return 0
+        except OSError:
+            return None
+        if not hasattr(socket, "SO_PEERCRED"):
+            return 0
+        pid: int = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, 0)  # 0, of another namespace: our own group, which lives
+        return pid
+    return None if pid else 0
 
 
 def _prepare(directory: str) -> None:
@@ -127,9 +174,13 @@ def _prepare(directory: str) -> None:
         )
 
 
-def _holder(holder: bytes) -> str:
+def _in_use(directory: str, note: bytes) -> AddressInUse:
+    """``note``: what the lock file says."""
     try:
-        note = json.loads(holder)
-        return f"pid {int(note['pid'])}, since {note['since']}"
+        found = json.loads(note)
+        pid, who = int(found["pid"]), f"pid {int(found['pid'])}, since {found['since']}"
     except (ValueError, KeyError, TypeError):
-        return "its pid is unknown"
+        pid, who = None, "its pid is unknown"
+    fault = AddressInUse(f"{directory} is held by another supervisor: {who}")
+    fault.holder = pid
+    return fault

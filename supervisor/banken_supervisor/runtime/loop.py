@@ -166,6 +166,10 @@ class Loop:
             self.programs.stop_all("its supervisor ends", self.driver.engine, self.driver.now, self.driver.out)
         self._stopping |= not self.ends_programs
 
+    def give_way(self) -> None:
+        """Stop after this turn, and leave all programs running: another supervisor acts here."""
+        self._stopping = True
+
     def _restore(self) -> dict[str, int]:
         if self.checkpoints is None:
             return {}

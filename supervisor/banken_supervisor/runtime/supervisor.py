@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from time import monotonic
 from types import FrameType
 from typing import ClassVar
 
 from banken.address import resolve
-from banken.errors import AddressRefused
+from banken.errors import AddressInUse, AddressRefused
 from banken.protocol.limits import check_name, check_seconds
 from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Declaration, Feeders
 from banken.watchdog import Watchdog
@@ -34,8 +32,9 @@ from banken_supervisor.observability.log_queue import LogQueue
 from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.programs.program_manager import CLOSE_WAIT
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
+from banken_supervisor.runtime.address_monitor import AddressMonitor, address_event
 from banken_supervisor.runtime.in_process_client import InProcessClient, require_room
-from banken_supervisor.runtime.lock import AddressLock, monitor_address
+from banken_supervisor.runtime.lock import AddressLock
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.mailbox import ActionReported, Declare, Mailbox
 from banken_supervisor.runtime.runtime_config import ConfigReload, RuntimeConfig
@@ -65,7 +64,8 @@ class Supervisor:
     supervisor, even if callbacks hang; a config overrides it.
 
     As a context manager it runs in a thread during the block. AddressRefused and AddressInUse are raised by
-    ``run``, ``start_in_thread`` and the ``with`` statement.
+    ``run``, ``start_in_thread`` and the ``with`` statement; AddressInUse by ``run`` also later, when its lock was
+    removed and another supervisor took the address.
     """
 
     signals: ClassVar[tuple[str, ...]] = ("SIGTERM", "SIGINT", "SIGHUP")
@@ -108,6 +108,8 @@ class Supervisor:
         self._stop_timeout = check_seconds(stop_timeout, "stop_timeout")
         self._stop_by = 0.0
         """monotonic time; 0: no stop was requested"""
+        self._lost = ""
+        """why it stopped acting; empty: it did not"""
         self._journal = None if journal is None else os.fspath(journal)
         self._limits = Limits()
         self._config_reload: ConfigReload | None = None
@@ -188,6 +190,8 @@ class Supervisor:
             orphans = self._loop.programs.manager.orphans
             with orphans.adopting() if self.standalone else contextlib.nullcontext():
                 self._work()
+            if self._lost:
+                raise AddressInUse(self._lost)
 
     def start_in_thread(self, daemon: bool = True) -> None:
         """Supervise in a thread of this process; a second call while it runs does nothing."""
@@ -262,8 +266,9 @@ class Supervisor:
             sockets, self._mailbox, self._callbacks, log_queue, self._rules, dispatcher, programs, resources,
             self._journal, self._limits,
         )  # fmt: skip
-        log = partial(log_queue.line, logging.ERROR, fields={})
-        resources.callback(monitor_address(lock, log, loop.fault_elsewhere(Place.ADDRESS)).set)
+        fault = loop.fault_elsewhere(Place.ADDRESS)
+        monitor = AddressMonitor(lock, self._restore_address, self._address_told, self._address_lost, fault)
+        resources.callback(monitor.close)
         loop.ends_programs = self.ends_programs
         if self._config_reload is not None:
             loop.bind_config(self._config_reload)
@@ -344,6 +349,40 @@ class Supervisor:
         """Called on the thread of an action: evidence is compressed here, not by the loop."""
         found = report.data.get("evidence")
         self._mailbox.post(ActionReported(report, squeeze(found) if isinstance(found, dict) else None))
+
+    # -- on the thread that checks the address ------------------------------------------------------
+
+    def _restore_address(self) -> None:
+        """Make sockets and run records again that were removed."""
+        loop, sockets = self._loop, self._sockets
+        if loop is None:
+            return
+        loop.programs.manager.write_records_again()
+        missing = sockets.missing()
+        if not missing:
+            return
+
+        def bind() -> None:
+            sockets.bind_again(missing)
+            names = ", ".join(map(os.path.basename, missing))
+            directory = self.address.directory
+            loop.publish(address_event(f"sockets of {directory} were removed, and are bound again: {names}"))
+
+        self._mailbox.post(bind)
+
+    def _address_told(self, text: str) -> None:
+        self._mailbox.post(address_event(text))
+
+    def _address_lost(self, text: str) -> None:
+        """Another supervisor holds the address: act no more, and leave it the programs."""
+
+        def end() -> None:
+            assert self._loop is not None
+            self._lost = text
+            self._loop.publish(address_event(text))
+            self._loop.give_way()
+
+        self._mailbox.post(end)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._config_reload is not None and number == getattr(signal, "SIGHUP", None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
@@ -49,11 +50,15 @@ class Sockets:
         # One I/O thread: the barrier proves that everything sent before it has been read only if both take the
         # same thread (engine/barrier.py).
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self._made: dict[str, tuple[int, int]] = {}
+        """by path: device and inode of each socket, as it was bound"""
+        self._ends = dict(zip(map(_path, address[1:4]), address[1:4], strict=True))
         before = os.umask(0o077)  # the sockets' own mode follows it
         try:
             self.feeds = FeedSource(self._context, address.feed)
             self.control = ControlSocket(self._context, address.control)
             self.events = EventSocket(self._context, address.events)
+            self._made = {path: _identity(path) or (0, 0) for path in self._ends}
         except BaseException:
             self._context.destroy(0)
             raise
@@ -99,8 +104,45 @@ class Sockets:
             any(each in ready for each in self._others),
         )
 
+    def missing(self) -> list[str]:
+        """The paths of sockets that were removed or replaced. Safe from any thread."""
+        return [path for path, made in self._made.items() if _identity(path) != made]
+
+    def bind_again(self, paths: list[str]) -> None:
+        """Bind these paths once more. OSError and ZMQError: it is not possible.
+
+        The former listener stays: libzmq closes its connections with it, and feeds on their way would be lost.
+        """
+        sockets = dict(zip(self._ends, (self.feeds.socket, self.control.socket, self.events.socket), strict=True))
+        for path in paths:
+            if stat.S_ISDIR(_mode(path)):  # libzmq removes only files
+                raise IsADirectoryError(f"{path} is a directory")
+            sockets[path].bind(self._ends[path])
+            os.chmod(path, 0o700)  # umask would change the mode of what other threads make now
+            self._made[path] = _identity(path) or (0, 0)
+
     def close(self) -> None:
-        """Unbind everything."""
+        """Unbind everything; the files stay."""
         for each in (self.feeds, self.control, self.events):
             each.close()
         self._context.term()
+
+
+def _path(endpoint: str) -> str:
+    return endpoint.removeprefix("ipc://")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode; None: there is nothing. A listener's inode is not used again while it is open."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.lstat(path).st_mode
+    except OSError:
+        return 0

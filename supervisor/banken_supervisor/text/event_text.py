@@ -33,6 +33,7 @@ LEVELS = {
     EventType.CALLBACK_SKIPPED: logging.WARNING,
     EventType.STALLED: logging.WARNING,
     EventType.OVERLOADED: logging.WARNING,
+    EventType.ADDRESS: logging.ERROR,
     EventType.JOURNAL: logging.WARNING,
     EventType.CONTEST: logging.WARNING,
     EventType.CONFLICT: logging.WARNING,
@@ -60,6 +61,8 @@ def sentence(event: dict[str, Any]) -> str | None:
         return _outcome(event, kind.removeprefix("action-"))
     if kind == "conflict":
         return _conflict(event)
+    if kind == "address":
+        return _text(event)
     if kind == "journal":
         return _journal(event)
     if kind == "reloaded":

@@ -168,3 +168,36 @@ def test_a_command_that_runs_does_not_load_it(args: tuple[str, ...]) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT_S)
     assert ran.stderr.endswith("clean\n"), ran.stderr
+
+
+@pytest.mark.parametrize("content", ["", "\n# nothing yet\n"])
+def test_without_a_terminal_no_supervisor_starts_with_an_empty_file(tmp_path: Path, content: str) -> None:
+    """It may be one that a full disk cut: exit code 2, and what allows it; `config check` says so, too."""
+    (tmp_path / "banken.toml").write_text(content)
+    done = banken("run", "--address", str(tmp_path / "a"), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is empty" in done.stderr
+    assert "--allow-empty" in done.stderr
+    assert not (tmp_path / "a").exists()
+    checked = banken("config", "check", cwd=tmp_path)
+    assert checked.returncode == 0
+    assert "--allow-empty" in checked.stdout
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_person_or_an_option_may_start_with_an_empty_file(tmp_path: Path, terminal: bool) -> None:
+    """At a terminal as it is, elsewhere with --allow-empty."""
+    (tmp_path / "banken.toml").write_text("")
+    command = [sys.executable, "-m", "banken_supervisor", "run", "--address", str(tmp_path / "a"), "--no-journal"]
+    master, slave = os.openpty()
+    stderr = slave if terminal else subprocess.DEVNULL
+    options = [] if terminal else ["--allow-empty"]
+    run = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=stderr, cwd=tmp_path)
+    try:
+        assert run.stdout is not None
+        assert b"supervises" in run.stdout.readline()
+    finally:
+        run.kill()
+        run.communicate()
+        os.close(master)
+        os.close(slave)

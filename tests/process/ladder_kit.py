@@ -61,7 +61,7 @@ class House(Home):
 
     def run(self, config: str) -> Stream:
         """The supervisor with this config, answering; its events from now on."""
-        self.file.write_text(config)
+        self.file.write_text(config or "[supervisor]\n")
         self.run_by = Command("run", "-c", self.file, "--address", self.address)
         self._closing.append(self.run_by)
         until(lambda: self._answers(self.run_by), "the supervisor answers", START_S)

@@ -28,7 +28,7 @@ class Running:
         self.home = Home(self.address)
         self.told = place / "told"
         """where the test's programs may write"""
-        place.joinpath("banken.toml").write_text(config.replace("@PLACE@", str(place)))
+        place.joinpath("banken.toml").write_text(config.replace("@PLACE@", str(place)) or "[supervisor]\n")
         self._started: list[subprocess.Popen[bytes]] = []
 
     def run(self, *options: str, under: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:

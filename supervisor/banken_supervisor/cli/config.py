@@ -53,7 +53,9 @@ def check(file: str | None, as_json: bool) -> int:
             click.echo(clean(fault), err=True)
         if not faults:
             parts = [plural(count, what.removesuffix("s")) for what, count in counts.items()]
-            click.echo(f"{clean(path)}: {', '.join(parts)}, 0 faults")
+            empty = made is not None and made.empty
+            note = "; it is empty, and without a terminal `banken run` needs --allow-empty for it" if empty else ""
+            click.echo(f"{clean(path)}: {', '.join(parts)}, 0 faults{note}")
     return exit_codes.NOT_SO if faults else exit_codes.OK
 
 

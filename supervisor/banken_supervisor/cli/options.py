@@ -25,6 +25,9 @@ address_option = click.option(
     "else /run/banken for root, else ~/.local/state/banken/run]",
 )
 json_logs_option = click.option("--json-logs", is_flag=True, help="Write the log as one JSON object a line.")
+allow_empty_option = click.option(
+    "--allow-empty", is_flag=True, help="Take a config file in which nothing stands: it stops every program."
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing unless it goes wrong.")
 
 

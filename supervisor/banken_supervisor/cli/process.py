@@ -39,6 +39,11 @@ def private_directory(prefix: str) -> TemporaryDirectory[str]:
     return TemporaryDirectory(prefix=prefix, dir=where, ignore_cleanup_errors=True)
 
 
+def at_terminal() -> bool:
+    """Whether a person sees what is written to stderr."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def hold_standard_descriptors() -> None:
     """Open what a parent closed (``2>&-``): a socket must not get number 2 and receive our log lines."""
     for number in (0, 1, 2):

@@ -9,7 +9,7 @@ import click
 from banken.errors import Unreachable
 from banken_supervisor.cli import completion, exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import NAME, address_option, quiet_option
+from banken_supervisor.cli.options import NAME, address_option, allow_empty_option, quiet_option
 from banken_supervisor.cli.printing import clean
 from banken_supervisor.operator_client.supervisor_client import connect, lock_holder, wait_until
 
@@ -79,15 +79,17 @@ def stop(name: str | None, quiet: bool, address: str | None) -> None:
 
 
 @click.command(short_help="Have the supervisor read its config file again.")
+@allow_empty_option
 @quiet_option
 @address_option
-def reload(quiet: bool, address: str | None) -> None:
+def reload(allow_empty: bool, quiet: bool, address: str | None) -> None:
     """Have the supervisor read its config file again, and say what became of it.
 
-    A bad file changes nothing: its faults are listed, and the exit code is 4.
+    A bad file changes nothing: its faults are listed, and the exit code is 4. So is an empty one, unless
+    --allow-empty is given.
     """
     with connect(address) as control:
-        number = control.request("reload")["number"]
+        number = control.request("reload", allow_empty=allow_empty)["number"]
         if not wait_until(lambda: control.request("reloaded")["number"] >= number, WITHIN_S):
             raise Failure(f"the supervisor said nothing within {WITHIN_S:g} s")
         last = control.request("reloaded")

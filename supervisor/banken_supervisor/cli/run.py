@@ -11,7 +11,7 @@ import click
 from banken.address import option_for
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import address_option, json_logs_option
+from banken_supervisor.cli.options import address_option, allow_empty_option, json_logs_option
 
 if TYPE_CHECKING:
     from banken_supervisor.cli.web_child import WebChild
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--no-journal", is_flag=True, help="Keep nothing on disk: incidents are forgotten with the supervisor."
 )
+@allow_empty_option
 @json_logs_option
 @click.option(
     "--log-level",
@@ -52,6 +53,7 @@ def command(
     config: str | None,
     journal: str | None,
     no_journal: bool,
+    allow_empty: bool,
     json_logs: bool,
     log_level: str,
     web: str | None,
@@ -60,11 +62,13 @@ def command(
     """Supervise, in the foreground, until SIGTERM or Ctrl-C.
 
     Those end it in order, within five seconds even when callbacks hang, with exit code 0; a second one ends it
-    at once. SIGHUP, or `banken reload`, reads the config file again; a bad one is reported, and the old one stays
-    in force. Programs run on when the supervisor ends, and the next one adopts them; as pid 1 of a container, or
-    with --init, it stops them first, in their order, for nothing adopts them there. Orphans that come to it are
-    collected. The log goes to stderr; it does not matter if nobody reads it. One supervisor per address: a second
-    one exits with 5 and says who holds it.
+    at once. SIGHUP, or `banken reload`, reads the config file again; a bad or an empty one is reported, and the old
+    one stays in force. Without a terminal it does not start with an empty config file (exit code 2).
+
+    Programs run on when the supervisor ends, and the next one adopts them; as pid 1 of a container, or with --init,
+    it stops them first, in their order, for nothing adopts them there. Orphans that come to it are collected. The
+    log goes to stderr; it does not matter if nobody reads it. One supervisor per address: a second one exits with 5
+    and says who holds it.
     """
     import zmq
 
@@ -81,6 +85,8 @@ def command(
         )
     path = find(config)
     setup = None if path is None else _load(path)
+    if setup is not None and not allow_empty and not process.at_terminal():
+        setup.config.refuse_empty()
     settings = None if setup is None else setup.config.settings
     if settings is not None:
         address = address or settings.address

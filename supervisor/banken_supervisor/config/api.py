@@ -43,7 +43,7 @@ def examine(
         return None, _placed(source, "", [Problem((), *fault.args)])
     parsed, found = parsing.parse(data, str(absolute.parent))
     found.extend(semantics.problems(parsed, callbacks))
-    config = building.build(absolute, parsed)
+    config = building.build(absolute, parsed, empty=not data)
     if thorough:
         found.extend(deep.problems(parsed, config))
     return config, _placed(source, text, found)

@@ -16,7 +16,7 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Auto, Group, Policy, ProgramSpec, Restart, Strategy, Window
 
 
-def build(source: Path, parsed: Parsed) -> Config:
+def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
     """The whole. ``source``: the file's absolute path."""
     defaults = parsed.supervisor.declaration
     placed: list[tuple[str, WatchFields]] = [(table.name, table) for _, table in parsed.watchdogs]
@@ -30,6 +30,7 @@ def build(source: Path, parsed: Parsed) -> Config:
         tuple(parsed.callbacks.items()),
         tuple(parsed.actions.items()),
         tuple((name, (*table.urls, *(table.urls_file or ()))) for name, table in parsed.notify.items()),
+        empty,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from banken.errors import Refused
 from banken_supervisor.engine.policy import Group, Policy, ProgramSpec
 from banken_supervisor.text.secret import Secret
 
@@ -30,6 +31,16 @@ class Config:
     """(name, ``module:Class``): the user's own actions"""
     notify: tuple[tuple[str, tuple[Secret, ...]], ...] = ()
     """(name, apprise URLs)"""
+    empty: bool = field(default=False, compare=False)
+    """there is no key in the file: it may be one that is being written, or that a full disk cut"""
+
+    def refuse_empty(self) -> None:
+        """Refused: the file is empty. To take it would stop every program."""
+        if self.empty:
+            raise Refused(
+                f"{self.source} is empty: no key stands in it, perhaps because it is being written, or the disk is "
+                "full. To run without programs and watchdogs give --allow-empty, or write [supervisor] into it"
+            )
 
     @property
     def directory(self) -> str:

@@ -318,7 +318,10 @@ def _program(view: ControlView, args: dict[str, Any]) -> Any:
 
 def _reload(view: ControlView, args: dict[str, Any]) -> Any:
     """Start a reload of the config. An event, and ``reloaded`` with this number, give the result."""
-    return {"number": _config_reload(view).ask()}
+    allow_empty = args.get("allow_empty", False)
+    if type(allow_empty) is not bool:
+        raise RequestRefused(f"allow_empty must be true or false, not {_shown(allow_empty)}")
+    return {"number": _config_reload(view).ask(allow_empty)}
 
 
 def _reloaded(view: ControlView, args: dict[str, Any]) -> Any:

@@ -18,8 +18,8 @@ class ReloadView(Protocol):
     @property
     def last(self) -> dict[str, Any]: ...
 
-    def ask(self) -> int:
-        """Start a reload. Returns its number."""
+    def ask(self, allow_empty: bool = False) -> int:
+        """Start a reload. Returns its number. ``allow_empty``: take an empty file, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ with its number, for a client that missed the event.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -13,8 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
+from banken.clock import wall
 from banken.errors import Refused
 from banken.watchdog.callback_invocation import Callback, taking_incident
 from banken_supervisor.actions.callbacks import Callbacks
@@ -30,6 +34,9 @@ from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 if TYPE_CHECKING:  # pydantic is not imported where there is no config file
     from banken_supervisor.config import Config
 
+
+QUIET_S, WRITTEN_S = 0.1, 2.0
+"""Seconds without a change after which a config file counts as written, and how long a reload waits for that."""
 
 TEXT_MAX = 8192
 """Characters of an error text."""
@@ -142,15 +149,18 @@ class ConfigReload:
         self._targets, self._publish, self._start = targets, publish, start
         self.current.prepare(targets)
 
-    def ask(self) -> int:
-        """Start a reload. Returns its number at once."""
+    def ask(self, allow_empty: bool = False) -> int:
+        """Start a reload. Returns its number at once. ``allow_empty``: take an empty file, too."""
         number = next(self._numbers)
-        self._start(partial(self._read, number))
+        self._start(partial(self._read, number, allow_empty))
         return number
 
-    def _read(self, number: int) -> None:
+    def _read(self, number: int, allow_empty: bool) -> None:
         try:
+            wait_until_written(self.current.config.source)
             config = self._load()
+            if not (allow_empty or self.current.config.empty):
+                config.config.refuse_empty()
         except Exception as fault:  # noqa: BLE001  # on any error the old config stays
             self._post(partial(self._refused, number, str(fault)))
         else:
@@ -177,6 +187,14 @@ class ConfigReload:
     def _finish(self, number: int, ok: bool, text: str) -> None:
         if self.last["number"] < number:
             self.last = {"number": number, "ok": ok, "text": text}
+
+
+def wait_until_written(path: Path) -> None:
+    """Wait until the file was not changed for ``QUIET_S``, at most ``WRITTEN_S``: half a file may be valid."""
+    until = monotonic() + WRITTEN_S
+    with contextlib.suppress(OSError):  # the error is found when it is read
+        while monotonic() < until and 0.0 <= wall() - path.stat().st_mtime < QUIET_S:
+            sleep(QUIET_S / 4)
 
 
 def _function(name: str, target: str) -> Callback:

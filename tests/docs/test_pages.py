@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 
@@ -107,7 +109,9 @@ def _place(value: object) -> str:
 def test_config_is_without_faults(
     page: Path, block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a page shows as banken.toml passes `banken config check`, beside the files that the page shows."""
+    """What a page shows as banken.toml passes `banken config check`, beside the files that the page shows, with the
+    environment's commands on the path, as README says."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if "[notify" in block.text:
         pytest.importorskip("apprise")
     for each in blocks(page):

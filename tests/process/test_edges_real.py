@@ -269,11 +269,11 @@ def test_the_worst_pattern_that_is_allowed_holds_nobody_up(
     context.term()
     pattern = ("*" + "a" * 14) * 16 + "b"
     offset: int | None = 0
-    slowest = 0.0
+    slowest = 0.0  # seconds of CPU: the supervisor is in this process, and others may take the machine
     while offset is not None:
-        began = time.monotonic()
+        began = time.process_time()
         reply = ask(control, [VERSION, 1, "status", {"name": pattern, "offset": offset}])
-        slowest = max(slowest, time.monotonic() - began)
+        slowest = max(slowest, time.process_time() - began)
         assert reply[2] is True
         assert reply[3]["rows"] == []
         assert offset == 0 or reply[3]["next"] is None or reply[3]["next"] > offset

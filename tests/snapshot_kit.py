@@ -7,7 +7,16 @@ from typing import Any
 from banken.protocol.incidents import Cause
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
-from banken_supervisor.engine.snapshot import Checkpoint, PastIncident, PastRun, Snapshot, checkpoint
+from banken_supervisor.engine.last_feeds import is_long
+from banken_supervisor.engine.snapshot import (
+    Checkpoint,
+    PastFeed,
+    PastIncident,
+    PastRun,
+    Snapshot,
+    checkpoint,
+    last_feed,
+)
 
 
 class Shelf:
@@ -15,6 +24,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.registry: dict[str, tuple[Checkpoint, float]] = {}
+        self.feeds: dict[str, tuple[PastFeed, float]] = {}
         self.opened: dict[str, tuple[Event, float]] = {}
         """by id, the incidents that nobody closed"""
         self.closed: dict[str, tuple[Event, float, str]] = {}
@@ -29,10 +39,19 @@ class Shelf:
             del engine.table.changed[name]
             record = engine.get(name)
             kept = None if record is None else checkpoint(record, now)
-            if kept is not None:
+            if record is not None and kept is not None:
                 self.registry[name] = kept, wall
+                if is_long(record):
+                    engine.table.fed[name] = None
             else:
                 self.registry.pop(name, None)
+                self.feeds.pop(name, None)
+        engine.last_feeds.turn(now)
+        for name in list(engine.table.fed):
+            del engine.table.fed[name]
+            record = engine.get(name)
+            if record is not None and record.is_judged and is_long(record):
+                self.feeds[name] = last_feed(record, now), wall
 
     def left(self, wall: float) -> Snapshot:
         """What a new supervisor finds."""
@@ -53,6 +72,7 @@ class Shelf:
             [self._begun(id_, event, at, wall) for id_, (event, at) in self.opened.items()],
             given_up,
             ran,
+            {name: last._replace(age=wall - at, host_on=wall - at) for name, (last, at) in self.feeds.items()},
         )
 
     def _event(self, event: Event, wall: float) -> None:

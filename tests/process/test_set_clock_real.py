@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message
+from banken_supervisor.journal import restore
+from banken_supervisor.journal.tables import FEEDS
 from process.kit import until
 from process.ladder_kit import House
 
@@ -123,6 +128,30 @@ def test_a_spent_budget_stays_spent(house: House, clock: Path) -> None:
         events.close()
         kill(house)
     assert log.read_text().count("run") == 2
+
+
+@pytest.mark.parametrize(("boot", "left"), [("", 600.0), ("0" * 16, 600.0)])
+def test_a_long_deadline_goes_on_over_kills_and_a_reboot(house: House, clock: Path, boot: str, left: float) -> None:
+    """Fed once, 3,000 s ago: it is due in 600 s, however often the supervisor was killed, and whatever the clock on
+    the wall says. ``boot``: of the feed's row; another one stands for a reboot."""
+    journal = house.place / "s" / "journal.db"
+    house.run("[supervisor]\n")
+    feed(house, "w", 3600.0)
+    until(lambda: restore(str(journal)).feeds, "its feed is on disk")
+    kill(house)
+    found = restore(str(journal)).feeds["w"]
+    older = replace(found, silent=found.silent + 3000.0, boot=boot or found.boot)
+    with contextlib.closing(sqlite3.connect(journal, isolation_level=None)) as connection:
+        connection.execute(FEEDS.insert("REPLACE"), FEEDS.row(older))
+    for years in (0.0, 1.0) if not boot else (0.0,):
+        set_clock(clock, years)
+        house.run("[supervisor]\n")
+        assert left - 30.0 < house.row("w")["left"] < left + 60.0
+        time.sleep(0.2)
+        kill(house)
+    house.run("[supervisor]\n")
+    feed(house, "w", 3600.0)
+    assert house.row("w")["left"] > 3500.0
 
 
 def test_the_uptime_of_the_supervisor_is_no_difference_of_wall_clocks(house: House, clock: Path) -> None:

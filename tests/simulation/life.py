@@ -19,6 +19,12 @@ SPREAD_SHARE, SPREAD_PER = 0.5, 1_000
 KEPT_LATE = 20_000
 """Microseconds from the reading of a message to the moment that what it changed is kept, with the clock's time."""
 
+LONG = 60 * SECOND
+"""What is longer is due by its last feed, also after a restart,"""
+
+LONG_HELD, LONG_UNSURE = 40 * SECOND, 35 * SECOND
+"""after a grace of at most so long, and so much later: what was kept may be as much older than the last feed."""
+
 PROOFS = (Kind.FEED, Kind.NOTE)
 
 
@@ -65,10 +71,15 @@ class Life:
         self.extended_at = 0
         """when the extension does"""
         self.reported = False
+        self.value_unsure = False
+        """the value that is kept may be an older one: whether the next one moves is left open"""
         self._put(declared)
 
-    def carried_over(self, c: int, a: int, at: int, among: int, behind: int) -> None:
-        """Another supervisor begins now and goes on with it: everything has its whole time again.
+    def carried_over(self, c: int, a: int, at: int, among: int, behind: int, away: int, lost: int) -> None:
+        """Another supervisor begins now and goes on with it: everything has its whole time again, but for what is
+        longer than a minute.
+
+        ``away``: how long there was none; ``lost``: what the clock ``c`` of the last one lost at most.
 
         ``behind``: by how much the clock ``a`` was behind the wall's in the last pass. What it lost since a pause
         began is not counted as a part of that, if the record was written once more meanwhile.
@@ -83,15 +94,29 @@ class Life:
                 late = KEPT_LATE + max(0, behind - (self.until_at - self.until[1]))
                 self.until = c + max(left - KEPT_LATE, RETURN), a + max(left + late, RETURN)
         elif self.state != "expired":
-            self.since_c, self.since_a = c + RETURN, a + RETURN + spread
+            if (self.grace if self.state == "waiting" else self.timeout) > LONG:
+                self.since_c, self.since_a = self._go_on(self.since_c, self.since_a, away, lost)
+            else:
+                self.since_c, self.since_a = c + RETURN, a + RETURN + spread
             extended, left = self.extended_a > 0, self.extended_at - at
             late = KEPT_LATE + max(0, behind - (self.extended_at - self.extended_a))
             certain = self.extended_c > 0  # a resume may have ended it
             self.extended_c = c + RETURN + left - KEPT_LATE if certain and left > KEPT_LATE else 0
             self.extended_a = a + RETURN + left + late if extended and left > -late else 0
+        if self.state == "alive" and self.progress is not None and self.progress > LONG:
+            self.moved_c, self.moved_a = self._go_on(self.moved_c, self.moved_a, away, lost)
+            self.judged_a = a + LONG_HELD
+            self.value_unsure = True
+            return
+        if self.state in ("waiting", "alive") and (self.grace if self.state == "waiting" else self.timeout) > LONG:
+            self.judged_a = a + LONG_HELD
         if self.cause != "no-progress" or self.state != "expired":
             self.value = None
         self.moved_c, self.moved_a = c, a
+
+    @staticmethod
+    def _go_on(since_c: int, since_a: int, away: int, lost: int) -> tuple[int, int]:
+        return since_c - lost - away, since_a - away + KEPT_LATE + LONG_UNSURE
 
     def _put(self, declared: Declaration) -> None:
         self.declared = declared
@@ -174,6 +199,10 @@ class Life:
         if message.kind == Kind.NOTE and message.args[0] is not None and message.args[0] != self.value:
             moved = True
             self.value, self.moved_c, self.moved_a = message.args[0], c, a
+        elif message.kind == Kind.NOTE and self.value_unsure:
+            self.moved_a = a
+        if message.kind == Kind.NOTE and message.args[0] is not None:
+            self.value_unsure = False
         was = self.state
         if was == "paused" or (was == "expired" and self.cause == "no-progress" and not moved):
             return None

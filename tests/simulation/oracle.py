@@ -58,10 +58,13 @@ class Oracle:
         self._fresh: list[Mail] = []
         self._at = 0
         self._c = self._a = self._looked = self._excused_until = 0
+        self._began = 0, 0
+        """when the present supervisor began, by the wall's clock and its own"""
 
     def started(self, at: int, operators: dict[str, Declaration]) -> None:
         """A supervisor that knows only what the operator declares begins its first pass at ``at``."""
         self._at = at
+        self._began = at, self._c
         self._unread.clear()
         self._fresh.clear()
         self.open.clear()
@@ -73,7 +76,9 @@ class Oracle:
         """The next one begins its first pass at ``at``, and knows from a journal what the last one knew at the end
         of its last pass: nobody is convicted for the time between, and open incidents are open."""
         behind = self._at - self._a
+        away, lost = at - self._at, (self._at - self._began[0]) - (self._c - self._began[1])
         self._at = at
+        self._began = at, self._c
         self._unread.clear()
         self._fresh.clear()
         self.operators = dict(operators)
@@ -85,7 +90,7 @@ class Oracle:
             else:  # released before, or never kept: new to this one, and nobody has to come back to it
                 self.lives[name] = Life(name, said, self._c, self._a)
         for name, life in left.items():
-            life.carried_over(self._c, self._a, at, len(self.lives), behind)
+            life.carried_over(self._c, self._a, at, len(self.lives), behind, away, lost)
             spell = self.open.get(name)
             if spell is not None:  # how often it ran is known by its interval only
                 spell.run = None

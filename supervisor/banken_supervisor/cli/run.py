@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     "$XDG_CONFIG_HOME/banken/banken.toml, /etc/banken/banken.toml; none is needed]",
 )
 @click.option(
-    "--journal", metavar="FILE", help="Where incidents are kept.  [default: journal.db in the address's directory]"
+    "--journal",
+    metavar="FILE",
+    help="Where incidents are kept.  [default: journal.db in the address's directory; for the default address in "
+    "/var/lib/banken for root, else in $XDG_STATE_HOME/banken]",
 )
 @click.option(
     "--no-journal", is_flag=True, help="Keep nothing on disk: incidents are forgotten with the supervisor."
@@ -76,7 +79,7 @@ def command(
     from banken.errors import BankenError
     from banken_supervisor.cli import logs, process
     from banken_supervisor.config.finding import find
-    from banken_supervisor.operator_client.supervisor_client import usual_journal
+    from banken_supervisor.operator_client.state_directory import make_state_directory
     from banken_supervisor.runtime.supervisor import Supervisor
 
     if journal is not None and no_journal:
@@ -104,7 +107,10 @@ def command(
 
     process.prepare()
     logs.to_stderr(log_level, as_json=json_logs)
-    journal = None if no_journal else journal or usual_journal(address)
+    if not no_journal and journal is None:
+        state = make_state_directory(resolve(address))
+        journal = None if state is None else os.path.join(state, "journal.db")
+    journal = None if no_journal else journal
     more: dict[str, Any] = {} if settings is None else {
         "defaults": settings.for_undeclared,
         "callback_limit": settings.callback_limit,

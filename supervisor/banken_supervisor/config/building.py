@@ -43,6 +43,7 @@ def _policy(table: WatchFields, defaults: Declaration) -> Policy:
         auto,
         tuple(table.depends_on),
         tuple(Window(**dict(window)) for window in table.maintenance),
+        count_host_off=table.count_host_off,
     )
 
 

@@ -110,7 +110,7 @@ class SupervisorTable(Table):
         "defaults", description="What becomes of a name that neither the file nor the worker declares."
     )
     defaults: DefaultsTable = Field(default_factory=lambda: DefaultsTable.model_validate({}))
-    journal: PathField | None = Field(None, description="File of the journal; default: journal.db at the address.")
+    journal: PathField | None = Field(None, description="File of the journal; default: see banken run --help.")
     retention: RetentionTable = Field(default_factory=lambda: RetentionTable.model_validate({}))
     url: PageField | None = Field(None, description="Public address of the web page, for links in notices.")
     fold: FoldTable = Field(default_factory=lambda: FoldTable.model_validate({}))
@@ -169,6 +169,10 @@ class WatchFields(BaseModel):
         [], max_length=NAMES_MAX, description="While one of these has an incident, the ladder here waits."
     )
     maintenance: list[WindowTable] = Field([], max_length=100, description="When it is not judged.")
+    count_host_off: bool | None = Field(
+        None,
+        description="Whether the time that the host was off counts; default: for an hour and more.",
+    )
 
     @property
     def last_steps(self) -> list[AnyStep]:

@@ -31,6 +31,7 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import Incidents
+from banken_supervisor.engine.last_feeds import LastFeeds
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.policy import Policy
@@ -72,6 +73,7 @@ class Engine:
         self.maintenance = Maintenance(self.table, self._lifecycle)
         self._declarations = Declarations(self.table, rules, self.incidents, self.maintenance)
         self.observer = FeedObserver(self.table, self.history, self._declarations)
+        self.last_feeds = LastFeeds(self.table)
         self.admission = Admission(
             self.table, rules, self.history, self.quorums, self.maintenance, self.observer, self.processes
         )
@@ -251,6 +253,7 @@ class Engine:
             return
         was_alive = record.state is State.ALIVE
         self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
+        self.last_feeds.note(record, now)
         if fast and was_alive:
             assert record.policy is not None
             reason = f"fed more often than once in {record.policy.min_interval:g} s"

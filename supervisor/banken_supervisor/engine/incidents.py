@@ -51,7 +51,13 @@ def cause_of(record: Record, due: float) -> Cause:
         return Cause.EXITED
     if record.state is State.WAITING:
         return Cause.GRACE
-    return Cause.NO_PROGRESS if progress_deadline(record) == due else Cause.TIMEOUT
+    stalled = progress_deadline(record)
+    if stalled is None or stalled > due:
+        return Cause.TIMEOUT
+    # Due later than both: it was held after a restart, and the earlier one counts.
+    unsure = 0.0 if record.details is None else record.details.unsure
+    fed = record.fed_at + record.declaration.timeout + record.resolution + unsure
+    return Cause.NO_PROGRESS if stalled == due or stalled <= fed else Cause.TIMEOUT
 
 
 @dataclass(eq=False)

@@ -100,6 +100,7 @@ class Lifecycle:
 
     def _start_grace(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         self._forget_process_end(record, now)
+        self._table.mark_changed(record)
         if record.details is not None:
             record.details.restarting = False
         self._table.arm(record)

@@ -13,6 +13,9 @@ from banken.protocol.limits import SECONDS_MAX
 from banken.protocol.messages import DEFAULT_INTERVAL, Declaration
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder
 
+HOST_OFF_COUNTS_S = 3600.0
+"""Seconds; see ``Policy.count_host_off``."""
+
 
 class Auto(NamedTuple):
     """An adaptive timeout, computed from the observed gaps between feeds."""
@@ -43,6 +46,9 @@ class Policy(NamedTuple):
     maintenance: tuple[Window, ...] = ()
     worker_declares: bool = False
     """the worker's declaration overrides this one; the rest of the policy still applies"""
+    count_host_off: bool | None = None
+    """whether the time that the host was off counts as silence; None: if the timeout is ``HOST_OFF_COUNTS_S`` or
+    longer"""
 
 
 EXIT_ONLY = Policy(Declaration(SECONDS_MAX, DEFAULT_INTERVAL, SECONDS_MAX), worker_declares=True)

@@ -91,6 +91,10 @@ class Details:
     paused_until: float = inf
     extended_until: float | None = None
     """set by extend, void with the next feed"""
+    unsure: float = 0.0
+    """seconds by which the last feed may be younger than ``fed_at``, which is from before a restart"""
+    held_until: float | None = None
+    """not judged before: the grace of a restart, void with the next feed"""
     status: str | None = None
     progress: int | float | str | None = None
     progress_at: float | None = None
@@ -207,7 +211,7 @@ def deadline(record: Record) -> float | None:
     quorum = details.quorum
     due: float | None = None
     if state is State.ALIVE and quorum is None:
-        due = record.fed_at + record.declaration.timeout + record.resolution
+        due = record.fed_at + record.declaration.timeout + record.resolution + details.unsure
     elif state is State.WAITING:
         if details.restarting:
             return None
@@ -226,10 +230,12 @@ def deadline(record: Record) -> float | None:
         return due
     if details.extended_until is not None:
         due = max(due, details.extended_until)
-    if details.exited_at is not None:
-        due = min(due, details.exited_at)
     stalled = progress_deadline(record) if state is State.ALIVE else None
-    return due if stalled is None else min(due, stalled)
+    if stalled is not None:
+        due = min(due, stalled)
+    if details.held_until is not None:
+        due = max(due, details.held_until)
+    return due if details.exited_at is None else min(due, details.exited_at)
 
 
 def progress_deadline(record: Record) -> float | None:
@@ -237,4 +243,4 @@ def progress_deadline(record: Record) -> float | None:
     limit = record.declaration.progress_timeout
     if limit is None or record.details is None or record.details.progress_at is None:
         return None
-    return record.details.progress_at + limit + record.resolution
+    return record.details.progress_at + limit + record.resolution + record.details.unsure

@@ -24,10 +24,19 @@ from banken_supervisor.engine.descriptions import callback_run
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep, StepRan
 from banken_supervisor.engine.incidents import RUNS_MAX, blame, down, ladder_of
 from banken_supervisor.engine.ladder import NextStep, Step, first_step, following_step, step_key
-from banken_supervisor.engine.policy import EXIT_ONLY
+from banken_supervisor.engine.last_feeds import GRACE_S, LONG_S, UNSURE_S, is_long
+from banken_supervisor.engine.policy import EXIT_ONLY, HOST_OFF_COUNTS_S
 from banken_supervisor.engine.record import OpenIncident, Record
 from banken_supervisor.engine.rules import Rules
-from banken_supervisor.engine.snapshot import RETURN_S, Checkpoint, PastIncident, PastRun, Snapshot, rearm_offset
+from banken_supervisor.engine.snapshot import (
+    RETURN_S,
+    Checkpoint,
+    PastFeed,
+    PastIncident,
+    PastRun,
+    Snapshot,
+    rearm_offset,
+)
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import Table
 
@@ -124,6 +133,8 @@ class Restore:
             table.move(record, state)
             offset = rearm_offset(name, record.declaration.timeout, len(left.watchdogs))
             record.fed_at = now + RETURN_S + offset
+            if (last := left.feeds.get(name)) is not None and record.is_judged and is_long(record):
+                self._take_up(record, last, now, offset)
             pause = checkpoint.left
             if state is State.PAUSED:
                 # A pause that ended meanwhile ends when feeds can have come.
@@ -141,6 +152,29 @@ class Restore:
         kept = checkpoint.state, checkpoint.declaration, checkpoint.operator
         if (state, record.declaration, record.operator) == kept:
             table.changed.pop(name, None)
+
+    def _take_up(self, record: Record, last: PastFeed, now: float, offset: float) -> None:
+        """Its long deadline goes on by its last feed."""
+        said, policy, details = record.declaration, record.policy, record.detailed()
+        waiting = record.state is State.WAITING
+        limit = said.grace if waiting else said.timeout
+        counts = None if policy is None else policy.count_host_off
+        if counts is None:
+            counts = limit >= HOST_OFF_COUNTS_S
+        away = last.age if counts else last.host_on
+        if limit > LONG_S:
+            record.fed_at = now - last.silent - away
+        if not waiting and last.still is not None and (said.progress_timeout or 0.0) > LONG_S:
+            details.progress = last.progress
+            details.progress_at = now - last.still - away
+        details.unsure = 0.0 if waiting else UNSURE_S
+        # One grace for the restart, however often it is repeated; a restart long after it is another one.
+        held = None if last.held is None else last.held - last.age
+        if held is None or held < -GRACE_S:
+            held = GRACE_S + min(offset, GRACE_S)
+        details.held_until = now + max(held, RETURN_S)
+        if self._table.tracks_changes:
+            self._table.fed[record.name] = None  # with this grace
 
     def _make(
         self, name: str, declaration: Declaration, resolution: float, now: float, *, operator: bool

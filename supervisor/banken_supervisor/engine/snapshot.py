@@ -84,6 +84,22 @@ class PastIncident(NamedTuple):
     """those that were begun"""
 
 
+class PastFeed(NamedTuple):
+    """The last feed of a watchdog with a long deadline, as it is kept; seconds."""
+
+    silent: float
+    """since its last feed, or since it waits, when this was written"""
+    held: float | None = None
+    """left of the grace of a restart then; None: there was none since its last feed"""
+    progress: int | float | str | None = None
+    still: float | None = None
+    """since its progress last changed then; None: it never did"""
+    age: float = 0.0
+    """since this was written"""
+    host_on: float = 0.0
+    """of which the host was on"""
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a former supervisor left."""
@@ -95,6 +111,8 @@ class Snapshot:
     """by watchdog: its last incident, where that was given up"""
     runs: Mapping[str, Sequence[PastRun]] = field(default_factory=dict)
     """by watchdog: what ran lately in incidents that are closed"""
+    feeds: Mapping[str, PastFeed] = field(default_factory=dict)
+    """by watchdog: its last feed, where that is kept (last_feeds.py)"""
 
 
 def checkpoint(record: Record, now: float) -> Checkpoint | None:
@@ -113,3 +131,17 @@ def checkpoint(record: Record, now: float) -> Checkpoint | None:
         record.name, record.declaration, record.resolution, record.owner, record.state, left, record.operator,
         incidents,
     )  # fmt: skip
+
+
+def last_feed(record: Record, now: float) -> PastFeed:
+    """What is to be kept of its last feed."""
+    details = record.details
+    if details is None:
+        return PastFeed(now - record.fed_at)
+    held, at = details.held_until, details.progress_at
+    return PastFeed(
+        now - record.fed_at,
+        None if held is None else held - now,
+        None if at is None else details.progress,
+        None if at is None else now - at,
+    )

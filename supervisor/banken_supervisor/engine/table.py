@@ -59,6 +59,8 @@ class Table:
         self.changed: dict[str, None] = {}
         """names whose checkpoint (snapshot.py) has changed, or that are watched no longer: the caller takes out
         what it has written. Empty unless ``tracks_changes``."""
+        self.fed: dict[str, None] = {}
+        """names whose last feed is to be written (last_feeds.py); as ``changed``"""
         self._owned: dict[ProcessIdentity, Owned] = {}
         self._shared: dict[Any, Any] = {}
 
@@ -134,9 +136,14 @@ class Table:
             self.changed[record.name] = None
 
     def end_extension(self, record: Record) -> None:
-        """An extension is over. That is in the checkpoint, too: else a restart would bring it back."""
-        if record.details is not None and record.details.extended_until is not None:
-            record.details.extended_until = None
+        """An extension is over, and so is what a restart allowed. The extension is in the checkpoint, too: else a
+        restart would bring it back."""
+        details = record.details
+        if details is None:
+            return
+        details.unsure, details.held_until = 0.0, None
+        if details.extended_until is not None:
+            details.extended_until = None
             self.mark_changed(record)
 
     def arm(self, record: Record) -> None:

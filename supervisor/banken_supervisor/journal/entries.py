@@ -152,6 +152,24 @@ class EventSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class LastFeed:
+    """The last feed of a watchdog with a long deadline, see engine/last_feeds.py. Seconds."""
+
+    rank: ClassVar[Rank] = Rank.REGISTRY
+    name: str
+    boot: str
+    ticks: float
+    """monotonic clock when this was recorded"""
+    silent: float
+    """since its last feed, or since it waits, at that time"""
+    held: float | None = None
+    """left of the grace of a restart; None: there was none since its last feed"""
+    progress: int | float | str | None = None
+    still: float | None = None
+    """since its progress last changed; None: it never did"""
+
+
+@dataclass(frozen=True, slots=True)
 class ClockSpan:
     """How the wall clock and the monotonic clock went together for a while, see clock_history.py. The writer makes
     these rows itself."""
@@ -167,7 +185,9 @@ class ClockSpan:
     """wall clock less monotonic clock, seconds"""
 
 
-Entry = Declared | Released | Cleared | IncidentRecord | IncidentClosed | StepRun | EvidenceTaken | EventSeen
+Entry = (
+    Declared | Released | Cleared | IncidentRecord | IncidentClosed | StepRun | EvidenceTaken | EventSeen | LastFeed
+)
 
 
 def weight(entry: Entry) -> int:

@@ -20,9 +20,17 @@ from typing import Any
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import schema
 from banken_supervisor.journal.clock_history import ClockHistory, Reading
-from banken_supervisor.journal.entries import ClockSpan, Declared, EventSeen, EvidenceTaken, IncidentRecord, StepRun
+from banken_supervisor.journal.entries import (
+    ClockSpan,
+    Declared,
+    EventSeen,
+    EvidenceTaken,
+    IncidentRecord,
+    LastFeed,
+    StepRun,
+)
 from banken_supervisor.journal.schema import JournalUnreadable, scan
-from banken_supervisor.journal.tables import CLOCKS, EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS, Table
+from banken_supervisor.journal.tables import CLOCKS, EVENTS, EVIDENCE, FEEDS, INCIDENTS, REGISTRY, STEPS, Table
 from banken_supervisor.journal.values import Row
 
 LIMIT = 1_000
@@ -64,6 +72,8 @@ class Restored:
     """by watchdog: what ran within ``RAN_LATELY`` in incidents that are closed, for budgets; oldest first"""
     counts: dict[str, int] = field(default_factory=dict)
     """by watchdog: incidents that the journal holds"""
+    feeds: dict[str, LastFeed] = field(default_factory=dict)
+    """by watchdog: its last feed, where that is kept"""
     clocks: list[ClockSpan] = field(default_factory=list)
     """how wall clock and monotonic clock went together, oldest first"""
     problems: list[str] = field(default_factory=list)
@@ -226,6 +236,7 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
     registry = _read(connection, REGISTRY, problems)
     restored.registry = list({each.name: each for each in registry}.values())  # damage can show a row twice
     restored.open = _with_steps(connection, problems, "WHERE closed IS NULL")
+    restored.feeds = {each.name: each for each in _read(connection, FEEDS, problems)}
     restored.clocks = _read(connection, CLOCKS, problems, "ORDER BY number")
     lately = ClockHistory(restored.clocks, Reading.now()).moment_before(RAN_LATELY)
     begin = -inf if lately is None else min([lately[0], *(each[0] for each in lately[1])])

@@ -21,11 +21,12 @@ from banken_supervisor.journal.entries import (
     EvidenceTaken,
     IncidentClosed,
     IncidentRecord,
+    LastFeed,
     Released,
     StepRun,
 )
 from banken_supervisor.journal.schema import JournalRefused
-from banken_supervisor.journal.tables import CLOCKS, EVENTS, EVIDENCE, INCIDENTS, REGISTRY, STEPS
+from banken_supervisor.journal.tables import CLOCKS, EVENTS, EVIDENCE, FEEDS, INCIDENTS, REGISTRY, STEPS
 from banken_supervisor.journal.values import Row
 
 CLOCK_S = 60.0
@@ -79,6 +80,7 @@ class JournalLock:
 
 _INSERTS = {
     "registry": REGISTRY.insert("REPLACE"),
+    "feeds": FEEDS.insert("REPLACE"),
     "opened": INCIDENTS.insert("IGNORE"),
     "begun": STEPS.insert("IGNORE"),  # never over a result
     "ended": STEPS.insert("REPLACE"),
@@ -105,6 +107,8 @@ class Batch:
         self.clear = False
         self.registry: dict[str, Row | None] = {}
         """by name, its last state; None: released"""
+        self.feeds: dict[str, Row] = {}
+        """by name, its last feed"""
         self.closed: list[IncidentClosed] = []
         self.rows: dict[str, list[Row]] = {kind: [] for kind in _INSERTS}
         for entry in entries:
@@ -113,6 +117,7 @@ class Batch:
             except Exception as fault:  # noqa: BLE001  (one wrong entry must not hold up the others)
                 self.refused.append(f"{type(entry).__name__}: {fault}")
         self.rows["registry"] = [row for row in self.registry.values() if row is not None]
+        self.rows["feeds"] = list(self.feeds.values())
 
     def _add(self, entry: Entry, run: str) -> None:
         match entry:
@@ -125,9 +130,13 @@ class Batch:
                 self.registry[entry.name] = REGISTRY.row(entry)
             case Released():
                 self.registry[entry.name] = None
+                self.feeds.pop(entry.name, None)
+            case LastFeed():
+                self.feeds[entry.name] = FEEDS.row(entry)
             case Cleared():
                 self.clear = True
                 self.registry.clear()
+                self.feeds.clear()
             case IncidentRecord():
                 self.rows["opened"].append(INCIDENTS.row(entry))
             case IncidentClosed():
@@ -159,7 +168,9 @@ class Store:
         with schema.transaction(self.connection) as connection:
             if batch.clear:
                 connection.execute("DELETE FROM registry")
+                connection.execute("DELETE FROM feeds")
             connection.executemany("DELETE FROM registry WHERE name = ?", released)
+            connection.executemany("DELETE FROM feeds WHERE name = ?", released)
             for kind, statement in _INSERTS.items():
                 connection.executemany(statement, batch.rows[kind])
             for entry in batch.closed:

@@ -30,6 +30,7 @@ from banken_supervisor.journal.entries import (
     EventSeen,
     EvidenceTaken,
     IncidentRecord,
+    LastFeed,
     StepRun,
 )
 from banken_supervisor.journal.values import (
@@ -143,10 +144,11 @@ INCIDENTS = Table("incidents", IncidentRecord, "id")
 STEPS = Table("steps", StepRun, "incident", "step", "run")
 EVIDENCE = Table("evidence", EvidenceTaken, "incident", "taken")
 EVENTS = Table("events", EventSeen, "run", "seq")
+FEEDS = Table("feeds", LastFeed, "name")
 CLOCKS = Table("clocks", ClockSpan, "number")
 
-KEPT = (REGISTRY, INCIDENTS, STEPS, EVIDENCE, EVENTS, CLOCKS)
+KEPT = (REGISTRY, INCIDENTS, STEPS, EVIDENCE, EVENTS, FEEDS, CLOCKS)
 """The tables that hold entries, the most important first."""
 
-ADDED = (CLOCKS,)
+ADDED = (FEEDS, CLOCKS)
 """Of those, what a journal of this version may lack: it is added when the file is opened for writing."""

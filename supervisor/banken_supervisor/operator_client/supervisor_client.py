@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from banken.address import Address, resolve
 from banken.errors import RequestFailed, Unreachable
+from banken_supervisor.operator_client.state_directory import journal_file
 
 if TYPE_CHECKING:
     from banken.control import Control
@@ -81,8 +82,7 @@ def ask(address: str | None, timeout: float, op: str, **args: Any) -> Any:
 
 def usual_journal(address: str | None) -> str | None:
     """Where a supervisor at this address keeps its journal unless told otherwise; None: it has no directory."""
-    directory = resolve(address).directory
-    return None if directory is None else os.path.join(directory, "journal.db")
+    return journal_file(resolve(address))
 
 
 def wait_until(so: Callable[[], bool], within_s: float) -> bool:

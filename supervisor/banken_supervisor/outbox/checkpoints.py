@@ -12,11 +12,21 @@ from math import inf
 from time import monotonic
 
 from banken.clock import wall
+from banken.process_identity import boot_id
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Effect, Event, EventType, WatchProcess
+from banken_supervisor.engine.last_feeds import is_long
 from banken_supervisor.engine.record import Record
-from banken_supervisor.engine.snapshot import Checkpoint, PastIncident, PastRun, Snapshot, checkpoint
+from banken_supervisor.engine.snapshot import (
+    Checkpoint,
+    PastFeed,
+    PastIncident,
+    PastRun,
+    Snapshot,
+    checkpoint,
+    last_feed,
+)
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
     Cleared,
@@ -25,6 +35,7 @@ from banken_supervisor.journal import (
     Declared,
     Entry,
     IncidentRecord,
+    LastFeed,
     Reading,
     Released,
     Restored,
@@ -58,6 +69,7 @@ class Checkpoints:
         """a copy of ``changed``: finding the first key of a dict again and again is slow after many deletions"""
         self._to_rewrite: deque[Record] = deque()
         """records whose open incidents must be written again, to a new file"""
+        self._boot = boot_id().hex()
         self._state = "opening"
         """state of the journal that was published last"""
         self._engine.table.tracks_changes = True
@@ -82,7 +94,7 @@ class Checkpoints:
             return 0, 0
         driver, found = self._driver, list[Effect]()
         history = ClockHistory(left.clocks, Reading.now())
-        counts = self._engine.restore(snapshot_from(left, history.age), driver.now, found, is_program)
+        counts = self._engine.restore(snapshot_from(left, history), driver.now, found, is_program)
         for effect in found:
             if isinstance(effect, WatchProcess) and process_watcher.ended(effect.process):
                 self._engine.processes.gone(effect.process, driver.now, is_program)
@@ -94,23 +106,28 @@ class Checkpoints:
 
     def patience(self) -> float | None:
         """Seconds until ``turn`` has something to do; None: nothing."""
-        if not self._engine.table.changed and not self._to_rewrite:
-            return None
+        table = self._engine.table
+        if not table.changed and not table.fed and not self._to_rewrite:
+            return self._engine.last_feeds.patience(self._driver.now)
         return WAIT_S if self._journal.queued >= QUEUED_MAX else 0.0
 
     def turn(self) -> None:
         """Write the changes, or a portion of them."""
+        self._engine.last_feeds.turn(self._driver.now)
         self._write(monotonic() + PORTION_S, QUEUED_MAX)
 
     def _write(self, until: float, queued_max: float = inf) -> None:
         """``until``: monotonic time."""
         changed = self._engine.table.changed
         count = 0
-        while (changed or self._to_rewrite) and self._journal.queued < queued_max:
+        fed = self._engine.table.fed
+        while (changed or fed or self._to_rewrite) and self._journal.queued < queued_max:
             if self._to_rewrite:
                 self._rewrite_incident(self._to_rewrite.popleft())
-            else:
+            elif changed:
                 self._next(changed)
+            else:
+                self._write_last_feed(fed.popitem()[0])
             count += 1
             if count % CHECK_EVERY == 0 and monotonic() >= until:
                 return
@@ -124,6 +141,14 @@ class Checkpoints:
         if not changed:
             self._names.clear()
             changed.clear()  # a dict that was emptied key by key keeps its size
+
+    def _write_last_feed(self, name: str) -> None:
+        record = self._engine.get(name)
+        if record is not None and record.is_judged and is_long(record):
+            found = last_feed(record, self._driver.now)
+            self._journal.record(
+                LastFeed(name, self._boot, monotonic(), found.silent, found.held, found.progress, found.still)
+            )
 
     def _journal_changed(self, condition: Condition) -> None:
         """Publish a change of the journal's condition. If entries were lost or the file is new, write all again."""
@@ -150,6 +175,8 @@ class Checkpoints:
         saved = checkpoint(record, self._driver.now)
         if saved is None:
             return None
+        if is_long(record):
+            self._engine.table.fed[name] = None
         at = wall()
         # The same fields in the same order; only the end of a pause is an age there and wall clock here.
         return Declared(*saved._replace(left=None if saved.left is None else at + saved.left), changed=at)
@@ -171,11 +198,9 @@ class Checkpoints:
                 self._journal.record(StepRun(incident.id, number, count, steps[number].do, at))
 
 
-def snapshot_from(left: Restored, age: Callable[[float], float]) -> Snapshot:
-    """The content of the journal as a snapshot for the engine, with ages instead of wall-clock times.
-
-    ``age``: how many seconds ago a wall-clock moment of the journal was.
-    """
+def snapshot_from(left: Restored, clocks: ClockHistory) -> Snapshot:
+    """The content of the journal as a snapshot for the engine, with ages instead of wall-clock times."""
+    age = clocks.age
 
     def runs_from(runs: Iterable[StepRun]) -> tuple[PastRun, ...]:
         return tuple(PastRun(each.step, each.run, each.action, age(each.started)) for each in runs)
@@ -203,6 +228,17 @@ def snapshot_from(left: Restored, age: Callable[[float], float]) -> Snapshot:
         [incident_from(each.opened, each.steps) for each in left.open],
         {name: incident_from(each.opened, each.steps) for name, each in left.given_up.items()},
         {name: runs_from(runs) for name, runs in left.ran.items()},
+        {
+            name: PastFeed(
+                each.silent,
+                each.held,
+                each.progress,
+                each.still,
+                clocks.age_of_ticks(each.boot, each.ticks),
+                clocks.age_of_ticks(each.boot, each.ticks, off_counts=False),
+            )
+            for name, each in left.feeds.items()
+        },
     )
 
 

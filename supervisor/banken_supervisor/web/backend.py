@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from starlette.requests import Request
 
 from banken.address import Address
 from banken_supervisor.operator_client.event_follower import EventThread
+from banken_supervisor.operator_client.state_directory import journal_file
 from banken_supervisor.web.broadcaster import Broadcaster
 from banken_supervisor.web.journal_reader import JournalReader
 from banken_supervisor.web.state_cache import StateCache
@@ -96,8 +96,7 @@ class Backend:
         if summary is not None:
             state = summary.get("journal")
             return None if state is None else str(state["path"])
-        directory = self.settings.address.directory
-        return None if directory is None else os.path.join(directory, "journal.db")
+        return journal_file(self.settings.address)
 
 
 def _in_loop(call: Callable[[T], None]) -> Callable[[T], None]:

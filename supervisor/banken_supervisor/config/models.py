@@ -224,7 +224,9 @@ class ProgramTable(WatchFields):
     restart: Literal["always", "on-failure", "never"] = Field("on-failure", description="When it ended by itself.")
     budget: BudgetField | None = Field(None, description="Restarts allowed; default: 3 per 10m.")
     backoff: BackoffField | None = Field(None, description="Wait before a restart; default: 1s..60s.")
-    log: PathField | None = Field(None, description="File for stdout and stderr; default: the supervisor's stderr.")
+    log: PathField | None = Field(
+        None, description="For stdout and stderr; default: logs/NAME.log beside the journal."
+    )
     log_bytes_max: Size = Field(10 * 1024 * 1024, alias="log_size", description="Then it is rotated.")
     log_files_max: Annotated[int, Field(ge=1, le=1000)] = Field(5, alias="log_files", description="Files kept.")
     dies_with_supervisor: bool = Field(False, description="False: the next supervisor adopts it.")

@@ -109,7 +109,7 @@ class ProgramSpec(NamedTuple):
     budget: Budget = Budget(3, 600.0)
     backoff: Backoff = Backoff(1.0, 60.0)
     log: str | None = None
-    """file for stdout and stderr; None: the supervisor's own stderr"""
+    """file for stdout and stderr; None: one of its name in the state directory"""
     log_bytes_max: int = 10 * 1024 * 1024
     log_files_max: int = 5
     dies_with_supervisor: bool = False

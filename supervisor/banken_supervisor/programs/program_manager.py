@@ -32,7 +32,7 @@ from banken_supervisor.programs.engine.programs import Programs
 from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.programs.logs import Logs
 from banken_supervisor.programs.orphan_killer_client import OrphanKiller
-from banken_supervisor.programs.run_records import RunRecord, RunRecords
+from banken_supervisor.programs.run_records import RunRecord, RunRecords, file_name
 from banken_supervisor.programs.spawn import Child, SpawnRefused, spawn
 
 CLOSE_WAIT = 2.0
@@ -69,7 +69,8 @@ class ProgramManager:
 
     ``directory``: the address's own, 0700, held by the supervisor's lock; the children get it as
     ``BANKEN_ADDRESS``. ``post``: called from other threads with each message. ``timeout``: what a program gets as
-    ``BANKEN_TIMEOUT``, seconds; None: nothing.
+    ``BANKEN_TIMEOUT``, seconds; None: nothing. ``state``: the directory for the logs of programs that name none;
+    None: ``directory``.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class ProgramManager:
         directory: str,
         post: Callable[[ProgramReport | WorkTold], None],
         timeout: Callable[[str], float | None],
+        state: str | None = None,
     ) -> None:
         self.programs = Programs()
         self._address = directory
@@ -94,7 +96,8 @@ class ProgramManager:
         self.patience = self._jobs.patience
         self.check = self._jobs.check
         self._orphan_killer = OrphanKiller()
-        self._logs = Logs(lambda work: self._jobs.submit(Job("\0logs", work)))
+        self._logs = Logs(lambda work: self._jobs.submit(Job("\0logs", work)), self._log_moved)
+        self._log_directory = os.path.join(os.path.abspath(state or directory), "logs")
 
     # -- what the operator asks for -----------------------------------------------------------------
 
@@ -106,7 +109,7 @@ class ProgramManager:
         Returns events, and sentences about damaged records. Reads files and /proc: call it once, before the loop
         turns. ValueError: invalid specs. When the records cannot be read, none is started: it might run already.
         """
-        specs = tuple(specs)
+        specs = tuple(map(self._with_log, specs))
         wanted = {spec.name: spec for spec in specs}
         readable = True
         try:
@@ -151,7 +154,7 @@ class ProgramManager:
 
         ValueError: invalid specs; nothing has changed.
         """
-        specs = tuple(specs)
+        specs = tuple(map(self._with_log, specs))
         known = {each.name for each in self.programs.all()}
         events = self.carry_out(self.programs.apply(specs, groups, now))
         new = [spec.name for spec in specs if spec.autostart and spec.name not in known]
@@ -248,7 +251,17 @@ class ProgramManager:
 
     def _keep_log(self, spec: ProgramSpec) -> None:
         if spec.log is not None:
-            self._logs.keep(spec.log, spec.log_bytes_max, spec.log_files_max)
+            self._logs.keep(spec)
+
+    def _with_log(self, spec: ProgramSpec) -> ProgramSpec:
+        """What it writes must not depend on who reads this process's stderr: one without a log gets one."""
+        if spec.log is not None or spec.terminal:
+            return spec
+        return spec._replace(log=os.path.join(self._log_directory, file_name(spec.name) + ".log"))
+
+    def _log_moved(self, names: list[str], text: str) -> None:
+        for name in names:
+            self._post(WorkTold(name, "log-moved", text))
 
     def _post_failed(self, name: str, reason: str) -> None:
         self._post(ProgramReport(lambda now: self.programs.failed(name, reason, now, self._random())))
@@ -282,6 +295,8 @@ class ProgramManager:
         try:
             if spec.dies_with_supervisor:
                 self._orphan_killer.expect(run)
+            if spec.log is not None and os.path.dirname(spec.log) == self._log_directory:
+                os.makedirs(self._log_directory, mode=0o700, exist_ok=True)
             child = spawn(spec, run, extra)
             self.orphans.own.add(child.handle.pid)
         except BaseException as fault:  # noqa: BLE001  # without a message the program would wait for ever

@@ -31,11 +31,12 @@ STOPPED = "stopped"
 class ProgramWatchdogs:
     """The programs of one supervisor; without any it does nothing. Owned by the loop's thread.
 
-    ``directory``: of the address. ``post``: sends the loop a message, from any thread.
+    ``directory``: of the address. ``post``: sends the loop a message, from any thread. ``state``: the directory for
+    logs of programs; None: ``directory``.
     """
 
-    def __init__(self, directory: str, post: Callable[[Any], None]) -> None:
-        self.manager = ProgramManager(directory, post, self._timeout)
+    def __init__(self, directory: str, post: Callable[[Any], None], state: str | None = None) -> None:
+        self.manager = ProgramManager(directory, post, self._timeout, state)
         self.fileno = self.manager.fileno
         self.rows = self.manager.rows
         self.specs: tuple[ProgramSpec, ...] = ()

@@ -151,13 +151,17 @@ class RunRecords:
         os.replace(f"{path}.new", path)
 
     def _path(self, name: str, ending: str = ".json") -> str:
-        # A name may hold a slash, and never a comma.
-        return os.path.join(self._directory, name.replace("/", ",") + ending)
+        return os.path.join(self._directory, file_name(name) + ending)
 
     def _files(self, ending: str) -> list[tuple[str, str]]:
         """The path and the program's name of each file of this kind."""
         found = sorted(entry for entry in os.listdir(self._directory) if entry.endswith(ending))
         return [(os.path.join(self._directory, e), e.removesuffix(ending).replace(",", "/")) for e in found]
+
+
+def file_name(name: str) -> str:
+    """How the files of a program are called. A name may hold a slash, and never a comma."""
+    return name.replace("/", ",")
 
 
 def _parse(text: bytes) -> RunRecord:

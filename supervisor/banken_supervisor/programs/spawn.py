@@ -9,7 +9,6 @@ One with ``terminal`` has the supervisor's own input and output instead (``banke
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 import subprocess
@@ -19,8 +18,7 @@ from typing import Any
 
 from banken_supervisor.engine.policy import ProgramSpec
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
-
-LOG_MODE = 0o640
+from banken_supervisor.programs.log_files import open_log
 
 
 class SpawnRefused(Exception):
@@ -51,7 +49,8 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
     options, login = _user(spec.user)
     environment = {**os.environ, **login, **extra, **dict(spec.environment), "BANKEN_RUN": run}
     _look_at_directory(spec.directory)
-    output = None if spec.terminal else open_log(spec.log)
+    owner = (options["user"], options["group"]) if options else None
+    output = None if spec.terminal else subprocess.DEVNULL if spec.log is None else _output(spec.log, owner)
     try:
         process = subprocess.Popen(  # noqa: S603  # the command is the operator's own
             spec.command,
@@ -79,28 +78,12 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
         raise SpawnRefused(f"its process cannot be watched: {fault}") from None
 
 
-def open_log(path: str | None) -> int:
-    """A descriptor that appends to the log; for None the supervisor's own stderr. SpawnRefused.
-
-    O_APPEND, so that the file can be cut to nothing while it is written to (logs.py).
-    """
-    if path is None:
-        try:
-            os.fstat(2)
-        except OSError:
-            return subprocess.DEVNULL
-        return 2
+def _output(path: str, owner: tuple[int, int] | None) -> int:
+    """A descriptor that appends to the log. SpawnRefused."""
     try:
-        # Without O_NONBLOCK, opening a named pipe without a reader would wait for ever.
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, LOG_MODE)
+        return open_log(path, owner)
     except OSError as fault:
         raise SpawnRefused(f"its log {path} cannot be opened: {fault.strerror}") from None
-    mode = os.fstat(fd).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
-        os.close(fd)
-        raise SpawnRefused(f"its log {path} is neither a file nor a device: its reader could block the program")
-    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
-    return fd
 
 
 def _user(name: str | None) -> tuple[dict[str, Any], dict[str, str]]:

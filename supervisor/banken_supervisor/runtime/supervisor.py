@@ -256,7 +256,8 @@ class Supervisor:
         peers = PeerCredentials(sockets.feeds.accepted)
         resources.callback(peers.close, sockets.feeds.stop_monitor)
         resources.callback(start_sweeping(directory))
-        programs = ProgramWatchdogs(directory, self._mailbox.post)
+        state = None if self._journal is None else os.path.dirname(self._journal)
+        programs = ProgramWatchdogs(directory, self._mailbox.post, state)
         resources.callback(programs.close, 0.0)
         context = ActionContext(directory, self._callbacks.call, self._restart, peers)
         dispatcher = Dispatcher(

@@ -15,7 +15,7 @@ from typing import Any
 
 from banken_supervisor.engine.ladder import Backoff, Budget
 from banken_supervisor.engine.policy import Group, ProgramSpec, Restart, Strategy
-from banken_supervisor.programs.program_manager import ProgramManager
+from banken_supervisor.programs.program_manager import ProgramManager, WorkTold
 from banken_supervisor.runtime.lock import AddressLock
 from banken_supervisor.runtime.mailbox import Mailbox
 
@@ -68,7 +68,10 @@ def keep(address: str, text: str) -> None:
         ready = dict(poll.poll(wait * 1000 + 1))
         woke = time.monotonic()
         for letter in mailbox.take():
-            tell(keeper.carry_out(letter.effects(time.monotonic())))
+            if isinstance(letter, WorkTold):
+                say({"type": letter.what, "name": letter.name, "text": letter.text})
+            else:
+                tell(keeper.carry_out(letter.effects(time.monotonic())))
         tell(keeper.tick(time.monotonic()))
         if 0 in ready:
             some = os.read(0, 65536).decode()

@@ -188,9 +188,7 @@ class TopApp(EndingApp):
         if row is None:
             self.notify("no program has this name: only programs of the config have a log here", timeout=4)
         elif not row.get("log"):
-            self.notify(
-                "its output goes to the supervisor's stderr; `log` in its [[program]] names a file", timeout=4
-            )
+            self.notify("it has no log: its output goes to a terminal", timeout=4)
         else:
             self.push_screen(LogPage(row["name"], row["log"], self._reader))
 

@@ -1,0 +1,125 @@
+"""Opens files so that another user cannot choose which file is opened.
+
+A link is followed only where this user or root owns both the link and the directory that it lies in. A file that
+lies where another user could have put it (a directory of that user, or one that all may write) must not have a
+second name, and must belong to this user, root, the directory's owner, or a user whom the caller names.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Collection
+
+LINKS_MAX = 40
+"""Links on the way to one file; as the kernel has it."""
+
+OTHERS_WRITE = 0o002
+
+_PATH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_PIPES = ("pipe:[", "socket:[")
+"""How the links in /proc/PID/fd to what has no path begin."""
+
+
+def is_trusted(uid: int) -> bool:
+    """Whether this user is root or the one that this process acts for."""
+    return uid in (0, os.geteuid())
+
+
+def open_directory_of(path: str | os.PathLike[str]) -> tuple[int, str]:
+    """A descriptor of the directory that this file lies in, all links followed, and its name in there.
+
+    The file need not exist. OSError; its ``strerror`` says which link is not followed and why.
+    """
+    text = os.path.join(os.getcwd(), os.fspath(path))
+    parts, links = text.split("/")[::-1], 0
+    here = os.open("/", _PATH)
+    try:
+        while True:
+            part = parts.pop()
+            is_last = not any(parts)
+            if part in ("", "."):
+                if is_last:
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), text)
+                continue
+            target = _link(here, part, text, is_last=is_last)
+            if target is not None:
+                links += 1
+                if links > LINKS_MAX:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), text)
+                parts += target.split("/")[::-1]
+                part = "/" if target.startswith("/") else "."
+            elif is_last:
+                return here, part
+            there = os.open(part, _PATH | os.O_NOFOLLOW, dir_fd=here)
+            os.close(here)
+            here = there
+    except BaseException:
+        os.close(here)
+        raise
+
+
+def open_file(
+    path: str | os.PathLike[str], flags: int, mode: int = 0o600, *, owners: Collection[int] = ()
+) -> tuple[int, bool]:
+    """A descriptor of the file, and whether it was made just now (with ``os.O_CREAT``).
+
+    ``owners``: user ids to whom the file may belong, beside this user, root and the directory's owner.
+    OSError; its ``strerror`` says what is not trusted.
+    """
+    here, name = open_directory_of(path)
+    try:
+        flags |= os.O_NOFOLLOW | os.O_CLOEXEC
+        while True:
+            try:
+                fd, made = os.open(name, flags & ~os.O_CREAT, dir_fd=here), False
+            except FileNotFoundError:
+                if not flags & os.O_CREAT:
+                    raise
+                try:
+                    fd, made = os.open(name, flags | os.O_EXCL, mode, dir_fd=here), True
+                except FileExistsError:
+                    continue  # it was made meanwhile
+            break
+        try:
+            if why := _doubt(os.fstat(fd), os.fstat(here), owners):
+                raise PermissionError(errno.EPERM, why, os.fspath(path))
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd, made
+    finally:
+        os.close(here)
+
+
+def _link(here: int, name: str, path: str, *, is_last: bool) -> str | None:
+    """Where the link leads; None: it is no link, or the last part and not there. PermissionError: not trusted."""
+    try:
+        found = os.stat(name, dir_fd=here, follow_symlinks=False)
+    except FileNotFoundError:
+        if is_last:
+            return None
+        raise
+    if not stat.S_ISLNK(found.st_mode):
+        return None
+    for uid in (os.fstat(here).st_uid, found.st_uid):
+        if not is_trusted(uid):
+            why = f"{name!r} on its way is a link that user {uid} can change; name the file that it leads to"
+            raise PermissionError(errno.EPERM, why, path)
+    target = os.readlink(name, dir_fd=here)
+    if target.startswith(_PIPES):
+        raise OSError(errno.ENXIO, "it is a pipe or a socket, whose reader could block the writer", path)
+    return target
+
+
+def _doubt(found: os.stat_result, folder: os.stat_result, owners: Collection[int]) -> str | None:
+    """Why the file is not trusted; None: it is."""
+    is_exposed = not is_trusted(folder.st_uid) or folder.st_mode & OTHERS_WRITE
+    if not is_exposed or not stat.S_ISREG(found.st_mode):
+        return None
+    if found.st_nlink > 1:
+        return "it has a second name (a hard link), and other users may write its directory; remove it"
+    if not (is_trusted(found.st_uid) or found.st_uid == folder.st_uid or found.st_uid in owners):
+        return f"it belongs to user {found.st_uid}, and other users may write its directory; remove it"
+    return None

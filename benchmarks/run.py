@@ -27,6 +27,7 @@ from common import HERE, MISSED, ROOTS, Figure, exit_on_sigterm
 
 BENCHMARKS = {
     "feed": "feed",
+    "scopes": "scopes",
     "intake": "intake",
     "latency": "latency",
     "scale": "scale",

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from banken import Watchdog
-from banken.watchdog import timer
+from banken import Watchdog, threads
+from banken.threads import WakeUp
 from banken.watchdog.silence_detector import NAPS, SilenceDetector
-from banken.watchdog.timer import WakeUp
 
 ROOT = Path(__file__).parent.parent
 
@@ -193,7 +192,7 @@ def test_a_wake_up_ends_this_sleep_or_the_next() -> None:
 
 def test_a_sleep_longer_than_the_system_can_wait_is_slept_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """It lasts as long as it was asked to, and a signal ends any piece of it."""
-    monkeypatch.setattr(timer, "WAIT_MAX", 0.01)
+    monkeypatch.setattr(threads, "WAIT_MAX", 0.01)
     wake_up = WakeUp()
     begun = time.monotonic()
     assert not wake_up.wait(0.045)

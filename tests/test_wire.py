@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from banken.errors import WireError
 from banken.protocol.codec import VERSION, decode, encode, unpack
 from banken.protocol.limits import FRAME_MAX, NAME_MAX, SECONDS_MAX
-from banken.protocol.messages import Declaration, Feeders, Kind, Message, ProcessIdentity
+from banken.protocol.messages import Declaration, Feeders, Kind, Message, ProcessIdentity, Scope
 
 WHO = ProcessIdentity(b"b" * 8, 4711, 99, b"nnnn")
 DECLARED = Declaration(30.0, 10.0, 60.0)
@@ -48,6 +48,19 @@ arguments = {
         st.none() | st.text(max_size=500),
     ),
     Kind.PROBE: st.tuples(st.binary(max_size=16), st.integers(0, 2**40)),
+    Kind.WORK: st.tuples(
+        st.none() | seconds,
+        st.none()
+        | st.builds(
+            Scope,
+            st.text(max_size=60),
+            seconds,
+            seconds,
+            st.integers(0, 2**31 - 1),
+            st.text(max_size=60),
+            st.text(max_size=60),
+        ),
+    ),
 }
 messages = st.sampled_from(Kind).flatmap(
     lambda kind: st.builds(
@@ -133,6 +146,19 @@ def _body(**changed: object) -> list[object]:
         ({"kind": int(Kind.NOTE), "args": [math.nan, None]}, "progress"),
         ({"kind": int(Kind.NOTE), "args": [None, "x" * 1025]}, "status"),
         ({"kind": int(Kind.PROBE), "args": ["t", 1]}, "probe"),
+        ({"kind": int(Kind.WORK)}, "shape"),
+        ({"kind": int(Kind.WORK), "args": [1, None, None]}, "shape"),
+        ({"kind": int(Kind.WORK), "args": [None]}, "duration"),
+        ({"kind": int(Kind.WORK), "args": [1.5]}, "duration"),
+        ({"kind": int(Kind.WORK), "args": [-1]}, "duration"),
+        ({"kind": int(Kind.WORK), "args": [True]}, "duration"),
+        ({"kind": int(Kind.WORK), "args": [315_360_000_001]}, "duration"),
+        ({"kind": int(Kind.WORK), "args": [1, "GET /x"]}, "scope"),
+        ({"kind": int(Kind.WORK), "args": [1, ["GET /x", 1, 1, 1, ""]]}, "scope"),
+        ({"kind": int(Kind.WORK), "args": [1, ["x" * 257, 1, 1, 1, "", ""]]}, "scope"),
+        ({"kind": int(Kind.WORK), "args": [1, ["x", 1, 1, 2**31, "", ""]]}, "scope"),
+        ({"kind": int(Kind.WORK), "args": [1, ["x", -1, 1, 1, "", ""]]}, "duration"),
+        ({"kind": int(Kind.WORK), "args": [1, ["x", 1, 0, 1, "", ""]]}, "duration"),
     ],
 )
 def test_what_is_not_allowed_is_refused_with_its_reason(changed: dict[str, object], reason: str) -> None:
@@ -141,6 +167,13 @@ def test_what_is_not_allowed_is_refused_with_its_reason(changed: dict[str, objec
         decode(msgpack.packb(_body(**changed)))
     assert fault.value.reason == reason
     assert len(str(fault.value)) > 10
+
+
+@pytest.mark.parametrize(("milliseconds", "seconds"), [(30_000, 30.0), (0, None)])
+def test_work_may_leave_out_what_it_is(milliseconds: int, seconds: float | None) -> None:
+    """One argument is enough for a client that names no work; 0 is idle."""
+    message = decode(msgpack.packb(_body(kind=int(Kind.WORK), args=[milliseconds])))
+    assert message.args == (seconds, None)
 
 
 def test_the_unchanged_body_is_accepted() -> None:

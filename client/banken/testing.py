@@ -64,6 +64,18 @@ class Recorder(BaseClient):
 def recording(*, reachable: bool = True) -> Iterator[Recorder]:
     """While the block runs, ``client.feed`` and its siblings go to the Recorder that it yields."""
     recorder = Recorder(reachable=reachable)
-    words = ("feed", "fail", "release", "pause", "resume", "extend", "watchdog", "section")
+    words = (
+        "feed",
+        "fail",
+        "release",
+        "pause",
+        "resume",
+        "extend",
+        "watchdog",
+        "section",
+        "busy",
+        "idle",
+        "watched",
+    )
     with patch.multiple(client, **{word: getattr(recorder, word) for word in words}):
         yield recorder

@@ -1,4 +1,4 @@
-"""Starting threads on a host that may have none left to give."""
+"""Starting threads on a host that may have none left to give, and waking them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,39 @@ SETTLE_S = 0.001
 
 ZMQ_THREADS = 4
 """What must be left to make a ZeroMQ context: twice the two that it starts."""
+
+
+WAIT_MAX = 3600.0
+"""Seconds; some systems cannot wait for longer than 49 days at once."""
+
+
+class WakeUp:
+    """Ends one thread's sleep, now or when it next sleeps.
+
+    Like an Event, but without its lock: a signal handler that sets an Event may interrupt its own thread inside the
+    lock, and would wait for ever.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def signal(self) -> None:
+        """End the wait, or the next one if no thread waits now. Two signals before a wait are one."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            return  # it was signalled already
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep for ``seconds``, however many; True, and at once, if it was signalled."""
+        while seconds > WAIT_MAX:
+            if self._lock.acquire(timeout=WAIT_MAX):
+                return True
+            seconds -= WAIT_MAX
+        return self._lock.acquire(timeout=max(seconds, 0.0))
 
 
 def start_daemon(work: Callable[..., Any], name: str, *args: Any) -> threading.Thread | None:

@@ -21,7 +21,7 @@ from banken.address import resolve
 from banken.process_identity import boot_id
 from banken.protocol.codec import VERSION, encode
 from banken.protocol.limits import FRAME_MAX, NAME_MAX, PROGRESS_MAX, REASON_MAX, REQUEST_MAX, STATUS_MAX
-from banken.protocol.messages import ARGUMENTS, Declaration, Feeders, Kind, Message, ProcessIdentity
+from banken.protocol.messages import ARGUMENTS, Declaration, Feeders, Kind, Message, ProcessIdentity, Scope
 from banken_supervisor import Supervisor
 from banken_supervisor.control import control_api
 from process.kit import until
@@ -57,7 +57,7 @@ DECLARED = Declaration(3600.0, 1200.0, 3600.0, Feeders.ANY, "bound", 3600.0)
 SAMPLES: dict[Kind, tuple[Any, ...]] = {
     Kind.FEED: (), Kind.DECLARE: (), Kind.RELEASE: (), Kind.RESUME: (),
     Kind.FAIL: ("why",), Kind.PAUSE: (60.0,), Kind.EXTEND: (60.0,), Kind.NOTE: (7, "status"),
-    Kind.PROBE: (b"token", 1),
+    Kind.PROBE: (b"token", 1), Kind.WORK: (60.0, Scope("GET /x", 1.0, 60.0, 1, "worker", "task")),
 }  # fmt: skip
 
 ARGS: dict[str, dict[str, Any]] = {
@@ -95,7 +95,7 @@ def variants(whole: Any) -> Iterator[Any]:
 def frames(kind: Kind) -> Iterator[bytes]:
     """Every edge of one kind of message, as one of nobody's and of this process's; and pids at the edges."""
     args = SAMPLES[kind]
-    assert len(args) == ARGUMENTS[kind]
+    assert len(args) in ARGUMENTS[kind]
     for who in (WHO, None):
         good = msgpack.unpackb(encode(Message(kind, "w", who, 0.0, DECLARED, args)))
         yield from map(msgpack.packb, variants(good))

@@ -16,18 +16,21 @@ from banken.client.zmq_client import Client
 __all__ = [
     "Client",
     "Section",
+    "busy",
     "close",
     "connect",
     "enable_dumps",
     "extend",
     "fail",
     "feed",
+    "idle",
     "pause",
     "release",
     "resume",
     "section",
     "stats",
     "watchdog",
+    "watched",
 ]
 
 _default = Client()
@@ -41,6 +44,9 @@ resume = _default.resume
 extend = _default.extend
 watchdog = _default.watchdog
 section = _default.section
+busy = _default.busy
+idle = _default.idle
+watched = _default.watched
 connect = _default.connect
 stats = _default.stats
 close = _default.close

@@ -10,25 +10,42 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
+from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from banken.errors import NameRefused
 from banken.process_identity import own_identity
 from banken.protocol import limits
 from banken.protocol.codec import encode
 from banken.protocol.feed_state import RESOLUTION_MAX, RESOLUTION_SHARE, RESOLUTION_UNDECLARED, FeedState
-from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Declaration, Feeders, Kind, Message, declare
+from banken.protocol.messages import (
+    DEFAULT_INTERVAL,
+    DEFAULT_TIMEOUT,
+    Declaration,
+    Feeders,
+    Kind,
+    Message,
+    Scope,
+    declare,
+)
 
 if TYPE_CHECKING:
     from banken.watchdog import Watchdog
     from banken.watchdog.callback_invocation import Callback
+    from banken.watchdog.work import OpenWork
 
 WAIT_FOR_ROOM = 0.1
 """Seconds that a message which must arrive (a release, a failure) waits for room in a full queue."""
 
+IN_ORDER = 0.001
+"""Seconds that a message waits for room which must not come before those that were sent earlier."""
+
 UNSENT_RELEASES_MAX = 1000
 """Releases remembered while no supervisor can be reached; further ones are lost."""
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class BaseClient:
@@ -41,6 +58,7 @@ class BaseClient:
     def __init__(self, *, anonymous: bool = False) -> None:
         self._states: dict[str | None, FeedState] = {}
         self._anonymous = anonymous
+        self._open_work: dict[str, OpenWork] = {}
         self._unsent_releases: dict[str, bytes] = {}
         self._sections = itertools.count(1)
         self._making = threading.RLock()  # re-entrant: a signal handler may feed meanwhile
@@ -92,8 +110,11 @@ class BaseClient:
         self, state: FeedState, now: float, progress: limits.Progress | None = None, status: str | None = None
     ) -> None:
         """Send a feed, coalesced only where its status did not change; ``now``: monotonic time, seconds."""
+        work = self._open_work.get(state.name) if self._open_work else None
         if progress is None and status is None:
-            frame = state.frame = state.frame or self._encode(state, Kind.FEED)
+            frame = state.frame or self._encode(state, Kind.FEED)
+            if work is None:  # else no feed is sent without telling the open work of it
+                state.frame = frame
         else:
             if progress is not None:
                 limits.check_progress(progress)
@@ -110,6 +131,8 @@ class BaseClient:
             state.open_until = now + state.resolution
             if status is not None:
                 state.status = status
+            if work is not None:
+                work.promise(work.timeout + state.resolution, sent=True)
         else:
             state.dropped += 1
             state.open_until = 0.0
@@ -124,6 +147,7 @@ class BaseClient:
 
     def release(self, name: str) -> bool:
         """Watch ``name`` no longer. One that cannot be sent now is sent before the next feed."""
+        self._end_work(name)
         sent = self._send(Kind.RELEASE, name)
         state = self._states.pop(name, None)
         known = state is not None and (state.sent or state.declaration is not None)
@@ -182,12 +206,67 @@ class BaseClient:
         name = f"{limits.check_name(name)}@{os.getpid()}.{next(self._sections)}"
         return Section(self, limits.check_name(name), limits.check_seconds(timeout, "timeout"))
 
+    def busy(self, name: str, seconds: float) -> None:
+        """The next message about ``name`` (a feed, work, ``idle``) comes within so many seconds from now."""
+        self._work_of(name).promise(limits.check_seconds(seconds, "seconds"), sent=False)
+
+    def idle(self, name: str) -> None:
+        """``name`` has nothing to do: but for work that is open it is not judged before its next message."""
+        self._work_of(name).promise(inf, sent=False)
+
+    def watched(self, name: str, limit: float) -> Callable[[Function], Function]:
+        """``@client.watched("etl", limit=60)``: each call of the function is work of the watchdog ``name``.
+
+        ``limit``: seconds that a call may take. Functions and coroutine functions, nested, in any number of threads
+        and tasks. Without a ``watchdog(name, …)`` in this process the first call declares it, with ``limit`` for
+        its timeout; in a child process it is called ``NAME@PID``, so that each child is judged by itself.
+
+        NameRefused or DurationRefused (ValueErrors) for a name or a limit that is not allowed, Refused for what is
+        no function.
+        """
+        from banken.watchdog.watched import watched
+
+        limits.check_name(name)
+        return watched(self, name, limits.check_seconds(limit, "limit"))
+
+    def _work_of(self, name: str) -> OpenWork:
+        """The open work of one watchdog in this process."""
+        found = self._open_work.get(name)
+        if found is None:
+            from banken.watchdog.work import OpenWork
+
+            state = self._states.get(name) or self._make_state(name)
+            timeout = DEFAULT_TIMEOUT if state.declaration is None else state.declaration.timeout
+            with self._making:
+                found = self._open_work.get(name)
+                if found is None:
+                    found = OpenWork(lambda seconds, scope: self._send_work(name, seconds, scope), timeout)
+                    if state.sent or state.coalesced:  # it is fed, and goes on to be
+                        found.promise(timeout + state.resolution, sent=True)
+                    state.frame = b""
+                    self._open_work[name] = found
+        return found
+
+    def _send_work(self, name: str, seconds: float | None, scope: Scope | None) -> bool:
+        state = self._states.get(name) or self._make_state(name)
+        state.open_until = 0.0
+        taken = self._deliver(self._encode(state, Kind.WORK, seconds, scope), IN_ORDER)
+        state.sent += taken
+        return taken
+
+    def _end_work(self, name: str) -> None:
+        work = self._open_work.pop(name, None)
+        if work is not None:
+            work.close()
+
     def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> FeedState:
         if resolution is None:
             resolution = min(RESOLUTION_MAX, RESOLUTION_SHARE * declaration.timeout)
         else:
             resolution = limits.check_seconds(resolution, "resolution", zero=True)
         state = self._states[name] = FeedState(name, declaration, round(resolution, 3))
+        if (work := self._open_work.get(name)) is not None:
+            work.timeout = declaration.timeout
         self._unsent_releases.pop(name, None)
         self._deliver(self._encode(state, Kind.DECLARE), WAIT_FOR_ROOM)
         return state

@@ -127,6 +127,8 @@ class Client(BaseClient):
     def _at_exit(self, fault: BaseException | None) -> None:
         """Release what was fed, waiting for room if need be, and close. After an uncaught exception, fail it
         instead, with the traceback for a reason."""
+        for name in list(self._open_work):
+            self._end_work(name)  # what its thread says would come after the release
         states = {each.name: each for each in self._states.values() if each.sent or each.declaration is not None}
         if self._release_at_exit and self._sender is not None and self._sender.ever_sent():
             deadline = monotonic() + EXIT_WAIT

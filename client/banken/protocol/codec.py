@@ -20,7 +20,7 @@ import msgpack
 
 from banken.errors import Refused, WireError
 from banken.protocol import limits
-from banken.protocol.messages import ARGUMENTS, Declaration, Feeders, Kind, Message, ProcessIdentity
+from banken.protocol.messages import ARGUMENTS, Declaration, Feeders, Kind, Message, ProcessIdentity, Scope
 
 VERSION = 1
 
@@ -35,6 +35,12 @@ def encode(message: Message) -> bytes:
     kind, name, identity, resolution, declared, args = message
     if kind in (Kind.PAUSE, Kind.EXTEND):
         args = (_ms(args[0]),)
+    elif kind is Kind.WORK:
+        seconds, scope = args
+        if scope is not None:
+            scope = (scope.name, _ms(scope.age), _ms(scope.limit), scope.tid, scope.thread, scope.task)
+        # What is due at once is not idle: that is what 0 says.
+        args = (0 if seconds is None else max(1, _ms(seconds)), scope)
     parts = None if declared is None else _pack_declaration(declared)
     return pack((VERSION, int(kind), name, identity, _ms(resolution), parts, *args))
 
@@ -54,10 +60,9 @@ def decode(frame: bytes) -> Message:
     if type(number) is not int or not 1 <= number <= len(Kind):
         raise WireError("kind", f"the kind is a number from 1 to {len(Kind)}")
     kind = Kind(number)
-    if len(args) != ARGUMENTS[kind]:
-        raise WireError(
-            "shape", f"{kind.name} takes {ARGUMENTS[kind]} arguments after the declaration, not {len(args)}"
-        )
+    if len(args) not in ARGUMENTS[kind]:
+        allowed = " or ".join(map(str, sorted(ARGUMENTS[kind])))
+        raise WireError("shape", f"{kind.name} takes {allowed} arguments after the declaration, not {len(args)}")
     _check_name(name, "name")
     return Message(
         kind,
@@ -143,6 +148,17 @@ def _identity(who: object) -> ProcessIdentity | None:
     raise WireError("identity", f"an identity is nil or {wanted}")
 
 
+def _scope(parts: object) -> Scope | None:
+    if parts is None:
+        return None
+    if type(parts) is list and [*map(type, parts)] == [str, int, int, int, str, str]:
+        name, age, limit, tid, thread, task = parts
+        if max(map(len, (name, thread, task))) <= limits.SCOPE_MAX and 0 <= tid < 2**31:
+            return Scope(name, _seconds(age, "scope", 0), _seconds(limit, "scope"), tid, thread, task)
+    wanted = "[name, milliseconds since it began, milliseconds allowed, thread's number, its name, task's name]"
+    raise WireError("scope", f"a scope is nil or {wanted}; a name has at most {limits.SCOPE_MAX} characters")
+
+
 def _is_text(value: object, longest: int) -> bool:
     return type(value) is str and len(value) <= longest
 
@@ -154,6 +170,8 @@ def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:
         return (_seconds(args[0], "pause", 0),)
     if kind is Kind.EXTEND:
         return (_seconds(args[0], "extend"),)
+    if kind is Kind.WORK:
+        return _seconds(args[0], "work", 0) or None, _scope(args[1] if len(args) > 1 else None)
     if kind is Kind.NOTE:
         progress, status = args
         # nan never equals itself, so it would look like progress for ever.

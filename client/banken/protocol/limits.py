@@ -28,6 +28,9 @@ REASON_MAX = 4096
 PROGRESS_MAX = 256
 """Longest progress value when it is a text, in characters."""
 
+SCOPE_MAX = 256
+"""Longest name of a scope of work, of its thread and of its task, in characters. A longer one is cut."""
+
 FRAME_MAX = 16 * 1024
 """Longest message to the feed socket, in bytes. A plain feed has about 50."""
 

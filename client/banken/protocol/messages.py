@@ -65,10 +65,42 @@ class Kind(IntEnum):
     """a feed with more; [progress, status], either may be nil"""
     PROBE = 9
     """the supervisor's own: proves that everything sent before has been read; [token, number]"""
+    WORK = 10
+    """alive, and the next message is due then; [milliseconds, 0 = idle: not judged before the next message, and
+    optionally the scope that is due]"""
 
 
-ARGUMENTS = dict.fromkeys(Kind, 0) | {Kind.FAIL: 1, Kind.PAUSE: 1, Kind.EXTEND: 1, Kind.NOTE: 2, Kind.PROBE: 2}
-"""How many arguments follow the declaration, by kind."""
+ARGUMENTS = dict.fromkeys(Kind, (0,)) | {
+    Kind.FAIL: (1,),
+    Kind.PAUSE: (1,),
+    Kind.EXTEND: (1,),
+    Kind.NOTE: (2,),
+    Kind.PROBE: (2,),
+    Kind.WORK: (2, 1),
+}
+"""How many arguments may follow the declaration, by kind."""
+
+
+class Scope(NamedTuple):
+    """One piece of work that a process has begun, and the thread that is in it."""
+
+    name: str
+    age: float
+    """seconds since it began"""
+    limit: float
+    """seconds that it may take"""
+    tid: int
+    """the kernel's number of the thread; 0 where unknown"""
+    thread: str
+    """the thread's name; empty where unknown"""
+    task: str
+    """the asyncio task's name; empty: it is in none"""
+
+    def late_text(self, more: float) -> str:
+        """What is said of it when it is late, ``more`` seconds after ``age`` was true."""
+        where = f" in thread {self.thread}" if self.thread else ""
+        where += f", task {self.task}" if self.task else ""
+        return f"{self.name!r} has run for {self.age + more:.1f} s; its limit is {self.limit:g} s{where}"
 
 
 class Message(NamedTuple):

@@ -10,20 +10,21 @@ import itertools
 import logging
 import os
 import time
-from math import isfinite
+from math import inf, isfinite
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from banken.errors import DurationRefused
-from banken.protocol.limits import check_seconds, shorten, to_number
+from banken.protocol.limits import Progress, check_seconds, shorten, to_number
 from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT
+from banken.threads import WakeUp
 from banken.watchdog.callback_invocation import taking_incident
-from banken.watchdog.timer import WakeUp
+from banken.watchdog.work import OpenWork, Work
 
 if TYPE_CHECKING:
     from banken.protocol.incidents import Incident
     from banken.watchdog.callback_invocation import Callback, Run
-    from banken.watchdog.timer import Timer
+    from banken.watchdog.timer import Said, Timer
 
 log = logging.getLogger("banken")
 
@@ -67,16 +68,50 @@ class Watchdog:
         self.was_fed = False
         self._sleeping: set[WakeUp] = set()
         """one for each ``start`` that sleeps now"""
+        self.progress: Progress | None = None
+        self.status: str | None = None
+        """the last ones that were given to ``feed``, where the timer is in this process"""
+        self.said: Said | None = None
+        self._open_work: OpenWork | None = None
         self.name = _name or f"local-{os.getpid()}-{next(_numbers)}"
         self._timer: Timer = _timer or self._default_timer()
         if callback is not None:
             self.set_callback(callback)
 
-    def feed(self) -> None:
-        """Prove life: the timer starts anew. Never blocks; safe from any thread, signal handler and callback."""
+    def feed(self, progress: Progress | None = None, status: str | None = None) -> None:
+        """Prove life: the timer starts anew. Never blocks; safe from any thread, signal handler and callback.
+
+        ``progress``: a value that changes as the work goes on. ``status``: a text for people, cut at 1,024
+        characters. An incident has the last ones. TextRefused (a ValueError) for those that are not allowed.
+        """
         self.fed_at = monotonic()
         self.was_fed = True
-        self._timer.feed(self)
+        if progress is None and status is None:
+            self._timer.feed(self)
+        else:
+            self._timer.note(self, progress, status)
+
+    def work(self, name: str, limit: float) -> Work:
+        """``with dog.work("GET /x", limit=30):`` a piece of work that may take ``limit`` seconds.
+
+        Any number may be open at once, nested and in any threads: what is due first counts. While none is open the
+        watchdog is idle: its silence is not judged. (One that is fed too goes on to be judged by its feeds.) The
+        incident of late work names it, how long it has run, and the thread that is in it.
+
+        DurationRefused or TextRefused (ValueErrors) for a limit or a name that is not allowed.
+        """
+        of = self._open_work
+        if of is None or of.closed:
+            of = self._open_work = self._timer.work(self)
+        return Work(of, name, limit)
+
+    def busy(self, seconds: float) -> None:
+        """The next feed, work or ``idle`` comes within so many seconds from now."""
+        self._timer.work(self).promise(check_seconds(seconds, "seconds"), sent=False)
+
+    def idle(self) -> None:
+        """There is nothing to do: but for work that is open it is not judged before its next feed or work."""
+        self._timer.work(self).promise(inf, sent=False)
 
     def set_callback(self, callback: Callback | None) -> None:
         """Set what runs when the watchdog expires: a callable that takes nothing, or one Incident; None: nothing.

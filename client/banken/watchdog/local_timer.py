@@ -12,10 +12,15 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from banken.process_identity import after_fork
+from banken.protocol.limits import STATUS_MAX, check_progress, check_text
+from banken.threads import WAIT_MAX, WakeUp
 from banken.watchdog.silence_detector import NAP_MIN, NAPS, SilenceDetector
-from banken.watchdog.timer import WAIT_MAX, WakeUp
+from banken.watchdog.timer import Said
+from banken.watchdog.work import OpenWork, Send
 
 if TYPE_CHECKING:
+    from banken.protocol.limits import Progress
+    from banken.protocol.messages import Scope
     from banken.watchdog.timer import Watched
 
 log = logging.getLogger("banken")
@@ -67,13 +72,52 @@ class LocalTimer:
         self._watch: WatchThread | None = None
         self._by_hand: SilenceDetector | None = None
         """for checks by ``Watchdog.start``; a thread has a detector of its own"""
+        self._work: OpenWork | None = None
+        self._making = threading.RLock()  # re-entrant: a signal handler may work, too
         after_fork(self)
 
     def feed(self, watched: Watched) -> None:
         """Wake the thread if it sleeps for a grace or an interval: the timeout counts from now on."""
+        if self._work is not None:
+            watched.said = None
+            self._work.promise(float(watched.timeout), sent=True)
         watch = self._watch
-        if watch is not None and watch.heeds_feeds:
+        # After idle or long work a feed makes the next deadline earlier.
+        if watch is not None and (watch.heeds_feeds or self._work is not None):
             watch.wake_up.signal()
+
+    def note(self, watched: Watched, progress: Progress | None, status: str | None) -> None:
+        """A feed whose progress and status the next incident has."""
+        if progress is not None:
+            watched.progress = check_progress(progress)
+        if status is not None:
+            watched.status = check_text(status, "status", STATUS_MAX)
+        self.feed(watched)
+
+    def work(self, watched: Watched) -> OpenWork:
+        """Open work that tells this timer, and not a supervisor, when it is due."""
+        work = self._work
+        if work is None:
+
+            def say(seconds: float | None, scope: Scope | None) -> bool:
+                watched.fed_at = monotonic()
+                watched.was_fed = True
+                watched.said = Said(inf if seconds is None else seconds, scope)
+                self.changed(watched)
+                return True
+
+            with self._making:
+                work = self._open(say, watched)
+        return work
+
+    def _open(self, say: Send, watched: Watched) -> OpenWork:
+        """Make it, unless another thread was quicker."""
+        work = self._work
+        if work is None:
+            work = self._work = OpenWork(say, float(watched.timeout))
+            if watched.was_fed:  # it is fed, and goes on to be
+                work.promise(float(watched.timeout), sent=True)
+        return work
 
     def check(self, watched: Watched, wake_up: WakeUp) -> None:
         """Run the callback if it is unfed for too long, at every check, as the original; then sleep."""
@@ -128,5 +172,6 @@ class LocalTimer:
             detector.check(monotonic(), asked)
 
     def _forked(self) -> None:
-        """In a child: the thread stayed with the parent, and so did the thread that may have held the lock."""
+        """In a child: the thread stayed with the parent, and so did the threads that may have held the locks."""
         self._lock = threading.Lock()
+        self._making = threading.RLock()

@@ -6,17 +6,24 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from banken.protocol.feed_state import FeedState
+    from banken.protocol.limits import Progress
     from banken.protocol.messages import Declaration
+    from banken.threads import WakeUp
     from banken.watchdog.callback_invocation import Callback
-    from banken.watchdog.timer import WakeUp, Watched
+    from banken.watchdog.timer import Watched
+    from banken.watchdog.work import OpenWork
 
 
 class TimerClient(Protocol):
     """What a remote timer uses of a client (client/base_client.py)."""
 
-    def _send_feed(self, state: FeedState, now: float) -> None: ...
+    def _send_feed(
+        self, state: FeedState, now: float, progress: Progress | None = None, status: str | None = None
+    ) -> None: ...
+    def _work_of(self, name: str) -> OpenWork: ...
     def _declare(self, name: str, declaration: Declaration, resolution: float | None) -> FeedState: ...
     def _bind(self, name: str, callback: Callback | None) -> None: ...
+    def _end_work(self, name: str) -> None: ...
     def release(self, name: str) -> bool: ...
 
 
@@ -27,6 +34,7 @@ class RemoteTimer:
         self._client = client
         self._state = state
         self._watched = True
+        self._work: OpenWork | None = None
 
     def feed(self, watched: Watched) -> None:
         state = self._state
@@ -34,6 +42,20 @@ class RemoteTimer:
             state.coalesced += 1
         elif self._watched:  # a feed after stop() does not start the watch again
             self._client._send_feed(state, watched.fed_at)
+
+    def note(self, watched: Watched, progress: Progress | None, status: str | None) -> None:
+        if status is None and watched.fed_at < self._state.open_until:
+            self._state.coalesced += 1
+        elif self._watched:
+            self._client._send_feed(self._state, watched.fed_at, progress, status)
+
+    def work(self, watched: Watched) -> OpenWork:
+        work = self._work
+        if work is None or (work.closed and self._watched):  # work after stop() does not start the watch again
+            work = self._work = self._client._work_of(watched.name)
+            if not self._watched:
+                self._client._end_work(watched.name)
+        return work
 
     def check(self, watched: Watched, wake_up: WakeUp) -> None:
         """The supervisor checks all the time: only start it, and sleep."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from banken.clock import ALLOWANCE, ALLOWANCE_MIN, CreditedClock, wall
 from banken.protocol.incidents import Cause, Incident
-from banken.watchdog.timer import WAIT_MAX
+from banken.threads import WAIT_MAX
 
 if TYPE_CHECKING:
     from banken.watchdog.timer import Watched
@@ -56,8 +56,9 @@ class SilenceDetector:
         # In this order. A feed stores its time first, ``was_fed`` second: read the other way round, a first feed in
         # between would apply the timeout, and not the grace, to the time before it.
         was_fed = watched.was_fed
+        said = watched.said  # open work stores its time first, what it says second
         fed = watched.fed_at
-        self.limit = float(watched.timeout if was_fed else watched.grace)
+        self.limit = said.seconds if said else float(watched.timeout if was_fed else watched.grace)
         self._cause = Cause.TIMEOUT if was_fed else Cause.GRACE
         clock.allowance = max(ALLOWANCE_MIN, min(ALLOWANCE, self.limit / NAPS))
         clock.credit(now, asked)
@@ -91,9 +92,12 @@ class SilenceDetector:
             self._opened = wall()
             self._last_run = now
         self._run += 1
+        scope = watched.said.scope if watched.said else None
+        reason = None if scope is None else scope.late_text(self.silence)
         return Incident(
-            self._incident, watched.name, self._cause, self._opened, self.silence, float(watched.timeout), self._run
-        )
+            self._incident, watched.name, self._cause, self._opened, self.silence, float(watched.timeout),
+            self._run, reason, watched.status, watched.progress,
+        )  # fmt: skip
 
     def ran(self, began: float, ended: float) -> None:
         """End the run that took from ``began`` to ``ended``; runs that came due meanwhile are left out.

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from banken.protocol.incidents import Incident
+    from banken.protocol.limits import Progress
+    from banken.protocol.messages import Scope
+    from banken.threads import WakeUp
     from banken.watchdog.callback_invocation import Callback
-
-WAIT_MAX = 3600.0
-"""Seconds; some systems cannot wait for longer than 49 days at once."""
+    from banken.watchdog.work import OpenWork
 
 
-class WakeUp:
-    """Ends one thread's sleep, now or when it next sleeps.
+class Said(NamedTuple):
+    """What open work says: when it is due, and what it is."""
 
-    Like an Event, but without its lock: a signal handler that sets an Event may interrupt its own thread inside the
-    lock, and would wait for ever.
-    """
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def signal(self) -> None:
-        """End the wait, or the next one if no thread waits now. Two signals before a wait are one."""
-        try:
-            self._lock.release()
-        except RuntimeError:
-            return  # it was signalled already
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep for ``seconds``, however many; True, and at once, if it was signalled."""
-        while seconds > WAIT_MAX:
-            if self._lock.acquire(timeout=WAIT_MAX):
-                return True
-            seconds -= WAIT_MAX
-        return self._lock.acquire(timeout=max(seconds, 0.0))
+    seconds: float
+    """from ``fed_at``; inf: it is idle"""
+    scope: Scope | None
 
 
 class Watched(Protocol):
@@ -52,6 +31,10 @@ class Watched(Protocol):
     timeout: float
     interval: float
     callback: Callback | None
+    progress: Progress | None
+    status: str | None
+    said: Said | None
+    """what its open work said last, at ``fed_at``; None: it is fed"""
 
     @property
     def grace(self) -> float: ...
@@ -63,6 +46,12 @@ class Timer(Protocol):
 
     def feed(self, watched: Watched) -> None:
         """It was fed at ``watched.fed_at``."""
+
+    def note(self, watched: Watched, progress: Progress | None, status: str | None) -> None:
+        """The same, with progress or status. TextRefused for those that are not allowed."""
+
+    def work(self, watched: Watched) -> OpenWork:
+        """The open work of this watchdog in this process."""
 
     def check(self, watched: Watched, wake_up: WakeUp) -> None:
         """Check once, then sleep for ``interval`` seconds or until ``wake_up`` is signalled."""

@@ -63,7 +63,10 @@ class ActionContext(ProcessHandles):
             headline = "no process is known: it was never fed, or by commands only"
             return {"headline": headline, "problems": [], "said": known}
         found = evidence.collect(
-            target.who, address_directory=self._directory, seconds_max=max(0.1, seconds - MARGIN_S)
+            target.who,
+            address_directory=self._directory,
+            seconds_max=max(0.1, seconds - MARGIN_S),
+            scope=None if target.scope is None else target.scope._asdict(),
         )
         return {**found, "said": known}
 

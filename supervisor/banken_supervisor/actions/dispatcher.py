@@ -139,6 +139,7 @@ class Dispatcher:
             link=None if self.page is None else f"{self.page}/#/incident/{incident.id}",
             page=None if self.page is None else f"{self.page}/",
             feeds=effect.feeds,
+            scope=effect.scope,
         )
 
     def _run(self, effect: RunStep, incident: Incident) -> None:

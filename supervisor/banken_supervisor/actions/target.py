@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from banken.protocol.incidents import Incident
-from banken.protocol.messages import ProcessIdentity
+from banken.protocol.messages import ProcessIdentity, Scope
 from banken_supervisor.engine.effects import EventType
 
 
@@ -34,6 +34,8 @@ class ActionTarget:
     """what ``dump`` found earlier in this incident; filled in by the executor"""
     feeds: tuple[tuple[float, float], ...] = ()
     """the last feeds when the action was due, of each the age and the gap before it, seconds; the newest last"""
+    scope: Scope | None = None
+    """the work that is late, where the process said so"""
     recovered: bool = False
     """True: the incident is over, and this is the news of it; its ``silence`` is then how long it lasted"""
     how: str = "fed"

@@ -10,8 +10,15 @@ from banken_supervisor.cli.printing import Table, clean, plural
 from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import gist
 
-WORST_FIRST = ("given-up", "expired", "waiting", "alive", "paused")
-COLOURS = {"expired": "red", "given-up": "red", "waiting": "yellow", "alive": "green", "paused": "cyan"}
+WORST_FIRST = ("given-up", "expired", "waiting", "alive", "idle", "paused")
+COLOURS = {
+    "expired": "red",
+    "given-up": "red",
+    "waiting": "yellow",
+    "alive": "green",
+    "idle": "green",
+    "paused": "cyan",
+}
 BAD = ("expired", "given-up")
 
 

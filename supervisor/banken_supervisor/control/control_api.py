@@ -257,7 +257,7 @@ def row(record: Record, now: float) -> dict[str, Any]:
     declared, details = record.declaration, record.details
     fields: dict[str, Any] = {
         "name": record.name,
-        "state": record.state.value,
+        "state": "idle" if record.is_idle else record.state.value,
         "silence": max(0.0, now - record.fed_at),
         "left": None if due is None else due - now,
         "timeout": declared.timeout,

@@ -28,7 +28,7 @@ WATCHDOGS_MAX = 2_000_000
 REPORT_EVERY_S = 1.0
 """Seconds between two events about the same reason; refusals in between are only counted."""
 
-_FEEDS = (Kind.FEED, Kind.NOTE)
+_FEEDS = (Kind.FEED, Kind.NOTE, Kind.WORK)
 
 
 @dataclass(eq=False)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import ProcessIdentity
+from banken.protocol.messages import ProcessIdentity, Scope
 from banken_supervisor.engine.ladder import Step
 
 
@@ -117,6 +117,8 @@ class RunStep:
     """the process that feeds the watchdog"""
     feeds: tuple[tuple[float, float], ...] = ()
     """its last feeds, of each the age and the gap before it, seconds; the newest last"""
+    scope: Scope | None = None
+    """the work that is late, where the process said so"""
 
 
 @dataclass(frozen=True, slots=True)

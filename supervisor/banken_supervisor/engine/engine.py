@@ -86,6 +86,7 @@ class Engine:
             Kind.PAUSE: self._pause,
             Kind.RESUME: self._release_or_resume,
             Kind.EXTEND: self._extend,
+            Kind.WORK: self._work,
         }
 
     def __len__(self) -> int:
@@ -246,6 +247,7 @@ class Engine:
         details = record.details
         if details is not None:
             self.table.end_extension(record)
+            details.work_due = details.scope = None
             if record.declaration.progress_timeout is not None and details.progress_at is None:
                 details.progress_at = now
         if record.state is State.PAUSED or observer.keeps_incident(record, now):
@@ -269,6 +271,23 @@ class Engine:
             details.progress = progress
             details.progress_at = now
         self._feed(record, message, now, out)
+
+    def _work(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        """Alive, and judged from now on by when the next message is due. Gaps between such messages say nothing of
+        how often it is fed. Nothing of it goes to the journal: the next message comes soon after a restart, too."""
+        seconds, scope = message.args
+        details = record.detailed()
+        table = self.table
+        table.forget_frames(record)  # the next feed must be looked at: it ends this
+        table.end_extension(record)
+        if details.work_due == inf and details.progress_at is not None:
+            details.progress_at = now  # while it was idle nothing could go on
+        details.work_due, details.scope = inf if seconds is None else now + seconds, scope
+        details.sampled = False
+        if record.state is State.PAUSED or self.observer.keeps_incident(record, now):
+            record.fed_at = now
+        else:
+            self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
 
     def _release_or_resume(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         trigger = Trigger.RELEASE if message.kind is Kind.RELEASE else Trigger.RESUME

@@ -43,7 +43,7 @@ class FeedObserver:
         few = len(self._table) <= OBSERVED_MAX
         if few and record.state is State.ALIVE and not decoded_always(record):
             details = record.detailed()
-            if details.extended_until is None and not details.frames:
+            if details.extended_until is None and details.work_due is None and not details.frames:
                 details.sampled = True
                 self._table.forget_frames(record)
 

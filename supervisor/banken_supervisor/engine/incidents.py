@@ -84,6 +84,8 @@ class Incidents:
         details = record.detailed()
         if cause is Cause.EXITED and reason is None:
             reason = details.exited_how
+        elif cause is Cause.TIMEOUT and reason is None and details.scope is not None:
+            reason = details.scope.late_text(now - record.fed_at)
         self._count += 1
         details.incidents += 1
         self._table.end_extension(record)
@@ -250,7 +252,10 @@ class Incidents:
             data["level"] = step.level
         # The event comes first: the journal has it before the action begins.
         out.append(Event(EventType.WOULD_ACT if observe else EventType.ACTION, record.name, data))
-        out.append(RunStep(about, step, number, count, observe, record.owner, feeds))
+        scope = None if record.details is None else record.details.scope
+        if scope is not None:
+            scope = scope._replace(age=scope.age + now - record.fed_at)
+        out.append(RunStep(about, step, number, count, observe, record.owner, feeds, scope))
 
 
 def runs_of(details: Details, ladder: Ladder, index: int) -> list[float]:

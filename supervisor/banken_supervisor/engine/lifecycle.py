@@ -115,6 +115,7 @@ class Lifecycle:
         details = record.details
         if details is not None:
             details.progress_at = details.exited_at = details.exited_how = None
+            details.work_due = details.scope = None
             self._table.end_extension(record)
 
     def _suspend(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
@@ -133,6 +134,8 @@ class Lifecycle:
         details.bucket = None
         details.paused_until = inf
         self._table.end_extension(record)
+        if details.work_due != inf:  # a whole timeout from now; what is idle stays idle
+            details.work_due = details.scope = None
         if details.progress_at is not None:
             details.progress_at = now
         if record.is_group:

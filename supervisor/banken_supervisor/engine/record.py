@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Declaration, ProcessIdentity
+from banken.protocol.messages import Declaration, ProcessIdentity, Scope
 from banken_supervisor.engine.adaptive_timeout import Gaps
 from banken_supervisor.engine.ladder import NextStep, StepKey
 from banken_supervisor.engine.policy import Policy
@@ -89,6 +89,10 @@ class Details:
 
     incident: OpenIncident | None = None
     paused_until: float = inf
+    work_due: float | None = None
+    """with a work message: when the next message is due, inf: it is idle; None: the timeout holds"""
+    scope: Scope | None = None
+    """the scope that is due then, as it was when the message came, at ``fed_at``"""
     extended_until: float | None = None
     """set by extend, void with the next feed"""
     unsure: float = 0.0
@@ -195,6 +199,11 @@ class Record:
         return self.state is State.EXPIRED or self.state is State.GIVEN_UP
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it said that it has nothing to do: until its next message it is judged by its end alone."""
+        return self.state is State.ALIVE and self.details is not None and self.details.work_due == inf
+
+    @property
     def exited(self) -> bool:
         """Whether its process was found to have ended, and that is not judged yet."""
         return self.details is not None and self.details.exited_at is not None
@@ -211,7 +220,11 @@ def deadline(record: Record) -> float | None:
     quorum = details.quorum
     due: float | None = None
     if state is State.ALIVE and quorum is None:
-        due = record.fed_at + record.declaration.timeout + record.resolution + details.unsure
+        if details.work_due == inf:
+            return details.exited_at
+        due = details.work_due
+        if due is None:
+            due = record.fed_at + record.declaration.timeout + record.resolution + details.unsure
     elif state is State.WAITING:
         if details.restarting:
             return None

@@ -62,19 +62,21 @@ def collect(
     seconds_max: float = 5.0,
     bytes_max: int = 256 * 1024,
     py_spy: str | bool = True,
+    scope: dict[str, Any] | None = None,
 ) -> Evidence:
     """What the process ``who`` is doing now, in at most ``seconds_max`` seconds and ``bytes_max`` bytes.
 
     Nothing is read unless the process is identified for certain. It is never changed, but py-spy pauses it for 10
     to 40 ms, or it gets the signal that it asked for. A stopped one stays stopped.
 
-    ``py_spy``: whether to use it when it is installed; a path: that one. Never raises for anything that the
+    ``py_spy``: whether to use it when it is installed; a path: that one. ``scope``: the work that is late, as in
+    text.BLANK; the headline is then about the thread that is in it. Never raises for anything that the
     process, the system or py-spy does; ValueError for limits that are no limits.
     """
     if not seconds_max > 0 or bytes_max < size_limits.BYTES_MIN:
         raise ValueError(f"seconds_max is more than 0 and bytes_max at least {size_limits.BYTES_MIN}")
     began = time.monotonic()
-    evidence = {**deepcopy(text.BLANK), "pid": who.pid, "start": who.start, "taken": wall()}
+    evidence = {**deepcopy(text.BLANK), "pid": who.pid, "start": who.start, "taken": wall(), "scope": scope}
     try:
         with ProcessHandle.open(who) as process:
             evidence["identity"] = "verified"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from banken_supervisor.evidence.headline import main_thread, short, stuck_task, waiting
+from banken_supervisor.evidence.headline import main_thread, scope_thread, short, task_of, waiting
 from banken_supervisor.evidence.text import BLANK, stack
 from banken_supervisor.text import sanitize
 from banken_supervisor.text.durations import format_s
@@ -27,8 +27,9 @@ def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
     """At most ``n`` lines: where it hangs, how the process is, the innermost frames, what could not be had."""
     evidence = {**BLANK, "headline": "nothing is known", **evidence}
     lines = [evidence["headline"], *_facts(evidence)[:1]]
-    thread = main_thread(evidence["threads"])
-    task = stuck_task(evidence["tasks"])
+    late = scope_thread(evidence)
+    thread = late or main_thread(evidence["threads"])
+    task = None if late and not evidence["scope"]["task"] else task_of(evidence)
     stack = [f"  {_frame(each)}" for each in (task or thread or {"frames": []})["frames"]]
     problems = [f"! {each}" for each in evidence["problems"]]
     room = max(0, n - len(lines) - len(problems))

@@ -136,16 +136,34 @@ def main_thread(threads: list[dict[str, Any]]) -> dict[str, Any] | None:
     return next((thread for thread in threads if thread["main"]), None)
 
 
+def scope_thread(evidence: dict[str, Any]) -> dict[str, Any] | None:
+    """The thread that is in the late work; None: no work is late, or its thread is not known."""
+    scope = evidence.get("scope") or {}
+    threads: list[dict[str, Any]] = evidence["threads"]
+    for key, wanted in (("tid", scope.get("tid")), ("name", scope.get("thread"))):
+        found = [thread for thread in threads if wanted and thread[key] == wanted]
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
 def _place(evidence: dict[str, Any]) -> str:
+    scope = evidence.get("scope")
+    work = f"{scope['name']!r} for {scope['age']:.1f} s: " if scope else ""
+    return work + _stack_place(evidence, scope_thread(evidence))
+
+
+def _stack_place(evidence: dict[str, Any], late: dict[str, Any] | None) -> str:
+    """Where the ``late`` thread is; None: the main one."""
     threads, process = evidence["threads"], evidence["process"] or {}
-    thread = main_thread(threads)
-    doing = _doing(thread, process, evidence.get("main_wait"))
+    thread = late or main_thread(threads)
+    doing = _doing(thread, process, late["wait"] if late else evidence.get("main_wait"))
     if thread is None:
         other = f", one of its other threads in {where(threads[0]['frames'])}" if threads else ""
         return ", ".join(filter(None, ["the main thread's stack is not known", doing])) + other
     name = thread["name"] or "the main thread"
     if _in_loop(thread["frames"]):
-        if (task := stuck_task(evidence["tasks"])) is not None:
+        if (task := task_of(evidence)) is not None:
             count = len(evidence["tasks"]) + evidence["tasks_left_out"]
             text = f"{name} runs an event loop" + (f" of {count} tasks" if count > 1 else "")
             text += f"; task {task['name']} in {where(task['frames'])}"
@@ -170,6 +188,13 @@ def _in_loop(frames: list[dict[str, Any]]) -> bool:
     """Whether a thread stands in asyncio's loop itself, and not in something that the loop called."""
     loop = re.compile(r"[/\\]asyncio[/\\](?:base_events|runners|unix_events)\.py$")
     return any(loop.search(frame["file"]) for frame in takewhile(plumbing, frames))
+
+
+def task_of(evidence: dict[str, Any]) -> dict[str, Any] | None:
+    """The task that is in the late work; else the one at the end of what the first one waits for."""
+    tasks, wanted = evidence["tasks"], (evidence.get("scope") or {}).get("task")
+    named = [task for task in tasks if wanted and task["name"] == wanted]
+    return named[0] if len(named) == 1 else stuck_task(tasks)
 
 
 def stuck_task(tasks: list[dict[str, Any]]) -> dict[str, Any] | None:

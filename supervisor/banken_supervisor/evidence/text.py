@@ -24,6 +24,7 @@ BLANK: dict[str, Any] = {
     "threads_left_out": 0,
     "tasks": [],  # size_limits.answered_tasks, the oldest first
     "tasks_left_out": 0,
+    "scope": None,  # the work that is late: name, age and limit in seconds, tid, thread, task
     "problems": [],  # sentences
 }
 """Evidence before anything is found."""

@@ -25,6 +25,7 @@ class InProcessClient(BaseClient):
         self._carry = mailbox.feed
 
     def release(self, name: str) -> bool:
+        self._end_work(name)
         self._states.pop(name, None)
         self._callbacks.bind(name, None)  # else it would run for another process that takes the name
         return self._mailbox.try_post(Forget(name))
@@ -35,7 +36,7 @@ class InProcessClient(BaseClient):
         return state
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
-        if wait:  # it must arrive, in order
+        if wait:  # it must arrive, and in order
             return self._mailbox.try_post(Feeds([frame]))
         message = decode(frame)
         if message.kind is not Kind.NOTE:

@@ -30,6 +30,7 @@ MEANINGS = (
     ("✖ given up", "every step of the ladder was taken in vain; it stays so until the next feed"),
     ("! expired", "no feed within the timeout, or failed: an incident is open"),
     ("○ waiting", "not fed yet"),
+    ("● idle", "it has nothing to do: only its end is watched"),
     ("● alive", "fed in time"),
     ("‖ paused", "not judged until it is resumed"),
 )

@@ -42,6 +42,7 @@ STATES = {
     "waiting": ("○ waiting", YELLOW),
     "alive": ("● alive", GREEN),
     "running": ("● running", GREEN),
+    "idle": ("● idle", GREEN),
     "paused": ("‖ paused", BLUE),
 }
 """A mark, a word and a colour for each: none has to be told by its colour alone."""

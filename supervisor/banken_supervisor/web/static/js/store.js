@@ -7,6 +7,7 @@ export const STATES = {
   waiting: "Waiting",
   paused: "Paused",
   alive: "Alive",
+  idle: "Idle",
 };
 
 const RANK = Object.fromEntries(Object.keys(STATES).map((state, place) => [state, place]));

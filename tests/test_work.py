@@ -1,0 +1,396 @@
+"""Work in the client: when a message is needed, what it says, and what is no work. No supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from banken import Incident, Watchdog
+from banken.errors import DurationRefused, NameRefused, Refused, TextRefused
+from banken.protocol.limits import SECONDS_MAX
+from banken.protocol.messages import Kind, Message, Scope
+from banken.testing import Recorder
+
+
+def until(condition: Callable[[], object], within: float = 10.0) -> bool:
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return bool(condition())
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    one = Recorder()
+    yield one
+    for name in list(one._open_work):
+        one._end_work(name)
+
+
+def said(recorder: Recorder, name: str = "web") -> list[Message]:
+    return [each for each in recorder.messages if each.kind is Kind.WORK and each.name == name]
+
+
+def seconds(recorder: Recorder, name: str = "web") -> list[float | None]:
+    """What was said of ``name``, in whole tenths; None: idle."""
+    return [None if each.args[0] is None else round(each.args[0], 1) for each in said(recorder, name)]
+
+
+def test_a_thousand_pieces_of_work_need_a_few_messages_and_one_that_it_is_idle(recorder: Recorder) -> None:
+    """What begins while the last message still holds sends nothing; the thread says what has become of it."""
+    dog = recorder.watchdog("web", timeout=60)
+    began = time.monotonic()
+    for number in range(1000):
+        with dog.work("GET /x", limit=30):
+            pass
+        if number % 4 == 0:
+            time.sleep(0.001)  # the thread has its turn
+    assert len(said(recorder)) <= 4 + 8 * (time.monotonic() - began)
+    assert seconds(recorder)[0] == 30.2
+    assert until(lambda: seconds(recorder)[-1] is None, within=5.0)
+
+
+def test_what_is_due_first_counts(recorder: Recorder) -> None:
+    """A shorter limit inside a longer one is told at once, and the longer one again when it has ended."""
+    dog = recorder.watchdog("web", timeout=60)
+    with dog.work("outer", limit=100):
+        with dog.work("inner", limit=0.5):
+            assert seconds(recorder) == [100.2, 0.5]
+        assert seconds(recorder) == [100.2, 0.5, 100.2]
+
+
+def test_a_longer_limit_does_not_wait_behind_work_that_has_ended(recorder: Recorder) -> None:
+    """The message of what has ended would convict it too early."""
+    dog = recorder.watchdog("web", timeout=60)
+    with dog.work("short", limit=5):
+        pass
+    with dog.work("long", limit=50):
+        assert seconds(recorder) == [5.1, 50.2]
+
+
+def test_in_threads_the_earliest_end_counts(recorder: Recorder) -> None:
+    """Forty threads with limits from 10 to 49 s, in any order: the last message says 10."""
+    dog = recorder.watchdog("web", timeout=60)
+    inside, leave = threading.Barrier(41), threading.Event()
+
+    def handle(limit: int) -> None:
+        with dog.work(f"GET /{limit}", limit=limit):
+            inside.wait(10)
+            leave.wait(10)
+
+    with ThreadPoolExecutor(40) as pool:
+        for number in range(40):
+            pool.submit(handle, 10 + number * 7 % 40)
+        inside.wait(10)
+        last = seconds(recorder)[-1]
+        leave.set()
+    assert last is not None
+    assert 9.0 <= last <= 10.2
+
+
+def test_what_runs_for_long_is_described(recorder: Recorder) -> None:
+    """After a quarter of its limit the supervisor knows the name, the age, the thread and the task."""
+    dog = recorder.watchdog("web", timeout=60)
+
+    async def handle() -> None:
+        with dog.work("GET /slow", limit=1):
+            await asyncio.sleep(0.6)
+
+    def serve() -> None:
+        asyncio.run(handle())
+
+    thread = threading.Thread(target=serve, name="server")
+    thread.start()
+    assert until(lambda: any(each.args[1] for each in said(recorder)))
+    scope = next(each.args[1] for each in said(recorder) if each.args[1])
+    thread.join()
+    assert isinstance(scope, Scope)
+    assert (scope.name, scope.limit, scope.tid, scope.thread, scope.task) == (
+        "GET /slow", 1.0, thread.native_id, "server", "Task-1",
+    )  # fmt: skip
+    assert 0.2 <= scope.age <= 1.0
+
+
+def test_late_work_is_silence(recorder: Recorder) -> None:
+    """From its limit on nothing is said, whatever else begins and ends, until it has ended."""
+    dog = recorder.watchdog("web", timeout=60)
+    with dog.work("hangs", limit=0.1):
+        time.sleep(0.15)
+        before = len(said(recorder))
+        for _ in range(20):
+            with dog.work("GET /x", limit=0.2):
+                time.sleep(0.01)
+        assert len(said(recorder)) == before
+    assert seconds(recorder)[-1] is None
+
+
+def test_what_is_idle_says_so_again(recorder: Recorder) -> None:
+    """Three times in its timeout: a supervisor that was restarted knows nothing of it."""
+    dog = recorder.watchdog("web", timeout=0.3)
+    dog.idle()
+    assert until(lambda: len(said(recorder)) >= 4)
+    assert set(seconds(recorder)) == {None}
+
+
+def test_what_feeds_is_judged_by_its_feeds_too(recorder: Recorder) -> None:
+    """Work inside the loop that feeds does not hide that the loop hangs, and is not hidden by it."""
+    dog = recorder.watchdog("web", timeout=20, resolution=0)
+    dog.feed()
+    with dog.work("GET /x", limit=5):
+        dog.feed()
+        assert seconds(recorder) == [5.1, 5.1]
+    with dog.work("GET /x", limit=50):
+        pass
+    assert until(lambda: 10.0 < (seconds(recorder)[-1] or 0.0) <= 20.0)
+    assert None not in seconds(recorder)
+    dog.idle()
+    assert seconds(recorder)[-1] is None
+
+
+def test_busy_and_idle_by_name(recorder: Recorder) -> None:
+    """The next message within so long; nothing to do."""
+    recorder.busy("web", 7)
+    recorder.idle("web")
+    assert seconds(recorder) == [7.0, None]
+
+
+@pytest.mark.parametrize(
+    "limit", [0, -1, math.nan, math.inf, SECONDS_MAX * 1.01, 10**400, True, "30", None, b"1", [30]]
+)
+def test_a_limit_that_is_none_is_refused_where_the_work_is_made(recorder: Recorder, limit: object) -> None:
+    """0, NaN, more than ten years, no number: the message has what was given, and nothing was sent or begun."""
+    dog = recorder.watchdog("web", timeout=60)
+    for make in (
+        lambda: dog.work("GET /x", limit=limit),  # type: ignore[arg-type]
+        lambda: recorder.watched("etl", limit=limit),  # type: ignore[arg-type]
+        lambda: recorder.busy("web", limit),  # type: ignore[arg-type]
+        lambda: dog.busy(limit),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(DurationRefused, match=r"number of seconds|is not allowed"):
+            make()
+    assert not said(recorder)
+
+
+def test_names_that_are_none(recorder: Recorder) -> None:
+    """Work may be called anything that is a text; a watchdog not."""
+    dog = recorder.watchdog("web", timeout=60)
+    with pytest.raises(TextRefused, match="str"):
+        dog.work(7, limit=1)  # type: ignore[arg-type]
+    with pytest.raises(NameRefused):
+        recorder.watched("no name", limit=1)
+    for odd in ("", "x" * 10_000, "GET /\udcff\x00\n☃"):
+        with dog.work(odd, limit=0.2):
+            time.sleep(0.07)
+    assert any(each.args[1] for each in said(recorder))
+
+
+def test_ends_that_are_none_end_nothing(recorder: Recorder) -> None:
+    """Without a beginning, twice, in another thread: the other work is as it was, and nothing is raised."""
+    dog = recorder.watchdog("web", timeout=60)
+    dog.work("never begun", limit=5).__exit__(None, None, None)
+    with dog.work("outer", limit=100):
+        inner = dog.work("inner", limit=0.5)
+        inner.__enter__()
+        thread = threading.Thread(target=inner.__exit__, args=(None, None, None))
+        thread.start()
+        thread.join()
+        inner.__exit__(None, None, None)
+        assert seconds(recorder) == [100.2, 0.5, 100.2]
+    with dog.work("again", limit=5) as open_, pytest.raises(Refused, match="has begun already"):
+        open_.__enter__()
+
+
+def test_ten_thousand_are_open_at_once(recorder: Recorder) -> None:
+    """They begin and end in any order within a second or so, and only the end of all is idle."""
+    dog = recorder.watchdog("web", timeout=600)
+    began = time.process_time()
+    with ExitStack() as stack:
+        for number in range(10_000):
+            stack.enter_context(dog.work("GET /x", limit=60 + number % 7))
+        assert None not in seconds(recorder)
+    assert until(lambda: seconds(recorder)[-1] is None, within=5.0)
+    assert time.process_time() - began < 5.0
+
+
+def test_after_stop_work_is_not_told(recorder: Recorder) -> None:
+    """A released watchdog is not watched anew by what still works; one that is started again is."""
+    dog = recorder.watchdog("web", timeout=60)
+    with dog.work("GET /x", limit=5):
+        dog.stop()
+        assert recorder.messages[-1].kind is Kind.RELEASE
+    count = len(recorder.messages)
+    with dog.work("GET /x", limit=5):
+        pass
+    assert len(recorder.messages) == count
+    dog.start_in_thread()
+    with dog.work("GET /x", limit=5):
+        assert recorder.messages[-1].kind is Kind.WORK
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.every_python
+def test_a_forked_child_has_no_work_of_its_parent(recorder: Recorder) -> None:
+    """It says nothing when the parent's work ends in it, and its own is told."""
+    dog = recorder.watchdog("web", timeout=60)
+    with dog.work("GET /x", limit=0.4) as work:
+        pid = os.fork()
+        if pid == 0:
+            wrong = 1
+            try:
+                count = len(recorder.messages)
+                work.__exit__(None, None, None)
+                wrong += 2 * (len(recorder.messages) != count)
+                with dog.work("own", limit=5):
+                    wrong += 4 * (len(recorder.messages) != count + 1)
+                wrong -= 1
+            finally:
+                os._exit(wrong)
+        _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_watched_functions(recorder: Recorder) -> None:
+    """Functions and coroutine functions, nested; the first call declares the watchdog with the limit."""
+
+    @recorder.watched("etl", limit=60)
+    def outer(x: int) -> int:
+        """Its text."""
+        return asyncio.run(inner(x)) + 1
+
+    @recorder.watched("etl", limit=20)
+    async def inner(x: int) -> int:
+        assert seconds(recorder, "etl") == [60.2, 20.2]
+        return x * 2
+
+    assert (outer.__name__, outer.__doc__) == ("outer", "Its text.")
+    assert outer(3) == 7
+    declared = [each for each in recorder.messages if each.kind is Kind.DECLARE]
+    assert [(each.name, each.declaration and each.declaration.timeout) for each in declared] == [("etl", 60.0)]
+
+
+def test_watched_keeps_to_a_watchdog_that_is_declared(recorder: Recorder) -> None:
+    """Its timeout is not changed; released and called again it is declared anew."""
+    recorder.watchdog("etl", timeout=7)
+
+    @recorder.watched("etl", limit=60)
+    def work() -> None:
+        pass
+
+    work()
+    assert [each.kind for each in recorder.messages][:2] == [Kind.DECLARE, Kind.WORK]
+    recorder.release("etl")
+    work()
+    assert recorder.kinds("etl")[-2:] == [Kind.DECLARE, Kind.WORK]
+
+
+def test_watched_passes_an_exception_on_and_the_work_has_ended(recorder: Recorder) -> None:
+    """As any context manager."""
+
+    @recorder.watched("etl", limit=0.5)
+    def fails() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        fails()
+    assert seconds(recorder, "etl") == [0.5, None]
+
+
+def test_watched_refuses_what_runs_later(recorder: Recorder) -> None:
+    """A call of a generator function does nothing yet; what is no function cannot be called at all."""
+
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(Refused, match="a generator function"):
+        recorder.watched("etl", limit=1)(numbers)
+    with pytest.raises(Refused, match="not int"):
+        recorder.watched("etl", limit=1)(7)  # type: ignore[type-var]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_has_a_watchdog_of_its_own(recorder: Recorder) -> None:
+    """Else one child's idle would hide that another hangs."""
+
+    @recorder.watched("etl", limit=5)
+    def work() -> None:
+        pass
+
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os.write(writer, recorder.messages[-1].name.encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        assert file.read() == f"etl@{pid}"
+    os.waitpid(pid, 0)
+
+
+# -- the same with a timer in this process --------------------------------------------------------
+
+
+def test_a_local_watchdog_names_late_work() -> None:
+    """Its callback gets the work, how long it ran, and its thread."""
+    incidents: list[Incident] = []
+
+    def note(incident: Incident) -> None:
+        incidents.append(incident)
+
+    dog = Watchdog(timeout=30, interval=30, callback=note)
+    with dog:
+        with dog.work("GET /x", limit=0.3):
+            assert until(lambda: incidents)
+        time.sleep(0.5)
+    assert len(incidents) == 1
+    assert incidents[0].reason is not None
+    assert incidents[0].reason.startswith("'GET /x' has run for 0.")
+    assert incidents[0].reason.endswith("its limit is 0.3 s in thread MainThread")
+
+
+def test_a_local_watchdog_is_idle_between_its_work() -> None:
+    """Three timeouts without work: nothing; a feed is due again after one."""
+    incidents: list[int] = []
+    with Watchdog(timeout=0.3, interval=30, callback=lambda: incidents.append(1)) as dog:
+        with dog.work("GET /x", limit=0.3):
+            pass
+        time.sleep(0.9)
+        assert not incidents
+        dog.feed()
+        assert until(lambda: incidents, within=3.0)
+
+
+def test_progress_and_status_on_a_local_handle() -> None:
+    """The incident has the last ones."""
+    incidents: list[Incident] = []
+
+    def note(incident: Incident) -> None:
+        incidents.append(incident)
+
+    with Watchdog(timeout=0.2, interval=30, callback=note) as dog:
+        dog.feed(progress=7, status="step 7")
+        with pytest.raises(TextRefused):
+            dog.feed(progress=object())  # type: ignore[arg-type]
+        assert until(lambda: incidents)
+    assert (incidents[0].progress, incidents[0].status) == (7, "step 7")
+
+
+def test_progress_and_status_on_a_handle_at_a_supervisor(recorder: Recorder) -> None:
+    """They travel as a note; within the resolution a feed with progress need not."""
+    dog = recorder.watchdog("web", timeout=60)
+    dog.feed(progress=7, status="step 7")
+    dog.feed(progress=8)
+    dog.feed(status="step 8")
+    assert [each.args for each in recorder.messages if each.kind is Kind.NOTE] == [(7, "step 7"), (None, "step 8")]

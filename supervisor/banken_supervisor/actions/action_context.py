@@ -37,6 +37,8 @@ class ActionContext(ProcessHandles):
         self._directory = directory
         self.callback = callback
         self.restart = restart
+        self.last_output: Callable[..., list[str]] = lambda name, *, has_ended: []
+        """the last lines that a program wrote; ``has_ended``: the process that has ended last. It reads the disk"""
         self.targets: Mapping[str, Sequence[str]] = {}
         """apprise URLs by the name of the target; replaced whole when the config changes"""
 

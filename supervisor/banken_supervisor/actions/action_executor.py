@@ -131,7 +131,11 @@ class Executor:
             if not isinstance(outcome, Outcome):
                 raise TypeError(f"an action returns an Outcome, not {type(outcome).__name__}")
             data = sanitize.plain(outcome.data)
-            self._keep_evidence(run.target, data)
+            if isinstance(found := data.get("evidence"), dict):
+                self.keep_evidence(run.target.incident.id, found)
+            if isinstance(output := data.get("output"), str) and (lines := sanitize.last_lines(output)):
+                what = {"of": sanitize.line(str(outcome.text)), "lines": lines}
+                self.keep_evidence(run.target.incident.id, {"outputs": [what]})
             return EventType.ACTION_DONE if outcome.ok else EventType.ACTION_FAILED, str(outcome.text), data
         except BaseException as fault:  # noqa: BLE001
             # SystemExit and KeyboardInterrupt too: an action ends nothing but itself.
@@ -161,13 +165,17 @@ class Executor:
             found = self._evidence.get(target.incident.id)
         return target if found is None else replace(target, evidence=found)
 
-    def _keep_evidence(self, target: ActionTarget, data: dict[str, Any]) -> None:
-        found = data.get("evidence")
-        if isinstance(found, dict):
-            with self._lock:
-                self._evidence[target.incident.id] = found
-                while len(self._evidence) > EVIDENCE_MAX:
-                    self._evidence.popitem(last=False)
+    def keep_evidence(self, incident: str, found: Mapping[str, Any]) -> None:
+        """For the later actions of this incident. The outputs in it are added to those that are known."""
+        with self._lock:
+            before = self._evidence.get(incident, {})
+            outputs = [*before.get("outputs", ()), *found.get("outputs", ())]
+            known = {key: value for key, value in found.items() if key != "outputs"}
+            # Of a command nothing but its output is known.
+            merged = dict(known if "headline" in known else before)
+            self._evidence[incident] = {**merged, "outputs": outputs} if outputs else merged
+            while len(self._evidence) > EVIDENCE_MAX:
+                self._evidence.popitem(last=False)
 
     def _publish(
         self, run: Run, type_: EventType, text: str, data: dict[str, Any] | None = None, seconds: float = 0.0

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from threading import Event
 from time import monotonic, sleep
 
 from banken.clock import wall
@@ -17,9 +18,11 @@ from banken_supervisor.actions.action_executor import Executor
 from banken_supervisor.actions.base import LIMIT_S, Action
 from banken_supervisor.actions.notifications import Notifications
 from banken_supervisor.actions.registry import build
-from banken_supervisor.actions.target import ActionReport, ActionTarget
+from banken_supervisor.actions.target import ActionReport, ActionTarget, Outcome
 from banken_supervisor.engine.effects import EndIncident, EventType, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
+from banken_supervisor.evidence import output_evidence
+from banken_supervisor.journal import squeeze
 
 PORTION_S = 0.01
 """Seconds of one turn of the loop that handing out may take; what is left waits for the next turn."""
@@ -56,6 +59,7 @@ class Dispatcher:
     ) -> None:
         self.context = context
         self.executor = Executor(context, report)
+        self._output = Output()
         self.notices = Notifications(self.executor)
         self.page: str | None = None
         """public address of the web page, without a slash at its end; None: it is not known"""
@@ -76,6 +80,24 @@ class Dispatcher:
     def run(self, effect: RunStep, incident: Incident) -> None:
         """Have one step's action run, after those of the same watchdog that came before; see ``turn``."""
         self._waiting.append((effect, incident))
+
+    def take_output(self, name: str, opened: Callable[[], Incident], found: Callable[[str, bytes], None]) -> None:
+        """Add the last lines that the program ``name`` wrote to its incident's evidence, before its actions run.
+
+        ``found``: called on the loop's thread with the incident's id and the evidence for the journal.
+        """
+        if not self._programs(name):
+            return
+        incident = opened()
+
+        def look(action: Action, target: ActionTarget) -> None:
+            ended = incident.cause is Cause.EXITED
+            if lines := self.context.last_output(incident.name, has_ended=ended):
+                evidence = output_evidence(incident.name, lines, taken=wall(), says_why=ended)
+                self.executor.keep_evidence(incident.id, evidence)
+                self._ask(partial(found, incident.id, squeeze(evidence)))
+
+        self.executor.hand_on(self._output, ActionTarget(incident), look)
 
     def end(self, effect: EndIncident) -> None:
         """An incident is closed: drop what has not begun; send the news of its end; see ``turn``."""
@@ -201,6 +223,15 @@ class Dispatcher:
         action = build(step.do, options, self.named, False)
         self._built[id(step)] = step, action
         return action
+
+
+class Output(Action):
+    """What ``take_output`` is called in events. Nothing runs it: it is handed on."""
+
+    name = "output"
+
+    def run(self, target: ActionTarget, context: ActionContext, ended: Event) -> Outcome:
+        raise NotImplementedError
 
 
 def incident_of(effect: RunCallback, now: float) -> Incident:

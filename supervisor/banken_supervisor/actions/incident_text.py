@@ -11,12 +11,19 @@ from typing import Any
 
 from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions.target import ActionTarget
+from banken_supervisor.evidence import output_lines
 from banken_supervisor.text.durations import NEVER_S
 from banken_supervisor.text.reasons import gist, telling
 from banken_supervisor.text.sanitize import line, plain
 
 BODY_MAX = 3500
 """Characters of a message's body; several services take 4096 in all."""
+
+OUTPUT_MAX = 2_000
+"""Characters of it that the last output of programs and commands may take."""
+
+SAID_MAX = 120
+"""Characters of a program's last line in a title."""
 
 LEVEL_MAX = 64
 
@@ -94,6 +101,8 @@ def title(target: ActionTarget) -> str:
         return line(f"{incident.name}: {'recovered' if target.how == 'fed' else f'over ({target.how})'}")
     silence = _silence(incident)
     detail = f": {gist(incident.reason)}" if incident.reason else ""
+    if incident.cause == Cause.EXITED and target.program and target.evidence and target.evidence.get("outputs"):
+        detail += f": {line(target.evidence['outputs'][0]['lines'][-1], SAID_MAX)}"
     if silence and not (detail and incident.cause == Cause.EXITED):
         detail = f", {silence}"
     return line(f"{mark}{incident.name}: {incident.cause}{detail}")
@@ -132,7 +141,10 @@ def body(target: ActionTarget, evidence: Sequence[str] = ()) -> str:
         "Program": target.program,
     }
     lines += [f"{label}: {value}" for label, value in known.items() if value is not None]
-    return _fitting([*lines, *evidence], [f"Incident: {incident.id}"] + ([target.link] if target.link else []))
+    outputs = [] if target.recovered or target.evidence is None else output_lines(target.evidence, OUTPUT_MAX)
+    return _fitting(
+        [*lines, *evidence, *outputs], [f"Incident: {incident.id}"] + ([target.link] if target.link else [])
+    )
 
 
 def folded_body(target: ActionTarget) -> str:

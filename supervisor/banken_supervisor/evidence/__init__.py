@@ -7,6 +7,22 @@ loop.
 
 from banken_supervisor.evidence.announced_dumps import start_sweeping, sweep
 from banken_supervisor.evidence.collect import Evidence, collect
-from banken_supervisor.evidence.evidence_text import feeds_text, render, summary_lines
+from banken_supervisor.evidence.evidence_text import (
+    feeds_text,
+    output_evidence,
+    output_lines,
+    render,
+    summary_lines,
+)
 
-__all__ = ["Evidence", "collect", "feeds_text", "render", "start_sweeping", "summary_lines", "sweep"]
+__all__ = [
+    "Evidence",
+    "collect",
+    "feeds_text",
+    "output_evidence",
+    "output_lines",
+    "render",
+    "start_sweeping",
+    "summary_lines",
+    "sweep",
+]

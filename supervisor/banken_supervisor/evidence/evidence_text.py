@@ -7,6 +7,7 @@ terminal; every line passes ``one_line``.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from banken_supervisor.evidence.headline import main_thread, scope_thread, short, task_of, waiting
@@ -17,6 +18,9 @@ from banken_supervisor.text.durations import format_s
 LINE_MAX = 160
 """Characters of a line in a summary."""
 
+OUTPUT_MAX = 20_000
+"""Characters of the output of programs and commands that a terminal gets."""
+
 HOLE_S = 0.001
 """Seconds; a longer one between two feeds that should follow each other is a hole, and no rounding."""
 
@@ -26,7 +30,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
     """At most ``n`` lines: where it hangs, how the process is, the innermost frames, what could not be had."""
     evidence = {**BLANK, "headline": "nothing is known", **evidence}
-    lines = [evidence["headline"], *_facts(evidence)[:1]]
+    lines = [*filter(None, [evidence["headline"]]), *_facts(evidence)[:1]]
     late = scope_thread(evidence)
     thread = late or main_thread(evidence["threads"])
     task = None if late and not evidence["scope"]["task"] else task_of(evidence)
@@ -34,6 +38,28 @@ def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
     problems = [f"! {each}" for each in evidence["problems"]]
     room = max(0, n - len(lines) - len(problems))
     return [sanitize.line(each, LINE_MAX) for each in (lines + stack[: max(room, 1)] + problems)[:n]]
+
+
+def output_evidence(program: str, lines: list[str], *, taken: float, says_why: bool) -> dict[str, Any]:
+    """The last lines that a program wrote, as evidence. ``says_why``: it has ended, so the last is the headline."""
+    headline = lines[-1] if says_why else ""
+    return {"taken": taken, "headline": headline, "outputs": [{"of": program, "lines": lines}], "problems": []}
+
+
+def output_lines(evidence: Mapping[str, Any], characters: int) -> list[str]:
+    """The last lines of what programs and commands wrote, at most so many characters: of each its end."""
+    found: list[str] = []
+    outputs = evidence.get("outputs") or ()
+    for output in outputs:
+        room = characters // len(outputs)
+        kept: list[str] = []
+        for each in reversed(output["lines"]):
+            room -= len(each) + 3
+            if room < 0:
+                break
+            kept.append(f"  {each}")
+        found += [f"Last output of {output['of']}:", *reversed(kept)]
+    return found
 
 
 def render(evidence: dict[str, Any]) -> list[str]:
@@ -45,6 +71,8 @@ def render(evidence: dict[str, Any]) -> list[str]:
     facts += [f"last {what}: {sanitize.text(str(said[what]), LINE_MAX)}" for what in known]
     facts += _facts(evidence)
     lines = [evidence["headline"], *([""] if facts else []), *facts, *_stacks(evidence)]
+    if evidence.get("outputs"):
+        lines = [*filter(None, lines[:1]), *lines[1:], *output_lines(evidence, OUTPUT_MAX)]
     if evidence["problems"]:
         lines += ["", "What could not be had:", *(f"  {each}" for each in evidence["problems"])]
     return [sanitize.one_line(each) for each in lines]

@@ -132,7 +132,11 @@ class Outbox:
                 StepRun(target.incident.id, target.step, target.run, report.action, report.started, ok, text)
             )
         if evidence is not None:
-            self.journal.record(EvidenceTaken(target.incident.id, wall(), evidence))
+            self.keep_evidence(target.incident.id, evidence)
+
+    def keep_evidence(self, incident: str, evidence: bytes) -> None:
+        """Write evidence to the journal, from ``squeeze``."""
+        self.journal.record(EvidenceTaken(incident, wall(), evidence))
 
     def committed(self, ticket: int) -> None:
         """Everything up to ``ticket`` is on disk: events that waited for it may be published."""

@@ -46,6 +46,17 @@ def open_log(path: str, owner: tuple[int, int] | None = None) -> int:
     return fd
 
 
+def user_ids(name: str) -> tuple[int, int] | None:
+    """The user's id, and the id of its group; None: there is no such user any more."""
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return entry.pw_uid, entry.pw_gid
+
+
 def _is_ours_alone(path: str) -> bool:
     """Whether no other user may write the directory of this file."""
     folder, _ = open_directory_of(path)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from banken_supervisor.engine.policy import ProgramSpec
 from banken_supervisor.files.trusted_files import open_file
-from banken_supervisor.programs.log_files import copy, open_log, rotate
+from banken_supervisor.programs.log_files import copy, open_log, rotate, user_ids
 
 LOOK_FAST = 0.05
 LOOK_SLOW = 1.0
@@ -221,17 +221,6 @@ class Logs:
                 os.close(target)
         if found.st_size > old.kept:
             os.ftruncate(old.fd, old.kept)
-
-
-def user_ids(name: str) -> tuple[int, int] | None:
-    """The user's id, and the id of its group; None: there is no such user any more."""
-    import pwd
-
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        return None
-    return entry.pw_uid, entry.pw_gid
 
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:

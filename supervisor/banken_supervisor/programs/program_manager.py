@@ -32,6 +32,7 @@ from banken_supervisor.programs.engine.programs import Programs
 from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.programs.logs import Logs
 from banken_supervisor.programs.orphan_killer_client import OrphanKiller
+from banken_supervisor.programs.run_output import RunOutput
 from banken_supervisor.programs.run_records import RunRecord, RunRecords, file_name
 from banken_supervisor.programs.spawn import Child, SpawnRefused, spawn
 
@@ -97,6 +98,7 @@ class ProgramManager:
         self.check = self._jobs.check
         self._orphan_killer = OrphanKiller()
         self._logs = Logs(lambda work: self._jobs.submit(Job("\0logs", work)), self._log_moved)
+        self.output = RunOutput()
         self._log_directory = os.path.join(os.path.abspath(state or directory), "logs")
 
     # -- what the operator asks for -----------------------------------------------------------------
@@ -126,6 +128,7 @@ class ProgramManager:
         for _, child in adoption.running:
             program = self.programs.get(child.name)
             assert program is not None
+            self.output.begin(program.spec, 0)
             events += self.carry_out(self._take(child, program.spec, now))
         # Those that were to die with the former supervisor did, or do now, and start anew: that is no failure.
         mortal = {name for name, spec in wanted.items() if spec.dies_with_supervisor}
@@ -180,8 +183,10 @@ class ProgramManager:
         events = []
         for child, status in self._children.gone():
             self.orphans.own.discard(child.handle.pid)
+            self.output.end(child.name)
+            # Queued first, so that it is done before the next spawn of this program.
+            self._do(child.name, partial(self.output.keep, child.name))
             if child.own:
-                # Queued first, so that it is done before the next spawn of this program.
                 self._do(child.name, partial(self._forget, child.name, child.run))
                 events += self.carry_out(self.programs.exited(child.name, status, now, self._random()))
             else:
@@ -297,6 +302,7 @@ class ProgramManager:
                 self._orphan_killer.expect(run)
             if spec.log is not None and os.path.dirname(spec.log) == self._log_directory:
                 os.makedirs(self._log_directory, mode=0o700, exist_ok=True)
+            self.output.begin(spec)
             child = spawn(spec, run, extra)
             self.orphans.own.add(child.handle.pid)
         except BaseException as fault:  # noqa: BLE001  # without a message the program would wait for ever

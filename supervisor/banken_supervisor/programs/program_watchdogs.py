@@ -134,6 +134,10 @@ class ProgramWatchdogs:
         child = self.manager.child(name)
         return None if child is None else ProcessIdentity(boot_id(), child.handle.pid, child.handle.start, b"")
 
+    def last_output(self, name: str, *, has_ended: bool) -> list[str]:
+        """The last lines that a program wrote; ``has_ended``: its process that ended last. Reads the disk."""
+        return self.manager.output.last(name, has_ended=has_ended) if name in self._specs else []
+
     def stopping(self, name: str) -> bool:
         """Whether this is a program that is being stopped."""
         program = self.manager.programs.get(name)

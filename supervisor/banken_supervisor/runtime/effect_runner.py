@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic, sleep
+from typing import Any
 
+from banken.clock import wall
+from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher, incident_of
 from banken_supervisor.engine.driver import Driver
@@ -90,6 +93,9 @@ class EffectRunner:
         match effect:
             case Event():
                 self._publish(effect)
+                if effect.type is EventType.EXPIRED and effect.name and "replay" not in effect.data:
+                    opened = partial(_opened, effect.name, effect.data)
+                    self._dispatcher.take_output(effect.name, opened, self._keep_evidence)
             case RunStep() if not effect.observe:
                 incident = incident_of(effect.about, self._driver.now)
                 self._after_commit(partial(self._dispatcher.run, effect, incident))
@@ -100,9 +106,26 @@ class EffectRunner:
             case Fault(name, error):
                 self._guard.fault(Place.VERDICT, error, name)
 
+    def _keep_evidence(self, incident: str, evidence: bytes) -> None:
+        if self._outbox is not None:
+            self._outbox.keep_evidence(incident, evidence)
+
     def _after_commit(self, do: Callable[[], None]) -> None:
         """Call ``do`` when all events published so far are on disk."""
         if self._outbox is None:
             do()
         else:
             self._outbox.after_commit(do)
+
+
+def _opened(name: str, data: dict[str, Any]) -> Incident:
+    """The incident that an event with this data has opened."""
+    return Incident(
+        data["incident"],
+        name,
+        Cause(data["cause"]),
+        wall() - data["age"],
+        data["silence"],
+        data["timeout"],
+        reason=data.get("reason"),
+    )

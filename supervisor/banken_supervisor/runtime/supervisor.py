@@ -260,6 +260,7 @@ class Supervisor:
         programs = ProgramWatchdogs(directory, self._mailbox.post, state)
         resources.callback(programs.close, 0.0)
         context = ActionContext(directory, self._callbacks.call, self._restart, peers)
+        context.last_output = programs.last_output
         dispatcher = Dispatcher(
             context, self._acted, programs.__contains__, programs.process, self._mailbox.post, self._callback_limit
         )

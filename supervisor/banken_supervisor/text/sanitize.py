@@ -23,6 +23,9 @@ DEPTH_MAX = 16
 LINE_MAX = 500
 """Characters of one line of a message to people."""
 
+LINES_MAX = 20
+"""Lines of a program's output that say why it died."""
+
 
 def text(value: str, longest: int = TEXT_MAX, *, keep_end: bool = False) -> str:
     """``value`` as Unicode that can be encoded, at most ``longest`` characters: its beginning, or its end."""
@@ -41,6 +44,12 @@ def one_line(value: str) -> str:
 def line(value: str, longest: int = LINE_MAX) -> str:
     """``value`` cut to ``longest`` characters, as one line that can be shown anywhere."""
     return one_line(shorten(value, longest))
+
+
+def last_lines(value: str, most: int = LINES_MAX) -> list[str]:
+    """The last lines of an output that are not empty, each as one line that can be shown anywhere."""
+    found = [each for each in value.splitlines() if each.strip()]
+    return [line(each) for each in found[-most:]]
 
 
 def to_json(value: Any, **options: Any) -> str:

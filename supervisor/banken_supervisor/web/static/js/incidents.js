@@ -100,7 +100,7 @@ function paintStory(found) {
     back(),
     h("div", { class: "page-head" }, h("h1", {}, found.name, ": ", CAUSES[found.cause] ?? found.cause), h("p", { class: `badge ${state}` }, icon(state), h("span", { class: "word" }, found.closed === null ? "Open" : (ENDS[found.how] ?? found.how)))),
     h("p", {}, h("a", { href: `#/watchdog/${part(found.name)}` }, `Go to ${found.name}`)),
-    found.evidence.map((each) => (each.headline ? h("p", { class: "headline" }, h("span", { class: "label" }, "Where it hung"), each.headline) : null)),
+    found.evidence.map((each) => (each.headline ? h("p", { class: "headline" }, h("span", { class: "label" }, each.outputs && !each.threads ? "What it said last" : "Where it hung"), each.headline) : null)),
     facts(found),
     found.reason ? [h("h2", {}, "Reason"), h("pre", {}, found.reason)] : null,
     h("h2", {}, "Timeline"),
@@ -168,6 +168,7 @@ function evidence(each, place) {
     (each.threads ?? []).map((thread) => stack(thread, `thread ${place} ${thread.tid}`)),
     each.threads_left_out ? h("p", { class: "soft" }, `${plural(each.threads_left_out, "thread")} more`) : null,
     (each.tasks ?? []).map((task, number) => stack({ ...task, task: true }, `task ${place} ${number}`)),
+    (each.outputs ?? []).map((output) => [h("h3", {}, `Last output of ${output.of}`), h("pre", { tabindex: "0" }, output.lines.join("\n"))]),
     (each.problems ?? []).map((problem) => h("p", { class: "fault" }, String(problem))),
     h("details", { data: { key: `raw ${place}` } }, h("summary", {}, "All evidence as JSON"), h("pre", { tabindex: "0" }, JSON.stringify(each, null, 2))),
   );

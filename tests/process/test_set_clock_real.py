@@ -137,8 +137,9 @@ def test_a_long_deadline_goes_on_over_kills_and_a_reboot(house: House, clock: Pa
     journal = house.place / "s" / "journal.db"
     house.run("[supervisor]\n")
     feed(house, "w", 3600.0)
-    until(lambda: restore(str(journal)).feeds, "its feed is on disk")
+    until(lambda: restore(str(journal)).feeds.get("w"), "its feed is on disk")
     kill(house)
+
     found = restore(str(journal)).feeds["w"]
     older = replace(found, silent=found.silent + 3000.0, boot=boot or found.boot)
     with contextlib.closing(sqlite3.connect(journal, isolation_level=None)) as connection:

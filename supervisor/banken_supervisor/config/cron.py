@@ -7,9 +7,11 @@ and was declared abandoned by its first keeper in 2025 before the Pallets commun
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice, pairwise
+from math import inf
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
 
@@ -37,22 +39,85 @@ def check(cron: str, seconds: float) -> None:
         raise ValueError("always begins again before it has ended: no watchdog would ever be judged")
 
 
+def check_zone(name: str) -> None:
+    """ValueError if it is no time zone that this system knows."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        what = "such as Europe/Berlin or UTC"
+        if not available_timezones():
+            what += "; this system knows none: install its package tzdata"
+        raise ValueError(f"is no time zone; allowed are names {what}") from None
+
+
 def open_until(windows: Iterable[Window], now: datetime) -> datetime | None:
     """When the maintenance that holds at ``now`` ends; None: none holds. Where windows overlap, the later end.
 
-    ``now`` in the time zone that the schedules mean, which is the supervisor's own.
+    ``now`` with its time zone: then each schedule means its own, and the answer is in UTC. Over a change of summer
+    time a window is as long as ever, and there once: one whose hour comes twice opens in the first, one whose
+    beginning is left out opens right after the gap. Without a zone, all times are taken as they are.
     """
-    ends = []
-    for window in windows:
-        # From the next minute backwards, so that a start at this very moment counts.
-        starts = CronSim(window.cron, now + timedelta(minutes=1), reverse=True)
-        start = next((each for each in starts if each <= now), None)
-        if start is not None and start + timedelta(seconds=window.seconds) > now:
-            ends.append(start + timedelta(seconds=window.seconds))
+    ends = (start + timedelta(seconds=window.seconds) for window, start in _open(windows, now))
     return max(ends, default=None)
 
 
 def next_opening(windows: Iterable[Window], now: datetime) -> datetime | None:
-    """When the next window opens, after ``now``; None: there is no window."""
-    starts = (next(CronSim(window.cron, now), None) for window in windows)
+    """When the next window opens, after ``now`` (as for ``open_until``); None: there is no window."""
+    starts = (next(_starts(window, now), None) for window in windows)
     return min((start for start in starts if start is not None), default=None)
+
+
+def _open(windows: Iterable[Window], now: datetime) -> Iterator[tuple[Window, datetime]]:
+    """The windows that are open, and when each began last."""
+    for window in windows:
+        for span in (3600.0, 86_400.0, inf):  # the last beginning is in the shortest that has one
+            since = now - timedelta(seconds=min(span, window.seconds))
+            last = None
+            for start in _starts(window, since):
+                if start > now:
+                    break
+                last = start
+            if last is not None:
+                yield window, last
+            if last is not None or span >= window.seconds:
+                break
+
+
+def _starts(window: Window, after: datetime) -> Iterator[datetime]:
+    """When it begins, after ``after``, which is in UTC or has no zone; so are they."""
+    if after.tzinfo is None:
+        yield from CronSim(window.cron, after)
+        return
+    after = after.astimezone(UTC)
+    zone = LOCAL if window.timezone is None else ZoneInfo(window.timezone)
+    minute, hour, *days = window.cron.split()
+    if not hour.startswith("*"):
+        # With a star, the minute would stand for real time, and the hour that comes twice would count twice.
+        minute = minute.replace("*", "0-59")
+    for start in CronSim(" ".join([minute, hour, *days]), after.astimezone(zone)):
+        moment = start.astimezone(UTC)
+        if moment > after:  # in the hour that comes twice, a beginning in the first one is looked at again
+            yield moment
+
+
+class _LocalZone(tzinfo):
+    """The system's own zone with its changes of summer time, as the C library knows them."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta:
+        if when is None:
+            return timedelta(0)
+        local = when.replace(tzinfo=None)
+        utc = datetime.fromtimestamp(local.timestamp(), UTC).replace(tzinfo=None)
+        return local.replace(fold=0) - utc.replace(microsecond=local.microsecond)
+
+    def dst(self, when: datetime | None) -> timedelta | None:
+        return None
+
+    def tzname(self, when: datetime | None) -> str:
+        return "local time"
+
+    def fromutc(self, when: datetime) -> datetime:
+        return datetime.fromtimestamp(when.replace(tzinfo=UTC).timestamp()).replace(tzinfo=self)
+
+
+LOCAL = _LocalZone()

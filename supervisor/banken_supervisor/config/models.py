@@ -145,8 +145,9 @@ class AutoTable(Table):
 class WindowTable(Table):
     """Recurring maintenance: the watchdog is not judged meanwhile."""
 
-    cron: Text = Field(description="When it begins: five fields as for cron, in local time.")
+    cron: Text = Field(description="When it begins: five fields as for cron.")
     seconds: Duration = Field(alias="for", description="How long it lasts.")
+    timezone: Text | None = Field(None, description="In which cron is meant (Europe/Berlin); default: local time.")
 
 
 class WatchFields(BaseModel):

@@ -98,6 +98,11 @@ def _watch(
             cron.check(window.cron, window.seconds)
         except ValueError as fault:
             yield Problem((*path, "maintenance", place, "cron"), f"{quoted(window.cron)} {fault}")
+        if window.timezone is not None:
+            try:
+                cron.check_zone(window.timezone)
+            except ValueError as fault:
+                yield Problem((*path, "maintenance", place, "timezone"), f"{quoted(window.timezone)} {fault}")
 
 
 def _times(path: KeyPath, table: WatchFields, parsed: Parsed) -> Iterator[Problem]:

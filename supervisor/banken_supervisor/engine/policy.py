@@ -31,6 +31,8 @@ class Window(NamedTuple):
 
     cron: str
     seconds: float
+    timezone: str | None = None
+    """in which ``cron`` is meant; None: the system's own"""
 
 
 class Policy(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
 from banken_supervisor.engine.policy import Window
@@ -31,7 +31,7 @@ class MaintenanceClock:
         self,
         report: Callable[[Mapping[Window, float]], None],
         fault: Callable[[Exception], None],
-        clock: Callable[[], datetime] = datetime.now,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         check_every_s: float = CHECK_EVERY_S,
         *,
         start: Callable[[Callable[[], None]], None],

@@ -18,7 +18,7 @@ from banken_supervisor.web.metrics import METRICS
 
 _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 
-_COMMON = ("do", "after", "level", "repeat", "budget", "backoff")
+_COMMON = ("do", "after", "level", "repeat", "budget", "backoff", "first")
 """Keys of every step of a ladder."""
 
 WIDTH = 100

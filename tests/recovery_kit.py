@@ -33,7 +33,7 @@ class Desk(ProcessHandles):
     def restart(self, program: str) -> None:
         self.restarted.append(program)
 
-    def collect(self, subject: ActionTarget, seconds: float) -> Mapping[str, Any]:
+    def collect(self, subject: ActionTarget, seconds: float, *more: object) -> Mapping[str, Any]:
         return {"headline": f"{subject.incident.name} in f (job.py:42)", "seconds": seconds}
 
     def summary(self, evidence: Mapping[str, Any], lines: int) -> Sequence[str]:

@@ -26,6 +26,7 @@ class House:
     def __init__(self, **operators: Policy | Declaration) -> None:
         self.operators = operators
         self.groups: list[Group] = []
+        self.not_awaited: set[str] = set()
         self.shelf = Shelf()
         self.now = 1000.0
         self.out: list[Effect] = []
@@ -42,7 +43,8 @@ class House:
         rules.replace_patterns([(name, word) for name, word in self.operators.items() if "*" in name])
         for name, word in self.operators.items():
             if "*" not in name:
-                self.engine.declare(name, word, self.now, self.out)
+                rules.declare(name, word)
+                self.engine.watch(name, self.now, self.out, awaited=name not in self.not_awaited)
         self.engine.quorums.set(self.groups, TEN, self.now, self.out)
         self.forget()
         counts = self.engine.restore(self.shelf.left(self.now), self.now, self.out)

@@ -18,7 +18,7 @@ from banken_supervisor import config
 from banken_supervisor.config import Config, cron, finding
 from banken_supervisor.config.models import SupervisorTable
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
-from banken_supervisor.engine.policy import Auto, Policy, ProgramSpec, Restart, Strategy, Window
+from banken_supervisor.engine.policy import NEVER, Auto, Policy, ProgramSpec, Restart, Strategy, Window
 from banken_supervisor.text.secret import Secret
 
 WHSEC = "whsec_" + "c2VjcmV0IQ" * 4
@@ -118,16 +118,18 @@ def test_a_watchdog_with_all_its_fields(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "declaration"),
     [
-        ("", (60.0, 20.0, 60.0)),
-        ("[supervisor]\ndefaults = { timeout = 9, grace = 7 }", (9.0, 20.0, 7.0)),
+        ("", (NEVER, 20.0, NEVER)),
+        ("[supervisor]\ndefaults = { timeout = 9, grace = 7, interval = 3 }", (NEVER, 3.0, NEVER)),
         ("timeout = 600", (600.0, 20.0, 600.0)),
         ("timeout = 600\n[supervisor]\ndefaults = { grace = 7 }", (600.0, 20.0, 600.0)),
         ("timeout = 600\ngrace = 5", (600.0, 20.0, 5.0)),
-        ("interval = 0.5", (60.0, 0.5, 60.0)),
+        ("interval = 0.5", (NEVER, 0.5, NEVER)),
+        ("timeout = 0.05\nexpect = true", (0.05, 20.0, 60.0)),
+        ("timeout = 600\nexpect = true", (600.0, 20.0, 600.0)),
     ],
 )
 def test_what_a_watchdog_leaves_out(tmp_path: Path, table: str, declaration: tuple[float, float, float]) -> None:
-    """The defaults fill in; grace follows a timeout that is given, as it does for a worker."""
+    """The defaults fill in; grace follows a timeout that is given, as it does for a worker; no timeout, none."""
     made = load(tmp_path, f'[[watchdog]]\nname = "a"\n{table}')
     assert made.policies[0][1].declaration[:3] == declaration
 

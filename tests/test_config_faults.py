@@ -129,7 +129,8 @@ depends_on = ["p-7", "w", "q"]
         f'10: watchdog[0].ladder[0].signal: "SIGFOO" is no signal; allowed: {", ".join(SIGNALS)}',
         "11: watchdog[0].ladder[1].do: restart can never act here: this watchdog is not a [[program]], so the "
         "supervisor cannot start it",
-        "12: watchdog[0].ladder[2].to: unknown key; allowed: after, backoff, budget, do, level, repeat, text",
+        "12: watchdog[0].ladder[2].to: unknown key; allowed: after, backoff, budget, do, first, level, "
+        "repeat, text",
         '13: watchdog[0].ladder[3].to: "nobody" is bound nowhere: [notify] has nothing',
         '16: watchdog[0].callback: "none" is bound nowhere: [callbacks] has nothing',
         '19: program[0].command: no shell runs it, so "|" would be one more argument; if a shell is wanted: '
@@ -189,6 +190,7 @@ def test_a_wrong_signal_lists_the_right_ones(tmp_path: Path) -> None:
         ('ladder = [{ do = "kill", budget = "1 per x" }]', '"x" is no duration'),
         ('ladder = [{ do = "log", budget = "3 per 1m" }]', "has no meaning on log without repeat"),
         ('ladder = [{ do = "kill", backoff = "1s..2s" }]', "needs a budget too"),
+        ('ladder = [{ do = "dump", first = true }]', "first: has no meaning on dump"),
         ('ladder = [{ do = "kill", budget = "1 per 1m", backoff = "2s..1s" }]', "begins with more than it ends"),
         ('ladder = [{ do = "kill", budget = "1 per 1m", backoff = "1s" }]', '"1s" is no backoff'),
         ('ladder = [{do = "log", repeat = 5}, {do = "log", after = 5}]', "repeat: never happens: the next step is"),
@@ -205,7 +207,7 @@ def test_a_wrong_signal_lists_the_right_ones(tmp_path: Path) -> None:
         ('ladder = [{ do = "exec", command = "a", output_max = "1 light" }]', '"1 light" is no size'),
         (
             'ladder = [{ do = "kill", signal = "SIGTERM" }]',
-            "unknown key; allowed: after, backoff, budget, do, group",
+            "unknown key; allowed: after, backoff, budget, do, first, group",
         ),
         ('ladder = [{ do = "notify", to = "x" }]', '"x" is bound nowhere: [notify] has nothing'),
         ('ladder = [{ do = "callback", callback = "x" }]', '"x" is bound nowhere: [callbacks] has nothing'),
@@ -246,6 +248,8 @@ def test_a_fault_of_a_watchdog(tmp_path: Path, lines: str, told: str) -> None:
         ('[[watchdog]]\nname = ""', "must be a name or a pattern such as worker-*, and is empty"),
         ('[[watchdog]]\nname = "wörker"', "is no name: 1 to 128 of the characters"),
         ('[[watchdog]]\nname = "a b*"', "matches no name"),
+        ('[[watchdog]]\nname = "w-*"\ntimeout = 1\nexpect = true', "expect: needs one name: nobody can say which"),
+        ('[[watchdog]]\nname = "w"\nexpect = true', "expect: has no meaning without a timeout"),
         (f"{DOG}{DOG}", '4: watchdog[1].name: "a" is declared already, by watchdog[0]'),
         ('[[watchdog]]\nname = "p"\n' + PROGRAM, "by program[0]; a program's own table takes the fields of its"),
         ('[[watchdog]]\nname = "a*"\n[[watchdog]]\nname = "ab*"', '4: watchdog[1].name: "ab*" never counts: "a*"'),

@@ -67,8 +67,6 @@ def test_a_child_has_a_whole_timeout_after_its_parent_is_back() -> None:
         bench.jump(60.0)
         bench.feed("db")
         acted(bench)
-        bench.jump(4.0)  # seen that the parent is back
-        bench.feed("db")
         bench.jump(9.0)
         bench.feed("db")
         assert acted(bench) == []
@@ -86,19 +84,70 @@ def test_a_child_has_a_whole_timeout_after_its_parent_is_back() -> None:
         assert ("web", "notify") in acted(bench)
 
 
-def test_a_parent_that_falls_later_stops_the_climb() -> None:
-    """The child fell first: its first step ran, the second does not, for by then the parent is down."""
+def mark(bench: Bench, name: str = "web") -> str | None:
+    """Whom its open incident is blamed on."""
+    record = bench.engine.get(name)
+    assert record is not None
+    assert record.incident is not None
+    return record.incident.blamed
+
+
+def test_the_mark_ends_when_the_other_is_back() -> None:
+    """At once, however it came back; not when it is given up. Of two that are down, the second is blamed then."""
+    for back in ("feed", "pause", "release", "reborn"):
+        bench = family(db=(), web=("db",))
+        bench.jump(10.0)
+        assert mark(bench) == "db"
+        if back == "feed":
+            bench.feed("db")
+        elif back == "reborn":
+            bench.engine.processes.restarted("db", bench.now, bench.out)
+        else:
+            bench.say(Kind.PAUSE if back == "pause" else Kind.RELEASE, "db", *([0.0] if back == "pause" else []))
+        assert mark(bench) is None
+        assert bench.engine.incidents.replay("web", bench.now) is None, "its callback has not run"
+    two = family(db=(), disk=(), web=("db", "disk"))
+    two.jump(10.0)
+    db = two.engine.get("db")
+    assert db is not None
+    two.engine.processes.abandon("db", "it does not start", two.now, two.out)
+    assert mark(two) == "db"
+    two.feed("db")
+    assert mark(two) == "disk"
+    two.feed("disk")
+    assert mark(two) is None
+
+
+def test_one_that_falls_again_before_the_other_could_follow_is_blamed_again() -> None:
+    """It has not been held against the child yet, so it is not now."""
+    bench = family(db=(), web=("db",))
+    bench.jump(10.0)
+    bench.feed("db")
+    assert mark(bench) is None
+    bench.say(Kind.FAIL, "db", "again")
+    acted(bench)
+    bench.jump(10.1)
+    assert mark(bench) == "db"
+    bench.feed("db")
+    bench.jump(9.9)
+    bench.feed("db")
+    assert {name for name, _ in acted(bench)} <= {"db"}
+    bench.jump(0.2)
+    assert acted(bench) == [("web", "callback"), ("web", "log")]
+
+
+def test_what_began_before_the_other_fell_is_its_own() -> None:
+    """The child fell first: its ladder goes on while the parent is down, and it is never marked."""
     bench = family(db=(), web=("db",))
     bench.jump(5.0)
     bench.feed("db")
     bench.jump(5.0)
     assert acted(bench) == [("web", "callback"), ("web", "log")]
     bench.jump(5.0)
-    assert told(bench, "web") == [("callback-repeated", "db")]
-    assert {name for name, _ in acted(bench)} == {"db"}
-    for _ in range(5):
-        bench.jump(4.0)
-    assert "web" not in {name for name, _ in acted(bench)}
+    bench.jump(2.0)
+    assert bench.state("db") is State.EXPIRED
+    assert ("web", "notify") in acted(bench)
+    assert mark(bench) is None
 
 
 def test_a_parent_that_only_seemed_to_fall_excuses_for_a_moment() -> None:

@@ -210,3 +210,45 @@ def test_the_files_of_a_step_are_not_read_on_the_loops_thread(bench: Bench, tmp_
     report = until(lambda: bench.reports, "it has run")[0]
     assert (report.type, report.started is not None) == (EventType.ACTION_FAILED, True)
     assert "cannot read the secret's file: No such file" in report.text
+
+
+class Waits(Action):
+    """Evidence that takes long: until the test lets it go, or its incident has ended."""
+
+    name = "waits"
+    recovered: ClassVar[list[bool]] = []
+
+    def run(self, subject: ActionTarget, world: ActionContext, ended: threading.Event) -> Outcome:
+        done = ended.wait(20)
+        self.recovered.append(getattr(ended, "recovered", False))
+        return Outcome(done, "over")
+
+
+@pytest.mark.parametrize("step", [Step("log", options=(("text", "stop"),), first=True), TELL._replace(first=True)])
+def test_what_is_first_does_not_wait_for_the_evidence(bench: Bench, step: Step) -> None:
+    """An action, and a message: done while the one before it still runs. One that is not first waits."""
+    Waits.recovered.clear()
+    bench.run("w", Step("test_dispatcher:Waits"))
+    bench.run("w", Step("log", options=(("text", "later"),)), 1)
+    bench.run("w", step, 2)
+    until(lambda: bench.turn() or bench.reports, "the first one is done")
+    assert [(each.action, each.type) for each in bench.reports] == [
+        ("log" if step.do == "log" else "tell", EventType.ACTION_DONE)
+    ]
+    bench.end("w")
+    until(lambda: bench.turn() or len(bench.reports) >= 3, "the others end")
+    assert [each.type for each in bench.reports if each.action == "log" and each.target.step == 1] == [
+        EventType.ACTION_DROPPED
+    ]
+
+
+@pytest.mark.parametrize("how", ["fed", "paused", "reborn"])
+def test_an_action_can_tell_whether_the_worker_is_back(bench: Bench, how: str) -> None:
+    """Only a feed is a recovery: not a pause, nor another process."""
+    Waits.recovered.clear()
+    bench.run("w", Step("test_dispatcher:Waits"))
+    bench.hand_out()
+    until(lambda: bench.dispatcher.executor.counts()["running"] == 1, "it runs")
+    bench.end("w", how)
+    until(lambda: bench.turn() or Waits.recovered, "it ended")
+    assert Waits.recovered == [how == "fed"]

@@ -81,11 +81,12 @@ def test_runs_that_a_stall_made_miss_are_not_made_up_for(bench: Bench) -> None:
 
 def test_never_fed_is_a_verdict_of_its_own(bench: Bench) -> None:
     """Declared and silent for ``grace``: cause grace."""
-    bench.say(Kind.DECLARE)
+    bench.say(Kind.DECLARE, declaration=TEN)
     bench.jump(19.9)
     assert bench.state() is State.WAITING
     bench.jump(0.2)
-    assert [e.cause for e in bench.out if isinstance(e, RunCallback)] == [Cause.GRACE]
+    runs = [(e.cause, e.reason) for e in bench.out if isinstance(e, RunCallback)]
+    assert runs == [(Cause.GRACE, "never fed in its 20 s grace: does it call banken?")]
 
 
 def test_a_feed_that_is_known_by_its_bytes_does_all_that_a_decoded_one_does(bench: Bench) -> None:

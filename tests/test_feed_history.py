@@ -252,7 +252,7 @@ def test_a_verdict_tells_the_last_feeds() -> None:
 def test_a_verdict_without_feeds_tells_none() -> None:
     """Nobody fed it, or once only: there is no gap to tell."""
     bench = Bench()
-    bench.feed(kind=Kind.DECLARE)
+    bench.engine.declare("w", TEN, bench.now, bench.out)
     bench.judge(20.0)
     assert "feeds" not in bench.expired()
 

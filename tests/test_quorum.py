@@ -99,7 +99,7 @@ def test_before_all_was_ever_well_a_group_has_a_grace() -> None:
     coming = grouped()
     coming.jump(15.0)
     coming.feed("a")
-    coming.say(Kind.DECLARE, "b")
+    coming.say(Kind.DECLARE, "b", declaration=TEN)
     coming.jump(5.1)
     assert coming.state("pool") is State.ALIVE, "b has a grace of its own"
     coming.jump(14.0)

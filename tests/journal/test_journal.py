@@ -14,6 +14,7 @@ from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
+from banken_supervisor.engine.policy import By
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
     Cleared,
@@ -46,7 +47,7 @@ def test_every_kind_of_entry_comes_back_as_it_was_recorded(path: str) -> None:
     owner = ProcessIdentity(b"bootboot", 4711, 99, b"nonc")
     declaration = Declaration(2.5, 1.0, 9.0, Feeders.ANY, "page", 60.0)
     record = Declared(
-        "w", declaration, 0.05, owner, State.PAUSED, NOW + 60, operator=True, incidents=3, changed=NOW
+        "w", declaration, 0.05, owner, State.PAUSED, NOW + 60, by=By.OPERATOR, incidents=3, changed=NOW
     )
     verdict = opened(1, reason="why", status="busy", progress=7, pid=4711, level="warning")
     step = StepRun(verdict.id, 0, 1, "dump", NOW + 1, ok=True, text="12 threads")

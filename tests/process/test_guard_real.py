@@ -104,8 +104,8 @@ def test_one_that_hangs_is_dumped_and_killed(base: Path) -> None:
 
 
 def test_one_that_never_feeds_is_judged_only_when_told_to(base: Path) -> None:
-    """With a timeout, silence from the start is a hang; without one it is not."""
-    code, _, err = guard(base, "--timeout", "1s", "--", "sleep", "1000")
+    """With a timeout, silence for its whole grace is a hang; without one it is not."""
+    code, _, err = guard(base, "--timeout", "500ms", "--grace", "1s", "--", "sleep", "1000")
     assert code == 128 + signal.SIGTERM
     assert "expired (grace)" in err
     assert guard(base, "--", "sleep", "1.5") == (0, "", "")

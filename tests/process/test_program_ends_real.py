@@ -39,6 +39,7 @@ command = [PYTHON, "-c", "import time; from banken import client; client.watchdo
 name = "mute"
 command = ["sh", "-c", "sleep 1000; true"]
 timeout = "500ms"
+grace = "500ms"
 restart = "never"
 ladder = [{ do = "dump" }, { do = "kill", group = true }]
 """

@@ -293,7 +293,7 @@ def test_evidence_is_taken_before_the_kill(executor: tuple[Executor, list[Action
     states: list[str] = []
 
     class Collecting(Desk):
-        def collect(self, subject: object, seconds: float) -> dict[str, str]:
+        def collect(self, subject: object, seconds: float, *more: object) -> dict[str, str]:
             states.append(one.state())
             return {"headline": f"state {states[-1]}"}
 

@@ -144,8 +144,8 @@ def escalate_anew(original: Any, self: Any, record: Record, due: float, now: flo
 escalate_anew.__name__ = "escalate"
 
 
-def admit(original: Any, self: Any, message: Message, now: float, out: list[Effect]) -> Any:
-    return original(self, message, now - 0.9 * 20.0, out)
+def admit(original: Any, self: Any, message: Message, now: float, out: list[Effect], **more: Any) -> Any:
+    return original(self, message, now - 0.9 * 20.0, out, **more)
 
 
 class SameIds(Engine):

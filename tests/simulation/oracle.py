@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from banken.protocol.messages import Declaration, Kind
 
-from .life import RETURN, Life, Spell, micros
+from .life import PROOFS, RETURN, Life, Spell, micros
 from .mail import SECOND, Finding, Mail, Pass, Told
 
 ROUNDING = 2
@@ -39,6 +39,11 @@ ADMITTING = (Kind.FEED, Kind.NOTE, Kind.DECLARE, Kind.FAIL)
 
 STEPS = ("expired", "recovered", "closed", "resumed")
 """What the core says that has to follow from what it read, word for word and in order."""
+
+
+TEN_YEARS = 315_360_000.0
+UNJUDGED = Declaration(TEN_YEARS, grace=TEN_YEARS)
+"""Of a name that nobody gave a timeout and that was never fed: its silence is nothing."""
 
 
 class Oracle:
@@ -163,7 +168,7 @@ class Oracle:
         if life is None:
             if kind not in ADMITTING and name not in known:
                 return
-            said = self.operators.get(name) or message.declaration or self.defaults
+            said = self.operators.get(name) or message.declaration or UNJUDGED
             life = self.lives[name] = Life(name, said, self._c, self._a)
             new = False
         else:
@@ -175,6 +180,8 @@ class Oracle:
             new = message.identity not in (None, life.owner) and not first
             if first and kind == Kind.DECLARE:
                 life.since_a = self._a
+        if kind in PROOFS and message.declaration is None and life.declared is UNJUDGED:
+            life.declare(self.defaults, self._a)  # fed, and nobody gave a timeout
         life.hear(message, operators=name in self.operators)
         start = self._c if mail.start is None else mail.start
         said_next = life.take(message, start, self._a, new=new)

@@ -51,8 +51,13 @@ class ActionContext(ProcessHandles):
         if self._peers is not None:
             self._peers.trust(who)
 
-    def collect(self, target: ActionTarget, seconds: float) -> Mapping[str, Any]:
-        """Evidence of what the process does, taken within so many seconds. Says so where no process is known."""
+    def collect(
+        self, target: ActionTarget, seconds: float, recovered: Callable[[], bool] = lambda: False
+    ) -> Mapping[str, Any]:
+        """Evidence of what the process does, taken within so many seconds. Says so where no process is known.
+
+        ``recovered``: whether it was fed since the verdict; what it does then is not where it was stuck.
+        """
         incident = target.incident
         known = {
             "silence": incident.silence,
@@ -69,6 +74,8 @@ class ActionContext(ProcessHandles):
             address_directory=self._directory,
             seconds_max=max(0.1, seconds - MARGIN_S),
             scope=None if target.scope is None else target.scope._asdict(),
+            recovered=recovered,
+            verdict=incident.opened,
         )
         return {**found, "said": known}
 

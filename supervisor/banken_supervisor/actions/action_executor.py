@@ -13,13 +13,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from banken.clock import wall
 from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
-from banken_supervisor.actions.target import ActionReport, ActionTarget, Outcome
+from banken_supervisor.actions.target import ActionReport, ActionTarget, IncidentEnd, Outcome
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.text import sanitize
 
@@ -37,13 +37,19 @@ _TYPES = {
 }
 
 
+class FirstLane(NamedTuple):
+    """The lane of a watchdog's steps that wait for none of its others."""
+
+    name: str
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     action: Action
     target: ActionTarget
     started_at: float | None = None
     """wall clock"""
-    ended: threading.Event | None = None
+    ended: IncidentEnd | None = None
     """None: not begun. To make 10,000 events when all watchdogs expire at once would take long"""
 
     def ends_with(self, incident: str | None) -> bool:
@@ -77,7 +83,7 @@ class Executor:
         """Have these actions run in this order, after everything that was submitted for the watchdog before.
 
         An action of the same incident that has not ended is not begun again. ``lane``: after everything of that
-        lane instead; ``cancel`` then does not drop what has not begun.
+        lane instead; ``cancel`` then does not drop what has not begun, but for a ``FirstLane``.
         """
         incident = target.incident
         for action in actions:
@@ -90,27 +96,35 @@ class Executor:
             )
 
     def hand_on(
-        self, action: Action, target: ActionTarget, receive: Callable[[Action, ActionTarget], None]
+        self,
+        action: Action,
+        target: ActionTarget,
+        receive: Callable[[Action, ActionTarget], None],
+        lane: Hashable = None,
     ) -> None:
-        """Instead of running it, pass the action to ``receive``, on a thread and in the same order: with the
+        """Instead of running it, pass the action to ``receive``, on a thread and in the order of its lane: with the
         evidence that the watchdog's earlier actions took. The receiver reports what becomes of it."""
         same = id(action), target.incident.id
 
         def work() -> None:
             receive(action, self._with_evidence(target))
 
-        self._jobs.submit(Job(target.incident.name, work, Run(action, target), same))
+        self._jobs.submit(Job(target.incident.name if lane is None else lane, work, Run(action, target), same))
 
-    def cancel(self, name: str, incident: str | None = None) -> int:
+    def cancel(self, name: str, incident: str | None = None, *, recovered: bool = False) -> int:
         """An incident of ``name`` ended (None: any of it): drop what has not begun, set ``ended`` for what runs.
 
-        Notifications of recovery stay. Returns how many were dropped.
+        ``recovered``: by a feed. Notifications of recovery stay. Returns how many were dropped.
         """
         # First what waits, then what runs: one that begins between is ended all the same.
-        dropped = self._jobs.drop(name, lambda job: job.about.ends_with(incident))
+        dropped = []
+        for lane in (name, FirstLane(name)):
+            dropped += self._jobs.drop(lane, lambda job: job.about.ends_with(incident))
         for job in self._jobs.begun():
             if job.about.target.incident.name == name and job.about.ends_with(incident):
-                self._ended(job.about).set()
+                end = self._ended(job.about)
+                end.recovered = recovered
+                end.set()
         for job in dropped:
             self._publish(job.about, EventType.ACTION_DROPPED, "the incident ended before")
         return len(dropped)
@@ -149,10 +163,9 @@ class Executor:
             type_, text, data = value
             self._publish(job.about, type_, text, data, seconds)
 
-    def _ended(self, run: Run) -> threading.Event:
-        """It is set when the incident has ended, or the supervisor stops."""
+    def _ended(self, run: Run) -> IncidentEnd:
         with self._lock:
-            run.ended = run.ended or threading.Event()
+            run.ended = run.ended or IncidentEnd()
             return run.ended
 
     def _with_evidence(self, target: ActionTarget) -> ActionTarget:

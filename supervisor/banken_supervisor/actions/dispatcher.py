@@ -14,13 +14,14 @@ from banken.errors import Refused
 from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions.action_context import ActionContext
-from banken_supervisor.actions.action_executor import Executor
+from banken_supervisor.actions.action_executor import Executor, FirstLane
 from banken_supervisor.actions.base import LIMIT_S, Action
 from banken_supervisor.actions.notifications import Notifications
 from banken_supervisor.actions.registry import build
 from banken_supervisor.actions.target import ActionReport, ActionTarget, Outcome
 from banken_supervisor.engine.effects import EndIncident, EventType, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
+from banken_supervisor.engine.states import FED
 from banken_supervisor.evidence import output_evidence
 from banken_supervisor.journal import squeeze
 
@@ -182,15 +183,18 @@ class Dispatcher:
                 target = replace(target, who=process)
                 if process is not None:
                     self.context.trust(process)
+        lane = FirstLane(incident.name) if effect.step.first else None
         if action.recipient is None:
-            self.executor.submit([action], target)
+            self.executor.submit([action], target, lane)
         else:
             self._notified.setdefault(incident.id, [])
-            self.executor.hand_on(action, target, lambda *notice: self._ask(partial(self._add_notice, *notice)))
+            self.executor.hand_on(
+                action, target, lambda *notice: self._ask(partial(self._add_notice, *notice)), lane
+            )
 
     def _end(self, effect: EndIncident) -> None:
         self._over.discard(effect.incident)
-        self.executor.cancel(effect.name, effect.incident)
+        self.executor.cancel(effect.name, effect.incident, recovered=effect.how == FED)
         for action, target in self._notified.pop(effect.incident, ()):
             incident = target.incident._replace(silence=effect.lasted)
             over = replace(target, incident=incident, recovered=True, how=effect.how)

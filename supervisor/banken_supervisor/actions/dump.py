@@ -29,5 +29,5 @@ class Dump(Action, Table):
 
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
         """The executor gives the evidence to the later actions of the same incident."""
-        evidence = dict(context.collect(target, self.seconds))
+        evidence = dict(context.collect(target, self.seconds, lambda: getattr(ended, "recovered", False)))
         return Outcome(True, str(evidence.get("headline") or "evidence taken"), {"evidence": evidence})

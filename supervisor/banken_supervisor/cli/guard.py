@@ -44,7 +44,7 @@ def command(
     that it started gets SIGTERM and, after --stop-timeout, SIGKILL. With --restart it is started again.
 
     Without --timeout only its end is noticed, unless it declares a timeout itself (`client.watchdog`). With it, a
-    command that never feeds hangs after --grace (default: the timeout).
+    command that never feeds hangs after --grace (default: 60 s, or the timeout where that is longer).
 
     SIGINT (Ctrl-C), SIGTERM, SIGHUP and SIGQUIT are passed on, to the whole group; a second one kills it at once
     (exit code 137, that of SIGKILL, as `timeout` has it).

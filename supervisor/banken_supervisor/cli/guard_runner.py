@@ -9,7 +9,7 @@ import signal
 from functools import partial
 from types import FrameType
 
-from banken.protocol.messages import declare
+from banken.protocol.messages import DEFAULT_TIMEOUT, declare
 from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.printing import plural
@@ -42,7 +42,9 @@ class Guarding(Supervisor):
         self.code = exit_codes.OK
         self._directory = directory
         self._spec = spec
-        policy = EXIT_ONLY if timeout is None else Policy(declare(timeout, INTERVAL_S, grace))
+        policy = EXIT_ONLY
+        if timeout is not None:
+            policy = Policy(declare(timeout, INTERVAL_S, max(timeout, DEFAULT_TIMEOUT) if grace is None else grace))
         wait = ("wait", min(spec.stop_timeout, 3600.0))
         steps = (Step("dump", options=(("seconds", DUMP_S),)), Step("kill", options=(wait, ("group", True))))
         self._policy = policy._replace(ladder=Ladder(steps))

@@ -17,6 +17,7 @@ from banken_supervisor.cli.options import DURATION, NAME, address_option
 from banken_supervisor.cli.printing import clean, clock, plural, print_json
 from banken_supervisor.operator_client.supervisor_client import ask
 from banken_supervisor.text.durations import NEVER_S, format_s
+from banken_supervisor.text.reasons import unjudged
 
 if TYPE_CHECKING:
     from banken_supervisor.journal.reading import History
@@ -165,7 +166,9 @@ def _now(known: Known) -> str:
     if row["left"] is not None and row["left"] < NEVER_S and row["state"] in ("alive", "waiting"):
         said.append(f"due in {format_s(max(0.0, row['left']))}")
     if row["timeout"] < NEVER_S:
-        said.append(f"timeout {format_s(row['timeout'])}")
+        said.append(f"timeout {format_s(row['timeout'])}" + (" (default)" if row.get("by") == "default" else ""))
+    if (why := unjudged(row)) is not None:
+        said.append(why)
     return ", ".join(said)
 
 

@@ -8,7 +8,7 @@ import click
 
 from banken_supervisor.cli.printing import Table, clean, plural
 from banken_supervisor.text.durations import NEVER_S, format_s
-from banken_supervisor.text.reasons import gist
+from banken_supervisor.text.reasons import gist, unjudged
 
 WORST_FIRST = ("given-up", "expired", "waiting", "alive", "idle", "paused")
 COLOURS = {
@@ -89,11 +89,17 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
         clean(row["name"]),
         left_text(row),
         format_s(row["silence"]),
-        "-" if row["timeout"] > NEVER_S else format_s(row["timeout"]),
+        _timeout(row),
         "-" if row["pid"] is None else str(row["pid"]),
         f"{row['incidents']:,}",
         "; ".join(_remarks(row)),
     )
+
+
+def _timeout(row: dict[str, Any]) -> str:
+    if row["timeout"] >= NEVER_S:
+        return "-"
+    return format_s(row["timeout"]) + (" default" if row.get("by") == "default" else "")
 
 
 def left_text(row: dict[str, Any]) -> str:
@@ -110,6 +116,8 @@ def _remarks(row: dict[str, Any]) -> list[str]:
         remarks.append(f"{clean(incident['cause'])} {format_s(incident['age'])} ago{why}")
     elif row["state"] == "given-up":
         remarks.append(f"why: banken incidents {clean(row['name'])}")
+    elif (unjudged_why := unjudged(row)) is not None:
+        remarks.append(unjudged_why)
     if "progress" in row:
         remarks.append(f"progress {clean(row['progress'])}")
     if "status" in row:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from banken.protocol.messages import Declaration, Feeders
-from banken_supervisor.config.models import GroupTable, ProgramTable, WatchFields, milliseconds
+from banken_supervisor.config.models import GroupTable, ProgramTable, WatchdogTable, WatchFields, milliseconds
 from banken_supervisor.config.names import PLACE, numbered, watched
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import STEP_KEYS, StepFields
-from banken_supervisor.engine.ladder import Ladder, Step
-from banken_supervisor.engine.policy import Auto, Group, Policy, ProgramSpec, Restart, Strategy, Window
+from banken_supervisor.engine.ladder import RESTARTS, Ladder, Step
+from banken_supervisor.engine.policy import NEVER, Auto, Group, Policy, ProgramSpec, Restart, Strategy, Window
 
 
 def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
@@ -36,14 +36,19 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
 
 def _policy(table: WatchFields, defaults: Declaration) -> Policy:
     auto = None if table.auto is None else Auto(**dict(table.auto))
+    expect = isinstance(table, ProgramTable) or (isinstance(table, WatchdogTable) and table.expect)
+    written = {"interval", "grace", "feeders", "callback", "progress_timeout"} & table.model_fields_set
     return Policy(
-        _declaration(table, auto, defaults),
+        _declaration(table, auto, defaults, expect=expect),
         Ladder(_steps(table.ladder), _steps(table.last_steps), table.observe),
         table.min_interval,
         auto,
         tuple(table.depends_on),
         tuple(Window(**dict(window)) for window in table.maintenance),
         count_host_off=table.count_host_off,
+        worker_declares=table.timeout is None,
+        written=tuple(sorted(written)) if table.timeout is None else (),
+        expect=expect,
     )
 
 
@@ -57,6 +62,8 @@ def _step(step: StepFields) -> Step:
     options: dict[str, Any] = dict(step.model_extra or {})
     options |= {key: getattr(step, key) for key in step.model_fields_set - STEP_KEYS}
     every = {key: getattr(step, key) for key in StepFields.model_fields}
+    if chosen.do == "restart" and step.budget is None:
+        every["budget"] = RESTARTS  # else what never comes up would be restarted for ever
     return Step(chosen.do, **every, options=tuple(sorted(options.items())))
 
 
@@ -84,13 +91,14 @@ def _program(table: ProgramTable, number: int, name: str) -> ProgramSpec:
     return ProgramSpec(**given | {"name": name, "restart": Restart(table.restart)})
 
 
-def _declaration(table: WatchFields, auto: Auto | None, defaults: Declaration) -> Declaration:
-    """What a table declares; what it leaves out is as the defaults say."""
-    timeout = table.timeout if isinstance(table.timeout, float) else defaults.timeout
+def _declaration(table: WatchFields, auto: Auto | None, defaults: Declaration, *, expect: bool) -> Declaration:
+    """What a table declares; what it leaves out is as the defaults say. Without a timeout its silence is not
+    judged, but for what the worker declares."""
+    timeout = table.timeout if isinstance(table.timeout, float) else NEVER
     if auto is not None:
         timeout = auto.most  # until enough was seen
-    # With a timeout of an hour, a default grace of a minute would be too short.
-    grace = table.grace or (timeout if table.timeout is not None else defaults.grace)
+    # What is expected, fed or not, has the time to start. With a timeout of an hour a minute would be too short.
+    grace = table.grace or (max(timeout, defaults.grace) if expect else timeout)
     return Declaration(
         milliseconds(timeout),
         milliseconds(table.interval or defaults.interval),

@@ -78,7 +78,7 @@ def give_up(
     path: KeyPath, last_steps: Steps, steps: Steps, owner: LadderOwner, known: StepNames
 ) -> Iterator[Problem]:
     """What is wrong with ``on_give_up``."""
-    if any(last_steps) and not owner.gives_up and all(step and step.budget is None for step in steps):
+    if any(last_steps) and not owner.gives_up and all(step and not _budgeted(step) for step in steps):
         yield Problem(path, "never happens: it is given up when a step's budget is spent, and no step has a budget")
     for place, step in enumerate(last_steps):
         if step is None:
@@ -94,6 +94,8 @@ def _step(path: KeyPath, step: StepFields, owner: LadderOwner, known: StepNames)
     chosen: Any = step  # every kind of step has ``do``, each with its own type
     do: str = chosen.do
     action = ACTIONS.get(do)
+    if do == "dump" and step.first:
+        yield Problem((*path, "first"), "has no meaning on dump: it is for what must not wait for the evidence")
     if do not in known.actions:
         allowed = sorted(known.actions)
         hint = suggestion(do, allowed)
@@ -119,5 +121,11 @@ def _budget(path: KeyPath, step: StepFields) -> Iterator[Problem]:
             f"has no meaning on {do} without repeat: it limits runs that repeat, or that bring a worker back "
             f"({', '.join(useful)})",
         )
-    if step.backoff is not None and step.budget is None:
+    if step.backoff is not None and not _budgeted(step):
         yield Problem((*path, "backoff"), "needs a budget too: it grows with the runs within the budget's period")
+
+
+def _budgeted(step: StepFields) -> bool:
+    """``restart`` has a budget where the file gives none."""
+    chosen: Any = step
+    return step.budget is not None or chosen.do == "restart"

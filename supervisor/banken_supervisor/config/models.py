@@ -155,7 +155,9 @@ class WatchFields(BaseModel):
 
     model_config = STRICT
 
-    timeout: Timeout | None = Field(None, description='Unfed for so long, it expires; "auto": learnt, see auto.')
+    timeout: Timeout | None = Field(
+        None, description='Unfed for so long, it expires; "auto": learnt, see auto; default: none until it is fed.'
+    )
     interval: Duration | None = Field(None, description="While it stays unfed, its callback runs again this often.")
     grace: Duration | None = Field(None, description="Allowed before the first feed; default: timeout.")
     feeders: Literal["latest", "any"] = Field("latest", description="Who may feed it: the newest process, or any.")
@@ -186,6 +188,7 @@ class WatchdogTable(WatchFields):
     """A watchdog, or all whose names match a pattern."""
 
     name: Pattern = Field(description="A name, or a pattern such as worker-*; the first that matches counts.")
+    expect: bool = Field(False, description="Judge it from the supervisor's start, not from its first feed.")
 
 
 class GroupTable(Table):

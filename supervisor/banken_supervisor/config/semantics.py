@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from banken_supervisor.config import cron
 from banken_supervisor.config.faults import KeyPath, Problem, dotted
 from banken_supervisor.config.ladders import LadderOwner, StepNames, give_up, ladder, unbound
-from banken_supervisor.config.models import GroupTable, WatchFields
+from banken_supervisor.config.models import GroupTable, WatchdogTable, WatchFields
 from banken_supervisor.config.names import PLACE, Names, covers, numbered
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.steps import ACTIONS
@@ -39,6 +39,7 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
         yield Problem(("actions", name), f"{quoted(name)} is an action of banken's own; choose another name")
     remote = _REMOTE if (parsed.supervisor.address or "").startswith("tcp://") else None
     for path, table in parsed.watchdogs:
+        yield from _expected(path, table)
         programs = any(each in names.programs for each in names.matched([table.name])[0])
         owner = LadderOwner(None, None, True) if programs else LadderOwner(_NOT_A_PROGRAM, remote)
         yield from _watch(path, table, owner, parsed, names, known)
@@ -103,6 +104,14 @@ def _watch(
                 cron.check_zone(window.timezone)
             except ValueError as fault:
                 yield Problem((*path, "maintenance", place, "timezone"), f"{quoted(window.timezone)} {fault}")
+
+
+def _expected(path: KeyPath, table: WatchdogTable) -> Iterator[Problem]:
+    if table.expect and is_pattern(table.name):
+        text = f"needs one name: nobody can say which of {quoted(table.name)} are to be there"
+        yield Problem((*path, "expect"), text)
+    elif table.expect and table.timeout is None:
+        yield Problem((*path, "expect"), "has no meaning without a timeout: its silence is not judged")
 
 
 def _times(path: KeyPath, table: WatchFields, parsed: Parsed) -> Iterator[Problem]:

@@ -27,6 +27,7 @@ class StepFields(BaseModel):
     )
     budget: fields.BudgetField | None = Field(None, description="Runs allowed; one more gives the watchdog up.")
     backoff: fields.BackoffField | None = Field(None, description="Wait longer before each run within the budget.")
+    first: bool = Field(False, description="Begin it when it is due, beside a dump that still runs.")
 
 
 STEP_KEYS = frozenset({"do", *StepFields.model_fields})

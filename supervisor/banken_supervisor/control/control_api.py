@@ -264,7 +264,8 @@ def row(record: Record, now: float) -> dict[str, Any]:
         "interval": declared.interval,
         "grace": declared.grace,
         "resolution": record.resolution,
-        "by": "operator" if record.operator else "worker",
+        "by": record.by.value,
+        "awaited": record.awaited,
         "pid": None if record.owner is None else record.owner.pid,
         "incidents": 0 if details is None else details.incidents,
     }

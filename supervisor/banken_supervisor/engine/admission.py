@@ -47,26 +47,26 @@ class Admission:
     _reported: dict[str, tuple[float, int]] = field(default_factory=dict)
     """by reason: when the last event was, and how many there had been then"""
 
-    def admit(self, message: Message, now: float, out: list[Effect]) -> Record | Refusal:
-        """A record for a name that is not watched yet."""
+    def admit(self, message: Message, now: float, out: list[Effect], *, awaited: bool = True) -> Record | Refusal:
+        """A record for a name that is not watched yet. ``awaited``: False where nobody says that it will be fed."""
         name = message.name
         if message.kind in (Kind.RELEASE, Kind.RESUME):
             return Refusal("unknown", f"no watchdog is called {name!r}")
         policy = self._rules.policy_of(name)
-        operator = policy is not None and not policy.worker_declares
-        operators = None if policy is None else policy.declaration
-        declaration = (operators if operator else message.declaration or operators) or self._rules.defaults
-        if declaration is None:
+        found = self._rules.in_force(policy, message.declaration, fed=message.kind in _FEEDS)
+        if found is None:
             return Refusal("undeclared", f"nobody declared {name!r}, and undeclared names are refused here")
         table = self._table
         if len(table) >= WATCHDOGS_MAX:
             return Refusal("full", f"{WATCHDOGS_MAX} watchdogs are kept already")
-        record = Record(name, declaration, message.resolution, now, operator=operator)
+        declaration, by = found
+        record = Record(name, declaration, message.resolution, now, by=by)
         record.policy = policy
+        if not awaited:
+            record.detailed().dormant = True
         self.watch(record)
         table.set_owner(record, message.identity, out)
         table.arm(record)
-        by = "operator" if operators is declaration else "worker" if message.declaration else "defaults"
         out.append(declared_event(record, by))
         self._maintenance.apply_to_new(record, now, out)
         return record

@@ -34,7 +34,7 @@ from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.last_feeds import LastFeeds
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.maintenance import Maintenance
-from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.policy import By, Policy
 from banken_supervisor.engine.principal import Principal, Refusal, authorize
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
@@ -179,10 +179,13 @@ class Engine:
         refusal = self.admission.check_owner(record, message, now, out)
         if refusal is not None:
             return refusal
+        unannounced = record.by is By.NOBODY or not record.awaited
         if message.declaration is not None or message.identity is not None:
             self._declarations.update(record, message, out)
         if kind is not Kind.DECLARE:  # the watchdog is known by now; a declaration is no feed
             self._handlers[kind](record, message, now, out)
+        elif unannounced and (record.state is State.WAITING or record.state is State.PAUSED):
+            self.processes.reborn(record, now, out)  # its grace begins now
         if kind is Kind.FEED and frame is not None and record.state is State.ALIVE and not decoded_always(record):
             self.table.know_frame(record, frame)
         return None
@@ -190,24 +193,32 @@ class Engine:
     # -- what the operator and the programs say -------------------------------------------------------
 
     def declare(self, name: str, policy: Declaration | Policy, now: float, out: list[Effect]) -> None:
-        """The operator's policy for one name, in force at once and over every worker's."""
+        """The operator's policy for one name, in force at once and over every worker's. It is to be fed."""
         self.rules.declare(name, policy)
         record = self.get(name)
         if record is not None:
             self._declarations.follow_rules(record)
-        self.expect(name, now, out)
+        self.watch(name, now, out, awaited=True)
 
-    def expect(self, name: str, now: float, out: list[Effect]) -> None:
-        """Watch this name by the rules from now on, fed or not."""
-        if name not in self.table.by_name:
-            admitted = self.admission.admit(Message(Kind.DECLARE, name, None, 0.0, None), now, out)
+    def watch(self, name: str, now: float, out: list[Effect], *, awaited: bool) -> None:
+        """Watch this name by the rules from now on. ``awaited``: it is to be fed within its grace from now on, or
+        its incident is that it never was; else its worker is waited for first."""
+        record = self.get(name)
+        if record is None:
+            admitted = self.admission.admit(Message(Kind.DECLARE, name, None, 0.0, None), now, out, awaited=awaited)
             if isinstance(admitted, Refusal):
                 self.admission.refuse(admitted, now, out, name)
+        elif awaited and not record.awaited:
+            self.processes.reborn(record, now, out)
 
     def reconsider(self) -> None:
         """The rules have changed: apply them to every watchdog there is. No timer is lost."""
         for record in self.table:
-            if record.operator or record.policy is not None or self.rules.policy_of(record.name) is not None:
+            if (
+                record.by is not By.WORKER
+                or record.policy is not None
+                or self.rules.policy_of(record.name) is not None
+            ):
                 self._declarations.follow_rules(record)
 
     def forget(self, name: str, now: float, out: list[Effect], how: str = "released") -> None:
@@ -235,17 +246,20 @@ class Engine:
         self, left: Snapshot, now: float, out: list[Effect], is_program: Callable[[str], bool] = lambda name: False
     ) -> tuple[int, int]:
         """Bring back what a former supervisor left: how many watchdogs, and how many open incidents."""
-        parts = Restore(self.table, self.rules, self.admission, self._declarations, is_program)
+        parts = Restore(self.table, self.rules, self.admission, self._declarations, self.incidents, is_program)
         return parts.run(left, now, out)
 
     # -- messages, one method a kind ------------------------------------------------------------------
 
     def _feed(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         observer = self.observer
+        if record.by is By.NOBODY:
+            self._declarations.first_fed(record, out)
         fast = observer.too_fast(record, now)
         observer.observe(record, now, out)
         details = record.details
         if details is not None:
+            self.table.await_feeds(record)
             self.table.end_extension(record)
             details.work_due = details.scope = None
             if record.declaration.progress_timeout is not None and details.progress_at is None:
@@ -276,8 +290,11 @@ class Engine:
         """Alive, and judged from now on by when the next message is due. Gaps between such messages say nothing of
         how often it is fed. Nothing of it goes to the journal: the next message comes soon after a restart, too."""
         seconds, scope = message.args
+        if record.by is By.NOBODY:
+            self._declarations.first_fed(record, out)
         details = record.detailed()
         table = self.table
+        table.await_feeds(record)
         table.forget_frames(record)  # the next feed must be looked at: it ends this
         table.end_extension(record)
         if details.work_due == inf and details.progress_at is not None:

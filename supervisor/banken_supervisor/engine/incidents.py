@@ -9,7 +9,7 @@ refuses circles; what is declared in code may have one, so blame never goes roun
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from banken.protocol.incidents import Cause
 from banken_supervisor.engine.descriptions import callback_run, incident_data, process_data
@@ -73,6 +73,8 @@ class Incidents:
     _jitter: Callable[[], float]
     """gives numbers in [0, 1) for backoff"""
     _count: int = 0
+    _excused: dict[str, dict[Record, None]] = field(default_factory=dict)
+    """by the watchdog that is down: those whose incidents are blamed on it"""
 
     def open(
         self, record: Record, cause: Cause, due: float, now: float, out: list[Effect], reason: str | None
@@ -86,6 +88,8 @@ class Incidents:
             reason = details.exited_how
         elif cause is Cause.TIMEOUT and reason is None and details.scope is not None:
             reason = details.scope.late_text(now - record.fed_at)
+        elif cause is Cause.GRACE and reason is None:
+            reason = f"never fed in its {record.declaration.grace:g} s grace: does it call banken?"
         self._count += 1
         details.incidents += 1
         self._table.end_extension(record)
@@ -103,7 +107,7 @@ class Incidents:
         if incident.feeds:
             data["feeds"] = incident.feeds
         if blamed is not None:
-            blame(self._table, record, incident, blamed, now)
+            self.blame(record, incident, blamed, now)
             out.append(Event(EventType.EXPIRED, record.name, {**data, "blamed": blamed}))
             return False
         out.append(Event(EventType.EXPIRED, record.name, data))
@@ -114,18 +118,15 @@ class Incidents:
         """Still silent: the ladder's next step if that is what was due, else the callback once more."""
         incident = record.incident
         assert incident is not None
-        blamed = down(self._table, record, now)
+        if incident.blamed is not None or incident.recovering:
+            return self._excuse(record, incident, due, now, out)
         step = incident.next_step
         if step is not None and step.when <= due:
-            if blamed is None:
-                return self._climb(record, incident, now, out)
-            return self._excuse(record, incident, blamed, due, now, out)
+            return self._climb(record, incident, now, out)
         # Runs that a stall made miss are not made up for.
         incident.next_run = due + record.declaration.interval
         if incident.next_run <= now:
             incident.next_run = now + record.declaration.interval
-        if blamed is not None or incident.blamed is not None:
-            return self._excuse(record, incident, blamed, due, now, out)
         incident.runs += 1
         self._repeat_callback(record, incident, due, now, out)
         return False
@@ -137,6 +138,7 @@ class Incidents:
         if details is None or incident is None:
             return
         details.incident = details.given_up = None
+        self._excused.get(incident.blamed or "", {}).pop(record, None)
         lasted = now - incident.opened
         kind = EventType.RECOVERED if recovered else EventType.CLOSED
         data = {"incident": incident.id, "lasted": lasted, "runs": incident.runs, "how": how}
@@ -145,10 +147,11 @@ class Incidents:
         out.append(EndIncident(record.name, incident.id, incident.opened, lasted, how, steps))
 
     def replay(self, name: str, now: float) -> Event | None:
-        """The open incident of ``name`` as an event, for a listener that came late; None: there is none."""
+        """The open incident of ``name`` as an event, for a listener that came late; None: there is none, or its
+        callback has not run yet."""
         record = self._table.by_name.get(name)
         incident = None if record is None else record.incident
-        if record is None or incident is None:
+        if record is None or incident is None or incident.recovering:
             return None
         kind = EventType.EXPIRED if incident.runs == 1 else EventType.CALLBACK_REPEATED
         data = {**incident_data(record, callback_run(record, incident, now, now), now), "replay": True}
@@ -161,25 +164,41 @@ class Incidents:
         out.append(Event(EventType.CALLBACK_REPEATED, record.name, incident_data(record, run, now)))
         out.append(run)
 
-    def _excuse(
-        self, record: Record, incident: OpenIncident, blamed: str | None, due: float, now: float, out: list[Effect]
-    ) -> bool:
-        """A watchdog that this one depends on is down, or was: marked while that lasts, and a whole timeout longer.
+    def blame(self, record: Record, incident: OpenIncident, parent: str, now: float) -> None:
+        """Mark an incident that begins now, or is not escalated yet. One that began before ``parent`` fell is the
+        watchdog's own."""
+        self._excused.get(incident.blamed or "", {}).pop(record, None)
+        self._excused.setdefault(parent, {})[record] = None
+        incident.blamed, incident.next_step, incident.recovering = parent, None, False
+        incident.presumed = not self._table.by_name[parent].is_down
+        declared = record.declaration
+        wait = RECHECK_S if incident.presumed else min(declared.interval, declared.timeout)
+        incident.next_run = now + wait
 
-        After that the silence is its own: the callback runs, and escalation begins, anew if it had begun before.
-        """
+    def is_back(self, name: str, now: float) -> None:
+        """A watchdog is down no longer: the marks of those that depend on it end. Each has a whole timeout to
+        follow."""
+        for record in self._excused.pop(name, ()):
+            incident = record.incident
+            if incident is None or incident.blamed != name:
+                continue
+            other = down(self._table, record, now)
+            if other is not None:
+                self.blame(record, incident, other, now)
+            else:
+                incident.blamed, incident.presumed, incident.recovering = None, False, True
+                incident.next_run = now + record.declaration.timeout
+            self._table.arm(record)
+
+    def _excuse(self, record: Record, incident: OpenIncident, due: float, now: float, out: list[Effect]) -> bool:
+        """Marked while a watchdog that this one depends on is down; when that is back, this one has a whole timeout
+        to follow. After that the silence is its own: the callback runs, and escalation begins."""
+        blamed = down(self._table, record, now)
         if blamed is not None:
-            if incident.blamed is None:  # this one fell first, and its dependency after it
-                data = incident_data(record, callback_run(record, incident, due, now), now)
-                out.append(Event(EventType.CALLBACK_REPEATED, record.name, {**data, "blamed": blamed}))
-            blame(self._table, record, incident, blamed, now)
+            self.blame(record, incident, blamed, now)
             return False
-        if not incident.presumed and not incident.recovering:
-            incident.recovering = True
-            incident.next_run = now + record.declaration.timeout
-            return False
-        incident.blamed = None
-        incident.recovering = incident.presumed = False
+        self._excused.get(incident.blamed or "", {}).pop(record, None)
+        incident.blamed, incident.recovering, incident.presumed = None, False, False
         incident.next_run = now + record.declaration.interval
         self._repeat_callback(record, incident, due, now, out)
         return self._begin(record, incident, now, out)
@@ -287,14 +306,6 @@ def down(table: Table, record: Record, now: float) -> str | None:
         if parent.is_judged and due is not None and due <= now:
             return name
     return None
-
-
-def blame(table: Table, record: Record, incident: OpenIncident, parent: str, now: float) -> None:
-    """Mark the incident, and look again later: soon, if the parent is only about to be found down."""
-    incident.blamed, incident.next_step, incident.recovering = parent, None, False
-    incident.presumed = not table.by_name[parent].is_down
-    declared = record.declaration
-    incident.next_run = now + (RECHECK_S if incident.presumed else min(declared.interval, declared.timeout))
 
 
 def _blames(table: Table, parent: Record, record: Record) -> bool:

@@ -25,6 +25,10 @@ class Budget(NamedTuple):
     period: float
 
 
+RESTARTS = Budget(3, 600.0)
+"""Of restarts, where the operator gave none."""
+
+
 class Backoff(NamedTuple):
     """Seconds to wait before the run, from ``least``, doubling with each run, to ``most``."""
 
@@ -46,6 +50,8 @@ class Step(NamedTuple):
     backoff: Backoff | None = None
     options: tuple[tuple[str, Any], ...] = ()
     """the action's own settings"""
+    first: bool = False
+    """begin at once, beside the steps that came before"""
 
 
 class Ladder(NamedTuple):

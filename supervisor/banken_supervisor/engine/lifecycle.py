@@ -12,11 +12,15 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.record import Record
-from banken_supervisor.engine.states import Does, Trigger, transition
+from banken_supervisor.engine.states import Does, State, Trigger, transition
 from banken_supervisor.engine.table import Table
 
 MAINTENANCE = "maintenance"
 """By whom a watchdog is paused that no operator paused."""
+
+
+_PAUSE_ENDS = (Trigger.RESUME, Trigger.DEADLINE)
+_OF_WORKERS = (Trigger.FEED, Trigger.FAIL, Trigger.REBORN)
 
 
 class Occurrence(NamedTuple):
@@ -55,12 +59,20 @@ class Lifecycle:
 
         IllegalTransition: the table has no such line; nothing was changed.
         """
-        line = transition(record.state, what.trigger)
+        trigger = what.trigger
+        if not record.awaited:
+            if trigger in _PAUSE_ENDS and record.state is State.PAUSED:
+                trigger = Trigger.STAND_BY
+            elif trigger in _OF_WORKERS:
+                self._table.await_feeds(record)
+        line = transition(record.state, trigger)
         if line.ends is not None:
             recovered = what.trigger is Trigger.FEED
             self._incidents.close(record, what.how or line.ends, now, out, recovered=recovered)
         self._table.move(record, line.state)
         self._does[line.does](record, what, now, out)
+        if line.ends is not None:
+            self._incidents.is_back(record.name, now)
 
     def _nothing(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         pass
@@ -103,11 +115,13 @@ class Lifecycle:
         self._table.mark_changed(record)
         if record.details is not None:
             record.details.restarting = False
+            self._table.count_member(record)
         self._table.arm(record)
 
     def _await_restart(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         self._forget_process_end(record, now)
         record.detailed().restarting = True
+        self._table.count_member(record)
         self._table.deadlines.disarm(record)
 
     def _forget_process_end(self, record: Record, now: float) -> None:
@@ -126,6 +140,12 @@ class Lifecycle:
         self._table.arm(record)
         data: dict[str, Any] = {"seconds": what.seconds}
         out.append(Event(EventType.PAUSED, record.name, data if what.by is None else {**data, "by": what.by}))
+
+    def _stand_by(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        details = record.detailed()
+        details.maintained = False
+        details.paused_until = inf
+        out.append(Event(EventType.RESUMED, record.name))
 
     def _judge_again(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         record.fed_at = now

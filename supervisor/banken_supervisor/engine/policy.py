@@ -11,7 +11,25 @@ from typing import NamedTuple
 
 from banken.protocol.limits import SECONDS_MAX
 from banken.protocol.messages import DEFAULT_INTERVAL, Declaration
-from banken_supervisor.engine.ladder import Backoff, Budget, Ladder
+from banken_supervisor.engine.ladder import RESTARTS, Backoff, Budget, Ladder
+
+NEVER = SECONDS_MAX
+"""Timeout, and grace, of what is not judged for its silence: ten years."""
+
+UNDECLARED = Declaration(NEVER, DEFAULT_INTERVAL, NEVER)
+"""For what nobody gave a timeout, until it is fed."""
+
+
+class By(StrEnum):
+    """Whose word the timeout of a watchdog is."""
+
+    OPERATOR = "operator"
+    WORKER = "worker"
+    DEFAULT = "default"
+    """it was fed, and neither gave a timeout"""
+    NOBODY = "nobody"
+    """its next feed decides; as long as it was never fed, there is no timeout"""
+
 
 HOST_OFF_COUNTS_S = 3600.0
 """Seconds; see ``Policy.count_host_off``."""
@@ -47,14 +65,19 @@ class Policy(NamedTuple):
     """names; while one of them has an open incident, an incident here is marked and is not escalated"""
     maintenance: tuple[Window, ...] = ()
     worker_declares: bool = False
-    """the worker's declaration overrides this one; the rest of the policy still applies"""
+    """the operator gave no timeout: the worker's declaration counts, or the default from the first feed"""
     count_host_off: bool | None = None
     """whether the time that the host was off counts as silence; None: if the timeout is ``HOST_OFF_COUNTS_S`` or
     longer"""
+    written: tuple[str, ...] = ()
+    """fields of the declaration that the operator gave all the same: they count before the worker's"""
+    expect: bool = False
+    """an exact name is judged from the supervisor's start, fed or not; else its first feed, or a worker's
+    declaration, is waited for"""
 
 
-EXIT_ONLY = Policy(Declaration(SECONDS_MAX, DEFAULT_INTERVAL, SECONDS_MAX), worker_declares=True)
-"""For a program of which only the exit is watched, unless it declares a timeout itself."""
+EXIT_ONLY = Policy(UNDECLARED, worker_declares=True)
+"""For a program of which only the exit is watched, unless it declares a timeout itself, or feeds."""
 
 
 class Strategy(StrEnum):
@@ -108,7 +131,7 @@ class ProgramSpec(NamedTuple):
     stop_timeout: float = 10.0
     """seconds from the stop signal to SIGKILL"""
     restart: Restart = Restart.ON_FAILURE
-    budget: Budget = Budget(3, 600.0)
+    budget: Budget = RESTARTS
     backoff: Backoff = Backoff(1.0, 60.0)
     log: str | None = None
     """file for stdout and stderr; None: one of its name in the state directory"""

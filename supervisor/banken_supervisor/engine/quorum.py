@@ -24,7 +24,7 @@ from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
-from banken_supervisor.engine.policy import Group, Policy
+from banken_supervisor.engine.policy import By, Group, Policy
 from banken_supervisor.engine.record import QuorumState, Record
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
@@ -76,13 +76,14 @@ class Quorums:
         groups += [group for pattern, group in self._patterns if fnmatchcase(record.name, pattern)]
         if groups:
             record.detailed().groups = tuple(dict.fromkeys(groups))
-            self._table.count_member(record, State.RELEASED)
+            record.detailed().counted = 0, 0
+            self._table.count_member(record)
 
     def _group_record(self, group: Group, declaration: Declaration, now: float, out: list[Effect]) -> Record:
         assert group.at_least is not None
         record = self._table.by_name.get(group.name)
         if record is None:
-            record = Record(group.name, declaration, 0.0, now, operator=True)
+            record = Record(group.name, declaration, 0.0, now, by=By.OPERATOR)
             self._table.add(record)
             out.append(declared_event(record, "operator"))
         record.declaration = declaration

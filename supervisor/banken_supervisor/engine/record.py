@@ -14,7 +14,7 @@ from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity, Scope
 from banken_supervisor.engine.adaptive_timeout import Gaps
 from banken_supervisor.engine.ladder import NextStep, StepKey
-from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.policy import By, Policy
 from banken_supervisor.engine.rate_limit import Bucket
 from banken_supervisor.engine.states import State
 
@@ -116,6 +116,8 @@ class Details:
     """how it ended, where that is known"""
     restarting: bool = False
     """its program was taken down and comes up again: until then there is no deadline"""
+    dormant: bool = False
+    """nothing says that its worker is there: it is not judged before its first feed, or its worker's declaration"""
     step_runs: dict[StepKey, list[float]] = field(default_factory=dict)
     """when each step ran lately, in this incident and before, for its budget"""
     given_up: OpenIncident | None = None
@@ -132,6 +134,8 @@ class Details:
     """its next feed is looked at only to measure the gap"""
     groups: tuple[Record, ...] = ()
     """the watchdogs of the groups it is a member of"""
+    counted: tuple[int, int] = (0, 0)
+    """what it adds to each of them: to the living, to the starting"""
     quorum: QuorumState | None = None
     """not None: this is the watchdog of a group"""
     maintained: bool = False
@@ -153,8 +157,8 @@ class Record:
     resolution: float
     fed_at: float
     """when it was last fed; while WAITING, since when it waits"""
-    operator: bool = field(kw_only=True)
-    """whether the declaration is the operator's"""
+    by: By = field(kw_only=True)
+    """whose word the timeout is"""
     state: State = State.WAITING
     armed: int = UNARMED
     """the tick for which it stands in the deadline queue"""
@@ -172,6 +176,16 @@ class Record:
         if self.details is None:
             self.details = Details()
         return self.details
+
+    @property
+    def operator(self) -> bool:
+        """Whether the declaration is the operator's."""
+        return self.by is By.OPERATOR
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it is to be fed: it was, or somebody said that it will be."""
+        return self.details is None or not self.details.dormant
 
     @property
     def incident(self) -> OpenIncident | None:
@@ -226,7 +240,7 @@ def deadline(record: Record) -> float | None:
         if due is None:
             due = record.fed_at + record.declaration.timeout + record.resolution + details.unsure
     elif state is State.WAITING:
-        if details.restarting:
+        if details.restarting or details.dormant:
             return None
         due = record.fed_at + record.declaration.grace
     elif state is State.EXPIRED:

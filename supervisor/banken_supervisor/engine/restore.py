@@ -22,10 +22,10 @@ from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.descriptions import callback_run
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep, StepRan
-from banken_supervisor.engine.incidents import RUNS_MAX, blame, down, ladder_of
+from banken_supervisor.engine.incidents import RECHECK_S, RUNS_MAX, Incidents, down, ladder_of
 from banken_supervisor.engine.ladder import NextStep, Step, first_step, following_step, step_key
 from banken_supervisor.engine.last_feeds import GRACE_S, LONG_S, UNSURE_S, is_long
-from banken_supervisor.engine.policy import EXIT_ONLY, HOST_OFF_COUNTS_S
+from banken_supervisor.engine.policy import HOST_OFF_COUNTS_S, By
 from banken_supervisor.engine.record import OpenIncident, Record
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.snapshot import (
@@ -61,6 +61,7 @@ class Restore:
     _rules: Rules
     _admission: Admission
     _declarations: Declarations
+    _incidents: Incidents
     _is_program: Callable[[str], bool]
 
     def run(self, left: Snapshot, now: float, out: list[Effect]) -> tuple[int, int]:
@@ -89,9 +90,9 @@ class Restore:
         for record, incident in resumed:
             # A watchdog that it depends on may be down, too.
             parent = down(table, record, now)
-            if parent is not None:
-                blame(table, record, incident, parent, now)
-            elif incident.blamed is not None:
+            if parent is not None and _fell_before(table.by_name[parent], incident):
+                self._incidents.blame(record, incident, parent, now)
+            elif incident.recovering:
                 incident.next_run = now + RETURN_S
             table.arm(record)
         return sum(each.name not in skipped for each in left.watchdogs), len(resumed)
@@ -101,10 +102,11 @@ class Restore:
     def _unwanted(self, checkpoint: Checkpoint) -> bool:
         """Whether only an operator had declared it, who does so no longer."""
         name = checkpoint.name
+        if not checkpoint.awaited and name not in self._table.by_name:
+            return True
         if checkpoint.owner is not None or name in self._table.by_name or self._is_program(name):
             return False
-        operators = checkpoint.operator or checkpoint.declaration == EXIT_ONLY.declaration
-        return operators and self._rules.policy_of(name) is None
+        return checkpoint.by in (By.OPERATOR, By.NOBODY) and self._rules.policy_of(name) is None
 
     def _bring_back(
         self, checkpoint: Checkpoint, left: Snapshot, open_: PastIncident | None, now: float, out: list[Effect]
@@ -114,9 +116,11 @@ class Restore:
         if record is not None and record.is_group:
             return  # a group has the name now
         if record is None:
-            record = self._make(
-                name, checkpoint.declaration, checkpoint.resolution, now, operator=checkpoint.operator
-            )
+            record = self._make(name, checkpoint.declaration, checkpoint.resolution, now, by=checkpoint.by)
+        fed = checkpoint.state is not State.WAITING
+        if checkpoint.awaited and (fed or checkpoint.owner is not None):  # else the config says whether it is
+            table.await_feeds(record)
+        self._declarations.bring_back(record, checkpoint.declaration, checkpoint.by, fed=fed)
         record.resolution = checkpoint.resolution
         if checkpoint.owner is not None:
             table.set_owner(record, table.share(checkpoint.owner), out)
@@ -149,8 +153,8 @@ class Restore:
                 record.details.new_feeder = True  # the gap until the first feed is the supervisor's
             _spend(record, left.runs.get(name, ()), now)
         table.arm(record)
-        kept = checkpoint.state, checkpoint.declaration, checkpoint.operator
-        if (state, record.declaration, record.operator) == kept:
+        kept = checkpoint.state, checkpoint.declaration, checkpoint.by
+        if (state, record.declaration, record.by) == kept:
             table.changed.pop(name, None)
 
     def _take_up(self, record: Record, last: PastFeed, now: float, offset: float) -> None:
@@ -176,10 +180,8 @@ class Restore:
         if self._table.tracks_changes:
             self._table.fed[record.name] = None  # with this grace
 
-    def _make(
-        self, name: str, declaration: Declaration, resolution: float, now: float, *, operator: bool
-    ) -> Record:
-        record = Record(name, self._table.share(declaration), resolution, now, operator=operator)
+    def _make(self, name: str, declaration: Declaration, resolution: float, now: float, *, by: By) -> Record:
+        record = Record(name, self._table.share(declaration), resolution, now, by=by)
         self._admission.watch(record)
         self._declarations.follow_rules(record)
         return record
@@ -195,7 +197,7 @@ class Restore:
             policy = self._rules.policy_of(past.name)
             timeout = min(max(past.timeout, SECONDS_MIN), SECONDS_MAX)
             declaration = Declaration(timeout, grace=timeout) if policy is None else policy.declaration
-            record = self._make(past.name, declaration, 0.0, now, operator=policy is not None)
+            record = self._make(past.name, declaration, 0.0, now, by=By.WORKER if policy is None else By.OPERATOR)
         return record
 
     def _reopen(self, record: Record, past: PastIncident, earlier: Iterable[PastRun], now: float) -> OpenIncident:
@@ -221,6 +223,12 @@ class Restore:
             wait = 0.0 if past.cause is Cause.EXITED else min(record.declaration.timeout, RECOVERY_MAX_S)
             incident.next_step = step._replace(when=max(step.when, now + RETURN_S + wait))
         return incident
+
+
+def _fell_before(parent: Record, incident: OpenIncident) -> bool:
+    """Whether ``parent`` was down, or about to be found so, when the incident began."""
+    above = None if parent.details is None else parent.details.incident or parent.details.given_up
+    return above is not None and above.opened <= incident.opened + RECHECK_S
 
 
 def _incident_from(past: PastIncident, now: float) -> OpenIncident:
@@ -275,7 +283,7 @@ def _next_step(record: Record, incident: OpenIncident, ran: tuple[PastRun, ...],
     depends_on = () if record.policy is None else record.policy.depends_on
     if depends_on and ladder.steps[0].after <= 0.0:
         # Else its first step would have been begun: it was excused, and may follow now.
-        incident.blamed = depends_on[0]
+        incident.recovering = True
         return None
     return first_step(ladder, since)
 

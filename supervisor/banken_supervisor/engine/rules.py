@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from banken.protocol.messages import Declaration
-from banken_supervisor.engine.policy import Policy, Window
+from banken_supervisor.engine.policy import NEVER, By, Policy, Window
 
 
 class Rules:
@@ -17,6 +17,8 @@ class Rules:
 
     def __init__(self, defaults: Declaration | None) -> None:
         self.defaults = defaults
+        self.times = Declaration() if defaults is None else defaults
+        """timeout and grace of what is fed and was given no timeout"""
         self._exact: dict[str, Policy] = {}
         self._patterns: list[tuple[str, Policy]] = []
 
@@ -36,6 +38,26 @@ class Rules:
         """Every maintenance window that some policy has."""
         policies = [*self._exact.values(), *(policy for _, policy in self._patterns)]
         return {window for policy in policies for window in policy.maintenance}
+
+    def in_force(
+        self, policy: Policy | None, told: Declaration | None, *, fed: bool
+    ) -> tuple[Declaration, By] | None:
+        """What holds for a name with this policy, whose worker declared ``told``; None: the name is refused.
+
+        Silence is judged only where the operator or the worker gave a timeout, or the name was fed without one.
+        """
+        if policy is not None and not policy.worker_declares:
+            return policy.declaration, By.OPERATOR
+        if told is not None:
+            written = {} if policy is None else {key: getattr(policy.declaration, key) for key in policy.written}
+            return told._replace(**written) if written else told, By.WORKER
+        base = self.defaults if policy is None else policy.declaration
+        if base is None:
+            return None
+        if not fed:
+            return base._replace(timeout=NEVER, grace=NEVER), By.NOBODY
+        grace = base.grace if policy is not None and "grace" in policy.written else self.times.grace
+        return base._replace(timeout=self.times.timeout, grace=grace), By.DEFAULT
 
     def policy_of(self, name: str) -> Policy | None:
         """What the operator declared for this name, or for a pattern that fits it; None: nothing."""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity
+from banken_supervisor.engine.policy import By
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import State
 
@@ -49,8 +50,10 @@ class Checkpoint(NamedTuple):
     left: float | None
     """seconds until its pause ends or, where it is not paused, until an extension does; None: without an end, or
     not extended"""
-    operator: bool
-    """whether the declaration was the operator's"""
+    by: By
+    """whose word the timeout was"""
+    awaited: bool
+    """False: its first feed was waited for, and nothing had said that it would come"""
     incidents: int
     """how many were opened so far"""
 
@@ -128,8 +131,8 @@ def checkpoint(record: Record, now: float) -> Checkpoint | None:
         elif details.extended_until is not None:
             left = details.extended_until - now
     return Checkpoint(
-        record.name, record.declaration, record.resolution, record.owner, record.state, left, record.operator,
-        incidents,
+        record.name, record.declaration, record.resolution, record.owner, record.state, left, record.by,
+        record.awaited, incidents,
     )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 Theory of operation
 -------------------
-A watchdog is WAITING from its declaration until its first feed, and has ``grace`` for it. Once fed it is ALIVE, and
+A watchdog is WAITING from its declaration until its first feed, and has ``grace`` for it; one that only the
+operator's config names has no deadline before its worker is heard of. Once fed it is ALIVE, and
 has ``timeout`` until the next feed. A deadline that passes, or the worker's own report (fail), is a verdict: it
 opens an incident, and the watchdog is EXPIRED. Any feed closes the incident. While EXPIRED, the callback runs again
 every ``interval`` and the ladder is climbed; a ladder whose budget is spent ends in GIVEN_UP, which only a feed, a
@@ -43,6 +44,8 @@ class Trigger(Enum):
     """its program was stopped on purpose, and comes up again"""
     PAUSE = "pause"
     RESUME = "resume"
+    STAND_BY = "stand-by"
+    """a pause ends of what is not judged before its first feed"""
     GIVE_UP = "give-up"
     RELEASE = "release"
 
@@ -68,6 +71,8 @@ class Does(StrEnum):
     """not judged until the pause ends"""
     JUDGE_AGAIN = "judge_again"
     """the pause is over: a whole timeout from now"""
+    STAND_BY = "stand_by"
+    """the pause is over: its first feed is waited for, as before"""
     STOP_ESCALATION = "stop_escalation"
     """the budget is spent: ``on_give_up`` runs, and nothing more by itself"""
     REMOVE = "remove"
@@ -123,6 +128,7 @@ TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
     (_S.PAUSED, _T.REBORN): Transition(_S.PAUSED, _D.NOTHING),
     (_S.PAUSED, _T.PAUSE): Transition(_S.PAUSED, _D.SUSPEND),
     (_S.PAUSED, _T.RESUME): Transition(_S.ALIVE, _D.JUDGE_AGAIN),
+    (_S.PAUSED, _T.STAND_BY): Transition(_S.WAITING, _D.STAND_BY),
     (_S.PAUSED, _T.RELEASE): Transition(_S.RELEASED, _D.REMOVE),
     (_S.GIVEN_UP, _T.FEED): Transition(_S.ALIVE, _D.START_TIMEOUT, ends=FED),
     (_S.GIVEN_UP, _T.FAIL): Transition(_S.GIVEN_UP, _D.REPORT_FAILURE),

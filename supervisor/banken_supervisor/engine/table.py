@@ -14,7 +14,8 @@ from typing import Any
 from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
 from banken_supervisor.engine.deadlines import Deadlines
 from banken_supervisor.engine.effects import Effect, WatchProcess
-from banken_supervisor.engine.record import Record, deadline
+from banken_supervisor.engine.policy import By
+from banken_supervisor.engine.record import Details, Record, deadline
 from banken_supervisor.engine.states import State
 
 POOL_FRAMES_MAX = 64
@@ -105,24 +106,34 @@ class Table:
         self.states[state] += 1
         if before not in _IN_INCIDENTS or state not in _IN_INCIDENTS:
             self.mark_changed(record)
-        if record.details is not None and record.details.groups:
-            self.count_member(record, before)
+        self.count_member(record)
 
-    def count_member(self, record: Record, before: State) -> None:
-        """It was in the state ``before``: each of its groups counts it where it stands now, and is looked at in the
-        next sweep."""
-        assert record.details is not None
-        state = record.state
-        for group in record.details.groups:
+    def count_member(self, record: Record) -> None:
+        """Each of its groups counts it where it stands now, and is looked at in the next sweep."""
+        details = record.details
+        if details is None or not details.groups:
+            return
+        alive, starting = _standing(record, details)
+        were_alive, were_starting = details.counted
+        details.counted = alive, starting
+        for group in details.groups:
             quorum = group.quorum
             assert quorum is not None
-            quorum.alive += (state in _QUORUM_ALIVE) - (before in _QUORUM_ALIVE)
-            quorum.starting += (state is State.WAITING) - (before is State.WAITING)
+            quorum.alive += alive - were_alive
+            quorum.starting += starting - were_starting
             if record.is_down:
                 quorum.down[record.name] = None
             else:
                 quorum.down.pop(record.name, None)
             self.look_at_group(group)
+
+    def await_feeds(self, record: Record) -> None:
+        """Its worker is there: it is judged from now on. The caller arms it."""
+        details = record.details
+        if details is not None and details.dormant:
+            details.dormant = False
+            self.mark_changed(record)
+            self.count_member(record)
 
     def look_at_group(self, group: Record) -> None:
         """Have the next sweep look at it."""
@@ -238,3 +249,12 @@ class Table:
         if len(self._shared) >= SHARED_MAX:
             self._shared.clear()
         return self._shared.setdefault(value, value)
+
+
+def _standing(record: Record, details: Details) -> tuple[int, int]:
+    """(whether it counts as alive, whether as starting), 0 or 1. Without a timeout it is alive until it ends."""
+    if record.state in _QUORUM_ALIVE:
+        return 1, 0
+    if record.state is not State.WAITING or details.dormant:
+        return 0, 0
+    return (1, 0) if record.by is By.NOBODY and not details.restarting else (0, 1)

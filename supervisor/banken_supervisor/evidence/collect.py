@@ -63,6 +63,8 @@ def collect(
     bytes_max: int = 256 * 1024,
     py_spy: str | bool = True,
     scope: dict[str, Any] | None = None,
+    recovered: Callable[[], bool] = lambda: False,
+    verdict: float | None = None,
 ) -> Evidence:
     """What the process ``who`` is doing now, in at most ``seconds_max`` seconds and ``bytes_max`` bytes.
 
@@ -70,8 +72,10 @@ def collect(
     to 40 ms, or it gets the signal that it asked for. A stopped one stays stopped.
 
     ``py_spy``: whether to use it when it is installed; a path: that one. ``scope``: the work that is late, as in
-    text.BLANK; the headline is then about the thread that is in it. Never raises for anything that the
-    process, the system or py-spy does; ValueError for limits that are no limits.
+    text.BLANK; the headline is then about the thread that is in it. ``recovered``: asked whether it moves again
+    since the ``verdict`` (wall clock): then its stacks show another place than where it was stuck, and the headline
+    says so. Never raises for anything that the process, the system or py-spy does; ValueError for limits that are
+    no limits.
     """
     if not seconds_max > 0 or bytes_max < size_limits.BYTES_MIN:
         raise ValueError(f"seconds_max is more than 0 and bytes_max at least {size_limits.BYTES_MIN}")
@@ -80,9 +84,9 @@ def collect(
     try:
         with ProcessHandle.open(who) as process:
             evidence["identity"] = "verified"
-            _Collection(evidence, process, Deadline(seconds_max), address_directory, py_spy).run()
+            _Collection(evidence, process, Deadline(seconds_max), address_directory, py_spy, recovered).run()
         if not evidence["headline"]:
-            evidence["headline"] = headline(evidence)
+            evidence["headline"] = headline(evidence, verdict)
     except ProcessError as fault:
         evidence.update(identity=fault.kind, headline=str(fault))
         evidence["problems"].append(str(fault))
@@ -97,7 +101,13 @@ class _Collection:
     """What the parts of one collection share."""
 
     def __init__(
-        self, evidence: Evidence, handle: ProcessHandle, deadline: Deadline, directory: str, py_spy: str | bool
+        self,
+        evidence: Evidence,
+        handle: ProcessHandle,
+        deadline: Deadline,
+        directory: str,
+        py_spy: str | bool,
+        recovered: Callable[[], bool],
     ) -> None:
         self._evidence = evidence
         self._problems: list[str] = evidence["problems"]
@@ -105,6 +115,7 @@ class _Collection:
         self._deadline = deadline
         self._directory = directory
         self._py_spy = py_spy
+        self._recovered = recovered
         self._waits: dict[int, dict[str, Any]] = {}
 
     def run(self) -> None:
@@ -122,11 +133,14 @@ class _Collection:
         process["cpu_now"] = self._part("its use of the CPU", lambda: process_facts.cpu_share(pid, cpu_s))
         # Before anything pauses it: afterwards it waits for its tracer, or not at all.
         self._wait(process)
+        self._evidence["looked"] = wall()
+        moved = self._recovered()
         for step in (self._stacks, self._details):
             try:
                 step(process)
             except Exception as fault:  # noqa: BLE001  # what was found so far is kept
                 self._problems.append(f"collecting failed: {fault!r}")
+        self._evidence["moved"] = "before" if moved else "meanwhile" if self._recovered() else None
         self._check_life()
 
     def _wait(self, process: dict[str, Any]) -> None:

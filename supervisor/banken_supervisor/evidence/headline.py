@@ -14,6 +14,7 @@ from itertools import islice, takewhile
 from typing import Any
 
 from banken_supervisor.text import sanitize
+from banken_supervisor.text.durations import format_s
 
 HEADLINE_MAX = 400
 """Characters."""
@@ -61,8 +62,8 @@ _STOPS = {
 """What must be said first of a process in such a state."""
 
 
-def headline(evidence: dict[str, Any]) -> str:
-    """One line, without control characters."""
+def headline(evidence: dict[str, Any], verdict: float | None = None) -> str:
+    """One line, without control characters. ``verdict``: when it fell, wall clock; None: not known."""
     process = evidence["process"] or {}
     letter = process.get("state", "")
     if process.get("ended"):
@@ -72,6 +73,11 @@ def headline(evidence: dict[str, Any]) -> str:
     else:
         stop = f"stopped by pid {process.get('tracer')}, which traces it" if letter == "t" else _STOPS.get(letter)
         parts = [f"{stop} (state {letter})" if stop else "", _place(evidence)]
+    if evidence.get("moved"):
+        late = None if verdict is None else max(0.0, evidence["looked"] - verdict)
+        taken = "taken later" if late is None else f"taken {format_s(late)} after the verdict"
+        # What it does now is not where it was stuck. What it did while it began to move may be.
+        parts = [f"it moves again: {taken}", *(parts if evidence["moved"] == "meanwhile" else ())]
     return sanitize.line("; ".join(filter(None, parts)), HEADLINE_MAX)
 
 

@@ -17,6 +17,8 @@ BLANK: dict[str, Any] = {
     "seconds": 0.0,  # how long collecting took
     "identity": "unknown",  # verified, gone, reused, remote, unknown
     "headline": "",  # safe to print
+    "looked": 0.0,  # wall clock when its stacks were asked for
+    "moved": None,  # before, meanwhile: it was fed again before that, or while they were taken
     "process": None,  # process_facts.facts, cpu_now, fds, fds_max, children, cmdline, cgroup
     "main_wait": None,  # process_facts.wait of the main thread
     "stacks_by": None,  # py-spy, faulthandler, the worker

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity
+from banken_supervisor.engine.policy import By
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal.values import unsqueeze
 
@@ -43,8 +44,10 @@ class Declared:
     state: State = State.WAITING
     paused_until: float | None = None
     """wall clock; None: not paused, or until resumed. Of one that is not paused: until when it is extended"""
-    operator: bool = False
-    """whether the operator declared it"""
+    by: By = By.WORKER
+    """whose word its timeout is"""
+    awaited: bool = True
+    """False: its first feed is waited for, and nothing says that it will come"""
     incidents: int = 0
     """how many were opened so far"""
     changed: float = 0.0

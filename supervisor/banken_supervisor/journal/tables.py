@@ -23,6 +23,7 @@ import msgpack
 
 from banken.protocol.incidents import Cause
 from banken.protocol.limits import NAME_MAX, REASON_MAX, STATUS_MAX
+from banken_supervisor.engine.policy import By
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal.entries import (
     ClockSpan,
@@ -63,6 +64,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], Value], Callable[[Any], Any] | None
     "Mapping[str, Any]": ("TEXT", bounded_json, json.loads),
     "Declaration": ("TEXT", declaration_text, parse_declaration),
     "ProcessIdentity": ("TEXT", owner_text, parse_owner),
+    "By": ("TEXT", str, By),
     "State": ("TEXT", lambda state: state.value, _STATES.__getitem__),
     "Cause": ("TEXT", str, Cause),
 }

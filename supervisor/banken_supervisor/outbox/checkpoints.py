@@ -253,6 +253,7 @@ def _checkpoint_from(entry: Declared, incidents: int, age: Callable[[float], flo
         entry.owner,
         entry.state,
         left,
-        entry.operator,
+        entry.by,
+        entry.awaited,
         max(entry.incidents, incidents),
     )

@@ -155,7 +155,7 @@ class ProgramWatchdogs:
 
     def _timeout(self, name: str) -> float | None:
         policy = self.policies.get(name)
-        return None if policy is None else policy.declaration.timeout
+        return None if policy is None or policy.worker_declares else policy.declaration.timeout
 
     def _handle_events(self, events: list[ProgramEvent], engine: Engine, now: float, out: list[Effect]) -> None:
         kinds, ended = ProgramEventType, set()

@@ -69,7 +69,7 @@ class RuntimeConfig:
         self.targets = {name: tuple(url.reveal() for url in urls) for name, urls in config.notify}
         programs = {spec.name for spec in config.programs}
         self.programs: dict[str, Policy] = {n: policy for n, policy in config.policies if n in programs}
-        self.exact = [n for n, _ in config.policies if n not in programs and not any(c in n for c in "*?[")]
+        self.exact = {n: p for n, p in config.policies if n not in programs and not any(c in n for c in "*?[")}
         ladders = [policy.ladder for _, policy in config.policies] + [group.ladder for group in config.groups]
         for ladder in ladders:
             for step in (*ladder.steps, *ladder.on_give_up):
@@ -112,14 +112,15 @@ class RuntimeConfig:
         rules = targets.driver.engine.rules
         rules.replace_patterns(self.config.policies)
         rules.defaults = settings.for_undeclared
+        rules.times = settings.declaration
 
     def _conditions(self, targets: ConfigTargets) -> None:
         """Apply names, groups and maintenance. A watchdog in an open window is paused at the next check of the
         clock."""
         driver, config = targets.driver, self.config
         engine, now, out = driver.engine, driver.now, driver.out
-        for name in self.exact:
-            engine.expect(name, now, out)
+        for name, policy in self.exact.items():
+            engine.watch(name, now, out, awaited=policy.expect)
         engine.quorums.set(config.groups, config.settings.declaration, now, out)
         targets.maintenance.set(engine.rules.windows())
 

@@ -147,8 +147,8 @@ class Supervisor:
     def policy(self, name: str, policy: Policy) -> None:
         """Declare a watchdog with a ladder and the other settings of a policy.
 
-        The config file does the same for patterns of names. May be called while the supervisor runs. Refused (a
-        ValueError): a step is invalid.
+        It is expected at once: its grace begins now. The config file does the same for patterns of names. May be
+        called while the supervisor runs. Refused (a ValueError): a step is invalid.
         """
         # Build each step here, to find errors, and so that the loop does not import the modules of an action.
         own = {} if self._config_reload is None else self._config_reload.current.actions

@@ -19,6 +19,18 @@ LEAST_S = 0.0005
 _TRACEBACK = "Traceback (most recent call last):"
 
 
+ONLY_ITS_END = "only its end is watched"
+
+
+def unjudged(row: Mapping[str, Any]) -> str | None:
+    """Why the silence of a watchdog, a row of ``status``, is not judged; None: it is, or it has an incident."""
+    if row["state"] not in ("waiting", "alive"):
+        return None
+    if not row.get("awaited", True):
+        return "not judged before its first feed"
+    return ONLY_ITS_END if row["timeout"] >= NEVER_S and row["grace"] >= NEVER_S else None
+
+
 def gist(reason: str) -> str:
     """One line: of a traceback the exception's type and message, of any other text the first line."""
     lines = [line for line in reason.splitlines() if line.strip()]

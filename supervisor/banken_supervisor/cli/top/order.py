@@ -8,8 +8,8 @@ from typing import Any
 
 from banken_supervisor.cli.poller import rate_of
 from banken_supervisor.cli.status_table import BAD, WORST_FIRST
-from banken_supervisor.text.durations import NEVER_S
 from banken_supervisor.text.patterns import is_pattern
+from banken_supervisor.text.reasons import ONLY_ITS_END, unjudged
 
 Row = dict[str, Any]
 
@@ -77,8 +77,8 @@ def badness(row: Row) -> int:
 
 def shown_state(row: Row) -> str:
     """Its state. What waits for no feed, because only its end is watched, is running."""
-    never = row["timeout"] >= NEVER_S and row["grace"] >= NEVER_S
-    return RUNNING if row["state"] == "waiting" and never else str(row["state"])
+    running = row["state"] == "waiting" and unjudged(row) == ONLY_ITS_END
+    return RUNNING if running else str(row["state"])
 
 
 def fits(name: str, state: str, wanted: str) -> bool:

@@ -11,11 +11,10 @@ from rich.text import Text
 from banken_supervisor.cli import sparkline
 from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.status_table import left_text, program_remarks
-from banken_supervisor.cli.top.order import RUNNING, shown_state
 from banken_supervisor.evidence import feeds_text, summary_lines
 from banken_supervisor.journal.uptime import percent
 from banken_supervisor.text.durations import NEVER_S, format_s
-from banken_supervisor.text.reasons import gist
+from banken_supervisor.text.reasons import ONLY_ITS_END, gist, unjudged
 
 if TYPE_CHECKING:
     from banken_supervisor.cli.history import Known
@@ -29,7 +28,6 @@ SAID_MAX = 500
 EVIDENCE_LINES = 24
 """Lines of the evidence in the detail; the incident in full has all."""
 
-ONLY_ITS_END = "only its end is watched"
 """Of what nobody wrote a timeout for; its state says that it is running."""
 
 DAY_S = 86400.0
@@ -124,8 +122,8 @@ def remark(row: Row) -> str:
         parts.append(f"{_cause(incident)}{reason}, {format_s(incident['age'])} ago")
     elif row["state"] == "given-up":
         parts.append(f"until `banken start {clean(row['name'])}`" if "program" in row else "until the next feed")
-    elif shown_state(row) == RUNNING or (row["state"] == "alive" and not has_timeout(row)):
-        parts.append(ONLY_ITS_END)
+    elif (why := unjudged(row)) is not None:
+        parts.append(why)
     elif row["state"] == "waiting":
         parts.append("waits for its first feed")
     if "progress" in row:
@@ -158,7 +156,9 @@ def counts(states: Mapping[str, int]) -> Text:
 
 def facts(row: Row) -> list[Text]:
     """What a watchdog is and does, a fact a line."""
-    judged = f"timeout {format_s(row['timeout'])}" if has_timeout(row) else f"no timeout: {ONLY_ITS_END}"
+    judged = f"timeout {format_s(row['timeout'])}" if has_timeout(row) else "no timeout"
+    if (why := unjudged(row)) is not None:
+        judged += f": {why}"
     if has_timeout(row) and row["grace"] < NEVER_S:
         judged += f", grace {format_s(row['grace'])}"
     due = left_text(row)

@@ -4,7 +4,7 @@ import { button, pause, program, release, resume } from "./actions.js";
 import { get, part } from "./api.js";
 import { GapChart } from "./chart.js";
 import { $, fill, h, icon, setIcon, setText, show, throttled } from "./dom.js";
-import { CAUSES, clock, count, duration, plural, utc } from "./format.js";
+import { CAUSES, clock, count, duration, limit, plural, utc } from "./format.js";
 import { remaining } from "./list.js";
 import { paintMembers } from "./groups.js";
 import { programNamed } from "./programs.js";
@@ -175,8 +175,8 @@ class Detail {
   declared(row) {
     const proposed = this.suggestion?.proposed;
     const facts = [
-      row.group ? null : ["Timeout", duration(row.timeout) + (proposed ? ` (suggested: ${duration(proposed)})` : "")],
-      ["Grace", duration(row.grace)],
+      row.group ? null : ["Timeout", limit(row.timeout) + (row.by === "default" ? ", the default" : "") + (proposed ? ` (suggested: ${duration(proposed)})` : "")],
+      ["Grace", row.awaited === false ? "not judged before its first feed" : limit(row.grace)],
       ["Repeats every", duration(row.interval)],
       ["Declared by", row.by],
       row.group ? null : ["Process", row.pid === null ? "none" : `pid ${row.pid}`],

@@ -13,7 +13,10 @@ export function duration(seconds) {
   return sign + pair(Math.round(s / 3600), 24, "d", "h");
 }
 
-/** The same with milliseconds below one second: where small differences matter. */
+/** A timeout or a grace: ten years mean that there is none. */
+export const limit = (seconds) => (seconds >= 31_536_000 ? "none" : duration(seconds));
+
+/** A duration with milliseconds below one second: where small differences matter. */
 export const precise = (seconds) => (Math.abs(seconds) < 0.9995 ? `${Math.round(seconds * 1000)} ms` : duration(seconds));
 
 function pair(units, per, large, small) {

@@ -3,7 +3,7 @@
 
 import { get, part } from "./api.js";
 import { $, fill, h, icon, setIcon, setText, show, throttled } from "./dom.js";
-import { count, duration } from "./format.js";
+import { count, duration, limit } from "./format.js";
 import { chosen, counts, emit, left, now, on, silence, stale, STATES, store, take } from "./store.js";
 
 const OVER = 6; // rows kept ready above and below those in view
@@ -280,7 +280,7 @@ class Row {
     show(this.tag, Boolean(row.group));
     this.node.classList.toggle("grouped", Boolean(row.group));
     setText(this.status, saying(row));
-    setText(this.timeout, row.group ? "" : duration(row.timeout));
+    setText(this.timeout, row.group ? "" : limit(row.timeout));
     setText(this.times, row.incidents ? count(row.incidents) : "");
     return this.time();
   }
@@ -313,7 +313,7 @@ export function remaining(row) {
   if (row.state === "given-up") return ["given up", 0];
   const rest = left(row);
   if (row.state === "paused") return [rest === null ? "until resumed" : `${duration(Math.max(0, rest))} more`, 0];
-  if (rest === null) return ["", 0];
+  if (rest === null || limit(rest) === "none") return ["", 0];
   if (stale(row)) return ["…", 0];
   const whole = row.state === "waiting" ? row.grace : row.timeout;
   return [duration(Math.max(0, rest)), Math.min(1, Math.max(0, rest / whole))];

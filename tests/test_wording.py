@@ -187,7 +187,7 @@ def test_an_incident_shows_the_exception_first_and_no_timeout_of_ten_years() -> 
     assert "  silence   no timeout" in shown
     assert "  reason    OSError: [Errno 28] No space left on device" in shown
     assert "    and a second line of it" in shown
-    timeline = [each[15:] for each in shown[shown.index("Timeline") + 1 :]]
+    timeline = ["  " + each.split(maxsplit=2)[2] for each in shown[shown.index("Timeline") + 1 :]]
     assert timeline == [
         "  expired          run 1, cause failed, reason “OSError: [Errno 28] No space left on device”",
         "  action           step 1 runs 'dump'",

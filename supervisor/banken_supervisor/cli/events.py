@@ -14,7 +14,7 @@ from banken.protocol.limits import check_name
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.printing import clean, fancy
+from banken_supervisor.cli.printing import clean, clock, fancy
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.event_text import field, sentence
 from banken_supervisor.text.patterns import is_pattern
@@ -162,11 +162,8 @@ def _follow(following: EventFollower, printer: Printer, *, gaps_show: bool) -> N
 
 
 def line(event: dict[str, Any], colours: bool) -> str:
-    """``18:07:11.123  expired    worker-3  cause timeout, silence 30 s, late 0.4 ms``"""
-    at = time.localtime(event["time"])
-    when = time.strftime("%H:%M:%S", at) + f".{int(event['time'] % 1 * 1000):03d}"
-    if at[:3] != time.localtime()[:3]:
-        when = time.strftime("%Y-%m-%d ", at) + when
+    """``18:07:11.123 CET  expired    worker-3  cause timeout, silence 30 s, late 0.4 ms``"""
+    when = clock(event["time"], time.time())
     kind = clean(event["type"]).ljust(15)
     if colours:
         when = click.style(when, dim=True)

@@ -134,7 +134,7 @@ def _lines(known: Known) -> list[str]:
         result = known.result
         period = f"the last {format_s(result.period)}"
         if known.clipped:
-            period += f", since the journal begins ({clock(known.until - result.period)[:16]}Z)"
+            period += f", since the journal begins ({clock(known.until - result.period)})"
         causes = Counter(each.cause for each in known.incidents)
         lines += [
             f"  period   {period}",

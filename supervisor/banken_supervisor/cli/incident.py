@@ -161,7 +161,7 @@ def in_words(story: Any) -> list[str]:
     for event in story.events:
         facts_of = {**_data(event), "type": event.type, "name": event.name}
         said = description(facts_of, UNSAID, SAID_MAX)
-        lines.append(f"  {clock(event.time)[11:]}  {event.type:15}  {said}".rstrip())
+        lines.append(f"  {clock(event.time, record.opened)}  {event.type:15}  {said}".rstrip())
     for step in story.steps:
         output = step.text.partition("\n")[2]
         if output:

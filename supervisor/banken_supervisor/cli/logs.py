@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 
-from banken_supervisor.cli.printing import clean, clock
+from banken_supervisor.cli.printing import clean, clock, timestamp
 from banken_supervisor.text.sanitize import to_json
 
 
@@ -38,7 +38,7 @@ class StderrHandler(logging.Handler):
 
 
 class PlainFormatter(logging.Formatter):
-    """``2026-11-24 18:07:11.123Z warning worker-3 expired …``; further lines are indented.
+    """``2026-11-24 18:07:11.123 CET warning worker-3 expired …``; further lines are indented.
 
     What workers wrote is in there, so control characters are taken out, and a line break cannot forge a line.
     """
@@ -56,7 +56,7 @@ class JsonFormatter(logging.Formatter):
         fields = getattr(record, "banken", {})
         return to_json(
             {
-                "timestamp": clock(_when(record), "T"),
+                "timestamp": timestamp(_when(record)),
                 "level": record.levelname.lower(),
                 "message": super().format(record),
                 **{key: value for key, value in fields.items() if key != "time"},

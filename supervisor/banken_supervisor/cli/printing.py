@@ -32,9 +32,17 @@ def clean(text: object) -> str:
     return "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
 
 
-def clock(at: float, between: str = " ") -> str:
-    """Wall-clock time for people, UTC, to the millisecond."""
-    return time.strftime(f"%Y-%m-%d{between}%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
+def clock(at: float, day: float | None = None) -> str:
+    """Wall-clock time for people, to the millisecond, in their zone and with it: ``2026-11-24 18:07:11.123 CET``.
+    Without the date where that is the one of ``day``, another such time."""
+    there = time.localtime(at)
+    date = "" if day is not None and there[:3] == time.localtime(day)[:3] else time.strftime("%Y-%m-%d ", there)
+    return f"{date}{time.strftime('%H:%M:%S', there)}.{int(at % 1 * 1000):03d} {there.tm_zone}"
+
+
+def timestamp(at: float) -> str:
+    """The same for programs, in UTC, as RFC 3339 has it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
 
 
 def print_json(value: Any) -> None:

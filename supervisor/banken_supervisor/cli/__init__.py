@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 
 import click
 
@@ -48,7 +49,23 @@ def _run() -> int:
     except BrokenPipeError:  # the reader of our output had enough
         _give_up(1)
         return exit_codes.OK
+    except OSError as fault:  # a full disk, a directory that may not be read …
+        what = f": {fault.filename}" if fault.filename is not None else ""
+        return _failed(f"{fault.strerror or fault}{what}")
+    except Exception as fault:  # a fault of ours: a line for people, the traceback on request
+        if os.environ.get("BANKEN_TRACEBACK") or sys.argv[1:2] == ["run"]:  # a supervisor's belongs in its log
+            raise
+        last = traceback.extract_tb(fault.__traceback__)[-1]
+        return _failed(
+            f"a fault of banken itself: {type(fault).__name__}: {fault} ({os.path.basename(last.filename)}, line "
+            f"{last.lineno}). Please report it, with the traceback that BANKEN_TRACEBACK=1 shows"
+        )
     return result if isinstance(result, int) else exit_codes.OK
+
+
+def _failed(text: str) -> int:
+    click.echo(f"Error: {text}", err=True)
+    return exit_codes.NOT_SO
 
 
 def _give_up(descriptor: int) -> None:

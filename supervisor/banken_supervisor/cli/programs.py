@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import click
@@ -11,13 +12,21 @@ from banken_supervisor.cli import completion, exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import NAME, address_option, allow_empty_option, quiet_option
 from banken_supervisor.cli.printing import clean
-from banken_supervisor.operator_client.supervisor_client import connect, lock_holder, wait_until
+from banken_supervisor.cli.waiting import Patience, wait
+from banken_supervisor.operator_client.supervisor_client import connect, lock_holder
+from banken_supervisor.text.durations import format_s
 
-WITHIN_S = 30.0
-"""How long a command waits until it is as it asked for."""
+QUIET_S = 30.0
+"""How long a command waits for a program that is not on its way: it crashes again and again, say."""
 
-GONE_WITHIN_S = 10.0
-"""A supervisor stops within 5 seconds, whatever its callbacks do; twice that is a fault."""
+READ_S = 120.0
+"""How long it waits until the config file is read: that imports the callbacks' modules."""
+
+STOP_LIMIT_S, SLACK_S = 5.0, 5.0
+"""The default of ``stop_timeout``, and what a supervisor may need beyond it."""
+
+MOVING = ("queued", "starting", "stopping")
+"""States of a program that end by themselves, within its own timeouts."""
 
 
 @click.command(short_help="Start a program of the config.")
@@ -43,7 +52,7 @@ def restart(name: str, quiet: bool, address: str | None) -> None:
 @quiet_option
 @address_option
 def stop(name: str | None, quiet: bool, address: str | None) -> None:
-    """Stop the program NAME; without NAME the supervisor itself. Waits until it has ended.
+    """Stop the program NAME; without NAME the supervisor itself. Waits until it has ended, and shows that it does.
 
     The supervisor's programs run on without it, and the next supervisor adopts them.
     """
@@ -53,12 +62,16 @@ def stop(name: str | None, quiet: bool, address: str | None) -> None:
     with connect(address) as control:
         pid: int = control.request("ping")["pid"]
         directory = control.address.directory
+        running = [row["pid"] for row in control.request("programs")["rows"] if row["pid"] is not None]
+        within, with_programs = STOP_LIMIT_S, False
         try:
-            control.request("stop")
+            told = control.request("stop")
+            within, with_programs = told["within"], told["programs"]
         except Unreachable:
             if directory is not None and lock_holder(directory) == pid:
                 raise
             # It stopped so quickly that its answer was left behind.
+        patience = Patience(within + SLACK_S)
 
         def gone() -> bool:
             if directory is not None:
@@ -69,13 +82,33 @@ def stop(name: str | None, quiet: bool, address: str | None) -> None:
                 return True
             return False
 
-        if not wait_until(gone, GONE_WITHIN_S):
+        def ending() -> list[str]:
+            """The programs that it stops first; they may take as long as they need."""
+            with contextlib.suppress(Unreachable):
+                rows = control.request("programs")["rows"] if with_programs else []
+                return [row["name"] for row in rows if row["state"] in MOVING and not _hangs(row)]
+            return []
+
+        def word() -> str:
+            first = ", ".join(ending()[:5])
+            return f"the supervisor (pid {pid}) is stopping" + (f"; before it end: {first}" if first else "")
+
+        def give_up() -> bool:
+            if patience.left() < patience.seconds / 2 and ending():
+                patience.renew()
+            return patience.over()
+
+        if not wait(gone, word, give_up, quiet=quiet):
             raise Failure(
-                f"the supervisor (pid {pid}) still holds {control.address.text} after {GONE_WITHIN_S:g} s; "
-                f"`kill -9 {pid}` ends it, and no incident is lost by that"
+                f"the supervisor (pid {pid}) was to end within {patience.seconds:g} s, and still holds "
+                f"{control.address.text}; `kill -9 {pid}` ends it, and no incident is lost by that"
             )
     if not quiet:
         click.echo(f"the supervisor at {control.address.text} (pid {pid}) has stopped")
+        if running and not with_programs:
+            run = "1 program runs" if len(running) == 1 else f"{len(running)} programs run"
+            groups = " ".join(f"-{each}" for each in running)
+            click.echo(f"{run} on, and the next supervisor adopts them; stop them with: kill -- {groups}")
 
 
 @click.command(short_help="Have the supervisor read its config file again.")
@@ -90,8 +123,13 @@ def reload(allow_empty: bool, quiet: bool, address: str | None) -> None:
     """
     with connect(address) as control:
         number = control.request("reload", allow_empty=allow_empty)["number"]
-        if not wait_until(lambda: control.request("reloaded")["number"] >= number, WITHIN_S):
-            raise Failure(f"the supervisor said nothing within {WITHIN_S:g} s")
+        patience = Patience(READ_S)
+        read = lambda: bool(control.request("reloaded")["number"] >= number)  # noqa: E731
+        if not wait(read, lambda: "the supervisor reads its config file", patience.over, quiet=quiet):
+            raise Failure(
+                f"the supervisor has read its config file for {READ_S:g} s, and has not finished; "
+                "`banken events` shows when it has"
+            )
         last = control.request("reloaded")
     if not last["ok"]:
         text = "\n".join(map(clean, last["text"].splitlines()))
@@ -101,26 +139,56 @@ def reload(allow_empty: bool, quiet: bool, address: str | None) -> None:
 
 
 def _order(what: str, name: str, address: str | None, quiet: bool) -> None:
-    """Have the supervisor do it, and wait until it is so; a Failure if it is not within WITHIN_S."""
+    """Have the supervisor do it, and wait until it is so, as long as that may take; a Failure if it is not."""
     with connect(address) as control:
 
         def look() -> dict[str, Any] | None:
             return next((row for row in control.request("programs")["rows"] if row["name"] == name), None)
 
-        before = look()
-        row = control.request("program", what=what, name=name)["rows"][0]
+        before = row = look()
+        control.request("program", what=what, name=name)
+        patience = Patience(QUIET_S)
 
         def settled() -> bool:
             nonlocal row
-            row = look() or row
-            return _so(what, row, before) or (row["state"] == "given-up" and what != "stop")
+            row = look()
+            return row is None or _so(what, row, before) or (row["state"] == "given-up" and what != "stop")
 
-        wait_until(settled, WITHIN_S)
-    pid = "" if row["pid"] is None else f" (pid {row['pid']})"
+        def word() -> str:
+            assert row is not None
+            kill = row["due"] if row["state"] == "stopping" and not row["killed"] else None
+            left = "" if kill is None else f", SIGKILL in {format_s(max(0.0, kill))}"
+            return f"{_state(name, row)} for {format_s(row['since'])}{left}"
+
+        def give_up() -> bool:
+            assert row is not None
+            if row["state"] in MOVING and not _hangs(row):
+                patience.renew()
+            return patience.over() or (what == "stop" and _hangs(row))
+
+        wait(settled, word, give_up, quiet=quiet)
+    if row is None:  # a reload has removed it meanwhile: it was stopped first
+        if what != "stop":
+            raise Failure(f"{name} was taken out of the config meanwhile, and is stopped")
+        if not quiet:
+            click.echo(f"{name} is stopped; it was taken out of the config meanwhile")
+        return
+    if _hangs(row):
+        raise Failure(f"{_state(name, row)}: it outlived SIGKILL, because it hangs in the kernel")
     if not _so(what, row, before):
-        raise Failure(f"{name} is {row['state']}{pid}; `banken events` and its log tell more")
+        raise Failure(f"{_state(name, row)}; `banken events` and its log tell more")
     if not quiet:
-        click.echo(f"{name} is {row['state']}{pid}")
+        click.echo(_state(name, row))
+
+
+def _state(name: str, row: dict[str, Any]) -> str:
+    pid = "" if row["pid"] is None else f" (pid {row['pid']})"
+    return f"{name} is {row['state']}{pid}"
+
+
+def _hangs(row: dict[str, Any]) -> bool:
+    """Whether it outlived SIGKILL: nothing more is done about it."""
+    return row["state"] == "stopping" and row["killed"] and row["due"] is None
 
 
 def _so(what: str, row: dict[str, Any], before: dict[str, Any] | None) -> bool:

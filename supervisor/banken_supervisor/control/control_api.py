@@ -338,8 +338,7 @@ def _config_reload(view: ControlView) -> ReloadView:
 
 
 def _stop(view: ControlView, args: dict[str, Any]) -> Any:
-    view.stop()
-    return {"stopping": True}
+    return {"stopping": True, **view.stop()}
 
 
 OPS: dict[str, Callable[[ControlView, dict[str, Any]], Any]] = {

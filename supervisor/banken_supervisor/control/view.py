@@ -34,4 +34,5 @@ class ControlView:
     """counters of other parts for ``summary``: callbacks, actions, journal …"""
     reloads: Callable[[], ReloadView | None]
     """None: the supervisor was started without a config file"""
-    stop: Callable[[], None]
+    stop: Callable[[], dict[str, Any]]
+    """begins to stop; ``within``: seconds that it takes at most; ``programs``: whether they are stopped before"""

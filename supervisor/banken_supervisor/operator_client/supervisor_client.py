@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from banken.address import Address, resolve
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
 ANSWER_S = 2.0
 """Seconds to wait for an answer."""
-
-LOOK_EVERY_S = 0.05
-"""Between two looks at what is waited for."""
 
 
 @contextlib.contextmanager
@@ -83,16 +79,6 @@ def ask(address: str | None, timeout: float, op: str, **args: Any) -> Any:
 def usual_journal(address: str | None) -> str | None:
     """Where a supervisor at this address keeps its journal unless told otherwise; None: it has no directory."""
     return journal_file(resolve(address))
-
-
-def wait_until(so: Callable[[], bool], within_s: float) -> bool:
-    """Look again and again; whether it was so in time."""
-    end = time.monotonic() + within_s
-    while not so():
-        if time.monotonic() > end:
-            return False
-        time.sleep(LOOK_EVERY_S)
-    return True
 
 
 def look(control: Control, names: list[str]) -> dict[str, dict[str, Any]]:

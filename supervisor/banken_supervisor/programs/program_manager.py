@@ -242,6 +242,7 @@ class ProgramManager:
                     "failures": each.failures,
                     "log": each.spec.log,
                     "due": None if each.due is None else each.due - now,
+                    "killed": each.killed,
                 }
             )
         return rows

@@ -135,6 +135,8 @@ class Loop:
         self._ending = False
         self.ends_programs = False
         """whether programs are stopped before the loop ends; else they run on"""
+        self.stop_limit: Callable[[], float] = lambda: 0.0
+        """seconds that its supervisor may take to end after the loop"""
 
     # -- start and stop -------------------------------------------------------------------------
 
@@ -159,12 +161,16 @@ class Loop:
             guard.rest()
         self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
 
-    def stop(self) -> None:
-        """Stop after this turn; with ``ends_programs`` when all programs have ended."""
+    def stop(self) -> dict[str, Any]:
+        """Stop after this turn; with ``ends_programs`` when all programs have ended.
+
+        Returns what the asker gets to know.
+        """
         if self.ends_programs and not self._ending:
             self._ending = True
             self.programs.stop_all("its supervisor ends", self.driver.engine, self.driver.now, self.driver.out)
         self._stopping |= not self.ends_programs
+        return {"within": self.stop_limit(), "programs": self.ends_programs}
 
     def give_way(self) -> None:
         """Stop after this turn, and leave all programs running: another supervisor acts here."""

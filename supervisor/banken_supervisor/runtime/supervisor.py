@@ -271,7 +271,7 @@ class Supervisor:
         fault = loop.fault_elsewhere(Place.ADDRESS)
         monitor = AddressMonitor(lock, self._restore_address, self._address_told, self._address_lost, fault)
         resources.callback(monitor.close)
-        loop.ends_programs = self.ends_programs
+        loop.ends_programs, loop.stop_limit = self.ends_programs, self._stop_limit
         if self._config_reload is not None:
             loop.bind_config(self._config_reload)
         return loop

@@ -1,0 +1,151 @@
+"""Commands wait as long as what they ask for may take, show that they do, and never end in a traceback."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from click.testing import CliRunner, Result
+
+from banken_supervisor import cli
+from banken_supervisor.cli import programs, waiting
+from banken_supervisor.cli.group import banken
+from process.kit import START_S, until
+from process.run_kit import Running, running, table
+
+pytestmark = pytest.mark.process
+
+TAKES_3_S = ["sh", "-c", "trap 'sleep 3; exit 0' TERM; echo up >> @PLACE@/told; while :; do sleep 0.02; done"]
+TAKES_1_S = ["sh", "-c", "trap 'sleep 1; exit 0' TERM; echo up >> @PLACE@/told; while :; do sleep 0.02; done"]
+DEAF = ["sh", "-c", "trap '' TERM; echo up >> @PLACE@/told; while :; do sleep 0.02; done"]
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes half a minute takes a part of a second."""
+    monkeypatch.setattr(programs, "QUIET_S", 0.3)
+    monkeypatch.setattr(programs, "SLACK_S", 2.0)
+    monkeypatch.setattr(waiting, "FIRST_WORD_S", 0.1)
+
+
+def command(one: Running, *args: str) -> Result:
+    return CliRunner().invoke(banken, [*args, "--address", one.address])
+
+
+def up(one: Running, count: int = 1) -> None:
+    until(lambda: len(one.lines()) >= count, "the programs run", START_S)
+
+
+def test_stop_waits_as_long_as_the_program_may_take() -> None:
+    """Longer than a command waits for one that is not on its way; it says what it waits for, and until when."""
+    with running(table("p", TAKES_1_S, stop_timeout="50s")) as one:
+        up(one)
+        done = command(one, "stop", "p")
+        assert (done.exit_code, done.stdout) == (0, "p is stopped\n")
+        assert "waiting: p is stopping (pid " in done.stderr
+        assert ", SIGKILL in 4" in done.stderr
+
+
+def test_restart_waits_for_the_whole_group() -> None:
+    """The other one of the group takes its time to stop, and the asked one starts only then."""
+    group = '[[group]]\nname = "g"\nstrategy = "one-for-all"\nmembers = ["p", "q"]\n'
+    config = table("p", DEAF, stop_timeout="100ms") + table("q", TAKES_1_S, stop_timeout="50s") + group
+    with running(config) as one:
+        up(one, 2)
+        before = one.program("p")["pid"]
+        done = command(one, "restart", "p")
+        assert done.exit_code == 0, done.output
+        assert one.program("p")["pid"] not in (None, before)
+
+
+@pytest.mark.parametrize(("what", "code"), [("stop", 0), ("restart", 1)])
+def test_a_program_that_a_reload_removes_meanwhile(what: str, code: int) -> None:
+    """It is stopped, and the command says why; to start it is not possible any more."""
+    with running(table("p", DEAF, stop_timeout="1s")) as one:
+        up(one)
+        found: list[Result] = []
+        asking = threading.Thread(target=lambda: found.append(command(one, what, "p")))
+        asking.start()
+        until(lambda: one.program("p")["state"] == "stopping", "it is being stopped", START_S)
+        (one.place / "banken.toml").write_text("[supervisor]\n")
+        assert command(one, "reload").exit_code == 0
+        asking.join(START_S)
+        assert found[0].exit_code == code, found[0].output
+        assert "was taken out of the config meanwhile" in found[0].output
+        assert found[0].exception is None or isinstance(found[0].exception, SystemExit)
+
+
+def test_stop_waits_for_programs_that_end_before_the_supervisor() -> None:
+    """With --init, longer than the supervisor's own limit; which programs it waits for is shown."""
+    config = '[supervisor]\nstop_timeout = "100ms"\n' + table("p", TAKES_3_S, stop_timeout="50s")
+    with running(config, "--init") as one:
+        up(one)
+        done = command(one, "stop")
+        assert done.exit_code == 0, done.output
+        assert "before it end: p\n" in done.stderr
+        assert "run on" not in done.stdout
+
+
+def test_stop_says_what_runs_on_and_how_to_end_it() -> None:
+    """The command that it names ends them, with all that they started."""
+    config = table("p", ["sleep", "3065"]) + table("q", ["sh", "-c", "sleep 3066 & wait"])
+    with running(config) as one:
+        until(lambda: len(one.commands("sleep 306")) == 2, "the programs run", START_S)
+        done = command(one, "stop")
+        assert done.exit_code == 0, done.output
+        assert "2 programs run on" in done.stdout
+        kill = done.stdout.strip().rpartition("stop them with: ")[2]
+        assert os.system(kill) == 0  # as a person would paste it
+        until(lambda: not one.commands("sleep 306"), "they end", START_S)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (ZeroDivisionError("division by zero"), "a fault of banken itself: ZeroDivisionError: division by zero ("),
+        (KeyError("watchdogs"), "BANKEN_TRACEBACK=1"),
+        (OSError(28, "No space left on device", "/var/x"), "Error: No space left on device: /var/x\n"),
+        (RecursionError(), "RecursionError"),
+    ],
+)
+def test_no_fault_is_a_traceback(
+    fault: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, and exit code 1; the traceback on request."""
+
+    def fails(*args: object, **options: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(cli.banken, "main", fails)
+    monkeypatch.delenv("BANKEN_TRACEBACK", raising=False)
+    assert _code(cli.main) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.splitlines()) == 1
+    if not isinstance(fault, OSError):
+        monkeypatch.setenv("BANKEN_TRACEBACK", "1")
+        with pytest.raises(type(fault)):
+            cli.main()
+
+
+def _code(main: Callable[[], None]) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def test_a_reload_that_never_ends_is_given_up_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the config that hangs while it is imported: the command says that it is still read."""
+    monkeypatch.setattr(programs, "READ_S", 0.5)
+    with running("[supervisor]\n") as one:
+        (one.place / "hangs.py").write_text("import time\ntime.sleep(1000)\n")
+        (one.place / "banken.toml").write_text('[callbacks]\nc = "hangs:c"\n')
+        began = time.monotonic()
+        done = command(one, "reload")
+        assert done.exit_code == 1
+        assert "has not finished" in done.stderr
+        assert "waiting: the supervisor reads its config file" in done.stderr
+        assert time.monotonic() - began < START_S

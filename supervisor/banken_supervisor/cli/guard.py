@@ -46,6 +46,9 @@ def command(
     Without --timeout only its end is noticed, unless it declares a timeout itself (`client.watchdog`). With it, a
     command that never feeds hangs after --grace (default: 60 s, or the timeout where that is longer).
 
+    It has the terminal, as under a shell: it may read it (/dev/tty), is told of a new size, and Ctrl-Z stops it and
+    `banken guard`; `fg` and `bg` continue both.
+
     SIGINT (Ctrl-C), SIGTERM, SIGHUP and SIGQUIT are passed on, to the whole group; a second one kills it at once
     (exit code 137, that of SIGKILL, as `timeout` has it).
     It is killed too when `banken guard` itself is.

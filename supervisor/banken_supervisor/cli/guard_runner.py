@@ -12,6 +12,7 @@ from types import FrameType
 from banken.protocol.messages import DEFAULT_TIMEOUT, declare
 from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.cli import exit_codes
+from banken_supervisor.cli.guard_terminal import Terminal
 from banken_supervisor.cli.printing import plural
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Policy, ProgramSpec
@@ -49,11 +50,15 @@ class Guarding(Supervisor):
         steps = (Step("dump", options=(("seconds", DUMP_S),)), Step("kill", options=(wait, ("group", True))))
         self._policy = policy._replace(ladder=Ladder(steps))
         self._status: int | None = None
+        self._interrupted = False
+        """whether the user ended the command by a key that came to it alone"""
+        self._terminal = Terminal(self._mailbox.post)
 
     def _opened(self) -> None:
         assert self._loop is not None
         self._loop.programs.set((self._spec,), (), {self._spec.name: self._policy})
         self._loop.programs.heard = self._heard
+        self._terminal.opened()
 
     # -- on the loop's thread -----------------------------------------------------------------------
 
@@ -61,13 +66,20 @@ class Guarding(Supervisor):
         """What became of the command; the end when nothing more will."""
         data = event.data
         kinds = ProgramEventType
+        if event.type is kinds.STARTED:
+            self._terminal.started(data["pid"])
+        elif event.type in (kinds.EXITED, kinds.STOPPED, kinds.UNKILLABLE):
+            had = self._terminal.ended()
+            if had and event.type is kinds.EXITED and data["status"] in (-signal.SIGINT, -signal.SIGQUIT):
+                self._interrupted = True
+                self._mailbox.post(self._end_command)  # Ctrl-C came to it alone: it ends us, too
         match event.type:
             case kinds.EXITED:
                 self._note_end(data["status"])
             case kinds.FAILED:
                 self.code = exit_codes.NOT_RUNNABLE
                 self._say(f"cannot be started: {data['reason']}")
-            case kinds.BACKOFF:
+            case kinds.BACKOFF if not self._interrupted:
                 how = "" if self._status is None else f" ({exit_text(self._status)})"
                 self._say(f"ended{how}; it starts again in {format_s(data['seconds'])}")
             case kinds.GAVE_UP:
@@ -82,6 +94,12 @@ class Guarding(Supervisor):
                 if data["status"] is not None:
                     self._note_end(data["status"])
                 self._finish()
+
+    def _work(self) -> None:
+        try:
+            super()._work()
+        finally:
+            self._terminal.close()
 
     def _note_end(self, status: int | None) -> None:
         self._status = status
@@ -119,5 +137,9 @@ class Guarding(Supervisor):
         self._spec = self._spec._replace(stop_signal=signal.Signals(number).name)
         programs.set((self._spec,), (), {self._spec.name: self._policy})
         programs.apply(driver.engine, driver.now, driver.out)
-        why = f"{self._spec.stop_signal} was passed on"
-        programs.command("stop", self._spec.name, driver.engine, driver.now, driver.out, why)
+        self._end_command(f"{self._spec.stop_signal} was passed on")
+
+    def _end_command(self, why: str = "it was interrupted") -> None:
+        assert self._loop is not None
+        driver = self._loop.driver
+        self._loop.programs.command("stop", self._spec.name, driver.engine, driver.now, driver.out, why)

@@ -3,7 +3,8 @@
 It leads a session and a process group of its own: a signal to the supervisor's group or terminal does not reach it,
 and its whole group can be ended. Its input is /dev/null and its output goes straight into the log file, never
 through a pipe to the supervisor: a supervisor that is stopped cannot block it and one that dies cannot kill it.
-One with ``terminal`` has the supervisor's own input and output instead (``banken guard``).
+One with ``terminal`` has the supervisor's own input and output instead, and its terminal, if there is one (``banken
+guard``).
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
             stderr=output,
             env=environment,
             cwd=spec.directory,
-            start_new_session=True,
+            # A process that is to have our terminal must be of our session; its group is its own all the same.
+            **{"process_group": 0} if spec.terminal and _has_terminal() else {"start_new_session": True},
             **options,
         )
     except (OSError, ValueError, subprocess.SubprocessError) as fault:
@@ -76,6 +78,14 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
             os.killpg(process.pid, 9)
         os.waitpid(process.pid, 0)
         raise SpawnRefused(f"its process cannot be watched: {fault}") from None
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _output(path: str, owner: tuple[int, int] | None) -> int:

@@ -47,19 +47,20 @@ def test_where_dumps_cannot_work_the_worker_goes_on(
 def test_dumps_can_be_enabled_twice_and_taken_back(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same again changes nothing; another signal replaces it; afterwards nothing is left."""
     monkeypatch.setenv("BANKEN_ADDRESS", address)
-    before = signal.getsignal(signal.SIGUSR2)
     directory = Path(address, "dumps")
     try:
         assert client.enable_dumps() is True
         inodes = {each.stat().st_ino for each in directory.iterdir()}
         assert client.enable_dumps() is True
         assert {each.stat().st_ino for each in directory.iterdir()} == inodes
+        (file,) = (each for each in directory.iterdir() if each.suffix != ".ask")
+        assert file.read_text() == f"banken-dumps 1 {int(signal.SIGRTMIN) + 5}\n"
         assert client.enable_dumps(signal.SIGRTMIN + 3, ask=False) is True
         (only,) = directory.iterdir()
         assert only.read_text() == f"banken-dumps 1 {int(signal.SIGRTMIN + 3)}\n"
     finally:
         dumps.disable_dumps()
-        signal.signal(signal.SIGUSR2, before)
+        signal.signal(signal.SIGRTMIN + 5, signal.SIG_DFL)
         signal.signal(signal.SIGRTMIN + 3, signal.SIG_DFL)
     assert list(directory.iterdir()) == []
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
 from collections.abc import Callable
+from types import BuiltinFunctionType
 from typing import Any
 
 NO_THREAD = "the system gives no thread now (limits: ulimit -u, pids.max of the cgroup, memory)"
@@ -48,6 +50,11 @@ class WakeUp:
                 return True
             seconds -= WAIT_MAX
         return self._lock.acquire(timeout=max(seconds, 0.0))
+
+
+def are_green() -> bool:
+    """Whether a thread that is started now is a greenlet (gevent, eventlet): what blocks in one blocks them all."""
+    return not isinstance(_thread.start_new_thread, BuiltinFunctionType)
 
 
 def start_daemon(work: Callable[..., Any], name: str, *args: Any) -> threading.Thread | None:

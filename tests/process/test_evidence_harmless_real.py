@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from banken.diagnostics.dumps import default_signal
 from banken_supervisor.evidence import announced_dumps, start_sweeping, sweep
+from banken_supervisor.processes.handle import ProcessHandle
 from process.hung_kit import collect_, line_of, signals_pending, workers_at
-from process.kit import Home, process_state, until
+from process.kit import SCRIPTS, Home, process_state, until
 
 pytestmark = pytest.mark.process
 
@@ -26,7 +28,7 @@ def start(address: str) -> Iterator[Any]:
 
 
 def test_a_worker_that_announced_nothing_is_not_signalled(start: Any) -> None:
-    """No py-spy and no enable_dumps(): SIGUSR2 would kill it. It lives, and what is missing is said."""
+    """No py-spy and no enable_dumps(): a signal would kill it. It lives, and what is missing is said."""
     hung = start("waits", "no")
     who = hung.hear()
     evidence = collect_(who, hung.address, py_spy=False)
@@ -44,7 +46,7 @@ def test_a_forged_announcement_does_not_get_a_signal_sent(start: Any) -> None:
     who = hung.hear()
     directory = Path(hung.address, "dumps")
     directory.mkdir(0o700, parents=True)
-    (directory / f"{who.pid}-{who.start}").write_text(f"banken-dumps 1 {int(signal.SIGUSR2)}\n")
+    (directory / f"{who.pid}-{who.start}").write_text(f"banken-dumps 1 {default_signal()}\n")
     evidence = collect_(who, hung.address, py_spy=False)
     assert any("no longer holds its announcement" in each for each in evidence["problems"])
     assert hung.child.running()
@@ -60,7 +62,7 @@ def test_an_open_directory_is_not_trusted(start: Any) -> None:
 
 
 def test_a_program_that_was_executed_since_is_not_signalled(start: Any) -> None:
-    """exec keeps pid and start time; the new program catches SIGUSR2 for itself, and would end."""
+    """exec keeps pid and start time; the new program catches the signal for itself, and would end."""
     hung = start("execs", "dumps")
     who = hung.hear()
     hung.child.hear()  # the new program catches the signal now
@@ -80,16 +82,40 @@ def test_a_signal_that_the_program_uses_is_left_to_it(start: Any) -> None:
     evidence = hung.look(who, "own_handler", False)
     assert evidence["stacks_by"] == "the worker"
     assert hung.child.running()
-    hung.child.signal(signal.SIGUSR2)
+    hung.child.signal(default_signal())
     assert hung.child.ended(10)[0] == 7
 
 
 def test_a_signal_that_the_program_took_over_later_is_not_needed(start: Any) -> None:
-    """While its thread answers, no signal is sent."""
+    """While its thread answers, no signal is sent; and it has taken the signal back before it answers."""
     hung = start("takes_over", "dumps")
-    evidence = hung.look(hung.hear(), "takes_over", False)
+    who = hung.hear()
+    with ProcessHandle.open(who) as process:
+        found = announced_dumps.find(hung.address, process)
+        assert found.number == default_signal()
+        announced_dumps.ask(found, process, 10.0)
+        assert announced_dumps.find(hung.address, process).number == 0
+        with pytest.raises(announced_dumps.NotAnnounced, match="another handler by now"):
+            announced_dumps.dump(process, found, 10.0)
+    evidence = hung.look(who, "takes_over", False)
     assert evidence["stacks_by"] == "the worker"
     assert hung.child.running()
+    hung.child.signal(default_signal())
+    assert hung.child.ended(10)[0] == 7, "its own handler is still there"
+
+
+def test_a_signal_that_was_reset_is_registered_again(start: Any) -> None:
+    """A forked worker whose server resets its signals dies of none, and can be dumped after it has looked."""
+    hung = start("resets", "dumps")
+    who = hung.hear()
+    with ProcessHandle.open(who) as process:
+        found = announced_dumps.find(hung.address, process)
+        with pytest.raises(announced_dumps.NotAnnounced, match="does not catch signal"):
+            announced_dumps.dump(process, found, 10.0)
+        announced_dumps.ask(found, process, 10.0)
+        threads, whole = announced_dumps.dump(process, announced_dumps.find(hung.address, process), 10.0)
+    assert whole
+    assert f"'function': 'resets', 'file': '{SCRIPTS}/hang.py', 'line': {line_of('resets')}" in str(threads)
 
 
 @pytest.mark.parametrize("dumps", ["dumps", "signal"])

@@ -7,7 +7,9 @@ most one at a time per watchdog, so that a callback that hangs delays no other.
 from __future__ import annotations
 
 import logging
+import select
 import threading
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import zmq
 from banken.control import Events, read_event
 from banken.process_identity import inherited
 from banken.protocol.incidents import Cause, Incident
-from banken.threads import NO_THREAD, ZMQ_THREADS, available, start_daemon
+from banken.threads import NO_THREAD, ZMQ_THREADS, are_green, available, start_daemon
 from banken.watchdog.callback_invocation import taking_incident
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ log = logging.getLogger("banken")
 
 RETRY_MIN, RETRY_MAX = 0.1, 5.0
 """Seconds until a thread is asked for again where the system gave none."""
+
+
+GREEN_S = 1.0
+"""Seconds after which ZeroMQ is asked without a sign of its own."""
 
 
 class CallbackListener:
@@ -121,7 +127,7 @@ class CallbackListener:
         poller.register(events.socket, zmq.POLLIN)
         try:
             while True:
-                ready = dict(poller.poll(int(self._retry * 1000) if self._waiting else None))
+                ready = _wait(poller, self._retry if self._waiting else inf)
                 self._begin_waiting()
                 if commands in ready:
                     command = commands.recv()
@@ -181,6 +187,21 @@ class CallbackListener:
         finally:
             with self._lock:
                 self._running.discard(incident.name)
+
+
+def _wait(poller: zmq.Poller, seconds: float) -> dict[Any, int]:
+    """What is ready, after at most so many seconds (inf: as long as it takes).
+
+    ZeroMQ's own poll blocks the whole process where threads are greenlets. There Python's select waits, which the
+    library that makes greenlets has replaced. A socket's descriptor says that something has happened, not what, and
+    only once: so ZeroMQ is asked each time before, and at least once a second.
+    """
+    if not are_green():
+        return dict(poller.poll(None if seconds == inf else int(seconds * 1000)))
+    until = monotonic() + seconds
+    while not (ready := dict(poller.poll(0))) and (left := until - monotonic()) > 0:
+        select.select([each.getsockopt(zmq.FD) for each, _ in poller.sockets], [], [], min(left, GREEN_S))
+    return ready
 
 
 def incident_of(event: dict[str, Any]) -> Incident | None:

@@ -13,6 +13,10 @@ Two ways, for two kinds of hang; both are announced in ``DIRECTORY`` under the a
   (introspection.py). It needs the interpreter lock, which is free when a task waits for something that never comes;
   the threads' own stacks then show only the selector.
 
+The program may take the signal for itself after that, or reset it, as servers do in a new worker. So before each
+answer and every 30 s the thread looks whose handler the kernel has. A signal that was reset is ours again; one that
+was taken is withdrawn, and the supervisor, which asks before it sends a signal, does not send it.
+
 The file is locked with ``lockf``: such a lock belongs to one process, is not inherited by a forked child, and ends
 with the process or with exec. A forked child announces itself; a program that was exec'd does not appear.
 """
@@ -47,8 +51,11 @@ HEADER = "banken-dumps 1"
 SOCKET_SUFFIX = ".ask"
 TEMPORARY_PREFIX = ".new-"
 
+DEFAULT_OFFSET = 5
+"""The default signal is SIGRTMIN + 5: servers use SIGUSR1 and SIGUSR2 for their own ends, and some SIGRTMIN."""
+
 KEEP_S = 30.0
-"""Seconds between two checks that the announcement is still there."""
+"""Seconds between two checks that the announcement is still there, and the signal still ours."""
 
 ANSWER_S = 2.0
 """Seconds that the supervisor may take to read an answer."""
@@ -61,14 +68,14 @@ def enable_dumps(
 ) -> bool:
     """Let the supervisor at ``address`` (None: the default) see this process's stacks; whether it now can.
 
-    ``signal``: SIGUSR1, SIGUSR2 (None) or a real-time signal, for this purpose alone; Refused for any other. One
-    that has a Python handler already is left to it, and only the thread answers. ``ask=False``: no thread, and so
-    no asyncio tasks.
+    ``signal``: a real-time signal (None: SIGRTMIN + 5), SIGUSR1 or SIGUSR2, for this purpose alone; Refused for any
+    other. One that has a Python handler already is left to it, and only the thread answers; one that the program
+    takes later is withdrawn. ``ask=False``: no thread, and so no asyncio tasks, and no look at who took the signal.
 
     Call it after daemonizing (what closes all descriptors ends it), and again in a spawned process; a forked one
     has it. Where it cannot work (tcp, another system, a directory that is not ours) a warning is logged, no more.
     """
-    number = getattr(signals, "SIGUSR2", 0) if signal is None else signal
+    number = default_signal() if signal is None else signal
     if signal is not None and (isinstance(signal, bool) or signal not in allowed_signals()):
         raise Refused(f"signal={signal!r} is not allowed: SIGUSR1, SIGUSR2 or a real-time signal")
     directory = resolve(address).directory
@@ -95,6 +102,13 @@ def disable_dumps() -> None:
         if old is not None:
             old.remove()  # first the name, then the handler
             old.close()
+
+
+def default_signal() -> int:
+    """The signal that asks for a dump where no other was chosen; 0: this system has none."""
+    if hasattr(signals, "SIGRTMIN"):
+        return int(signals.SIGRTMIN) + DEFAULT_OFFSET
+    return int(getattr(signals, "SIGUSR2", 0))
 
 
 def allowed_signals() -> frozenset[int]:
@@ -156,7 +170,7 @@ class _Announcement:
                 # What faulthandler gives back at the interpreter's end: a signal under way then is harmless.
                 # A program that is exec'd gets the default, for the handler stands between.
                 signals.signal(self.number, signals.SIG_IGN)
-            faulthandler.register(self.number, file=file, all_threads=True, chain=False)
+            _register(self.number, file)
 
     def _listen(self, directory: str) -> None:
         path = self.path + SOCKET_SUFFIX
@@ -188,6 +202,9 @@ class _Announcement:
                         except OSError as fault:
                             log.warning("stacks can no longer be asked for: %s", fault)
                 return
+            with _lock:
+                if _current is self:
+                    self.check_signal()
             if ready:
                 _answer(server)
 
@@ -199,10 +216,26 @@ class _Announcement:
             return False
         return os.path.samestat(found, self._held[0][1]) and all(_is(*each) for each in self._held)
 
+    def check_signal(self) -> None:
+        """Register a signal anew that was reset, and withdraw one that the program took."""
+        number = self.number
+        handler = _handler_of(number) if number else None
+        if handler is None or handler == _ours:
+            return
+        file = self._held[0][0]
+        if handler in _NO_HANDLER:
+            faulthandler.unregister(number)  # else it takes its own handler to be there
+            _register(number, file)
+            return
+        self.number = 0
+        os.ftruncate(file, 0)
+        os.write(file, f"{HEADER} 0\n".encode())
+        log.warning("the program handles signal %d itself now: dumps are no longer asked for by it", number)
+
     def close(self) -> None:
         """Close the descriptors, unless their numbers are in other use by now."""
         if self.number:
-            faulthandler.unregister(self.number)
+            _unregister(self.number)
         for each in self._held:
             if _is(*each):
                 os.close(each[0])
@@ -256,7 +289,7 @@ def _forked() -> None:
         _announce(*old.wanted)
     except Exception as fault:  # noqa: BLE001  # a fork must not fail for it
         if number:
-            faulthandler.unregister(number)
+            _unregister(number)
         log.warning("stacks of pid %d cannot be asked for: %s", os.getpid(), fault)
 
 
@@ -272,11 +305,48 @@ def _answer(server: socket.socket) -> None:
 
 
 def _taken(number: int) -> bool:
-    """Whether a signal has a handler of the program's own; faulthandler's does not appear here."""
-    if signals.getsignal(number) in (signals.SIG_DFL, signals.SIG_IGN):
-        return False
-    log.warning("signal %d has a handler already: it is left to it; choose another for dumps", number)
-    return True
+    """Whether a signal has a handler that is not ours."""
+    handler = _handler_of(number)
+    if handler is None:  # faulthandler's own does not appear there
+        taken = signals.getsignal(number) not in (signals.SIG_DFL, signals.SIG_IGN)
+    else:
+        taken = handler not in (*_NO_HANDLER, _ours)
+    if taken:
+        log.warning("signal %d has a handler already: it is left to it; choose another for dumps", number)
+    return taken
+
+
+def _register(number: int, file: int) -> None:
+    global _ours
+    faulthandler.register(number, file=file, all_threads=True, chain=False)
+    _ours = _handler_of(number)
+
+
+def _unregister(number: int) -> None:
+    """Give the signal back, unless the program took it: that would put back what was there before."""
+    if _handler_of(number) in (None, *_NO_HANDLER, _ours):
+        faulthandler.unregister(number)
+
+
+_NO_HANDLER = (0, 1)
+"""SIG_DFL and SIG_IGN."""
+
+
+def _handler_of(number: int) -> int | None:
+    """The address of what the kernel calls at a signal, 0 or 1 (SIG_DFL, SIG_IGN) for nothing; None: not known.
+
+    Python knows only of the handlers that were set through it, and of faulthandler's not even that.
+    """
+    try:
+        import ctypes
+
+        # struct sigaction begins with the handler on Linux; the whole is 152 bytes and less everywhere.
+        action = (ctypes.c_size_t * 64)()
+        if ctypes.CDLL(None).sigaction(number, None, ctypes.byref(action)) == 0:
+            return int(action[0])
+    except (ImportError, OSError, AttributeError):
+        pass
+    return None
 
 
 def _is(fd: int, known: os.stat_result) -> bool:
@@ -286,6 +356,9 @@ def _is(fd: int, known: os.stat_result) -> bool:
     except OSError:
         return False
 
+
+_ours: int | None = None
+"""the address of faulthandler's handler, known since it was first registered; None: not known"""
 
 _lock = threading.RLock()
 _current: _Announcement | None = None

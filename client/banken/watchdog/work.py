@@ -251,7 +251,7 @@ class Teller:
 
     def __init__(self) -> None:
         self._works: set[OpenWork] = set()
-        self._wake_up = WakeUp()
+        self._wake_up: WakeUp | None = None
         self._looks_at = inf
         """monotonic time at which it looks next"""
         self._thread: threading.Thread | None = None
@@ -262,7 +262,8 @@ class Teller:
         """Whether there is such a thread; it is started if need be."""
         if self._thread is None and now >= self._start_at:
             self._start_at = now + THREAD_AGAIN_S
-            self._thread = start_daemon(self._run, "banken-work")
+            self._wake_up = WakeUp()  # not before: gevent may have replaced what it is made of since
+            self._thread = start_daemon(self._run, "banken-work", self._wake_up)
         return self._thread is not None
 
     def look(self, work: OpenWork, now: float) -> None:
@@ -270,7 +271,7 @@ class Teller:
         self._works.add(work)
         first = work.first
         soon = now + (LOOK_MAX if first is _NOTHING else _look_s(first))
-        if self.runs(now) and soon < self._looks_at:
+        if self.runs(now) and self._wake_up is not None and soon < self._looks_at:
             self._looks_at = soon
             self._wake_up.signal()
 
@@ -278,7 +279,7 @@ class Teller:
         """Look at this one no longer."""
         self._works.discard(work)
 
-    def _run(self) -> None:
+    def _run(self, wake_up: WakeUp) -> None:
         while True:
             now = monotonic()
             self._looks_at = inf  # before it looks: what begins meanwhile wakes it
@@ -290,7 +291,7 @@ class Teller:
                     log.exception("open work could not be looked at")
                     wait = min(wait, LOOK_MAX)
             self._looks_at = min(self._looks_at, now + wait)
-            self._wake_up.wait(max(0.0, self._looks_at - monotonic()))
+            wake_up.wait(max(0.0, self._looks_at - monotonic()))
 
     def _forked(self) -> None:
         self.__init__()  # type: ignore[misc]

@@ -118,7 +118,10 @@ def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> tup
             if not deadline.left():
                 raise TooLate("another dump of it is under way")
             time.sleep(LOOK_S)
-        header = _header_length(os.pread(fd, 64, 0))
+        start = os.pread(fd, 64, 0)
+        if _number(start) != announced.number:  # it has looked since, and found that the program takes it
+            raise NotAnnounced("the signal it would dump at has another handler by now")
+        header = _header_length(start)
         os.ftruncate(fd, header)
         bit = 1 << (announced.number - 1)
         if not process_facts.signal_sets(process.pid).get("SigCgt", 0) & bit:

@@ -19,6 +19,7 @@ import time
 from typing import Any
 
 from banken import client
+from banken.diagnostics.dumps import default_signal
 from banken.process_identity import own_identity
 
 
@@ -208,7 +209,7 @@ def execs() -> None:
     say()
     script = (
         "import os, signal, sys\n"
-        "signal.signal(signal.SIGUSR2, lambda *_: os._exit(7))\n"
+        "signal.signal(signal.SIGRTMIN + 5, lambda *_: os._exit(7))\n"
         "os.write(1, b'{}\\n')\n"
         "sys.stdin.readline()\n"
     )
@@ -216,16 +217,26 @@ def execs() -> None:
 
 
 def own_handler() -> None:
-    """A program that uses SIGUSR2 itself."""
-    signal.signal(signal.SIGUSR2, lambda *_: os._exit(7))
+    """A program that uses the signal itself."""
+    signal.signal(default_signal(), lambda *_: os._exit(7))
     say(enabled=client.enable_dumps())
     sys.stdin.readline()  # here
 
 
 def takes_over() -> None:
-    """A program that uses SIGUSR2 itself, and says so only after dumps were enabled."""
-    signal.signal(signal.SIGUSR2, lambda *_: os._exit(7))
+    """A program that uses the signal itself, and says so only after dumps were enabled."""
+    signal.signal(default_signal(), lambda *_: os._exit(7))
     say()
+    sys.stdin.readline()  # here
+
+
+def resets() -> None:
+    """A worker of a server that resets all signals when it begins, after dumps were enabled."""
+    pid = os.fork()
+    if pid == 0:
+        for number in (signal.SIGUSR1, signal.SIGUSR2, default_signal()):
+            signal.signal(number, signal.SIG_DFL)
+        say()
     sys.stdin.readline()  # here
 
 

@@ -1,0 +1,39 @@
+"""gevent: no part of the client may block the hub, though banken was imported before ``monkey.patch_all()``."""
+
+from __future__ import annotations
+
+import pytest
+
+from process.kit import Home, until
+
+pytest.importorskip("gevent", reason="gevent is not installed: pip install gevent")
+
+SOON = 30.0
+
+
+def test_a_callback_does_not_stop_the_hub(home: Home) -> None:
+    """Other greenlets run on while it waits for its verdict, and it runs."""
+    home.supervisor()
+    worker = home.start("green", "callback")
+    told = worker.hear()
+    assert told["ran"] == 1
+    assert told["turns"] >= 10
+    until(lambda: home.row("green").get("state") == "idle", "it is idle")
+    worker.tell()
+    assert worker.ended(SOON)[0] == 0
+
+
+def test_work_in_greenlets(home: Home) -> None:
+    """The one that hangs is late while others go on, and the timer in the process runs, too."""
+    home.supervisor()
+    stream = home.events()
+    worker = home.start("green", "work")
+    verdict = stream.until(SOON, "expired", "green")
+    assert verdict["reason"].startswith("'GET /x' has run for 0.5 s")
+    told = worker.hear()
+    assert told["turns"] >= 10
+    assert told["local"] == 1
+    stream.until(SOON, "recovered", "green")
+    until(lambda: home.row("green").get("state") == "idle", "it is idle")
+    worker.tell()
+    assert worker.ended(SOON)[0] == 0

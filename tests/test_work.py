@@ -103,6 +103,9 @@ def test_what_runs_for_long_is_described(recorder: Recorder) -> None:
     dog = recorder.watchdog("web", timeout=60)
 
     async def handle() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.set_name("slow")
         with dog.work("GET /slow", limit=1):
             await asyncio.sleep(0.6)
 
@@ -116,7 +119,7 @@ def test_what_runs_for_long_is_described(recorder: Recorder) -> None:
     thread.join()
     assert isinstance(scope, Scope)
     assert (scope.name, scope.limit, scope.tid, scope.thread, scope.task) == (
-        "GET /slow", 1.0, thread.native_id, "server", "Task-1",
+        "GET /slow", 1.0, thread.native_id, "server", "slow",
     )  # fmt: skip
     assert 0.2 <= scope.age <= 1.0
 

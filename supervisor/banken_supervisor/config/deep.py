@@ -39,6 +39,8 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
     for path, table in parsed.programs:
         for spec in islice(specs, table.numprocs):
             yield from _program(path, spec)
+            if spec.user is not None and table.timeout is not None:
+                yield from _problem((*path, "timeout"), _cannot_feed(spec.user))
     for path, step in _steps(parsed):
         chosen: Any = step
         if chosen.do == "exec":
@@ -107,6 +109,20 @@ def _user(path: KeyPath, name: str, directory: str | None, files: list[str]) -> 
     obstacles = [_obstacle(user.pw_uid, groups, file) for file in files]
     if files and None not in obstacles:
         yield Problem((*path, "command"), _denied(name, "execute", files[0], obstacles[0] or files[0]))
+
+
+def _cannot_feed(name: str) -> str | None:
+    """Why a program that runs as this user is never fed by itself; None: it may be."""
+    try:
+        user = pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):
+        return None  # that is a fault of its own
+    if user in (0, os.geteuid()):
+        return None
+    return (
+        f"user {quoted(name)} cannot feed: only the supervisor's own user may enter its address. Leave `timeout` "
+        "out (its end is judged all the same), or run a supervisor as that user"
+    )
 
 
 def _denied(user: str, what: str, path: str, obstacle: str) -> str:

@@ -93,6 +93,28 @@ def open_file(
         os.close(here)
 
 
+def doubt_about(path: str | os.PathLike[str]) -> str | None:
+    """Why the file is not trusted, whichever directory it lies in: somebody else made it, may write it, or made a
+    link on its way. None: it is trusted, it is not there, or this cannot be seen."""
+    try:
+        here, name = open_directory_of(path)
+    except PermissionError as fault:
+        return fault.strerror if fault.errno == errno.EPERM else None
+    except OSError:
+        return None
+    try:
+        found = os.stat(name, dir_fd=here, follow_symlinks=False)
+    except OSError:
+        return None
+    finally:
+        os.close(here)
+    if not is_trusted(found.st_uid):
+        return f"it belongs to user {found.st_uid}, who is neither root nor you"
+    if stat.S_ISREG(found.st_mode) and found.st_mode & OTHERS_WRITE:
+        return f"every user may write it (mode {stat.S_IMODE(found.st_mode):04o})"
+    return None
+
+
 def _link(here: int, name: str, path: str, *, is_last: bool) -> str | None:
     """Where the link leads; None: it is no link, or the last part and not there. PermissionError: not trusted."""
     try:

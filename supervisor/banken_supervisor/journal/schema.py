@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from banken.errors import BankenError
+from banken_supervisor.files.trusted_files import doubt_about
 from banken_supervisor.journal.tables import ADDED, EVENTS, KEPT, Table
 from banken_supervisor.journal.values import Row
 
@@ -173,6 +174,13 @@ def check_regular(path: str) -> None:
     """JournalRefused unless ``path`` is a file: opening a pipe would wait for ever. OSError: there is nothing."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise JournalRefused(f"{path} is not a file; a journal is one")
+
+
+def check_trusted(path: str) -> None:
+    """JournalRefused if another user made the file, may write it, or made a link on its way."""
+    for name in (path, f"{path}-wal", f"{path}-shm", f"{path}.lock"):
+        if (why := doubt_about(name)) is not None:
+            raise JournalRefused(f"{name} is left alone: {why}; name a file of your own, or remove it")
 
 
 def foreign(path: str) -> bool:

@@ -212,6 +212,7 @@ class Journal:
             self._wake.clear()
 
     def _open(self) -> Store:
+        schema.check_trusted(self.path)
         if self._lock is None:
             if schema.foreign(self.path):
                 raise JournalRefused(

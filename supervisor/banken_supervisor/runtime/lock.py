@@ -17,6 +17,7 @@ import time
 
 from banken.errors import AddressInUse, AddressRefused
 from banken.process_identity import after_fork
+from banken_supervisor.files.trusted_files import open_directory_of
 
 try:
     import fcntl
@@ -158,6 +159,7 @@ def _prepare(directory: str) -> None:
         os.makedirs(os.path.dirname(directory), exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, 0o700)
+        os.close(open_directory_of(directory)[0])  # a link that another user can change is not followed
         found = os.lstat(directory)
     except OSError as fault:
         raise AddressRefused(f"cannot make the directory {directory}: {fault.strerror}") from None

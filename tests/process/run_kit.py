@@ -47,6 +47,10 @@ class Running:
         """Its row."""
         return next(row for row in self.home.ask("programs")["rows"] if row["name"] == name)
 
+    def up(self, name: str) -> int:
+        """The pid of its process, once it has one."""
+        return until(lambda: self.program(name)["pid"], f"{name} runs", START_S)
+
     def ask(self, what: str, name: str) -> None:
         """Start, stop or restart one program, and wait until that is done."""
         self.home.ask("program", what=what, name=name)

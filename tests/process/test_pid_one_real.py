@@ -76,7 +76,7 @@ def test_programs_end_with_it_only_where_that_is_asked_for(init: bool) -> None:
     config = table("p", announces("p")) + table("stubborn", stubborn, stop_timeout="300ms", order=-1)
     with running(config, *["--init"][: int(init)]) as one:
         until(lambda: {"p up", "stubborn up"} <= set(one.lines()), "both are up", START_S)
-        pids = [one.program(name)["pid"] for name in ("p", "stubborn")]
+        pids = [one.up(name) for name in ("p", "stubborn")]
         process = one._started[0]
         process.terminate()
         assert process.wait(20) == 0

@@ -166,7 +166,7 @@ def test_one_that_ignores_the_signal_is_killed(yard: Yard, tmp_path: Path) -> No
 def test_what_is_left_of_its_group_dies_with_a_program(yard: Yard, tmp_path: Path, how: str) -> None:
     """A grandchild that ignores SIGTERM ends when the program does: by a stop, a crash, or after an adoption."""
     ready = tmp_path / "ready"
-    spec = program("a", FORKS, restart="never")
+    spec = program("a", FORKS, restart="never", stop_timeout=0.3)
     spec["command"] = (*spec["command"], str(ready))
     keeper = yard.keeper([spec])
     leader = keeper.until("program-started", "a")["pid"]

@@ -76,6 +76,8 @@ class Executor:
         self.counts = self._jobs.counts
         self.patience = self._jobs.patience
         self.check = self._jobs.check
+        self.may_start_processes = False
+        """whether an action has run that may have started what lives on: a command, or a user's own action"""
         self._lock = threading.Lock()
         self._evidence: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
@@ -141,6 +143,8 @@ class Executor:
     def _perform(self, run: Run) -> tuple[EventType, str, dict[str, Any]]:
         run.started_at = wall()
         try:
+            own = type(run.action).__module__.startswith(__package__)
+            self.may_start_processes |= run.action.outside or not own
             outcome = run.action.run(self._with_evidence(run.target), self._context, self._ended(run))
             if not isinstance(outcome, Outcome):
                 raise TypeError(f"an action returns an Outcome, not {type(outcome).__name__}")

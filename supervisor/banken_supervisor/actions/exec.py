@@ -1,7 +1,8 @@
 """``exec``: run a command, with the incident in its environment and as JSON on its stdin.
 
-A list of arguments and never a shell. The command leads a session and group of its own; one that takes too long is
-killed with everything that it forked. The end of the incident does not end the command: an unfinished repair is
+A list of arguments and never a shell. The command leads a session of its own; one that takes too long is ended with
+all that it started, whatever session that is in. What a command that ends in time leaves behind runs on: it may
+have restarted a service. The end of the incident does not end the command: an unfinished repair is
 worse than an unneeded one.
 """
 
@@ -28,6 +29,9 @@ OUTPUT_MAX = 64 * 1024
 
 ARGUMENTS_MAX = 256
 
+NAMED_MAX = 10
+"""Processes that are named where they got away."""
+
 DRAIN_S = 0.5
 """Seconds that output is read after the command's end: a process that it forked may hold the pipe for ever."""
 
@@ -46,7 +50,7 @@ class Exec(Action, options.Table):
         description="The program and its arguments; no shell runs it."
     )
     timeout: Annotated[float, *options.seconds(0.1, 3600)] = Field(
-        30.0, description="Then its whole process group is killed."
+        30.0, description="Then it and all that it started are killed."
     )
     output_max: Annotated[int, *options.kind(_output_max, options.SIZE)] = Field(
         OUTPUT_MAX, description="How much of its output is kept; at most 256KiB."
@@ -60,20 +64,19 @@ class Exec(Action, options.Table):
         with _input(json.dumps(incident_text.facts(target)).encode() + b"\n") as stdin:
             try:
                 # The operator's own command, from the config only.
-                process = subprocess.Popen(  # noqa: S603
+                started = RunningCommand.start(
                     self.command,
+                    self.output_max,
+                    incident_text.environment(target),
                     stdin=stdin,
-                    stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    env=incident_text.environment(target),
-                    start_new_session=True,
                 )
             except OSError as fault:
                 why = fault.strerror or str(fault)
                 if isinstance(fault, FileNotFoundError):
                     why = "there is no such command, or not the interpreter that its first line names"
                 return Outcome(False, f"{self.command[0]!r} cannot be started: {why}")
-        with RunningCommand(process, self.output_max) as running:
+        with started as running:
             return self._outcome(running)
 
     def _outcome(self, running: RunningCommand) -> Outcome:
@@ -87,6 +90,12 @@ class Exec(Action, options.Table):
         command = self.command[0]
         if code is None:
             return Outcome(False, f"{command} outlived SIGKILL after its {self.timeout:g} s", data)
+        if running.got_away:
+            left = ", ".join(running.got_away[:NAMED_MAX])
+            text = (
+                f"{command} took longer than {self.timeout:g} s and was killed, but not all that it started: {left}"
+            )
+            return Outcome(False, text, data)
         data |= {"status": code} if code >= 0 else {"signal": signal_name(-code)}
         if timed_out:
             return Outcome(False, f"{command} took longer than {self.timeout:g} s and was killed", data)

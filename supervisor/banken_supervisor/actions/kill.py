@@ -81,7 +81,8 @@ class Kill(Action, Table):
             gone = context.wait_gone(who, self.verify_s)
         if not gone:
             return outcome(False, "unkillable", f"unkillable: pid {who.pid}, state {context.state(who)}")
-        if group is not None:  # what the process forked and left behind
+        if group is not None:  # what the process forked and left behind has the rest of the time
+            group.wait_gone(max(0.0, began + self.wait - monotonic()))
             group.signal(SIGKILL)
             if not group.wait_gone(self.verify_s):
                 text = f"pid {who.pid} ended by {step}, but {group.left()} of its group outlived SIGKILL"

@@ -7,7 +7,15 @@ import os
 import select
 import signal
 import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from time import monotonic, sleep
+from typing import Any
+
+from banken.process_identity import process_start
+from banken_supervisor.processes.handle import SUPPORTED
+from banken_supervisor.processes.run_processes import RunProcesses
+from banken_supervisor.processes.scan import COMMAND_RUN
 
 READ = 64 * 1024
 
@@ -53,8 +61,12 @@ class RunningCommand:
     """One command in a session of its own, and its output. It is not reaped before ``reap``: until then its
     number names no other process group."""
 
-    def __init__(self, process: subprocess.Popen[bytes], output_max: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], output_max: int, run: str) -> None:
+        """``run``: the mark in its environment."""
         assert process.stdout is not None
+        self.got_away: list[str] = []
+        """after ``kill``: what of all that it started still lives, in words"""
+        self._run = run
         self.output = HeadAndTail(output_max)
         self._output_max = output_max
         self._process = process
@@ -62,6 +74,24 @@ class RunningCommand:
         self._open = True
         self._poll = select.poll()
         self._poll.register(self._stdout, select.POLLIN)
+
+    @classmethod
+    def start(
+        cls, command: Sequence[str], output_max: int, environment: Mapping[str, str], **options: Any
+    ) -> RunningCommand:
+        """Start it, in a session of its own, with a mark by which all that it starts is found. OSError.
+
+        ``options``: of Popen.
+        """
+        run = COMMAND_RUN + os.urandom(16).hex()
+        process = subprocess.Popen(  # noqa: S603  # our own, or the operator's
+            command,
+            stdout=subprocess.PIPE,
+            env={**environment, "BANKEN_RUN": run},
+            start_new_session=True,
+            **options,
+        )
+        return cls(process, output_max, run)
 
     def __enter__(self) -> RunningCommand:
         return self
@@ -88,9 +118,17 @@ class RunningCommand:
             self._read(left)
 
     def kill(self) -> None:
-        """End it and what it forked, also where it has ended itself."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            self._signal(number)
+        """End it and all that it started, also where it has ended itself."""
+        until = monotonic() + TERM_S
+        pid = self._process.pid
+        start = process_start(pid)  # it is not reaped
+        with closing(RunProcesses(self._run, pid, start)) as started:
+            started.find()  # before the command ends: then it no longer has descendants
+            self._signal(signal.SIGTERM)
+            started.signal(signal.SIGTERM)
+            self.wait(TERM_S)
+            self._signal(signal.SIGKILL)
+            self.got_away = started.end(signal.SIGTERM, until)
             self.wait(TERM_S)
 
     def reap(self) -> int | None:
@@ -103,7 +141,8 @@ class RunningCommand:
     def _signal(self, number: int) -> None:
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+                # The others of its group are found where there is /proc, and get it once.
+                (os.kill if SUPPORTED else os.killpg)(self._process.pid, number)
 
     def _has_ended(self) -> bool:
         if not hasattr(os, "waitid"):

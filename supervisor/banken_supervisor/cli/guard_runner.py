@@ -59,6 +59,7 @@ class Guarding(Supervisor):
         self._loop.programs.set((self._spec,), (), {self._spec.name: self._policy})
         self._loop.programs.heard = self._heard
         self._terminal.opened()
+        self._loop.programs.manager.orphans.sole_starter = lambda: True
 
     # -- on the loop's thread -----------------------------------------------------------------------
 

@@ -69,16 +69,16 @@ def trial(wanted: Iterable[Wanted], directory: str) -> dict[Wanted, str]:
 def _try(group: list[Wanted], directory: str, limit: float) -> dict[Wanted, str]:
     task = json.dumps({"directory": directory, "wanted": group})
     try:
-        process = subprocess.Popen(  # noqa: S603  # our own module
+        started = RunningCommand.start(
             [sys.executable, "-m", __name__, task],
+            _ANSWER_MAX,
+            os.environ,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
         )
     except OSError as fault:
         return dict.fromkeys(group, f"cannot be tried: {fault.strerror}")
-    with RunningCommand(process, _ANSWER_MAX) as running:
+    with started as running:
         in_time = running.wait(limit)
         running.kill()
         running.drain(_DRAIN_S)

@@ -140,5 +140,4 @@ class ProgramSpec(NamedTuple):
     dies_with_supervisor: bool = False
     """True: its process group is killed when the supervisor dies; False: the next supervisor adopts it"""
     terminal: bool = False
-    """True: it uses the supervisor's stdin, stdout and stderr, and signals go to its whole process group, as from a
-    terminal; ``log`` must be None"""
+    """True: it uses the supervisor's stdin, stdout and stderr; ``log`` must be None"""

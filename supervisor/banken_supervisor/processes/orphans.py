@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _SET_CHILD_SUBREAPER = 36
 _WNOTHREAD = 0x20000000
@@ -32,6 +32,8 @@ class Orphans:
         """pids of children that are collected elsewhere; add one on the thread that started it"""
         self.adopted = False
         """whether orphans come to this process"""
+        self.sole_starter: Callable[[], bool] = lambda: False
+        """whether only one program, and nothing else, has started processes here: an orphan is then its"""
 
     @contextlib.contextmanager
     def adopting(self) -> Iterator[None]:
@@ -40,6 +42,8 @@ class Orphans:
             yield
             return
         self.adopted = os.getpid() == 1 or _set_subreaper(True)
+        # What this process starts itself, for its own use, is no program's: said by a mark that it inherits.
+        os.environ.setdefault("BANKEN_RUN", "")
         before = signal.signal(signal.SIGCHLD, lambda number, frame: self.collect())
         self.collect()
         try:

@@ -1,13 +1,19 @@
-"""After a crash: which programs of the former supervisor still run."""
+"""At the start: which programs of a former supervisor still run.
+
+Records say it, but they are not all there is: they may be lost, one by one or with the whole directory. So the
+processes that carry the mark of this address, and have no record, are looked for too.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import NamedTuple
 
+from banken.errors import NameRefused
+from banken.protocol.limits import check_name
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
-from banken_supervisor.processes.scan import Marked, marked
-from banken_supervisor.programs.child_table import sweep
+from banken_supervisor.processes.scan import COMMAND_RUN, Seen, command_of, processes
 from banken_supervisor.programs.run_records import RunRecord, RunRecords
 from banken_supervisor.programs.spawn import Child
 
@@ -17,52 +23,105 @@ class Adoption(NamedTuple):
 
     running: list[tuple[RunRecord, Child]]
     ended: list[RunRecord]
-    """the former supervisor's, gone by now; how they ended is not known"""
+    """the former supervisor's, gone by now; how they ended is not known. What they started may live"""
+    remains: list[RunRecord]
+    """runs without a record of which something lives, but not what the program is"""
     faults: list[str]
-    """sentences about what could not be read"""
+    """sentences about what could not be read or was missing"""
 
 
-def adopt(records: RunRecords, address: str) -> Adoption:
-    """Find every recorded process, and what is left of the groups of those that have ended.
+def adopt(records: RunRecords, address: str, wanted: bool = True) -> Adoption:
+    """Find every recorded process, and those whose record is lost. ``wanted``: whether there are any programs.
 
     A process is the recorded one if its handle could be opened with the recorded start time, and its environment
-    carries no other run's mark. One of which only the intent was recorded is searched by its mark, one whose
-    record is damaged by its name and ``address``. Reads files and /proc: before the loop turns. OSError: the
-    records cannot be read at all.
+    carries no other run's mark. One of which only the intent was recorded is searched by its mark. Reads files and
+    /proc: before the loop turns. OSError: the records cannot be read at all.
     """
     displaced = records.prepare()
     found, faults = records.read()
-    by_mark = marked() if found or faults else []
-    for name in faults:
-        seen = next((each for each in by_mark if each.leads and (each.name, each.address) == (name, address)), None)
-        if seen is not None:
-            with contextlib.suppress(OSError):
-                found.append(records.intend(name, seen.run))
-    result = Adoption([], [], [*filter(None, [displaced]), *faults.values()])
-    for record in found:
-        child = _find(record, by_mark)
-        if child is not None:
-            result.running.append((record, child))
-            if not record.pid:
-                with contextlib.suppress(OSError):  # its intent is on record; that is enough to find it again
-                    records.confirm(record, child.handle.pid, child.handle.start)
-        elif _sweep_after(record, by_mark):
+    seen = processes() if found or faults or wanted else []
+    result = Adoption([], [], [], [*filter(None, [displaced]), *faults.values()])
+    lost = _lost(seen, {record.run for record in found}, address)
+    for record in [*found, *lost]:
+        child = _find(record, seen)
+        if record not in found:
+            _judge_lost(record, child, records, result)
+        elif child is not None:
+            _take(record, child, records, result)
+        elif record.pid or any(each.run == record.run for each in seen):
             result.ended.append(record)
         else:
             records.forget(record.name, record.run)  # the crash came before the spawn
     return result
 
 
-def _find(record: RunRecord, by_mark: list[Marked]) -> Child | None:
+def _take(record: RunRecord, child: Child, records: RunRecords, result: Adoption) -> None:
+    result.running.append((record, child))
+    if not record.pid:
+        with contextlib.suppress(OSError):  # its intent is on record; that is enough to find it again
+            records.confirm(record, child.handle.pid, child.handle.start)
+
+
+def _judge_lost(record: RunRecord, child: Child | None, records: RunRecords, result: Adoption) -> None:
+    """Adopt it, unless another process is the program, or its own has ended: then what is left of it is ended."""
+    name = record.name
+    if child is None:
+        result.remains.append(record)
+        result.faults.append(f"no record of {name} was left, but some of what it started: that is ended")
+        return
+    pid = child.handle.pid
+    if any(name == each.name for each, _ in result.running):
+        child.handle.close()
+        result.remains.append(record)
+        result.faults.append(
+            f"{name} runs twice: pid {pid} ({command_of(pid)}), of which there is no record, is ended"
+        )
+        return
+    result.ended[:] = [each for each in result.ended if each.name != name]
+    with contextlib.suppress(OSError):  # it is found again by its mark
+        record = records.intend(name, record.run, record.stop_signal, record.stop_timeout)
+    _take(record, child, records, result)
+    result.faults.append(
+        f"no record of {name} was left: pid {pid} ({command_of(pid)}) carries its mark, and is adopted"
+    )
+
+
+def _lost(seen: list[Seen], recorded: set[str], address: str) -> list[RunRecord]:
+    """Runs at this address that no record names, the oldest first."""
+    found: dict[str, RunRecord] = {}
+    for each in seen:
+        if each.run and each.run not in recorded and each.run not in found and _is_here(each, address):
+            with contextlib.suppress(NameRefused):
+                found[each.run] = RunRecord(check_name(each.name), each.run, "")
+    return list(found.values())
+
+
+def _is_here(seen: Seen, address: str) -> bool:
+    """Whether its address is this one: the same directory, for processes of this container."""
+    if not os.path.isabs(seen.address) or seen.run.startswith(COMMAND_RUN):
+        return False
+    root = f"/proc/{seen.pid}/root"
+    its = os.path.realpath(seen.address)
+    try:
+        same_host = os.readlink(f"/proc/{seen.pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
+        return same_host and os.path.samefile(root + its, address)
+    except OSError:
+        return False
+
+
+def _find(record: RunRecord, seen: list[Seen]) -> Child | None:
     """Its process, held by a handle; None: it has ended, or never was."""
     pid, start = record.pid, record.start
     if not pid:
-        # The oldest leader of a session: what was spawned; it may have started others by now.
-        seen = next((each for each in by_mark if each.leads and each.run == record.run), None)
-        if seen is None:
+        # The oldest leader of a session: what was spawned; it may have started others by now. It may have
+        # overwritten its environment, while another process of its session has not.
+        sessions = {each.session for each in seen if each.run == record.run}
+        ours = (each for each in seen if each.leads and each.run in ("", record.run) and each.pid in sessions)
+        leader = next(ours, None)
+        if leader is None:
             return None
-        pid, start = seen.pid, seen.start
-    elif any(each.pid == pid and each.run != record.run for each in by_mark):
+        pid, start = leader.pid, leader.start
+    elif any(each.pid == pid and each.run not in ("", record.run) for each in seen):
         return None  # it is another run's
     try:
         handle = ProcessHandle.open_pid(pid, start)
@@ -72,11 +131,3 @@ def _find(record: RunRecord, by_mark: list[Marked]) -> Child | None:
         return Child(record.name, record.run, handle, False)
     handle.close()  # a zombie
     return None
-
-
-def _sweep_after(record: RunRecord, by_mark: list[Marked]) -> bool:
-    """Kill what an ended process left of its group. False: there never was a process."""
-    remains = [each for each in by_mark if each.run == record.run]
-    for group in {record.pid} if record.pid else {each.group for each in remains}:
-        sweep(record.run, group)
-    return bool(record.pid or remains)

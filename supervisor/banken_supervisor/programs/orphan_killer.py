@@ -3,8 +3,8 @@
 It runs as a script of its own, with the standard library and nothing else, so it has a small copy of what
 handle.py does. Its input names the runs to watch, a line each: "+RUN" before the spawn, "=RUN PID START" after it,
 "-RUN" at the end. It waits for the end of its parent by a pidfd; the end of the input means the same. Then it
-kills the group of every named process, and every process that carries the mark of one of the runs: so it also
-finds one that overwrote its environment, and one that was started in the moment of the crash.
+kills the group and session of every named process, and every process that carries the mark of one of the runs: so
+it also finds one that overwrote its environment, and one that was started in the moment of the crash.
 
 Why not PR_SET_PDEATHSIG: it fires when the *thread* that forked ends, not the process; it reaches the child alone
 and not its group; a program that changes its user loses it; and to set it, Python code would have to run between
@@ -64,7 +64,7 @@ def main() -> None:
             kill(pid, pidfd)
     for at in SCANS_S if runs else ():
         time.sleep(max(0.0, began + at - time.monotonic()))
-        kill_marked(set(runs))
+        kill_marked(runs)
 
 
 def listen(parent: int, runs: dict[str, Held]) -> None:
@@ -109,14 +109,20 @@ def apply(line: str, runs: dict[str, Held]) -> None:
 def started(pid: int) -> int:
     """When a process started, in ticks since boot; 0: it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
+        return int(stat(pid)[19])
     except OSError:
         return 0
 
 
-def kill_marked(runs: set[str]) -> None:
-    """SIGKILL for every process that carries one of these marks."""
+def stat(pid: int) -> list[bytes]:
+    """What the kernel says of a process, behind its name: state, parent, group, session ... OSError: it is gone."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()
+
+
+def kill_marked(runs: dict[str, Held]) -> None:
+    """SIGKILL for every process that carries one of these marks, or is in the session of one of these processes."""
+    sessions = {pid for pid, _ in runs.values() if pid}
     marks = {f"BANKEN_RUN={run}".encode() for run in runs}
     for entry in os.listdir("/proc"):
         if not entry.isdecimal():
@@ -126,6 +132,8 @@ def kill_marked(runs: set[str]) -> None:
         except OSError:
             continue
         try:
+            if int(stat(int(entry))[3]) in sessions:
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
             with open(f"/proc/{entry}/environ", "rb") as file:
                 if not marks.isdisjoint(file.read().split(b"\0")):
                     signal.pidfd_send_signal(fd, signal.SIGKILL)

@@ -14,13 +14,14 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from signal import SIGCONT, SIGKILL
 from typing import Any
 
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
 from banken_supervisor.engine.policy import Group, ProgramSpec, Restart
-from banken_supervisor.processes.orphans import Orphans
+from banken_supervisor.processes import control_groups
 from banken_supervisor.programs.adoption import Adoption, adopt
-from banken_supervisor.programs.child_table import ChildTable, sweep
+from banken_supervisor.programs.child_table import ChildTable
 from banken_supervisor.programs.engine.effects import (
     KillGroup,
     ProgramEffect,
@@ -35,16 +36,16 @@ from banken_supervisor.programs.orphan_killer_client import OrphanKiller
 from banken_supervisor.programs.run_output import RunOutput
 from banken_supervisor.programs.run_records import RunRecord, RunRecords, file_name
 from banken_supervisor.programs.spawn import Child, SpawnRefused, spawn
+from banken_supervisor.programs.started_processes import WORK_LIMIT_S, StartedProcesses
 
 CLOSE_WAIT = 2.0
 """Seconds that closing waits for spawns that are under way, at most."""
 
-THREADS_MAX = 8
+THREADS_MAX = 32
 """Jobs of programs that run at once; the rotation of their logs is one more."""
 
-WORK_LIMIT_S = 60.0
-"""Seconds until a job counts as stuck. Further jobs of its program wait all the same: a second spawn beside a
-hanging one could make two processes."""
+ENDS_MAX = 24
+"""Those of them that may wait for the end of what a program has started."""
 
 _log = logging.getLogger("banken.programs")
 
@@ -88,8 +89,13 @@ class ProgramManager:
         self._random = random.random  # for the backoff's jitter
         self._records = RunRecords(directory)
         self._children = ChildTable()
-        self.orphans = Orphans()
-        self._jobs = KeyedExecutor("banken-programs", self._worked, threads_max=THREADS_MAX + 1)
+        self._jobs = KeyedExecutor(
+            "banken-programs", self._worked, threads_max=THREADS_MAX + 1, outside_max=ENDS_MAX
+        )
+        self._started = StartedProcesses(
+            self._jobs.submit, lambda name, what, text: post(WorkTold(name, what, text)), self._forget
+        )
+        self.orphans = self._started.orphans
         self.write_records_again = self._records.write_again
         self.fileno = self._children.fileno
         self.child = self._children.get
@@ -115,10 +121,10 @@ class ProgramManager:
         wanted = {spec.name: spec for spec in specs}
         readable = True
         try:
-            adoption, held = adopt(self._records, self._address), self._records.held()
+            adoption, held = adopt(self._records, self._address, bool(specs)), self._records.held()
         except OSError as fault:
             text = f"which programs run already cannot be read, so none is started: {fault}"
-            adoption, held, readable = Adoption([], [], [text]), set(), False
+            adoption, held, readable = Adoption([], [], [], [text]), set(), False
         strangers = [
             _stranger(record)
             for record in (*(record for record, _ in adoption.running), *adoption.ended)
@@ -132,8 +138,11 @@ class ProgramManager:
             events += self.carry_out(self._take(child, program.spec, now))
         # Those that were to die with the former supervisor did, or do now, and start anew: that is no failure.
         mortal = {name for name, spec in wanted.items() if spec.dies_with_supervisor}
+        for record in (*adoption.ended, *adoption.remains):
+            spec = wanted.get(record.name, _stranger(record))
+            # What it started may live. Queued first, so that it has ended before the program is started again.
+            self._started.end_remains(spec, record.run, record.start)
         for record in adoption.ended:
-            self._records.forget(record.name, record.run)
             if record.name not in mortal and record.name not in held:
                 # It was running, and is not: an end like any other, its status unknown.
                 events += self.carry_out(self.programs.started(record.name, record.pid, now, adopted=True))
@@ -186,11 +195,13 @@ class ProgramManager:
             self.output.end(child.name)
             # Queued first, so that it is done before the next spawn of this program.
             self._do(child.name, partial(self.output.keep, child.name))
-            if child.own:
-                self._do(child.name, partial(self._forget, child.name, child.run))
-                events += self.carry_out(self.programs.exited(child.name, status, now, self._random()))
+            program = self.programs.get(child.name)
+            assert program is not None
+            if program.state is ProgramState.STOPPING:  # it is down when all that it started is
+                self._started.ended(program.spec, child, status, partial(self._post_exited, child.name, status))
             else:
-                self._do(child.name, partial(self._sweep, child))
+                self._started.ended(program.spec, child, status)
+                events += self.carry_out(self.programs.exited(child.name, status, now, self._random()))
         self.orphans.collect()
         return events + self.carry_out(self.programs.due(now))
 
@@ -204,13 +215,11 @@ class ProgramManager:
                     assert program is not None
                     self._do(name, partial(self._spawn, program.spec, self._timeout(name)), spawns=True)
                 case SendSignal(name, number):
-                    program = self.programs.get(name)
-                    self._children.signal(name, number, group=program is not None and program.spec.terminal)
+                    if number != SIGCONT:  # that goes before each signal
+                        self._started.stop(name, number)
                 case KillGroup(name):
-                    child = self.child(name)
-                    self._children.kill_group(name)
-                    if child is not None and not child.own:
-                        self._do(name, partial(sweep, child.run, child.handle.pid))
+                    self._children.signal(name, SIGKILL)
+                    self._started.stop(name, SIGKILL)
                 case ProgramEvent():
                     events.append(effect)
         return events
@@ -252,6 +261,7 @@ class ProgramManager:
     def _take(self, child: Child, spec: ProgramSpec, now: float) -> list[ProgramEffect]:
         """A process was made, or adopted."""
         self._children.add(child)
+        self._started.add(child)
         self._keep_log(spec)
         return self.programs.started(child.name, child.handle.pid, now, adopted=not child.own)
 
@@ -271,6 +281,9 @@ class ProgramManager:
 
     def _post_failed(self, name: str, reason: str) -> None:
         self._post(ProgramReport(lambda now: self.programs.failed(name, reason, now, self._random())))
+
+    def _post_exited(self, name: str, status: int | None) -> None:
+        self._post(ProgramReport(lambda now: self.programs.exited(name, status, now, self._random())))
 
     def _do(self, name: str, work: Callable[[], object], *, spawns: bool = False) -> None:
         """Run it on a thread, after all earlier work for this program."""
@@ -305,6 +318,7 @@ class ProgramManager:
                 os.makedirs(self._log_directory, mode=0o700, exist_ok=True)
             self.output.begin(spec)
             child = spawn(spec, run, extra)
+            control_groups.enter(run, child.handle.pid)
             self.orphans.own.add(child.handle.pid)
         except BaseException as fault:  # noqa: BLE001  # without a message the program would wait for ever
             self._forget(spec.name, run)
@@ -321,11 +335,6 @@ class ProgramManager:
         with contextlib.suppress(OSError):  # the next supervisor will find that it has ended
             self._records.forget(name, run)
         self._orphan_killer.release(run)
-
-    def _sweep(self, child: Child) -> None:
-        sweep(child.run, child.handle.pid)
-        self._forget(child.name, child.run)
-        self._post(ProgramReport(lambda now: self.programs.exited(child.name, None, now, self._random())))
 
 
 def _stranger(record: RunRecord) -> ProgramSpec:

@@ -94,6 +94,11 @@ class Loop:
         run_id = f"{_base36(int(wall() * 1000))}{os.urandom(2).hex()}"
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
         self.driver.engine.processes.is_stopping = programs.stopping
+        programs.manager.orphans.sole_starter = lambda: (
+            len(programs.names()) == 1
+            and not dispatcher.executor.may_start_processes
+            and not callbacks.counts()["threads"]  # what a callback did is not known
+        )
         self.guard = Guard(self.driver.out.append, log_queue.line)
         self.outbox = None if journal is None else Outbox(journal, run_id, mailbox.post, limits)
         if self.outbox is not None:

@@ -75,8 +75,7 @@ class Supervisor:
     """Whether the process does nothing else: then orphans of its programs come to it, and it collects them."""
 
     ends_programs = False
-    """Whether it stops its programs before it ends, however long they take; else they run on, and the next
-    supervisor adopts them."""
+    """Whether it stops its programs before it ends, however long they take; else they run on."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class ProgramEventType(StrEnum):
     STOPPED = "program-stopped"
     """it is down; data: why, status, again (True: it starts again without a request)"""
     KILLED = "program-killed"
-    """it still ran after its stop timeout: its process group gets SIGKILL; data: after"""
+    """it still ran after its stop timeout: it and all that it started get SIGKILL; data: after"""
     UNKILLABLE = "program-unkillable"
     """it still runs after SIGKILL; data: after"""
     SLOW = "program-slow"
@@ -50,7 +50,7 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class SendSignal:
-    """Send a signal to its process only, not to its process group."""
+    """Send a signal to its process and to all that it has started."""
 
     name: str
     number: int
@@ -58,7 +58,7 @@ class SendSignal:
 
 @dataclass(frozen=True, slots=True)
 class KillGroup:
-    """Send SIGKILL to its process group."""
+    """Send SIGKILL to its process and to all that it has started."""
 
     name: str
 

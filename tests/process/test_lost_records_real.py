@@ -1,0 +1,104 @@
+"""Records of programs that are lost, one by one or with the whole directory: no program runs twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from process.kit import START_S, until
+from process.program_kit import gone
+from process.run_kit import Running, running, table
+
+pytestmark = pytest.mark.process
+
+TITLED = (
+    "import os, sys, time\n"
+    "if os.fork() == 0:\n"
+    "    time.sleep(1000)\n"
+    "os.execve(sys.executable, [sys.executable, '-S', '-c', 'import time; time.sleep(1000)'], {})\n"
+)
+"""Its process has no environment any more; what it forked has."""
+
+
+def end(one: Running) -> None:
+    """kill -9 of the supervisor."""
+    one._started[-1].kill()
+    one._started[-1].wait(10)
+
+
+def lose(one: Running, what: str) -> None:
+    """The records: all with the address's directory, or one."""
+    if what == "all":
+        shutil.rmtree(one.address)
+    else:
+        Path(one.address, "programs", f"{what}.json").unlink()
+
+
+@pytest.mark.parametrize("what", ["all", "a"])
+def test_programs_without_records_are_adopted(what: str) -> None:
+    """And said so; one that the config no longer names is stopped, as with its record."""
+    config = table("a", ["sleep", "1000"]) + table("b", [sys.executable, "-S", "-c", TITLED])
+    with running(config + table("former", ["sleep", "1000"])) as one:
+        pids = {name: one.up(name) for name in ("a", "b", "former")}
+        until(lambda: Path(f"/proc/{pids['b']}/environ").read_bytes() == b"", "b has no environment", START_S)
+        end(one)
+        lose(one, what)
+        one.place.joinpath("banken.toml").write_text(config)
+        one.run()
+        for name in ("a", "b"):
+            row = one.program(name)
+            assert (row["state"], row["pid"], row["adopted"]) == ("running", pids[name], True)
+        gone(pids["former"])
+        assert f"no record of a was left: pid {pids['a']} (sleep) carries its mark" in one.log.read_text()
+        end(one)  # now there are records
+        one.run()
+        assert one.program("a")["pid"] == pids["a"]
+
+
+def test_what_is_left_of_a_lost_one_is_ended_before_it_starts() -> None:
+    """Its process has ended, what it had started lives: that is no program."""
+    script = "sh -c 'while :; do sleep 0.02; done' left & exec sleep 1000"
+    with running(table("p", ["sh", "-c", script])) as one:
+        pid = one.up("p")
+        left = until(
+            lambda: [each for each, text in one.live("sh -c while") if text.endswith("left")], "it is there"
+        )
+        end(one)
+        lose(one, "all")
+        os.kill(pid, signal.SIGKILL)
+        one.run()
+        until(lambda: one.program("p")["state"] == "running", "it runs", START_S)
+        assert one.program("p")["adopted"] is False
+        for each in left:
+            gone(each, 0.1)
+
+
+def test_another_supervisors_and_a_command_of_a_step_are_left_alone() -> None:
+    """The mark of a program at another address, of the same address in another container, of an exec step."""
+    with running(table("p", ["sleep", "1000"])) as one:
+        end(one)
+        lose(one, "p")
+        common = {"BANKEN_NAME": "q", "BANKEN_ADDRESS": one.address, "BANKEN_RUN": "0" * 32}
+        marks = [{**common, "BANKEN_ADDRESS": str(one.place)}, {**common, "BANKEN_RUN": "exec-0"}]
+        others = [subprocess.Popen(["sleep", "1000"], env=each, start_new_session=True) for each in marks]
+        if os.geteuid() == 0:
+            marked = [f"{key}={value}" for key, value in common.items()]
+            inside = ["unshare", "--pid", "--fork", "--kill-child", "env", *marked, "setsid", "sleep", "1000"]
+            others.append(subprocess.Popen(inside, start_new_session=True))
+        try:
+            one.run()
+            assert one.program("p")["state"] in ("running", "starting")
+            assert [each["name"] for each in one.home.ask("programs")["rows"]] == ["p"]
+            assert all(each.poll() is None for each in others)
+        finally:
+            for each in others:
+                with suppress(ProcessLookupError):
+                    each.kill()
+                each.wait(10)

@@ -37,7 +37,7 @@ class Declarations:
                     details.conflict_reported = True
                     data = {"operator": list(record.declaration), "worker": list(told)}
                     out.append(Event(EventType.CONFLICT, record.name, data))
-        elif told is not None:
+        elif told is not None and (told != record.declaration or record.by is not By.WORKER):
             self._follow(record, told, message.resolution, fed=False)
         elif message.identity is not None:
             self._set_resolution(record, message.resolution)

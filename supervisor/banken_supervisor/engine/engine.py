@@ -179,7 +179,7 @@ class Engine:
         refusal = self.admission.check_owner(record, message, now, out)
         if refusal is not None:
             return refusal
-        unannounced = record.by is By.NOBODY or not record.awaited
+        unannounced = kind is Kind.DECLARE and (record.by is By.NOBODY or not record.awaited)
         if message.declaration is not None or message.identity is not None:
             self._declarations.update(record, message, out)
         if kind is not Kind.DECLARE:  # the watchdog is known by now; a declaration is no feed

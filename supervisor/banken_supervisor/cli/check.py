@@ -13,7 +13,7 @@ import click
 from banken.errors import BankenError
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import DURATION, NAMES, address_option
+from banken_supervisor.cli.options import DURATION, NAMES, reading_address_option
 from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.status_table import BAD
 from banken_supervisor.operator_client.pager import all_rows
@@ -117,7 +117,7 @@ class Plugin(click.Command):
     metavar="TIME",
     help="Warn also of those that are well again but had an incident within TIME.",
 )
-@address_option
+@reading_address_option
 def command(
     names: tuple[str, ...], warning: int | None, critical: int | None, since: float | None, address: str | None
 ) -> int:

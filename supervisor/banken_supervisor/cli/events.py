@@ -13,7 +13,7 @@ import click
 from banken.protocol.limits import check_name
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion import watched
-from banken_supervisor.cli.options import address_option
+from banken_supervisor.cli.options import reading_address_option
 from banken_supervisor.cli.printing import clean, clock, fancy
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.event_text import field, sentence
@@ -55,7 +55,7 @@ UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age", 
     help="Only this watchdog's, or a pattern's; repeatable.",
 )
 @journals.journal_option
-@address_option
+@reading_address_option
 def command(
     follow: bool,
     lines: int | None,

@@ -10,7 +10,7 @@ import click
 
 from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import address_option
+from banken_supervisor.cli.options import reading_address_option
 from banken_supervisor.operator_client.supervisor_client import connect
 
 READABLE = 0o644
@@ -31,7 +31,7 @@ READABLE = 0o644
     type=click.Path(dir_okay=False),
     help="Write FILE, whole or not at all, for the textfile collector of node_exporter.",
 )
-@address_option
+@reading_address_option
 def command(names: str | None, output: str | None, address: str | None) -> None:
     """Print all metrics in Prometheus' text format, as /metrics of `banken web` gives them.
 

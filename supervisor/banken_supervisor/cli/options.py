@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from banken.address import default_address
 from banken.protocol.limits import NAME_MAX, check_name
+from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.operator_client.pager import all_rows
+from banken_supervisor.operator_client.supervisor_client import supervisor_elsewhere
 from banken_supervisor.text.durations import parse
 from banken_supervisor.text.patterns import is_pattern
 
@@ -18,12 +22,40 @@ if TYPE_CHECKING:
 
     from banken.control import Control
 
-address_option = click.option(
+_HELP = (
+    "The supervisor's directory.  [default: $BANKEN_ADDRESS, else $XDG_RUNTIME_DIR/banken, "
+    "else /run/banken for root, else ~/.local/state/banken/run]"
+)
+
+
+def _found(context: click.Context, option: click.Parameter, given: str | None) -> str | None:
+    """For a command that only reads: another supervisor of this user, if none is at the default address."""
+    other = None if context.resilient_parsing else supervisor_elsewhere(given)
+    if other is not None:
+        click.echo(f"no supervisor runs at {default_address()}; this is the one at {other}", err=True)
+    return other or given
+
+
+def _named(context: click.Context, option: click.Parameter, given: str | None) -> str | None:
+    """For a command that changes something: another supervisor is only named."""
+    other = None if context.resilient_parsing else supervisor_elsewhere(given)
+    if other is not None:
+        raise Failure(
+            f"no supervisor runs at {default_address()}, but one does at {other}; "
+            f"if that is the one, say --address {shlex.quote(other)}",
+            exit_codes.NO_SUPERVISOR,
+        )
+    return given
+
+
+address_option = click.option("--address", metavar="ADDRESS", help=_HELP)
+reading_address_option = click.option(
     "--address",
     metavar="ADDRESS",
-    help="The supervisor's directory.  [default: $BANKEN_ADDRESS, else $XDG_RUNTIME_DIR/banken, "
-    "else /run/banken for root, else ~/.local/state/banken/run]",
+    callback=_found,
+    help=f"{_HELP[:-1]}; if no supervisor runs there, one at another of your own usual directories]",
 )
+changing_address_option = click.option("--address", metavar="ADDRESS", callback=_named, help=_HELP)
 json_logs_option = click.option("--json-logs", is_flag=True, help="Write the log as one JSON object a line.")
 allow_empty_option = click.option(
     "--allow-empty", is_flag=True, help="Take a config file in which nothing stands: it stops every program."

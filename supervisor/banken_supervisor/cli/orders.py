@@ -8,7 +8,15 @@ from banken.errors import Refused
 from banken.protocol.limits import REASON_MAX, STATUS_MAX, check_progress, check_text
 from banken.protocol.messages import DEFAULT_INTERVAL, Kind, declare
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import DURATION, NAME, NAMES, address_option, all_of, quiet_option, row_of
+from banken_supervisor.cli.options import (
+    DURATION,
+    NAME,
+    NAMES,
+    all_of,
+    changing_address_option,
+    quiet_option,
+    row_of,
+)
 from banken_supervisor.operator_client.supervisor_client import connect, tell
 from banken_supervisor.text.durations import format_s
 
@@ -21,7 +29,7 @@ from banken_supervisor.text.durations import format_s
 @click.option("--status", help="A text for people, shown by `banken status`.")
 @click.option("--progress", help="A number or text that changes as the work goes on.")
 @quiet_option
-@address_option
+@changing_address_option
 def feed(
     name: str,
     timeout: float | None,
@@ -77,7 +85,7 @@ def _progress(text: str) -> int | float | str:
 @click.argument("name", type=NAME)
 @click.argument("reason")
 @quiet_option
-@address_option
+@changing_address_option
 def fail(name: str, reason: str, quiet: bool, address: str | None) -> None:
     """Say that NAME has failed, and why: a verdict at once. Its next feed ends the incident.
 
@@ -99,7 +107,7 @@ def fail(name: str, reason: str, quiet: bool, address: str | None) -> None:
 @click.argument("name", type=NAMES)
 @click.argument("duration", type=DURATION, required=False)
 @quiet_option
-@address_option
+@changing_address_option
 def pause(name: str, duration: float | None, quiet: bool, address: str | None) -> None:
     """Do not judge NAME for DURATION (30s, 2m, 1h); without one, until `banken resume NAME`.
 
@@ -117,7 +125,7 @@ def pause(name: str, duration: float | None, quiet: bool, address: str | None) -
 @click.command(short_help="Judge NAME again, with a whole timeout from now.")
 @click.argument("name", type=NAMES)
 @quiet_option
-@address_option
+@changing_address_option
 def resume(name: str, quiet: bool, address: str | None) -> None:
     """Judge NAME again after a pause, with a whole timeout from now; NAME may be a pattern."""
     with connect(address) as control:
@@ -136,7 +144,7 @@ def resume(name: str, quiet: bool, address: str | None) -> None:
 @click.argument("name", type=NAME)
 @click.argument("duration", type=DURATION)
 @quiet_option
-@address_option
+@changing_address_option
 def extend(name: str, duration: float, quiet: bool, address: str | None) -> None:
     """This once, the next feed of NAME may come as late as DURATION (30s, 2m, 1h) from now."""
     with connect(address) as control:
@@ -151,7 +159,7 @@ def extend(name: str, duration: float, quiet: bool, address: str | None) -> None
 @click.command(short_help="Watch NAME no longer.")
 @click.argument("name", type=NAME)
 @quiet_option
-@address_option
+@changing_address_option
 def release(name: str, quiet: bool, address: str | None) -> None:
     """Watch NAME no longer. A worker that still feeds it declares it anew."""
     with connect(address) as control:

@@ -10,7 +10,7 @@ import click
 from banken.errors import Unreachable
 from banken_supervisor.cli import completion, exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import NAME, address_option, allow_empty_option, quiet_option
+from banken_supervisor.cli.options import NAME, allow_empty_option, changing_address_option, quiet_option
 from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.waiting import Patience, wait
 from banken_supervisor.operator_client.supervisor_client import connect, lock_holder
@@ -32,7 +32,7 @@ MOVING = ("queued", "starting", "stopping")
 @click.command(short_help="Start a program of the config.")
 @click.argument("name", type=NAME, shell_complete=completion.programs)
 @quiet_option
-@address_option
+@changing_address_option
 def start(name: str, quiet: bool, address: str | None) -> None:
     """Start the program NAME, one that had stopped or was given up, and wait until it runs."""
     _order("start", name, address, quiet)
@@ -41,7 +41,7 @@ def start(name: str, quiet: bool, address: str | None) -> None:
 @click.command(short_help="Stop a program and start it again.")
 @click.argument("name", type=NAME, shell_complete=completion.programs)
 @quiet_option
-@address_option
+@changing_address_option
 def restart(name: str, quiet: bool, address: str | None) -> None:
     """Stop the program NAME, with its group's others where the group says so, and wait until it runs again."""
     _order("restart", name, address, quiet)
@@ -50,7 +50,7 @@ def restart(name: str, quiet: bool, address: str | None) -> None:
 @click.command(short_help="Stop a program, or without NAME the supervisor, and wait until it has.")
 @click.argument("name", type=NAME, shell_complete=completion.programs, required=False)
 @quiet_option
-@address_option
+@changing_address_option
 def stop(name: str | None, quiet: bool, address: str | None) -> None:
     """Stop the program NAME; without NAME the supervisor itself. Waits until it has ended, and shows that it does.
 
@@ -114,7 +114,7 @@ def stop(name: str | None, quiet: bool, address: str | None) -> None:
 @click.command(short_help="Have the supervisor read its config file again.")
 @allow_empty_option
 @quiet_option
-@address_option
+@changing_address_option
 def reload(allow_empty: bool, quiet: bool, address: str | None) -> None:
     """Have the supervisor read its config file again, and say what became of it.
 

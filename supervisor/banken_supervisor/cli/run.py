@@ -15,6 +15,7 @@ from banken_supervisor.cli.options import address_option, allow_empty_option, js
 
 if TYPE_CHECKING:
     from banken_supervisor.cli.web_child import WebChild
+    from banken_supervisor.config.models import SupervisorTable
     from banken_supervisor.runtime.runtime_config import RuntimeConfig
 
 
@@ -92,7 +93,7 @@ def command(
         setup.config.refuse_empty()
     settings = None if setup is None else setup.config.settings
     if settings is not None:
-        address = address or settings.address
+        address = address or os.environ.get("BANKEN_ADDRESS") or settings.address
         journal = journal or settings.journal
 
     class Announced(Supervisor):
@@ -101,7 +102,7 @@ def command(
         standalone = True
 
         def _opened(self) -> None:
-            _announce(self.address.text)
+            _announce(self.address.text, _settings_line(config, path, settings, self.address.text, journal, web))
             if beside is not None:
                 beside.start()
 
@@ -152,11 +153,32 @@ def _load(path: str | os.PathLike[str]) -> RuntimeConfig:
     return RuntimeConfig(load(path))
 
 
-def _announce(address: str) -> None:
+def _announce(address: str, settings: str) -> None:
     """One line on stdout, past its buffer: if nobody takes it, nothing remains to be complained about."""
     text = (
-        f"banken supervises at {address} (pid {os.getpid()}). "
+        f"banken supervises at {address} (pid {os.getpid()}); {settings}. "
         f"Feed it with: banken feed NAME --timeout 30s{option_for(address)}\n"
     )
     with contextlib.suppress(OSError):
         os.write(1, text.encode("utf-8", "backslashreplace"))
+
+
+def _settings_line(
+    given: str | None,
+    path: os.PathLike[str] | None,
+    settings: SupervisorTable | None,
+    address: str,
+    journal: str | os.PathLike[str] | None,
+    web: str | None,
+) -> str:
+    """What is in force, and where it comes from."""
+    from banken.address import resolve
+
+    config = "config none" if path is None else f"config {os.path.abspath(path)}"
+    if path is not None and given is None and not os.environ.get("BANKEN_CONFIG"):
+        config += f" ({os.path.join('.', path) if not os.path.isabs(path) else 'a usual place'} was taken)"
+    other = None if settings is None or settings.address is None else resolve(settings.address).text
+    if other not in (None, address):
+        config += f", but not its address {other}: --address or $BANKEN_ADDRESS says another one"
+    page = "no page" if web is None else f"page http://{web}"
+    return f"{config}; journal {journal or 'none'}; {page}"

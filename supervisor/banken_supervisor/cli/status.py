@@ -11,7 +11,7 @@ from banken.address import option_for, resolve
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import DURATION, address_option
+from banken_supervisor.cli.options import DURATION, reading_address_option
 from banken_supervisor.cli.printing import Table, fancy, need_terminal, print_json
 from banken_supervisor.cli.status_table import BAD, PROGRAMS, WATCHDOGS, badness, summary_line
 from banken_supervisor.operator_client.pager import all_rows
@@ -48,7 +48,7 @@ WATCH_LEAST_S = 1.0
     help=f"Show it anew every SECONDS, until q or Ctrl-C.  [without SECONDS: {WATCH_S}]",
 )
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if any that is shown is expired or given up.")
-@address_option
+@reading_address_option
 def command(
     name: str | None,
     as_json: bool,

@@ -8,7 +8,7 @@ import click
 
 from banken_supervisor.cli.completion import watchdogs
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import address_option
+from banken_supervisor.cli.options import reading_address_option
 from banken_supervisor.cli.printing import Table, clean, print_json
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
@@ -20,7 +20,7 @@ HEADER = ("NAME", "TIMEOUT", "GAPS", "LONGEST GAP", "PROPOSED")
 @click.command(short_help="Propose timeouts from the gaps between feeds.")
 @click.argument("name", required=False, shell_complete=watchdogs)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
-@address_option
+@reading_address_option
 def command(name: str | None, as_json: bool, address: str | None) -> None:
     """Propose a timeout for each watchdog, or those that NAME (or a pattern) fits, from the gaps between feeds.
 

@@ -10,14 +10,14 @@ import click
 
 from banken_supervisor.cli import exit_codes, journals
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import address_option, json_logs_option
+from banken_supervisor.cli.options import json_logs_option, reading_address_option
 
 if TYPE_CHECKING:
     from banken_supervisor.web.listen_address import ListenAddress
 
 
 @click.command(short_help="Serve the page, the API, metrics and ping URLs.")
-@address_option
+@reading_address_option
 @click.option(
     "--listen",
     metavar="HOST:PORT",

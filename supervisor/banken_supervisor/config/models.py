@@ -100,7 +100,9 @@ class FoldTable(Table):
 class SupervisorTable(Table):
     """The supervisor itself."""
 
-    address: AddressField | None = Field(None, description="Directory of the sockets; default: $BANKEN_ADDRESS, …")
+    address: AddressField | None = Field(
+        None, description="Directory of the sockets, unless --address or $BANKEN_ADDRESS names one."
+    )
     callback_limit: Duration = Field(30.0, description="A callback that takes longer is stuck.")
     callback_threads: Annotated[int, Field(ge=1, le=1024)] = Field(64, description="Callbacks that run at once.")
     stop_timeout: Annotated[Duration, Field(le=3600)] = Field(

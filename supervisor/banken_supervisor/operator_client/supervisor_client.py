@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from banken.address import Address, resolve
-from banken.errors import RequestFailed, Unreachable
+from banken.errors import AddressRefused, RequestFailed, Unreachable
 from banken_supervisor.operator_client.state_directory import journal_file
 
 if TYPE_CHECKING:
@@ -62,6 +62,28 @@ def lock_holder(directory: str) -> int | None:
 def is_absent(address: Address) -> bool:
     """Whether it is known without a request that no supervisor is there."""
     return address.directory is not None and lock_holder(address.directory) is None
+
+
+def supervisor_elsewhere(given: str | None) -> str | None:
+    """The usual directory where a supervisor of this user runs, if none is at the default one; else None.
+
+    None too if an address was given, by argument or environment. Looks at lock files only, and so at once.
+    """
+    if given is not None or os.environ.get("BANKEN_ADDRESS") or not hasattr(os, "geteuid"):
+        return None
+    try:
+        if not is_absent(resolve()):
+            return None
+    except AddressRefused:  # told when it is used
+        return None
+    user = os.geteuid()
+    home = os.path.join(os.path.expanduser("~"), ".local", "state", "banken", "run")
+    usual = [f"/run/user/{user}/banken", home, *(["/run/banken"] if user == 0 else [])]
+    for directory in usual:
+        with contextlib.suppress(OSError):
+            if os.stat(directory).st_uid == user and lock_holder(directory) is not None:
+                return directory
+    return None
 
 
 def ask(address: str | None, timeout: float, op: str, **args: Any) -> Any:

@@ -21,7 +21,7 @@ import click
 from banken.address import resolve
 from banken_supervisor.cli import completion, exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import address_option
+from banken_supervisor.cli.options import reading_address_option
 from banken_supervisor.cli.printing import need_terminal
 from banken_supervisor.cli.top.order import SORTS
 
@@ -32,7 +32,7 @@ from banken_supervisor.cli.top.order import SORTS
     "--sort", type=click.Choice(list(SORTS)), default="state", show_default=True, help="By what to sort at first."
 )
 @click.option("--reverse", is_flag=True, help="The other way round.")
-@address_option
+@reading_address_option
 def command(filter: str, sort: str, reverse: bool, address: str | None) -> int:  # noqa: A002  (click's name for it)
     """Watch all watchdogs live, the worst first, and besides them programs, incidents and events.
 

@@ -27,6 +27,7 @@ says = "says:Says"
 [[watchdog]]
 name = "w"
 timeout = "100ms"
+grace = "100ms"
 expect = true
 callback = "says"
 ladder = [{ do = "says" }]

@@ -79,7 +79,8 @@ class RunProcesses:
 
     def left_session(self) -> list[str]:
         """Which of the members found last are in another session than the first, in words."""
-        return [_words(pid) for pid in self._held if _session_of(pid) not in (0, self._pid)]
+        ours = os.getsid(0)  # what has our terminal is in our session (spawn.py)
+        return [_words(pid) for pid in self._held if _session_of(pid) not in (0, self._pid, ours)]
 
     def signal(self, number: int) -> None:
         """Send it to each member that was found, after SIGCONT: SIGKILL always, the stop signal once.

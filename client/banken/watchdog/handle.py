@@ -85,7 +85,6 @@ class Watchdog:
         characters. An incident has the last ones. TextRefused (a ValueError) for those that are not allowed.
         """
         self.fed_at = monotonic()
-        self.was_fed = True
         if progress is None and status is None:
             self._timer.feed(self)
         else:

@@ -78,6 +78,7 @@ class LocalTimer:
 
     def feed(self, watched: Watched) -> None:
         """Wake the thread if it sleeps for a grace or an interval: the timeout counts from now on."""
+        watched.was_fed = True
         if self._work is not None:
             watched.said = None
             self._work.promise(float(watched.timeout), sent=True)

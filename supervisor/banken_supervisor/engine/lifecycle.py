@@ -60,7 +60,8 @@ class Lifecycle:
         IllegalTransition: the table has no such line; nothing was changed.
         """
         trigger = what.trigger
-        if not record.awaited:
+        details = record.details
+        if details is not None and details.dormant:
             if trigger in _PAUSE_ENDS and record.state is State.PAUSED:
                 trigger = Trigger.STAND_BY
             elif trigger in _OF_WORKERS:

@@ -49,8 +49,9 @@ class Rules:
         if policy is not None and not policy.worker_declares:
             return policy.declaration, By.OPERATOR
         if told is not None:
-            written = {} if policy is None else {key: getattr(policy.declaration, key) for key in policy.written}
-            return told._replace(**written) if written else told, By.WORKER
+            if policy is None or not policy.written:
+                return told, By.WORKER
+            return told._replace(**{key: getattr(policy.declaration, key) for key in policy.written}), By.WORKER
         base = self.defaults if policy is None else policy.declaration
         if base is None:
             return None

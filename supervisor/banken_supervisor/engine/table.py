@@ -106,7 +106,8 @@ class Table:
         self.states[state] += 1
         if before not in _IN_INCIDENTS or state not in _IN_INCIDENTS:
             self.mark_changed(record)
-        self.count_member(record)
+        if record.details is not None and record.details.groups:
+            self.count_member(record)
 
     def count_member(self, record: Record) -> None:
         """Each of its groups counts it where it stands now, and is looked at in the next sweep."""

@@ -157,7 +157,14 @@ def incident(path: str, incident_id: str) -> Story | None:
             _read(connection, table, problems, f"WHERE incident = ? ORDER BY {order}", (incident_id,))
             for table, order in ((STEPS, "started, step, run"), (EVENTS, "run, seq"), (EVIDENCE, "taken"))
         )
+    taken.sort(key=_is_output)  # what a process did comes before what it wrote
     return Story(records[0], steps, seen, taken, problems) if records else None
+
+
+def _is_output(entry: EvidenceTaken) -> bool:
+    with suppress(ValueError):
+        return "outputs" in entry.data and "threads" not in entry.data
+    return False
 
 
 def history(path: str, name: str, *, limit: int = HISTORY_MAX) -> History:

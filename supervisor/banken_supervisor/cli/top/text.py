@@ -11,7 +11,7 @@ from rich.text import Text
 from banken_supervisor.cli import sparkline
 from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.status_table import left_text, program_remarks
-from banken_supervisor.evidence import feeds_text, summary_lines
+from banken_supervisor.evidence import feeds_text, output_lines, summary_lines
 from banken_supervisor.journal.uptime import percent
 from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import ONLY_ITS_END, gist, unjudged
@@ -27,6 +27,9 @@ SAID_MAX = 500
 
 EVIDENCE_LINES = 24
 """Lines of the evidence in the detail; the incident in full has all."""
+
+OUTPUT_MAX = 2_000
+"""Characters of the last output of its program there."""
 
 """Of what nobody wrote a timeout for; its state says that it is running."""
 
@@ -245,8 +248,9 @@ def incident_lines(row: Row | None, story: Story | None) -> list[Text]:
 def _evidence(story: Story) -> list[Text]:
     if not story.evidence:
         return [_fact("Evidence", "none yet")]
-    newest = story.evidence[-1]
-    first, *rest = summary_lines(newest.data, EVIDENCE_LINES) or ["empty"]
+    newest = next((each for each in reversed(story.evidence) if "threads" in each.data), story.evidence[-1])
+    said = [line for each in story.evidence for line in output_lines(each.data, OUTPUT_MAX)]
+    first, *rest = [*summary_lines(newest.data, EVIDENCE_LINES), *said] or ["empty"]
     return [_fact("Evidence", f"taken {clock(newest.taken)}"), Text(first, "bold"), *(Text(line) for line in rest)]
 
 

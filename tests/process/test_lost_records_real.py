@@ -60,6 +60,8 @@ def test_programs_without_records_are_adopted(what: str) -> None:
         end(one)  # now there are records
         one.run()
         assert one.program("a")["pid"] == pids["a"]
+        for name in ("a", "b"):  # b has no mark by which it could be found afterwards
+            one.ask("stop", name)
 
 
 def test_what_is_left_of_a_lost_one_is_ended_before_it_starts() -> None:
@@ -83,6 +85,7 @@ def test_what_is_left_of_a_lost_one_is_ended_before_it_starts() -> None:
 def test_another_supervisors_and_a_command_of_a_step_are_left_alone() -> None:
     """The mark of a program at another address, of the same address in another container, of an exec step."""
     with running(table("p", ["sleep", "1000"])) as one:
+        one.up("p")
         end(one)
         lose(one, "p")
         common = {"BANKEN_NAME": "q", "BANKEN_ADDRESS": one.address, "BANKEN_RUN": "0" * 32}

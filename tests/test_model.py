@@ -66,7 +66,42 @@ def test_long_texts_are_cut_and_other_things_refused() -> None:
         check_text(7, "status", 1024)
 
 
-@pytest.mark.parametrize("value", [True, None, [], "x" * 257, 2**63])
+class Numeric:
+    """Converts to a number as numpy's and torch's values do: what is None raises TypeError."""
+
+    def __init__(self, index: int | None = None, real: float | None = None) -> None:
+        self._index, self._real = index, real
+
+    def __index__(self) -> int:
+        if self._index is None:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return self._index
+
+    def __float__(self) -> float:
+        if self._real is None:
+            raise TypeError("only length-1 arrays can be converted")
+        return self._real
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (True, 1),
+        (Numeric(index=7), 7),
+        (Numeric(real=0.25), 0.25),
+        (Decimal("0.5"), 0.5),
+        (float("nan"), None),
+        (Numeric(real=float("nan")), None),
+    ],
+)
+def test_what_converts_to_a_number_is_progress(value: object, sent: object) -> None:
+    """A training loop gives whatever its loss is; nan says nothing."""
+    taken = check_progress(value)
+    assert taken == sent
+    assert type(taken) is type(sent)
+
+
+@pytest.mark.parametrize("value", [None, [], 1j, "x" * 257, 2**63, Numeric(index=2**63), Numeric()])
 def test_progress_is_a_number_or_a_short_text(value: object) -> None:
     """What cannot travel as progress is refused."""
     with pytest.raises(TextRefused):

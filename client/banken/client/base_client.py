@@ -117,7 +117,7 @@ class BaseClient:
                 state.frame = frame
         else:
             if progress is not None:
-                limits.check_progress(progress)
+                progress = limits.check_progress(progress)
             if status is not None:
                 status = limits.check_text(status, "status", limits.STATUS_MAX)
                 if status == state.status and now < state.open_until:
@@ -150,7 +150,7 @@ class BaseClient:
         self._end_work(name)
         sent = self._send(Kind.RELEASE, name)
         state = self._states.pop(name, None)
-        known = state is not None and (state.sent or state.declaration is not None)
+        known = state is not None and (state.sent or state.declared_here)
         if not sent and state is not None and known and len(self._unsent_releases) < UNSENT_RELEASES_MAX:
             self._unsent_releases[name] = self._encode(state, Kind.RELEASE)
         return sent
@@ -310,6 +310,7 @@ class BaseClient:
             state.frame = b""
             state.open_until = 0.0
             state.status = None
+            state.declared_here = False  # it is the parent's
             state.sent = state.coalesced = state.dropped = 0
 
 

@@ -129,7 +129,7 @@ class Client(BaseClient):
         instead, with the traceback for a reason."""
         for name in list(self._open_work):
             self._end_work(name)  # what its thread says would come after the release
-        states = {each.name: each for each in self._states.values() if each.sent or each.declaration is not None}
+        states = {each.name: each for each in self._states.values() if each.sent or each.declared_here}
         if self._release_at_exit and self._sender is not None and self._sender.ever_sent():
             deadline = monotonic() + EXIT_WAIT
             last = (Kind.RELEASE,) if fault is None else (Kind.FAIL, _reason(fault))

@@ -174,12 +174,16 @@ def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:
         return _seconds(args[0], "work", 0) or None, _scope(args[1] if len(args) > 1 else None)
     if kind is Kind.NOTE:
         progress, status = args
-        # nan never equals itself, so it would look like progress for ever.
-        number = type(progress) in (int, float) and progress == progress
+        if type(progress) is bool:
+            progress = int(progress)
+        elif progress != progress:  # nan says nothing of the work, but it does prove life
+            progress = None
+        number = type(progress) in (int, float)
         if progress is not None and not number and not _is_text(progress, limits.PROGRESS_MAX):
             raise WireError("progress", f"progress is nil, a number or a text of at most {limits.PROGRESS_MAX}")
         if status is not None and not _is_text(status, limits.STATUS_MAX):
             raise WireError("status", f"a status is nil or a text of at most {limits.STATUS_MAX} characters")
+        return progress, status
     if kind is Kind.PROBE and (type(args[0]) is not bytes or type(args[1]) is not int):
         raise WireError("probe", "a probe carries a token and a number")
     return tuple(args)

@@ -18,6 +18,7 @@ class FeedState:
     __slots__ = (
         "coalesced",
         "declaration",
+        "declared_here",
         "dropped",
         "frame",
         "name",
@@ -30,6 +31,8 @@ class FeedState:
     def __init__(self, name: str, declaration: Declaration | None, resolution: float) -> None:
         self.name = name
         self.declaration = declaration
+        self.declared_here = declaration is not None
+        """this process declared it, not one that it was forked from"""
         self.resolution = resolution
         """seconds"""
         self.frame = b""

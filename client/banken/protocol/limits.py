@@ -6,6 +6,8 @@ Durations are seconds in Python and whole milliseconds on the wire. docs/wire.md
 from __future__ import annotations
 
 import re
+from operator import index
+from typing import Any
 
 from banken.errors import DurationRefused, NameRefused, TextRefused
 
@@ -90,15 +92,30 @@ def to_number(value: object, wanted: str) -> float:
         return float("nan")
 
 
-def check_progress(value: object) -> Progress:
-    """``value`` if it can be compared and sent as progress; TextRefused otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise TextRefused(f"progress is an int, a float or a str, not {type(value).__name__}")
+def check_progress(value: object) -> Progress | None:
+    """``value`` as it is compared and sent; None for nan, which says nothing; TextRefused if it cannot be sent.
+
+    Whatever converts to a number is one: True, and the numbers of numpy and torch.
+    """
+    if not isinstance(value, (int, float, str)) or isinstance(value, bool):
+        value = _plain_number(value)
+    if value != value:  # nan never equals itself, so it would look like progress for ever
+        return None
     if isinstance(value, str) and len(value) > PROGRESS_MAX:
         raise TextRefused(f"a progress text has at most {PROGRESS_MAX} characters, this one has {len(value)}")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise TextRefused("a progress number has at most 64 bits")
     return encodable(value) if isinstance(value, str) else value
+
+
+def _plain_number(value: Any) -> int | float:
+    for convert in (index, float):
+        if hasattr(value, "__index__" if convert is index else "__float__"):
+            try:
+                return convert(value)
+            except (TypeError, ValueError, OverflowError, RuntimeError):
+                pass  # a tensor of floats has __index__, too, and several numbers are none
+    raise TextRefused(f"progress is a number or a str, not {type(value).__name__}")
 
 
 def check_text(value: object, what: str, longest: int) -> str:

@@ -68,7 +68,7 @@ def feed(
     click.echo(f"{name} fed: {row['state']}{due}")
 
 
-def _progress(text: str) -> int | float | str:
+def _progress(text: str) -> int | float | str | None:
     for kind in (int, float):
         try:
             number = kind(text)

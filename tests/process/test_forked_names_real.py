@@ -1,0 +1,57 @@
+"""What a forked child says at its end is about what it fed or declared itself, not about its parent's names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from process.kit import Home, until
+
+pytestmark = [pytest.mark.process, pytest.mark.every_python]
+
+PARENT = """
+import os, multiprocessing, sys
+from banken import client
+
+def child():
+    {work}
+
+trainer = client.watchdog("trainer", timeout=60)
+trainer.feed()
+process = multiprocessing.get_context("fork").Process(target=child)
+process.start()
+process.join()
+trainer.feed()
+print("joined", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "with client.section('load', timeout=30): pass",
+        "client.feed('loader')",
+        "client.feed('loader'); raise ValueError('a bad sample')",
+    ],
+)
+def test_a_forked_child_neither_releases_nor_fails_its_parents_name(home: Home, work: str) -> None:
+    """It ends in order, or by an exception, after a name of its own: its parent is watched on."""
+    home.supervisor()
+    parent = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", PARENT.format(work=work)],
+        env={"BANKEN_ADDRESS": home.address, "PATH": "/usr/bin:/bin"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "joined\n"
+        until(lambda: "trainer" in home.rows("trainer"), "the parent is watched")
+        row = home.row("trainer")
+        assert (row["state"], row["pid"]) == ("alive", parent.pid)
+        assert home.refused().get("contest", 0) == 0
+    finally:
+        parent.kill()
+        parent.communicate()

@@ -21,6 +21,7 @@ from pydantic import Field
 from banken_supervisor.actions import incident_text, options
 from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.running_command import TERM_S, RunningCommand
+from banken_supervisor.processes.command_words import why_not
 from banken_supervisor.text.exit_status import exit_text, signal_name
 from banken_supervisor.text.sanitize import line
 
@@ -62,19 +63,18 @@ class Exec(Action, options.Table):
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
         """Run it until it ends or its time is over. Exit status 0 is success."""
         with _input(json.dumps(incident_text.facts(target)).encode() + b"\n") as stdin:
+            environment = incident_text.environment(target)
             try:
                 # The operator's own command, from the config only.
                 started = RunningCommand.start(
                     self.command,
                     self.output_max,
-                    incident_text.environment(target),
+                    environment,
                     stdin=stdin,
                     stderr=subprocess.STDOUT,
                 )
             except OSError as fault:
-                why = fault.strerror or str(fault)
-                if isinstance(fault, FileNotFoundError):
-                    why = "there is no such command, or not the interpreter that its first line names"
+                why = why_not(self.command, fault, environment, None)
                 return Outcome(False, f"{self.command[0]!r} cannot be started: {why}")
         with started as running:
             return self._outcome(running)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any
 from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.evidence import output_lines
+from banken_supervisor.processes.child_environment import inherited
 from banken_supervisor.text.durations import NEVER_S
 from banken_supervisor.text.reasons import gist, telling
 from banken_supervisor.text.sanitize import line, plain
@@ -79,11 +79,11 @@ def facts(target: ActionTarget, *, evidence: bool = True) -> dict[str, Any]:
 
 
 def environment(target: ActionTarget) -> dict[str, str]:
-    """This process's environment, with each fact as ``BANKEN_`` and its name in capitals.
+    """The environment that a command inherits, with each fact as ``BANKEN_`` and its name in capitals.
 
     A fact that is not known has no variable, not even one that this process inherited.
     """
-    found = {key: value for key, value in os.environ.items() if not key.startswith("BANKEN_") or key in _INHERITED}
+    found = {key: value for key, value in inherited().items() if not key.startswith("BANKEN_") or key in _INHERITED}
     for key, value in facts(target, evidence=False).items():
         words = str(value).lower() if isinstance(value, bool) else str(value)
         found[f"BANKEN_{key.upper()}"] = words.replace("\0", "\\0")

@@ -8,7 +8,7 @@ from typing import Any
 
 from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor.config.models import GroupTable, ProgramTable, WatchdogTable, WatchFields, milliseconds
-from banken_supervisor.config.names import PLACE, numbered, watched
+from banken_supervisor.config.names import filled, numbered, watched
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import STEP_KEYS, StepFields
@@ -81,13 +81,10 @@ def _group(table: GroupTable) -> Group:
 def _program(table: ProgramTable, number: int, name: str) -> ProgramSpec:
     """With what the file gives; the spec has the defaults."""
 
-    def filled(text: str) -> str:
-        return text.replace(PLACE, str(number))
-
     given = {key: getattr(table, key) for key in table.model_fields_set.intersection(ProgramSpec._fields)}
-    given |= {key: filled(given[key]) for key in ("directory", "log") if key in given}
-    given["command"] = tuple(map(filled, table.command))
-    given["environment"] = tuple((key, filled(value)) for key, value in table.environment.items())
+    given |= {key: filled(given[key], number) for key in ("directory", "log") if key in given}
+    given["command"] = tuple(filled(word, number) for word in table.command)
+    given["environment"] = tuple((key, filled(value, number)) for key, value in table.environment.items())
     return ProgramSpec(**given | {"name": name, "restart": Restart(table.restart)})
 
 

@@ -25,6 +25,7 @@ from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import StepFields
 from banken_supervisor.engine.policy import ProgramSpec
 from banken_supervisor.journal import schema
+from banken_supervisor.processes.command_words import interpreter_fault
 from banken_supervisor.text.quoting import quoted
 
 
@@ -81,7 +82,8 @@ def _executables(command: str, directory: str | None, search: str | None) -> lis
 def _missing(command: str, directory: str | None, files: list[str]) -> str | None:
     """Why the command, which names these files, cannot be started; None: it can."""
     if files:
-        return None
+        why = interpreter_fault(files[0])  # the first on the PATH is the one that is run
+        return None if why is None else f"{quoted(files[0], 200)} cannot be run: {why}"
     if "/" not in command:
         return f"no command {quoted(command)} is found on the PATH"
     file = os.path.normpath(os.path.join(directory or os.getcwd(), command))

@@ -214,9 +214,9 @@ class ProgramTable(WatchFields):
     # The names are those of ProgramSpec, the aliases the file's.
 
     name: ProgramName = Field(description="Its own and its watchdog's; {i} is the number of the process.")
-    command: Command = Field(description="The program and its arguments; no shell runs it.")
+    command: Command = Field(description="No shell runs it. {i} is the number of the process, {{i}} the text {i}.")
     environment: Environment = Field(
-        {}, alias="env", repr=False, description="Added to the supervisor's environment."
+        {}, alias="env", repr=False, description="Added to what it inherits of the supervisor's environment."
     )
     directory: PathField | None = Field(None, alias="cwd", description="Where it runs.")
     user: Text | None = Field(None, description="As whom it runs.")

@@ -13,8 +13,11 @@ from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.text.patterns import is_pattern
 
 PLACE = "{i}"
-"""Stands in a program's name, command, env, cwd and log for the number of the process, counted from 0."""
+"""Stands in a program's name, command, env, cwd and log for the number of the process, counted from 0.
 
+``{{i}}`` stands for the text ``{i}`` itself."""
+
+_place = re.compile(r"\{\{i\}\}|\{i\}")
 _part = re.compile(r"\[!?\]?[^\]]*\]|.")
 
 
@@ -29,10 +32,15 @@ def matches(name: str, pattern: str) -> bool:
     return _matcher(pattern)(name) is not None
 
 
+def filled(text: str, number: int) -> str:
+    """``text`` of a process with this number."""
+    return _place.sub(lambda found: str(number) if found[0] == PLACE else PLACE, text)
+
+
 def numbered(table: ProgramTable) -> Iterator[tuple[int, str]]:
     """(number, name) of each process of a program."""
     for number in range(table.numprocs):
-        yield number, table.name.replace(PLACE, str(number))
+        yield number, filled(table.name, number)
 
 
 def watched(table: ProgramTable) -> bool:

@@ -9,7 +9,7 @@ from banken_supervisor.config import cron
 from banken_supervisor.config.faults import KeyPath, Problem, dotted
 from banken_supervisor.config.ladders import LadderOwner, StepNames, give_up, ladder, unbound
 from banken_supervisor.config.models import GroupTable, WatchdogTable, WatchFields
-from banken_supervisor.config.names import PLACE, Names, covers, numbered
+from banken_supervisor.config.names import PLACE, Names, covers, filled, numbered
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.steps import ACTIONS
 from banken_supervisor.text.durations import format_s
@@ -161,7 +161,7 @@ def _programs(parsed: Parsed) -> Iterator[Problem]:
     logs: dict[str, KeyPath] = {}
     for path, program in parsed.programs:
         for key, value, what in (("name", program.name, "name"), ("log", program.log, "file")):
-            if program.numprocs > 1 and value is not None and PLACE not in value:
+            if program.numprocs > 1 and value is not None and filled(value, 0) == filled(value, 1):
                 text = f"{program.numprocs} processes need a {what} each: put {PLACE} where the number goes"
                 yield Problem((*path, key), text)
         if program.log is None:

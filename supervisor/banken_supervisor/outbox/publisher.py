@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from banken.clock import wall
 from banken.control import topic
 from banken.protocol.codec import pack
@@ -13,7 +11,8 @@ from banken_supervisor.observability.log_queue import LogQueue
 from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.sources.zmq_events import EventSocket
-from banken_supervisor.text.event_text import LEVELS, log_line
+from banken_supervisor.text.event_text import level as level_of
+from banken_supervisor.text.event_text import log_line
 
 
 class Publisher:
@@ -34,7 +33,7 @@ class Publisher:
         """Send the event to the journal, subscribers and the log. A fault in one does not affect the others."""
         self.sequence += 1
         self._counts[event.type.value] += 1
-        level = LEVELS.get(event.type, logging.INFO)
+        level = level_of(event)
         if self._outbox is None and not self._socket.has_subscribers and not self._log_queue.wants(level):
             return
         at = wall()

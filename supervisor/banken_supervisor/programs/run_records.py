@@ -146,9 +146,12 @@ class RunRecords:
     def _put(self, record: RunRecord) -> None:
         path = self._path(record.name)
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        with open(f"{path}.new", "w", encoding="ascii") as file:
-            json.dump(record._asdict(), file)
-        os.replace(f"{path}.new", path)
+        try:
+            with open(f"{path}.new", "w", encoding="ascii") as file:
+                json.dump(record._asdict(), file)
+            os.replace(f"{path}.new", path)
+        except OSError as fault:  # of a write (a full disk) it names no file
+            raise OSError(fault.errno, fault.strerror, path) from None
 
     def _path(self, name: str, ending: str = ".json") -> str:
         return os.path.join(self._directory, file_name(name) + ending)

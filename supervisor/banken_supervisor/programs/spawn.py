@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from banken_supervisor.engine.policy import ProgramSpec
+from banken_supervisor.processes.child_environment import inherited
+from banken_supervisor.processes.command_words import why_not
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
 from banken_supervisor.programs.log_files import open_log
 
@@ -48,7 +50,8 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
     if not hasattr(os, "pidfd_open"):
         raise SpawnRefused("programs need pidfd, which this system lacks")
     options, login = _user(spec.user)
-    environment = {**os.environ, **login, **extra, **dict(spec.environment), "BANKEN_RUN": run}
+    own = inherited(other_user=bool(options) and options["user"] != os.geteuid())
+    environment = {**own, **login, **extra, **dict(spec.environment), "BANKEN_RUN": run}
     _look_at_directory(spec.directory)
     owner = (options["user"], options["group"]) if options else None
     output = None if spec.terminal else subprocess.DEVNULL if spec.log is None else _output(spec.log, owner)
@@ -65,7 +68,7 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
             **options,
         )
     except (OSError, ValueError, subprocess.SubprocessError) as fault:
-        raise SpawnRefused(_reason(spec, fault)) from None
+        raise SpawnRefused(_reason(spec, fault, environment)) from None
     finally:
         if output is not None and spec.log is not None:
             os.close(output)
@@ -127,9 +130,10 @@ def _look_at_directory(path: str | None) -> None:
         raise SpawnRefused(f"its directory {path} is not a directory")
 
 
-def _reason(spec: ProgramSpec, fault: Exception) -> str:
+def _reason(spec: ProgramSpec, fault: Exception, environment: Mapping[str, str]) -> str:
     if isinstance(fault, OSError):
         if spec.directory is not None and fault.filename == spec.directory:
             return f"its directory {spec.directory} cannot be entered: {fault.strerror}"
-        return f"its command {spec.command[0]!r} cannot be run: {fault.strerror}"
+        why = why_not(spec.command, fault, environment, spec.directory)
+        return f"its command {spec.command[0]!r} cannot be run: {why}"
     return f"its command {spec.command[:1]!r} cannot be run: {fault}"

@@ -328,7 +328,10 @@ class Supervisor:
             yield
             return
         ours = [getattr(signal, name) for name in self.signals if hasattr(signal, name)]
-        before = {number: signal.signal(number, self._on_signal) for number in ours}
+        # What was ignored when we were started (nohup) stays ignored; only a SIGHUP that reads a config is more.
+        reloads = {getattr(signal, "SIGHUP", None)} if self._config_reload is not None else set()
+        heard = [number for number in ours if number in reloads or signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._on_signal) for number in heard}
         try:
             yield
         finally:

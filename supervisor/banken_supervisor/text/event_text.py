@@ -49,6 +49,20 @@ LEVELS = {
 }
 """Log level by type of event; other types: info."""
 
+PROGRAM_LEVELS = {
+    "program-unkillable": logging.ERROR,
+    "program-gave-up": logging.ERROR,
+    "program-failed": logging.WARNING,
+}
+"""Log level by what happened to a program."""
+
+
+def level(event: Event) -> int:
+    """At which level the event is logged."""
+    if event.type is EventType.PROGRAM:
+        return PROGRAM_LEVELS.get(str(event.data.get("what")), logging.INFO)
+    return LEVELS.get(event.type, logging.INFO)
+
 
 def sentence(event: dict[str, Any]) -> str | None:
     """The event without its time and name; None: it has no sentence, show its fields. Every field is optional."""

@@ -21,7 +21,8 @@ from banken.process_identity import boot_id
 from banken.protocol.codec import VERSION, encode
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor import Supervisor
-from banken_supervisor.runtime import lock
+from banken_supervisor.engine.policy import ProgramSpec
+from banken_supervisor.runtime import address_monitor
 from process.kit import Home, until
 from process.ladder_kit import House
 
@@ -109,7 +110,7 @@ def test_an_asker_that_does_not_read_costs_a_bounded_number_of_bytes(home: Home)
 
 def test_one_odd_request_or_feed_does_not_end_banken_run(house: House) -> None:
     """The two that ended it: an offset near 2⁶³, and a process number that no process has."""
-    house.run('[[watchdog]]\nname = "quiet"\ntimeout = "1s"\n')
+    house.run('[[watchdog]]\nname = "quiet"\ntimeout = "1s"\ngrace = "1s"\nexpect = true\n')
     with Control(house.address, 10.0) as control:
         for op in ("status", "suggest"):
             for offset in (2**63 - 20_000, 2**63 - 1, 2**64 - 1, -1):
@@ -128,7 +129,7 @@ def test_a_file_system_that_hangs_stops_no_verdict(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every look at the address and at logs of programs blocks, on whatever thread: the loop is none of them."""
-    monkeypatch.setattr(lock, "CHECK_EVERY_S", 0.05)
+    monkeypatch.setattr(address_monitor, "CHECK_EVERY_S", 0.05)
     hanging, free = threading.Event(), threading.Event()
     blocked: list[str] = []
 
@@ -158,7 +159,7 @@ def test_a_file_system_that_hangs_stops_no_verdict(
                 kept = threading.Event()
 
                 def keep() -> None:
-                    logs.keep(str(tmp_path / "log"), 1000, 1)
+                    logs.keep(ProgramSpec("p", ("true",), log=str(tmp_path / "log")))
                     kept.set()
 
                 supervisor._mailbox.post(keep)

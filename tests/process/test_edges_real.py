@@ -66,7 +66,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "ping": {},
     "program": {"what": "start", "name": "p"},
     "programs": {},
-    "reload": {},
+    "reload": {"allow_empty": True},
     "reloaded": {},
     "status": {"name": "w*", "offset": 0, "limit": 10},
     "stop": {},
@@ -222,7 +222,7 @@ def test_the_samples_name_every_parameter(supervisor: Supervisor) -> None:
     assert set(ARGS) == set(control_api.OPS)
     assert set(SAMPLES) == set(Kind)
     assert supervisor._loop is not None
-    view = replace(supervisor._loop.view, stop=lambda: None)
+    view = replace(supervisor._loop.view, stop=dict)
     asked: dict[str, set[str]] = {}
 
     class Asked(dict[str, Any]):

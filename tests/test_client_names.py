@@ -26,7 +26,7 @@ def test_the_public_names_stay() -> None:
     }
     assert set(client.__all__) == {
         *("Client", "Section", "close", "connect", "enable_dumps", "extend", "fail", "feed", "pause", "release"),
-        *("resume", "section", "stats", "watchdog"),
+        *("busy", "idle", "resume", "section", "stats", "watchdog", "watched"),
     }
     assert _public(client.Client) == {
         *(
@@ -42,11 +42,11 @@ def test_the_public_names_stay() -> None:
             "section",
             "stats",
         ),
-        "watchdog",
+        *("busy", "idle", "watchdog", "watched"),
     }
     assert _public(banken.Watchdog) == {
         *("callback", "feed", "grace", "interval", "last_feed_time", "run_callback", "setCallback", "set_callback"),
-        *("start", "start_in_thread", "stop", "timeout"),
+        *("busy", "idle", "start", "start_in_thread", "stop", "timeout", "work"),
     }
     assert _public(testing.Recorder) - _public(client.Client) == {"fed", "kinds", "line"}
     kinds = (presets.REALTIME, presets.SERVICE, presets.BATCH, presets.BACKGROUND)

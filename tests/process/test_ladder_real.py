@@ -264,7 +264,7 @@ def test_a_program_that_cannot_be_started_is_an_incident_with_the_reason(house: 
     house.ask("program", what="start", name="a")
     verdict = events.until(LONG, "expired", "a")
     assert verdict["cause"] == "failed"
-    assert "No such file or directory" in verdict["reason"]
+    assert "there is no such command" in verdict["reason"]
 
 
 # -- a changed config ------------------------------------------------------------------------------------

@@ -61,8 +61,11 @@ def test_a_child_gets_its_place_and_nothing_of_its_supervisors(yard: Yard, tmp_p
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"command": ("/no/such/command",)}, "its command '/no/such/command' cannot be run: No such file"),
-        ({"command": ("no-such-command-anywhere",)}, "cannot be run: No such file"),
+        (
+            {"command": ("/no/such/command",)},
+            "command '/no/such/command' cannot be run: there is no such command",
+        ),
+        ({"command": ("no-such-command-anywhere",)}, "cannot be run: there is no such command"),
         ({"command": ("/etc/passwd",)}, "cannot be run: Permission denied"),
         ({"directory": "/no/such/place"}, "its directory /no/such/place cannot be used: No such file"),
         ({"directory": "/etc/passwd"}, "its directory /etc/passwd is not a directory"),

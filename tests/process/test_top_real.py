@@ -188,7 +188,7 @@ def test_programs_and_the_log_of_one(house: House) -> None:
         await top.press("q", "1")
         await top.sees("● running")  # what need not feed is no worry in the list of watchdogs either
         await top.press("2", "home", "l")
-        await top.sees("names a file")
+        await top.sees("log of broken", f"{house.address}/logs/broken.log")  # one that names none has one
 
     watch(house.address, story, size=(80, 24))
 

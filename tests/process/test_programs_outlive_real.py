@@ -99,7 +99,8 @@ def test_programs_that_kill_their_supervisor_at_once_are_not_doubled(yard: Yard)
     assert {name: len(pids) for name, pids in yard.leaders().items()} == wanted
 
 
-def test_a_child_whose_record_was_not_completed_is_found_by_its_mark(yard: Yard) -> None:
+@pytest.mark.parametrize("damage", ["not JSON", "no such signal"])
+def test_a_child_whose_record_was_not_completed_is_found_by_its_mark(yard: Yard, damage: str) -> None:
     """The crash came between the spawn and the second write of the record: made so by hand, and adopted."""
     keeper = yard.keeper([program("a"), program("b"), program("c")])
     pids = {name: keeper.until("program-started", name)["pid"] for name in "abc"}
@@ -108,7 +109,8 @@ def test_a_child_whose_record_was_not_completed_is_found_by_its_mark(yard: Yard)
     until(lambda: json.loads(records["a"].read_text())["pid"], "the record is complete")
     intent = {**json.loads(records["a"].read_text()), "pid": 0, "start": 0}
     records["a"].write_text(json.dumps(intent))
-    records["b"].write_text("{damaged")
+    other = {**json.loads(records["b"].read_text()), "stop_signal": "SIGNONE"}
+    records["b"].write_text(json.dumps(other) if damage == "no such signal" else "{damaged")
     os.kill(pids["c"], signal.SIGKILL)
     gone(pids["c"])
     keeper = yard.keeper([program("a"), program("b"), program("c")])

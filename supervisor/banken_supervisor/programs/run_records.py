@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from banken.process_identity import boot_id
 from banken.protocol.limits import check_name
+from banken_supervisor.programs.engine.record import signal_number
 
 HELD = ".stopped"
 """How the file of one ends that was asked to stop."""
@@ -178,4 +179,5 @@ def _parse(text: bytes) -> RunRecord:
         if type(found[key]) is not type(example):
             raise ValueError(f"its {key} is a {type(found[key]).__name__}")
     check_name(found["name"])
+    signal_number(found["stop_signal"])
     return RunRecord(**found)

@@ -15,10 +15,15 @@ import contextlib
 import os
 import signal
 import termios
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 Handler = Callable[[int, FrameType | None], object]
+
+STOP_S = 0.3
+"""Seconds within which a stop that we send to ourselves takes effect, if the kernel stops us at all: another thread
+may get the signal, a moment later."""
 
 
 class Terminal:
@@ -33,7 +38,7 @@ class Terminal:
         """whether the command has read the terminal, or changed its modes"""
         self._before: dict[signal.Signals, object] = {}
         """the handlers that were in place"""
-        self._children_watched = self._was_continued = False
+        self._children_watched = self._was_continued = self._was_resized = False
         with contextlib.suppress(OSError):
             self._fd = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
         if self._fd >= 0:
@@ -59,6 +64,8 @@ class Terminal:
         if not self._children_watched:  # not earlier: `Orphans` watches them, too
             self._children_watched = True
             self._set(signal.SIGCHLD, self._child)
+        if self._was_resized:
+            self._signal(signal.SIGWINCH)
         self._look()
 
     def ended(self) -> bool:
@@ -103,6 +110,7 @@ class Terminal:
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         """We are in the foreground: the command shares the terminal all the same."""
+        self._was_resized = True  # it may have started, and we not have heard of it yet
         self._signal(number)
 
     def _continued(self, number: int, frame: FrameType | None) -> None:
@@ -136,6 +144,9 @@ class Terminal:
         self._was_continued = False
         with contextlib.suppress(OSError):
             os.killpg(0, signal.SIGTSTP)
+        until = time.monotonic() + STOP_S
+        while not self._was_continued and time.monotonic() < until:
+            time.sleep(0.005)
         signal.signal(signal.SIGTSTP, former)
         if not self._was_continued:  # no shell can continue it, so the kernel did not stop us
             self._resume()

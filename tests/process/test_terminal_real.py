@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from banken_supervisor import cli
+from banken_supervisor.journal import reading
 from process.kit import START_S, Home, until
 from process.ladder_kit import Command
 from process.tty_kit import ENTER_SCREEN, HIDE_CURSOR, LEAVE_SCREEN, SHOW_CURSOR, Tty
@@ -119,6 +120,8 @@ def test_check_speaks_nagios(home: Home, banken: Banken) -> None:
     client.feed("a")
     until(lambda: home.row("a")["state"] == "alive", "it is well again")
     assert banken("check", *now).startswith("BANKEN OK")
+    path = str(Path(home.address) / "journal.db")
+    until(lambda: any(each.closed for each in reading.incidents(path)), "that is on disk")
     assert "well again: a" in banken("check", "--since", "1h", code=1)
 
 

@@ -79,7 +79,8 @@ def test_a_lock_holding_callback_while_others_feed_convicts_nobody(home: Home) -
     events.until(5, "callback-done", "regex")
     events.during(1.3)
     assert events.convicted() == {"regex"}
-    assert events.until(1, "stalled")["lost"] > 0.5
+    events.until(1, "stalled")  # on a busy machine it may be of a shorter stall before
+    assert home.ask("summary")["lost"] > 0.5
 
 
 @pytest.mark.parametrize("kind", ["recurses", "unprintable", "surrogate", "verbose", "exits", "interrupts"])

@@ -79,8 +79,9 @@ def test_a_lock_holding_callback_while_others_feed_convicts_nobody(home: Home) -
     events.until(5, "callback-done", "regex")
     events.during(1.3)
     assert events.convicted() == {"regex"}
-    events.until(1, "stalled")  # on a busy machine it may be of a shorter stall before
-    assert home.ask("summary")["lost"] > 0.5
+    events.until(1, "stalled")
+    # Of the time that it did not run, up to a second counts as the wait that it had asked for.
+    assert home.ask("summary")["lost"] > 0.1
 
 
 @pytest.mark.parametrize("kind", ["recurses", "unprintable", "surrogate", "verbose", "exits", "interrupts"])

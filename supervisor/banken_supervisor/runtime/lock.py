@@ -147,10 +147,13 @@ def _listener(path: str) -> int | None:
         if not hasattr(socket, "SO_PEERCRED"):
             return 0
         pid: int = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    try:
         os.kill(pid, 0)  # 0, of another namespace: our own group, which lives
-        return pid
-    return None if pid else 0
+    except ProcessLookupError:
+        return None
+    except PermissionError:  # another user's: it lives
+        pass
+    return pid
 
 
 def _prepare(directory: str) -> None:

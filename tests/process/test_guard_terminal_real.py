@@ -26,8 +26,8 @@ pytestmark = pytest.mark.process
 
 GUARD = f"{sys.executable} -m banken_supervisor guard"
 WATCHES_SIZE = (
-    "import signal, sys, time\n"
-    "signal.signal(signal.SIGWINCH, lambda *_: print('resized', flush=True))\n"
+    "import os, signal, sys, time\n"
+    "signal.signal(signal.SIGWINCH, lambda *_: os.write(1, b'resized\\n'))\n"
     "print('ready', flush=True)\n"
     "while True: time.sleep(0.05)\n"
 )
@@ -38,7 +38,7 @@ class Shell:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self.seen = b""
+        self.seen = self.all = b""
         self.pid, self.fd = pty.fork()
         if not self.pid:  # pragma: no cover  (another process)
             environment = {**os.environ, "TMPDIR": str(place), "PS1": "prompt> ", "ENV": "/dev/null"}
@@ -57,9 +57,16 @@ class Shell:
         deadline = time.monotonic() + START_S
         while text.encode() not in self.seen:
             left = deadline - time.monotonic()
-            assert left > 0, f"the terminal does not show {text!r}, but:\n{self.seen.decode(errors='replace')}"
+            shown = self.all.decode(errors="replace")
+            assert left > 0, f"the terminal does not show {text!r}; all it has shown:\n{shown}"
             if select.select([self.fd], [], [], left)[0]:
-                self.seen += os.read(self.fd, 65536)
+                self.read()
+
+    def read(self) -> None:
+        """What is to be read now, or next."""
+        new = os.read(self.fd, 65536)
+        self.seen += new
+        self.all += new
 
     def script(self, name: str, text: str) -> str:
         """The path of a file with this text."""
@@ -125,7 +132,7 @@ def test_ctrl_z_stops_both_and_fg_continues_both(shell: Shell, reads: bool) -> N
     first = "print('line', sys.stdin.readline(), flush=True)\n" if reads else ""
     # No shell script: dash uses vfork, and one that is stopped before the exec keeps its parent from stopping.
     text = f"import os, signal, sys, time\nopen('{shell.place}/pid', 'w').write(str(os.getpid()))\n{first}"
-    text += "signal.signal(signal.SIGWINCH, lambda *_: print('resized', flush=True))\n"
+    text += "signal.signal(signal.SIGWINCH, lambda *_: os.write(1, b'resized\\n'))\n"
     loops = shell.script("loops.py", text + "while True:\n    print('tick', flush=True)\n    time.sleep(0.05)\n")
     shell.type(f"{GUARD} -- {sys.executable} {loops}\n")
     pid = shell.pid_in("pid")
@@ -173,5 +180,5 @@ def _is_told_of_a_size(shell: Shell) -> bool:
     fcntl.ioctl(shell.fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, 80, 0, 0))
     until = time.monotonic() + 0.3  # the command itself is never quiet
     while time.monotonic() < until and select.select([shell.fd], [], [], 0.1)[0]:
-        shell.seen += os.read(shell.fd, 65536)
+        shell.read()
     return b"resized" in shell.seen

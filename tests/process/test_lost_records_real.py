@@ -56,7 +56,8 @@ def test_programs_without_records_are_adopted(what: str) -> None:
             row = one.program(name)
             assert (row["state"], row["pid"], row["adopted"]) == ("running", pids[name], True)
         gone(pids["former"])
-        assert f"no record of a was left: pid {pids['a']} (sleep) carries its mark" in one.log.read_text()
+        said = f"no record of a was left: pid {pids['a']} (sleep) carries its mark"
+        until(lambda: said in one.log.read_text(), "the log says so")
         end(one)  # now there are records
         one.run()
         assert one.program("a")["pid"] == pids["a"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from decimal import Decimal
 
 import pytest
@@ -16,7 +17,7 @@ from banken.protocol.limits import (
     check_seconds,
     check_text,
 )
-from banken.protocol.messages import declare
+from banken.protocol.messages import CLEAN, declare
 
 
 @pytest.mark.parametrize("name", ["a", "worker-3", "9", "_x", "host:7/gpu.0@node+1", "x" * NAME_MAX])
@@ -118,6 +119,21 @@ def test_a_declaration_is_checked_whole() -> None:
         {"timeout": 1, "interval": 1, "feeders": "some"},
         {"timeout": 1, "interval": 1, "callback": "no name"},
         {"timeout": 1, "interval": 1, "progress_timeout": 0},
+        {"timeout": 1, "interval": 1, "exit": "always"},
+        {"timeout": 1, "interval": 1, "clean": [256]},
+        {"timeout": 1, "interval": 1, "clean": ["SIGBARK"]},
+        {"timeout": 1, "interval": 1, "clean": "SIGUSR1"},
+        {"timeout": 1, "interval": 1, "clean": [True]},
+        {"timeout": 1, "interval": 1, "clean": range(100)},
+        {"timeout": 1, "interval": 1, "clean": 3},
     ):
         with pytest.raises(Refused):
             declare(**bad)  # type: ignore[arg-type]
+
+
+def test_clean_ends_are_statuses_and_signals() -> None:
+    """In any order, by name or by number of the signal module, twice or once."""
+    given = [155, "sigusr1", 0, "USR1", signal.SIGHUP, -15]
+    assert declare(1, 1, clean=given).clean == (-15, -signal.SIGUSR1, -1, 0, 155)
+    assert declare(1, 1, clean=()).clean == ()
+    assert declare(1, 1).clean == CLEAN == declare(1, 1, clean=[0, "HUP", "INT", "TERM", "PIPE"]).clean

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from banken.errors import WireError
 from banken.protocol.codec import VERSION, decode, encode, unpack
 from banken.protocol.limits import FRAME_MAX, NAME_MAX, SECONDS_MAX
-from banken.protocol.messages import Declaration, Feeders, Kind, Message, ProcessIdentity, Scope
+from banken.protocol.messages import CLEAN, Declaration, Exit, Feeders, Kind, Message, ProcessIdentity, Scope
 
 WHO = ProcessIdentity(b"b" * 8, 4711, 99, b"nnnn")
 DECLARED = Declaration(30.0, 10.0, 60.0)
@@ -34,6 +34,8 @@ declarations = st.none() | st.builds(
     st.sampled_from(Feeders),
     st.none() | names,
     st.none() | seconds,
+    st.sampled_from(Exit),
+    st.sets(st.integers(-64, 255), max_size=64).map(lambda ends: tuple(sorted(ends))),
 )
 arguments = {
     Kind.FEED: st.just(()),
@@ -47,6 +49,7 @@ arguments = {
         st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(max_size=200),
         st.none() | st.text(max_size=500),
     ),
+    Kind.LEAVING: st.tuples(st.none() | st.text(max_size=500)),
     Kind.PROBE: st.tuples(st.binary(max_size=16), st.integers(0, 2**40)),
     Kind.WORK: st.tuples(
         st.none() | seconds,
@@ -81,6 +84,23 @@ def test_a_feed_is_small_and_always_the_same_bytes() -> None:
     feed = Message(Kind.FEED, "worker-3", WHO, 0.6, DECLARED)
     assert encode(feed) == encode(feed)
     assert len(encode(feed)) <= 60
+
+
+@pytest.mark.parametrize(
+    ("parts", "declared"),
+    [
+        ([], DECLARED),
+        ([None, None, None, 2], DECLARED._replace(exit=Exit.NEVER)),
+        ([1, None, None, None, []], DECLARED._replace(feeders=Feeders.ANY, clean=())),
+        ([0, None, None, 0, [3, -10, 3]], DECLARED._replace(clean=(-10, 3))),
+        ([0, None, None, 0, [*CLEAN]], DECLARED),
+    ],
+)
+def test_what_a_declaration_leaves_out_has_its_default(parts: list[object], declared: Declaration) -> None:
+    """nil is the default, and no clean end at all is not."""
+    taken = decode(msgpack.packb(_body(declaration=[30000, 10000, 60000, *parts])))
+    assert taken.declaration == declared
+    assert decode(encode(taken)) == taken
 
 
 def _body(**changed: object) -> list[object]:
@@ -128,7 +148,16 @@ def _body(**changed: object) -> list[object]:
         ({"declaration": [math.nan, 1, 1]}, "duration"),
         ({"declaration": [True, 1, 1]}, "duration"),
         ({"declaration": [1, 1]}, "declaration"),
-        ({"declaration": [1] * 7}, "declaration"),
+        ({"declaration": [1] * 9}, "declaration"),
+        ({"declaration": [1, 1, 1, 0, None, None, 3]}, "declaration"),
+        ({"declaration": [1, 1, 1, 0, None, None, True]}, "declaration"),
+        ({"declaration": [1, 1, 1, 0, None, None, "never"]}, "declaration"),
+        ({"declaration": [1, 1, 1, 0, None, None, 0, 3]}, "declaration"),
+        ({"declaration": [1, 1, 1, 0, None, None, 0, [256]]}, "declaration"),
+        ({"declaration": [1, 1, 1, 0, None, None, 0, [-65]]}, "declaration"),
+        ({"declaration": [1, 1, 1, 0, None, None, 0, [True]]}, "declaration"),
+        ({"declaration": [1, 1, 1, 0, None, None, 0, ["SIGTERM"]]}, "declaration"),
+        ({"declaration": [1, 1, 1, 0, None, None, 0, [0] * 65]}, "declaration"),
         ({"declaration": {"timeout": 1}}, "declaration"),
         ({"declaration": [1, 1, 1, 2]}, "declaration"),
         ({"declaration": [1, 1, 1, True]}, "declaration"),
@@ -139,6 +168,9 @@ def _body(**changed: object) -> list[object]:
         ({"kind": int(Kind.FAIL)}, "shape"),
         ({"kind": int(Kind.FAIL), "args": [7]}, "reason"),
         ({"kind": int(Kind.FAIL), "args": ["x" * 4097]}, "reason"),
+        ({"kind": int(Kind.LEAVING)}, "shape"),
+        ({"kind": int(Kind.LEAVING), "args": [3]}, "reason"),
+        ({"kind": int(Kind.LEAVING), "args": ["x" * 4097]}, "reason"),
         ({"kind": int(Kind.PAUSE), "args": [-1]}, "duration"),
         ({"kind": int(Kind.EXTEND), "args": [0]}, "duration"),
         ({"kind": int(Kind.NOTE), "args": [[1], None]}, "progress"),

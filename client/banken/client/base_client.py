@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,9 +20,11 @@ from banken.protocol import limits
 from banken.protocol.codec import encode
 from banken.protocol.feed_state import RESOLUTION_MAX, RESOLUTION_SHARE, RESOLUTION_UNDECLARED, FeedState
 from banken.protocol.messages import (
+    CLEAN,
     DEFAULT_INTERVAL,
     DEFAULT_TIMEOUT,
     Declaration,
+    Exit,
     Feeders,
     Kind,
     Message,
@@ -178,6 +180,8 @@ class BaseClient:
         feeders: str = Feeders.LATEST,
         progress_timeout: float | None = None,
         resolution: float | None = None,
+        exit: str = Exit.UNCLEAN,  # noqa: A002  # as in the config
+        clean: Iterable[int | str] = CLEAN,
     ) -> Watchdog:
         """Declare a watchdog; its timer starts now, with ``grace`` for the first feed. All in seconds.
 
@@ -186,7 +190,9 @@ class BaseClient:
         run in this process, or the name of one that the supervisor bound. ``feeders``: "latest" (only the
         newest process may feed this name) or "any" (a pool). ``progress_timeout``: a progress value that
         stands still for so long is a verdict of its own. ``resolution``: feeds closer together than this
-        need not travel (default: 2 % of the timeout, at most 1 s; 0 sends every one).
+        need not travel (default: 2 % of the timeout, at most 1 s; 0 sends every one). ``exit``: whether the end of
+        this process is an incident: "unclean" (unless it is one of ``clean``), "incident" (any) or "never".
+        ``clean``: exit statuses and signals, ``[0, 3, "SIGUSR1"]`` (default: 0, HUP, INT, TERM, PIPE).
 
         Raises a ``Refused`` (a ValueError) that says what is allowed.
         """
@@ -194,7 +200,7 @@ class BaseClient:
         from banken.watchdog.remote_timer import RemoteTimer
 
         named = callback if isinstance(callback, str) else None
-        declaration = declare(timeout, interval, grace, feeders, named, progress_timeout)
+        declaration = declare(timeout, interval, grace, feeders, named, progress_timeout, exit, clean)
         state = self._declare(limits.check_name(name), declaration, resolution)
         watchdog = Watchdog(timeout, interval, grace=grace, _timer=RemoteTimer(self, state), _name=name)
         if callback is not None and not isinstance(callback, str):

@@ -20,11 +20,25 @@ import msgpack
 
 from banken.errors import Refused, WireError
 from banken.protocol import limits
-from banken.protocol.messages import ARGUMENTS, Declaration, Feeders, Kind, Message, ProcessIdentity, Scope
+from banken.protocol.messages import (
+    ARGUMENTS,
+    CLEAN,
+    Choice,
+    Declaration,
+    Exit,
+    Feeders,
+    Kind,
+    Message,
+    ProcessIdentity,
+    Scope,
+)
 
 VERSION = 1
 
 _MS_MAX = int(limits.SECONDS_MAX * 1000)
+
+_FEEDERS, _EXITS = list(Feeders), list(Exit)
+"""The number of one on the wire is its place here."""
 
 _FIXED = 6
 """Parts of a message before its arguments."""
@@ -99,24 +113,44 @@ def _pack_declaration(declared: Declaration) -> tuple[Any, ...]:
     """The shortest array that says the same: trailing defaults are left out."""
     progress = None if declared.progress_timeout is None else _ms(declared.progress_timeout)
     parts: list[Any] = [_ms(declared.timeout), _ms(declared.interval), _ms(declared.grace)]
-    parts += [int(declared.feeders is Feeders.ANY), declared.callback, progress]
-    while len(parts) > 3 and not parts[-1]:
+    parts += [_FEEDERS.index(declared.feeders), declared.callback, progress]
+    parts += [_EXITS.index(declared.exit), None if declared.clean == CLEAN else declared.clean]
+    while len(parts) > 3 and parts[-1] in (0, None):
         parts.pop()
     return tuple(parts)
 
 
 def _unpack_declaration(parts: object) -> Declaration:
-    if type(parts) is not list or not 3 <= len(parts) <= 6:
-        raise WireError("declaration", "a declaration is nil or an array of 3 to 6 parts")
+    if type(parts) is not list or not 3 <= len(parts) <= 8:
+        raise WireError("declaration", "a declaration is nil or an array of 3 to 8 parts")
     timeout, interval, grace = map(_seconds, parts, ("timeout", "interval", "grace"))
-    feeders, callback, progress = [*parts[3:], None, None, None][:3]
-    if feeders not in (None, 0, 1) or isinstance(feeders, bool):
-        raise WireError("declaration", "feeders is 0 (the latest) or 1 (any)")
+    feeders, callback, progress, end, clean = (*parts[3:], None, None, None, None, None)[:5]
     if callback is not None:
         _check_name(callback, "declaration")
     progress = None if progress is None else _seconds(progress, "progress_timeout")
-    pool = Feeders.ANY if feeders else Feeders.LATEST
-    return Declaration(timeout, interval, grace, pool, callback, progress)
+    pool = _choice(_FEEDERS, feeders, "feeders")
+    return Declaration(
+        timeout, interval, grace, pool, callback, progress, _choice(_EXITS, end, "exit"), _clean(clean)
+    )
+
+
+def _choice(choices: list[Choice], number: object, what: str) -> Choice:
+    if number is None:
+        return choices[0]
+    if type(number) is int and 0 <= number < len(choices):
+        return choices[number]
+    allowed = ", ".join(f"{index} ({each})" for index, each in enumerate(choices))
+    raise WireError("declaration", f"{what} is nil or one of {allowed}")
+
+
+def _clean(ends: object) -> tuple[int, ...]:
+    if ends is None:
+        return CLEAN
+    span = limits.STATUS_RANGE
+    if type(ends) is list and len(ends) <= limits.CLEAN_MAX and all(type(n) is int and n in span for n in ends):
+        return tuple(sorted(set(ends)))
+    allowed = f"{span[0]} to {span[-1]}"
+    raise WireError("declaration", f"clean is nil or at most {limits.CLEAN_MAX} whole numbers from {allowed}")
 
 
 def _seconds(value: object, what: str, least_ms: int = 1) -> float:
@@ -166,6 +200,8 @@ def _is_text(value: object, longest: int) -> bool:
 def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:
     if kind is Kind.FAIL and not _is_text(args[0], limits.REASON_MAX):
         raise WireError("reason", f"a reason is a text of at most {limits.REASON_MAX} characters")
+    if kind is Kind.LEAVING and args[0] is not None and not _is_text(args[0], limits.REASON_MAX):
+        raise WireError("reason", f"a reason is nil or a text of at most {limits.REASON_MAX} characters")
     if kind is Kind.PAUSE:
         return (_seconds(args[0], "pause", 0),)
     if kind is Kind.EXTEND:

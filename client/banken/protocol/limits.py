@@ -6,10 +6,11 @@ Durations are seconds in Python and whole milliseconds on the wire. docs/wire.md
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from operator import index
 from typing import Any
 
-from banken.errors import DurationRefused, NameRefused, TextRefused
+from banken.errors import DurationRefused, NameRefused, Refused, TextRefused
 
 NAME_MAX = 128
 """Longest name of a watchdog, in characters."""
@@ -29,6 +30,12 @@ REASON_MAX = 4096
 
 PROGRESS_MAX = 256
 """Longest progress value when it is a text, in characters."""
+
+CLEAN_MAX = 64
+"""Most exit statuses and signals that a declaration calls clean."""
+
+STATUS_RANGE = range(-64, 256)
+"""How a process can end: the number of a signal, negative, or an exit status."""
 
 SCOPE_MAX = 256
 """Longest name of a scope of work, of its thread and of its task, in characters. A longer one is cut."""
@@ -80,6 +87,34 @@ def check_seconds(value: object, what: str, *, zero: bool = False) -> float:
             f"{what}={shorten(repr(value))} is not allowed: {lowest} to {SECONDS_MAX:.0f} seconds (ten years)"
         )
     return number
+
+
+def check_clean(ends: object) -> tuple[int, ...]:
+    """Exit statuses (0 to 255) and signals ("SIGUSR1", "USR1" or ``signal.SIGUSR1``) as sorted numbers, signals
+    negative; Refused if there is anything else in ``ends``."""
+    if isinstance(ends, (str, bytes)) or not isinstance(ends, Iterable):
+        raise Refused(f"clean={shorten(repr(ends))} is not allowed: a list such as [0, 3, 'SIGUSR1'] is")
+    found = tuple(sorted({_end(each) for each in ends}))
+    if len(found) > CLEAN_MAX:
+        raise Refused(f"clean has at most {CLEAN_MAX} exit statuses and signals, not {len(found)}")
+    return found
+
+
+def _end(given: object) -> int:
+    number = given
+    if type(given) is not int:
+        import signal  # takes a millisecond to load; most workers name none
+
+        if isinstance(given, signal.Signals):
+            number = -given
+        elif isinstance(given, str):
+            name = given.upper()
+            found = signal.Signals.__members__.get(name if name.startswith("SIG") else f"SIG{name}")
+            number = None if found is None else -found
+    if type(number) is int and number in STATUS_RANGE:
+        return number
+    wanted = "an exit status from 0 to 255 or a signal such as 'SIGUSR1'"
+    raise Refused(f"{shorten(repr(given))} is no end of a process that could be clean: {wanted} is")
 
 
 def to_number(value: object, wanted: str) -> float:

@@ -1,14 +1,20 @@
 """What a worker says: messages, and the declaration and the process identity in them. Durations are seconds."""
 
 # Annotations are not postponed here: NamedTuple would compile each one's text, 0.3 ms at each start of a worker.
+from collections.abc import Iterable
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from banken.errors import Refused
-from banken.protocol.limits import check_name, check_seconds
+from banken.protocol.limits import check_clean, check_name, check_seconds
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_INTERVAL = 20.0
+
+CLEAN = (-15, -13, -2, -1, 0)
+"""Ends of a process that are clean, as systemd has it: TERM, PIPE, INT, HUP, and exit status 0."""
 
 
 class Feeders(StrEnum):
@@ -18,6 +24,17 @@ class Feeders(StrEnum):
     """the newest process that fed it; older ones are refused and the contest is recorded"""
     ANY = "any"
     """a pool: a feed of any of them proves life"""
+
+
+class Exit(StrEnum):
+    """Whether the end of its process is an incident of a watchdog."""
+
+    UNCLEAN = "unclean"
+    """if it is none of ``Declaration.clean``"""
+    INCIDENT = "incident"
+    """always"""
+    NEVER = "never"
+    """its names are released, however it ended"""
 
 
 class Declaration(NamedTuple):
@@ -30,6 +47,9 @@ class Declaration(NamedTuple):
     callback: str | None = None
     """name of a callback bound at the supervisor; functions never travel"""
     progress_timeout: float | None = None
+    exit: Exit = Exit.UNCLEAN
+    clean: tuple[int, ...] = CLEAN
+    """exit statuses, and signals as negative numbers, sorted"""
 
 
 class ProcessIdentity(NamedTuple):
@@ -68,6 +88,8 @@ class Kind(IntEnum):
     WORK = 10
     """alive, and the next message is due then; [milliseconds, 0 = idle: not judged before the next message, and
     optionally the scope that is due]"""
+    LEAVING = 11
+    """this process ends now: how it ended is judged by its exit status; [reason, may be nil]"""
 
 
 ARGUMENTS = dict.fromkeys(Kind, (0,)) | {
@@ -77,6 +99,7 @@ ARGUMENTS = dict.fromkeys(Kind, (0,)) | {
     Kind.NOTE: (2,),
     Kind.PROBE: (2,),
     Kind.WORK: (2, 1),
+    Kind.LEAVING: (1,),
 }
 """How many arguments may follow the declaration, by kind."""
 
@@ -124,12 +147,11 @@ def declare(
     feeders: str = Feeders.LATEST,
     callback: str | None = None,
     progress_timeout: float | None = None,
+    exit: str = Exit.UNCLEAN,  # noqa: A002  # as in the config
+    clean: Iterable[int | str] = CLEAN,
 ) -> Declaration:
     """A checked declaration, seconds; ``Refused`` says what is wrong with it."""
-    try:
-        pool = Feeders(feeders)
-    except ValueError:
-        raise Refused(f"feeders={feeders!r} is not allowed: 'latest' or 'any'") from None
+    pool, end = _one_of(Feeders, "feeders", feeders), _one_of(Exit, "exit", exit)
     seconds = check_seconds(timeout, "timeout")
     return Declaration(
         round(seconds, 3),
@@ -138,4 +160,14 @@ def declare(
         pool,
         None if callback is None else check_name(callback),
         None if progress_timeout is None else round(check_seconds(progress_timeout, "progress_timeout"), 3),
+        end,
+        check_clean(clean),
     )
+
+
+def _one_of(choices: type[Choice], what: str, given: str) -> Choice:
+    try:
+        return choices(given)
+    except ValueError:
+        allowed = " or ".join(repr(each.value) for each in choices)
+        raise Refused(f"{what}={given!r} is not allowed: {allowed}") from None

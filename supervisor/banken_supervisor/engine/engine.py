@@ -161,6 +161,9 @@ class Engine:
         frame: bytes | None = None,
     ) -> Refusal | None:
         """Take one message; the refusal, if it was refused (it is counted already)."""
+        if message.kind is Kind.LEAVING:
+            reason = message.args[0]
+            message = message._replace(kind=Kind.FAIL) if reason else message._replace(kind=Kind.RELEASE, args=())
         kind = message.kind
         record = self.table.by_name.get(message.name)
         refusal = authorize(principal, kind, message.name, is_group=record is not None and record.is_group)

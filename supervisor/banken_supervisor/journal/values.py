@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from banken.protocol.limits import PROGRESS_MAX
-from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
+from banken.protocol.messages import Declaration, Exit, Feeders, ProcessIdentity
 from banken_supervisor.text import sanitize
 
 ID_MAX = 128
@@ -76,8 +76,9 @@ def parse_declaration(written: str) -> Declaration:
     """Fields that this version does not know are left out; those that an older one did not know get their
     defaults."""
     known = {key: value for key, value in json.loads(written).items() if key in Declaration._fields}
-    if "feeders" in known:
-        known["feeders"] = Feeders(known["feeders"])
+    for key, read in (("feeders", Feeders), ("exit", Exit), ("clean", tuple)):
+        if key in known:
+            known[key] = read(known[key])
     return Declaration(**known)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import signal
 import tomllib
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from banken.protocol.messages import Declaration, Feeders
+from banken.protocol.messages import Declaration, Exit, Feeders
 from banken_supervisor import config
 from banken_supervisor.config import Config, cron, finding
 from banken_supervisor.config.models import SupervisorTable
@@ -78,6 +79,8 @@ def test_a_watchdog_with_all_its_fields(tmp_path: Path) -> None:
         grace = "1h30m"
         feeders = "any"
         progress_timeout = 90
+        exit = "incident"
+        clean = [3, "usr1", 0]
         min_interval = "1s"
         callback = "ring"
         observe = true
@@ -97,7 +100,7 @@ def test_a_watchdog_with_all_its_fields(tmp_path: Path) -> None:
     assert made.policies[1] == (
         "w-*",
         Policy(
-            Declaration(120.0, 0.25, 5400.0, Feeders.ANY, "ring", 90.0),
+            Declaration(120.0, 0.25, 5400.0, Feeders.ANY, "ring", 90.0, Exit.INCIDENT, (-signal.SIGUSR1, 0, 3)),
             Ladder(
                 (
                     Step("dump", options=(("seconds", 2.0),)),

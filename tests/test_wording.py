@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from banken.protocol.messages import Declaration, Feeders
+from banken.protocol.messages import Declaration, Exit, Feeders
 from banken_supervisor.cli.events import line
 from banken_supervisor.cli.incident import in_words
 from banken_supervisor.cli.suggest import _cells as suggested
@@ -212,6 +212,11 @@ def test_a_conflict_says_what_differs() -> None:
     data = {"operator": operator, "worker": worker}
     assert log_line(Event(EventType.CONFLICT, "w", data)) == f"w {said}"
     assert sentence({"type": "conflict", **data}) == said
+    strict = list(Declaration(1.0, 20.0, 60.0, exit=Exit.INCIDENT, clean=()))
+    assert sentence({"type": "conflict", "operator": operator, "worker": strict}) == (
+        "the worker declares exit incident, clean ends none; "
+        "the operator's declaration is used: exit unclean, clean ends 0, SIGTERM, SIGPIPE, SIGINT, SIGHUP"
+    )
     assert sentence({"type": "conflict", "operator": [315_360_000.0, *operator[1:]], "worker": operator}) == (
         "the worker declares timeout 1 s; the operator's declaration is used: no timeout"
     )

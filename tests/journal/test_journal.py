@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
+from banken.protocol.messages import Declaration, Exit, Feeders, ProcessIdentity
 from banken_supervisor.engine.policy import By
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
@@ -45,7 +45,7 @@ from banken_supervisor.journal.write_queue import WriteQueue
 def test_every_kind_of_entry_comes_back_as_it_was_recorded(path: str) -> None:
     """Registry, incidents, steps, evidence and events: written, closed, opened again, the same."""
     owner = ProcessIdentity(b"bootboot", 4711, 99, b"nonc")
-    declaration = Declaration(2.5, 1.0, 9.0, Feeders.ANY, "page", 60.0)
+    declaration = Declaration(2.5, 1.0, 9.0, Feeders.ANY, "page", 60.0, Exit.NEVER, (-10, 3))
     record = Declared(
         "w", declaration, 0.05, owner, State.PAUSED, NOW + 60, by=By.OPERATOR, incidents=3, changed=NOW
     )

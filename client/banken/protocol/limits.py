@@ -55,6 +55,8 @@ BOOT_SIZE = 8
 NONCE_SIZE = 4
 """Length of the random part of a process identity, in bytes."""
 
+_ENDS = "exit statuses from 0 to 255 and names of signals such as SIGUSR1"
+
 Progress = int | float | str
 """What ``progress`` may be; floats are finite or not, but never nan."""
 
@@ -93,10 +95,10 @@ def check_clean(ends: object) -> tuple[int, ...]:
     """Exit statuses (0 to 255) and signals ("SIGUSR1", "USR1" or ``signal.SIGUSR1``) as sorted numbers, signals
     negative; Refused if there is anything else in ``ends``."""
     if isinstance(ends, (str, bytes)) or not isinstance(ends, Iterable):
-        raise Refused(f"clean={shorten(repr(ends))} is not allowed: a list such as [0, 3, 'SIGUSR1'] is")
+        raise Refused(f"clean={shorten(repr(ends))} is no list: {_ENDS} are allowed")
     found = tuple(sorted({_end(each) for each in ends}))
     if len(found) > CLEAN_MAX:
-        raise Refused(f"clean has at most {CLEAN_MAX} exit statuses and signals, not {len(found)}")
+        raise Refused(f"clean has {len(found)} exit statuses and signals; at most {CLEAN_MAX} are allowed")
     return found
 
 
@@ -113,8 +115,7 @@ def _end(given: object) -> int:
             number = None if found is None else -found
     if type(number) is int and number in STATUS_RANGE:
         return number
-    wanted = "an exit status from 0 to 255 or a signal such as 'SIGUSR1'"
-    raise Refused(f"{shorten(repr(given))} is no end of a process that could be clean: {wanted} is")
+    raise Refused(f"{shorten(repr(given))} in clean is no end of a process: {_ENDS} are allowed")
 
 
 def to_number(value: object, wanted: str) -> float:

@@ -268,12 +268,12 @@ SIZE = {
         {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kK]i?[bB]|[mMgG]i?[bB]|[bB])?\s*$"},
     ]
 }
-_SIGNAL = {"type": "string", "enum": [*SIGNALS, *(each.removeprefix("SIG") for each in SIGNALS)]}
+SIGNAL = {"type": "string", "enum": [*SIGNALS, *(each.removeprefix("SIG") for each in SIGNALS)]}
 
 Name = Annotated[str, *kind(name, {"type": "string", "pattern": f"^{NAME_PATTERN}$"})]
 PathField = Annotated[str, *kind(path, STRING)]
 SecretField = Annotated[Secret, *kind(secret, STRING)]
-SignalName = Annotated[str, *kind(signal_name, _SIGNAL)]
+SignalName = Annotated[str, *kind(signal_name, SIGNAL)]
 
 _FAULTS = {
     "missing": "is required and missing",

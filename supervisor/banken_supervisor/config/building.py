@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from banken.protocol.messages import Declaration, Feeders
+from banken.protocol.messages import CLEAN, Declaration, Exit, Feeders
 from banken_supervisor.config.models import GroupTable, ProgramTable, WatchdogTable, WatchFields, milliseconds
 from banken_supervisor.config.names import filled, numbered, watched
 from banken_supervisor.config.parsing import Parsed
@@ -37,7 +37,7 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
 def _policy(table: WatchFields, defaults: Declaration) -> Policy:
     auto = None if table.auto is None else Auto(**dict(table.auto))
     expect = isinstance(table, ProgramTable) or (isinstance(table, WatchdogTable) and table.expect)
-    written = {"interval", "grace", "feeders", "callback", "progress_timeout"} & table.model_fields_set
+    written = {*Declaration._fields} & table.model_fields_set - {"timeout"}
     return Policy(
         _declaration(table, auto, defaults, expect=expect),
         Ladder(_steps(table.ladder), _steps(table.last_steps), table.observe),
@@ -103,4 +103,6 @@ def _declaration(table: WatchFields, auto: Auto | None, defaults: Declaration, *
         Feeders(table.feeders),
         table.callback,
         None if table.progress_timeout is None else milliseconds(table.progress_timeout),
+        Exit(table.exit),
+        CLEAN if table.clean is None else table.clean,
     )

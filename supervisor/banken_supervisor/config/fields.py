@@ -14,7 +14,7 @@ from pydantic import ValidationInfo
 
 from banken import address
 from banken.errors import Refused
-from banken.protocol.limits import NAME_MAX
+from banken.protocol.limits import CLEAN_MAX, NAME_MAX, check_clean
 from banken_supervisor.actions import options
 from banken_supervisor.actions.options import STRING, duration, kind, name, text
 from banken_supervisor.engine.ladder import Backoff, Budget
@@ -176,10 +176,23 @@ def notify_url(value: object, info: ValidationInfo | None) -> Secret:
     return url
 
 
+def clean_ends(value: object) -> tuple[int, ...]:
+    """Exit statuses and names of signals, as a declaration has them."""
+    try:
+        return check_clean(value)
+    except Refused as fault:
+        raise ValueError(str(fault)) from None
+
+
 _DURATION = options.duration_schema(0.001)
 _TIMEOUT = {"anyOf": [{"const": "auto"}, *_DURATION["anyOf"]]}
 _BUDGET = {"type": "string", "pattern": r"^\s*\d+\s+per\s+\S.*$", "examples": ["3 per 10m"]}
 _BACKOFF = {"type": "string", "pattern": r"^.+\.\..+$", "examples": ["1s..60s"]}
+_CLEAN = {
+    "type": "array",
+    "items": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 255}, options.SIGNAL]},
+    "maxItems": CLEAN_MAX,
+}
 _ENVIRONMENT = {"type": "object", "additionalProperties": {"type": "string"}}
 _PROGRAM_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_{][A-Za-z0-9_.:@/+{}-]*$"}
 
@@ -197,5 +210,6 @@ AddressField = Annotated[str, *kind(supervisor_address, STRING)]
 NotifyUrl = Annotated[Secret, *kind(notify_url, STRING)]
 UrlsFile = Annotated[tuple[Secret, ...], *kind(urls_file, STRING)]
 Environment = Annotated[dict[str, str], *kind(environment, _ENVIRONMENT)]
+CleanEnds = Annotated[tuple[int, ...], *kind(clean_ends, _CLEAN)]
 PageField = Annotated[str, *kind(page, {"type": "string", "pattern": r"^https?://[!-~]+$"})]
 Text = Annotated[str, *kind(text, STRING)]

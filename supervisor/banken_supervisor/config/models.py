@@ -12,6 +12,7 @@ from banken_supervisor.config.fields import (
     AddressField,
     BackoffField,
     BudgetField,
+    CleanEnds,
     Command,
     Duration,
     Environment,
@@ -164,6 +165,12 @@ class WatchFields(BaseModel):
     grace: Duration | None = Field(None, description="Allowed before the first feed; default: timeout.")
     feeders: Literal["latest", "any"] = Field("latest", description="Who may feed it: the newest process, or any.")
     progress_timeout: Duration | None = Field(None, description="Fed, but its progress stands still for so long.")
+    exit: Literal["unclean", "incident", "never"] = Field(
+        "unclean", description="Which ends of its process are an incident: those that are not clean, all, or none."
+    )
+    clean: CleanEnds | None = Field(
+        None, description="Exit statuses and signals that are no failure; default: 0, HUP, INT, TERM and PIPE."
+    )
     min_interval: Duration | None = Field(None, description="Fed more often than this, it expires too.")
     callback: Name | None = Field(None, description="A name of [callbacks]; runs at the verdict and each interval.")
     auto: AutoTable | None = Field(None, description='Bounds for timeout = "auto".')

@@ -11,7 +11,7 @@ from typing import Any
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.text.durations import NEVER_S, format_s
-from banken_supervisor.text.exit_status import exit_text
+from banken_supervisor.text.exit_status import ends_text, exit_text
 from banken_supervisor.text.reasons import gist, telling
 
 SECONDS = frozenset({
@@ -168,6 +168,8 @@ def _conflict(event: dict[str, Any]) -> str | None:
 
 def _setting(key: str, value: Any) -> str:
     label = key.replace("_", " ")
+    if key == "clean":
+        return f"clean ends {ends_text(value) or 'none'}"
     if value is None or (key in SECONDS and isinstance(value, (int, float)) and value >= NEVER_S):
         return f"no {label}"
     return field(key, value).replace(key, label, 1)

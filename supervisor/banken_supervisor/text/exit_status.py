@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 
 
 def signal_name(number: int) -> str:
@@ -11,6 +12,13 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def ends_text(ends: Iterable[int]) -> str:
+    """``0, 3, SIGTERM``: exit statuses and, negative, signals."""
+    return ", ".join(
+        str(end) if end >= 0 else signal_name(-end) for end in sorted(ends, key=lambda end: (end < 0, end))
+    )
 
 
 def exit_text(status: int) -> str:

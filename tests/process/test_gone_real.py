@@ -37,13 +37,15 @@ def mark() -> Iterator[str]:
 
 
 def carrying(mark: str) -> list[int]:
-    """The live processes with this argument."""
-    found = []
+    """The live processes with this argument, but for a shell's fork that is about to execute another command."""
+    found: dict[int, tuple[int, bytes]] = {}
     for entry in filter(str.isdecimal, os.listdir("/proc")):
         with suppress(OSError):
-            if mark in Path(f"/proc/{entry}/cmdline").read_bytes().decode(errors="replace").split("\0"):
-                found.append(int(entry))
-    return found
+            command = Path(f"/proc/{entry}/cmdline").read_bytes()
+            if mark in command.decode(errors="replace").split("\0"):
+                parent = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
+                found[int(entry)] = parent, command
+    return [pid for pid, (parent, command) in found.items() if found.get(parent, (0, b""))[1] != command]
 
 
 def tree(mark: str, *how: str) -> list[str]:

@@ -131,10 +131,10 @@ def test_a_pattern_declares_what_matches_it(bench: Bench) -> None:
 def test_a_strangers_probe_is_refused(bench: Bench) -> None:
     """Only the supervisor's own token settles a hold."""
     bench.say(Kind.PROBE, "banken", b"guess", 1)
-    assert bench.engine.probe_seen is None
+    assert bench.engine.probes_seen == []
     assert bench.engine.admission.refused["probe"] == 1
     bench.say(Kind.PROBE, "banken", b"token", 7)
-    assert bench.engine.probe_seen == 7
+    assert bench.engine.probes_seen == [7]
 
 
 def test_a_policy_that_yields_leaves_the_timing_to_the_worker(bench: Bench) -> None:

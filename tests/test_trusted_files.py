@@ -87,11 +87,24 @@ def test_nothing_is_reached_over_a_link_of_another_user(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_check_tells_that_a_program_of_another_user_cannot_feed(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    file = tmp_path / "banken.toml"
-    for user, timeout, told in (("nobody", 'timeout = "5s"', 1), ("nobody", "", 0), ("root", 'timeout = "5s"', 0)):
+@pytest.mark.parametrize("inside", [True, False])
+def test_check_tells_whether_a_program_of_another_user_can_feed(address: str, inside: bool) -> None:
+    """Not where it may not enter the directory in which the address is, or the path is too long for a socket."""
+    place = Path(address).parent
+    place.chmod(0o755)
+    where = place if inside else place / "closed"
+    where.mkdir(mode=0o700, exist_ok=True)
+    long = where / ("x" * (90 - len(str(where))))
+    file = place / "banken.toml"
+    for user, timeout, there, told in (
+        ("nobody", 'timeout = "5s"', where / "a", not inside),
+        ("65534", 'timeout = "5s"', where / "a", not inside),
+        ("nobody", 'timeout = "5s"', long, True),
+        ("nobody", "", long, False),
+        ("root", 'timeout = "5s"', long, False),
+    ):
         file.write_text(
+            f'[supervisor]\naddress = "{there}"\n'
             f'[[program]]\nname = "p"\ncommand = ["/bin/sleep", "1"]\nuser = "{user}"\n{timeout}\nlog = "p.log"\n'
         )
         _, faults = config.examine(file)

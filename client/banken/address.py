@@ -13,6 +13,9 @@ from banken.protocol.limits import shorten
 
 PORT = 7767
 
+USERS = ".users"
+"""How the directory beside an address ends in which each other user that feeds has one of its own."""
+
 SUN_PATH_MAX = 107
 """Longest path of a Unix socket, bytes (``sun_path`` less its closing zero)."""
 
@@ -28,6 +31,19 @@ class Address(NamedTuple):
     directory: str | None
     """the directory of the sockets; None for tcp"""
 
+    @property
+    def main(self) -> str | None:
+        """The supervisor's own directory, where this one is for another user and takes feeds alone; else None."""
+        return None if self.directory is None else main_directory(self.directory)
+
+    def refuse_feeds_only(self) -> None:
+        """AddressRefused: there is nothing but ``feed`` here."""
+        if self.main is not None:
+            raise AddressRefused(
+                f"{self.text} takes only feeds, of programs that run as user {os.path.basename(self.text)}; "
+                f"commands and events are for the supervisor's own user, at {self.main}"
+            )
+
 
 def default_address() -> str:
     """``$BANKEN_ADDRESS``, else ``$XDG_RUNTIME_DIR/banken``, else ``/run/banken`` for root, else in home."""
@@ -38,6 +54,18 @@ def default_address() -> str:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return "/run/banken"
     return os.path.join(os.path.expanduser("~"), ".local", "state", "banken", "run")
+
+
+def directory_of_user(directory: str, uid: int) -> str:
+    """The address of a supervisor at ``directory`` for what it runs as another user, who may not enter that."""
+    return os.path.join(directory + USERS, str(uid))
+
+
+def main_directory(directory: str) -> str | None:
+    """The ``directory`` from which ``directory_of_user`` made this one; None: it made another name."""
+    head, user = os.path.split(directory)
+    name = os.path.basename(head)
+    return head.removesuffix(USERS) if user.isdecimal() and name.endswith(USERS) and name != USERS else None
 
 
 def resolve(address: str | os.PathLike[str] | None = None) -> Address:
@@ -62,14 +90,15 @@ def resolve(address: str | os.PathLike[str] | None = None) -> Address:
     if text.startswith("ipc://") and not os.path.isabs(os.path.expanduser(text[6:])):
         raise AddressRefused(f"ipc:// takes an absolute directory: ipc:///run/banken, not {shorten(text)!r}")
     directory = os.path.abspath(os.path.expanduser(text.removeprefix("ipc://")))
-    longest = len(os.fsencode(os.path.join(directory, "control")))
+    feed, control, events = (f"ipc://{os.path.join(directory, name)}" for name in ("feed", "control", "events"))
+    found = Address(directory, feed, control, events, directory)
+    longest = len(os.fsencode(os.path.join(directory, "control" if found.main is None else "feed")))
     if longest > SUN_PATH_MAX:
         raise AddressRefused(
             f"{shorten(directory)!r} is too long: with its sockets it has {longest} bytes, "
             f"and the path of a Unix socket has at most {SUN_PATH_MAX}; choose a shorter directory"
         )
-    feed, control, events = (f"ipc://{os.path.join(directory, name)}" for name in ("feed", "control", "events"))
-    return Address(directory, feed, control, events, directory)
+    return found
 
 
 def option_for(text: str) -> str:

@@ -22,7 +22,10 @@ EVENT_QUEUE_MAX = 100_000
 
 
 class _Connection:
-    """A socket for one supervisor; a context manager. ``context``: another's, which is left open."""
+    """A socket for one supervisor; a context manager. ``context``: another's, which is left open.
+
+    AddressRefused: there are only feeds at this address.
+    """
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class _Connection:
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         self.address: Address = resolve(address)
+        self.address.refuse_feeds_only()
         self._own = context is None
         self.socket: zmq.Socket[bytes] = (context or zmq.Context()).socket(kind)
         for option, value in options.items():

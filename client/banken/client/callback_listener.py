@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from banken.address import resolve
 from banken.control import Events, read_event
+from banken.errors import AddressRefused
 from banken.process_identity import inherited
 from banken.protocol.incidents import Cause, Incident
 from banken.threads import NO_THREAD, ZMQ_THREADS, are_green, available, start_daemon
@@ -46,7 +48,8 @@ class CallbackListener:
         self._thread: threading.Thread | None = None
         self._commands: zmq.Socket[bytes] | None = None
         self._start_at = 0.0
-        """monotonic time before which no thread is asked for again; 0: none was ever refused"""
+        """monotonic time before which no thread is asked for again; 0: none was ever refused; inf: it would be
+        in vain"""
         self._waiting: dict[str, tuple[Run, Incident]] = {}
         """by watchdog: runs for which there was no thread; used by the listening thread only"""
         self._retry = RETRY_MIN
@@ -70,11 +73,12 @@ class CallbackListener:
         with self._lock:
             if self._thread is None and self._bound and now >= self._start_at:
                 self._start()
-            return self._thread is not None or not self._bound
+            return self._thread is not None or not self._bound or self._start_at == inf
 
     def connect(self, address: str) -> None:
         """Receive the verdicts of the supervisor at ``address``, after ``close``."""
         self._address = address
+        self._start_at = 0.0
         self._seen.clear()
         self.again(monotonic())
 
@@ -98,6 +102,13 @@ class CallbackListener:
 
     def _start(self) -> None:
         """Listen for every watchdog that has a callback, if the system gives the threads for it."""
+        try:
+            resolve(self._address).refuse_feeds_only()
+        except AddressRefused as fault:
+            if self._start_at != inf:
+                log.error("callbacks of this process do not run: %s; name one that the supervisor has", fault)
+            self._start_at = inf
+            return
         if available(ZMQ_THREADS + 1):
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             context.linger = 0

@@ -36,7 +36,7 @@ import socket
 import stat
 import threading
 
-from banken.address import SUN_PATH_MAX, resolve
+from banken.address import SUN_PATH_MAX, main_directory, resolve
 from banken.diagnostics.introspection import introspect
 from banken.errors import Refused
 from banken.process_identity import process_start
@@ -141,7 +141,8 @@ class _Announcement:
     def open(self) -> None:
         """Announce; OSError when that fails, with nothing left behind."""
         directory, number, ask = self.wanted
-        _prepare(os.path.dirname(directory))
+        if main_directory(os.path.dirname(directory)) is None:  # else the supervisor has made both
+            _prepare(os.path.dirname(directory))
         _prepare(directory)
         self.number = 0 if _taken(number) else number
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW

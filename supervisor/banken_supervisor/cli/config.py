@@ -56,6 +56,8 @@ def check(file: str | None, as_json: bool) -> int:
             empty = made is not None and made.empty
             note = "; it is empty, and without a terminal `banken run` needs --allow-empty for it" if empty else ""
             click.echo(f"{clean(path)}: {', '.join(parts)}, 0 faults{note}")
+            for user, directory in {} if made is None else config.feeding_directories(made).items():
+                click.echo(f"programs of user {clean(user)} feed at {clean(directory)}")
     return exit_codes.NOT_SO if faults else exit_codes.OK
 
 

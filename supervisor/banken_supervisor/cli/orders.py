@@ -17,7 +17,7 @@ from banken_supervisor.cli.options import (
     quiet_option,
     row_of,
 )
-from banken_supervisor.operator_client.supervisor_client import connect, tell
+from banken_supervisor.operator_client.supervisor_client import connect, say, tell
 from banken_supervisor.text.durations import format_s
 
 
@@ -42,7 +42,8 @@ def feed(
 ) -> None:
     """Prove that NAME is alive, once, and say whether the supervisor took it.
 
-    Without --timeout, NAME keeps what was declared for it; a new name gets the supervisor's defaults.
+    Without --timeout, NAME keeps what was declared for it; a new name gets the supervisor's defaults. In a program
+    with `user` it is sent, and nothing is said of it.
 
     \b
     Examples:
@@ -56,9 +57,8 @@ def feed(
         raise click.UsageError("--interval and --grace go with --timeout: together they declare NAME")
     said = None if status is None else check_text(status, "status", STATUS_MAX)
     step = None if progress is None else _progress(progress)
-    with connect(address) as control:
-        note = () if said is None and step is None else (step, said)
-        row = tell(control, Kind.NOTE if note else Kind.FEED, name, *note, declaration=declaration)
+    note = () if said is None and step is None else (step, said)
+    row = say(address, Kind.NOTE if note else Kind.FEED, name, *note, declaration=declaration)
     if quiet or row is None:
         return
     left = row["left"]
@@ -92,8 +92,7 @@ def fail(name: str, reason: str, quiet: bool, address: str | None) -> None:
     A NAME that is not watched yet is declared with the supervisor's defaults, so that the first failure of a
     job is not lost.
     """
-    with connect(address) as control:
-        row = tell(control, Kind.FAIL, name, check_text(reason, "reason", REASON_MAX))
+    row = say(address, Kind.FAIL, name, check_text(reason, "reason", REASON_MAX))
     if quiet or row is None:
         return
     incident = row.get("incident")

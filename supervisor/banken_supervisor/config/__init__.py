@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from banken_supervisor.config.api import examine, example, load
+    from banken_supervisor.config.deep import feeding_directories
     from banken_supervisor.config.faults import ConfigFaults, Fault
     from banken_supervisor.config.finding import find
     from banken_supervisor.config.json_schema import schema
     from banken_supervisor.config.settings import Config
 
-__all__ = ["Config", "ConfigFaults", "Fault", "examine", "example", "find", "load", "schema"]
+__all__ = ["Config", "ConfigFaults", "Fault", "examine", "example", "feeding_directories", "find", "load", "schema"]
 
 _HOMES = {
     "Config": "settings", "ConfigFaults": "faults", "Fault": "faults", "examine": "api", "example": "api",
-    "find": "finding", "load": "api", "schema": "json_schema",
+    "feeding_directories": "deep", "find": "finding", "load": "api", "schema": "json_schema",
 }  # fmt: skip
 
 

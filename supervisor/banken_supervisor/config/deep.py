@@ -7,15 +7,14 @@ import importlib
 import importlib.util
 import logging
 import os
-import pwd
 import stat
 import warnings
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from banken import address
+from banken.errors import AddressRefused
 from banken_supervisor.config import importing
 from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.importing import Wanted
@@ -24,6 +23,7 @@ from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import StepFields
 from banken_supervisor.engine.policy import ProgramSpec
+from banken_supervisor.files.users import find_user, obstacle
 from banken_supervisor.journal import schema
 from banken_supervisor.processes.command_words import interpreter_fault
 from banken_supervisor.text.quoting import quoted
@@ -41,7 +41,7 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
         for spec in islice(specs, table.numprocs):
             yield from _program(path, spec)
             if spec.user is not None and table.timeout is not None:
-                yield from _problem((*path, "timeout"), _cannot_feed(spec.user))
+                yield from _problem((*path, "timeout"), _cannot_feed(spec.user, address_))
     for path, step in _steps(parsed):
         chosen: Any = step
         if chosen.do == "exec":
@@ -66,7 +66,7 @@ def _program(path: KeyPath, spec: ProgramSpec) -> Iterator[Problem]:
     elif spec.command:
         yield from _problem((*path, "command"), _missing(spec.command[0], directory, files))
     if spec.user is not None:
-        yield from _user(path, spec.user, directory, files)
+        yield from _user(path, spec, directory, files)
     if spec.log is not None:
         yield from _problem((*path, "log"), _unwritable(spec.log))
 
@@ -92,11 +92,12 @@ def _missing(command: str, directory: str | None, files: list[str]) -> str | Non
     return f"{quoted(file, 200)} cannot be executed"
 
 
-def _user(path: KeyPath, name: str, directory: str | None, files: list[str]) -> Iterator[Problem]:
-    """Whether the program may be started as this user, who may do what its process needs first."""
+def _user(path: KeyPath, spec: ProgramSpec, directory: str | None, files: list[str]) -> Iterator[Problem]:
+    """Whether the program may be started as its user, who may do what its process needs first."""
+    name = spec.user or ""
     try:
-        user = pwd.getpwnam(name)
-    except (KeyError, ValueError):
+        user = find_user(name)
+    except LookupError:
         yield Problem((*path, "user"), f"there is no user {quoted(name)} on this host")
         return
     if os.geteuid() == user.pw_uid:
@@ -104,56 +105,52 @@ def _user(path: KeyPath, name: str, directory: str | None, files: list[str]) -> 
     if os.geteuid() != 0:
         yield Problem((*path, "user"), f"only root may start a program as {quoted(name)}")
         return
-    groups = os.getgrouplist(name, user.pw_gid)
-    if directory is not None and (obstacle := _obstacle(user.pw_uid, groups, directory)) is not None:
-        yield Problem((*path, "cwd"), _denied(name, "enter", directory, obstacle))
+    if directory is not None and (closed := obstacle(user, directory)) is not None:
+        yield Problem((*path, "cwd"), _denied(name, "enter", directory, closed))
         return
-    obstacles = [_obstacle(user.pw_uid, groups, file) for file in files]
+    obstacles = [obstacle(user, file) for file in files]
     if files and None not in obstacles:
         yield Problem((*path, "command"), _denied(name, "execute", files[0], obstacles[0] or files[0]))
 
 
-def _cannot_feed(name: str) -> str | None:
-    """Why a program that runs as this user is never fed by itself; None: it may be."""
+def _cannot_feed(name: str, given: str | None) -> str | None:
+    """Why a program that runs as this user cannot feed a supervisor at the ``given`` address; None: it can."""
     try:
-        user = pwd.getpwnam(name).pw_uid
-    except (KeyError, ValueError):
+        user = find_user(name)
+        directory = address.resolve(given).directory
+        if user.pw_uid == os.geteuid() or directory is None:
+            return None
+        theirs = address.resolve(address.directory_of_user(directory, user.pw_uid)).text
+    except LookupError:
         return None  # that is a fault of its own
-    if user in (0, os.geteuid()):
+    except AddressRefused as fault:
+        return f"user {quoted(name)} cannot feed: {fault}"
+    closed = obstacle(user, os.path.dirname(os.path.dirname(theirs)))
+    if closed is None:
         return None
     return (
-        f"user {quoted(name)} cannot feed: only the supervisor's own user may enter its address. Leave `timeout` "
-        "out (its end is judged all the same), or run a supervisor as that user"
+        f"user {quoted(name)} cannot feed: it may not enter {quoted(closed, 200)}, where the supervisor's address "
+        f"{quoted(directory, 200)} is. Choose another `address`, or leave `timeout` out (its end is judged all the "
+        "same)"
     )
+
+
+def feeding_directories(config: Config) -> dict[str, str]:
+    """By the name or number of each other user that programs run as: where they feed."""
+    found = {}
+    for spec in config.programs:
+        with contextlib.suppress(LookupError, AddressRefused):
+            directory = address.resolve(config.settings.address).directory
+            if spec.user is not None and directory is not None:
+                uid = find_user(spec.user).pw_uid
+                if uid != os.geteuid():
+                    found[spec.user] = address.directory_of_user(directory, uid)
+    return found
 
 
 def _denied(user: str, what: str, path: str, obstacle: str) -> str:
     why = "" if obstacle == path else f": it may not enter {quoted(obstacle, 200)}"
     return f"user {quoted(user)} may not {what} {quoted(path, 200)}{why}"
-
-
-def _obstacle(uid: int, groups: list[int], path: str) -> str | None:
-    """What keeps a user, who is not root, from entering the directory, or executing the file, ``path``.
-
-    It, or the first directory on the way to it, of the path as it is written or of where its links lead; by owners
-    and modes, without becoming that user. None: nothing that is seen; what has an access control list, which is not
-    read, is taken for allowed.
-    """
-    for way in dict.fromkeys((Path(os.path.abspath(path)), Path(os.path.realpath(path)))):
-        for each in (*reversed(way.parents), way):
-            with contextlib.suppress(OSError):
-                found = each.stat()
-                shift = 6 if found.st_uid == uid else 3 if found.st_gid in groups else 0
-                if not found.st_mode >> shift & 1 and not _has_list(each):
-                    return str(each)
-    return None
-
-
-def _has_list(path: Path) -> bool:
-    try:
-        return bool(os.getxattr(path, "system.posix_acl_access"))
-    except (OSError, AttributeError):
-        return False
 
 
 def _no_address(given: str) -> str | None:

@@ -37,6 +37,11 @@ _target = re.compile(TARGET_PATTERN, re.ASCII)
 _visible = re.compile(r"[!-~]+")
 
 
+def user(value: object) -> str:
+    """The name of a user, or its number."""
+    return str(value) if type(value) is int and value >= 0 else text(value)
+
+
 def timeout(value: object) -> float | str:
     """A duration, or ``"auto"``."""
     if value == "auto":
@@ -212,4 +217,5 @@ UrlsFile = Annotated[tuple[Secret, ...], *kind(urls_file, STRING)]
 Environment = Annotated[dict[str, str], *kind(environment, _ENVIRONMENT)]
 CleanEnds = Annotated[tuple[int, ...], *kind(clean_ends, _CLEAN)]
 PageField = Annotated[str, *kind(page, {"type": "string", "pattern": r"^https?://[!-~]+$"})]
+User = Annotated[str, *kind(user, {"anyOf": [STRING, {"type": "integer", "minimum": 0}]})]
 Text = Annotated[str, *kind(text, STRING)]

@@ -25,6 +25,7 @@ from banken_supervisor.config.fields import (
     Text,
     Timeout,
     UrlsFile,
+    User,
 )
 from banken_supervisor.config.steps import STEPS, OwnStep, StepFields
 from banken_supervisor.engine.digest import Limits
@@ -226,7 +227,7 @@ class ProgramTable(WatchFields):
         {}, alias="env", repr=False, description="Added to what it inherits of the supervisor's environment."
     )
     directory: PathField | None = Field(None, alias="cwd", description="Where it runs.")
-    user: Text | None = Field(None, description="As whom it runs.")
+    user: User | None = Field(None, description="As whom it runs: a name, or a number that has one.")
     numprocs: Annotated[int, Field(ge=1, le=PROCESSES_MAX)] = Field(1, description="How many of it.")
     order: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = Field(
         0, description="A lower one starts earlier and stops later."

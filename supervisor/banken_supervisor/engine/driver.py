@@ -15,7 +15,7 @@ from banken_supervisor.engine.barrier import Barrier
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.feed_history import NoteBudget
-from banken_supervisor.engine.principal import Principal
+from banken_supervisor.engine.principal import OtherUser, Principal
 from banken_supervisor.engine.rate_limit import Backlog
 
 WAIT_MAX = 1.0
@@ -105,7 +105,7 @@ class Driver:
                 self.out.append(Event(EventType.OVERLOADED, None, {"turns": self.overloads}))
         return now
 
-    def read(self, frames: Iterator[bytes], principal: Principal = Principal.LOCAL) -> None:
+    def read(self, frames: Iterator[bytes], principal: Principal | OtherUser = Principal.LOCAL) -> None:
         """Take the messages of ``frames``. An exception passes through; the messages before it were taken."""
         self.engine.intake(frames, self.clock.now, self.out, principal)
 
@@ -125,16 +125,16 @@ class Driver:
         self._decoded = engine.decoded_bytes
 
     def decide(self) -> int | None:
-        """Judge what may be judged. Returns the number of a probe to send, or None.
+        """Judge what may be judged. Returns the number of a probe to send through every feed socket, or None.
 
         The effects are in ``out``; the caller takes them and empties the list.
         """
         now = self.clock.now
         engine, barrier = self.engine, self.barrier
         probe = None
-        if engine.probe_seen is not None:
-            probe = barrier.came_back(engine.probe_seen, now, complete=self._complete)
-            engine.probe_seen = None
+        for number in engine.probes_seen:
+            probe = barrier.came_back(number, now, complete=self._complete) or probe
+        engine.probes_seen.clear()
         suspects = engine.verdicts.sweep(now, self.out)
         horizon = barrier.horizon()
         if suspects and probe is None and horizon is None and not self._leftover:

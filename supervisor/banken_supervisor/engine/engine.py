@@ -17,7 +17,7 @@ of which owns its data and knows only the parts before it:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 from math import inf
 
@@ -35,7 +35,7 @@ from banken_supervisor.engine.last_feeds import LastFeeds
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.policy import By, Policy
-from banken_supervisor.engine.principal import Principal, Refusal, authorize
+from banken_supervisor.engine.principal import FramesOf, OtherUser, Principal, Refusal, authorize
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
 from banken_supervisor.engine.record import Record
@@ -45,6 +45,8 @@ from banken_supervisor.engine.snapshot import Snapshot
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
 from banken_supervisor.engine.verdicts import Verdicts
+
+_LOCAL = Principal.LOCAL
 
 
 class Engine:
@@ -61,8 +63,8 @@ class Engine:
         self.rules = rules
         self.decoded_bytes = 0
         """bytes of all messages that had to be decoded"""
-        self.probe_seen: int | None = None
-        """number of the last probe that came back; the caller resets it"""
+        self.probes_seen: list[int] = []
+        """numbers of the probes that came back; the caller takes them out"""
         self._probe_token = probe_token
         self.table = Table()
         self.history = FeedHistory(self.table)
@@ -99,19 +101,26 @@ class Engine:
     # -- what arrives -------------------------------------------------------------------------------
 
     def intake(
-        self, frames: Iterator[bytes], now: float, out: list[Effect], principal: Principal = Principal.LOCAL
+        self,
+        frames: Iterator[bytes],
+        now: float,
+        out: list[Effect],
+        principal: Principal | OtherUser = Principal.LOCAL,
     ) -> None:
         """Take every frame of ``frames``, all counted as arriving ``now``.
 
         An exception that ``frames`` raises passes through; what came before it has been taken.
         """
         history = self.history
+        known: Mapping[bytes, Record] | FramesOf = self.table.by_frame
+        if principal is not _LOCAL and isinstance(principal, OtherUser):  # the first alone costs nothing
+            known = FramesOf(self.table.by_frame, principal)
         if history.recording:
             if history.allowed > 0:
                 few = islice(frames, history.allowed)
                 while True:
                     try:
-                        history.note_known(few, now)
+                        history.note_known(few, now, known)
                     except KeyError as unknown:
                         self.take(unknown.args[0], now, out, principal)
                     else:
@@ -122,7 +131,7 @@ class Engine:
                 else:
                     return
             history.skip(now)
-        by_frame = self.table.by_frame.__getitem__
+        by_frame = known.__getitem__
         while True:
             try:
                 for record in map(by_frame, frames):
@@ -134,7 +143,7 @@ class Engine:
             self.take(frame, now, out, principal)
 
     def take(
-        self, frame: bytes, now: float, out: list[Effect], principal: Principal = Principal.LOCAL
+        self, frame: bytes, now: float, out: list[Effect], principal: Principal | OtherUser = Principal.LOCAL
     ) -> Refusal | None:
         """Decode and take one frame; the refusal, if it was refused (it is counted already)."""
         self.decoded_bytes += len(frame)
@@ -145,8 +154,9 @@ class Engine:
         if message.kind is Kind.PROBE and message.args[0] == self._probe_token:
             principal = Principal.SUPERVISOR
         share = self.table.share
+        identity = message.identity if isinstance(principal, Principal) else principal.checked(message.identity)
         message = message._replace(
-            identity=share(message.identity),
+            identity=share(identity),
             resolution=share(message.resolution),
             declaration=share(message.declaration),
         )
@@ -157,7 +167,7 @@ class Engine:
         message: Message,
         now: float,
         out: list[Effect],
-        principal: Principal = Principal.OPERATOR,
+        principal: Principal | OtherUser = Principal.OPERATOR,
         frame: bytes | None = None,
     ) -> Refusal | None:
         """Take one message; the refusal, if it was refused (it is counted already)."""
@@ -170,7 +180,7 @@ class Engine:
         if refusal is not None:
             return self.admission.refuse(refusal, now, out, None if record is None else record.name)
         if kind is Kind.PROBE:
-            self.probe_seen = message.args[1]
+            self.probes_seen.append(message.args[1])
             return None
         if record is None:
             admitted = self.admission.admit(message, now, out)

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
+from banken_supervisor.engine.principal import FramesOf
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.table import Table
 
@@ -112,12 +113,12 @@ class FeedHistory:
                 feeds.append((round(now - at, 4), round(at - before, 4)))
         return tuple(feeds)
 
-    def note_known(self, frames: Iterator[bytes], now: float) -> None:
-        """Take feeds that are known by their bytes, and note them. KeyError: one is not known."""
+    def note_known(self, frames: Iterator[bytes], now: float, known: Mapping[bytes, Record] | FramesOf) -> None:
+        """Take feeds that are ``known`` by their bytes, and note them. KeyError: one is not known."""
         self._in_hole = False
         counts, edges, total = self.gap_counts, GAP_EDGES, 0.0
         try:
-            for record in map(self._table.by_frame.__getitem__, frames):
+            for record in map(known.__getitem__, frames):
                 gap = now - record.fed_at
                 record.fed_at = now
                 record.feed_times.append(now)  # type: ignore[union-attr]  # see ``recording``

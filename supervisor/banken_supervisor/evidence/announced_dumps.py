@@ -25,18 +25,18 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
+from banken.address import USERS, directory_of_user
 from banken.diagnostics.dumps import (
     DIRECTORY,
     HEADER,
     SOCKET_SUFFIX,
     TEMPORARY_PREFIX,
     allowed_signals,
-    socket_path,
 )
 from banken.process_identity import process_start
 from banken_supervisor.evidence import process_facts, text
 from banken_supervisor.evidence.time_limits import Deadline, TooLate
-from banken_supervisor.processes.handle import ProcessHandle
+from banken_supervisor.processes.handle import ProcessHandle, real_user
 
 DUMP_MAX = 1 << 20
 """Bytes read of a dump; 100 threads of 100 frames are about 800,000."""
@@ -82,27 +82,37 @@ class Announcement(NamedTuple):
     path: str
     number: int
     """the signal that makes it dump; 0: none"""
+    owner: int
+    """the user id of its process"""
 
 
 def find(address_directory: str, process: ProcessHandle) -> Announcement:
-    """The announcement of exactly this process; NotAnnounced."""
-    directory = os.path.join(address_directory, DIRECTORY)
-    path = os.path.join(directory, f"{process.pid}-{process.start}")
-    try:
-        found = os.lstat(directory)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise NotAnnounced(
-                f"{directory} is not a directory of ours with mode 0700: what it holds is not trusted"
-            )
-        with _opened(path) as fd:
-            number = _number(os.pread(fd, 64, 0))
-            if _holder(fd) != process.pid:
-                raise NotAnnounced("the process no longer holds its announcement: it runs another program by now")
-    except FileNotFoundError:
-        raise NotAnnounced("it has not called client.enable_dumps()") from None
-    except OSError as fault:
-        raise NotAnnounced(f"its announcement {path} cannot be read: {fault.strerror}") from None
-    return Announcement(path, number)
+    """The announcement of exactly this process, which may run as another user; NotAnnounced."""
+    user = real_user(process.pid)
+    places = {os.geteuid(): address_directory}
+    if user is not None and user != os.geteuid():
+        places[user] = directory_of_user(address_directory, user)
+    for owner, above in places.items():
+        directory = os.path.join(above, DIRECTORY)
+        path = os.path.join(directory, f"{process.pid}-{process.start}")
+        try:
+            found = os.lstat(directory)
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o077:
+                raise NotAnnounced(
+                    f"{directory} is not a directory of user {owner} with mode 0700: what it holds is not trusted"
+                )
+            with _opened(path, owner) as fd:
+                number = _number(os.pread(fd, 64, 0))
+                if _holder(fd) != process.pid:
+                    raise NotAnnounced(
+                        "the process no longer holds its announcement: it runs another program by now"
+                    )
+            return Announcement(path, number, owner)
+        except FileNotFoundError:
+            continue
+        except OSError as fault:
+            raise NotAnnounced(f"its announcement {path} cannot be read: {fault.strerror}") from None
+    raise NotAnnounced("it has not called client.enable_dumps()")
 
 
 def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> tuple[list[dict[str, Any]], bool]:
@@ -113,7 +123,7 @@ def dump(process: ProcessHandle, announced: Announcement, seconds: float) -> tup
     deadline = Deadline(seconds)
     if not announced.number:
         raise NotAnnounced("the signal it would dump at has another handler")
-    with _opened(announced.path) as fd:
+    with _opened(announced.path, announced.owner) as fd:
         while not _locked(fd):
             if not deadline.left():
                 raise TooLate("another dump of it is under way")
@@ -170,12 +180,16 @@ def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict
     NotAnnounced, OSError; TooLate is usual for a process that holds its interpreter lock.
     """
     deadline = Deadline(seconds)
-    directory = os.open(os.path.dirname(announced.path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     data = bytearray()
+    end = -1
     try:
+        # Opened first: connect would follow a link that another user has put there.
+        end = os.open(announced.path + SOCKET_SUFFIX, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if os.fstat(end).st_uid != announced.owner:
+            raise NotAnnounced(f"{announced.path + SOCKET_SUFFIX} is not of user {announced.owner}")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(max(0.001, deadline.left()))
-            connection.connect(socket_path(directory, announced.path + SOCKET_SUFFIX))
+            connection.connect(f"/proc/self/fd/{end}")
             peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
             if peer != process.pid:
                 raise NotAnnounced(f"pid {peer} answers in its place")
@@ -189,7 +203,8 @@ def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict
     except (FileNotFoundError, ConnectionError):
         raise NotAnnounced("no thread of it answers") from None
     finally:
-        os.close(directory)
+        if end >= 0:
+            os.close(end)
     with suppress(ValueError):
         if isinstance(answer := json.loads(data), dict):
             return answer
@@ -214,14 +229,23 @@ def start_sweeping(address_directory: str, every: float = SWEEP_S) -> Callable[[
 
 
 def sweep(address_directory: str) -> int:
-    """Remove what dead processes left in the address's directory, and cut what living ones hold; how many are gone.
+    """Remove what dead processes left in the address's directory and those of other users, and cut what living ones
+    hold; how many are gone.
 
     Reads /proc once for each file. Never raises OSError.
     """
+    removed = _sweep(address_directory, os.geteuid())
+    with suppress(OSError):
+        for user in filter(str.isdecimal, os.listdir(address_directory + USERS)):
+            removed += _sweep(directory_of_user(address_directory, int(user)), int(user))
+    return removed
+
+
+def _sweep(above: str, owner: int) -> int:
     removed = 0
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        directory = os.open(os.path.join(address_directory, DIRECTORY), flags)
+        directory = os.open(os.path.join(above, DIRECTORY), flags)
     except OSError:  # no worker has announced anything
         return 0
     try:
@@ -234,7 +258,7 @@ def sweep(address_directory: str) -> int:
                     os.unlink(name, dir_fd=directory)
                     removed += 1
                 elif match:
-                    _cut(name, directory)
+                    _cut(name, owner, directory)
     except OSError:
         pass
     finally:
@@ -242,23 +266,23 @@ def sweep(address_directory: str) -> int:
     return removed
 
 
-def _cut(name: str, directory: int) -> None:
+def _cut(name: str, owner: int, directory: int) -> None:
     """Empty a dump that has grown too long, unless it is being read."""
     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if found.st_size > DUMP_MAX:
-        with _opened(name, directory) as fd:
+        with _opened(name, owner, directory) as fd:
             if _locked(fd):
                 os.ftruncate(fd, _header_length(os.pread(fd, 64, 0)))
 
 
 @contextmanager
-def _opened(path: str, directory: int | None = None) -> Iterator[int]:
-    """A worker's file: a regular one of our own, no link; NotAnnounced. ``path`` may be in ``directory``."""
+def _opened(path: str, owner: int, directory: int | None = None) -> Iterator[int]:
+    """A worker's file: a regular one of its user, no link; NotAnnounced. ``path`` may be in ``directory``."""
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
         found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise NotAnnounced(f"{path} is not a regular file of ours")
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != owner:
+            raise NotAnnounced(f"{path} is not a regular file of user {owner}")
         yield fd
     finally:
         os.close(fd)

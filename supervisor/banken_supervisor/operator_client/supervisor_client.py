@@ -117,6 +117,28 @@ def message(kind: Kind, name: str, *args: Any, declaration: Declaration | None =
     return encode(Message(kind, name, None, 0.0, declaration, args))
 
 
+def say(
+    address: str | None, kind: Kind, name: str, *args: Any, declaration: Declaration | None = None
+) -> dict[str, Any] | None:
+    """Send one message about a watchdog, as ``tell`` does. Unreachable: no supervisor took it.
+
+    At an address that takes only feeds it cannot be confirmed: None, too.
+    """
+    where = resolve(address)
+    if where.main is None:
+        with connect(address) as control:
+            return tell(control, kind, name, *args, declaration=declaration)
+    from banken.client.sender import Sender
+
+    sender = Sender(where)
+    try:
+        if not sender.send(message(kind, name, *args, declaration=declaration), ANSWER_S, insist=True):
+            raise Unreachable(f"no supervisor takes feeds at {where.text}; it is the one at {where.main}")
+    finally:
+        sender.close()
+    return None
+
+
 def tell(
     control: Control, kind: Kind, name: str, *args: Any, declaration: Declaration | None = None
 ) -> dict[str, Any] | None:

@@ -49,6 +49,20 @@ def is_local(who: ProcessIdentity) -> bool:
     return SUPPORTED and who.boot == _BOOT and who.start > 0 and who.pid > 0
 
 
+def real_user(pid: int) -> int | None:
+    """The user id of a process, by the kernel's word and whatever its rights are now; None: there is none."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(b"Uid:"))
+    except (OSError, StopIteration):
+        return None
+
+
+def runs_as(who: ProcessIdentity, uid: int) -> bool:
+    """Whether this process of this host is there, and is the user's: the user itself may signal it."""
+    return process_start(who.pid) == who.start and real_user(who.pid) == uid
+
+
 class ProcessHandle:
     """A context manager that owns the descriptor. Not for several threads at once: each opens its own."""
 

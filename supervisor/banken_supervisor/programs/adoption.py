@@ -10,6 +10,7 @@ import contextlib
 import os
 from typing import NamedTuple
 
+from banken.address import main_directory
 from banken.errors import NameRefused
 from banken.protocol.limits import check_name
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
@@ -101,7 +102,7 @@ def _is_here(seen: Seen, address: str) -> bool:
     if not os.path.isabs(seen.address) or seen.run.startswith(COMMAND_RUN):
         return False
     root = f"/proc/{seen.pid}/root"
-    its = os.path.realpath(seen.address)
+    its = os.path.realpath(main_directory(seen.address) or seen.address)
     try:
         same_host = os.readlink(f"/proc/{seen.pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
         return same_host and os.path.samefile(root + its, address)

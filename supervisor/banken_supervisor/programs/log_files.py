@@ -14,6 +14,7 @@ import os
 import stat
 
 from banken_supervisor.files.trusted_files import OTHERS_WRITE, is_trusted, open_directory_of, open_file
+from banken_supervisor.files.users import find_user
 
 LOG_MODE = 0o640
 
@@ -48,11 +49,9 @@ def open_log(path: str, owner: tuple[int, int] | None = None) -> int:
 
 def user_ids(name: str) -> tuple[int, int] | None:
     """The user's id, and the id of its group; None: there is no such user any more."""
-    import pwd
-
     try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
+        entry = find_user(name)
+    except LookupError:
         return None
     return entry.pw_uid, entry.pw_gid
 

@@ -17,8 +17,10 @@ from functools import partial
 from signal import SIGCONT, SIGKILL
 from typing import Any
 
+from banken.address import directory_of_user
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
 from banken_supervisor.engine.policy import Group, ProgramSpec, Restart
+from banken_supervisor.files.users import find_user, obstacle
 from banken_supervisor.processes import control_groups
 from banken_supervisor.programs.adoption import Adoption, adopt
 from banken_supervisor.programs.child_table import ChildTable
@@ -70,9 +72,9 @@ class ProgramManager:
     """Every program of one supervisor, with their processes. Owned by the loop's thread.
 
     ``directory``: the address's own, 0700, held by the supervisor's lock; the children get it as
-    ``BANKEN_ADDRESS``. ``post``: called from other threads with each message. ``timeout``: what a program gets as
-    ``BANKEN_TIMEOUT``, seconds; None: nothing. ``state``: the directory for the logs of programs that name none;
-    None: ``directory``.
+    ``BANKEN_ADDRESS``, but for those of another user, who may not enter it. ``post``: called from other threads
+    with each message. ``timeout``: what a program gets as ``BANKEN_TIMEOUT``, seconds; None: nothing. ``state``:
+    the directory for the logs of programs that name none; None: ``directory``.
     """
 
     def __init__(
@@ -86,6 +88,10 @@ class ProgramManager:
         self._address = directory
         self._post = post
         self._timeout = timeout
+        self.serve_user: Callable[[int], str | None] = lambda uid: None
+        """lets another user feed, from any thread; what keeps it from that, in words"""
+        self._users: dict[str, int] = {}
+        """by program: the user id of its last process"""
         self._random = random.random  # for the backoff's jitter
         self._records = RunRecords(directory)
         self._children = ChildTable()
@@ -135,6 +141,7 @@ class ProgramManager:
             program = self.programs.get(child.name)
             assert program is not None
             self.output.begin(program.spec, 0)
+            self._address_of(program.spec)
             events += self.carry_out(self._take(child, program.spec, now))
         # Those that were to die with the former supervisor did, or do now, and start anew: that is no failure.
         mortal = {name for name, spec in wanted.items() if spec.dies_with_supervisor}
@@ -256,6 +263,10 @@ class ProgramManager:
             )
         return rows
 
+    def user_of(self, name: str) -> int | None:
+        """The user id of a program, -1 before its first start; None: there is no such program."""
+        return None if self.programs.get(name) is None else self._users.get(name, -1)
+
     # -- inside -------------------------------------------------------------------------------------
 
     def _take(self, child: Child, spec: ProgramSpec, now: float) -> list[ProgramEffect]:
@@ -302,7 +313,7 @@ class ProgramManager:
 
     def _spawn(self, spec: ProgramSpec, timeout: float | None) -> None:
         """Intent, process, record: in this order (run_records.py says why)."""
-        extra = {"BANKEN_ADDRESS": self._address, "BANKEN_NAME": spec.name}
+        extra = {"BANKEN_NAME": spec.name}
         if timeout is not None:
             extra["BANKEN_TIMEOUT"] = f"{timeout:g}"
         run = os.urandom(16).hex()
@@ -317,6 +328,7 @@ class ProgramManager:
             if spec.log is not None and os.path.dirname(spec.log) == self._log_directory:
                 os.makedirs(self._log_directory, mode=0o700, exist_ok=True)
             self.output.begin(spec)
+            extra["BANKEN_ADDRESS"] = self._address_of(spec)
             child = spawn(spec, run, extra)
             control_groups.enter(run, child.handle.pid)
             self.orphans.own.add(child.handle.pid)
@@ -330,6 +342,24 @@ class ProgramManager:
         if spec.dies_with_supervisor:
             self._orphan_killer.watch(run, child.handle)
         self._post(ProgramReport(lambda now: self._take(child, spec, now)))
+
+    def _address_of(self, spec: ProgramSpec) -> str:
+        """Where its processes reach this supervisor: those of another user in a directory of that user's."""
+        ours = os.geteuid()
+        try:
+            user = None if spec.user is None or ours != 0 else find_user(spec.user)
+        except LookupError:  # the start fails by that, and says so
+            user = None
+        self._users[spec.name] = ours if user is None else user.pw_uid
+        if user is None or user.pw_uid == ours:
+            return self._address
+        address = directory_of_user(self._address, user.pw_uid)
+        why = self.serve_user(user.pw_uid)
+        if why is None and (closed := obstacle(user, os.path.dirname(address))) is not None:
+            why = f"it may not enter {closed}; choose another `address`"
+        if why is not None and self._timeout(spec.name) is not None:
+            self._post(WorkTold(spec.name, "cannot-feed", f"user {user.pw_name} cannot feed: {why}"))
+        return address
 
     def _forget(self, name: str, run: str) -> None:
         with contextlib.suppress(OSError):  # the next supervisor will find that it has ended

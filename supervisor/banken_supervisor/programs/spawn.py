@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from banken_supervisor.engine.policy import ProgramSpec
+from banken_supervisor.files.users import find_user
 from banken_supervisor.processes.child_environment import inherited
 from banken_supervisor.processes.command_words import why_not
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
@@ -103,12 +104,11 @@ def _user(name: str | None) -> tuple[dict[str, Any], dict[str, str]]:
     """(options of Popen, environment of a login) to run it as this user."""
     if name is None:
         return {}, {}
-    import pwd
-
     try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
+        entry = find_user(name)
+    except LookupError:
         raise SpawnRefused(f"there is no user {name!r} on this system") from None
+    name = entry.pw_name
     environment = {"HOME": entry.pw_dir, "USER": name, "LOGNAME": name, "SHELL": entry.pw_shell}
     if os.geteuid() == entry.pw_uid and os.geteuid() != 0:
         return {}, environment

@@ -15,6 +15,7 @@ import struct
 import threading
 import time
 
+from banken.address import main_directory
 from banken.errors import AddressInUse, AddressRefused
 from banken.process_identity import after_fork
 from banken_supervisor.files.trusted_files import open_directory_of
@@ -157,7 +158,10 @@ def _listener(path: str) -> int | None:
 
 
 def _prepare(directory: str) -> None:
-    """Create the directory, for its owner only. AddressRefused: an existing one is open to other users."""
+    """Create the directory, for its owner only. AddressRefused: an existing one is open to other users, or it has a
+    name by which programs of another user would be reached."""
+    if (main := main_directory(directory)) is not None:
+        raise AddressRefused(f"{directory} would be the directory of a user of the supervisor at {main}")
     try:
         os.makedirs(os.path.dirname(directory), exist_ok=True)
         with contextlib.suppress(FileExistsError):

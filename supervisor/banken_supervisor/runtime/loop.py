@@ -43,6 +43,7 @@ from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 from banken_supervisor.runtime.message_handler import MessageHandler
 from banken_supervisor.runtime.runtime_config import ConfigReload, ConfigTargets
+from banken_supervisor.runtime.user_feeds import UserFeeds
 from banken_supervisor.sources.zmq_sockets import EVERYTHING, FEEDS, NOTHING, Ready, Sockets
 
 FEEDS_PER_TURN = 10_000
@@ -94,6 +95,9 @@ class Loop:
         run_id = f"{_base36(int(wall() * 1000))}{os.urandom(2).hex()}"
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
         self.driver.engine.processes.is_stopping = programs.stopping
+        programs.manager.serve_user = UserFeeds(
+            sockets, self.driver, mailbox.post, programs.manager.user_of, dispatcher.context.trust
+        ).serve
         programs.manager.orphans.sole_starter = lambda: (
             len(programs.names()) == 1
             and not dispatcher.executor.may_start_processes
@@ -261,8 +265,7 @@ class Loop:
             if ready is NOTHING:  # to try and get an exception costs 8 µs
                 count, complete = 0, True
             else:
-                drain = self._sockets.feeds.drain
-                count, complete = drain(self.driver.read, FEEDS_PER_TURN, READ_S, self._bad_feed)
+                count, complete = self._sockets.drain(self.driver.read, FEEDS_PER_TURN, READ_S, self._bad_feed)
             place = Place.CLOCK
             self.driver.drained(count, complete, monotonic() - real)
         except Exception as fault:  # noqa: BLE001  # the rest of the turn goes on
@@ -281,9 +284,7 @@ class Loop:
         return asked
 
     def _probe(self, number: int) -> None:
-        self._sockets.feeds.send_barrier(
-            encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, number)))
-        )
+        self._sockets.send_barrier(encode(Message(Kind.PROBE, "banken", None, 0.0, None, (self._token, number))))
 
     def _answer(self) -> None:
         until = monotonic() + REQUESTS_S

@@ -252,7 +252,7 @@ class Supervisor:
         resources.callback(lock.release)
         sockets = self._sockets = Sockets(self.address, self._mailbox.fileno())
         resources.callback(sockets.close)
-        peers = PeerCredentials(sockets.feeds.accepted)
+        peers = PeerCredentials(sockets.accepted)
         resources.callback(peers.close, sockets.feeds.stop_monitor)
         resources.callback(start_sweeping(directory))
         state = None if self._journal is None else os.path.dirname(self._journal)
@@ -367,9 +367,9 @@ class Supervisor:
             return
 
         def bind() -> None:
-            sockets.bind_again(missing)
-            names = ", ".join(map(os.path.basename, missing))
             directory = self.address.directory
+            sockets.bind_again(missing)
+            names = ", ".join(os.path.relpath(path, directory) for path in missing)
             loop.publish(address_event(f"sockets of {directory} were removed, and are bound again: {names}"))
 
         self._mailbox.post(bind)

@@ -1,4 +1,4 @@
-"""The feed socket: one-way messages of processes that may enter the address's directory."""
+"""A feed socket: one-way messages of processes that may enter its directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from time import monotonic
 import zmq
 
 from banken.protocol.limits import DROP_MAX
-from banken_supervisor.engine.principal import Principal
+from banken_supervisor.engine.principal import OtherUser, Principal
 
 FEED_QUEUE_MAX = 10_000
 """Feeds held per connection between libzmq's thread and the loop."""
@@ -21,7 +21,7 @@ SLICE_S = 0.001
 """Feeds between two looks at the clock: few, and twice as many each time while they take less than a millisecond.
 Those that need decoding take a hundred times longer than those that are known."""
 
-Read = Callable[[Iterator[bytes], Principal], None]
+Read = Callable[[Iterator[bytes], Principal | OtherUser], None]
 """Takes messages of one principal: all that the iterator gives."""
 
 _MONITOR = "inproc://accepted"
@@ -32,21 +32,27 @@ _EVENTS = int(zmq.EVENTS)
 
 
 class FeedSource:
-    """A PULL socket, bound at construction."""
+    """A PULL socket, bound at construction.
 
-    principal = Principal.LOCAL
-    """who speaks here, by the source's own knowledge and not by what a message claims"""
+    ``principal``: who speaks here, by the source's own knowledge and not by what a message claims. ``accepted``: a
+    PAIR socket that is to say which connections are made (processes/peer_credentials.py).
+    """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
-        self.accepted: zmq.Socket[bytes] = context.socket(zmq.PAIR)
-        """says which connections were made (processes/peer_credentials.py)"""
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        principal: Principal | OtherUser = Principal.LOCAL,
+        accepted: zmq.Socket[bytes] | None = None,
+    ) -> None:
+        self.principal = principal
         socket = self.socket = context.socket(zmq.PULL)
         for option, value in ((zmq.LINGER, 100), (zmq.MAXMSGSIZE, DROP_MAX), (zmq.RCVHWM, FEED_QUEUE_MAX)):
             socket.setsockopt(option, value)
-        # Before the first connection.
-        socket.monitor(_MONITOR, zmq.EVENT_ACCEPTED | zmq.EVENT_MONITOR_STOPPED)
-        self.accepted.setsockopt(zmq.RCVHWM, 0)  # a full queue would hold up libzmq's thread
-        self.accepted.connect(_MONITOR)
+        if accepted is not None:  # before the first connection
+            socket.monitor(_MONITOR, zmq.EVENT_ACCEPTED | zmq.EVENT_MONITOR_STOPPED)
+            accepted.setsockopt(zmq.RCVHWM, 0)  # a full queue would hold up libzmq's thread
+            accepted.connect(_MONITOR)
         socket.bind(endpoint)
         self._prober = context.socket(zmq.PUSH)
         self._prober.setsockopt(zmq.LINGER, 0)
@@ -106,6 +112,6 @@ class FeedSource:
             self.socket.monitor(None, 0)
 
     def close(self) -> None:
-        """Unbind. Nothing reads ``accepted`` any more."""
-        for socket in (self.socket, self._prober, self.accepted):
+        """Unbind."""
+        for socket in (self.socket, self._prober):
             socket.close(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import time
 from typing import Any
 
 from banken import client
+from banken.address import directory_of_user
 from banken.client import Client
 
 
@@ -36,6 +38,37 @@ def feeder(address: str, name: str, timeout: str, every: str, feeders: str = "la
         if not known and mine.stats()["sent"]:
             known = True
             say({"fed": name})
+        time.sleep(float(every))
+
+
+def become(uid: int) -> None:
+    """Be this user from now on, as a program with ``user`` is."""
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+
+
+def other_user(address: str, uid: str, names: str, timeout: str, every: str, dumps: str = "") -> None:
+    """As the user ``uid``: feed these names, separated by commas, until killed; with ``dumps`` it can be looked at.
+
+    All is imported before: that user may not read where it comes from.
+    """
+    for module in ("ctypes", "fcntl", "banken.diagnostics.dumps", "banken.watchdog.remote_timer"):
+        importlib.import_module(module)
+    become(int(uid))
+    os.environ["BANKEN_ADDRESS"] = directory_of_user(address, int(uid))
+    if dumps:
+        client.connect(os.environ["BANKEN_ADDRESS"])
+        say({"dumps": client.enable_dumps()})
+    mine = Client()
+    dogs = [mine.watchdog(name, timeout=float(timeout), interval=60, resolution=0) for name in names.split(",")]
+    known = False
+    while True:
+        for dog in dogs:
+            dog.feed()
+        if not known and mine.stats()["sent"]:
+            known = True
+            say({"fed": names})
         time.sleep(float(every))
 
 

@@ -27,6 +27,8 @@ class Shelf:
         self.feeds: dict[str, tuple[PastFeed, float]] = {}
         self.opened: dict[str, tuple[Event, float]] = {}
         """by id, the incidents that nobody closed"""
+        self.given_up: set[str] = set()
+        """ids of those that were given up"""
         self.closed: dict[str, tuple[Event, float, str]] = {}
         self.ran: dict[str, list[tuple[dict[str, Any], float]]] = {}
 
@@ -59,18 +61,13 @@ class Shelf:
             kept if kept.left is None else kept._replace(left=kept.left - (wall - at))
             for kept, at in self.registry.values()
         ]
-        given_up: dict[str, PastIncident] = {}
         ran: dict[str, list[PastRun]] = {}
-        for id_, (event, at, how) in self.closed.items():
+        for id_, (event, _, _) in self.closed.items():
             assert event.name is not None
-            given_up.pop(event.name, None)
-            if how == "given-up":
-                given_up[event.name] = self._begun(id_, event, at, wall)
             ran.setdefault(event.name, []).extend(self._ran(id_, wall))
         return Snapshot(
             watchdogs,
             [self._begun(id_, event, at, wall) for id_, (event, at) in self.opened.items()],
-            given_up,
             ran,
             {name: last._replace(age=wall - at, host_on=wall - at) for name, (last, at) in self.feeds.items()},
         )
@@ -80,10 +77,12 @@ class Shelf:
         match event.type:
             case EventType.EXPIRED:
                 self.opened[data["incident"]] = event, wall
-            case EventType.RECOVERED | EventType.CLOSED | EventType.GIVEN_UP:
+            case EventType.GIVEN_UP:
+                self.given_up.add(data["incident"])
+            case EventType.RECOVERED | EventType.CLOSED:
                 found = self.opened.pop(data["incident"], None)
                 if found is not None:
-                    self.closed[data["incident"]] = *found, data.get("how", "given-up")
+                    self.closed[data["incident"]] = *found, data["how"]
             case EventType.ACTION:
                 self.ran.setdefault(data["incident"], []).append((data, wall))
 
@@ -103,4 +102,5 @@ class Shelf:
             data.get("status"),
             data.get("progress"),
             steps=tuple(self._ran(id_, wall)),
+            given_up=id_ in self.given_up,
         )

@@ -35,12 +35,12 @@ def finding(down: list[dict[str, Any]] | None = None, **more: Any) -> Finding:
     [
         (finding(alive=12), ZERO, 0, "12 alive"),
         (finding(), ZERO, 0, "nobody is watched"),
-        (finding(alive=1, waiting=2, paused=3), ZERO, 0, "1 alive, 2 waiting, 3 paused"),
+        (finding(alive=1, waiting=2, paused=3), ZERO, 0, "2 waiting, 1 alive, 3 paused"),
         (
             finding([down("a")], alive=1, expired=1),
             ZERO,
             2,
-            "1 alive, 1 expired: a expired (timeout 4 s ago)",
+            "1 expired, 1 alive: a expired (timeout 4 s ago)",
         ),
         (
             finding([down("a", "given-up", "why")], given_up=1),
@@ -48,6 +48,7 @@ def finding(down: list[dict[str, Any]] | None = None, **more: Any) -> Finding:
             2,
             "1 given-up: a given-up (timeout 4 s ago, why)",
         ),
+        (Finding({"idle": 2, "running": 1, "alive": 3}, []), ZERO, 0, "3 alive, 1 running, 2 idle"),
         (finding([down("a")], expired=1), Thresholds(0, 1), 1, None),
         (finding([down("a")], expired=1), Thresholds(1, 1), 0, None),
         (finding([down("a"), down("b")], expired=2), Thresholds(0, 1), 2, None),
@@ -91,6 +92,7 @@ def test_whatever_the_text_is_it_is_one_line_with_one_bar(text: str) -> None:
 def test_the_figures() -> None:
     """``label=value;warning;critical;least``, as the plugin guidelines have it."""
     found = finding(alive=3, expired=1, past=2, only={"silence": 1.5})
+    found = found._replace(counts={**found.counts, "alive": 1, "idle": 2})
     assert figures(found, Thresholds(1, 2)) == [
         "down=1;1;2;0", "alive=3;;;0", "waiting=0;;;0", "paused=0;;;0", "expired=1;;;0", "given-up=0;;;0",
         "incidents=2;;;0", "silence=1.500s;;;0",

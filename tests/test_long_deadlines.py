@@ -152,7 +152,7 @@ def test_the_time_that_the_host_was_off_counts_as_the_operator_says(counts: bool
     def after_reboot(wall: float) -> object:
         found = left(wall)
         return type(found)(
-            found.watchdogs, found.open, found.given_up, found.runs,
+            found.watchdogs, found.open, found.runs,
             {name: last._replace(host_on=0.0) for name, last in found.feeds.items()},
         )  # fmt: skip
 

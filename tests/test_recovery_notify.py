@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from banken_supervisor.actions import build
+from banken_supervisor.actions.notify import secret_parts
+from banken_supervisor.text.sanitize import redact
 from recovery_kit import Desk, run, subject
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # apprise imports modules that Python retires
@@ -130,7 +132,43 @@ def test_nothing_secret_is_told_or_logged(inbox: Inbox, refused: str, caplog: py
     for words in ("hunter2", "token-1234"):
         assert words not in caplog.text
         assert words not in repr(outcomes)
-        assert words in repr(action.hidden)
+
+
+def test_a_target_is_called_by_its_name(inbox: Inbox, refused: str) -> None:
+    """Whatever its URL holds: secrets are masked in what a service says, and nowhere else."""
+    action = build("notify", {"to": "oncall"})
+    for was, now in (("someone", "oncall"), ("hunter2", "oncall"), ("token-1234", "oncall")):
+        assert run(action, subject(), Desk([inbox.url.replace(was, now)])).text == "oncall: 1 sent"
+        failed = run(action, subject(), Desk([refused.replace(was, now)])).text
+        assert failed.startswith("oncall: 1 of 1 failed: 1 (JSON): A Connection")
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "shown"),
+    [
+        (
+            "mailto://ops:hunter2@mail.example.org?to=oncall@example.org", ("hunter2",),
+            ("ops", "mail", "mail.example.org", "oncall", "oncall@example.org"),
+        ),
+        ("tgram://12345678:AAFabcdefghijklmnopqrstuvwxyz012345/1231", ("AAFabcdefghijklmnopqrstuvwxyz012345",), ()),
+        (
+            "slack://bot@T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general",
+            ("T1JJ3T3L2", "A1BRTD4JD", "TIiajkdnlazkcOXrIdevi7FQ"), ("general",),
+        ),
+        (
+            "jsons://hook.example.org/services/mail/TOKEN-1234?X-Key=k3y-of-mine", ("TOKEN-1234", "k3y-of-mine"),
+            ("services", "mail", "hook.example.org"),
+        ),
+        ("nosuch://hunter2/token-1234", ("hunter2", "token-1234"), ()),
+    ],
+)  # fmt: skip
+def test_what_counts_as_a_secret(url: str, secret: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    """Passwords, tokens and keys, wherever the service has them; no users, hosts, recipients and words."""
+    parts = secret_parts([url])
+    said = f"cannot post to {url}: {', '.join((*secret, *shown))}"
+    masked = redact(said, parts)
+    assert all(each not in masked for each in (url, *secret))
+    assert masked.endswith(", ".join(("***",) * len(secret) + shown))
 
 
 def test_what_cannot_be_sent_is_said() -> None:

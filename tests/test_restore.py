@@ -228,7 +228,7 @@ def test_who_was_told_that_it_was_given_up_is_named_again() -> None:
     house = House(w=Policy(TEN, ladder))
     house.feed()
     house.run(30.0)
-    (id_,) = house.shelf.closed
+    (id_,) = house.shelf.given_up
     house.crash()
     assert [each[:4] for each in ran_before(house)] == [(id_, "webhook", 0, 2), (id_, "notify", 1, 1)]
     house.operators["w"] = Policy(TEN, Ladder((Step("log"),), (Step("notify"),)))
@@ -260,7 +260,7 @@ def test_what_was_given_up_stays_so_until_it_is_fed() -> None:
     house.feed()
     house.run(30.0)
     assert house.state() is State.GIVEN_UP
-    (id_,) = house.shelf.closed
+    (id_,) = house.shelf.given_up
     house.crash()
     assert house.state() is State.GIVEN_UP
     assert said(house.run(2000.0)) == []
@@ -268,6 +268,22 @@ def test_what_was_given_up_stays_so_until_it_is_fed() -> None:
     (over,) = [e for e in house.out if isinstance(e, Event)]
     assert (over.type.value, over.data["incident"]) == ("recovered", id_)
     assert over.data["lasted"] > 2000.0
+
+
+def test_a_group_that_was_given_up_stays_so_until_enough_are_alive() -> None:
+    """It has no record of its own: its open incident brings it back. Is there no such group any more, it ends."""
+    house = House()
+    ladder = Ladder((Step("restart", budget=Budget(1, 600.0), repeat=1.0),))
+    house.groups = [Group("all", ("w",), at_least=1, ladder=ladder)]
+    house.restart_now()
+    house.feed()
+    house.run(15.0)
+    assert house.state("all") is State.GIVEN_UP
+    (id_,) = house.shelf.given_up
+    house.crash()
+    assert house.state("all") is State.GIVEN_UP
+    assert ("recovered", "all") in said(house.run(1.0, feeding=("w",)))
+    assert id_ in house.shelf.closed
 
 
 def test_a_record_that_is_behind_its_incident_gives_way() -> None:
@@ -280,11 +296,11 @@ def test_a_record_that_is_behind_its_incident_gives_way() -> None:
     shelf = house.shelf
     left = shelf.left(house.now)
     fresh = [begun for begun in left.open if begun.name == "fresh"]
-    given_up = {begun.name: begun for begun in left.open if begun.name == "given-up"}
+    given_up = [begun._replace(given_up=True) for begun in left.open if begun.name == "given-up"]
     on_record = {"recovered": State.EXPIRED, "given-up": State.EXPIRED, "fresh": State.ALIVE}
     records = [each._replace(state=on_record[each.name]) for each in left.watchdogs]
     engine = Engine(Rules(TEN), "later", b"token")
-    engine.restore(Snapshot(records, fresh, given_up), 5000.0, [])
+    engine.restore(Snapshot(records, [*fresh, *given_up]), 5000.0, [])
     states = {record.name: record.state for record in engine.table}
     assert states == {"recovered": State.ALIVE, "given-up": State.GIVEN_UP, "fresh": State.EXPIRED}
     assert {s: n for s, n in engine.table.states.items() if n} == dict.fromkeys(states.values(), 1)

@@ -28,8 +28,8 @@ def test_a_journal_that_fails_and_stuck_actions_are_noteworthy() -> None:
     assert "\x1b" not in last
 
 
-def test_one_that_is_given_up_tells_where_to_read_why() -> None:
-    """Its incident is closed, so the row has no cause to show."""
+def test_one_that_is_given_up_says_why() -> None:
+    """Its incident is open."""
     row = {
         "name": "w",
         "state": "given-up",
@@ -38,5 +38,6 @@ def test_one_that_is_given_up_tells_where_to_read_why() -> None:
         "timeout": 1.0,
         "pid": None,
         "incidents": 3,
+        "incident": {"cause": "exited", "age": 90.0, "reason": "exit status 3"},
     }
-    assert cells(row)[-1] == "why: banken incidents w"
+    assert cells(row)[-1] == "exited 1m30s ago: exit status 3"

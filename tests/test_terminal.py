@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from banken_supervisor.cli.sparkline import PLAIN_TICKS, rate, rate_text, sparkline, supports
-from banken_supervisor.journal.uptime import Spell, percent, uptime
+from banken_supervisor.journal.uptime import percent, uptime
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_uptime(
     spells: list[tuple[float, float | None]], down: float, failures: int, mtbf: float | None, mttr: float | None
 ) -> None:
     """A period from 100 to 200."""
-    result = uptime([Spell(*each) for each in spells], 100, 200)
+    result = uptime(spells, 100, 200)
     assert (result.period, result.down, result.failures, result.mtbf, result.mttr) == (
         100, down, failures, mtbf, mttr,
     )  # fmt: skip
@@ -82,7 +82,7 @@ def test_uptime(
 
 def test_no_period_has_no_uptime() -> None:
     """Nothing is divided by nothing."""
-    assert uptime([Spell(1, 2)], 5, 5).share is None
+    assert uptime([(1, 2)], 5, 5).share is None
 
 
 @pytest.mark.parametrize(

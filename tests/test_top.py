@@ -66,6 +66,25 @@ def test_the_worst_come_first_then_the_name() -> None:
     assert Order().arrange(reversed(older)) == expected
 
 
+def test_who_comes_and_goes_keeps_its_place() -> None:
+    """A row moves up at once, and down a minute after it got better, or when the user sorts anew; work and idleness
+    move none."""
+    order = Order()
+    names = lambda now, **states: "".join(  # noqa: E731
+        order.arrange([row(name, states.get(name, "alive")) for name in "abc"], now)
+    )
+    assert names(0.0) == "abc"
+    assert names(1.0, c="idle", a="running") == "abc"
+    assert names(2.0, c="expired") == "cab"
+    assert names(50.0) == "cab"
+    assert names(55.0, c="expired") == "cab"
+    assert names(114.0, b="given-up") == "bca"
+    assert names(116.0) == "bac"
+    assert names(117.0, c="expired") == "bca"
+    order.choose("state")
+    assert names(118.0, c="expired") == "cab"
+
+
 @pytest.mark.parametrize("sort", ["left", "silence", "rate"])
 def test_rows_keep_their_places_while_their_values_change(sort: str) -> None:
     """They move when their state does, or when the sort is chosen anew; new ones find their place."""
@@ -80,13 +99,14 @@ def test_rows_keep_their_places_while_their_values_change(sort: str) -> None:
     assert order.arrange(changed) == before
     fallen = [*changed[:2], row("c", "expired", -1.0)]
     assert order.arrange(fallen) == ["c", "a", "b"]
+    assert order.arrange(changed, 61.0) == before
     order.choose(sort)
-    assert order.arrange(changed) == list("cba")
+    assert order.arrange(changed, 62.0) == list("cba")
 
 
 def test_a_program_that_need_not_feed_is_no_worry() -> None:
     """It waits for nothing: it stands with those that are alive, and says what is watched."""
-    silent = row("silent", "waiting", NEVER, timeout=NEVER, grace=NEVER)
+    silent = row("silent", "running", NEVER, timeout=NEVER, grace=NEVER)
     assert Order().arrange([row("a"), silent, row("late", "waiting")]) == ["late", "a", "silent"]
     assert text.remark(silent) == "only its end is watched"
     assert left_text(silent) == "-"

@@ -146,7 +146,7 @@ def test_of_a_reason_the_line_that_tells_is_shown(reason: str, said: str) -> Non
         ),
         (
             {"cause": "timeout", "run": 2, "status": "a\nb"},
-            "w expired (timeout, run 2): silent for 5.001 s, 0.4 ms after its deadline, last status 'a\\nb' [i-1]",
+            "w expired (timeout, run 2): silent for 5.001 s, last status 'a\\nb' [i-1]",
         ),
     ],
 )
@@ -173,7 +173,7 @@ def test_an_incident_shows_the_exception_first_and_no_timeout_of_ten_years() -> 
     """What `banken incident` prints; the whole traceback stands below."""
     record = SimpleNamespace(
         name="w", cause="failed", id="i-1", opened=0.0, closed=None, silence=0.0, timeout=315_360_000.0, pid=7,
-        status=None, progress=None, reason=TRACEBACK,
+        status=None, progress=None, reason=TRACEBACK, how=None,
     )  # fmt: skip
     events = [
         SimpleNamespace(

@@ -13,60 +13,39 @@ from journal_kit import write
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration
-from banken_supervisor.engine.states import State
-from banken_supervisor.journal import Declared, Entry, EventSeen, IncidentClosed, IncidentRecord, reading, uptime
+from banken_supervisor.journal import (
+    GIVEN_UP,
+    Declared,
+    Entry,
+    EventSeen,
+    IncidentClosed,
+    IncidentRecord,
+    reading,
+    uptime,
+)
 from banken_supervisor.web.journal_reader import WINDOWS_S, history_json
 
-GONE, ALIVE, GIVEN_UP = None, State.ALIVE, State.GIVEN_UP
-
-Past = list[tuple[str, float, str]]
+Past = list[tuple[float, float | None, str | None]]
+"""Of each incident: when it was opened and closed, in seconds of the journal's 1,000, and how."""
 
 
 @pytest.mark.parametrize(
-    ("past", "registered", "changed", "down"),
+    ("past", "down"),
     [
-        # All within 1,000 s that the journal knows of; the first incident begins at 100.
-        ([("", 100, "open"), ("fed", 150, "close")], ALIVE, 0, 50),
-        ([("", 100, "open")], State.EXPIRED, 100, 900),
-        ([("", 100, "open"), ("given-up", 150, "close")], GIVEN_UP, 150, 900),
-        ([("", 100, "open"), ("given-up", 150, "close"), ("recovered", 400, "event")], ALIVE, 400, 300),
-        # An ending that is not "fed": a restart, a pause, a release.
-        ([("", 100, "open"), ("given-up", 150, "close"), ("closed", 400, "event")], ALIVE, 400, 300),
-        ([("", 100, "open"), ("given-up", 150, "close"), ("closed", 400, "event")], GONE, 0, 300),
-        # The event that ended it is no longer kept.
-        ([("", 100, "open"), ("given-up", 150, "close")], ALIVE, 400, 300),
-        ([("", 100, "open"), ("given-up", 150, "close")], GONE, 0, 50),
-        (
-            [("", 100, "open"), ("given-up", 150, "close"), ("", 300, "open"), ("fed", 310, "close")],
-            ALIVE, 310, 210,
-        ),
-        # Another incident's end is not its end.
-        (
-            [
-                ("", 100, "open"), ("given-up", 150, "close"), ("", 300, "open"), ("fed", 310, "close"),
-                ("recovered", 310, "event"),
-            ],
-            ALIVE, 310, 210,
-        ),
+        ([(100, 150, "fed")], 50),
+        ([(100, None, None)], 900),
+        ([(100, None, GIVEN_UP)], 900),
+        ([(100, 400, "paused"), (300, 410, "fed")], 310),
     ],
-)  # fmt: skip
-def test_the_time_that_was_down(
-    past: Past, registered: State | None, changed: float, down: float, path: str
-) -> None:
+)
+def test_the_time_that_was_down(past: Past, down: float, path: str) -> None:
     """By what the journal keeps; the same from both who show it."""
     began = time.time() - 1_000
     entries: list[Entry] = [EventSeen(0, began, "started")]
-    if registered is not None:
-        entries.append(Declared("w", Declaration(), state=registered, changed=began + changed))
-    number = 0
-    for word, at, what in past:
-        if what == "open":
-            number += 1
-            entries.append(IncidentRecord(f"i-{number}", "w", Cause.TIMEOUT, began + at))
-        elif what == "close":
-            entries.append(IncidentClosed(f"i-{number}", began + at, word))
-        else:
-            entries.append(EventSeen(number, began + at, word, "w", {"incident": f"i-{number}"}))
+    for number, (opened, closed, how) in enumerate(past):
+        entries.append(IncidentRecord(f"i-{number}", "w", Cause.TIMEOUT, began + opened))
+        if how is not None:
+            entries.append(IncidentClosed(f"i-{number}", None if closed is None else began + closed, how))
     write(path, *entries)
     now = began + 1_000
     result = uptime.of(reading.history(path, "w"), 86_400.0, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -250,6 +251,41 @@ def test_a_program_that_dies_again_and_again_is_given_up_once(house: House) -> N
     assert {(each["cause"], each["reason"]) for each in found} == {("exited", "exit status 3")}
     assert [each["how"] for each in found] == ["given-up", "reborn", "reborn"]
     assert mark.read_text() == "x\n"
+    (still,) = json.loads(house.banken("incidents", "--open", "--json"))
+    row = house.row("a")
+    assert (row["state"], row["incident"]["id"], row["incident"]["reason"]) == (
+        "given-up",
+        still["id"],
+        "exit status 3",
+    )
+    house.banken("check", code=2)
+    house.ask("program", what="start", name="a")
+    until(lambda: house.incident(still["id"])["closed"] is not None, "it is closed", LONG)
+    assert house.incident(still["id"])["how"] == "reborn"
+
+
+def test_what_was_given_up_is_open_over_a_restart_until_it_is_fed(house: House) -> None:
+    """One incident, with its cause and reason, in the row and in the journal; a feed closes it."""
+    config = """
+[[watchdog]]
+name = "w"
+timeout = "1h"
+ladder = [{ do = "log", repeat = "50ms", budget = "2 per 10m" }]
+"""
+    events = house.run(config)
+    client = house.client()
+    client.fail("w", "disk full")
+    given_up = events.until(LONG, "given-up", "w")
+    for _ in range(2):
+        row = house.row("w")
+        assert (row["state"], row["incident"]["id"]) == ("given-up", given_up["incident"])
+        assert (row["incident"]["reason"], row["incident"]["next"]) == ("disk full", None)
+        (kept,) = house.incidents("w")
+        assert (kept["id"], kept["how"], kept["closed"]) == (given_up["incident"], "given-up", None)
+        house.run_by.kill()
+        house.run(config)
+    until(lambda: client.feed("w") or house.row("w")["state"] == "alive", "it is fed", LONG)
+    until(lambda: house.incidents("w")[0]["how"] == "fed", "it is closed", LONG)
 
 
 def test_a_program_that_cannot_be_started_is_an_incident_with_the_reason(house: House) -> None:

@@ -111,7 +111,7 @@ def test_check_speaks_nagios(home: Home, banken: Banken) -> None:
     client.fail("a", "disk | full\nat once")
     until(lambda: home.row("a")["state"] == "expired", "it has failed")
     said = banken("check", code=2)
-    assert said.startswith("BANKEN CRITICAL - 1 alive, 1 paused, 1 expired: a expired (failed ")
+    assert said.startswith("BANKEN CRITICAL - 1 expired, 1 alive, 1 paused: a expired (failed ")
     assert said.count("|") == 1
     assert said.count("\n") == 1
     assert banken("check", "-w", 0, "-c", 1, code=1).startswith("BANKEN WARNING")

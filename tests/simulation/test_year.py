@@ -28,7 +28,7 @@ def _each_restart_gives_all_again(patch: pytest.MonkeyPatch) -> None:
 
     def without(year: Year) -> Snapshot:
         found = left(year)
-        return Snapshot(found.watchdogs, found.open, found.given_up, found.runs)
+        return Snapshot(found.watchdogs, found.open, found.runs)
 
     patch.setattr(Year, "left", without)
 

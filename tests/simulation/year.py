@@ -102,7 +102,7 @@ class Year:
             boot, ticks = self.feeds[name]
             age, on = clocks.age_of_ticks(boot, ticks), clocks.age_of_ticks(boot, ticks, off_counts=False)
             feeds[name] = last._replace(age=age, host_on=on)
-        return Snapshot(found.watchdogs, found.open, found.given_up, found.runs, feeds)
+        return Snapshot(found.watchdogs, found.open, found.runs, feeds)
 
     def start(self) -> None:
         self.lives += 1

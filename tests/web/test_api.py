@@ -357,3 +357,24 @@ def test_files_are_revalidated(web: Web) -> None:
     assert found.headers["cache-control"] == "no-cache"
     again = web.ask("GET", "/static/api.css", {"If-None-Match": found.headers["etag"]})
     assert (again.status, again.body) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        (
+            "/api/v1/incidents?opened=1",
+            'query "opened": unknown key; did you mean open? allowed: limit, name, open, since',
+        ),
+        ("/api/v1/watchdogs?name=a&name=b", "query name: given 2 times; allowed: once"),
+        ("/api/v1/summary?x=1", 'query "x": unknown key; allowed: none'),
+        ("/api/v1/stream?x=1", 'query "x": unknown key; allowed: none'),
+        ("/metrics?name=a", 'query "name": unknown key; did you mean names? allowed: names'),
+    ],
+)
+def test_query_keys_that_a_path_does_not_take(web: Web, path: str, says: str) -> None:
+    """They are refused, and the allowed ones named: an answer about everything must not be taken for a filtered
+    one."""
+    found = web.get(path)
+    assert found.status == 400
+    assert says in found.text.replace("\\", "")

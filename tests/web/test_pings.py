@@ -76,6 +76,27 @@ def test_names_that_nobody_may_have(web: Web, name: str) -> None:
     assert "1 to 128" in found.text
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        (
+            "/ping/typo?timout=5m",
+            'query "timout": unknown key; did you mean timeout? allowed: grace, interval, timeout',
+        ),
+        ("/ping/typo/start?timeout=5m&Grace=1m", 'query "Grace": unknown key; did you mean grace?'),
+        ("/ping/typo/0?x%1b[31m=1", 'query "x\\x1b[31m": unknown key'),
+        ("/ping/typo?timeout=5m&timeout=5h", "query timeout: given 2 times; allowed: once"),
+    ],
+)
+def test_query_keys_that_nobody_takes(web: Web, street: Street, path: str, says: str) -> None:
+    """A misspelt timeout is no feed without a timeout: it is refused, and nothing is declared."""
+    for method in ("GET", "POST", "HEAD"):
+        found = web.ask(method, path)
+        assert found.status == 400
+        assert method == "HEAD" or found.text.startswith(says)
+    assert street.rows("typo") == {}
+
+
 @pytest.mark.parametrize("path", ["/ping/slashed/", "/ping/slashed/start/", "/ping/slashed/0/"])
 def test_nothing_is_redirected(web: Web, street: Street, path: str) -> None:
     """``curl -f`` would take a redirection for a success: a slash too many is a fault that it sees."""

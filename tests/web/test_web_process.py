@@ -47,12 +47,16 @@ def test_the_token_is_its_owners(street: Street, web: Web) -> None:
 
 
 def test_a_token_of_ones_own(street: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a file, or from the environment."""
+    """From a file, or from the environment; the page can say where it is."""
     file = tmp_path / "token"
     file.write_text("a-token-of-my-own\n")
-    street.web("--token-file", str(file))
+    places = [
+        one.get("/api/v1/summary").json["token_file"] for one in (street.web(), street.web("--token-file", file))
+    ]
+    assert places == [f"{street.address}/web-token", str(file)]
     monkeypatch.setenv("BANKEN_TOKEN", "another-token-of-mine")
     web = street.web()
+    assert web.get("/api/v1/summary").json["token_file"] is None
     assert web.ask("POST", "/api/v1/programs/none/start", {"X-Banken-Token": "another-token-of-mine"}).status == 404
     assert web.ask("POST", "/api/v1/programs/none/start", web.signed).status == 401
 

@@ -2,12 +2,13 @@
 
 It sends to each URL of the target by itself, one after the other and in this thread: apprise's own pools would keep
 the supervisor from ending while a service hangs. Each service has apprise's own timeouts; a run that takes longer
-than ``timeout`` in all is reported as stuck. The URLs are secrets: they appear in no text, and apprise's log lines
-about them are not written.
+than ``timeout`` in all is reported as stuck. The URLs are secrets: apprise's log lines about them are not written,
+and what a service says is shown without them. The target's name is none.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -29,7 +30,12 @@ URLS_MAX = 32
 EVIDENCE_LINES = 8
 
 _PART_MIN = 4
-"""Characters of a URL's part that counts as a secret of its own; shorter ones would blank out ordinary words."""
+"""Characters of a secret; shorter ones would blank out ordinary words."""
+
+_TOKEN_MIN, _TOKEN_SURE = 8, 20
+"""Characters from which on a part with letters and digits, and any part, may be a token."""
+
+_between = re.compile(r"://|[/?&=:@,;#]")
 
 
 class Notify(Action, Table):
@@ -52,7 +58,7 @@ class Notify(Action, Table):
         if find_spec("apprise") is None:
             return Outcome(False, "apprise is not installed: in a checkout of banken, pip install '.[notify]'")
         urls = list(context.urls(self.to))[:URLS_MAX]
-        secrets = self.__dict__["hidden"] = secret_parts(urls)
+        secrets = secret_parts(urls)
         title = incident_text.title(target)
         grave = incident_text.level(target).lower() in ("critical", "emergency", "error")
         kind = "success" if target.recovered else "failure" if grave else "warning"
@@ -67,7 +73,7 @@ class Notify(Action, Table):
             if fault is None:
                 sent.append(f"{number} ({service})")
             else:
-                failed.append(f"{number} ({service}): {redact(line(fault), secrets)}")
+                failed.append(f"{number} ({service}): {line(redact(fault, secrets))}")
         data = {"to": self.to, "sent": sent, "failed": failed}
         if not urls:
             return Outcome(False, f"{self.to} has no URLs", data)
@@ -102,15 +108,35 @@ def _send(url: str, title: str, body: str, kind: str) -> tuple[str, str | None]:
 
 
 def secret_parts(urls: Iterable[str]) -> tuple[str, ...]:
-    """The URLs and everything in them that may be a password or a token: all but the scheme and the host."""
+    """The URLs, and what in them is a password, a token or a key: what apprise keeps private, and each part of the
+    path or value of the query that looks like one. Users, hosts and words are none."""
     found = set()
     for url in urls:
         found.add(url)
         try:
             parts = urlsplit(url)
+            password = parts.password
         except ValueError:
             continue
-        user, _, _ = parts.netloc.rpartition("@")
-        pieces = [*user.split(":"), *parts.path.split("/"), *(value for _, value in parse_qsl(parts.query))]
-        found.update(each for piece in pieces for each in (piece, unquote(piece)) if len(each) >= _PART_MIN)
+        values = [*parts.path.split("/"), *(value for _, value in parse_qsl(parts.query))]
+        secrets = [password or "", *(each for each in values if _looks_secret(each)), *_private(url)]
+        found.update(each for secret in secrets for each in (secret, unquote(secret)) if len(each) >= _PART_MIN)
     return tuple(found)
+
+
+def _private(url: str) -> set[str]:
+    """The parts that apprise shows to nobody; of a URL that it does not know, all."""
+    import apprise
+
+    try:
+        with logs_suppressed("apprise"):
+            made: Any = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+            shown, masked = (made.url(privacy=private) for private in (False, True)) if made else (url, "")
+    except Exception:  # noqa: BLE001  # a hundred plugins may raise anything
+        shown, masked = url.partition("://")[2], ""
+    return set(_between.split(unquote(shown))) - set(_between.split(unquote(masked)))
+
+
+def _looks_secret(part: str) -> bool:
+    mixed = any(c.isdigit() for c in part) and any(c.isalpha() for c in part)
+    return "@" not in part and len(part) >= _TOKEN_MIN and (mixed or len(part) >= _TOKEN_SURE)

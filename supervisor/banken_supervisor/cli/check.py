@@ -14,8 +14,8 @@ from banken.errors import BankenError
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, NAMES, reading_address_option
+from banken_supervisor.cli.places import BAD, WORST_FIRST, severity
 from banken_supervisor.cli.printing import clean, plural
-from banken_supervisor.cli.status_table import BAD
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import format_s
@@ -29,6 +29,10 @@ OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 STATES = ("alive", "waiting", "paused", "expired", "given-up")
+"""Those of the performance data; an idle watchdog counts as alive there, a running one as waiting."""
+
+READ_MAX = 500
+"""Watchdogs whose states are read one by one though none is down: that is one request."""
 
 NAMED_MAX = 5
 """Watchdogs that the line names; of the others it says how many."""
@@ -53,7 +57,7 @@ class Finding(NamedTuple):
     counts: Mapping[str, int]
     """watchdogs by state"""
     down: list[dict[str, Any]]
-    """rows of those that are expired or given up, the longest first"""
+    """rows of those that are given up or expired, the longest first"""
     only: dict[str, Any] | None = None
     """the row of the one that was asked for by its name"""
     past: int | None = None
@@ -147,7 +151,7 @@ def command(
 
 def judge(found: Finding, thresholds: Thresholds) -> tuple[int, str]:
     """Exit code, and the text that says why."""
-    count = sum(found.counts[state] for state in BAD)
+    count = sum(found.counts.get(state, 0) for state in BAD)
     code = OK
     if found.trouble or found.past_names or (thresholds.warning is not None and count > thresholds.warning):
         code = WARNING
@@ -156,7 +160,7 @@ def judge(found: Finding, thresholds: Thresholds) -> tuple[int, str]:
     if found.only is not None:
         parts = [_one(found.only)]
     else:
-        parts = [", ".join(f"{found.counts[state]:,} {state}" for state in STATES if found.counts[state])]
+        parts = [", ".join(f"{found.counts[state]:,} {state}" for state in WORST_FIRST if found.counts.get(state))]
         if found.down:
             named = [_one(row) for row in found.down[:NAMED_MAX]]
             more = [f"and {count - len(named):,} more"] if count > len(named) else []
@@ -173,8 +177,11 @@ def judge(found: Finding, thresholds: Thresholds) -> tuple[int, str]:
 def figures(found: Finding, thresholds: Thresholds) -> list[str]:
     """Performance data: ``label=value[unit];warning;critical;least``, by the plugin guidelines."""
     warning, critical = ("" if value is None else str(value) for value in thresholds)
-    told = [f"down={sum(found.counts[state] for state in BAD)};{warning};{critical};0"]
-    told += [f"{state}={found.counts[state]};;;0" for state in STATES]
+    counts = Counter(found.counts)
+    counts["alive"] += counts.pop("idle", 0)
+    counts["waiting"] += counts.pop("running", 0)
+    told = [f"down={sum(counts[state] for state in BAD)};{warning};{critical};0"]
+    told += [f"{state}={counts[state]};;;0" for state in STATES]
     if found.past is not None:
         told.append(f"incidents={found.past};;;0")
     if found.only is not None:
@@ -208,11 +215,12 @@ def _find(control: Control, names: tuple[str, ...], since: float | None) -> Find
         if not found:
             raise Failure(f"no watchdog {'fits' if is_pattern(name) else 'is called'} {name!r}")
         rows |= {row["name"]: row for row in found}
-    counts = Counter(row["state"] for row in rows.values()) if names else Counter(summary["states"])
-    if not names and any(counts[state] for state in BAD):  # else there is no need to read a long list
+    states = summary["states"]
+    if not names and (summary["watchdogs"] <= READ_MAX or any(states.get(state) for state in BAD)):
         rows = {row["name"]: row for row in all_rows(control)}
+    counts = Counter(row["state"] for row in rows.values()) if rows else Counter(states)
     down = [row for row in rows.values() if row["state"] in BAD]
-    down.sort(key=lambda row: -row.get("incident", {}).get("age", row["silence"]))
+    down.sort(key=lambda row: (severity(row["state"]), -row.get("incident", {}).get("age", row["silence"])))
     only = next(iter(rows.values())) if len(names) == 1 and not is_pattern(names[0]) else None
     finding = Finding(counts, down, only, trouble=_trouble(summary, since or STALLS_S))
     if since is None:

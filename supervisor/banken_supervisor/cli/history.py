@@ -119,8 +119,7 @@ def gather(name: str, length: float, journal: str | None, address: str | None) -
         return Known(name, row, answered, None, now, False, uptime.uptime([], now, now), [])
     result = uptime.of(kept, length, now)
     start = now - result.period
-    spells = zip(kept.incidents, uptime.spells(kept), strict=True)
-    of_period = [each for each, spell in spells if spell.end is None or spell.end >= start]
+    of_period = [each for each in kept.incidents if each.closed is None or each.closed >= start]
     return Known(name, row, answered, kept, now, result.period < length - 1e-6, result, of_period)
 
 

@@ -87,6 +87,13 @@ def _find(path: str, names: tuple[str, ...], open_only: bool, since: float | Non
     return sorted(found, key=lambda each: (each.opened, each.id), reverse=True)[:limit]
 
 
+def _standing(record: Any) -> str:
+    """How it ended; of an open one that it is open, and whether it was given up."""
+    if record.closed is not None:
+        return str(record.how)
+    return "open" if record.how is None else f"open, {record.how}"
+
+
 def cells(record: Any) -> tuple[str, ...]:
     """One row of the table, as texts."""
     lasted = (record.closed or time.time()) - record.opened
@@ -96,16 +103,16 @@ def cells(record: Any) -> tuple[str, ...]:
         clean(record.name),
         record.cause,
         format_s(max(0.0, lasted)),
-        record.how or "open",
-        clean(gist(record.reason)[:80]) if record.reason else "",
+        _standing(record),
+        clean(gist(record.reason)) if record.reason else "",
     )
 
 
 TABLE = Table(
-    ("OPENED", "INCIDENT", "NAME", "CAUSE", "LASTED", "ENDED", "REASON"),
+    ("OPENED", "INCIDENT", "NAME", "CAUSE", "LASTED", "STATE", "REASON"),
     (4,),
     cells,
-    {"open": "red", "given-up": "red", "lost": "yellow", "forgotten": "yellow", "fed": "green"},
+    {"open": "red", "open, given-up": "bold red", "lost": "yellow", "forgotten": "yellow", "fed": "green"},
     coloured=5,
 )
 
@@ -146,7 +153,7 @@ def in_words(story: Any) -> list[str]:
     lines = [f"{clean(record.name)}: {record.cause}, incident {record.id}", ""]
     facts = [
         ("opened", clock(record.opened)),
-        ("closed", "open" if record.closed is None else f"{clock(record.closed)} ({record.how})"),
+        ("closed", f"{clock(record.closed)} ({record.how})" if record.closed else _standing(record)),
         ("silence", _silence(record)),
         ("feeds", feeds_text(feeds, record.silence) if feeds else None),
         ("pid", record.pid),

@@ -12,8 +12,9 @@ from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, reading_address_option
+from banken_supervisor.cli.places import BAD, severity
 from banken_supervisor.cli.printing import Table, fancy, need_terminal, print_json
-from banken_supervisor.cli.status_table import BAD, PROGRAMS, WATCHDOGS, badness, summary_line
+from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, summary_line
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import format_s
@@ -79,7 +80,7 @@ def command(
         return app.return_code or exit_codes.OK
     with connect(address) as control:
         summary = control.request("summary")
-        found = sorted(all_rows(control, name), key=badness)
+        found = sorted(all_rows(control, name), key=lambda row: (severity(row["state"]), row["name"]))
         programs = [
             row for row in control.request("programs")["rows"] if name is None or fnmatchcase(row["name"], name)
         ]
@@ -87,7 +88,7 @@ def command(
     if as_json:
         print_json({"summary": summary, "watchdogs": found, "programs": programs})
     else:
-        click.echo(summary_line(summary, where, fancy()))
+        click.echo(summary_line(summary, where, fancy(), found if name is None else None))
         _print(WATCHDOGS, found, limit)
         _print(PROGRAMS, sorted(programs, key=lambda row: str(row["name"])), limit)
         if not found and not programs and name is None:

@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import click
 
+from banken_supervisor.cli.places import BAD, WORST_FIRST
 from banken_supervisor.cli.printing import Table, clean, plural
 from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import gist, unjudged
 
-WORST_FIRST = ("given-up", "expired", "waiting", "alive", "idle", "paused")
 COLOURS = {
     "expired": "red",
     "given-up": "red",
     "waiting": "yellow",
     "alive": "green",
+    "running": "green",
     "idle": "green",
     "paused": "cyan",
 }
-BAD = ("expired", "given-up")
 
 
-def badness(row: dict[str, Any]) -> tuple[int, float, str]:
-    """Sorts the worst first: by state, then the longest expired, then who is due next."""
-    state = row["state"]
-    place = WORST_FIRST.index(state) if state in WORST_FIRST else -1
-    if state in BAD:
-        urgency = -row.get("incident", {}).get("age", 0.0)
-    else:
-        urgency = float("inf") if row["left"] is None else row["left"]
-    # Who waits and who is alive stand together, the one that is due first before the others.
-    return WORST_FIRST.index("waiting") if state == "alive" else place, urgency, row["name"]
+def summary_line(
+    summary: dict[str, Any], where: str, colours: bool, shown: Collection[dict[str, Any]] | None = None
+) -> str:
+    """Two lines: who supervises, and how many are how; what is wrong with the supervisor itself, if anything.
 
-
-def summary_line(summary: dict[str, Any], where: str, colours: bool) -> str:
-    """Two lines: who supervises, and how many are how; what is wrong with the supervisor itself, if anything."""
+    ``shown``: the rows of all watchdogs, where they are known. Their states say more than the summary's.
+    """
 
     def paint(text: str, colour: str | None) -> str:
         return click.style(text, fg=colour, bold=colour == "red") if colours and colour else text
 
-    states = [
-        paint(f"{summary['states'][state]:,} {state}", COLOURS.get(state))
-        for state in WORST_FIRST
-        if summary["states"].get(state)
-    ]
+    counts = summary["states"] if shown is None else Counter(row["state"] for row in shown)
+    states = [paint(f"{counts[state]:,} {state}", COLOURS.get(state)) for state in WORST_FIRST if counts.get(state)]
     lines = [
         f"supervisor at {where}: pid {summary['pid']}, version {clean(summary['version'])}, "
         f"up {format_s(summary['uptime'])}, {plural(summary['messages'], 'message')} from workers",
@@ -114,8 +106,6 @@ def _remarks(row: dict[str, Any]) -> list[str]:
     if incident is not None:
         why = f": {clean(gist(incident['reason']))}" if incident.get("reason") else ""
         remarks.append(f"{clean(incident['cause'])} {format_s(incident['age'])} ago{why}")
-    elif row["state"] == "given-up":
-        remarks.append(f"why: banken incidents {clean(row['name'])}")
     elif (unjudged_why := unjudged(row)) is not None:
         remarks.append(unjudged_why)
     if "progress" in row:

@@ -13,8 +13,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
+from banken_supervisor.cli.places import Places
 from banken_supervisor.cli.poller import Snapshot, Source
-from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, badness, summary_line
+from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, summary_line
 from banken_supervisor.cli.terminal_app import EndingApp
 from banken_supervisor.text.durations import format_s
 
@@ -34,6 +35,7 @@ class WatchApp(EndingApp):
         self.fault = ""
         self._asked = where, name, limit, every
         self._page = Static()
+        self._places = Places()
         self._source = Source(where, self._changed, pattern=name, period=every)
         self._source.close_looks = False
 
@@ -62,11 +64,18 @@ class WatchApp(EndingApp):
         if self._source.ident is not None and not self._source.is_alive():
             self.fault = "what asks the supervisor has ended, which must not happen: please report it"
             self.exit(return_code=1)
-        self._page.update(page(self._source.snapshot, *self._asked, lines=self.size.height))
+        self._page.update(page(self._source.snapshot, self._places, *self._asked, lines=self.size.height))
 
 
 def page(
-    snapshot: Snapshot, where: str, name: str | None, limit: int | None, every: float, *, lines: int
+    snapshot: Snapshot,
+    places: Places,
+    where: str,
+    name: str | None,
+    limit: int | None,
+    every: float,
+    *,
+    lines: int,
 ) -> RenderableType:
     """What the terminal shows of one snapshot: as many rows as there is room for, the worst first."""
     parts: list[RenderableType] = []
@@ -75,8 +84,10 @@ def page(
         stale = "" if snapshot.summary is None else "; below is what was known before"
         parts.append(Text(f"{snapshot.problem} at {where} (for {since}); asking again{stale}", "bold red"))
     if snapshot.summary is not None:
-        parts.append(Text.from_ansi(summary_line(snapshot.summary, where, True)))
-        watchdogs = sorted(snapshot.rows.values(), key=badness)
+        known = snapshot.rows.values() if snapshot.complete and name is None else None
+        parts.append(Text.from_ansi(summary_line(snapshot.summary, where, True, known)))
+        key = {row["name"]: (places.severity(row, snapshot.at), row["name"]) for row in snapshot.rows.values()}
+        watchdogs = sorted(snapshot.rows.values(), key=lambda row: key[row["name"]])
         programs = sorted(snapshot.programs, key=lambda row: str(row["name"]))
         if name is not None:
             programs = [row for row in programs if fnmatchcase(row["name"], name)]

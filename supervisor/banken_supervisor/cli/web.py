@@ -71,7 +71,8 @@ def command(
     from banken_supervisor.web.backend import Settings
     from banken_supervisor.web.serving import Server
 
-    settings = Settings(at, token, listen_address.hosts(where, port, names), ping_token, journal)
+    hosts = listen_address.hosts(where, port, names)
+    settings = Settings(at, token, hosts, ping_token, file or token_file, journal)
     served = Server(settings, until_eof=until_eof, announce=lambda: _announce(where, port, names, token, file))
     served.serve_on(bound)
 

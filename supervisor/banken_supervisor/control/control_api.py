@@ -23,6 +23,7 @@ from banken_supervisor.engine.principal import Principal, Refusal
 from banken_supervisor.engine.record import OpenIncident, Record, deadline
 from banken_supervisor.engine.states import State
 from banken_supervisor.observability.guard import Place
+from banken_supervisor.text.durations import NEVER_S
 from banken_supervisor.text.patterns import is_pattern
 
 ROWS_MAX = 500
@@ -247,7 +248,7 @@ def _length(record: Record) -> int:
     """Characters of the long texts in its row."""
     if (details := record.details) is None:
         return 0
-    texts = details.status, details.progress, details.incident and details.incident.reason
+    texts = details.status, details.progress, details.open_incident and details.open_incident.reason
     return sum(len(text) for text in texts if isinstance(text, str))
 
 
@@ -257,7 +258,7 @@ def row(record: Record, now: float) -> dict[str, Any]:
     declared, details = record.declaration, record.details
     fields: dict[str, Any] = {
         "name": record.name,
-        "state": "idle" if record.is_idle else record.state.value,
+        "state": shown_state(record),
         "silence": max(0.0, now - record.fed_at),
         "left": None if due is None else due - now,
         "timeout": declared.timeout,
@@ -272,7 +273,7 @@ def row(record: Record, now: float) -> dict[str, Any]:
     if details is None:
         return fields
     fields.update({k: v for k in ("status", "progress") if (v := getattr(details, k)) is not None})
-    if (incident := details.incident) is not None:
+    if (incident := details.open_incident) is not None:
         fields["incident"] = {
             "id": incident.id,
             "cause": incident.cause.value,
@@ -287,6 +288,15 @@ def row(record: Record, now: float) -> dict[str, Any]:
             "alive": quorum.alive, "at_least": quorum.at_least, "members": list(quorum.members)
         }  # fmt: skip
     return fields
+
+
+def shown_state(record: Record) -> str:
+    """The word for its state: ``idle`` where it has nothing to do, ``running`` where it need never feed."""
+    if record.is_idle:
+        return "idle"
+    never = min(record.declaration.timeout, record.declaration.grace) >= NEVER_S
+    starting = record.details is not None and (record.details.restarting or record.details.dormant)
+    return "running" if record.state is State.WAITING and never and not starting else record.state.value
 
 
 def _next_step(record: Record, incident: OpenIncident, now: float) -> dict[str, Any]:

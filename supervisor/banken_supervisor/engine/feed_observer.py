@@ -94,7 +94,7 @@ class FeedObserver:
     def keeps_incident(record: Record, now: float) -> bool:
         """Whether a feed leaves the incident open: it is still fed too fast, or its progress still stands still."""
         details = record.details
-        if details is None or (details.incident is None and details.given_up is None):
+        if details is None or details.open_incident is None:
             return False
         if details.cause is Cause.TOO_FAST and details.bucket is not None:
             if details.bucket.calm < rate_limit.CALM:

@@ -132,9 +132,9 @@ class Incidents:
         return False
 
     def close(self, record: Record, how: str, now: float, out: list[Effect], *, recovered: bool) -> None:
-        """Close the incident that is open, or given up, if there is one."""
+        """Close the open incident, if there is one; it may have been given up."""
         details = record.details
-        incident = None if details is None else details.incident or details.given_up
+        incident = None if details is None else details.open_incident
         if details is None or incident is None:
             return
         details.incident = details.given_up = None
@@ -246,6 +246,7 @@ class Incidents:
         out.append(Event(EventType.GIVEN_UP, record.name, {**data, **process_data(record)}))
         for number, step in enumerate(ladder.on_give_up, len(ladder.steps)):
             self._run(record, incident, step, NextStep(now, number), now, out)
+        incident.next_step = None
         details.given_up, details.incident = incident, None
 
     def follow_reload(self, record: Record, before: Policy | None) -> None:

@@ -121,7 +121,7 @@ class Details:
     step_runs: dict[StepKey, list[float]] = field(default_factory=dict)
     """when each step ran lately, in this incident and before, for its budget"""
     given_up: OpenIncident | None = None
-    """the incident that was given up"""
+    """the incident that was given up: it is open, and nothing more is done about it"""
     cause: Cause | None = None
     """of the last incident"""
     bucket: Bucket | None = None
@@ -140,6 +140,11 @@ class Details:
     """not None: this is the watchdog of a group"""
     maintained: bool = False
     """it is paused, and a maintenance window paused it"""
+
+    @property
+    def open_incident(self) -> OpenIncident | None:
+        """The incident that nothing has ended yet, whether it is escalated or was given up."""
+        return self.incident or self.given_up
 
     def displace(self, process: ProcessIdentity) -> None:
         """``process`` may no longer feed this name."""
@@ -209,7 +214,7 @@ class Record:
 
     @property
     def is_down(self) -> bool:
-        """Whether it has an incident that is open, or was given up."""
+        """Whether it has an open incident, one that was given up included."""
         return self.state is State.EXPIRED or self.state is State.GIVEN_UP
 
     @property

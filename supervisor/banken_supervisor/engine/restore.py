@@ -86,7 +86,8 @@ class Restore:
                 continue
             incident = self._reopen(record, past, left.runs.get(past.name, ()), now)
             _report_past_steps(record, past, incident, out)
-            resumed.append((record, incident))
+            if not past.given_up:
+                resumed.append((record, incident))
         for record, incident in resumed:
             # A watchdog that it depends on may be down, too.
             parent = down(table, record, now)
@@ -127,13 +128,11 @@ class Restore:
         if checkpoint.incidents:
             record.detailed().incidents = checkpoint.incidents
         state = checkpoint.state
-        given_up = left.given_up.get(name)
-        if open_ is not None:
-            state = State.EXPIRED
-        elif state in (State.EXPIRED, State.GIVEN_UP):
-            # The incident is the truth: between alive and expired no checkpoint is written.
-            state = State.ALIVE if given_up is None and state is State.EXPIRED else State.GIVEN_UP
-        if state is not State.EXPIRED:  # else see _reopen
+        # The incident is the truth: between alive and expired no checkpoint is written.
+        if open_ is not None:  # see _reopen
+            state = State.GIVEN_UP if open_.given_up else State.EXPIRED
+        else:
+            state = State.ALIVE if state is State.EXPIRED else state
             table.move(record, state)
             offset = rearm_offset(name, record.declaration.timeout, len(left.watchdogs))
             record.fed_at = now + RETURN_S + offset
@@ -143,10 +142,6 @@ class Restore:
             if state is State.PAUSED:
                 # A pause that ended meanwhile ends when feeds can have come.
                 record.detailed().paused_until = inf if pause is None else now + max(pause, RETURN_S)
-            elif state is State.GIVEN_UP and given_up is not None:
-                details = record.detailed()
-                details.given_up, details.cause = _incident_from(given_up, now), given_up.cause
-                _report_past_steps(record, given_up, details.given_up, out)
             elif state in (State.WAITING, State.ALIVE) and pause is not None and pause > 0:
                 record.detailed().extended_until = now + pause + RETURN_S
             if record.details is not None:
@@ -202,9 +197,9 @@ class Restore:
 
     def _reopen(self, record: Record, past: PastIncident, earlier: Iterable[PastRun], now: float) -> OpenIncident:
         """The incident is open again, under its id. The callback is taken to have run whenever it was due."""
-        self._table.move(record, State.EXPIRED)
+        self._table.move(record, State.GIVEN_UP if past.given_up else State.EXPIRED)
         details = record.detailed()
-        incident = details.incident = _incident_from(past, now)
+        incident = _incident_from(past, now)
         record.fed_at = incident.opened - past.silence
         details.cause = past.cause
         details.incidents = max(details.incidents, 1)
@@ -217,6 +212,10 @@ class Restore:
         incident.runs = 1 + passed
         incident.next_run = max(incident.opened + (passed + 1) * interval, now + RETURN_S)
         _spend(record, (*earlier, *past.steps), now)
+        if past.given_up:
+            details.given_up = incident
+            return incident
+        details.incident = incident
         step = _next_step(record, incident, past.steps, now)
         if step is not None:
             # An overdue step waits until a worker that recovered meanwhile has had the time to feed.
@@ -227,7 +226,7 @@ class Restore:
 
 def _fell_before(parent: Record, incident: OpenIncident) -> bool:
     """Whether ``parent`` was down, or about to be found so, when the incident began."""
-    above = None if parent.details is None else parent.details.incident or parent.details.given_up
+    above = None if parent.details is None else parent.details.open_incident
     return above is not None and above.opened <= incident.opened + RECHECK_S
 
 

@@ -85,6 +85,7 @@ class PastIncident(NamedTuple):
     progress: int | float | str | None = None
     steps: tuple[PastRun, ...] = ()
     """those that were begun"""
+    given_up: bool = False
 
 
 class PastFeed(NamedTuple):
@@ -110,8 +111,6 @@ class Snapshot:
     watchdogs: Sequence[Checkpoint] = ()
     open: Sequence[PastIncident] = ()
     """incidents that were not closed, oldest first"""
-    given_up: Mapping[str, PastIncident] = field(default_factory=dict)
-    """by watchdog: its last incident, where that was given up"""
     runs: Mapping[str, Sequence[PastRun]] = field(default_factory=dict)
     """by watchdog: what ran lately in incidents that are closed"""
     feeds: Mapping[str, PastFeed] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from banken_supervisor.journal.clock_history import ClockHistory, Reading
 from banken_supervisor.journal.entries import (
+    GIVEN_UP,
     Cleared,
     Declared,
     Entry,
@@ -27,6 +28,7 @@ from banken_supervisor.journal.values import squeeze
 from banken_supervisor.journal.writer import Condition, Journal
 
 __all__ = [
+    "GIVEN_UP",
     "Cleared",
     "ClockHistory",
     "Condition",

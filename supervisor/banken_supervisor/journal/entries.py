@@ -69,6 +69,10 @@ class Cleared:
     rank: ClassVar[Rank] = Rank.REGISTRY
 
 
+GIVEN_UP = "given-up"
+"""How an open incident stands about which nothing more is done."""
+
+
 @dataclass(frozen=True, slots=True)
 class IncidentRecord:
     """A verdict, and after its end how that came. Recorded again under the same id, it changes nothing."""
@@ -88,7 +92,7 @@ class IncidentRecord:
     closed: float | None = None
     """None: it is open, or its end was not recorded; see ``IncidentClosed``"""
     how: str | None = None
-    """fed, released, paused, reborn, given-up …"""
+    """how it ended: fed, released, paused, reborn …; of an open one ``GIVEN_UP``, or None"""
     runs: int = 1
 
 
@@ -98,7 +102,8 @@ class IncidentClosed:
 
     rank: ClassVar[Rank] = Rank.INCIDENT
     id: str
-    closed: float
+    closed: float | None
+    """None, with ``GIVEN_UP``: it stays open"""
     how: str
     runs: int = 1
 

@@ -17,7 +17,6 @@ from math import inf
 from operator import attrgetter
 from typing import Any
 
-from banken_supervisor.engine.states import State
 from banken_supervisor.journal import schema
 from banken_supervisor.journal.clock_history import ClockHistory, Reading
 from banken_supervisor.journal.entries import (
@@ -47,8 +46,6 @@ RAN_MAX = 20_000
 
 _OPENED = attrgetter("opened")
 
-_DOWN = (State.EXPIRED, State.GIVEN_UP)
-
 
 @dataclass(frozen=True, slots=True)
 class OpenIncident:
@@ -65,9 +62,7 @@ class Restored:
 
     registry: list[Declared] = field(default_factory=list)
     open: list[OpenIncident] = field(default_factory=list)
-    """oldest first"""
-    given_up: dict[str, OpenIncident] = field(default_factory=dict)
-    """by watchdog, of those that were down: its last incident, where that was given up"""
+    """oldest first; those that were given up included"""
     ran: dict[str, list[StepRun]] = field(default_factory=dict)
     """by watchdog: what ran within ``RAN_LATELY`` in incidents that are closed, for budgets; oldest first"""
     counts: dict[str, int] = field(default_factory=dict)
@@ -248,22 +243,10 @@ def _restore(connection: sqlite3.Connection, restored: Restored) -> None:
     lately = ClockHistory(restored.clocks, Reading.now()).moment_before(RAN_LATELY)
     begin = -inf if lately is None else min([lately[0], *(each[0] for each in lately[1])])
     which = "WHERE closed >= ? ORDER BY closed DESC LIMIT ?"
-    closed = _with_steps(connection, problems, which, (begin, RAN_MAX))
-    for each in closed:
+    for each in _with_steps(connection, problems, which, (begin, RAN_MAX)):
         restored.ran.setdefault(each.opened.name, []).extend(each.steps)
     for runs in restored.ran.values():
         runs.sort(key=lambda run: run.started)
-    down = {each.name for each in restored.registry if each.state in _DOWN}
-    down -= {each.opened.name for each in restored.open}
-    if down:
-        over = (row for row in scan(connection, INCIDENTS, problems, "WHERE closed IS NOT NULL") if row[1] in down)
-        steps = {each.opened.id: each.steps for each in closed}
-        last = {each.name: each for each in sorted(_decoded(INCIDENTS, over, problems), key=_OPENED)}
-        restored.given_up = {
-            name: OpenIncident(record, steps.get(record.id, []))
-            for name, record in last.items()
-            if record.how == "given-up"
-        }
     try:
         restored.counts = dict(connection.execute("SELECT name, count(*) FROM incidents GROUP BY name"))
     except sqlite3.DatabaseError as fault:

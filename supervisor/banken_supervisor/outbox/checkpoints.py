@@ -29,6 +29,7 @@ from banken_supervisor.engine.snapshot import (
 )
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
+    GIVEN_UP,
     Cleared,
     ClockHistory,
     Condition,
@@ -161,7 +162,7 @@ class Checkpoints:
         self._journal.record(Cleared())
         for record in self._engine.table:
             self._engine.table.changed[record.name] = None
-            if record.details is not None and record.details.incident is not None:
+            if record.details is not None and record.details.open_incident is not None:
                 self._to_rewrite.append(record)
 
     def _entry(self, name: str) -> Entry | None:
@@ -182,7 +183,7 @@ class Checkpoints:
         return Declared(*saved._replace(left=None if saved.left is None else at + saved.left), changed=at)
 
     def _rewrite_incident(self, record: Record) -> None:
-        incident = record.details.incident if record.details is not None else None
+        incident = None if record.details is None else record.details.open_incident
         if incident is None:
             return
         at, now = wall(), self._driver.now
@@ -190,8 +191,11 @@ class Checkpoints:
         silence = max(0.0, incident.opened - record.fed_at)
         timeout = record.declaration.timeout
         self._journal.record(
-            IncidentRecord(incident.id, record.name, incident.cause, opened, silence, timeout, incident.reason)
-        )
+            IncidentRecord(
+                incident.id, record.name, incident.cause, opened, silence, timeout, incident.reason,
+                how=None if record.incident else GIVEN_UP,
+            )
+        )  # fmt: skip
         steps = () if record.policy is None else (*record.policy.ladder.steps, *record.policy.ladder.on_give_up)
         for number, count in incident.step_counts.items():
             if number < len(steps):
@@ -217,6 +221,7 @@ def snapshot_from(left: Restored, clocks: ClockHistory) -> Snapshot:
             opened.status,
             opened.progress,
             steps=runs_from(runs),
+            given_up=opened.how == GIVEN_UP,
         )
 
     return Snapshot(
@@ -226,7 +231,6 @@ def snapshot_from(left: Restored, clocks: ClockHistory) -> Snapshot:
             if each.state is not State.RELEASED
         ],
         [incident_from(each.opened, each.steps) for each in left.open],
-        {name: incident_from(each.opened, each.steps) for name, each in left.given_up.items()},
         {name: runs_from(runs) for name, runs in left.ran.items()},
         {
             name: PastFeed(

@@ -18,6 +18,7 @@ from banken.protocol.incidents import Cause
 from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.journal import (
+    GIVEN_UP,
     Condition,
     Entry,
     EventSeen,
@@ -31,6 +32,7 @@ from banken_supervisor.journal import (
     restore,
 )
 from banken_supervisor.text import sanitize
+from banken_supervisor.text.event_text import is_repeat
 
 COMMIT_WAIT_S = 2.0
 """Seconds that an event waits for the disk at most. A commit takes about a millisecond; on an overloaded machine it
@@ -53,8 +55,8 @@ OUTPUT_MAX = 4096
 _NOT_JOURNALED = {EventType.DECLARED, EventType.FIRST_FED, EventType.CALLBACK_DONE, EventType.REFUSED}
 """Events that are too frequent, and too unimportant later, for the journal."""
 
-_CLOSING = {EventType.RECOVERED: None, EventType.CLOSED: None, EventType.GIVEN_UP: "given-up"}
-"""Events that close an incident, and how; None: the event's data says how."""
+_CLOSING = {EventType.RECOVERED, EventType.CLOSED}
+"""Events that close an incident."""
 
 
 class Pending(NamedTuple):
@@ -191,10 +193,11 @@ def _entries(event: Event, seq: int, at: float) -> list[Entry]:
             )
         )
     elif event.type in _CLOSING:
-        how = _CLOSING[event.type] or data["how"]
-        entries.append(IncidentClosed(data["incident"], at, how, data["runs"]))
+        entries.append(IncidentClosed(data["incident"], at, data["how"], data["runs"]))
+    elif event.type is EventType.GIVEN_UP:
+        entries.append(IncidentClosed(data["incident"], None, GIVEN_UP, data["runs"]))
     elif event.type is EventType.ACTION:
         entries.append(StepRun(data["incident"], data["step"], data["run"], data["do"], at))
-    if event.type not in _NOT_JOURNALED and "replay" not in data:
+    if event.type not in _NOT_JOURNALED and "replay" not in data and not is_repeat(event):
         entries.append(EventSeen(seq, at, event.type.value, event.name, dict(data)))
     return entries

@@ -6,6 +6,7 @@ Text of workers and commands is included unchanged: the caller must sanitise it 
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from banken.protocol.messages import Declaration
@@ -57,11 +58,29 @@ PROGRAM_LEVELS = {
 """Log level by what happened to a program."""
 
 
+_section = re.compile(r"@\d+\.\d+\Z")
+"""How the name of a section ends."""
+
+
 def level(event: Event) -> int:
     """At which level the event is logged."""
     if event.type is EventType.PROGRAM:
         return PROGRAM_LEVELS.get(str(event.data.get("what")), logging.INFO)
-    return LEVELS.get(event.type, logging.INFO)
+    found = LEVELS.get(event.type, logging.INFO)
+    if found == logging.INFO and (is_repeat(event) or _is_of_section(event)):
+        return logging.DEBUG
+    return found
+
+
+def is_repeat(event: Event) -> bool:
+    """Whether it only says that an incident still lasts. The 2nd, 4th, 8th … run of its callback is news."""
+    run = event.data.get("run")
+    return event.type is EventType.CALLBACK_REPEATED and isinstance(run, int) and run & (run - 1) != 0
+
+
+def _is_of_section(event: Event) -> bool:
+    """Whether it is about the ordinary life of a section; a process may have a thousand in a second."""
+    return "incident" not in event.data and event.name is not None and _section.search(event.name) is not None
 
 
 def sentence(event: dict[str, Any]) -> str | None:
@@ -124,19 +143,19 @@ def field(key: str, value: Any) -> str:
 
 
 def _verdict(name: str, event: Event) -> str:
-    """One line; a reason of several lines follows below it."""
+    """One line; a reason of several lines follows below it, the first time."""
     data = telling(event.data)
     again = "" if data["run"] == 1 else f", run {data['run']}"
     reason = str(data.get("reason") or "")
     parts = [gist(reason)] if reason else []
     if "silence" in data:
         parts.append(f"silent for {data['silence']:.3f} s")
-    if "late" in data:
+    if "late" in data and not again:
         parts.append(f"{data['late'] * 1000:.1f} ms after its deadline")
     if "status" in data:
         parts.append(f"last status {data['status']!r}")
     line = f"{name} {event.type.value} ({data['cause']}{again}){': ' if parts else ''}{', '.join(parts)}"
-    return f"{line} [{data['incident']}]" + (f"\n{reason}" if len(reason.splitlines()) > 1 else "")
+    return f"{line} [{data['incident']}]" + (f"\n{reason}" if len(reason.splitlines()) > 1 and not again else "")
 
 
 _JOURNAL = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import APIRouter, Path, Query, Security
+from fastapi import APIRouter, Depends, Path, Query, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -19,7 +19,15 @@ from banken_supervisor.web.backend import backend_of
 from banken_supervisor.web.errors import DETAILS, TEXT, Json, Problem
 from banken_supervisor.web.journal_reader import history_json, incident_json, incidents_json
 from banken_supervisor.web.metrics import question, render
-from banken_supervisor.web.parameters import Name, NoBody, OptionalName, Pattern, PauseBody, read_json
+from banken_supervisor.web.parameters import (
+    Name,
+    NoBody,
+    OptionalName,
+    Pattern,
+    PauseBody,
+    only_known_keys,
+    read_json,
+)
 from banken_supervisor.web.state_cache import LOOK_MAX
 
 T = TypeVar("T")
@@ -28,7 +36,12 @@ ROWS_MAX = 500
 INCIDENTS_MAX = 1_000
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {"4XX": DETAILS, "503": {**DETAILS, "description": "no supervisor"}}
-router = APIRouter(prefix="/api/v1", default_response_class=Json, responses=_RESPONSES)
+router = APIRouter(
+    prefix="/api/v1",
+    dependencies=[Depends(only_known_keys)],
+    default_response_class=Json,
+    responses=_RESPONSES,
+)
 
 # The security middleware checks the token of every request that changes something; this says so in the document.
 _token = [Security(HTTPBearer(auto_error=False)), Security(APIKeyHeader(name="X-Banken-Token", auto_error=False))]
@@ -39,7 +52,8 @@ _acting: dict[str, Any] = {"dependencies": _token}
 async def summary(request: Request) -> Response:
     """Counts of everything, and whether the supervisor is up."""
     backend = backend_of(request)
-    more = {"address": backend.settings.address.text, "web_version": banken.__version__}
+    settings = backend.settings
+    more = {"address": settings.address.text, "token_file": settings.token_file, "web_version": banken.__version__}
     try:
         found = await backend.cache.read_summary()
     except Unreachable as fault:
@@ -196,7 +210,7 @@ async def ready(request: Request) -> Response:
     return PlainTextResponse(f"ready: pid {found['pid']}\n", headers={"Cache-Control": "no-store"})
 
 
-@health.get("/metrics", responses={"4XX": TEXT})
+@health.get("/metrics", dependencies=[Depends(only_known_keys)], responses={"4XX": TEXT})
 async def metrics(request: Request, names: Pattern = None) -> Response:
     """Counts and histograms for Prometheus (docs/metrics.md).
 

@@ -36,6 +36,8 @@ class Settings:
     """what may stand in a Host header, in lower case; those without a port allow any"""
     ping_token: bool = False
     """whether pings need the token even from this host"""
+    token_file: str | None = None
+    """the file that has the token; None: it was given in ``$BANKEN_TOKEN``"""
     journal: str | None = None
     """the journal's file; None: the supervisor's"""
 

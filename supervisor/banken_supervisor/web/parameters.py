@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from starlette.requests import ClientDisconnect, Request
 
 from banken.protocol.limits import SECONDS_MAX, SECONDS_MIN, check_name
+from banken_supervisor.text.quoting import quoted, unknown_key
 from banken_supervisor.web.errors import Problem
 
 BODY_MAX = 65_536
@@ -43,6 +44,20 @@ Pattern = Annotated[
     str | None,
     Query(max_length=PATTERN_MAX, description="a name, or a pattern with * ? [ of at most 256 characters"),
 ]
+
+
+def only_known_keys(request: Request) -> None:
+    """A Problem for a query key that the route does not take, or that is given twice: else a misspelt one would be
+    ignored, and nobody would notice."""
+    described = request.app.openapi()["paths"][request.scope["route"].path]
+    method = "post" if request.method == "POST" else "get"
+    taken = {each["name"] for each in described[method].get("parameters", ()) if each["in"] == "query"}
+    given = [key for key, _ in request.query_params.multi_items()]
+    for key in given:
+        if key not in taken:
+            raise Problem(400, f"query {quoted(key)}: {unknown_key(key, taken)}")
+        if given.count(key) > 1:
+            raise Problem(400, f"query {key}: given {given.count(key)} times; allowed: once")
 
 
 class NoBody(BaseModel):

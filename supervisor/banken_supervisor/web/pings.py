@@ -19,7 +19,7 @@ from banken_supervisor.operator_client.supervisor_client import message
 from banken_supervisor.text.durations import parse
 from banken_supervisor.web.backend import backend_of
 from banken_supervisor.web.errors import TEXT, Problem
-from banken_supervisor.web.parameters import Name, read_body
+from banken_supervisor.web.parameters import Name, only_known_keys, read_body
 
 BODY_MAX = 10_000
 """Bytes of a body that are used; the rest is dropped."""
@@ -31,6 +31,7 @@ STATUS_HIGHEST = 255
 
 router = APIRouter(
     tags=["Pings"],
+    dependencies=[Depends(only_known_keys)],
     default_response_class=PlainTextResponse,
     responses={"4XX": TEXT, "503": {**TEXT, "description": "no supervisor"}},
 )

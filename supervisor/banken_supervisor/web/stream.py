@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +14,7 @@ from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.web.backend import Backend, backend_of
 from banken_supervisor.web.broadcaster import SUBSCRIBERS_MAX, Subscriber, sse
 from banken_supervisor.web.errors import DETAILS, Problem
+from banken_supervisor.web.parameters import only_known_keys
 
 KEEP_ALIVE_S = 15
 PAUSE_S = 0.002
@@ -29,7 +30,7 @@ class EventStream(EventSourceResponse):
     media_type = "text/event-stream"
 
 
-router = APIRouter(tags=["Supervisor"], default_response_class=EventStream)
+router = APIRouter(tags=["Supervisor"], dependencies=[Depends(only_known_keys)], default_response_class=EventStream)
 
 
 @router.get("/api/v1/stream", responses={"503": {**DETAILS, "description": "200 streams are open"}})

@@ -10,7 +10,6 @@ from rich.text import Text
 from banken_supervisor.cli.poller import Snapshot
 from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.top import text
-from banken_supervisor.cli.top.order import shown_state
 from banken_supervisor.text.durations import format_s
 
 VIEWS = ("watchdogs", "programs", "incidents", "events")
@@ -27,7 +26,7 @@ def watchdogs(snapshot: Snapshot, address: str) -> Text:
         return Text(f"asking {clean(address)} …")
     line = Text(plural(summary["watchdogs"], "watchdog"), "bold")
     states = text.counts(
-        Counter(map(shown_state, snapshot.rows.values())) if snapshot.complete else summary["states"]
+        Counter(row["state"] for row in snapshot.rows.values()) if snapshot.complete else summary["states"]
     )
     return line.append_text(Text(": ") + states) if states else line
 

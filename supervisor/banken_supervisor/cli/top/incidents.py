@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from rich.text import Text
@@ -23,8 +24,8 @@ INCIDENTS_MAX = 500
 
 def _ended(record: Any, width: int) -> Text:
     if record.closed is None:
-        return Text("! open", text.RED)
-    return Text(f"  {clean(record.how or '-')}", text.RED if record.how == "given-up" else "")
+        return text.state_text("given-up") if record.how == "given-up" else Text("! open", text.RED)
+    return Text(f"  {clean(record.how or '-')}")
 
 
 def _lasted(record: Any, width: int) -> str:
@@ -32,7 +33,7 @@ def _lasted(record: Any, width: int) -> str:
 
 
 COLUMNS = (
-    Column("ENDED", 10, cell=_ended),
+    Column("STATE", 10, cell=_ended),
     Column("NAME", 12, 32, cell=lambda record, _: text.said(record.name)),
     Column("CAUSE", 11, cell=lambda record, _: clean(record.cause)),
     Column(f"OPENED {text.zone()}", 11, 15, cell=lambda record, _: text.moment(record.opened)),
@@ -43,12 +44,15 @@ COLUMNS = (
 
 
 def read_list(address: str) -> dict[str, Row]:
-    """Those that are open, then the newest. A Failure: there is no journal to be read. Waits for the disk."""
+    """Those that are open, the given-up ones first, then the newest. A Failure: there is no journal. Waits
+    for the disk."""
     from banken_supervisor.journal import reading
 
     path = journals.place(address, None)
-    found = journals.read(path, lambda: reading.incidents(path, limit=INCIDENTS_MAX))
-    found.sort(key=lambda each: (each.closed is not None, -each.opened, each.id))
+    read = partial(reading.incidents, path, limit=INCIDENTS_MAX)
+    newest = [each for each in journals.read(path, read) if each.closed is not None]
+    found = journals.read(path, partial(read, open_only=True)) + newest  # one that is open may be very old
+    found.sort(key=lambda each: (each.closed is not None, each.how != "given-up", -each.opened, each.id))
     return {each.id: Row(each.name, each.how or "open", each) for each in found}
 
 

@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
+from banken_supervisor.cli.places import BAD, Places
 from banken_supervisor.cli.poller import rate_of
-from banken_supervisor.cli.status_table import BAD, WORST_FIRST
 from banken_supervisor.text.patterns import is_pattern
-from banken_supervisor.text.reasons import ONLY_ITS_END, unjudged
 
 Row = dict[str, Any]
-
-RUNNING = "running"
 
 FILTER_MAX = 128
 """Characters of a filter."""
@@ -34,25 +31,34 @@ MOVING = frozenset({"left", "silence", "rate"})
 
 
 class Order:
-    """The order of the watchdogs. Rows move when their state changes, and else only when the user sorts anew."""
+    """The order of the watchdogs. Rows move when their state gets worse, or a minute after it got better, and else
+    only when the user sorts anew."""
 
     def __init__(self, sort: str = "state", *, reverse: bool = False) -> None:
         self.sort, self.reverse = sort, reverse
         self._held: dict[str, Any] = {}
+        self._places = Places()
+        self._severities: dict[str, int] = {}
 
     def choose(self, sort: str = "") -> None:
         """Sort by this from now on, or by the next one, by the values of now."""
         sorts = list(SORTS)
         self.sort = sort or sorts[(sorts.index(self.sort) + 1) % len(sorts)]
-        self._held.clear()
+        self._sort_anew()
 
     def turn(self) -> None:
         """The other way round, by the values of now."""
         self.reverse = not self.reverse
-        self._held.clear()
+        self._sort_anew()
 
-    def arrange(self, rows: Iterable[Row]) -> list[str]:
+    def _sort_anew(self) -> None:
+        self._held.clear()
+        self._places.forget()
+
+    def arrange(self, rows: Iterable[Row], now: float = 0.0) -> list[str]:
+        """Their names, in order, as of ``now``, monotonic seconds."""
         rows = list(rows)
+        self._severities = {row["name"]: self._places.severity(row, now) for row in rows}
         if self.sort in MOVING:
             value, held = SORTS[self.sort], self._held
             self._held = {
@@ -65,20 +71,10 @@ class Order:
         if self.sort == "name":
             return name
         value = self._held[name] if self.sort in MOVING else SORTS[self.sort](row)
-        place = badness(row) if self.sort == "state" else 0 if self.sort == "incidents" else row["state"] not in BAD
+        place = self._severities[name]
+        if self.sort != "state":
+            place = 0 if self.sort == "incidents" else place >= len(BAD)
         return place, value is None, 0 if value is None else value, name
-
-
-def badness(row: Row) -> int:
-    """The place of its state, the worst first; one that is not known is the worst."""
-    state = shown_state(row)
-    return WORST_FIRST.index("alive" if state == RUNNING else state) if state in (*WORST_FIRST, RUNNING) else -1
-
-
-def shown_state(row: Row) -> str:
-    """Its state. What waits for no feed, because only its end is watched, is running."""
-    running = row["state"] == "waiting" and unjudged(row) == ONLY_ITS_END
-    return RUNNING if running else str(row["state"])
 
 
 def fits(name: str, state: str, wanted: str) -> bool:

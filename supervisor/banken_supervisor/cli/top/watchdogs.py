@@ -11,7 +11,7 @@ from banken_supervisor.cli.poller import Snapshot, rate_of
 from banken_supervisor.cli.status_table import left_text
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column
-from banken_supervisor.cli.top.order import Order, shown_state
+from banken_supervisor.cli.top.order import Order
 from banken_supervisor.cli.top.table import Row
 from banken_supervisor.text.durations import format_s
 
@@ -45,7 +45,7 @@ def _log(row: dict[str, Any], width: int) -> str:
 
 
 COLUMNS = (
-    Column("STATE", 10, sort="state", cell=lambda row, _: text.state_text(shown_state(row))),
+    Column("STATE", 10, sort="state", cell=lambda row, _: text.state_text(row["state"])),
     Column("NAME", 18, 40, sort="name", cell=_name),
     Column("LEFT", 7, right=True, sort="left", cell=lambda row, _: left_text(row)),
     Column("", 8, fold=5, cell=text.left_bar),
@@ -72,7 +72,7 @@ def watchdog_rows(snapshot: Snapshot, order: Order) -> dict[str, Row]:
     """All watchdogs, in order. Those of programs have ``program``."""
     programs = {row["name"] for row in snapshot.programs}
     found = {}
-    for name in order.arrange(snapshot.rows.values()):
+    for name in order.arrange(snapshot.rows.values(), snapshot.at):
         row = snapshot.rows[name]
         found[name] = Row(name, row["state"], {**row, "program": True} if name in programs else row)
     return found

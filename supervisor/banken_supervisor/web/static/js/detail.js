@@ -5,7 +5,7 @@ import { get, part } from "./api.js";
 import { GapChart } from "./chart.js";
 import { $, fill, h, icon, setIcon, setText, show, throttled } from "./dom.js";
 import { CAUSES, clock, count, duration, limit, plural, utc } from "./format.js";
-import { remaining } from "./list.js";
+import { remaining, unjudged } from "./list.js";
 import { paintMembers } from "./groups.js";
 import { programNamed } from "./programs.js";
 import { now, on, silence, STATES, store, take } from "./store.js";
@@ -151,7 +151,7 @@ class Detail {
   }
 
   say(row) {
-    const key = JSON.stringify([row.status, row.progress, row.incident, row.group]);
+    const key = JSON.stringify([row.state, row.status, row.progress, row.incident?.id, row.incident?.blamed, row.incident?.reason, row.group]);
     if (key === this.said) return;
     this.said = key;
     const about = row.incident;
@@ -163,7 +163,7 @@ class Detail {
         ? h(
             "div",
             { class: "why" },
-            h("p", {}, h("strong", {}, CAUSES[about.cause] ?? about.cause), about.blamed ? `, because of ${about.blamed}` : ""),
+            h("p", {}, h("strong", {}, CAUSES[about.cause] ?? about.cause), about.blamed ? `, because of ${about.blamed}` : "", row.state === "given-up" ? ". Given up: nothing more is done about it until it is fed or started again" : ""),
             about.reason ? h("pre", {}, about.reason) : null,
             h("a", { href: `#/incident/${part(about.id)}` }, "Timeline and evidence"),
           )
@@ -175,8 +175,8 @@ class Detail {
   declared(row) {
     const proposed = this.suggestion?.proposed;
     const facts = [
-      row.group ? null : ["Timeout", limit(row.timeout) + (row.by === "default" ? ", the default" : "") + (proposed ? ` (suggested: ${duration(proposed)})` : "")],
-      ["Grace", row.awaited === false ? "not judged before its first feed" : limit(row.grace)],
+      row.group ? null : ["Timeout", limit(row.timeout) + (row.by === "default" ? ", the default" : "") + (unjudged(row) && `: ${unjudged(row)}`) + (proposed ? ` (suggested: ${duration(proposed)})` : "")],
+      ["Grace", limit(row.grace)],
       ["Repeats every", duration(row.interval)],
       ["Declared by", row.by],
       row.group ? null : ["Process", row.pid === null ? "none" : `pid ${row.pid}`],

@@ -1,6 +1,6 @@
 // Questions, and short messages.
 
-import { keepToken, token } from "./api.js";
+import { get, keepToken, token } from "./api.js";
 import { $, fill, h, icon } from "./dom.js";
 
 const TOAST_MS = 6000;
@@ -58,14 +58,26 @@ export function ask({ title, body, yes, danger = false, answer = () => true }) {
   });
 }
 
+/** Where the token is, in words. */
+async function tokenPlace() {
+  try {
+    const { token_file: file } = await get("/api/v1/summary");
+    if (file === null) return ["It is what ", h("code", {}, "$BANKEN_TOKEN"), " was when ", h("code", {}, "banken web"), " was started"];
+    return ["On the supervisor’s host this command prints it: ", h("code", { class: "command" }, `cat ${/^[\w./@:+-]+$/.test(file) ? file : `'${file.replaceAll("'", "'\\''")}'`}`)];
+  } catch {
+    return ["It is in the file ", h("code", {}, "web-token"), " in the supervisor’s directory"];
+  }
+}
+
 /** Ask for the token; whether there is one afterwards. */
 export async function askToken(why = "") {
+  const place = await tokenPlace();
   const input = h("input", { type: "password", id: "token", autocomplete: "off", spellcheck: "false", maxlength: "512" });
   const given = await ask({
     title: "The token",
     body: [
       why ? h("p", {}, why) : null,
-      h("p", {}, "Actions need the token. It is in the file ", h("code", {}, "web-token"), " in the supervisor’s directory, unless you gave your own to ", h("code", {}, "banken web"), "."),
+      h("p", {}, "Actions need the token. ", place, "."),
       h("label", { for: "token" }, "Token"),
       input,
       h("p", { class: "soft" }, "Stored in this tab until you close it."),

@@ -67,12 +67,27 @@ export const CAUSES = {
   "too-few": "too few members alive",
 };
 
+/** One line of a reason: of a traceback the exception, else the first line. */
+export function gist(reason) {
+  const lines = reason.split("\n").filter((line) => line.trim());
+  const head = lines.lastIndexOf("Traceback (most recent call last):");
+  if (head < 0 && !reason.startsWith("…")) return lines[0] ?? "";
+  return lines.slice(head + 1).find((line, place) => !line.startsWith(" ") && (head >= 0 || place)) ?? lines.at(-1) ?? "";
+}
+
+/** The state of an incident as a picture and a colour, and in words. */
+export function standing({ closed, how }) {
+  if (closed !== null) return ["done", ENDS[how] ?? how];
+  return how === "given-up" ? ["given-up", "given up"] : ["expired", "open"];
+}
+
 /** How an incident ended. */
 export const ENDS = {
   fed: "recovered: fed again",
   paused: "closed: paused",
   released: "closed: released",
   reborn: "closed: another process took over",
-  "given-up": "given up: restart budget used up",
+  stopped: "closed: its program was stopped",
+  forgotten: "closed: no longer watched",
   lost: "closed: lost when the supervisor restarted",
 };

@@ -2,7 +2,7 @@
 
 import { get, part } from "./api.js";
 import { $, fill, h, icon, setText, show, throttled } from "./dom.js";
-import { bytes, CAUSES, duration, ENDS, plural, precise } from "./format.js";
+import { bytes, CAUSES, duration, limit, plural, precise, standing } from "./format.js";
 import { on, store } from "./store.js";
 import { folded, incidentLine, moment, told } from "./timeline.js";
 
@@ -27,7 +27,7 @@ export function startIncidents() {
 
 function number() {
   let open = 0;
-  for (const row of store.rows.values()) if (row.incident && row.state === "expired") open += 1;
+  for (const row of store.rows.values()) if (row.incident) open += 1;
   setText($("number-incidents"), open ? String(open) : "");
   show($("word-open"), open > 0);
 }
@@ -51,22 +51,23 @@ async function loadList() {
   const place = $("view-incidents");
   try {
     const name = query.name ? `&name=${part(query.name)}` : "";
-    const { incidents } = await get(`/api/v1/incidents?limit=${LIMIT}${name}`);
+    const both = ["&open=1", ""].map((more) => get(`/api/v1/incidents?limit=${LIMIT}${name}${more}`));
+    const [open, all] = (await Promise.all(both)).map((each) => each.incidents); // one that is open may be very old
     if (listed !== query) return;
-    paintList(place, query, incidents);
+    paintList(place, query, [...open, ...all.filter((each) => each.closed !== null)], all.length);
   } catch (fault) {
     if (listed === query) fill(place, h("h1", {}, "Incidents"), h("p", { class: "fault" }, `Could not be read: ${fault.message}`));
   }
 }
 
-function paintList(place, query, incidents) {
-  const open = incidents.filter((each) => each.closed === null);
+function paintList(place, query, incidents, read) {
+  const open = incidents.filter((each) => each.closed === null).sort((a, b) => (b.how === "given-up") - (a.how === "given-up") || b.opened - a.opened);
   const closed = incidents.filter((each) => each.closed !== null);
   const lines = (some) => h("ul", { class: "incident-lines" }, some.map((each) => h("li", {}, incidentLine(each))));
   const box = h("input", { type: "checkbox", checked: onlyOpen, id: "only-open" });
   box.addEventListener("change", () => {
     onlyOpen = box.checked;
-    paintList(place, query, incidents);
+    paintList(place, query, incidents, read);
     $("only-open").focus();
   });
   fill(
@@ -75,7 +76,7 @@ function paintList(place, query, incidents) {
     query.name ? h("p", {}, h("a", { href: "#/incidents" }, "All incidents")) : null,
     h("h2", {}, open.length ? `Open (${open.length})` : "No open incidents"),
     open.length ? lines(open) : null,
-    onlyOpen ? null : [h("h2", {}, `Closed, newest first${incidents.length === LIMIT ? ` (only the newest ${LIMIT} incidents)` : ""}`), closed.length ? lines(closed) : h("p", { class: "soft" }, "None.")],
+    onlyOpen ? null : [h("h2", {}, `Closed, newest first${read === LIMIT ? ` (only the newest ${LIMIT} incidents)` : ""}`), closed.length ? lines(closed) : h("p", { class: "soft" }, "None.")],
   );
 }
 
@@ -93,12 +94,13 @@ const back = () => h("p", { class: "back" }, h("a", { href: "#/incidents" }, ico
 function paintStory(found) {
   const place = $("view-incident");
   const opened = new Set([...place.querySelectorAll("details[open]")].map((each) => each.dataset.key));
-  const state = found.closed === null ? "expired" : found.how === "given-up" ? "given-up" : "alive";
+  const [picture, words] = standing(found);
+  const state = picture === "done" ? "alive" : picture;
   const outputs = found.steps.filter((step) => String(step.text).includes("\n"));
   fill(
     place,
     back(),
-    h("div", { class: "page-head" }, h("h1", {}, found.name, ": ", CAUSES[found.cause] ?? found.cause), h("p", { class: `badge ${state}` }, icon(state), h("span", { class: "word" }, found.closed === null ? "Open" : (ENDS[found.how] ?? found.how)))),
+    h("div", { class: "page-head" }, h("h1", {}, found.name, ": ", CAUSES[found.cause] ?? found.cause), h("p", { class: `badge ${state}` }, icon(state), h("span", { class: "word" }, found.closed === null && words !== "open" ? `Open: ${words}` : `${words[0].toUpperCase()}${words.slice(1)}`))),
     h("p", {}, h("a", { href: `#/watchdog/${part(found.name)}` }, `Go to ${found.name}`)),
     found.evidence.map((each) => (each.headline ? h("p", { class: "headline" }, h("span", { class: "label" }, each.outputs && !each.threads ? "What it said last" : "Where it hung"), each.headline) : null)),
     facts(found),
@@ -121,7 +123,7 @@ function facts(found) {
     ["Opened", moment(found.opened)],
     ["Closed", found.closed === null ? null : moment(found.closed)],
     ["Lasted", found.closed === null ? null : duration(found.closed - found.opened)],
-    ["Silence at the verdict", `${duration(found.silence)} (timeout ${duration(found.timeout)})`],
+    ["Silence at the verdict", limit(found.timeout) === "none" ? null : `${duration(found.silence)} (timeout ${duration(found.timeout)})`],
     ["Process", found.pid === null ? null : `pid ${found.pid}`],
     ["Last status", found.status],
     ["Progress", found.progress],

@@ -3,8 +3,8 @@
 
 import { get, part } from "./api.js";
 import { $, fill, h, icon, setIcon, setText, show, throttled } from "./dom.js";
-import { count, duration, limit } from "./format.js";
-import { chosen, counts, emit, left, now, on, silence, stale, STATES, store, take } from "./store.js";
+import { CAUSES, count, duration, gist, limit } from "./format.js";
+import { chosen, counts, emit, left, now, on, settle, silence, stale, STATES, store, take } from "./store.js";
 
 const OVER = 6; // rows kept ready above and below those in view
 const TICK_MS = 250; // in steps, and not as a movement: a page that is open all day is to cost next to nothing
@@ -12,6 +12,7 @@ const STEPS = 72; // a bar's pixels
 const LOOK_MS = 1000;
 const LOOK_MAX = 200;
 const ORDER_MS = 250;
+const SETTLE_MS = 5000; // how often it is looked whether rows that got better may move
 
 const COLUMNS = [
   ["state", "State", "state"],
@@ -54,6 +55,7 @@ export function startList(open) {
   const anew = throttled(refresh, ORDER_MS);
   on("rows", anew);
   on("link", anew);
+  setInterval(anew, SETTLE_MS);
   setInterval(tick, TICK_MS);
   setInterval(look, LOOK_MS);
   document.addEventListener("visibilitychange", look);
@@ -156,13 +158,14 @@ function column(order, label, name) {
   cell.setAttribute("aria-sort", order === filter.order ? "ascending" : "none");
   const sort = () => {
     filter.order = order;
+    settle();
     for (const each of $("columns").children) {
       if (each.dataset.order !== "null") each.setAttribute("aria-sort", each.dataset.order === order ? "ascending" : "none");
     }
     $("scroll").scrollTop = 0;
     refresh();
   };
-  const titles = { state: "the worst first", name: "by name", timeout: "the shortest first", incidents: "the most first" };
+  const titles = { state: "the worst first; rows that got better stay for a minute", name: "by name", timeout: "the shortest first", incidents: "the most first" };
   fill(cell, h("button", { type: "button", title: `Sort: ${titles[order]}`, on: { click: sort } }, label));
   return cell;
 }
@@ -280,6 +283,7 @@ class Row {
     show(this.tag, Boolean(row.group));
     this.node.classList.toggle("grouped", Boolean(row.group));
     setText(this.status, saying(row));
+    this.status.title = this.status.textContent; // what does not fit can be read
     setText(this.timeout, row.group ? "" : limit(row.timeout));
     setText(this.times, row.incidents ? count(row.incidents) : "");
     return this.time();
@@ -292,25 +296,32 @@ class Row {
     setText(this.text, text);
     const scale = `scaleX(${(Math.round(share * STEPS) / STEPS).toFixed(3)})`;
     if (this.scale !== scale) this.fill.style.transform = this.scale = scale;
+    this.node.classList.toggle("undue", !text);
   }
 }
 
 /** The status column. */
 export function saying(row) {
   if (row.group) return `${row.group.alive} up, at least ${row.group.at_least} needed`;
-  const about = row.incident;
-  if (about?.blamed) return `because of ${about.blamed}`;
-  if (about?.reason) return about.reason.split("\n", 1)[0];
-  const progress = row.progress === undefined ? "" : String(row.progress);
-  if (row.status !== undefined) return row.status;
-  return progress && `progress ${progress}`;
+  return row.incident ? why(row.incident) : (row.status ?? (row.progress === undefined ? unjudged(row) : `progress ${row.progress}`));
+}
+
+/** Why its silence is not judged; empty: it is. */
+export function unjudged(row) {
+  if (row.state !== "waiting" && row.state !== "running" && row.state !== "alive") return "";
+  if (row.awaited === false) return "not judged before its first feed";
+  return limit(row.timeout) === "none" && limit(row.grace) === "none" ? "only its end is watched" : "";
+}
+
+function why(about) {
+  if (about.blamed) return `because of ${about.blamed}`;
+  return `${CAUSES[about.cause] ?? about.cause}${about.reason ? `: ${gist(about.reason)}` : ""}`;
 }
 
 /** [text, share of the bar] for the time that is left. */
 export function remaining(row) {
   if (row.group) return ["", 0];
-  if (row.state === "expired") return [`silent ${duration(row.incident?.cause === "failed" ? age(row) : silence(row))}`, 0];
-  if (row.state === "given-up") return ["given up", 0];
+  if (row.incident) return [row.incident.cause === "timeout" || row.incident.cause === "grace" ? `silent ${duration(silence(row))}` : `for ${duration(age(row))}`, 0];
   const rest = left(row);
   if (row.state === "paused") return [rest === null ? "until resumed" : `${duration(Math.max(0, rest))} more`, 0];
   if (rest === null || limit(rest) === "none") return ["", 0];

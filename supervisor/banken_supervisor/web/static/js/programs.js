@@ -3,11 +3,21 @@
 import { button, program } from "./actions.js";
 import { get, part } from "./api.js";
 import { $, fill, h, icon, setText, show, throttled } from "./dom.js";
-import { duration } from "./format.js";
+import { clock, duration } from "./format.js";
+import { saying } from "./list.js";
 import { emit, now, on, store } from "./store.js";
 
 const AGAIN_MS = 5000;
-const PICTURES = { running: "running", stopped: "stopped", "gave-up": "given-up", failed: "expired", exited: "stopped" };
+/** By state, the worst first: its word, its picture, and its colour. */
+const STATES = {
+  "given-up": ["Given up", "given-up", "given-up"],
+  backoff: ["Restarts", "expired", "expired"],
+  queued: ["Queued", "busy", "waiting"],
+  starting: ["Starting", "busy", "waiting"],
+  stopping: ["Stopping", "busy", "waiting"],
+  running: ["Running", "running", "alive"],
+  stopped: ["Stopped", "stopped", "paused"],
+};
 
 let programs = [];
 let readAt = 0;
@@ -30,6 +40,8 @@ async function load() {
   if (store.link !== "up") return;
   try {
     programs = (await get("/api/v1/programs")).rows;
+    const rank = Object.keys(STATES);
+    programs.sort((a, b) => rank.indexOf(a.state) - rank.indexOf(b.state) || a.name.localeCompare(b.name, "en", { numeric: true }));
     readAt = now();
   } catch {
     return; // the next time
@@ -40,7 +52,7 @@ async function load() {
 }
 
 function paint() {
-  const key = JSON.stringify(programs.map(({ since, due, ...rest }) => rest));
+  const key = JSON.stringify(programs.map((each) => [each.name, each.state, each.pid, each.failures, remark({ ...each, due: null })]));
   const place = $("view-programs");
   if (key === shown && programs.length) return;
   shown = key;
@@ -49,7 +61,7 @@ function paint() {
     fill(place, h("h1", {}, "Programs"), h("p", { class: "soft" }, "No programs. Declare them as [[program]] in the config."));
     return;
   }
-  const heads = ["State", "Name", "Since", "Process", "Failures", ""];
+  const heads = ["State", "Name", "Since", "Process", "Failures", "Remark", ""];
   fill(
     place,
     h("h1", {}, "Programs"),
@@ -58,10 +70,15 @@ function paint() {
   if (focused) place.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 
-const word = (state) => `${state[0].toUpperCase()}${state.slice(1).replaceAll("-", " ")}`;
+/** What is to be known of a program: how it is watched, why it is down, when it starts again. */
+function remark(each) {
+  const row = store.rows.get(each.name);
+  const again = each.due !== null && each.state === "backoff" ? `starts again in ${duration(each.due)}` : "";
+  return [row && saying(row), again, each.adopted ? "adopted from a former supervisor" : ""].filter(Boolean).join("; ");
+}
 
 function line(each) {
-  const kind = { running: "alive", "gave-up": "given-up", failed: "expired" }[each.state] ?? "waiting";
+  const [word, picture, kind] = STATES[each.state] ?? [each.state, "busy", "waiting"];
   const act = (what, picture, label) => {
     const made = button(picture, label, () => program(what, each.name, each.pid));
     made.dataset.key = `${what} ${each.name}`;
@@ -69,15 +86,15 @@ function line(each) {
     return made;
   };
   const since = Date.now() / 1000 - each.since - (now() - readAt);
-  const date = new Date(since * 1000);
   return h(
     "tr",
     {},
-    h("td", {}, h("span", { class: `badge ${kind}` }, icon(PICTURES[each.state] ?? "busy"), h("span", { class: "word" }, word(each.state)))),
+    h("td", {}, h("span", { class: `badge ${kind}` }, icon(picture), h("span", { class: "word" }, word))),
     h("th", { scope: "row" }, store.rows.has(each.name) ? h("a", { href: `#/watchdog/${part(each.name)}` }, each.name) : each.name),
-    h("td", { data: { label: "Since" }, title: `for ${duration(each.since)}` }, date.toLocaleString("sv-SE"), each.due === null || each.due === undefined ? "" : `, starts again in ${duration(each.due)}`),
-    h("td", { data: { label: "Process" } }, each.pid === null ? "–" : `pid ${each.pid}${each.adopted ? " (adopted)" : ""}`),
+    h("td", { data: { label: "Since" }, title: `for ${duration(each.since)}` }, clock(since)),
+    h("td", { class: "process", data: { label: "Process" } }, each.pid === null ? "–" : `pid ${each.pid}`),
     h("td", { data: { label: "Failures" } }, String(each.failures)),
+    h("td", { class: "soft", data: { label: "Remark" } }, remark(each)),
     h("td", { class: "does" }, each.pid === null ? act("start", "resume", "Start") : [act("restart", "restart", "Restart"), act("stop", "stop", "Stop")]),
   );
 }

@@ -2,15 +2,18 @@
 
 /** States, the worst first, each with its word. */
 export const STATES = {
-  expired: "Expired",
   "given-up": "Given up",
+  expired: "Expired",
   waiting: "Waiting",
-  paused: "Paused",
   alive: "Alive",
+  running: "Running",
   idle: "Idle",
+  paused: "Paused",
 };
 
+const SETTLE_S = 60; // for so long a row keeps its place after its state got better: what fails again and again does not jump
 const RANK = Object.fromEntries(Object.keys(STATES).map((state, place) => [state, place]));
+RANK.running = RANK.idle = RANK.alive; // a worker changes between them all the time
 const collator = new Intl.Collator("en", { numeric: true });
 
 /** Seconds on this page's own clock, which never jumps. */
@@ -75,7 +78,7 @@ export function take(rows) {
 
 /** These are no longer watched. */
 export function drop(names) {
-  for (const name of names) store.rows.delete(name);
+  for (const name of names) store.rows.delete(name) && worst.delete(name);
 }
 
 /** The stream has sent all rows. */
@@ -103,14 +106,27 @@ export function counts() {
   return found;
 }
 
+const worst = new Map(); // by name, of rows that are or were bad: [rank, page time at which they were so last]
+
+/** How bad a row is for its place in the list: one that gets worse moves at once, one that gets better a minute later. */
+function place({ name, state }) {
+  const found = RANK[state] ?? -1;
+  let [rank, last] = worst.get(name) ?? [found, now()];
+  if (found <= rank || now() - last >= SETTLE_S) [rank, last] = [found, now()];
+  if (rank < RANK.alive) worst.set(name, [rank, last]);
+  else worst.delete(name);
+  return rank;
+}
+
+/** All rows that got better stand where they belong now. */
+export const settle = () => worst.clear();
+
 const ORDERS = {
-  state: (a, b) => RANK[a.state] - RANK[b.state] || opened(a) - opened(b) || a.order - b.order,
+  state: (a, b) => a.place - b.place || a.order - b.order,
   name: (a, b) => a.order - b.order,
   timeout: (a, b) => a.timeout - b.timeout || a.order - b.order,
   incidents: (a, b) => b.incidents - a.incidents || a.order - b.order,
 };
-
-const opened = (row) => (row.incident ? row.incident.age - row.base : 0);
 
 /** Whether a name matches a pattern with * ? [ as the supervisor understands it. */
 export function matcher(pattern) {
@@ -128,7 +144,7 @@ export function membersOf(row) {
   const exact = new Set(listed.filter((each) => !/[*?[]/.test(each)));
   const watched = [...store.rows.values()].filter((each) => !each.group && (exact.has(each.name) || patterns.some((one) => one.test(each.name))));
   for (const each of watched) exact.delete(each.name);
-  return [...watched.sort(ORDERS.state).map((each) => each.name), ...exact];
+  return [...watched.sort((a, b) => RANK[a.state] - RANK[b.state] || a.order - b.order).map((each) => each.name), ...exact];
 }
 
 /** Rows to show: of these states (empty: all), with `text` in their name or status, in this order. */
@@ -143,6 +159,7 @@ export function chosen({ states, text, order }) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const found = [];
   for (const row of store.rows.values()) {
+    row.place = place(row);
     if (states.size && !states.has(row.state)) continue;
     if (words.length && !matches(row, words)) continue;
     found.push(row);

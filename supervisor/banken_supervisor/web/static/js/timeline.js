@@ -2,27 +2,28 @@
 
 import { part } from "./api.js";
 import { h, icon } from "./dom.js";
-import { CAUSES, clock, duration, ENDS, utc } from "./format.js";
+import { CAUSES, clock, duration, ENDS, gist, standing, utc } from "./format.js";
 
 /** A time, with the same moment in UTC as its tooltip. */
 export const moment = (time, parts = false) => h("time", { datetime: new Date(time * 1000).toISOString(), title: utc(time) }, clock(time, parts));
 
 /** One incident as a link. */
 export function incidentLine(each, named = true) {
-  const state = each.closed === null ? "expired" : each.how === "given-up" ? "given-up" : "closed";
+  const [picture, words] = standing(each);
   return h(
     "a",
-    { href: `#/incident/${part(each.id)}`, class: `incident-line ${state}` },
-    icon(state === "closed" ? "done" : state),
+    { href: `#/incident/${part(each.id)}`, class: `incident-line ${picture}` },
+    icon(picture),
     named ? h("span", { class: "whose" }, each.name) : null,
     h("span", { class: "cause" }, CAUSES[each.cause] ?? each.cause),
-    h("span", { class: "reason" }, each.reason ? each.reason.split("\n", 1)[0] : (each.status ?? "")),
+    h("span", { class: "reason" }, each.reason ? gist(each.reason) : (each.status ?? "")),
     h("span", { class: "when" }, moment(each.opened)),
-    h("span", { class: "lasted" }, each.closed === null ? "open" : duration(each.closed - each.opened)),
+    h("span", { class: "lasted" }, each.closed === null ? words : duration(each.closed - each.opened)),
   );
 }
 
 const REPEATED = "callback-repeated";
+const DUE = new Set(["timeout", "grace", "no-progress"]); // causes that have a deadline
 
 /** Events with runs of the same callback, many in a row, folded into one line. */
 export function folded(events) {
@@ -45,9 +46,9 @@ export function told(event) {
   };
   switch (event.type) {
     case "expired":
-      return ["expired", "bad", `Verdict: ${CAUSES[event.cause] ?? event.cause}; silent for ${duration(event.silence)}, ${duration(event.late)} after its deadline`, event.reason ?? ""];
+      return ["expired", "bad", `Verdict: ${CAUSES[event.cause] ?? event.cause}${DUE.has(event.cause) ? `; silent for ${duration(event.silence)}, ${duration(event.late)} after its deadline` : ""}`, event.reason ?? ""];
     case REPEATED:
-      return ["expired", "bad", `Still silent after ${duration(event.silence)}: callback ${event.first ? `runs ${event.first} to` : "run"} ${event.run}`, ""];
+      return ["expired", "bad", `Still so after ${duration(event.age)}: callback ${event.first ? `runs ${event.first} to` : "run"} ${event.run}`, ""];
     case "action":
       return ["action", "", `Step ${event.step + 1}: ${event.do} begins${event.level ? ` (${event.level})` : ""}${event.run > 1 ? `, run ${event.run}` : ""}`, ""];
     case "would-act":
@@ -57,7 +58,7 @@ export function told(event) {
     case "closed":
       return ["note", "", `${ENDS[event.how] ?? `closed: ${event.how}`}, after ${duration(event.lasted)}`, ""];
     case "given-up":
-      return ["given-up", "bad", `Given up after ${duration(event.lasted)}: its restart budget is used up`, ""];
+      return ["given-up", "bad", `Given up after ${duration(event.lasted)}: a budget is used up, and nothing more is done. It stays open`, ""];
     case "exited":
       return ["stopped", "bad", "Its process ended", ""];
     case "program":

@@ -10,12 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from banken.address import directory_of_user
+from banken.address import directory_of_user, resolve
 from banken.client.sender import Sender
 from banken.control import Control
 from banken.errors import AddressRefused
@@ -33,22 +32,18 @@ NOBODY, DAEMON = 65534, 1
 
 SLEEPS = ["sleep", "3067"]
 WEB = table("web", SLEEPS, user="nobody", timeout="1s", grace="20s")
-KILLS = '[[watchdog]]\nname = "web/*"\ntimeout = "1s"\nladder = [{ do = "kill", wait = "0s" }]\n'
+KILLS = '[[watchdog]]\nname = "web/kill-*"\ntimeout = "1s"\nladder = [{ do = "kill", wait = "0s" }]\n'
 
 
-@contextmanager
-def open_to_all(config: str) -> Iterator[Running]:
-    """A supervisor whose place other users may enter, not its address."""
-    with running(config) as one:
-        one.place.chmod(0o755)
-        one.up("web")
-        yield one
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one() -> Iterator[Running]:
-    """With a program of another user, and a root's program of which nothing is heard."""
-    with open_to_all(WEB + table("db", SLEEPS)) as made:
+    """A supervisor whose place other users may enter, not its address; a program of another user, and a root's.
+
+    One for all tests: each has watchdogs of its own.
+    """
+    with running(KILLS + WEB + table("db", SLEEPS)) as made:
+        made.place.chmod(0o755)
+        made.up("web")
         yield made
 
 
@@ -118,58 +113,57 @@ def test_nobody_else_gets_in_and_the_user_not_further(one: Running) -> None:
         Control(str(directory))
 
 
-def test_it_cannot_have_a_process_of_another_user_killed() -> None:
+def test_it_cannot_have_a_process_of_another_user_killed(one: Running) -> None:
     """A feed that claims another process, then silence: the ladder kills that one only if it is the user's."""
-    with open_to_all(KILLS + WEB) as one, subprocess.Popen(["sleep", "3071"]) as roots:
-        own = subprocess.Popen(["sleep", "3072"], user=NOBODY)
+    names = "web/kill-roots", "web/kill-own"
+    with subprocess.Popen(["sleep", "3071"]) as roots, subprocess.Popen(["sleep", "3072"], user=NOBODY) as own:
         try:
-            sender = Sender(_user_address(one))
-            for name, process in (("web/root", roots), ("web/own", own)):
+            sender = Sender(resolve(str(feed(one).parent)))
+            for name, process in zip(names, (roots, own), strict=True):
                 who = ProcessIdentity(boot_id(), process.pid, process_start(process.pid), b"lies")
                 assert sender.send(encode(Message(Kind.FEED, name, who, 0.0, None)), START_S, insist=True)
-            for name in ("web/root", "web/own"):
-                until(lambda name=name: one.home.row(name).get("state") == "expired", f"{name} expired", START_S)
             sender.close()
+            for name in names:
+                until(lambda name=name: one.home.row(name).get("state") == "expired", f"{name} expired", START_S)
             assert own.wait(START_S) == -signal.SIGTERM
-            until(lambda: _acted(one, "web/root"), "its ladder has run", START_S)
+            until(lambda: _acted(one, names[0]), "its ladder has run", START_S)
             assert roots.poll() is None
         finally:
             own.kill()
-            own.wait(10)
             roots.kill()
 
 
 def test_a_stopped_supervisor_convicts_nobody(one: Running) -> None:
     """What was sent meanwhile is read before a verdict: the probe passes its socket, too. (Stopped: the supervisor,
     and then only the thread of libzmq, when no clock knows of it.)"""
-    child = worker(one, ",".join(f"web/{number}" for number in range(10)))
-    is_alive(one, "web/9")
-    pid = one._started[0].pid
+    child = worker(one, ",".join(f"web/stop-{number}" for number in range(10)))
+    is_alive(one, "web/stop-9")
+    pid = one._started[-1].pid
     os.kill(pid, signal.SIGSTOP)
     time.sleep(1.3)
     os.kill(pid, signal.SIGCONT)
     with frozen(io_thread(pid)):
         time.sleep(1.6)
     time.sleep(0.3)
-    assert {row["incidents"] for row in one.home.rows("web/*").values()} == {0}
-    assert child.running()
+    assert {row["incidents"] for row in one.home.rows("web/stop-*").values()} == {0}
+    child.kill()
 
 
 def test_it_goes_on_over_a_restart_and_is_found_without_its_record(one: Running) -> None:
     """kill -9 of the supervisor: the program is adopted, by its mark alone if need be, and its worker feeds on."""
-    worker(one)
-    is_alive(one, "web")
+    worker(one, "web/kept")
+    is_alive(one, "web/kept")
     pid = one.up("web")
-    one._started[0].kill()
-    one._started[0].wait(10)
+    one._started[-1].kill()
+    one._started[-1].wait(10)
     Path(one.address, "programs", "web.json").unlink()
     one.run()
-    is_alive(one, "web")
+    is_alive(one, "web/kept")
     row = one.program("web")
     assert (row["pid"], row["adopted"]) == (pid, True)
     worker(one, "web/new")
     is_alive(one, "web/new")
-    assert one.home.row("web")["incidents"] == 0
+    assert one.home.row("web/kept")["incidents"] == 0
 
 
 def test_what_was_removed_is_made_again(one: Running) -> None:
@@ -182,27 +176,6 @@ def test_what_was_removed_is_made_again(one: Running) -> None:
         worker(one, f"web/{number}")
         is_alive(one, f"web/{number}")
     assert one.home.row("web/old")["incidents"] == 0
-
-
-def test_a_reload_adds_and_removes_users(one: Running) -> None:
-    """A program that is gone has no name any more; a user by number, and one with two programs, have theirs."""
-    worker(one)
-    is_alive(one, "web")
-    config = one.place / "banken.toml"
-    more = [table(name, SLEEPS, user=user) for name, user in (("a", DAEMON), ("b", "daemon"), ("c", "root"))]
-    config.write_text("".join(more))
-    one.home.ask("reload")
-    for name in "abc":
-        until(lambda name=name: name in _names(one) and one.program(name)["pid"], f"{name} runs", START_S)
-    until(lambda: "web" not in _names(one), "web is gone", START_S)
-    environ = Path(f"/proc/{one.up('c')}/environ").read_bytes()
-    assert f"BANKEN_ADDRESS={one.address}\0".encode() in environ
-    before = one.home.refused().get("user", 0)
-    worker(one, "a,b", uid=DAEMON)
-    for name in "ab":
-        is_alive(one, name)
-    until(lambda: one.home.refused().get("user", 0) > before, "web is refused", START_S)
-    assert not one.home.row("web")
 
 
 def test_it_is_dumped_and_no_link_of_its_user_is_followed(one: Running) -> None:
@@ -264,12 +237,33 @@ def test_a_callback_of_its_own_is_said_not_to_run(one: Running, caplog: pytest.L
     mine.close()
 
 
-def test_where_it_cannot_feed_the_program_starts_and_it_is_told() -> None:
+def test_where_it_cannot_feed_the_program_starts_and_it_is_told(one: Running) -> None:
     """A directory on the way that it may not enter: said before anything is wrong, not by a verdict."""
-    with running(WEB) as one:
-        one.up("web")
-        until(lambda: "user nobody cannot feed: it may not enter" in one.log.read_text(), "it is told", START_S)
-        assert one.home.row("web")["incidents"] == 0
+    one.place.chmod(0o700)
+    one.ask("restart", "web")
+    until(lambda: "user nobody cannot feed: it may not enter" in one.log.read_text(), "it is told", START_S)
+    one.place.chmod(0o755)
+
+
+def test_a_reload_adds_and_removes_users(one: Running) -> None:
+    """A program that is gone has no name any more; a user by number, and one with two programs, have theirs."""
+    worker(one)
+    is_alive(one, "web")
+    config = one.place / "banken.toml"
+    more = [table(name, SLEEPS, user=user) for name, user in (("a", DAEMON), ("b", "daemon"), ("c", "root"))]
+    config.write_text("".join(more))
+    one.home.ask("reload")
+    for name in "abc":
+        until(lambda name=name: name in _names(one) and one.program(name)["pid"], f"{name} runs", START_S)
+    until(lambda: "web" not in _names(one), "web is gone", START_S)
+    environ = Path(f"/proc/{one.up('c')}/environ").read_bytes()
+    assert f"BANKEN_ADDRESS={one.address}\0".encode() in environ
+    before = one.home.refused().get("user", 0)
+    worker(one, "a,b", uid=DAEMON)
+    for name in "ab":
+        is_alive(one, name)
+    until(lambda: one.home.refused().get("user", 0) > before, "web is refused", START_S)
+    assert not one.home.row("web")
 
 
 def _as_user(uid: int, code: str) -> list[str]:
@@ -278,12 +272,6 @@ def _as_user(uid: int, code: str) -> list[str]:
     done = subprocess.run([sys.executable, "-c", begin + code], capture_output=True, text=True, timeout=60, cwd="/")
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
-
-
-def _user_address(one: Running):
-    from banken.address import resolve
-
-    return resolve(str(feed(one).parent))
 
 
 def _acted(one: Running, name: str) -> bool:

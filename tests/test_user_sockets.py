@@ -13,9 +13,15 @@ from banken.address import Address, directory_of_user, resolve
 from banken.client.sender import Sender
 from banken.control import Control, Events
 from banken.errors import AddressRefused
+from banken.process_identity import own_identity
+from banken_supervisor.engine.driver import Driver
+from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.principal import OtherUser, Principal
+from banken_supervisor.engine.rules import Rules
 from banken_supervisor.files.users import find_user
+from banken_supervisor.processes.handle import runs_as
 from banken_supervisor.runtime.lock import AddressLock
+from banken_supervisor.runtime.user_feeds import UserFeeds
 from banken_supervisor.sources.zmq_feeds import FeedSource
 from banken_supervisor.sources.zmq_sockets import FEEDS, Sockets
 
@@ -92,6 +98,26 @@ def test_a_full_socket_takes_no_turn_from_another_and_the_turn_is_not_complete(
     assert found[-1] == b"other"
     sender.close()
     other.close()
+
+
+def test_a_user_is_served_once_and_the_next_probe_waits_for_its_socket(sockets: Sockets, address: str) -> None:
+    driver, posted = Driver(Engine(Rules(None), "run"), 0.0), list[Callable[[], None]]()
+    feeds = UserFeeds(sockets, driver, posted.append, {}.get, lambda process: None)
+    for _ in range(2):
+        assert feeds.serve(os.geteuid()) is None
+    assert driver.barrier.sockets == 1
+    for each in posted:
+        each()
+    assert (len(posted), driver.barrier.sockets) == (1, 2)
+
+
+def test_only_a_living_process_of_the_user_is_its_own() -> None:
+    """By its real user, start and boot; and what is its own may be signalled."""
+    mine = own_identity()
+    assert runs_as(mine, os.getuid())
+    assert not runs_as(mine, os.getuid() + 1)
+    assert not runs_as(mine._replace(start=mine.start + 1), os.getuid())
+    assert not runs_as(mine._replace(pid=2**22 + 1), os.getuid())
 
 
 def test_a_place_that_is_not_the_supervisors_own_is_not_used(sockets: Sockets, address: str) -> None:

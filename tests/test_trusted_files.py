@@ -98,14 +98,14 @@ def test_check_tells_whether_a_program_of_another_user_can_feed(address: str, in
     file = place / "banken.toml"
     for user, timeout, there, told in (
         ("nobody", 'timeout = "5s"', where / "a", not inside),
-        ("65534", 'timeout = "5s"', where / "a", not inside),
+        (65534, 'timeout = "5s"', where / "a", not inside),
         ("nobody", 'timeout = "5s"', long, True),
         ("nobody", "", long, False),
         ("root", 'timeout = "5s"', long, False),
     ):
         file.write_text(
             f'[supervisor]\naddress = "{there}"\n'
-            f'[[program]]\nname = "p"\ncommand = ["/bin/sleep", "1"]\nuser = "{user}"\n{timeout}\nlog = "p.log"\n'
+            f'[[program]]\nname = "p"\ncommand = ["/bin/sleep", "1"]\nuser = {user!r}\n{timeout}\nlog = "p.log"\n'
         )
         _, faults = config.examine(file)
         assert [each.key for each in faults] == ["program[0].timeout"] * told

@@ -36,13 +36,14 @@ class Address(NamedTuple):
         """The supervisor's own directory, where this one is for another user and takes feeds alone; else None."""
         return None if self.directory is None else main_directory(self.directory)
 
-    def refuse_feeds_only(self) -> None:
-        """AddressRefused: there is nothing but ``feed`` here."""
+    def whole(self) -> "Address":
+        """Itself, with all three sockets. AddressRefused: there is nothing but ``feed`` here."""
         if self.main is not None:
             raise AddressRefused(
                 f"{self.text} takes only feeds, of programs that run as user {os.path.basename(self.text)}; "
                 f"commands and events are for the supervisor's own user, at {self.main}"
             )
+        return self
 
 
 def default_address() -> str:

@@ -34,8 +34,7 @@ class _Connection:
         options: dict[zmq.SocketOption, int],
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
-        self.address: Address = resolve(address)
-        self.address.refuse_feeds_only()
+        self.address: Address = resolve(address).whole()
         self._own = context is None
         self.socket: zmq.Socket[bytes] = (context or zmq.Context()).socket(kind)
         for option, value in options.items():

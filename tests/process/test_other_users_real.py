@@ -222,7 +222,7 @@ def test_commands_feed_there_and_say_what_is_not_possible(one: Running) -> None:
     until(lambda: one.home.row("web").get("status") == "at work", "it was fed", START_S)
     assert banken("fail", "web", "no disk").returncode == 0
     until(lambda: one.home.row("web")["state"] == "expired", "it failed", START_S)
-    for words in (("status",), ("pause", "web"), ("run",)):
+    for words in (("status",), ("pause", "web"), ("incidents",), ("web",), ("run",)):
         done = banken(*words)
         assert (done.returncode, "Traceback" in done.stderr) == (6, False), done
         assert one.address in done.stderr

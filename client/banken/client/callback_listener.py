@@ -103,7 +103,7 @@ class CallbackListener:
     def _start(self) -> None:
         """Listen for every watchdog that has a callback, if the system gives the threads for it."""
         try:
-            resolve(self._address).refuse_feeds_only()
+            resolve(self._address).whole()
         except AddressRefused as fault:
             if self._start_at != inf:
                 log.error("callbacks of this process do not run: %s; name one that the supervisor has", fault)

@@ -70,7 +70,7 @@ def command(
             least = format_s(WATCH_LEAST_S)
             raise click.UsageError(f"--watch looks at most every {least}, not every {format_s(watch)}")
         need_terminal("--watch", "`banken status --json`, or `banken events --json` to follow")
-        where = resolve(address).text
+        where = resolve(address).whole().text
         from banken_supervisor.cli.watching import WatchApp
 
         app = WatchApp(where, name, limit, watch)

@@ -60,7 +60,7 @@ def command(
     logs.to_stderr("info", as_json=json_logs)
     where = listen_address.listen_address(listen)
     names = tuple(map(listen_address.host_name, names))
-    at = resolve(address)
+    at = resolve(address).whole()
     token, file = tokens.given_token(token_file), None
     check_place(where, token, names)
     if token is None:

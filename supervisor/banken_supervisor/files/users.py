@@ -53,14 +53,14 @@ def close_directory_of_user(path: str, uid: int) -> None:
     made, or is another's.
     """
     assert os.path.dirname(path).endswith(USERS)
-    for each in (os.path.dirname(path), path):
+    for each, mode in ((os.path.dirname(path), ENTERED_BY_ALL), (path, 0o700)):
         with contextlib.suppress(FileExistsError):
             os.mkdir(each, 0o700)
         found = os.lstat(each)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             why = f"it is no directory of user {os.geteuid()}; remove it"
             raise FileExistsError(errno.EEXIST, why, each)
-    os.chmod(path, 0o700)
+        os.chmod(each, mode)
     dumps = os.path.join(path, "dumps")
     with contextlib.suppress(FileExistsError):
         os.mkdir(dumps, 0o700)
@@ -73,7 +73,6 @@ def open_directory_of_user(path: str, uid: int) -> None:
     os.chmod(socket, 0o600)
     os.chown(socket, uid, -1, follow_symlinks=False)
     os.chmod(path, ENTERED_BY_ALL)
-    os.chmod(os.path.dirname(path), ENTERED_BY_ALL)
 
 
 def _has_list(path: Path) -> bool:

@@ -99,8 +99,11 @@ def ask(address: str | None, timeout: float, op: str, **args: Any) -> Any:
 
 
 def usual_journal(address: str | None) -> str | None:
-    """Where a supervisor at this address keeps its journal unless told otherwise; None: it has no directory."""
-    return journal_file(resolve(address))
+    """Where a supervisor at this address keeps its journal unless told otherwise; None: it has no directory.
+
+    AddressRefused: only feeds are there.
+    """
+    return journal_file(resolve(address).whole())
 
 
 def look(control: Control, names: list[str]) -> dict[str, dict[str, Any]]:

@@ -161,7 +161,10 @@ def _prepare(directory: str) -> None:
     """Create the directory, for its owner only. AddressRefused: an existing one is open to other users, or it has a
     name by which programs of another user would be reached."""
     if (main := main_directory(directory)) is not None:
-        raise AddressRefused(f"{directory} would be the directory of a user of the supervisor at {main}")
+        raise AddressRefused(
+            f"{directory} is where programs of another user feed the supervisor at {main}; give this supervisor an "
+            "address of its own"
+        )
     try:
         os.makedirs(os.path.dirname(directory), exist_ok=True)
         with contextlib.suppress(FileExistsError):

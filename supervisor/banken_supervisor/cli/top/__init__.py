@@ -55,7 +55,7 @@ def command(filter: str, sort: str, reverse: bool, address: str | None) -> int: 
     It asks the supervisor once a second, and goes on when that is restarted.
     """
     need_terminal("top", "`banken status --json`")
-    where = resolve(address).text
+    where = resolve(address).whole().text
     from banken_supervisor.cli.top.app import TopApp
 
     app = TopApp(where, sort=sort, reverse=reverse, wanted=filter)

@@ -26,7 +26,7 @@ def test_the_public_names_stay() -> None:
     }
     assert set(client.__all__) == {
         *("Client", "Section", "close", "connect", "enable_dumps", "extend", "fail", "feed", "pause", "release"),
-        *("busy", "idle", "resume", "section", "stats", "watchdog", "watched"),
+        *("busy", "idle", "leave", "resume", "section", "stats", "watchdog", "watched"),
     }
     assert _public(client.Client) == {
         *(
@@ -42,7 +42,7 @@ def test_the_public_names_stay() -> None:
             "section",
             "stats",
         ),
-        *("busy", "idle", "watchdog", "watched"),
+        *("busy", "idle", "leave", "watchdog", "watched"),
     }
     assert _public(banken.Watchdog) == {
         *("callback", "feed", "grace", "interval", "last_feed_time", "run_callback", "setCallback", "set_callback"),

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from banken import client
+from banken import Watchdog, client
 from banken.client import base_client
 from banken.errors import CallbackRefused, NameRefused, Refused
+from banken.protocol import limits
 from banken.protocol.messages import Declaration, Kind
 from banken.testing import Recorder, recording
 
@@ -205,15 +206,113 @@ def test_bad_input_is_refused_and_nothing_is_sent() -> None:
 
 
 def test_feeding_without_a_name_feeds_the_one_that_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """$BANKEN_NAME names the watchdog of a program; without it the refusal says so."""
-    with pytest.raises(NameRefused, match="BANKEN_NAME"):
-        Recorder().feed()
+    """$BANKEN_NAME names the watchdog of a program."""
     monkeypatch.setenv("BANKEN_NAME", "program-7")
     sent = Recorder()
     sent.feed()
     sent.feed()
     assert sent.fed("program-7") == 2
     assert [m.name for m in sent.messages] == ["program-7"]
+
+
+def test_a_program_that_is_run_by_hand_feeds_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody gave it a name: its feeds do nothing, and say so once; given one later, it feeds that."""
+    monkeypatch.setattr(limits, "_warned", set())
+    monkeypatch.delenv("BANKEN_NAME", raising=False)
+    sent = Recorder()
+    sent.feed()
+    sent.feed(progress=3)
+    sent.feed(None, status="step 3")
+    assert sent.messages == []
+    assert [each.message for each in caplog.records if "$BANKEN_NAME" in each.message] == [
+        caplog.records[0].message
+    ]
+    for empty in ("", "no name"):
+        with pytest.raises(NameRefused):
+            sent.feed(empty)
+    monkeypatch.setenv("BANKEN_NAME", "program-7")
+    sent.feed()
+    assert sent.fed("program-7") == 1
+
+
+def test_a_progress_that_is_no_number_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is fed all the same, from every handle."""
+    monkeypatch.setattr(limits, "_warned", set())
+    sent = Recorder()
+    dog = sent.watchdog("w", timeout=10, resolution=0)
+    dog.feed(progress=float("nan"))
+    sent.feed("w", progress=float("nan"))
+    Watchdog().feed(progress=float("nan"))
+    assert [m.args for m in sent.messages[1:]] == [(None, None), (None, None)]
+    assert [each.message for each in caplog.records] == [
+        "progress=nan is no progress: a feed with it proves life and nothing more"
+    ]
+
+
+WORDS = {
+    "feed": lambda sent: sent.feed("x"),
+    "section": lambda sent: sent.section("other", 5).__enter__(),
+    "declare": lambda sent: sent.watchdog("x"),
+    "note": lambda sent: sent.feed("x", status="busy"),
+    "work": lambda sent: sent.idle("x"),
+    "extend": lambda sent: sent.extend("x", 5),
+    "release": lambda sent: sent.release("x"),
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_lost_release_is_said_again_with_the_next_word(word: str) -> None:
+    """Of any kind: a process that only has sections never feeds."""
+    sent = Recorder()
+    with sent.section("load", timeout=30) as section:
+        sent.reachable = False
+    sent.reachable = True
+    WORDS[word](sent)
+    assert sent.kinds(section.name) == [Kind.DECLARE, Kind.RELEASE]
+    WORDS[word](sent)
+    assert sent.kinds(section.name) == [Kind.DECLARE, Kind.RELEASE]
+
+
+def test_sections_that_no_supervisor_heard_of_are_not_released() -> None:
+    """Nor remembered: there would be thousands of them in an outage. They count as dropped."""
+    sent = Recorder(reachable=False)
+    for _ in range(3):
+        with sent.section("load", timeout=30):
+            pass
+    sent.reachable = True
+    with sent.section("load", timeout=30):
+        sent.reachable = False
+    assert [m.kind for m in sent.messages] == [Kind.DECLARE]
+    assert sent._past.dropped == 3 + 1
+
+
+def test_what_was_declared_again_while_nothing_listened_is_released_all_the_same() -> None:
+    """A supervisor knows it from before."""
+    sent = Recorder()
+    dog = sent.watchdog("w", timeout=10)
+    sent.reachable = False
+    dog.timeout = 5
+    sent.reachable = True
+    dog.stop()
+    assert sent.kinds("w") == [Kind.DECLARE, Kind.RELEASE]
+
+
+def test_leave_releases_what_this_process_fed_or_declared() -> None:
+    """Once, and nothing that it only spoke of; fed later it is watched anew."""
+    sent = Recorder()
+    dog = sent.watchdog("declared", timeout=10)
+    sent.feed("fed")
+    sent.pause("spoken-of", 5)
+    assert sent.leave() is True
+    assert sent.leave() is True
+    released = [m.name for m in sent.messages if m.kind is Kind.RELEASE]
+    assert sorted(released) == ["declared", "fed"]
+    dog.feed()
+    assert sent.kinds("declared") == [Kind.DECLARE, Kind.RELEASE, Kind.FEED]
 
 
 def test_recording_catches_the_default_client() -> None:

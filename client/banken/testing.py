@@ -68,6 +68,7 @@ def recording(*, reachable: bool = True) -> Iterator[Recorder]:
         "feed",
         "fail",
         "release",
+        "leave",
         "pause",
         "resume",
         "extend",

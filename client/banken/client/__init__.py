@@ -24,6 +24,7 @@ __all__ = [
     "fail",
     "feed",
     "idle",
+    "leave",
     "pause",
     "release",
     "resume",
@@ -39,6 +40,7 @@ _default = Client()
 feed = _default.feed
 fail = _default.fail
 release = _default.release
+leave = _default.leave
 pause = _default.pause
 resume = _default.resume
 extend = _default.extend

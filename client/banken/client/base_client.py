@@ -14,7 +14,6 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from banken.errors import NameRefused
 from banken.process_identity import own_identity
 from banken.protocol import limits
 from banken.protocol.codec import encode
@@ -43,9 +42,11 @@ WAIT_FOR_ROOM = 0.1
 IN_ORDER = 0.001
 """Seconds that a message waits for room which must not come before those that were sent earlier."""
 
+LEFT_WAIT = 0.1
+"""Seconds that a release or a failure waits until it has left the process, which may end the next moment."""
+
 UNSENT_RELEASES_MAX = 1000
 """Releases remembered while no supervisor can be reached; further ones are lost."""
-
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -64,12 +65,17 @@ class BaseClient:
         self._unsent_releases: dict[str, bytes] = {}
         self._sections = itertools.count(1)
         self._making = threading.RLock()  # re-entrant: a signal handler may feed meanwhile
+        self._past = FeedState("", None, 0.0)
+        """the counts of names that this process feeds no longer, and of those that it never fed"""
         self._carry: Callable[[bytes], bool] = self._deliver
         """what carries a plain feed; a subclass may set something quicker than ``_deliver``"""
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
         """Hand one message over, waiting at most ``wait`` seconds for room; whether it was taken."""
         raise NotImplementedError
+
+    def _leave(self, seconds: float) -> None:
+        """Wait, at most so long, until what was handed over has left this process."""
 
     def _bind(self, name: str, callback: Callback | None) -> None:
         """Run ``callback`` in this process when the verdict on ``name`` falls; None: no longer."""
@@ -80,7 +86,8 @@ class BaseClient:
     ) -> None:
         """Prove that ``name`` is alive. Never blocks, and never raises because of the supervisor.
 
-        Without a name it feeds ``$BANKEN_NAME``, which a supervisor gives to the programs it starts.
+        Without a name it feeds ``$BANKEN_NAME``, which a supervisor gives to the programs it starts; where that is
+        not set, it does nothing, and logs a warning once.
         ``progress`` is any value that changes as the work goes on; ``status`` a text for people, cut at
         1,024 characters. Give both by keyword. (They are not keyword-only because such a call takes 25 ns longer.)
         A feed within the watchdog's resolution of the last one sent need not travel.
@@ -104,7 +111,15 @@ class BaseClient:
                     state.open_until = 0.0
                 return
         except KeyError:
-            state = self._make_state(name)
+            own = os.environ.get("BANKEN_NAME") if name is None else name
+            if name is None and not own:
+                limits.warn_once(
+                    "client.feed() without a name does nothing: it feeds $BANKEN_NAME, which is not set"
+                )
+                return
+            state = self._make_state(own)
+            if name is None:
+                self._states[None] = state
             now = monotonic()
         self._send_feed(state, now, progress, status)
 
@@ -126,9 +141,7 @@ class BaseClient:
                     state.coalesced += 1
                     return
             frame = self._encode(state, Kind.NOTE, progress, status)
-        if self._unsent_releases:
-            self._send_releases(state.name)
-        if self._deliver(frame):
+        if self._hand_over(state, frame):
             state.sent += 1
             state.open_until = now + state.resolution
             if status is not None:
@@ -145,17 +158,26 @@ class BaseClient:
         True when the message was handed over, as for the calls below. A ``Refused`` (a ValueError) for a name, a
         text or a duration that is not allowed.
         """
-        return self._send(Kind.FAIL, name, limits.check_text(reason, "reason", limits.REASON_MAX))
+        sent = self._send(Kind.FAIL, name, limits.check_text(reason, "reason", limits.REASON_MAX))
+        if sent:
+            self._leave(LEFT_WAIT)
+        return sent
 
     def release(self, name: str) -> bool:
-        """Watch ``name`` no longer. One that cannot be sent now is sent before the next feed."""
-        self._end_work(name)
-        sent = self._send(Kind.RELEASE, name)
-        state = self._states.pop(name, None)
-        known = state is not None and (state.sent or state.declared_here)
-        if not sent and state is not None and known and len(self._unsent_releases) < UNSENT_RELEASES_MAX:
-            self._unsent_releases[name] = self._encode(state, Kind.RELEASE)
+        """Watch ``name`` no longer. One that cannot be sent now is sent before the next message of any kind.
+
+        What it sends has left this process when it returns (it waits for that, at most 0.1 s), so that it arrives
+        though the process is killed the next moment. So does ``fail``.
+        """
+        sent = self._release(name)
+        if sent:
+            self._leave(LEFT_WAIT)
         return sent
+
+    def leave(self) -> bool:
+        """Release all that this process fed or declared. Whether all was handed over."""
+        taken = [self._release(state.name) for state in self._own_states()]
+        return all(taken)
 
     def pause(self, name: str, seconds: float | None = None) -> bool:
         """Suspend the timeout of ``name`` for ``seconds``; None: until it is resumed."""
@@ -256,8 +278,9 @@ class BaseClient:
     def _send_work(self, name: str, seconds: float | None, scope: Scope | None) -> bool:
         state = self._states.get(name) or self._make_state(name)
         state.open_until = 0.0
-        taken = self._deliver(self._encode(state, Kind.WORK, seconds, scope), IN_ORDER)
+        taken = self._hand_over(state, self._encode(state, Kind.WORK, seconds, scope), IN_ORDER)
         state.sent += taken
+        state.dropped += not taken
         return taken
 
     def _end_work(self, name: str) -> None:
@@ -270,24 +293,44 @@ class BaseClient:
             resolution = min(RESOLUTION_MAX, RESOLUTION_SHARE * declaration.timeout)
         else:
             resolution = limits.check_seconds(resolution, "resolution", zero=True)
+        before = self._states.get(name)
         state = self._states[name] = FeedState(name, declaration, round(resolution, 3))
+        if self._states.get(None) is before is not None:
+            self._states[None] = state
         if (work := self._open_work.get(name)) is not None:
             work.timeout = declaration.timeout
-        self._unsent_releases.pop(name, None)
-        self._deliver(self._encode(state, Kind.DECLARE), WAIT_FOR_ROOM)
+        state.declared_here = self._hand_over(state, self._encode(state, Kind.DECLARE), WAIT_FOR_ROOM)
+        if before is not None:
+            state.declared_here = state.declared_here or before.is_own
+            self._past.add_counts(before)
         return state
 
     def _make_state(self, name: str | None) -> FeedState:
         """The state of a name that was not fed here before; NameRefused unless it is allowed."""
-        if name is None:
-            own = os.environ.get("BANKEN_NAME")
-            if not own:
-                raise NameRefused("feed() without a name feeds $BANKEN_NAME, which is not set")
-            state = self._states.get(own) or self._make_state(own)
-        else:
-            state = FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
+        state = FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
         with self._making:
-            return self._states.setdefault(name, state)
+            return self._states.setdefault(state.name, state)
+
+    def _own_states(self) -> list[FeedState]:
+        """Of all names that this process, and not one that it was forked from, fed or declared."""
+        return [state for name, state in list(self._states.items()) if name is not None and state.is_own]
+
+    def _release(self, name: str) -> bool:
+        self._end_work(name)
+        sent = self._send(Kind.RELEASE, name)
+        state = self._forget(name)
+        if not sent and state is not None and state.is_own and len(self._unsent_releases) < UNSENT_RELEASES_MAX:
+            self._unsent_releases[name] = self._encode(state, Kind.RELEASE)
+        return sent
+
+    def _forget(self, name: str) -> FeedState | None:
+        """This process feeds it no longer. Its counts stay."""
+        state = self._states.pop(name, None)
+        if state is not None:
+            self._past.add_counts(state)
+            if self._states.get(None) is state:
+                del self._states[None]
+        return state
 
     def _encode(self, state: FeedState, kind: Kind, *args: Any) -> bytes:
         identity = None if self._anonymous else own_identity()
@@ -298,26 +341,24 @@ class BaseClient:
         if state is None:
             state = FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
         state.open_until = 0.0  # the next feed must travel: the supervisor's state may have changed
-        return self._deliver(self._encode(state, kind, *args), WAIT_FOR_ROOM)
+        return self._hand_over(state, self._encode(state, kind, *args), WAIT_FOR_ROOM)
 
-    def _send_releases(self, fed: str) -> None:
-        """Send the releases that could not be sent when they were asked for."""
-        self._unsent_releases.pop(fed, None)  # it is fed again: the release is out of date
-        for name, frame in list(self._unsent_releases.items()):
-            if not self._deliver(frame):
-                return
-            self._unsent_releases.pop(name, None)
+    def _hand_over(self, state: FeedState, frame: bytes, wait: float = 0.0) -> bool:
+        """Deliver a message about one name, after the releases that could not be sent when they were asked for."""
+        if self._unsent_releases:
+            self._unsent_releases.pop(state.name, None)  # something is said of it again: that one is out of date
+            for name, unsent in list(self._unsent_releases.items()):
+                if not self._deliver(unsent):
+                    break
+                self._unsent_releases.pop(name, None)
+        return self._deliver(frame, wait)
 
     def _forked(self) -> None:
         """In a child: another process feeds now, and has sent nothing yet."""
         self._making = threading.RLock()  # re-entrant: a signal handler may feed meanwhile
         self._unsent_releases.clear()
-        for state in self._states.values():
-            state.frame = b""
-            state.open_until = 0.0
-            state.status = None
-            state.declared_here = False  # it is the parent's
-            state.sent = state.coalesced = state.dropped = 0
+        for state in (self._past, *self._states.values()):
+            state.begin_anew()
 
 
 class Section:
@@ -330,14 +371,20 @@ class Section:
         self.name = name
         self._client = client
         self._timeout = timeout
+        self._state: FeedState | None = None
 
     def __enter__(self) -> Section:
         declaration = Declaration(self._timeout, self._timeout, self._timeout)
-        self._client._declare(self.name, declaration, 0.0)
+        self._state = self._client._declare(self.name, declaration, 0.0)
+        self._state.dropped = int(not self._state.declared_here)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.release(self.name)
+        # In a child that was forked inside the block it is the parent's; and no supervisor may know of it.
+        client = self._client
+        if self._state is not None and self._state.is_own and not client._release(self.name):
+            client._past.dropped += 1
+        client._forget(self.name)
 
     def extend(self, seconds: float) -> bool:
         """The block may take until ``seconds`` from now."""

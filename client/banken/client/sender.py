@@ -29,8 +29,8 @@ from banken.threads import ZMQ_THREADS, available
 FIRST_WAIT = 0.1
 """Seconds that the first message of a process may wait for the connection, once."""
 
-LINGER_MS = 200
-"""How long the exit may wait for the last messages to leave, milliseconds."""
+LINGER = 0.2
+"""Seconds that the exit may wait for the last messages to leave."""
 
 SEND_QUEUE_MAX = 1000
 """Messages held for a supervisor that does not read, besides what the kernel holds."""
@@ -42,6 +42,9 @@ RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1000
 
 _DONTWAIT = int(zmq.DONTWAIT)
+
+_NOWHERE = "ipc:///dev/null"
+"""Where no socket ever listens."""
 
 
 class Sender:
@@ -93,11 +96,31 @@ class Sender:
         with self._lock:
             return self._socket is not None and bool(self._socket.poll(0, zmq.POLLOUT))
 
-    def close(self) -> None:
-        """Let the last messages leave (bounded) and give everything back. A later ``send`` opens again."""
+    def wait_left(self, seconds: float) -> None:
+        """Wait until what was sent has left this process, at most so long; other threads may send meanwhile.
+
+        libzmq's own thread writes what was sent: a process that ends at once takes it along. That thread takes what
+        it has to do in order. So when it has tried to connect a socket that it was given now, and says so, it has
+        written all that was sent before, unless the connection is full.
+        """
+        socket = self._socket
+        if socket is None:
+            return
+        try:
+            with socket.context.socket(zmq.PAIR) as marker:
+                marker.setsockopt(zmq.LINGER, 0)
+                with marker.get_monitor_socket(zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED) as events:
+                    marker.connect(_NOWHERE)
+                    events.poll(seconds * 1000)
+        except zmq.ZMQError:
+            pass  # no descriptor is left, or another thread closes the client, which waits as well
+
+    def close(self, linger: float = LINGER) -> None:
+        """Let the last messages leave, at most ``linger`` seconds, and give everything back. A later ``send`` opens
+        again."""
         with self._lock:
             if self._socket is not None:
-                self._socket.close(LINGER_MS)
+                self._socket.close(int(linger * 1000))
                 self._socket.context.term()
             self._socket = self._put = None
 
@@ -121,7 +144,7 @@ class Sender:
                 raise zmq.Again  # as if no supervisor took it; the next message tries once more
             self._socket = socket = zmq.Context().socket(zmq.PUSH)
             socket.setsockopt(zmq.IMMEDIATE, 1)
-            socket.setsockopt(zmq.LINGER, LINGER_MS)
+            socket.setsockopt(zmq.LINGER, int(LINGER * 1000))
             socket.setsockopt(zmq.SNDHWM, SEND_QUEUE_MAX)
             socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)

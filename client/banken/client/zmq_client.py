@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from banken.address import Address, resolve
 from banken.client.base_client import BaseClient
-from banken.client.sender import Sender
+from banken.client.sender import LINGER, Sender
 from banken.process_identity import after_fork
 from banken.protocol.limits import REASON_MAX, encodable
 from banken.protocol.messages import Kind
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from banken.watchdog.callback_invocation import Callback
 
 EXIT_WAIT = 0.3
-"""Seconds that the end of a process waits, in all, for room to release what it fed."""
+"""Seconds that the end of a process waits, in all, for room to say of all that it fed that it is leaving."""
+
+LEAVE_WAIT = 0.1
+"""Seconds that ``leave`` waits for room, and again until all has left."""
 
 
 class Client(BaseClient):
@@ -31,8 +34,9 @@ class Client(BaseClient):
     ValueError) for a text that is no address.
 
     ``anonymous``: for one-shot commands, whose process is not the worker.
-    ``release_at_exit``: a normal end of the interpreter releases what this client fed, and an uncaught exception
-    fails it with the traceback for a reason (neither when it is anonymous).
+    ``release_at_exit``: the interpreter's end says of all that this client fed that the process is leaving, with
+    the traceback of the exception that ended it, if one did; the supervisor judges it by the exit status. (Not when
+    it is anonymous.)
     """
 
     def __init__(
@@ -68,10 +72,11 @@ class Client(BaseClient):
     def stats(self) -> dict[str, Any]:
         """Counts of ``sent``, ``coalesced`` and ``dropped`` feeds; ``reachable`` and ``address`` of the supervisor.
 
-        ``coalesced``: feeds that did not have to travel. ``dropped``: feeds that found no supervisor or no room.
+        ``coalesced``: feeds that did not have to travel. ``dropped``: feeds, and messages of sections, that found
+        no supervisor or no room.
         ``reachable``: a supervisor is connected and takes messages now.
         """
-        states = {id(state): state for state in list(self._states.values())}.values()
+        states = {id(state): state for state in [*self._states.values(), self._past]}.values()
         return {
             "sent": sum(state.sent for state in states),
             "coalesced": sum(state.coalesced for state in states),
@@ -85,13 +90,24 @@ class Client(BaseClient):
 
         A later feed opens again what is needed, the callbacks included.
         """
+        self._close(LINGER)
+
+    def _close(self, linger: float) -> None:
         _open.discard(self)
         for state in self._states.values():
             state.open_until = 0.0
         if self._listener is not None:
             self._listener.close()
         if self._sender is not None:
-            self._sender.close()
+            self._sender.close(linger)
+
+    def leave(self) -> bool:
+        """Release all that this process fed or declared, let it leave (at most 0.2 s) and close, as ``close`` does.
+
+        For ends past the interpreter's own, which say nothing: ``os._exit``, ``os.exec``, a signal. Whether all was
+        handed over.
+        """
+        return self._end(LEAVE_WAIT, LEAVE_WAIT, Kind.RELEASE)
 
     def _use(self, sender: Sender) -> Sender:
         self._sender, self._carry = sender, sender.send
@@ -124,20 +140,33 @@ class Client(BaseClient):
         if self._sender is not None:
             self._sender.call_opened()  # if the listener got no thread, it asks again
 
-    def _at_exit(self, fault: BaseException | None) -> None:
-        """Release what was fed, waiting for room if need be, and close. After an uncaught exception, fail it
-        instead, with the traceback for a reason."""
+    def _leave(self, seconds: float) -> None:
+        if self._sender is not None:
+            self._sender.wait_left(seconds)
+
+    def _at_exit(self, reason: str | None) -> None:
+        """Say that the process is leaving. ``reason``: the traceback of what ended it."""
+        if self._release_at_exit:
+            self._end(EXIT_WAIT, LINGER, Kind.LEAVING, reason)
+        else:
+            self.close()
+
+    def _end(self, wait: float, linger: float, kind: Kind, *args: Any) -> bool:
+        """Say the last word of all that this process fed or declared, and close. Seconds: ``wait`` for room,
+        ``linger`` until it has left."""
         for name in list(self._open_work):
-            self._end_work(name)  # what its thread says would come after the release
-        states = {each.name: each for each in self._states.values() if each.sent or each.declared_here}
-        if self._release_at_exit and self._sender is not None and self._sender.ever_sent():
-            deadline = monotonic() + EXIT_WAIT
-            last = (Kind.RELEASE,) if fault is None else (Kind.FAIL, _reason(fault))
-            for state in states.values():
-                left = max(0.0, deadline - monotonic())
-                self._sender.send(self._encode(state, *last), left, insist=True)
-            self._states.clear()
-        self.close()
+            self._end_work(name)  # what its thread says would come after the last word
+        own, sender, taken = self._own_states(), self._sender, True
+        if sender is not None and sender.ever_sent():
+            deadline = monotonic() + wait
+            for frame in (*self._unsent_releases.values(), *(self._encode(state, kind, *args) for state in own)):
+                taken &= sender.send(frame, max(0.0, deadline - monotonic()), insist=True)
+        self._unsent_releases.clear()
+        self._close(linger)
+        for state in own:
+            self._forget(state.name)
+            state.begin_anew()  # its handle may feed again
+        return taken
 
     def _forked(self) -> None:
         super()._forked()
@@ -162,15 +191,32 @@ _child_fault: BaseException | None = None
 
 @atexit.register
 def _all_at_exit() -> None:
-    """End every client. The exception that ends the process is one of three: the interpreter's last one (in an
-    interactive session it ended a line only), the one that multiprocessing caught, or, in multiprocessing's
-    finalizers before 3.13, the one that is being handled."""
-    last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    fault = sys.exc_info()[1] or _child_fault or (None if hasattr(sys, "ps1") else last)
-    # SystemExit and Ctrl-C are ends that were asked for.
-    failed = isinstance(fault, Exception)
+    """End every client."""
+    fault = _ending_fault()
+    # SystemExit and Ctrl-C are ends that were asked for: their status says all.
+    reason = None if fault is None or isinstance(fault, (SystemExit, KeyboardInterrupt)) else _reason(fault)
     for each in list(_open):
-        each._at_exit(fault if failed else None)
+        each._at_exit(reason)
+
+
+def _ending_fault() -> BaseException | None:
+    """The exception that ends this process; None: none does.
+
+    A child of multiprocessing has caught it, or, before 3.13, runs its finalizers on its way: then its traceback
+    begins in the function that runs the child. (A child that was forked while its parent handled an exception has
+    that one in hand, too.) In any other process it is the last one that was printed, if its traceback begins with
+    the program. One that a console or a test runner printed began inside a call of theirs, except in an interactive
+    interpreter.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        handled = sys.exc_info()[1]
+        began = None if handled is None else handled.__traceback__
+        on_its_way = began is not None and began.tb_frame.f_code is process.BaseProcess._bootstrap.__code__
+        return handled if on_its_way else _child_fault
+    last: BaseException | None = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    began = None if last is None or hasattr(sys, "ps1") else last.__traceback__
+    return last if began is not None and began.tb_frame.f_back is None else None
 
 
 def _reason(fault: BaseException) -> str:

@@ -32,7 +32,7 @@ class FeedState:
         self.name = name
         self.declaration = declaration
         self.declared_here = declaration is not None
-        """this process declared it, not one that it was forked from"""
+        """this process declared it, not one that it was forked from, and the message was taken"""
         self.resolution = resolution
         """seconds"""
         self.frame = b""
@@ -45,4 +45,23 @@ class FeedState:
         self.coalesced = 0
         """feeds that did not have to travel"""
         self.dropped = 0
-        """feeds that found no supervisor, or no room"""
+        """messages that found no supervisor, or no room"""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a supervisor may know it from this process."""
+        return self.declared_here or self.sent > 0
+
+    def add_counts(self, other: FeedState) -> None:
+        """Count what another one has counted, too."""
+        self.sent += other.sent
+        self.coalesced += other.coalesced
+        self.dropped += other.dropped
+
+    def begin_anew(self) -> None:
+        """This process has sent nothing of it yet."""
+        self.frame = b""
+        self.open_until = 0.0
+        self.status = None
+        self.declared_here = False  # it is the parent's
+        self.sent = self.coalesced = self.dropped = 0

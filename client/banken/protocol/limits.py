@@ -129,13 +129,15 @@ def to_number(value: object, wanted: str) -> float:
 
 
 def check_progress(value: object) -> Progress | None:
-    """``value`` as it is compared and sent; None for nan, which says nothing; TextRefused if it cannot be sent.
+    """``value`` as it is compared and sent; None for nan, which says nothing (a warning is logged once);
+    TextRefused if it cannot be sent.
 
     Whatever converts to a number is one: True, and the numbers of numpy and torch.
     """
     if not isinstance(value, (int, float, str)) or isinstance(value, bool):
         value = _plain_number(value)
     if value != value:  # nan never equals itself, so it would look like progress for ever
+        warn_once("progress=nan is no progress: a feed with it proves life and nothing more")
         return None
     if isinstance(value, str) and len(value) > PROGRESS_MAX:
         raise TextRefused(f"a progress text has at most {PROGRESS_MAX} characters, this one has {len(value)}")
@@ -152,6 +154,18 @@ def _plain_number(value: Any) -> int | float:
             except (TypeError, ValueError, OverflowError, RuntimeError):
                 pass  # a tensor of floats has __index__, too, and several numbers are none
     raise TextRefused(f"progress is a number or a str, not {type(value).__name__}")
+
+
+_warned: set[str] = set()
+
+
+def warn_once(text: str) -> None:
+    """Log a warning, which no program must end of, once in this process. ``text``: one of a few."""
+    if text not in _warned:
+        _warned.add(text)
+        import logging  # takes milliseconds to load; few workers need it
+
+        logging.getLogger("banken").warning(text)
 
 
 def check_text(value: object, what: str, longest: int) -> str:

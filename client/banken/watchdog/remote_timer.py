@@ -73,7 +73,8 @@ class RemoteTimer:
             if watched.callback is not None:
                 self._client._bind(watched.name, None)
             self._state.open_until = 0.0
-            self._client.release(watched.name)
+            if self._state.is_own:  # not in a forked child: there it is the parent's
+                self._client.release(watched.name)
 
     def changed(self, watched: Watched) -> None:
         if self._watched:

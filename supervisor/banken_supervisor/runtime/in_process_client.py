@@ -24,9 +24,9 @@ class InProcessClient(BaseClient):
         self._callbacks = callbacks
         self._carry = mailbox.feed
 
-    def release(self, name: str) -> bool:
+    def _release(self, name: str) -> bool:
         self._end_work(name)
-        self._states.pop(name, None)
+        self._forget(name)
         self._callbacks.bind(name, None)  # else it would run for another process that takes the name
         return self._mailbox.try_post(Forget(name))
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from rich.cells import cell_len
+
+from banken_supervisor.cli.printing import Table
 from banken_supervisor.cli.status_table import cells, summary_line
 
 WELL: dict[str, Any] = {
@@ -41,3 +45,20 @@ def test_one_that_is_given_up_says_why() -> None:
         "incident": {"cause": "exited", "age": 90.0, "reason": "exit status 3"},
     }
     assert cells(row)[-1] == "exited 1m30s ago: exit status 3"
+
+
+@pytest.mark.parametrize("width", [50, 80, 100, 300])
+def test_nothing_is_cut_away_in_a_narrow_terminal(width: int) -> None:
+    """Names, states and ids are whole; the last column stands beside them, or below, and is wrapped at words."""
+    reason = "OSError: [Errno 28] No space left on device: /var/spool/ingest/part-00017 of the third node"
+    rows = [("expired", "a-rather-long-name/of-a-worker", reason), ("alive", "b", ""), ("alive", "番犬", "well")]
+    table = Table(("STATE", "NAME", "REMARKS"), (), lambda row: row, {"expired": "red"})
+    head, *shown = (each.plain for each in table.styled(rows, width))
+    assert head.startswith("STATE    NAME")
+    for row, text in zip(rows, shown, strict=True):
+        assert " ".join(text.split()) == " ".join(" ".join(row).split())
+        assert all(cell_len(line) <= width for line in text.splitlines())
+    assert ("\n    OSError" in shown[0]) is (width < 80)
+    assert ("\n" in shown[2]) is False
+    (_, cut) = (each.plain for each in table.styled([("alive", "b", "word " * 1000)], width))
+    assert cut.endswith("…")

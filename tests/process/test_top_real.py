@@ -163,6 +163,23 @@ def test_the_detail_tells_gaps_incident_evidence_and_the_next_step(house: House)
     watch(house.address, story, size=(100, 50))
 
 
+def test_what_does_not_fit_into_a_row_stands_below_the_list(home: Home) -> None:
+    """Of the selected one, whole; nothing stands there for a row that fits."""
+    running(home)
+    client = fed(home, "a", "b")
+    failed(home, client, "a", f"no space left: {'/var/spool' * 5} third-node")
+
+    async def story(top: Top) -> None:
+        await top.press("home")
+        await top.sees("! expired", "third-node")
+        await top.press("down")
+        await top.until(lambda: "third-node" not in top.shown(), "nothing is cut in the next row")
+        await top.press("3", "home")
+        await top.sees("! open", "third-node")
+
+    watch(home.address, story, size=(80, 24))
+
+
 def test_programs_and_the_log_of_one(house: House) -> None:
     """Their states, how each is watched, and what one writes, as it writes it."""
     talker = house.place / "talker.log"

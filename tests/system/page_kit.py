@@ -60,6 +60,11 @@ autostart = false
 dies_with_supervisor = true
 
 [[watchdog]]
+name = "tired-*"
+timeout = "1h"
+ladder = [{{ do = "log", repeat = "10ms", budget = "1 per 1h" }}]
+
+[[watchdog]]
 name = "pool-*"
 
 [[group]]

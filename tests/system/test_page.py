@@ -133,6 +133,7 @@ def test_without_the_token_nothing_is_done(browser: Browser, street: Street, web
     with tab(browser, web, view="#/watchdog/guarded", token=False) as one:
         one.page.get_by_role("button", name="Pause", exact=True).click()
         one.page.get_by_role("button", name="Pause", exact=True).last.click()
+        one.page.get_by_text(f"cat {street.address}/web-token").wait_for()
         one.page.get_by_label("Token", exact=True).fill("wrong-wrong-wrong-wrong")
         one.page.get_by_role("button", name="Use it").click()
         one.page.get_by_text("The token was not accepted").wait_for()
@@ -205,6 +206,34 @@ def test_a_long_status_leaves_the_buttons_in_view(browser: Browser, street: Stre
             assert box is not None
             assert box["y"] + box["height"] < PHONE["viewport"]["height"], f"{label} is at {box}"  # type: ignore[index]
     client.release(name)
+
+
+def test_given_up_is_the_worst_and_rows_keep_their_places(browser: Browser, street: Street, web: Web) -> None:
+    """On top, with its reason, and open among the incidents; fed again it stays there until it is sorted anew."""
+    client = street.client()
+    client.fail("tired-2", "worn out")
+    client.watchdog("b-late", timeout=3600).feed()
+    client.fail("b-late", "late")
+    with tab(browser, web) as one:
+        names = lambda: one.page.locator("#space > .row").evaluate_all("rows => rows.map(row => row.dataset.name)")  # noqa: E731
+        one.shows("tired-2", "Given up")
+        one.shows("b-late", "Expired")
+        until(lambda: names()[:2] == ["tired-2", "b-late"], "the one that was given up stands before the other")
+        assert one.row("tired-2").locator(".status").text_content() == "reported a failure: worn out"
+        one.view("#/incidents")
+        first = one.page.locator(".incident-lines").first.locator("li").first
+        first.get_by_text("tired-2").wait_for()
+        first.get_by_text("given up").wait_for()
+        one.view("#/")
+        client.feed("tired-2")
+        one.shows("tired-2", "Alive")
+        client.feed("b-late")
+        one.shows("b-late", "Alive")
+        assert names()[:2] == ["tired-2", "b-late"]
+        one.page.get_by_role("button", name="State").click()
+        until(lambda: names()[0] != "tired-2", "they stand where they belong")
+    client.release("tired-2")
+    client.release("b-late")
 
 
 def test_a_group_lists_its_members(browser: Browser, street: Street, web: Web) -> None:

@@ -13,7 +13,7 @@ from banken_supervisor.cli import completion, journals
 from banken_supervisor.cli.events import description
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, address_option
-from banken_supervisor.cli.printing import Table, clean, clock, plural, print_json
+from banken_supervisor.cli.printing import Table, clean, clock, fancy, plural, print_json
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.reasons import gist, telling
@@ -98,7 +98,7 @@ def cells(record: Any) -> tuple[str, ...]:
     """One row of the table, as texts."""
     lasted = (record.closed or time.time()) - record.opened
     return (
-        clock(record.opened),
+        clock(record.opened, time.time() if fancy() else None),
         record.id,
         clean(record.name),
         record.cause,

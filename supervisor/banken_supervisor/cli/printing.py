@@ -16,7 +16,7 @@ from banken_supervisor.cli.group import Failure
 from banken_supervisor.text.sanitize import to_json
 
 if TYPE_CHECKING:
-    from rich import table
+    from rich.text import Text
 
 _BLANKS = dict.fromkeys(map(ord, "\t\n\v\f\r\x85\u2028\u2029"), " ")
 
@@ -80,8 +80,19 @@ def need_terminal(what: str, instead: str) -> None:
         os.environ.pop(name, None)
 
 
+LAST_MIN = 24
+"""Columns of the terminal that the last cell of a row has beside the others, where it needs so many; else it stands
+below them."""
+
+INDENT = 4
+"""Columns by which it is indented there."""
+
+LAST_LINES = 6
+"""Lines of it; what is longer can be read with a command of its own."""
+
+
 class Table(NamedTuple):
-    """One kind of table: aligned text for pipes, rich's for terminals."""
+    """One kind of table: aligned text for pipes; for terminals with colours, and no wider than they are."""
 
     header: Sequence[str]
     right: Collection[int]
@@ -99,7 +110,9 @@ class Table(NamedTuple):
             return
         from rich.console import Console
 
-        Console(highlight=False).print(self.rich(rows))
+        console = Console(highlight=False)
+        for row in self.styled(rows, console.width):
+            console.print(row, soft_wrap=True)
 
     def lines(self, rows: Iterable[Any]) -> list[str]:
         """Aligned, without colours."""
@@ -113,22 +126,42 @@ class Table(NamedTuple):
             for row in table
         ]
 
-    def rich(self, rows: Iterable[Any], *, wrap: bool = True) -> table.Table:
-        """The table for a terminal; ``wrap``: the last column may take several lines."""
-        from rich.table import Table
+    def styled(self, rows: Iterable[Any], width: int) -> list[Text]:
+        """The header and each row, of one line or several, for a terminal of so many columns. Only the last cell is
+        wrapped: beside the others, or below them where there is too little room."""
+        from rich.cells import cell_len
         from rich.text import Text
 
-        made = Table(box=None, pad_edge=False, header_style="dim")
-        for place, title in enumerate(self.header):
-            last = wrap and place == len(self.header) - 1
-            made.add_column(
-                title,
-                justify="right" if place in self.right else "left",
-                no_wrap=not last,
-                overflow="fold" if last else "ellipsis",
-            )
-        for row in map(self.cells, rows):  # as Text: what workers wrote is no markup
-            made.add_row(
-                *(Text(c, self.colours.get(c, "") if i == self.coloured else "") for i, c in enumerate(row))
-            )
+        table = [self.header, *map(self.cells, rows)]
+        widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+        before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+        room = width - before
+        narrow = room < min(LAST_MIN, widths[-1])
+        made = []
+        for number, row in enumerate(table):
+            whole = Text()
+            for place, cell in enumerate(row[:-1]):  # as Text: what workers wrote is no markup
+                style = "dim" if number == 0 else self.colours.get(cell, "") if place == self.coloured else ""
+                blanks = " " * (widths[place] - cell_len(cell))
+                whole.append(blanks + cell if place in self.right else cell + blanks, style).append("  ")
+            below = narrow and cell_len(row[-1]) > room
+            new_line = "\n" + " " * (INDENT if below else before)
+            last = _wrapped(row[-1], max(1, width - INDENT if below else room))
+            if below:
+                whole.rstrip()
+                last = ["", *last] if number else []
+            whole.append(new_line.join(last), "dim" if number == 0 else "")
+            whole.rstrip()
+            made.append(whole)
         return made
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most ``width`` columns, a bounded number of them."""
+    from rich.console import Console
+    from rich.text import Text
+
+    lines = [each.plain.rstrip() for each in Text(text).wrap(Console(width=width), width)]
+    return (
+        lines if len(lines) <= LAST_LINES else [*lines[: LAST_LINES - 1], lines[LAST_LINES - 1][: width - 1] + "…"]
+    )

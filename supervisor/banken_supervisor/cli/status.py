@@ -14,7 +14,7 @@ from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, reading_address_option
 from banken_supervisor.cli.places import BAD, severity
 from banken_supervisor.cli.printing import Table, fancy, need_terminal, print_json
-from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, summary_line
+from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, program_place, summary_line
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import format_s
@@ -90,7 +90,7 @@ def command(
     else:
         click.echo(summary_line(summary, where, fancy(), found if name is None else None))
         _print(WATCHDOGS, found, limit)
-        _print(PROGRAMS, sorted(programs, key=lambda row: str(row["name"])), limit)
+        _print(PROGRAMS, sorted(programs, key=program_place), limit)
         if not found and not programs and name is None:
             click.echo(f"nobody is watched yet; try: banken feed hello --timeout 30s{option_for(where)}")
     if name is not None and not found and not programs:

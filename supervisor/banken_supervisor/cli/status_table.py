@@ -15,7 +15,7 @@ from banken_supervisor.text.reasons import gist, unjudged
 
 COLOURS = {
     "expired": "red",
-    "given-up": "red",
+    "given-up": "bold red",
     "waiting": "yellow",
     "alive": "green",
     "running": "green",
@@ -33,7 +33,9 @@ def summary_line(
     """
 
     def paint(text: str, colour: str | None) -> str:
-        return click.style(text, fg=colour, bold=colour == "red") if colours and colour else text
+        if not colours or colour is None:
+            return text
+        return click.style(text, fg=colour.removeprefix("bold "), bold=colour.endswith("red"))
 
     counts = summary["states"] if shown is None else Counter(row["state"] for row in shown)
     states = [paint(f"{counts[state]:,} {state}", COLOURS.get(state)) for state in WORST_FIRST if counts.get(state)]
@@ -126,12 +128,19 @@ def program_cells(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def program_place(row: dict[str, Any]) -> tuple[int, str]:
+    """Sorts programs: the worst first, then by name."""
+    return list(PROGRAM_COLOURS).index(row["state"]) if row["state"] in PROGRAM_COLOURS else -1, row["name"]
+
+
 def program_remarks(row: dict[str, Any]) -> list[str]:
     """What is to be known of a program's runs."""
     remarks = []
     if row["due"] is not None and row["state"] == "backoff":
         remarks.append(f"starts again in {format_s(max(0.0, row['due']))}")
-    if row["failures"]:
+    if row["state"] == "given-up":
+        remarks.append(f"`banken start {clean(row['name'])}` tries it again")
+    elif row["failures"]:
         remarks.append(plural(row["failures"], "restart") + " without a stable run")
     if row["adopted"]:
         remarks.append("adopted from a former supervisor")
@@ -141,8 +150,15 @@ def program_remarks(row: dict[str, Any]) -> list[str]:
 WATCHDOGS = Table(
     ("STATE", "NAME", "LEFT", "SILENT", "TIMEOUT", "PID", "INCIDENTS", "REMARKS"), range(2, 7), cells, COLOURS
 )
-PROGRAMS = Table(
-    ("STATE", "PROGRAM", "PID", "FOR", "REMARKS"), (2, 3), program_cells,
-    {"given-up": "red", "backoff": "red", "queued": "yellow", "starting": "yellow", "stopping": "yellow",
-     "running": "green"},
-)  # fmt: skip
+PROGRAM_COLOURS = {
+    "given-up": "bold red",
+    "backoff": "red",
+    "queued": "yellow",
+    "starting": "yellow",
+    "stopping": "yellow",
+    "running": "green",
+    "stopped": "cyan",
+}
+"""The worst first."""
+
+PROGRAMS = Table(("STATE", "PROGRAM", "PID", "FOR", "REMARKS"), (2, 3), program_cells, PROGRAM_COLOURS)

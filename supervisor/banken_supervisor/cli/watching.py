@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from fnmatch import fnmatchcase
+from itertools import accumulate
 from time import monotonic
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from textual.widgets import Static
 
 from banken_supervisor.cli.places import Places
 from banken_supervisor.cli.poller import Snapshot, Source
-from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, summary_line
+from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, program_place, summary_line
 from banken_supervisor.cli.terminal_app import EndingApp
 from banken_supervisor.text.durations import format_s
 
@@ -64,7 +65,9 @@ class WatchApp(EndingApp):
         if self._source.ident is not None and not self._source.is_alive():
             self.fault = "what asks the supervisor has ended, which must not happen: please report it"
             self.exit(return_code=1)
-        self._page.update(page(self._source.snapshot, self._places, *self._asked, lines=self.size.height))
+        self._page.update(
+            page(self._source.snapshot, self._places, *self._asked, columns=self.size.width, lines=self.size.height)
+        )
 
 
 def page(
@@ -75,6 +78,7 @@ def page(
     limit: int | None,
     every: float,
     *,
+    columns: int,
     lines: int,
 ) -> RenderableType:
     """What the terminal shows of one snapshot: as many rows as there is room for, the worst first."""
@@ -88,18 +92,20 @@ def page(
         parts.append(Text.from_ansi(summary_line(snapshot.summary, where, True, known)))
         key = {row["name"]: (places.severity(row, snapshot.at), row["name"]) for row in snapshot.rows.values()}
         watchdogs = sorted(snapshot.rows.values(), key=lambda row: key[row["name"]])
-        programs = sorted(snapshot.programs, key=lambda row: str(row["name"]))
+        programs = sorted(snapshot.programs, key=program_place)
         if name is not None:
             programs = [row for row in programs if fnmatchcase(row["name"], name)]
         lines -= 6
         for kind, rows in ((WATCHDOGS, watchdogs), (PROGRAMS, programs)):
             if rows:
                 room = max(1, lines - 3)
-                shown = rows[: min(room, limit or room)]
-                parts += [Text(), kind.rich(shown, wrap=False)]
-                if len(shown) < len(rows):
-                    parts.append(Text(f"… and {len(rows) - len(shown):,} more", "dim"))
-                lines -= len(shown) + 3
+                head, *texts = kind.styled(rows[: min(room, limit or room)], columns)
+                heights = list(accumulate(each.plain.count("\n") + 1 for each in texts))
+                shown = max(1, sum(height <= room for height in heights))
+                parts += [Text(), head, *texts[:shown]]
+                if shown < len(rows):
+                    parts.append(Text(f"… and {len(rows) - shown:,} more", "dim"))
+                lines -= heights[shown - 1] + 3
         if not watchdogs and not programs and snapshot.complete:
             parts.append(Text("\nnobody is watched" if name is None else f"\nno watchdog is called {name!r}"))
     elif not snapshot.problem:

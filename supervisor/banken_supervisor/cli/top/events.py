@@ -46,7 +46,7 @@ def _name(event: Event) -> str:
 
 COLUMNS = (
     Column(f"TIME {text.zone()}", 11, cell=lambda event, _: text.moment(event["time"])),
-    Column("EVENT", 15, cell=_type),
+    Column("EVENT", 17, cell=_type),
     Column("NAME", 10, 28, cell=lambda event, _: text.said(_name(event))),
     Column("WHAT", 30, 1000, cell=_what),
 )

@@ -53,6 +53,7 @@ class Main(Screen[None]):
         link-style-hover: bold; link-color-hover: $foreground; link-background-hover: $surface;
     }
     ContentSwitcher { height: 1fr; padding: 0 1; }
+    #cut { height: auto; max-height: 4; padding: 0 1; display: none; color: $text-muted; }
     #filter { height: 1; border: none; padding: 0 1; display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -80,7 +81,7 @@ class Main(Screen[None]):
         self._address = address
         self._snapshot = Snapshot(0.0)
         # Held, not looked up: a snapshot may come while the screen is taken down.
-        self._head, self._tabs = Static(id="head"), Static(id="tabs")
+        self._head, self._tabs, self._cut = Static(id="head"), Static(id="tabs"), Static(id="cut")
         self.events = EventTable()
         self._tables: dict[str, RowTable] = {
             "watchdogs": RowTable("watchdogs", COLUMNS, order),
@@ -98,6 +99,7 @@ class Main(Screen[None]):
         yield self._tabs
         with ContentSwitcher(initial=self.view):
             yield from self._tables.values()
+        yield self._cut
         yield self._typed
         yield Footer(show_command_palette=False, compact=True)
 
@@ -128,6 +130,13 @@ class Main(Screen[None]):
         lines = [watchdogs(snapshot, self._address), supervisor(snapshot, self._address, monotonic())]
         self._head.update(Text("\n").join(lines))
         self._tabs.update(tabs(self.view, snapshot, self.table().wanted))
+
+    @on(RowTable.Selected)
+    def _show_cut(self) -> None:
+        """Below the list, what does not fit into the selected row."""
+        text = self.table().cut
+        self._cut.update(Text(text))
+        self._cut.display = bool(text)
 
     def put_incidents(self, found: dict[str, Row] | Exception) -> None:
         """Show what was read of the journal, or why it could not be."""

@@ -62,6 +62,9 @@ class RowTable(ScrollView, can_focus=True):
     class Turned(Message):
         """Other rows are to be seen now."""
 
+    class Selected(Message):
+        """Another row is selected, or the selected one has changed."""
+
     def __init__(
         self, what: str, columns: Sequence[Column], order: Order | None = None, *, follows: bool = False
     ) -> None:
@@ -103,6 +106,16 @@ class RowTable(ScrollView, can_focus=True):
         """The keys of the rows that are to be seen."""
         first = self.scroll_offset.y
         return self.keys[first : first + self._room]
+
+    @property
+    def cut(self) -> str:
+        """The text of the selected row's last column, where it is longer than the column; else empty."""
+        if not self.selected or not self._placed:
+            return ""
+        last = self._placed[-1]
+        cell = last.column.cell(self.rows[self.selected].it, ALL)
+        text = cell if isinstance(cell, str) else cell.plain
+        return text if len(text) > last.width else ""
 
     def select(self, place: int) -> None:
         """Select the row that stands there, or the nearest."""
@@ -170,6 +183,7 @@ class RowTable(ScrollView, can_focus=True):
         elif self._place >= first + room:
             self.scroll_to(y=self._place - room + 1, animate=False, immediate=True)
         self.refresh()
+        self.post_message(self.Selected())
 
     def _title(self, column: Column) -> Text:
         click = Style(meta={"@click": f"screen.sort_or_reverse('{column.sort}')"}) if column.sort else Style()

@@ -31,8 +31,6 @@ EVIDENCE_LINES = 24
 OUTPUT_MAX = 2_000
 """Characters of the last output of its program there."""
 
-"""Of what nobody wrote a timeout for; its state says that it is running."""
-
 DAY_S = 86400.0
 
 RED, YELLOW, GREEN, BLUE, GREY = "#ff6e6e", "#e8c45a", "#7fd18b", "#6cb6ff", "#8b949e"
@@ -123,8 +121,6 @@ def remark(row: Row) -> str:
     if incident is not None:
         reason = f": {said(gist(incident['reason']))}" if incident.get("reason") else ""
         parts.append(f"{_cause(incident)}{reason}, {format_s(incident['age'])} ago")
-    elif row["state"] == "given-up":
-        parts.append(f"until `banken start {clean(row['name'])}`" if "program" in row else "until the next feed")
     elif (why := unjudged(row)) is not None:
         parts.append(why)
     elif row["state"] == "waiting":
@@ -139,9 +135,11 @@ def remark(row: Row) -> str:
 
 
 def program_remark(row: Row, watchdog: Row | None) -> str:
-    """How a program is watched, and what is to be known of its runs."""
+    """Why a program is down, or how it is watched, and what is to be known of its runs."""
     watched = []
-    if row["state"] == "running":
+    if watchdog is not None and "incident" in watchdog:
+        watched = [remark({key: value for key, value in watchdog.items() if key in ("state", "incident")})]
+    elif row["state"] == "running":
         timeout = watchdog is not None and has_timeout(watchdog) and f"timeout {format_s(watchdog['timeout'])}"
         watched = [timeout or ONLY_ITS_END]
     return "; ".join(watched + program_remarks(row))
@@ -170,7 +168,7 @@ def facts(row: Row) -> list[Text]:
         _fact("Silent", f"{format_s(row['silence'])}; {judged}" + ("" if due == "-" else f"; due in {due}")),
         _fact(
             "Fed by",
-            f"{pid}, {sparkline.rate_text(sparkline.rate(row.get('feeds', ())))}; declared by the {row['by']}",
+            f"{pid}, {sparkline.rate_text(sparkline.rate(row.get('feeds', ())))}; timeout by: {row['by']}",
         ),
     ]
     if remarked := "; ".join(f"{key} {said(row[key])}" for key in ("progress", "status") if key in row):
@@ -210,6 +208,8 @@ def next_step(row: Row) -> str:
     if incident.get("blamed"):
         return f"none while {said(incident['blamed'])}, which it depends on, is down"
     step, steps = incident.get("next"), incident.get("steps", 0)
+    if row.get("state") == "given-up":
+        return "none: given up, until it is fed or started again"
     if step is not None:
         when = "now" if step["left"] <= 0 else f"in {format_s(step['left'])}"
         return f"step {step['step'] + 1} of {steps}: {said(step['do'])} {when}"

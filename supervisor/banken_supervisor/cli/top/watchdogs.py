@@ -8,7 +8,7 @@ from rich.text import Text
 
 from banken_supervisor.cli import sparkline
 from banken_supervisor.cli.poller import Snapshot, rate_of
-from banken_supervisor.cli.status_table import left_text
+from banken_supervisor.cli.status_table import left_text, program_place
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column
 from banken_supervisor.cli.top.order import Order
@@ -69,22 +69,14 @@ PROGRAM_COLUMNS = (
 
 
 def watchdog_rows(snapshot: Snapshot, order: Order) -> dict[str, Row]:
-    """All watchdogs, in order. Those of programs have ``program``."""
-    programs = {row["name"] for row in snapshot.programs}
-    found = {}
-    for name in order.arrange(snapshot.rows.values(), snapshot.at):
-        row = snapshot.rows[name]
-        found[name] = Row(name, row["state"], {**row, "program": True} if name in programs else row)
-    return found
+    """All watchdogs, in order."""
+    names = order.arrange(snapshot.rows.values(), snapshot.at)
+    return {name: Row(name, snapshot.rows[name]["state"], snapshot.rows[name]) for name in names}
 
 
 def program_rows(snapshot: Snapshot) -> dict[str, Row]:
     """All programs, the worst first, then by name."""
-    worst = list(text.PROGRAM_STATES)
-    found = sorted(
-        snapshot.programs,
-        key=lambda row: (worst.index(row["state"]) if row["state"] in worst else -1, row["name"]),
-    )
+    found = sorted(snapshot.programs, key=program_place)
     return {
         row["name"]: Row(row["name"], row["state"], {**row, "watchdog": snapshot.rows.get(row["name"])})
         for row in found

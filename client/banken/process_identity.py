@@ -11,6 +11,9 @@ from banken.protocol.messages import ProcessIdentity
 
 _own: tuple[int, ProcessIdentity] | None = None
 
+_FIRST = {"pid": 4026531836, "time": 4026531834}
+"""What the kernel calls the first namespace of each kind."""
+
 inherited: list[Any] = []
 """Sockets of a parent process, kept so that nothing finalises them or their contexts."""
 
@@ -22,7 +25,7 @@ def own_identity() -> ProcessIdentity:
     global _own
     pid = os.getpid()
     if _own is None or _own[0] != pid:
-        _own = pid, ProcessIdentity(boot_id(), pid, process_start(), os.urandom(NONCE_SIZE))
+        _own = pid, ProcessIdentity(process_space(), pid, process_start(), os.urandom(NONCE_SIZE))
     return _own[1]
 
 
@@ -47,6 +50,29 @@ def boot_id() -> bytes:
             return bytes.fromhex(file.read().strip().replace(b"-", b"").decode())[:BOOT_SIZE]
     except (OSError, ValueError):
         return bytes(BOOT_SIZE)
+
+
+def process_space() -> bytes:
+    """Where this process's pid and start time have their meaning: the boot id and, in a pid or time namespace other
+    than the system's first, their numbers mixed in (docs/wire.md)."""
+    boot = boot_id()
+    mixed = namespace("pid") << 32 | namespace("time")
+    return mix(boot, mixed) if mixed and any(boot) else boot
+
+
+def namespace(kind: str, pid: int | str = "self", unknown: int = 0) -> int:
+    """The number of the namespace that a process is in; 0: the system's first. ``unknown``: there are none, or this
+    process may not ask."""
+    try:
+        number = int(os.readlink(f"/proc/{pid}/ns/{kind}")[len(kind) + 2 : -1])
+    except (OSError, ValueError):
+        return unknown
+    return 0 if number == _FIRST[kind] else number
+
+
+def mix(boot: bytes, number: int) -> bytes:
+    """Both, 8 bytes; the same twice gives what there was before."""
+    return (int.from_bytes(boot, "big") ^ number).to_bytes(BOOT_SIZE, "big")
 
 
 def process_start(pid: int | str = "self") -> int:

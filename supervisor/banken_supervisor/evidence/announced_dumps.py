@@ -94,7 +94,7 @@ def find(address_directory: str, process: ProcessHandle) -> Announcement:
         places[user] = directory_of_user(address_directory, user)
     for owner, above in places.items():
         directory = os.path.join(above, DIRECTORY)
-        path = os.path.join(directory, f"{process.pid}-{process.start}")
+        path = os.path.join(directory, f"{process.own_pid}-{process.start}")
         try:
             found = os.lstat(directory)
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o077:
@@ -254,7 +254,12 @@ def _sweep(above: str, owner: int) -> int:
         for name in names:
             # The name holds pid and start time: a dead process's can never be a living one's.
             with suppress(OSError, NotAnnounced):
-                if (match := _name.fullmatch(name)) and process_start(int(match[1])) != int(match[2]):
+                match = _name.fullmatch(name)
+                if (
+                    match
+                    and process_start(int(match[1])) != int(match[2])
+                    and not _is_held(match, owner, directory)
+                ):
                     os.unlink(name, dir_fd=directory)
                     removed += 1
                 elif match:
@@ -264,6 +269,15 @@ def _sweep(above: str, owner: int) -> int:
     finally:
         os.close(directory)
     return removed
+
+
+def _is_held(match: re.Match[str], owner: int, directory: int) -> bool:
+    """Whether a process has the announcement open that this file belongs to: one of another pid namespace."""
+    try:
+        with _opened(f"{match[1]}-{match[2]}", owner, directory) as fd:
+            return _holder(fd) != 0
+    except (OSError, NotAnnounced):
+        return False
 
 
 def _cut(name: str, owner: int, directory: int) -> None:

@@ -11,12 +11,11 @@ import select
 import signal
 from typing import Self
 
-from banken.process_identity import boot_id, process_start
+from banken.process_identity import process_start
 from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.processes.namespaces import SPACE, pid_here
 
-_BOOT = boot_id()
-
-SUPPORTED = hasattr(os, "pidfd_open") and any(_BOOT)
+SUPPORTED = hasattr(os, "pidfd_open") and any(SPACE)
 """Whether this system can identify a process for certain."""
 
 
@@ -46,7 +45,7 @@ class ProcessReplaced(ProcessGone):
 
 def is_local(who: ProcessIdentity) -> bool:
     """Whether it is, or was, a process of this host's present boot that can be identified."""
-    return SUPPORTED and who.boot == _BOOT and who.start > 0 and who.pid > 0
+    return SUPPORTED and who.start > 0 and pid_here(who) > 0
 
 
 def real_user(pid: int) -> int | None:
@@ -60,7 +59,8 @@ def real_user(pid: int) -> int | None:
 
 def runs_as(who: ProcessIdentity, uid: int) -> bool:
     """Whether this process of this host is there, and is the user's: the user itself may signal it."""
-    return process_start(who.pid) == who.start and real_user(who.pid) == uid
+    pid = pid_here(who)
+    return process_start(pid) == who.start and real_user(pid) == uid
 
 
 class ProcessHandle:
@@ -69,6 +69,8 @@ class ProcessHandle:
     def __init__(self, pid: int, start: int, fd: int) -> None:
         """Use ``open`` or ``open_pid``."""
         self.pid = pid
+        self.own_pid = pid
+        """as it knows it itself, in its own pid namespace"""
         self.start = start
         """ticks since boot"""
         self._fd = fd
@@ -78,11 +80,15 @@ class ProcessHandle:
         """The process that a worker names. ProcessRemote, ProcessGone, ProcessReplaced; ProcessError: not known."""
         if not SUPPORTED:
             raise ProcessError("this system has no pidfd or no boot id: a process cannot be identified for certain")
-        if who.boot != _BOOT:
-            raise ProcessRemote(f"pid {who.pid} runs on another host or boot: only its own host can look at it")
         if who.pid <= 0 or who.start <= 0:
             raise ProcessError(f"pid {who.pid} did not say when it started: it may be any process")
-        return cls.open_pid(who.pid, who.start)
+        pid = pid_here(who)
+        if not pid:
+            where = "on another host or boot, or in a container where it was not found"
+            raise ProcessRemote(f"pid {who.pid} runs {where}: it cannot be looked at from here")
+        handle = cls.open_pid(pid, who.start)
+        handle.own_pid = who.pid
+        return handle
 
     @classmethod
     def open_pid(cls, pid: int, start: int | None = None) -> Self:
@@ -106,8 +112,7 @@ class ProcessHandle:
         if not found:
             raise ProcessGone(f"pid {pid} has ended and left nothing to look at")
         raise ProcessReplaced(
-            f"pid {pid} is another process by now (started at tick {found}, not {start}; "
-            "or the worker runs in another pid namespace): nothing of it is read"
+            f"pid {pid} is another process by now (started at tick {found}, not {start}): nothing of it is read"
         )
 
     def fileno(self) -> int:

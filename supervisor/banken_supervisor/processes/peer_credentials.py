@@ -21,6 +21,7 @@ import zmq
 
 from banken.process_identity import process_start
 from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.processes.namespaces import note, pid_here
 
 PEERS_MAX = 100_000
 """Processes that are remembered, the newest: as many as process_watcher.py watches at once."""
@@ -53,13 +54,12 @@ class PeerCredentials:
         """Whether this process has connected, or is trusted; waits for it at most ``CONNECT_WAIT_S``."""
         if not _able:
             return True
-        key = who.pid, who.start
         with self._news:
-            return self._news.wait_for(lambda: key in self._known, CONNECT_WAIT_S)
+            return self._news.wait_for(lambda: (pid_here(who), who.start) in self._known, CONNECT_WAIT_S)
 
     def trust(self, who: ProcessIdentity) -> None:
         """Take it for connected: the supervisor started it itself."""
-        self._add(who.pid, who.start)
+        self._add(pid_here(who), who.start)
 
     def _add(self, pid: int, start: int) -> None:
         with self._news:
@@ -79,6 +79,7 @@ class PeerCredentials:
                 pid = _peer(descriptor) if _able else 0
                 start = process_start(pid) if pid > 0 else 0
                 if start:
+                    note(pid)
                     self._add(pid, start)
         except zmq.ZMQError:
             return  # the context is closed

@@ -40,10 +40,10 @@ class ProcessHandles:
 
         Pid 1 and the supervisor itself are never signalled. PermissionError: it belongs to another user.
         """
-        if who.pid in (1, os.getpid()):
-            return False
         with _opened(who) as handle:
-            return handle is not None and handle.alive and handle.signal(number)
+            if handle is None or handle.pid in (1, os.getpid()):
+                return False
+            return handle.alive and handle.signal(number)
 
     def wait_gone(self, who: ProcessIdentity, seconds: float) -> bool:
         """Wait at most ``seconds`` for its end; whether it has ended. True at once for one of another host."""
@@ -55,18 +55,18 @@ class ProcessHandles:
         with _opened(who) as handle:
             if handle is None:
                 return "gone"
-            letter = _read(who.pid, "stat").rpartition(")")[2].strip()[:1]
-            wait = _read(who.pid, "wchan").strip("\0\n 0")
+            letter = _read(handle.pid, "stat").rpartition(")")[2].strip()[:1]
+            wait = _read(handle.pid, "wchan").strip("\0\n 0")
             words = f"{letter} ({STATES.get(letter, 'unknown')})" if letter else "unknown"
             return f"{words} in {wait}" if wait else words
 
     def group(self, who: ProcessIdentity) -> ProcessGroup | None:
         """The process group that it leads; None: it leads none, has ended, or the supervisor is a member."""
-        if who.pid in (1, os.getpid(), os.getpgid(0)):
-            return None
         with _opened(who) as handle, contextlib.suppress(ProcessLookupError):
-            if handle is not None and handle.alive and os.getpgid(who.pid) == who.pid:
-                return ProcessGroup(who.pid, who.start)
+            if handle is None or handle.pid in (1, os.getpid(), os.getpgid(0)):
+                return None
+            if handle.alive and os.getpgid(handle.pid) == handle.pid:
+                return ProcessGroup(handle.pid, handle.start)
         return None
 
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
-from banken.process_identity import boot_id
 from banken.protocol.limits import REASON_MAX
 from banken.protocol.messages import Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy, ProgramSpec, Restart
+from banken_supervisor.processes.namespaces import SPACE
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.programs.program_manager import CLOSE_WAIT, ProgramManager, WorkTold
@@ -132,7 +132,7 @@ class ProgramWatchdogs:
     def process(self, name: str) -> ProcessIdentity | None:
         """The process of a program, known without any feed; None: it has none."""
         child = self.manager.child(name)
-        return None if child is None else ProcessIdentity(boot_id(), child.handle.pid, child.handle.start, b"")
+        return None if child is None else ProcessIdentity(SPACE, child.handle.pid, child.handle.start, b"")
 
     def last_output(self, name: str, *, has_ended: bool) -> list[str]:
         """The last lines that a program wrote; ``has_ended``: its process that ended last. Reads the disk."""

@@ -64,10 +64,18 @@ def finding(down: list[dict[str, Any]] | None = None, **more: Any) -> Finding:
         (finding(alive=2, trouble=("journal full",)), ZERO, 1, "2 alive: journal full"),
         (finding([down("a")], expired=1, trouble=("journal full",)), ZERO, 2, None),
         (
-            finding(alive=1, only={"name": "a", "state": "alive", "silence": 0.5}),
+            finding(alive=1, only={"name": "a", "state": "alive", "silence": 0.5, "timeout": 9.0, "grace": 9.0}),
             ZERO,
             0,
             "a alive (silent for 0.5 s)",
+        ),
+        (
+            finding(
+                waiting=1, only={"name": "a", "state": "running", "silence": 9.0, "timeout": 1e9, "grace": 1e9}
+            ),
+            ZERO,
+            0,
+            "a running (only its end is watched)",
         ),
     ],
 )

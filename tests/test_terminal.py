@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
+from banken_supervisor.cli.group import banken
 from banken_supervisor.cli.sparkline import PLAIN_TICKS, rate, rate_text, sparkline, supports
 from banken_supervisor.journal.uptime import percent, uptime
 
@@ -99,3 +101,13 @@ def test_no_period_has_no_uptime() -> None:
 def test_what_was_missing_is_never_rounded_away(share: float | None, text: str) -> None:
     """100 % is said of nothing else."""
     assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("programs", "status"), ("ls", "status"), ("stauts", "status"), ("logs", "top")]
+)
+def test_what_people_type_leads_to_the_command(typed: str, meant: str) -> None:
+    """Other names for what there is, and misspelt ones."""
+    done = CliRunner().invoke(banken, [typed])
+    assert done.exit_code == 2
+    assert f"no such command: {typed!r}; did you mean {meant!r}?" in done.output

@@ -264,6 +264,16 @@ def test_a_program_that_dies_again_and_again_is_given_up_once(house: House) -> N
     assert house.incident(still["id"])["how"] == "reborn"
 
 
+def test_a_program_that_is_stopped_is_called_so(house: House) -> None:
+    """By commands that are about watchdogs: it has none until it is started."""
+    house.run('[[program]]\nname = "later"\ncommand = ["sleep", "600"]\nautostart = false\n')
+    assert "later is a program that is stopped" in house.banken("pause", "later", code=1)
+    house.banken("check", "later", code=3)
+    house.banken("start", "later")
+    house.banken("check", "later")
+    assert house.row("later")["state"] == "running"
+
+
 def test_what_was_given_up_is_open_over_a_restart_until_it_is_fed(house: House) -> None:
     """One incident, with its cause and reason, in the row and in the journal; a feed closes it."""
     config = """

@@ -13,14 +13,14 @@ import click
 from banken.errors import BankenError
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.options import DURATION, NAMES, reading_address_option
+from banken_supervisor.cli.options import DURATION, NAMES, all_of, reading_address_option
 from banken_supervisor.cli.places import BAD, WORST_FIRST, severity
 from banken_supervisor.cli.printing import clean, plural
-from banken_supervisor.operator_client.pager import all_rows
+from banken_supervisor.operator_client.pager import FEW, all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.patterns import is_pattern
-from banken_supervisor.text.reasons import gist
+from banken_supervisor.text.reasons import gist, unjudged
 
 if TYPE_CHECKING:
     from banken.control import Control
@@ -30,9 +30,6 @@ WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 STATES = ("alive", "waiting", "paused", "expired", "given-up")
 """Those of the performance data; an idle watchdog counts as alive there, a running one as waiting."""
-
-READ_MAX = 500
-"""Watchdogs whose states are read one by one though none is down: that is one request."""
 
 NAMED_MAX = 5
 """Watchdogs that the line names; of the others it says how many."""
@@ -204,19 +201,16 @@ def _one(row: dict[str, Any]) -> str:
     if incident is not None:
         why = f", {gist(incident['reason'])}" if incident.get("reason") else ""
         return f"{said} ({incident['cause']} {format_s(incident['age'])} ago{why})"
-    return f"{said} (silent for {format_s(row['silence'])})"
+    return f"{said} ({unjudged(row) or 'silent for ' + format_s(row['silence'])})"
 
 
 def _find(control: Control, names: tuple[str, ...], since: float | None) -> Finding:
     summary = control.request("summary")
     rows: dict[str, dict[str, Any]] = {}
     for name in names:
-        found = all_rows(control, name)
-        if not found:
-            raise Failure(f"no watchdog {'fits' if is_pattern(name) else 'is called'} {name!r}")
-        rows |= {row["name"]: row for row in found}
+        rows |= {row["name"]: row for row in all_of(control, name)}
     states = summary["states"]
-    if not names and (summary["watchdogs"] <= READ_MAX or any(states.get(state) for state in BAD)):
+    if not names and (summary["watchdogs"] <= FEW or any(states.get(state) for state in BAD)):
         rows = {row["name"]: row for row in all_rows(control)}
     counts = Counter(row["state"] for row in rows.values()) if rows else Counter(states)
     down = [row for row in rows.values() if row["state"] in BAD]

@@ -40,6 +40,19 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
 """Exit codes of our own errors; the first line that fits counts."""
 
 
+SAME = {
+    "programs": "status",
+    "watchdogs": "status",
+    "list": "status",
+    "ls": "status",
+    "ps": "status",
+    "logs": "top",
+    "log": "top",
+    "kill": "stop",
+}
+"""What people type, and the command that does it here."""
+
+
 class Failure(click.ClickException):
     """One line on stderr, and an exit code from ``exit_codes``."""
 
@@ -66,7 +79,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            near = difflib.get_close_matches(name, COMMANDS, 1)
+            near = [SAME[name]] if name in SAME else difflib.get_close_matches(name, COMMANDS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
             raise click.UsageError(f"no such command: {name!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)

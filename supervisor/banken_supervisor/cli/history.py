@@ -69,7 +69,7 @@ def command(name: str, since: float, limit: int, as_json: bool, journal: str | N
     between failures and to recovery, the gaps between the last feeds, and the last incidents.
 
     It reads the journal's file, and works without a supervisor; the gaps are the running supervisor's. The period
-    begins no earlier than the journal. Time for which no supervisor ran counts as up: nobody knows better.
+    begins no earlier than the journal. Time for which no supervisor ran counts as up: nothing is known of it.
 
     An incident that a restart ended is over (reborn) when the new process runs; what hangs after that is another.
     """
@@ -161,7 +161,9 @@ def _now(known: Known) -> str:
     row = known.row
     if row is None:
         return "not watched now" if known.answered else "no supervisor answers; from the journal"
-    said = [clean(row["state"]), f"silent for {format_s(row['silence'])}"]
+    said = [clean(row["state"])]
+    if row["state"] != "running":
+        said.append(f"silent for {format_s(row['silence'])}")
     if row["left"] is not None and row["left"] < NEVER_S and row["state"] in ("alive", "waiting"):
         said.append(f"due in {format_s(max(0.0, row['left']))}")
     if row["timeout"] < NEVER_S:

@@ -38,7 +38,7 @@ SAID_MAX = 300
     shell_complete=completion.watched,
     help="The same; repeatable.",
 )
-@click.option("--open", "open_only", is_flag=True, help="Only those that are open.")
+@click.option("--open", "open_only", is_flag=True, help="Only those that are open, given up or not.")
 @click.option("--since", type=DURATION, metavar="TIME", help="Only those that were open within TIME, such as 1h.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="At most N.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
@@ -153,7 +153,8 @@ def in_words(story: Any) -> list[str]:
     lines = [f"{clean(record.name)}: {record.cause}, incident {record.id}", ""]
     facts = [
         ("opened", clock(record.opened)),
-        ("closed", f"{clock(record.closed)} ({record.how})" if record.closed else _standing(record)),
+        ("state", _standing(record)),
+        ("closed", None if record.closed is None else clock(record.closed)),
         ("silence", _silence(record)),
         ("feeds", feeds_text(feeds, record.silence) if feeds else None),
         ("pid", record.pid),

@@ -96,6 +96,9 @@ def all_of(control: Control, given: str) -> list[dict[str, Any]]:
     """The watchdogs that a name or a pattern stands for; a Failure if there is none."""
     found = all_rows(control, given)
     if not found:
+        for program in control.request("programs")["rows"]:
+            if program["name"] == given:
+                raise Failure(f"{given} is a program that is {program['state']}; it is watched once it is started")
         fits = "fits" if is_pattern(given) else "is called"
         raise Failure(f"no watchdog {fits} {given!r} at {control.address.text}; `banken status` lists them")
     return found

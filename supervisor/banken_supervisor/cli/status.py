@@ -15,7 +15,7 @@ from banken_supervisor.cli.options import DURATION, reading_address_option
 from banken_supervisor.cli.places import BAD, severity
 from banken_supervisor.cli.printing import Table, fancy, need_terminal, print_json
 from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, program_place, summary_line
-from banken_supervisor.operator_client.pager import all_rows
+from banken_supervisor.operator_client.pager import FEW, all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import format_s
 
@@ -80,7 +80,10 @@ def command(
         return app.return_code or exit_codes.OK
     with connect(address) as control:
         summary = control.request("summary")
-        found = sorted(all_rows(control, name), key=lambda row: (severity(row["state"]), row["name"]))
+        rows = all_rows(control, None if summary["watchdogs"] <= FEW else name)
+        known = rows if len(rows) >= summary["watchdogs"] else None
+        found = [row for row in rows if name is None or fnmatchcase(row["name"], name)]
+        found.sort(key=lambda row: (severity(row["state"]), row["name"]))
         programs = [
             row for row in control.request("programs")["rows"] if name is None or fnmatchcase(row["name"], name)
         ]
@@ -88,7 +91,7 @@ def command(
     if as_json:
         print_json({"summary": summary, "watchdogs": found, "programs": programs})
     else:
-        click.echo(summary_line(summary, where, fancy(), found if name is None else None))
+        click.echo(summary_line(summary, where, fancy(), known))
         _print(WATCHDOGS, found, limit)
         _print(PROGRAMS, sorted(programs, key=program_place), limit)
         if not found and not programs and name is None:

@@ -82,7 +82,7 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
         clean(row["state"]),
         clean(row["name"]),
         left_text(row),
-        format_s(row["silence"]),
+        silence_text(row),
         _timeout(row),
         "-" if row["pid"] is None else str(row["pid"]),
         f"{row['incidents']:,}",
@@ -100,6 +100,11 @@ def left_text(row: dict[str, Any]) -> str:
     """Time until the deadline; ``-`` where none is due."""
     left = row["left"]
     return "-" if row["state"] in BAD or left is None or left > NEVER_S else format_s(max(0.0, left))
+
+
+def silence_text(row: dict[str, Any]) -> str:
+    """Time since its last feed; ``-`` for what need not feed."""
+    return "-" if row["state"] == "running" else format_s(row["silence"])
 
 
 def _remarks(row: dict[str, Any]) -> list[str]:

@@ -17,6 +17,10 @@ STEPS_BACK_MAX = 100
 """How often one reading goes back. A list that shrinks all the time would otherwise never end."""
 
 
+FEW = 500
+"""Watchdogs of which all rows come with one request."""
+
+
 class Pager:
     """Says at which offset the next page begins."""
 

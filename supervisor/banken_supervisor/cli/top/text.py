@@ -10,7 +10,7 @@ from rich.text import Text
 
 from banken_supervisor.cli import sparkline
 from banken_supervisor.cli.printing import clean, plural
-from banken_supervisor.cli.status_table import left_text, program_remarks
+from banken_supervisor.cli.status_table import left_text, program_remarks, silence_text
 from banken_supervisor.evidence import feeds_text, output_lines, summary_lines
 from banken_supervisor.journal.uptime import percent
 from banken_supervisor.text.durations import NEVER_S, format_s
@@ -165,7 +165,7 @@ def facts(row: Row) -> list[Text]:
     due = left_text(row)
     pid = "no process known" if row["pid"] is None else f"pid {row['pid']}"
     lines = [
-        _fact("Silent", f"{format_s(row['silence'])}; {judged}" + ("" if due == "-" else f"; due in {due}")),
+        _fact("Silent", f"{silence_text(row)}; {judged}" + ("" if due == "-" else f"; due in {due}")),
         _fact(
             "Fed by",
             f"{pid}, {sparkline.rate_text(sparkline.rate(row.get('feeds', ())))}; timeout by: {row['by']}",

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from banken_supervisor.cli import sparkline
 from banken_supervisor.cli.poller import Snapshot, rate_of
-from banken_supervisor.cli.status_table import left_text, program_place
+from banken_supervisor.cli.status_table import left_text, program_place, silence_text
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column
 from banken_supervisor.cli.top.order import Order
@@ -49,7 +49,7 @@ COLUMNS = (
     Column("NAME", 18, 40, sort="name", cell=_name),
     Column("LEFT", 7, right=True, sort="left", cell=lambda row, _: left_text(row)),
     Column("", 8, fold=5, cell=text.left_bar),
-    Column("SILENT", 7, right=True, sort="silence", cell=lambda row, _: format_s(row["silence"])),
+    Column("SILENT", 7, right=True, sort="silence", cell=lambda row, _: silence_text(row)),
     Column("TIMEOUT", 7, fold=7, right=True, cell=_timeout),
     Column("RATE", 8, fold=4, right=True, sort="rate", cell=lambda row, _: sparkline.rate_text(rate_of(row))),
     Column("GAPS", 8, 32, fold=6, cell=_gaps),

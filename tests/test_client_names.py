@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from inspect import signature
 
 import pytest
 
 import banken
 from banken import client, presets, testing
+from banken_supervisor import Supervisor
 
 PROGRAM = """
 import json, sys
@@ -85,3 +87,16 @@ def test_an_import_loads_only_what_it_needs(statement: str, absent: tuple[str, .
     )
     loaded = json.loads(done.stdout)
     assert [each for each in loaded if each.startswith(absent)] == []
+
+
+def test_a_supervisors_watchdog_takes_what_a_clients_does() -> None:
+    """But for the resolution, which is of what travels; and what is given travels."""
+    wanted, there = (set(signature(each.watchdog).parameters) for each in (client.Client, Supervisor))
+    assert wanted - there == {"resolution"}
+    assert there <= wanted
+    sent = testing.Recorder()
+    dog = sent.watchdog("w", exit="never", clean=[3, "USR1"])
+    dog.timeout = 5
+    for message in sent.messages:
+        assert message.declaration is not None
+        assert (message.declaration.exit, message.declaration.clean) == ("never", (-10, 3))

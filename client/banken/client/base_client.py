@@ -141,7 +141,9 @@ class BaseClient:
                     state.coalesced += 1
                     return
             frame = self._encode(state, Kind.NOTE, progress, status)
-        if self._hand_over(state, frame):
+        if self._unsent_releases:
+            self._send_releases(state.name)
+        if self._deliver(frame):  # as _hand_over does; one call less
             state.sent += 1
             state.open_until = now + state.resolution
             if status is not None:
@@ -346,12 +348,15 @@ class BaseClient:
     def _hand_over(self, state: FeedState, frame: bytes, wait: float = 0.0) -> bool:
         """Deliver a message about one name, after the releases that could not be sent when they were asked for."""
         if self._unsent_releases:
-            self._unsent_releases.pop(state.name, None)  # something is said of it again: that one is out of date
-            for name, unsent in list(self._unsent_releases.items()):
-                if not self._deliver(unsent):
-                    break
-                self._unsent_releases.pop(name, None)
+            self._send_releases(state.name)
         return self._deliver(frame, wait)
+
+    def _send_releases(self, name: str) -> None:
+        self._unsent_releases.pop(name, None)  # something is said of it again: that one is out of date
+        for unsent, frame in list(self._unsent_releases.items()):
+            if not self._deliver(frame):
+                return
+            self._unsent_releases.pop(unsent, None)
 
     def _forked(self) -> None:
         """In a child: another process feeds now, and has sent nothing yet."""

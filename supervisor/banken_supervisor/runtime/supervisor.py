@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from types import FrameType
 from typing import ClassVar
@@ -14,7 +14,7 @@ from typing import ClassVar
 from banken.address import resolve
 from banken.errors import AddressInUse, AddressRefused
 from banken.protocol.limits import check_name, check_seconds
-from banken.protocol.messages import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Declaration, Feeders
+from banken.protocol.messages import CLEAN, DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Declaration, Exit, Feeders
 from banken.watchdog import Watchdog
 from banken.watchdog.callback_invocation import Callback
 from banken_supervisor.actions.action_context import ActionContext
@@ -123,6 +123,8 @@ class Supervisor:
         callback: Callback | str | None = None,
         feeders: str = Feeders.LATEST,
         progress_timeout: float | None = None,
+        exit: str = Exit.UNCLEAN,  # noqa: A002  # as in the config
+        clean: Iterable[int | str] = CLEAN,
     ) -> Watchdog:
         """Declare a watchdog as the operator: this overrides the declarations of workers.
 
@@ -130,14 +132,9 @@ class Supervisor:
         It may be called from any thread, before the supervisor runs and while it runs.
         """
         return self._client.watchdog(
-            name,
-            timeout,
-            interval,
-            grace=grace,
-            callback=callback,
-            feeders=feeders,
-            progress_timeout=progress_timeout,
-        )
+            name, timeout, interval, grace=grace, callback=callback, feeders=feeders,
+            progress_timeout=progress_timeout, exit=exit, clean=clean,
+        )  # fmt: skip
 
     def callback(self, name: str, function: Callback | None) -> None:
         """Bind ``function`` to ``name``, for declarations that name a callback; None unbinds it."""

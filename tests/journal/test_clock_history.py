@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
+from banken_supervisor.journal import schema
 from banken_supervisor.journal.clock_history import OFF_MAX_S, ClockHistory, Reading, extend
-from banken_supervisor.journal.entries import ClockSpan
+from banken_supervisor.journal.entries import ClockSpan, Released
+from banken_supervisor.journal.store import Store, clock_spans
 
 DAY = 86_400.0
 
@@ -182,3 +185,19 @@ def test_without_a_boot_id_a_clock_that_went_back_is_another_boot() -> None:
     history = ClockHistory(spans, Reading("00", 50.0, 1.8e9 + 5_000.0 + 1_050.0))
     assert history.age(1.8e9 + 5_000.0) == pytest.approx(1_050.0)
     assert history.current.number == 2
+
+
+def test_a_journal_looks_at_the_clocks_often_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that crashes leaves few seconds unknown: of a second while something is written, else of twenty."""
+    clocks = Host()
+    monkeypatch.setattr(Reading, "now", clocks.reading)
+    path = str(tmp_path / "journal.db")
+    schema.begin(path)
+    store = Store(path, "run")
+    store.write(())
+    for passed, entries, seen in ((1.5, 1, 0.0), (0.5, 1, 0.5), (10.0, 0, 10.5), (10.0, 0, 0.0)):
+        clocks.run(passed, looking=False)
+        store.write([Released("w")] * entries)
+        assert clocks.ticks - clock_spans(store.connection)[-1].until == pytest.approx(seen)
+        assert store.clock_patience(clocks.ticks) == pytest.approx(20.0 - seen)
+    store.close()

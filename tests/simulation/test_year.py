@@ -1,85 +1,77 @@
-"""Long deadlines over restarts, reboots and clocks that are set, against an oracle written from the issue; the
-whole year by command: ``python -m simulation.year 365 SEED``."""
+"""Pieces of the year: long deadlines over restarts and reboots, what is judged at all, windows over both changes of
+summer time, clocks that are set. The whole by command: ``python -m simulation.year 365 SEED`` from ``tests/``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from banken_supervisor.engine import restore
-from banken_supervisor.engine.last_feeds import LastFeeds
-from banken_supervisor.engine.snapshot import Snapshot
-from banken_supervisor.journal.clock_history import ClockHistory
+from .year import CAST, ROOM, Year
+from .year_calendar import Spell, beginnings, local
+from .year_faults import FAULTS, YearFault
 
-from .year import Year
+pytestmark = pytest.mark.timeout(300)  # seconds of work, and more on a busy machine
 
-
-@pytest.mark.parametrize("seed", range(2))
-def test_nothing_is_false_missed_late_or_doubled(seed: int) -> None:
-    year = Year(seed, reboot_every=36).run(4.0)
-    assert year.findings == []
-    assert year.boots > 1
-    assert year.verdicts > 50
+BERLIN = "Europe/Berlin"
 
 
-def _each_restart_gives_all_again(patch: pytest.MonkeyPatch) -> None:
-    left = Year.left
-
-    def without(year: Year) -> Snapshot:
-        found = left(year)
-        return Snapshot(found.watchdogs, found.open, found.runs)
-
-    patch.setattr(Year, "left", without)
+@pytest.fixture
+def room() -> Iterator[Path]:
+    """In memory, if there is such a place: a year has ten thousand journals to open."""
+    with tempfile.TemporaryDirectory(dir=ROOM) as path:
+        yield Path(path)
 
 
-def _by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
-    def age(clocks: ClockHistory, boot: str, ticks: float, *, off_counts: bool = True) -> float:
-        first = next(span for span in clocks._spans if span.boot == boot)
-        return max(0.0, clocks._now.wall - (ticks + first.offset))
-
-    patch.setattr(ClockHistory, "age_of_ticks", age)
-
-
-def _a_known_feed_is_never_kept_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LastFeeds, "turn", lambda feeds, now: feeds._noted.clear())
+@pytest.mark.parametrize("first", [datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 10, 24, tzinfo=UTC)])
+def test_nothing_is_false_missed_late_doubled_or_lost(room: Path, first: datetime) -> None:
+    year = Year(4, room, first, reboot_every=11).run(2.5)
+    assert year.oracle.findings == []
+    assert year.host.boots > 3
+    assert year.oracle.verdicts > 100
 
 
-def _the_host_is_never_off(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(restore, "HOST_OFF_COUNTS_S", 1e12)
-
-
-def _the_host_is_off_for_all(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(restore, "HOST_OFF_COUNTS_S", 0.0)
-
-
-def _a_grace_of_five_minutes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(restore, "GRACE_S", 300.0)
-
-
-def _what_is_kept_is_never_older(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(restore, "UNSURE_S", -60.0)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.says)
+def test_a_planted_fault_is_seen(fault: YearFault) -> None:
+    cast = tuple(role for role in CAST if role.judged.name in fault.cast)
+    assert len(cast) == len(fault.cast)
+    seen: list[str] = []
+    for seed in range(12):
+        with tempfile.TemporaryDirectory(dir=ROOM) as path, fault.planted():
+            seen += (
+                Year(seed, Path(path), fault.first, fault.reboot_every, cast, fault.clock_chance)
+                .run(2.5, 1)
+                .oracle.findings
+            )
+        if any(finding.partition(":")[0] in fault.seen_as for finding in seen):
+            return
+    raise AssertionError(f"not seen: {seen}")
 
 
 @pytest.mark.parametrize(
-    ("plant", "kinds"),
+    ("spell", "month", "day", "expected"),
     [
-        (_each_restart_gives_all_again, {"missed", "late"}),
-        (_by_the_wall_clock, {"false", "missed", "late"}),
-        (_a_known_feed_is_never_kept_again, {"false"}),
-        (_the_host_is_never_off, {"missed", "late"}),
-        (_the_host_is_off_for_all, {"false"}),
-        (_a_grace_of_five_minutes, {"late", "missed"}),
-        (_what_is_kept_is_never_older, {"false"}),
+        (Spell(2, 30, 0.0, BERLIN), 3, 28, ["02:30"]),
+        (Spell(2, 30, 0.0, BERLIN), 3, 29, ["03:00"]),
+        (Spell(2, 30, 0.0, BERLIN), 10, 25, ["02:30"]),
+        (Spell(1, 45, 0.0, "Australia/Lord_Howe"), 4, 5, ["01:45"]),
+        (Spell(2, 15, 0.0, "Australia/Lord_Howe"), 10, 4, ["02:30"]),
+        (Spell(1, 30, 0.0, "America/New_York", "SUN"), 11, 2, []),
     ],
 )
-def test_a_planted_fault_is_seen(
-    plant: Callable[[pytest.MonkeyPatch], None], kinds: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plant(monkeypatch)
-    seen: set[str] = set()
-    for seed in range(6):
-        seen |= {finding.partition(":")[0] for finding in Year(seed, reboot_every=5).run(4.0).findings}
-        if seen & kinds:
-            return
-    raise AssertionError(f"not seen: {seen}")
+def test_the_oracles_calendar(spell: Spell, month: int, day: int, expected: list[str]) -> None:
+    """Beside the summer time of a calendar on paper."""
+    number = (datetime(2026, month, day) - datetime(1970, 1, 1)).days
+    found = beginnings(spell, number)
+    assert [local(each, spell.zone).strftime("%H:%M") for each in found] == expected
+    if day == 25:
+        assert datetime.fromtimestamp(found[0], UTC).hour == 0
+
+
+@pytest.mark.parametrize(("month", "day", "hours"), [(3, 29, 23), (10, 25, 25), (6, 1, 24)])
+def test_each_hour_of_the_oracles_calendar(month: int, day: int, hours: int) -> None:
+    number = (datetime(2026, month, day) - datetime(1970, 1, 1)).days
+    assert len(beginnings(Spell(None, 15, 0.0, BERLIN), number)) == hours

@@ -1,226 +1,365 @@
-"""A year of one supervisor: restarts each hour, a reboot each week, a wall clock that is set, and long deadlines.
+"""A year of one supervisor: restarts each hour, a reboot each week, clocks that are set, and summer time.
 
-The oracle knows what the issue of long deadlines says and nothing of the code: a watchdog is due by its last feed
-and its timeout; it is not convicted before, and at most a minute later than that, or than the start of the
-supervisor after it; the time that the host was off counts for an hour and more. What is up to a minute long has its
-full timeout again after each start. ``python -m simulation.year DAYS SEED`` from ``tests/`` runs it by hand.
+``python -m simulation.year DAYS SEED [FROM]`` from ``tests/`` runs it by hand, from the day FROM (2026-01-01). Who
+plays is in ``CAST``; what each does is a generator here, which says how many seconds pass until its next step. The
+oracle (year_oracle.py) hears what is done, and never what it means for the supervisor.
 """
 
 from __future__ import annotations
 
-import random
 import sys
-from dataclasses import dataclass, field
-from math import inf
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
 
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message
-from banken_supervisor.engine.effects import Effect, Event, EventType
-from banken_supervisor.engine.engine import Engine
-from banken_supervisor.engine.rules import Rules
-from banken_supervisor.engine.snapshot import PastFeed, Snapshot
-from banken_supervisor.journal.clock_history import ClockHistory, Reading, extend
-from banken_supervisor.journal.entries import ClockSpan
-from snapshot_kit import Shelf
+from banken_supervisor.config import Config, load
 
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+from .year_calendar import Spell, next_beginning, open_until
+from .year_host import DAY, YearHost
+from .year_oracle import Judged, YearOracle
 
-TIMEOUTS = (0.05, 1.0, 30.0, 60.0, 61.0, 100.0, 900.0, 2 * HOUR, 25 * HOUR, 8 * DAY, 30 * DAY)
+HOUR = 3600.0
+ROOM = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where the journal of a long run lies: in memory, if it can."""
+BERLIN, NEW_YORK, LORD_HOWE = "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"
+DEFAULT_S, PROGRAM_GRACE_S = 60.0, 60.0
 
-SHORT_MAX = 60.0
-LATE_MAX = 60.0
-ALLOWED_S = 2.0
-"""Seconds beyond the full timeout, and half of one more, that a short one has after a start."""
-
-OFF_COUNTS_FROM = HOUR
+Steps = Iterator[float]
 
 
-@dataclass
-class Dog:
-    """One watchdog and its worker. Times are real seconds."""
+@dataclass(frozen=True)
+class Role:
+    """One of the cast."""
 
-    name: str
-    timeout: float
-    fed: float = 0.0
-    """when its last feed was heard"""
-    off: float = 0.0
-    """how long the host was off since"""
-    next_feed: float = 0.0
-    convicted: float | None = None
-    hang: float | None = None
-    """until when its worker is silent"""
-
-    def due(self) -> float:
-        return self.fed + self.timeout + (0.0 if self.timeout >= OFF_COUNTS_FROM else self.off)
+    judged: Judged
+    plays: Callable[[Year, Judged], Steps] | None = None
+    table: str = ""
+    """watchdog or program: it stands in the config; empty: its worker declares it, or nobody"""
+    keys: str = ""
+    """beside what follows from ``judged``"""
+    declares: bool = False
 
 
-@dataclass
+# -- what they do ---------------------------------------------------------------------------------------
+
+
+def steady(year: Year, one: Judged) -> Steps:
+    """Feeds in time, and hangs now and then. What it said while nobody was there it says again."""
+    assert one.timeout is not None
+    hangs = 0.15 if one.timeout >= DAY else 0.03
+    while True:
+        year.feed(one)
+        if year.chance(hangs):
+            yield one.timeout * year.random.uniform(1.01, 2.0) + year.random.uniform(0.0, HOUR)
+        else:
+            yield one.timeout * year.random.choice((0.1, 0.5, 0.9, 0.97))
+
+
+def bursts(year: Year, one: Judged) -> Steps:
+    """Feeds for a while, falls silent, and comes back after some hours."""
+    limit = one.timeout or DEFAULT_S
+    while True:
+        for _ in range(year.random.choice((1, 5, 60))):
+            year.feed(one)
+            yield limit * year.random.choice((0.2, 0.9, 0.97))
+        yield limit * year.random.uniform(1.1, 3.0) + year.random.uniform(0.5, 8.0) * HOUR
+
+
+def maintained(year: Year, one: Judged) -> Steps:
+    """Is silent in its windows, and sometimes too long after them. Where each feed would be many, it feeds at night
+    only."""
+    assert one.timeout is not None
+    while True:
+        until = open_until(one.windows, year.true_wall)
+        if until is not None:
+            left, mood = until - year.true_wall, year.random.random()
+            if mood < 0.6:
+                yield left + one.timeout * year.random.uniform(0.0, 0.9)
+            elif mood < 0.8:
+                yield left + one.timeout * year.random.uniform(1.1, 2.0)
+        year.feed(one)
+        if one.timeout < 60.0 and not year.true_wall // HOUR % 24 >= 20 and not year.true_wall // HOUR % 24 < 3:
+            yield year.random.uniform(10, 15) * HOUR
+        yield one.timeout * year.random.choice((0.5, 0.9, 0.97))
+
+
+def cron_job(year: Year, one: Judged) -> Steps:
+    """A job at 02:30 in Berlin that says so when it is done. cron does not catch up."""
+    job = Spell(2, 30, 0.0, BERLIN)
+    while True:
+        wait = next_beginning(job, year.true_wall) - year.true_wall
+        planned = year.host.at + wait
+        yield wait + year.random.uniform(1.0, 600.0)
+        if year.host.at - planned < 601.0 and not year.chance(0.02):
+            year.feed(one)
+
+
+def server(year: Year, one: Judged) -> Steps:
+    """Serves, and has never heard of a watchdog. Sometimes it is killed."""
+    while True:
+        year.begin(one)
+        yield year.random.uniform(0.5, 6.0) * DAY
+        year.end(one)
+        yield year.random.uniform(1.0, 2.0)
+
+
+def trainer(year: Year, one: Judged) -> Steps:
+    """Takes long to start, sometimes too long; then it feeds until it is killed."""
+    assert one.timeout is not None
+    while True:
+        year.begin(one)
+        yield year.random.uniform(66.0, 200.0) if year.chance(0.2) else year.random.uniform(0.0, 58.0)
+        for _ in range(int(year.random.uniform(1.0, 30.0))):
+            year.feed(one)
+            yield one.timeout * year.random.choice((0.3, 0.9, 0.97))
+        if year.chance(0.3):
+            yield one.timeout * year.random.uniform(0.1, 3.0)
+        year.end(one)
+        yield year.random.uniform(1.0, 2.0)
+
+
+def now_and_then(year: Year, one: Judged) -> Steps:
+    """A program that the operator starts and stops."""
+    assert one.timeout is not None
+    while True:
+        yield year.random.uniform(1.0, 10.0) * HOUR
+        year.begin(one)
+        yield year.random.uniform(66.0, 70.0) if year.chance(0.2) else year.random.uniform(0.0, 58.0)
+        for _ in range(year.random.choice((2, 20))):
+            year.feed(one)
+            yield one.timeout * year.random.choice((0.5, 0.97))
+        yield year.random.choice((0.0, 30.0))
+        year.stop(one)
+
+
+def late_comer(year: Year, one: Judged) -> Steps:
+    """Is named in the config long before its worker is there."""
+    yield year.random.uniform(0.1, 2.0) * DAY
+    yield from bursts(year, one)
+
+
+def paused(year: Year, one: Judged) -> Steps:
+    """Feeds, and is paused by the operator, who does not look at the clock."""
+    assert one.timeout is not None
+    while True:
+        year.feed(one)
+        yield one.timeout * year.random.choice((0.2, 0.9))
+        if year.chance(0.2):
+            seconds = year.random.choice((10.0, 600.0, 3 * HOUR))
+            year.pause(one, seconds)
+            yield seconds + one.timeout * year.random.choice((0.5, 0.5, 1.5))
+
+
+NIGHT = (Spell(2, 30, HOUR, BERLIN),)
+TWO = (Spell(1, 45, 45 * 60.0, LORD_HOWE), Spell(2, 0, 60 * 60.0, LORD_HOWE))
+SUNDAYS = (Spell(1, 30, 2 * HOUR, NEW_YORK, "SUN"),)
+WEEKEND = (Spell(23, 0, 5 * HOUR, BERLIN, "SAT"),)
+HOURLY = (Spell(None, 15, 600.0, BERLIN),)
+
+CAST = (
+    *(Role(Judged(f"w{t:g}", t, 0.0), bursts if t <= 100 else steady, declares=True)
+      for t in (0.05, 1.0, 30.0, 60.0, 61.0, 100.0, 900.0, 2 * HOUR, 25 * HOUR, 8 * DAY, 30 * DAY)),
+    Role(Judged("redis"), server, "program", 'ladder = [{ do = "log", text = "down" }]'),
+    Role(Judged("memcached"), server, "program", 'depends_on = ["redis"]'),
+    Role(Judged("postgres"), server, "program"),
+    Role(Judged("trainer", 600.0, PROGRAM_GRACE_S), trainer, "program", 'grace = "1m"'),
+    Role(Judged("tool", 5.0, PROGRAM_GRACE_S), now_and_then, "program"),
+    Role(Judged("never", 0.05), None, "watchdog"),
+    Role(Judged("late", 0.05), late_comer, "watchdog"),
+    Role(Judged("expected", 50.0, 30.0), late_comer, "watchdog", "expect = true"),
+    Role(Judged("ladder"), bursts, "watchdog", 'ladder = [{ do = "log", text = "down" }]'),
+    Role(Judged("plain"), bursts),
+    Role(Judged("job", 26 * HOUR), cron_job, "watchdog"),
+    Role(Judged("off", 600.0, off_counts=True), steady, "watchdog", "count_host_off = true"),
+    Role(Judged("on", 2 * HOUR, off_counts=False), steady, "watchdog", "count_host_off = false"),
+    Role(Judged("paused", 2 * HOUR), paused, "watchdog"),
+    Role(Judged("night", 30.0, windows=NIGHT), maintained, "watchdog"),
+    Role(Judged("night-long", 2 * HOUR, windows=NIGHT), maintained, "watchdog"),
+    Role(Judged("two", 900.0, windows=TWO), maintained, "watchdog"),
+    Role(Judged("sundays", 600.0, windows=SUNDAYS), maintained, "watchdog"),
+    Role(Judged("weekend", 25 * HOUR, windows=WEEKEND), maintained, "watchdog"),
+    Role(Judged("hourly", 900.0, windows=HOURLY), maintained, "watchdog"),
+)  # fmt: skip
+
+
+def config_of(cast: tuple[Role, ...]) -> str:
+    """The config file."""
+    lines = [f'[supervisor]\ndefaults = {{ timeout = "{DEFAULT_S}s", interval = "3000d" }}']
+    for role in cast:
+        if not role.table:
+            continue
+        one = role.judged
+        lines += [f"[[{role.table}]]", f'name = "{one.name}"']
+        if role.table == "program":
+            lines.append('command = ["sleep", "1d"]')
+        if one.timeout is not None:
+            lines.append(f'timeout = "{one.timeout}s"')
+        if one.grace and role.table == "watchdog":
+            lines.append(f'grace = "{one.grace}s"')
+        windows = (
+            f'{{ cron = "{each.cron}", for = "{each.seconds:g}s", timezone = "{each.zone}" }}'
+            for each in one.windows
+        )
+        if one.windows:
+            lines.append(f"maintenance = [{', '.join(windows)}]")
+        lines.append(role.keys)
+    return "\n".join(lines) + "\n"
+
+
 class Year:
-    """``seed`` decides everything."""
+    """``seed`` decides everything. ``first``: the day it begins with. ``reboot_every``: hours. ``clock_chance``:
+    that the clock is set before the supervisor is killed."""
 
-    seed: int
-    engine_type: type[Engine] = Engine
-    reboot_every: int = 168
-    """hours"""
-    at: float = 0.0
-    ticks: float = 100.0
-    wrong: float = 0.0
-    """seconds by which the wall clock is wrong"""
-    boots: int = 1
-    lives: int = 0
-    verdicts: int = 0
-    findings: list[str] = field(default_factory=list)
-    spans: list[ClockSpan] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)
-        self.shelf = Shelf()
-        self.feeds: dict[str, tuple[str, float]] = {}
-        """by name: the boot and the ticks of what the shelf has of its last feed"""
-        self.dogs = {str(timeout): Dog(str(timeout), timeout) for timeout in TIMEOUTS}
-        self.out: list[Effect] = []
-        self.started = 0.0
-
-    def reading(self) -> Reading:
-        return Reading(f"boot-{self.boots}", self.ticks, 1.8e9 + self.at + self.wrong)
-
-    def look_at_clocks(self) -> None:
-        span = extend(self.spans[-1] if self.spans else None, self.reading())
-        if self.spans and self.spans[-1].number == span.number:
-            self.spans.pop()
-        self.spans.append(span)
-
-    def pass_time(self, seconds: float) -> None:
-        self.at += seconds
-        self.ticks += seconds
-
-    def left(self) -> Snapshot:
-        """What the journal has, its times as ages by its clocks."""
-        clocks, found = ClockHistory(self.spans, self.reading()), self.shelf.left(self.at)
-        feeds: dict[str, PastFeed] = {}
-        for name, last in found.feeds.items():
-            boot, ticks = self.feeds[name]
-            age, on = clocks.age_of_ticks(boot, ticks), clocks.age_of_ticks(boot, ticks, off_counts=False)
-            feeds[name] = last._replace(age=age, host_on=on)
-        return Snapshot(found.watchdogs, found.open, found.runs, feeds)
-
-    def start(self) -> None:
-        self.lives += 1
-        self.started = self.at
-        self.engine = self.engine_type(Rules(Declaration()), f"run{self.lives}", b"token")
-        self.engine.table.tracks_changes = True
-        if self.lives > 1:
-            self.engine.restore(self.left(), self.now, self.out)
-        self.look_at_clocks()
-        self.keep()
+    def __init__(
+        self,
+        seed: int,
+        room: Path,
+        first: datetime = datetime(2026, 1, 1, tzinfo=UTC),
+        reboot_every: int = 168,
+        cast: tuple[Role, ...] = CAST,
+        clock_chance: float = 0.04,
+    ) -> None:
+        self.cast = cast
+        self.clock_chance = clock_chance
+        self.reboot_every = reboot_every
+        self.oracle = YearOracle(replace(role.judged) for role in cast)
+        self.host = YearHost(seed, first.timestamp(), str(room / "journal.db"), _loaded(cast, room), self.oracle)
+        self.random = self.host.random
+        self._frames: dict[str, bytes] = {}
+        self._plays: dict[str, Steps] = {}
+        self._tables = {role.judged.name: role for role in cast}
 
     @property
-    def now(self) -> float:
-        """Deadline time, which begins anew with each supervisor."""
-        return 1e6 + self.at - self.started
+    def true_wall(self) -> float:
+        """What a right clock shows."""
+        return self.host.begin + self.host.at
 
-    def keep(self) -> None:
-        for effect in self.out:
-            if isinstance(effect, Event) and effect.name is not None and effect.type is EventType.EXPIRED:
-                self.judge(self.dogs[effect.name])
-        self.shelf.put(self.engine, self.out, self.now, self.at)
-        for name, (_, at) in self.shelf.feeds.items():
-            if at == self.at:
-                self.feeds[name] = f"boot-{self.boots}", self.ticks
-        self.out.clear()
+    def chance(self, share: float) -> bool:
+        return self.random.random() < share
 
-    def latest(self, dog: Dog) -> float:
-        """When it has to be convicted by, as long as this supervisor runs."""
-        if dog.timeout > SHORT_MAX:
-            return max(dog.due(), self.started) + LATE_MAX
-        again = self.started + dog.timeout * 1.5 + ALLOWED_S if self.started > dog.fed else 0.0
-        return max(dog.due(), again) + LATE_MAX / 60.0
+    # -- what the cast does ---------------------------------------------------------------------------
 
-    def judge(self, dog: Dog) -> None:
-        self.verdicts += 1
-        if dog.convicted is not None:
-            self.findings.append(f"doubled: {dog.name} at {self.at:.3f}")
-        elif self.at < dog.due() - 0.01:
-            self.findings.append(f"false: {dog.name} at {self.at:.3f}, due {dog.due():.3f}")
-        elif self.at > self.latest(dog):
-            self.findings.append(f"late: {dog.name} at {self.at:.3f}, due {dog.due():.3f}")
-        dog.convicted = self.at
+    def feed(self, one: Judged) -> None:
+        """It feeds."""
+        frame = self._frames.get(one.name)
+        if frame is None:
+            role, said = self._tables[one.name], None
+            if role.declares and one.timeout is not None:
+                said = Declaration(one.timeout, 3000 * DAY, one.timeout)
+            frame = self._frames[one.name] = encode(Message(Kind.FEED, one.name, None, 0.0, said, ()))
+        if one.timeout is None:  # nobody gave it one: the default from now on
+            one.timeout = DEFAULT_S
+        if self.host.engine.get(one.name) is None and not self._tables[one.name].table and one.state != "unknown":
+            self.oracle.findings.append(f"forgotten: {one.name} at {self.host.at:.3f}")
+        self.oracle.fed(one.name, self.host.at)
+        self.host.feed(frame)
 
-    def feed(self, dog: Dog) -> None:
-        said = Declaration(dog.timeout, 100 * DAY, dog.timeout)
-        frame = encode(Message(Kind.FEED, dog.name, None, 0.0, said, ()))
-        self.engine.intake(iter([frame]), self.now, self.out)
-        self.keep()
-        dog.fed, dog.off, dog.convicted = self.at, 0.0, None
-        if self.random.random() < 0.05:
-            dog.next_feed = self.at + dog.timeout * self.random.uniform(1.01, 3.0) + self.random.uniform(0.0, HOUR)
-        else:
-            share = self.random.choice((0.1, 0.5, 0.9, 0.97))
-            dog.next_feed = self.at + dog.timeout * share if dog.timeout > SHORT_MAX else HOUR
+    def begin(self, one: Judged) -> None:
+        """Its process starts."""
+        self.oracle.began(one.name, self.host.at)
+        self.host.start_program(one.name)
 
-    def up(self, until: float) -> None:
-        """The supervisor runs."""
-        engine, dogs = self.engine, self.dogs
-        while self.at < until:
-            due = engine.table.deadlines.next_due()
-            moments = [until, inf if due is None else max(self.at, self.at + due - self.now) + 0.001]
-            moments.append(min(dog.next_feed for dog in dogs.values()))
-            kept = engine.last_feeds.patience(self.now)
-            moments.append(inf if kept is None else self.at + kept)
-            self.pass_time(max(0.0, min(moments) - self.at))
-            if engine.verdicts.sweep(self.now, self.out):
-                engine.verdicts.judge(self.now, self.now, self.out)
-            self.keep()
-            for dog in dogs.values():
-                if dog.next_feed <= self.at < until:
-                    self.feed(dog)
-        self.look_at_clocks()
-        for dog in dogs.values():
-            if dog.convicted is None and self.latest(dog) < self.at and dog.fed > 0.0:
-                self.findings.append(f"missed: {dog.name} at {self.at:.3f}, due {dog.due():.3f}")
-                dog.convicted = self.at
+    def end(self, one: Judged) -> None:
+        """Its process is killed."""
+        self.oracle.ended(one.name, self.host.at)
+        self.host.end_program(one.name)
 
-    def away(self, seconds: float, *, off: float = 0.0) -> None:
-        """No supervisor; ``off``: for so long of it no host. What workers say meanwhile they say again soon."""
-        self.pass_time(seconds)
-        if off:
-            self.at += off
-            self.boots += 1
-            self.ticks = 20.0
-            self.at += 20.0
-        for dog in self.dogs.values():
-            dog.off += off
-            if dog.next_feed <= self.at:
-                dog.next_feed = self.at + self.random.uniform(0.0, 1.5)
+    def stop(self, one: Judged) -> None:
+        """The operator stops it."""
+        self.oracle.stopped(one.name, self.host.at)
+        self.host.stop_program(one.name)
 
-    def run(self, days: float) -> Year:
-        """That many days."""
-        rng = self.random
-        self.start()
-        hour = 0
-        while self.at < days * DAY and len(self.findings) < 20:
-            hour += 1
-            begin = self.at
-            for _ in range(rng.choice((1, 1, 1, 4))):  # some hours have several
-                self.up(min(begin + HOUR, self.at + rng.uniform(0.1, 1.0) * HOUR))
-                if rng.random() < 0.05:
-                    self.wrong = rng.choice((0.0, 0.0, -HOUR, HOUR, 400 * DAY, -10_000 * DAY, rng.uniform(-5, 5)))
-                if hour % self.reboot_every == 0:
-                    hour += 1
-                    self.away(5.0, off=rng.choice((60.0, 20 * MINUTE, 3 * HOUR)))
-                else:
-                    self.away(rng.choice((0.3, 3.0, 20.0)))
-                self.start()
+    def pause(self, one: Judged, seconds: float) -> None:
+        """The operator pauses it."""
+        self.oracle.paused(one.name, self.host.at, seconds)
+        self.host.say(Kind.PAUSE, one.name, seconds)
+
+    # -- the year ---------------------------------------------------------------------------------------
+
+    def run(self, days: float, findings_max: int = 20) -> Year:
+        """That many days, or until so much is wrong."""
+        host, oracle, rng = self.host, self.oracle, self.random
+        with host.clocks():
+            host.start()
+            for role in self.cast:
+                one = oracle.all[role.judged.name]
+                if "expect" in role.keys:
+                    oracle.began(one.name, host.at)
+                self._play(one.name, rng.uniform(0.0, 600.0))
+            for hour in count(1):
+                self._hour(hour)
+                if host.at >= days * DAY or len(oracle.findings) >= findings_max:
+                    break
+                host.start()
+                for name in self._ended:
+                    self.oracle.began(name, host.at)
+                    host.start_program(name)
+                    self._play(name, rng.uniform(0.0, 50.0))
+                if hour % 24 == 1:
+                    host.clean_up()
         return self
+
+    def _hour(self, hour: int) -> None:
+        host, rng = self.host, self.random
+        end = host.at + HOUR
+        for again in range(rng.choice((0, 0, 0, 0, 3)), -1, -1):  # some hours have several
+            host.run(min(end, host.at + rng.uniform(0.01, 1.0) * HOUR) if again else end)
+            if rng.random() < self.clock_chance:
+                wrong = rng.choice((0.0, 0.0, 0.0, -HOUR, HOUR, 400 * DAY, -10_000 * DAY, rng.uniform(-5, 5)))
+                host.set_clock(wrong)
+                host.run(host.at + rng.uniform(0.0, 60.0))
+            host.kill()
+            self._ended = []
+            if again or hour % self.reboot_every:
+                host.away(rng.choice((0.3, 3.0, 20.0)))
+            else:
+                self._ended = list(host.running)
+                host.running.clear()
+                host.away(5.0, off=rng.choice((60.0, 20 * 60.0, 3 * HOUR)))
+            if again:
+                host.start()
+
+    def _play(self, name: str, wait: float) -> None:
+        """It begins to do what it does; what it did before ends."""
+        plays, one = self._tables[name].plays, self.oracle.all[name]
+        if plays is None:
+            return
+        steps = self._plays[name] = plays(self, one)
+
+        def step() -> None:
+            if self._plays[name] is steps:
+                self.host.after(next(steps), step)
+
+        self.host.after(wait, step)
+
+
+def _loaded(cast: tuple[Role, ...], room: Path) -> Config:
+    path = room / "banken.toml"
+    path.write_text(config_of(cast))
+    return load(path)
 
 
 def main() -> None:
     """By hand."""
     days, seed = float(sys.argv[1]), int(sys.argv[2])
-    year = Year(seed).run(days)
-    print(f"seed {seed}: {year.at / DAY:.1f} days, {year.lives} supervisors, {year.verdicts} verdicts")
-    print("\n".join(year.findings) or "nothing false, missed, late or doubled")
-    sys.exit(bool(year.findings))
+    first = datetime.fromisoformat(sys.argv[3] if len(sys.argv) > 3 else "2026-01-01").replace(tzinfo=UTC)
+    began = time.process_time()
+    with tempfile.TemporaryDirectory(dir=ROOM) as room:
+        year = Year(seed, Path(room), first).run(days)
+    host, took = year.host, time.process_time() - began
+    passed = host.at / DAY
+    print(
+        f"seed {seed}: {passed:.1f} days from {first.date()} in {took:.0f} s of CPU ({passed / took:.1f} days/s), "
+        f"{host.lives} supervisors, {host.boots} boots, {year.oracle.verdicts} verdicts"
+    )
+    print("\n".join(year.oracle.findings) or "nothing false, missed, late, doubled or lost")
+    sys.exit(bool(year.oracle.findings))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,21 @@ def next_opening(windows: Iterable[Window], now: datetime) -> datetime | None:
     return min((start for start in starts if start is not None), default=None)
 
 
+def last_end(window: Window, since: datetime, now: datetime) -> datetime | None:
+    """When it last ended after ``since`` and up to ``now``; None: it did not. Both with their time zone."""
+    length = timedelta(seconds=window.seconds)
+    for span in (3600.0, 86_400.0, inf):
+        begin = max(since, now - timedelta(seconds=span)) if span != inf else since
+        last = None
+        for start in _starts(window, begin - length):
+            if start + length > now:
+                break
+            last = start + length
+        if last is not None or begin == since:
+            return last
+    return None
+
+
 def _open(windows: Iterable[Window], now: datetime) -> Iterator[tuple[Window, datetime]]:
     """The windows that are open, and when each began last."""
     for window in windows:

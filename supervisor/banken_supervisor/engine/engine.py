@@ -279,6 +279,7 @@ class Engine:
                 details.progress_at = now
         if record.state is State.PAUSED or observer.keeps_incident(record, now):
             record.fed_at = now
+            self.table.arm(record)  # a pause that ended while no supervisor ran waited for this
             return
         was_alive = record.state is State.ALIVE
         self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)

@@ -11,6 +11,7 @@ from banken_supervisor.engine.descriptions import process_data
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.incidents import Incidents
+from banken_supervisor.engine.last_feeds import is_long
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import Does, State, Trigger, transition
 from banken_supervisor.engine.table import Table
@@ -149,8 +150,11 @@ class Lifecycle:
         out.append(Event(EventType.RESUMED, record.name))
 
     def _judge_again(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
-        record.fed_at = now
         details = record.detailed()
+        since = now
+        if details.held_until is not None and is_long(record):  # it may have ended while no supervisor ran
+            since = max(record.fed_at, min(details.paused_until, now))
+        record.fed_at = since
         details.maintained = False
         details.bucket = None
         details.paused_until = inf
@@ -158,7 +162,7 @@ class Lifecycle:
         if details.work_due != inf:  # a whole timeout from now; what is idle stays idle
             details.work_due = details.scope = None
         if details.progress_at is not None:
-            details.progress_at = now
+            details.progress_at = since
         if record.is_group:
             self._table.look_at_group(record)
         self._table.arm(record)

@@ -73,6 +73,9 @@ class Maintenance:
                     details.paused_until = until
                     self._table.mark_changed(record)
                 self._table.arm(record)
+            elif record.state is State.PAUSED and details.held_until is not None:
+                details.paused_until = min(details.paused_until, now)  # feeds have to come first
+                self._table.arm(record)
             elif record.state is State.PAUSED:
                 self._lifecycle.apply(record, Occurrence(Trigger.RESUME), now, out)
         elif opened and until > now:

@@ -253,7 +253,7 @@ def deadline(record: Record) -> float | None:
         step, due = details.incident.next_step, details.incident.next_run
         due = due if step is None else min(step.when, due)
     elif state is State.PAUSED:
-        return None if details.paused_until == inf else details.paused_until
+        return None if details.paused_until == inf else max(details.paused_until, details.held_until or -inf)
     elif state is State.RELEASED:
         return None
     if quorum is not None:  # its members make it due, too

@@ -138,10 +138,10 @@ class Restore:
             record.fed_at = now + RETURN_S + offset
             if (last := left.feeds.get(name)) is not None and record.is_judged and is_long(record):
                 self._take_up(record, last, now, offset)
+                record.fed_at = max(record.fed_at, now - _since_windows(record, left))
             pause = checkpoint.left
             if state is State.PAUSED:
-                # A pause that ended meanwhile ends when feeds can have come.
-                record.detailed().paused_until = inf if pause is None else now + max(pause, RETURN_S)
+                self._pause(record, checkpoint, left, now)
             elif state in (State.WAITING, State.ALIVE) and pause is not None and pause > 0:
                 record.detailed().extended_until = now + pause + RETURN_S
             if record.details is not None:
@@ -149,18 +149,31 @@ class Restore:
             _spend(record, left.runs.get(name, ()), now)
         table.arm(record)
         kept = checkpoint.state, checkpoint.declaration, checkpoint.by
-        if (state, record.declaration, record.by) == kept:
+        # How long the host was off is taken from the clock once: what is left of a pause is written again.
+        if (state, record.declaration, record.by) == kept and checkpoint.left is None:
             table.changed.pop(name, None)
+
+    def _pause(self, record: Record, checkpoint: Checkpoint, left: Snapshot, now: float) -> None:
+        """Its pause goes on until its end. One that ended meanwhile is over when feeds can have come, and what
+        follows it began at its end (lifecycle.py)."""
+        details = record.detailed()
+        details.maintained = checkpoint.maintained
+        until = inf if checkpoint.left is None else now + checkpoint.left
+        if details.maintained:
+            until = max(until, now - _since_windows(record, left))
+            if record.policy is None or not record.policy.maintenance:
+                until = min(until, now)
+        if not _off_counts(record):
+            until = max(until, now - left.host_up)
+        details.paused_until, record.fed_at = until, min(until, now)
+        details.held_until = now + (GRACE_S if is_long(record) else RETURN_S)
 
     def _take_up(self, record: Record, last: PastFeed, now: float, offset: float) -> None:
         """Its long deadline goes on by its last feed."""
-        said, policy, details = record.declaration, record.policy, record.detailed()
+        said, details = record.declaration, record.detailed()
         waiting = record.state is State.WAITING
         limit = said.grace if waiting else said.timeout
-        counts = None if policy is None else policy.count_host_off
-        if counts is None:
-            counts = limit >= HOST_OFF_COUNTS_S
-        away = last.age if counts else last.host_on
+        away = last.age if _off_counts(record) else last.host_on
         if limit > LONG_S:
             record.fed_at = now - last.silent - away
         if not waiting and last.still is not None and (said.progress_timeout or 0.0) > LONG_S:
@@ -222,6 +235,22 @@ class Restore:
             wait = 0.0 if past.cause is Cause.EXITED else min(record.declaration.timeout, RECOVERY_MAX_S)
             incident.next_step = step._replace(when=max(step.when, now + RETURN_S + wait))
         return incident
+
+
+def _off_counts(record: Record) -> bool:
+    """Whether the time that the host was off counts as silence."""
+    counts = None if record.policy is None else record.policy.count_host_off
+    if counts is not None:
+        return counts
+    said = record.declaration
+    return (said.grace if record.state is State.WAITING else said.timeout) >= HOST_OFF_COUNTS_S
+
+
+def _since_windows(record: Record, left: Snapshot) -> float:
+    """Seconds since the last of its windows ended, if that was while no supervisor ran; else inf."""
+    windows = () if record.policy is None else record.policy.maintenance
+    since = min((left.window_ends.get(window, inf) for window in windows), default=inf)
+    return since if since == inf or _off_counts(record) else min(since, left.host_up)
 
 
 def _fell_before(parent: Record, incident: OpenIncident) -> bool:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity
-from banken_supervisor.engine.policy import By
+from banken_supervisor.engine.policy import By, Window
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import State
 
@@ -54,6 +54,8 @@ class Checkpoint(NamedTuple):
     """whose word the timeout was"""
     awaited: bool
     """False: its first feed was waited for, and nothing had said that it would come"""
+    maintained: bool
+    """it is paused, and a maintenance window paused it"""
     incidents: int
     """how many were opened so far"""
 
@@ -115,23 +117,28 @@ class Snapshot:
     """by watchdog: what ran lately in incidents that are closed"""
     feeds: Mapping[str, PastFeed] = field(default_factory=dict)
     """by watchdog: its last feed, where that is kept (last_feeds.py)"""
+    window_ends: Mapping[Window, float] = field(default_factory=dict)
+    """seconds since a maintenance window last ended, of those that did while no supervisor ran"""
+    host_up: float = inf
+    """seconds since the host started"""
 
 
 def checkpoint(record: Record, now: float) -> Checkpoint | None:
     """What is to be kept of this one; None: nothing, for the config makes it (a group's watchdog)."""
     details = record.details
-    left, incidents = None, 0
+    left, maintained, incidents = None, False, 0
     if details is not None:
         incidents = details.incidents
         if details.quorum is not None:
             return None
         if record.state is State.PAUSED:
             left = None if details.paused_until == inf else details.paused_until - now
+            maintained = details.maintained
         elif details.extended_until is not None:
             left = details.extended_until - now
     return Checkpoint(
         record.name, record.declaration, record.resolution, record.owner, record.state, left, record.by,
-        record.awaited, incidents,
+        record.awaited, maintained, incidents,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ STEP_S = 0.5
 """Seconds by which the two clocks must differ from before for it to be a step of the wall clock."""
 
 UNSEEN_S = 150.0
-"""Seconds around a span in which a moment still belongs to it: spans are written once a minute."""
+"""Seconds around a span in which a moment still belongs to it: spans are not written at each moment."""
 
 OFF_MAX_S = 30 * 86_400.0
 """A host that seems to have been off for longer has a wrong clock: that time counts as nothing."""

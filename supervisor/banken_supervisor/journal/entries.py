@@ -48,10 +48,16 @@ class Declared:
     """whose word its timeout is"""
     awaited: bool = True
     """False: its first feed is waited for, and nothing says that it will come"""
+    maintained: bool = False
+    """it is paused, and a maintenance window paused it"""
     incidents: int = 0
     """how many were opened so far"""
     changed: float = 0.0
     """wall clock of this change; 0: not known"""
+    boot: str = ""
+    """of this change; empty: not known"""
+    ticks: float = 0.0
+    """monotonic clock of this change"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ declarations at once do not block the loop. A feed changes nothing that is writt
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from math import inf
 from time import monotonic
 
@@ -17,6 +18,7 @@ from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Effect, Event, EventType, WatchProcess
 from banken_supervisor.engine.last_feeds import is_long
+from banken_supervisor.engine.policy import Window
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.snapshot import (
     Checkpoint,
@@ -42,6 +44,7 @@ from banken_supervisor.journal import (
     Restored,
     StepRun,
 )
+from banken_supervisor.journal.store import CLOCK_S
 from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.processes.process_watcher import ProcessWatcher
 
@@ -83,8 +86,11 @@ class Checkpoints:
         process_watcher: ProcessWatcher,
         is_program: Callable[[str], bool],
         trust: Callable[[ProcessIdentity], None],
+        windows_ended: Callable[[float], Mapping[Window, float]] = lambda seconds: {},
     ) -> tuple[int, int]:
         """Restore the state of the earlier supervisor. Call once, before the first turn.
+
+        ``windows_ended``: the maintenance windows that ended within so many seconds before now, and how long ago.
 
         Returns the number of watchdogs and of open incidents. A process that has ended since is judged for that.
         The others are passed to ``trust``: a process in SIGSTOP cannot connect to the new supervisor, and the
@@ -95,7 +101,12 @@ class Checkpoints:
             return 0, 0
         driver, found = self._driver, list[Effect]()
         history = ClockHistory(left.clocks, Reading.now())
-        counts = self._engine.restore(snapshot_from(left, history), driver.now, found, is_program)
+        snapshot = snapshot_from(left, history)
+        if left.clocks:
+            last = left.clocks[-1]
+            away = history.age_of_ticks(last.boot, last.until) + CLOCK_S
+            snapshot = replace(snapshot, window_ends=windows_ended(away), host_up=monotonic())
+        counts = self._engine.restore(snapshot, driver.now, found, is_program)
         for effect in found:
             if isinstance(effect, WatchProcess) and process_watcher.ended(effect.process):
                 self._engine.processes.gone(effect.process, driver.now, is_program)
@@ -180,7 +191,8 @@ class Checkpoints:
             self._engine.table.fed[name] = None
         at = wall()
         # The same fields in the same order; only the end of a pause is an age there and wall clock here.
-        return Declared(*saved._replace(left=None if saved.left is None else at + saved.left), changed=at)
+        until = None if saved.left is None else at + saved.left
+        return Declared(*saved._replace(left=until), changed=at, boot=self._boot, ticks=monotonic())
 
     def _rewrite_incident(self, record: Record) -> None:
         incident = None if record.details is None else record.details.open_incident
@@ -226,7 +238,7 @@ def snapshot_from(left: Restored, clocks: ClockHistory) -> Snapshot:
 
     return Snapshot(
         [
-            _checkpoint_from(each, left.counts.get(each.name, 0), age)
+            _checkpoint_from(each, left.counts.get(each.name, 0), clocks)
             for each in left.registry
             if each.state is not State.RELEASED
         ],
@@ -246,10 +258,12 @@ def snapshot_from(left: Restored, clocks: ClockHistory) -> Snapshot:
     )
 
 
-def _checkpoint_from(entry: Declared, incidents: int, age: Callable[[float], float]) -> Checkpoint:
+def _checkpoint_from(entry: Declared, incidents: int, clocks: ClockHistory) -> Checkpoint:
     # A pause has the length that it had, whatever was done to the wall clock since: both times are of one reading.
-    until = entry.paused_until
-    left = None if until is None else until - entry.changed - age(entry.changed)
+    until, left = entry.paused_until, None
+    if until is not None:
+        age = clocks.age_of_ticks(entry.boot, entry.ticks) if entry.boot else clocks.age(entry.changed)
+        left = until - entry.changed - age
     return Checkpoint(
         entry.name,
         entry.declaration,
@@ -259,5 +273,6 @@ def _checkpoint_from(entry: Declared, incidents: int, age: Callable[[float], flo
         left,
         entry.by,
         entry.awaited,
+        entry.maintained,
         max(entry.incidents, incidents),
     )

@@ -40,7 +40,7 @@ from banken_supervisor.processes.process_watcher import ProcessWatcher
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.mailbox import Mailbox
-from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
+from banken_supervisor.runtime.maintenance_clock import MaintenanceClock, windows_ended
 from banken_supervisor.runtime.message_handler import MessageHandler
 from banken_supervisor.runtime.runtime_config import ConfigReload, ConfigTargets
 from banken_supervisor.runtime.user_feeds import UserFeeds
@@ -189,7 +189,7 @@ class Loop:
         if self.checkpoints is None:
             return {}
         watchdogs, incidents = self.checkpoints.restore(
-            self.process_watcher, self.programs.__contains__, self.dispatcher.context.trust
+            self.process_watcher, self.programs.__contains__, self.dispatcher.context.trust, self._windows_ended
         )
         return {"watchdogs": watchdogs, "incidents": incidents} if watchdogs else {}
 
@@ -335,6 +335,11 @@ class Loop:
                 self.mailbox.post(go_on)
 
         self.mailbox.post(begin)
+
+    def _windows_ended(self, seconds: float) -> Mapping[Window, float]:
+        windows = self.driver.engine.rules.windows()
+        found = self.guard.run(Place.MAINTENANCE, windows_ended, windows, seconds) if windows else None
+        return found or {}
 
     def _background_ended(self, job: Job, how: How, value: Any, seconds: float) -> None:
         if how is not How.DONE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 
 from banken_supervisor.engine.policy import Window
@@ -94,6 +94,15 @@ def open_windows(windows: Iterable[Window], now: datetime, wait_max: float) -> t
             moments.append(opening)
     left = min(((moment - now).total_seconds() for moment in moments), default=wait_max)
     return ends, min(wait_max, max(0.0, left) + 0.005)
+
+
+def windows_ended(windows: Iterable[Window], seconds: float, now: datetime | None = None) -> dict[Window, float]:
+    """The windows that ended within so many seconds before ``now``, and how many seconds ago."""
+    from banken_supervisor.config import cron  # as above
+
+    now = now or datetime.now(UTC)
+    ends = {window: cron.last_end(window, now - timedelta(seconds=seconds), now) for window in windows}
+    return {window: (now - end).total_seconds() for window, end in ends.items() if end is not None}
 
 
 def changed(reported: Mapping[Window, datetime], ends: Mapping[Window, datetime]) -> bool:

@@ -1,0 +1,201 @@
+"""Pauses and maintenance windows over a restart: who paused it is known, and what follows a pause begins at its
+end, also when no supervisor ran then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from banken.protocol.messages import Declaration, Kind
+from banken_supervisor.config import cron
+from banken_supervisor.engine.policy import Policy, Window
+from banken_supervisor.engine.snapshot import RETURN_S, Snapshot
+from banken_supervisor.engine.states import State
+from banken_supervisor.journal.clock_history import ClockHistory, Reading
+from banken_supervisor.journal.entries import ClockSpan, Declared
+from banken_supervisor.journal.reading import Restored
+from banken_supervisor.outbox.checkpoints import snapshot_from
+from banken_supervisor.runtime.maintenance_clock import windows_ended
+from restart_kit import House, said
+
+NIGHT = Window("30 2 * * *", 3600.0, "Europe/Berlin")
+HOUR = 3600.0
+LATE_S = 60.0
+
+
+def house(timeout: float = 600.0, **more: Any) -> House:
+    made = House(w=Policy(Declaration(timeout, 100 * HOUR, timeout), maintenance=(NIGHT,), **more))
+    made.feed(declared=None)
+    return made
+
+
+def windows(house: House, **left: float) -> None:
+    """The clock on the wall shows that it is night for so long yet."""
+    house.engine.maintenance.open_windows({NIGHT: left["night"]} if left else {}, house.now)
+    house.engine.maintenance.go_on(house.now, house.out)
+    house.keep()
+
+
+def finds(house: House, **more: Any) -> None:
+    """The next supervisor finds this in the journal, too."""
+    left = house.shelf.left
+    house.shelf.left = lambda wall: replace(left(wall), **more)  # type: ignore[method-assign]
+
+
+def verdict_after(house: House, most: float) -> float | None:
+    """Seconds until ``w`` is convicted."""
+    began = house.now
+    while house.now < began + most:
+        if ("expired", "w") in said(house.run(1.0)):
+            return house.now - began
+    return None
+
+
+@pytest.mark.parametrize("timeout", [5.0, 600.0])
+@pytest.mark.parametrize("away", [1.0, 100.0])
+def test_a_window_that_ends_sooner_after_a_restart_is_followed(timeout: float, away: float) -> None:
+    """The clock was ahead, and is set right after the restart: it is no night."""
+    bench = house(timeout)
+    windows(bench, night=HOUR)
+    bench.crash(away)
+    windows(bench, night=HOUR - away)
+    assert bench.state() is State.PAUSED
+    windows(bench)
+    found = verdict_after(bench, 1000.0)
+    assert found is not None
+    assert timeout <= found <= timeout + (LATE_S if timeout > 60.0 else RETURN_S + 1.0)
+    assert bench.now < 1000.0 + HOUR
+
+
+def test_a_window_that_lasts_longer_after_a_restart_is_followed() -> None:
+    bench = house(5.0)
+    windows(bench, night=100.0)
+    bench.crash(50.0)
+    windows(bench, night=500.0)
+    bench.run(499.0)
+    assert bench.state() is State.PAUSED
+    bench.run(2.0)
+    assert bench.state() is State.ALIVE
+
+
+def test_a_window_that_the_config_has_no_more() -> None:
+    bench = house(5.0)
+    windows(bench, night=HOUR)
+    bench.operators["w"] = Policy(Declaration(5.0, HOUR, 5.0))
+    bench.crash()
+    bench.run(RETURN_S + 0.5)
+    assert bench.state() is State.ALIVE
+
+
+def test_the_operators_pause_is_none_of_a_window() -> None:
+    """No window is open, and it stays paused; a second restart changes nothing."""
+    bench = house(5.0)
+    bench.say(Kind.PAUSE, "w", 1000, who=None)
+    for _ in range(2):
+        bench.crash(100.0)
+        windows(bench)
+        assert bench.state() is State.PAUSED
+    bench.run(790.0)
+    assert bench.state() is State.PAUSED
+    bench.run(12.0)
+    assert bench.state() is State.ALIVE
+
+
+@pytest.mark.parametrize(("timeout", "due"), [(5.0, RETURN_S + 5.0), (600.0, 400.0), (90.0, 20.0)])
+@pytest.mark.parametrize("by", ["window", "operator"])
+def test_what_follows_a_pause_begins_at_its_end(timeout: float, due: float, by: str) -> None:
+    """It ended 200 s before the restart. A long deadline counts from then, after the grace of a restart."""
+    bench = house(timeout)
+    if by == "operator":
+        bench.say(Kind.PAUSE, "w", 100, who=None)
+    else:
+        windows(bench, night=100.0)
+    bench.crash(300.0)
+    windows(bench)
+    found = verdict_after(bench, 1000.0)
+    assert found is not None
+    assert due <= found <= due + 1.5
+
+
+def test_a_feed_after_such_a_pause_is_one() -> None:
+    """It is judged by that feed at once."""
+    bench = house(600.0)
+    bench.say(Kind.PAUSE, "w", 100, who=None)
+    bench.crash(300.0)
+    bench.run(0.5)
+    assert bench.state() is State.PAUSED
+    bench.feed(declared=None)
+    bench.run(0.25)
+    assert bench.state() is State.ALIVE
+    found = verdict_after(bench, 1000.0)
+    assert found is not None
+    assert 599.0 <= found <= 601.0
+
+
+@pytest.mark.parametrize(
+    ("more", "up", "due"), [({}, 100_000.0, 500.0), ({}, 20.0, 580.0), ({"count_host_off": True}, 20.0, 500.0)]
+)
+def test_a_window_that_nobody_saw_has_been_all_the_same(more: dict[str, bool], up: float, due: float) -> None:
+    """It was night while no supervisor ran, until 100 s ago. ``up``: how long the host runs; that it was off counts
+    where it does."""
+    bench = house(600.0, **more)
+    finds(bench, window_ends={NIGHT: 100.0}, host_up=up)
+    bench.crash(5000.0)
+    windows(bench)
+    found = verdict_after(bench, 1000.0)
+    assert found is not None
+    assert due <= found <= due + LATE_S
+
+
+def test_another_window_changes_nothing() -> None:
+    bench = house(600.0)
+    finds(bench, window_ends={NIGHT._replace(seconds=60.0): 100.0}, host_up=20.0)
+    bench.crash(5000.0)
+    assert verdict_after(bench, 60.0) is not None
+
+
+def test_what_is_left_of_a_pause_is_written_again() -> None:
+    """How long the host was off is taken from the clock at the first start after it, and never again."""
+    bench = house(600.0)
+    bench.say(Kind.PAUSE, "w", 1000, who=None)
+    bench.crash(100.0)
+    kept, at = bench.shelf.registry["w"]
+    assert (kept.left, at) == (900.0, bench.now)
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR, 400 * 24 * HOUR])
+def test_a_pause_is_as_long_as_it_was_whatever_the_clock_says(step: float) -> None:
+    """The clock was set after the pause had begun, so that what it shows then comes twice, or never."""
+    spans = [ClockSpan(1, "b", 0.0, 5000.0, 1e9), ClockSpan(2, "b", 5000.0, 9000.0, 1e9 + step)]
+    until = {"state": State.PAUSED, "paused_until": 1e9 + 11_000.0}
+    saved = Declared("w", Declaration(), **until, changed=1e9 + 4000.0, boot="b", ticks=4000.0)
+    clocks = ClockHistory(spans, Reading("b", 10_000.0, 1e9 + 10_000.0 + step))
+    found: Snapshot = snapshot_from(Restored(registry=[saved], clocks=spans), clocks)
+    assert found.watchdogs[0].left == pytest.approx(1000.0)
+
+
+@pytest.mark.parametrize(
+    ("now", "seconds", "ago"),
+    [
+        ("2026-06-01 01:40", 3600.0, 600.0),
+        ("2026-06-01 01:40", 300.0, None),
+        ("2026-06-01 01:00", 90_000.0, 84_600.0),
+        ("2026-03-29 02:10", 3600.0, 600.0),
+        ("2026-10-25 01:40", 3600.0, 600.0),
+        ("2026-10-25 02:20", 3600.0, 3000.0),
+    ],
+)
+def test_when_a_window_last_ended(now: str, seconds: float, ago: float | None) -> None:
+    """Also on the days on which summer time begins and ends."""
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    found = windows_ended([NIGHT], seconds, moment)
+    assert found == ({} if ago is None else {NIGHT: ago})
+
+
+def test_when_a_rare_window_last_ended() -> None:
+    monthly = Window("0 0 1 * *", 86_400.0, "UTC")
+    now = datetime(2026, 6, 20, tzinfo=UTC)
+    assert cron.last_end(monthly, datetime(2026, 5, 25, tzinfo=UTC), now) == datetime(2026, 6, 2, tzinfo=UTC)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from banken_supervisor.cli.places import Places, program_severity
 from banken_supervisor.cli.poller import Snapshot
 from banken_supervisor.cli.status_table import left_text
 from banken_supervisor.cli.top import events, head, incidents, log, text, watchdogs
@@ -83,6 +84,19 @@ def test_who_comes_and_goes_keeps_its_place() -> None:
     assert names(117.0, c="expired") == "bca"
     order.choose("state")
     assert names(118.0, c="expired") == "cab"
+
+
+def test_a_program_that_starts_again_and_again_keeps_its_place() -> None:
+    """Above those that run, until it has run for a minute."""
+    places = Places(program_severity, "running")
+
+    def names(now: float, b: str) -> str:
+        rows = [{"name": name, "state": b if name == "b" else "running"} for name in "abc"]
+        return "".join(row["name"] for row in places.sort(rows, now))
+
+    assert [names(0.0, "running"), names(1.0, "backoff"), names(9.0, "running")] == ["abc", "bac", "bac"]
+    assert [names(50.0, "starting"), names(60.0, "running"), names(62.0, "running")] == ["bac", "bac", "abc"]
+    assert [names(63.0, "stopped"), names(64.0, "given-up")] == ["acb", "bac"]
 
 
 @pytest.mark.parametrize("sort", ["left", "silence", "rate"])

@@ -12,9 +12,9 @@ from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, reading_address_option
-from banken_supervisor.cli.places import BAD, severity
+from banken_supervisor.cli.places import BAD, Places, program_severity
 from banken_supervisor.cli.printing import Table, fancy, need_terminal, print_json
-from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, program_place, summary_line
+from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, summary_line
 from banken_supervisor.operator_client.pager import FEW, all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import format_s
@@ -82,8 +82,7 @@ def command(
         summary = control.request("summary")
         rows = all_rows(control, None if summary["watchdogs"] <= FEW else name)
         known = rows if len(rows) >= summary["watchdogs"] else None
-        found = [row for row in rows if name is None or fnmatchcase(row["name"], name)]
-        found.sort(key=lambda row: (severity(row["state"]), row["name"]))
+        found = Places().sort((row for row in rows if name is None or fnmatchcase(row["name"], name)), 0.0)
         programs = [
             row for row in control.request("programs")["rows"] if name is None or fnmatchcase(row["name"], name)
         ]
@@ -93,7 +92,7 @@ def command(
     else:
         click.echo(summary_line(summary, where, fancy(), known))
         _print(WATCHDOGS, found, limit)
-        _print(PROGRAMS, sorted(programs, key=program_place), limit)
+        _print(PROGRAMS, Places(program_severity, "running").sort(programs, 0.0), limit)
         if not found and not programs and name is None:
             click.echo(f"nobody is watched yet; try: banken feed hello --timeout 30s{option_for(where)}")
     if name is not None and not found and not programs:

@@ -133,11 +133,6 @@ def program_cells(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def program_place(row: dict[str, Any]) -> tuple[int, str]:
-    """Sorts programs: the worst first, then by name."""
-    return list(PROGRAM_COLOURS).index(row["state"]) if row["state"] in PROGRAM_COLOURS else -1, row["name"]
-
-
 def program_remarks(row: dict[str, Any]) -> list[str]:
     """What is to be known of a program's runs."""
     remarks = []
@@ -164,6 +159,5 @@ PROGRAM_COLOURS = {
     "running": "green",
     "stopped": "cyan",
 }
-"""The worst first."""
 
 PROGRAMS = Table(("STATE", "PROGRAM", "PID", "FOR", "REMARKS"), (2, 3), program_cells, PROGRAM_COLOURS)

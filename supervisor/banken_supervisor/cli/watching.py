@@ -14,9 +14,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from banken_supervisor.cli.places import Places
+from banken_supervisor.cli.places import Places, program_severity
 from banken_supervisor.cli.poller import Snapshot, Source
-from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, program_place, summary_line
+from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, summary_line
 from banken_supervisor.cli.terminal_app import EndingApp
 from banken_supervisor.text.durations import format_s
 
@@ -36,7 +36,7 @@ class WatchApp(EndingApp):
         self.fault = ""
         self._asked = where, name, limit, every
         self._page = Static()
-        self._places = Places()
+        self._places = Places(), Places(program_severity, "running")
         self._source = Source(where, self._changed, pattern=name, period=every)
         self._source.close_looks = False
 
@@ -72,7 +72,7 @@ class WatchApp(EndingApp):
 
 def page(
     snapshot: Snapshot,
-    places: Places,
+    places: tuple[Places, Places],
     where: str,
     name: str | None,
     limit: int | None,
@@ -81,7 +81,10 @@ def page(
     columns: int,
     lines: int,
 ) -> RenderableType:
-    """What the terminal shows of one snapshot: as many rows as there is room for, the worst first."""
+    """What the terminal shows of one snapshot: as many rows as there is room for, the worst first.
+
+    ``places``: those of the watchdogs, and those of the programs.
+    """
     parts: list[RenderableType] = []
     if snapshot.problem:
         since = format_s(max(0.0, monotonic() - snapshot.since))
@@ -90,9 +93,8 @@ def page(
     if snapshot.summary is not None:
         known = snapshot.rows.values() if snapshot.complete and name is None else None
         parts.append(Text.from_ansi(summary_line(snapshot.summary, where, True, known)))
-        key = {row["name"]: (places.severity(row, snapshot.at), row["name"]) for row in snapshot.rows.values()}
-        watchdogs = sorted(snapshot.rows.values(), key=lambda row: key[row["name"]])
-        programs = sorted(snapshot.programs, key=program_place)
+        watchdogs = places[0].sort(snapshot.rows.values(), snapshot.at)
+        programs = places[1].sort(snapshot.programs, snapshot.at)
         if name is not None:
             programs = [row for row in programs if fnmatchcase(row["name"], name)]
         lines -= 6

@@ -24,6 +24,8 @@ ONLY_ITS_END = "only its end is watched"
 
 def unjudged(row: Mapping[str, Any]) -> str | None:
     """Why the silence of a watchdog, a row of ``status``, is not judged; None: it is, or it has an incident."""
+    if row["state"] == "idle":
+        return "has nothing to do"
     if row["state"] not in ("waiting", "running", "alive"):
         return None
     if not row.get("awaited", True):

@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer, Input, Static
 
+from banken_supervisor.cli.places import Places, program_severity
 from banken_supervisor.cli.poller import Snapshot
 from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import incidents
@@ -80,6 +81,7 @@ class Main(Screen[None]):
         self.order = order
         self._address = address
         self._snapshot = Snapshot(0.0)
+        self._places = Places(program_severity, "running")
         # Held, not looked up: a snapshot may come while the screen is taken down.
         self._head, self._tabs, self._cut = Static(id="head"), Static(id="tabs"), Static(id="cut")
         self.events = EventTable()
@@ -122,7 +124,7 @@ class Main(Screen[None]):
         self.show_head()
         none = NOBODY if snapshot.complete else "asking …"
         self.table("watchdogs").put(watchdog_rows(snapshot, self.order), none)
-        self.table("programs").put(program_rows(snapshot), NO_PROGRAMS)
+        self.table("programs").put(program_rows(snapshot, self._places), NO_PROGRAMS)
 
     def show_head(self) -> None:
         """The lines above the lists, with the ages of now."""

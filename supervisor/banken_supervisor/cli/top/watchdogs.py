@@ -7,8 +7,9 @@ from typing import Any
 from rich.text import Text
 
 from banken_supervisor.cli import sparkline
+from banken_supervisor.cli.places import Places
 from banken_supervisor.cli.poller import Snapshot, rate_of
-from banken_supervisor.cli.status_table import left_text, program_place, silence_text
+from banken_supervisor.cli.status_table import left_text, silence_text
 from banken_supervisor.cli.top import text
 from banken_supervisor.cli.top.columns import Column
 from banken_supervisor.cli.top.order import Order
@@ -74,9 +75,9 @@ def watchdog_rows(snapshot: Snapshot, order: Order) -> dict[str, Row]:
     return {name: Row(name, snapshot.rows[name]["state"], snapshot.rows[name]) for name in names}
 
 
-def program_rows(snapshot: Snapshot) -> dict[str, Row]:
+def program_rows(snapshot: Snapshot, places: Places) -> dict[str, Row]:
     """All programs, the worst first, then by name."""
-    found = sorted(snapshot.programs, key=program_place)
+    found = places.sort(snapshot.programs, snapshot.at)
     return {
         row["name"]: Row(row["name"], row["state"], {**row, "watchdog": snapshot.rows.get(row["name"])})
         for row in found

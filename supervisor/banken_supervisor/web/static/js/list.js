@@ -308,6 +308,7 @@ export function saying(row) {
 
 /** Why its silence is not judged; empty: it is. */
 export function unjudged(row) {
+  if (row.state === "idle") return "has nothing to do";
   if (row.state !== "waiting" && row.state !== "running" && row.state !== "alive") return "";
   if (row.awaited === false) return "not judged before its first feed";
   return limit(row.timeout) === "none" && limit(row.grace) === "none" ? "only its end is watched" : "";

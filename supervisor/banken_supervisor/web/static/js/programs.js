@@ -5,7 +5,7 @@ import { get, part } from "./api.js";
 import { $, fill, h, icon, setText, show, throttled } from "./dom.js";
 import { clock, duration } from "./format.js";
 import { saying } from "./list.js";
-import { emit, now, on, store } from "./store.js";
+import { emit, now, on, Places, store } from "./store.js";
 
 const AGAIN_MS = 5000;
 /** By state, the worst first: its word, its picture, and its colour. */
@@ -18,6 +18,8 @@ const STATES = {
   running: ["Running", "running", "alive"],
   stopped: ["Stopped", "stopped", "paused"],
 };
+
+const places = new Places(Object.fromEntries(Object.keys(STATES).map((state, place) => [state, place])), "running");
 
 let programs = [];
 let readAt = 0;
@@ -40,8 +42,8 @@ async function load() {
   if (store.link !== "up") return;
   try {
     programs = (await get("/api/v1/programs")).rows;
-    const rank = Object.keys(STATES);
-    programs.sort((a, b) => rank.indexOf(a.state) - rank.indexOf(b.state) || a.name.localeCompare(b.name, "en", { numeric: true }));
+    for (const each of programs) each.place = places.of(each);
+    programs.sort((a, b) => a.place - b.place || a.name.localeCompare(b.name, "en", { numeric: true }));
     readAt = now();
   } catch {
     return; // the next time
@@ -52,7 +54,7 @@ async function load() {
 }
 
 function paint() {
-  const key = JSON.stringify(programs.map((each) => [each.name, each.state, each.pid, each.failures, remark({ ...each, due: null })]));
+  const key = JSON.stringify(programs.map((each) => [each.name, each.state, each.place, each.pid, each.failures, remark({ ...each, due: null })]));
   const place = $("view-programs");
   if (key === shown && programs.length) return;
   shown = key;

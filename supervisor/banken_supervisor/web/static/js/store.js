@@ -78,7 +78,7 @@ export function take(rows) {
 
 /** These are no longer watched. */
 export function drop(names) {
-  for (const name of names) store.rows.delete(name) && worst.delete(name);
+  for (const name of names) store.rows.delete(name) && places.worst.delete(name);
 }
 
 /** The stream has sent all rows. */
@@ -106,20 +106,28 @@ export function counts() {
   return found;
 }
 
-const worst = new Map(); // by name, of rows that are or were bad: [rank, page time at which they were so last]
+/** How bad the rows of a list are, for their places: one that gets worse moves at once, one that gets better a minute later. */
+export class Places {
+  constructor(ranks, well) {
+    this.ranks = ranks;
+    this.well = ranks[well];
+    this.worst = new Map(); // by name, of rows that are or were bad: [rank, page time at which they were so last]
+  }
 
-/** How bad a row is for its place in the list: one that gets worse moves at once, one that gets better a minute later. */
-function place({ name, state }) {
-  const found = RANK[state] ?? -1;
-  let [rank, last] = worst.get(name) ?? [found, now()];
-  if (found <= rank || now() - last >= SETTLE_S) [rank, last] = [found, now()];
-  if (rank < RANK.alive) worst.set(name, [rank, last]);
-  else worst.delete(name);
-  return rank;
+  of({ name, state }) {
+    const found = this.ranks[state] ?? -1;
+    let [rank, last] = this.worst.get(name) ?? [found, now()];
+    if (found <= rank || now() - last >= SETTLE_S) [rank, last] = [found, now()];
+    if (rank < this.well) this.worst.set(name, [rank, last]);
+    else this.worst.delete(name);
+    return rank;
+  }
 }
 
+const places = new Places(RANK, "alive");
+
 /** All rows that got better stand where they belong now. */
-export const settle = () => worst.clear();
+export const settle = () => places.worst.clear();
 
 const ORDERS = {
   state: (a, b) => a.place - b.place || a.order - b.order,
@@ -159,7 +167,7 @@ export function chosen({ states, text, order }) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const found = [];
   for (const row of store.rows.values()) {
-    row.place = place(row);
+    row.place = places.of(row);
     if (states.size && !states.has(row.state)) continue;
     if (words.length && !matches(row, words)) continue;
     found.push(row);

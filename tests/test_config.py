@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import resource
 import signal
 import tomllib
 from datetime import datetime
@@ -19,7 +20,16 @@ from banken_supervisor import config
 from banken_supervisor.config import Config, cron, finding
 from banken_supervisor.config.models import SupervisorTable
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
-from banken_supervisor.engine.policy import NEVER, Auto, Policy, ProgramSpec, Restart, Strategy, Window
+from banken_supervisor.engine.policy import (
+    NEVER,
+    Auto,
+    Policy,
+    ProcessAttributes,
+    ProgramSpec,
+    Restart,
+    Strategy,
+    Window,
+)
 from banken_supervisor.text.secret import Secret
 
 WHSEC = "whsec_" + "c2VjcmV0IQ" * 4
@@ -234,6 +244,29 @@ def test_programs_are_resolved_one_by_one(tmp_path: Path) -> None:
     assert made.programs[2] == ProgramSpec("plain", ("sleep", "1 2"))
     assert [name for name, _ in made.policies] == ["web-0", "web-1"]
     assert made.policies[0][1].declaration.timeout == 7.0
+
+
+def test_what_a_programs_process_has_is_read(tmp_path: Path) -> None:
+    """Octal digits, numbers, sizes; one limit is soft and hard."""
+    made = load(
+        tmp_path,
+        """
+        [[program]]
+        name = "p{i}"
+        numprocs = 1
+        command = "true"
+        umask = "027"
+        nice = -5
+        oom_score_adj = 100
+        rlimits = { nofile = 512, as = "1GiB:2GiB", core = "unlimited", cpu = "1:unlimited" }
+        env_file = "env-{i}"
+        env_clear = true
+        """,
+    ).programs[0]
+    gib, none = 1 << 30, resource.RLIM_INFINITY
+    limits = ("nofile", 512, 512), ("as", gib, 2 * gib), ("core", none, none), ("cpu", 1, none)
+    assert made.attributes == ProcessAttributes(0o027, -5, 100, limits)
+    assert (made.env_file, made.env_clear) == (str(tmp_path / "env-0"), True)
 
 
 def test_a_group_of_programs(tmp_path: Path) -> None:

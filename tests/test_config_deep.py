@@ -42,6 +42,12 @@ def faults(directory: Path, text: str) -> list[str]:
         (PROGRAM.replace("sleep", "/"), '"/" cannot be executed'),
         (PROGRAM.replace("sleep", "/etc/passwd"), '"/etc/passwd" cannot be executed'),
         (PROGRAM + 'env = { PATH = "/none" }', 'no command "sleep" is found on the PATH'),
+        (PROGRAM + 'env_file = "none"', '/none" cannot be read: No such file or directory'),
+        (PROGRAM + 'env_file = "banken.toml"', '4: program[0].env_file: "'),
+        (
+            PROGRAM + "rlimits = { nofile = 1099511627776 }",
+            "4: program[0].rlimits: its limit nofile of 1099511627776",
+        ),
         (PROGRAM + 'cwd = "none"', "4: program[0].cwd: there is no directory"),
         (PROGRAM + 'user = "no-such-user"', '4: program[0].user: there is no user "no-such-user" on this host'),
         (PROGRAM + 'log = "none/p.log"', "4: program[0].log: there is no directory"),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 from itertools import product
+from typing import Any
 
 import pytest
 
 from banken_supervisor.engine.ladder import Budget
-from banken_supervisor.engine.policy import Restart
+from banken_supervisor.engine.policy import ProcessAttributes, Restart
 from banken_supervisor.programs.engine.effects import SendSignal
 from banken_supervisor.programs.engine.programs import UnknownProgram
 from banken_supervisor.programs.engine.record import signal_number
@@ -275,6 +276,17 @@ def test_a_changed_configuration_changes_what_it_must_and_no_more() -> None:
     assert bench.state("c") == "unknown"
     bench.exited("b")
     assert bench.state("b") == "given-up"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"attributes": ProcessAttributes(nice=1)}, {"env_clear": True}, {"env_file": "/x"}, {"withheld": ("X",)}],
+)
+def test_other_attributes_are_another_process(field: dict[str, Any]) -> None:
+    """But which secrets the supervisor reads for itself is no matter of a program's."""
+    bench = Bench(spec("a"))
+    words = bench.words(bench.core.apply([spec("a")._replace(**field)], (), bench.now))
+    assert words == ([] if "withheld" in field else ["15 a"])
 
 
 def test_one_that_comes_back_while_it_goes_is_kept() -> None:

@@ -82,7 +82,7 @@ def test_what_cannot_start_is_reported_with_its_reason_and_given_up(yard: Yard, 
     keeper.until("program-gave-up", "bad", count=2)
     assert [says in each["reason"] for each in keeper.all("program-failed", "bad")] == [True] * 3
     assert keeper.rows()["bad"]["state"] == "given-up"
-    assert keeper.rows()["good"]["state"] == "running"
+    until(lambda: keeper.rows()["good"]["state"] == "running", "the good one runs")
     until(lambda: os.listdir(Path(yard.address, "programs")) == ["good.json"], "nothing is left on record")
 
 

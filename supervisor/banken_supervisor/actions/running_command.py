@@ -13,6 +13,8 @@ from time import monotonic, sleep
 from typing import Any
 
 from banken.process_identity import process_start
+from banken_supervisor.engine.policy import ProcessAttributes
+from banken_supervisor.processes import launch
 from banken_supervisor.processes.handle import SUPPORTED
 from banken_supervisor.processes.run_processes import RunProcesses
 from banken_supervisor.processes.scan import COMMAND_RUN
@@ -79,13 +81,15 @@ class RunningCommand:
     def start(
         cls, command: Sequence[str], output_max: int, environment: Mapping[str, str], **options: Any
     ) -> RunningCommand:
-        """Start it, in a session of its own, with a mark by which all that it starts is found. OSError.
+        """Start it, in a session of its own, with a mark by which all that it starts is found, and with the
+        attributes of a login. OSError.
 
         ``options``: of Popen.
         """
         run = COMMAND_RUN + os.urandom(16).hex()
-        process = subprocess.Popen(  # noqa: S603  # our own, or the operator's
+        process = launch.start(
             command,
+            ProcessAttributes(),
             stdout=subprocess.PIPE,
             env={**environment, "BANKEN_RUN": run},
             start_new_session=True,

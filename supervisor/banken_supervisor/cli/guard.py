@@ -93,6 +93,7 @@ def command(
         backoff=Backoff(0.5, 30.0),
         dies_with_supervisor=True,
         terminal=True,
+        attributes=None,  # it has what the shell gave us: `nice`, `ulimit`, `umask`
     )
     with process.private_directory("banken-guard-") as directory:
         guarding = Guarding(directory, spec, timeout, grace)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import io
 import os
-import resource
 import sys
 from tempfile import TemporaryDirectory, gettempdir
+
+from banken_supervisor.processes import descriptor_limit
 
 SWITCH_INTERVAL_S = 0.0005
 """A callback that computes gives the interpreter back to the loop after this long; the default is ten times it."""
@@ -24,7 +25,7 @@ def prepare() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # what callbacks and actions print is to be in a file at once
         sys.stdout.reconfigure(line_buffering=True)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    _raise_descriptor_limit()
+    descriptor_limit.raise_limit()
     # A full collection walks every object: with a million watchdogs it stops the loop for about a second, and
     # finds nothing, for watchdogs are freed by their reference counts. What is loaded by now stays for ever, so
     # it need not be walked at all; the rest rarely.
@@ -51,15 +52,3 @@ def hold_standard_descriptors() -> None:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
-
-
-def _raise_descriptor_limit() -> None:
-    """As many descriptors as the system lets us have: libzmq ends the process when it runs out of them."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # macOS says "unlimited" and means 10,240
-            wanted = min(10_240, hard) if hard != resource.RLIM_INFINITY else 10_240
-            if soft < wanted:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import subprocess
 import sys
 import threading
 from time import monotonic
+
+from banken_supervisor.engine.policy import ProcessAttributes
+from banken_supervisor.processes import launch
 
 BACKOFF_S = (0.5, 30.0)
 """Seconds before it is started again, doubled each time, and the most of it."""
@@ -58,8 +62,14 @@ class WebChild:
             began = monotonic()
             try:
                 # In a session of its own: Ctrl-C in a terminal is for the supervisor, which then ends this.
-                self._child = child = subprocess.Popen(  # noqa: S603  # ourselves
-                    self._command, stdin=subprocess.PIPE, stdout=2, start_new_session=True
+                # Its priority is a login's: it must not take the processor from us.
+                limit = ("nofile", *resource.getrlimit(resource.RLIMIT_NOFILE))
+                self._child = child = launch.start(
+                    self._command,
+                    ProcessAttributes(rlimits=(limit,)),
+                    stdin=subprocess.PIPE,
+                    stdout=2,
+                    start_new_session=True,
                 )
             except OSError as fault:
                 log.error("the web process cannot be started: %s", fault)

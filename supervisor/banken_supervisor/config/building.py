@@ -13,7 +13,17 @@ from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import STEP_KEYS, StepFields
 from banken_supervisor.engine.ladder import RESTARTS, Ladder, Step
-from banken_supervisor.engine.policy import NEVER, Auto, Group, Policy, ProgramSpec, Restart, Strategy, Window
+from banken_supervisor.engine.policy import (
+    NEVER,
+    Auto,
+    Group,
+    Policy,
+    ProcessAttributes,
+    ProgramSpec,
+    Restart,
+    Strategy,
+    Window,
+)
 
 
 def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
@@ -82,9 +92,11 @@ def _program(table: ProgramTable, number: int, name: str) -> ProgramSpec:
     """With what the file gives; the spec has the defaults."""
 
     given = {key: getattr(table, key) for key in table.model_fields_set.intersection(ProgramSpec._fields)}
-    given |= {key: filled(given[key], number) for key in ("directory", "log") if key in given}
+    given |= {key: filled(given[key], number) for key in ("directory", "log", "env_file") if key in given}
     given["command"] = tuple(filled(word, number) for word in table.command)
     given["environment"] = tuple((key, filled(value, number)) for key, value in table.environment.items())
+    asked = table.model_fields_set.intersection(ProcessAttributes._fields)
+    given["attributes"] = ProcessAttributes(**{key: getattr(table, key) for key in asked})
     return ProgramSpec(**given | {"name": name, "restart": Restart(table.restart)})
 
 

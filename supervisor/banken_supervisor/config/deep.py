@@ -22,10 +22,13 @@ from banken_supervisor.config.models import GroupTable, WatchFields
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import StepFields
-from banken_supervisor.engine.policy import ProgramSpec
+from banken_supervisor.engine.policy import ProcessAttributes, ProgramSpec
 from banken_supervisor.files.users import find_user, obstacle
 from banken_supervisor.journal import schema
+from banken_supervisor.processes import launch
+from banken_supervisor.processes.child_environment import LOGIN_PATH
 from banken_supervisor.processes.command_words import interpreter_fault
+from banken_supervisor.processes.environment_file import variables_of
 from banken_supervisor.text.quoting import quoted
 
 
@@ -36,10 +39,12 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
         yield from _problem(("supervisor", "address"), _no_address(address_))
     if journal is not None:
         yield from _problem(("supervisor", "journal"), _unwritable(journal) or _no_journal(journal))
+    tried: dict[ProcessAttributes, str | None] = {}
     specs = iter(config.programs)  # one for each process, in the order of the file
     for path, table in parsed.programs:
         for spec in islice(specs, table.numprocs):
             yield from _program(path, spec)
+            yield from _attributes(path, spec.attributes, tried)
             if spec.user is not None and table.timeout is not None:
                 yield from _problem((*path, "timeout"), _cannot_feed(spec.user, address_))
     for path, step in _steps(parsed):
@@ -58,8 +63,14 @@ def _problem(path: KeyPath, why: str | None) -> Iterator[Problem]:
 
 def _program(path: KeyPath, spec: ProgramSpec) -> Iterator[Problem]:
     directory, files = spec.directory, list[str]()
+    environment = {"PATH": LOGIN_PATH} if spec.env_clear else {}
+    try:
+        environment |= variables_of(spec)
+    except ValueError as fault:
+        yield Problem((*path, "env_file"), f"{quoted(spec.env_file, 200)} {fault}")
     if spec.command:  # empty: it had a fault
-        files = _executables(spec.command[0], directory, dict(spec.environment).get("PATH"))
+        path_ = (environment | dict(spec.environment)).get("PATH")
+        files = _executables(spec.command[0], directory, path_)
     if directory is not None and not os.path.isdir(directory):
         yield Problem((*path, "cwd"), f"there is no directory {quoted(directory, 200)}")
         directory = None
@@ -69,6 +80,17 @@ def _program(path: KeyPath, spec: ProgramSpec) -> Iterator[Problem]:
         yield from _user(path, spec, directory, files)
     if spec.log is not None:
         yield from _problem((*path, "log"), _unwritable(spec.log))
+
+
+def _attributes(
+    path: KeyPath, attributes: ProcessAttributes | None, tried: dict[ProcessAttributes, str | None]
+) -> Iterator[Problem]:
+    """What a process of this one's cannot have. ``tried``: what is known already."""
+    for key in ("nice", "oom_score_adj", "rlimits"):
+        one = ProcessAttributes(**{key: getattr(attributes, key)})
+        if one not in tried:
+            tried[one] = launch.refused(one)
+        yield from _problem((*path, key), tried[one])
 
 
 def _executables(command: str, directory: str | None, search: str | None) -> list[str]:

@@ -6,6 +6,7 @@ See ``actions.options`` for the kinds that options of actions have too.
 from __future__ import annotations
 
 import re
+import resource
 from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -18,8 +19,9 @@ from banken.protocol.limits import CLEAN_MAX, NAME_MAX, check_clean
 from banken_supervisor.actions import options
 from banken_supervisor.actions.options import STRING, duration, kind, name, text
 from banken_supervisor.engine.ladder import Backoff, Budget
+from banken_supervisor.processes.child_environment import RESERVED
 from banken_supervisor.text.patterns import is_pattern
-from banken_supervisor.text.quoting import kind_of, quoted
+from banken_supervisor.text.quoting import kind_of, quoted, unknown_key
 from banken_supervisor.text.secret import Secret, SecretRefused, from_file
 
 PAGE_MAX = 1000
@@ -35,6 +37,12 @@ _backoff = re.compile(r"\s*(.{1,60}?)\s*\.\.\s*(.{1,60}?)\s*", re.ASCII)
 _pattern = re.compile(PATTERN_PATTERN)
 _target = re.compile(TARGET_PATTERN, re.ASCII)
 _visible = re.compile(r"[!-~]+")
+_umask = re.compile(r"0?[0-7]{1,3}", re.ASCII)
+_size = re.compile(r"\s*(\d{1,18})\s*([A-Za-z]{0,3})\s*", re.ASCII)
+
+_BYTE_LIMITS = frozenset({"as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "stack"})
+RLIMITS = sorted(key[7:].lower() for key in dir(resource) if key.startswith("RLIMIT_") and key != "RLIMIT_OFILE")
+"""Names of limits, as in setrlimit(2)."""
 
 
 def user(value: object) -> str:
@@ -154,13 +162,63 @@ def environment(value: object) -> dict[str, str]:
     for key, each in value.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
             wrong.append(f"{quoted(key)} is no name for a variable: letters, digits and _ are allowed")
-        elif key in ("BANKEN_ADDRESS", "BANKEN_NAME", "BANKEN_TIMEOUT"):
+        elif key in RESERVED:
             wrong.append(f"{key} is set by the supervisor itself")
         elif not isinstance(each, str) or "\0" in each or len(each) > 64 * 1024:
             wrong.append(f"{key} must be a text of at most 65,536 characters without NUL (in quotes)")
     if wrong:
         raise ValueError("; ".join(wrong[:10]))
     return value
+
+
+def umask(value: object) -> int:
+    """``"022"``."""
+    if not isinstance(value, str):
+        raise ValueError(f'must be octal digits in quotes, such as "022", not {kind_of(value)}')
+    if not _umask.fullmatch(value):
+        raise ValueError(f'{quoted(value)} is no umask; allowed are octal digits, "000" to "777", such as "022"')
+    return int(value, 8)
+
+
+def rlimits(value: object) -> tuple[tuple[str, int, int], ...]:
+    """(name, soft, hard) of each."""
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table, such as {{ nofile = 4096 }}, not {kind_of(value)}")
+    found, wrong = [], []
+    for key, given in value.items():
+        try:
+            if key not in RLIMITS:
+                raise ValueError(unknown_key(key, RLIMITS))
+            parts = given.split(":") if isinstance(given, str) else [given]
+            soft, hard = (_limit(part, given, key) for part in (parts[0], parts[-1]))
+            if len(parts) > 2 or _is_more(soft, hard):
+                raise ValueError(f"{quoted(given)} is not SOFT:HARD, of which the first is at most the second")
+            found.append((key, soft, hard))
+        except ValueError as fault:
+            wrong.append(f"{key if key in RLIMITS else quoted(key)}: {fault}")
+    if wrong:
+        raise ValueError("; ".join(wrong[:10]))
+    return tuple(found)
+
+
+def _limit(part: object, given: object, key: str) -> int:
+    if part == "unlimited":
+        return resource.RLIM_INFINITY
+    sized = _size.fullmatch(part) if isinstance(part, str) else None
+    if sized is not None and (not sized[2] or key in _BYTE_LIMITS):
+        number: object = int(sized[1]) * options.SIZE_UNITS.get(sized[2].lower(), -1)
+    else:
+        number = part
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 63:
+        units = ", a size such as 512MiB" if key in _BYTE_LIMITS else ""
+        raise ValueError(
+            f'{quoted(given)} is no limit; allowed are a whole number{units}, "unlimited", or "SOFT:HARD" of these'
+        )
+    return number
+
+
+def _is_more(one: int, other: int) -> bool:
+    return other != resource.RLIM_INFINITY and (one == resource.RLIM_INFINITY or one > other)
 
 
 def urls_file(value: object, info: ValidationInfo) -> tuple[Secret, ...]:
@@ -199,6 +257,8 @@ _CLEAN = {
     "maxItems": CLEAN_MAX,
 }
 _ENVIRONMENT = {"type": "object", "additionalProperties": {"type": "string"}}
+_LIMIT = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[^:]+(:[^:]+)?$"}]}
+_RLIMITS = {"type": "object", "properties": dict.fromkeys(RLIMITS, _LIMIT), "additionalProperties": False}
 _PROGRAM_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_{][A-Za-z0-9_.:@/+{}-]*$"}
 
 Duration = Annotated[float, *kind(duration, _DURATION)]
@@ -216,6 +276,8 @@ NotifyUrl = Annotated[Secret, *kind(notify_url, STRING)]
 UrlsFile = Annotated[tuple[Secret, ...], *kind(urls_file, STRING)]
 Environment = Annotated[dict[str, str], *kind(environment, _ENVIRONMENT)]
 CleanEnds = Annotated[tuple[int, ...], *kind(clean_ends, _CLEAN)]
+Umask = Annotated[int, *kind(umask, {"type": "string", "pattern": "^0?[0-7]{1,3}$"})]
+Rlimits = Annotated[tuple[tuple[str, int, int], ...], *kind(rlimits, _RLIMITS)]
 PageField = Annotated[str, *kind(page, {"type": "string", "pattern": r"^https?://[!-~]+$"})]
 User = Annotated[str, *kind(user, {"anyOf": [STRING, {"type": "integer", "minimum": 0}]})]
 Text = Annotated[str, *kind(text, STRING)]

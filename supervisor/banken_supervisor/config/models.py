@@ -20,10 +20,12 @@ from banken_supervisor.config.fields import (
     PageField,
     Pattern,
     ProgramName,
+    Rlimits,
     Size,
     Target,
     Text,
     Timeout,
+    Umask,
     UrlsFile,
     User,
 )
@@ -226,8 +228,26 @@ class ProgramTable(WatchFields):
     environment: Environment = Field(
         {}, alias="env", repr=False, description="Added to what it inherits of the supervisor's environment."
     )
+    env_file: PathField | None = Field(
+        None, description="A file with more, NAME=VALUE a line, read at each start; env counts before it."
+    )
+    env_clear: bool = Field(
+        False, description="Inherit nothing: PATH, HOME, USER, LOGNAME, SHELL, LANG and TZ as a login has them."
+    )
     directory: PathField | None = Field(None, alias="cwd", description="Where it runs.")
     user: User | None = Field(None, description="As whom it runs: a name, or a number that has one.")
+    umask: Umask | None = Field(
+        None, description='Which permissions its new files do not get, in octal digits; default: "022".'
+    )
+    nice: Annotated[int, Field(ge=-20, le=19)] | None = Field(
+        None, description="Its nice value, -20 (first) to 19 (last); default: 0."
+    )
+    oom_score_adj: Annotated[int, Field(ge=-1000, le=1000)] | None = Field(
+        None, description="-1000 (never) to 1000 (first): who is killed when memory is short; default: 0."
+    )
+    rlimits: Rlimits = Field(
+        (), description='Limits, such as { nofile = 4096, core = 0, as = "1GiB:2GiB" }; default: the supervisor\'s.'
+    )
     numprocs: Annotated[int, Field(ge=1, le=PROCESSES_MAX)] = Field(1, description="How many of it.")
     order: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = Field(
         0, description="A lower one starts earlier and stops later."

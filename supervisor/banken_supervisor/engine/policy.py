@@ -114,6 +114,20 @@ class Restart(StrEnum):
     NEVER = "never"
 
 
+class ProcessAttributes(NamedTuple):
+    """What a command's process has besides its environment; it inherits none of it. The defaults are those of a
+    login: what this process may not set to them for want of a privilege stays as it is."""
+
+    umask: int = 0o022
+    nice: int | None = None
+    """None: 0"""
+    oom_score_adj: int | None = None
+    """how soon the kernel kills it when memory is short; None: 0"""
+    rlimits: tuple[tuple[str, int, int], ...] = ()
+    """(name as in setrlimit(2), in lower case and without RLIMIT_; soft; hard), ``RLIM_INFINITY``: -1. Others are
+    those that this process was started with"""
+
+
 class ProgramSpec(NamedTuple):
     """A child process that the supervisor starts, one per name (``numprocs`` is already expanded)."""
 
@@ -141,3 +155,11 @@ class ProgramSpec(NamedTuple):
     """True: its process group is killed when the supervisor dies; False: the next supervisor adopts it"""
     terminal: bool = False
     """True: it uses the supervisor's stdin, stdout and stderr; ``log`` must be None"""
+    attributes: ProcessAttributes | None = ProcessAttributes()
+    """None: as the supervisor's own process has them"""
+    env_clear: bool = False
+    """True: a login's environment in place of the supervisor's own"""
+    env_file: str | None = None
+    """a file with more variables, read at each start; ``environment`` counts before it"""
+    withheld: tuple[str, ...] = ()
+    """variables of the supervisor's own environment that it does not get: secrets of the supervisor's"""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+from collections.abc import Collection
 
 OWN = frozenset({
     "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS",
@@ -21,7 +23,31 @@ SESSION = frozenset({
 """Variables that name files of this process's user, which another user may not use."""
 
 
-def inherited(*, other_user: bool = False) -> dict[str, str]:
-    """A copy of the environment for a command. ``other_user``: it runs as somebody else than this process."""
-    left_out = OWN | SESSION if other_user else OWN
+RESERVED = ("BANKEN_ADDRESS", "BANKEN_NAME", "BANKEN_TIMEOUT", "BANKEN_RUN")
+"""Variables that a program gets of its supervisor, whatever the operator sets."""
+
+LOGIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+KEPT = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ")
+"""Variables of the host, which a login sets too."""
+
+
+def inherited(*, other_user: bool = False, withheld: Collection[str] = ()) -> dict[str, str]:
+    """A copy of the environment for a command. ``other_user``: it runs as somebody else than this process.
+
+    ``withheld``: variables that it does not get.
+    """
+    left_out = OWN.union(withheld, SESSION if other_user else ())
     return {key: value for key, value in os.environ.items() if key not in left_out}
+
+
+def login(user: pwd.struct_passwd | None) -> dict[str, str]:
+    """The environment of a fresh login. ``user``: None: this process's user has no entry."""
+    return {"PATH": LOGIN_PATH} | {key: os.environ[key] for key in KEPT if key in os.environ} | of_user(user)
+
+
+def of_user(user: pwd.struct_passwd | None) -> dict[str, str]:
+    """The variables that name the user."""
+    if user is None:
+        return {}
+    return {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name, "SHELL": user.pw_shell}

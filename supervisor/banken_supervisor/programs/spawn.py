@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import stat
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from banken_supervisor.engine.policy import ProgramSpec
 from banken_supervisor.files.users import find_user
-from banken_supervisor.processes.child_environment import inherited
+from banken_supervisor.processes import child_environment, environment_file
 from banken_supervisor.processes.command_words import why_not
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
+from banken_supervisor.processes.launch import AttributeRefused, User, start
 from banken_supervisor.programs.log_files import open_log
 
 
@@ -50,15 +51,17 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
     """
     if not hasattr(os, "pidfd_open"):
         raise SpawnRefused("programs need pidfd, which this system lacks")
-    options, login = _user(spec.user)
-    own = inherited(other_user=bool(options) and options["user"] != os.geteuid())
-    environment = {**own, **login, **extra, **dict(spec.environment), "BANKEN_RUN": run}
+    entry = _entry(spec.user) if spec.user is not None or spec.env_clear else None
+    user = None if spec.user is None or entry is None else _user(entry)
+    environment = {**_environment(spec, entry), **extra, **dict(spec.environment), "BANKEN_RUN": run}
     _look_at_directory(spec.directory)
-    owner = (options["user"], options["group"]) if options else None
+    owner = None if user is None else (user.user, user.group)
     output = None if spec.terminal else subprocess.DEVNULL if spec.log is None else _output(spec.log, owner)
     try:
-        process = subprocess.Popen(  # noqa: S603  # the command is the operator's own
+        process = start(
             spec.command,
+            spec.attributes,
+            user,
             stdin=None if spec.terminal else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -66,8 +69,9 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
             cwd=spec.directory,
             # A process that is to have our terminal must be of our session; its group is its own all the same.
             **{"process_group": 0} if spec.terminal and _has_terminal() else {"start_new_session": True},
-            **options,
         )
+    except AttributeRefused as fault:
+        raise SpawnRefused(str(fault)) from None
     except (OSError, ValueError, subprocess.SubprocessError) as fault:
         raise SpawnRefused(_reason(spec, fault, environment)) from None
     finally:
@@ -100,22 +104,37 @@ def _output(path: str, owner: tuple[int, int] | None) -> int:
         raise SpawnRefused(f"its log {path} cannot be opened: {fault.strerror}") from None
 
 
-def _user(name: str | None) -> tuple[dict[str, Any], dict[str, str]]:
-    """(options of Popen, environment of a login) to run it as this user."""
-    if name is None:
-        return {}, {}
+def _entry(name: str | None) -> pwd.struct_passwd | None:
+    """Of the user with this name, or of this process's, which need not have one. SpawnRefused."""
     try:
-        entry = find_user(name)
+        return pwd.getpwuid(os.geteuid()) if name is None else find_user(name)
     except LookupError:
+        if name is None:
+            return None
         raise SpawnRefused(f"there is no user {name!r} on this system") from None
-    name = entry.pw_name
-    environment = {"HOME": entry.pw_dir, "USER": name, "LOGNAME": name, "SHELL": entry.pw_shell}
+
+
+def _user(entry: pwd.struct_passwd) -> User | None:
+    """To run a program as this user; None: this process does already. SpawnRefused."""
     if os.geteuid() == entry.pw_uid and os.geteuid() != 0:
-        return {}, environment
+        return None
     if os.geteuid() != 0:
-        raise SpawnRefused(f"only root may run a program as {name!r}")
-    groups = os.getgrouplist(name, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}, environment
+        raise SpawnRefused(f"only root may run a program as {entry.pw_name!r}")
+    return User(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+
+
+def _environment(spec: ProgramSpec, entry: pwd.struct_passwd | None) -> dict[str, str]:
+    """What the program gets, without what is set for it alone. SpawnRefused."""
+    other = spec.user is not None and entry is not None and entry.pw_uid != os.geteuid()
+    if spec.env_clear:
+        found = child_environment.login(entry)
+    else:
+        found = child_environment.inherited(other_user=other, withheld=spec.withheld)
+        found |= child_environment.of_user(entry if spec.user is not None else None)
+    try:
+        return found | environment_file.variables_of(spec)
+    except ValueError as fault:
+        raise SpawnRefused(f"its env_file {spec.env_file} {fault}") from None
 
 
 def _look_at_directory(path: str | None) -> None:

@@ -22,7 +22,10 @@ from banken_supervisor.programs.engine.states import IllegalProgramTransition, P
 _S, _T, _E = ProgramState, ProgramTrigger, ProgramEventType
 _UP = (_S.STARTING, _S.RUNNING)
 
-_ANOTHER_PROCESS = ("command", "environment", "directory", "user", "log", "dies_with_supervisor", "terminal")
+_ANOTHER_PROCESS = (
+    "command", "environment", "env_clear", "env_file", "directory", "user", "attributes", "log",
+    "dies_with_supervisor", "terminal",
+)  # fmt: skip
 """Fields of a ProgramSpec: if one of them changes, the running process must be replaced."""
 
 

@@ -84,11 +84,34 @@ def test_json_tells_the_same(tmp_path: Path) -> None:
                 "text": "must be true or false, not the number (3)",
             }
         ],
+        "warnings": [],
     }
     file.write_text("")
     checked = banken("config", "check", "--json", str(file))
     assert checked.returncode == 0
     assert json.loads(checked.stdout)["ok"] is True
+
+
+def test_a_lone_number_of_the_process_is_a_warning(tmp_path: Path) -> None:
+    """In every key that takes it; not where it is doubled, and not where numprocs says that it is meant."""
+    file = tmp_path / "banken.toml"
+    lone = 'name = "p{i}"\ncommand = ["true", "{i}"]\nenv = { A = "{i}" }\nlog = "{i}.log"\n'
+    file.write_text(f"[[program]]\n{lone}")
+    checked = banken("config", "check", str(file))
+    assert checked.returncode == 0
+    assert "1 program, 0 faults, 4 warnings" in checked.stdout
+    says = "{i} becomes 0, for there is no numprocs; if the text itself is meant, write {{i}}, else numprocs = 1"
+    keys = [(2, "name"), (3, "command"), (4, "env"), (5, "log")]
+    assert checked.stderr.splitlines() == [
+        f"warning: {file}:{line}: program[0].{key}: {says}" for line, key in keys
+    ]
+    told = json.loads(banken("config", "check", "--json", str(file)).stdout)
+    assert told["ok"]
+    assert [each["line"] for each in told["warnings"]] == [2, 3, 4, 5]
+    for text in (f"{lone}numprocs = 1\n", lone.replace("{i}", "{{i}}").replace("p{{i}}", "p")):
+        file.write_text(f"[[program]]\n{text}")
+        checked = banken("config", "check", str(file))
+        assert (checked.stderr, "warning" in checked.stdout) == ("", False)
 
 
 def test_the_file_is_found_or_said_to_be_missing(tmp_path: Path) -> None:

@@ -275,6 +275,10 @@ def test_a_fault_of_a_watchdog(tmp_path: Path, lines: str, told: str) -> None:
         ),
         (PROGRAM + 'restart = "sometimes"', 'allowed: "always", "on-failure", "never"'),
         (PROGRAM + "env = { BANKEN_NAME = 'x' }", "BANKEN_NAME is set by the supervisor itself"),
+        (
+            PROGRAM + "env = { A = 'x', B = '${BK_GONE}' }",
+            "B: the environment variable BK_GONE is not set; for the text ${ itself write $${",
+        ),
         (PROGRAM + "env = { 'A B' = 'x' }", '"A B" is no name for a variable'),
         (PROGRAM + "umask = 0o022", 'umask: must be octal digits in quotes, such as "022", not the number (18)'),
         (PROGRAM + 'umask = "28"', 'allowed are octal digits, "000" to "777"'),

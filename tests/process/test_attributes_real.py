@@ -148,6 +148,32 @@ def test_nor_has_the_web_process_the_supervisors_priority() -> None:
         assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (hard, hard)
 
 
+def test_a_secret_of_the_supervisors_is_no_programs() -> None:
+    """Not the variables that [notify] and web hooks are read from; a program that needs one says so. What is no
+    secret (HOME) stays, and a doubt about the file is logged, at the start and at a reload."""
+    notify = '[notify.n]\nurls = ["json://${BK_MAIL}@${HOME}"]\n'
+    hook = 'ladder = [{ do = "webhook", url = "http://localhost/${BK_HOOK}" }]\n'
+    command = 'restart = "never"\ncommand = ["sh", "-c", "env; : {i}"]\n'
+    config = (
+        f'{notify}[[program]]\nname = "a"\nlog = "a.log"\n{command}{hook}'
+        f'[[program]]\nname = "b"\nlog = "b.log"\n{command}env = {{ BK_MAIL = "${{BK_MAIL}}", X = "$${{X}}" }}\n'
+    )
+    start = ("env", "BK_MAIL=mail{i}", "BK_HOOK=hook", "BK_OTHER=other")
+    with running(config, under=start) as one:
+        logs = [one.place / f"{name}.log" for name in "ab"]
+        a, b = (
+            until(lambda log=log: log.exists() and "BANKEN_RUN" in (t := log.read_text()) and t, "") for log in logs
+        )
+        doubt = "warning: {i} becomes 0"
+        until(lambda: one.log.read_text().count("{i} becomes 0") == 2, doubt)
+        one.home.ask("reload")
+        until(lambda: one.log.read_text().count("{i} becomes 0") == 4, doubt)
+    assert not {"BK_MAIL", "BK_HOOK"} & {line.partition("=")[0] for line in a.splitlines()}
+    assert {"BK_OTHER=other", f"HOME={one.place}"} <= {*a.splitlines()}
+    assert {"BK_MAIL=mail{i}", "X=${X}"} <= {*b.splitlines()}
+    assert "BK_HOOK" not in b
+
+
 def test_guards_command_has_what_the_shell_gave() -> None:
     """As under `nice`, `nohup` or `time`."""
     script = 'umask 026; ulimit -S -n 170; exec nice -n 3 "$@"'
@@ -158,6 +184,7 @@ def test_guards_command_has_what_the_shell_gave() -> None:
     assert (found["umask"], found["nofile"][0], found["nice"]) == (0o026, 170, min(19, own + 3)), done.stderr
 
 
+@pytest.mark.every_python
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_a_launched_command_is_as_one_started_directly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str

@@ -66,6 +66,8 @@ class Source(NamedTuple):
     texts are taken as they are"""
     read_files: bool = True
     """False: they were checked before, and the caller cannot wait for a disk"""
+    variables: set[str] | None = None
+    """gets the names of the variables that secrets were read from"""
 
 
 def source(info: ValidationInfo) -> Source:
@@ -204,7 +206,8 @@ def secret(value: object, info: ValidationInfo) -> Secret:
         return value
     if not isinstance(value, str):
         raise ValueError("must be a text (in quotes)")
-    return Secret(text(value)) if source(info).directory is None else expand(text(value))
+    directory, _, names = source(info)
+    return Secret(text(value)) if directory is None else expand(text(value), names)
 
 
 class Address(NamedTuple):

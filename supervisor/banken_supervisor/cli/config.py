@@ -19,13 +19,20 @@ def command() -> None:
 
 @command.command(short_help="Say all that is wrong with a config file.")
 @click.argument("file", required=False)
-@click.option("--json", "as_json", is_flag=True, help='Print {"file", "ok", counts, "faults": […]} on stdout.')
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='Print {"file", "ok", counts, "faults": […], "warnings": […]} on stdout.',
+)
 def check(file: str | None, as_json: bool) -> int:
     """Say all that is wrong with FILE, each fault with its line, its key and what is allowed.
 
     Also looked at: whether commands, directories, users and modules are there; modules are imported for that, in
     processes of their own. Without FILE: $BANKEN_CONFIG, ./banken.toml, $XDG_CONFIG_HOME/banken/banken.toml,
     /etc/banken/banken.toml, the first that exists.
+
+    What is allowed and may not be meant is a warning, which changes no exit code.
 
     Exit code 0 if the file can be used, 1 if not or if there is none.
     """
@@ -40,22 +47,28 @@ def check(file: str | None, as_json: bool) -> int:
             "`banken config example` prints one"
         )
     made, faults = config.examine(path)
+    warnings = () if made is None else made.warnings
     counts = {
         "watchdogs": 0 if made is None else len(made.policies),
         "groups": 0 if made is None else len(made.groups),
         "programs": 0 if made is None else len(made.programs),
     }
     if as_json:
-        told = {"file": str(path), "ok": not faults, **counts, "faults": [fault._asdict() for fault in faults]}
-        print_json(told)
+        told = {"file": str(path), "ok": not faults, **counts}
+        print_json(
+            told | {"faults": [each._asdict() for each in faults], "warnings": [w._asdict() for w in warnings]}
+        )
     else:
         for fault in faults:
             click.echo(clean(fault), err=True)
+        for warning in warnings:
+            click.echo(f"warning: {clean(warning)}", err=True)
         if not faults:
             parts = [plural(count, what.removesuffix("s")) for what, count in counts.items()]
+            warned = f", {plural(len(warnings), 'warning')}" if warnings else ""
             empty = made is not None and made.empty
             note = "; it is empty, and without a terminal `banken run` needs --allow-empty for it" if empty else ""
-            click.echo(f"{clean(path)}: {', '.join(parts)}, 0 faults{note}")
+            click.echo(f"{clean(path)}: {', '.join(parts)}, 0 faults{warned}{note}")
             for user, directory in {} if made is None else config.feeding_directories(made).items():
                 click.echo(f"programs of user {clean(user)} feed at {clean(directory)}")
     return exit_codes.NOT_SO if faults else exit_codes.OK

@@ -94,7 +94,8 @@ class Terminal:
     # -- signal handlers ----------------------------------------------------------------------------
 
     def _set(self, number: signal.Signals, handler: Handler) -> None:
-        self._before[number] = signal.signal(number, handler)
+        self._before[number] = signal.getsignal(number)  # first: the handler may run at once, and look there
+        signal.signal(number, handler)
 
     def _child(self, number: int, frame: FrameType | None) -> None:
         former = self._before[signal.SIGCHLD]

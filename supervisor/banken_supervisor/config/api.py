@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection, Iterable
 from importlib import resources
@@ -44,6 +45,7 @@ def examine(
     parsed, found = parsing.parse(data, str(absolute.parent))
     found.extend(semantics.problems(parsed, callbacks))
     config = building.build(absolute, parsed, empty=not data)
+    config = dataclasses.replace(config, warnings=tuple(_placed(source, text, semantics.doubts(parsed))))
     if thorough:
         found.extend(deep.problems(parsed, config))
     return config, _placed(source, text, found)

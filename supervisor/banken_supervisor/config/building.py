@@ -24,6 +24,7 @@ from banken_supervisor.engine.policy import (
     Strategy,
     Window,
 )
+from banken_supervisor.processes.child_environment import LOGIN
 
 
 def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
@@ -31,12 +32,17 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
     defaults = parsed.supervisor.declaration
     placed: list[tuple[str, WatchFields]] = [(table.name, table) for _, table in parsed.watchdogs]
     placed += [(name, table) for _, table in parsed.programs if watched(table) for _, name in numbered(table)]
+    withheld = tuple(sorted(parsed.variables - LOGIN))
     return Config(
         source,
         parsed.supervisor,
         tuple((name, _policy(table, defaults)) for name, table in placed),
         tuple(_group(table) for _, table in parsed.groups),
-        tuple(_program(table, number, name) for _, table in parsed.programs for number, name in numbered(table)),
+        tuple(
+            _program(table, number, name, withheld)
+            for _, table in parsed.programs
+            for number, name in numbered(table)
+        ),
         tuple(parsed.callbacks.items()),
         tuple(parsed.actions.items()),
         tuple((name, (*table.urls, *(table.urls_file or ()))) for name, table in parsed.notify.items()),
@@ -88,7 +94,7 @@ def _group(table: GroupTable) -> Group:
     )
 
 
-def _program(table: ProgramTable, number: int, name: str) -> ProgramSpec:
+def _program(table: ProgramTable, number: int, name: str, withheld: tuple[str, ...]) -> ProgramSpec:
     """With what the file gives; the spec has the defaults."""
 
     given = {key: getattr(table, key) for key in table.model_fields_set.intersection(ProgramSpec._fields)}
@@ -97,7 +103,7 @@ def _program(table: ProgramTable, number: int, name: str) -> ProgramSpec:
     given["environment"] = tuple((key, filled(value, number)) for key, value in table.environment.items())
     asked = table.model_fields_set.intersection(ProcessAttributes._fields)
     given["attributes"] = ProcessAttributes(**{key: getattr(table, key) for key in asked})
-    return ProgramSpec(**given | {"name": name, "restart": Restart(table.restart)})
+    return ProgramSpec(**given | {"name": name, "withheld": withheld, "restart": Restart(table.restart)})
 
 
 def _declaration(table: WatchFields, auto: Auto | None, defaults: Declaration, *, expect: bool) -> Declaration:

@@ -22,7 +22,7 @@ from banken_supervisor.engine.ladder import Backoff, Budget
 from banken_supervisor.processes.child_environment import RESERVED
 from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.quoting import kind_of, quoted, unknown_key
-from banken_supervisor.text.secret import Secret, SecretRefused, from_file
+from banken_supervisor.text.secret import Secret, SecretRefused, expand, from_file
 
 PAGE_MAX = 1000
 """Characters of the address of a page."""
@@ -152,13 +152,13 @@ def page(value: object) -> str:
     return given.rstrip("/")
 
 
-def environment(value: object) -> dict[str, str]:
-    """Variables for a child; no message shows a value."""
+def environment(value: object, info: ValidationInfo) -> dict[str, str]:
+    """Variables for a child; no message shows a value. In a config file ``${NAME}`` is replaced, as in secrets."""
     if not isinstance(value, dict):
         raise ValueError('must be a table of texts, such as { LANG = "C" }')
     if len(value) > 1000:
         raise ValueError("has more than 1,000 variables")
-    wrong = []
+    wrong, found = [], {}
     for key, each in value.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
             wrong.append(f"{quoted(key)} is no name for a variable: letters, digits and _ are allowed")
@@ -166,9 +166,17 @@ def environment(value: object) -> dict[str, str]:
             wrong.append(f"{key} is set by the supervisor itself")
         elif not isinstance(each, str) or "\0" in each or len(each) > 64 * 1024:
             wrong.append(f"{key} must be a text of at most 65,536 characters without NUL (in quotes)")
+        elif options.source(info).directory is None:
+            found[key] = each
+        else:
+            try:
+                # What comes from a variable is taken as it is: {i} is no number there.
+                found[key] = expand(each, changed=lambda text: text.replace("{i}", "{{i}}")).reveal()
+            except SecretRefused as fault:
+                wrong.append(f"{key}: {fault}; for the text ${{ itself write $${{")
     if wrong:
         raise ValueError("; ".join(wrong[:10]))
-    return value
+    return found
 
 
 def umask(value: object) -> int:

@@ -226,7 +226,10 @@ class ProgramTable(WatchFields):
     name: ProgramName = Field(description="Its own and its watchdog's; {i} is the number of the process.")
     command: Command = Field(description="No shell runs it. {i} is the number of the process, {{i}} the text {i}.")
     environment: Environment = Field(
-        {}, alias="env", repr=False, description="Added to what it inherits of the supervisor's environment."
+        {},
+        alias="env",
+        repr=False,
+        description="Added to what it inherits of the supervisor's environment; ${NAME} is taken from there.",
     )
     env_file: PathField | None = Field(
         None, description="A file with more, NAME=VALUE a line, read at each start; env counts before it."

@@ -13,7 +13,7 @@ from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.text.patterns import is_pattern
 
 PLACE = "{i}"
-"""Stands in a program's name, command, env, cwd and log for the number of the process, counted from 0.
+"""Stands in a program's name, command, env, env_file, cwd and log for the number of the process, counted from 0.
 
 ``{{i}}`` stands for the text ``{i}`` itself."""
 
@@ -30,6 +30,11 @@ def _matcher(pattern: str) -> Callable[[str], object]:
 def matches(name: str, pattern: str) -> bool:
     """Whether ``name`` matches the shell pattern."""
     return _matcher(pattern)(name) is not None
+
+
+def numbers_in(text: str) -> bool:
+    """Whether the number of the process stands in it, not only the text ``{{i}}``."""
+    return PLACE in _place.findall(text)
 
 
 def filled(text: str, number: int) -> str:

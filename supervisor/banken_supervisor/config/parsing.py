@@ -47,13 +47,17 @@ class Parsed:
     notify: dict[str, NotifyTable] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
     """names of tables with a fault of their own: a reference to one of them is no second fault"""
+    variables: set[str] = field(default_factory=set)
+    """of the environment, that secrets were read from"""
     bound: dict[str, set[str]] = field(default_factory=dict)
     """likewise, the names in [callbacks], [actions] and [notify]"""
 
 
 def parse(data: Mapping[str, Any], directory: str) -> tuple[Parsed, list[Problem]]:
     """Check all tables of a file that lies in ``directory``; what has a fault is left out of what is returned."""
-    parser = _Parser(Source(directory), data)
+    variables: set[str] = set()
+    parser = _Parser(Source(directory, variables=variables), data)
+    parser.parsed.variables = variables
     return parser.parsed, parser.problems
 
 

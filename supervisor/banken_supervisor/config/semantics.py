@@ -9,7 +9,7 @@ from banken_supervisor.config import cron
 from banken_supervisor.config.faults import KeyPath, Problem, dotted
 from banken_supervisor.config.ladders import LadderOwner, StepNames, give_up, ladder, unbound
 from banken_supervisor.config.models import GroupTable, WatchdogTable, WatchFields
-from banken_supervisor.config.names import PLACE, Names, covers, filled, numbered
+from banken_supervisor.config.names import PLACE, Names, covers, filled, numbered, numbers_in
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.steps import ACTIONS
 from banken_supervisor.text.durations import format_s
@@ -51,6 +51,27 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
     for path, group in parsed.groups:
         yield from _group(path, group, names, known)
     yield from _in_two_groups(parsed, names)
+
+
+def doubts(parsed: Parsed) -> Iterator[Problem]:
+    """What is allowed, and may not be meant: ``{i}`` where nobody has said how many processes there are."""
+    for path, table in parsed.programs:
+        if "numprocs" in table.model_fields_set:
+            continue
+        texts = {
+            "name": [table.name],
+            "command": table.command,
+            "env": table.environment.values(),
+            "env_file": [table.env_file or ""],
+            "cwd": [table.directory or ""],
+            "log": [table.log or ""],
+        }
+        for key, each in texts.items():
+            if any(map(numbers_in, each)):
+                text = (
+                    f"{PLACE} becomes 0, for there is no numprocs; if the text itself is meant, write {{{PLACE}}}"
+                )
+                yield Problem((*path, key), text + ", else numprocs = 1")
 
 
 def _twice(parsed: Parsed) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from banken.errors import Refused
+from banken_supervisor.config.faults import Fault
 from banken_supervisor.engine.policy import Group, Policy, ProgramSpec
 from banken_supervisor.text.secret import Secret
 
@@ -33,6 +34,9 @@ class Config:
     """(name, apprise URLs)"""
     empty: bool = field(default=False, compare=False)
     """there is no key in the file: it may be one that is being written, or that a full disk cut"""
+
+    warnings: tuple[Fault, ...] = field(default=(), compare=False)
+    """what is allowed and may not be meant"""
 
     def refuse_empty(self) -> None:
         """Refused: the file is empty. To take it would stop every program."""

@@ -32,6 +32,10 @@ KEPT = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ")
 """Variables of the host, which a login sets too."""
 
 
+LOGIN = frozenset({"PATH", "HOME", "USER", "LOGNAME", "SHELL", "HOSTNAME", "PWD", "TERM", "TMPDIR", *KEPT})
+"""Variables that no secret is in, whatever uses them."""
+
+
 def inherited(*, other_user: bool = False, withheld: Collection[str] = ()) -> dict[str, str]:
     """A copy of the environment for a command. ``other_user``: it runs as somebody else than this process.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -34,6 +35,8 @@ from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 if TYPE_CHECKING:  # pydantic is not imported where there is no config file
     from banken_supervisor.config import Config
 
+
+_log = logging.getLogger("banken.config")
 
 QUIET_S, WRITTEN_S = 0.1, 2.0
 """Seconds without a change after which a config file counts as written, and how long a reload waits for that."""
@@ -74,6 +77,11 @@ class RuntimeConfig:
         for ladder in ladders:
             for step in (*ladder.steps, *ladder.on_give_up):
                 build(step.do, dict(step.options), self.actions)
+
+    def warn(self) -> None:
+        """Log what is allowed in the file and may not be meant; not on the loop's thread."""
+        for warning in self.config.warnings:
+            _log.warning("%s", warning)
 
     def prepare(self, targets: ConfigTargets) -> None:
         """Apply this config, before the loop's first turn."""
@@ -148,6 +156,7 @@ class ConfigReload:
         ``start``: queues a function for a background thread; functions run in order.
         """
         self._targets, self._publish, self._start = targets, publish, start
+        self.current.warn()
         self.current.prepare(targets)
 
     def ask(self, allow_empty: bool = False) -> int:
@@ -160,6 +169,7 @@ class ConfigReload:
         try:
             wait_until_written(self.current.config.source)
             config = self._load()
+            config.warn()
             if not (allow_empty or self.current.config.empty):
                 config.config.refuse_empty()
         except Exception as fault:  # noqa: BLE001  # on any error the old config stays

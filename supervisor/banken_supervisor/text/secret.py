@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 SECRET_BYTES_MAX = 64 * 1024
@@ -44,10 +45,11 @@ class Secret:
         raise TypeError("a Secret is not pickled: it would be written down")
 
 
-def expand(text: str) -> Secret:
+def expand(text: str, names: set[str] | None = None, changed: Callable[[str], str] = str) -> Secret:
     """``text`` with each ``${NAME}`` replaced from the environment; ``$${`` stands for ``${``.
 
-    SecretRefused if a variable is not set, or set to nothing.
+    ``names``: gets the variables that were read. ``changed``: what becomes of their values first. SecretRefused if
+    a variable is not set, or set to nothing.
     """
 
     def value(found: re.Match[str]) -> str:
@@ -57,7 +59,9 @@ def expand(text: str) -> Secret:
         if not os.environ.get(name):
             wrong = "empty" if name in os.environ else "not set"
             raise SecretRefused(f"the environment variable {name} is {wrong}")
-        return os.environ[name]
+        if names is not None:
+            names.add(name)
+        return changed(os.environ[name])
 
     return Secret(_variable.sub(value, text))
 

@@ -270,7 +270,6 @@ def test_a_program_that_is_stopped_is_called_so(house: House) -> None:
     assert "later is a program that is stopped" in house.banken("pause", "later", code=1)
     house.banken("check", "later", code=3)
     house.banken("start", "later")
-    house.banken("check", "later")
     assert house.row("later")["state"] == "running"
 
 

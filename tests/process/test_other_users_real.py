@@ -82,7 +82,8 @@ def test_it_feeds_its_own_names_and_its_silence_is_noticed(one: Running) -> None
     for name in ("web", "web/1"):
         until(lambda name=name: one.home.row(name)["state"] == "expired", f"{name} expired", START_S)
     good.signal(signal.SIGCONT)
-    is_alive(one, "web")
+    for name in ("web", "web/1"):
+        is_alive(one, name)
     good.kill()
     cause = until(lambda: (one.home.row("web/1").get("incident") or {}).get("cause"), "its end is noticed", START_S)
     assert cause == "exited"
@@ -90,7 +91,6 @@ def test_it_feeds_its_own_names_and_its_silence_is_noticed(one: Running) -> None
 
 def test_nobody_else_gets_in_and_the_user_not_further(one: Running) -> None:
     """The directory is the supervisor's own: its user can enter it, and put, remove and replace nothing there."""
-    worker(one)
     directory = feed(one).parent
     modes = {
         path: (stat.S_IMODE(path.lstat().st_mode), path.lstat().st_uid)
@@ -218,10 +218,10 @@ def test_commands_feed_there_and_say_what_is_not_possible(one: Running) -> None:
         command = [sys.executable, "-m", "banken_supervisor", *words]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
-    assert banken("feed", "web", "--status", "at work").returncode == 0
-    until(lambda: one.home.row("web").get("status") == "at work", "it was fed", START_S)
-    assert banken("fail", "web", "no disk").returncode == 0
-    until(lambda: one.home.row("web")["state"] == "expired", "it failed", START_S)
+    assert banken("feed", "web/cli", "--status", "at work").returncode == 0
+    until(lambda: one.home.row("web/cli").get("status") == "at work", "it was fed", START_S)
+    assert banken("fail", "web/cli", "no disk").returncode == 0
+    until(lambda: one.home.row("web/cli")["state"] == "expired", "it failed", START_S)
     for words in (("status",), ("pause", "web"), ("incidents",), ("web",), ("run",)):
         done = banken(*words)
         assert (done.returncode, "Traceback" in done.stderr) == (6, False), done

@@ -142,6 +142,7 @@ def test_a_stopped_supervisor_convicts_nobody(one: Running) -> None:
     os.kill(pid, signal.SIGSTOP)
     time.sleep(1.3)
     os.kill(pid, signal.SIGCONT)
+    until(lambda: one.home.row("web/stop-9")["left"] > 0.8, "its feeds are read again", START_S)
     with frozen(io_thread(pid)):
         time.sleep(1.6)
     time.sleep(0.3)

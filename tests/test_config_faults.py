@@ -175,7 +175,7 @@ def test_a_wrong_signal_lists_the_right_ones(tmp_path: Path) -> None:
         ("auto = { least = 1, most = 2 }", 'has no meaning without timeout = "auto"'),
         ('timeout = "auto"\nauto = { least = 3, most = 2 }', "4: watchdog[0].auto: least must not exceed most"),
         ('timeout = "auto"\nauto = { least = 3 }', "4: watchdog[0].auto.most: is required and missing"),
-        ('feeders = "all"', '"all" is not allowed; allowed: "latest", "any"'),
+        ('feeders = "all"', '"all" is not allowed; allowed: "latest", "any", "each"'),
         ('exit = "always"', '"always" is not allowed; allowed: "unclean", "incident", "never"'),
         ("clean = 3", "clean=3 is no list: exit statuses from 0 to 255 and names of signals such as SIGUSR1"),
         ("clean = [256]", "256 in clean is no end of a process"),

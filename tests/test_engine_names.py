@@ -58,7 +58,10 @@ def test_a_pool_is_fed_by_any_process() -> None:
         bench.jump(9.0)
         bench.feed(who=who, declaration=pool)
     assert bench.said() == ["declared", "first-fed"]
-    bench.say(Kind.RELEASE, who=workers[0], declaration=pool)
+    for who in workers[:-1]:
+        bench.say(Kind.RELEASE, who=who, declaration=pool)
+    assert bench.said() == []
+    bench.say(Kind.RELEASE, who=workers[-1], declaration=pool)
     bench.jump(50.0)
     assert bench.said() == ["released"]
 

@@ -16,6 +16,7 @@ import pytest
 from banken.process_identity import boot_id, own_identity, process_start
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.processes.handle import (
+    STATUS_KNOWN,
     ProcessError,
     ProcessGone,
     ProcessHandle,
@@ -132,3 +133,40 @@ def test_refused_and_closed_handles_leak_no_descriptor() -> None:
             handle.close()
     assert len(os.listdir("/proc/self/fd")) == before
     assert handle.fileno() == -1
+
+
+GRANDCHILD = (
+    "import os, sys, time\n"
+    "pid = os.fork()\n"
+    "if not pid:\n"
+    "    sys.stdin.readline()\n"
+    "    {end}\n"
+    "print(pid, flush=True)\n"
+    "{collect}\n"
+    "sys.stdin.read()\n"
+)
+
+
+@pytest.mark.parametrize("collect", ["os.waitpid(pid, 0)", "time.sleep(1000)"])
+@pytest.mark.parametrize(
+    ("end", "status"), [("os._exit(0)", 0), ("os._exit(3)", 3), ("os.kill(os.getpid(), 9)", -9)]
+)
+def test_how_any_process_ended(end: str, status: int, collect: str) -> None:
+    """No child of ours; collected by its parent, or a zombie."""
+    if collect.startswith("os") and not STATUS_KNOWN:
+        pytest.skip("needs Linux 6.15")
+    code = GRANDCHILD.format(end=end, collect=collect)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        try:
+            assert parent.stdout is not None
+            assert parent.stdin is not None
+            with ProcessHandle.open_pid(int(parent.stdout.readline())) as handle:
+                assert handle.ended_with() is None, "it lives"
+                parent.stdin.write("\n")
+                parent.stdin.flush()
+                assert handle.wait(10)
+                assert handle.ended_with() == status
+        finally:
+            parent.kill()

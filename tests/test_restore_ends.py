@@ -35,5 +35,6 @@ def test_a_program_that_ended_is_told_by_its_keeper() -> None:
     house = House()
     house.feed()
     house.crash()
-    house.engine.processes.gone(ALICE, house.now, lambda name: name == "w")
+    house.engine.processes.is_program = lambda name: name == "w"
+    house.engine.processes.gone(ALICE, house.now)
     assert said(house.run(RETURN_S + 1.0)) == []

@@ -159,7 +159,7 @@ def _body(**changed: object) -> list[object]:
         ({"declaration": [1, 1, 1, 0, None, None, 0, ["SIGTERM"]]}, "declaration"),
         ({"declaration": [1, 1, 1, 0, None, None, 0, [0] * 65]}, "declaration"),
         ({"declaration": {"timeout": 1}}, "declaration"),
-        ({"declaration": [1, 1, 1, 2]}, "declaration"),
+        ({"declaration": [1, 1, 1, 3]}, "declaration"),
         ({"declaration": [1, 1, 1, True]}, "declaration"),
         ({"declaration": [1, 1, 1, 0, ""]}, "declaration"),
         ({"declaration": [1, 1, 1, 0, "x" * 129]}, "declaration"),

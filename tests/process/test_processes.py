@@ -123,9 +123,9 @@ def test_a_signal_handler_may_feed_while_its_thread_feeds(home: Home, there: boo
     assert worker.ended(2)[0] == 0
 
 
-@pytest.mark.parametrize(("how", "code"), [("end", 0), ("exit", 4), ("interrupt", -2)])
+@pytest.mark.parametrize(("how", "code"), [("end", 0), ("interrupt", -2)])
 def test_a_normal_end_of_the_interpreter_releases_what_it_fed(home: Home, how: str, code: int) -> None:
-    """Falling off the end, sys.exit and Ctrl-C release; nothing expires."""
+    """Falling off the end and Ctrl-C release; nothing expires."""
     home.supervisor()
     events = home.events()
     worker = home.worker("ends", "mine", how)
@@ -136,6 +136,18 @@ def test_a_normal_end_of_the_interpreter_releases_what_it_fed(home: Home, how: s
     events.until(1, "released", "mine")
     assert home.row("mine") == {}
     assert events.convicted() == set()
+
+
+def test_an_exit_status_is_an_incident(home: Home) -> None:
+    """``sys.exit(4)`` runs the interpreter's end in order, and is no clean end."""
+    home.supervisor()
+    events = home.events()
+    worker = home.worker("ends", "mine", "exit")
+    worker.hear()
+    worker.tell()
+    assert worker.ended(2)[0] == 4
+    verdict = events.until(2, "expired", "mine")
+    assert (verdict["cause"], "exit status 4" in verdict["reason"]) == ("exited", True)
 
 
 def test_an_uncaught_exception_fails_what_it_fed_with_its_traceback(home: Home) -> None:
@@ -151,7 +163,6 @@ def test_an_uncaught_exception_fails_what_it_fed_with_its_traceback(home: Home) 
     assert verdict["reason"].startswith("Traceback (most recent call last):")
     assert verdict["reason"].endswith("RuntimeError: on purpose")
     assert "work.py" in verdict["reason"]
-    events.until(2, "exited", "mine", incident=verdict["incident"])
     assert events.all("released", "mine") == []
 
 

@@ -27,6 +27,9 @@ LONG_HELD, LONG_UNSURE = 40 * SECOND, 35 * SECOND
 
 PROOFS = (Kind.FEED, Kind.NOTE)
 
+TAKING = (*PROOFS, Kind.DECLARE)
+"""What takes a name; the rest changes no ownership."""
+
 
 def micros(seconds: float) -> int:
     """Whole microseconds."""
@@ -55,6 +58,8 @@ class Life:
         self.cause: str | None = None
         self.owner: ProcessIdentity | None = None
         self.displaced: set[ProcessIdentity] = set()
+        self.members: set[ProcessIdentity] = set()
+        """of a pool: those that fed it and did not release it since"""
         self.resolution = self.resolution_most = 0
         self.since_c, self.since_a = c, a
         """where the current allowance (grace or timeout) begins"""
@@ -144,11 +149,15 @@ class Life:
         self.interval_least = self.interval_most = micros(self.declared.interval)
         self.reported = False
 
-    def listens(self, who: ProcessIdentity | None) -> bool:
-        """Whether ``who`` may speak for the watchdog."""
-        owner = self.owner
-        if who is None or owner is None or who == owner or self.declared.feeders is Feeders.ANY:
+    def listens(self, message: Message) -> bool:
+        """Whether its sender may say this of the watchdog."""
+        owner, who, kind = self.owner, message.identity, message.kind
+        if self.declared.feeders is Feeders.ANY:
+            return kind != Kind.RELEASE or who is None or not self.members or who in self.members
+        if who is None or owner is None or who == owner:
             return True
+        if kind not in TAKING:
+            return kind != Kind.RELEASE and who not in self.displaced
         if who.boot == owner.boot and who.start != owner.start and who.start and owner.start:
             return who.start > owner.start
         return who not in self.displaced
@@ -158,10 +167,16 @@ class Life:
         who = message.identity
         if who is None:  # whether a one-shot command's resolution counts is left open
             self.resolution_most = max(self.resolution_most, micros(message.resolution))
+        elif message.kind not in TAKING and who != self.owner and self.declared.feeders is not Feeders.ANY:
+            if self.owner is None:  # it may have made the watchdog
+                self.resolution_most = max(self.resolution_most, micros(message.resolution))
+            return  # an operator's word
         else:
-            if self.owner is not None and who != self.owner:
-                self.displaced.add(self.owner)
-            self.owner = who
+            if message.kind in TAKING:
+                self.members.add(who)
+                if self.owner is not None and who != self.owner:
+                    self.displaced.add(self.owner)
+                self.owner = who
             self.resolution = micros(message.resolution)
             self.resolution_most = max(self.resolution_most, self.resolution)
         if message.declaration is not None and not operators:
@@ -171,7 +186,10 @@ class Life:
         """An accepted message changes the life; what the core has to say at once, if anything."""
         kind = message.kind
         if kind in PROOFS:
-            return self._proof(message, c, a)
+            came = new and self.state == "expired" and self.declared.feeders is not Feeders.ANY
+            said = self._reborn(c, a) if came else None
+            told = self._proof(message, c, a)
+            return said or told
         if kind == Kind.DECLARE and new:
             return self._reborn(c, a)
         if kind == Kind.FAIL and self.state in ("waiting", "alive"):
@@ -185,6 +203,10 @@ class Life:
             if self.state in ("waiting", "alive"):
                 self.extended_c = c + length
             self.extended_a = max(self.extended_a, a + length)
+        if kind == Kind.RELEASE and message.identity in self.members and self.declared.feeders is Feeders.ANY:
+            self.members.discard(message.identity)
+            if self.members:
+                return None
         if kind in (Kind.RELEASE, Kind.PAUSE):
             was, self.state = self.state, "released"
             if kind == Kind.PAUSE:
@@ -233,7 +255,7 @@ class Life:
 
     def answers(self, message: Message, cause: str | None) -> bool:
         """Whether this message, had it been read, would have spoken against a verdict of that cause."""
-        if not self.listens(message.identity):
+        if not self.listens(message):
             return False
         if message.kind in PROOFS and cause == "no-progress":
             return message.kind == Kind.NOTE and message.args[0] not in (None, self.value)

@@ -42,8 +42,6 @@ STEPS = ("expired", "recovered", "closed", "resumed")
 
 
 TEN_YEARS = 315_360_000.0
-UNJUDGED = Declaration(TEN_YEARS, grace=TEN_YEARS)
-"""Of a name that nobody gave a timeout and that was never fed: its silence is nothing."""
 
 
 class Oracle:
@@ -51,6 +49,8 @@ class Oracle:
 
     def __init__(self, defaults: Declaration) -> None:
         self.defaults = defaults
+        self.unjudged = defaults._replace(timeout=TEN_YEARS, grace=TEN_YEARS)
+        """of a name that nobody gave a timeout and that was never fed: its silence is nothing"""
         self.findings: list[Finding] = []
         self.lives: dict[str, Life] = {}
         self.open: dict[str, Spell] = {}
@@ -168,11 +168,13 @@ class Oracle:
         if life is None:
             if kind not in ADMITTING and name not in known:
                 return
-            said = self.operators.get(name) or message.declaration or UNJUDGED
+            said = self.operators.get(name) or message.declaration or self.unjudged
             life = self.lives[name] = Life(name, said, self._c, self._a)
             new = False
+            if kind == Kind.FAIL:
+                life.owner = message.identity
         else:
-            if not life.listens(message.identity):
+            if not life.listens(message):
                 return
             self._look(life)
             # Whether the first process ever to declare an operator's watchdog begins a new life is left open.
@@ -180,7 +182,7 @@ class Oracle:
             new = message.identity not in (None, life.owner) and not first
             if first and kind == Kind.DECLARE:
                 life.since_a = self._a
-        if kind in PROOFS and message.declaration is None and life.declared is UNJUDGED:
+        if kind in PROOFS and message.declaration is None and life.declared is self.unjudged:
             life.declare(self.defaults, self._a)  # fed, and nobody gave a timeout
         life.hear(message, operators=name in self.operators)
         start = self._c if mail.start is None else mail.start

@@ -18,6 +18,9 @@ NAME_MAX = 128
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]{0,127}"
 """What a watchdog may be called: ASCII, so that a name is safe in a log, a URL and a terminal."""
 
+_SECTION = re.compile(r"@([0-9]+)\.[0-9]+\Z")
+"""How the watchdog of a section is called: NAME@PID.NUMBER."""
+
 SECONDS_MIN = 0.001
 SECONDS_MAX = 315_360_000.0
 """Durations lie between one millisecond and ten years (3,650 days)."""
@@ -183,3 +186,9 @@ def encodable(text: str) -> str:
 def shorten(text: str, longest: int = 60) -> str:
     """``text``, cut to ``longest`` characters; without it, for use inside an error message."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def is_section(name: str, pid: int) -> bool:
+    """Whether this is the name of a section of process ``pid``, which nobody else will ever feed."""
+    found = _SECTION.search(name)
+    return found is not None and int(found[1]) == pid

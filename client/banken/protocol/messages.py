@@ -24,6 +24,8 @@ class Feeders(StrEnum):
     """the newest process that fed it; older ones are refused and the contest is recorded"""
     ANY = "any"
     """a pool: a feed of any of them proves life"""
+    EACH = "each"
+    """each process is judged by itself, from its second feed on"""
 
 
 class Exit(StrEnum):

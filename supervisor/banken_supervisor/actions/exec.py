@@ -21,8 +21,8 @@ from pydantic import Field
 from banken_supervisor.actions import incident_text, options
 from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions.running_command import TERM_S, RunningCommand
+from banken_supervisor.engine.exit_status import exit_text, signal_name
 from banken_supervisor.processes.command_words import why_not
-from banken_supervisor.text.exit_status import exit_text, signal_name
 from banken_supervisor.text.sanitize import line
 
 OUTPUT_MAX = 64 * 1024

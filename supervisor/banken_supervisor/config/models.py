@@ -166,7 +166,9 @@ class WatchFields(BaseModel):
     )
     interval: Duration | None = Field(None, description="While it stays unfed, its callback runs again this often.")
     grace: Duration | None = Field(None, description="Allowed before the first feed; default: timeout.")
-    feeders: Literal["latest", "any"] = Field("latest", description="Who may feed it: the newest process, or any.")
+    feeders: Literal["latest", "any", "each"] = Field(
+        "latest", description="Who may feed it: the newest process, any, or each, which is judged by itself."
+    )
     progress_timeout: Duration | None = Field(None, description="Fed, but its progress stands still for so long.")
     exit: Literal["unclean", "incident", "never"] = Field(
         "unclean", description="Which ends of its process are an incident: those that are not clean, all, or none."
@@ -223,6 +225,9 @@ class ProgramTable(WatchFields):
 
     # The names are those of ProgramSpec, the aliases the file's.
 
+    feeders: Literal["latest", "any", "each"] = Field(
+        "each", description="Which of its processes may feed it: each is judged by itself; or the newest; or any."
+    )
     name: ProgramName = Field(description="Its own and its watchdog's; {i} is the number of the process.")
     command: Command = Field(description="No shell runs it. {i} is the number of the process, {{i}} the text {i}.")
     environment: Environment = Field(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
+from banken_supervisor.engine import members
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
@@ -18,7 +19,7 @@ from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.principal import Refusal
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
-from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.record import ENDED, Record
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.table import Table
 
@@ -28,7 +29,8 @@ WATCHDOGS_MAX = 2_000_000
 REPORT_EVERY_S = 1.0
 """Seconds between two events about the same reason; refusals in between are only counted."""
 
-_FEEDS = (Kind.FEED, Kind.NOTE, Kind.WORK)
+_TAKES = (*members.PROOFS, Kind.DECLARE)
+"""What takes a name over; the rest is taken as an operator's from a process that does not own the name."""
 
 
 @dataclass(eq=False)
@@ -50,10 +52,10 @@ class Admission:
     def admit(self, message: Message, now: float, out: list[Effect], *, awaited: bool = True) -> Record | Refusal:
         """A record for a name that is not watched yet. ``awaited``: False where nobody says that it will be fed."""
         name = message.name
-        if message.kind in (Kind.RELEASE, Kind.RESUME):
+        if message.kind in (Kind.RELEASE, Kind.LEAVING, Kind.RESUME):
             return Refusal("unknown", f"no watchdog is called {name!r}")
         policy = self._rules.policy_of(name)
-        found = self._rules.in_force(policy, message.declaration, fed=message.kind in _FEEDS)
+        found = self._rules.in_force(policy, message.declaration, fed=message.kind in members.PROOFS)
         if found is None:
             return Refusal("undeclared", f"nobody declared {name!r}, and undeclared names are refused here")
         table = self._table
@@ -64,8 +66,11 @@ class Admission:
         record.policy = policy
         if not awaited:
             record.detailed().dormant = True
+        if (spent := table.spent.pop(name, None)) is not None:
+            record.detailed().step_runs = spent
         self.watch(record)
-        table.set_owner(record, message.identity, out)
+        if message.kind in (*_TAKES, Kind.FAIL):
+            table.set_owner(record, message.identity, out)
         table.arm(record)
         out.append(declared_event(record, by))
         self._maintenance.apply_to_new(record, now, out)
@@ -79,25 +84,77 @@ class Admission:
 
     def check_owner(self, record: Record, message: Message, now: float, out: list[Effect]) -> Refusal | None:
         """Whether the sender may speak in this name. A newer process takes the name over."""
-        process, owner = message.identity, record.owner
-        if record.declaration.feeders is Feeders.ANY or process is None or process == owner:
+        process, owner, kind = message.identity, record.owner, message.kind
+        if process is None:
             return None
-        if not is_displaced(record, process):
-            self._table.set_owner(record, process, out)
-            self._observer.new_feeder(record)
-            if record.details is not None:
-                record.details.exited_at = None  # it is another process that has ended
-            if owner is not None:
-                self._table.forget_frames(record)
-                if message.kind is Kind.DECLARE:
-                    self._processes.reborn(record, now, out)
+        if record.declaration.feeders is not Feeders.LATEST:
+            return self._check_member(record, process, kind, now, out)
+        if process == owner:
             return None
-        details = record.detailed()
-        details.displace(process)
-        if owner is None:
-            text = f"the process {process.pid} of {record.name!r} was taken down; its late messages are refused"
-            return self.refuse(Refusal("contest", text), now, [], record.name)
-        if not details.contest_reported and message.kind in _FEEDS:
+        takes = kind in _TAKES
+        former = record.details is not None and process in record.details.displaced
+        if (takes or former) and is_displaced(record, process):
+            return self._contest(record, process, kind, now, out)
+        if takes:
+            self._take_over(record, process, kind, now, out)
+        elif kind in (Kind.RELEASE, Kind.LEAVING) and owner is not None and record.owner_lives:
+            return self._not_owner(record, process, owner, kind, now, out)
+        return None
+
+    def _check_member(
+        self, record: Record, process: ProcessIdentity, kind: Kind, now: float, out: list[Effect]
+    ) -> Refusal | None:
+        details = record.details
+        if details is not None and details.displaced.get(process) == ENDED:
+            return _taken_down(record, process)
+        if kind in _TAKES:
+            if members.note(record, process, kind, now):
+                self._table.mark_changed(record)
+                self._table.watch_end(record, process, out)
+        elif kind in (Kind.RELEASE, Kind.LEAVING) and details is not None and details.members:
+            other = next(iter(details.members))
+            return None if process in details.members else self._not_owner(record, process, other, kind, now, out)
+        return None
+
+    def _take_over(
+        self, record: Record, process: ProcessIdentity, kind: Kind, now: float, out: list[Effect]
+    ) -> None:
+        former = record.owner
+        self._table.set_owner(record, process, out)
+        self._observer.new_feeder(record)
+        if record.details is not None:
+            record.details.exited_at = record.details.exited_how = None  # it is another process that has ended
+        if former is not None:
+            self._table.forget_frames(record)
+            if kind is Kind.DECLARE or record.is_down:
+                self._processes.reborn(record, now, out)
+
+    def _not_owner(
+        self,
+        record: Record,
+        process: ProcessIdentity,
+        owner: ProcessIdentity,
+        kind: Kind,
+        now: float,
+        out: list[Effect],
+    ) -> Refusal:
+        """What a process says at its end about a name that is not its own is no fault: a child of a fork, say."""
+        text = f"{record.name!r} belongs to process {owner.pid}; process {process.pid} cannot release it"
+        refusal = Refusal("not-owner", text)
+        return refusal if kind is Kind.LEAVING else self.refuse(refusal, now, out, record.name)
+
+    def _contest(
+        self, record: Record, process: ProcessIdentity, kind: Kind, now: float, out: list[Effect]
+    ) -> Refusal:
+        """An earlier process speaks: it is refused. If it outlives the owner, the name is its own again."""
+        details, owner = record.detailed(), record.owner
+        if kind is Kind.LEAVING:
+            details.displaced[process] = ENDED
+        elif kind in members.PROOFS or process not in details.displaced:
+            details.displace(process, now)
+        if owner is None or details.displaced[process] == ENDED:
+            return self.refuse(_taken_down(record, process), now, [], record.name)
+        if not details.contest_reported and kind in members.PROOFS:
             details.contest_reported = True
             data = {"pid": owner.pid, "refused_pid": process.pid}
             out.append(Event(EventType.CONTEST, record.name, data))
@@ -127,5 +184,12 @@ def is_displaced(record: Record, process: ProcessIdentity) -> bool:
     """
     owner = record.owner
     if record.details is not None and process in record.details.displaced:
-        return True
-    return owner is not None and process.boot == owner.boot and 0 < process.start < owner.start
+        return record.owner_lives or record.details.displaced[process] == ENDED
+    return (
+        owner is not None and record.owner_lives and process.boot == owner.boot and 0 < process.start < owner.start
+    )
+
+
+def _taken_down(record: Record, process: ProcessIdentity) -> Refusal:
+    text = f"the process {process.pid} of {record.name!r} was taken down; its late messages are refused"
+    return Refusal("contest", text)

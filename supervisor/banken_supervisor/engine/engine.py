@@ -24,7 +24,8 @@ from math import inf
 from banken.errors import WireError
 from banken.protocol.codec import decode
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import Declaration, Feeders, Kind, Message
+from banken_supervisor.engine import members
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations, decoded_always
 from banken_supervisor.engine.effects import Effect, Event, EventType
@@ -38,7 +39,7 @@ from banken_supervisor.engine.policy import By, Policy
 from banken_supervisor.engine.principal import FramesOf, OtherUser, Principal, Refusal, authorize
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
-from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.record import Member, Record
 from banken_supervisor.engine.restore import Restore
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.snapshot import Snapshot
@@ -83,10 +84,11 @@ class Engine:
         self._handlers = {
             Kind.FEED: self._feed,
             Kind.NOTE: self._note,
-            Kind.RELEASE: self._release_or_resume,
+            Kind.RELEASE: self._release,
+            Kind.LEAVING: self._leaving,
             Kind.FAIL: self._fail,
             Kind.PAUSE: self._pause,
-            Kind.RESUME: self._release_or_resume,
+            Kind.RESUME: self._resume,
             Kind.EXTEND: self._extend,
             Kind.WORK: self._work,
         }
@@ -112,7 +114,7 @@ class Engine:
         An exception that ``frames`` raises passes through; what came before it has been taken.
         """
         history = self.history
-        known: Mapping[bytes, Record] | FramesOf = self.table.by_frame
+        known: Mapping[bytes, Record | Member] | FramesOf = self.table.by_frame
         if principal is not _LOCAL and isinstance(principal, OtherUser):  # the first alone costs nothing
             known = FramesOf(self.table.by_frame, principal)
         if history.recording:
@@ -171,9 +173,6 @@ class Engine:
         frame: bytes | None = None,
     ) -> Refusal | None:
         """Take one message; the refusal, if it was refused (it is counted already)."""
-        if message.kind is Kind.LEAVING:
-            reason = message.args[0]
-            message = message._replace(kind=Kind.FAIL) if reason else message._replace(kind=Kind.RELEASE, args=())
         kind = message.kind
         record = self.table.by_name.get(message.name)
         refusal = authorize(principal, kind, message.name, is_group=record is not None and record.is_group)
@@ -186,21 +185,38 @@ class Engine:
             admitted = self.admission.admit(message, now, out)
             if isinstance(admitted, Refusal):
                 # To release or resume what is not watched asks for what is so already: no event.
-                quiet = kind in (Kind.RELEASE, Kind.RESUME)
+                quiet = kind in (Kind.RELEASE, Kind.LEAVING, Kind.RESUME)
                 return self.admission.refuse(admitted, now, [] if quiet else out, message.name)
             record = admitted
         refusal = self.admission.check_owner(record, message, now, out)
         if refusal is not None:
             return refusal
+        member = members.member_of(record, message.identity)
+        if member is not None and kind in members.PROOFS and members.is_of_another(record, member):
+            member.fed_at = now
+            return None
         unannounced = kind is Kind.DECLARE and (record.by is By.NOBODY or not record.awaited)
-        if message.declaration is not None or message.identity is not None:
+        theirs = message.identity is None or message.identity == record.owner or member is not None
+        if theirs and (message.declaration is not None or message.identity is not None):
             self._declarations.update(record, message, out)
+        if member is not None and record.declaration.feeders is Feeders.EACH:
+            members.show(record, member)
+        elif member is not None and kind in members.PROOFS:
+            record.owner = member.process  # whoever fed it last is looked at after a verdict
         if kind is not Kind.DECLARE:  # the watchdog is known by now; a declaration is no feed
             self._handlers[kind](record, message, now, out)
         elif unannounced and (record.state is State.WAITING or record.state is State.PAUSED):
             self.processes.reborn(record, now, out)  # its grace begins now
+        alone = member is None or record.declaration.feeders is not Feeders.EACH
         if kind is Kind.FEED and frame is not None and record.state is State.ALIVE and not decoded_always(record):
-            self.table.know_frame(record, frame)
+            if alone:
+                self.table.know_frame(record, frame)
+            elif member is not None and member.joined:
+                self.table.know_frame(record, frame, member)
+        if member is not None and not alone and record.state is State.ALIVE:
+            members.keep(record, member)
+            members.show_first(record)
+            self.table.arm(record)
         return None
 
     # -- what the operator and the programs say -------------------------------------------------------
@@ -255,11 +271,11 @@ class Engine:
 
     # -- over a restart -------------------------------------------------------------------------------
 
-    def restore(
-        self, left: Snapshot, now: float, out: list[Effect], is_program: Callable[[str], bool] = lambda name: False
-    ) -> tuple[int, int]:
+    def restore(self, left: Snapshot, now: float, out: list[Effect]) -> tuple[int, int]:
         """Bring back what a former supervisor left: how many watchdogs, and how many open incidents."""
-        parts = Restore(self.table, self.rules, self.admission, self._declarations, self.incidents, is_program)
+        parts = Restore(
+            self.table, self.rules, self.admission, self._declarations, self.incidents, self.processes.is_program
+        )
         return parts.run(left, now, out)
 
     # -- messages, one method a kind ------------------------------------------------------------------
@@ -320,9 +336,15 @@ class Engine:
         else:
             self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
 
-    def _release_or_resume(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        trigger = Trigger.RELEASE if message.kind is Kind.RELEASE else Trigger.RESUME
-        self._lifecycle.apply(record, Occurrence(trigger), now, out)
+    def _release(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        self.processes.released(record, message.identity, now, out)
+
+    def _leaving(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        if message.identity is not None:
+            self.processes.left(record, message.identity, message.args[0], now, out)
+
+    def _resume(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        self._lifecycle.apply(record, Occurrence(Trigger.RESUME), now, out)
 
     def _fail(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         what = Occurrence(Trigger.FAIL, cause=Cause.FAILED, reason=message.args[0])

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
 from banken_supervisor.engine.principal import FramesOf
-from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.record import Member, Record
 from banken_supervisor.engine.table import Table
 
 FEEDS_MAX = 32
@@ -113,7 +113,9 @@ class FeedHistory:
                 feeds.append((round(now - at, 4), round(at - before, 4)))
         return tuple(feeds)
 
-    def note_known(self, frames: Iterator[bytes], now: float, known: Mapping[bytes, Record] | FramesOf) -> None:
+    def note_known(
+        self, frames: Iterator[bytes], now: float, known: Mapping[bytes, Record | Member] | FramesOf
+    ) -> None:
         """Take feeds that are ``known`` by their bytes, and note them. KeyError: one is not known."""
         self._in_hole = False
         counts, edges, total = self.gap_counts, GAP_EDGES, 0.0
@@ -156,9 +158,14 @@ class FeedHistory:
         count = len(self._table)
         if self.recording and count > RECORDED_MAX:
             self.recording = False
-            for record in self._table:
-                record.feed_times = None
+            self._set_all(lambda: None)
         elif not self.recording and count <= RECORDED_AGAIN:
             self.recording = True
-            for record in self._table:
-                record.feed_times = deque(maxlen=FEEDS_MAX + 1)
+            self._set_all(lambda: deque(maxlen=FEEDS_MAX + 1))
+
+    def _set_all(self, new: Callable[[], deque[float] | None]) -> None:
+        for record in self._table:
+            record.feed_times = new()
+            if record.details is not None and record.details.members:
+                for member in record.details.members.values():
+                    member.feed_times = new()

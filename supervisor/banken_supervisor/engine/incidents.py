@@ -47,8 +47,6 @@ def ladder_of(record: Record) -> Ladder:
 
 def cause_of(record: Record, due: float) -> Cause:
     """Why a watchdog that is waiting or alive was due at ``due``."""
-    if record.exited:
-        return Cause.EXITED
     if record.state is State.WAITING:
         return Cause.GRACE
     stalled = progress_deadline(record)
@@ -84,9 +82,7 @@ class Incidents:
         While a watchdog that this one depends on is down, the incident is marked and not escalated.
         """
         details = record.detailed()
-        if cause is Cause.EXITED and reason is None:
-            reason = details.exited_how
-        elif cause is Cause.TIMEOUT and reason is None and details.scope is not None:
+        if cause is Cause.TIMEOUT and reason is None and details.scope is not None:
             reason = details.scope.late_text(now - record.fed_at)
         elif cause is Cause.GRACE and reason is None:
             reason = f"never fed in its {record.declaration.grace:g} s grace: does it call banken?"

@@ -7,6 +7,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from banken.protocol.incidents import Cause
+from banken_supervisor.engine import members
 from banken_supervisor.engine.descriptions import process_data
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
@@ -130,7 +131,7 @@ class Lifecycle:
         record.fed_at = now
         details = record.details
         if details is not None:
-            details.progress_at = details.exited_at = details.exited_how = None
+            details.progress_at = details.exited_at = details.exited_how = details.ended = None
             details.work_due = details.scope = None
             self._table.end_extension(record)
 
@@ -163,12 +164,15 @@ class Lifecycle:
             details.work_due = details.scope = None
         if details.progress_at is not None:
             details.progress_at = since
+        members.start_again(record, since)
         if record.is_group:
             self._table.look_at_group(record)
         self._table.arm(record)
         out.append(Event(EventType.RESUMED, record.name))
 
     def _remove(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        if record.details is not None and record.details.step_runs:
+            self._table.keep_spent(record.name, record.details.step_runs)
         self._table.remove(record)
         self._history.resize()
         out.append(Event(EventType.RELEASED, record.name))

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from banken.protocol.limits import SECONDS_MAX
-from banken.protocol.messages import DEFAULT_INTERVAL, Declaration
+from banken.protocol.messages import DEFAULT_INTERVAL, Declaration, Feeders
 from banken_supervisor.engine.ladder import RESTARTS, Backoff, Budget, Ladder
 
 NEVER = SECONDS_MAX
@@ -76,7 +76,7 @@ class Policy(NamedTuple):
     declaration, is waited for"""
 
 
-EXIT_ONLY = Policy(UNDECLARED, worker_declares=True)
+EXIT_ONLY = Policy(UNDECLARED._replace(feeders=Feeders.EACH), worker_declares=True)
 """For a program of which only the exit is watched, unless it declares a timeout itself, or feeds."""
 
 

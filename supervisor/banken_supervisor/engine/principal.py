@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from banken.protocol.messages import Kind, ProcessIdentity
-from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.record import Member, Record
 
 
 class Principal(Enum):
@@ -54,10 +54,10 @@ class OtherUser:
 class FramesOf:
     """The feeds that are known by their bytes, as another user may send them."""
 
-    def __init__(self, by_frame: Mapping[bytes, Record], user: OtherUser) -> None:
+    def __init__(self, by_frame: Mapping[bytes, Record | Member], user: OtherUser) -> None:
         self._by_frame, self._user = by_frame, user
 
-    def __getitem__(self, frame: bytes) -> Record:
+    def __getitem__(self, frame: bytes) -> Record | Member:
         record = self._by_frame[frame]
         if not self._user.may_use(record.name):
             raise KeyError(frame)

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import ProcessIdentity
+from banken.protocol.limits import is_section
+from banken.protocol.messages import Exit, Feeders, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
-from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.members import member_of, show_first
+from banken_supervisor.engine.record import ENDED, Details, Member, OpenIncident, Record
 from banken_supervisor.engine.snapshot import RETURN_S
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
+
+LEAVING_S = 10.0
+"""Seconds, at least, that a process has from its word that it ends to its end."""
+
+_ENDS = ("kill", "restart", "signal")
+"""Steps that end a process, or make it end."""
 
 GONE = "ended while no supervisor ran; how is not known"
 """Reason for a process that is found to be gone. It may have ended well: nothing was there to notice."""
@@ -30,27 +40,111 @@ class ProcessLifecycle:
     _lifecycle: Lifecycle
     is_stopping: Callable[[str], bool] = lambda name: False
     """whether a name is a program that is being taken down: however long that takes, its silence is no incident"""
+    is_program: Callable[[str], bool] = lambda name: False
+    """whether a name is a program's: its watchdog ends with the program, not with a process that feeds it"""
+    lives: Callable[[ProcessIdentity], bool] = lambda process: False
+    """whether a process is known to live"""
+    tells_end: Callable[[ProcessIdentity], bool] = lambda process: False
+    """whether the end of a process will be noticed, and its status be known"""
 
-    def exited(self, process: ProcessIdentity, now: float, out: list[Effect]) -> None:
-        """A process has ended. What it owns and did not release is judged as soon as all that it sent is read."""
-        for record in self._table.take_owned(process):
-            if record.is_judged:
-                if self.is_stopping(record.name):
-                    self.take_down(record.name, now, out)
-                else:
-                    self._ended(record, None, now)
-            elif record.incident is not None:
-                data = {"incident": record.incident.id, "pid": process.pid}
-                out.append(Event(EventType.EXITED, record.name, data))
+    def exited(self, process: ProcessIdentity, now: float, out: list[Effect], status: int | None = None) -> None:
+        """A process has ended. What it fed and did not release is judged as soon as all that it sent is read.
 
-    def gone(
-        self, process: ProcessIdentity, now: float, is_program: Callable[[str], bool] = lambda name: False
+        ``status``: its exit status, or minus the signal that ended it; None: not known.
+        """
+        owned = self._table.take_owned(process)
+        is_known = any(record.is_judged and not is_section(record.name, process.pid) for record in owned)
+        for record in owned:
+            details = record.detailed()
+            if is_section(record.name, process.pid) and (is_known or not record.is_judged):
+                # It is a part of that process's incident; or nobody is left who could end its own.
+                details.displace(process, ENDED)
+                self._release(record, process, status, now, out)
+            elif record.is_judged and self.is_stopping(record.name):
+                self.take_down(record.name, now, out)
+            elif record.is_judged:
+                details.ended = {**(details.ended or {}), process: status}
+                details.exited_at = now
+                self._table.forget_frames(record)
+                self._table.arm(record)
+            else:
+                self._ended_unjudged(record, details, process, status, now, out)
+
+    def judge_end(self, record: Record, due: float, now: float, out: list[Effect]) -> None:
+        """All that its processes sent before they ended has been read."""
+        details = record.detailed()
+        how, ended = details.exited_how, details.ended or {}
+        details.exited_at = details.exited_how = details.ended = None
+        if how is not None:
+            if record.declaration.exit is Exit.NEVER:
+                self._release(record, record.owner, None, now, out)
+            else:
+                self._open(record, Cause.EXITED, how, due, now, out)
+            return
+        for process, status in ended.items():
+            if not self._judge_one_end(record, details, process, status, due, now, out):
+                return
+        show_first(record)
+        self._table.arm(record)
+
+    def left(
+        self, record: Record, process: ProcessIdentity, why: str | None, now: float, out: list[Effect]
     ) -> None:
+        """A process says that it ends now. ``why``: the exception that it dies of. Its status decides, if that will
+        be known; it has the time to end, however short its timeout is."""
+        details = record.detailed()
+        details.leaving = {**(details.leaving or {}), process: why}
+        if not self.tells_end(process):
+            if record.is_judged:
+                self._judge_one_end(record, details, process, None, now, now, out)
+            else:
+                self._ended_unjudged(record, details, process, None, now, out)
+        elif record.is_judged:
+            self._table.forget_frames(record)
+            until = now + max(record.declaration.timeout, LEAVING_S)
+            member = member_of(record, process)
+            if member is None:
+                details.extended_until = until
+                self._table.mark_changed(record)
+            elif record.declaration.feeders is Feeders.EACH:
+                member.work_due = until
+
+    def released(self, record: Record, process: ProcessIdentity | None, now: float, out: list[Effect]) -> None:
+        """Watch it no longer; ``process`` says so, None: an operator does.
+
+        Of several processes each releases its own part. A program's watchdog ends with the program: until then it
+        is idle. What a step of the ladder has ended is not released by that: its incident stays open until another
+        process comes.
+        """
+        details = record.details
+        if process is not None and details is not None:
+            member = member_of(record, process)
+            if member is not None and len(details.members or ()) > 1:
+                self._drop(record, details, member, now)
+                return
+            if details.open_incident is not None and self._was_ended_by_us(record, details.open_incident):
+                details.displace(process, ENDED)
+                return
+        if process is not None and self.is_program(record.name):
+            self._table.forget_frames(record)
+            details = record.detailed()
+            details.members = None
+            details.work_due, details.scope = inf, None
+            details.dormant = details.dormant or record.state is State.WAITING
+            return
+        self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
+
+    def gone(self, process: ProcessIdentity, now: float) -> None:
         """A process that was brought back as the owner of watchdogs had ended before this supervisor started. It is
         judged when another one has had the time to take its place. What became of a program is said by
         ``program_ended``."""
         for record in self._table.take_owned(process):
-            if record.is_judged and not is_program(record.name):
+            details = record.detailed()
+            if record.is_judged and details.members:
+                details.ended = {**(details.ended or {}), process: None}
+                details.exited_at = now + RETURN_S
+                self._table.arm(record)
+            elif record.is_judged and not self.is_program(record.name):
                 self._ended(record, GONE, now + RETURN_S)
 
     def program_ended(self, name: str, how: str, now: float) -> None:
@@ -103,8 +197,160 @@ class ProcessLifecycle:
         if record.owner is not None:
             self._table.set_owner(record, None, [])
 
-    def _ended(self, record: Record, how: str | None, at: float) -> None:
+    def _judge_one_end(
+        self,
+        record: Record,
+        details: Details,
+        process: ProcessIdentity,
+        status: int | None,
+        due: float,
+        now: float,
+        out: list[Effect],
+    ) -> bool:
+        """False: that was a verdict, or the end of the watchdog."""
+        member = member_of(record, process)
+        is_left, why = self._word_of(details, process)
+        is_clean = self._is_clean(record, status, is_left, why)
+        if member is not None:
+            details.displace(process, ENDED)
+            self._drop(record, details, member, now)
+            alone = not details.members
+            if self.is_program(record.name) or (is_clean and not alone):
+                return True
+            if not alone and (record.declaration.feeders is Feeders.ANY or not member.joined):
+                return True
+            record.owner = process  # the incident is about this one
+        elif record.owner != process:
+            return True
+        else:
+            details.displace(process, ENDED)
+            heir = self._heir(record, details, now)
+            if heir is not None:
+                self._hand_back(record, details, heir, process, status, out)
+                return True
+            if is_clean and self.is_program(record.name):
+                return True  # it ends with its program; until then another process may feed it
+        if is_clean:
+            self._release(record, process, status, now, out)
+        else:
+            reason = why if why is not None else _how(status, process)
+            self._open(record, Cause.EXITED if why is None else Cause.FAILED, reason, due, now, out)
+            if is_section(record.name, process.pid):  # no process will come that could end this
+                self._release(record, process, status, now, out)
+        return False
+
+    def _ended_unjudged(
+        self,
+        record: Record,
+        details: Details,
+        process: ProcessIdentity,
+        status: int | None,
+        now: float,
+        out: list[Effect],
+    ) -> None:
+        """It is paused, or has an incident: that stays open until another process comes, or a feed."""
+        member = member_of(record, process)
+        is_left, why = self._word_of(details, process)
+        if member is not None:
+            details.displace(process, ENDED)
+            self._drop(record, details, member, now)
+        elif record.owner == process:
+            details.displace(process, ENDED)
+            heir = self._heir(record, details, now)
+            if heir is not None and record.state is State.PAUSED:
+                self._hand_back(record, details, heir, process, status, out)
+                return
+        incident = record.incident
+        if incident is not None:
+            data = {"incident": incident.id, "pid": process.pid}
+            out.append(Event(EventType.EXITED, record.name, data if status is None else {**data, "status": status}))
+            return
+        alone = not details.members and not self.is_program(record.name)
+        if record.state is State.PAUSED and alone and self._is_clean(record, status, is_left, why):
+            self._release(record, process, status, now, out)
+
+    def _drop(self, record: Record, details: Details, member: Member, now: float) -> None:
+        """A member is gone, the others are judged on. Where none is left that is judged by itself, another one has
+        a timeout from the last feed."""
+        if details.members is not None:
+            details.members.pop(member.process, None)
+        if details.leaving is not None:
+            details.leaving.pop(member.process, None)
+        self._table.mark_changed(record)
+        self._table.forget_frames(record)
+        if record.declaration.feeders is Feeders.EACH and record.state is State.ALIVE:
+            record.fed_at = now if member.work_due == inf else max(record.fed_at, member.fed_at)
+            details.work_due = details.scope = None
+            show_first(record)
+            self._table.arm(record)
+
+    def _hand_back(
+        self,
+        record: Record,
+        details: Details,
+        heir: ProcessIdentity,
+        former: ProcessIdentity,
+        status: int | None,
+        out: list[Effect],
+    ) -> None:
+        """The name is an earlier process's again. It is judged by when that was heard last."""
+        record.fed_at = details.displaced.pop(heir)
+        self._table.forget_frames(record)
+        self._table.set_owner(record, heir, out)
+        details.new_feeder, details.contest_reported = True, False
+        if record.feed_times is not None:
+            record.feed_times.clear()
+        data = {"pid": heir.pid, "former_pid": former.pid, "status": status}
+        out.append(Event(EventType.HANDED_BACK, record.name, data))
+        self._table.arm(record)
+
+    def _heir(self, record: Record, details: Details, now: float) -> ProcessIdentity | None:
+        """The process that had the name before and lives: the one that was heard last."""
+        since = now - record.declaration.timeout - record.resolution
+        living = {
+            heard: process
+            for process, heard in details.displaced.items()
+            if heard != ENDED and (heard >= since or self.lives(process))
+        }
+        return living[max(living)] if living else None
+
+    def _release(
+        self, record: Record, process: ProcessIdentity | None, status: int | None, now: float, out: list[Effect]
+    ) -> None:
+        pid = None if process is None else process.pid
+        out.append(Event(EventType.ENDED, record.name, {"pid": pid, "status": status}))
+        self._lifecycle.apply(record, Occurrence(Trigger.RELEASE, how="ended"), now, out)
+
+    def _open(self, record: Record, cause: Cause, reason: str, due: float, now: float, out: list[Effect]) -> None:
+        what = Occurrence(Trigger.DEADLINE, due=due, cause=cause, reason=reason)
+        self._lifecycle.apply(record, what, now, out)
+
+    def _is_clean(self, record: Record, status: int | None, is_left: bool, why: str | None) -> bool:
+        """Whether this end of a process is no incident."""
+        allowed = record.declaration.exit
+        if allowed is not Exit.UNCLEAN:
+            return allowed is Exit.NEVER
+        return is_left and why is None if status is None else status in record.declaration.clean
+
+    @staticmethod
+    def _word_of(details: Details, process: ProcessIdentity) -> tuple[bool, str | None]:
+        """(whether it had said that it ends, the exception that it named)."""
+        leaving = details.leaving or {}
+        return process in leaving, leaving.get(process)
+
+    @staticmethod
+    def _was_ended_by_us(record: Record, incident: OpenIncident) -> bool:
+        steps = () if record.policy is None else record.policy.ladder.steps
+        return any(number < len(steps) and steps[number].do in _ENDS for number in incident.step_counts)
+
+    def _ended(self, record: Record, how: str, at: float) -> None:
         self._table.forget_frames(record)
         details = record.detailed()
         details.exited_at, details.exited_how = at, how
         self._table.arm(record)
+
+
+def _how(status: int | None, process: ProcessIdentity) -> str:
+    if status is None:
+        return f"pid {process.pid} ended; how is not known"
+    return f"pid {process.pid}: {exit_text(status)}"

@@ -24,6 +24,9 @@ UNARMED = -1
 DISPLACED_MAX = 16
 """Processes remembered per name as no longer entitled; the oldest is forgotten first."""
 
+ENDED = -inf
+"""In ``displaced``: the process has ended, or was taken down. What it still had to say is out of date."""
+
 
 @dataclass(slots=True)
 class OpenIncident:
@@ -83,6 +86,31 @@ class QuorumState:
         return True if self.alive >= self.at_least else None
 
 
+JOINS_AFTER = 2
+"""Feeds after which a process of ``each`` is judged: a step of a script that feeds once is not waited for."""
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One process of a watchdog. ``fed_at`` and ``feed_times`` are a record's: its feed may be known by its bytes,
+    and then stands for it in the table."""
+
+    name: str
+    """the watchdog's"""
+    process: ProcessIdentity
+    fed_at: float
+    feed_times: deque[float] | None = None
+    words: int = 0
+    """how often it was heard, up to ``JOINS_AFTER``"""
+    work_due: float | None = None
+    scope: Scope | None = None
+
+    @property
+    def joined(self) -> bool:
+        """Whether it is judged by itself."""
+        return self.words >= JOINS_AFTER
+
+
 @dataclass(slots=True)
 class Details:
     """What most watchdogs never have."""
@@ -103,8 +131,14 @@ class Details:
     progress: int | float | str | None = None
     progress_at: float | None = None
     """when progress last changed; None before the first value"""
-    displaced: list[ProcessIdentity] = field(default_factory=list)
-    """processes that a newer one took this name from, oldest first"""
+    displaced: dict[ProcessIdentity, float] = field(default_factory=dict)
+    """processes that a newer one took this name from, oldest first, and when each was last heard; or ``ENDED``"""
+    members: dict[ProcessIdentity, Member] | None = None
+    """where several processes may feed it: which do (members.py)"""
+    leaving: dict[ProcessIdentity, str | None] | None = None
+    """processes that said that they end, and the exception that each died of, if it died of one"""
+    ended: dict[ProcessIdentity, int | None] | None = None
+    """processes that have ended, until that is judged, and the status of each, where it is known"""
     contest_reported: bool = False
     conflict_reported: bool = False
     frames: list[bytes] = field(default_factory=list)
@@ -146,11 +180,12 @@ class Details:
         """The incident that nothing has ended yet, whether it is escalated or was given up."""
         return self.incident or self.given_up
 
-    def displace(self, process: ProcessIdentity) -> None:
-        """``process`` may no longer feed this name."""
-        if process not in self.displaced:
-            self.displaced.append(process)
-            del self.displaced[:-DISPLACED_MAX]
+    def displace(self, process: ProcessIdentity, heard: float) -> None:
+        """``process`` may no longer feed this name. ``heard``: its last feed, or ``ENDED``."""
+        if self.displaced.get(process) != ENDED:
+            self.displaced[process] = heard
+            while len(self.displaced) > DISPLACED_MAX:
+                del self.displaced[next(iter(self.displaced))]
 
 
 @dataclass(slots=True, eq=False)
@@ -221,6 +256,13 @@ class Record:
     def is_idle(self) -> bool:
         """Whether it said that it has nothing to do: until its next message it is judged by its end alone."""
         return self.state is State.ALIVE and self.details is not None and self.details.work_due == inf
+
+    @property
+    def owner_lives(self) -> bool:
+        """Whether a process owns it that is not known to have ended."""
+        if self.owner is None:
+            return False
+        return self.details is None or self.details.displaced.get(self.owner) != ENDED
 
     @property
     def exited(self) -> bool:

@@ -18,6 +18,7 @@ from math import inf
 from banken.protocol.incidents import Cause
 from banken.protocol.limits import SECONDS_MAX, SECONDS_MIN
 from banken.protocol.messages import Declaration
+from banken_supervisor.engine import members
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.descriptions import callback_run
@@ -125,6 +126,9 @@ class Restore:
         record.resolution = checkpoint.resolution
         if checkpoint.owner is not None:
             table.set_owner(record, table.share(checkpoint.owner), out)
+        for process in checkpoint.members or ():
+            members.bring_back(record, table.share(process))
+            table.watch_end(record, table.share(process), out)
         if checkpoint.incidents:
             record.detailed().incidents = checkpoint.incidents
         state = checkpoint.state
@@ -146,6 +150,7 @@ class Restore:
                 record.detailed().extended_until = now + pause + RETURN_S
             if record.details is not None:
                 record.details.new_feeder = True  # the gap until the first feed is the supervisor's
+            members.start_again(record, record.fed_at)
             _spend(record, left.runs.get(name, ()), now)
         table.arm(record)
         kept = checkpoint.state, checkpoint.declaration, checkpoint.by

@@ -58,6 +58,8 @@ class Checkpoint(NamedTuple):
     """it is paused, and a maintenance window paused it"""
     incidents: int
     """how many were opened so far"""
+    members: tuple[ProcessIdentity, ...] | None = None
+    """where several processes may feed it: those that are judged by themselves, or make the pool"""
 
 
 class PastRun(NamedTuple):
@@ -124,10 +126,13 @@ class Snapshot:
 
 
 def checkpoint(record: Record, now: float) -> Checkpoint | None:
-    """What is to be kept of this one; None: nothing, for the config makes it (a group's watchdog)."""
+    """What is to be kept of this one; None: nothing. The config makes it (a group's), or its process is ending."""
     details = record.details
-    left, maintained, incidents = None, False, 0
+    left, maintained, incidents, members = None, False, 0, None
     if details is not None:
+        leaving = details.leaving or {}
+        if record.owner in leaving and not details.members:
+            return None  # by the next start it has ended
         incidents = details.incidents
         if details.quorum is not None:
             return None
@@ -136,9 +141,13 @@ def checkpoint(record: Record, now: float) -> Checkpoint | None:
             maintained = details.maintained
         elif details.extended_until is not None:
             left = details.extended_until - now
+        if details.members:
+            members = tuple(
+                each.process for each in details.members.values() if each.words and each.process not in leaving
+            )
     return Checkpoint(
         record.name, record.declaration, record.resolution, record.owner, record.state, left, record.by,
-        record.awaited, maintained, incidents,
+        record.awaited, maintained, incidents, members,
     )  # fmt: skip
 
 

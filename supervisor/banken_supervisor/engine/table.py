@@ -14,8 +14,9 @@ from typing import Any
 from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
 from banken_supervisor.engine.deadlines import Deadlines
 from banken_supervisor.engine.effects import Effect, WatchProcess
+from banken_supervisor.engine.ladder import StepKey
 from banken_supervisor.engine.policy import By
-from banken_supervisor.engine.record import Details, Record, deadline
+from banken_supervisor.engine.record import ENDED, Details, Member, Record, deadline
 from banken_supervisor.engine.states import State
 
 POOL_FRAMES_MAX = 64
@@ -23,6 +24,9 @@ POOL_FRAMES_MAX = 64
 
 SHARED_MAX = 10_000
 """Equal declarations and incarnations that are kept once; beyond that many different ones sharing begins anew."""
+
+SPENT_MAX = 10_000
+"""Released names whose budgets are remembered, the latest."""
 
 _IN_INCIDENTS = (State.ALIVE, State.EXPIRED)
 """Between these two the incident itself is the journal's entry: ten thousand verdicts are not written twice."""
@@ -49,7 +53,7 @@ class Table:
 
     def __init__(self) -> None:
         self.by_name: dict[str, Record] = {}
-        self.by_frame: dict[bytes, Record] = {}
+        self.by_frame: dict[bytes, Record | Member] = {}
         self.deadlines = Deadlines()
         self.states: Counter[State] = Counter()
         self.shortest_timeout = inf
@@ -62,6 +66,8 @@ class Table:
         what it has written. Empty unless ``tracks_changes``."""
         self.fed: dict[str, None] = {}
         """names whose last feed is to be written (last_feeds.py); as ``changed``"""
+        self.spent: dict[str, dict[StepKey, list[float]]] = {}
+        """by name: what a watchdog that was released had used up of its budgets"""
         self._owned: dict[ProcessIdentity, Owned] = {}
         self._shared: dict[Any, Any] = {}
 
@@ -83,9 +89,21 @@ class Table:
     def remove(self, record: Record) -> None:
         """Watch it no longer; it has been moved to RELEASED."""
         self.deadlines.disarm(record)
+        if record.details is not None and record.details.members is not None:
+            members, record.details.members = record.details.members, None
+            for member in members:
+                if member != record.owner:
+                    self._lose(member)
         self._disown(record)
         self.states[State.RELEASED] -= 1
         del self.by_name[record.name]
+
+    def keep_spent(self, name: str, step_runs: dict[StepKey, list[float]]) -> None:
+        """Who is released and watched again has no new budget."""
+        self.spent.pop(name, None)
+        self.spent[name] = step_runs
+        if len(self.spent) > SPENT_MAX:
+            del self.spent[next(iter(self.spent))]
 
     def note_timeout(self, declaration: Declaration) -> None:
         """``shortest_timeout`` takes account of this declaration."""
@@ -166,22 +184,23 @@ class Table:
 
     # -- by bytes -------------------------------------------------------------------------------------
 
-    def know_frame(self, record: Record, frame: bytes) -> None:
-        """From now on this frame needs nothing but its time stored."""
+    def know_frame(self, record: Record, frame: bytes, member: Member | None = None) -> None:
+        """From now on this frame needs nothing but its time stored: the record's, or its process's."""
+        fed = record if member is None else member
         if record.frame == frame:
-            self.by_frame[frame] = record
-        elif record.declaration.feeders is Feeders.ANY and record.frame is not None:
+            self.by_frame[frame] = fed
+        elif record.declaration.feeders is not Feeders.LATEST and record.frame is not None:
             frames = record.detailed().frames
             if frame not in frames:
                 if len(frames) >= POOL_FRAMES_MAX:
                     return
                 frames.append(frame)
-            self.by_frame[frame] = record
+            self.by_frame[frame] = fed
         else:
             if record.frame is not None:
                 self.by_frame.pop(record.frame, None)
             record.frame = frame
-            self.by_frame[frame] = record
+            self.by_frame[frame] = fed
         self.longest_frame = max(self.longest_frame, len(frame))
 
     def forget_frames(self, record: Record) -> None:
@@ -197,14 +216,26 @@ class Table:
     # -- by owner -------------------------------------------------------------------------------------
 
     def set_owner(self, record: Record, process: ProcessIdentity | None, out: list[Effect]) -> None:
-        """The record belongs to this process from now on, None: to none; a former owner may no longer feed it."""
+        """The record belongs to this process from now on; a former owner may no longer feed it. None: to none, and
+        what a former owner or member still says is out of date."""
+        details = record.details
         if record.owner is not None:
-            record.detailed().displace(record.owner)
+            details = record.detailed()
+            details.displace(record.owner, ENDED if process is None else record.fed_at)
         self._disown(record)
+        if details is not None:
+            details.leaving = details.ended = None
+            if process is None and details.members is not None:
+                for member in details.members:
+                    details.displace(member, ENDED)
+                details.members = None
         record.owner = process
         self.mark_changed(record)
-        if process is None or record.declaration.feeders is Feeders.ANY:
-            return
+        if process is not None:
+            self.watch_end(record, process, out)
+
+    def watch_end(self, record: Record, process: ProcessIdentity, out: list[Effect]) -> None:
+        """The end of this process concerns the record: its owner, or one of its members."""
         owned = self._owned.get(process)
         if owned is None:
             owned = self._owned[process] = Owned()
@@ -222,13 +253,17 @@ class Table:
     def _disown(self, record: Record) -> None:
         """A process that owns none any more is forgotten: nobody asks how it ends."""
         owner, record.owner = record.owner, None
-        owned = None if owner is None else self._owned.get(owner)
-        if owner is not None and owned is not None:
+        if owner is not None:
+            self._lose(owner)
+
+    def _lose(self, process: ProcessIdentity) -> None:
+        owned = self._owned.get(process)
+        if owned is not None:
             owned.live -= 1
             if owned.live <= 0:
-                self._clear_lost(owner, owned)
+                self._clear_lost(process, owned)
                 if not owned.records:
-                    del self._owned[owner]
+                    del self._owned[process]
 
     def _clear_lost(self, process: ProcessIdentity, owned: Owned) -> None:
         owned.records = self._still_owned(process, owned)
@@ -239,7 +274,7 @@ class Table:
         kept = dict.fromkeys(
             record.name
             for record in owned.records
-            if record.owner == process and by_name.get(record.name) is record
+            if by_name.get(record.name) is record and (record.owner == process or is_member(record, process))
         )
         return [by_name[name] for name in kept]
 
@@ -250,6 +285,12 @@ class Table:
         if len(self._shared) >= SHARED_MAX:
             self._shared.clear()
         return self._shared.setdefault(value, value)
+
+
+def is_member(record: Record, process: ProcessIdentity) -> bool:
+    """Whether this is one of several processes that feed it."""
+    details = record.details
+    return details is not None and details.members is not None and process in details.members
 
 
 def _standing(record: Record, details: Details) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from banken_supervisor.engine.effects import Effect, Fault
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import cause_of
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
+from banken_supervisor.engine.members import show_first
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums, settle
 from banken_supervisor.engine.record import Record, deadline
@@ -66,6 +67,7 @@ class Verdicts:
 
     def _look_at(self, record: Record, now: float) -> None:
         settle(record, now)
+        show_first(record)
         due = deadline(record)
         if due is None:
             return
@@ -77,6 +79,7 @@ class Verdicts:
             self._suspects.append(record)
 
     def _judge_one(self, record: Record, horizon: float, now: float, out: list[Effect]) -> None:
+        show_first(record)
         due = deadline(record)
         if due is None:
             return
@@ -89,6 +92,8 @@ class Verdicts:
             self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, due=due), now, out)
         elif self._processes.is_stopping(record.name):
             self._processes.take_down(record.name, now, out)
+        elif record.exited:
+            self._processes.judge_end(record, due, now, out)
         else:
             what = Occurrence(Trigger.DEADLINE, due=due, cause=cause_of(record, due))
             self._lifecycle.apply(record, what, now, out)

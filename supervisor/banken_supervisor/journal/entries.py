@@ -52,6 +52,8 @@ class Declared:
     """it is paused, and a maintenance window paused it"""
     incidents: int = 0
     """how many were opened so far"""
+    members: tuple[ProcessIdentity, ...] | None = None
+    """where several processes may feed it: which do"""
     changed: float = 0.0
     """wall clock of this change; 0: not known"""
     boot: str = ""

@@ -93,6 +93,16 @@ def parse_owner(written: str) -> ProcessIdentity:
     return ProcessIdentity(bytes.fromhex(boot), int(pid), int(start), bytes.fromhex(nonce))
 
 
+def owners_text(owners: tuple[ProcessIdentity, ...]) -> str:
+    """Several of them."""
+    return " ".join(map(owner_text, owners))
+
+
+def parse_owners(written: str) -> tuple[ProcessIdentity, ...]:
+    """What ``owners_text`` wrote."""
+    return tuple(map(parse_owner, written.split()))
+
+
 def bounded_json(data: Mapping[str, Any]) -> str:
     """An event's data as JSON; of what is too long the short values only."""
     return _bounded(data, DATA_MAX, DATA_MAX // 128)

@@ -84,7 +84,6 @@ class Checkpoints:
     def restore(
         self,
         process_watcher: ProcessWatcher,
-        is_program: Callable[[str], bool],
         trust: Callable[[ProcessIdentity], None],
         windows_ended: Callable[[float], Mapping[Window, float]] = lambda seconds: {},
     ) -> tuple[int, int]:
@@ -106,10 +105,10 @@ class Checkpoints:
             last = left.clocks[-1]
             away = history.age_of_ticks(last.boot, last.until) + CLOCK_S
             snapshot = replace(snapshot, window_ends=windows_ended(away), host_up=monotonic())
-        counts = self._engine.restore(snapshot, driver.now, found, is_program)
+        counts = self._engine.restore(snapshot, driver.now, found)
         for effect in found:
             if isinstance(effect, WatchProcess) and process_watcher.ended(effect.process):
-                self._engine.processes.gone(effect.process, driver.now, is_program)
+                self._engine.processes.gone(effect.process, driver.now)
             else:
                 if isinstance(effect, WatchProcess):
                     trust(effect.process)
@@ -186,7 +185,7 @@ class Checkpoints:
             return Released(name)
         saved = checkpoint(record, self._driver.now)
         if saved is None:
-            return None
+            return None if record.is_group else Released(name)
         if is_long(record):
             self._engine.table.fed[name] = None
         at = wall()
@@ -275,4 +274,5 @@ def _checkpoint_from(entry: Declared, incidents: int, clocks: ClockHistory) -> C
         entry.awaited,
         entry.maintained,
         max(entry.incidents, incidents),
+        entry.members,
     )

@@ -6,9 +6,12 @@ is the expected one, the descriptor means this process from then on. Needs pidfd
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import select
 import signal
+import struct
 from typing import Self
 
 from banken.process_identity import process_start
@@ -17,6 +20,16 @@ from banken_supervisor.processes.namespaces import SPACE, pid_here
 
 SUPPORTED = hasattr(os, "pidfd_open") and any(SPACE)
 """Whether this system can identify a process for certain."""
+
+
+_GET_INFO = 0xC040FF0B
+"""PIDFD_GET_INFO of <linux/pidfd.h>: its answer is 64 bytes long."""
+
+_INFO = struct.Struct("=QQ11Ii")
+"""``struct pidfd_info``: mask, cgroup, eleven ids, and the status as wait() has it."""
+
+_INFO_EXIT = 8
+"""PIDFD_INFO_EXIT, Linux 6.15: the status of a process that was collected, by whomever."""
 
 
 class ProcessError(Exception):
@@ -41,6 +54,17 @@ class ProcessReplaced(ProcessGone):
     """It has ended, and its pid belongs to another process."""
 
     kind = "reused"
+
+
+def _kernel_tells() -> bool:
+    release = os.uname().release.split(".")
+    with contextlib.suppress(ValueError, IndexError):
+        return SUPPORTED and (int(release[0]), int(release[1])) >= (6, 15)
+    return False
+
+
+STATUS_KNOWN = _kernel_tells()
+"""Whether the kernel tells how any process ended, child or not."""
 
 
 def is_local(who: ProcessIdentity) -> bool:
@@ -152,6 +176,37 @@ class ProcessHandle:
         if result is None:
             return None
         return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+    def ended_with(self) -> int | None:
+        """How it ended, child or not: its status, or minus the signal; None: it lives, or that cannot be known.
+
+        The kernel tells it of what was collected; of a zombie, /proc does. It may be collected in between.
+        """
+        for ask in (self._collected_with, self._zombie_with, self._collected_with):
+            status = ask()
+            if status is not None:
+                return status
+        return None
+
+    def _collected_with(self) -> int | None:
+        answer = bytearray(_INFO.size)
+        _INFO.pack_into(answer, 0, _INFO_EXIT, *[0] * 13)
+        try:
+            fcntl.ioctl(self._fd, _GET_INFO, answer)
+        except OSError:  # an older kernel
+            return None
+        mask, *_, status = _INFO.unpack(answer)
+        return os.waitstatus_to_exitcode(status) if mask & _INFO_EXIT else None
+
+    def _zombie_with(self) -> int | None:
+        """The status is 0 for whoever may not see it; who may read ``io``, may."""
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{self.pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+            if fields[0] == b"Z" and int(fields[19]) == self.start:
+                with open(f"/proc/{self.pid}/io", "rb") as seen:
+                    seen.read()
+                return os.waitstatus_to_exitcode(int(fields[49]))
+        return None
 
     def close(self) -> None:
         """Give the descriptor back. May be called again."""

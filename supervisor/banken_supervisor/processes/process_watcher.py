@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.processes.end_watcher import EndWatcher
-from banken_supervisor.processes.handle import ProcessError, ProcessGone, ProcessHandle
+from banken_supervisor.processes.handle import STATUS_KNOWN, ProcessError, ProcessGone, ProcessHandle
 
 PROCESSES_MAX = 100_000
 """Processes watched at once; of further ones only the silence is noticed."""
@@ -41,9 +41,18 @@ class ProcessWatcher:
         except ProcessError as fault:
             return isinstance(fault, ProcessGone)
 
-    def gone(self) -> set[ProcessIdentity]:
-        """Those that have ended since the last call."""
-        ended = self._ends.ended()
-        for _, handle in ended:
-            handle.close()
-        return {who for who, _ in ended}
+    def holds(self, who: ProcessIdentity) -> bool:
+        """Whether this process lives, and its end will be noticed."""
+        return who in self._ends.handles
+
+    def tells_end(self, who: ProcessIdentity) -> bool:
+        """Whether its end will be noticed, and how it ended: it is watched from now on, if it was not yet."""
+        return STATUS_KNOWN and self.watch(who)
+
+    def gone(self) -> list[tuple[ProcessIdentity, int | None]]:
+        """Those that have ended since the last call; the status of each, or minus the signal; None: not known."""
+        found = []
+        for who, handle in self._ends.ended():
+            with handle:
+                found.append((who, handle.ended_with()))
+        return found

@@ -13,16 +13,16 @@ from time import monotonic
 from typing import Any
 
 from banken.protocol.limits import REASON_MAX
-from banken.protocol.messages import Kind, Message, ProcessIdentity
+from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy, ProgramSpec, Restart
 from banken_supervisor.processes.namespaces import SPACE
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.programs.program_manager import CLOSE_WAIT, ProgramManager, WorkTold
 from banken_supervisor.text.durations import format_s
-from banken_supervisor.text.exit_status import exit_text
 
 STOPPED = "stopped"
 """How an incident ends when its program is stopped by request."""
@@ -207,4 +207,6 @@ class ProgramWatchdogs:
         if policy is None:
             engine.rules.forget(name)
             policy = engine.rules.policy_of(name) or EXIT_ONLY  # a pattern may match it
+            if policy.declaration.feeders is Feeders.LATEST:  # that is for one process
+                policy = policy._replace(declaration=policy.declaration._replace(feeders=Feeders.EACH))
         engine.declare(name, policy, now, out)

@@ -94,7 +94,8 @@ class Loop:
         # Milliseconds since 1970 in base 36: two runs never share a prefix, and ids sort by age.
         run_id = f"{_base36(int(wall() * 1000))}{os.urandom(2).hex()}"
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
-        self.driver.engine.processes.is_stopping = programs.stopping
+        processes = self.driver.engine.processes
+        processes.is_stopping, processes.is_program = programs.stopping, programs.__contains__
         programs.manager.serve_user = UserFeeds(
             sockets, self.driver, mailbox.post, programs.manager.user_of, dispatcher.context.trust
         ).serve
@@ -111,6 +112,7 @@ class Loop:
         self.publish = Publisher(sockets.events, log_queue, self.outbox, self.guard, self.metrics).publish
         self.process_watcher = ProcessWatcher()
         resources.callback(self.process_watcher.close)
+        processes.lives, processes.tells_end = self.process_watcher.holds, self.process_watcher.tells_end
         self._effects = EffectRunner(
             self.driver, self.guard, self.publish, callbacks, dispatcher, self.process_watcher, self.outbox,
             self.metrics,
@@ -189,7 +191,7 @@ class Loop:
         if self.checkpoints is None:
             return {}
         watchdogs, incidents = self.checkpoints.restore(
-            self.process_watcher, self.programs.__contains__, self.dispatcher.context.trust, self._windows_ended
+            self.process_watcher, self.dispatcher.context.trust, self._windows_ended
         )
         return {"watchdogs": watchdogs, "incidents": incidents} if watchdogs else {}
 
@@ -205,8 +207,8 @@ class Loop:
         if ready.mailbox or self.messages.waiting:
             self.messages.handle_some()
         if ready.others:
-            for process in run(Place.EXIT, self.process_watcher.gone) or ():
-                run(Place.EXIT, driver.engine.processes.exited, process, driver.now, driver.out)
+            for process, status in run(Place.EXIT, self.process_watcher.gone) or ():
+                run(Place.EXIT, driver.engine.processes.exited, process, driver.now, driver.out, status)
         run(Place.PROGRAMS, self.programs.turn, driver.engine, driver.now, driver.out, ready=ready.others)
         if ready.control:
             run(Place.REQUEST, self._answer)

@@ -11,8 +11,8 @@ from typing import Any
 
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine.effects import Event, EventType
+from banken_supervisor.engine.exit_status import ends_text, exit_text
 from banken_supervisor.text.durations import NEVER_S, format_s
-from banken_supervisor.text.exit_status import ends_text, exit_text
 from banken_supervisor.text.reasons import gist, telling
 
 SECONDS = frozenset({
@@ -24,6 +24,7 @@ ENDS = {
     "fed": "fed again",
     "reborn": "a new process has taken over",
     "stopped": "its program was stopped",
+    "ended": "its process has ended",
 }
 """How an incident ended, where the word in the event's data is not clear by itself."""
 
@@ -44,6 +45,7 @@ LEVELS = {
     EventType.ACTION_FAILED: logging.ERROR,
     EventType.ACTION_STUCK: logging.ERROR,
     EventType.DECLARED: logging.DEBUG,
+    EventType.ENDED: logging.DEBUG,
     EventType.FIRST_FED: logging.DEBUG,
     EventType.CALLBACK_DONE: logging.DEBUG,
     EventType.INTERNAL_ERROR: logging.DEBUG,  # the guard writes the line with the traceback

@@ -1,0 +1,451 @@
+"""Whose name it is, and whether the end of its process is an incident."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Exit, Feeders, Kind, ProcessIdentity
+from banken_supervisor.engine.effects import Event
+from banken_supervisor.engine.ladder import Budget, Ladder, Step
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.process_lifecycle import LEAVING_S
+from banken_supervisor.engine.states import State
+from engine_kit import ALICE, BOB, TEN, Bench
+
+CAROL = ProcessIdentity(b"bootboot", 30, 300, b"cccc")
+EACH = TEN._replace(feeders=Feeders.EACH)
+POOL = TEN._replace(feeders=Feeders.ANY)
+
+
+def ends(bench: Bench, who: ProcessIdentity, status: int | None) -> None:
+    """A process ends, all that it sent has been read, and its end is judged."""
+    bench.engine.processes.exited(who, bench.now, bench.out, status)
+    bench.jump(0.0)
+
+
+def opened(bench: Bench) -> list[tuple[str | None, Any, Any]]:
+    """Name, cause and pid of every incident so far."""
+    return [
+        (each.name, each.data["cause"], each.data.get("pid"))
+        for each in bench.out
+        if isinstance(each, Event) and each.type.value == "expired"
+    ]
+
+
+def told(bench: Bench, what: str) -> list[dict[str, Any]]:
+    """The data of every such event so far."""
+    return [each.data for each in bench.out if isinstance(each, Event) and each.type.value == what]
+
+
+def feeds(bench: Bench, *who: ProcessIdentity, declaration: Any = None, times: int = 2, every: float = 1.0) -> None:
+    """Each of these feeds, in turn."""
+    for _ in range(times):
+        bench.jump(every)
+        for each in who:
+            bench.feed(who=each, declaration=declaration)
+
+
+# -- whose name it is ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Kind.PAUSE, Kind.RESUME, Kind.EXTEND, Kind.FAIL])
+def test_what_proves_no_life_takes_no_name(kind: Kind) -> None:
+    """Said by another process it is an operator's word: the owner's next feed is taken."""
+    bench = Bench()
+    bench.feed()
+    arguments = {Kind.PAUSE: (1.0,), Kind.EXTEND: (30.0,), Kind.FAIL: ("it smells",)}.get(kind, ())
+    assert bench.say(kind, "w", *arguments, who=BOB) is None
+    assert bench.say(Kind.FEED) is None
+    record = bench.engine.get("w")
+    assert record is not None
+    assert record.owner == ALICE
+
+
+@pytest.mark.parametrize("kind", [Kind.FEED, Kind.NOTE, Kind.DECLARE, Kind.WORK])
+def test_what_proves_life_takes_the_name(kind: Kind) -> None:
+    """A newer process has it then, and the older one is refused."""
+    bench = Bench()
+    bench.feed()
+    arguments: dict[Kind, Any] = {Kind.NOTE: (None, "here"), Kind.WORK: (5.0, None)}
+    bench.say(kind, "w", *arguments.get(kind, ()), who=BOB)
+    assert bench.say(Kind.FEED) is not None
+    record = bench.engine.get("w")
+    assert record is not None
+    assert record.owner == BOB
+
+
+def test_another_process_cannot_release_it() -> None:
+    """It is told so; an operator can."""
+    bench = Bench()
+    bench.feed()
+    refusal = bench.say(Kind.RELEASE, who=BOB)
+    assert refusal is not None
+    assert (refusal.reason, "belongs to process 10" in refusal.text) == ("not-owner", True)
+    assert bench.say(Kind.LEAVING, "w", None, who=BOB) is not None
+    assert bench.state() is State.ALIVE
+    bench.say(Kind.RELEASE, who=None)
+    assert bench.state() is None
+
+
+@pytest.mark.parametrize("status", [0, -9, None])
+def test_a_name_goes_back_to_the_process_that_had_it_before(status: int | None) -> None:
+    """A child of a fork fed it and ends, however: its parent, which feeds on, has it again, without an incident."""
+    bench = Bench()
+    feeds(bench, ALICE)
+    bench.feed(who=BOB)
+    bench.jump(1.0)
+    assert bench.say(Kind.FEED) is not None
+    ends(bench, BOB, status)
+    assert told(bench, "handed-back") == [{"pid": ALICE.pid, "former_pid": BOB.pid, "status": status}]
+    assert bench.say(Kind.FEED) is None
+    bench.jump(10.5)
+    assert opened(bench) == [("w", "timeout", ALICE.pid)]
+
+
+def test_a_parent_that_hangs_while_its_child_ends_well_is_found() -> None:
+    """By when it was heard last, which is before the child's end."""
+    bench = Bench()
+    feeds(bench, ALICE)
+    bench.feed(who=BOB)
+    bench.jump(6.0)
+    ends(bench, BOB, 0)
+    bench.jump(3.0)
+    assert opened(bench) == []
+    bench.jump(2.0)
+    assert opened(bench) == [("w", "timeout", ALICE.pid)]
+
+
+def test_it_does_not_go_back_to_a_process_that_has_ended() -> None:
+    """A rolling restart, whose old process said that it leaves: the new one's end is its own."""
+    bench = Bench()
+    feeds(bench, ALICE)
+    bench.feed(who=BOB)
+    bench.say(Kind.LEAVING, "w", None)
+    ends(bench, BOB, 1)
+    assert opened(bench) == [("w", "exited", BOB.pid)]
+
+
+def test_a_process_that_was_silent_for_long_has_it_again_if_it_lives() -> None:
+    """And is found silent at once."""
+    bench = Bench()
+    bench.engine.processes.lives = lambda process: process == ALICE
+    bench.feed()
+    bench.feed(who=BOB)
+    feeds(bench, BOB, times=20)
+    ends(bench, BOB, 0)
+    bench.jump(0.1)
+    assert opened(bench) == [("w", "timeout", ALICE.pid)]
+
+
+def test_another_process_that_comes_during_an_incident_is_a_new_life() -> None:
+    """The incident ends as reborn, whether the other one declares or feeds."""
+    for kind in (Kind.DECLARE, Kind.FEED):
+        bench = Bench()
+        bench.feed()
+        bench.jump(11.0)
+        bench.say(kind, who=BOB)
+        assert [each["how"] for each in told(bench, "closed")] == ["reborn"]
+        assert bench.state() is (State.WAITING if kind is Kind.DECLARE else State.ALIVE)
+
+
+# -- how it ended --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("exit_", "status", "incident"),
+    [
+        (Exit.UNCLEAN, 0, False), (Exit.UNCLEAN, -15, False), (Exit.UNCLEAN, -1, False), (Exit.UNCLEAN, -13, False),
+        (Exit.UNCLEAN, 3, True), (Exit.UNCLEAN, -9, True), (Exit.UNCLEAN, None, True),
+        (Exit.INCIDENT, 0, True), (Exit.INCIDENT, -9, True),
+        (Exit.NEVER, 0, False), (Exit.NEVER, -9, False), (Exit.NEVER, None, False),
+    ],
+)  # fmt: skip
+def test_which_ends_are_incidents(exit_: Exit, status: int | None, incident: bool) -> None:
+    """By the declaration; any other end releases the name, and an event says so with the status."""
+    bench = Bench()
+    bench.feed(declaration=TEN._replace(exit=exit_))
+    ends(bench, ALICE, status)
+    assert opened(bench) == ([("w", "exited", ALICE.pid)] if incident else [])
+    assert told(bench, "ended") == ([] if incident else [{"pid": ALICE.pid, "status": status}])
+    assert bench.state() is (State.EXPIRED if incident else None)
+
+
+@pytest.mark.parametrize(("status", "text"), [(3, "exit status 3"), (-9, "SIGKILL"), (None, "not known")])
+def test_the_reason_says_how_it_ended(status: int | None, text: str) -> None:
+    bench = Bench()
+    bench.feed()
+    ends(bench, ALICE, status)
+    assert text in told(bench, "expired")[0]["reason"]
+
+
+def test_ends_that_a_declaration_calls_clean() -> None:
+    """They replace the usual ones."""
+    bench = Bench()
+    for name, status in (("a", 155), ("b", -10), ("c", -15)):
+        bench.feed(name, declaration=TEN._replace(clean=(-10, 0, 155)))
+        ends(bench, ALICE, status)
+    assert opened(bench) == [("c", "exited", ALICE.pid)]
+
+
+@pytest.mark.parametrize(("status", "causes"), [(0, []), (3, ["exited"]), (None, [])])
+def test_leaving_is_judged_by_the_status_that_follows(status: int | None, causes: list[str]) -> None:
+    """``sys.exit(3)`` is an incident; where the status is not known, leaving is a release."""
+    bench = Bench()
+    bench.engine.processes.tells_end = lambda process: True
+    bench.feed()
+    bench.say(Kind.LEAVING, "w", None)
+    bench.jump(9.0)
+    assert bench.state() is State.ALIVE
+    ends(bench, ALICE, status)
+    assert [cause for _, cause, _ in opened(bench)] == causes
+
+
+def test_leaving_where_no_status_will_come_is_the_end() -> None:
+    """A worker of another host, say: with an exception it has failed, else it is released."""
+    for why, state in ((None, None), ("ValueError: on purpose", State.EXPIRED)):
+        bench = Bench()
+        bench.feed()
+        bench.say(Kind.LEAVING, "w", why)
+        assert bench.state() is state
+        assert [cause for _, cause, _ in opened(bench)] == (["failed"] if why else [])
+
+
+def test_an_exception_that_is_named_counts_with_an_unclean_end_only() -> None:
+    """One that was printed an hour ago fails no process that ends with 0."""
+    for status, causes in ((0, []), (1, [Cause.FAILED])):
+        bench = Bench()
+        bench.engine.processes.tells_end = lambda process: True
+        bench.feed()
+        bench.say(Kind.LEAVING, "w", "ValueError: on purpose")
+        ends(bench, ALICE, status)
+        assert [cause for _, cause, _ in opened(bench)] == causes
+
+
+def test_who_leaves_and_does_not_end_is_found_silent() -> None:
+    """After its timeout, but not before it had ten seconds to end."""
+    bench = Bench()
+    bench.engine.processes.tells_end = lambda process: True
+    bench.feed(declaration=TEN._replace(timeout=0.05))
+    bench.say(Kind.LEAVING, "w", None, declaration=TEN._replace(timeout=0.05))
+    bench.jump(LEAVING_S - 0.1)
+    assert opened(bench) == []
+    bench.jump(0.2)
+    assert [cause for _, cause, _ in opened(bench)] == ["timeout"]
+
+
+@pytest.mark.parametrize("kind", [Kind.FEED, Kind.DECLARE])
+def test_what_failed_and_then_ended_stays_open(kind: Kind) -> None:
+    """Until a new process comes."""
+    bench = Bench()
+    bench.feed()
+    bench.say(Kind.FAIL, "w", "no disk")
+    bench.say(Kind.LEAVING, "w", None)
+    ends(bench, ALICE, 0)
+    assert bench.state() is State.EXPIRED
+    bench.say(kind, who=BOB)
+    assert bench.state() in (State.ALIVE, State.WAITING)
+
+
+def test_a_paused_process_that_ends_well_is_released() -> None:
+    """Else the end of the pause would be an incident. One that ends badly stays paused."""
+    for status, state in ((0, None), (-9, State.PAUSED)):
+        bench = Bench()
+        bench.feed()
+        bench.say(Kind.PAUSE, "w", 0.0)
+        ends(bench, ALICE, status)
+        assert bench.state() is state
+
+
+def ladder(bench: Bench, *steps: Step) -> None:
+    """The operator's for ``w``."""
+    bench.engine.rules.declare("w", Policy(TEN, Ladder(steps)))
+
+
+def test_budgets_outlive_a_release() -> None:
+    """A worker that the ladder ends, which releases its name and is replaced: given up when the budget is spent."""
+    bench = Bench()
+    ladder(bench, Step("kill", budget=Budget(2, 600.0)))
+    for number in range(3):
+        who = ALICE._replace(pid=100 + number, start=1000 + number)
+        feeds(bench, who)
+        bench.jump(11.0)
+        if number < 2:
+            bench.say(Kind.RELEASE, who=who)  # in its handler of SIGTERM
+            ends(bench, who, 0)
+            assert bench.state() is State.EXPIRED, "what the ladder ended is not released"
+    assert bench.state() is State.GIVEN_UP
+    assert len(told(bench, "action")) == 2
+
+
+def test_budgets_outlive_the_release_of_one_that_recovered() -> None:
+    """Fed once more before it was released."""
+    bench = Bench()
+    ladder(bench, Step("log", budget=Budget(2, 600.0)))
+    for _ in range(3):
+        feeds(bench, ALICE)
+        bench.jump(11.0)
+        bench.feed()
+        bench.say(Kind.RELEASE)
+    assert [each["incident"] for each in told(bench, "given-up")] == ["run-3"]
+
+
+# -- sections ------------------------------------------------------------------------------------
+
+
+def test_a_section_ends_with_its_process() -> None:
+    """It is a part of that process's incident."""
+    bench = Bench()
+    section = f"load@{ALICE.pid}.1"
+    bench.feed()
+    bench.say(Kind.DECLARE, section, declaration=TEN)
+    ends(bench, ALICE, -9)
+    assert opened(bench) == [("w", "exited", ALICE.pid)]
+    assert bench.state(section) is None
+
+
+def test_a_section_with_an_incident_ends_with_its_process() -> None:
+    """Nobody else would ever end that."""
+    bench = Bench()
+    section = f"load@{ALICE.pid}.1"
+    bench.say(Kind.DECLARE, section, declaration=TEN)
+    bench.jump(21.0)
+    assert bench.state(section) is State.EXPIRED
+    ends(bench, ALICE, -9)
+    assert bench.state(section) is None
+    assert [each["how"] for each in told(bench, "closed")] == ["ended"]
+
+
+def test_a_process_that_dies_in_a_section_alone_is_an_incident_that_ends() -> None:
+    """It fed no other name."""
+    bench = Bench()
+    section = f"load@{ALICE.pid}.1"
+    bench.say(Kind.DECLARE, section, declaration=TEN)
+    ends(bench, ALICE, -11)
+    assert opened(bench) == [(section, "exited", ALICE.pid)]
+    assert [each["how"] for each in told(bench, "closed")] == ["ended"]
+    assert bench.state(section) is None
+
+
+# -- several processes ---------------------------------------------------------------------------
+
+
+def test_the_last_of_a_pool_releases_it() -> None:
+    """Two of three hang, the third is released: they are found."""
+    bench = Bench()
+    feeds(bench, ALICE, BOB, CAROL, declaration=POOL)
+    bench.say(Kind.RELEASE, who=CAROL, declaration=POOL)
+    assert bench.state() is State.ALIVE
+    bench.jump(11.0)
+    assert [cause for _, cause, _ in opened(bench)] == ["timeout"]
+
+
+@pytest.mark.parametrize(("last", "state"), [(0, None), (-9, State.EXPIRED)])
+def test_the_end_of_the_last_of_a_pool_counts(last: int, state: State | None) -> None:
+    """That of another one does not: the pool lives."""
+    bench = Bench()
+    feeds(bench, ALICE, BOB, declaration=POOL)
+    ends(bench, ALICE, -9)
+    assert (bench.state(), opened(bench)) == (State.ALIVE, [])
+    ends(bench, BOB, last)
+    assert bench.state() is state
+
+
+def test_each_process_is_judged_by_itself() -> None:
+    """The incident names the one that fell silent; what the others say does not end it."""
+    bench = Bench()
+    feeds(bench, ALICE, BOB, CAROL, declaration=EACH)
+    feeds(bench, ALICE, CAROL, declaration=EACH, times=11)
+    assert opened(bench) == [("w", "timeout", BOB.pid)]
+    feeds(bench, ALICE, CAROL, declaration=EACH, times=11)
+    assert bench.state() is State.EXPIRED
+    assert bench.engine.table.by_frame == {}
+    bench.feed(who=BOB, declaration=EACH)
+    assert bench.state() is State.ALIVE
+    feeds(bench, ALICE, BOB, CAROL, declaration=EACH, times=30)
+    assert len(opened(bench)) == 1
+    assert len(bench.engine.table.by_frame) == 3, "each is known by its bytes"
+
+
+def test_who_fed_once_is_not_waited_for() -> None:
+    """A step of a script: the others are judged on."""
+    bench = Bench()
+    feeds(bench, ALICE, declaration=EACH)
+    bench.feed(who=BOB, declaration=EACH)
+    feeds(bench, ALICE, declaration=EACH, times=30)
+    assert opened(bench) == []
+    bench.jump(10.5)
+    assert opened(bench) == [("w", "timeout", ALICE.pid)]
+
+
+@pytest.mark.parametrize("how", ["idle", "release", "end"])
+def test_who_has_nothing_to_do_is_not_judged(how: str) -> None:
+    """It leaves by its end, a release or idle; the others are judged on."""
+    bench = Bench()
+    feeds(bench, ALICE, BOB, declaration=EACH)
+    if how == "idle":
+        bench.say(Kind.WORK, "w", None, None, who=BOB, declaration=EACH)
+    elif how == "release":
+        bench.say(Kind.RELEASE, who=BOB, declaration=EACH)
+    else:
+        ends(bench, BOB, 0)
+    feeds(bench, ALICE, declaration=EACH, times=30)
+    assert opened(bench) == []
+    bench.jump(10.5)
+    assert opened(bench) == [("w", "timeout", ALICE.pid)]
+
+
+def test_an_incident_ends_when_the_process_that_it_is_about_has_ended_and_another_feeds() -> None:
+    bench = Bench()
+    feeds(bench, ALICE, BOB, declaration=EACH)
+    feeds(bench, ALICE, declaration=EACH, times=11)
+    assert opened(bench) == [("w", "timeout", BOB.pid)]
+    ends(bench, BOB, -9)
+    assert bench.state() is State.EXPIRED
+    bench.feed(who=ALICE, declaration=EACH)
+    assert bench.state() is State.ALIVE
+
+
+def test_a_second_one_that_hangs_has_an_incident_after_the_first() -> None:
+    bench = Bench()
+    feeds(bench, ALICE, BOB, CAROL, declaration=EACH)
+    feeds(bench, ALICE, declaration=EACH, times=12)
+    feeds(bench, ALICE, BOB, declaration=EACH, times=1)
+    if len(opened(bench)) == 1 and opened(bench)[0][2] == CAROL.pid:
+        bench.feed(who=CAROL, declaration=EACH)
+    bench.jump(0.5)
+    assert {pid for _, _, pid in opened(bench)} == {BOB.pid, CAROL.pid}
+
+
+# -- a program's own watchdog --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("declaration", [TEN, EACH, POOL])
+def test_a_programs_watchdog_does_not_end_with_a_process_that_fed_it(declaration: Any) -> None:
+    """Its worker is recycled: another one has a timeout to come."""
+    bench = Bench()
+    bench.engine.processes.is_program = lambda name: name == "w"
+    feeds(bench, ALICE, declaration=declaration)
+    ends(bench, ALICE, 0)
+    bench.jump(7.0)
+    assert (bench.state(), opened(bench)) == (State.ALIVE, [])
+    feeds(bench, BOB, declaration=declaration)
+    assert opened(bench) == []
+    bench.jump(10.5)
+    assert opened(bench) == [("w", "timeout", BOB.pid)]
+
+
+@pytest.mark.parametrize("declaration", [TEN, EACH, POOL])
+def test_a_program_that_releases_its_watchdog_is_idle(declaration: Any) -> None:
+    """Its silence is not judged any more, until it feeds again; its end is."""
+    bench = Bench()
+    bench.engine.processes.is_program = lambda name: name == "w"
+    feeds(bench, ALICE, declaration=declaration)
+    bench.say(Kind.RELEASE, declaration=declaration)
+    bench.jump(100.0)
+    assert (bench.state(), opened(bench)) == (State.ALIVE, [])
+    bench.engine.processes.program_ended("w", "exit status 3", bench.now)
+    bench.jump(0.0)
+    assert [cause for _, cause, _ in opened(bench)] == ["exited"]

@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from banken_supervisor.cli import places, status_table
+from banken_supervisor.cli.top import text
+from banken_supervisor.engine.states import State
+from banken_supervisor.programs.engine.states import ProgramState
+from banken_supervisor.web import badges
 from banken_supervisor.web.app import STATIC
 from web.kit import Web
 
@@ -65,3 +70,22 @@ def test_no_file_is_long() -> None:
     """Nobody has to read more than 400 lines at once."""
     for path in OWN:
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_states_are_the_same_everywhere_and_stand_in_one_order() -> None:
+    """The worst first, on the page as in the terminal; each has a colour and an icon, none is unknown to one."""
+    icons = set(re.findall(r'symbol id="([\w-]+)"', (STATIC / "icons.svg").read_text()))
+    shown = {state.value for state in State} - {"released"} | {"idle", "running"}
+    assert shown == set(places.WORST_FIRST) == status_table.COLOURS.keys() == badges.COLOURS.keys()
+    assert list(text.STATES) == _keys("store.js") == list(places.WORST_FIRST)
+    assert shown <= icons
+    programs = list(places.PROGRAMS_WORST_FIRST)
+    assert {state.value for state in ProgramState} == set(programs)
+    assert _keys("programs.js") == list(text.PROGRAM_STATES) == list(status_table.PROGRAM_COLOURS) == programs
+
+
+def _keys(file: str) -> list[str]:
+    """The keys of the table STATES in a script of the page, in order."""
+    found = re.search(r"const STATES = \{(.*?)\n\};", (STATIC / "js" / file).read_text(), re.DOTALL)
+    assert found is not None
+    return re.findall(r'^  "?([\w-]+)"?:', found[1], re.MULTILINE)

@@ -17,6 +17,7 @@ from banken_supervisor.web.errors import TEXT
 
 COLOURS = {
     "alive": "#2e7d32",
+    "running": "#2e7d32",
     "idle": "#2e7d32",
     "waiting": "#9a6700",
     "paused": "#57606a",

@@ -107,7 +107,7 @@ METRICS = (
     Family("banken_supervisor_resident_memory_bytes", "gauge", "Resident memory of the supervisor's process.",
          "memory"),
 
-    Family("banken_watchdogs", "gauge", "Watchdogs by state; those expired have an open incident.",
+    Family("banken_watchdogs", "gauge", "Watchdogs by state; those expired or given up have an open incident.",
          "states", ("state",)),
     Family("banken_incidents", "counter", "Incidents opened, by cause.", "incidents", ("cause",)),
     Family("banken_verdict_latency_seconds", "histogram",
@@ -158,7 +158,7 @@ METRICS = (
     Family("banken_journal_last_commit_timestamp_seconds", "gauge",
          "When the journal was last written to, in seconds since 1970.", "journal.last_commit"),
 
-    Family("banken_watchdog_up", "gauge", "0: it has an open incident or was given up; 1: else, paused included.",
+    Family("banken_watchdog_up", "gauge", "0: it has an open incident, given up or not; 1: else, paused included.",
          lambda answer: [((row[0],), row[1] not in ("expired", "given-up")) for row in answer["rows"]], ("name",)),
     Family("banken_watchdog_state", "gauge", "1, with the state that it is in; other states have no series.",
          lambda answer: [((row[0], row[1]), 1) for row in answer["rows"]], ("name", "state")),

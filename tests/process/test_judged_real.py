@@ -3,53 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
 
 from banken.client import Client
+from process import servers
 from process.kit import START_S, until
 from process.ladder_kit import LONG, House
 from process.program_kit import Row
+from process.servers import serves, table
 
 pytestmark = pytest.mark.process
 
 QUIET_S = 2.0
 """Seconds of silence that must bring nothing; the hidden timeout that there was is set to a fifth of it."""
 
-SERVERS = {
-    "redis-server": ["--port", "0", "--save", "", "--unixsocket"],
-    "memcached": ["-u", "root", "-s"],
-}
-
 
 @pytest.fixture
 def house(address: str) -> Iterator[House]:
     made = House(address)
     yield made
-    pids = [row["pid"] for row in made.ask("programs")["rows"] if row["pid"]]
-    made.close()
-    for pid in pids:  # redis writes its title over its environment, by which the others are found and ended
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def table(kind: str, name: str, **keys: object) -> str:
-    """A table of the config; JSON is TOML for what is used here but tables in tables."""
-    lines = [f"{key} = {value if isinstance(value, str) else json.dumps(value)}" for key, value in keys.items()]
-    return "\n".join([f"[[{kind}]]", f'name = "{name}"', *lines, ""])
-
-
-def serves(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(path) == 0
+    servers.end(made)
 
 
 def incident(house: House, name: str) -> Row:
@@ -58,29 +35,20 @@ def incident(house: House, name: str) -> Row:
     return row
 
 
-def noticed_within(house: House, name: str, pid: int) -> float:
-    """kill -9 of a program: seconds until its incident is announced."""
-    events = house.events()
-    began = time.monotonic()
-    os.kill(pid, signal.SIGKILL)
-    assert events.until(LONG, "expired", name)["cause"] == "exited"
-    return time.monotonic() - began
-
-
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", servers.NAMES)
 def test_a_server_that_never_feeds_is_judged_by_its_end_alone(house: House, server: str) -> None:
     """With a ladder, a dependency, and no timeout: no incident while it serves; killed, it is noticed at once."""
-    binary = shutil.which(server)
-    if binary is None:
-        pytest.skip(f"{server} is not installed; .ci/run installs it")
-    path = house.place / "server"
+    why = servers.refused(server)
+    if why is not None:
+        pytest.skip(why)
+    command, path = servers.prepared(server, house.place)
     house.run(
         f'[supervisor]\ndefaults = {{ timeout = "{QUIET_S / 5}s", grace = "{QUIET_S / 5}s" }}\n'
-        + table("program", "db", command=[binary, *SERVERS[server], str(path)], ladder='[{ do = "restart" }]')
+        + table("program", "db", command=command, ladder='[{ do = "restart" }]')
         + table("watchdog", "other", timeout='"1h"')
         + table("program", "api", command=["sleep", "1000"], depends_on=["db"], backoff='"50ms..100ms"')
     )
-    until(lambda: serves(str(path)), "it serves", START_S)
+    until(lambda: serves(path), "it serves", START_S)
     time.sleep(QUIET_S)
     rows = {row["name"]: row for row in house.ask("status")["rows"]}
     assert {name: row["incidents"] for name, row in rows.items()} == {"db": 0, "other": 0, "api": 0}
@@ -89,8 +57,8 @@ def test_a_server_that_never_feeds_is_judged_by_its_end_alone(house: House, serv
     assert shown.count("only its end is watched") == 2
     assert shown.count("not judged before its first feed") == 1
     for name in ("db", "api"):
-        assert noticed_within(house, name, rows[name]["pid"] or house.program(name)["pid"]) < 5.0
-        until(lambda name=name: house.program(name)["state"] == "running", f"{name} runs again", LONG)
+        assert max(servers.noticed_within(house, name)) < 5.0
+        servers.runs_again(house, name)
 
 
 def test_a_program_that_feeds_without_a_timeout_gets_the_default(house: House) -> None:

@@ -173,6 +173,7 @@ class YearHost:
         settings = self.config.settings
         rules = Rules(settings.for_undeclared)
         engine = self.engine = Engine(rules, f"run{self.lives}", b"token")
+        engine.processes.is_program = self._programs.__contains__
         journal = SimpleNamespace(record=self._entries.append, queued=0)
         self._outbox: Any = SimpleNamespace(journal=journal, left=left)
         self.checkpoints = Checkpoints(self, self._outbox)  # type: ignore[arg-type]
@@ -183,7 +184,6 @@ class YearHost:
                 engine.watch(name, self.now, self.out, awaited=policy.expect)
         self.checkpoints.restore(
             SimpleNamespace(ended=lambda process: False),  # type: ignore[arg-type]
-            self._programs.__contains__,
             lambda process: None,
             lambda away: maintenance_clock.windows_ended(self._windows, away, self._calendar()),
         )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Exit, Feeders, Kind, ProcessIdentity
+from banken.protocol.messages import Exit, Feeders, Kind, ProcessIdentity, Scope
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.ladder import Budget, Ladder, Step
 from banken_supervisor.engine.policy import Policy
@@ -126,6 +126,47 @@ def test_it_does_not_go_back_to_a_process_that_has_ended() -> None:
     bench.say(Kind.LEAVING, "w", None)
     ends(bench, BOB, 1)
     assert opened(bench) == [("w", "exited", BOB.pid)]
+
+
+@pytest.mark.parametrize("word", [(Kind.LEAVING, None), (Kind.WORK, None, None), (Kind.EXTEND, 100.0)])
+def test_it_goes_back_without_what_the_other_said(word: Any) -> None:
+    """Its parent hangs: it is late when its own timeout is over."""
+    bench = Bench()
+    bench.engine.processes.lives = bench.engine.processes.tells_end = lambda process: True
+    feeds(bench, ALICE)
+    feeds(bench, BOB)
+    kind, *arguments = word
+    bench.say(kind, "w", *arguments, who=BOB)
+    ends(bench, BOB, 0)
+    bench.jump(7.9)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.2)
+    assert opened(bench) == [("w", Cause.TIMEOUT, ALICE.pid)]
+
+
+def test_it_does_not_go_back_to_a_process_that_was_about_to_end() -> None:
+    """The earlier one says that it ends, and has not ended yet when another one takes the name."""
+    bench = Bench()
+    bench.engine.processes.tells_end = lambda process: True
+    feeds(bench, ALICE)
+    bench.say(Kind.LEAVING, "w", None, who=ALICE)
+    feeds(bench, BOB)
+    ends(bench, ALICE, 0)
+    ends(bench, BOB, 0)
+    assert bench.state() is None
+    assert opened(bench) == []
+
+
+def test_it_does_not_go_back_to_a_process_that_ended_as_another_had_the_name() -> None:
+    """It was killed, and said nothing."""
+    bench = Bench()
+    bench.engine.processes.has_ended = {ALICE}.__contains__
+    feeds(bench, ALICE)
+    feeds(bench, BOB)
+    ends(bench, ALICE, -9)
+    ends(bench, BOB, 0)
+    assert bench.state() is None
+    assert told(bench, "handed-back") == []
 
 
 def test_a_process_that_was_silent_for_long_has_it_again_if_it_lives() -> None:
@@ -249,6 +290,19 @@ def test_what_failed_and_then_ended_stays_open(kind: Kind) -> None:
     assert bench.state() in (State.ALIVE, State.WAITING)
 
 
+def test_the_end_of_its_work_is_no_recovery_of_what_failed() -> None:
+    """Nor is that work which it had begun before goes on; work that it begins is."""
+    bench = Bench()
+    bench.say(Kind.WORK, "w", None, None)
+    bench.say(Kind.FAIL, "w", "no database")
+    bench.jump(5.0)
+    for seconds, scope in ((None, None), (20.0, Scope("GET /", 5.1, 30.0, 0, "", "")), (None, None)):
+        bench.say(Kind.WORK, "w", seconds, scope)
+        assert bench.state() is State.EXPIRED
+    bench.say(Kind.WORK, "w", 20.0, Scope("GET /", 4.9, 30.0, 0, "", ""))
+    assert bench.state() is State.ALIVE
+
+
 def test_a_paused_process_that_ends_well_is_released() -> None:
     """Else the end of the pause would be an incident. One that ends badly stays paused."""
     for status, state in ((0, None), (-9, State.PAUSED)):
@@ -351,6 +405,16 @@ def test_the_end_of_the_last_of_a_pool_counts(last: int, state: State | None) ->
     assert (bench.state(), opened(bench)) == (State.ALIVE, [])
     ends(bench, BOB, last)
     assert bench.state() is state
+
+
+def test_a_pool_shows_a_process_that_lives() -> None:
+    """After a verdict that one is looked at."""
+    bench = Bench()
+    feeds(bench, ALICE, BOB, declaration=POOL)
+    ends(bench, BOB, 0)
+    record = bench.engine.get("w")
+    assert record is not None
+    assert record.owner == ALICE
 
 
 def test_each_process_is_judged_by_itself() -> None:

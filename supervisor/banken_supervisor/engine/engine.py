@@ -331,7 +331,13 @@ class Engine:
             details.progress_at = now  # while it was idle nothing could go on
         details.work_due, details.scope = inf if seconds is None else now + seconds, scope
         details.sampled = False
-        if record.state is State.PAUSED or self.observer.keeps_incident(record, now):
+        began = None if seconds is None else now if scope is None else now - scope.age
+        observer = self.observer
+        if (
+            record.state is State.PAUSED
+            or observer.keeps_failure(record, began)
+            or observer.keeps_incident(record, now)
+        ):
             record.fed_at = now
         else:
             self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)

@@ -104,6 +104,16 @@ class FeedObserver:
             return details.progress_at != now
         return False
 
+    @staticmethod
+    def keeps_failure(record: Record, began: float | None) -> bool:
+        """Whether what is said of work leaves an incident open: the worker said that it failed, and its work is
+        over, or is the same as then. ``began``: when it began; None: there is none."""
+        details = record.details
+        incident = None if details is None else details.open_incident
+        if incident is None or incident.cause is not Cause.FAILED:
+            return False
+        return began is None or began <= incident.opened
+
 
 def suggestion(record: Record) -> dict[str, Any]:
     """One watchdog as ``banken suggest`` shows it; seconds. ``proposed``: None while too little was seen."""

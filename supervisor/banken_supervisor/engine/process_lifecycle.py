@@ -44,6 +44,8 @@ class ProcessLifecycle:
     """whether a name is a program's: its watchdog ends with the program, not with a process that feeds it"""
     lives: Callable[[ProcessIdentity], bool] = lambda process: False
     """whether a process is known to live"""
+    has_ended: Callable[[ProcessIdentity], bool] = lambda process: False
+    """whether a process is known to have ended"""
     tells_end: Callable[[ProcessIdentity], bool] = lambda process: False
     """whether the end of a process will be noticed, and its status be known"""
 
@@ -274,6 +276,8 @@ class ProcessLifecycle:
         a timeout from the last feed."""
         if details.members is not None:
             details.members.pop(member.process, None)
+            if record.owner == member.process and details.members:
+                record.owner = next(reversed(details.members))  # who is looked at after a verdict
         if details.leaving is not None:
             details.leaving.pop(member.process, None)
         self._table.mark_changed(record)
@@ -293,8 +297,10 @@ class ProcessLifecycle:
         status: int | None,
         out: list[Effect],
     ) -> None:
-        """The name is an earlier process's again. It is judged by when that was heard last."""
+        """The name is an earlier process's again. It is judged by when that was heard last, and by nothing that the
+        other one said."""
         record.fed_at = details.displaced.pop(heir)
+        details.work_due = details.scope = details.progress_at = details.extended_until = None
         self._table.forget_frames(record)
         self._table.set_owner(record, heir, out)
         details.new_feeder, details.contest_reported = True, False
@@ -310,7 +316,7 @@ class ProcessLifecycle:
         living = {
             heard: process
             for process, heard in details.displaced.items()
-            if heard != ENDED and (heard >= since or self.lives(process))
+            if heard != ENDED and (self.lives(process) or (heard >= since and not self.has_ended(process)))
         }
         return living[max(living)] if living else None
 

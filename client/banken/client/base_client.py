@@ -42,7 +42,7 @@ WAIT_FOR_ROOM = 0.1
 IN_ORDER = 0.001
 """Seconds that a message waits for room which must not come before those that were sent earlier."""
 
-LEFT_WAIT = 0.1
+LEFT_WAIT = 0.2
 """Seconds that a release or a failure waits until it has left the process, which may end the next moment."""
 
 UNSENT_RELEASES_MAX = 1000
@@ -168,7 +168,7 @@ class BaseClient:
     def release(self, name: str) -> bool:
         """Watch ``name`` no longer. One that cannot be sent now is sent before the next message of any kind.
 
-        What it sends has left this process when it returns (it waits for that, at most 0.1 s), so that it arrives
+        What it sends has left this process when it returns (it waits for that, at most 0.2 s), so that it arrives
         though the process is killed the next moment. So does ``fail``.
         """
         sent = self._release(name)

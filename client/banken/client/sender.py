@@ -16,6 +16,7 @@ The reason for each setting:
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -35,6 +36,9 @@ LINGER = 0.2
 SEND_QUEUE_MAX = 1000
 """Messages held for a supervisor that does not read, besides what the kernel holds."""
 
+TURNS = 16
+"""Turns of libzmq's thread in which a full queue of plain feeds has left: it writes 8 KB in each."""
+
 LOOK_EVERY = 0.0005
 """Seconds between two looks for room, while something may wait for it."""
 
@@ -45,6 +49,8 @@ _DONTWAIT = int(zmq.DONTWAIT)
 
 _NOWHERE = "ipc:///dev/null"
 """Where no socket ever listens."""
+
+_numbers = itertools.count()
 
 
 class Sender:
@@ -99,19 +105,24 @@ class Sender:
     def wait_left(self, seconds: float) -> None:
         """Wait until what was sent has left this process, at most so long; other threads may send meanwhile.
 
-        libzmq's own thread writes what was sent: a process that ends at once takes it along. That thread takes what
-        it has to do in order. So when it has tried to connect a socket that it was given now, and says so, it has
-        written all that was sent before, unless the connection is full.
+        libzmq's own thread writes what was sent: a process that ends at once takes it along. Each time that it has
+        tried to connect a socket which it was given for that, and says so, it has written some more of what was
+        sent before, unless the connection is full.
         """
         socket = self._socket
         if socket is None:
             return
         try:
-            with socket.context.socket(zmq.PAIR) as marker:
+            with socket.context.socket(zmq.DEALER) as marker:
                 marker.setsockopt(zmq.LINGER, 0)
-                with marker.get_monitor_socket(zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED) as events:
-                    marker.connect(_NOWHERE)
-                    events.poll(seconds * 1000)
+                marker.setsockopt(zmq.RECONNECT_IVL, -1)
+                with marker.get_monitor_socket(zmq.EVENT_CLOSED, f"inproc://left-{next(_numbers)}") as events:
+                    deadline = time.monotonic() + seconds
+                    for turn in range(TURNS):
+                        marker.connect(f"{_NOWHERE}/{turn}")  # not the same twice: that would do nothing
+                        if not events.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                            return
+                        events.recv_multipart()
         except zmq.ZMQError:
             pass  # no descriptor is left, or another thread closes the client, which waits as well
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 EXIT_WAIT = 0.3
 """Seconds that the end of a process waits, in all, for room to say of all that it fed that it is leaving."""
 
-LEAVE_WAIT = 0.1
-"""Seconds that ``leave`` waits for room, and again until all has left."""
+LEAVE_WAIT, LEAVE_LINGER = 0.05, 0.15
+"""Seconds that ``leave`` waits for room, and then until all has left."""
 
 
 class Client(BaseClient):
@@ -107,7 +107,7 @@ class Client(BaseClient):
         For ends past the interpreter's own, which say nothing: ``os._exit``, ``os.exec``, a signal. Whether all was
         handed over.
         """
-        return self._end(LEAVE_WAIT, LEAVE_WAIT, Kind.RELEASE)
+        return self._end(LEAVE_WAIT, LEAVE_LINGER, Kind.RELEASE)
 
     def _use(self, sender: Sender) -> Sender:
         self._sender, self._carry = sender, sender.send

@@ -81,26 +81,30 @@ class Running:
         for process in self._started:
             process.kill()
             process.wait(10)
-        mark = f"BANKEN_ADDRESS={self.address}".encode()
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            left = []
-            for entry in filter(str.isdecimal, os.listdir("/proc")):
-                with suppress(OSError):
-                    if mark in Path(f"/proc/{entry}/environ").read_bytes() and state(int(entry)) not in "ZX":
-                        left.append(int(entry))
-            if not left:
-                return
-            for pid in left:
-                with suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
+        end_marked(f"BANKEN_ADDRESS={self.address}")
 
     def _answers(self) -> bool:
         assert self._started[-1].poll() is None, self.log.read_text()
         with suppress(Exception):
             return bool(self.home.ask("ping"))
         return False
+
+
+def end_marked(mark: str) -> None:
+    """End all processes that carry this text in their environment."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        left = []
+        for entry in filter(str.isdecimal, os.listdir("/proc")):
+            with suppress(OSError):
+                if mark.encode() in Path(f"/proc/{entry}/environ").read_bytes() and state(int(entry)) not in "ZX":
+                    left.append(int(entry))
+        if not left:
+            return
+        for pid in left:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
 
 
 @contextmanager

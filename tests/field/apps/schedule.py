@@ -1,0 +1,30 @@
+"""APScheduler: jobs in threads, or in processes. SIGTERM ends it in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from apscheduler.executors.pool import ProcessPoolExecutor, ThreadPoolExecutor
+from apscheduler.schedulers.blocking import BlockingScheduler
+
+from banken import client
+
+
+def job() -> None:
+    """It feeds, where it runs."""
+    client.feed(f"job-{os.getpid()}")
+
+
+if __name__ == "__main__":
+    executors = {"threads": ThreadPoolExecutor, "processes": ProcessPoolExecutor}
+    scheduler = BlockingScheduler(executors={"default": executors[sys.argv[1]](2)})
+    scheduler.add_job(job, "interval", seconds=0.1, max_instances=3)
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    client.watchdog("scheduler", 30).feed()
+    try:
+        scheduler.start()
+    except SystemExit:
+        scheduler.shutdown()

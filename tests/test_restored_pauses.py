@@ -150,6 +150,18 @@ def test_a_window_that_nobody_saw_has_been_all_the_same(more: dict[str, bool], u
     assert due <= found <= due + LATE_S
 
 
+@pytest.mark.parametrize(("more", "due"), [({}, 580.0), ({"count_host_off": True}, 400.0)])
+def test_a_pause_that_ended_while_the_host_was_off(more: dict[str, bool], due: float) -> None:
+    """200 s ago; the host runs for 20 s."""
+    bench = house(600.0, **more)
+    bench.say(Kind.PAUSE, "w", 100, who=None)
+    finds(bench, host_up=20.0)
+    bench.crash(300.0)
+    found = verdict_after(bench, 1000.0)
+    assert found is not None
+    assert due <= found <= due + LATE_S
+
+
 def test_another_window_changes_nothing() -> None:
     bench = house(600.0)
     finds(bench, window_ends={NIGHT._replace(seconds=60.0): 100.0}, host_up=20.0)

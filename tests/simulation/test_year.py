@@ -34,6 +34,18 @@ def test_nothing_is_false_missed_late_doubled_or_lost(room: Path, first: datetim
     assert year.oracle.verdicts > 100
 
 
+def test_servers_that_never_feed(room: Path) -> None:
+    """No verdict in an hour with restarts of the supervisor; in weeks one for each that is killed, at once."""
+    servers = tuple(role for role in CAST if role.judged.name in ("redis", "memcached", "postgres"))
+    year = Year(1, room, cast=servers)
+    assert (year.run(1 / 24).oracle.verdicts, year.oracle.findings) == (0, [])
+    other = room / "other"
+    other.mkdir()
+    year = Year(2, other, cast=servers).run(10.0)
+    assert year.oracle.verdicts >= 3
+    assert year.oracle.findings == []
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.says)
 def test_a_planted_fault_is_seen(fault: YearFault) -> None:
     cast = tuple(role for role in CAST if role.judged.name in fault.cast)

@@ -283,6 +283,7 @@ ladder = [{ do = "log", repeat = "50ms", budget = "2 per 10m" }]
 """
     events = house.run(config)
     client = house.client()
+    until(lambda: client.feed("w") or house.row("w")["state"] == "alive", "it is fed", LONG)
     client.fail("w", "disk full")
     given_up = events.until(LONG, "given-up", "w")
     for again in (True, False):

@@ -17,8 +17,10 @@ RUNS = 40
 def test_an_incident_without_a_ladder_is_repeated_more_and_more_rarely(house: House) -> None:
     """Every run of its callback is an event; the log and the journal have the 1st, 2nd, 4th, 8th …"""
     events = house.run("")
-    house.client().watchdog("silent", timeout=30, interval=0.05).feed()
-    house.client().fail("silent", "Traceback (most recent call last):\nOSError: disk full")
+    client = house.client()
+    dog = client.watchdog("silent", timeout=30, interval=0.05)
+    until(lambda: dog.feed() or house.row("silent"), "it is fed", LONG)
+    client.fail("silent", "Traceback (most recent call last):\nOSError: disk full")
     events.until(LONG, "callback-repeated", "silent", run=RUNS)
     until(lambda: "run 32" in house.run_by.log(), "the log has the 32nd", LONG)
     log = house.run_by.log()
@@ -36,6 +38,7 @@ def test_sections_are_no_news(house: House) -> None:
     """They come and go without a line; a hung one has its verdict and its end there, a watchdog its release."""
     events = house.run("")
     client = house.client()
+    until(lambda: client.feed("worker") or house.row("worker"), "the client is connected", LONG)
     for _ in range(3):
         with client.section("load", timeout=30):
             client.feed("worker")

@@ -41,6 +41,7 @@ def test_whoever_expired_under_the_old_supervisor_has_a_whole_timeout_under_the_
     events = home.events()
     worker = home.worker("feeder", "hangs", 0.8, 0.02)
     worker.hear()
+    events.until(3, "first-fed", "hangs")
     worker.signal(signal.SIGSTOP)
     first = events.until(3, "expired", "hangs")
     old.kill()

@@ -236,6 +236,21 @@ def test_who_was_told_that_it_was_given_up_is_named_again() -> None:
     assert [each[:4] for each in ran_before(house)] == [(id_, "notify", 1, 1)]
 
 
+def test_a_release_before_a_restart_renews_no_budget() -> None:
+    """Its watchdog is not brought back; when it comes again, what was spent is spent."""
+    house = House(**{"w*": Policy(TEN, Ladder((Step("restart", budget=Budget(2, 600.0)),)))})
+    for number in range(3):
+        house.say(Kind.FEED, "w1")
+        house.run(11.0)
+        house.say(Kind.FEED, "w1")
+        house.say(Kind.RELEASE, "w1")
+        house.keep()
+        if number == 1:
+            house.crash()
+    told = [each for each in house.out if isinstance(each, Event) and each.type.value == "given-up"]
+    assert [each.name for each in told] == ["w1"]
+
+
 def test_a_restart_renews_no_budget() -> None:
     """Three restarts in ten minutes, two of them by the former supervisor: one more, and then it is given up."""
     step = Step("restart", budget=Budget(3, 600.0))

@@ -24,7 +24,7 @@ from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.descriptions import callback_run
 from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep, StepRan
 from banken_supervisor.engine.incidents import RECHECK_S, RUNS_MAX, Incidents, down, ladder_of
-from banken_supervisor.engine.ladder import NextStep, Step, first_step, following_step, step_key
+from banken_supervisor.engine.ladder import Ladder, NextStep, Step, StepKey, first_step, following_step, step_key
 from banken_supervisor.engine.last_feeds import GRACE_S, LONG_S, UNSURE_S, is_long
 from banken_supervisor.engine.policy import HOST_OFF_COUNTS_S, By
 from banken_supervisor.engine.record import OpenIncident, Record
@@ -79,6 +79,10 @@ class Restore:
                 self._bring_back(checkpoint, left, open_.get(checkpoint.name), now, out)
             elif table.tracks_changes:
                 table.changed[checkpoint.name] = None
+        for name, runs in left.runs.items():  # one that was released, and may come again
+            policy = self._rules.policy_of(name)
+            if name not in table.by_name and policy is not None:
+                table.keep_spent(name, _spent(policy.ladder, runs, now))
         resumed = []
         for past in open_.values():
             record = None if past.name in skipped else self._record_of(past, now)
@@ -323,10 +327,17 @@ def _next_step(record: Record, incident: OpenIncident, ran: tuple[PastRun, ...],
 
 def _spend(record: Record, ran: Iterable[PastRun], now: float) -> None:
     """Budgets count what was run before."""
-    ladder = ladder_of(record)
+    for key, times in _spent(ladder_of(record), ran, now).items():
+        record.detailed().step_runs.setdefault(key, []).extend(times)
+
+
+def _spent(ladder: Ladder, ran: Iterable[PastRun], now: float) -> dict[StepKey, list[float]]:
+    """When each step of this ladder ran that has a budget or a backoff."""
+    found: dict[StepKey, list[float]] = {}
     for each in sorted(_still_there(ran, ladder.steps), key=lambda each: -each.age):
         step = ladder.steps[each.step]
         if step.budget is not None or step.backoff is not None:
-            times = record.detailed().step_runs.setdefault(step_key(ladder, each.step), [])
+            times = found.setdefault(step_key(ladder, each.step), [])
             times.append(now - each.age)
             del times[:-RUNS_MAX]
+    return found

@@ -501,6 +501,20 @@ def test_a_programs_watchdog_does_not_end_with_a_process_that_fed_it(declaration
     assert opened(bench) == [("w", "timeout", BOB.pid)]
 
 
+def test_a_program_is_late_when_its_timeout_is_over_though_a_step_of_it_said_that_it_ends() -> None:
+    """The time that a process has to end is over with its end."""
+    bench = Bench()
+    bench.engine.processes.is_program = bench.engine.processes.tells_end = lambda what: True
+    feeds(bench, ALICE)
+    bench.jump(5.0)
+    bench.say(Kind.LEAVING, "w", None)
+    ends(bench, ALICE, 0)
+    bench.jump(4.9)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.2)
+    assert bench.state() is State.EXPIRED
+
+
 @pytest.mark.parametrize("declaration", [TEN, EACH, POOL])
 def test_a_program_that_releases_its_watchdog_is_idle(declaration: Any) -> None:
     """Its silence is not judged any more, until it feeds again; its end is."""

@@ -226,6 +226,8 @@ class ProcessLifecycle:
             return True
         else:
             details.displace(process, ENDED)
+            if is_left:
+                details.extended_until = None  # the time that it had to end
             heir = self._heir(record, details, now)
             if heir is not None:
                 self._hand_back(record, details, heir, process, status, out)

@@ -27,17 +27,19 @@ MEANINGS = (
     ("RATE", "feeds a second, minute or hour, from the last feeds"),
     ("GAPS", "times between the last feeds, the newest on the right; a full block is as long as the timeout"),
     ("INC", "incidents so far"),
-    ("✖ given up", "every step of the ladder was taken in vain; it stays so until the next feed"),
+    ("✖ given up", "a budget is spent, and nothing more is done; open until it is fed or started again"),
     ("! expired", "no feed within the timeout, or failed: an incident is open"),
     ("○ waiting", "not fed yet"),
     ("● idle", "it has nothing to do: only its end is watched"),
     ("● alive", "fed in time"),
+    ("● running", "it need not feed: only its end is watched"),
     ("‖ paused", "not judged until it is resumed"),
 )
 ORDER = (
-    "The worst come first, then by name. A row moves when its state changes, and else never by itself: sorted by "
-    "left, silence or rate, the rows keep the places that they had when the sort was chosen; press the key again "
-    "to sort anew."
+    "The worst come first, then by name. A row moves up when its state gets worse, down a minute after it got "
+    "better, and else never by itself: sorted by left, silence or rate, the rows keep the places that they had "
+    "when the sort was chosen; press the key again to sort anew. What does not fit into the selected row stands "
+    "below the list."
 )
 
 

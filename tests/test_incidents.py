@@ -385,7 +385,7 @@ def test_a_program_that_is_taken_down_on_purpose_is_not_judged_until_it_is_up_ag
     bench = Bench(Step("restart"))
     bench.feed()
     bench.engine.processes.exited(ALICE, bench.now, bench.out)
-    bench.engine.processes.take_down("w", bench.now, bench.out)
+    bench.engine.on_purpose.program_down("w", bench.now, bench.out, again=True, removed=False)
     bench.run(500.0)
     bench.engine.processes.restarted("w", bench.now, bench.out)
     bench.run(10.0)
@@ -409,7 +409,7 @@ def test_what_a_process_that_was_taken_down_says_late_changes_nothing(kind: Kind
     """Its last feed or release is read after its successor was started: the successor keeps its grace."""
     bench = Bench()
     bench.feed()
-    bench.engine.processes.take_down("w", bench.now, bench.out)
+    bench.engine.on_purpose.program_down("w", bench.now, bench.out, again=True, removed=False)
     bench.engine.processes.restarted("w", bench.now, bench.out)
     bench.out.clear()
     bench.say(kind)

@@ -216,7 +216,7 @@ def test_a_group_does_not_count_whom_nobody_has_seen() -> None:
     bench.engine.processes.restarted("p", bench.now, bench.out)
     bench.jump(0.001)
     assert bench.state("g") is State.ALIVE
-    bench.engine.processes.take_down("p", bench.now, bench.out)
+    bench.engine.on_purpose.program_down("p", bench.now, bench.out, again=True, removed=False)
     bench.jump(0.001)
     assert bench.state("g") is State.ALIVE, "it comes up again"
 

@@ -229,6 +229,42 @@ def test_a_stop_during_the_backoff_ends_the_wait() -> None:
     assert bench.ask("start", "a") == ["spawn a"]
 
 
+@pytest.mark.parametrize("restart", list(Restart))
+@pytest.mark.parametrize("again", [True, False])
+def test_a_stop_waits_for_what_its_last_process_left(restart: Restart, again: bool) -> None:
+    """Whether it was to start again or stays down: stopped when all is gone, and started then if asked to."""
+    bench = Bench(spec("a", restart=restart, budget=Budget(1, 60.0)), spec("b", order=-1))
+    bench.words(bench.core.exited("a", 1, bench.now, 0.0, leftovers=True))
+    assert bench.state("a") == ("stopped" if restart is Restart.NEVER else "backoff")
+    assert bench.ask("stop", ["a", "b"]) == []
+    assert [bench.state("a"), bench.state("b")] == ["stopping", "stopping"]
+    program = bench.core.get("a")
+    assert program is not None
+    assert program.may_end
+    assert bench.wait(100.0) == []
+    if again:
+        bench.ask("start", "a")
+    assert bench.words(bench.core.cleared("a", bench.now)) == (["15 b", "spawn a"] if again else ["15 b"])
+    assert bench.state("a") == ("starting" if again else "stopped")
+    assert bench.told("program-stopped")[-1]["again"] is again
+
+
+def test_what_is_left_is_no_matter_once_another_process_is_asked_for() -> None:
+    """The spawn waits for it anyway, and its report says enough; a late word of it changes nothing."""
+    bench = Bench(spec("a"))
+    bench.words(bench.core.exited("a", 1, bench.now, 0.0, leftovers=True))
+    assert bench.until_due()[1] == ["spawn a"]
+    bench.ask("stop", "a")
+    bench.words(bench.core.cleared("a", bench.now))
+    assert bench.state("a") == "stopping"
+    assert bench.started("a") == ["15 a"]
+    bench.exited("a")
+    assert bench.state("a") == "stopped"
+    bench.words(bench.core.cleared("a", bench.now))
+    bench.words(bench.core.cleared("no-more", bench.now))
+    assert bench.state("a") == "stopped"
+
+
 # -- order -------------------------------------------------------------------------------------------
 
 

@@ -90,14 +90,14 @@ def test_what_is_not_to_be_started_again_keeps_the_incident_of_its_failure(tmp_p
 def test_a_stop_that_takes_longer_than_the_timeout_is_no_incident(bench: Bench) -> None:
     """Silent for minutes while it is taken down; judged again when it is up again."""
     who = ProcessIdentity(b"bootboot", 7, 70, b"aaaa")
-    bench.engine.processes.is_stopping = lambda name: name == "p"
+    bench.engine.on_purpose.is_stopping = lambda name: name == "p"
     bench.told(bench.programs.start("p", bench.now))
     bench.told(bench.programs.started("p", 7, bench.now))
     bench.engine.intake(iter([encode(Message(Kind.FEED, "p", who, 0.0, None))]), bench.now, bench.out)
     for _ in range(100):
         bench.judge(1.0)
     assert "expired" not in bench.types()
-    bench.engine.processes.is_stopping = lambda name: False
+    bench.engine.on_purpose.is_stopping = lambda name: False
     bench.engine.processes.restarted("p", bench.now, bench.out)
     for _ in range(21):
         bench.judge(1.0)

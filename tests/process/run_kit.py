@@ -43,6 +43,11 @@ class Running:
         until(self._answers, "it answers", START_S)
         return process
 
+    def stop(self) -> None:
+        """End the supervisor that was started last, in order; its programs run on."""
+        self._started[-1].terminate()
+        self._started[-1].wait(START_S)
+
     def program(self, name: str) -> dict[str, Any]:
         """Its row."""
         return next(row for row in self.home.ask("programs")["rows"] if row["name"] == name)

@@ -32,7 +32,7 @@ BY_COLOUR = {
     "reload-failed address",
     "yellow": "callback-skipped action contest conflict refused stalled overloaded journal",
     "green": "action-done reloaded recovered first-fed",
-    "cyan": "paused resumed extended",
+    "cyan": "paused resumed extended taken-down",
 }
 COLOURS = {kind: colour for colour, kinds in BY_COLOUR.items() for kind in kinds.split()}
 UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age", "feeds", ("run", "1")})

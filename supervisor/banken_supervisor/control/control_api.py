@@ -272,6 +272,8 @@ def row(record: Record, now: float) -> dict[str, Any]:
     }
     if details is None:
         return fields
+    if details.stopped_with is not None:
+        fields["stopped_with"] = details.stopped_with
     fields.update({k: v for k in ("status", "progress") if (v := getattr(details, k)) is not None})
     if (incident := details.open_incident) is not None:
         fields["incident"] = {
@@ -285,7 +287,8 @@ def row(record: Record, now: float) -> dict[str, Any]:
         }
     if (quorum := details.quorum) is not None:
         fields["group"] = {
-            "alive": quorum.alive, "at_least": quorum.at_least, "members": list(quorum.members)
+            "alive": quorum.alive, "at_least": quorum.at_least, "members": list(quorum.members),
+            "stopped": list(quorum.stopped),
         }  # fmt: skip
     return fields
 
@@ -295,7 +298,7 @@ def shown_state(record: Record) -> str:
     if record.is_idle:
         return "idle"
     never = min(record.declaration.timeout, record.declaration.grace) >= NEVER_S
-    starting = record.details is not None and (record.details.restarting or record.details.dormant)
+    starting = record.stopped_with is not None or not record.awaited
     return "running" if record.state is State.WAITING and never and not starting else record.state.value
 
 

@@ -46,6 +46,8 @@ class EventType(StrEnum):
     RESUMED = "resumed"
     EXTENDED = "extended"
     GIVEN_UP = "given-up"
+    TAKEN_DOWN = "taken-down"
+    """its program was stopped on purpose, or one that it depends on: it is not judged before that is up again"""
     RELEASED = "released"
     ENDED = "ended"
     """a process has ended, and that is no incident: what it fed is released"""

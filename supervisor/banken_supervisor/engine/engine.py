@@ -11,7 +11,7 @@ a transition: states.py has the table, lifecycle.py carries it out.
 The engine is pure: time is an argument, and what is to be done comes back as effects. It is composed of parts, each
 of which owns its data and knows only the parts before it:
 
-    Table > FeedHistory > Incidents > Lifecycle > ProcessLifecycle, Quorums, Maintenance
+    Table > FeedHistory > Incidents > Lifecycle > Quorums, Maintenance > OnPurpose > ProcessLifecycle
     > Declarations > FeedObserver > Admission, Verdicts > Engine
 """
 
@@ -35,6 +35,7 @@ from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.last_feeds import LastFeeds
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.maintenance import Maintenance
+from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.policy import By, Policy
 from banken_supervisor.engine.principal import FramesOf, OtherUser, Principal, Refusal, authorize
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
@@ -71,8 +72,9 @@ class Engine:
         self.history = FeedHistory(self.table)
         self.incidents = Incidents(self.table, self.history, run_id, jitter)
         self._lifecycle = Lifecycle(self.table, self.history, self.incidents)
-        self.processes = ProcessLifecycle(self.table, self._lifecycle)
         self.quorums = Quorums(self.table, self._lifecycle, self.incidents)
+        self.on_purpose = OnPurpose(self.table, rules, self._lifecycle, self.quorums)
+        self.processes = ProcessLifecycle(self.table, self._lifecycle, self.on_purpose)
         self.maintenance = Maintenance(self.table, self._lifecycle)
         self._declarations = Declarations(self.table, rules, self.incidents, self.maintenance)
         self.observer = FeedObserver(self.table, self.history, self._declarations)
@@ -80,7 +82,9 @@ class Engine:
         self.admission = Admission(
             self.table, rules, self.history, self.quorums, self.maintenance, self.observer, self.processes
         )
-        self.verdicts = Verdicts(self.table, self.observer, self._lifecycle, self.processes, self.quorums)
+        self.verdicts = Verdicts(
+            self.table, self.observer, self._lifecycle, self.processes, self.on_purpose, self.quorums
+        )
         self._handlers = {
             Kind.FEED: self._feed,
             Kind.NOTE: self._note,
@@ -195,7 +199,8 @@ class Engine:
         if member is not None and kind in members.PROOFS and members.is_of_another(record, member):
             member.fed_at = now
             return None
-        unannounced = kind is Kind.DECLARE and (record.by is By.NOBODY or not record.awaited)
+        is_news = record.by is By.NOBODY or not record.awaited or record.stopped_with is not None
+        unannounced = kind is Kind.DECLARE and is_news
         theirs = message.identity is None or message.identity == record.owner or member is not None
         if theirs and (message.declaration is not None or message.identity is not None):
             self._declarations.update(record, message, out)
@@ -274,7 +279,13 @@ class Engine:
     def restore(self, left: Snapshot, now: float, out: list[Effect]) -> tuple[int, int]:
         """Bring back what a former supervisor left: how many watchdogs, and how many open incidents."""
         parts = Restore(
-            self.table, self.rules, self.admission, self._declarations, self.incidents, self.processes.is_program
+            self.table,
+            self.rules,
+            self.admission,
+            self._declarations,
+            self.incidents,
+            self.processes.is_program,
+            self.on_purpose,
         )
         return parts.run(left, now, out)
 
@@ -353,6 +364,9 @@ class Engine:
         self._lifecycle.apply(record, Occurrence(Trigger.RESUME), now, out)
 
     def _fail(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
+        if message.identity is not None and record.is_judged and self.on_purpose.excuses(record, now, out):
+            out.append(Event(EventType.FAILED, record.name, {"reason": message.args[0]}))
+            return
         what = Occurrence(Trigger.FAIL, cause=Cause.FAILED, reason=message.args[0])
         self._lifecycle.apply(record, what, now, out)
 

@@ -85,11 +85,14 @@ class Incidents:
         if cause is Cause.TIMEOUT and reason is None and details.scope is not None:
             reason = details.scope.late_text(now - record.fed_at)
         elif cause is Cause.GRACE and reason is None:
-            reason = f"never fed in its {record.declaration.grace:g} s grace: does it call banken?"
+            if details.stopped_with is None:
+                reason = f"never fed in its {record.declaration.grace:g} s grace: does it call banken?"
+            else:
+                reason = f"not fed again since {details.stopped_with} was started again"
         self._count += 1
         details.incidents += 1
         self._table.end_extension(record)
-        details.exited_at = details.exited_how = None
+        details.exited_at = details.exited_how = details.stopped_with = details.back_by = None
         details.cause = cause
         incident = OpenIncident(
             f"{self._run_id}-{self._count}", cause, now, 1, now + record.declaration.interval, reason,

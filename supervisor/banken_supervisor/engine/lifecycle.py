@@ -63,7 +63,7 @@ class Lifecycle:
         """
         trigger = what.trigger
         details = record.details
-        if details is not None and details.dormant:
+        if details is not None and (details.dormant or details.stopped_with is not None):
             if trigger in _PAUSE_ENDS and record.state is State.PAUSED:
                 trigger = Trigger.STAND_BY
             elif trigger in _OF_WORKERS:
@@ -116,15 +116,11 @@ class Lifecycle:
     def _start_grace(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         self._forget_process_end(record, now)
         self._table.mark_changed(record)
-        if record.details is not None:
-            record.details.restarting = False
-            self._table.count_member(record)
+        self._table.count_member(record)
         self._table.arm(record)
 
     def _await_restart(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         self._forget_process_end(record, now)
-        record.detailed().restarting = True
-        self._table.count_member(record)
         self._table.deadlines.disarm(record)
 
     def _forget_process_end(self, record: Record, now: float) -> None:
@@ -148,6 +144,9 @@ class Lifecycle:
         details = record.detailed()
         details.maintained = False
         details.paused_until = inf
+        if details.back_by is not None:
+            details.back_by = max(details.back_by, now + record.declaration.grace)
+            self._table.arm(record)
         out.append(Event(EventType.RESUMED, record.name))
 
     def _judge_again(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:

@@ -1,7 +1,6 @@
 """What becomes of the processes behind watchdogs: they end, new ones come, programs are taken down or given up.
 
-A process that ended by itself is an incident; one that was taken down on purpose is not, and what such a process
-still had to say is out of date.
+A process that ended by itself is an incident; one that was taken down on purpose is not (on_purpose.py).
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.members import member_of, show_first
+from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.record import ENDED, Details, Member, OpenIncident, Record
 from banken_supervisor.engine.snapshot import RETURN_S
 from banken_supervisor.engine.states import State, Trigger
@@ -38,8 +38,7 @@ class ProcessLifecycle:
 
     _table: Table
     _lifecycle: Lifecycle
-    is_stopping: Callable[[str], bool] = lambda name: False
-    """whether a name is a program that is being taken down: however long that takes, its silence is no incident"""
+    _on_purpose: OnPurpose
     is_program: Callable[[str], bool] = lambda name: False
     """whether a name is a program's: its watchdog ends with the program, not with a process that feeds it"""
     lives: Callable[[ProcessIdentity], bool] = lambda process: False
@@ -54,6 +53,7 @@ class ProcessLifecycle:
 
         ``status``: its exit status, or minus the signal that ended it; None: not known.
         """
+        program = self._table.program_of(process)
         owned = self._table.take_owned(process)
         is_known = any(record.is_judged and not is_section(record.name, process.pid) for record in owned)
         for record in owned:
@@ -62,8 +62,15 @@ class ProcessLifecycle:
                 # It is a part of that process's incident; or nobody is left who could end its own.
                 details.displace(process, ENDED)
                 self._release(record, process, status, now, out)
-            elif record.is_judged and self.is_stopping(record.name):
-                self.take_down(record.name, now, out)
+            elif (
+                (member := member_of(record, process)) is not None
+                and len(details.members or ()) > 1
+                and (self._on_purpose.is_down(program))
+            ):
+                details.displace(process, ENDED)
+                self._drop(record, details, member, now)
+            elif self._on_purpose.ended(record, process, program, now, out):
+                pass
             elif record.is_judged:
                 details.ended = {**(details.ended or {}), process: status}
                 details.exited_at = now
@@ -96,7 +103,10 @@ class ProcessLifecycle:
         be known; it has the time to end, however short its timeout is."""
         details = record.detailed()
         details.leaving = {**(details.leaving or {}), process: why}
-        if not self.tells_end(process):
+        if self._on_purpose.is_down(self._table.program_of(process)):
+            if why is not None:
+                out.append(Event(EventType.FAILED, record.name, {"reason": why}))
+        elif not self.tells_end(process):
             if record.is_judged:
                 self._judge_one_end(record, details, process, None, now, now, out)
             else:
@@ -140,7 +150,9 @@ class ProcessLifecycle:
         """A process that was brought back as the owner of watchdogs had ended before this supervisor started. It is
         judged when another one has had the time to take its place. What became of a program is said by
         ``program_ended``."""
+        program = self._table.program_of(process)
         for record in self._table.take_owned(process):
+            self._on_purpose.note_end(record, program)
             details = record.detailed()
             if record.is_judged and details.members:
                 details.ended = {**(details.ended or {}), process: None}
@@ -155,22 +167,11 @@ class ProcessLifecycle:
         if record is not None and record.is_judged:
             self._ended(record, how, now)
 
-    def take_down(self, name: str, now: float, out: list[Effect]) -> None:
-        """The program behind this name was taken down, and will come up again by itself (``restarted``).
-
-        An open incident stays open until then.
-        """
-        record = self._table.by_name.get(name)
-        if record is not None:
-            self._disown(record)
-            if record.is_judged:
-                self._lifecycle.apply(record, Occurrence(Trigger.TAKE_DOWN), now, out)
-
     def restarted(self, name: str, now: float, out: list[Effect]) -> None:
         """A new process of the program behind this name has started."""
         record = self._table.by_name.get(name)
         if record is not None:
-            self._disown(record)
+            self._on_purpose.disown(record)
             self.reborn(record, now, out)
 
     def reborn(self, record: Record, now: float, out: list[Effect]) -> None:
@@ -190,14 +191,6 @@ class ProcessLifecycle:
             self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, cause=cause, reason=reason), now, out)
         if record is not None and record.state is State.EXPIRED:
             self._lifecycle.apply(record, Occurrence(Trigger.GIVE_UP), now, out)
-
-    def _disown(self, record: Record) -> None:
-        """Its process is gone: a message of it that arrives late is not its successor's."""
-        self._table.forget_frames(record)
-        if record.feed_times is not None:
-            record.feed_times.clear()
-        if record.owner is not None:
-            self._table.set_owner(record, None, [])
 
     def _judge_one_end(
         self,
@@ -330,8 +323,9 @@ class ProcessLifecycle:
         self._lifecycle.apply(record, Occurrence(Trigger.RELEASE, how="ended"), now, out)
 
     def _open(self, record: Record, cause: Cause, reason: str, due: float, now: float, out: list[Effect]) -> None:
-        what = Occurrence(Trigger.DEADLINE, due=due, cause=cause, reason=reason)
-        self._lifecycle.apply(record, what, now, out)
+        if not self._on_purpose.excuses(record, now, out):
+            what = Occurrence(Trigger.DEADLINE, due=due, cause=cause, reason=reason)
+            self._lifecycle.apply(record, what, now, out)
 
     def _is_clean(self, record: Record, status: int | None, is_left: bool, why: str | None) -> bool:
         """Whether this end of a process is no incident."""

@@ -72,12 +72,26 @@ class Quorums:
         """Find the groups that a watchdog is in."""
         if not (self._members or self._patterns) or record.is_group:
             return
-        groups = list(self._members.get(record.name, ()))
-        groups += [group for pattern, group in self._patterns if fnmatchcase(record.name, pattern)]
+        groups = self._groups_of(record.name)
         if groups:
-            record.detailed().groups = tuple(dict.fromkeys(groups))
+            record.detailed().groups = groups
             record.detailed().counted = 0, 0
             self._table.count_member(record)
+
+    def count_stopped(self, program: str, *, is_stopped: bool) -> None:
+        """A program is stopped on purpose: its groups do not miss it. Or it is stopped no longer."""
+        for group in self._groups_of(program):
+            assert group.quorum is not None
+            if is_stopped:
+                group.quorum.stopped[program] = None
+            elif program in group.quorum.stopped:
+                del group.quorum.stopped[program]
+            self._table.look_at_group(group)
+
+    def _groups_of(self, name: str) -> tuple[Record, ...]:
+        groups = list(self._members.get(name, ()))
+        groups += [group for pattern, group in self._patterns if fnmatchcase(name, pattern)]
+        return tuple(dict.fromkeys(groups))
 
     def _group_record(self, group: Group, declaration: Declaration, now: float, out: list[Effect]) -> Record:
         assert group.at_least is not None
@@ -89,7 +103,8 @@ class Quorums:
         record.declaration = declaration
         before, record.policy = record.policy, Policy(declaration, group.ladder)
         self._incidents.follow_reload(record, before)
-        record.detailed().quorum = QuorumState(group.at_least, group.members)
+        stopped = {} if record.quorum is None else record.quorum.stopped
+        record.detailed().quorum = QuorumState(group.at_least, group.members, stopped=stopped)
         self._table.look_at_group(record)
         return record
 

@@ -71,6 +71,8 @@ class QuorumState:
     """members in the grace of a start"""
     down: dict[str, None] = field(default_factory=dict)
     """members with an open incident, or given up"""
+    stopped: dict[str, None] = field(default_factory=dict)
+    """programs among them that were stopped on purpose: they are not missed"""
     changed: bool = True
     """a member's state has changed since the last sweep"""
     since: float | None = None
@@ -80,7 +82,7 @@ class QuorumState:
         """For a group that is in ``state``. True: enough are alive again (or at last). False: too few are. None: no
         change."""
         if state is State.ALIVE:
-            return False if self.alive + self.starting < self.at_least else None
+            return False if self.alive + self.starting + len(self.stopped) < self.at_least else None
         if state is State.PAUSED:
             return None
         return True if self.alive >= self.at_least else None
@@ -148,8 +150,10 @@ class Details:
     """when its process was found to have ended, until that has been judged"""
     exited_how: str | None = None
     """how it ended, where that is known"""
-    restarting: bool = False
-    """its program was taken down and comes up again: until then there is no deadline"""
+    stopped_with: str | None = None
+    """the program that was taken down on purpose, and it with that; until it is heard of again (on_purpose.py)"""
+    back_by: float | None = None
+    """of such a one: until when it is to be fed; None: there is no deadline before the program is up again"""
     dormant: bool = False
     """nothing says that its worker is there: it is not judged before its first feed, or its worker's declaration"""
     step_runs: dict[StepKey, list[float]] = field(default_factory=dict)
@@ -228,6 +232,11 @@ class Record:
         return self.details is None or not self.details.dormant
 
     @property
+    def stopped_with(self) -> str | None:
+        """The program that was taken down on purpose, and it with that; None: it was not."""
+        return None if self.details is None else self.details.stopped_with
+
+    @property
     def incident(self) -> OpenIncident | None:
         """Its open incident, if it has one."""
         return None if self.details is None else self.details.incident
@@ -287,9 +296,9 @@ def deadline(record: Record) -> float | None:
         if due is None:
             due = record.fed_at + record.declaration.timeout + record.resolution + details.unsure
     elif state is State.WAITING:
-        if details.restarting or details.dormant:
+        if details.dormant or (details.stopped_with is not None and details.back_by is None):
             return None
-        due = record.fed_at + record.declaration.grace
+        due = record.fed_at + record.declaration.grace if details.back_by is None else details.back_by
     elif state is State.EXPIRED:
         assert details.incident is not None
         step, due = details.incident.next_step, details.incident.next_run

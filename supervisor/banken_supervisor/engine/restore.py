@@ -26,6 +26,7 @@ from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep, 
 from banken_supervisor.engine.incidents import RECHECK_S, RUNS_MAX, Incidents, down, ladder_of
 from banken_supervisor.engine.ladder import Ladder, NextStep, Step, StepKey, first_step, following_step, step_key
 from banken_supervisor.engine.last_feeds import GRACE_S, LONG_S, UNSURE_S, is_long
+from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.policy import HOST_OFF_COUNTS_S, By
 from banken_supervisor.engine.record import OpenIncident, Record
 from banken_supervisor.engine.rules import Rules
@@ -64,6 +65,7 @@ class Restore:
     _declarations: Declarations
     _incidents: Incidents
     _is_program: Callable[[str], bool]
+    _on_purpose: OnPurpose
 
     def run(self, left: Snapshot, now: float, out: list[Effect]) -> tuple[int, int]:
         """Bring back what was left. How many watchdogs came back, and how many open incidents go on."""
@@ -110,6 +112,8 @@ class Restore:
         name = checkpoint.name
         if not checkpoint.awaited and name not in self._table.by_name:
             return True
+        if checkpoint.owner is None and checkpoint.program is not None and not self._is_program(checkpoint.program):
+            return name not in self._table.by_name  # what it waits for is no more
         if checkpoint.owner is not None or name in self._table.by_name or self._is_program(name):
             return False
         return checkpoint.by in (By.OPERATOR, By.NOBODY) and self._rules.policy_of(name) is None
@@ -133,6 +137,12 @@ class Restore:
         for process in checkpoint.members or ():
             members.bring_back(record, table.share(process))
             table.watch_end(record, table.share(process), out)
+        if checkpoint.program is not None and self._is_program(checkpoint.program):
+            if checkpoint.owner is not None:
+                table.assign(checkpoint.owner, checkpoint.program)
+            else:
+                table.await_feeds(record)
+                self._on_purpose.await_program(record, checkpoint.program)
         if checkpoint.incidents:
             record.detailed().incidents = checkpoint.incidents
         state = checkpoint.state

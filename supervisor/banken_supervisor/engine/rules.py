@@ -34,6 +34,10 @@ class Rules:
         """Take back what the operator declared for one name."""
         self._exact.pop(name, None)
 
+    def names(self, name: str) -> bool:
+        """Whether the operator declared exactly this name, and not only a pattern."""
+        return name in self._exact or any(pattern == name for pattern, _ in self._patterns)
+
     def windows(self) -> set[Window]:
         """Every maintenance window that some policy has."""
         policies = [*self._exact.values(), *(policy for _, policy in self._patterns)]

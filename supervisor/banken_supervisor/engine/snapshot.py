@@ -56,6 +56,8 @@ class Checkpoint(NamedTuple):
     """False: its first feed was waited for, and nothing had said that it would come"""
     maintained: bool
     """it is paused, and a maintenance window paused it"""
+    program: str | None
+    """the program that had started its owner or, of one without owner, that it waits for (on_purpose.py)"""
     incidents: int
     """how many were opened so far"""
     members: tuple[ProcessIdentity, ...] | None = None
@@ -125,8 +127,9 @@ class Snapshot:
     """seconds since the host started"""
 
 
-def checkpoint(record: Record, now: float) -> Checkpoint | None:
-    """What is to be kept of this one; None: nothing. The config makes it (a group's), or its process is ending."""
+def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | None:
+    """What is to be kept of this one; None: nothing. The config makes it (a group's), or its process is ending.
+    ``program``: of its owner."""
     details = record.details
     left, maintained, incidents, members = None, False, 0, None
     if details is not None:
@@ -147,7 +150,7 @@ def checkpoint(record: Record, now: float) -> Checkpoint | None:
             )
     return Checkpoint(
         record.name, record.declaration, record.resolution, record.owner, record.state, left, record.by,
-        record.awaited, maintained, incidents, members,
+        record.awaited, maintained, record.stopped_with if record.owner is None else program, incidents, members,
     )  # fmt: skip
 
 

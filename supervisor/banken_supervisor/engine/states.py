@@ -41,7 +41,7 @@ class Trigger(Enum):
     REBORN = "reborn"
     """a new process has the name: a new life with a new grace"""
     TAKE_DOWN = "take-down"
-    """its program was stopped on purpose, and comes up again"""
+    """its program was taken down on purpose"""
     PAUSE = "pause"
     RESUME = "resume"
     STAND_BY = "stand-by"
@@ -66,7 +66,7 @@ class Does(StrEnum):
     START_GRACE = "start_grace"
     """a new process: it has the grace of a start"""
     AWAIT_RESTART = "await_restart"
-    """no deadline until the new process is there"""
+    """no deadline until its program is up again"""
     SUSPEND = "suspend"
     """not judged until the pause ends"""
     JUDGE_AGAIN = "judge_again"
@@ -118,6 +118,7 @@ TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
     (_S.EXPIRED, _T.DEADLINE): Transition(_S.EXPIRED, _D.ESCALATE),
     (_S.EXPIRED, _T.FAIL): Transition(_S.EXPIRED, _D.REPORT_FAILURE),
     (_S.EXPIRED, _T.REBORN): Transition(_S.WAITING, _D.START_GRACE, ends="reborn"),
+    (_S.EXPIRED, _T.TAKE_DOWN): Transition(_S.WAITING, _D.AWAIT_RESTART, ends="stopped"),
     (_S.EXPIRED, _T.PAUSE): Transition(_S.PAUSED, _D.SUSPEND, ends="paused"),
     (_S.EXPIRED, _T.RESUME): Transition(_S.EXPIRED, _D.NOTHING),
     (_S.EXPIRED, _T.GIVE_UP): Transition(_S.GIVEN_UP, _D.STOP_ESCALATION),
@@ -133,6 +134,7 @@ TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
     (_S.GIVEN_UP, _T.FEED): Transition(_S.ALIVE, _D.START_TIMEOUT, ends=FED),
     (_S.GIVEN_UP, _T.FAIL): Transition(_S.GIVEN_UP, _D.REPORT_FAILURE),
     (_S.GIVEN_UP, _T.REBORN): Transition(_S.WAITING, _D.START_GRACE, ends="reborn"),
+    (_S.GIVEN_UP, _T.TAKE_DOWN): Transition(_S.WAITING, _D.AWAIT_RESTART, ends="stopped"),
     (_S.GIVEN_UP, _T.PAUSE): Transition(_S.PAUSED, _D.SUSPEND, ends="paused"),
     (_S.GIVEN_UP, _T.RESUME): Transition(_S.GIVEN_UP, _D.NOTHING),
     (_S.GIVEN_UP, _T.RELEASE): Transition(_S.RELEASED, _D.REMOVE, ends="released"),

@@ -40,9 +40,11 @@ _QUORUM_ALIVE = (State.ALIVE, State.PAUSED)
 class Owned:
     """The watchdogs of one process, with some that it has lost. A dict would cost 80 bytes more for each."""
 
-    __slots__ = ("live", "records")
+    __slots__ = ("live", "program", "records")
 
     def __init__(self) -> None:
+        self.program: str | None = None
+        """the program that started it, where that is known"""
         self.records: list[Record] = []
         self.live = 0
         """how many it still owns; never too many, so that a process that owns none is forgotten"""
@@ -151,8 +153,9 @@ class Table:
     def await_feeds(self, record: Record) -> None:
         """Its worker is there: it is judged from now on. The caller arms it."""
         details = record.details
-        if details is not None and details.dormant:
+        if details is not None and (details.dormant or details.stopped_with is not None):
             details.dormant = False
+            details.stopped_with = details.back_by = None
             self.mark_changed(record)
             self.count_member(record)
 
@@ -253,6 +256,28 @@ class Table:
         owned = self._owned.pop(process, None)
         return [] if owned is None else self._still_owned(process, owned)
 
+    def assign(self, process: ProcessIdentity, program: str) -> list[Record]:
+        """Note which program has started this process. The watchdogs that it owns."""
+        owned = self._owned.get(process)
+        if owned is None:
+            return []
+        owned.program = program
+        return self._still_owned(process, owned)
+
+    def watches(self, process: ProcessIdentity | None) -> bool:
+        """Whether this process owns a watchdog and is not known to have ended."""
+        return process in self._owned
+
+    def program_of(self, process: ProcessIdentity | None) -> str | None:
+        """The program that has started this process, where that is known and it owns a watchdog."""
+        owned = None if process is None else self._owned.get(process)
+        return None if owned is None else owned.program
+
+    def of_program(self, program: str) -> list[Record]:
+        """The watchdogs of all processes that this program has started."""
+        found = [(process, owned) for process, owned in self._owned.items() if owned.program == program]
+        return [record for process, owned in found for record in self._still_owned(process, owned)]
+
     def _disown(self, record: Record) -> None:
         """A process that owns none any more is forgotten: nobody asks how it ends."""
         owner, record.owner = record.owner, None
@@ -302,4 +327,4 @@ def _standing(record: Record, details: Details) -> tuple[int, int]:
         return 1, 0
     if record.state is not State.WAITING or details.dormant:
         return 0, 0
-    return (1, 0) if record.by is By.NOBODY and not details.restarting else (0, 1)
+    return (1, 0) if record.by is By.NOBODY and details.stopped_with is None else (0, 1)

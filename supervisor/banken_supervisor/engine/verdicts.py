@@ -14,6 +14,7 @@ from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import cause_of
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.members import show_first
+from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums, settle
 from banken_supervisor.engine.record import Record, deadline
@@ -35,6 +36,7 @@ class Verdicts:
     _observer: FeedObserver
     _lifecycle: Lifecycle
     _processes: ProcessLifecycle
+    _on_purpose: OnPurpose
     _quorums: Quorums
     _suspects: deque[Record] = field(default_factory=deque)
     _long_reads: dict[float, float] = field(default_factory=dict)
@@ -90,11 +92,9 @@ class Verdicts:
             self._quorums.judge(record, quorum, due, now, out)
         elif not record.is_judged:
             self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, due=due), now, out)
-        elif self._processes.is_stopping(record.name):
-            self._processes.take_down(record.name, now, out)
         elif record.exited:
             self._processes.judge_end(record, due, now, out)
-        else:
+        elif not self._on_purpose.excuses(record, now, out):
             what = Occurrence(Trigger.DEADLINE, due=due, cause=cause_of(record, due))
             self._lifecycle.apply(record, what, now, out)
 

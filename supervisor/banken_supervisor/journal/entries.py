@@ -50,6 +50,8 @@ class Declared:
     """False: its first feed is waited for, and nothing says that it will come"""
     maintained: bool = False
     """it is paused, and a maintenance window paused it"""
+    program: str | None = None
+    """which started its owner or, of one without owner, that it waits for"""
     incidents: int = 0
     """how many were opened so far"""
     members: tuple[ProcessIdentity, ...] | None = None

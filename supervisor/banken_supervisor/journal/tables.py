@@ -74,7 +74,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], Value], Callable[[Any], Any] | None
 """By a field's type: its column's, how the field becomes the row's value, and back (ValueError, KeyError: this
 version does not know the value; None: the value is the field)."""
 
-_LONGEST = {"name": NAME_MAX, "reason": REASON_MAX, "status": STATUS_MAX, "text": TEXT_MAX}
+_LONGEST = {"name": NAME_MAX, "program": NAME_MAX, "reason": REASON_MAX, "status": STATUS_MAX, "text": TEXT_MAX}
 """Characters of the fields that are longer than others."""
 
 

@@ -107,6 +107,8 @@ class Checkpoints:
             snapshot = replace(snapshot, window_ends=windows_ended(away), host_up=monotonic())
         counts = self._engine.restore(snapshot, driver.now, found)
         for effect in found:
+            if isinstance(effect, WatchProcess) and effect.process.boot != boot_id():
+                self._engine.on_purpose.rebooted(effect.process, driver.now, driver.out)
             if isinstance(effect, WatchProcess) and process_watcher.ended(effect.process):
                 self._engine.processes.gone(effect.process, driver.now)
             else:
@@ -183,7 +185,7 @@ class Checkpoints:
         record = self._engine.get(name)
         if record is None:
             return Released(name)
-        saved = checkpoint(record, self._driver.now)
+        saved = checkpoint(record, self._engine.table.program_of(record.owner), self._driver.now)
         if saved is None:
             return None if record.is_group else Released(name)
         if is_long(record):
@@ -273,6 +275,7 @@ def _checkpoint_from(entry: Declared, incidents: int, clocks: ClockHistory) -> C
         entry.by,
         entry.awaited,
         entry.maintained,
+        entry.program,
         max(entry.incidents, incidents),
         entry.members,
     )

@@ -73,6 +73,12 @@ def command_of(pid: int) -> str:
         return ""
 
 
+def look(pid: int) -> Seen | None:
+    """What its environment and the kernel say about it; None: it has ended."""
+    found = _look(pid, 0)
+    return found if isinstance(found, Seen) else None
+
+
 def _look(pid: int, since: int) -> Seen | int | None:
     """What its environment and the kernel say about it; None: it has ended; its number: before ``since``."""
     try:

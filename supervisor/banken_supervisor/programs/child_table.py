@@ -16,6 +16,8 @@ class ChildTable:
 
     def __init__(self) -> None:
         self._children: dict[str, Child] = {}
+        self.by_pid: dict[int, str] = {}
+        """program by the pid of its process"""
         self._ends = EndWatcher[str]()
         self.fileno = self._ends.fileno
         self.get = self._children.get
@@ -24,12 +26,14 @@ class ChildTable:
         """Watch it from now on. Its handle now belongs to this table."""
         self._ends.add(child.name, child.handle)
         self._children[child.name] = child
+        self.by_pid[child.handle.pid] = child.name
 
     def gone(self) -> list[tuple[Child, int | None]]:
         """Those that have ended since the last call, each with its status (negative: signal; None: unknown)."""
         ended: list[tuple[Child, int | None]] = []
         for name, handle in self._ends.ended():
             child, status = self._children.pop(name), None
+            del self.by_pid[handle.pid]
             with handle:
                 if child.own:
                     status = handle.exit_status()
@@ -49,3 +53,4 @@ class ChildTable:
         """Give the descriptors back. The processes run on."""
         self._ends.close()
         self._children.clear()
+        self.by_pid.clear()

@@ -18,6 +18,7 @@ from signal import SIGCONT, SIGKILL
 from typing import Any
 
 from banken.address import directory_of_user
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
 from banken_supervisor.engine.policy import Group, ProgramSpec, Restart
 from banken_supervisor.files.users import find_user, obstacle
@@ -34,6 +35,7 @@ from banken_supervisor.programs.engine.effects import (
 from banken_supervisor.programs.engine.programs import Programs
 from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.programs.logs import Logs
+from banken_supervisor.programs.membership import program_of
 from banken_supervisor.programs.orphan_killer_client import OrphanKiller
 from banken_supervisor.programs.run_output import RunOutput
 from banken_supervisor.programs.run_records import RunRecord, RunRecords, file_name
@@ -94,7 +96,11 @@ class ProgramManager:
         """by program: the user id of its last process"""
         self._random = random.random  # for the backoff's jitter
         self._records = RunRecords(directory)
+        self.held = set[str]()
+        """programs that had been asked to stop, as found by ``open``"""
         self._children = ChildTable()
+        self._runs = dict[str, str]()
+        """program by run, as long as something of the run may be left"""
         self._jobs = KeyedExecutor(
             "banken-programs", self._worked, threads_max=THREADS_MAX + 1, outside_max=ENDS_MAX
         )
@@ -128,6 +134,7 @@ class ProgramManager:
         readable = True
         try:
             adoption, held = adopt(self._records, self._address, bool(specs)), self._records.held()
+            self.held = held
         except OSError as fault:
             text = f"which programs run already cannot be read, so none is started: {fault}"
             adoption, held, readable = Adoption([], [], [], [text]), set(), False
@@ -148,12 +155,13 @@ class ProgramManager:
         for record in (*adoption.ended, *adoption.remains):
             spec = wanted.get(record.name, _stranger(record))
             # What it started may live. Queued first, so that it has ended before the program is started again.
-            self._started.end_remains(spec, record.run, record.start)
+            self._started.end_remains(spec, record.run, record.start, partial(self._post_cleared, record.name))
         for record in adoption.ended:
             if record.name not in mortal and record.name not in held:
                 # It was running, and is not: an end like any other, its status unknown.
                 events += self.carry_out(self.programs.started(record.name, record.pid, now, adopted=True))
-                events += self.carry_out(self.programs.exited(record.name, None, now, self._random()))
+                exited = self.programs.exited(record.name, None, now, self._random(), leftovers=True)
+                events += self.carry_out(exited)
         events += self.carry_out(self.programs.apply(specs, groups, now))  # the strangers are stopped
         stopping = [name for name in wanted if name in held and self._children.get(name) is not None]
         events += self.carry_out(self.programs.stop(stopping, now, "asked to stop"))
@@ -205,10 +213,12 @@ class ProgramManager:
             program = self.programs.get(child.name)
             assert program is not None
             if program.state is ProgramState.STOPPING:  # it is down when all that it started is
-                self._started.ended(program.spec, child, status, partial(self._post_exited, child.name, status))
+                self._started.ended(program.spec, child, partial(self._post_exited, child.name, status))
             else:
-                self._started.ended(program.spec, child, status)
-                events += self.carry_out(self.programs.exited(child.name, status, now, self._random()))
+                cleared = partial(self._post_cleared, child.name)
+                self._started.ended(program.spec, child, cleared, by_itself=status == 0)
+                exited = self.programs.exited(child.name, status, now, self._random(), leftovers=True)
+                events += self.carry_out(exited)
         self.orphans.collect()
         return events + self.carry_out(self.programs.due(now))
 
@@ -267,11 +277,16 @@ class ProgramManager:
         """The user id of a program, -1 before its first start; None: there is no such program."""
         return None if self.programs.get(name) is None else self._users.get(name, -1)
 
+    def program_of(self, process: ProcessIdentity) -> str | None:
+        """The program that has started this process; None: none, or it cannot be known. Reads /proc."""
+        return program_of(process, self._runs, self._children.by_pid) if self._runs else None
+
     # -- inside -------------------------------------------------------------------------------------
 
     def _take(self, child: Child, spec: ProgramSpec, now: float) -> list[ProgramEffect]:
         """A process was made, or adopted."""
         self._children.add(child)
+        self._runs[child.run] = child.name
         self._started.add(child)
         self._keep_log(spec)
         return self.programs.started(child.name, child.handle.pid, now, adopted=not child.own)
@@ -296,6 +311,9 @@ class ProgramManager:
     def _post_exited(self, name: str, status: int | None) -> None:
         self._post(ProgramReport(lambda now: self.programs.exited(name, status, now, self._random())))
 
+    def _post_cleared(self, name: str) -> None:
+        self._post(ProgramReport(lambda now: self.programs.cleared(name, now)))
+
     def _do(self, name: str, work: Callable[[], object], *, spawns: bool = False) -> None:
         """Run it on a thread, after all earlier work for this program."""
         self._jobs.submit(Job(name, work, spawns, limit_s=WORK_LIMIT_S, holds_lane=True))
@@ -317,9 +335,11 @@ class ProgramManager:
         if timeout is not None:
             extra["BANKEN_TIMEOUT"] = f"{timeout:g}"
         run = os.urandom(16).hex()
+        self._runs[run] = spec.name  # its first feed may be read before it is reported
         try:
             record = self._records.intend(spec.name, run, spec.stop_signal, spec.stop_timeout)
         except OSError as fault:
+            self._runs.pop(run, None)
             self._post_failed(spec.name, f"it cannot be put on record: {fault.strerror}: {fault.filename}")
             return
         try:
@@ -362,6 +382,7 @@ class ProgramManager:
         return address
 
     def _forget(self, name: str, run: str) -> None:
+        self._runs.pop(run, None)
         with contextlib.suppress(OSError):  # the next supervisor will find that it has ended
             self._records.forget(name, run)
         self._orphan_killer.release(run)

@@ -17,15 +17,13 @@ from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.exit_status import exit_text
+from banken_supervisor.engine.on_purpose import STOPPED
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy, ProgramSpec, Restart
 from banken_supervisor.processes.namespaces import SPACE
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.programs.program_manager import CLOSE_WAIT, ProgramManager, WorkTold
 from banken_supervisor.text.durations import format_s
-
-STOPPED = "stopped"
-"""How an incident ends when its program is stopped by request."""
 
 
 class ProgramWatchdogs:
@@ -39,6 +37,7 @@ class ProgramWatchdogs:
         self.manager = ProgramManager(directory, post, self._timeout, state)
         self.fileno = self.manager.fileno
         self.rows = self.manager.rows
+        self.program_of = self.manager.program_of
         self.specs: tuple[ProgramSpec, ...] = ()
         self.groups: tuple[Group, ...] = ()
         """those of programs"""
@@ -77,6 +76,9 @@ class ProgramWatchdogs:
     def apply(self, engine: Engine, now: float, out: list[Effect]) -> None:
         """Apply a changed config. ValueError: it is not possible, and nothing has changed."""
         self._handle_events(self.manager.apply(self.specs, self.groups, now), engine, now, out)
+        for name in engine.on_purpose.down():
+            if self.manager.programs.get(name) is None:  # it was down already: there is no event
+                engine.on_purpose.program_down(name, now, out, again=False, removed=True)
 
     def update_declarations(self, engine: Engine, now: float, out: list[Effect]) -> None:
         """The rules have changed: declare the watchdogs of programs again."""
@@ -111,7 +113,7 @@ class ProgramWatchdogs:
         self._handle_events(self.manager.carry_out(effects), engine, now, out)
         program = programs.get(name)
         if what == "stop" and program is not None and program.state is ProgramState.STOPPED:
-            engine.forget(name, now, out, STOPPED)  # it had ended before: there will be no event
+            self._down(name, engine, now, out)  # it had ended before: there will be no event
 
     def stop_all(self, why: str, engine: Engine, now: float, out: list[Effect]) -> None:
         """Stop every program, in order. The next supervisor starts them again."""
@@ -168,10 +170,10 @@ class ProgramWatchdogs:
                 ended.add(name)
             match event.type:
                 case kinds.STOPPED if data.get("again"):
-                    engine.processes.take_down(name, now, out)
+                    engine.on_purpose.program_down(name, now, out, again=True, removed=False)
                 case kinds.STOPPED if name not in ended:
                     # Else it was not stopped by request: the EXITED or FAILED event was handled.
-                    engine.forget(name, now, out, STOPPED)
+                    self._down(name, engine, now, out)
                 case kinds.EXITED if spec is None or (data["status"] == 0 and spec.restart is not Restart.ALWAYS):
                     engine.forget(name, now, out)
                 case kinds.EXITED:
@@ -180,10 +182,12 @@ class ProgramWatchdogs:
                     engine.processes.program_ended(name, how, now)
                 case _ if spec is None:
                     pass  # it is no longer configured
-                case kinds.STARTED if engine.get(name) is not None:
-                    engine.processes.restarted(name, now, out)
                 case kinds.STARTED | kinds.ADOPTED:
-                    self._declare(name, engine, now, out)  # a new one starts its grace now
+                    if event.type is kinds.STARTED and engine.get(name) is not None:
+                        engine.processes.restarted(name, now, out)
+                    else:
+                        self._declare(name, engine, now, out)  # a new one starts its grace now
+                    engine.on_purpose.program_up(name, now)
                 case kinds.FAILED if failed:  # one incident for all attempts
                     self._declare(name, engine, now, out)
                     reason = f"it could not be started: {data.get('reason', 'reason unknown')}"[:REASON_MAX]
@@ -194,12 +198,19 @@ class ProgramWatchdogs:
                     why = f"given up: {data['of']} has used up its budget of {times} in {format_s(data['period'])}"
                     engine.processes.abandon(name, why, now, out)
 
+    def _down(self, name: str, engine: Engine, now: float, out: list[Effect]) -> None:
+        """It is stopped, and not started again by itself."""
+        engine.forget(name, now, out, STOPPED)
+        engine.on_purpose.program_down(name, now, out, again=False, removed=name not in self._specs)
+
     def _forget_those_down(self, engine: Engine, now: float, out: list[Effect]) -> None:
         """Forget restored watchdogs of programs that are down and stay down: they would get no feed."""
         for name in self._specs:
             program, record = self.manager.programs.get(name), engine.get(name)
             down = program is not None and program.state is ProgramState.STOPPED
-            if down and record is not None and record.is_judged and not record.exited:
+            if down and name in self.manager.held:
+                self._down(name, engine, now, out)
+            elif down and record is not None and record.is_judged and not record.exited:
                 engine.forget(name, now, out)
 
     def _declare(self, name: str, engine: Engine, now: float, out: list[Effect]) -> None:

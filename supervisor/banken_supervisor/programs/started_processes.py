@@ -74,25 +74,24 @@ class StartedProcesses:
 
             self._submit(Job(name, send, limit_s=WORK_LIMIT_S, holds_lane=True))
 
-    def ended(
-        self, spec: ProgramSpec, child: Child, status: int | None, then: Callable[[], None] | None = None
-    ) -> None:
-        """The process of a program has ended: end all that it has started, forget the run, and call ``then``."""
-        found = self._runs.pop(child.name)
-        self._end(spec, child.run, found, by_itself=status == 0 and then is None, then=then)
+    def ended(self, spec: ProgramSpec, child: Child, then: Callable[[], None], *, by_itself: bool = False) -> None:
+        """The process of a program has ended: end all that it has started, forget the run, and call ``then``.
 
-    def end_remains(self, spec: ProgramSpec, run: str, start: int) -> None:
+        ``by_itself``: with exit status 0, and nobody had asked for it."""
+        self._end(spec, child.run, self._runs.pop(child.name), then, by_itself=by_itself)
+
+    def end_remains(self, spec: ProgramSpec, run: str, start: int, then: Callable[[], None]) -> None:
         """The same for a run of an earlier supervisor; its process had started at this tick and has ended."""
-        self._end(spec, run, RunProcesses(run, 0, start, self.orphans))
+        self._end(spec, run, RunProcesses(run, 0, start, self.orphans), then)
 
     def _end(
         self,
         spec: ProgramSpec,
         run: str,
         found: RunProcesses,
+        then: Callable[[], None],
         *,
         by_itself: bool = False,
-        then: Callable[[], None] | None = None,
     ) -> None:
         name, number = spec.name, signal_number(spec.stop_signal)
         until = self._stop_sent.pop(name, monotonic()) + spec.stop_timeout
@@ -109,8 +108,7 @@ class StartedProcesses:
                 found.close()
                 control_groups.leave(run)
                 self._forget(name, run)
-                if then is not None:
-                    then()
+                then()
 
         limit = max(0.0, until - monotonic()) + WORK_LIMIT_S
         self._submit(Job(name, end, limit_s=limit, holds_lane=True, outside=True))

@@ -11,6 +11,7 @@ from typing import Any
 
 from banken.clock import wall
 from banken.protocol.incidents import Cause, Incident
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher, incident_of
 from banken_supervisor.engine.driver import Driver
@@ -50,6 +51,8 @@ class EffectRunner:
     _process_watcher: ProcessWatcher
     _outbox: Outbox | None
     _metrics: LoopMetrics
+    _program_of: Callable[[ProcessIdentity], str | None]
+    """the program that has started a process"""
     left: deque[Effect] = field(default_factory=deque)
     """effects of earlier turns; until they are done no message is handled, so that events keep their order"""
 
@@ -83,7 +86,8 @@ class EffectRunner:
             case RunCallback():
                 self._callbacks.run(incident_of(effect, self._driver.now), effect.callback)
             case WatchProcess(process):
-                self._process_watcher.watch(process)
+                if self._process_watcher.watch(process) and (program := self._program_of(process)) is not None:
+                    self._driver.engine.on_purpose.belongs(process, program)
             case Event(EventType.EXPIRED, _, data):
                 self._metrics.incident(data["cause"], late(data, monotonic() - woke))
             case Event(EventType.WOULD_ACT, _, data):

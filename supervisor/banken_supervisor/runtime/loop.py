@@ -94,8 +94,9 @@ class Loop:
         # Milliseconds since 1970 in base 36: two runs never share a prefix, and ids sort by age.
         run_id = f"{_base36(int(wall() * 1000))}{os.urandom(2).hex()}"
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
+        self.driver.engine.on_purpose.is_stopping = programs.stopping
         processes = self.driver.engine.processes
-        processes.is_stopping, processes.is_program = programs.stopping, programs.__contains__
+        processes.is_program = programs.__contains__
         programs.manager.serve_user = UserFeeds(
             sockets, self.driver, mailbox.post, programs.manager.user_of, dispatcher.context.trust
         ).serve
@@ -116,7 +117,7 @@ class Loop:
         processes.lives, processes.has_ended, processes.tells_end = watcher.holds, watcher.ended, watcher.tells_end
         self._effects = EffectRunner(
             self.driver, self.guard, self.publish, callbacks, dispatcher, self.process_watcher, self.outbox,
-            self.metrics,
+            self.metrics, programs.program_of,
         )  # fmt: skip
         self.background = KeyedExecutor("banken-background", self._background_ended, threads_max=4)
         """reloads the config and watches the maintenance windows"""

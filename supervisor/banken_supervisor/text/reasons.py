@@ -28,6 +28,10 @@ def unjudged(row: Mapping[str, Any]) -> str | None:
         return "has nothing to do"
     if row["state"] not in ("waiting", "running", "alive"):
         return None
+    if (program := row.get("stopped_with")) is not None and row["left"] is None:
+        return f"stopped with {program}" if row["pid"] is None else f"depends on {program}, which is stopped"
+    if (stopped := row.get("group", {}).get("stopped")) and row["group"]["alive"] < row["group"]["at_least"]:
+        return f"stopped: {', '.join(stopped)}"
     if not row.get("awaited", True):
         return "not judged before its first feed"
     return ONLY_ITS_END if row["timeout"] >= NEVER_S and row["grace"] >= NEVER_S else None

@@ -57,6 +57,8 @@ class StateCache:
         self.summary: dict[str, Any] | None = None
         self.groups: set[str] = set()
         """names of rows that stand for a group"""
+        self.stopped: set[str] = set()
+        """names of rows that wait for a program"""
         self.seq = 0
         self._client, self._broadcaster = client, broadcaster
         self._rows: dict[str, str] = {}
@@ -93,6 +95,8 @@ class StateCache:
             name = event.get("name")
             if type(name) is str:
                 self._dirty[name] = None
+            if event.get("type") == "program" and len(self.stopped) <= FLUSH_MAX:
+                self._dirty.update(dict.fromkeys(self.stopped))
         if self.groups and len(self.groups) <= GROUPS_MAX:
             self._dirty.update(dict.fromkeys(self.groups))  # a member's change is its group's
         if lost:
@@ -200,13 +204,17 @@ class StateCache:
         self._dirty.clear()
         found: dict[str, str] = {}
         groups: set[str] = set()
+        stopped: set[str] = set()
         pager = Pager()
         while pager.offset is not None:
-            texts, some, rest = await self._client.request("status", _as_texts, offset=pager.offset, limit=PAGE)
+            texts, some, waiting, rest = await self._client.request(
+                "status", _as_texts, offset=pager.offset, limit=PAGE
+            )
             found.update(texts)
             groups.update(some)
+            stopped.update(waiting)
             pager.turn(rest["next"], rest["total"])
-        self._rows, self.groups = found, groups
+        self._rows, self.groups, self.stopped = found, groups, stopped
         self._read_at = time.monotonic()
 
     def _read_ended(self, task: asyncio.Task[None]) -> None:
@@ -242,9 +250,11 @@ class StateCache:
             self._flushing = None
 
     async def _send_rows(self, names: list[str], *, last: bool) -> None:
-        texts, groups, rest = await self._client.request("look", _as_texts, names=names, feeds=False)
+        texts, groups, stopped, rest = await self._client.request("look", _as_texts, names=names, feeds=False)
         self._rows.update(texts)
         self.groups.update(groups)
+        self.stopped.difference_update(names)
+        self.stopped.update(stopped)
         known = [name for name in rest["gone"] if self._rows.pop(name, None) is not None]
         self.groups.difference_update(known)
         summary = to_json(await self.read_summary()) if last else "null"
@@ -252,9 +262,11 @@ class StateCache:
         self._broadcaster.send("changed", f'{{"rows":[{rows}],"gone":{to_json(known)},"summary":{summary}}}')
 
 
-def _as_texts(answer: Any) -> tuple[dict[str, str], list[str], Any]:
-    """Each row as JSON with the time at which it was read, the names of groups, and the rest of the answer."""
+def _as_texts(answer: Any) -> tuple[dict[str, str], list[str], list[str], Any]:
+    """Each row as JSON with the time at which it was read, the names of groups, those of rows that wait for a
+    program, and the rest of the answer."""
     at = round(time.time(), 3)
     rows = answer.pop("rows")
     texts = {row["name"]: to_json({**row, "at": at}) for row in rows}
-    return texts, [row["name"] for row in rows if "group" in row], answer
+    groups, stopped = ([row["name"] for row in rows if key in row] for key in ("group", "stopped_with"))
+    return texts, groups, stopped, answer

@@ -143,8 +143,11 @@ class Programs:
             self._ended(program, None, now, random)
         return self._effects()
 
-    def exited(self, name: str, status: int | None, now: float, random: float) -> list[ProgramEffect]:
-        """Its process ended. ``status``: exit status; negative: minus the signal number; None: unknown."""
+    def exited(
+        self, name: str, status: int | None, now: float, random: float, *, leftovers: bool = False
+    ) -> list[ProgramEffect]:
+        """Its process ended. ``status``: exit status; negative: minus the signal number; None: unknown.
+        ``leftovers``: the end of all that it had started is reported by ``cleared``."""
         program = self._programs[name]
         if not program.process:
             raise IllegalProgramTransition(f"{name}: it exited, but there is no process")
@@ -152,11 +155,21 @@ class Programs:
         if program.state is _S.STOPPING:
             self._gone(program, status, now)
             return self._effects()
+        program.leftovers = leftovers
         ran = now - program.started_at
         self._sequencer.emit(_E.EXITED, program, status=status, ran=ran)
         if ran >= program.stable_run:
             program.failures = 0
         self._ended(program, status, now, random)
+        return self._effects()
+
+    def cleared(self, name: str, now: float) -> list[ProgramEffect]:
+        """All that its process had started, which ended by itself, has ended too."""
+        program = self._programs.get(name)
+        if program is not None and program.leftovers:
+            program.leftovers = False
+            if program.state is _S.STOPPING:
+                self._gone(program, None, now)
         return self._effects()
 
     # -- timers --------------------------------------------------------------------------------
@@ -194,7 +207,10 @@ class Programs:
             before = program.state
             program.again, program.group_restart, program.why = False, None, why
             self._budgets.cancel(program.name)
-            program.transition(_T.STOP, now)
+            waits = program.leftovers and before not in _UP and before is not _S.STOPPING
+            program.transition(_T.STOP_LEFTOVERS if waits else _T.STOP, now)
+            if waits:
+                program.due = None  # of its backoff
             if program.state is _S.STOPPING:
                 stopping.append(program)
             elif program.state is _S.STOPPED and before is not _S.STOPPED:

@@ -29,6 +29,9 @@ class Program:
     """automatic restarts since the last stable run"""
     process: bool = False
     """whether its process exists, as reported by the shell"""
+    leftovers: bool = False
+    """its process has ended by itself, and all that it had started has not yet. A spawn waits for that end too, so
+    that the spawn's report is enough from then on"""
     signalled: bool = False
     """it got its stop signal"""
     killed: bool = False
@@ -66,7 +69,7 @@ class Program:
     def may_end(self) -> bool:
         """Whether it is up and may still end: not what outlives SIGKILL, and not a spawn that hangs."""
         down = self.state in (ProgramState.STOPPED, ProgramState.GIVEN_UP)
-        return not down and not (self.due is None and (self.killed or not self.process))
+        return not down and (self.due is not None or self.leftovers or (self.process and not self.killed))
 
     @property
     def stable_run(self) -> float:

@@ -154,6 +154,7 @@ class Sequencer:
             for program in present:
                 if wave.upward:
                     program.transition(_T.TURN, now)
+                    program.leftovers = False
                     self._budgets.record_spawn(program.name, now)
                     self.set_timer(program, now + SPAWN_PATIENCE)
                     self.out.append(Spawn(program.name))

@@ -50,6 +50,8 @@ class ProgramTrigger(Enum):
     """the backoff is over"""
     STOP = "stop"
     """a stop request, or a group restart stops it"""
+    STOP_LEFTOVERS = "stop its leftovers"
+    """a stop request while it has no process, and what its last one has started still ends"""
     GONE = "gone"
     """its process has ended after a stop request, or never existed"""
     WAIT_FOR_GROUP = "wait for its group"
@@ -65,10 +67,12 @@ _S, _T = ProgramState, ProgramTrigger
 PROGRAM_TRANSITIONS: dict[tuple[ProgramState, ProgramTrigger], ProgramState] = {
     (_S.STOPPED, _T.START): _S.QUEUED,
     (_S.STOPPED, _T.STOP): _S.STOPPED,
+    (_S.STOPPED, _T.STOP_LEFTOVERS): _S.STOPPING,
     (_S.STOPPED, _T.ADOPTED): _S.RUNNING,
     (_S.QUEUED, _T.START): _S.QUEUED,
     (_S.QUEUED, _T.TURN): _S.STARTING,
     (_S.QUEUED, _T.STOP): _S.STOPPED,
+    (_S.QUEUED, _T.STOP_LEFTOVERS): _S.STOPPING,
     (_S.QUEUED, _T.WAIT_FOR_GROUP): _S.BACKOFF,
     (_S.STARTING, _T.START): _S.STARTING,
     (_S.STARTING, _T.SPAWNED): _S.RUNNING,
@@ -84,6 +88,7 @@ PROGRAM_TRANSITIONS: dict[tuple[ProgramState, ProgramTrigger], ProgramState] = {
     (_S.BACKOFF, _T.START): _S.QUEUED,
     (_S.BACKOFF, _T.DUE): _S.QUEUED,
     (_S.BACKOFF, _T.STOP): _S.STOPPED,
+    (_S.BACKOFF, _T.STOP_LEFTOVERS): _S.STOPPING,
     (_S.BACKOFF, _T.WAIT_FOR_GROUP): _S.BACKOFF,
     (_S.STOPPING, _T.START): _S.STOPPING,  # it starts again when its process has ended
     (_S.STOPPING, _T.SPAWNED): _S.STOPPING,  # the stop request came during the spawn
@@ -92,6 +97,7 @@ PROGRAM_TRANSITIONS: dict[tuple[ProgramState, ProgramTrigger], ProgramState] = {
     (_S.STOPPING, _T.WAIT_FOR_GROUP): _S.BACKOFF,
     (_S.GIVEN_UP, _T.START): _S.QUEUED,
     (_S.GIVEN_UP, _T.STOP): _S.STOPPED,
+    (_S.GIVEN_UP, _T.STOP_LEFTOVERS): _S.STOPPING,
 }
 
 

@@ -3,6 +3,7 @@
 import { part } from "./api.js";
 import { $, fill, h, icon, setText, show, throttled } from "./dom.js";
 import { count } from "./format.js";
+import { unjudged } from "./list.js";
 import { membersOf, on, STATES, store } from "./store.js";
 
 const MEMBERS_SHOWN = 50;
@@ -46,6 +47,7 @@ function group(row) {
       "p",
       { class: "soft" },
       `${row.group.alive} of ${names.length} up (alive or paused), at least ${row.group.at_least} needed`,
+      unjudged(row) && `; ${unjudged(row)}`,
       row.incident ? [". ", h("a", { href: `#/incident/${part(row.incident.id)}` }, "Open incident")] : null,
     ),
     list(names),

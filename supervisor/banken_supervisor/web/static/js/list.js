@@ -302,14 +302,19 @@ class Row {
 
 /** The status column. */
 export function saying(row) {
-  if (row.group) return `${row.group.alive} up, at least ${row.group.at_least} needed`;
-  return row.incident ? why(row.incident) : (row.status ?? (row.progress === undefined ? unjudged(row) : `progress ${row.progress}`));
+  const stopped = row.group || row.stopped_with !== undefined ? unjudged(row) : "";
+  if (row.group) return `${row.group.alive} up, at least ${row.group.at_least} needed${stopped && `; ${stopped}`}`;
+  return row.incident ? why(row.incident) : stopped || (row.status ?? (row.progress === undefined ? unjudged(row) : `progress ${row.progress}`));
 }
 
 /** Why its silence is not judged; empty: it is. */
 export function unjudged(row) {
   if (row.state === "idle") return "has nothing to do";
   if (row.state !== "waiting" && row.state !== "running" && row.state !== "alive") return "";
+  const { alive, at_least: wanted, stopped = [] } = row.group ?? {};
+  if (stopped.length > 0 && alive < wanted) return `stopped: ${stopped.join(", ")}`;
+  const program = left(row) === null ? row.stopped_with : undefined;
+  if (program !== undefined) return row.pid === null ? `stopped with ${program}` : `depends on ${program}, which is stopped`;
   if (row.awaited === false) return "not judged before its first feed";
   return limit(row.timeout) === "none" && limit(row.grace) === "none" ? "only its end is watched" : "";
 }

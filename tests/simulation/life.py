@@ -97,7 +97,9 @@ class Life:
             if self.until is not None:
                 left = self.until_at - at
                 late = KEPT_LATE + max(0, behind - (self.until_at - self.until[1]))
-                self.until = c + max(left - KEPT_LATE, RETURN), a + max(left + late, RETURN)
+                held = LONG_HELD if max(self.timeout, self.grace) > LONG else RETURN  # or until its next feed
+                self.until = c + left - KEPT_LATE, a + max(left + late, held)
+                self.judged_a = a + held
         elif self.state != "expired":
             if (self.grace if self.state == "waiting" else self.timeout) > LONG:
                 self.since_c, self.since_a = self._go_on(self.since_c, self.since_a, away, lost)

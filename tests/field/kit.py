@@ -136,7 +136,7 @@ class Field:
         until(lambda: not self._release_all(), "nothing is watched any more")
         self.events.pump()
         self.events.seen.clear()
-        for name in ("told", "finish", "app.log", "huey.db"):
+        for name in ("told", "finish", "app.log", "huey.db", "web.sock", "web.pid", "web.pid.2"):
             (self.place.place / name).unlink(missing_ok=True)
 
     def close(self) -> None:

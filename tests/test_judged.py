@@ -9,7 +9,7 @@ from banken.protocol.messages import Declaration, Kind
 from banken_supervisor.control.control_api import row
 from banken_supervisor.engine.effects import Event, EventType, RunCallback
 from banken_supervisor.engine.ladder import Ladder, Step
-from banken_supervisor.engine.policy import EXIT_ONLY, NEVER, By, Group, Policy
+from banken_supervisor.engine.policy import EXIT_ONLY, NEVER, UNDECLARED, By, Group, Policy
 from banken_supervisor.engine.snapshot import RETURN_S
 from banken_supervisor.engine.states import State
 from banken_supervisor.text.reasons import unjudged
@@ -17,7 +17,7 @@ from engine_kit import ALICE, BOB, TEN, Bench, counted_bench
 from restart_kit import House, said
 
 DAY = 86_400.0
-LADDER = Policy(EXIT_ONLY.declaration, Ladder((Step("log"),)), worker_declares=True)
+LADDER = Policy(UNDECLARED, Ladder((Step("log"),)), worker_declares=True)
 """A table of the config with a ladder and no timeout."""
 FIVE = Declaration(5.0, 3.0, 7.0)
 

@@ -252,7 +252,8 @@ class YearHost:
             next_ = min(
                 until,
                 inf if due is None else max(self.at, self.at + due - self.now) + 0.001,
-                inf if wait is None else self.at + wait,
+                # After 97 days a float of seconds has steps of 2 ns: a shorter wait would let no time pass.
+                inf if wait is None else self.at + max(wait, 1e-6 if wait else 0.0),
                 self._queue[0][0] if self._queue else inf,
                 self._spell_change,
                 self._next_look,

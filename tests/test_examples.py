@@ -174,7 +174,8 @@ def test_process_monitor(address: str) -> None:
             rf"child {well} has done its work, exit status 0\n",
             out,
         )
-        assert err == ""
+        # On a busy machine the callback, which starts a process, may take longer than the interval.
+        assert re.sub(r"the callback of \S+ still runs; run \d+ is left out\n", "", err) == ""
         for pid in (hung, dead, well):
             with pytest.raises(ProcessLookupError):
                 os.kill(int(pid), 0)

@@ -145,7 +145,7 @@ def test_a_pool_with_too_few_is_an_incident_and_its_child_is_marked(run: Run) ->
     run.client.fail("child", "no pool")
     assert stream.until(10.0, "expired", "child")["blamed"] == "pool"
     assert run.home.row("child")["incident"]["blamed"] == "pool"
-    assert run.home.row("pool")["group"] == {"alive": 1, "at_least": 2, "members": ["pool-*"]}
+    assert run.home.row("pool")["group"] == {"alive": 1, "at_least": 2, "members": ["pool-*"], "stopped": []}
     run.client.feed("pool-3")
     stream.until(10.0, "recovered", "pool")
 

@@ -129,7 +129,9 @@ def test_the_journal_is_read_like_a_log_and_told_as_a_history(home: Home, banken
     """The past, with the supervisor and without: events -n, -f, incidents, history, the journal's own tools."""
     supervisor = running(home)
     client = home.client()
-    client.watchdog("worker-1", timeout=300).feed()
+    client.watchdog("worker-1", timeout=300)
+    until(lambda: client.feed("worker-1") or client.stats()["reachable"], "it is connected")
+    client.feed("worker-1")
     for reason in ("one", "two", "three"):
         client.fail("worker-1", reason)
         until(lambda: home.row("worker-1").get("state") == "expired", "it has failed")

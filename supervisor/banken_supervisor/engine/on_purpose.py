@@ -159,11 +159,11 @@ class OnPurpose:
         if record.owner is not None:
             self._table.set_owner(record, None, [])
 
-    def _lives(self, record: Record) -> bool:
+    def _has_process(self, record: Record) -> bool:
         return any(map(self._table.watches, processes_of(record)))
 
     def _disown_if_left(self, record: Record) -> None:
-        if not self._lives(record):
+        if not self._has_process(record):
             self.disown(record)
 
     # -- inside -------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class OnPurpose:
         found = {record.name: record for record in self._table.of_program(program)}
         for name in (program, *self._left.get(program, ())):
             record = self._table.by_name.get(name)
-            if record is not None and (record.stopped_with == program or not self._lives(record)):
+            if record is not None and (record.stopped_with == program or not self._has_process(record)):
                 found[name] = record
         return list(found.values())
 

@@ -66,9 +66,11 @@ def test_a_forked_child_that_feeds_its_parents_name(home: Home, feeders: str) ->
 def test_forks_while_other_threads_are_inside_feed_do_not_hang(home: Home) -> None:
     """30 forks under four threads that feed without a pause: each child feeds and ends quickly."""
     home.supervisor()
+    events = home.events()
     worker = home.worker("fork_storm", 30)
     assert worker.hear(30)["slowest"] < 2.0
-    until(lambda: len(home.rows("kid-*")) == 30, "every child's feed arrived")
+    for number in range(30):  # what a child fed is released with its end
+        events.until(5, "first-fed", f"kid-{number}")
     assert home.row("busy")["state"] == "alive"
 
 

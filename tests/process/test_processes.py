@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import pytest
 
 from banken.protocol.limits import REASON_MAX
-from process.kit import Home, until
+from banken_supervisor.processes.handle import STATUS_KNOWN
+from process.kit import Home, Stream, until
 
 pytestmark = [pytest.mark.process, pytest.mark.every_python]
 
@@ -140,27 +142,27 @@ def test_a_normal_end_of_the_interpreter_releases_what_it_fed(home: Home, how: s
     assert events.convicted() == set()
 
 
-def test_an_exit_status_is_an_incident(home: Home) -> None:
-    """``sys.exit(4)`` runs the interpreter's end in order, and is no clean end."""
+def verdict_on(home: Home, how: str, code: int) -> tuple[Stream, dict[str, Any]]:
+    """A worker that feeds ``mine`` and ends so, with this exit status; what is said of it."""
     home.supervisor()
     events = home.events()
-    worker = home.worker("ends", "mine", "exit")
+    worker = home.worker("ends", "mine", how)
     worker.hear()
     worker.tell()
-    assert worker.ended(2)[0] == 4
-    verdict = events.until(2, "expired", "mine")
+    assert worker.ended(2)[0] == code
+    return events, events.until(2, "expired", "mine")
+
+
+@pytest.mark.skipif(not STATUS_KNOWN, reason="needs Linux 6.15")
+def test_an_exit_status_is_an_incident(home: Home) -> None:
+    """``sys.exit(4)`` runs the interpreter's end in order, and is no clean end."""
+    _, verdict = verdict_on(home, "exit", 4)
     assert (verdict["cause"], "exit status 4" in verdict["reason"]) == ("exited", True)
 
 
 def test_an_uncaught_exception_fails_what_it_fed_with_its_traceback(home: Home) -> None:
-    """A worker that an exception ends has failed, at once, and the incident says why."""
-    home.supervisor()
-    events = home.events()
-    worker = home.worker("ends", "mine", "raise")
-    worker.hear()
-    worker.tell()
-    assert worker.ended(2)[0] == 1
-    verdict = events.until(2, "expired", "mine")
+    """A worker that an exception ends has failed, and the incident says why."""
+    events, verdict = verdict_on(home, "raise", 1)
     assert verdict["cause"] == "failed"
     assert verdict["reason"].startswith("Traceback (most recent call last):")
     assert verdict["reason"].endswith("RuntimeError: on purpose")

@@ -188,7 +188,8 @@ def shorten(text: str, longest: int = 60) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def is_section(name: str, pid: int) -> bool:
-    """Whether this is the name of a section of process ``pid``, which nobody else will ever feed."""
+def is_section(name: str, pid: int | None = None) -> bool:
+    """Whether this is the name of a section, which no other process will ever feed. ``pid``: of its process, where
+    that must fit."""
     found = _SECTION.search(name)
-    return found is not None and int(found[1]) == pid
+    return found is not None and pid in (None, int(found[1]))

@@ -65,7 +65,7 @@ class ProcessLifecycle:
             elif (
                 (member := member_of(record, process)) is not None
                 and len(details.members or ()) > 1
-                and (self._on_purpose.is_down(program))
+                and self._on_purpose.is_down(program)
             ):
                 details.displace(process, ENDED)
                 self._drop(record, details, member, now)
@@ -143,6 +143,7 @@ class ProcessLifecycle:
             details.members = None
             details.work_due, details.scope = inf, None
             details.dormant = details.dormant or record.state is State.WAITING
+            self._table.mark_changed(record)
             return
         self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
 

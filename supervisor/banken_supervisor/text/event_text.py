@@ -6,9 +6,9 @@ Text of workers and commands is included unchanged: the caller must sanitise it 
 from __future__ import annotations
 
 import logging
-import re
 from typing import Any
 
+from banken.protocol.limits import is_section
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.exit_status import ends_text, exit_text
@@ -60,10 +60,6 @@ PROGRAM_LEVELS = {
 """Log level by what happened to a program."""
 
 
-_section = re.compile(r"@\d+\.\d+\Z")
-"""How the name of a section ends."""
-
-
 def level(event: Event) -> int:
     """At which level the event is logged."""
     if event.type is EventType.PROGRAM:
@@ -82,7 +78,7 @@ def is_repeat(event: Event) -> bool:
 
 def _is_of_section(event: Event) -> bool:
     """Whether it is about the ordinary life of a section; a process may have a thousand in a second."""
-    return "incident" not in event.data and event.name is not None and _section.search(event.name) is not None
+    return "incident" not in event.data and event.name is not None and is_section(event.name)
 
 
 def sentence(event: dict[str, Any]) -> str | None:

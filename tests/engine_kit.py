@@ -69,3 +69,31 @@ def counted_bench() -> Iterator[Bench]:
     for record in made.engine.table:
         found[record.state] = found.get(record.state, 0) + 1
     assert counted == found, "the counts by state agree with the watchdogs"
+
+
+def ends(bench: Bench, who: ProcessIdentity, status: int | None) -> None:
+    """A process ends, all that it sent has been read, and its end is judged."""
+    bench.engine.processes.exited(who, bench.now, bench.out, status)
+    bench.jump(0.0)
+
+
+def opened(bench: Bench) -> list[tuple[str | None, Any, Any]]:
+    """Name, cause and pid of every incident so far."""
+    return [
+        (each.name, each.data["cause"], each.data.get("pid"))
+        for each in bench.out
+        if isinstance(each, Event) and each.type.value == "expired"
+    ]
+
+
+def told(bench: Bench, what: str) -> list[dict[str, Any]]:
+    """The data of every such event so far."""
+    return [each.data for each in bench.out if isinstance(each, Event) and each.type.value == what]
+
+
+def feeds(bench: Bench, *who: ProcessIdentity, declaration: Any = None, times: int = 2, every: float = 1.0) -> None:
+    """Each of these feeds, in turn."""
+    for _ in range(times):
+        bench.jump(every)
+        for each in who:
+            bench.feed(who=each, declaration=declaration)

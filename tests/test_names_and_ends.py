@@ -8,44 +8,15 @@ import pytest
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Exit, Feeders, Kind, ProcessIdentity, Scope
-from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.ladder import Budget, Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.process_lifecycle import LEAVING_S
 from banken_supervisor.engine.states import State
-from engine_kit import ALICE, BOB, TEN, Bench
+from engine_kit import ALICE, BOB, TEN, Bench, ends, feeds, opened, told
 
 CAROL = ProcessIdentity(b"bootboot", 30, 300, b"cccc")
 EACH = TEN._replace(feeders=Feeders.EACH)
 POOL = TEN._replace(feeders=Feeders.ANY)
-
-
-def ends(bench: Bench, who: ProcessIdentity, status: int | None) -> None:
-    """A process ends, all that it sent has been read, and its end is judged."""
-    bench.engine.processes.exited(who, bench.now, bench.out, status)
-    bench.jump(0.0)
-
-
-def opened(bench: Bench) -> list[tuple[str | None, Any, Any]]:
-    """Name, cause and pid of every incident so far."""
-    return [
-        (each.name, each.data["cause"], each.data.get("pid"))
-        for each in bench.out
-        if isinstance(each, Event) and each.type.value == "expired"
-    ]
-
-
-def told(bench: Bench, what: str) -> list[dict[str, Any]]:
-    """The data of every such event so far."""
-    return [each.data for each in bench.out if isinstance(each, Event) and each.type.value == what]
-
-
-def feeds(bench: Bench, *who: ProcessIdentity, declaration: Any = None, times: int = 2, every: float = 1.0) -> None:
-    """Each of these feeds, in turn."""
-    for _ in range(times):
-        bench.jump(every)
-        for each in who:
-            bench.feed(who=each, declaration=declaration)
 
 
 # -- whose name it is ----------------------------------------------------------------------------
@@ -381,149 +352,3 @@ def test_a_process_that_dies_in_a_section_alone_is_an_incident_that_ends() -> No
     assert opened(bench) == [(section, "exited", ALICE.pid)]
     assert [each["how"] for each in told(bench, "closed")] == ["ended"]
     assert bench.state(section) is None
-
-
-# -- several processes ---------------------------------------------------------------------------
-
-
-def test_the_last_of_a_pool_releases_it() -> None:
-    """Two of three hang, the third is released: they are found."""
-    bench = Bench()
-    feeds(bench, ALICE, BOB, CAROL, declaration=POOL)
-    bench.say(Kind.RELEASE, who=CAROL, declaration=POOL)
-    assert bench.state() is State.ALIVE
-    bench.jump(11.0)
-    assert [cause for _, cause, _ in opened(bench)] == ["timeout"]
-
-
-@pytest.mark.parametrize(("last", "state"), [(0, None), (-9, State.EXPIRED)])
-def test_the_end_of_the_last_of_a_pool_counts(last: int, state: State | None) -> None:
-    """That of another one does not: the pool lives."""
-    bench = Bench()
-    feeds(bench, ALICE, BOB, declaration=POOL)
-    ends(bench, ALICE, -9)
-    assert (bench.state(), opened(bench)) == (State.ALIVE, [])
-    ends(bench, BOB, last)
-    assert bench.state() is state
-
-
-def test_a_pool_shows_a_process_that_lives() -> None:
-    """After a verdict that one is looked at."""
-    bench = Bench()
-    feeds(bench, ALICE, BOB, declaration=POOL)
-    ends(bench, BOB, 0)
-    record = bench.engine.get("w")
-    assert record is not None
-    assert record.owner == ALICE
-
-
-def test_each_process_is_judged_by_itself() -> None:
-    """The incident names the one that fell silent; what the others say does not end it."""
-    bench = Bench()
-    feeds(bench, ALICE, BOB, CAROL, declaration=EACH)
-    feeds(bench, ALICE, CAROL, declaration=EACH, times=11)
-    assert opened(bench) == [("w", "timeout", BOB.pid)]
-    feeds(bench, ALICE, CAROL, declaration=EACH, times=11)
-    assert bench.state() is State.EXPIRED
-    assert bench.engine.table.by_frame == {}
-    bench.feed(who=BOB, declaration=EACH)
-    assert bench.state() is State.ALIVE
-    feeds(bench, ALICE, BOB, CAROL, declaration=EACH, times=30)
-    assert len(opened(bench)) == 1
-    assert len(bench.engine.table.by_frame) == 3, "each is known by its bytes"
-
-
-def test_who_fed_once_is_not_waited_for() -> None:
-    """A step of a script: the others are judged on."""
-    bench = Bench()
-    feeds(bench, ALICE, declaration=EACH)
-    bench.feed(who=BOB, declaration=EACH)
-    feeds(bench, ALICE, declaration=EACH, times=30)
-    assert opened(bench) == []
-    bench.jump(10.5)
-    assert opened(bench) == [("w", "timeout", ALICE.pid)]
-
-
-@pytest.mark.parametrize("how", ["idle", "release", "end"])
-def test_who_has_nothing_to_do_is_not_judged(how: str) -> None:
-    """It leaves by its end, a release or idle; the others are judged on."""
-    bench = Bench()
-    feeds(bench, ALICE, BOB, declaration=EACH)
-    if how == "idle":
-        bench.say(Kind.WORK, "w", None, None, who=BOB, declaration=EACH)
-    elif how == "release":
-        bench.say(Kind.RELEASE, who=BOB, declaration=EACH)
-    else:
-        ends(bench, BOB, 0)
-    feeds(bench, ALICE, declaration=EACH, times=30)
-    assert opened(bench) == []
-    bench.jump(10.5)
-    assert opened(bench) == [("w", "timeout", ALICE.pid)]
-
-
-def test_an_incident_ends_when_the_process_that_it_is_about_has_ended_and_another_feeds() -> None:
-    bench = Bench()
-    feeds(bench, ALICE, BOB, declaration=EACH)
-    feeds(bench, ALICE, declaration=EACH, times=11)
-    assert opened(bench) == [("w", "timeout", BOB.pid)]
-    ends(bench, BOB, -9)
-    assert bench.state() is State.EXPIRED
-    bench.feed(who=ALICE, declaration=EACH)
-    assert bench.state() is State.ALIVE
-
-
-def test_a_second_one_that_hangs_has_an_incident_after_the_first() -> None:
-    bench = Bench()
-    feeds(bench, ALICE, BOB, CAROL, declaration=EACH)
-    feeds(bench, ALICE, declaration=EACH, times=12)
-    feeds(bench, ALICE, BOB, declaration=EACH, times=1)
-    if len(opened(bench)) == 1 and opened(bench)[0][2] == CAROL.pid:
-        bench.feed(who=CAROL, declaration=EACH)
-    bench.jump(0.5)
-    assert {pid for _, _, pid in opened(bench)} == {BOB.pid, CAROL.pid}
-
-
-# -- a program's own watchdog --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("declaration", [TEN, EACH, POOL])
-def test_a_programs_watchdog_does_not_end_with_a_process_that_fed_it(declaration: Any) -> None:
-    """Its worker is recycled: another one has a timeout to come."""
-    bench = Bench()
-    bench.engine.processes.is_program = lambda name: name == "w"
-    feeds(bench, ALICE, declaration=declaration)
-    ends(bench, ALICE, 0)
-    bench.jump(7.0)
-    assert (bench.state(), opened(bench)) == (State.ALIVE, [])
-    feeds(bench, BOB, declaration=declaration)
-    assert opened(bench) == []
-    bench.jump(10.5)
-    assert opened(bench) == [("w", "timeout", BOB.pid)]
-
-
-def test_a_program_is_late_when_its_timeout_is_over_though_a_step_of_it_said_that_it_ends() -> None:
-    """The time that a process has to end is over with its end."""
-    bench = Bench()
-    bench.engine.processes.is_program = bench.engine.processes.tells_end = lambda what: True
-    feeds(bench, ALICE)
-    bench.jump(5.0)
-    bench.say(Kind.LEAVING, "w", None)
-    ends(bench, ALICE, 0)
-    bench.jump(4.9)
-    assert bench.state() is State.ALIVE
-    bench.jump(0.2)
-    assert bench.state() is State.EXPIRED
-
-
-@pytest.mark.parametrize("declaration", [TEN, EACH, POOL])
-def test_a_program_that_releases_its_watchdog_is_idle(declaration: Any) -> None:
-    """Its silence is not judged any more, until it feeds again; its end is."""
-    bench = Bench()
-    bench.engine.processes.is_program = lambda name: name == "w"
-    feeds(bench, ALICE, declaration=declaration)
-    bench.say(Kind.RELEASE, declaration=declaration)
-    bench.jump(100.0)
-    assert (bench.state(), opened(bench)) == (State.ALIVE, [])
-    bench.engine.processes.program_ended("w", "exit status 3", bench.now)
-    bench.jump(0.0)
-    assert [cause for _, cause, _ in opened(bench)] == ["exited"]

@@ -27,6 +27,8 @@ class House:
         self.operators = operators
         self.groups: list[Group] = []
         self.not_awaited: set[str] = set()
+        self.programs: dict[str, Policy] = {}
+        """those that outlive each supervisor, and are adopted by the next one"""
         self.shelf = Shelf()
         self.now = 1000.0
         self.out: list[Effect] = []
@@ -40,6 +42,7 @@ class House:
         rules = Rules(TEN)
         self.engine = Engine(rules, f"run{self.lives}", b"token")
         self.engine.table.tracks_changes = True
+        self.engine.processes.is_program = self.programs.__contains__
         rules.replace_patterns([(name, word) for name, word in self.operators.items() if "*" in name])
         for name, word in self.operators.items():
             if "*" not in name:
@@ -48,6 +51,8 @@ class House:
         self.engine.quorums.set(self.groups, TEN, self.now, self.out)
         self.forget()
         counts = self.engine.restore(self.shelf.left(self.now), self.now, self.out)
+        for name, policy in self.programs.items():
+            self.engine.declare(name, policy, self.now, self.out)
         self.keep()
         return counts
 

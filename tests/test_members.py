@@ -147,15 +147,28 @@ def test_a_program_is_late_when_its_timeout_is_over_though_a_step_of_it_said_tha
     assert bench.state() is State.EXPIRED
 
 
+def test_a_program_that_releases_its_watchdog_ends_its_incident() -> None:
+    """It is there, and says that its silence is none."""
+    bench = Bench()
+    bench.engine.processes.is_program = lambda name: name == "w"
+    feeds(bench, ALICE)
+    bench.jump(11.0)
+    bench.said()
+    bench.say(Kind.RELEASE)
+    assert bench.said() == ["closed"]
+    bench.jump(100.0)
+    assert bench.state() is State.WAITING
+
+
 @pytest.mark.parametrize("declaration", [TEN, EACH, POOL])
-def test_a_program_that_releases_its_watchdog_is_idle(declaration: Any) -> None:
+def test_a_program_that_releases_its_watchdog_is_judged_by_its_end(declaration: Any) -> None:
     """Its silence is not judged any more, until it feeds again; its end is."""
     bench = Bench()
     bench.engine.processes.is_program = lambda name: name == "w"
     feeds(bench, ALICE, declaration=declaration)
     bench.say(Kind.RELEASE, declaration=declaration)
     bench.jump(100.0)
-    assert (bench.state(), opened(bench)) == (State.ALIVE, [])
+    assert (bench.state(), opened(bench)) == (State.WAITING, [])
     bench.engine.processes.program_ended("w", "exit status 3", bench.now)
     bench.jump(0.0)
     assert [cause for _, cause, _ in opened(bench)] == ["exited"]

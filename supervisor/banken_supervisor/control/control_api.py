@@ -297,6 +297,8 @@ def shown_state(record: Record) -> str:
     """The word for its state: ``idle`` where it has nothing to do, ``running`` where it need never feed."""
     if record.is_idle:
         return "idle"
+    if record.is_end_only:
+        return "running"
     never = min(record.declaration.timeout, record.declaration.grace) >= NEVER_S
     starting = record.stopped_with is not None or not record.awaited
     return "running" if record.state is State.WAITING and never and not starting else record.state.value

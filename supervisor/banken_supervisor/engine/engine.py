@@ -227,12 +227,13 @@ class Engine:
     # -- what the operator and the programs say -------------------------------------------------------
 
     def declare(self, name: str, policy: Declaration | Policy, now: float, out: list[Effect]) -> None:
-        """The operator's policy for one name, in force at once and over every worker's. It is to be fed."""
+        """The operator's policy for one name, in force at once and over every worker's. It is to be fed, unless its
+        process lives and has released it."""
         self.rules.declare(name, policy)
         record = self.get(name)
         if record is not None:
             self._declarations.follow_rules(record)
-        self.watch(name, now, out, awaited=True)
+        self.watch(name, now, out, awaited=record is None or not record.is_end_only)
 
     def watch(self, name: str, now: float, out: list[Effect], *, awaited: bool) -> None:
         """Watch this name by the rules from now on. ``awaited``: it is to be fed within its grace from now on, or

@@ -77,6 +77,15 @@ class Lifecycle:
         if line.ends is not None:
             self._incidents.is_back(record.name, now)
 
+    def await_feed(self, record: Record, how: str, now: float, out: list[Effect]) -> None:
+        """Its silence is not judged before it is fed, or declared by a worker. ``how``: what ends its incident."""
+        if record.state is not State.PAUSED:
+            self.apply(record, Occurrence(Trigger.TAKE_DOWN, how=how), now, out)
+        details = record.detailed()
+        details.dormant, details.stopped_with, details.back_by = True, None, None
+        self._table.mark_changed(record)
+        self._table.count_member(record)
+
     def _nothing(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         pass
 

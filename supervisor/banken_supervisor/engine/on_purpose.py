@@ -183,11 +183,7 @@ class OnPurpose:
         if not self._rules.names(record.name):
             self._lifecycle.apply(record, Occurrence(Trigger.RELEASE, how=STOPPED), now, out)
             return
-        if record.state is not State.PAUSED:
-            self._lifecycle.apply(record, Occurrence(Trigger.TAKE_DOWN, how=STOPPED), now, out)
-        details = record.detailed()
-        details.dormant, details.stopped_with, details.back_by = True, None, None
-        self._table.count_member(record)
+        self._lifecycle.await_feed(record, STOPPED, now, out)
 
     def _concerned(self, program: str) -> list[Record]:
         """Those that its processes feed, or fed last, and those that wait for it."""

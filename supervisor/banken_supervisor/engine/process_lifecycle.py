@@ -124,9 +124,9 @@ class ProcessLifecycle:
     def released(self, record: Record, process: ProcessIdentity | None, now: float, out: list[Effect]) -> None:
         """Watch it no longer; ``process`` says so, None: an operator does.
 
-        Of several processes each releases its own part. A program's watchdog ends with the program: until then it
-        is idle. What a step of the ladder has ended is not released by that: its incident stays open until another
-        process comes.
+        Of several processes each releases its own part. A program's watchdog ends with the program: until it is fed
+        again only its end is judged. What a step of the ladder has ended is not released by that: its incident
+        stays open until another process comes.
         """
         details = record.details
         if process is not None and details is not None:
@@ -139,11 +139,8 @@ class ProcessLifecycle:
                 return
         if process is not None and self.is_program(record.name):
             self._table.forget_frames(record)
-            details = record.detailed()
-            details.members = None
-            details.work_due, details.scope = inf, None
-            details.dormant = details.dormant or record.state is State.WAITING
-            self._table.mark_changed(record)
+            record.detailed().members = None
+            self._lifecycle.await_feed(record, "released", now, out)
             return
         self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
 

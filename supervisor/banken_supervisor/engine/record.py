@@ -267,6 +267,11 @@ class Record:
         return self.state is State.ALIVE and self.details is not None and self.details.work_due == inf
 
     @property
+    def is_end_only(self) -> bool:
+        """Whether its process lives and is judged by its end alone: it has released the watchdog of its program."""
+        return self.state is State.WAITING and not self.awaited and self.owner_lives
+
+    @property
     def owner_lives(self) -> bool:
         """Whether a process owns it that is not known to have ended."""
         if self.owner is None:
@@ -297,7 +302,7 @@ def deadline(record: Record) -> float | None:
             due = record.fed_at + record.declaration.timeout + record.resolution + details.unsure
     elif state is State.WAITING:
         if details.dormant or (details.stopped_with is not None and details.back_by is None):
-            return None
+            return details.exited_at
         due = record.fed_at + record.declaration.grace if details.back_by is None else details.back_by
     elif state is State.EXPIRED:
         assert details.incident is not None

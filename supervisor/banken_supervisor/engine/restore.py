@@ -111,7 +111,7 @@ class Restore:
         """Whether only an operator had declared it, who does so no longer."""
         name = checkpoint.name
         if not checkpoint.awaited and name not in self._table.by_name:
-            return True
+            return not self._is_program(name)
         if checkpoint.owner is None and checkpoint.program is not None and not self._is_program(checkpoint.program):
             return name not in self._table.by_name  # what it waits for is no more
         if checkpoint.owner is not None or name in self._table.by_name or self._is_program(name):
@@ -127,6 +127,8 @@ class Restore:
             return  # a group has the name now
         if record is None:
             record = self._make(name, checkpoint.declaration, checkpoint.resolution, now, by=checkpoint.by)
+            if not checkpoint.awaited:
+                record.detailed().dormant = True
         fed = checkpoint.state is not State.WAITING
         if checkpoint.awaited and (fed or checkpoint.owner is not None):  # else the config says whether it is
             table.await_feeds(record)

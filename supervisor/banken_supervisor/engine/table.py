@@ -325,6 +325,8 @@ def _standing(record: Record, details: Details) -> tuple[int, int]:
     """(whether it counts as alive, whether as starting), 0 or 1. Without a timeout it is alive until it ends."""
     if record.state in _QUORUM_ALIVE:
         return 1, 0
+    if record.is_end_only:
+        return 1, 0
     if record.state is not State.WAITING or details.dormant:
         return 0, 0
     return (1, 0) if record.by is By.NOBODY and details.stopped_with is None else (0, 1)

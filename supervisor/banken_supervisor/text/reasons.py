@@ -32,9 +32,9 @@ def unjudged(row: Mapping[str, Any]) -> str | None:
         return f"stopped with {program}" if row["pid"] is None else f"depends on {program}, which is stopped"
     if (stopped := row.get("group", {}).get("stopped")) and row["group"]["alive"] < row["group"]["at_least"]:
         return f"stopped: {', '.join(stopped)}"
-    if not row.get("awaited", True):
-        return "not judged before its first feed"
-    return ONLY_ITS_END if row["timeout"] >= NEVER_S and row["grace"] >= NEVER_S else None
+    if row["state"] == "running" or (row["timeout"] >= NEVER_S and row["grace"] >= NEVER_S):
+        return ONLY_ITS_END
+    return None if row.get("awaited", True) else "not judged before its first feed"
 
 
 def gist(reason: str) -> str:

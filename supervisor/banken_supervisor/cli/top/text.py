@@ -140,8 +140,8 @@ def program_remark(row: Row, watchdog: Row | None) -> str:
     if watchdog is not None and "incident" in watchdog:
         watched = [remark({key: value for key, value in watchdog.items() if key in ("state", "incident")})]
     elif row["state"] == "running":
-        timeout = watchdog is not None and has_timeout(watchdog) and f"timeout {format_s(watchdog['timeout'])}"
-        watched = [timeout or ONLY_ITS_END]
+        timed = watchdog is not None and watchdog["state"] != "running" and has_timeout(watchdog)
+        watched = [f"timeout {format_s(watchdog['timeout'])}" if watchdog is not None and timed else ONLY_ITS_END]
     return "; ".join(watched + program_remarks(row))
 
 

@@ -315,8 +315,8 @@ export function unjudged(row) {
   if (stopped.length > 0 && alive < wanted) return `stopped: ${stopped.join(", ")}`;
   const program = left(row) === null ? row.stopped_with : undefined;
   if (program !== undefined) return row.pid === null ? `stopped with ${program}` : `depends on ${program}, which is stopped`;
-  if (row.awaited === false) return "not judged before its first feed";
-  return limit(row.timeout) === "none" && limit(row.grace) === "none" ? "only its end is watched" : "";
+  if (row.state === "running" || (limit(row.timeout) === "none" && limit(row.grace) === "none")) return "only its end is watched";
+  return row.awaited === false ? "not judged before its first feed" : "";
 }
 
 function why(about) {

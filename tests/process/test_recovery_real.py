@@ -112,7 +112,7 @@ def test_what_it_forks_while_it_ends_dies_too() -> None:
         "signal.signal(signal.SIGTERM, handler)\n"
     )
     with worker(handler + OBEDIENT) as one:
-        done = run(build("kill", {"wait": 1, "group": True}), subject(who=one.who))
+        done = run(build("kill", {"wait": 3, "group": True}), subject(who=one.who))
         assert (done.ok, done.data["step"]) == (True, "SIGTERM")
         child = int(one.line())
         assert gone(child)

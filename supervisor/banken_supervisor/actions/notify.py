@@ -8,6 +8,7 @@ and what a service says is shown without them. The target's name is none.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Iterable
@@ -128,12 +129,11 @@ def _private(url: str) -> set[str]:
     """The parts that apprise shows to nobody; of a URL that it does not know, all."""
     import apprise
 
-    try:
-        with logs_suppressed("apprise"):
-            made: Any = apprise.Apprise.instantiate(url, suppress_exceptions=True)
-            shown, masked = (made.url(privacy=private) for private in (False, True)) if made else (url, "")
-    except Exception:  # noqa: BLE001  # a hundred plugins may raise anything
-        shown, masked = url.partition("://")[2], ""
+    shown, masked = url.partition("://")[2], ""
+    with contextlib.suppress(Exception), logs_suppressed("apprise"):  # a hundred plugins may raise anything
+        made: Any = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+        if made:
+            shown, masked = (made.url(privacy=private) for private in (False, True))
     return set(_between.split(unquote(shown))) - set(_between.split(unquote(masked)))
 
 

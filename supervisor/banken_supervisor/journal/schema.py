@@ -113,6 +113,7 @@ def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
     JournalDamaged, JournalRefused, JournalOfAnotherSchema; sqlite3.Error, OSError: the system stands in the way.
     """
     check_regular(path)
+    check_length(path)
     connection = _connect(path, "rw", busy)
     try:
         check_version(connection)
@@ -143,6 +144,7 @@ def open_reading(path: str) -> sqlite3.Connection:
     A log that its writer left behind needs an index beside it, for which a full or read-only disk has no room. Then
     the file is opened alone: with the index in memory if no other process has it open, else without the log.
     """
+    check_length(path)
     attempts = (("ro", ""), ("rw", "PRAGMA locking_mode = EXCLUSIVE"), ("ro&immutable=1", ""))
     for mode, pragma in attempts:
         connection = _connect(path, mode, 2.0)
@@ -174,6 +176,13 @@ def check_regular(path: str) -> None:
     """JournalRefused unless ``path`` is a file: opening a pipe would wait for ever. OSError: there is nothing."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise JournalRefused(f"{path} is not a file; a journal is one")
+
+
+def check_length(path: str) -> None:
+    """JournalDamaged if it was cut to nothing: SQLite would take it for a new one, and delete its log."""
+    with contextlib.suppress(OSError):
+        if not os.path.getsize(path) and os.path.getsize(f"{path}-wal"):
+            raise JournalDamaged(f"{path} is empty, and its log is not")
 
 
 def check_trusted(path: str) -> None:
@@ -291,6 +300,7 @@ def _connect(path: str, mode: str, busy: float = 0.5) -> sqlite3.Connection:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, CELL_MAX)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
+    connection.execute("PRAGMA mmap_size = 0")  # where a file that is mapped is cut, the process ends
     return connection
 
 

@@ -25,6 +25,7 @@ from banken_supervisor.journal.entries import (
     Released,
     StepRun,
 )
+from banken_supervisor.journal.open_files import OpenFiles
 from banken_supervisor.journal.schema import JournalRefused
 from banken_supervisor.journal.tables import CLOCKS, EVENTS, EVIDENCE, FEEDS, INCIDENTS, REGISTRY, STEPS
 from banken_supervisor.journal.values import Row
@@ -160,14 +161,18 @@ class Store:
         self._path = path
         self._run = run
         self.connection = schema.open_writing(path)
-        found = os.stat(path)
-        self._inode = found.st_dev, found.st_ino
+        files = OpenFiles(path)
+        self.moved, self.altered, self.left = files.moved, files.altered, files.left
+        self.incidents = 0
+        """how many are in it"""
+        self.count()
         spans = clock_spans(self.connection)
         self._span = spans[-1] if spans else None
 
     def write(self, entries: Collection[Entry]) -> list[str]:
         """All entries in one transaction; why some were refused. Entries that are there already change nothing."""
         batch = Batch(entries, self._run)
+        opened = 0
         released = [(name,) for name, row in batch.registry.items() if row is None]
         with schema.transaction(self.connection) as connection:
             if batch.clear:
@@ -176,7 +181,8 @@ class Store:
             connection.executemany("DELETE FROM registry WHERE name = ?", released)
             connection.executemany("DELETE FROM feeds WHERE name = ?", released)
             for kind, statement in _INSERTS.items():
-                connection.executemany(statement, batch.rows[kind])
+                rows = connection.executemany(statement, batch.rows[kind]).rowcount
+                opened = max(0, rows) if kind == "opened" else opened
             for entry in batch.closed:
                 self._close_incident(entry, batch.refused)
             span = extend(self._span, Reading.now())
@@ -187,7 +193,12 @@ class Store:
             else:
                 span = self._span
         self._span = span
+        self.incidents += opened
         return batch.refused
+
+    def count(self) -> None:
+        """Count the incidents: some were deleted."""
+        (self.incidents,) = self.connection.execute("SELECT count(*) FROM incidents").fetchone()
 
     def clock_history(self) -> ClockHistory:
         """How the clocks went together until now."""
@@ -214,14 +225,6 @@ class Store:
                 self.connection.execute(INCIDENTS.insert("REPLACE"), INCIDENTS.row(closed))
         except (TypeError, ValueError) as fault:
             refused.append(f"IncidentClosed: {fault}")
-
-    def moved(self) -> bool:
-        """Whether the path no longer leads to the file that is open: what is written there would be lost."""
-        try:
-            found = os.stat(self._path)
-        except FileNotFoundError:
-            return True
-        return (found.st_dev, found.st_ino) != self._inode
 
     def abandon(self) -> None:
         """Close a file that was moved or removed. Its log must not be taken for that of the file there now."""

@@ -106,6 +106,8 @@ class Journal:
         self._registry_dropped = 0
         self._refused = 0
         self._refusal = ""
+        self._kept = 0
+        """incidents that were in the file when it was last written"""
         self._last_commit: float | None = None
         self._size = 0
         self._wake = threading.Event()
@@ -183,12 +185,19 @@ class Journal:
         """Write one batch, or delete something old, or wait."""
         if self._store is None:
             self._store = self._open()
+            self._report_lost(self._kept - self._store.incidents)
             self._report_writing()
         elif self._store.moved():
             self._store.abandon()
             self._close_file()
-            self._resync = True
-            self._report(Condition("failing", f"{self.path} was moved or removed; a new one is begun", wall()))
+            held, self._kept, self._resync = self._kept, 0, True
+            reason = f"{self.path} was moved or removed, with {_incidents(held)}; a new one is begun"
+            self._report(Condition("failing", reason, wall()))
+            return
+        elif self._store.altered():
+            # SQLite writes what it can save into the file; all of it is checked when it is opened again.
+            self._store.close()
+            self._store, self._resync = None, True
             return
         last = self._queue.last
         batch = self._queue.take(BATCH_MAX, BATCH_BYTES_MAX)
@@ -198,6 +207,8 @@ class Journal:
         now = monotonic()
         if self._retention.patience(now) == 0.0:
             self._retention.step(self._store, now)
+            self._store.count()
+            self._written(self._store)
             self._size = schema.size(self.path)
         elif not batch:
             self._settled = last
@@ -207,6 +218,7 @@ class Journal:
             clock = self._store.clock_patience(now)
             if clock == 0.0:
                 self._store.write(())
+                self._written(self._store)
                 clock = self._store.clock_patience(now)
             self._wake.wait(min(clock, self._retention.patience(now)))
             self._wake.clear()
@@ -236,6 +248,7 @@ class Journal:
         if store.moved():  # meanwhile: a file without a name is lost, though SQLite wrote to it
             self._queue.give_back(batch)
             return
+        self._written(store)
         self._failures = 0
         self._last_commit = wall()
         self.durable = batch[-1][0]
@@ -246,11 +259,16 @@ class Journal:
             self._refusal = refused[-1][:REASON_MAX]
         self._report_writing()
 
+    def _written(self, store: Store) -> None:
+        self._kept = store.incidents
+        store.left()
+
     def _failed(self, fault: Exception) -> None:
         """Report it, move an unusable file aside, and wait before the next attempt."""
         kind = _kind(fault)
         if self._store is not None:
             self._store.rollback()
+            self._store.left()  # what failed may have written something
             if kind != "passing":
                 self._store.close()
                 self._store = None
@@ -261,6 +279,8 @@ class Journal:
         if not isinstance(fault, JournalRefused):
             reason = f"{getattr(fault, 'sqlite_errorname', type(fault).__name__)}: {fault}"
         reason = reason[:REASON_MAX]
+        if kind == "damaged" and self._kept:
+            reason += f"; it held {_incidents(self._kept)}"
         self._report(Condition("failing", reason, wall()))
         if kind == "damaged" or kind.startswith("schema-"):
             try:
@@ -269,7 +289,7 @@ class Journal:
                 self._report(Condition("failing", f"{reason}; and it cannot be moved aside: {again}", wall()))
             else:
                 self._aside_for = reason
-                self._resync = True
+                self._kept, self._resync = 0, True
                 if self._failures < 2:  # a disk that damages every file must not keep it busy
                     self._failures += 1
                     return
@@ -290,6 +310,12 @@ class Journal:
 
     # -- what is reported -----------------------------------------------------------------------------
 
+    def _report_lost(self, incidents: int) -> None:
+        """The file was open before, and has fewer incidents than then."""
+        if incidents > 0:
+            what = f"{self.path} was cut or changed by another process; lost: {_incidents(incidents)}"
+            self._report(Condition("failing", f"{what}; those that are open are written again", wall()))
+
     def _report_writing(self) -> None:
         """It writes: how well?"""
         dropped, lagging = self._queue.dropped[Rank.REGISTRY], self._queue.lagging
@@ -301,7 +327,7 @@ class Journal:
         elif self._aside is not None:
             state = "moved-aside"
             reason = f"a new journal was begun; the old one is now {self._aside}: {self._aside_for}"
-        if state == self.condition.state and not (lagging and reason != self.condition.reason):
+        if state == self.condition.state and not self._resync and not (lagging and reason != self.condition.reason):
             return
         resync = not lagging and (self._resync or dropped > self._registry_dropped)
         if resync:
@@ -321,6 +347,10 @@ class Journal:
             callback(what)
         except Exception as fault:  # noqa: BLE001
             self._refusal = f"a callback of the journal raised {type(fault).__name__}: {fault}"[:REASON_MAX]
+
+
+def _incidents(count: int) -> str:
+    return "1 incident" if count == 1 else f"{count} incidents"
 
 
 def _kind(fault: Exception) -> str:

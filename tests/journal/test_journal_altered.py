@@ -1,0 +1,131 @@
+"""Another process cuts, overwrites, replaces or removes a file of an open journal: it is noticed and told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from journal_kit import WAIT, Opening, opened
+
+from banken_supervisor.journal import Condition, checking, reading, schema
+
+Change = Callable[[str], None]
+
+
+def overwrite(path: str) -> None:
+    length = os.path.getsize(path)
+    with open(path, "r+b") as file:
+        file.write(os.urandom(length))
+
+
+HARMLESS: dict[str, Change] = {
+    "touched": lambda path: os.utime(path),
+    "its log removed": lambda path: os.unlink(f"{path}-wal"),
+    "its index removed": lambda path: os.unlink(f"{path}-shm"),
+    "its index cut": lambda path: os.truncate(f"{path}-shm", 0),
+    "its index half": lambda path: os.truncate(f"{path}-shm", os.path.getsize(f"{path}-shm") // 2),
+    "made small": lambda path: checking.vacuum(path) and None,
+}
+LOSING: dict[str, Change] = {
+    "its log cut": lambda path: os.truncate(f"{path}-wal", 0),
+    "its log cut to its head": lambda path: os.truncate(f"{path}-wal", 32),
+    "removed": os.unlink,
+    "moved": lambda path: os.rename(path, f"{path}.moved"),
+}
+DAMAGING: dict[str, Change] = {
+    "cut to nothing": lambda path: os.truncate(path, 0),
+    "cut in the middle": lambda path: os.truncate(path, os.path.getsize(path) // 2),
+    "other bytes": overwrite,
+    "a text": lambda path: Path(path).write_text("notes of somebody"),
+}
+
+
+def ids(path: str) -> set[str]:
+    return {each.id for each in reading.incidents(path)}
+
+
+def written_on(path: str, opening: Opening, change: Change) -> tuple[list[Condition], set[str]]:
+    """The conditions that are told, and what is kept: of three incidents before the change and two after it."""
+    told: list[Condition] = []
+    journal = opening(changed=told.append)
+    for number in (1, 2, 3):
+        journal.record(opened(number))
+        assert journal.flush(WAIT)
+    change(path)
+    journal.record(opened(4))
+    assert journal.flush(WAIT), journal.state()
+    journal.record(opened(5))
+    assert journal.flush(WAIT), journal.state()
+    kept = ids(path)
+    assert checking.check(path) == []
+    assert journal.close(WAIT)
+    assert ids(path) == kept, "also after its end"
+    return told, kept
+
+
+@pytest.mark.parametrize("change", HARMLESS)
+def test_what_costs_nothing_is_mended_without_a_word(change: str, path: str, opening: Opening) -> None:
+    """SQLite has the log open, and makes the index again: all is kept, and the watchdogs are written again."""
+    told, kept = written_on(path, opening, HARMLESS[change])
+    assert kept == {f"r-0000{number}" for number in range(1, 6)}
+    assert {each.state for each in told} == {"ok"}
+    assert told[-1].resync
+
+
+@pytest.mark.parametrize("change", LOSING)
+def test_what_is_lost_is_counted_and_told(change: str, path: str, opening: Opening) -> None:
+    """The next commit goes to a file that is there, and how many incidents went with the old one is said."""
+    told, kept = written_on(path, opening, LOSING[change])
+    assert kept == {"r-00004", "r-00005"}
+    (failing,) = [each.reason for each in told if each.state == "failing"]
+    assert "3 incidents" in failing
+    assert (told[-1].state, told[-1].resync) == ("ok", True)
+
+
+@pytest.mark.parametrize("change", DAMAGING)
+def test_a_file_that_was_overwritten_is_moved_aside(change: str, path: str, opening: Opening) -> None:
+    """What is there now is no journal: a new one is begun, and how many incidents the old one had is said."""
+    told, kept = written_on(path, opening, DAMAGING[change])
+    assert kept == {"r-00004", "r-00005"}
+    assert (told[-1].state, told[-1].resync) == ("moved-aside", True)
+    assert "it held 3 incidents" in told[-1].reason
+    assert schema.files_aside(path)
+
+
+def test_a_journal_that_was_emptied_is_damaged_for_readers_too(path: str, opening: Opening) -> None:
+    """SQLite would take it for a new one, and delete the log, with what is left."""
+    journal = opening()
+    journal.record(opened(1))
+    assert journal.flush(WAIT)
+    os.truncate(path, 0)
+    assert "is empty" in checking.check(path)[0]
+    assert os.path.getsize(f"{path}-wal")
+
+
+CUT_AGAIN_AND_AGAIN = """
+import os, sys
+from journal_kit import WAIT, opened
+from banken_supervisor.journal import Journal, reading
+
+path = sys.argv[1]
+journal = Journal(path, "run-1")
+for number in range(12):
+    if number > 1:
+        os.truncate(f"{path}-shm", (0, 100, 4096, 20_000)[number % 4])
+    journal.record(opened(number))
+    assert journal.flush(WAIT), journal.state()
+print(len(reading.incidents(path)))
+"""
+
+
+def test_an_index_that_is_cut_ends_no_process(path: str) -> None:
+    """It is mapped into memory: to touch what was cut off is SIGBUS. A process of its own, for it might be."""
+    code = subprocess.run(
+        [sys.executable, "-c", CUT_AGAIN_AND_AGAIN, path],
+        capture_output=True, text=True, timeout=50, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    assert (code.returncode, code.stdout) == (0, "12\n"), code.stderr

@@ -29,6 +29,7 @@ class Desk(ProcessHandles):
         self.logged: list[tuple[int, str]] = []
         self.called: list[str] = []
         self._urls = urls
+        self.withheld = ("BK_SECRET",)
 
     def restart(self, program: str) -> None:
         self.restarted.append(program)

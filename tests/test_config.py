@@ -240,6 +240,7 @@ def test_programs_are_resolved_one_by_one(tmp_path: Path) -> None:
         1024 * 1024,
         2,
         True,
+        env_clear=True,
     )
     assert made.programs[2] == ProgramSpec("plain", ("sleep", "1 2"))
     assert [name for name, _ in made.policies] == ["web-0", "web-1"]
@@ -267,6 +268,13 @@ def test_what_a_programs_process_has_is_read(tmp_path: Path) -> None:
     limits = ("nofile", 512, 512), ("as", gib, 2 * gib), ("core", none, none), ("cpu", 1, none)
     assert made.attributes == ProcessAttributes(0o027, -5, 100, limits)
     assert (made.env_file, made.env_clear) == (str(tmp_path / "env-0"), True)
+
+
+def test_with_a_user_a_program_has_a_logins_environment_unless_it_says_otherwise(tmp_path: Path) -> None:
+    """What is in the supervisor's environment is for its own user."""
+    one = '[[program]]\nname = "p{i}"\ncommand = "true"\n'
+    for more, cleared in (("", False), ('user = "x"\n', True), ("user = 7\nenv_clear = false\n", False)):
+        assert load(tmp_path, one + more).programs[0].env_clear is cleared
 
 
 def test_a_group_of_programs(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_facts_survive_any_worker() -> None:
     found = facts(about)
     assert msgpack.unpackb(msgpack.packb(found)) == found
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    values = environment(about)
+    values = environment(about, {}, ())
     subprocess.run(["true"], env=values, check=True)
     assert values["BANKEN_STATUS"] == "\\ud800 \\0 x"
     assert values["BANKEN_RECOVERED"] == "false"
@@ -252,7 +252,7 @@ def test_an_environment_holds_this_incidents_facts_only(monkeypatch: pytest.Monk
     """A fact that is not known is not inherited from whoever started the supervisor; the address is."""
     monkeypatch.setenv("BANKEN_LINK", "stale")
     monkeypatch.setenv("BANKEN_ADDRESS", "/run/banken")
-    found = environment(subject(evidence={"large": "x" * 100_000}))
+    found = environment(subject(evidence={"large": "x" * 100_000}), {}, ())
     assert "BANKEN_LINK" not in found
     assert found["BANKEN_ADDRESS"] == "/run/banken"
     assert found["BANKEN_NAME"] == "worker-3"

@@ -67,7 +67,7 @@ def test_ends_in_words() -> None:
     assert title(one) == "worker-3: over (reborn)"
     assert body(one).startswith("The incident is over (reborn) after 12.3 s. The incident was opened at 2026-")
     assert (facts(one)["how"], "how" in facts(subject())) == ("reborn", False)
-    assert environment(one)["BANKEN_HOW"] == "reborn"
+    assert environment(one, {}, ())["BANKEN_HOW"] == "reborn"
 
 
 def test_a_watchdog_that_is_told_of_more_than_once_is_counted_once() -> None:

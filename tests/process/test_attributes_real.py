@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from banken.protocol.codec import encode
+from banken.protocol.messages import Kind, Message
 from banken_supervisor.engine.policy import ProcessAttributes, ProgramSpec
 from banken_supervisor.processes import launch
 from banken_supervisor.programs.spawn import SpawnRefused, spawn
@@ -150,14 +152,18 @@ def test_nor_has_the_web_process_the_supervisors_priority() -> None:
 
 
 def test_a_secret_of_the_supervisors_is_no_programs() -> None:
-    """Not the variables that [notify] and web hooks are read from; a program that needs one says so. What is no
-    secret (HOME) stays, and a doubt about the file is logged, at the start and at a reload."""
+    """Not the variables that [notify] and web hooks are read from; a program, or the command of a step, that needs
+    one says so. What is no secret (HOME) stays, and a doubt about the file is logged, at the start and at a
+    reload."""
     notify = '[notify.n]\nurls = ["json://${BK_MAIL}@${HOME}"]\n'
     hook = 'ladder = [{ do = "webhook", url = "http://localhost/${BK_HOOK}" }]\n'
     command = 'restart = "never"\ncommand = ["sh", "-c", "env; : {i}"]\n'
     config = (
         f'{notify}[[program]]\nname = "a"\nlog = "a.log"\n{command}{hook}'
         f'[[program]]\nname = "b"\nlog = "b.log"\n{command}env = {{ BK_MAIL = "${{BK_MAIL}}", X = "$${{X}}" }}\n'
+        '[[watchdog]]\nname = "w"\ntimeout = "1h"\n'
+        'ladder = [{ do = "exec", command = ["sh", "-c", "env > @PLACE@/c.log"], '
+        'env = { MINE = "${BK_MAIL}", BANKEN_CAUSE = "mine" } }]\n'
     )
     start = ("env", "BK_MAIL=mail{i}", "BK_HOOK=hook", "BK_OTHER=other")
     with running(config, under=start) as one:
@@ -169,10 +175,16 @@ def test_a_secret_of_the_supervisors_is_no_programs() -> None:
         until(lambda: one.log.read_text().count("{i} becomes 0") == 2, doubt)
         one.home.ask("reload")
         until(lambda: one.log.read_text().count("{i} becomes 0") == 4, doubt)
+        events = one.home.events()
+        one.home.ask("tell", frame=encode(Message(Kind.FAIL, "w", None, 0.0, None, ("",))))
+        events.until(START_S, "action-done", "w")
+        c = (one.place / "c.log").read_text()
     assert not {"BK_MAIL", "BK_HOOK"} & {line.partition("=")[0] for line in a.splitlines()}
     assert {"BK_OTHER=other", f"HOME={one.place}"} <= {*a.splitlines()}
     assert {"BK_MAIL=mail{i}", "X=${X}"} <= {*b.splitlines()}
     assert "BK_HOOK" not in b
+    assert {"BK_OTHER=other", "MINE=mail{i}", "BANKEN_CAUSE=failed"} <= {*c.splitlines()}
+    assert not {"BK_MAIL", "BK_HOOK"} & {line.partition("=")[0] for line in c.splitlines()}
 
 
 def test_guards_command_has_what_the_shell_gave() -> None:

@@ -237,6 +237,11 @@ def test_in_a_delegated_control_group_nothing_gets_away(mark: str) -> None:
             until(lambda: len(carrying(mark)) == 3, "all are there", START_S)
             runs = list(group.glob(f"{control_groups.PREFIX}*"))
             assert len(runs) == 2
+            # All users see the runs, and may have such groups and marks of their own: that makes no member.
+            strangers = [_stranger(run.name.removeprefix(control_groups.PREFIX)) for run in runs]
+            like = group / "others" / runs[0].name
+            like.mkdir(parents=True)
+            like.joinpath("cgroup.procs").write_text(str(strangers[0].pid))
             one._started[0].kill()
             one._started[0].wait(10)
             one.run(under=into)
@@ -247,3 +252,14 @@ def test_in_a_delegated_control_group_nothing_gets_away(mark: str) -> None:
             one.ask("stop", "p")
             assert carrying(mark) == []
             until(lambda: len(list(group.glob(f"{control_groups.PREFIX}*"))) == 1, "its group is removed", 5)
+            one.ask("stop", "other")
+            for each in strangers:
+                assert each.poll() is None
+                each.kill()
+                each.wait(10)
+
+
+def _stranger(run: str) -> subprocess.Popen[bytes]:
+    """A process of another user that is marked as of this run."""
+    marks = {"PATH": os.environ["PATH"], "BANKEN_RUN": run}
+    return subprocess.Popen(["sleep", "60"], env=marks, user=65534, group=65534, extra_groups=[])

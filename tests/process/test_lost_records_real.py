@@ -18,6 +18,8 @@ from process.run_kit import Running, running, table
 
 pytestmark = pytest.mark.process
 
+NOBODY = 65534
+
 TITLED = (
     "import os, sys, time\n"
     "if os.fork() == 0:\n"
@@ -106,3 +108,68 @@ def test_another_supervisors_and_a_command_of_a_step_are_left_alone() -> None:
                 with suppress(ProcessLookupError):
                     each.kill()
                 each.wait(10)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_marks_that_another_user_has_set_make_no_program(user: str) -> None:
+    """Neither is its process adopted in the place of the program, nor ended as what is left of one; it is named.
+
+    Nor is a process of root's taken for a program of another user because that user has a marked process in its
+    session.
+    """
+    stranger = 1 if user == "nobody" else NOBODY
+    with running("") as one:
+        end(one)
+        config = table("p", ["sleep", "1000"], user=user) + table("q", ["sleep", "1000"])
+        one.place.joinpath("banken.toml").write_text(config)
+        marks = {
+            name: {
+                "PATH": os.environ["PATH"],
+                "BANKEN_NAME": name,
+                "BANKEN_ADDRESS": one.address,
+                "BANKEN_RUN": run,
+            }
+            for name, run in (("p", "f" * 32), ("q", "e" * 32), ("no-more", "d" * 32))
+        }
+        forged = [_asleep(each, stranger) for each in marks.values()]
+        # Its leader is root's and without marks; what it has started is a user's, and has them.
+        inside = [f"{key}={value}" for key, value in {**marks["p"], "BANKEN_RUN": "c" * 32}.items()]
+        theirs = ["setpriv", "--reuid", "nobody", "--clear-groups", "env", *inside, "sleep", "1000"]
+        shell = subprocess.Popen(["sh", "-c", '"$@" & sleep 1000', "sh", *theirs], env={}, start_new_session=True)
+        try:
+            until(lambda: any(b"BANKEN" in _environment(each) for each in _children(shell.pid)), "it is marked")
+            one.run()
+            for name in "pq":
+                pid = one.up(name)
+                assert one.program(name)["adopted"] is False
+                assert pid not in [each.pid for each in (*forged, shell)]
+            for each in forged:
+                text = f"pid {each.pid} (sleep) of user {stranger} as "
+                until(lambda text=text: text in one.log.read_text(), "it is told", START_S)
+            one.stop()
+            assert all(each.poll() is None for each in (*forged, shell))
+        finally:
+            for each in (*forged, shell):
+                for pid in (*_children(each.pid), each.pid):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                each.wait(10)
+
+
+def _asleep(environment: dict[str, str], user: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["sleep", "1000"], env=environment, user=user, group=user, extra_groups=[], start_new_session=True
+    )
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(FileNotFoundError):
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _environment(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    return b""

@@ -28,8 +28,8 @@ ladder = [ { do = "dump" }, { do = "signal", signal = "SIGKILL" } ]
 
 
 def test_a_feed_is_evidence_but_its_word_kills_nobody(house: House) -> None:
-    """The last feeds are in the incident. A process that a feed names and that never connected gets no signal; one
-    that has connected gets it."""
+    """The last feeds are in the incident. A process that a feed names and that never connected gets no signal, and
+    nothing of it is shown; one that has connected gets it."""
     stream = house.run(CONFIG)
     worker = house.worker("feeder", "honest", 1, 0.1)
 
@@ -45,6 +45,9 @@ def test_a_feed_is_evidence_but_its_word_kills_nobody(house: House) -> None:
             failed = stream.until(LONG, "action-failed", "lie", do="signal")
         assert f"pid {bystander.pid} is not known for certain" in failed["text"]
         assert "never connected" in failed["text"]
+        (seen,) = house.incident(stream.until(LONG, "expired", "lie")["incident"])["evidence"]
+        assert "it has not connected" in seen["headline"]
+        assert "input()" not in str(seen)  # its command line
         assert bystander.poll() is None
         bystander.communicate(b"\n")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from banken.protocol.incidents import Incident
@@ -41,10 +41,12 @@ class ActionContext(ProcessHandles):
         """the last lines that a program wrote; ``has_ended``: the process that has ended last. It reads the disk"""
         self.targets: Mapping[str, Sequence[str]] = {}
         """apprise URLs by the name of the target; replaced whole when the config changes"""
+        self.withheld: Collection[str] = ()
+        """variables of this process that the config's secrets are read from; no command inherits them"""
 
     def here(self, who: ProcessIdentity) -> bool:
         """Whether it is a process of this host and boot that has connected: a pid in a feed proves nothing."""
-        return super().here(who) and (self._peers is None or self._peers.met(who))
+        return super().here(who) and self._has_connected(who)
 
     def trust(self, who: ProcessIdentity) -> None:
         """A process that the supervisor started itself is known without having connected."""
@@ -69,6 +71,9 @@ class ActionContext(ProcessHandles):
         if target.who is None:
             headline = "no process is known: it was never fed, or by commands only"
             return {"headline": headline, "problems": [], "said": known}
+        if super().here(target.who) and not self._has_connected(target.who):
+            headline = f"pid {target.who.pid} is not looked at: a feed named it, but it has not connected"
+            return {"headline": headline, "problems": [], "said": known}
         found = evidence.collect(
             target.who,
             address_directory=self._directory,
@@ -82,6 +87,9 @@ class ActionContext(ProcessHandles):
     def summary(self, evidence_: Mapping[str, Any], lines: int) -> Sequence[str]:
         """The most useful lines of some evidence, at most so many."""
         return evidence.summary_lines(dict(evidence_), lines)
+
+    def _has_connected(self, who: ProcessIdentity) -> bool:
+        return self._peers is None or self._peers.met(who)
 
     def urls(self, target: str) -> Sequence[str]:
         """The apprise URLs of a notification target: secrets. LookupError: there is no such target."""

@@ -50,6 +50,12 @@ class Exec(Action, options.Table):
     command: Annotated[tuple[str, ...], *options.kind(_command, options.COMMAND)] = Field(
         description="The program and its arguments; no shell runs it."
     )
+    env: Annotated[dict[str, str], *options.variables()] = Field(
+        {},
+        repr=False,
+        description="Variables that it gets; ${NAME} is taken from the supervisor's environment. Of those that the "
+        "file's secrets are read from it gets no others.",
+    )
     timeout: Annotated[float, *options.seconds(0.1, 3600)] = Field(
         30.0, description="Then it and all that it started are killed."
     )
@@ -63,7 +69,7 @@ class Exec(Action, options.Table):
     def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
         """Run it until it ends or its time is over. Exit status 0 is success."""
         with _input(json.dumps(incident_text.facts(target)).encode() + b"\n") as stdin:
-            environment = incident_text.environment(target)
+            environment = incident_text.environment(target, self.env, context.withheld)
             try:
                 # The operator's own command, from the config only.
                 started = RunningCommand.start(

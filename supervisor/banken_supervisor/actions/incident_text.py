@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any
@@ -78,12 +78,15 @@ def facts(target: ActionTarget, *, evidence: bool = True) -> dict[str, Any]:
     return plain({key: value for key, value in found.items() if value is not None})
 
 
-def environment(target: ActionTarget) -> dict[str, str]:
-    """The environment that a command inherits, with each fact as ``BANKEN_`` and its name in capitals.
+def environment(target: ActionTarget, own: Mapping[str, str], withheld: Collection[str]) -> dict[str, str]:
+    """The environment that a command inherits, without what is ``withheld``, with its ``own`` variables, and with
+    each fact as ``BANKEN_`` and its name in capitals.
 
     A fact that is not known has no variable, not even one that this process inherited.
     """
-    found = {key: value for key, value in inherited().items() if not key.startswith("BANKEN_") or key in _INHERITED}
+    rest = inherited(withheld=withheld)
+    found = {key: value for key, value in rest.items() if not key.startswith("BANKEN_") or key in _INHERITED}
+    found |= own
     for key, value in facts(target, evidence=False).items():
         words = str(value).lower() if isinstance(value, bool) else str(value)
         found[f"BANKEN_{key.upper()}"] = words.replace("\0", "\\0")

@@ -12,6 +12,7 @@ import re
 import shlex
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,9 +20,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from banken.errors import Refused
 from banken.protocol.limits import NAME_PATTERN, check_name, check_seconds
+from banken_supervisor.processes.child_environment import RESERVED
 from banken_supervisor.text.durations import ALLOWED, format_s, parse
 from banken_supervisor.text.quoting import kind_of, quoted, unknown_key
-from banken_supervisor.text.secret import Secret, expand
+from banken_supervisor.text.secret import Secret, SecretRefused, expand
 
 TEXT_MAX = 4096
 """Longest text where nothing shorter is said, characters."""
@@ -210,6 +212,35 @@ def secret(value: object, info: ValidationInfo) -> Secret:
     return Secret(text(value)) if directory is None else expand(text(value), names)
 
 
+def environment(value: object, info: ValidationInfo, *, changed: Callable[[str], str] = str) -> dict[str, str]:
+    """Variables for a child; no message shows a value. In a config file ``${NAME}`` is replaced, as in secrets.
+
+    ``changed``: what becomes of the values of those variables first.
+    """
+    if not isinstance(value, dict):
+        raise ValueError('must be a table of texts, such as { LANG = "C" }')
+    if len(value) > 1000:
+        raise ValueError("has more than 1,000 variables")
+    wrong, found = [], {}
+    for key, each in value.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+            wrong.append(f"{quoted(key)} is no name for a variable: letters, digits and _ are allowed")
+        elif key in RESERVED:
+            wrong.append(f"{key} is set by the supervisor itself")
+        elif not isinstance(each, str) or "\0" in each or len(each) > 64 * 1024:
+            wrong.append(f"{key} must be a text of at most 65,536 characters without NUL (in quotes)")
+        elif source(info).directory is None:
+            found[key] = each
+        else:
+            try:
+                found[key] = expand(each, changed=changed).reveal()
+            except SecretRefused as fault:
+                wrong.append(f"{key}: {fault}; for the text ${{ itself write $${{")
+    if wrong:
+        raise ValueError("; ".join(wrong[:10]))
+    return found
+
+
 class Address(NamedTuple):
     """The URL of a web hook, taken apart."""
 
@@ -277,6 +308,13 @@ Name = Annotated[str, *kind(name, {"type": "string", "pattern": f"^{NAME_PATTERN
 PathField = Annotated[str, *kind(path, STRING)]
 SecretField = Annotated[Secret, *kind(secret, STRING)]
 SignalName = Annotated[str, *kind(signal_name, SIGNAL)]
+
+
+def variables(changed: Callable[[str], str] = str) -> Any:
+    """What makes a dict the variables of a child, see ``environment``."""
+    schema = {"type": "object", "additionalProperties": {"type": "string"}}
+    return kind(partial(environment, changed=changed), schema)
+
 
 _FAULTS = {
     "missing": "is required and missing",

@@ -46,6 +46,7 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
         tuple(parsed.callbacks.items()),
         tuple(parsed.actions.items()),
         tuple((name, (*table.urls, *(table.urls_file or ()))) for name, table in parsed.notify.items()),
+        withheld,
         empty,
     )
 
@@ -99,6 +100,7 @@ def _program(table: ProgramTable, number: int, name: str, withheld: tuple[str, .
 
     given = {key: getattr(table, key) for key in table.model_fields_set.intersection(ProgramSpec._fields)}
     given |= {key: filled(given[key], number) for key in ("directory", "log", "env_file") if key in given}
+    given.setdefault("env_clear", table.user is not None)
     given["command"] = tuple(filled(word, number) for word in table.command)
     given["environment"] = tuple((key, filled(value, number)) for key, value in table.environment.items())
     asked = table.model_fields_set.intersection(ProcessAttributes._fields)

@@ -19,10 +19,9 @@ from banken.protocol.limits import CLEAN_MAX, NAME_MAX, check_clean
 from banken_supervisor.actions import options
 from banken_supervisor.actions.options import STRING, duration, kind, name, text
 from banken_supervisor.engine.ladder import Backoff, Budget
-from banken_supervisor.processes.child_environment import RESERVED
 from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.quoting import kind_of, quoted, unknown_key
-from banken_supervisor.text.secret import Secret, SecretRefused, expand, from_file
+from banken_supervisor.text.secret import Secret, SecretRefused, from_file
 
 PAGE_MAX = 1000
 """Characters of the address of a page."""
@@ -152,33 +151,6 @@ def page(value: object) -> str:
     return given.rstrip("/")
 
 
-def environment(value: object, info: ValidationInfo) -> dict[str, str]:
-    """Variables for a child; no message shows a value. In a config file ``${NAME}`` is replaced, as in secrets."""
-    if not isinstance(value, dict):
-        raise ValueError('must be a table of texts, such as { LANG = "C" }')
-    if len(value) > 1000:
-        raise ValueError("has more than 1,000 variables")
-    wrong, found = [], {}
-    for key, each in value.items():
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
-            wrong.append(f"{quoted(key)} is no name for a variable: letters, digits and _ are allowed")
-        elif key in RESERVED:
-            wrong.append(f"{key} is set by the supervisor itself")
-        elif not isinstance(each, str) or "\0" in each or len(each) > 64 * 1024:
-            wrong.append(f"{key} must be a text of at most 65,536 characters without NUL (in quotes)")
-        elif options.source(info).directory is None:
-            found[key] = each
-        else:
-            try:
-                # What comes from a variable is taken as it is: {i} is no number there.
-                found[key] = expand(each, changed=lambda text: text.replace("{i}", "{{i}}")).reveal()
-            except SecretRefused as fault:
-                wrong.append(f"{key}: {fault}; for the text ${{ itself write $${{")
-    if wrong:
-        raise ValueError("; ".join(wrong[:10]))
-    return found
-
-
 def umask(value: object) -> int:
     """``"022"``."""
     if not isinstance(value, str):
@@ -264,7 +236,6 @@ _CLEAN = {
     "items": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 255}, options.SIGNAL]},
     "maxItems": CLEAN_MAX,
 }
-_ENVIRONMENT = {"type": "object", "additionalProperties": {"type": "string"}}
 _LIMIT = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[^:]+(:[^:]+)?$"}]}
 _RLIMITS = {"type": "object", "properties": dict.fromkeys(RLIMITS, _LIMIT), "additionalProperties": False}
 _PROGRAM_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_{][A-Za-z0-9_.:@/+{}-]*$"}
@@ -282,7 +253,8 @@ Target = Annotated[str, *kind(target, {"type": "string", "pattern": TARGET_PATTE
 AddressField = Annotated[str, *kind(supervisor_address, STRING)]
 NotifyUrl = Annotated[Secret, *kind(notify_url, STRING)]
 UrlsFile = Annotated[tuple[Secret, ...], *kind(urls_file, STRING)]
-Environment = Annotated[dict[str, str], *kind(environment, _ENVIRONMENT)]
+# What comes from a variable is taken as it is: {i} is no number there.
+Environment = Annotated[dict[str, str], *options.variables(lambda text: text.replace("{i}", "{{i}}"))]
 CleanEnds = Annotated[tuple[int, ...], *kind(clean_ends, _CLEAN)]
 Umask = Annotated[int, *kind(umask, {"type": "string", "pattern": "^0?[0-7]{1,3}$"})]
 Rlimits = Annotated[tuple[tuple[str, int, int], ...], *kind(rlimits, _RLIMITS)]

@@ -239,8 +239,10 @@ class ProgramTable(WatchFields):
     env_file: PathField | None = Field(
         None, description="A file with more, NAME=VALUE a line, read at each start; env counts before it."
     )
-    env_clear: bool = Field(
-        False, description="Inherit nothing: PATH, HOME, USER, LOGNAME, SHELL, LANG and TZ as a login has them."
+    env_clear: bool | None = Field(
+        None,
+        description="Inherit nothing: PATH, HOME, USER, LOGNAME, SHELL, LANG and TZ as a login has them; default: "
+        "true with user, else false.",
     )
     directory: PathField | None = Field(None, alias="cwd", description="Where it runs.")
     user: User | None = Field(None, description="As whom it runs: a name, or a number that has one.")

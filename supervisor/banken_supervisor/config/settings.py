@@ -32,6 +32,8 @@ class Config:
     """(name, ``module:Class``): the user's own actions"""
     notify: tuple[tuple[str, tuple[Secret, ...]], ...] = ()
     """(name, apprise URLs)"""
+    withheld: tuple[str, ...] = ()
+    """variables of the environment that secrets were read from; what is started does not inherit them"""
     empty: bool = field(default=False, compare=False)
     """there is no key in the file: it may be one that is being written, or that a full disk cut"""
 

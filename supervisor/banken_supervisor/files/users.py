@@ -27,6 +27,14 @@ def find_user(name: str) -> pwd.struct_passwd:
         raise LookupError(name) from None
 
 
+def user_id(name: str | None) -> int:
+    """The id of the user as whom a program runs; ``name``: None: this process's own. -1: there is no such user."""
+    try:
+        return os.geteuid() if name is None else find_user(name).pw_uid
+    except LookupError:
+        return -1
+
+
 def obstacle(user: pwd.struct_passwd, path: str) -> str | None:
     """What keeps a user, who is not root, from entering the directory, or executing the file, ``path``.
 

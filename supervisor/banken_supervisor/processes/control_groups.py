@@ -55,14 +55,20 @@ def leave(run: str) -> None:
 
 
 def run_of(pid: int) -> str:
-    """The run whose group a process is in; empty: none. OSError: it has ended."""
+    """The run whose group a process is in; empty: none. OSError: it has ended.
+
+    Only a group below this process's own counts: other users may have groups whose names begin alike.
+    """
     if delegated() is None:
         return ""
     with open(f"/proc/{pid}/cgroup", "rb") as file:
-        _, found, rest = file.read(8192).partition(b"/" + PREFIX.encode())
-    return os.fsdecode(rest.split(b"\n", 1)[0].split(b"/", 1)[0]) if found else ""
+        lines = file.read(8192).split(b"\n")
+    head = os.fsencode(f"0::{_own_path().rstrip('/')}/{PREFIX}")
+    names = (line.removeprefix(head).split(b"/", 1)[0] for line in lines if line.startswith(head))
+    return os.fsdecode(next(names, b""))
 
 
+@functools.cache
 def _own_path() -> str:
     """StopIteration: there is no version 2."""
     with open("/proc/self/cgroup") as file:

@@ -5,6 +5,10 @@ kernel shows the environment of a process to its owner and to root. A process ma
 does), so a missing mark proves nothing, while another mark proves that it is another process. Where a control
 group was delegated, each run has one of its own below it, whose name is a mark that no process can remove.
 
+Any user can set such a variable. The run is a secret of the processes that have it, unless it names a control
+group, which all users see: then it counts only in processes of our own user. Where no run is known that it could be
+compared with, ``user`` says whose word it is.
+
 psutil's ``environ()`` would do, but decodes and splits every environment; here the bytes are searched for a mark
 first.
 """
@@ -16,7 +20,9 @@ from typing import NamedTuple
 
 import psutil
 
-from banken_supervisor.processes.control_groups import run_of
+from banken_supervisor.processes.control_groups import delegated, run_of
+from banken_supervisor.processes.handle import real_user
+from banken_supervisor.text.sanitize import one_line
 
 ENVIRON_MAX = 4 * 1024 * 1024
 """Bytes of one process's environment that are read; the kernel allows about as much."""
@@ -41,6 +47,8 @@ class Seen(NamedTuple):
     run: str = ""
     name: str = ""
     address: str = ""
+    user: int | None = None
+    """the user id of its process, where the marks are from its environment and so that user's word"""
 
     @property
     def leads(self) -> bool:
@@ -68,7 +76,7 @@ def command_of(pid: int) -> str:
     """The short name of its program, for people; empty: it has ended."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
-            return file.read(64).decode("utf-8", "backslashreplace").strip()
+            return one_line(file.read(64).decode("utf-8", "backslashreplace").strip())
     except OSError:
         return ""
 
@@ -104,8 +112,12 @@ def _look(pid: int, since: int) -> Seen | int | None:
     its_run, name, address = (
         os.fsdecode(entries.get(key, b"")) for key in (b"BANKEN_RUN", b"BANKEN_NAME", b"BANKEN_ADDRESS")
     )
-    run = run or its_run or (NO_RUN if b"BANKEN_RUN" in entries else "")
-    return seen._replace(run=run, name=name, address=address)
+    if run:  # by the kernel's word
+        return seen._replace(run=run, name=name, address=address)
+    user = real_user(pid)
+    if delegated() is None or user == os.geteuid():
+        run = its_run or (NO_RUN if b"BANKEN_RUN" in entries else "")
+    return seen._replace(run=run, name=name, address=address, user=user)
 
 
 def _read(path: str, size_max: int) -> bytes:

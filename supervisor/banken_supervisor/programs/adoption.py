@@ -1,19 +1,21 @@
 """At the start: which programs of a former supervisor still run.
 
 Records say it, but they are not all there is: they may be lost, one by one or with the whole directory. So the
-processes that carry the mark of this address, and have no record, are looked for too.
+processes that carry the mark of this address, and have no record, are looked for too. Any user of the host can give
+a process such marks: without a record they count only in a process of the program's user.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from banken.address import main_directory
 from banken.errors import NameRefused
 from banken.protocol.limits import check_name
-from banken_supervisor.processes.handle import ProcessError, ProcessHandle
+from banken_supervisor.processes.handle import ProcessError, ProcessHandle, real_user
 from banken_supervisor.processes.scan import COMMAND_RUN, Seen, command_of, processes
 from banken_supervisor.programs.run_records import RunRecord, RunRecords
 from banken_supervisor.programs.spawn import Child
@@ -31,8 +33,13 @@ class Adoption(NamedTuple):
     """sentences about what could not be read or was missing"""
 
 
-def adopt(records: RunRecords, address: str, wanted: bool = True) -> Adoption:
-    """Find every recorded process, and those whose record is lost. ``wanted``: whether there are any programs.
+TOLD_MAX = 10
+"""Processes of other users that are named."""
+
+
+def adopt(records: RunRecords, address: str, users: Mapping[str, int]) -> Adoption:
+    """Find every recorded process, and those whose record is lost. ``users``: the user id of each program
+    is to be; others count as of this process's user.
 
     A process is the recorded one if its handle could be opened with the recorded start time, and its environment
     carries no other run's mark. One of which only the intent was recorded is searched by its mark. Reads files and
@@ -40,11 +47,11 @@ def adopt(records: RunRecords, address: str, wanted: bool = True) -> Adoption:
     """
     displaced = records.prepare()
     found, faults = records.read()
-    seen = processes() if found or faults or wanted else []
+    seen = processes() if found or faults or users else []
     result = Adoption([], [], [], [*filter(None, [displaced]), *faults.values()])
-    lost = _lost(seen, {record.run for record in found}, address)
+    lost = _lost(seen, {record.run for record in found}, address, users, result.faults)
     for record in [*found, *lost]:
-        child = _find(record, seen)
+        child = _find(record, seen, users.get(record.name, os.geteuid()))
         if record not in found:
             _judge_lost(record, child, records, result)
         elif child is not None:
@@ -87,13 +94,26 @@ def _judge_lost(record: RunRecord, child: Child | None, records: RunRecords, res
     )
 
 
-def _lost(seen: list[Seen], recorded: set[str], address: str) -> list[RunRecord]:
+def _lost(
+    seen: list[Seen], recorded: set[str], address: str, users: Mapping[str, int], faults: list[str]
+) -> list[RunRecord]:
     """Runs at this address that no record names, the oldest first."""
     found: dict[str, RunRecord] = {}
+    forged = []
     for each in seen:
         if each.run and each.run not in recorded and each.run not in found and _is_here(each, address):
             with contextlib.suppress(NameRefused):
-                found[each.run] = RunRecord(check_name(each.name), each.run, "")
+                name = check_name(each.name)
+                if each.user in (None, users.get(name, os.geteuid())):
+                    found[each.run] = RunRecord(name, each.run, "")
+                else:
+                    forged.append(f"pid {each.pid} ({command_of(each.pid)}) of user {each.user} as {name}")
+    if forged:
+        more = f" and {len(forged) - TOLD_MAX:,} more" if len(forged) > TOLD_MAX else ""
+        faults.append(
+            f"marked as programs, without a record, and of another user than theirs: {', '.join(forged[:TOLD_MAX])}"
+            f"{more}; they are left alone. Whoever made them may have meant to stand in for a program"
+        )
     return list(found.values())
 
 
@@ -110,8 +130,8 @@ def _is_here(seen: Seen, address: str) -> bool:
         return False
 
 
-def _find(record: RunRecord, seen: list[Seen]) -> Child | None:
-    """Its process, held by a handle; None: it has ended, or never was."""
+def _find(record: RunRecord, seen: list[Seen], user: int) -> Child | None:
+    """Its process, held by a handle; None: it has ended, or never was. ``user``: the user id of the program."""
     pid, start = record.pid, record.start
     if not pid:
         # The oldest leader of a session: what was spawned; it may have started others by now. It may have
@@ -119,7 +139,7 @@ def _find(record: RunRecord, seen: list[Seen]) -> Child | None:
         sessions = {each.session for each in seen if each.run == record.run}
         ours = (each for each in seen if each.leads and each.run in ("", record.run) and each.pid in sessions)
         leader = next(ours, None)
-        if leader is None:
+        if leader is None or user not in (0, real_user(leader.pid)):  # root's may have become another user
             return None
         pid, start = leader.pid, leader.start
     elif any(each.pid == pid and each.run not in ("", record.run) for each in seen):

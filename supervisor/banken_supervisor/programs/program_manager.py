@@ -21,7 +21,7 @@ from banken.address import directory_of_user
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
 from banken_supervisor.engine.policy import Group, ProgramSpec, Restart
-from banken_supervisor.files.users import find_user, obstacle
+from banken_supervisor.files.users import find_user, obstacle, user_id
 from banken_supervisor.processes import control_groups
 from banken_supervisor.programs.adoption import Adoption, adopt
 from banken_supervisor.programs.child_table import ChildTable
@@ -131,9 +131,9 @@ class ProgramManager:
         """
         specs = tuple(map(self._with_log, specs))
         wanted = {spec.name: spec for spec in specs}
-        readable = True
+        users, readable = {spec.name: user_id(spec.user) for spec in specs}, True
         try:
-            adoption, held = adopt(self._records, self._address, bool(specs)), self._records.held()
+            adoption, held = adopt(self._records, self._address, users), self._records.held()
             self.held = held
         except OSError as fault:
             text = f"which programs run already cannot be read, so none is started: {fault}"

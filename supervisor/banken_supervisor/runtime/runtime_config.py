@@ -115,6 +115,7 @@ class RuntimeConfig:
         dispatcher, settings = targets.dispatcher, self.config.settings
         dispatcher.named = self.actions
         dispatcher.context.targets = self.targets
+        dispatcher.context.withheld = self.config.withheld
         dispatcher.page = settings.url
         dispatcher.notices.limits = Limits(settings.fold.window, settings.fold.most)
         rules = targets.driver.engine.rules

@@ -60,6 +60,7 @@ def works(supervisor: Supervisor) -> None:
 def warm(tmp_path: Path) -> None:
     """What the first supervisor of a process opens for good is open."""
     works(Supervisor(tmp_path / "warm", journal=tmp_path / "warm.db"))
+    until(lambda: not held()[1], "its threads have ended")
 
 
 def test_a_supervisor_gives_everything_back(tmp_path: Path, warm: None) -> None:

@@ -7,6 +7,9 @@ second, while probes (stage.py) fall due: the p99 of deadline to first line of *
 so that no other thread of the supervisor runs, its loop included, while another process goes on feeding.
 Counted are verdicts on watchdogs that were fed all the time, each with a timeout much shorter than that.
 The figure counts only if the lock was really held for that long.
+
+*In a process of their own*, as those of a config: the p99 of deadline to first line there, idle, and while another
+callback crashes its process again and again.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from common import Figure
 from stage import Stage
 
 P99_MS_MAX = 50
+OWN_P99_MS_MAX = 5
 FALSE_MAX = 0
 HOLD_S = 3.0
 FED = 50
@@ -25,8 +29,10 @@ TIMEOUT_S = 1.0
 
 
 def run(quick: bool) -> list[Figure]:
-    """Both figures."""
-    return [_stuck_and_raising(200 if quick else 600), _holding(1 if quick else 3)]
+    """All figures."""
+    probes = 200 if quick else 600
+    own = [_own_process(probes // 2, crashing) for crashing in (False, True)]
+    return [_stuck_and_raising(probes), _holding(1 if quick else 3), *own]
 
 
 def _stuck_and_raising(probes: int) -> Figure:
@@ -73,4 +79,26 @@ def _holding(times: int) -> Figure:
         note=f"held for {', '.join(f'{each:.1f}' for each in held)} s, "
         f"{FED} fed watchdogs with a timeout of {TIMEOUT_S:g} s; {summary['lost']:.1f} s credited to nobody",
         data={"held_s": held},
+    )
+
+
+def _own_process(probes: int, crashing: bool) -> Figure:
+    with Stage(own=True) as stage:
+        stage.declare(probes, 0.5)
+        if crashing:
+            stage.expire("crashes", "crashes", interval_s=0.05)
+            time.sleep(2.0)  # by now it has a process of its own
+        stage.probe(probes * 0.025)
+        crashed = stage.summary()["events"].get("callback-failed", 0)
+        marks = stage.finish()
+    if crashing and not crashed:
+        raise RuntimeError("nothing crashed")
+    return Figure(
+        "callbacks",
+        f"deadline to callback in another process, {'beside one that crashes' if crashing else 'idle'}, p99",
+        marks.ms(0.99),
+        "ms",
+        at_most=P99_MS_MAX if crashing else OWN_P99_MS_MAX,
+        note=f"{len(marks.lateness_s)} verdicts, {marks.told()}" + (f", {crashed} crashes" if crashing else ""),
+        data={"lateness_s": marks.lateness_s},
     )

@@ -1,22 +1,27 @@
 """A supervisor in a process of its own, with callbacks that say when they ran.
 
-``python benchmarks/keeper.py DIRECTORY [HOLD_S]`` supervises until SIGTERM and then says every run of
+``python benchmarks/keeper.py DIRECTORY [HOLD_S] [own]`` supervises until SIGTERM and then says every run of
 ``mark``: the watchdog's name and the monotonic time in the callback's first line, which all processes of a
 host share. ``stuck`` sleeps for a minute, ``raises`` raises, ``hold`` runs a regular expression that keeps
-the interpreter's lock for about HOLD_S seconds.
+the interpreter's lock for about HOLD_S seconds. With ``own`` they run as those of a config do, in a process of
+their own, and ``crashes`` ends that with a segmentation fault.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
 import sys
 import time
 from math import ceil, log2
+from pathlib import Path
 
-from common import say
+from common import HERE, say
 
 from banken.protocol.incidents import Incident
 from banken_supervisor import Supervisor
+from banken_supervisor.actions.callback_processes import CallbackProcesses
 
 STUCK_S = 60.0
 
@@ -33,6 +38,18 @@ def mark(incident: Incident) -> None:
     """A good callback."""
     now = time.monotonic()
     marks.append((incident.name, now))
+
+
+def write_mark(incident: Incident) -> None:
+    """``mark`` in another process."""
+    now = time.monotonic()
+    with open(os.environ["BENCH_MARKS"], "a") as file:
+        file.write(f"{incident.name} {now!r}\n")
+
+
+def crashes() -> None:
+    """One that ends its process."""
+    ctypes.string_at(0)
 
 
 def stuck() -> None:
@@ -59,8 +76,11 @@ def runaway(seconds: float) -> str:
         size += 1
 
 
-def main(directory: str, hold_s: str = "0") -> None:
+def main(directory: str, hold_s: str = "0", own: str = "") -> None:
     """Supervise until SIGTERM."""
+    if own:
+        in_own_process(directory)
+        return
     text = runaway(float(hold_s)) if float(hold_s) else "b"
 
     def hold() -> None:
@@ -73,6 +93,25 @@ def main(directory: str, hold_s: str = "0") -> None:
         supervisor.callback(each.__name__, each)
     supervisor.run()
     say(marks=marks, raised=len(raised), held=held)
+
+
+def in_own_process(directory: str) -> None:
+    """Supervise, the callbacks elsewhere."""
+    file = Path(directory).with_suffix(".marks")
+    os.environ["BENCH_MARKS"] = str(file)
+    file.touch()
+    targets = {"mark": "keeper:write_mark", "crashes": "keeper:crashes"}
+    processes = CallbackProcesses(targets, str(HERE))
+    if faults := processes.start():
+        raise RuntimeError(str(faults))
+    supervisor = Supervisor(directory)
+    for name in targets:
+        supervisor.callback(name, processes.function(name))
+    supervisor.run()
+    processes.kill(1.0)
+    rows = [line.split() for line in file.read_text().splitlines()]
+    file.unlink()
+    say(marks=[(name, float(at)) for name, at in rows], raised=0, held=[])
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ from banken.protocol.messages import Kind
 
 
 class Stage:
-    """One supervisor and whatever is done to it; leaving the ``with`` block ends all of it."""
+    """One supervisor and whatever is done to it; leaving the ``with`` block ends all of it. ``own``: its callbacks
+    run in a process of their own."""
 
-    def __init__(self, hold_s: float = 0.0) -> None:
-        self._hold_s = hold_s
+    def __init__(self, hold_s: float = 0.0, *, own: bool = False) -> None:
+        self._arguments = (hold_s, "own") if own else (hold_s,)
         self._stack = ExitStack()
         self._deadlines: dict[str, float] = {}
         self._declared: dict[str, bytes] = {}
@@ -36,7 +37,7 @@ class Stage:
         stack = self._stack
         try:
             self.directory = stack.enter_context(short_directory())
-            self._keeper = stack.enter_context(Child(self.directory, self._hold_s, file="keeper"))
+            self._keeper = stack.enter_context(Child(self.directory, *self._arguments, file="keeper"))
             self._control = Control(self.directory, timeout=15.0)
             stack.callback(self._control.close)
             try:

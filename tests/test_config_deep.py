@@ -17,6 +17,7 @@ import pytest
 from banken_supervisor import config
 from banken_supervisor.config import importing
 from banken_supervisor.config.importing import Wanted
+from banken_supervisor.processes import callback_runner
 
 pytestmark = pytest.mark.process
 
@@ -272,8 +273,8 @@ def test_a_module_is_brought_in_from_beside_the_file(tmp_path: Path, monkeypatch
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "bk_beside.py").write_text("class A:\n    def b(): ...\n")
     (tmp_path / "colorsys.py").write_text("raise AssertionError('the wrong one')\n")
-    assert importing.bring("bk_beside:A.b", str(tmp_path)).__name__ == "b"
-    assert importing.bring("colorsys:rgb_to_hsv", str(tmp_path))(0, 0, 0) == (0, 0, 0)
+    assert callback_runner.found("bk_beside:A.b", str(tmp_path)).__name__ == "b"
+    assert callback_runner.found("colorsys:rgb_to_hsv", str(tmp_path))(0, 0, 0) == (0, 0, 0)
     del sys.modules["bk_beside"]
 
 

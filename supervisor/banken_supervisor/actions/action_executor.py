@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from banken.clock import wall
 from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import Action
-from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
+from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor, WasEnded
 from banken_supervisor.actions.target import ActionReport, ActionTarget, IncidentEnd, Outcome
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.text import sanitize
@@ -155,6 +155,8 @@ class Executor:
                 what = {"of": sanitize.line(str(outcome.text)), "lines": lines}
                 self.keep_evidence(run.target.incident.id, {"outputs": [what]})
             return EventType.ACTION_DONE if outcome.ok else EventType.ACTION_FAILED, str(outcome.text), data
+        except WasEnded:
+            raise
         except BaseException as fault:  # noqa: BLE001
             # SystemExit and KeyboardInterrupt too: an action ends nothing but itself.
             return EventType.ACTION_FAILED, *_raised(fault, run.action.hidden)

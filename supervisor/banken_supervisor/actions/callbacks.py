@@ -1,23 +1,22 @@
-"""Callbacks on threads: what is bound to which watchdog or name, and a report of each run."""
+"""Callbacks: what is bound to which watchdog or name, and a report of each run."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from banken.protocol.incidents import Incident
 from banken.protocol.limits import encodable
 from banken.watchdog.callback_invocation import Callback, Run, taking_incident
+from banken_supervisor.actions.callback_process import CallbackFailed
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
 from banken_supervisor.engine.effects import Event, EventType
+from banken_supervisor.processes.callback_runner import TRACE_MAX
 
 TIME_LIMIT = 30.0
 """Seconds a callback may run before it is reported as stuck."""
-
-TRACE_MAX = 8192
-"""Characters of a traceback that are published; the end says most."""
 
 _TYPES = {
     How.DONE: EventType.CALLBACK_DONE,
@@ -87,13 +86,17 @@ class Callbacks:
         )
 
     def _ran(self, job: Job, how: How, value: Any, seconds: float) -> None:
-        text = "" if how is How.DONE else value
-        if how is How.RAISED:
+        text, more = "" if how is How.DONE else value, {}
+        if isinstance(value, CallbackFailed):
+            text, more = value.trace, value.data
+        elif how is How.RAISED:
             text = encodable("".join(traceback.format_exception(value))[-TRACE_MAX:])
-        self._publish(_TYPES[how], job.about, seconds, text)
+        self._publish(_TYPES[how], job.about, seconds, text, more)
 
-    def _publish(self, kind: EventType, incident: Incident, seconds: float, text: str) -> None:
-        data = {"incident": incident.id, "run": incident.run, "seconds": seconds}
+    def _publish(
+        self, kind: EventType, incident: Incident, seconds: float, text: str, more: Mapping[str, Any] | None = None
+    ) -> None:
+        data = {"incident": incident.id, "run": incident.run, "seconds": seconds, **(more or {})}
         self._report(Event(kind, incident.name, data | {"text": text} if text else data))
 
 

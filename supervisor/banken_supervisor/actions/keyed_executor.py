@@ -41,6 +41,21 @@ RETRY_MIN, RETRY_MAX = 0.1, 5.0
 """Seconds until a thread is asked for again where the system gave none: the pause doubles from one to the other."""
 
 
+_current = threading.local()
+
+
+class WasEnded(BaseException):
+    """Raised by work that was ended because it was stuck: nothing more is reported of it."""
+
+
+def when_stuck(end: Callable[[], str] | None) -> None:
+    """For the job on this thread: what to call if it gets stuck meanwhile; None: nothing. It ends the work, must
+    not wait, and returns that in words; an empty text: the work has just ended."""
+    job = getattr(_current, "job", None)
+    if job is not None:
+        job.end = end
+
+
 class How(Enum):
     """What is reported of a job."""
 
@@ -79,6 +94,8 @@ class Job:
     stuck: bool = False
     waits: bool = False
     """it was reported that it waits for a thread"""
+    end: Callable[[], str] | None = None
+    """see ``when_stuck``"""
 
 
 class _Lane:
@@ -200,8 +217,10 @@ class KeyedExecutor:
                 self._stuck.add(job)
                 self._leave(job)
         for job in overdue:
-            text = f"still running after its limit of {job.limit_s:g} s; its thread was replaced"
-            self._send_report(job, How.STUCK, text, job.limit_s)
+            done = "its thread was replaced" if job.end is None else job.end()
+            if done:
+                text = f"still running after its limit of {job.limit_s:g} s; {done}"
+                self._send_report(job, How.STUCK, text, job.limit_s)
         self._add_threads()
 
     def close(self, wait: float, *, finish: bool = False) -> int:
@@ -307,7 +326,9 @@ class KeyedExecutor:
         while (job := self._next()) is not None:
             with contextlib.suppress(BaseException):  # out of memory, say: what waits must still begin
                 # Reported before the next one of the lane begins, so that reports come in order.
-                self._send_report(job, *self._perform(job), monotonic() - job.started)
+                how, value = self._perform(job)
+                if not isinstance(value, WasEnded):
+                    self._send_report(job, how, value, monotonic() - job.started)
             with self._changed:
                 self._same.discard(job.same)
                 if job.stuck:  # it came back after all; its place was taken
@@ -333,6 +354,7 @@ class KeyedExecutor:
         if len(self._stuck) >= (STUCK_MAX if job.outside else 2 * STUCK_MAX):
             return How.REFUSED, f"{len(self._stuck)} others are stuck"
         process = os.getpid()
+        _current.job = job
         try:
             try:
                 return How.DONE, job.work()

@@ -87,8 +87,10 @@ def command(
         raise click.UsageError(
             "--journal says where to keep incidents, --no-journal to keep none: give one of them"
         )
+    process.hold_standard_descriptors()
+    log_settings: dict[str, Any] = {"level": log_level, "as_json": json_logs}
     path = find(config)
-    setup = None if path is None else _load(path)
+    setup = None if path is None else _load(path, log_settings)
     if setup is not None and not allow_empty and not process.at_terminal():
         setup.config.refuse_empty()
     settings = None if setup is None else setup.config.settings
@@ -107,7 +109,7 @@ def command(
                 beside.start()
 
     process.prepare()
-    logs.to_stderr(log_level, as_json=json_logs)
+    logs.to_stderr(**log_settings)
     if not no_journal and journal is None:
         state = make_state_directory(resolve(address))
         journal = None if state is None else os.path.join(state, "journal.db")
@@ -122,7 +124,7 @@ def command(
     supervisor.ends_programs = init or os.getpid() == 1
     if setup is not None:
         first = [setup]
-        supervisor.configure(lambda: first.pop() if first else _load(setup.config.source))
+        supervisor.configure(lambda: first.pop() if first else _load(setup.config.source, log_settings))
     try:
         supervisor.run()
     except (OSError, zmq.ZMQError, RuntimeError) as fault:  # RuntimeError: the system gives no threads
@@ -145,12 +147,13 @@ def _web_child(listen: str, address: str, *, json_logs: bool) -> WebChild:
     return WebChild(["--address", address, "--listen", listen, *more])
 
 
-def _load(path: str | os.PathLike[str]) -> RuntimeConfig:
-    """The config file, read; ConfigFaults lists all that is wrong with it."""
+def _load(path: str | os.PathLike[str], log_settings: dict[str, Any]) -> RuntimeConfig:
+    """The config file, read; ConfigFaults lists all that is wrong with it. Callbacks log as the supervisor does."""
+    from banken_supervisor.cli import logs
     from banken_supervisor.config import load
     from banken_supervisor.runtime.runtime_config import RuntimeConfig
 
-    return RuntimeConfig(load(path))
+    return RuntimeConfig(load(path), (f"{logs.__name__}:{logs.to_stderr.__name__}", log_settings))
 
 
 def _announce(address: str, settings: str) -> None:

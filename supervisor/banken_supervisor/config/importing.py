@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import pkgutil
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from banken.errors import CallbackRefused
-from banken.watchdog.callback_invocation import taking_incident
 from banken_supervisor.actions.registry import not_an_action
 from banken_supervisor.actions.running_command import RunningCommand
+from banken_supervisor.processes.callback_runner import bound, found, why_not_found
 
 IMPORT_LIMIT_S = 10.0
 """Seconds that one module may take to import when it is tried."""
@@ -28,7 +25,6 @@ TRIAL_LIMIT_S = 60.0
 
 _ANSWER_MAX = 256 * 1024
 _DRAIN_S = 0.5
-_LINE_MAX = 300
 
 
 class Wanted(NamedTuple):
@@ -38,13 +34,6 @@ class Wanted(NamedTuple):
     """``module:name``"""
     action: bool
     """True: a class of an action; False: a callback"""
-
-
-def bring(target: str, directory: str) -> Any:
-    """The object that ``module:name`` names. Whatever its module raises passes through."""
-    if directory not in sys.path:
-        sys.path.append(directory)  # last, so that a file beside the config never hides an installed module
-    return pkgutil.resolve_name(target)
 
 
 def trial(wanted: Iterable[Wanted], directory: str) -> dict[Wanted, str]:
@@ -84,28 +73,23 @@ def _try(group: list[Wanted], directory: str, limit: float) -> dict[Wanted, str]
         running.drain(_DRAIN_S)
         status = running.reap()
     try:
-        found = json.loads(running.output.text())
+        answer = json.loads(running.output.text())
     except ValueError:
         late = f"was not imported within {limit:.0f} s"
         return dict.fromkeys(group, f"ended the process (status {status}) when imported" if in_time else late)
-    return {each: fault for each, fault in zip(group, found, strict=True) if fault is not None}
+    return {each: fault for each, fault in zip(group, answer, strict=True) if fault is not None}
 
 
 def _one(target: str, directory: str, action: bool) -> str | None:
     """Why it cannot be used for what it is named for; None: it can."""
+    if not action:
+        callback = bound(target, directory)
+        return callback if isinstance(callback, str) else None
     try:
-        found = bring(target, directory)
+        why = not_an_action(found(target, directory))
     except BaseException as fault:  # noqa: BLE001  # a module may raise SystemExit too
-        line = " ".join(traceback.format_exception_only(fault)[-1].split())
-        return f"cannot be imported: {line[:_LINE_MAX]}"
-    if action:
-        why = not_an_action(found)
-        return None if why is None else f"is no action: {why}"
-    try:
-        taking_incident(found)
-    except CallbackRefused as fault:
-        return str(fault)
-    return None
+        return why_not_found(fault)
+    return None if why is None else f"is no action: {why}"
 
 
 def _main() -> None:
@@ -113,8 +97,8 @@ def _main() -> None:
     sys.argv = ["banken"]
     answer = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the modules print is no answer
-    found = [_one(target, task["directory"], action) for target, action in task["wanted"]]
-    os.write(answer, json.dumps(found).encode() + b"\n")
+    answers = [_one(target, task["directory"], action) for target, action in task["wanted"]]
+    os.write(answer, json.dumps(answers).encode() + b"\n")
     os._exit(0)  # threads that the modules started hold nothing up
 
 

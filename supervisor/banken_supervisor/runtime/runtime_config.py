@@ -11,7 +11,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from banken.clock import wall
 from banken.errors import Refused
 from banken.watchdog.callback_invocation import Callback, taking_incident
+from banken_supervisor.actions.callback_processes import CallbackProcesses
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.registry import build
@@ -58,16 +59,15 @@ class ConfigTargets:
 
 class RuntimeConfig:
     """A config with everything that it imports. Creating it reads the disk, so it must not happen on the loop's
-    thread.
+    thread. ``setup``: what a process of callbacks calls first, see ``CallbackProcesses``.
 
     Refused: a callback or an action cannot be imported; nothing has changed then.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, setup: tuple[str, Mapping[str, Any]] | None = None) -> None:
         self.config = config
         if config.directory not in sys.path:
             sys.path.append(config.directory)
-        self.callbacks = {name: _function(name, target) for name, target in config.callbacks}
         self.actions = dict(config.actions)
         self.targets = {name: tuple(url.reveal() for url in urls) for name, urls in config.notify}
         programs = {spec.name for spec in config.programs}
@@ -77,6 +77,23 @@ class RuntimeConfig:
         for ladder in ladders:
             for step in (*ladder.steps, *ladder.on_give_up):
                 build(step.do, dict(step.options), self.actions)
+        self._processes: CallbackProcesses | None = None
+        """None: callbacks run in this process, or there are none"""
+        if config.settings.callback_process and config.callbacks:
+            self._processes = CallbackProcesses(dict(config.callbacks), config.directory, setup)
+            for name, why in self._processes.start().items():
+                self.close()
+                raise Refused(f"callback {name!r}: {dict(config.callbacks)[name]} {why}")
+            self.callbacks = {name: self._processes.function(name) for name, _ in config.callbacks}
+        else:
+            self.callbacks = {name: _function(name, target) for name, target in config.callbacks}
+
+    def close(self, kill_within: float | None = None) -> None:
+        """It is in force no longer: end its processes, when their callbacks have ended, or within these seconds."""
+        if self._processes is not None and kill_within is None:
+            self._processes.retire()
+        elif self._processes is not None and kill_within is not None:
+            self._processes.kill(kill_within)
 
     def warn(self) -> None:
         """Log what is allowed in the file and may not be meant; not on the loop's thread."""
@@ -148,6 +165,8 @@ class ConfigReload:
         self._load = load
         self._post = post
         self._numbers = count(1)
+        self._waiting: tuple[int, bool] | None = None
+        """a reload that has not begun to read: its number, and ``allow_empty``"""
 
     def bind(
         self, targets: ConfigTargets, publish: Callable[[Event], None], start: Callable[[Callable[[], None]], None]
@@ -161,18 +180,26 @@ class ConfigReload:
         self.current.prepare(targets)
 
     def ask(self, allow_empty: bool = False) -> int:
-        """Start a reload. Returns its number at once. ``allow_empty``: take an empty file, too."""
+        """Start a reload. Returns its number at once. ``allow_empty``: take an empty file, too.
+
+        Where one that was asked for before has not begun, it is that one: a storm of requests is read once.
+        """
+        waiting = self._waiting
+        if waiting is not None and waiting[1] == allow_empty:
+            return waiting[0]
         number = next(self._numbers)
+        self._waiting = number, allow_empty
         self._start(partial(self._read, number, allow_empty))
         return number
 
     def _read(self, number: int, allow_empty: bool) -> None:
+        self._waiting = None  # what is asked for from now on may concern a later change of the file
         try:
             wait_until_written(self.current.config.source)
             config = self._load()
             config.warn()
             if not (allow_empty or self.current.config.empty):
-                config.config.refuse_empty()
+                config.config.refuse_empty()  # it has no callbacks, so no process is to be ended
         except Exception as fault:  # noqa: BLE001  # on any error the old config stays
             self._post(partial(self._refused, number, str(fault)))
         else:
@@ -182,11 +209,13 @@ class ConfigReload:
         try:
             config.replace(self.current, self._targets)
         except ValueError as fault:
+            config.close()
             self._refused(number, str(fault))
-        except Exception as fault:
+        except Exception as fault:  # some of it may be in force: its processes stay
             self._refused(number, f"an internal error of the supervisor: {type(fault).__name__}: {fault}")
             raise
         else:
+            self.current.close()
             self.current = config
             source = os.fspath(config.config.source)
             self._finish(number, True, source)

@@ -299,6 +299,9 @@ class Supervisor:
         loop.programs.close(share(0.25, CLOSE_WAIT))
         self._callbacks.close(share(0.5, CALLBACK_DRAIN))
         loop.dispatcher.close(share(0.3, ACTION_DRAIN), share(0.5, FLUSH_S))
+        if self._config_reload is not None:
+            self._config_reload.current.close(share(0.3, ACTION_DRAIN))
+            self._callbacks.close(share(0.1, ACTION_DRAIN))  # what was ended now is told
         loop.messages.finish()
         if loop.outbox is not None:
             loop.outbox.close(share(0.5, JOURNAL_DRAIN))

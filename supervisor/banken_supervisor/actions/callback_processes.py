@@ -1,0 +1,212 @@
+"""The processes in which the functions of one config's [callbacks] run, so that none can harm the supervisor.
+
+All functions share one process, so what a module keeps, they share. It is there before the first call, and is
+started again when it has ended. A function that ran when it ended, or that was ended because it was stuck, has a
+process of its own from then on: it takes no other one along again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from banken.protocol.incidents import Incident
+from banken_supervisor.actions.callback_process import Call, CallbackFailed, CallbackProcess
+from banken_supervisor.actions.keyed_executor import WasEnded, when_stuck
+
+PAUSE_MIN_S, PAUSE_MAX_S = 0.5, 30.0
+"""Seconds before a process is started again: none after the first end, then doubled from the one to the other."""
+
+STEADY_S = 60.0
+"""A process that lived for so long is started again at once."""
+
+log = logging.getLogger("banken.callbacks")
+
+
+class _Place:
+    """Where one process at a time is, for all functions or for one. The fields belong to the lock."""
+
+    def __init__(self, targets: Mapping[str, str]) -> None:
+        self.targets = targets
+        self.process: CallbackProcess | None = None
+        self.ends = 0
+        """ends in a row of processes that did not live long"""
+        self.start_at = 0.0
+        """monotonic time before which no process is started"""
+        self.last = ""
+        """how the last one ended"""
+
+    @property
+    def pause(self) -> float:
+        """Seconds until a process may be started."""
+        return max(0.0, self.start_at - monotonic())
+
+    def leave(self, process: CallbackProcess, how: str, names: Collection[str] = ()) -> None:
+        """The process takes no more calls: the sooner it went, the later another one is started. ``names``: of
+        functions that ran in it; if all share it, they never will again, and the others need not wait."""
+        self.process, self.last = None, how
+        if names and len(self.targets) > 1:
+            return
+        self.ends = 1 if monotonic() - process.began > STEADY_S else self.ends + 1
+        if self.ends > 1:
+            self.start_at = monotonic() + min(PAUSE_MIN_S * 2 ** min(self.ends - 2, 16), PAUSE_MAX_S)
+
+
+class CallbackProcesses:
+    """``targets``: by name ``module:function``. ``directory``: where modules are looked for last. ``setup``: what
+    each process calls first, ``module:function`` and its keyword arguments. The methods are for any thread.
+    """
+
+    def __init__(
+        self, targets: Mapping[str, str], directory: str, setup: tuple[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        self._task = {"directory": directory, "path": [*sys.path], "parent": os.getpid(), "setup": setup}
+        self._changed = threading.Condition()
+        self._shared = _Place(targets)
+        self._own: dict[str, _Place] = {}
+        """by name: functions that have a process of their own"""
+        self._living: set[CallbackProcess] = set()
+        self._retired = False
+        self._killed = False
+
+    def start(self) -> dict[str, str]:
+        """Start the process that all share, and wait for it. By name: why a function cannot be called."""
+        with self._changed:
+            self._start(self._shared)
+            process = self._shared.process
+            self._changed.wait_for(lambda: process is None or process.ready or process.how is not None)
+            if process is not None and process.ready:
+                return process.faults
+            self._retired = True
+        why = self._shared.last if process is None else process.how
+        return dict.fromkeys(self._shared.targets, f"cannot be imported: the process that imports it: {why}")
+
+    def function(self, name: str) -> Callable[[Incident], None]:
+        """The function as one of this process. It raises CallbackFailed where that one raises, or is ended."""
+        return partial(self._call, name)
+
+    def retire(self) -> None:
+        """Another config is in force: end each process when the last call has ended."""
+        with self._changed:
+            self._retired = True
+            for process in [*self._living]:
+                process.retire()
+
+    def kill(self, wait: float) -> None:
+        """The supervisor ends: end all calls and processes. It waits at most ``wait`` seconds for them."""
+        self.retire()
+        with self._changed:
+            self._killed = True
+            for process in self._living:
+                if process.calls:
+                    process.kill("the supervisor stopped")
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._living, wait)
+            for process in self._living:
+                process.kill("the supervisor stopped")
+
+    # -- a call -------------------------------------------------------------------------------------
+
+    def _call(self, name: str, incident: Incident) -> None:
+        call = Call(name)
+        when_stuck(partial(self._stuck, call))
+        try:
+            with self._changed:
+                process = self._process_for(call)
+                message = b"" if process is None else process.begin(call, incident)
+            if process is not None:
+                process.send(message)
+            with self._changed:
+                self._changed.wait_for(lambda: call.over)
+        finally:
+            when_stuck(None)
+            if self._retired:  # it may have started one since
+                self.retire()
+        if call.fault is not None:
+            raise call.fault
+
+    def _process_for(self, call: Call) -> CallbackProcess | None:
+        """Wait for a process that is ready for the call; None: the call is over."""
+        while not call.over:
+            place = self._own.get(call.name, self._shared)
+            process = place.process
+            if self._killed:
+                call.end(CallbackFailed("the supervisor stopped before it began"))
+            elif process is None or process.retired:
+                place.process = None
+                if place.pause:
+                    self._changed.wait(place.pause)
+                else:
+                    self._start(place)
+            elif not process.ready:
+                self._changed.wait()
+            elif call.name in process.faults:
+                call.end(CallbackFailed(f"{place.targets[call.name]} {process.faults[call.name]}"))
+            else:
+                return process
+        return None
+
+    def _stuck(self, call: Call) -> str:
+        """The call has taken too long: it is waited for no longer, and its process is ended. That, in words."""
+        with self._changed:
+            if call.over:
+                return ""
+            call.end(WasEnded())
+            self._changed.notify_all()
+            process = call.process
+            if process is None:
+                last = self._own.get(call.name, self._shared).last
+                return f"its process could not be started, or ended: {last}" if last else "its modules are imported"
+            for place in (self._shared, *self._own.values()):
+                if place.process is process:
+                    place.leave(process, "it was stuck", [call.name])
+            self._isolate([call.name])
+            process.abandon(call)
+            if not self._retired and self._shared.process is None and not self._shared.pause:
+                self._start(self._shared)
+            return "it is ended with its process" + (" when the others in that have ended" if process.calls else "")
+
+    # -- processes, under the lock ------------------------------------------------------------------
+
+    def _isolate(self, names: Collection[str]) -> None:
+        for name in names:
+            self._own.setdefault(name, _Place({name: self._shared.targets[name]}))
+
+    def _start(self, place: _Place) -> None:
+        process = CallbackProcess({**self._task, "callbacks": dict(place.targets)}, self._changed, self._ended)
+        if process.how is None:
+            place.process = process
+            self._living.add(process)
+        else:
+            place.leave(process, process.how)
+
+    def _ended(self, process: CallbackProcess, names: Collection[str]) -> None:
+        """Called on the thread of a process that has ended, without the lock; ``names``: what ran in it."""
+        how = process.how or ""
+        with self._changed:
+            self._living.discard(process)
+            self._changed.notify_all()
+            shared = self._shared.process is process
+            found = [place for place in (self._shared, *self._own.values()) if place.process is process]
+            for place in found:
+                place.leave(process, how, names)
+            if not found or self._retired:
+                return
+            self._isolate(names)
+            pause = self._shared.pause
+            if shared and not pause:
+                self._start(self._shared)
+        ran = f" while {', '.join(sorted(set(names)))} ran" if names else ""
+        when = "when it is called" if not shared else f"in {pause:g} s" if pause else "at once"
+        log.warning("a process of callbacks ended%s: %s; it is started again %s", ran, how, when)
+        if shared and pause:
+            with self._changed:
+                self._changed.wait_for(lambda: self._retired, pause)
+                if self._shared.process is None and not self._retired:
+                    self._start(self._shared)

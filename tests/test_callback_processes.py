@@ -62,8 +62,10 @@ def mutes(): sys.stdout.close(); sys.stderr.close(); os.closerange(0, 3)
 def hangs(): time.sleep(60)
 def spins():
     while True: pass
-def holds_lock(): ctypes.PyDLL(None).sleep(60)
-def stops(): os.kill(os.getpid(), signal.SIGSTOP)
+def holds_lock(incident):
+    if incident.reason: open(incident.reason, "w").close()
+    ctypes.PyDLL(None).sleep(60)
+def stops(): os.kill(os.getpid(), signal.SIGSTOP); time.sleep(60)
 def waits(incident):
     open(incident.reason, "w").close()
     while os.path.exists(incident.reason): time.sleep(0.01)
@@ -306,7 +308,9 @@ sys.path.append({str(Path(__file__).parent)!r})
 from test_callback_processes import Desk, Path
 desk = Desk(Path({str(place)!r}))
 desk.call("tells", {str(tmp_path / "told")!r})
-desk.begin("holds_lock")
+desk.begin("holds_lock", {str(tmp_path / "held")!r})
+while not Path({str(tmp_path / "held")!r}).exists():
+    threading.Event().wait(0.01)
 print("begun", flush=True)
 threading.Event().wait()
 """

@@ -231,14 +231,14 @@ class CallbackProcess:
 
     def _collect(self, process: subprocess.Popen[bytes]) -> str:
         """End it, and say how it ended."""
+        if self._killed:
+            process.kill()
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         if not self.ready and process.poll() is None:
             process.kill()
             process.wait()
             return f"its imports were not done within {IMPORT_LIMIT_S:g} s"
-        if self._killed:
-            process.kill()
         try:
             self._status = process.wait(END_S)
         except subprocess.TimeoutExpired:

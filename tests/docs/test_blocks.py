@@ -43,6 +43,8 @@ def test_every_block_does_what_it_says(newcomer: Newcomer, page: Path) -> None:
         newcomer.type(block)
     newcomer.interrupt()
     assert newcomer.leave() == []
+    for worker in newcomer.home.glob("*/worker.py"):
+        assert "3600" not in worker.read_text(), "the hang was taken out"
 
 
 def test_no_block_is_left_out() -> None:

@@ -48,6 +48,11 @@ class Running:
         self._started[-1].terminate()
         self._started[-1].wait(START_S)
 
+    def kill(self) -> None:
+        """kill -9 of the supervisor that was started last; its programs run on."""
+        self._started[-1].kill()
+        self._started[-1].wait(START_S)
+
     def program(self, name: str) -> dict[str, Any]:
         """Its row."""
         return next(row for row in self.home.ask("programs")["rows"] if row["name"] == name)
@@ -61,6 +66,10 @@ class Running:
         self.home.ask("program", what=what, name=name)
         wanted = "stopped" if what == "stop" else "running"
         until(lambda: self.program(name)["state"] == wanted, f"{name} is {wanted}", START_S)
+
+    def watchdogs(self) -> dict[str, dict[str, Any]]:
+        """The rows of all, by name."""
+        return {row["name"]: row for row in self.home.ask("status")["rows"]}
 
     def lines(self) -> list[str]:
         """What the programs have written to ``told``."""

@@ -1,87 +1,101 @@
-"""How the end of a program becomes an incident, through the real `banken run -c`."""
+"""How programs end, with real ones: after an adoption, in the middle of a restart, by their ladder."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from banken_supervisor.processes.handle import STATUS_KNOWN
 from process.kit import START_S, until
-from process.program_kit import yard_at
-from process.test_adoption_real import Runner
+from process.program_kit import state
+from process.run_kit import Running, running, table
 
 pytestmark = pytest.mark.process
 
-CONFIG = """
-[[program]]
-name = "fails"
-command = ["sh", "-c", "exit 3"]
-restart = "never"
+WAITS = "while [ ! -e @PLACE@/go ]; do sleep 0.05; done; exit "
+"""Runs until the file is there."""
 
-[[program]]
-name = "good"
-command = ["true"]
+SLOW = "trap 'echo NAME asked >> @PLACE@/told; while [ ! -e @PLACE@/FILE ]; do sleep 0.05; done; exit 0' TERM; " + (
+    "echo NAME up >> @PLACE@/told; while :; do sleep 0.05; done"
+)
+"""Ends in order as soon as the file is there."""
 
-[[program]]
-name = "dies"
-command = ["sh", "-c", "exit 4"]
-backoff = "30s..60s"
-timeout = "1h"
-ladder = [{ do = "dump" }, { do = "kill" }, { do = "restart" }]
-
-[[program]]
-name = "says"
-command = [PYTHON, "-c", "import time; from banken import client; client.watchdog('says', 0.3); time.sleep(1000)"]
-
-[[program]]
-name = "mute"
-command = ["sh", "-c", "sleep 1000; true"]
-timeout = "500ms"
-grace = "500ms"
-restart = "never"
-ladder = [{ do = "dump" }, { do = "kill", group = true }]
-"""
+HANGS = (
+    "import signal, sys, time\nfrom banken import client\n"
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nclient.feed()\ntime.sleep(1000)"
+)
+"""Falls silent, and ends in order when it is asked to."""
 
 
-@pytest.fixture
-def runner(address: str) -> Iterator[Runner]:
-    """One `banken run -c`, ended before its programs are."""
-    with yard_at(address) as yard:
-        one = Runner(yard.address)
-        one.configure(CONFIG.replace("PYTHON", f'"{sys.executable}"'))
-        one.start()
-        yield one
+def is_down(one: Running, *names: str) -> bool:
+    return all(one.program(name)["state"] == "stopped" for name in names)
+
+
+def slow(name: str, file: str) -> str:
+    """A program that ends as soon as it was asked to and this file is there; only a request starts it."""
+    return table(name, ["sh", "-c", SLOW.replace("NAME", name).replace("FILE", file)], autostart=False)
+
+
+@pytest.mark.every_python
+def test_ends_over_a_kill_of_the_supervisor() -> None:
+    """The end of an adopted program is known though it is no child: 0 is no incident and not started again, 3 is
+    named. A restart that had begun is finished, whether its process lives or has ended; a stop stays one."""
+    ends = {"zero": (0, "on-failure"), "three": (3, "never"), "once": (0, "never")}
+    config = "".join(
+        table(name, ["sh", "-c", f"{WAITS}{status}"], restart=policy) for name, (status, policy) in ends.items()
+    )
+    with running(config + slow("lives", "go") + slow("gone", "first") + slow("stops", "go")) as one:
+        for name in ("lives", "gone", "stops"):
+            one.ask("start", name)
+        until(lambda: len(one.lines()) == 3, "they run", START_S)
+        for name, what in (("lives", "restart"), ("gone", "restart"), ("stops", "stop")):
+            one.home.ask("program", what=what, name=name)
+        until(lambda: len(one.lines()) == 6, "they were asked to end", START_S)
+        pids = {name: one.up(name) for name in (*ends, "lives", "gone")}
         one.kill()
+        (one.place / "first").touch()
+        until(lambda: state(pids["gone"]) in "ZX", "one has ended while no supervisor runs", START_S)
+        one.run()
+        assert {name: one.up(name) for name in ends} == {name: pids[name] for name in ends}
+        (one.place / "go").touch()
+        until(lambda: is_down(one, *ends, "stops"), "those are down", START_S)
+        until(lambda: one.lines().count("lives up") == one.lines().count("gone up") == 2, "these run", START_S)
+        assert one.lines().count("stops up") == 1
+        assert {one.up("lives"), one.up("gone")}.isdisjoint(pids.values())
+        row = until(lambda: one.watchdogs()["three"].get("incident"), "its end is an incident", START_S)
+        rows = one.watchdogs()
+        assert [rows[name]["incidents"] for name in ("lives", "gone")] == [0, 0]
+        if STATUS_KNOWN:
+            assert row["reason"] == "exit status 3"
+            assert set(rows) == {"three", "lives", "gone"}
 
 
-def test_ends_become_incidents_and_ladders_respect_restart_policies(runner: Runner) -> None:
-    """One that fails and is not to restart has an open incident with its exit status; a good end is none.
-
-    The ladder of one that died neither looks at what is gone nor starts it before its backoff is over; one that
-    declares its own timeout is judged by it; one that never feeds is looked at and killed all the same.
-    """
-    fails = until(lambda: _incident(runner, "fails"), "it has an incident", START_S)
-    assert (fails["cause"], fails["reason"]) == ("exited", "exit status 3")
-    assert runner.rows()["fails"]["state"] == "stopped"
-    until(lambda: runner.rows()["good"]["state"] == "stopped", "it ended well", START_S)
-    assert "good" not in runner.watchdogs()
-    dies = until(lambda: _incident(runner, "dies"), "it has an incident", START_S)
-    assert dies["reason"] == "exit status 4"
-    assert "dies 'dump' skipped: the program has ended" in until(
-        lambda: "dies 'restart' done" in runner.errors() and runner.errors(), "its ladder is climbed", START_S
+def test_ends_are_judged_as_the_config_says() -> None:
+    """``clean``, ``exit``, a signal of somebody else's, an end of ``always``; and what its ladder ended, which ends
+    with status 0: its incident is open until it runs again."""
+    config = (
+        table("seven", ["sh", "-c", f"{WAITS}7"], clean=[0, 7])
+        + table("strict", ["sh", "-c", f"{WAITS}0"], exit="incident")
+        + table("often", ["sh", "-c", f"{WAITS}0"], restart="always", budget="1000 per 1m")
+        + table("killed", ["sleep", "1000"])
+        + table("hangs", [sys.executable, "-c", HANGS], timeout="200ms", grace="30s")
+        + 'ladder = [{ do = "kill", budget = "1 per 10m" }]\n'
     )
-    assert runner.rows()["dies"]["state"] == "backoff"
-    assert until(lambda: _incident(runner, "says"), "its own timeout counts", START_S)["cause"] in (
-        "timeout",
-        "grace",
-    )
-    until(lambda: runner.rows()["mute"]["state"] == "stopped", "it was killed", START_S)
-    log = until(lambda: "mute 'kill' done" in runner.errors() and runner.errors(), "that is told", START_S)
-    assert "mute 'dump' done" in log
-    assert "no process is known" not in log
-
-
-def _incident(runner: Runner, name: str) -> dict[str, Any] | None:
-    return runner.watchdogs().get(name, {}).get("incident")
+    with running(config) as one:
+        hung, pid = one.up("hangs"), one.up("killed")
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: one.program("killed")["pid"] not in (None, pid), "it runs again", START_S)
+        (one.place / "go").touch()
+        until(lambda: is_down(one, "seven", "strict"), "they are down", START_S)
+        until(lambda: one.program("hangs")["pid"] not in (None, hung), "it was ended, and runs again", START_S)
+        strict = until(lambda: one.watchdogs().get("strict", {}).get("incident"), "it is an incident", START_S)
+        assert strict["reason"] == "exit status 0"
+        rows = one.watchdogs()
+        assert "seven" not in rows
+        assert rows["killed"]["incidents"] == 0
+        assert rows.get("often", {"incidents": 0})["incidents"] == 0
+        until(lambda: one.watchdogs()["hangs"]["state"] == "given-up", "it hung twice", START_S)
+        assert one.watchdogs()["hangs"]["incidents"] == 2

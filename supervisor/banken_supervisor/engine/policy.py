@@ -110,7 +110,7 @@ class Restart(StrEnum):
 
     ALWAYS = "always"
     ON_FAILURE = "on-failure"
-    """unless it ended with exit status 0"""
+    """unless it ended with exit status 0, or with one that ``clean`` of its watchdog has"""
     NEVER = "never"
 
 

@@ -11,13 +11,13 @@ from math import inf
 
 from banken.protocol.incidents import Cause
 from banken.protocol.limits import is_section
-from banken.protocol.messages import Exit, Feeders, ProcessIdentity
+from banken.protocol.messages import CLEAN, Exit, Feeders, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.members import member_of, show_first
 from banken_supervisor.engine.on_purpose import OnPurpose
-from banken_supervisor.engine.record import ENDED, Details, Member, OpenIncident, Record
+from banken_supervisor.engine.record import ENDED, Details, Member, Record
 from banken_supervisor.engine.snapshot import RETURN_S
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
@@ -134,7 +134,7 @@ class ProcessLifecycle:
             if member is not None and len(details.members or ()) > 1:
                 self._drop(record, details, member, now)
                 return
-            if details.open_incident is not None and self._was_ended_by_us(record, details.open_incident):
+            if self._was_ended_by_us(record):
                 details.displace(process, ENDED)
                 return
         if process is not None and self.is_program(record.name):
@@ -158,6 +158,28 @@ class ProcessLifecycle:
                 self._table.arm(record)
             elif record.is_judged and not self.is_program(record.name):
                 self._ended(record, GONE, now + RETURN_S)
+
+    def is_failure(self, name: str, status: int | None) -> bool:
+        """Whether a program that ended by itself is to be started again ``on-failure``: unless its exit status is a
+        clean one. What a signal, or a step of its ladder, has ended did not end by itself."""
+        record = self._table.by_name.get(name)
+        clean = CLEAN if record is None else record.declaration.clean
+        if status is None or status < 0 or status not in clean:
+            return True
+        return record is not None and self._was_ended_by_us(record)
+
+    def ended_well(self, name: str, status: int | None, now: float, out: list[Effect]) -> bool:
+        """The program behind this name has ended, and nobody had asked it to: it is released, if that was clean.
+
+        False: it was not, or the incident that it has stays open until another process comes.
+        """
+        record = self._table.by_name.get(name)
+        if record is None or not self._is_clean(record, status, False, None):
+            return record is None
+        if record.incident is not None and self.is_failure(name, status):
+            return False
+        self._release(record, None, status, now, out)
+        return True
 
     def program_ended(self, name: str, how: str, now: float) -> None:
         """The program behind this name has ended, and nobody had asked it to."""
@@ -339,8 +361,11 @@ class ProcessLifecycle:
         return process in leaving, leaving.get(process)
 
     @staticmethod
-    def _was_ended_by_us(record: Record, incident: OpenIncident) -> bool:
-        steps = () if record.policy is None else record.policy.ladder.steps
+    def _was_ended_by_us(record: Record) -> bool:
+        incident = None if record.details is None else record.details.open_incident
+        if incident is None or record.policy is None:
+            return False
+        steps = record.policy.ladder.steps
         return any(number < len(steps) and steps[number].do in _ENDS for number in incident.step_counts)
 
     def _ended(self, record: Record, how: str, at: float) -> None:

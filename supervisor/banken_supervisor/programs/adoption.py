@@ -15,10 +15,23 @@ from typing import NamedTuple
 from banken.address import main_directory
 from banken.errors import NameRefused
 from banken.protocol.limits import check_name
+from banken_supervisor.engine.policy import ProgramSpec, Restart
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle, real_user
 from banken_supervisor.processes.scan import COMMAND_RUN, Seen, command_of, processes
 from banken_supervisor.programs.run_records import RunRecord, RunRecords
 from banken_supervisor.programs.spawn import Child
+
+
+def stranger(record: RunRecord) -> ProgramSpec:
+    """Enough to stop a program that the configuration no longer names."""
+    return ProgramSpec(
+        record.name,
+        ("true",),
+        autostart=False,
+        restart=Restart.NEVER,
+        stop_signal=record.stop_signal,
+        stop_timeout=record.stop_timeout,
+    )
 
 
 class Adoption(NamedTuple):
@@ -31,6 +44,10 @@ class Adoption(NamedTuple):
     """runs without a record of which something lives, but not what the program is"""
     faults: list[str]
     """sentences about what could not be read or was missing"""
+
+    def records(self) -> list[RunRecord]:
+        """Of all processes that were on record, alive or not."""
+        return [*(record for record, _ in self.running), *self.ended]
 
 
 TOLD_MAX = 10

@@ -37,6 +37,8 @@ class ChildTable:
             with handle:
                 if child.own:
                     status = handle.exit_status()
+                if status is None:
+                    status = handle.ended_with()
             ended.append((child, status))
         return ended
 

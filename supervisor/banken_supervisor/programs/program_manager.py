@@ -20,10 +20,10 @@ from typing import Any
 from banken.address import directory_of_user
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
-from banken_supervisor.engine.policy import Group, ProgramSpec, Restart
+from banken_supervisor.engine.policy import Group, ProgramSpec
 from banken_supervisor.files.users import find_user, obstacle, user_id
 from banken_supervisor.processes import control_groups
-from banken_supervisor.programs.adoption import Adoption, adopt
+from banken_supervisor.programs.adoption import Adoption, adopt, stranger
 from banken_supervisor.programs.child_table import ChildTable
 from banken_supervisor.programs.engine.effects import (
     KillGroup,
@@ -38,7 +38,7 @@ from banken_supervisor.programs.logs import Logs
 from banken_supervisor.programs.membership import program_of
 from banken_supervisor.programs.orphan_killer_client import OrphanKiller
 from banken_supervisor.programs.run_output import RunOutput
-from banken_supervisor.programs.run_records import RunRecord, RunRecords, file_name
+from banken_supervisor.programs.run_records import RunRecords, file_name
 from banken_supervisor.programs.spawn import Child, SpawnRefused, spawn
 from banken_supervisor.programs.started_processes import WORK_LIMIT_S, StartedProcesses
 
@@ -92,6 +92,8 @@ class ProgramManager:
         self._timeout = timeout
         self.serve_user: Callable[[int], str | None] = lambda uid: None
         """lets another user feed, from any thread; what keeps it from that, in words"""
+        self.is_failure: Callable[[str, int | None], bool] = lambda name, status: status != 0
+        """whether this end of a program, which nobody had asked for, is one to start it again after"""
         self._users: dict[str, int] = {}
         """by program: the user id of its last process"""
         self._random = random.random  # for the backoff's jitter
@@ -138,11 +140,7 @@ class ProgramManager:
         except OSError as fault:
             text = f"which programs run already cannot be read, so none is started: {fault}"
             adoption, held, readable = Adoption([], [], [], [text]), set(), False
-        strangers = [
-            _stranger(record)
-            for record in (*(record for record, _ in adoption.running), *adoption.ended)
-            if record.name not in wanted
-        ]
+        strangers = [stranger(record) for record in adoption.records() if record.name not in wanted]
         events = self.carry_out(self.programs.apply((*specs, *strangers), groups, now))
         for _, child in adoption.running:
             program = self.programs.get(child.name)
@@ -150,14 +148,15 @@ class ProgramManager:
             self.output.begin(program.spec, 0)
             self._address_of(program.spec)
             events += self.carry_out(self._take(child, program.spec, now))
-        # Those that were to die with the former supervisor did, or do now, and start anew: that is no failure.
-        mortal = {name for name, spec in wanted.items() if spec.dies_with_supervisor}
+        # What the former supervisor was restarting, or was to take along, ends or has ended on purpose: it starts.
+        begun = {record.name for record in adoption.records() if record.stopping}
+        renewed = {name for name, spec in wanted.items() if spec.dies_with_supervisor or name in begun}
         for record in (*adoption.ended, *adoption.remains):
-            spec = wanted.get(record.name, _stranger(record))
+            spec = wanted.get(record.name, stranger(record))
             # What it started may live. Queued first, so that it has ended before the program is started again.
             self._started.end_remains(spec, record.run, record.start, partial(self._post_cleared, record.name))
         for record in adoption.ended:
-            if record.name not in mortal and record.name not in held:
+            if record.name not in renewed and record.name not in held:
                 # It was running, and is not: an end like any other, its status unknown.
                 events += self.carry_out(self.programs.started(record.name, record.pid, now, adopted=True))
                 exited = self.programs.exited(record.name, None, now, self._random(), leftovers=True)
@@ -165,13 +164,14 @@ class ProgramManager:
         events += self.carry_out(self.programs.apply(specs, groups, now))  # the strangers are stopped
         stopping = [name for name in wanted if name in held and self._children.get(name) is not None]
         events += self.carry_out(self.programs.stop(stopping, now, "asked to stop"))
-        alive = [name for name in wanted if name in mortal - held and self._children.get(name) is not None]
-        events += self.carry_out(self.programs.restart(alive, now, "it was to die with its former supervisor"))
-        judged = ({record.name for record in adoption.ended} - mortal) | held
+        alive = [name for name in wanted if name in renewed - held and self._children.get(name) is not None]
+        events += self.carry_out(self.programs.restart(alive, now, "its former supervisor was to end it"))
+        judged = ({record.name for record in adoption.ended} - renewed) | held
         starting = [
             each.name
             for each in self.programs.all()
-            if readable and each.spec.autostart and each.name not in judged and each.state is ProgramState.STOPPED
+            if readable and each.name not in judged and each.state is ProgramState.STOPPED
+            if each.spec.autostart or each.name in begun
         ]
         events += self.carry_out(self.programs.start(starting, now))
         return events, adoption.faults
@@ -217,7 +217,10 @@ class ProgramManager:
             else:
                 cleared = partial(self._post_cleared, child.name)
                 self._started.ended(program.spec, child, cleared, by_itself=status == 0)
-                exited = self.programs.exited(child.name, status, now, self._random(), leftovers=True)
+                failed = self.is_failure(child.name, status)
+                exited = self.programs.exited(
+                    child.name, status, now, self._random(), failed=failed, leftovers=True
+                )
                 events += self.carry_out(exited)
         self.orphans.collect()
         return events + self.carry_out(self.programs.due(now))
@@ -233,6 +236,7 @@ class ProgramManager:
                     self._do(name, partial(self._spawn, program.spec, self._timeout(name)), spawns=True)
                 case SendSignal(name, number):
                     if number != SIGCONT:  # that goes before each signal
+                        self._do(name, partial(self._stopping, name))
                         self._started.stop(name, number)
                 case KillGroup(name):
                     self._children.signal(name, SIGKILL)
@@ -363,6 +367,10 @@ class ProgramManager:
             self._orphan_killer.watch(run, child.handle)
         self._post(ProgramReport(lambda now: self._take(child, spec, now)))
 
+    def _stopping(self, name: str) -> None:
+        with contextlib.suppress(OSError):  # a supervisor after this one takes its end for one by itself
+            self._records.stopping(name)
+
     def _address_of(self, spec: ProgramSpec) -> str:
         """Where its processes reach this supervisor: those of another user in a directory of that user's."""
         ours = os.geteuid()
@@ -386,15 +394,3 @@ class ProgramManager:
         with contextlib.suppress(OSError):  # the next supervisor will find that it has ended
             self._records.forget(name, run)
         self._orphan_killer.release(run)
-
-
-def _stranger(record: RunRecord) -> ProgramSpec:
-    """Enough to stop a program that the configuration no longer names."""
-    return ProgramSpec(
-        record.name,
-        ("true",),
-        autostart=False,
-        restart=Restart.NEVER,
-        stop_signal=record.stop_signal,
-        stop_timeout=record.stop_timeout,
-    )

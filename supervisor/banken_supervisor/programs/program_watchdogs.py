@@ -18,7 +18,7 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.on_purpose import STOPPED
-from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy, ProgramSpec, Restart
+from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy, ProgramSpec
 from banken_supervisor.processes.namespaces import SPACE
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.programs.engine.states import ProgramState
@@ -68,6 +68,7 @@ class ProgramWatchdogs:
 
     def open(self, engine: Engine, now: float, out: list[Effect]) -> None:
         """Adopt programs that an earlier supervisor left, and start those with autostart."""
+        self.manager.is_failure = engine.processes.is_failure
         events, faults = self.manager.open(self.specs, self.groups, now)
         out.extend(Event(EventType.PROGRAM, None, {"what": "record-damaged", "text": fault}) for fault in faults)
         self._handle_events(events, engine, now, out)
@@ -174,9 +175,11 @@ class ProgramWatchdogs:
                 case kinds.STOPPED if name not in ended:
                     # Else it was not stopped by request: the EXITED or FAILED event was handled.
                     self._down(name, engine, now, out)
-                case kinds.EXITED if spec is None or (data["status"] == 0 and spec.restart is not Restart.ALWAYS):
+                case kinds.STOPPED if engine.get(name) is None:  # it ended well, and stays down
+                    engine.rules.forget(name)
+                case kinds.EXITED if spec is None:
                     engine.forget(name, now, out)
-                case kinds.EXITED:
+                case kinds.EXITED if not engine.processes.ended_well(name, data["status"], now, out):
                     status = data["status"]
                     how = "it ended, exit status unknown" if status is None else exit_text(status)
                     engine.processes.program_ended(name, how, now)

@@ -41,6 +41,8 @@ class RunRecord(NamedTuple):
     stop_signal: str = "SIGTERM"
     stop_timeout: float = 10.0
     """how to stop it where the configuration no longer names it"""
+    stopping: bool = False
+    """its stop signal is sent; unless it was asked to stay down, its supervisor starts it again"""
 
 
 class RunRecords:
@@ -78,6 +80,13 @@ class RunRecords:
     def confirm(self, record: RunRecord, pid: int, start: int) -> None:
         """It was made."""
         self._write(record._replace(pid=pid, start=start))
+
+    def stopping(self, name: str) -> None:
+        """It gets its stop signal now."""
+        with self._lock:
+            if name in self._last:
+                self._last[name] = self._last[name]._replace(stopping=True)
+                self._put(self._last[name])
 
     def forget(self, name: str, run: str) -> None:
         """It is gone, and all of its group. Nothing happens if the file speaks of a later run by now."""

@@ -144,9 +144,17 @@ class Programs:
         return self._effects()
 
     def exited(
-        self, name: str, status: int | None, now: float, random: float, *, leftovers: bool = False
+        self,
+        name: str,
+        status: int | None,
+        now: float,
+        random: float,
+        *,
+        failed: bool | None = None,
+        leftovers: bool = False,
     ) -> list[ProgramEffect]:
         """Its process ended. ``status``: exit status; negative: minus the signal number; None: unknown.
+        ``failed``: whether that is a failure; None: unless the status is 0.
         ``leftovers``: the end of all that it had started is reported by ``cleared``."""
         program = self._programs[name]
         if not program.process:
@@ -160,7 +168,7 @@ class Programs:
         self._sequencer.emit(_E.EXITED, program, status=status, ran=ran)
         if ran >= program.stable_run:
             program.failures = 0
-        self._ended(program, status, now, random)
+        self._ended(program, status, now, random, failed=status != 0 if failed is None else failed)
         return self._effects()
 
     def cleared(self, name: str, now: float) -> list[ProgramEffect]:
@@ -222,11 +230,13 @@ class Programs:
 
     # -- ends ---------------------------------------------------------------------------------
 
-    def _ended(self, program: Program, status: int | None, now: float, random: float) -> None:
+    def _ended(
+        self, program: Program, status: int | None, now: float, random: float, *, failed: bool = True
+    ) -> None:
         """It ended without a request. Order: policy, backoff, budgets, strategy."""
         program.due = None
         policy = program.spec.restart
-        if policy is Restart.NEVER or (policy is Restart.ON_FAILURE and status == 0):
+        if policy is Restart.NEVER or (policy is Restart.ON_FAILURE and not failed):
             program.transition(_T.END, now)
             why = f"its restart policy is {policy.value!r}"
             self._sequencer.emit(_E.STOPPED, program, why=why, status=status, again=False)

@@ -200,7 +200,9 @@ def test_with_too_many_watchdogs_nobody_has_a_trail() -> None:
     bench.feed()
     bench.feed(after=1.0)
     crowd = [f"w{number}" for number in range(RECORDED_MAX)]
-    bench.feed(*crowd)
+    bench.feed(*crowd[:-1])
+    bench.feed(crowd[-1], "w", crowd[0], after=1.0)  # the one too many, and known ones behind it in one portion
+    assert [bench.engine.table.by_name[name].fed_at for name in ("w", crowd[0])] == [bench.now] * 2
     bench.feed(after=1.0)
     assert bench.gaps() == []
     assert all(record.feed_times is None for record in bench.engine.table)

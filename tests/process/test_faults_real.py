@@ -214,6 +214,10 @@ def _log(bench: Bench) -> None:
     bench.feed("somebody", 0.1)
 
 
+def _resources(bench: Bench) -> None:
+    bench.plant(bench.loop.resources, "_look_at_memory")
+
+
 def _turn(bench: Bench) -> None:
     bench.plant(bench.loop.messages, "handle_some")
 
@@ -225,7 +229,7 @@ PLANTS: dict[Place, Callable[[Bench], None]] = {
     Place.EFFECT: _effect, Place.NOTIFICATIONS: _notifications, Place.ACTIONS: _actions,
     Place.TIME_LIMITS: _time_limits, Place.JOURNAL: _journal, Place.ANNOUNCE: _announce,
     Place.REGISTRY: _registry, Place.MAINTENANCE: _maintenance, Place.ADDRESS: _address, Place.LOG: _log,
-    Place.TURN: _turn,
+    Place.RESOURCES: _resources, Place.TURN: _turn,
 }  # fmt: skip
 
 

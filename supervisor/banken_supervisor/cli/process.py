@@ -8,7 +8,7 @@ import os
 import sys
 from tempfile import TemporaryDirectory, gettempdir
 
-from banken_supervisor.processes import descriptor_limit
+from banken_supervisor.processes import descriptor_limit, memory_limit
 
 SWITCH_INTERVAL_S = 0.0005
 """A callback that computes gives the interpreter back to the loop after this long; the default is ten times it."""
@@ -26,6 +26,7 @@ def prepare() -> None:
         sys.stdout.reconfigure(line_buffering=True)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     descriptor_limit.raise_limit()
+    memory_limit.spare_address_space()
     # A full collection walks every object: with a million watchdogs it stops the loop for about a second, and
     # finds nothing, for watchdogs are freed by their reference counts. What is loaded by now stays for ever, so
     # it need not be walked at all; the rest rarely.

@@ -56,6 +56,16 @@ def _faults(summary: dict[str, Any]) -> list[str]:
     found = [
         (summary["stalls"], f"lost {format_s(summary['lost'])} in {plural(summary['stalls'], 'stall')}"),
         (summary["overloads"], f"could not read everything {plural(summary['overloads'], 'time')}"),
+        (
+            summary.get("descriptors_short"),
+            f"{summary.get('descriptors')} of {summary.get('descriptors_max')} descriptors in use",
+        ),
+        (
+            summary.get("processes_unseen"),
+            plural(summary.get("processes_unseen", 0), "worker")
+            + " judged by silence alone: no descriptor is left to notice the end",
+        ),
+        (summary.get("memory_short"), "memory short: new names are refused"),
         (summary["callbacks"]["stuck"], plural(summary["callbacks"]["stuck"], "stuck callback")),
         (summary["actions"]["stuck"], plural(summary["actions"]["stuck"], "stuck action")),
         (refused, f"{plural(sum(refused.values()), 'refused message')} ({_counted(refused)})"),
@@ -115,6 +125,8 @@ def _remarks(row: dict[str, Any]) -> list[str]:
         remarks.append(f"{clean(incident['cause'])} {format_s(incident['age'])} ago{why}")
     elif (unjudged_why := unjudged(row)) is not None:
         remarks.append(unjudged_why)
+    if row.get("end_unseen"):
+        remarks.append("judged by silence alone")
     if "progress" in row:
         remarks.append(f"progress {clean(row['progress'])}")
     if "status" in row:

@@ -186,7 +186,10 @@ def _metrics(view: ControlView, args: dict[str, Any]) -> Any:
 
 def _status(view: ControlView, args: dict[str, Any]) -> Any:
     """Rows of watchdogs: ``name`` (exact, or a pattern with ``*?[``), ``offset``, ``limit``."""
-    return _rows(view, args, row)
+    unseen = view.unseen
+    if not unseen:
+        return _rows(view, args, row)
+    return _rows(view, args, lambda record, now: {**row(record, now), "end_unseen": record.owner in unseen})
 
 
 def _suggest(view: ControlView, args: dict[str, Any]) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.observability.guard import Guard
 from banken_supervisor.observability.loop_metrics import LoopMetrics
@@ -34,5 +35,7 @@ class ControlView:
     """counters of other parts for ``summary``: callbacks, actions, journal …"""
     reloads: Callable[[], ReloadView | None]
     """None: the supervisor was started without a config file"""
+    unseen: Collection[ProcessIdentity | None]
+    """processes whose end is not noticed, for want of a descriptor"""
     stop: Callable[[], dict[str, Any]]
     """begins to stop; ``within``: seconds that it takes at most; ``programs``: whether they are stopped before"""

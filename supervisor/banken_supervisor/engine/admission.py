@@ -44,6 +44,8 @@ class Admission:
     _maintenance: Maintenance
     _observer: FeedObserver
     _processes: ProcessLifecycle
+    short_of_memory: bool = False
+    """new names and texts of workers are not taken"""
     refused: Counter[str] = field(default_factory=Counter)
     """all refusals, by reason"""
     _reported: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -54,6 +56,8 @@ class Admission:
         name = message.name
         if message.kind in (Kind.RELEASE, Kind.LEAVING, Kind.RESUME):
             return Refusal("unknown", f"no watchdog is called {name!r}")
+        if self.short_of_memory and (message.identity is not None or message.kind is not Kind.DECLARE):
+            return Refusal("memory", f"there is no memory for another name: {name!r} is not watched")
         policy = self._rules.policy_of(name)
         found = self._rules.in_force(policy, message.declaration, fed=message.kind in members.PROOFS)
         if found is None:

@@ -69,6 +69,8 @@ class EventType(StrEnum):
     """it is no longer written, or again, or entries were lost"""
     ADDRESS = "address"
     """files of the address were removed or replaced; ``text`` says what was done"""
+    RESOURCES = "resources"
+    """descriptors or memory of the supervisor are short, or not any more; ``text`` says what is done"""
     OVERLOADED = "overloaded"
     """feeds come faster than they can be read"""
     INTERNAL_ERROR = "internal-error"

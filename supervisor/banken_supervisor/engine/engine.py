@@ -124,7 +124,7 @@ class Engine:
         if history.recording:
             if history.allowed > 0:
                 few = islice(frames, history.allowed)
-                while True:
+                while history.recording:  # a new name may end it
                     try:
                         history.note_known(few, now, known)
                     except KeyError as unknown:
@@ -263,6 +263,19 @@ class Engine:
         if record is not None:
             self._lifecycle.apply(record, Occurrence(Trigger.RELEASE, how=how), now, out)
 
+    def shed(self, count: int, now: float, out: list[Effect]) -> list[str]:
+        """Release the ``count`` newest names that nobody but a worker has declared and that have no open incident.
+        They are refused while ``admission.short_of_memory``. Their names, the newest first."""
+        newest = (
+            record
+            for record in reversed(self.table.by_name.values())
+            if not record.operator and record.policy is None and not record.is_down and not record.is_group
+        )
+        shed = list(islice(newest, count))
+        for record in shed:
+            self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
+        return [record.name for record in shed]
+
     def undeclare(self, name: str, now: float, out: list[Effect]) -> None:
         """The operator declares this name no longer. It is watched no longer, unless a pattern fits it or a process
         owns it: then it goes on under that policy, and its incident, if it has one, stays open."""
@@ -320,6 +333,9 @@ class Engine:
 
     def _note(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         progress, status = message.args
+        if self.admission.short_of_memory:
+            status = None
+            progress = None if isinstance(progress, str) else progress
         details = record.detailed()
         if status is not None:
             details.status = status

@@ -12,6 +12,7 @@ import logging
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from time import monotonic, sleep
 from typing import Any, ParamSpec, TypeVar
@@ -77,6 +78,8 @@ class Place(StrEnum):
     """the thread that checks that the address directory was not replaced"""
     LOG = "log"
     """the thread that writes the log"""
+    RESOURCES = "resources"
+    """looking after descriptors and memory"""
     TURN = "turn"
     """anywhere else"""
 
@@ -85,6 +88,8 @@ class Guard:
     """``publish`` takes the event, ``log`` the line: (level, text, fields). Belongs to the loop's thread."""
 
     def __init__(self, publish: Callable[[Event], None], log: Callable[[int, str, dict[str, Any]], None]) -> None:
+        self.memory_errors = 0
+        """faults that were a lack of memory"""
         self.counts: Counter[str] = Counter()
         """faults by place"""
         self._publish = publish
@@ -103,8 +108,14 @@ class Guard:
 
     def fault(self, place: Place, fault: Exception, what: str = "") -> None:
         """Count and report a caught exception. ``what``: the item, for people to read. Never raises."""
-        self.counts[place.value] += 1
         self._faulted = True
+        if isinstance(fault, MemoryError):
+            self.memory_errors += 1
+        with suppress(MemoryError):
+            self._count(place, fault, what)
+
+    def _count(self, place: Place, fault: Exception, what: str) -> None:
+        self.counts[place.value] += 1
         kind = place.value, type(fault).__name__
         now = monotonic()
         at, count = self._reported.get(kind, (-REPORT_EVERY_S, 0))

@@ -30,6 +30,14 @@ class EndWatcher(Generic[K]):
         self.handles[key] = handle
         self._by_fd[handle.fileno()] = key
 
+    def remove(self, key: K) -> ProcessHandle:
+        """Watch a process no longer; its handle, which is the caller's from now on."""
+        assert self._epoll is not None
+        handle = self.handles.pop(key)
+        self._epoll.unregister(handle)
+        del self._by_fd[handle.fileno()]
+        return handle
+
     def ended(self) -> list[tuple[K, ProcessHandle]]:
         """Those that have ended since the last call. The caller closes their handles."""
         found = []

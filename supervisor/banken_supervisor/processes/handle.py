@@ -7,6 +7,7 @@ is the expected one, the descriptor means this process from then on. Needs pidfd
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -32,10 +33,17 @@ _INFO_EXIT = 8
 """PIDFD_INFO_EXIT, Linux 6.15: the status of a process that was collected, by whomever."""
 
 
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENODEV)
+
+
 class ProcessError(Exception):
     """The process cannot be identified for certain now; whether it lives is not known. ``kind``: one word."""
 
     kind = "unknown"
+
+
+class ProcessUnheld(ProcessError):
+    """The system has no descriptor or memory for a handle now; later it may."""
 
 
 class ProcessRemote(ProcessError):
@@ -124,8 +132,11 @@ class ProcessHandle:
             fd = os.pidfd_open(pid)
         except (ProcessLookupError, OverflowError):  # a number that no process can have
             raise ProcessGone(f"pid {pid} has ended and left nothing to look at") from None
-        except (OSError, ValueError) as fault:  # no descriptor is left, say
-            raise ProcessError(f"pid {pid} cannot be held: {getattr(fault, 'strerror', fault)}") from None
+        except (OSError, ValueError) as fault:
+            unheld = isinstance(fault, OSError) and fault.errno in _FULL
+            raise (ProcessUnheld if unheld else ProcessError)(
+                f"pid {pid} cannot be held: {getattr(fault, 'strerror', fault)}"
+            ) from None
         found = process_start(pid)
         handle = cls(pid, found, fd)
         if found and start in (None, found):

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import islice
+
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.processes.end_watcher import EndWatcher
-from banken_supervisor.processes.handle import STATUS_KNOWN, ProcessError, ProcessGone, ProcessHandle
+from banken_supervisor.processes.handle import (
+    STATUS_KNOWN,
+    ProcessError,
+    ProcessGone,
+    ProcessHandle,
+    ProcessUnheld,
+)
 
 PROCESSES_MAX = 100_000
 """Processes watched at once; of further ones only the silence is noticed."""
+
+LOOKS_MAX = 100
+"""Processes of which a handle is tried again at once."""
 
 
 class ProcessWatcher:
@@ -17,21 +29,52 @@ class ProcessWatcher:
         self._ends = EndWatcher[ProcessIdentity]()
         self.fileno = self._ends.fileno
         self.close = self._ends.close
+        self.unseen: dict[ProcessIdentity, None] = {}
+        """those whose end would be noticed if there were a descriptor for it"""
 
     def __len__(self) -> int:
         return len(self._ends.handles)
 
     def watch(self, who: ProcessIdentity) -> bool:
-        """Notice the end of ``who`` from now on; False: it has ended, or cannot be identified here."""
+        """Notice the end of ``who`` from now on; False: it has ended, or cannot be identified here or now."""
         if who in self._ends.handles:
             return True
         if self.fileno() is None or len(self) >= PROCESSES_MAX:
             return False
         try:
             self._ends.add(who, ProcessHandle.open(who))
+        except ProcessUnheld:
+            if len(self.unseen) < PROCESSES_MAX:
+                self.unseen[who] = None
+            return False
         except ProcessError:  # its silence will be noticed
             return False
+        self.unseen.pop(who, None)
         return True
+
+    def let_go(self, count: int) -> None:
+        """Give back the handles of the ``count`` processes that are watched for the shortest time."""
+        for who in list(islice(reversed(self._ends.handles), count)):
+            self._ends.remove(who).close()
+            self.unseen[who] = None
+
+    def look_again(self, most: int, wanted: Callable[[ProcessIdentity], bool]) -> list[ProcessIdentity]:
+        """Watch at most ``most`` of those that are unseen, and forget those that are not ``wanted`` any more.
+
+        Returns those that have ended meanwhile.
+        """
+        gone = []
+        for who in list(islice(self.unseen, LOOKS_MAX)):
+            del self.unseen[who]
+            if not wanted(who):
+                continue
+            if most <= 0:
+                self.unseen[who] = None  # the last from now on
+            elif self.watch(who):
+                most -= 1
+            elif who not in self.unseen and self.ended(who):
+                gone.append(who)
+        return gone
 
     def ended(self, who: ProcessIdentity) -> bool:
         """Whether this process has certainly ended. False for one of another boot: it may have started again."""

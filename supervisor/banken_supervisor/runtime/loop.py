@@ -10,7 +10,7 @@ import gc
 import logging
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from random import random
 from time import monotonic
@@ -42,13 +42,14 @@ from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock, windows_ended
 from banken_supervisor.runtime.message_handler import MessageHandler
+from banken_supervisor.runtime.resources import Resources
 from banken_supervisor.runtime.runtime_config import ConfigReload, ConfigTargets
 from banken_supervisor.runtime.user_feeds import UserFeeds
 from banken_supervisor.sources.zmq_sockets import EVERYTHING, FEEDS, NOTHING, Ready, Sockets
 
 FEEDS_PER_TURN = 10_000
 
-TURN_MAX = 30.0
+TURN_MAX = 5.0
 """Seconds. A turn that handles everything takes place at least this often."""
 
 READ_S = 0.02
@@ -114,6 +115,7 @@ class Loop:
         self.process_watcher = ProcessWatcher()
         resources.callback(self.process_watcher.close)
         watcher = self.process_watcher
+        self.resources = Resources(self.driver, watcher, self.guard, self.publish)
         processes.lives, processes.has_ended, processes.tells_end = watcher.holds, watcher.ended, watcher.tells_end
         self._effects = EffectRunner(
             self.driver, self.guard, self.publish, callbacks, dispatcher, self.process_watcher, self.outbox,
@@ -134,7 +136,14 @@ class Loop:
         )  # fmt: skip
         log_queue.fault = self.fault_elsewhere(Place.LOG)
         self.view = ControlView(
-            self.driver, programs, self.guard, self.metrics, self._parts, lambda: self.config_reload, self.stop
+            self.driver,
+            programs,
+            self.guard,
+            self.metrics,
+            self._parts,
+            lambda: self.config_reload,
+            watcher.unseen,
+            self.stop,
         )
         for descriptor in (self.process_watcher.fileno(), programs.fileno()):
             if descriptor is not None:
@@ -167,11 +176,13 @@ class Loop:
         guard.run(Place.START, self.messages.take_declarations)
         restored = guard.run(Place.START, self._restore) or {}
         self.publish(Event(EventType.STARTED, None, {"pid": os.getpid(), **restored}))
+        guard.run(Place.START, self.resources.start)
         guard.run(Place.START, self.programs.open, driver.engine, driver.now, driver.out)
         while not self._stopping:
-            guard.run(Place.TURN, self.turn)
-            self._stopping |= self._ending and not self.programs.ending()
-            guard.rest()
+            with suppress(MemoryError):  # of the guard itself
+                guard.run(Place.TURN, self.turn)
+                self._stopping |= self._ending and not self.programs.ending()
+                guard.rest()
         self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
 
     def stop(self) -> dict[str, Any]:
@@ -228,6 +239,7 @@ class Loop:
             run(Place.JOURNAL, self.outbox.turn, busy=busy)
         if self.checkpoints is not None and not self._effects.left:  # after the events of the same change
             run(Place.REGISTRY, self.checkpoints.turn)
+        self.resources.turn(self._woke)
         if (report := self.mailbox.refusal_report(self._woke)) is not None:
             self._log_queue.line(logging.ERROR, report, {})
         self.metrics.turn(monotonic() - self._woke)
@@ -282,7 +294,14 @@ class Loop:
         busy = 0.0 if self.messages.waiting or self._effects.left or self.dispatcher.waiting else None
         waiting = None if self.outbox is None else self.outbox.patience()
         checkpoints = None if self.checkpoints is None else self.checkpoints.patience()
-        for limit in (*jobs, self.programs.patience(self.driver.now), busy, waiting, checkpoints):
+        for limit in (
+            *jobs,
+            self.resources.patience(),
+            self.programs.patience(self.driver.now),
+            busy,
+            waiting,
+            checkpoints,
+        ):
             if limit is not None and limit < asked:
                 asked = limit
         return asked
@@ -301,7 +320,7 @@ class Loop:
         return {
             "callbacks": self.callbacks.counts(),
             "actions": self.dispatcher.executor.counts(),
-            "processes_watched": len(self.process_watcher),
+            **self.resources.state(),
             "journal": None if self.outbox is None else self.outbox.state(),
             "log_lines_dropped": self._log_queue.dropped,
             "mailbox_refused": self.mailbox.refused,

@@ -35,6 +35,7 @@ LEVELS = {
     EventType.CALLBACK_SKIPPED: logging.WARNING,
     EventType.STALLED: logging.WARNING,
     EventType.OVERLOADED: logging.WARNING,
+    EventType.RESOURCES: logging.WARNING,
     EventType.ADDRESS: logging.ERROR,
     EventType.JOURNAL: logging.WARNING,
     EventType.CONTEST: logging.WARNING,
@@ -92,7 +93,7 @@ def sentence(event: dict[str, Any]) -> str | None:
         return _outcome(event, kind.removeprefix("action-"))
     if kind == "conflict":
         return _conflict(event)
-    if kind == "address":
+    if kind in ("address", "resources"):
         return _text(event)
     if kind == "journal":
         return _journal(event)

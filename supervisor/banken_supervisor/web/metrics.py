@@ -144,6 +144,14 @@ METRICS = (
     Family("banken_programs", "gauge", "Programs by state.", "program_states", ("state",)),
     Family("banken_processes_watched", "gauge", "Processes whose end would be noticed at once.",
          "processes_watched"),
+    Family("banken_processes_unseen", "gauge",
+         "Processes judged by silence alone: no descriptor is left to notice their end.", "processes_unseen"),
+
+    Family("banken_descriptors", "gauge", "Descriptors that the supervisor's process has open.", "descriptors"),
+    Family("banken_descriptors_max", "gauge", "How many it may have; from 80 % on the event resources tells.",
+         "descriptors_max"),
+    Family("banken_memory_short", "gauge", "1: new names are refused for want of memory; 0: they are taken.",
+         "memory_short"),
 
     Family("banken_journal_state", "gauge", "1 for the state that the journal is in, 0 for the others.",
          _journal_state, ("state",)),

@@ -147,7 +147,8 @@ def _crowd() -> Iterator[Stage]:
 
 @contextmanager
 def _web(directory: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    command = [sys.executable, "-m", "banken_supervisor", "web", "--address", directory, "--listen", "127.0.0.1:0"]
+    listen = ["--listen", "127.0.0.1:0", "--open"]
+    command = [sys.executable, "-m", "banken_supervisor", "web", "--address", directory, *listen]
     with tempfile.TemporaryFile() as log:
         web = subprocess.Popen(command, stderr=log, env=environment())
         try:

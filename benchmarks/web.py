@@ -38,9 +38,9 @@ def run(quick: bool) -> list[Figure]:
     """First list, verdict to stream (p99), memory, and the end with all streams open."""
     with short_directory() as directory, Child(directory, 0, file="keeper"), tempfile.TemporaryFile() as log:
         _watch(directory)
+        banken = [sys.executable, "-m", "banken_supervisor"]
         web = subprocess.Popen(
-            [sys.executable, "-m", "banken_supervisor", "web", "--address", directory, "--listen", "127.0.0.1:0"],
-            stderr=log,
+            [*banken, "web", "--open", "--address", directory, "--listen", "127.0.0.1:0"], stderr=log
         )
         try:
             port = _port(web, log)

@@ -17,7 +17,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from playwright.sync_api import Browser, sync_playwright
 
@@ -142,7 +142,8 @@ def main() -> None:
         _start(stack, place, [*banken, "run", "-c", str(config), "--address", str(address)])
         _start(stack, place, [*banken, "web", "--address", str(address), "--listen", f"127.0.0.1:{PORT}"])
         time.sleep(SETTLE_S)  # so that there is something to see
-        with urlopen(f"{URL}api/v1/incidents?name=loader") as answer:
+        token = (address / "web-token").read_text().strip()
+        with urlopen(Request(f"{URL}api/v1/incidents?name=loader", headers={"X-Banken-Token": token})) as answer:
             incident = json.load(answer)["incidents"][0]["id"]
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(
@@ -150,7 +151,7 @@ def main() -> None:
         )
         stack.callback(browser.close)
         for name, (view, colours, width, height) in PICTURES.items():
-            _picture(browser, name, view.format(incident=incident), colours, (width, height))
+            _picture(browser, name, token, view.format(incident=incident), colours, (width, height))
 
 
 def _start(stack: ExitStack, place: Path, command: list[str]) -> None:
@@ -161,9 +162,11 @@ def _start(stack: ExitStack, place: Path, command: list[str]) -> None:
     stack.callback(process.send_signal, signal.SIGTERM)
 
 
-def _picture(browser: Browser, name: str, view: str, colours: Any, size: tuple[int, int]) -> None:
+def _picture(browser: Browser, name: str, token: str, view: str, colours: Any, size: tuple[int, int]) -> None:
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=colours)
     page = context.new_page()
+    page.goto(f"{URL}#token={token}")
+    page.wait_for_timeout(8000)  # until its message is gone
     page.goto(URL + view)
     page.wait_for_timeout(4000)
     file = HERE / f"{name}.png"

@@ -89,7 +89,8 @@ class Tab:
         self.page.on("console", self._said)
         self.page.goto(f"http://{web.host}/{f'#token={web.token}' if token else ''}")
         # Not wait_for_function: it evaluates texts in the page, which the page's policy forbids.
-        self.page.locator("#number-watchdogs", has_text=re.compile(r"\d")).wait_for()
+        if token:
+            self.page.locator("#number-watchdogs", has_text=re.compile(r"\d")).wait_for()
         if view:
             self.view(view)
 

@@ -127,21 +127,56 @@ def test_pausing_and_resuming_from_the_page(browser: Browser, street: Street, we
         assert street.row("pausable")["state"] == "alive"
 
 
-def test_without_the_token_nothing_is_done(browser: Browser, street: Street, web: Web) -> None:
-    """The page asks for it; a wrong one is told; the right one does what was asked for."""
+def test_without_the_token_nothing_is_shown_or_done(browser: Browser, street: Street, web: Web) -> None:
+    """The page asks for it, and says where it is; a wrong one is told; with the right one everything is there. One
+    that is not right any more, or was removed, locks the page again."""
     street.client().watchdog("guarded", timeout=3600).feed()
-    with tab(browser, web, view="#/watchdog/guarded", token=False) as one:
+    with tab(browser, web, token=False) as one:
+        dialog = one.page.get_by_role("dialog", name="The token")
+        dialog.get_by_text(f"cat {street.address}/web-token").wait_for()
+        dialog.get_by_role("button", name="Cancel").click()
+        one.page.locator("#banner").get_by_text("The page is locked").wait_for()
+        assert one.page.locator("#space > .row").count() == 0
+        one.view("#/watchdog/guarded")
+        one.page.get_by_role("button", name="No token").click()
+        dialog.get_by_label("Token", exact=True).fill("wrong-wrong-wrong-wrong")
+        dialog.get_by_role("button", name="Use it").click()
+        dialog.get_by_text("The given token is not the right one").wait_for()
+        dialog.get_by_label("Token", exact=True).fill(web.token)
+        dialog.get_by_role("button", name="Use it").click()
+        one.shows("guarded", "Alive")
+        one.page.locator("#banner").wait_for(state="hidden")
+        one.page.locator(".panel").get_by_text("24 h").first.wait_for()
+        one.page.evaluate("sessionStorage.setItem('banken-token', 'x'.repeat(20))")
+        dialog.get_by_text("The given token is not the right one").wait_for()
+        dialog.get_by_label("Token", exact=True).fill(web.token)
+        dialog.get_by_role("button", name="Use it").click()
+        one.page.locator("#banner").wait_for(state="hidden")
+        one.page.get_by_role("button", name="Token", exact=True).click()
+        dialog.wait_for()
+        assert one.page.locator("#space > .row").count() == 0
+        one.faults[:] = [fault for fault in one.faults if "status of 401" not in fault]
+
+
+def test_an_open_page_asks_for_the_token_when_something_is_to_be_done(browser: Browser, street: Street) -> None:
+    """With ``--open`` everything is shown without it; a wrong one changes nothing, the right one does it."""
+    web = street.web("--open")
+    street.client().watchdog("guarded", timeout=3600).feed()
+    with tab(browser, web, token=False, view="#/watchdog/guarded") as one:
+        one.shows("guarded", "Alive")
         one.page.get_by_role("button", name="Pause", exact=True).click()
         one.page.get_by_role("button", name="Pause", exact=True).last.click()
-        one.page.get_by_text(f"cat {street.address}/web-token").wait_for()
-        one.page.get_by_label("Token", exact=True).fill("wrong-wrong-wrong-wrong")
-        one.page.get_by_role("button", name="Use it").click()
-        one.page.get_by_text("The token was not accepted").wait_for()
-        assert street.row("guarded")["state"] == "alive"
-        one.page.get_by_label("Token", exact=True).fill(web.token)
-        one.page.get_by_role("button", name="Use it").click()
+        dialog = one.page.get_by_role("dialog", name="The token")
+        dialog.get_by_text("This needs the token").wait_for()
+        for token, says in (("wrong-wrong-wrong-wrong", "The given token is not the right one"), (web.token, None)):
+            dialog.get_by_label("Token", exact=True).fill(token)
+            dialog.get_by_role("button", name="Use it").click()
+            if says is not None:
+                dialog.get_by_text(says).wait_for()
+                assert street.row("guarded")["state"] == "alive"
         one.shows("guarded", "Paused")
         one.faults[:] = [fault for fault in one.faults if "status of 401" not in fault]
+    web.close()
 
 
 def test_a_program_is_started_and_stopped_from_the_page(browser: Browser, street: Street, web: Web) -> None:
@@ -378,14 +413,14 @@ def test_a_web_process_that_hangs_is_noticed(browser: Browser, street: Street, w
 
 
 def test_no_address_stops_the_page(browser: Browser, web: Web) -> None:
-    """Whatever follows the # of its address, the page begins and shows a view; a token is taken as it stands."""
-    with tab(browser, web, token=False) as one:
+    """Whatever follows the # of its address, the page begins and shows a view; what can be no token is not kept."""
+    with tab(browser, web) as one:
         for hash_ in ("#token=100%&more", "#/constructor", "#/watchdog/%", "#/incidents?name=%"):
             one.page.goto(f"http://{web.host}/api/")
             one.page.goto(f"http://{web.host}/{hash_}")
             one.page.locator("#facts", has_text="up").wait_for()
             assert one.page.locator("main > section:visible").count() == 1, hash_
-        assert one.page.evaluate("sessionStorage.getItem('banken-token')") == "100%&more"
+        assert one.page.evaluate("sessionStorage.getItem('banken-token')") == web.token
         one.faults[:] = [fault for fault in one.faults if "status of 400" not in fault]
 
 

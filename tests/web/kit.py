@@ -61,6 +61,8 @@ class Answer(NamedTuple):
 class Web:
     """One ``banken web``, serving."""
 
+    own_token: str | None = None
+
     def __init__(self, address: str, *args: object) -> None:
         self.address = address
         self.process = Command("web", "--address", address, "--listen", "127.0.0.1:0", *args)
@@ -75,18 +77,24 @@ class Web:
 
     @property
     def token(self) -> str:
-        """The one that it made."""
-        return (Path(self.address) / "web-token").read_text().strip()
+        """The one that it made, or ``own_token``."""
+        return self.own_token or (Path(self.address) / "web-token").read_text().strip()
 
     @property
     def signed(self) -> dict[str, str]:
         """The header that allows everything."""
-        return {"Authorization": f"Bearer {self.token}"}
+        return {"X-Banken-Token": self.token}
 
     def ask(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | str | None = None
     ) -> Answer:
-        """One request on a connection of its own. A ``Host`` in ``headers`` stands for the right one."""
+        """A request with the token, on a connection of its own. A ``Host`` in ``headers`` is sent instead."""
+        return self.bare(method, path, {**self.signed, **(headers or {})}, body)
+
+    def bare(
+        self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | str | None = None
+    ) -> Answer:
+        """The same without the token."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONG)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -107,12 +115,12 @@ class Web:
         return self.ask("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
 
     def act(self, path: str, body: Any = None) -> Answer:
-        """POST with the token."""
-        return self.ask("POST", path, self.signed, None if body is None else json.dumps(body))
+        """POST, what is to be done as JSON."""
+        return self.ask("POST", path, body=None if body is None else json.dumps(body))
 
     def stream(self) -> Stream:
         """The event stream, open."""
-        one = Stream(self.port)
+        one = Stream(self)
         self._streams.append(one)
         return one
 
@@ -134,15 +142,14 @@ class Web:
 class Stream:
     """A browser's EventSource, as far as it goes; ``receive_buffer`` makes it a small one."""
 
-    def __init__(self, port: int, receive_buffer: int | None = None) -> None:
+    def __init__(self, web: Web, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
         self.socket.settimeout(LONG)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.connect(("127.0.0.1", port))
-        self.socket.sendall(
-            f"GET /api/v1/stream HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: text/event-stream\r\n\r\n".encode()
-        )
+        self.socket.connect(("127.0.0.1", web.port))
+        head = f"GET /api/v1/stream HTTP/1.1\r\nHost: {web.host}\r\nX-Banken-Token: {web.token}\r\n"
+        self.socket.sendall(f"{head}Accept: text/event-stream\r\n\r\n".encode())
         self._read = b""
         self.seen: list[tuple[str, Any]] = []
         self.ids: list[str] = []

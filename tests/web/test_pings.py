@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from banken.address import resolve
+from banken_supervisor.web.ping_keys import make_key
 from process.kit import START_S, until
 from process.ladder_kit import LONG
 from web.kit import Street, Web
@@ -124,7 +126,9 @@ def test_a_body_in_chunks(web: Web, street: Street) -> None:
         yield b"first "
         yield b"second"
 
-    connection.request("POST", "/ping/chunked", parts(), encode_chunked=True, headers={"Host": web.host})
+    connection.request(
+        "POST", "/ping/chunked", parts(), encode_chunked=True, headers={"Host": web.host, **web.signed}
+    )
     assert connection.getresponse().read() == b"OK\n"
     connection.close()
     assert street.row("chunked")["status"] == "first second"
@@ -148,7 +152,7 @@ def test_curl_can_feed(web: Web, street: Street) -> None:
         "import urllib.request as u, sys; "
         "print(u.urlopen(u.Request(sys.argv[1], data=b'from a script', method='POST')).read())"
     )
-    url = f"http://localhost:{web.port}/ping/scripted/0"
+    url = f"http://localhost:{web.port}/p/{make_key(resolve(street.address), 'scripted', new=False)}/0"
     done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, timeout=START_S)
     assert done.stdout == "b'OK\\n'\n", done.stderr
     until(lambda: street.row("scripted").get("status") == "from a script", "it is fed")

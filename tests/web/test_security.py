@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 
+from banken_supervisor.web.refusals import WAITING_MAX, WRONG_S
 from banken_supervisor.web.security import decoded
+from process.kit import START_S, until
 from web.kit import Street, Web
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("web-security")]
@@ -78,7 +89,7 @@ def test_what_changes_anything_wants_the_token_and_a_page_of_ours(
     """Each header as it arrives, and what becomes of it; a refused one changes nothing."""
     assert web.act("/api/v1/watchdogs/gated/resume").json["row"]["state"] != "paused"
     sent = {name: value.format(token=web.token, host=web.host) for name, value in headers.items()}
-    found = web.ask("POST", PAUSE, sent)
+    found = web.bare("POST", PAUSE, sent)
     assert found.status == status, found.text
     assert ("www-authenticate" in found.headers) == (status == 401)
     state = web.get("/api/v1/watchdogs/gated").json["state"]
@@ -86,14 +97,82 @@ def test_what_changes_anything_wants_the_token_and_a_page_of_ours(
     assert web.token not in found.text
 
 
-def test_every_acting_route_wants_the_token(web: Web) -> None:
-    """Whatever the document lists as POST under /api, and the document says so."""
+def _documented(web: Web) -> list[tuple[str, str, Any]]:
+    """(method, path, what the document says) of everything but the one that tells nothing."""
     paths = web.get("/api/v1/openapi.json").json["paths"]
-    acting = [(path, each["post"]) for path, each in paths.items() if "post" in each and path.startswith("/api/")]
-    assert len(acting) == 4
-    for path, told in acting:
-        assert web.ask("POST", path.replace("{name}", "gated").replace("{command}", "stop")).status == 401, path
+    filled = {"name": "gated", "command": "none", "id": "none", "status": "0", "file": "gated.svg"}
+    return [
+        (method.upper(), path.format(**filled), told)
+        for path, each in paths.items()
+        for method, told in each.items()
+        if path != "/-/healthy"
+    ]
+
+
+def test_everything_wants_the_token_and_takes_it(web: Web) -> None:
+    """All that is documented, for reading too; the answer says where the token is, and the document that it is
+    needed. The same paths are served to whoever has it, or comes over the Unix socket."""
+    routes = _documented(web)
+    assert len(routes) > 20
+    for method, path, told in routes:
+        found = web.bare(method, path)
+        assert found.status == 401, path
+        assert f"cat {web.address}/web-token" in found.text, path
+        assert ("banken ping-key" in found.text) == path.startswith("/ping/"), path
         assert "security" in told, path
+        if not path.endswith(("/stream", "/release")):
+            assert web.ask(method, path).status not in (401, 403), path
+    for path in ("/", "/static/app.css", "/api/", "/-/healthy"):
+        assert web.bare("GET", path).status == 200
+    for path in ("/nothing", "/static", "/-/ready/", "/ping", "/p"):
+        assert web.bare("GET", path).status == 401
+
+
+def test_open_turns_it_off_for_reading_and_pings(street: Street) -> None:
+    """Aloud; what changes something wants the token all the same, and other sites' pages get nothing."""
+    web = street.web("--open")
+    assert "every user of this host can read everything and feed any name" in web.process.log()
+    for method, path, _ in _documented(web):
+        acting = method == "POST" and path.startswith("/api/")
+        if not path.endswith("/stream"):
+            assert (web.bare(method, path).status == 401) == acting, path
+    assert web.bare("GET", "/ping/gated", {"Sec-Fetch-Site": "cross-site"}).status == 403
+
+
+def test_wrong_tokens_wait_and_are_told_once(street: Street) -> None:
+    """A right one does not wait meanwhile; more than some at once are sent away."""
+    web = street.web()
+    with ThreadPoolExecutor(WAITING_MAX + 5) as pool:
+        began = time.monotonic()
+        paths = ["/ping/gated", "/api/v1/summary", "/p/guessed"] * 5
+        wrong = [pool.submit(web.bare, "GET", path, {"X-Banken-Token": "x" * 20}) for path in paths]
+        until(lambda: "requests were refused" in web.process.log(), "it is told")
+        assert web.get("/ping/gated").status == 200
+        assert time.monotonic() - began < WRONG_S or not any(each.done() for each in wrong)
+        found = [each.result().status for each in wrong]
+    assert set(found) <= {401, 403, 429}
+    assert found.count(429) >= 1
+    assert time.monotonic() - began >= WRONG_S
+    assert web.process.log().count("requests were refused") == 1
+    assert f"from user {os.geteuid()}" in web.process.log()
+    web.process.signal(signal.SIGTERM)
+    web.process.ended(10)
+    assert re.search(r"refused: (\d+ with a wrong (token|ping key)(, )?){2};", web.process.log()), (
+        "the rest is told"
+    )
+
+
+def test_a_body_in_single_bytes_is_cut(web: Web) -> None:
+    """Each would cost as much as a request. A long body in large pieces is taken."""
+    head = f"POST /ping/gated HTTP/1.1\r\nHost: {web.host}\r\nX-Banken-Token: {web.token}\r\n"
+    with socket.create_connection(("127.0.0.1", web.port), timeout=START_S) as one:
+        one.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        answer = b""
+        with contextlib.suppress(OSError):
+            one.sendall(b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n")
+            answer = one.recv(100)
+        assert answer[:13] in (b"", b"HTTP/1.1 400 ")
+    assert web.ask("POST", "/ping/gated", body="x" * 500_000).status == 200
 
 
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
@@ -131,13 +210,6 @@ def test_every_answer_has_the_safe_headers(web: Web, path: str) -> None:
     assert found.headers["referrer-policy"] == "no-referrer"
     assert "access-control-allow-origin" not in found.headers
     assert "server" not in found.headers
-
-
-def test_pings_want_the_token_where_that_was_asked_for(street: Street) -> None:
-    """``--ping-token``."""
-    strict = street.web("--ping-token")
-    assert strict.get("/ping/gated").status == 401
-    assert strict.ask("GET", "/ping/gated", strict.signed).status == 200
 
 
 def test_a_slash_within_a_name_stays_within_it() -> None:

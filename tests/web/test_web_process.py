@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -12,8 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+from click import ClickException
 
 from banken.errors import Refused
+from banken_supervisor.cli.run import command as run_command
+from banken_supervisor.cli.web import command as web_command
+from banken_supervisor.cli.web_options import WebOptions
 from banken_supervisor.web.listen_address import host_name, hosts, listen_address
 from process.kit import START_S, Home, until
 from process.ladder_kit import Command
@@ -47,18 +52,38 @@ def test_the_token_is_its_owners(street: Street, web: Web) -> None:
 
 
 def test_a_token_of_ones_own(street: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a file, or from the environment; the page can say where it is."""
+    """From a file, or from the environment; a refusal says where it is, but never what."""
     file = tmp_path / "token"
     file.write_text("a-token-of-my-own\n")
-    places = [
-        one.get("/api/v1/summary").json["token_file"] for one in (street.web(), street.web("--token-file", file))
-    ]
-    assert places == [f"{street.address}/web-token", str(file)]
+    monkeypatch.setattr(Web, "own_token", "a-token-of-my-own")
+    web = street.web("--token-file", file)
+    assert f"cat {file}" in web.bare("GET", "/metrics").text
+    assert "of-my-own" not in web.process.log()
     monkeypatch.setenv("BANKEN_TOKEN", "another-token-of-mine")
+    monkeypatch.setattr(Web, "own_token", "another-token-of-mine")
     web = street.web()
-    assert web.get("/api/v1/summary").json["token_file"] is None
-    assert web.ask("POST", "/api/v1/programs/none/start", {"X-Banken-Token": "another-token-of-mine"}).status == 404
-    assert web.ask("POST", "/api/v1/programs/none/start", web.signed).status == 401
+    assert "$BANKEN_TOKEN" in web.bare("GET", "/metrics").text
+    assert web.ask("POST", "/api/v1/programs/none/start").status == 404
+    assert web.ask("POST", "/api/v1/programs/none/start", {"X-Banken-Token": "a-token-of-my-own"}).status == 401
+
+
+@pytest.mark.parametrize("command", [["web"], ["run", "--web", "127.0.0.1:0"]])
+def test_a_terminal_is_told_the_whole_address(address: str, command: list[str]) -> None:
+    """With the token after the #, for a browser."""
+    ours, its = os.openpty()
+    listen = [] if "--web" in command else ["--listen", "127.0.0.1:0"]
+    run = [sys.executable, "-m", "banken_supervisor", *command, *listen, "--address", address]
+    with subprocess.Popen(run, stdout=its, stderr=its, stdin=subprocess.DEVNULL) as process:
+        os.close(its)
+        said = b""
+        try:
+            while not re.search(rb"banken serves http://127\.0\.0\.1:\d+/#token=\S+ .*\n", said):
+                assert select.select([ours], [], [], START_S)[0], said
+                said += os.read(ours, 4096)
+        finally:
+            process.terminate()
+            os.close(ours)
+    assert f"#token={(Path(address) / 'web-token').read_text().strip()} ".encode() in said
 
 
 @pytest.mark.parametrize(
@@ -76,6 +101,10 @@ def test_a_token_of_ones_own(street: Street, tmp_path: Path, monkeypatch: pytest
         (["--host", ""], 2, "no host name"),
         (["--token-file", "{missing}"], 2, "cannot be read"),
         (["--token-file", "{short}"], 2, "16 to 512"),
+        (["--allow", "nobody"], 2, "--socket FILE"),
+        (["--allow", "no-such-user", "--socket", "{short}"], 2, "no user of this host"),
+        (["--allow", "@no-such-group", "--socket", "{short}"], 2, "no group of this host"),
+        (["--socket", "{short}"], 6, "no socket"),
     ],
 )
 def test_what_cannot_be_is_told(address: str, tmp_path: Path, args: list[str], code: int, said: str) -> None:
@@ -116,7 +145,8 @@ def test_ctrl_c(own: Street) -> None:
     web = Web(own.address)
     own._closing.append(web)
     with socket.create_connection(("127.0.0.1", web.port), timeout=START_S) as slow:
-        slow.sendall(f"POST /ping/x HTTP/1.1\r\nHost: {web.host}\r\nContent-Length: 5\r\n\r\nab".encode())
+        head = f"POST /ping/x HTTP/1.1\r\nHost: {web.host}\r\nX-Banken-Token: {web.token}\r\n"
+        slow.sendall(f"{head}Content-Length: 5\r\n\r\nab".encode())
         assert web.get("/-/healthy").status == 200  # by now the other one is being read
         web.process.signal(signal.SIGINT)
         code, seconds = web.process.ended(10)
@@ -145,7 +175,10 @@ def beside(own: Street) -> tuple[Street, Command, Web]:
     """``banken run --web``: the home, the supervisor, and a way to ask the web process beside it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    run = Command("run", "--address", own.address, "--no-journal", "--web", f"127.0.0.1:{port}")
+    web_at = f"127.0.0.1:{port}"
+    run = Command(
+        "run", "--address", own.address, "--no-journal", "--web", web_at, "--open", "--host", "other.example"
+    )
     own._closing.append(run)
     web = object.__new__(Web)
     web.address, web.port, web.host, web._streams = own.address, port, f"127.0.0.1:{port}", []
@@ -160,6 +193,7 @@ def test_killing_the_web_process_harms_nobody(beside: tuple[Street, Command, Web
     os.kill(before, signal.SIGKILL)
     until(lambda: _child(run.pid) not in (0, before), "another one runs", START_S)
     until(lambda: _asked(web, "/-/ready") == 200, "it serves", START_S)
+    assert web.bare("GET", "/api/v1/summary", {"Host": "other.example"}).status == 200, "with the same options"
     summary = home.ask("summary")
     assert (summary["pid"], summary["stalls"]) == (run.pid, 0)
     assert "ended by signal 9" in run.log()
@@ -175,6 +209,26 @@ def test_it_ends_with_the_supervisor(beside: tuple[Street, Command, Web], number
     assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL)
     until(lambda: not Path(f"/proc/{child}/cmdline").exists() or _zombie(child), "the web process ended", 5.0)
     assert _asked(web, "/-/healthy") is None
+
+
+def test_run_takes_the_options_of_web(tmp_path: Path) -> None:
+    """And hands them on; without ``--web`` they are a mistake, and so is a wrong one, before anything starts."""
+    of_web = {name for each in web_command.params if (name := each.name)}
+    of_run = {name for each in run_command.params if (name := each.name)}
+    assert of_web - of_run == {"listen", "until_eof"}
+    given = WebOptions("127.0.0.1:9", ("a", "b.example"), "/token", True, "/socket", ("nobody", "@adm"))
+    context = web_command.make_context("web", given.arguments())
+    assert WebOptions(**{name: context.params[name] for name in WebOptions._fields}) == given
+    for args, said in (
+        (["--open"], "--open is for the page: it needs --web HOST:PORT"),
+        (["--token-file", "x"], "--token-file is for the page"),
+        (["--web", ":0", "--host", "*"], "no host name"),
+        (["--web", ":0", "--token-file", str(tmp_path / "none")], "cannot be read"),
+        (["--web", "0.0.0.0:0"], "token of your own"),
+    ):
+        with pytest.raises((ClickException, Refused)) as found:
+            run_command.main([*args, "--address", str(tmp_path / "s")], standalone_mode=False)
+        assert said in str(found.value)
 
 
 def test_a_web_process_that_cannot_start_harms_nobody(own: Street) -> None:
@@ -202,11 +256,19 @@ def test_listen_addresses() -> None:
     for wrong in ("", "80", "x:", "x:y", "::1:80", "x:-1", "x:65536", "x:８０"):
         with pytest.raises(Refused):
             listen_address(wrong)
-    assert hosts(listen_address(":0"), 80, ()) == {"127.0.0.1:80", "localhost:80", "[::1]:80"}
-    assert hosts(listen_address("10.0.0.1:80"), 80, (host_name("Watch.example."),)) == {
-        "10.0.0.1:80",
+    assert hosts(listen_address(":0"), 7768, ()) == {"127.0.0.1:7768", "localhost:7768", "[::1]:7768"}
+    assert hosts(listen_address("10.0.0.1:81"), 81, (host_name("Watch.example."),)) == {
+        "10.0.0.1:81",
         "watch.example",
     }
+
+
+def test_hosts_as_browsers_write_them() -> None:
+    """Without the port of http, IPv6 at its shortest, names in lower case; each address of loopback by itself."""
+    assert hosts(listen_address("127.0.0.1:80"), 80, ()) >= {"127.0.0.1", "localhost", "[::1]", "127.0.0.1:80"}
+    assert "127.0.0.5:7768" in hosts(listen_address("127.0.0.5:7768"), 7768, ())
+    assert hosts(listen_address("[2001:DB8:0::1]:80"), 80, ()) == {"[2001:db8::1]:80", "[2001:db8::1]"}
+    assert hosts(listen_address("Watch.Example.:81"), 81, ()) == {"watch.example:81"}
 
 
 def _asked(web: Web, path: str) -> int | None:

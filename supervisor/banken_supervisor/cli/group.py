@@ -16,9 +16,9 @@ from banken_supervisor.config.faults import ConfigFaults
 COMMANDS = (
     "demo", "run", "guard", "status", "top", "events", "incidents", "incident", "history", "check",
     "feed", "fail", "pause", "resume", "extend", "release", "suggest", "metrics",
-    "start", "stop", "restart", "reload", "config", "web", "journal", "completion",
+    "start", "stop", "restart", "reload", "config", "web", "ping-key", "journal", "completion",
 )  # fmt: skip
-"""In the order of the help page. Command NAME is ``command`` in ``banken_supervisor/cli/NAME.py``."""
+"""In the order of the help page. Command NAME is ``command`` in ``banken_supervisor/cli/NAME.py``, - as _."""
 
 TOGETHER = {
     **dict.fromkeys(("feed", "fail", "pause", "resume", "extend", "release"), "orders"),
@@ -70,7 +70,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"banken_supervisor.cli.{TOGETHER.get(cmd_name, cmd_name)}")
+        file = TOGETHER.get(cmd_name, cmd_name.replace("-", "_"))
+        module = importlib.import_module(f"banken_supervisor.cli.{file}")
         command: click.Command = getattr(module, cmd_name if cmd_name in TOGETHER else "command")
         return command
 

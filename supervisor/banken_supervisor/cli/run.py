@@ -12,6 +12,7 @@ from banken.address import option_for
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option, allow_empty_option, json_logs_option
+from banken_supervisor.cli.web_options import WebOptions, check, web_options
 
 if TYPE_CHECKING:
     from banken_supervisor.cli.web_child import WebChild
@@ -47,8 +48,11 @@ if TYPE_CHECKING:
     help="The least important lines that are logged.",
 )
 @click.option(
-    "--web", metavar="HOST:PORT", help="Serve the page there too, by a `banken web` beside it (127.0.0.1:7768)."
+    "--web",
+    metavar="HOST:PORT",
+    help="Serve the page there too, by a `banken web` beside it (127.0.0.1:7768). The next five are its options.",
 )
+@web_options
 @click.option(
     "--init", is_flag=True, help="Stop the programs, in their order, before it ends.  [default: as pid 1 only]"
 )
@@ -62,6 +66,7 @@ def command(
     log_level: str,
     web: str | None,
     init: bool,
+    **for_web: Any,
 ) -> None:
     """Supervise, in the foreground, until SIGTERM or Ctrl-C.
 
@@ -87,6 +92,11 @@ def command(
         raise click.UsageError(
             "--journal says where to keep incidents, --no-journal to keep none: give one of them"
         )
+    for_page = None if web is None else WebOptions(web, **for_web)
+    if for_page is not None:
+        check(for_page)  # now, for the web process would be started again and again
+    elif (given := next((name for name, value in for_web.items() if value), None)) is not None:
+        raise click.UsageError(f"--{given.replace('_', '-')} is for the page: it needs --web HOST:PORT")
     process.hold_standard_descriptors()
     log_settings: dict[str, Any] = {"level": log_level, "as_json": json_logs}
     path = find(config)
@@ -119,7 +129,7 @@ def command(
         "callback_limit": settings.callback_limit,
         "callback_threads": settings.callback_threads,
     }  # fmt: skip
-    beside = None if web is None else _web_child(web, resolve(address).text, json_logs=json_logs)
+    beside = None if for_page is None else _web_child(for_page, resolve(address).text, json_logs=json_logs)
     supervisor = Announced(address, journal=journal, **more)
     supervisor.ends_programs = init or os.getpid() == 1
     if setup is not None:
@@ -136,15 +146,12 @@ def command(
             beside.stop()
 
 
-def _web_child(listen: str, address: str, *, json_logs: bool) -> WebChild:
-    """The web process, not started yet; what is wrong with its place is told now."""
-    from banken_supervisor.cli.web import check_place
+def _web_child(options: WebOptions, address: str, *, json_logs: bool) -> WebChild:
+    """The web process, not started yet."""
     from banken_supervisor.cli.web_child import WebChild
-    from banken_supervisor.web.listen_address import listen_address
 
-    check_place(listen_address(listen), os.environ.get("BANKEN_TOKEN"), ())
     more = ["--json-logs"] if json_logs else []
-    return WebChild(["--address", address, "--listen", listen, *more])
+    return WebChild(["--address", address, *options.arguments(), *more])
 
 
 def _load(path: str | os.PathLike[str], log_settings: dict[str, Any]) -> RuntimeConfig:

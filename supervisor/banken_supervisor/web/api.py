@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, Path, Query, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -20,6 +19,7 @@ from banken_supervisor.web.errors import DETAILS, TEXT, Json, Problem
 from banken_supervisor.web.journal_reader import history_json, incident_json, incidents_json
 from banken_supervisor.web.metrics import question, render
 from banken_supervisor.web.parameters import (
+    TOKEN,
     Name,
     NoBody,
     OptionalName,
@@ -38,22 +38,17 @@ INCIDENTS_MAX = 1_000
 _RESPONSES: dict[int | str, dict[str, Any]] = {"4XX": DETAILS, "503": {**DETAILS, "description": "no supervisor"}}
 router = APIRouter(
     prefix="/api/v1",
-    dependencies=[Depends(only_known_keys)],
+    dependencies=[Depends(only_known_keys), *TOKEN],
     default_response_class=Json,
     responses=_RESPONSES,
 )
-
-# The security middleware checks the token of every request that changes something; this says so in the document.
-_token = [Security(HTTPBearer(auto_error=False)), Security(APIKeyHeader(name="X-Banken-Token", auto_error=False))]
-_acting: dict[str, Any] = {"dependencies": _token}
 
 
 @router.get("/summary", tags=["Supervisor"])
 async def summary(request: Request) -> Response:
     """Counts of everything, and whether the supervisor is up."""
     backend = backend_of(request)
-    settings = backend.settings
-    more = {"address": settings.address.text, "token_file": settings.token_file, "web_version": banken.__version__}
+    more = {"address": backend.settings.address.text, "web_version": banken.__version__}
     try:
         found = await backend.cache.read_summary()
     except Unreachable as fault:
@@ -107,21 +102,21 @@ async def history(request: Request, name: Name) -> Response:
 _pause_body = {"requestBody": {"content": {"application/json": {"schema": PauseBody.model_json_schema()}}}}
 
 
-@router.post("/watchdogs/{name}/pause", tags=["Watchdogs"], openapi_extra=_pause_body, **_acting)
+@router.post("/watchdogs/{name}/pause", tags=["Watchdogs"], openapi_extra=_pause_body)
 async def pause(request: Request, name: Name) -> Response:
     """Pause it, for a while or until it is resumed."""
     body = await read_json(request, PauseBody)
     return await _act(request, Kind.PAUSE, name, body.seconds or 0.0)
 
 
-@router.post("/watchdogs/{name}/resume", tags=["Watchdogs"], **_acting)
+@router.post("/watchdogs/{name}/resume", tags=["Watchdogs"])
 async def resume(request: Request, name: Name) -> Response:
     """Resume it, with a whole timeout."""
     await read_json(request, NoBody)
     return await _act(request, Kind.RESUME, name)
 
 
-@router.post("/watchdogs/{name}/release", tags=["Watchdogs"], **_acting)
+@router.post("/watchdogs/{name}/release", tags=["Watchdogs"])
 async def release(request: Request, name: Name) -> Response:
     """Stop watching it."""
     await read_json(request, NoBody)
@@ -157,7 +152,7 @@ async def programs(request: Request) -> Response:
     return Json(await backend_of(request).client.request("programs"))
 
 
-@router.post("/programs/{name}/{command}", tags=["Programs"], **_acting)
+@router.post("/programs/{name}/{command}", tags=["Programs"])
 async def program(request: Request, name: Name, command: Literal["start", "stop", "restart"]) -> Response:
     """Start, stop or restart a program."""
     await read_json(request, NoBody)
@@ -203,14 +198,14 @@ async def healthy() -> Response:
     return PlainTextResponse("healthy\n", headers={"Cache-Control": "no-store"})
 
 
-@health.get("/-/ready")
+@health.get("/-/ready", dependencies=TOKEN, responses={"4XX": TEXT})
 async def ready(request: Request) -> Response:
     """200 while the supervisor answers, else 503."""
     found = await backend_of(request).client.request("ping")
     return PlainTextResponse(f"ready: pid {found['pid']}\n", headers={"Cache-Control": "no-store"})
 
 
-@health.get("/metrics", dependencies=[Depends(only_known_keys)], responses={"4XX": TEXT})
+@health.get("/metrics", dependencies=[Depends(only_known_keys), *TOKEN], responses={"4XX": TEXT})
 async def metrics(request: Request, names: Pattern = None) -> Response:
     """Counts and histograms for Prometheus (docs/metrics.md).
 

@@ -27,7 +27,8 @@ async def page(request: Request) -> Response:
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         '<meta name=viewport content="width=device-width, initial-scale=1">',
-        "<title>banken: the API</title><link rel=stylesheet href=/static/api.css>",
+        "<title>banken: the API</title><link rel=icon href=/static/favicon.svg>",
+        "<link rel=stylesheet href=/static/api.css>",
         f"<main><h1>banken: the API</h1><p>{escape(found['info']['description'])} The same for programs: ",
         "<a href=/api/v1/openapi.json>openapi.json</a>. <a href=/>The page</a>.</p>",
     ]

@@ -18,6 +18,8 @@ import banken
 from banken_supervisor.web import api, api_page, badges, pings, stream
 from banken_supervisor.web.backend import Backend, Settings
 from banken_supervisor.web.errors import HANDLERS
+from banken_supervisor.web.peers import Connections
+from banken_supervisor.web.refusals import Refusals
 from banken_supervisor.web.security import SecurityMiddleware
 
 STATIC = Path(__file__).parent / "static"
@@ -40,8 +42,9 @@ async def _index(request: Request) -> Response:
     return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
 
-def application(settings: Settings) -> FastAPI:
-    """The application for an ASGI server."""
+def application(settings: Settings, connections: Connections) -> FastAPI:
+    """The application for an ASGI server whose protocol keeps ``connections``."""
+    refusals = Refusals()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -49,6 +52,7 @@ def application(settings: Settings) -> FastAPI:
         try:
             yield
         finally:
+            refusals.close()
             app.state.backend.close()
 
     app = FastAPI(
@@ -61,7 +65,7 @@ def application(settings: Settings) -> FastAPI:
         redoc_url=None,
         # `curl -f …/ping/NAME/` takes a redirection for a success, and nothing would have been fed.
         redirect_slashes=False,
-        middleware=[Middleware(SecurityMiddleware, settings=settings)],
+        middleware=[Middleware(SecurityMiddleware, settings=settings, connections=connections, refusals=refusals)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
         # Names and statuses are not for the exporters of other software.

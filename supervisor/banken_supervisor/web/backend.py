@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from banken_supervisor.operator_client.event_follower import EventThread
 from banken_supervisor.operator_client.state_directory import journal_file
 from banken_supervisor.web.broadcaster import Broadcaster
 from banken_supervisor.web.journal_reader import JournalReader
+from banken_supervisor.web.peers import NOBODY, Allowed
 from banken_supervisor.web.state_cache import StateCache
 from banken_supervisor.web.supervisor_client import AsyncSupervisorClient
 
@@ -34,12 +36,23 @@ class Settings:
     token: str
     hosts: frozenset[str]
     """what may stand in a Host header, in lower case; those without a port allow any"""
-    ping_token: bool = False
-    """whether pings need the token even from this host"""
+    open: bool = False
+    """whether reading and pings need no token"""
     token_file: str | None = None
     """the file that has the token; None: it was given in ``$BANKEN_TOKEN``"""
     journal: str | None = None
     """the journal's file; None: the supervisor's"""
+    ping_keys: str | None = None
+    """the file of the ping keys; None: there can be none"""
+    allowed: Allowed = NOBODY
+    """who may use the Unix socket"""
+
+    @property
+    def where_the_token_is(self) -> str:
+        """A sentence, without its full stop."""
+        if self.token_file is None:
+            return "It is what $BANKEN_TOKEN was when `banken web` was started"
+        return f"`cat {shlex.quote(self.token_file)}` prints it, on the host of `banken web`"
 
 
 class Backend:

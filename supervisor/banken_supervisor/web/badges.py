@@ -14,6 +14,7 @@ from banken.errors import RequestFailed, Unreachable
 from banken.protocol.limits import check_name
 from banken_supervisor.web.backend import backend_of
 from banken_supervisor.web.errors import TEXT
+from banken_supervisor.web.parameters import TOKEN
 
 COLOURS = {
     "alive": "#2e7d32",
@@ -38,7 +39,7 @@ class Svg(Response):
     media_type = "image/svg+xml"
 
 
-router = APIRouter(tags=["Badges"], default_response_class=Svg, responses={"4XX": TEXT})
+router = APIRouter(tags=["Badges"], default_response_class=Svg, dependencies=TOKEN, responses={"4XX": TEXT})
 
 
 @router.get("/badge/{file}")

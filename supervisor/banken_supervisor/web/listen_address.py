@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import re
@@ -13,6 +14,7 @@ from banken.errors import AddressRefused, Refused
 from banken.protocol.limits import shorten
 
 PORT = 7768
+HTTP_PORT = 80
 LISTEN = f"127.0.0.1:{PORT}"
 
 BIND_S = 5.0
@@ -45,8 +47,11 @@ class ListenAddress:
 
     @property
     def host_text(self) -> str:
-        """The host as it stands in a URL."""
-        return f"[{self.host}]" if ":" in self.host else self.host
+        """The host as it stands in a URL, written as browsers write it."""
+        with contextlib.suppress(ValueError):
+            found = ipaddress.ip_address(self.host)
+            return str(found) if found.version == 4 else f"[{found}]"
+        return self.host.lower().removesuffix(".")
 
 
 def listen_address(text: str) -> ListenAddress:
@@ -78,8 +83,12 @@ def host_name(text: str) -> str:
 
 def hosts(where: ListenAddress, port: int, more: tuple[str, ...]) -> frozenset[str]:
     """What may stand in a Host header. ``more``: additional names, from ``host_name``."""
-    names = ["127.0.0.1", "localhost", "[::1]"] if where.loopback else [where.host_text]
-    return frozenset([f"{name}:{port}" for name in names] + list(more))
+    names = {where.host_text}
+    if where.loopback:
+        names |= {"127.0.0.1", "localhost", "[::1]"}
+    # A browser leaves out the port of http.
+    bare = names if port == HTTP_PORT else ()
+    return frozenset([*(f"{name}:{port}" for name in names), *bare, *more])
 
 
 def bind(where: ListenAddress, wait_s: float = 0.0) -> socket.socket:

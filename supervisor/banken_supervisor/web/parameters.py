@@ -6,8 +6,9 @@ import asyncio
 from typing import Annotated, TypeVar
 from urllib.parse import unquote
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
@@ -25,6 +26,9 @@ PATTERN_MAX = 256
 """Longest pattern, in characters: the supervisor's loop compares it with every name."""
 
 Body = TypeVar("Body", bound=BaseModel)
+
+TOKEN = [Security(HTTPBearer(auto_error=False)), Security(APIKeyHeader(name="X-Banken-Token", auto_error=False))]
+"""For the document: the security middleware checks the token."""
 
 
 def _path_name(text: str) -> str:

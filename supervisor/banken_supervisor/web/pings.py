@@ -1,5 +1,7 @@
 """Ping URLs: any program that can fetch a URL can feed. ``/ping/NAME[/start|/fail|/EXIT_STATUS]``.
 
+``/p/KEY…``, with the key of one name, is the same for that name (security.py).
+
 GET, HEAD and POST do the same. The beginning of a body becomes the status text, for a failure the reason: a ping
 with too long a body is still a proof of life. The feed claims no process, so it takes the name from no worker.
 """
@@ -19,7 +21,7 @@ from banken_supervisor.operator_client.supervisor_client import message
 from banken_supervisor.text.durations import parse
 from banken_supervisor.web.backend import backend_of
 from banken_supervisor.web.errors import TEXT, Problem
-from banken_supervisor.web.parameters import Name, only_known_keys, read_body
+from banken_supervisor.web.parameters import TOKEN, Name, only_known_keys, read_body
 
 BODY_MAX = 10_000
 """Bytes of a body that are used; the rest is dropped."""
@@ -31,7 +33,7 @@ STATUS_HIGHEST = 255
 
 router = APIRouter(
     tags=["Pings"],
-    dependencies=[Depends(only_known_keys)],
+    dependencies=[Depends(only_known_keys), *TOKEN],
     default_response_class=PlainTextResponse,
     responses={"4XX": TEXT, "503": {**TEXT, "description": "no supervisor"}},
 )

@@ -6,21 +6,21 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from banken_supervisor.web.app import application
 from banken_supervisor.web.backend import Settings
-from banken_supervisor.web.broadcaster import SUBSCRIBERS_MAX
-from banken_supervisor.web.http_protocol import TimeLimitedProtocol
-
-CONNECTIONS_MAX = SUBSCRIBERS_MAX + 300
-"""Beyond so many connections, requests are answered 503."""
+from banken_supervisor.web.http_protocol import BoundedProtocol
+from banken_supervisor.web.peers import Connections
 
 HEAD_MAX = 16_384
 """Longest head of a request (address and headers), bytes."""
@@ -35,18 +35,19 @@ class Server(uvicorn.Server):
     """uvicorn's server; it ends in order with exit code 0."""
 
     def __init__(self, settings: Settings, *, until_eof: bool, announce: Callable[[], None]) -> None:
-        self._web = application(settings)
+        connections = Connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self._web = application(settings, connections)
+        protocol: Any = partial(BoundedProtocol, open_ones=connections, allowed=settings.allowed)
         super().__init__(
             uvicorn.Config(
                 self._web,
-                http=TimeLimitedProtocol,
+                http=protocol,
                 ws="none",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=CONNECTIONS_MAX,
                 h11_max_incomplete_event_size=HEAD_MAX,
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=DRAIN_S,
@@ -55,7 +56,7 @@ class Server(uvicorn.Server):
         self._until_eof = until_eof
         self._announce = announce
 
-    def serve_on(self, bound: socket.socket) -> None:
+    def serve_on(self, bound: list[socket.socket]) -> None:
         """Serve until SIGTERM, SIGINT or, with ``until_eof``, the end of stdin."""
         # Clients that send garbage get an answer, and must not fill the log.
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
@@ -75,10 +76,10 @@ class Server(uvicorn.Server):
             backend.broadcaster.close()
         await super().shutdown(sockets)
 
-    async def _serve_until_eof(self, bound: socket.socket) -> None:
+    async def _serve_until_eof(self, bound: list[socket.socket]) -> None:
         if self._until_eof:
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._stdin)
-        await self.serve(sockets=[bound])
+        await self.serve(sockets=bound)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """uvicorn's signal handler. It would log an error for each stream and request that the end cuts."""

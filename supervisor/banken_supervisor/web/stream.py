@@ -14,7 +14,7 @@ from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.web.backend import Backend, backend_of
 from banken_supervisor.web.broadcaster import SUBSCRIBERS_MAX, Subscriber, sse
 from banken_supervisor.web.errors import DETAILS, Problem
-from banken_supervisor.web.parameters import only_known_keys
+from banken_supervisor.web.parameters import TOKEN, only_known_keys
 
 KEEP_ALIVE_S = 15
 PAUSE_S = 0.002
@@ -30,10 +30,12 @@ class EventStream(EventSourceResponse):
     media_type = "text/event-stream"
 
 
-router = APIRouter(tags=["Supervisor"], dependencies=[Depends(only_known_keys)], default_response_class=EventStream)
+router = APIRouter(
+    tags=["Supervisor"], dependencies=[Depends(only_known_keys), *TOKEN], default_response_class=EventStream
+)
 
 
-@router.get("/api/v1/stream", responses={"503": {**DETAILS, "description": "200 streams are open"}})
+@router.get("/api/v1/stream", responses={"4XX": DETAILS, "503": {**DETAILS, "description": "200 streams are open"}})
 async def stream(request: Request) -> Response:
     """All rows, and then what changes, as server-sent events.
 

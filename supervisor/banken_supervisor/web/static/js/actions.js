@@ -1,7 +1,7 @@
 // What the buttons do: each asks first and says what will happen, then reports the result.
 
-import { keepToken, part, post, token } from "./api.js";
-import { ask, askToken, showToken, toast } from "./dialogs.js";
+import { part, post } from "./api.js";
+import { ask, askToken, toast } from "./dialogs.js";
 import { h, icon } from "./dom.js";
 import { duration } from "./format.js";
 
@@ -77,17 +77,11 @@ export async function program(what, name, pid) {
 }
 
 async function act(path, body, done) {
-  if (token() === null && !(await askToken())) return;
   try {
     await post(path, body);
     toast(done);
   } catch (fault) {
-    if (fault.status === 401) {
-      keepToken(null);
-      showToken();
-      if (await askToken("The token was not accepted.")) await act(path, body, done);
-      return;
-    }
-    toast(`Failed: ${fault.message}`, { bad: true });
+    if (fault.status !== 401) toast(`Failed: ${fault.message}`, { bad: true });
+    else if (await askToken(fault.message)) await act(path, body, done);
   }
 }

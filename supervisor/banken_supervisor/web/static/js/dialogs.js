@@ -1,7 +1,8 @@
 // Questions, and short messages.
 
-import { get, keepToken, token } from "./api.js";
+import { isToken, keepToken, token } from "./api.js";
 import { $, fill, h, icon } from "./dom.js";
+import { emit } from "./store.js";
 
 const TOAST_MS = 6000;
 
@@ -58,26 +59,23 @@ export function ask({ title, body, yes, danger = false, answer = () => true }) {
   });
 }
 
-/** Where the token is, in words. */
-async function tokenPlace() {
-  try {
-    const { token_file: file } = await get("/api/v1/summary");
-    if (file === null) return ["It is what ", h("code", {}, "$BANKEN_TOKEN"), " was when ", h("code", {}, "banken web"), " was started"];
-    return ["On the supervisor’s host this command prints it: ", h("code", { class: "command" }, `cat ${/^[\w./@:+-]+$/.test(file) ? file : `'${file.replaceAll("'", "'\\''")}'`}`)];
-  } catch {
-    return ["It is in the file ", h("code", {}, "web-token"), " in the supervisor’s directory"];
-  }
+/** A text of the web process, its commands set apart. */
+const withCommands = (text) => text.split("`").map((each, place) => (place % 2 ? h("code", { class: "command" }, each) : each));
+
+let asked = null;
+
+/** Ask for the token; whether one was given. `why`: what the web process said. */
+export function askToken(why = "") {
+  asked ??= askOnce(why).finally(() => (asked = null));
+  return asked;
 }
 
-/** Ask for the token; whether there is one afterwards. */
-export async function askToken(why = "") {
-  const place = await tokenPlace();
+async function askOnce(why) {
   const input = h("input", { type: "password", id: "token", autocomplete: "off", spellcheck: "false", maxlength: "512" });
   const given = await ask({
     title: "The token",
     body: [
-      why ? h("p", {}, why) : null,
-      h("p", {}, "Actions need the token. ", place, "."),
+      h("p", {}, withCommands(why ? `${why[0].toUpperCase()}${why.slice(1).split("; ")[0]}.` : "The page needs the token of the web process.")),
       h("label", { for: "token" }, "Token"),
       input,
       h("p", { class: "soft" }, "Stored in this tab until you close it."),
@@ -85,21 +83,22 @@ export async function askToken(why = "") {
     yes: "Use it",
     answer: () => {
       const value = input.value.trim();
-      if (!/^[\x21-\x7e]{16,512}$/.test(value)) throw new Error("A token has 16 to 512 visible ASCII characters and no space.");
+      if (!isToken(value)) throw new Error("A token has 16 to 512 visible ASCII characters and no space.");
       return value;
     },
   });
-  if (given !== null) keepToken(given);
+  if (given === null) return false;
+  keepToken(given);
   showToken();
-  return given !== null;
+  emit("token");
+  return true;
 }
 
 /** Show whether there is a token. */
 export function showToken() {
   const there = token() !== null;
-  const text = there ? "Unlocked" : "Locked";
-  fill($("token-button"), icon(there ? "unlock" : "lock"), h("span", {}, text));
-  $("token-button").title = there ? "This tab has the token: the buttons work. Click to remove it." : "Click to enter the token that the buttons need.";
+  fill($("token-button"), icon(there ? "unlock" : "lock"), h("span", {}, there ? "Token" : "No token"));
+  $("token-button").title = there ? "This tab has the token. Click to remove it." : "Click to enter the token.";
 }
 
 /** The keys. */

@@ -1,7 +1,7 @@
 // The page put together: views by address, keys, and the header.
 
 import { pause, resume } from "./actions.js";
-import { decode, keepToken, token, tokenFromAddress } from "./api.js";
+import { decode, keepToken, onLocked, token, tokenFromAddress } from "./api.js";
 import { showDetail, shownName, startDetail } from "./detail.js";
 import { askHelp, asking, askToken, showToken, toast } from "./dialogs.js";
 import { $, fill, h, icon, show } from "./dom.js";
@@ -11,7 +11,7 @@ import { showIncident, showIncidents, startIncidents, toggleViews } from "./inci
 import { current, focusRow, markOpen, move, startList } from "./list.js";
 import { startPrograms } from "./programs.js";
 import { now, on, store } from "./store.js";
-import { connect } from "./stream.js";
+import { connect, disconnect, link as tell } from "./stream.js";
 
 const TITLES = { watchdogs: "banken", groups: "Groups – banken", programs: "Programs – banken", incidents: "Incidents – banken", incident: "Incident – banken" };
 const TABS = { watchdogs: "watchdogs", groups: "groups", programs: "programs", incidents: "incidents", incident: "incidents" };
@@ -22,7 +22,7 @@ const LOST_MS = 1500; // a connection that is back sooner is no news
 function route() {
   if (tokenFromAddress()) {
     showToken();
-    toast("Token stored: the buttons work in this tab.");
+    toast("Token stored in this tab.");
   }
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [first, ...rest] = path.split("/");
@@ -113,7 +113,7 @@ function escape(typing) {
 
 function facts() {
   const { summary, link } = store;
-  if (summary === null) return fill($("facts"), link === "loading" ? "connecting…" : "");
+  if (summary === null) return fill($("facts"), { loading: "connecting…", locked: "locked" }[link] ?? "");
   const journal = summary.journal;
   const stalls = summary.stalls ? `${plural(summary.stalls, "stall")}, ${duration(summary.lost)} lost` : "no stalls";
   const uptime = summary.uptime + (now() - store.summaryAt);
@@ -139,6 +139,7 @@ function banner() {
   const texts = {
     down: ["The supervisor is down. ", store.error],
     lost: ["The connection to the web process is lost. Reconnecting… "],
+    locked: ["The page is locked: ", "it needs the token. Click “No token” to enter it."],
   };
   const text = texts[store.link];
   show($("banner"), text !== undefined);
@@ -148,15 +149,32 @@ function banner() {
   fill($("banner"), icon("expired"), h("span", {}, h("strong", {}, text[0]), text[1] ?? "", store.rows.size ? heard : ""));
 }
 
+// -- the token ---------------------------------------------------------------------------------------
+
+onLocked((reason) => {
+  if (store.link === "locked") return;
+  disconnect();
+  keepToken(null);
+  showToken();
+  tell("locked", reason);
+  askToken(reason);
+});
+
+on("token", () => {
+  tell("loading", "");
+  showDetail(null); // so that what could not be read is read now
+  route();
+  connect();
+});
+
 // -- begin -------------------------------------------------------------------------------------------
 
 fill($("help-button"), icon("help"));
 $("help-button").addEventListener("click", () => askHelp());
 $("token-button").addEventListener("click", () => {
-  if (token() === null) return askToken();
+  if (token() === null) return askToken(store.link === "locked" ? store.error : "");
   keepToken(null);
-  showToken();
-  return toast("Token removed.");
+  return location.reload(); // what it showed goes, too
 });
 $("skip").addEventListener("click", (event) => {
   event.preventDefault();

@@ -22,7 +22,7 @@ export const now = () => performance.now() / 1000;
 export const store = {
   rows: new Map(),
   summary: null,
-  /** "loading", "up", "down" (no supervisor answers) or "lost" (the web process does not) */
+  /** "loading", "up", "down" (no supervisor answers), "lost" (the web process does not) or "locked" (no token) */
   link: "loading",
   error: "",
   /** all rows have come at least once */

@@ -86,7 +86,7 @@ def test_never_fed_is_a_verdict_of_its_own(bench: Bench) -> None:
     assert bench.state() is State.WAITING
     bench.jump(0.2)
     runs = [(e.cause, e.reason) for e in bench.out if isinstance(e, RunCallback)]
-    assert runs == [(Cause.GRACE, "never fed in its 20 s grace: does it call banken?")]
+    assert runs == [(Cause.GRACE, "its worker declared it, and never fed it in its 20 s grace")]
 
 
 def test_a_feed_that_is_known_by_its_bytes_does_all_that_a_decoded_one_does(bench: Bench) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from typing import Any
 
 import pytest
 
+from banken.process_identity import process_start
+from banken.protocol.codec import encode
 from banken.protocol.limits import REASON_MAX
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.processes.handle import STATUS_KNOWN
+from banken_supervisor.processes.namespaces import SPACE
 from process.kit import Home, Stream, until
 
 pytestmark = [pytest.mark.process, pytest.mark.every_python]
@@ -168,6 +173,22 @@ def test_an_uncaught_exception_fails_what_it_fed_with_its_traceback(home: Home) 
     assert verdict["reason"].endswith("RuntimeError: on purpose")
     assert "work.py" in verdict["reason"]
     assert events.all("released", "mine") == []
+
+
+def test_what_had_ended_before_it_was_heard_of_is_not_left_behind(home: Home) -> None:
+    """A short job's process: gone when the supervisor reads what it said. It was at work: that is an incident, at
+    once and not after its timeout; nobody comes back who could end it, so it ends too."""
+    home.supervisor()
+    events = home.events()
+    job = subprocess.Popen(["sleep", "1000"])
+    who = ProcessIdentity(SPACE, job.pid, process_start(job.pid), b"nonc")
+    job.kill()
+    job.wait()
+    name = f"job@{job.pid}"
+    home.ask("tell", frame=encode(Message(Kind.WORK, name, who, 0.0, Declaration(60.0, 20.0, 60.0), (30.0, None))))
+    assert events.until(2, "expired", name)["cause"] == "exited"
+    assert events.until(2, "closed", name)["how"] == "ended"
+    assert home.row(name) == {}
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

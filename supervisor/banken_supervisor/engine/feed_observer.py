@@ -110,9 +110,9 @@ class FeedObserver:
         over, or is the same as then. ``began``: when it began; None: there is none."""
         details = record.details
         incident = None if details is None else details.open_incident
-        if incident is None or incident.cause is not Cause.FAILED:
+        if incident is None or incident.failed_at is None:
             return False
-        return began is None or began <= incident.opened
+        return began is None or began <= incident.failed_at
 
 
 def suggestion(record: Record) -> dict[str, Any]:

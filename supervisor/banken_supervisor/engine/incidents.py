@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from banken.protocol.incidents import Cause
+from banken.protocol.limits import is_section
 from banken_supervisor.engine.descriptions import callback_run, incident_data, process_data
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, EventType, RunStep
 from banken_supervisor.engine.feed_history import EVIDENCE_MAX, FeedHistory
@@ -85,10 +86,7 @@ class Incidents:
         if cause is Cause.TIMEOUT and reason is None and details.scope is not None:
             reason = details.scope.late_text(now - record.fed_at)
         elif cause is Cause.GRACE and reason is None:
-            if details.stopped_with is None:
-                reason = f"never fed in its {record.declaration.grace:g} s grace: does it call banken?"
-            else:
-                reason = f"not fed again since {details.stopped_with} was started again"
+            reason = _unfed(record, details)
         self._count += 1
         details.incidents += 1
         self._table.end_extension(record)
@@ -96,7 +94,7 @@ class Incidents:
         details.cause = cause
         incident = OpenIncident(
             f"{self._run_id}-{self._count}", cause, now, 1, now + record.declaration.interval, reason,
-            climbing_since=now,
+            failed_at=now if cause is Cause.FAILED else None, climbing_since=now,
         )  # fmt: skip
         details.incident = incident
         blamed = down(self._table, record, now)
@@ -275,6 +273,18 @@ class Incidents:
         if scope is not None:
             scope = scope._replace(age=scope.age + now - record.fed_at)
         out.append(RunStep(about, step, number, count, observe, record.owner, feeds, scope))
+
+
+def _unfed(record: Record, details: Details) -> str:
+    """Why there is an incident of what was not fed in its grace."""
+    grace = f"{record.declaration.grace:g} s"
+    if details.stopped_with is not None:
+        return f"not fed again since {details.stopped_with} was started again"
+    if is_section(record.name):
+        return f"{record.name.rpartition('@')[0]!r} has run for longer than its {grace}"
+    if record.owner is None:
+        return f"never fed in its {grace} grace: does it call banken?"
+    return f"its worker declared it, and never fed it in its {grace} grace"
 
 
 def runs_of(details: Details, ladder: Ladder, index: int) -> list[float]:

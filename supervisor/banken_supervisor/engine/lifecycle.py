@@ -119,6 +119,7 @@ class Lifecycle:
     def _report_failure(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         data: dict[str, Any] = {"reason": what.reason}
         if record.incident is not None:
+            record.incident.failed_at = now
             data["incident"] = record.incident.id
         out.append(Event(EventType.FAILED, record.name, data))
 

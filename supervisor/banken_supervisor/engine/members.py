@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 
+from banken.protocol.limits import is_section
 from banken.protocol.messages import Feeders, Kind, ProcessIdentity
 from banken_supervisor.engine.record import JOINS_AFTER, Member, Record
 from banken_supervisor.engine.states import State
@@ -31,6 +32,15 @@ def member_of(record: Record, process: ProcessIdentity | None) -> Member | None:
     if process is None or details is None or details.members is None:
         return None
     return details.members.get(process)
+
+
+def is_part_of(record: Record, process: ProcessIdentity) -> bool:
+    """Whether this is a part of one process, and no other one will feed it: a section; or a name such as
+    ``client.watched`` gives in a child, ``NAME@PID``, unless it has a ladder, which is to do something about it."""
+    if is_section(record.name, process.pid):
+        return True
+    has_steps = record.policy is not None and bool(record.policy.ladder.steps)
+    return record.name.endswith(f"@{process.pid}") and not has_steps
 
 
 def note(record: Record, process: ProcessIdentity, kind: Kind, now: float) -> bool:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from math import inf
 
 from banken.protocol.incidents import Cause
-from banken.protocol.limits import is_section
 from banken.protocol.messages import CLEAN, Exit, Feeders, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
-from banken_supervisor.engine.members import member_of, show_first
+from banken_supervisor.engine.members import is_part_of, member_of, show_first
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.record import ENDED, Details, Member, Record
 from banken_supervisor.engine.snapshot import RETURN_S
@@ -55,10 +54,10 @@ class ProcessLifecycle:
         """
         program = self._table.program_of(process)
         owned = self._table.take_owned(process)
-        is_known = any(record.is_judged and not is_section(record.name, process.pid) for record in owned)
+        is_known = any(record.is_judged and not is_part_of(record, process) for record in owned)
         for record in owned:
             details = record.detailed()
-            if is_section(record.name, process.pid) and (is_known or not record.is_judged):
+            if is_part_of(record, process) and (is_known or not record.is_judged):
                 # It is a part of that process's incident; or nobody is left who could end its own.
                 details.displace(process, ENDED)
                 self._release(record, process, status, now, out)
@@ -78,6 +77,17 @@ class ProcessLifecycle:
                 self._table.arm(record)
             else:
                 self._ended_unjudged(record, details, process, status, now, out)
+
+    def ended_unseen(self, process: ProcessIdentity, now: float, out: list[Effect]) -> None:
+        """A process was gone before its end could be watched: how it ended is not known. What is a part of it is
+        judged by that, and what had nothing to do has ended well; the rest by its silence, for it may be a process
+        that cannot be seen from here."""
+        owned = self._table.owned(process)
+        if all(is_part_of(record, process) for record in owned):
+            for details in (record.detailed() for record in owned):
+                if details.work_due == inf:
+                    details.leaving = {process: None}
+            self.exited(process, now, out)
 
     def judge_end(self, record: Record, due: float, now: float, out: list[Effect]) -> None:
         """All that its processes sent before they ended has been read."""
@@ -252,7 +262,7 @@ class ProcessLifecycle:
         else:
             reason = why if why is not None else _how(status, process)
             self._open(record, Cause.EXITED if why is None else Cause.FAILED, reason, due, now, out)
-            if is_section(record.name, process.pid):  # no process will come that could end this
+            if is_part_of(record, process):  # no process will come that could end this
                 self._release(record, process, status, now, out)
         return False
 

@@ -40,6 +40,8 @@ class OpenIncident:
     next_run: float
     """when the callback runs again"""
     reason: str | None = None
+    failed_at: float | None = None
+    """when its worker said last that it failed"""
     next_step: NextStep | None = None
     """of the ladder; None: none, or none left"""
     climbing_since: float = 0.0

@@ -283,6 +283,7 @@ def _fell_before(parent: Record, incident: OpenIncident) -> bool:
 def _incident_from(past: PastIncident, now: float) -> OpenIncident:
     opened = now - past.age
     incident = OpenIncident(past.id, past.cause, opened, 1, inf, past.reason, climbing_since=opened)
+    incident.failed_at = opened if past.cause is Cause.FAILED else None
     for run in past.steps:
         incident.step_counts[run.step] = max(run.run, incident.step_counts.get(run.step, 0))
     return incident

@@ -256,13 +256,17 @@ class Table:
         owned = self._owned.pop(process, None)
         return [] if owned is None else self._still_owned(process, owned)
 
+    def owned(self, process: ProcessIdentity) -> list[Record]:
+        """The watchdogs of a process."""
+        owned = self._owned.get(process)
+        return [] if owned is None else self._still_owned(process, owned)
+
     def assign(self, process: ProcessIdentity, program: str) -> list[Record]:
         """Note which program has started this process. The watchdogs that it owns."""
         owned = self._owned.get(process)
-        if owned is None:
-            return []
-        owned.program = program
-        return self._still_owned(process, owned)
+        if owned is not None:
+            owned.program = program
+        return self.owned(process)
 
     def watches(self, process: ProcessIdentity | None) -> bool:
         """Whether this process owns a watchdog and is not known to have ended."""

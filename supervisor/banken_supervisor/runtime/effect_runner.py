@@ -86,8 +86,12 @@ class EffectRunner:
             case RunCallback():
                 self._callbacks.run(incident_of(effect, self._driver.now), effect.callback)
             case WatchProcess(process):
-                if self._process_watcher.watch(process) and (program := self._program_of(process)) is not None:
-                    self._driver.engine.on_purpose.belongs(process, program)
+                engine = self._driver.engine
+                if not self._process_watcher.watch(process):
+                    if self._process_watcher.ended(process):
+                        engine.processes.ended_unseen(process, self._driver.now, self._driver.out)
+                elif (program := self._program_of(process)) is not None:
+                    engine.on_purpose.belongs(process, program)
             case Event(EventType.EXPIRED, _, data):
                 self._metrics.incident(data["cause"], late(data, monotonic() - woke))
             case Event(EventType.WOULD_ACT, _, data):

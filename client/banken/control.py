@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import itertools
 from time import monotonic
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import msgpack
 import zmq
 
 from banken.address import Address, option_for, resolve
 from banken.errors import RequestFailed, Unreachable, WireError
+from banken.protocol import answers
 from banken.protocol.codec import VERSION, pack, unpack
 from banken.protocol.limits import DROP_MAX
+
+ANSWER_MAX = 16 * 1024 * 1024
+"""Longest answer, bytes; a longer one ends the connection."""
+
+BAD_EVENTS_MAX = 1_000
+"""Messages without an event that are passed over at once."""
 
 EVENT_QUEUE_MAX = 100_000
 """Events held for a slow reader; what comes beyond is lost, which the sequence numbers show."""
@@ -60,34 +67,43 @@ class Control(_Connection):
     """
 
     def __init__(self, address: str | None = None, timeout: float = 2.0) -> None:
-        super().__init__(address, zmq.DEALER, {zmq.LINGER: 0, zmq.IMMEDIATE: 1, zmq.RECONNECT_IVL: 20})
+        options = {zmq.LINGER: 0, zmq.IMMEDIATE: 1, zmq.RECONNECT_IVL: 20, zmq.MAXMSGSIZE: ANSWER_MAX}
+        super().__init__(address, zmq.DEALER, options)
         self.timeout = timeout
         self._numbers = itertools.count(1)
         self.socket.connect(self.address.control)
 
     def request(self, op: str, **args: Any) -> Any:
-        """Ask, and wait for the answer. Unreachable: none came in time. RequestFailed: the answer is an error."""
+        """Ask, and wait for the answer. Unreachable: none came in time. RequestFailed: the answer is an error.
+
+        AnswerNotUnderstood, which is a RequestFailed: it is not what a supervisor answers.
+        """
         number = next(self._numbers)
         deadline = monotonic() + self.timeout
         self._wait(zmq.POLLOUT, deadline)
         self.socket.send(pack([VERSION, number, op, args]))
         while True:
             self._wait(zmq.POLLIN, deadline)
-            try:  # a reply may be of any length, unlike a worker's message
+            try:
                 reply = msgpack.unpackb(self.socket.recv(), max_ext_len=0)
             except (ValueError, msgpack.UnpackException):
-                continue
+                reply = None
             if type(reply) is list and len(reply) == 4 and reply[1] == number:
                 _, _, ok, body = reply
-                if ok:
-                    return body
-                raise RequestFailed(str(body))
-            # Otherwise it answers an earlier request, whose caller waits no longer.
+                if ok is True:
+                    return answers.checked(op, body)
+                raise RequestFailed(answers.reason(body))
+            # Otherwise it answers an earlier request, whose caller waits no longer, or is nothing that can be read.
+            if monotonic() > deadline:
+                self._give_up()
 
     def _wait(self, event: zmq.PollEvent, deadline: float) -> None:
         if not self.socket.poll(_left_ms(deadline), event):
-            text = self.address.text
-            raise Unreachable(f"no supervisor answers at {text}; start one with `banken run{option_for(text)}`")
+            self._give_up()
+
+    def _give_up(self) -> NoReturn:
+        text = self.address.text
+        raise Unreachable(f"no supervisor answers at {text}; start one with `banken run{option_for(text)}`")
 
 
 class Events(_Connection):
@@ -122,8 +138,10 @@ class Events(_Connection):
     def next(self, timeout: float) -> dict[str, Any] | None:
         """The next event; None when ``timeout`` seconds pass without one."""
         deadline = monotonic() + timeout
-        while self.socket.poll(_left_ms(deadline), zmq.POLLIN):
-            if (event := read_event(self.socket)) is not None:
+        for _ in range(BAD_EVENTS_MAX):
+            if not self.socket.poll(_left_ms(deadline), zmq.POLLIN):
+                break
+            if (event := answers.event(read_event(self.socket))) is not None:
                 return event
         return None
 

@@ -17,7 +17,7 @@ Exit codes:
   {NOT_SO}    what was asked for is not so (no such watchdog, the demo failed)
   {USAGE}    wrong arguments
   {NO_SUPERVISOR}    no supervisor answers
-  {REFUSED}    the supervisor said no
+  {REFUSED}    the supervisor said no, or what it said is not understood
   {ADDRESS_IN_USE}    another supervisor holds the address
   {ADDRESS_REFUSED}    the address cannot be used
   {INTERRUPTED}  interrupted by Ctrl-C"""

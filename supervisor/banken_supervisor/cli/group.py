@@ -12,6 +12,7 @@ import banken as package
 from banken.errors import AddressInUse, AddressRefused, BankenError, Refused, RequestFailed, Unreachable
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.config.faults import ConfigFaults
+from banken_supervisor.text.sanitize import one_line
 
 COMMANDS = (
     "demo", "run", "guard", "status", "top", "events", "incidents", "incident", "history", "check",
@@ -54,10 +55,10 @@ SAME = {
 
 
 class Failure(click.ClickException):
-    """One line on stderr, and an exit code from ``exit_codes``."""
+    """One line on stderr, or several, and an exit code from ``exit_codes``. A terminal obeys nothing in it."""
 
     def __init__(self, message: str, code: int = exit_codes.NOT_SO) -> None:
-        super().__init__(message)
+        super().__init__("\n".join(map(one_line, message.split("\n"))))
         self.exit_code = code  # type: ignore[misc]  # click reads it from the instance
 
 

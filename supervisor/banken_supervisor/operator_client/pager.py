@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from banken.protocol.answers import AnswerNotUnderstood
+
 if TYPE_CHECKING:
     from banken.control import Control
 
 STEPS_BACK_MAX = 100
 """How often one reading goes back. A list that shrinks all the time would otherwise never end."""
 
+
+PAGES_MAX = 20_000
+"""Pages of one list; a supervisor's have 100 rows or more, but for long texts."""
 
 FEW = 500
 """Watchdogs of which all rows come with one request."""
@@ -29,11 +34,15 @@ class Pager:
         """the offset to request next; None: the list is complete"""
         self._total: int | None = None
         self._steps_back = STEPS_BACK_MAX
+        self._left = PAGES_MAX
 
     def turn(self, following: int | None, total: int) -> None:
         """Note the page that was read at ``offset``: where it says that the next one begins, and how many rows
-        there are in all."""
+        there are in all. AnswerNotUnderstood: it does not go ahead, or the list has no end."""
         assert self.offset is not None
+        self._left -= 1
+        if following is not None and (following <= self.offset or not self._left):
+            raise AnswerNotUnderstood("the list that the supervisor gives has no end")
         removed = 0 if self._total is None else self._total - total
         self._total = total
         if removed > 0 and self._steps_back > 0:

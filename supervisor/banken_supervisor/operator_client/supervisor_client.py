@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from banken.address import Address, resolve
 from banken.errors import AddressRefused, RequestFailed, Unreachable
 from banken_supervisor.operator_client.state_directory import journal_file
+from banken_supervisor.text.secret import open_now
 
 if TYPE_CHECKING:
     from banken.control import Control
@@ -46,9 +47,11 @@ def explained(fault: Unreachable, address: Address, timeout: float) -> Unreachab
 def lock_holder(directory: str) -> int | None:
     """The pid in the lock file of ``directory``, if such a process lives."""
     try:
-        with open(os.path.join(directory, "lock"), encoding="ascii") as file:
+        with open(os.path.join(directory, "lock"), encoding="ascii", opener=open_now) as file:
             pid = int(json.loads(file.read(4096))["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+    if pid <= 0:  # of all processes, or a group's
         return None
     try:
         os.kill(pid, 0)

@@ -160,7 +160,7 @@ class ConfigReload:
 
     def __init__(self, load: Callable[[], RuntimeConfig], post: Callable[[Callable[[], None]], object]) -> None:
         self.current = load()
-        self.last: dict[str, Any] = {"number": 0}
+        self.last: dict[str, Any] = {"number": 0, "ok": True, "text": ""}
         """of the last finished reload: its ``number``, ``ok``, and as ``text`` the file, or its errors"""
         self._load = load
         self._post = post

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import os
+import signal
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from tempfile import TemporaryDirectory, gettempdir
+from types import FrameType
 
 from banken_supervisor.processes import descriptor_limit, memory_limit
 
@@ -14,6 +18,14 @@ SWITCH_INTERVAL_S = 0.0005
 """A callback that computes gives the interpreter back to the loop after this long; the default is ten times it."""
 
 GC_THRESHOLDS = (100_000, 50, 100)
+
+MEANINGLESS = (
+    "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR", "SIGSTKFLT", "SIGXCPU", "SIGEMT",
+    "SIGLOST",
+)  # fmt: skip
+"""Signals that end a process by default, and come by mistake, from timers or from limits; as those of real time."""
+
+_REALTIME = int(getattr(signal, "SIGRTMIN", 34))
 
 DIRECTORY_MAX = 60
 """Characters of a temporary directory's name that leave room for the path of a Unix socket."""
@@ -33,6 +45,34 @@ def prepare() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def disregard_signals(tell: Callable[[str], None]) -> None:
+    """Have signals that mean nothing here end nothing. ``tell`` is called with a sentence, once for each signal, on
+    the main thread between any two of its steps.
+
+    They are handled and not ignored: what this process starts would inherit that.
+    """
+    told: set[int] = set()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if number not in told:
+            told.add(number)
+            try:
+                name = signal.Signals(number).name
+            except ValueError:
+                name = f"signal {number}"
+            tell(f"{name} came, and means nothing here: SIGHUP reads the config again, SIGTERM ends")
+
+    # What the system does not have, or gives nobody (the threads' own real-time signals), cannot be sent either.
+    for number in signal.valid_signals() & {*_named(MEANINGLESS), *range(_REALTIME, _REALTIME + 31)}:
+        with contextlib.suppress(OSError, ValueError):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, handle)
+
+
+def _named(names: Iterable[str]) -> Iterator[int]:
+    return (int(number) for name in names if (number := getattr(signal, name, None)) is not None)
 
 
 def private_directory(prefix: str) -> TemporaryDirectory[str]:

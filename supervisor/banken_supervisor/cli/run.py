@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,8 @@ def command(
 
     Those end it in order, within five seconds even when callbacks hang, with exit code 0; a second one ends it
     at once. SIGHUP, or `banken reload`, reads the config file again; a bad or an empty one is reported, and the old
-    one stays in force. Without a terminal it does not start with an empty config file (exit code 2).
+    one stays in force. Other signals that would end it, such as SIGUSR1, are only logged. Without a terminal it
+    does not start with an empty config file (exit code 2).
 
     Programs run on when the supervisor ends, and the next one adopts them; as pid 1 of a container, or with --init,
     it stops them first, in their order, for nothing adopts them there. Orphans that come to it are collected. The
@@ -118,6 +120,10 @@ def command(
             if beside is not None:
                 beside.start()
 
+        def warn(self, text: str) -> None:
+            """Log it, from a signal handler."""
+            self._mailbox.post(lambda: self._log_queue.line(logging.WARNING, text, {}))
+
     process.prepare()
     logs.to_stderr(**log_settings)
     if not no_journal and journal is None:
@@ -131,6 +137,7 @@ def command(
     }  # fmt: skip
     beside = None if for_page is None else _web_child(for_page, resolve(address).text, json_logs=json_logs)
     supervisor = Announced(address, journal=journal, **more)
+    process.disregard_signals(supervisor.warn)
     supervisor.ends_programs = init or os.getpid() == 1
     if setup is not None:
         first = [setup]

@@ -1,0 +1,44 @@
+"""Signals that end a process by default, sent to the real `banken run`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from banken_supervisor.cli.process import MEANINGLESS
+from process.kit import until
+from process.run_kit import running, table
+
+pytestmark = pytest.mark.process
+
+LEFT_ALONE = {
+    "SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGSTOP", "SIGQUIT", "SIGABRT", "SIGILL", "SIGTRAP", "SIGBUS",
+    "SIGFPE", "SIGSEGV", "SIGSYS",
+}  # fmt: skip
+"""They end or stop it on purpose, or are a crash."""
+
+
+def mask(pid: int, which: str) -> int:
+    """A set of signals, as /proc has it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith(f"{which}:")), 16)
+
+
+def test_no_signal_that_means_nothing_ends_it() -> None:
+    """Each that the system has, three times; told once. What it starts handles them as ever. SIGTERM ends it."""
+    sent = [number for number in signal.valid_signals() if getattr(number, "name", "") not in LEFT_ALONE]
+    assert {signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGRTMIN + 3} <= set(sent)
+    with running(table("p", ["sleep", "1000"])) as one:
+        process, program = one._started[-1], one.up("p")
+        for number in sent * 3:
+            process.send_signal(number)
+        process.send_signal(signal.SIGCONT)  # after SIGTSTP and the like
+        names = [name for name in MEANINGLESS if hasattr(signal, name)] + ["SIGRTMIN", "SIGRTMAX"]
+        until(lambda: all(f"{name} came" in one.log.read_text() for name in names), "they are logged")
+        assert one.home.ask("ping")["pid"] == process.pid
+        assert one.log.read_text().count("SIGUSR2 came") == 1
+        assert mask(program, "SigIgn") == 0
+        one.stop()
+        assert process.returncode == 0

@@ -60,8 +60,8 @@ class Bench:
     def exited(self, name: str, status: int | None = 1, random: float = 0.0) -> list[str]:
         return self.words(self.core.exited(name, status, self.now, random))
 
-    def failed(self, name: str, random: float = 0.0) -> list[str]:
-        return self.words(self.core.failed(name, "no such file", self.now, random))
+    def failed(self, name: str, random: float = 0.0, *, shortage: bool = False) -> list[str]:
+        return self.words(self.core.failed(name, "no such file", self.now, random, shortage=shortage))
 
     def wait(self, seconds: float) -> list[str]:
         self.now += seconds

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor.engine.ladder import Budget
+from banken_supervisor.engine.ladder import Backoff, Budget
 from banken_supervisor.engine.policy import ProcessAttributes, Restart
 from banken_supervisor.programs.engine.effects import SendSignal
 from banken_supervisor.programs.engine.programs import UnknownProgram
@@ -119,6 +119,25 @@ def test_one_restart_more_than_the_budget_is_not_made() -> None:
     bench.started("a")
     bench.exited("a")
     assert bench.state("a") == "backoff"
+
+
+def test_what_the_system_has_no_room_for_is_tried_until_it_has() -> None:
+    """However often, every five seconds at least, and no restart is charged for it."""
+    bench = Bench(spec("a", backoff=Backoff(1.0, 100.0)))
+    bench.exited("a")
+    for _ in range(8):
+        waited, did = bench.until_due()
+        assert waited <= 5.0
+        assert did == ["spawn a"]
+        bench.failed("a", random=0.99, shortage=True)
+    assert bench.until_due()[1] == ["spawn a"]
+    bench.started("a")
+    for _ in range(2):
+        bench.exited("a")
+        bench.until_due()
+        bench.started("a")
+    bench.exited("a")
+    assert bench.told("program-gave-up") == [{"of": "a", "count": 3, "period": 60.0}]
 
 
 def test_restarts_that_lie_a_period_back_are_forgotten() -> None:

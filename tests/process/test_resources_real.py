@@ -15,10 +15,12 @@ import pytest
 import zmq
 
 from banken.address import resolve
+from banken.control import Control
 from banken.process_identity import boot_id, process_start
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from process.kit import Child, Home, until
+from process.run_kit import running, table
 
 pytestmark = [
     pytest.mark.process,
@@ -112,3 +114,30 @@ def test_a_flood_of_long_texts_under_a_limit_of_memory_ends_nothing(home: Home) 
     assert home.row("late")
     supervisor.signal(signal.SIGTERM)
     assert supervisor.ended(10.0)[0] == 0
+
+
+def test_a_program_is_started_again_when_there_are_descriptors_for_it() -> None:
+    """It is killed while the table is full: each attempt is told, none is charged, and it runs as soon as it can.
+    Meanwhile another one's verdict falls, and the journal writes."""
+    with (
+        running(table("p", ["sleep", "1000"]), "--journal", "journal.db") as one,
+        Control(one.address, 20.0) as control,
+    ):
+        events, supervisor = one.home.events(), one._started[-1]
+        program = one.up("p")
+        used = control.request("summary")["descriptors"]
+        soft, hard = resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (used - 1, hard))  # its pidfd's number goes, too
+        os.kill(program, signal.SIGKILL)
+        frame = encode(Message(Kind.FEED, "other", None, 0.0, Declaration(0.2, 60.0, 0.2)))
+        control.request("tell", frame=frame)
+        for attempt in range(1, 6):  # more than its budget
+            events.until(20.0, "program", "p", what="program-backoff", attempt=attempt)
+        told = events.until(20.0, "program", "p", what="program-failed")
+        assert "Too many open files" in told["reason"]
+        events.until(20.0, "expired", "other")
+        resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        events.until(20.0, "program", "p", what="program-started")
+        summary = control.request("summary")
+        assert summary["journal"]["state"] == "ok"
+        assert not summary["internal_errors"]

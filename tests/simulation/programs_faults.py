@@ -96,10 +96,12 @@ def _mates_left(self: Programs, programs: Any, now: float, why: str) -> None:
         _stop(self, programs, now, why)
 
 
-def _policy_forgotten(self: Programs, program: Program, status: int | None, now: float, random: float) -> None:
+def _policy_forgotten(
+    self: Programs, program: Program, status: int | None, now: float, random: float, **more: Any
+) -> None:
     if program.spec.restart is Restart.ON_FAILURE:
-        status = 1
-    _ended(self, program, status, now, random)
+        more["failed"] = True
+    _ended(self, program, status, now, random, **more)
 
 
 def _impatient(self: Sequencer, programs: list[Program], not_before: float, why: str, now: float) -> None:

@@ -18,6 +18,7 @@ from banken_supervisor.processes import launch
 from banken_supervisor.processes.handle import SUPPORTED
 from banken_supervisor.processes.run_processes import RunProcesses
 from banken_supervisor.processes.scan import COMMAND_RUN
+from banken_supervisor.processes.shortage import patiently
 
 READ = 64 * 1024
 
@@ -87,13 +88,15 @@ class RunningCommand:
         ``options``: of Popen.
         """
         run = COMMAND_RUN + os.urandom(16).hex()
-        process = launch.start(
-            command,
-            ProcessAttributes(),
-            stdout=subprocess.PIPE,
-            env={**environment, "BANKEN_RUN": run},
-            start_new_session=True,
-            **options,
+        process = patiently(
+            lambda: launch.start(
+                command,
+                ProcessAttributes(),
+                stdout=subprocess.PIPE,
+                env={**environment, "BANKEN_RUN": run},
+                start_new_session=True,
+                **options,
+            )
         )
         return cls(process, output_max, run)
 

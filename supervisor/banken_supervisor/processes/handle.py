@@ -7,7 +7,6 @@ is the expected one, the descriptor means this process from then on. Needs pidfd
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import select
@@ -18,6 +17,7 @@ from typing import Self
 from banken.process_identity import process_start
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.processes.namespaces import SPACE, pid_here
+from banken_supervisor.processes.shortage import is_shortage
 
 SUPPORTED = hasattr(os, "pidfd_open") and any(SPACE)
 """Whether this system can identify a process for certain."""
@@ -31,9 +31,6 @@ _INFO = struct.Struct("=QQ11Ii")
 
 _INFO_EXIT = 8
 """PIDFD_INFO_EXIT, Linux 6.15: the status of a process that was collected, by whomever."""
-
-
-_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENODEV)
 
 
 class ProcessError(Exception):
@@ -133,8 +130,7 @@ class ProcessHandle:
         except (ProcessLookupError, OverflowError):  # a number that no process can have
             raise ProcessGone(f"pid {pid} has ended and left nothing to look at") from None
         except (OSError, ValueError) as fault:
-            unheld = isinstance(fault, OSError) and fault.errno in _FULL
-            raise (ProcessUnheld if unheld else ProcessError)(
+            raise (ProcessUnheld if is_shortage(fault) else ProcessError)(
                 f"pid {pid} cannot be held: {getattr(fault, 'strerror', fault)}"
             ) from None
         found = process_start(pid)

@@ -1,4 +1,4 @@
-"""Looks at processes and signals them, from any thread: each call opens a handle of its own and closes it."""
+"""Looks at processes and signals them, from any thread but the loop's: each call has a handle of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.processes.handle import ProcessError, ProcessGone, ProcessHandle, is_local
 from banken_supervisor.processes.process_group import ProcessGroup
+from banken_supervisor.processes.shortage import patiently
 
 STATES = {
     "R": "running or ready to run",
@@ -75,7 +76,7 @@ def _opened(who: ProcessIdentity) -> contextlib.AbstractContextManager[ProcessHa
     if not is_local(who):
         return contextlib.nullcontext()
     try:
-        return ProcessHandle.open(who)
+        return patiently(lambda: ProcessHandle.open(who))
     except ProcessGone:
         return contextlib.nullcontext()
     except ProcessError as fault:

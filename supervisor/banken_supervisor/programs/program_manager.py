@@ -23,6 +23,7 @@ from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
 from banken_supervisor.engine.policy import Group, ProgramSpec
 from banken_supervisor.files.users import find_user, obstacle, user_id
 from banken_supervisor.processes import control_groups
+from banken_supervisor.processes.shortage import is_shortage
 from banken_supervisor.programs.adoption import Adoption, adopt, stranger
 from banken_supervisor.programs.child_table import ChildTable
 from banken_supervisor.programs.engine.effects import (
@@ -309,8 +310,9 @@ class ProgramManager:
         for name in names:
             self._post(WorkTold(name, "log-moved", text))
 
-    def _post_failed(self, name: str, reason: str) -> None:
-        self._post(ProgramReport(lambda now: self.programs.failed(name, reason, now, self._random())))
+    def _post_failed(self, name: str, reason: str, fault: BaseException | None = None) -> None:
+        short, random = is_shortage(fault), self._random
+        self._post(ProgramReport(lambda now: self.programs.failed(name, reason, now, random(), shortage=short)))
 
     def _post_exited(self, name: str, status: int | None) -> None:
         self._post(ProgramReport(lambda now: self.programs.exited(name, status, now, self._random())))
@@ -344,7 +346,7 @@ class ProgramManager:
             record = self._records.intend(spec.name, run, spec.stop_signal, spec.stop_timeout)
         except OSError as fault:
             self._runs.pop(run, None)
-            self._post_failed(spec.name, f"it cannot be put on record: {fault.strerror}: {fault.filename}")
+            self._post_failed(spec.name, f"it cannot be put on record: {fault.strerror}: {fault.filename}", fault)
             return
         try:
             if spec.dies_with_supervisor:
@@ -359,7 +361,7 @@ class ProgramManager:
         except BaseException as fault:  # noqa: BLE001  # without a message the program would wait for ever
             self._forget(spec.name, run)
             reason = str(fault) if isinstance(fault, SpawnRefused) else f"{type(fault).__name__}: {fault}"
-            self._post_failed(spec.name, reason)
+            self._post_failed(spec.name, reason, fault)
             return
         with contextlib.suppress(OSError):  # the intent is on record: it can be found by its mark
             self._records.confirm(record, child.handle.pid, child.handle.start)

@@ -33,6 +33,10 @@ class UnknownProgram(LookupError):
     """No program has this name; the message lists the programs."""
 
 
+SHORTAGE_WAIT_S = 5.0
+"""Seconds at most before the next attempt, where the system lacked something for a start."""
+
+
 class Programs:
     """Every program of one supervisor. ``now`` is deadline time, in seconds, and never goes back.
 
@@ -130,8 +134,14 @@ class Programs:
             self._sequencer.signal_if_turn(program, now)
         return self._effects()
 
-    def failed(self, name: str, reason: str, now: float, random: float) -> list[ProgramEffect]:
-        """The process that a ``Spawn`` asked for could not be started."""
+    def failed(
+        self, name: str, reason: str, now: float, random: float, *, shortage: bool = False
+    ) -> list[ProgramEffect]:
+        """The process that a ``Spawn`` asked for could not be started.
+
+        ``shortage``: the system lacked something for it, which is no fault of the program's: it is tried again for
+        ever, and no budget is charged.
+        """
         program = self._programs[name]
         if program.process:
             raise IllegalProgramTransition(f"{name}: a spawn failed, but there is a process")
@@ -140,7 +150,7 @@ class Programs:
             self._gone(program, None, now)
         else:
             self._sequencer.emit(_E.FAILED, program, reason=reason)
-            self._ended(program, None, now, random)
+            self._ended(program, None, now, random, charged=not shortage)
         return self._effects()
 
     def exited(
@@ -231,9 +241,16 @@ class Programs:
     # -- ends ---------------------------------------------------------------------------------
 
     def _ended(
-        self, program: Program, status: int | None, now: float, random: float, *, failed: bool = True
+        self,
+        program: Program,
+        status: int | None,
+        now: float,
+        random: float,
+        *,
+        failed: bool = True,
+        charged: bool = True,
     ) -> None:
-        """It ended without a request. Order: policy, backoff, budgets, strategy."""
+        """It ended without a request, or did not start. Order: policy, backoff, budgets, strategy."""
         program.due = None
         policy = program.spec.restart
         if policy is Restart.NEVER or (policy is Restart.ON_FAILURE and not failed):
@@ -244,7 +261,9 @@ class Programs:
             return
         groups = self._sequencer.grouping.groups_of(program.name)
         wait = delay(program.spec.backoff, program.failures, random)
-        exhausted = self._budgets.exhausted(program.spec, groups, now, now + wait)
+        if not charged:
+            wait = min(wait, SHORTAGE_WAIT_S)
+        exhausted = self._budgets.exhausted(program.spec, groups, now, now + wait) if charged else None
         others = self._affected(program)
         if exhausted is not None:
             owner, budget = exhausted
@@ -254,7 +273,8 @@ class Programs:
             self._stop(others, now, f"{program.name} was given up")
             self._sequencer.leave_waves([program], now)
             return
-        self._budgets.plan(program.spec, groups)
+        if charged:
+            self._budgets.plan(program.spec, groups)
         program.failures += 1
         program.transition(_T.RETRY, now)
         self._sequencer.emit(_E.BACKOFF, program, seconds=wait, attempt=program.failures)

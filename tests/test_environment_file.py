@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_read_is_refused_at_once(file: Path) -> None:
 def test_what_others_may_write_is_not_trusted(file: Path) -> None:
     """It decides what a program loads."""
     file.chmod(0o606)
-    with pytest.raises(ValueError, match=r"may be written by every user \(mode 0606\)"):
+    with pytest.raises(ValueError, match=r"cannot be read: every user may write it \(mode 0606\)"):
         read(file)
 
 
@@ -89,6 +89,6 @@ def test_another_users_file_is_for_programs_of_that_user_only(file: Path) -> Non
     """Who may decide what the program does anyway."""
     file.write_text("A=b\n")
     os.chown(file, 65534, 65534)
-    with pytest.raises(ValueError, match="belongs to user 65534, who is neither root nor you"):
+    with pytest.raises(ValueError, match="it belongs to user 65534, who is neither root nor you"):
         read(file)
     assert read(file, "nobody") == {"A": "b"}

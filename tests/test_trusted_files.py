@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from banken.errors import AddressRefused
-from banken_supervisor import config
+from banken.errors import AddressRefused, Refused
+from banken_supervisor import cli, config
+from banken_supervisor.actions.options import secret_from
 from banken_supervisor.config import ConfigFaults
-from banken_supervisor.files.trusted_files import doubt_about
+from banken_supervisor.files.trusted_files import doubt_about, read_file
 from banken_supervisor.journal import schema
 from banken_supervisor.journal.schema import JournalRefused
+from banken_supervisor.programs.log_files import rotate
+from banken_supervisor.programs.run_records import RunRecords
 from banken_supervisor.runtime.lock import AddressLock
+from banken_supervisor.text.secret import SecretRefused
+from banken_supervisor.web.token_file import given_token
 
 NOBODY = 65534
 
@@ -57,6 +65,107 @@ def test_a_journal_that_all_may_write_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(JournalRefused, match=rf"{name} is left alone: every user may write it"):
             schema.check_trusted(str(path))
         one.chmod(0o600)
+
+
+def test_what_every_user_may_replace_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory on its way that all may write, but for one like /tmp."""
+    place = tmp_path / "open" / "inner"
+    place.mkdir(parents=True)
+    place.parent.chmod(0o1777)
+    monkeypatch.chdir(place)
+    place.joinpath("banken.toml").touch()
+    schema.begin(str(place / "journal.db"))
+    environment = {"HOME": str(tmp_path)}
+    assert config.find(None, environment) is not None
+    schema.check_trusted(str(place / "journal.db"))
+    AddressLock(str(place / "a")).release()
+    place.parent.chmod(0o777)
+    why = f"every user may replace it, because {place.parent} has mode 0777"
+    with pytest.raises(ConfigFaults, match=why):
+        config.find(None, environment)
+    with pytest.raises(JournalRefused, match=why):
+        schema.check_trusted(str(place / "journal.db"))
+    with pytest.raises(AddressRefused, match=why):
+        AddressLock(str(place / "a"))
+    (made, faults) = config.examine("banken.toml")
+    assert made is not None
+    assert not faults
+    assert [why in each.text for each in made.warnings] == [True]
+
+
+READERS: tuple[Callable[[Path], object], ...] = (
+    lambda file: secret_from(str(file)),
+    lambda file: given_token(str(file)),
+    lambda file: read_file(file, 100),
+)
+
+
+@pytest.mark.parametrize("read", READERS, ids=["secret", "token", "file"])
+def test_secrets_come_from_files_that_no_other_user_may_write(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("a secret of one's own\n".replace(" ", "-"))
+    file.chmod(0o644)
+    assert read(file)
+    file.chmod(0o606)
+    with pytest.raises((SecretRefused, Refused, PermissionError), match=r"every user may write it \(mode 0606\)"):
+        read(file)
+    if os.geteuid() == 0:
+        file.chmod(0o600)
+        os.chown(file, NOBODY, NOBODY)
+        with pytest.raises((SecretRefused, Refused, PermissionError), match=f"it belongs to user {NOBODY}"):
+            read(file)
+
+
+def test_what_may_hold_secrets_is_for_its_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Records of programs and an exported journal, whatever the umask is."""
+    schema.begin(str(tmp_path / "journal.db"))
+    before = os.umask(0)
+    try:
+        records = RunRecords(str(tmp_path))
+        records.prepare()
+        records.intend("p", "0" * 32)
+        records.hold("p", held=True)
+        export = tmp_path / "export.jsonl"
+        words = ["journal", "export", "--journal", str(tmp_path / "journal.db"), "-o", str(export)]
+        monkeypatch.setattr(sys, "argv", ["banken", *words])
+        assert cli._run() == 0
+    finally:
+        os.umask(before)
+    capsys.readouterr()
+    files = [export, *tmp_path.joinpath("programs").iterdir()]
+    assert [stat.S_IMODE(each.stat().st_mode) for each in files] == 3 * [0o600]
+
+
+@pytest.mark.root
+def test_a_rotation_cuts_no_file_that_a_user_has_put_there(tmp_path: Path) -> None:
+    """In the place of its log: a second name of root's file, a link to it; as ``NAME.new`` and ``NAME.1``, too."""
+    place, victim = tmp_path / "users", tmp_path / "victim"
+    place.mkdir()
+    os.chown(place, NOBODY, NOBODY)
+    log = place / "log"
+    victim.write_text("root's")
+
+    def lines() -> None:
+        log.write_text("its own\n" * 10)
+        os.chown(log, NOBODY, NOBODY)
+
+    for put in (os.link, os.symlink):
+        put(victim, log)
+        with pytest.raises(OSError):
+            rotate(str(log), 10, 2, (NOBODY,))
+        log.unlink()
+        for name in ("log.new", "log.1"):
+            lines()
+            put(victim, place / name)
+            rotate(str(log), 10, 2, (NOBODY,))
+            assert log.stat().st_size == 0
+            for each in place.iterdir():
+                each.unlink()
+        assert victim.read_text() == "root's"
 
 
 @pytest.mark.root

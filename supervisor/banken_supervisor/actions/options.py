@@ -20,10 +20,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from banken.errors import Refused
 from banken.protocol.limits import NAME_PATTERN, check_name, check_seconds
+from banken_supervisor.files.trusted_files import read_file
 from banken_supervisor.processes.child_environment import RESERVED
 from banken_supervisor.text.durations import ALLOWED, format_s, parse
 from banken_supervisor.text.quoting import kind_of, quoted, unknown_key
-from banken_supervisor.text.secret import Secret, SecretRefused, expand
+from banken_supervisor.text.secret import SECRET_BYTES_MAX, Secret, SecretRefused, expand, from_content
 
 TEXT_MAX = 4096
 """Longest text where nothing shorter is said, characters."""
@@ -239,6 +240,17 @@ def environment(value: object, info: ValidationInfo, *, changed: Callable[[str],
     if wrong:
         raise ValueError("; ".join(wrong[:10]))
     return found
+
+
+def secret_from(file: str) -> Secret:
+    """The secret that a file holds, which no other user may have made or may write. SecretRefused."""
+    try:
+        return from_content(read_file(file, SECRET_BYTES_MAX))
+    except SecretRefused:
+        raise
+    except (OSError, ValueError) as fault:  # ValueError: a NUL in the path
+        why = getattr(fault, "strerror", None) or "no such path can exist"
+        raise SecretRefused(f"cannot read the secret's file: {why}") from None
 
 
 class Address(NamedTuple):

@@ -25,7 +25,7 @@ from banken.clock import wall
 from banken_supervisor.actions import incident_text, options
 from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.engine.ladder import Backoff, delay
-from banken_supervisor.text.secret import Secret, from_file
+from banken_supervisor.text.secret import Secret
 
 KEY_PREFIX = "whsec_"
 KEY_MIN, KEY_MAX = 24, 64
@@ -68,7 +68,7 @@ def _secret(given: Secret) -> Secret:
 
 def _secret_file(path: str, info: ValidationInfo) -> str:
     if options.source(info).read_files:
-        key_of(from_file(path))
+        key_of(options.secret_from(path))
     return path
 
 
@@ -155,7 +155,7 @@ class Webhook(Action, options.Table):
     def _key(self) -> bytes | None:
         secret = self.secret
         if self.secret_file is not None:
-            secret = from_file(self.secret_file)
+            secret = options.secret_from(self.secret_file)
             self.__dict__["hidden"] = tuple({*self.hidden, secret.reveal()})
         return None if secret is None else key_of(secret)
 

@@ -92,7 +92,11 @@ def export(output: str | None, journal: str | None, address: str | None) -> None
     path = place(address, journal)
     problems: list[str] = []
     try:
-        with nullcontext(sys.stdout) if output is None else open(output, "x", encoding="utf-8") as file:
+        with (
+            nullcontext(sys.stdout)
+            if output is None
+            else open(output, "x", encoding="utf-8", opener=_private) as file
+        ):
             count = read(path, lambda: checking.export(path, file, problems))
             file.flush()
     except OSError as fault:
@@ -108,6 +112,11 @@ def export(output: str | None, journal: str | None, address: str | None) -> None
             f"{clean(path)}: what could not be read is missing ({plural(len(problems), 'line')} with `problem` "
             "instead); `banken journal check` tells what is wrong"
         )
+
+
+def _private(path: str, flags: int) -> int:
+    """What workers said may hold secrets."""
+    return os.open(path, flags, 0o600)
 
 
 @journal.command(short_help="Give the space of deleted rows back to the disk.")

@@ -13,6 +13,7 @@ from banken_supervisor.config.faults import FAULTS_MAX, ConfigFaults, Fault, Pro
 from banken_supervisor.config.lines import Lines
 from banken_supervisor.config.reading import Unreadable
 from banken_supervisor.config.settings import Config
+from banken_supervisor.files.trusted_files import doubt_about
 
 
 def load(path: str | os.PathLike[str], *, callbacks: Collection[str] = ()) -> Config:
@@ -45,7 +46,10 @@ def examine(
     parsed, found = parsing.parse(data, str(absolute.parent))
     found.extend(semantics.problems(parsed, callbacks))
     config = building.build(absolute, parsed, empty=not data)
-    config = dataclasses.replace(config, warnings=tuple(_placed(source, text, semantics.doubts(parsed))))
+    doubts = _placed(source, text, semantics.doubts(parsed))
+    if (why := doubt_about(source)) is not None:  # it was named, so it is meant: `find` refuses others
+        doubts.insert(0, Fault(str(source), None, "", f"{why}, and it says which commands are run"))
+    config = dataclasses.replace(config, warnings=tuple(doubts))
     if thorough:
         found.extend(deep.problems(parsed, config))
     return config, _placed(source, text, found)

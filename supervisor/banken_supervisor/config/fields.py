@@ -21,7 +21,7 @@ from banken_supervisor.actions.options import STRING, duration, kind, name, text
 from banken_supervisor.engine.ladder import Backoff, Budget
 from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.quoting import kind_of, quoted, unknown_key
-from banken_supervisor.text.secret import Secret, SecretRefused, from_file
+from banken_supervisor.text.secret import Secret, SecretRefused
 
 PAGE_MAX = 1000
 """Characters of the address of a page."""
@@ -203,7 +203,7 @@ def _is_more(one: int, other: int) -> bool:
 
 def urls_file(value: object, info: ValidationInfo) -> tuple[Secret, ...]:
     """The URLs in a file, one a line."""
-    lines = [line.strip() for line in from_file(options.path(value, info)).reveal().splitlines()]
+    lines = [line.strip() for line in options.secret_from(options.path(value, info)).reveal().splitlines()]
     urls = tuple(notify_url(line, None) for line in lines if line and not line.startswith("#"))
     if not urls:
         raise SecretRefused("the file holds no URL")

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection
+from pathlib import Path
 
 LINKS_MAX = 40
 """Links on the way to one file; as the kernel has it."""
@@ -93,9 +94,23 @@ def open_file(
         os.close(here)
 
 
+def read_file(path: str | os.PathLike[str], bytes_max: int, *, owners: Collection[int] = ()) -> bytes:
+    """What is in a file that no other user has made, or may write; of a longer one ``bytes_max`` + 1 bytes.
+
+    Never waits for the writer of a pipe. ``owners``: user ids that may own it, beside this user and root.
+    OSError; its ``strerror`` says what is not trusted.
+    """
+    fd, _ = open_file(path, os.O_RDONLY | os.O_NONBLOCK, owners=owners)
+    with open(fd, "rb") as file:
+        found = os.fstat(fd)
+        if (why := _doubt_file(found, owners)) is not None:
+            raise PermissionError(errno.EPERM, why, os.fspath(path))
+        return file.read(bytes_max + 1) or b""
+
+
 def doubt_about(path: str | os.PathLike[str]) -> str | None:
-    """Why the file is not trusted, whichever directory it lies in: somebody else made it, may write it, or made a
-    link on its way. None: it is trusted, it is not there, or this cannot be seen."""
+    """Why the file is not trusted, whichever directory it lies in: another user made it, may write or replace it,
+    or made a link on its way. None: it is trusted, it is not there, or this cannot be seen."""
     try:
         here, name = open_directory_of(path)
     except PermissionError as fault:
@@ -104,11 +119,25 @@ def doubt_about(path: str | os.PathLike[str]) -> str | None:
         return None
     try:
         found = os.stat(name, dir_fd=here, follow_symlinks=False)
+        return _doubt_file(found) or open_place(path)
     except OSError:
         return None
     finally:
         os.close(here)
-    if not is_trusted(found.st_uid):
+
+
+def open_place(path: str | os.PathLike[str]) -> str | None:
+    """Why every user may put something else in the place of this file or directory; None: they may not. OSError."""
+    real = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    for each in (real, *map(str, Path(real).parents)):
+        mode = os.stat(each).st_mode
+        if mode & OTHERS_WRITE and not mode & stat.S_ISVTX:
+            return f"every user may replace it, because {each} has mode {stat.S_IMODE(mode):04o}"
+    return None
+
+
+def _doubt_file(found: os.stat_result, owners: Collection[int] = ()) -> str | None:
+    if not is_trusted(found.st_uid) and found.st_uid not in owners:
         return f"it belongs to user {found.st_uid}, who is neither root nor you"
     if stat.S_ISREG(found.st_mode) and found.st_mode & OTHERS_WRITE:
         return f"every user may write it (mode {stat.S_IMODE(found.st_mode):04o})"

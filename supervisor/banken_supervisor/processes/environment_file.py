@@ -7,12 +7,11 @@ them. No variable in a value is replaced. No message holds a value.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterator
 
 from banken_supervisor.engine.policy import ProgramSpec
-from banken_supervisor.files.trusted_files import is_trusted, open_file
+from banken_supervisor.files.trusted_files import read_file
 from banken_supervisor.files.users import find_user
 from banken_supervisor.processes.child_environment import RESERVED
 
@@ -46,14 +45,7 @@ def _read(path: str, owners: Collection[int] = ()) -> dict[str, str]:
 
     ``owners``: user ids that may own the file, beside this user and root. ValueError: what is wrong in which line.
     """
-    fd, _ = open_file(path, os.O_RDONLY | os.O_NONBLOCK, owners=owners)
-    with open(fd, "rb") as file:
-        found = os.fstat(fd)
-        if not (is_trusted(found.st_uid) or found.st_uid in owners):
-            raise ValueError(f"belongs to user {found.st_uid}, who is neither root nor you")
-        if found.st_mode & 0o002:
-            raise ValueError(f"may be written by every user (mode {found.st_mode & 0o7777:04o})")
-        content = file.read(BYTES_MAX + 1) or b""
+    content = read_file(path, BYTES_MAX, owners=owners)
     if len(content) > BYTES_MAX:
         raise ValueError(f"is too long: at most {BYTES_MAX:,} bytes (1 MiB) are allowed")
     if b"\0" in content:

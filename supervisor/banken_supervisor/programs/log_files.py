@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import stat
+from collections.abc import Collection
 
 from banken_supervisor.files.trusted_files import OTHERS_WRITE, is_trusted, open_directory_of, open_file
 from banken_supervisor.files.users import find_user
@@ -66,16 +67,16 @@ def _is_ours_alone(path: str) -> bool:
         os.close(folder)
 
 
-def rotate(path: str, bytes_max: int, files_max: int) -> None:
+def rotate(path: str, bytes_max: int, files_max: int, owners: Collection[int] = ()) -> None:
     """Copy the file to ``path.1`` and cut it to nothing. Older copies move up, to at most ``path.files_max``.
 
     A copy has the owner, group and mode of the file. Where it cannot be made (a full disk) the file is cut all the
     same once it has twice its bound: the newest lines of a runaway program are worth less than the disk. OSError
-    then says so.
+    then says so. ``owners``: user ids that may own it, beside this user and root.
     """
     folder, name = open_directory_of(path)
     try:
-        fd = os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        fd, _ = open_file(path, os.O_RDWR | os.O_NONBLOCK, owners=owners)
         try:
             if stat.S_ISREG(os.fstat(fd).st_mode):
                 _rotate(fd, folder, name, bytes_max, files_max)

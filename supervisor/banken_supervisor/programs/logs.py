@@ -182,7 +182,7 @@ class Logs:
         log.size = size
         if size > log.bytes_max:
             log.size = 0
-            rotate(log.path, log.bytes_max, log.files_max)
+            rotate(log.path, log.bytes_max, log.files_max, log.owner or ())
             return True
         return size - before >= log.bytes_max / 8
 

@@ -107,7 +107,7 @@ class RunRecords:
         """Keep whether it was asked to stop, and is to stay down until it is asked to start, or the host boots."""
         path = self._path(name, HELD)
         if held:
-            with open(f"{path}.new", "w", encoding="ascii") as file:
+            with open(f"{path}.new", "w", encoding="ascii", opener=_for_us_alone) as file:
                 file.write(self._boot)
             os.replace(f"{path}.new", path)
         else:
@@ -157,7 +157,7 @@ class RunRecords:
         path = self._path(record.name)
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         try:
-            with open(f"{path}.new", "w", encoding="ascii") as file:
+            with open(f"{path}.new", "w", encoding="ascii", opener=_for_us_alone) as file:
                 json.dump(record._asdict(), file)
             os.replace(f"{path}.new", path)
         except OSError as fault:  # of a write (a full disk) it names no file
@@ -175,6 +175,10 @@ class RunRecords:
 def file_name(name: str) -> str:
     """How the files of a program are called. A name may hold a slash, and never a comma."""
     return name.replace("/", ",")
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _parse(text: bytes) -> RunRecord:

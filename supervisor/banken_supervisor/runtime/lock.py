@@ -18,7 +18,7 @@ import time
 from banken.address import main_directory
 from banken.errors import AddressInUse, AddressRefused
 from banken.process_identity import after_fork
-from banken_supervisor.files.trusted_files import open_directory_of
+from banken_supervisor.files.trusted_files import open_directory_of, open_place
 
 try:
     import fcntl
@@ -179,6 +179,8 @@ def _prepare(directory: str) -> None:
         raise AddressRefused(
             f"{directory} belongs to user {found.st_uid}, not to you; choose a directory of your own"
         )
+    if (why := open_place(directory)) is not None:
+        raise AddressRefused(f"{directory} is not safe: {why}. Take that right away, or choose another directory")
     if found.st_mode & 0o077:
         raise AddressRefused(
             f"{directory} is open to other users (mode {found.st_mode & 0o777:04o}), who could then feed "

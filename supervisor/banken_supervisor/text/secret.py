@@ -71,14 +71,8 @@ def open_now(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def from_file(path: str) -> Secret:
-    """What the file holds, without blanks and line ends around it. SecretRefused if it cannot be read."""
-    try:
-        with open(path, "rb", opener=open_now) as file:
-            content = file.read(SECRET_BYTES_MAX + 1) or b""
-    except (OSError, ValueError) as fault:  # ValueError: a NUL in the path
-        why = getattr(fault, "strerror", None) or "no such path can exist"
-        raise SecretRefused(f"cannot read the secret's file: {why}") from None
+def from_content(content: bytes) -> Secret:
+    """What a file holds, without blanks and line ends around it. SecretRefused."""
     if len(content) > SECRET_BYTES_MAX:
         raise SecretRefused(f"the secret's file has more than {SECRET_BYTES_MAX} bytes")
     try:

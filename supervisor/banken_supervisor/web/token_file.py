@@ -9,6 +9,7 @@ import stat
 
 from banken.address import Address
 from banken.errors import AddressRefused, Refused
+from banken_supervisor.files.trusted_files import read_file
 
 TOKEN_FILE = "web-token"  # noqa: S105  # a file's name
 TOKEN_MIN = 16
@@ -21,10 +22,12 @@ def given_token(file: str | None) -> str | None:
         found = os.environ.get("BANKEN_TOKEN")
         return None if found is None else _checked(found, "$BANKEN_TOKEN")
     try:
-        with open(file, encoding="utf-8") as opened:
+        if os.path.isfile(file):
+            return _checked(read_file(file, TOKEN_MAX + 1).decode().strip(), file)
+        with open(file, encoding="utf-8") as opened:  # of a shell's <(…), say
             return _checked(opened.read(TOKEN_MAX + 2).strip(), file)
     except (OSError, UnicodeDecodeError) as fault:
-        raise Refused(f"the token file {file} cannot be read: {fault}") from None
+        raise Refused(f"the token file {file} cannot be read: {getattr(fault, 'strerror', fault)}") from None
 
 
 def stored_token(address: Address) -> tuple[str, str]:

@@ -2,10 +2,10 @@
 
 The supervisor's own ``Loop.turn()`` is called as its thread would call it, on its real sockets: waiting,
 crediting the clock, reading, looking up 1,000 names, judging. Beside it, in the same process, a bare PULL
-socket with the same options is read by ``for _ in …: recv()``, which keeps nothing. Another process fills
-either queue with the same 100,000 messages of random names over 20 connections; only when all have arrived
-(the receiving process no longer does anything) is the queue read, and the reading thread's CPU time taken.
-The two take turns.
+socket is read by ``for _ in …: recv()``, which keeps nothing. Another process sends either the same 100,000
+messages of random names over 20 connections, in portions that the kernel can hold; only when a portion has
+been sent and the receiving process no longer does anything is it read, and the reading thread's CPU time
+taken. The two take turns.
 
 This process is a child of the benchmark (``python benchmarks/intake.py NAMES MESSAGES ROUNDS``), for
 scale.py runs it with more names.
@@ -13,6 +13,7 @@ scale.py runs it with more names.
 
 from __future__ import annotations
 
+import select
 import sys
 import time
 from contextlib import ExitStack
@@ -27,13 +28,15 @@ from common import Child, Figure, ratio, say, short_directory
 from banken.address import resolve
 from banken.protocol.messages import Kind, ProcessIdentity
 from banken_supervisor import Supervisor
-from banken_supervisor.runtime.loop import FEEDS_PER_TURN, Loop
-from banken_supervisor.sources.zmq_feeds import FEED_QUEUE_MAX
+from banken_supervisor.runtime.loop import Loop
 
 SHARE_MIN = 75
 NAMES = 1_000
+FEED_QUEUE_MAX = 10_000
 MESSAGES = 100_000
 TIMEOUT_S = 3_600.0
+PORTION = 10_000
+"""Messages that are sent before they are read."""
 
 
 def run(quick: bool) -> list[Figure]:
@@ -86,6 +89,8 @@ def _main(names: int, messages: int, rounds: int) -> None:
 
         filler = Child(":".join(directories), "fill", names, TIMEOUT_S, 0, file="traffic")
         stack.enter_context(filler)
+        while not select.select([filler.process.stdout], [], [], 0)[0]:
+            loop._wait_and_drain(0.01, False)  # it connects
         boot, pid, start, nonce = filler.line()["who"]
         _watch(loop, names, ProcessIdentity(bytes.fromhex(boot), pid, start, bytes.fromhex(nonce)))
 
@@ -93,9 +98,11 @@ def _main(names: int, messages: int, rounds: int) -> None:
         for turn in range(rounds + 1):  # the first round warms up
             for who in ("bare", "loop") if turn % 2 else ("loop", "bare"):
                 before = time.process_time_ns()
-                filler.ask(messages=messages, to=0 if who == "loop" else 1)
-                _quiet()
-                taken = _drain_loop(loop, messages) if who == "loop" else _drain_bare(bare, messages)
+                taken = 0
+                for _ in range(messages // PORTION):
+                    filler.ask(messages=PORTION, to=0 if who == "loop" else 1)
+                    _quiet()
+                    taken += _drain_loop(loop, PORTION) if who == "loop" else _drain_bare(bare, PORTION)
                 if turn:
                     results[who].append(taken / messages)
                     results[f"{who}_process"].append((time.process_time_ns() - before) / messages)
@@ -131,10 +138,8 @@ def _drain_loop(loop: Loop, messages: int) -> int:
     metrics = loop.metrics
     last = metrics.messages + messages
     start = time.thread_time_ns()
-    while last - metrics.messages > FEEDS_PER_TURN:
-        loop.turn()
-    while metrics.messages < last:  # a whole turn would wait for more
-        metrics.messages += loop._wait_and_drain(0.0, False)[2]
+    while metrics.messages < last:
+        metrics.messages += loop._wait_and_drain(0.001, False)[2]
     return time.thread_time_ns() - start
 
 

@@ -30,6 +30,16 @@ def test_another_probe_follows_while_much_was_read() -> None:
     assert hold.horizon() == 5.0
 
 
+def test_one_probe_is_enough_where_it_proves_all() -> None:
+    """Of a source that gives it back only when all that came before has been read, however much that was."""
+    hold = Barrier(exact=True)
+    number = hold.suspect(5.0)
+    assert number is not None
+    hold.read(100 * READ_BYTES)
+    assert hold.came_back(number, 5.1, complete=False) is None
+    assert hold.horizon() == 5.0
+
+
 def test_an_old_probe_proves_nothing() -> None:
     """Only the last one sent counts."""
     hold = Barrier()

@@ -6,7 +6,6 @@ import pytest
 
 from banken.protocol.codec import encode
 from banken.protocol.messages import Feeders, Kind, Message
-from banken_supervisor.engine.barrier import Barrier
 from banken_supervisor.engine.effects import WatchProcess
 from banken_supervisor.engine.policy import Group
 from banken_supervisor.engine.principal import OtherUser
@@ -109,32 +108,3 @@ def test_it_proves_life_but_claims_no_process_of_another_user(bench: Bench) -> N
     assert say(bench, Kind.FEED, "web", who=BOB) is None
     assert record.owner == ALICE
     assert record.declaration.feeders is Feeders.LATEST
-
-
-def test_a_probe_has_come_back_when_each_socket_gave_it() -> None:
-    """Else a feed could wait unread in the last one; a socket that came later gets the next probe."""
-    barrier = Barrier(sockets=3)
-    number = barrier.suspect(5.0)
-    assert number is not None
-    for _ in range(2):
-        assert barrier.came_back(number, 5.1) is None
-        assert barrier.horizon() is None
-    barrier.sockets = 4
-    barrier.came_back(number, 5.1)
-    assert barrier.horizon() == 5.0
-    number = barrier.suspect(6.0)
-    assert number is not None
-    for count in range(4):
-        assert barrier.horizon() is None, count
-        barrier.came_back(number, 6.0)
-    assert barrier.horizon() == 6.0
-
-
-def test_a_turn_that_left_something_unread_proves_nothing_for_any_socket() -> None:
-    barrier = Barrier(sockets=2)
-    number = barrier.suspect(5.0)
-    assert number is not None
-    barrier.came_back(number, 5.0)
-    again = barrier.came_back(number, 5.0, complete=False)
-    assert again is not None
-    assert barrier.horizon() is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,12 @@ from banken.client.sender import Sender
 from banken.control import Control, Events
 from banken.errors import AddressRefused
 from banken.process_identity import own_identity
-from banken_supervisor.engine.driver import Driver
-from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.principal import OtherUser, Principal
-from banken_supervisor.engine.rules import Rules
 from banken_supervisor.files.users import find_user
 from banken_supervisor.processes.handle import runs_as
 from banken_supervisor.runtime.lock import AddressLock
 from banken_supervisor.runtime.user_feeds import UserFeeds
-from banken_supervisor.sources.zmq_feeds import FeedSource
+from banken_supervisor.sources.connections import Door
 from banken_supervisor.sources.zmq_sockets import FEEDS, Sockets
 
 ME = OtherUser(os.geteuid(), {}.get, lambda process: False)
@@ -43,10 +41,21 @@ def end(address: str) -> Address:
     return resolve(directory_of_user(address, ME.uid))
 
 
-def bound(sockets: Sockets) -> FeedSource:
-    source = sockets.bind_for(ME)
-    assert source is not None
-    return source
+def bound(sockets: Sockets) -> Door:
+    door = sockets.bind_for(ME)
+    assert door is not None
+    return door
+
+
+@contextmanager
+def sending(*addresses: Address) -> Iterator[list[Sender]]:
+    """Senders that connect as soon as the sockets are read."""
+    senders = [Sender(each) for each in addresses]
+    for each in senders:
+        each.send(b"nobody reads this yet")
+    yield senders
+    for each in senders:
+        each.close()
 
 
 def drained(sockets: Sockets, count: int) -> list[tuple[bytes, object]]:
@@ -60,55 +69,71 @@ def drained(sockets: Sockets, count: int) -> list[tuple[bytes, object]]:
     return found
 
 
-def test_what_is_sent_before_the_loop_reads_it_waits(sockets: Sockets, address: str) -> None:
-    """And it comes with its principal, beside the messages of the first socket."""
-    source = bound(sockets)
+def test_who_connects_before_the_loop_reads_it_waits(sockets: Sockets, address: str) -> None:
+    """And what it sends comes with its principal, beside the messages of the first socket."""
+    door = bound(sockets)
     assert sockets.bind_for(ME) is None
-    theirs, ours = Sender(end(address)), Sender(resolve(address))
-    assert theirs.send(b"theirs", 5.0, insist=True)
-    sockets.read(source)
-    assert ours.send(b"ours", 5.0, insist=True)
-    assert set(drained(sockets, 2)) == {(b"theirs", ME), (b"ours", Principal.LOCAL)}
-    theirs.close()
-    ours.close()
+    with sending(end(address), resolve(address)) as (theirs, ours):
+        assert drained(sockets, 0) == []
+        assert not theirs.reachable()
+        sockets.read(door)
+        assert sent(sockets, theirs, b"theirs") == [(b"theirs", ME)]
+        assert sent(sockets, ours, b"ours") == [(b"ours", Principal.LOCAL)]
 
 
-def test_a_probe_passes_every_socket_that_is_read(sockets: Sockets) -> None:
+def sent(sockets: Sockets, sender: Sender, message: bytes) -> list[tuple[bytes, object]]:
+    """What comes of one message."""
+    until = time.monotonic() + 10
+    while not sender.reachable() and time.monotonic() < until:
+        sockets.wait(0.01)
+        sockets.drain(lambda frames, who: None, 1000, 1.0, lambda fault: None)
+    assert sender.send(message)
+    return drained(sockets, 1)
+
+
+def test_the_barrier_passes_when_all_is_read_that_came_before(sockets: Sockets, address: str) -> None:
+    """At every socket; and at once where nothing has come."""
     sockets.send_barrier(b"one")
     assert drained(sockets, 1) == [(b"one", Principal.LOCAL)]
     sockets.read(bound(sockets))
-    assert sockets.feed_sockets == 2
-    sockets.send_barrier(b"two")
-    assert set(drained(sockets, 2)) == {(b"two", Principal.LOCAL), (b"two", ME)}
+    with sending(resolve(address), end(address)) as senders:
+        for each in senders:
+            sent(sockets, each, b"first")
+        for each in senders:
+            assert each.send(b"before")
+        time.sleep(0.1)
+        sockets.send_barrier(b"two")
+        found = [frame for frame, _ in drained(sockets, 3)]
+    assert sorted(found) == [b"before", b"before", b"two"]
+    assert found[-1] == b"two"
 
 
-def test_a_full_socket_takes_no_turn_from_another_and_the_turn_is_not_complete(
-    sockets: Sockets, address: str
-) -> None:
-    """One that always has more does not keep the others from being read."""
+def test_who_always_has_more_takes_no_turn_from_another(sockets: Sockets, address: str) -> None:
+    """One portion of it, then the other."""
     sockets.read(bound(sockets))
-    sender, other = Sender(resolve(address)), Sender(end(address))
-    for number in range(500):
-        assert sender.send(b"%d" % number, 5.0, insist=True)
-    assert other.send(b"other", 5.0, insist=True)
-    time.sleep(0.2)
-    found: list[bytes] = []
-    count, complete = sockets.drain(lambda frames, who: found.extend(frames), 100, 1.0, lambda fault: None)
-    assert (count, complete) == (51, False)
-    assert found[-1] == b"other"
-    sender.close()
-    other.close()
+    with sending(resolve(address), end(address)) as (sender, other):
+        for each in (sender, other):
+            sent(sockets, each, b"first")
+        for _ in range(500):
+            assert sender.send(bytes(100), 5.0, insist=True)
+        assert other.send(b"other")
+        time.sleep(0.2)
+        found: list[bytes] = []
+        count, complete = sockets.drain(lambda frames, who: found.extend(frames), 10, 1.0, lambda fault: None)
+        assert count < 100
+        assert complete or b"other" not in found
+        found.extend(frame for frame, _ in drained(sockets, 501 - count))
+    assert found.count(b"other") == 1
+    assert found.index(b"other") < 100
+    assert len(found) == 501
 
 
-def test_a_user_is_served_once_and_the_next_probe_waits_for_its_socket(sockets: Sockets, address: str) -> None:
-    driver, posted = Driver(Engine(Rules(None), "run"), 0.0), list[Callable[[], None]]()
-    feeds = UserFeeds(sockets, driver, posted.append, {}.get, lambda process: None)
+def test_a_user_is_served_once(sockets: Sockets) -> None:
+    posted: list[Callable[[], None]] = []
+    feeds = UserFeeds(sockets, posted.append, {}.get, lambda process: None)
     for _ in range(2):
         assert feeds.serve(os.geteuid()) is None
-    assert driver.barrier.sockets == 1
-    for each in posted:
-        each()
-    assert (len(posted), driver.barrier.sockets) == (1, 2)
+    assert len(posted) == 1
 
 
 def test_only_a_living_process_of_the_user_is_its_own() -> None:

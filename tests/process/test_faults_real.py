@@ -157,7 +157,7 @@ def _judge(bench: Bench) -> None:
 
 
 def _probe(bench: Bench) -> None:
-    bench.plant(bench.loop._sockets.feeds, "send_barrier")
+    bench.plant(bench.loop._sockets, "send_barrier")
 
 
 def _effect(bench: Bench) -> None:

@@ -231,7 +231,7 @@ class Host:
 
         host, Handle.processes = self, self.world.processes
 
-        def sockets(address: Any, descriptor: int) -> HostSockets:
+        def sockets(address: Any, descriptor: int, connected: Any) -> HostSockets:
             process = host.process
             assert process is not None
             made = HostSockets(host.wire, process, descriptor)
@@ -318,11 +318,11 @@ class Host:
             right(self, event)
 
         inert = SimpleNamespace(
-            release=lambda: None, close=lambda *_: None, met=lambda who: True, trust=lambda w: None
+            release=lambda: None, close=lambda *_: None, met=lambda who: True, trust=lambda w: None, connected=None
         )
         quiet = logging.getLogger("banken")
         replaced = [
-            (supervisor.AddressLock, lambda directory: inert), (supervisor.PeerCredentials, lambda monitor: inert),
+            (supervisor.AddressLock, lambda directory: inert), (supervisor.PeerCredentials, lambda: inert),
             (supervisor.AddressMonitor, lambda *_: inert),
             (supervisor.start_sweeping, lambda directory: lambda: None),
             (process_watcher.EndWatcher, Ends), (supervisor.Sockets, sockets),

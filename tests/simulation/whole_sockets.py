@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from banken_supervisor.engine.principal import Principal
+from banken_supervisor.engine.principal import Principal, Refusal
 from banken_supervisor.sources.zmq_sockets import FEEDS, NOTHING, Ready
 
 from .whole_net import DELIVER_S, TRANSFER_S, Link, Socket, Wire
@@ -53,9 +53,12 @@ class HostControl:
         return iter(())
 
 
-class HostFeeds:
-    def stop_monitor(self) -> None:
-        pass
+class HostConnections(dict[int, object]):
+    """Those of the feed socket: none is refused."""
+
+    def __init__(self) -> None:
+        self.refusals: list[Refusal] = []
+        self.most = 100
 
 
 class HostSockets:
@@ -63,7 +66,7 @@ class HostSockets:
 
     def __init__(self, wire: Wire, process: Process, mailbox: int) -> None:
         self._wire, self._world, self.process = wire, wire.world, process
-        self.events, self.control, self.feeds, self.accepted = HostEvents(wire), HostControl(), HostFeeds(), None
+        self.events, self.control, self.connections = HostEvents(wire), HostControl(), HostConnections()
         self.events.wake = self.wake
         self._mailbox = mailbox
         self._others: list[int] = []

@@ -33,11 +33,12 @@ FIRST_WAIT = 0.1
 LINGER = 0.2
 """Seconds that the exit may wait for the last messages to leave."""
 
-SEND_QUEUE_MAX = 1000
-"""Messages held for a supervisor that does not read, besides what the kernel holds."""
+SEND_QUEUE_MAX = 10_000
+"""Messages held for a supervisor that does not read, besides what the kernel holds: about 200 KiB, or 280 that are
+sent one by one."""
 
 TURNS = 16
-"""Turns of libzmq's thread in which a full queue of plain feeds has left: it writes 8 KB in each."""
+"""Turns of libzmq's thread in which two thousand plain feeds have left: it writes 8 KB in each."""
 
 LOOK_EVERY = 0.0005
 """Seconds between two looks for room, while something may wait for it."""

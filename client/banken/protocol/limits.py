@@ -50,7 +50,7 @@ REQUEST_MAX = 64 * 1024
 """Longest request to the control socket, in bytes."""
 
 DROP_MAX = 1024 * 1024
-"""Above this many bytes libzmq closes the sender's connection and delivers nothing."""
+"""A message of more bytes ends the sender's connection, and is not delivered."""
 
 BOOT_SIZE = 8
 """Length of the boot id's digest in a process identity, in bytes."""

@@ -7,7 +7,10 @@ probe has come back, every connection that had data has been read at least once 
 turn). A single read takes at most ``READ_BYTES`` from one connection. So the barrier sends another probe as long as
 a round trip brought more than that in total, at most ``TRIPS_MAX`` times. A turn of the loop that could not empty
 the queue does not count as a round trip, because a feed may wait behind a flood. At most ``UNREAD_MAX`` such turns
-are allowed. Where there are several feed sockets, a probe is sent through each, and has come back when all have.
+are allowed.
+
+That is for sockets of libzmq. A source that reads the kernel itself (sources/listener.py) gives the probe back only
+when it has read all that came before it (``exact``): one round trip is enough.
 
 A lost probe must not delay verdicts for ever: after ``PATIENCE`` seconds of deadline time it is sent again, and
 after ``PROBES_LOST_MAX`` lost probes the verdict is made without it.
@@ -44,8 +47,8 @@ class Barrier:
 
     lost: int = 0
     """number of probes that were lost"""
-    sockets: int = 1
-    """feed sockets, each of which a probe goes through"""
+    exact: bool = False
+    """a probe comes back only when all that was sent before it has been read: the first one proves it"""
     _number: int = 0
     _since: float | None = None
     _until: float = 0.0
@@ -54,7 +57,6 @@ class Barrier:
     _trips: int = 0
     _unread: int = 0
     _missed: int = 0
-    _awaited: int = 0
 
     @property
     def waiting(self) -> bool:
@@ -85,20 +87,17 @@ class Barrier:
         self._bytes += size
 
     def came_back(self, number: int, now: float, *, complete: bool = True) -> int | None:
-        """Probe ``number`` was read from one socket. Returns the number of another probe to send, or None.
+        """Probe ``number`` was read. Returns the number of another probe to send, or None.
 
         ``complete``: the turn that read it emptied the queue of every socket.
         """
         if self._since is None or number != self._number:
             return None
-        self._awaited -= 1
-        if self._awaited > 0:
-            return None
         if complete:
             self._trips += 1
         else:
             self._unread += 1
-        settled = complete and self._bytes <= READ_BYTES
+        settled = self.exact or (complete and self._bytes <= READ_BYTES)
         if not settled and self._trips < TRIPS_MAX and self._unread < UNREAD_MAX:
             return self._send(now)
         self._settle()
@@ -113,7 +112,6 @@ class Barrier:
         self._number += 1
         self._since = now
         self._bytes = 0
-        self._awaited = self.sockets
         return self._number
 
     def _settle(self) -> None:

@@ -99,7 +99,7 @@ class Loop:
         processes = self.driver.engine.processes
         processes.is_program = programs.__contains__
         programs.manager.serve_user = UserFeeds(
-            sockets, self.driver, mailbox.post, programs.manager.user_of, dispatcher.context.trust
+            sockets, mailbox.post, programs.manager.user_of, dispatcher.context.trust
         ).serve
         programs.manager.orphans.sole_starter = lambda: (
             len(programs.names()) == 1
@@ -149,6 +149,7 @@ class Loop:
             if descriptor is not None:
                 sockets.watch(descriptor)
         self._executors = callbacks, dispatcher.executor, self.background
+        self.driver.barrier.exact = True
         self._bad_feed = partial(self.guard.fault, Place.FEED)
         self._dense = False
         self._many = MANY
@@ -284,6 +285,9 @@ class Loop:
                 count, complete = self._sockets.drain(self.driver.read, FEEDS_PER_TURN, READ_S, self._bad_feed)
             place = Place.CLOCK
             self.driver.drained(count, complete, monotonic() - real)
+            for refusal in self._sockets.connections.refusals:
+                self.driver.engine.admission.refuse(refusal, self.driver.now, self.driver.out)
+            self._sockets.connections.refusals.clear()
         except Exception as fault:  # noqa: BLE001  # the rest of the turn goes on
             self.guard.fault(place, fault)
         return ready, real, count, complete
@@ -321,6 +325,8 @@ class Loop:
             "callbacks": self.callbacks.counts(),
             "actions": self.dispatcher.executor.counts(),
             **self.resources.state(),
+            "connections": len(self._sockets.connections),
+            "connections_max": self._sockets.connections.most,
             "journal": None if self.outbox is None else self.outbox.state(),
             "log_lines_dropped": self._log_queue.dropped,
             "mailbox_refused": self.mailbox.refused,

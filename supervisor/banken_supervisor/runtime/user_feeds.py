@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import zmq
-
 from banken.errors import AddressRefused
 from banken.protocol.messages import ProcessIdentity
-from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.principal import OtherUser
 from banken_supervisor.processes.handle import is_local, runs_as
-from banken_supervisor.sources.zmq_feeds import FeedSource
 from banken_supervisor.sources.zmq_sockets import Sockets
 
 KNOWN_MAX = 1_000
@@ -25,7 +21,6 @@ class UserFeeds:
     process that was found to be its user's: an action may signal it."""
 
     _sockets: Sockets
-    _driver: Driver
     _post: Callable[[Callable[[], None]], object]
     _user_of: Callable[[str], int | None]
     _trust: Callable[[ProcessIdentity], None]
@@ -46,13 +41,9 @@ class UserFeeds:
             return True
 
         try:
-            source = self._sockets.bind_for(OtherUser(uid, self._user_of, is_own))
-        except (OSError, zmq.ZMQError, AddressRefused) as fault:
+            door = self._sockets.bind_for(OtherUser(uid, self._user_of, is_own))
+        except (OSError, AddressRefused) as fault:
             return str(fault)
-        if source is not None:
-            self._post(lambda: self._read(source))
+        if door is not None:
+            self._post(lambda: self._sockets.read(door))
         return None
-
-    def _read(self, source: FeedSource) -> None:
-        self._sockets.read(source)
-        self._driver.barrier.sockets = self._sockets.feed_sockets

@@ -1,4 +1,4 @@
-"""The sockets of one address, polled together: its three, and a feed socket for each other user."""
+"""The sockets of one address, waited for together: its three, and a feed socket for each other user."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from typing import Any, NamedTuple
 import zmq
 
 from banken.address import Address, directory_of_user, resolve
+from banken.protocol.limits import DROP_MAX, FRAME_MAX
 from banken.threads import NO_THREAD, ZMQ_THREADS, available
 from banken_supervisor.engine.principal import OtherUser
 from banken_supervisor.files.users import close_directory_of_user, open_directory_of_user
+from banken_supervisor.sources.connections import Door
+from banken_supervisor.sources.listener import Listener
 from banken_supervisor.sources.zmq_control import ControlSocket
 from banken_supervisor.sources.zmq_events import EventSocket
-from banken_supervisor.sources.zmq_feeds import FeedSource, Read
+from banken_supervisor.sources.zmtp import Terms
+
+FEEDS_TERMS = Terms(b"PULL", frozenset((b"PUSH",)), FRAME_MAX, DROP_MAX, parts=True)
+"""What a feed socket takes: each part of a message is a feed of its own."""
 
 REST_MIN = 0.00005
 """Seconds. A shorter sleep costs more than it saves."""
@@ -46,32 +52,36 @@ EVERYTHING = Ready(True, True, True, True, True)
 class Sockets:
     """Binds ``address`` (a directory that is already locked) when it is created.
 
-    RuntimeError: the system cannot start threads.
+    ``connected`` gets the pid of each process that has connected to feed. RuntimeError: the system cannot start
+    threads.
     """
 
-    def __init__(self, address: Address, mailbox: int) -> None:
+    def __init__(self, address: Address, mailbox: int, connected: Callable[[int], None] = lambda pid: None) -> None:
         if not available(ZMQ_THREADS):
             raise RuntimeError(f"the sockets need threads: {NO_THREAD}")
-        # One I/O thread: the barrier proves that everything sent before it has been read only if both take the
-        # same thread (engine/barrier.py).
+        self.listener = Listener(connected)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._address = address
         self._made: dict[str, tuple[int, int]] = {}
         """by path: device and inode of each socket, as it was bound"""
         self._bind_again: dict[str, Callable[[], None]] = {}
         """by path"""
-        self.accepted: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
-        """says which connections are made to ``feeds``"""
+        self.connections = self.listener.connections
+        self.drain, self.send_barrier = self.listener.drain, self.listener.send_barrier
+        self._users: dict[int, Door] | None = {}
+        """bound for other users, some of which the loop may not read yet; None: closed"""
+        self._users_lock = threading.Lock()
         before = os.umask(0o077)  # the sockets' own mode follows it
         try:
-            self.feeds = FeedSource(self._context, address.feed, accepted=self.accepted)
+            door = Door(_path(address.feed), FEEDS_TERMS)
+            self.connections.open(door)
+            self._bound(door.path, partial(self._open_again, door))
             self.control = ControlSocket(self._context, address.control)
             self.events = EventSocket(self._context, address.events)
-            for socket, end in zip(
-                (self.feeds.socket, self.control.socket, self.events.socket), address[1:4], strict=True
-            ):
+            for socket, end in ((self.control.socket, address.control), (self.events.socket, address.events)):
                 self._bound(_path(end), partial(_bind_privately, socket, end))
         except BaseException:
+            self.listener.close()
             self._context.destroy(0)
             raise
         finally:
@@ -80,21 +90,15 @@ class Sockets:
         rest: list[tuple[Any, int]] = [
             (self.control.socket, _POLLIN), (self.events.socket, _POLLIN), (mailbox, _POLLIN)
         ]  # fmt: skip
-        self._polled = {True: [(self.feeds.socket, _POLLIN), *rest], False: list(rest)}
+        self._feeds = self.listener.fileno()
+        self._polled = {True: [(self._feeds, _POLLIN), *rest], False: list(rest)}
         self._others: list[int] = []
-        self._sources = [self.feeds]
-        """those that the loop reads"""
-        self.drain = self.feeds.drain
-        """reads every feed socket, as FeedSource.drain does; complete: all are empty"""
-        self._users: dict[int, FeedSource] | None = {}
-        """bound for other users, some of which the loop may not read yet; None: closed"""
-        self._users_lock = threading.Lock()
 
-    def bind_for(self, user: OtherUser) -> FeedSource | None:
+    def bind_for(self, user: OtherUser) -> Door | None:
         """A feed socket for this user, in a directory of its own beside the address; None: there is one already, or
-        all is closed. ``read`` makes the loop read it; what is sent until then waits.
+        all is closed. ``read`` makes the loop read it; who connects until then waits.
 
-        From any thread, not the loop's if that can be: it uses the disk. OSError, ZMQError: it is not possible.
+        From any thread, not the loop's if that can be: it uses the disk. OSError: it is not possible.
         """
         assert self._address.directory is not None
         end = resolve(directory_of_user(self._address.directory, user.uid))
@@ -102,46 +106,24 @@ class Sockets:
             if self._users is None or user.uid in self._users:
                 return None
             close_directory_of_user(end.text, user.uid)
-            source = self._users[user.uid] = FeedSource(self._context, end.feed, user)
+            door = self._users[user.uid] = Door(_path(end.feed), FEEDS_TERMS, user)
             try:
                 open_directory_of_user(end.text, user.uid)
             except BaseException:
-                self._users.pop(user.uid).close()
+                self._users.pop(user.uid).socket.close()
                 raise
 
         def again() -> None:
             close_directory_of_user(end.text, user.uid)
-            source.socket.bind(end.feed)
+            self.connections.open_again(door)
             open_directory_of_user(end.text, user.uid)
 
-        self._bound(_path(end.feed), again)
-        return source
+        self._bound(door.path, again)
+        return door
 
-    def read(self, source: FeedSource) -> None:
+    def read(self, door: Door) -> None:
         """The loop reads this one too, from now on."""
-        self._sources.append(source)
-        self._polled[True].insert(0, (source.socket, _POLLIN))
-        self.drain = self._drain_all
-
-    @property
-    def feed_sockets(self) -> int:
-        """How many the loop reads."""
-        return len(self._sources)
-
-    def send_barrier(self, frame: bytes) -> None:
-        """Send the loop a message through every feed socket that it reads (engine/barrier.py)."""
-        for source in self._sources:
-            source.send_barrier(frame)
-
-    def _drain_all(
-        self, read: Read, limit: int, seconds: float, fault: Callable[[Exception], None]
-    ) -> tuple[int, bool]:
-        given, complete, share = 0, True, len(self._sources)
-        for source in self._sources:
-            count, is_empty = source.drain(read, limit // share, seconds / share, fault)
-            given += count
-            complete &= is_empty
-        return given, complete
+        self.connections.open(door)
 
     def watch(self, descriptor: int) -> None:
         """Also wake up when this descriptor is readable."""
@@ -157,22 +139,23 @@ class Sockets:
         on average; a message that arrives during the sleep waits less than a millisecond.
         """
         polled = self._polled[feeds]
+        now = monotonic()
+        due = self.listener.patience(now)
+        if is_due := due < seconds:
+            seconds = max(0.0, due)
         whole = int(seconds * 1000)
-        end = monotonic() + seconds
+        end = now + seconds
         found: list[tuple[Any, int]] = zmq.zmq_poll(polled, whole)
         if not found and (rest := end - monotonic()) > REST_MIN:
             sleep(rest)
             found = zmq.zmq_poll(polled, 0)
         if not found:
-            return NOTHING if feeds else FEEDS
-        if len(found) == 1 and found[0][0] is self.feeds.socket:
+            return NOTHING if feeds and not is_due else FEEDS
+        if len(found) == 1 and found[0][0] == self._feeds:
             return FEEDS
         ready = dict(found)
-        fed = sum(source.socket in ready for source in self._sources)
-        if fed == len(ready):
-            return FEEDS
         return Ready(
-            not feeds or fed > 0,
+            not feeds or is_due or self._feeds in ready,
             self.control.socket in ready,
             self.events.socket in ready,
             self._mailbox in ready,
@@ -184,9 +167,9 @@ class Sockets:
         return [path for path, made in list(self._made.items()) if _identity(path) != made]
 
     def bind_again(self, paths: list[str]) -> None:
-        """Bind these paths once more. OSError and ZMQError: it is not possible.
+        """Bind these paths once more, on the loop's thread. OSError and ZMQError: it is not possible.
 
-        The former listener stays: libzmq closes its connections with it, and feeds on their way would be lost.
+        Connections stay. libzmq closes those of its sockets with the former listener, so that one stays, too.
         """
         for path in paths:
             if stat.S_ISDIR(_mode(path)):  # libzmq removes only files
@@ -198,12 +181,16 @@ class Sockets:
         """Unbind everything; the files stay."""
         with self._users_lock:
             users, self._users = self._users or {}, None
-        for source in (self.feeds, *users.values()):
-            source.close()
+        self.listener.close()
+        for door in users.values():
+            door.socket.close()
         self.control.close()
         self.events.close()
-        self.accepted.close(0)
         self._context.term()
+
+    def _open_again(self, door: Door) -> None:
+        self.connections.open_again(door)
+        os.chmod(door.path, 0o700)
 
     def _bound(self, path: str, again: Callable[[], None]) -> None:
         self._bind_again[path] = again

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import sys
 import threading
 import time
@@ -28,22 +29,15 @@ def plain(address: str) -> Supervisor:
     return Supervisor(address)
 
 
+def limited(address: str, descriptors: str) -> Supervisor:
+    """May open no more descriptors than these."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(descriptors), int(descriptors)))
+    return Supervisor(address)
+
+
 def undeclared(address: str) -> Supervisor:
     """Refuses names that nobody declared."""
     return Supervisor(address, defaults=None)
-
-
-def no_probe(address: str) -> Supervisor:
-    """Judges as soon as its queue is empty: what core/hold.py is there to prevent."""
-    from banken_supervisor.engine.barrier import Barrier
-
-    def at_once(self: Barrier, now: float) -> int | None:
-        self._until = now
-        self._settle()
-        return None
-
-    Barrier.suspect = at_once  # type: ignore[method-assign]
-    return Supervisor(address)
 
 
 def operators(address: str) -> Supervisor:

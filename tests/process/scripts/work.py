@@ -350,7 +350,7 @@ def ends_local(address: str, name: str) -> None:
 def section(address: str) -> None:
     """A section that is open when its supervisor is stopped, and ends while the queue is full."""
     mine = Client(address)
-    with mine.section("part", timeout=1.0) as part:
+    with mine.section("part", timeout=5.0) as part:
         say({"name": part.name})
         told()
         dog = mine.watchdog("filler", timeout=3600, resolution=0)

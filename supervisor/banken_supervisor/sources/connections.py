@@ -1,0 +1,273 @@
+"""Connections of local processes: accepted and counted, and closed where they take more than their share.
+
+Who has connected is the kernel's word (SO_PEERCRED). There may be fewer connections than the system allows
+descriptors. When all are taken, who has the most (a process, or all processes of another user) gives one to who has
+fewer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from math import inf
+from time import monotonic
+
+from banken_supervisor.engine.principal import OtherUser, Principal, Refusal
+from banken_supervisor.sources.poller import POLLIN, Poller
+from banken_supervisor.sources.zmtp import Incoming, Terms
+
+CONNECTIONS_MAX = 100_000
+"""Connections at most, whatever the limit of descriptors."""
+
+BACKLOG = 4_096
+"""Connections that the kernel holds until they are accepted (it may allow fewer)."""
+
+ACCEPTS = 100
+"""Connections that are accepted before others are read."""
+
+ACCEPT_REST_S = 0.1
+"""Seconds for which nothing is accepted after the system has refused a descriptor."""
+
+HANDSHAKE_S = 2.0
+"""Seconds within which a connection has to say that it speaks ZeroMQ's protocol."""
+
+PORTION_MIN = 2_048
+"""Bytes that a connection gives in its first turn."""
+
+ENDS_MAX = 200
+"""Silent connections that are closed before others are read."""
+
+_CREDENTIALS = struct.Struct("3i")
+_PEERCRED = getattr(socket, "SO_PEERCRED", None)
+"""None: this system does not say who has connected"""
+
+
+def connections_max() -> int:
+    """Connections that there may be: three of eight descriptors that this process may open are for the rest, above
+    all for watching the ends of processes."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else max(8, min(CONNECTIONS_MAX, soft * 5 // 8))
+
+
+@dataclass(eq=False, slots=True)
+class Door:
+    """One socket that listens. ``terms``: what may be said at it; ``principal``: who speaks there, by the directory
+    that it is in."""
+
+    path: str
+    terms: Terms
+    principal: Principal | OtherUser = Principal.LOCAL
+    socket: socket.socket = field(init=False)
+    opening: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.opening = self.terms.opening
+        self.bind()
+
+    def bind(self) -> None:
+        """Listen at the path, whatever file is there. OSError. Connections that were made before go on."""
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)  # the address's lock is ours
+            made.setblocking(False)
+            made.bind(self.path)
+            made.listen(BACKLOG)
+        except BaseException:
+            made.close()
+            raise
+        self.socket = made
+
+
+class Connection:
+    """One peer. ``pid`` and ``uid`` are the kernel's word, 0 where it gives none."""
+
+    __slots__ = ("closes_at", "descriptor", "door", "incoming", "owed", "pid", "portion", "socket", "uid")
+
+    def __init__(self, door: Door, accepted: socket.socket, pid: int, uid: int, closes_at: float) -> None:
+        self.door, self.socket, self.pid, self.uid = door, accepted, pid, uid
+        self.descriptor = accepted.fileno()
+        self.closes_at = closes_at
+        """monotonic time by which its handshake has to be over"""
+        self.incoming = Incoming(door.terms)
+        self.portion = PORTION_MIN
+        self.owed = 0
+        """bytes that lay in the kernel when a barrier was sent, and were not read since"""
+
+    def __str__(self) -> str:
+        who = f"process {self.pid}" if self.pid else "a process"
+        return f"a connection of {who} to {os.path.basename(self.door.path)!r}"
+
+    @property
+    def holder(self) -> tuple[str, int]:
+        """Whose share of the connections this one belongs to."""
+        who = self.door.principal
+        return ("user", who.uid) if isinstance(who, OtherUser) else ("process", self.pid)
+
+
+class Connections:
+    """Owned by the loop's thread. ``connected`` gets the pid of each local process whose handshake is over."""
+
+    def __init__(self, poll: Poller, connected: Callable[[int], None]) -> None:
+        self.most = connections_max()
+        """connections that there may be"""
+        self.by_descriptor: dict[int, Connection] = {}
+        self.doors: dict[int, Door] = {}
+        """by descriptor"""
+        self.refusals: list[Refusal] = []
+        """why connections were not taken, or closed; the caller counts them and empties the list"""
+        self.owing: set[Connection] = set()
+        """those from which a barrier waits for something (listener.py)"""
+        self._poll = poll
+        self._connected = connected
+        self._held: dict[tuple[str, int], dict[Connection, None]] = {}
+        """by holder, the newest last"""
+        self._silent: dict[Connection, None] = {}
+        """those whose handshake is not over, the oldest first"""
+        self._rests_until = inf
+        """monotonic time until which no connection is accepted; inf: they are accepted"""
+
+    def __len__(self) -> int:
+        return len(self.by_descriptor)
+
+    def open(self, door: Door) -> None:
+        """Accept connections at this door from now on."""
+        self.doors[door.socket.fileno()] = door
+        self._poll.register(door.socket.fileno(), POLLIN)
+
+    def open_again(self, door: Door) -> None:
+        """Bind this door once more: its file was removed. OSError: that is not possible, and all is as before."""
+        former = door.socket
+        door.bind()
+        if self.doors.pop(former.fileno(), None) is not None:
+            self._unregister(former.fileno())
+            self.open(door)
+        former.close()
+
+    def close_all(self) -> None:
+        """Close all connections and doors; the files stay."""
+        for connection in list(self.by_descriptor.values()):
+            self.close(connection)
+        for door in self.doors.values():
+            door.socket.close()
+
+    def is_open(self, connection: Connection) -> None:
+        """Its handshake is over."""
+        self._silent.pop(connection, None)
+        if connection.door.principal is Principal.LOCAL and connection.pid:
+            self._connected(connection.pid)
+
+    @property
+    def due_at(self) -> float:
+        """Monotonic time from which ``tend`` has something to do; inf: never."""
+        for connection in self._silent:  # the first is the oldest
+            return min(self._rests_until, connection.closes_at)
+        return self._rests_until
+
+    def tend(self) -> None:
+        """Close what did not finish its handshake in time, and accept again after a rest. The caller has read all
+        that was said."""
+        now = monotonic()
+        for connection in list(islice(self._silent, ENDS_MAX)):
+            if connection.closes_at > now:
+                break
+            self.refuse("handshake", f"{connection} is closed: no handshake of ZeroMQ within {HANDSHAKE_S:g} s")
+            self.close(connection)
+        if self._rests_until <= now:
+            self._rests_until = inf
+            for descriptor in self.doors:
+                self._poll.register(descriptor, POLLIN)
+
+    def accept(self, door: Door) -> None:
+        """Take who wants to connect, a bounded number."""
+        for _ in range(ACCEPTS):
+            try:
+                accepted, _ = door.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as fault:
+                self._rest(fault)
+                return
+            try:
+                self._welcome(door, accepted)
+            except OSError:  # it has gone again
+                accepted.close()
+
+    def _welcome(self, door: Door, accepted: socket.socket) -> None:
+        accepted.setblocking(False)
+        pid, uid = _peer(accepted)
+        connection = Connection(door, accepted, pid, uid, monotonic() + HANDSHAKE_S)
+        if not self._has_room(connection):
+            self.refuse(
+                "connections",
+                f"{connection} is not taken: the limit of open files allows {self.most}, and all are in use, "
+                f"{len(self._held.get(connection.holder, ()))} by the same process or user",
+            )
+            accepted.close()
+            return
+        accepted.send(door.opening)
+        self._poll.register(connection.descriptor, POLLIN)
+        self.by_descriptor[connection.descriptor] = connection
+        self._held.setdefault(connection.holder, {})[connection] = None
+        self._silent[connection] = None
+
+    def _has_room(self, newcomer: Connection) -> bool:
+        """Whether it may stay: who has most gives way to who has fewer."""
+        if len(self) < self.most:
+            return True
+        self.most = connections_max()
+        most = max(self._held.values(), key=len, default={})
+        if len(most) <= len(self._held.get(newcomer.holder, ())) + 1:
+            return False
+        last = next((each for each in reversed(most) if each in self._silent), next(reversed(most)))
+        self.refuse("connections", f"{last} is closed for another: it has {len(most)} of {self.most} connections")
+        self.close(last)
+        return True
+
+    def _rest(self, fault: OSError) -> None:
+        """The system gives no descriptor: accept no more for a moment. The others wait in the kernel."""
+        self.refuse("connections", f"no connection can be taken now: {fault.strerror}; {len(self)} are open")
+        if self._rests_until == inf:
+            self._rests_until = monotonic() + ACCEPT_REST_S
+            for descriptor in self.doors:
+                self._unregister(descriptor)
+
+    def close(self, connection: Connection) -> None:
+        """Close it, once; what it sent and was not read is lost."""
+        if self.by_descriptor.get(connection.descriptor) is not connection:
+            return
+        del self.by_descriptor[connection.descriptor]
+        held = self._held[connection.holder]
+        del held[connection]
+        if not held:
+            del self._held[connection.holder]
+        self._silent.pop(connection, None)
+        self.owing.discard(connection)
+        # A forked child may hold the descriptor, too: to close it alone would not end the connection, nor take it
+        # from the poller.
+        self._unregister(connection.descriptor)
+        with contextlib.suppress(OSError):
+            connection.socket.shutdown(socket.SHUT_RDWR)
+        connection.socket.close()
+
+    def _unregister(self, descriptor: int) -> None:
+        with contextlib.suppress(OSError, KeyError):
+            self._poll.unregister(descriptor)
+
+    def refuse(self, reason: str, text: str) -> None:
+        """Have this counted and told."""
+        self.refusals.append(Refusal(reason, text))
+
+
+def _peer(accepted: socket.socket) -> tuple[int, int]:
+    """pid and uid of the process that has connected; (0, 0): the system does not say."""
+    if _PEERCRED is None:
+        return 0, 0
+    pid, uid, _ = _CREDENTIALS.unpack(accepted.getsockopt(socket.SOL_SOCKET, _PEERCRED, _CREDENTIALS.size))
+    return pid, uid

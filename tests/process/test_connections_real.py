@@ -1,0 +1,75 @@
+"""More connections than there are descriptors: the supervisor goes on, and honest workers are served."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from banken.address import resolve
+from banken.client.sender import Sender
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message
+from process.kit import Child, Home, until
+
+pytestmark = pytest.mark.process
+
+WORKERS = 60
+LIMIT = 256
+
+
+def served(home: Home, name: str) -> float:
+    """Seconds until a new worker's first feed is known."""
+    began = time.monotonic()
+    client = home.client()
+    until(lambda: client.feed(name) or home.row(name), f"{name} is served", 20)
+    return time.monotonic() - began
+
+
+def test_a_low_limit_of_descriptors_and_a_flood_of_connections_end_nothing(home: Home) -> None:
+    """All workers are fed. One process that opens 20,000 silent connections beside them gets the rest and no more:
+    nobody is convicted, a new worker is served within two seconds, and it is told."""
+    supervisor = home.supervisor("limited", LIMIT)
+    home.start("raw", "herd", WORKERS, 2.0).hear()
+    until(lambda: home.ask("summary")["states"]["alive"] == WORKERS, "all are fed", 30)
+    flood: Child = home.start("raw", "silent", 20_000)
+    flood.hear(60)
+    events = home.events()
+    assert served(home, "new") < 2.0
+    assert events.until(10, "refused", reason="connections")["count"]
+    events.during(2.5)
+    assert events.convicted() == set()
+    summary = home.ask("summary")
+    assert summary["states"]["alive"] == WORKERS + 1
+    assert summary["connections"] <= summary["connections_max"] == LIMIT * 5 // 8
+    flood.kill()
+    until(lambda: home.ask("summary")["connections"] == WORKERS + 1, "the rest is given back")
+    assert supervisor.running()
+
+
+def test_a_stop_convicts_nobody_whatever_the_senders_hold(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The senders' queues and the kernel's are full when the supervisor goes on: what is fed then counts."""
+    monkeypatch.setattr("banken.client.sender.SEND_QUEUE_MAX", 10)
+    supervisor = home.supervisor()
+    events = home.events()
+    senders = [Sender(resolve(home.address)) for _ in range(5)]
+    frames = [
+        encode(Message(Kind.FEED, f"w-{number}", None, 0.0, Declaration(0.5, 3600.0, 3600.0)))
+        for number in range(len(senders))
+    ]
+    until(lambda: all(s.send(f) for s, f in zip(senders, frames, strict=True)), "all have connected")
+    stopped_until = time.monotonic() + 1.5
+    supervisor.signal(signal.SIGSTOP)
+    while time.monotonic() < stopped_until:
+        for sender, message in zip(senders, frames, strict=True):
+            sender.send(message)
+    supervisor.signal(signal.SIGCONT)
+    feeding_until = time.monotonic() + 1.5
+    while time.monotonic() < feeding_until:
+        for sender, message in zip(senders, frames, strict=True):
+            sender.send(message)
+        time.sleep(0.05)
+    assert events.convicted() == set()
+    for sender in senders:
+        sender.close()

@@ -103,6 +103,24 @@ def test_the_backoff_doubles_within_its_bounds() -> None:
     assert bench.told("program-backoff")[-1] == {"seconds": 1.0, "attempt": 1}
 
 
+def test_what_ends_at_once_is_started_ten_times_a_second_at_most() -> None:
+    """However short its backoff; a spawn that fails likewise. One that ran for longer waits for its backoff only."""
+    bench = Bench(spec("a", budget=Budget(100_000, 60.0), backoff=Backoff(0.001, 0.001)))
+    bench.wait(100.0)
+    bench.exited("a")
+    assert bench.until_due() == (0.001, ["spawn a"])
+    bench.started("a")
+    for _ in range(3):
+        bench.exited("a")
+        assert bench.until_due() == (0.1, ["spawn a"])
+        bench.started("a")
+    bench.wait(0.04)
+    bench.exited("a")
+    assert bench.until_due() == (pytest.approx(0.06), ["spawn a"])
+    bench.failed("a")
+    assert bench.until_due() == (pytest.approx(0.1), ["spawn a"])
+
+
 def test_one_restart_more_than_the_budget_is_not_made() -> None:
     """Three within a minute; at the fourth it is given up, once; a request starts it with a clean sheet."""
     bench = Bench(spec("a"))

@@ -29,6 +29,11 @@ _ANOTHER_PROCESS = (
 """Fields of a ProgramSpec: if one of them changes, the running process must be replaced."""
 
 
+START_GAP_S = 0.1
+"""Seconds from one start of a program to the next one by itself, whatever its backoff: one that ends at once would
+take a whole core with its starts."""
+
+
 class UnknownProgram(LookupError):
     """No program has this name; the message lists the programs."""
 
@@ -150,6 +155,7 @@ class Programs:
             self._gone(program, None, now)
         else:
             self._sequencer.emit(_E.FAILED, program, reason=reason)
+            program.started_at = now
             self._ended(program, None, now, random, charged=not shortage)
         return self._effects()
 
@@ -263,6 +269,7 @@ class Programs:
         wait = delay(program.spec.backoff, program.failures, random)
         if not charged:
             wait = min(wait, SHORTAGE_WAIT_S)
+        wait = max(wait, program.started_at + START_GAP_S - now)
         exhausted = self._budgets.exhausted(program.spec, groups, now, now + wait) if charged else None
         others = self._affected(program)
         if exhausted is not None:

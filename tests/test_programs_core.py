@@ -104,7 +104,7 @@ def test_the_backoff_doubles_within_its_bounds() -> None:
 
 
 def test_what_ends_at_once_is_started_ten_times_a_second_at_most() -> None:
-    """However short its backoff; a spawn that fails likewise. One that ran for longer waits for its backoff only."""
+    """However short its backoff; a spawn that fails likewise. One that ran longer waits for its backoff only."""
     bench = Bench(spec("a", budget=Budget(100_000, 60.0), backoff=Backoff(0.001, 0.001)))
     bench.wait(100.0)
     bench.exited("a")

@@ -12,9 +12,9 @@ import select
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import count
+from threading import Condition, Event, Lock
 from time import monotonic
 from typing import Any
 
@@ -63,23 +63,24 @@ class Call:
         self.name = name
         self.process: CallbackProcess | None = None
         """None: it waits for one"""
-        self.over = False
+        self.over = Event()
         self.fault: BaseException | None = None
 
     def end(self, fault: BaseException | None = None) -> None:
         """It has ended; only the first end counts."""
-        if not self.over:
-            self.over, self.fault = True, fault
+        if not self.over.is_set():
+            self.fault = fault
+            self.over.set()
 
 
 class CallbackProcess:
-    """Made under the lock ``changed``, which guards all that is not private, and is notified when it is ready, and
-    when a call or the process has ended. ``ended`` is then called without it, with the names of what ran."""
+    """Made under the lock ``changed``, which guards all that is not private, and is notified when it is ready and
+    when it has ended. ``ended`` is then called without it, with the names of what ran."""
 
     def __init__(
         self,
         task: Mapping[str, Any],
-        changed: threading.Condition,
+        changed: Condition,
         ended: Callable[[CallbackProcess, Collection[str]], None],
     ) -> None:
         self.ready = False
@@ -101,7 +102,7 @@ class CallbackProcess:
         """why it is killed; empty: it is not"""
         self._status: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._sending = threading.Lock()
+        self._sending = Lock()
         try:
             self._connection, self._its = socket.socketpair()
         except OSError as fault:
@@ -214,12 +215,14 @@ class CallbackProcess:
                             self._take(message)
                 if over:
                     return
+        self._killed = f"its imports were not done within {IMPORT_LIMIT_S:g} s"
 
     def _take(self, message: Any) -> None:
         with self._changed:
             if not self.ready:
                 self.faults = {str(name): str(why) for name, why in message.items()}
                 self.ready = True
+                self._changed.notify_all()
             else:
                 number, line, trace = message
                 call = self.calls.pop(number, None)
@@ -227,7 +230,6 @@ class CallbackProcess:
                     call.end(CallbackFailed(str(line), str(trace)) if line else None)
                 if self.retired:
                     self.retire()
-            self._changed.notify_all()
 
     def _collect(self, process: subprocess.Popen[bytes]) -> str:
         """End it, and say how it ended."""
@@ -235,10 +237,6 @@ class CallbackProcess:
             process.kill()
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
-        if not self.ready and process.poll() is None:
-            process.kill()
-            process.wait()
-            return f"its imports were not done within {IMPORT_LIMIT_S:g} s"
         try:
             self._status = process.wait(END_S)
         except subprocess.TimeoutExpired:

@@ -122,8 +122,7 @@ class CallbackProcesses:
                 message = b"" if process is None else process.begin(call, incident)
             if process is not None:
                 process.send(message)
-            with self._changed:
-                self._changed.wait_for(lambda: call.over)
+            call.over.wait()
         finally:
             when_stuck(None)
             if self._retired:  # it may have started one since
@@ -133,7 +132,7 @@ class CallbackProcesses:
 
     def _process_for(self, call: Call) -> CallbackProcess | None:
         """Wait for a process that is ready for the call; None: the call is over."""
-        while not call.over:
+        while not call.over.is_set():
             place = self._own.get(call.name, self._shared)
             process = place.process
             if self._killed:
@@ -155,7 +154,7 @@ class CallbackProcesses:
     def _stuck(self, call: Call) -> str:
         """The call has taken too long: it is waited for no longer, and its process is ended. That, in words."""
         with self._changed:
-            if call.over:
+            if call.over.is_set():
                 return ""
             call.end(WasEnded())
             self._changed.notify_all()

@@ -24,6 +24,7 @@ import sys
 import threading
 import traceback
 from math import inf
+from queue import SimpleQueue
 from typing import Any
 
 import msgpack
@@ -85,6 +86,9 @@ class Runner:
         self._lock = threading.Lock()
         self._messages = msgpack.Unpacker(max_buffer_size=MESSAGE_MAX)
         self._bound: dict[str, Run] = {}
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        self._idle = 0
+        """threads that wait for a request which is not on its way"""
         # A child that a callback forks must not hold the connection open.
         os.register_at_fork(after_in_child=connection.close)
 
@@ -108,10 +112,20 @@ class Runner:
     def serve(self) -> None:
         """Call what is asked for until the connection ends."""
         while (request := self._next()) is not None:
-            number, name, fields = request
-            incident = Incident(*fields)._replace(cause=Cause(fields[2]))
-            if start_daemon(self._call, f"banken-callback-{number}", number, name, incident) is None:
-                self._send([number, NO_THREAD, ""])
+            with self._lock:
+                free = self._idle > 0
+                self._idle -= free
+            if free or start_daemon(self._work, f"banken-callback-{request[0]}") is not None:
+                self._requests.put(request)
+            else:
+                self._send([request[0], NO_THREAD, ""])
+
+    def _work(self) -> None:
+        while True:
+            number, name, fields = self._requests.get()
+            self._call(number, name, Incident(*fields)._replace(cause=Cause(fields[2])))
+            with self._lock:
+                self._idle += 1
 
     def _call(self, number: int, name: str, incident: Incident) -> None:
         line = trace = ""

@@ -72,6 +72,7 @@ class CallbackProcesses:
         self._own: dict[str, _Place] = {}
         """by name: functions that have a process of their own"""
         self._living: set[CallbackProcess] = set()
+        self._logging = threading.Lock()
         self._retired = False
         self._killed = False
 
@@ -203,7 +204,9 @@ class CallbackProcesses:
                 self._start(self._shared)
         ran = f" while {', '.join(sorted(set(names)))} ran" if names else ""
         when = "when it is called" if not shared else f"in {pause:g} s" if pause else "at once"
-        log.warning("a process of callbacks ended%s: %s; it is started again %s", ran, how, when)
+        if self._logging.acquire(blocking=False):  # else a thread waits for the log already: nobody reads it
+            log.warning("a process of callbacks ended%s: %s; it is started again %s", ran, how, when)
+            self._logging.release()
         if shared and pause:
             with self._changed:
                 self._changed.wait_for(lambda: self._retired, pause)

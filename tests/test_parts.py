@@ -101,6 +101,44 @@ def test_a_failure_in_the_middle_of_an_incident_stays(bench: Bench) -> None:
     assert bench.state() is State.ALIVE
 
 
+@pytest.mark.parametrize(
+    ("says_so", "status", "fails", "do", "finished"),
+    [
+        (True, 0, False, "log", True),
+        (False, 0, False, "log", False),  # os._exit(0), as a server ends a child that hangs
+        (True, 3, False, "log", False),
+        (False, -15, False, "log", False),
+        (True, 0, True, "log", False),
+        (True, 0, False, "kill", False),
+    ],
+)
+def test_a_worker_that_was_late_and_finished_has_finished(
+    bench: Bench, says_so: bool, status: int, fails: bool, do: str, finished: bool
+) -> None:
+    """What else ends it while it has an incident leaves that open, for a new process or a feed."""
+    bench.engine.processes.tells_end = lambda process: True
+    bench.engine.declare("w", Policy(TEN, Ladder((Step(do),))), bench.now, bench.out)
+    bench.feed()
+    bench.jump(11.0)
+    if fails:
+        bench.say(Kind.FAIL, "w", "no disk")
+    if says_so:
+        bench.say(Kind.LEAVING, "w", None)
+    ends(bench, ALICE, status)
+    assert bench.state() is (None if finished else State.EXPIRED)
+    assert [each["how"] for each in told(bench, "closed")] == ["ended"] * finished
+
+
+def test_a_given_up_incident_outlives_a_good_end(bench: Bench) -> None:
+    bench.feed(declaration=TEN)
+    bench.jump(11.0)
+    bench.engine.processes.abandon("w", "spent", bench.now, bench.out)
+    bench.engine.processes.tells_end = lambda process: True
+    bench.say(Kind.LEAVING, "w", None)
+    ends(bench, ALICE, 0)
+    assert bench.state() is State.GIVEN_UP
+
+
 def test_late_work_that_ends_has_ended(bench: Bench) -> None:
     begin(bench, "w")
     bench.jump(4.0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import psutil
 import pytest
 
 from banken.protocol.messages import CLEAN, Declaration, Exit, Kind
@@ -9,6 +12,7 @@ from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy, Restart
 from banken_supervisor.engine.states import State
+from banken_supervisor.processes.scan import search
 from engine_kit import Bench, opened, told
 from program_bench import Bench as Programs
 from program_bench import spec
@@ -113,3 +117,19 @@ def test_the_policy_goes_by_what_counts_as_a_failure(policy: Restart, failed: bo
     program = bench.core.get("a")
     assert program is not None
     assert program.wanted is again
+
+
+def test_what_is_down_says_why() -> None:
+    """``banken status`` shows it: a program that ended by itself looks like one that was stopped."""
+    bench = Programs(spec("a", restart=Restart.ON_FAILURE), spec("b"))
+    bench.exited("a", 0)
+    bench.ask("stop", "b", why="requested by a command")
+    bench.exited("b", 0)
+    assert [each.why for each in bench.core.all()] == ["exit status 0", "requested by a command"]
+
+
+def test_a_host_without_proc_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox that mounts nothing there: no program is started, and not by a traceback."""
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    with pytest.raises(OSError, match="is it mounted"):
+        search()

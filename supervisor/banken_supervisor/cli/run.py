@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 @click.option(
     "--journal",
     metavar="FILE",
-    help="Where incidents are kept.  [default: journal.db in the address's directory; for the default address in "
-    "/var/lib/banken for root, else in $XDG_STATE_HOME/banken]",
+    help="Where incidents are kept.  [default: journal.db in the address's directory; for /run/banken in "
+    "/var/lib/banken, for $XDG_RUNTIME_DIR/banken in $XDG_STATE_HOME/banken, which outlive a reboot]",
 )
 @click.option(
     "--no-journal", is_flag=True, help="Keep nothing on disk: incidents are forgotten with the supervisor."

@@ -154,6 +154,8 @@ def program_remarks(row: dict[str, Any]) -> list[str]:
         remarks.append(f"`banken start {clean(row['name'])}` tries it again")
     elif row["failures"]:
         remarks.append(plural(row["failures"], "restart") + " without a stable run")
+    if row.get("why"):
+        remarks.append(clean(row["why"]))
     if row["adopted"]:
         remarks.append("adopted from a former supervisor")
     return remarks

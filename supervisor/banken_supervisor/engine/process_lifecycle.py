@@ -275,7 +275,8 @@ class ProcessLifecycle:
         now: float,
         out: list[Effect],
     ) -> None:
-        """It is paused, or has an incident: that stays open until another process comes, or a feed."""
+        """It is paused, or has an incident: that stays open until another process comes, or a feed, unless the
+        process was only late, and has finished in order."""
         member = member_of(record, process)
         is_left, why = self._word_of(details, process)
         if member is not None:
@@ -291,9 +292,12 @@ class ProcessLifecycle:
         if incident is not None:
             data = {"incident": incident.id, "pid": process.pid}
             out.append(Event(EventType.EXITED, record.name, data if status is None else {**data, "status": status}))
-            return
+        has_finished = record.state is State.PAUSED
+        if incident is not None:
+            has_finished = status == 0 and is_left and incident.failed_at is None
+            has_finished = has_finished and not self._was_ended_by_us(record)
         alone = not details.members and not self.is_program(record.name)
-        if record.state is State.PAUSED and alone and self._is_clean(record, status, is_left, why):
+        if has_finished and alone and self._is_clean(record, status, is_left, why):
             self._release(record, process, status, now, out)
 
     def _drop(self, record: Record, details: Details, member: Member, now: float) -> None:

@@ -66,8 +66,11 @@ def processes(since: int = 0) -> list[Seen]:
 
 def search(since: int = 0) -> tuple[list[Seen], bool]:
     """The same, and whether it is complete. If not, one that started since then has ended meanwhile: what it forked
-    may have come after the list of all processes was read."""
-    looks = [_look(pid, since) for pid in psutil.pids()]
+    may have come after the list of all processes was read. OSError: /proc is not there."""
+    try:
+        looks = [_look(pid, since) for pid in psutil.pids()]
+    except IndexError:  # of psutil, where there is none
+        raise FileNotFoundError("/proc lists no process: is it mounted?") from None
     found = sorted((each for each in looks if isinstance(each, Seen)), key=lambda each: (each.start, each.pid))
     return found, all(each is not None for each in looks)
 

@@ -274,6 +274,7 @@ class ProgramManager:
                     "log": each.spec.log,
                     "due": None if each.due is None else each.due - now,
                     "killed": each.killed,
+                    "why": each.why if each.state is ProgramState.STOPPED else "",
                 }
             )
         return rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.ladder import delay
 from banken_supervisor.engine.policy import Group, ProgramSpec, Restart
 from banken_supervisor.programs.engine.effects import ProgramEffect, ProgramEventType
@@ -261,6 +262,7 @@ class Programs:
         policy = program.spec.restart
         if policy is Restart.NEVER or (policy is Restart.ON_FAILURE and not failed):
             program.transition(_T.END, now)
+            program.why = "it ended" if status is None else exit_text(status)
             why = f"its restart policy is {policy.value!r}"
             self._sequencer.emit(_E.STOPPED, program, why=why, status=status, again=False)
             self._sequencer.leave_waves([program], now)

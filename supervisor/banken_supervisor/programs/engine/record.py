@@ -41,7 +41,7 @@ class Program:
     leaving: bool = False
     """no longer in the config: forget it when it is down"""
     why: str = ""
-    """why it was asked to stop"""
+    """why it is down, or goes down: who asked for that, or how it ended"""
     waves: list[Wave] = field(default_factory=list)
     """at most one start wave; maybe several stop waves: it is stopped when its turn has come in all"""
     group_restart: GroupRestart | None = None

@@ -76,7 +76,7 @@ function paint() {
 function remark(each) {
   const row = store.rows.get(each.name);
   const again = each.due !== null && each.state === "backoff" ? `starts again in ${duration(each.due)}` : "";
-  return [row && saying(row), again, each.adopted ? "adopted from a former supervisor" : ""].filter(Boolean).join("; ");
+  return [row && saying(row), again, each.why, each.adopted ? "adopted from a former supervisor" : ""].filter(Boolean).join("; ");
 }
 
 function line(each) {

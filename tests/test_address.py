@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from banken.address import default_address, option_for, resolve
-from banken.control import Control
+from banken.client import Client
+from banken.control import Control, Events
 from banken.errors import AddressInUse, AddressRefused, Unreachable
-from banken_supervisor import Supervisor
+from banken_supervisor import Supervisor, cli
 from banken_supervisor.runtime.lock import AddressLock
 
 
@@ -104,10 +106,24 @@ def test_the_directory_is_made_for_its_owner_only(tmp_path: Path) -> None:
         AddressLock(str(file / "below"))
 
 
-def test_tcp_is_refused_until_it_can_be_kept_safe() -> None:
-    """An open port would take feeds from anybody."""
-    with pytest.raises(AddressRefused, match="encrypted"):
-        Supervisor("tcp://127.0.0.1:7767")
+def test_tcp_is_refused_until_it_can_be_kept_safe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An open port would take feeds from anybody, and who listens at one would get a worker's."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        far = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        for reach in (Supervisor, Control, Events, lambda given: Client(given).feed("w")):
+            with pytest.raises(AddressRefused, match="encrypted"):
+                reach(far)
+        for words in ("status", "feed w", "check", "events", "run"):
+            monkeypatch.setattr(sys, "argv", ["banken", *words.split(), "--address", far])
+            assert cli._run() == (3 if words == "check" else 6), words
+            printed = "".join(capsys.readouterr())
+            assert "encrypted" in printed
+            assert "start one" not in printed
+        with pytest.raises(BlockingIOError):
+            listening.accept()
 
 
 def test_a_hint_repeats_no_address_that_the_environment_says(

@@ -36,8 +36,18 @@ class Address(NamedTuple):
         """The supervisor's own directory, where this one is for another user and takes feeds alone; else None."""
         return None if self.directory is None else main_directory(self.directory)
 
+    def local(self) -> "Address":
+        """Itself. AddressRefused: it is on the network, where whoever listens there would get all in the clear."""
+        if self.directory is None:
+            raise AddressRefused(
+                f"{self.text}: messages over tcp must be encrypted, which this version cannot do yet; give the "
+                "directory of a supervisor of this host"
+            )
+        return self
+
     def whole(self) -> "Address":
-        """Itself, with all three sockets. AddressRefused: there is nothing but ``feed`` here."""
+        """Itself, with all three sockets. AddressRefused: there is nothing but ``feed`` here; see ``local``."""
+        self.local()
         if self.main is not None:
             raise AddressRefused(
                 f"{self.text} takes only feeds, of programs that run as user {os.path.basename(self.text)}; "

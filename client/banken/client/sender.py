@@ -57,11 +57,13 @@ _numbers = itertools.count()
 class Sender:
     """A PUSH socket to one supervisor, made when it is first needed.
 
+    AddressRefused: see ``Address.local``.
+
     ``opened`` is called when the socket was made, and before each further message until it has returned True.
     """
 
     def __init__(self, address: Address, opened: Callable[[], bool] = lambda: True) -> None:
-        self.address = address
+        self.address = address.local()
         self._opened = opened
         self._lock = threading.RLock()
         self._socket: zmq.Socket[bytes] | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-import re
 import signal
 import socket
 import time
@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor.web.refusals import WAITING_MAX, WRONG_S
-from banken_supervisor.web.security import decoded
-from process.kit import START_S, until
+from banken_supervisor.web.peers import Peer
+from banken_supervisor.web.refusals import WAITING_MAX, WRONG_S, Refusals
+from banken_supervisor.web.security import MISSING, WRONG, decoded
+from process.kit import START_S
 from web.kit import Street, Web
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("web-security")]
@@ -139,27 +140,45 @@ def test_open_turns_it_off_for_reading_and_pings(street: Street) -> None:
     assert web.bare("GET", "/ping/gated", {"Sec-Fetch-Site": "cross-site"}).status == 403
 
 
-def test_wrong_tokens_wait_and_are_told_once(street: Street) -> None:
-    """A right one does not wait meanwhile; more than some at once are sent away."""
+def test_a_wrong_token_and_a_wrong_key_wait_and_are_told(street: Street) -> None:
+    """The first at once, with the user who sent it; what came after it at the latest when the process ends."""
     web = street.web()
-    with ThreadPoolExecutor(WAITING_MAX + 5) as pool:
-        began = time.monotonic()
-        paths = ["/ping/gated", "/api/v1/summary", "/p/guessed"] * 5
-        wrong = [pool.submit(web.bare, "GET", path, {"X-Banken-Token": "x" * 20}) for path in paths]
-        until(lambda: "requests were refused" in web.process.log(), "it is told")
-        assert web.get("/ping/gated").status == 200
-        assert time.monotonic() - began < WRONG_S or not any(each.done() for each in wrong)
-        found = [each.result().status for each in wrong]
-    assert set(found) <= {401, 403, 429}
-    assert found.count(429) >= 1
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        wrong = {"X-Banken-Token": "x" * 20}
+        found = list(pool.map(lambda path: web.bare("GET", path, wrong).status, ("/ping/gated", "/p/guessed")))
     assert time.monotonic() - began >= WRONG_S
+    assert found == [401, 403]
     assert web.process.log().count("requests were refused") == 1
-    assert f"from user {os.geteuid()}" in web.process.log()
+    assert f"came from user {os.geteuid()}\n" in web.process.log()
     web.process.signal(signal.SIGTERM)
     web.process.ended(10)
-    assert re.search(r"refused: (\d+ with a wrong (token|ping key)(, )?){2};", web.process.log()), (
-        "the rest is told"
-    )
+    for what in ("token", "ping key"):
+        assert f"1 with a wrong {what}; " in web.process.log()
+
+
+def test_only_some_wrong_ones_of_a_client_wait(caplog: pytest.LogCaptureFixture) -> None:
+    """Further ones are refused at once, another client's wait; the log counts all of them in one line."""
+
+    async def many() -> None:
+        refusals = Refusals()
+        one, other = Peer("user 7"), Peer("user 8")
+        waiting = [asyncio.create_task(refusals.slow_down(one)) for _ in range(WAITING_MAX)]
+        await asyncio.sleep(0)
+        assert not await refusals.slow_down(one)
+        waiting.append(asyncio.create_task(refusals.slow_down(other)))
+        await asyncio.sleep(0)
+        assert not any(each.done() for each in waiting)
+        for _ in range(1_000):
+            refusals.count(WRONG, one)
+        refusals.count(MISSING, other)
+        assert len(caplog.messages) == 1
+        refusals.close()
+        assert "999 with a wrong token, 1 with no token; the last came from user 8" in caplog.messages[1]
+        assert all(await asyncio.gather(*waiting))
+        assert len(caplog.messages) == 2
+
+    asyncio.run(many())
 
 
 def test_a_body_in_single_bytes_is_cut(web: Web) -> None:

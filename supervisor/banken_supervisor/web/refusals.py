@@ -53,12 +53,14 @@ class Refusals:
         """Tell what has not been told."""
         if self._timer is not None:
             self._timer.cancel()
-            self._tell()
+        self._write()
 
     def _tell(self) -> None:
-        self._timer = None
+        self._timer = asyncio.get_running_loop().call_later(TELL_S, self._tell) if self._untold else None
+        self._write()
+
+    def _write(self) -> None:
         if self._untold:
             counts = ", ".join(f"{count} with {what}" for what, count in self._untold.items())
             log.warning("requests were refused: %s; the last came from %s", counts, self._last)
             self._untold.clear()
-            self._timer = asyncio.get_running_loop().call_later(TELL_S, self._tell)

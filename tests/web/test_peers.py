@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from banken_supervisor.web.peers import CLIENT_MAX, KEPT, NOBODY, OPEN_MAX, Allowed, Connections, Peer, peer_of
+from banken_supervisor.web.peers import (
+    BURST,
+    CLIENT_MAX,
+    CLIENTS_MAX,
+    KEPT,
+    NOBODY,
+    OPEN_MAX,
+    RATE,
+    Allowed,
+    Connections,
+    Peer,
+    peer_of,
+)
 
 
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
@@ -22,6 +35,10 @@ def test_whose_connection_of_this_host_it_is(family: socket.AddressFamily, host:
         listener.listen()
         with socket.create_connection(listener.getsockname()[:2]), listener.accept()[0] as connected:
             peer = peer_of(connected, NOBODY, os.geteuid())
+        with socket.create_connection(listener.getsockname()[:2]):
+            closed = listener.accept()[0]
+        with closed:
+            assert peer_of(closed, NOBODY, os.geteuid()).client == host, "nobody owns it any more, root does not"
     assert (peer.client, peer.is_local, peer.is_allowed) == (f"user {os.geteuid()}", False, False)
 
 
@@ -48,6 +65,7 @@ class Crowd:
     def __init__(self, descriptors: int = 4096) -> None:
         self.open = Connections(descriptors)
         self.cut: list[Peer] = []
+        self._descriptors = itertools.count()
 
     def come(self, client: str, count: int = 1) -> list[Peer]:
         """New ones."""
@@ -55,9 +73,26 @@ class Crowd:
         for _ in range(count):
             peer = Peer(client)
             peer.cut = lambda peer=peer: self.cut.append(peer)  # type: ignore[misc]
-            self.open.add(peer)
+            self.open.add(peer, next(self._descriptors))
             found.append(peer)
         return found
+
+
+def test_too_many_new_connections_that_bring_nothing_are_refused() -> None:
+    """Of one client; those that bring an allowed request do not count, and with time others may come again."""
+    crowd = Crowd()
+    assert [crowd.open.admit("a", 0.0) for _ in range(int(BURST) + 5)].count(True) == BURST
+    assert crowd.open.admit("b", 0.0)
+    assert [crowd.open.admit("a", 1.0) for _ in range(int(RATE) + 5)].count(True) == RATE
+    for _ in range(int(3 * BURST)):
+        assert crowd.open.admit("c", 1.0)
+        peer = crowd.come("c")[0]
+        assert crowd.open.begin(peer, ping=True)
+        crowd.open.end(peer, ping=True)
+        crowd.open.remove(peer)
+    for number in range(CLIENTS_MAX + 10):
+        assert crowd.open.admit(f"many-{number}", 2.0)
+    assert len(crowd.open._credit) <= CLIENTS_MAX
 
 
 def test_one_clients_oldest_idle_connection_gives_way() -> None:

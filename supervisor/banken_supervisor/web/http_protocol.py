@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from banken_supervisor.web.peers import Allowed, Connections, Peer, peer_of
+from banken_supervisor.web.peers import Connections, Peer
 
 REQUEST_S = 10.0
 """Seconds from a connection, or from the first byte of a further request, until the request's head is there."""
@@ -18,23 +16,31 @@ REQUEST_S = 10.0
 STALL_S = 15.0
 """Seconds that a client may read nothing of a waiting answer; then its connection is cut."""
 
-PIECES_MAX = 4_000
-"""Pieces in which a body may arrive: each costs as much time as a whole request, however small it is."""
+PIECES_MAX = 256
+PIECE_BYTES = 256
+"""Pieces in which a body may arrive, however small; of more, each has so many bytes on average. Hundreds of single
+bytes cost as much time as hundreds of requests."""
 
 
 class _BoundedConnection(h11.Connection):
-    """h11's reading of one connection, with ``PIECES_MAX``."""
+    """h11's reading of one connection, with ``PIECES_MAX``. What follows the head of a request is not looked at
+    before the request is allowed."""
 
-    _pieces = 0
+    is_held = False
+    _pieces = _bytes = 0
 
     def next_event(self) -> Any:
+        if self.is_held:
+            return h11.NEED_DATA
         event = super().next_event()
         if isinstance(event, h11.Data):
             self._pieces += 1
-            if self._pieces > PIECES_MAX:
-                raise h11.RemoteProtocolError(f"a body in more than {PIECES_MAX} pieces")
+            self._bytes += len(event.data)
+            if self._pieces > PIECES_MAX and self._bytes < PIECE_BYTES * self._pieces:
+                raise h11.RemoteProtocolError("a body in too many pieces")
         elif isinstance(event, h11.Request):
-            self._pieces = 0
+            self.is_held = True
+            self._pieces = self._bytes = 0
         return event
 
 
@@ -42,22 +48,22 @@ class BoundedProtocol(H11Protocol):
     """Cuts connections that send no request, those that do not read their answer, and those that are too many."""
 
     peer: Peer
+    conn: _BoundedConnection
     _asking: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
 
-    def __init__(self, *args: Any, open_ones: Connections, allowed: Allowed, **more: Any) -> None:
+    def __init__(self, *args: Any, open_ones: Connections, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._open, self._allowed = open_ones, allowed
+        self._open = open_ones
         self.conn = _BoundedConnection(h11.SERVER, self.config.h11_max_incomplete_event_size or 16_384)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        connected: socket.socket = transport.get_extra_info("socket")
-        self.peer = peer_of(connected, self._allowed, os.geteuid())
+        self.peer = self._open.take(transport.get_extra_info("socket").fileno())
         self.peer.cut = self._cut
+        self.peer.go_on = self._go_on
         self.app_state = {**self.app_state, "peer": self.peer}
         self._asking = self.loop.call_later(REQUEST_S, self._cut)
-        self._open.add(self.peer)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -71,6 +77,21 @@ class BoundedProtocol(H11Protocol):
         if self.cycle is not before:
             _cancel(self._asking)
             self._asking = None
+
+    def _go_on(self) -> None:
+        self.conn.is_held = False
+        self.handle_events()
+
+    def send_400_response(self, msg: str) -> None:
+        """Also in the middle of a body, whose request is being served: its own answer would be one too many."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self._cut()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -90,6 +111,9 @@ class BoundedProtocol(H11Protocol):
 
     def _cut(self) -> None:
         """At once: an orderly close would wait for ever for a reader that does not read."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None:
+            cycle.disconnected = True  # what is written after this is for nobody
         self.transport.abort()
 
 

@@ -50,7 +50,7 @@ Pattern = Annotated[
 ]
 
 
-def only_known_keys(request: Request) -> None:
+async def only_known_keys(request: Request) -> None:
     """A Problem for a query key that the route does not take, or that is given twice: else a misspelt one would be
     ignored, and nobody would notice."""
     described = request.app.openapi()["paths"][request.scope["route"].path]

@@ -28,6 +28,13 @@ CLIENT_MAX = 300
 KEPT = 50
 """Connections that requests other than pings leave free, of all and of one client's."""
 
+RATE = 200.0
+BURST = 1_000.0
+"""New connections a second of one client, and how many at once, that bring no allowed request."""
+
+CLIENTS_MAX = 10_000
+"""Clients of which that is counted."""
+
 OTHER_DESCRIPTORS = 64
 """Descriptors that are not for connections: the journal, ZeroMQ's, log files."""
 
@@ -42,8 +49,8 @@ _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
 _DIAG_HEAD = struct.Struct("=IHHII")
 _DIAG_ASK = struct.Struct("=BBBBI2s2s16s16sIQ")
-_DIAG_UID = struct.Struct("=4x48x4x4x4xI")
-"""The user id in struct inet_diag_msg."""
+_DIAG_OWNER = struct.Struct("=4x48x4x4x4xII")
+"""The user id and the inode in struct inet_diag_msg."""
 
 
 @dataclass(eq=False)
@@ -59,6 +66,8 @@ class Peer:
     is_serving: bool = False
     """a request that is allowed is under way"""
     cut: Callable[[], None] = lambda: None
+    go_on: Callable[[], None] = lambda: None
+    """read on after the head of a request, which is allowed"""
 
 
 @dataclass(frozen=True)
@@ -85,9 +94,32 @@ class Connections:
         self._open: dict[str, dict[Peer, None]] = {}
         self._count = 0
         self._reading: Counter[str] = Counter()
+        self._new: dict[int, Peer] = {}
+        self._credit: dict[str, tuple[float, float]] = {}
+        """how many new connections of a client may bring nothing, and when that was so"""
 
-    def add(self, peer: Peer) -> None:
+    def admit(self, client: str, now: float) -> bool:
+        """Whether this client may connect once more. ``now``: seconds of any steady clock."""
+        if len(self._credit) >= CLIENTS_MAX and client not in self._credit:
+            self._credit = {
+                each: (left, at) for each, (left, at) in self._credit.items() if left + RATE * (now - at) < BURST
+            }
+            if len(self._credit) >= CLIENTS_MAX:
+                self._credit.clear()
+        left, at = self._credit.get(client, (BURST, now))
+        left = min(BURST, left + RATE * (now - at))
+        self._credit[client] = (left - 1 if left >= 1 else left, now)
+        return left >= 1
+
+    def take(self, descriptor: int) -> Peer:
+        """Who is connected by this descriptor, which ``add`` was told of."""
+        return self._new.pop(descriptor)
+
+    def add(self, peer: Peer, descriptor: int) -> None:
         """Take in a new one. One that serves no allowed request is cut if there are too many, perhaps itself."""
+        if descriptor in self._new:  # it was closed before there was a protocol for it
+            self.remove(self._new[descriptor])
+        self._new[descriptor] = peer
         ours = self._open.setdefault(peer.client, {})
         ours[peer] = None
         self._count += 1
@@ -117,6 +149,8 @@ class Connections:
                 return False
             self._reading[peer.client] += 1
         peer.is_serving = True
+        left, at = self._credit.get(peer.client, (BURST, 0.0))
+        self._credit[peer.client] = (left + 1, at)  # its connection has brought something
         return True
 
     def end(self, peer: Peer, *, ping: bool) -> None:
@@ -186,5 +220,5 @@ def _owner(family: int, theirs: tuple[str, int], ours: tuple[str, int]) -> int |
         return None
     if _DIAG_HEAD.unpack_from(answer)[1] != _SOCK_DIAG_BY_FAMILY:
         return None
-    uid: int = _DIAG_UID.unpack_from(answer, _DIAG_HEAD.size)[0]
-    return uid
+    uid, inode = _DIAG_OWNER.unpack_from(answer, _DIAG_HEAD.size)
+    return int(uid) if inode else None  # it closed its end already, and the kernel would say: root

@@ -98,6 +98,7 @@ class SecurityMiddleware:
             text = "too many requests are under way; what is left is kept for pings. Try again in a moment"
             await answer(path, 503, text, {"Retry-After": "1", "Connection": "close"})(scope, receive, guarded)
             return
+        peer.go_on()
         try:
             # FastAPI has no HEAD for its GET routes. A copy: the server looks at its own scope.
             await self._app({**scope, "method": "GET"} if head else scope, receive, guarded)
@@ -119,6 +120,8 @@ class SecurityMiddleware:
             link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
             if ping or not reading or not link:
                 raise Refusal(403, "pages of other sites may not use this; open it by its own address")
+        if is_free and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
+            raise Refusal(400, "this takes no body")
         if path.startswith("/p/"):
             return self._path_of_key(path)
         is_open = self._settings.open and (reading or ping)
@@ -180,11 +183,11 @@ class SecurityMiddleware:
             self._refusals.count(refusal.what, peer)
         if refusal.what in (WRONG, WRONG_KEY) and not await self._refusals.slow_down(peer):
             status, text = 429, "too many wrong tokens or keys came from this client; try again later"
-            headers = {"Retry-After": "2", "Connection": "close"}
+            headers = {"Retry-After": "2"}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        if scope["method"] not in READING:
-            headers["Connection"] = "close"  # the rest of the body will not be read
+        # The rest of a body will not be read. And a client's connections are counted, its requests on one are not.
+        headers["Connection"] = "close"
         return answer(path, status, text, headers)
 
 

@@ -20,6 +20,7 @@ import uvicorn
 from banken_supervisor.web.app import application
 from banken_supervisor.web.backend import Settings
 from banken_supervisor.web.http_protocol import BoundedProtocol
+from banken_supervisor.web.listener import TURN_MAX, Listener
 from banken_supervisor.web.peers import Connections
 
 HEAD_MAX = 16_384
@@ -37,7 +38,8 @@ class Server(uvicorn.Server):
     def __init__(self, settings: Settings, *, until_eof: bool, announce: Callable[[], None]) -> None:
         connections = Connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._web = application(settings, connections)
-        protocol: Any = partial(BoundedProtocol, open_ones=connections, allowed=settings.allowed)
+        self._connections, self._allowed = connections, settings.allowed
+        protocol: Any = partial(BoundedProtocol, open_ones=connections)
         super().__init__(
             uvicorn.Config(
                 self._web,
@@ -49,6 +51,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 h11_max_incomplete_event_size=HEAD_MAX,
+                backlog=TURN_MAX,
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=DRAIN_S,
             )
@@ -59,7 +62,8 @@ class Server(uvicorn.Server):
     def serve_on(self, bound: list[socket.socket]) -> None:
         """Serve until SIGTERM, SIGINT or, with ``until_eof``, the end of stdin."""
         # Clients that send garbage get an answer, and must not fill the log.
-        logging.getLogger("uvicorn").setLevel(logging.ERROR)
+        for each in ("uvicorn", "asyncio"):  # asyncio warns of each write to a client that went away
+            logging.getLogger(each).setLevel(logging.ERROR)
         # Before uvicorn handles signals, and after: it raises the signal again when it has ended.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle_exit)
@@ -79,7 +83,7 @@ class Server(uvicorn.Server):
     async def _serve_until_eof(self, bound: list[socket.socket]) -> None:
         if self._until_eof:
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._stdin)
-        await self.serve(sockets=bound)
+        await self.serve(sockets=[Listener(each, self._connections, self._allowed) for each in bound])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """uvicorn's signal handler. It would log an error for each stream and request that the end cuts."""

@@ -218,6 +218,7 @@ def test_a_crash_takes_others_along_once_and_says_so(desk: Desk, tmp_path: Path)
     assert desk.call("exits").type is EventType.CALLBACK_FAILED
     os.remove(here + "2")
     assert desk.end(waiting).type is EventType.CALLBACK_DONE
+    assert set(desk.processes._own) == {"exits"}, "what ended well alone is back with the others"
 
 
 def test_what_runs_beside_a_stuck_one_ends_before_the_process_does(

@@ -2,7 +2,8 @@
 
 All functions share one process, so what a module keeps, they share. It is there before the first call, and is
 started again when it has ended. A function that ran when it ended, or that was ended because it was stuck, has a
-process of its own from then on: it takes no other one along again.
+process of its own from then on: it takes no other one along again. One that was not alone when the process ended,
+and then ends well in its own, comes back, once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from time import monotonic
@@ -71,6 +73,8 @@ class CallbackProcesses:
         self._shared = _Place(targets)
         self._own: dict[str, _Place] = {}
         """by name: functions that have a process of their own"""
+        self._doubts: Counter[str] = Counter()
+        """by name: 1, a process ended while it ran with others; 2 and more, it is known to end processes"""
         self._living: set[CallbackProcess] = set()
         self._logging = threading.Lock()
         self._retired = False
@@ -122,8 +126,10 @@ class CallbackProcesses:
                 process = self._process_for(call)
                 message = b"" if process is None else process.begin(call, incident)
             if process is not None:
+                when_stuck(partial(self._stuck, call))  # it begins now
                 process.send(message)
             call.over.wait()
+            self._clear_doubt(call)
         finally:
             when_stuck(None)
             if self._retired:  # it may have started one since
@@ -152,7 +158,17 @@ class CallbackProcesses:
                 return process
         return None
 
-    def _stuck(self, call: Call) -> str:
+    def _clear_doubt(self, call: Call) -> None:
+        """It ended well alone, so another one has ended the process that they shared."""
+        with self._changed:
+            process, place = call.process, self._own.get(call.name)
+            alone = place is not None and place.process is process and process is not None and process.how is None
+            if alone and self._doubts[call.name] == 1 and not isinstance(call.fault, WasEnded):
+                assert process is not None
+                del self._own[call.name]
+                process.retire()
+
+    def _stuck(self, call: Call, limit_s: float) -> str:
         """The call has taken too long: it is waited for no longer, and its process is ended. That, in words."""
         with self._changed:
             if call.over.is_set():
@@ -162,20 +178,23 @@ class CallbackProcesses:
             process = call.process
             if process is None:
                 last = self._own.get(call.name, self._shared).last
-                return f"its process could not be started, or ended: {last}" if last else "its modules are imported"
+                why = f", or ended: {last}" if last else ""
+                return f"not begun within its limit of {limit_s:g} s: its process is not ready{why}"
             for place in (self._shared, *self._own.values()):
                 if place.process is process:
                     place.leave(process, "it was stuck", [call.name])
-            self._isolate([call.name])
+            self._isolate([call.name], 2)
             process.abandon(call)
             if not self._retired and self._shared.process is None and not self._shared.pause:
                 self._start(self._shared)
-            return "it is ended with its process" + (" when the others in that have ended" if process.calls else "")
+            when = " when the others in that have ended" if process.calls else ""
+            return f"still running after its limit of {limit_s:g} s; it is ended with its process{when}"
 
     # -- processes, under the lock ------------------------------------------------------------------
 
-    def _isolate(self, names: Collection[str]) -> None:
+    def _isolate(self, names: Collection[str], doubt: int) -> None:
         for name in names:
+            self._doubts[name] += doubt
             self._own.setdefault(name, _Place({name: self._shared.targets[name]}))
 
     def _start(self, place: _Place) -> None:
@@ -198,7 +217,7 @@ class CallbackProcesses:
                 place.leave(process, how, names)
             if not found or self._retired:
                 return
-            self._isolate(names)
+            self._isolate(set(names), 1 if len(set(names)) > 1 else 2)
             pause = self._shared.pause
             if shared and not pause:
                 self._start(self._shared)

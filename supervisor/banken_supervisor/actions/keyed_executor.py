@@ -48,12 +48,17 @@ class WasEnded(BaseException):
     """Raised by work that was ended because it was stuck: nothing more is reported of it."""
 
 
-def when_stuck(end: Callable[[], str] | None) -> None:
-    """For the job on this thread: what to call if it gets stuck meanwhile; None: nothing. It ends the work, must
-    not wait, and returns that in words; an empty text: the work has just ended."""
+def when_stuck(end: Callable[[float], str] | None) -> None:
+    """For the job on this thread, whose time limit begins anew: what to call if it gets stuck; None: nothing.
+
+    It gets the limit, ends the work, must not wait, and returns in words what became of it; an empty text: the work
+    has just ended.
+    """
     job = getattr(_current, "job", None)
     if job is not None:
         job.end = end
+        if end is not None:
+            job.started = monotonic()
 
 
 class How(Enum):
@@ -94,7 +99,7 @@ class Job:
     stuck: bool = False
     waits: bool = False
     """it was reported that it waits for a thread"""
-    end: Callable[[], str] | None = None
+    end: Callable[[float], str] | None = None
     """see ``when_stuck``"""
 
 
@@ -217,9 +222,11 @@ class KeyedExecutor:
                 self._stuck.add(job)
                 self._leave(job)
         for job in overdue:
-            done = "its thread was replaced" if job.end is None else job.end()
-            if done:
-                text = f"still running after its limit of {job.limit_s:g} s; {done}"
+            if job.end is not None:
+                text = job.end(job.limit_s)
+            else:
+                text = f"still running after its limit of {job.limit_s:g} s; its thread was replaced"
+            if text:
                 self._send_report(job, How.STUCK, text, job.limit_s)
         self._add_threads()
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -134,3 +139,36 @@ def test_a_section_that_ended_while_the_supervisor_was_stopped_is_not_judged(hom
     supervisor.signal(signal.SIGCONT)
     events.until(3, "released", name)
     assert events.convicted() == set()
+
+
+SHUT_OUT = """
+import logging, os, sys
+from banken import client
+if os.getuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+for _ in range(3):
+    client.feed("w")
+client.feed("v")
+assert not client.stats()["sent"]
+"""
+
+
+@pytest.mark.every_python
+@pytest.mark.parametrize("shut", [True, False])
+def test_who_may_not_enter_the_address_is_told_once(shut: bool) -> None:
+    """A program that gave up its rights: nothing of it arrives, and its verdict would be a riddle. No supervisor is
+    no reason for a word."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        address = Path(place, "a")
+        if shut:
+            address.mkdir(mode=0o700 if os.getuid() == 0 else 0o000)
+        done = subprocess.run(
+            [sys.executable, "-c", SHUT_OUT],
+            env={"BANKEN_ADDRESS": str(address)},
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(b"may not enter") == done.stderr.count(b"\n") == int(shut)

@@ -16,7 +16,9 @@ The reason for each setting:
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +27,7 @@ import zmq
 
 from banken.address import Address
 from banken.process_identity import inherited
+from banken.protocol.limits import warn_once
 from banken.threads import ZMQ_THREADS, available
 
 FIRST_WAIT = 0.1
@@ -88,6 +91,7 @@ class Sender:
                 flowed = self._flowing
                 if flowed:
                     self._flowing = False
+                    self._warn_if_forbidden()
                 if not (wait and (flowed or insist) and self._room(wait)):
                     return False
                 return self.send(frame)
@@ -167,9 +171,24 @@ class Sender:
         put: Callable[[bytes, int], object] = super(zmq.Socket, socket).send
         if self._opened():
             self._put = put
-        if new:
-            self._room(FIRST_WAIT)
+        if new and not self._room(FIRST_WAIT):
+            self._warn_if_forbidden()
         return put
+
+    def _warn_if_forbidden(self) -> None:
+        """Say so once where this process's user may not enter the address: no feed of it can arrive."""
+        directory = self.address.directory
+        try:
+            if directory is not None:
+                os.stat(os.path.join(directory, "feed"))
+        except PermissionError:
+            with contextlib.suppress(Exception):  # a log that cannot be written now: a signal handler may feed
+                warn_once(
+                    f"no feed arrives: user {os.geteuid()} may not enter {directory}. What its supervisor "
+                    "starts with `user` feeds by a directory of its own; one that changes its user itself cannot"
+                )
+        except OSError:
+            pass
 
     def _room(self, seconds: float) -> bool:
         """Wait for room to send, at most ``seconds``.

@@ -54,6 +54,7 @@ def child_holds():
     os._exit(5)
 
 def interrupts(): _thread.interrupt_main()
+def terminates(): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.1)
 def ignores(): ctypes.CDLL(None).signal(15, ctypes.c_void_p(1))
 def child_returns(): os.fork()
 def mutes(): sys.stdout.close(); sys.stderr.close(); os.closerange(0, 3)
@@ -170,7 +171,7 @@ def test_what_ends_its_process_is_told_with_how_and_the_next_one_runs(
     assert hurt.call("good").type is EventType.CALLBACK_DONE
 
 
-@pytest.mark.parametrize("callback", ["interrupts", "ignores", "child_returns", "mutes"])
+@pytest.mark.parametrize("callback", ["interrupts", "terminates", "ignores", "child_returns", "mutes"])
 def test_what_its_process_survives_ends_well(hurt: Desk, callback: str) -> None:
     assert hurt.call(callback).type is EventType.CALLBACK_DONE
     assert hurt.call("good").type is EventType.CALLBACK_DONE

@@ -199,6 +199,10 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.close(nothing)
+    # The supervisor ends this process, and lets its callbacks end before: a service manager that stops both signals
+    # both. A handler, for commands that are started here do not inherit it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: None)
     sys.argv = ["banken"]
     if isinstance(sys.stdout, io.TextIOWrapper):  # what callbacks print is to be in a file at once
         sys.stdout.reconfigure(line_buffering=True)

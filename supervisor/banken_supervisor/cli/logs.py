@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 
 from banken_supervisor.cli.printing import clean, clock, timestamp
 from banken_supervisor.text.sanitize import to_json
@@ -30,7 +31,12 @@ class StderrHandler(logging.Handler):
         try:
             rest = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
             while rest:
-                rest = rest[os.write(2, rest) :]
+                try:
+                    rest = rest[os.write(2, rest) :]
+                except BlockingIOError:  # whoever shares the pipe or terminal may have made it non-blocking
+                    poll = select.poll()
+                    poll.register(2, select.POLLOUT)
+                    poll.poll()
         except OSError:
             return
         except Exception:  # noqa: BLE001  # as every handler of logging: a bad line is reported, not raised

@@ -90,8 +90,8 @@ def _find(path: str, names: tuple[str, ...], open_only: bool, since: float | Non
 def _standing(record: Any) -> str:
     """How it ended; of an open one that it is open, and whether it was given up."""
     if record.closed is not None:
-        return str(record.how)
-    return "open" if record.how is None else f"open, {record.how}"
+        return clean(record.how)
+    return "open" if record.how is None else f"open, {clean(record.how)}"
 
 
 def cells(record: Any) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ def cells(record: Any) -> tuple[str, ...]:
     lasted = (record.closed or time.time()) - record.opened
     return (
         clock(record.opened, time.time() if fancy() else None),
-        record.id,
+        clean(record.id),
         clean(record.name),
         record.cause,
         format_s(max(0.0, lasted)),
@@ -150,7 +150,7 @@ def in_words(story: Any) -> list[str]:
 
     record = story.incident
     feeds = next((_data(event).get("feeds") for event in story.events if event.type == "expired"), None)
-    lines = [f"{clean(record.name)}: {record.cause}, incident {record.id}", ""]
+    lines = [f"{clean(record.name)}: {record.cause}, incident {clean(record.id)}", ""]
     facts = [
         ("opened", clock(record.opened)),
         ("state", _standing(record)),
@@ -169,7 +169,7 @@ def in_words(story: Any) -> list[str]:
     for event in story.events:
         facts_of = {**_data(event), "type": event.type, "name": event.name}
         said = description(facts_of, UNSAID, SAID_MAX)
-        lines.append(f"  {clock(event.time, record.opened)}  {event.type:15}  {said}".rstrip())
+        lines.append(f"  {clock(event.time, record.opened)}  {clean(event.type):15}  {said}".rstrip())
     for step in story.steps:
         output = step.text.partition("\n")[2]
         if output:

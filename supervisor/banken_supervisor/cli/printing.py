@@ -35,7 +35,10 @@ def clean(text: object) -> str:
 def clock(at: float, day: float | None = None) -> str:
     """Wall-clock time for people, to the millisecond, in their zone and with it: ``2026-11-24 18:07:11.123 CET``.
     Without the date where that is the one of ``day``, another such time."""
-    there = time.localtime(at)
+    try:
+        there = time.localtime(at)
+    except (OverflowError, ValueError, OSError):  # of a clock that was wrong, or of a peer with a fault
+        return f"{at:.6g} s since 1970"
     date = "" if day is not None and there[:3] == time.localtime(day)[:3] else time.strftime("%Y-%m-%d ", there)
     return f"{date}{time.strftime('%H:%M:%S', there)}.{int(at % 1 * 1000):03d} {there.tm_zone}"
 

@@ -6,9 +6,10 @@ terminal; every line passes ``one_line``.
 
 from __future__ import annotations
 
+import functools
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec
 
 from banken_supervisor.evidence.headline import main_thread, scope_thread, short, task_of, waiting
 from banken_supervisor.evidence.text import BLANK, stack
@@ -27,6 +28,28 @@ HOLE_S = 0.001
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
+_P = ParamSpec("_P")
+
+_ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What evidence of another shape makes the code here raise."""
+
+_UNKNOWN = "the evidence is not understood: it is of another version, or damaged (--json shows it as it is)"
+
+
+def _whatever_it_holds(show: Callable[_P, list[str]]) -> Callable[_P, list[str]]:
+    """``show``, or one line that says that it cannot: the journal that holds it may be from anywhere."""
+
+    @functools.wraps(show)
+    def shown(*args: _P.args, **more: _P.kwargs) -> list[str]:
+        try:
+            return show(*args, **more)
+        except _ODD:
+            return [_UNKNOWN]
+
+    return shown
+
+
+@_whatever_it_holds
 def summary_lines(evidence: dict[str, Any], n: int) -> list[str]:
     """At most ``n`` lines: where it hangs, how the process is, the innermost frames, what could not be had."""
     evidence = {**BLANK, "headline": "nothing is known", **evidence}
@@ -46,6 +69,7 @@ def output_evidence(program: str, lines: list[str], *, taken: float, says_why: b
     return {"taken": taken, "headline": headline, "outputs": [{"of": program, "lines": lines}], "problems": []}
 
 
+@_whatever_it_holds
 def output_lines(evidence: Mapping[str, Any], characters: int) -> list[str]:
     """The last lines of what programs and commands wrote, at most so many characters: of each its end."""
     found: list[str] = []
@@ -62,6 +86,7 @@ def output_lines(evidence: Mapping[str, Any], characters: int) -> list[str]:
     return found
 
 
+@_whatever_it_holds
 def render(evidence: dict[str, Any]) -> list[str]:
     """Everything, as lines for a terminal."""
     evidence = {**BLANK, "headline": "nothing is known", **evidence}
@@ -83,6 +108,13 @@ def feeds_text(feeds: list[list[float]], silence: float) -> str:
 
     ``feeds``: of each its age and the gap before it, seconds, the newest last; never empty.
     """
+    try:
+        return _feeds_text(feeds, silence)
+    except _ODD:
+        return "not understood"
+
+
+def _feeds_text(feeds: list[list[float]], silence: float) -> str:
     parts = []
     for place, (age, gap) in enumerate(feeds):
         if place and feeds[place - 1][0] - age - gap > HOLE_S:

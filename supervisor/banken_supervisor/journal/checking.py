@@ -86,7 +86,7 @@ def _contents(connection: sqlite3.Connection, table: Table, problems: list[str])
     for row in schema.scan(connection, table, problems):
         try:
             fields = plain(table.entry(row))
-        except (ValueError, TypeError, KeyError) as fault:
+        except (ValueError, TypeError, KeyError, RecursionError) as fault:
             problems.append(f"{table.name} {row[0]!r}: {fault}")
         else:
             yield fields

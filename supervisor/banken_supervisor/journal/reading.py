@@ -287,7 +287,7 @@ def _decoded(table: Table, found: Iterable[Row], problems: list[str] | None) -> 
             if table is EVIDENCE:
                 entry.data  # noqa: B018  # a ValueError, if it is damaged
             good.append(entry)
-        except (ValueError, TypeError, KeyError) as fault:
+        except (ValueError, TypeError, KeyError, RecursionError) as fault:
             unknown.append(str(fault))
     if unknown and problems is not None:
         problems.append(f"{len(unknown)} rows are of a kind that this banken does not know: {unknown[0]}")

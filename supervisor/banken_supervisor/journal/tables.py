@@ -39,6 +39,8 @@ from banken_supervisor.journal.values import (
     TEXT_MAX,
     Row,
     Value,
+    a,
+    a_number,
     bounded_json,
     checked_blob,
     declaration_text,
@@ -57,9 +59,9 @@ from banken_supervisor.journal.values import (
 _STATES = {state.value: state for state in State}
 
 _KINDS: dict[str, tuple[str, Callable[[Any], Value], Callable[[Any], Any] | None]] = {
-    "str": ("TEXT", text(ID_MAX), None),
-    "int": ("INTEGER", integer, None),
-    "float": ("REAL", real, None),
+    "str": ("TEXT", text(ID_MAX), a(str)),
+    "int": ("INTEGER", integer, a(int)),
+    "float": ("REAL", real, a_number),
     "bool": ("INTEGER", int, bool),
     "bytes": ("BLOB", checked_blob, None),
     "int | float | str": ("", progress, None),  # no type: an int stays an int, a float a float

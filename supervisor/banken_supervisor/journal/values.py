@@ -34,6 +34,22 @@ Value = int | float | str | bytes | None
 Row = tuple[Value, ...]
 
 
+def a(kind: type) -> Callable[[Any], Any]:
+    """What was written as this, and is still."""
+
+    def checked(value: Any) -> Any:
+        if type(value) is not kind:
+            raise ValueError(f"a value is a {type(value).__name__} where a {kind.__name__} was written")
+        return value
+
+    return checked
+
+
+def a_number(value: Any) -> float:
+    """What was written as a float, which SQLite may keep as an integer."""
+    return value if type(value) is float else float(a(int)(value))
+
+
 def optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """``convert``, with None left as it is."""
     return lambda value: None if value is None else convert(value)

@@ -53,6 +53,9 @@ LEVELS = {
 }
 """Log level by type of event; other types: info."""
 
+ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What calculating with a value of another kind raises."""
+
 PROGRAM_LEVELS = {
     "program-unkillable": logging.ERROR,
     "program-gave-up": logging.ERROR,
@@ -83,7 +86,15 @@ def _is_of_section(event: Event) -> bool:
 
 
 def sentence(event: dict[str, Any]) -> str | None:
-    """The event without its time and name; None: it has no sentence, show its fields. Every field is optional."""
+    """The event without its time and name; None: it has no sentence, show its fields. Every field is optional, and
+    may be of any kind: an event may be of another version, or of a peer with a fault."""
+    try:
+        return _sentence(event)
+    except ODD:
+        return None
+
+
+def _sentence(event: dict[str, Any]) -> str | None:
     kind = event.get("type")
     if kind == "program":
         return _program(event)
@@ -128,7 +139,14 @@ def log_line(event: Event) -> str:
 
 
 def field(key: str, value: Any) -> str:
-    """One field of an event that has no sentence of its own."""
+    """One field of an event that has no sentence of its own; the value may be anything."""
+    try:
+        return _field(key, value)
+    except ODD:
+        return f"{key} {value}"
+
+
+def _field(key: str, value: Any) -> str:
     if key == "late":
         return f"{value * 1000:.1f} ms after its deadline"
     if key in SECONDS and isinstance(value, (int, float)):

@@ -15,6 +15,7 @@ import pytest
 
 from banken.process_identity import boot_id, own_identity, process_start
 from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.processes import shortage
 from banken_supervisor.processes.handle import (
     STATUS_KNOWN,
     ProcessError,
@@ -92,8 +93,9 @@ def test_what_is_not_this_process_is_refused(who: ProcessIdentity, error: type[P
         watcher.close()
 
 
-def test_without_a_descriptor_a_living_process_is_not_taken_for_dead() -> None:
+def test_without_a_descriptor_a_living_process_is_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not to know is no end: a named error, an OSError for actions, and no verdict."""
+    monkeypatch.setattr(shortage, "WAIT_S", 0.0)
     handles, watcher = ProcessHandles(), ProcessWatcher()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with sleeper() as process:

@@ -140,22 +140,39 @@ def test_one_restart_more_than_the_budget_is_not_made() -> None:
 
 
 def test_what_the_system_has_no_room_for_is_tried_until_it_has() -> None:
-    """However often, every five seconds at least, and no restart is charged for it."""
+    """However often, every five seconds at least, also with its budget used up."""
     bench = Bench(spec("a", backoff=Backoff(1.0, 100.0)))
-    bench.exited("a")
-    for _ in range(8):
-        waited, did = bench.until_due()
-        assert waited <= 5.0
-        assert did == ["spawn a"]
-        bench.failed("a", random=0.99, shortage=True)
-    assert bench.until_due()[1] == ["spawn a"]
-    bench.started("a")
     for _ in range(2):
         bench.exited("a")
         bench.until_due()
         bench.started("a")
     bench.exited("a")
+    assert bench.until_due()[1] == ["spawn a"], "the third"
+    for _ in range(8):
+        bench.failed("a", random=0.99, shortage=True)
+        waited, did = bench.until_due()
+        assert waited <= 5.0
+        assert did == ["spawn a"]
+    bench.started("a")
+    assert bench.told("program-gave-up") == []
+    bench.exited("a")
     assert bench.told("program-gave-up") == [{"of": "a", "count": 3, "period": 60.0}]
+
+
+def test_a_start_that_the_system_had_no_room_for_is_not_charged() -> None:
+    """Three restarts are left after it, as before."""
+    bench = Bench(spec("a"))
+    bench.exited("a")
+    bench.until_due()
+    for _ in range(5):
+        bench.failed("a", shortage=True)
+        bench.until_due()
+    bench.started("a")
+    for _ in range(2):
+        bench.exited("a")
+        bench.until_due()
+        bench.started("a")
+    assert bench.told("program-gave-up") == []
 
 
 def test_restarts_that_lie_a_period_back_are_forgotten() -> None:

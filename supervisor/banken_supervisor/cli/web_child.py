@@ -71,7 +71,7 @@ class WebChild:
                     stdout=2,
                     start_new_session=True,
                 )
-            except OSError as fault:
+            except Exception as fault:  # noqa: BLE001  # whatever it is, it is tried again
                 log.error("the web process cannot be started: %s", fault)
             else:
                 if self._ending.is_set():  # `stop` came before it could see this one

@@ -23,6 +23,7 @@ from banken_supervisor.evidence.headline import headline
 from banken_supervisor.evidence.stacks import StackFault
 from banken_supervisor.evidence.time_limits import Deadline, TooLate, attempt
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
+from banken_supervisor.processes.shortage import patiently
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ def collect(
     began = time.monotonic()
     evidence = {**deepcopy(text.BLANK), "pid": who.pid, "start": who.start, "taken": wall(), "scope": scope}
     try:
-        with ProcessHandle.open(who) as process:
+        with patiently(lambda: ProcessHandle.open(who)) as process:
             evidence["identity"] = "verified"
             _Collection(evidence, process, Deadline(seconds_max), address_directory, py_spy, recovered).run()
         if not evidence["headline"]:

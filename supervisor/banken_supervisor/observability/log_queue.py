@@ -47,17 +47,18 @@ class LogQueue:
 
     def _write(self) -> None:
         reported = 0
+        text = ""
         while True:
-            entry = self._queue.get()
-            if entry is None:
-                return
-            level, text, fields = entry
             try:
+                entry = self._queue.get()
+                if entry is None:
+                    return
+                level, text, fields = entry
                 log.log(level, "%s", text, extra={"banken": fields})
                 if self.dropped > reported:
                     log.warning("%d log lines were dropped: the log is read too slowly", self.dropped - reported)
                     reported = self.dropped
-            except Exception as fault:  # noqa: BLE001  # raised by a handler, or by a clock outside the calendar
+            except Exception as fault:  # noqa: BLE001  # of a handler; a clock outside the calendar; no memory
                 self._write_to_stderr(text, fault)
 
     def _write_to_stderr(self, text: str, fault: Exception) -> None:

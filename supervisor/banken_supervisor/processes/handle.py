@@ -17,7 +17,7 @@ from typing import Self
 from banken.process_identity import process_start
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.processes.namespaces import SPACE, pid_here
-from banken_supervisor.processes.shortage import is_shortage
+from banken_supervisor.processes.shortage import Shortage, is_shortage
 
 SUPPORTED = hasattr(os, "pidfd_open") and any(SPACE)
 """Whether this system can identify a process for certain."""
@@ -39,7 +39,7 @@ class ProcessError(Exception):
     kind = "unknown"
 
 
-class ProcessUnheld(ProcessError):
+class ProcessUnheld(ProcessError, Shortage):
     """The system has no descriptor or memory for a handle now; later it may."""
 
 
@@ -92,6 +92,16 @@ def runs_as(who: ProcessIdentity, uid: int) -> bool:
     return process_start(pid) == who.start and real_user(pid) == uid
 
 
+def _unreadable(pid: int) -> ProcessError:
+    """Why the start time of a process that lives was not found."""
+    text = f"the start time of pid {pid} cannot be read from /proc"
+    try:
+        os.close(os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as fault:
+        return (ProcessUnheld if is_shortage(fault) else ProcessError)(f"{text}: {fault.strerror}")
+    return ProcessUnheld(f"{text}, and now it can")
+
+
 class ProcessHandle:
     """A context manager that owns the descriptor. Not for several threads at once: each opens its own."""
 
@@ -139,7 +149,7 @@ class ProcessHandle:
             return handle
         with handle:
             if not found and handle.alive:
-                raise ProcessError(f"the start time of pid {pid} cannot be read from /proc")
+                raise _unreadable(pid)
         if not found:
             raise ProcessGone(f"pid {pid} has ended and left nothing to look at")
         raise ProcessReplaced(

@@ -15,10 +15,14 @@ AGAIN_S = 0.05
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT})
 
 
+class Shortage(Exception):
+    """An exception of ours that says so."""
+
+
 def is_shortage(fault: BaseException | None) -> bool:
     """Whether it was that; also of a fault that was raised while such a one was handled."""
     while fault is not None:
-        if isinstance(fault, MemoryError) or (isinstance(fault, OSError) and fault.errno in _SHORT):
+        if isinstance(fault, MemoryError | Shortage) or (isinstance(fault, OSError) and fault.errno in _SHORT):
             return True
         fault = fault.__context__
     return False

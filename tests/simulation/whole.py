@@ -197,6 +197,8 @@ class Run:
         for link in self.host.wire.links:
             if worker is not None and link.socket.process is worker.process:
                 link.cut()
+        for late in (0.01, 0.2):  # it feeds before it has a connection again, and soon after
+            self.world.after(late, lambda: worker and worker.ask(lambda: None))
 
     def _no_descriptor(self, one: Trouble) -> None:
         self._for_a_while(one.seconds, lambda on: setattr(self.host.wire, "refuses", on))

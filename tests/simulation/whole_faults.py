@@ -157,6 +157,10 @@ def _as_news(right: Any, self: Incidents, name: str, now: float) -> Any:
     )
 
 
+def _unwritten(right: Any, self: Checkpoints, changed: dict[str, None]) -> None:
+    changed.clear()
+
+
 def _seen_forgotten(right: Any, self: CallbackListener, event: Any) -> None:
     self._seen.clear()
     right(self, event)
@@ -228,7 +232,7 @@ FAULTS = (
             ("pause", "pause", "hang", "kill-at")),
     Planted("A restored pause ends by the clock on the wall.", checkpoints, "_checkpoint_from", _pause_by_the_wall,
             ("false", "missed"), ("pause", "pause", "kill-at", "clock")),
-    Planted("No checkpoint is written.", Checkpoints, "turn", _nothing, ("missed", "false")),
+    Planted("No checkpoint is written.", Checkpoints, "_next", _unwritten, ("missed", "false", "doubled")),
     Planted("A new journal is not filled again.", Checkpoints, "_journal_changed", _nothing,
             ("missed", "lost", "doubled"), ("lose", "hang", "kill-at")),
     Planted("What could not be written is dropped.", WriteQueue, "give_back", _dropped, ("lost", "missed"),

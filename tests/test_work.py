@@ -145,6 +145,41 @@ def test_what_is_idle_says_so_again(recorder: Recorder) -> None:
     assert set(seconds(recorder)) == {None}
 
 
+def test_where_only_the_supervisor_knows_the_timeout_it_is_said_each_second(recorder: Recorder) -> None:
+    """Else a supervisor that was restarted would convict it by the timeout that the operator gave."""
+    recorder.busy("web", 30)
+    recorder.idle("job")
+    assert until(lambda: len(said(recorder)) == len(said(recorder, "job")) == 2, within=5.0)
+    assert seconds(recorder)[0] == 30.0
+    assert 26.0 < (seconds(recorder)[1] or 0.0) <= 29.1
+    assert seconds(recorder, "job") == [None, None]
+
+
+def test_what_is_busy_says_so_again(recorder: Recorder) -> None:
+    """With what is left, and no more after a feed."""
+    dog = recorder.watchdog("web", timeout=0.3, resolution=0)
+    dog.busy(20.0)
+    assert until(lambda: len(said(recorder)) >= 3)
+    first, second, third = (each or 0.0 for each in seconds(recorder)[:3])
+    assert 20.0 == first > second > third > 10.0
+    dog.feed()
+    count = len(said(recorder))
+    time.sleep(0.25)
+    assert len(said(recorder)) == count
+
+
+def test_a_feed_that_was_not_sent_takes_back_what_was_promised_before(recorder: Recorder) -> None:
+    """The next message says by when the one after this feed is due, not after the one before."""
+    dog = recorder.watchdog("web", timeout=3, resolution=0)
+    dog.busy(0.6)
+    deliver, recorder._deliver = recorder._deliver, lambda frame, wait=0.0: False  # type: ignore[method-assign]
+    dog.feed()
+    recorder._deliver = deliver  # type: ignore[method-assign]
+    assert until(lambda: len(said(recorder)) == 2)
+    assert seconds(recorder)[0] == 0.6
+    assert 0.6 < (seconds(recorder)[1] or 0.0) <= 3.0
+
+
 def test_what_feeds_is_judged_by_its_feeds_too(recorder: Recorder) -> None:
     """Work inside the loop that feeds does not hide that the loop hangs, and is not hidden by it."""
     dog = recorder.watchdog("web", timeout=20, resolution=0)

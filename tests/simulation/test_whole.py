@@ -22,7 +22,7 @@ QUICK = ("A step begins", "A restored pause has ended", "An event is told before
 
 
 def test_nothing_is_false_missed_doubled_or_lost() -> None:
-    report = simulate(1, plan(1, 0.5, 70), HOUR / 2)
+    report = simulate(1, plan(1, 0.4, 60), 0.4 * HOUR)
     assert report.findings == [], "\n".join(report.tail)
     assert report.verdicts > 10
     assert report.lives > 3

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +25,12 @@ from .whole_net import KERNEL_BYTES
 from .whole_oracle import Finding, Oracle
 from .whole_plan import TIMEOUTS, Trouble, plan
 from .whole_workers import Worker, forget_clients
-from .whole_world import BEGIN, Armed, World
+from .whole_world import BEGIN, Armed, Process, World
 
 ROOM = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where the journals lie: in memory, if they can."""
 HOUR = 3600.0
-LOOK_S = 0.5
+LOOK_S = 1.0
 CALM_S = 90.0
 """Seconds without trouble at the end of a run, in which everything has to come right."""
 
@@ -66,7 +67,10 @@ class Run:
         host.decided, host.told, host.woke = oracle.decided, oracle.told, oracle.woke
         host.wire.arrived = oracle.arrived
         host.ready = self._ready
+        oracle.disturbed = self._disturbed
         self._deed_hangs = self._deed_raises = 0.0
+        self._ways: dict[str, float] = {}
+        """by worker, and "" for all: until when its messages were hindered"""
         self._ending = False
 
     def run(self, seconds: float, *, stop_at_finding: bool = True) -> Report:
@@ -140,8 +144,14 @@ class Run:
 
     # -- what happens ---------------------------------------------------------------------------------
 
+    def _disturbed(self, process: Process | None) -> float:
+        who = "" if process is None else process.name
+        return max(self._ways.get(who, -inf), self._ways.get("", -inf))
+
     def _happens(self, one: Trouble) -> None:
         self.world.say("trouble", *one[1:])
+        if one.what in ("stop-worker", "late", "cut", "no-descriptor", "narrow", "hang"):
+            self._ways[one.who] = self.world.now + one.seconds
         HAPPENS[one.what](self, one)
 
     def _for_a_while(self, seconds: float, set_to: Callable[[bool], None]) -> None:
@@ -177,6 +187,10 @@ class Run:
     def _tell(self, one: Trouble) -> None:
         if (worker := self._worker(one)) is not None:
             worker.ask(partial(worker.tell, one.what, "out of cheese" if one.what == "fail" else one.amount))
+
+    def _idle(self, one: Trouble) -> None:
+        if (worker := self._worker(one)) is not None:
+            worker.ask(partial(worker.idle, one.seconds, busy=one.what == "busy"))
 
     def _section(self, one: Trouble) -> None:
         if (worker := self._worker(one)) is not None:
@@ -296,9 +310,10 @@ class Run:
 
 
 HAPPENS: dict[str, Callable[[Run, Trouble], None]] = {
-    "hang": Run._hang, "kill-worker": Run._kill_worker, "exit": Run._end_worker, "crash": Run._end_worker,
-    "leave": Run._end_worker, "stop-worker": Run._stop_worker, "fail": Run._tell, "pause": Run._tell,
-    "extend": Run._tell, "section": Run._section, "fork": Run._fork, "late": Run._late, "cut": Run._cut,
+    "hang": Run._hang, "idle": Run._idle, "busy": Run._idle, "kill-worker": Run._kill_worker,
+    "exit": Run._end_worker, "crash": Run._end_worker, "leave": Run._end_worker,
+    "stop-worker": Run._stop_worker, "fail": Run._tell, "pause": Run._tell, "extend": Run._tell,
+    "section": Run._section, "fork": Run._fork, "late": Run._late, "cut": Run._cut,
     "no-descriptor": Run._no_descriptor, "garbage": Run._garbage, "double": Run._double, "narrow": Run._narrow,
     "stall": Run._stall, "stall-at": Run._stall_at, "kill-at": Run._kill_at, "term": Run._term,
     "reload": Run._reload, "full": Run._mood, "failing": Run._mood, "slow": Run._slow, "lose": Run._lose,

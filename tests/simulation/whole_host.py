@@ -21,9 +21,9 @@ import banken.client.callback_listener
 import banken.client.sender
 import banken.watchdog
 import banken.watchdog.remote_timer
-import banken.watchdog.work  # before the world is installed
 from banken import control
 from banken.protocol.messages import ProcessIdentity
+from banken.watchdog import work
 from banken_supervisor.actions import callback, log  # noqa: F401  # as above
 from banken_supervisor.config import load
 from banken_supervisor.engine.effects import Event as Told
@@ -51,7 +51,7 @@ deed2 = "simulation.whole_deeds:deed2"
 deed3 = "simulation.whole_deeds:deed3"
 [[watchdog]]
 name = "ladder-*"
-timeout = "8s"
+timeout = "4s"
 ladder = [
   { do = "callback", callback = "deed0" },
   { after = "3s", do = "callback", callback = "deed1" },
@@ -149,6 +149,20 @@ class Handle:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+class Tellers:
+    """In the place of what a worker's process has one of: the thread that tells of its open work."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._made: dict[int, work.Teller] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        pid = self._world.getpid()
+        if pid not in self._made:
+            self._made[pid] = work.Teller()
+        return getattr(self._made[pid], name)
 
 
 class Host:
@@ -338,6 +352,7 @@ class Host:
             mock.patch.object(control, "zmq", worker),
             mock.patch.multiple(descriptor_limit, raise_limit=lambda: True, limit=lambda: 65_536, used=lambda: 20),
             mock.patch.object(memory_limit, "room", return_value=None),
+            mock.patch.object(work, "_teller", Tellers(self.world)),
             mock.patch.object(sqlite3, "connect", self.disk.connect),
             mock.patch.object(supervisor.Supervisor, "_make", _around(supervisor.Supervisor._make, make)),
             mock.patch.object(Publisher, "publish", _around(Publisher.publish, publish)),

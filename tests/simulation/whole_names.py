@@ -56,6 +56,12 @@ class Name:
         """an incident is due by then, whatever was fed: it failed, or its process has ended"""
         self.failed = -inf
         """when it said that it failed, or ends by an exception"""
+        self.idle = -inf
+        """when it said that it has nothing to do, by the real clock; -inf: it has"""
+        self.is_idle = False
+        """as the supervisor has heard"""
+        self.promised: float | None = 0.0
+        """when its next message is due, as the supervisor has heard"""
         self.open: Open | None = None
         self.since_start = True
         """heard since this supervisor's start"""

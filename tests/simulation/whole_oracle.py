@@ -8,6 +8,7 @@ bit).
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,8 @@ class Oracle:
         """when the journal was last removed"""
         self.threads_short = -1e9
         self.slow_deeds = -1e9
+        self.disturbed: Callable[[Process | None], float] = lambda process: -inf
+        """when the way of this process's messages was last disturbed on purpose"""
         self.deaf = -1e9
         """when subscribers last lost something on purpose"""
         self._real = 0.0
@@ -97,7 +100,7 @@ class Oracle:
         one = self.names.get(worker.name)
         if one is None:
             one = self.names[worker.name] = Name(worker.name, worker.timeout, 0.0)
-        one.process = process
+        one.process, one.idle = process, -inf
         self.world.say("begins", worker.name, process.pid)
 
     def child(self, name: str, process: Process) -> None:
@@ -120,6 +123,15 @@ class Oracle:
         one = self.names[name]
         if what in ("exit", "crash", "leave"):
             one.unsure = True
+
+    def idle(self, name: str) -> None:
+        """It has nothing to do, or told how long that takes. Its client says it again, for a supervisor that comes
+        later."""
+        self.world.say("idle", name)
+        self.names[name].idle = self.world.now
+
+    def busy(self, name: str) -> None:
+        self.names[name].idle = -inf
 
     def fed(self, name: str, link: Link, process: Process) -> None:
         """``feed`` was called while there was a connection with room."""
@@ -174,8 +186,10 @@ class Oracle:
         ):
             return
         one.heard_pid = process.pid
-        if message.kind in (Kind.FEED, Kind.DECLARE, Kind.NOTE):
+        if message.kind in (Kind.FEED, Kind.DECLARE, Kind.NOTE, Kind.WORK):
             one.known = one.judged = one.since_start = one.unread = True
+            seconds = 0.0 if message.kind is not Kind.WORK else message.args[0]
+            one.is_idle, one.promised = seconds is None, seconds and self.most + seconds
             one.resolution = message.resolution
             one.must_by, one.extended = None, 0.0
             one.unsure = not process.alive
@@ -192,7 +206,6 @@ class Oracle:
             one.must_by = None
         elif message.kind is Kind.EXTEND and one.known:
             one.extended = self.most + message.args[0]
-            one.paused_until = max(one.paused_until, self.world.now + message.args[0])
 
     def lose(self) -> None:
         """Somebody removes the journal. A supervisor that is up writes all again; one that is not finds nothing."""
@@ -281,6 +294,8 @@ class Oracle:
                 self.wrong("false", one.name, f"{cause} {now - one.good:.4f} s after {what}")
             elif now < one.extended - EARLY or self.world.now < one.paused_until - 0.1 - EARLY:
                 self.wrong("false", one.name, f"{cause} in a pause or an extension")
+            elif one.idle > self.disturbed(one.process):
+                self.wrong("false", one.name, f"{cause} while it is idle")
         elif cause == "failed" and self.least - one.failed > 15.0:
             self.wrong("false", one.name, "it did not fail")
         elif cause == "exited" and one.process and one.process.alive and self.heard_of(one, one.process):
@@ -407,10 +422,10 @@ class Oracle:
                 self.wrong("missed", one.name, f"{one.open.id} is open {self.least - one.heard:.3f} s after a feed")
                 one.heard = one.open.since
             return
-        if not one.known or not one.judged or one.unsure or one.unread:
+        if not one.known or not one.judged or one.unsure or one.unread or one.is_idle:
             return
         due = max(one.heard, one.hold) + one.timeout + one.resolution
-        due = max(due, one.extended)
+        due = max(due, one.extended, one.promised or 0.0)
         if not one.since_start:
             due = max(due, one.timeout + RETURN + min(0.5 * one.timeout, 1.0))
         if one.must_by is not None:
@@ -442,7 +457,7 @@ class Oracle:
             kept = incidents.get(id_)
             if kept is not None and is_over and kept[1] is None and not self._excuse(now):
                 self.wrong("lost", kept[0], f"the end of {id_} was told and is not in the journal")
-            if kept is None and not self._excuse(self._opened_at[id_]):
+            if kept is None and not self._excuse(self._opened_at.get(id_, inf)):
                 self.wrong("lost", self._ever[id_], f"{id_} was told and is not in the journal")
         self._links.clear()
         for one in self.names.values():
@@ -454,8 +469,10 @@ class Oracle:
             excused = self._excuse(before.at if before else now)
             one.good = 0.0 if one.known and not one.unsure else None
             one.heard, one.hold, one.since_start, one.unread = 0.0, 0.0, False, False
-            one.must_by, one.failed = None, -inf
+            one.must_by, one.failed, one.is_idle, one.promised = None, -inf, False, 0.0
             left = one.paused_until - now
+            if one.extended > self.most:
+                one.unsure = True
             one.extended = 0.0
             if left > 0 and not one.kept_pause:
                 one.unsure = True

@@ -22,8 +22,8 @@ class Trouble(NamedTuple):
     """where in the supervisor it happens: the ``amount``-th time that it comes to this point"""
 
 
-TIMEOUTS = {"own-2": 2.0, "own-10": 10.0, "own-30": 30.0, "own-55": 55.0,
-            "ladder-a": 8.0, "ladder-b": 8.0, "ladder-c": 8.0}  # fmt: skip
+TIMEOUTS = {"own-4": 4.0, "own-10": 10.0, "own-30": 30.0, "own-55": 55.0,
+            "ladder-a": 4.0, "ladder-b": 4.0, "ladder-c": 4.0}  # fmt: skip
 """The workers, and after how much silence each is to be found. Those of the ladder have it from the config."""
 
 POINTS = (
@@ -36,7 +36,8 @@ WEIGHTS = {
     "hang": 14, "kill-worker": 6, "exit": 5, "crash": 3, "leave": 3, "stop-worker": 6, "fail": 4, "pause": 3,
     "extend": 3, "section": 5, "fork": 3, "late": 4, "cut": 4, "no-descriptor": 2, "garbage": 3, "double": 3,
     "narrow": 2, "stall": 8, "stall-at": 6, "kill-at": 14, "term": 3, "reload": 3, "full": 3, "failing": 2,
-    "slow": 4, "lose": 1, "clock": 4, "no-thread": 2, "deed-hangs": 2, "deed-raises": 2, "deaf": 2,
+    "slow": 4, "idle": 4, "busy": 4, "lose": 1, "clock": 4, "no-thread": 2, "deed-hangs": 2, "deed-raises": 2,
+    "deaf": 2,
 }  # fmt: skip
 
 
@@ -67,6 +68,8 @@ def trouble(what: str, at: float, rng: random.Random) -> list[Trouble]:
             made = Trouble(
                 at, what, who, round(timeout * rng.choice((0.5, 1.2, 1.2, 2.0)) + rng.choice((0, 9, 20)), 3)
             )
+        case "idle" | "busy":
+            made = Trouble(at, what, who, round(timeout * rng.choice((1.5, 3.0, 6.0)), 3))
         case "kill-worker":
             made = Trouble(at, what, who, back)
         case "exit" | "crash" | "leave":

@@ -72,7 +72,7 @@ class HostSockets:
         self._others: list[int] = []
         self._kernel: deque[tuple[bytes, Link | None]] = deque()
         self._frames: deque[tuple[bytes, Link | None]] = deque()
-        """what its I/O thread has taken from the kernel"""
+        """what its I/O thread has taken from the kernel: a source may have such a thread, as libzmq's do"""
         self._moving = False
         self._waker: Callable[[], None] | None = None
         self._feeds_wake = True

@@ -66,6 +66,7 @@ class Worker:
             while self._asked:
                 self._asked.popleft()()
             if self.world.now >= self.silent_until:
+                self.oracle.busy(self.name)
                 self.feed(client, self.name)
                 if self.random.random() < 0.3:  # again, within the time in which it need not travel
                     self.world.sleep(self.random.uniform(0.0, 0.02) * self.timeout)
@@ -111,6 +112,18 @@ class Worker:
         assert self.client is not None
         self.oracle.said(self.name, what, *args)
         getattr(self.client, what)(self.name, *args)
+
+    def idle(self, seconds: float, *, busy: bool) -> None:
+        """It has nothing to do for so long, or will not feed for so long, and says so."""
+        assert self.client is not None
+        link = self.link(self.client)
+        self.silent_until = self.world.now + seconds
+        if busy:
+            self.client.busy(self.name, seconds + self.timeout)
+        else:
+            self.client.idle(self.name)
+        if link is not None and link is self.link(self.client):
+            self.oracle.idle(self.name)
 
     def section(self, timeout: float, seconds: float) -> None:
         """A deadline for one stretch of work."""

@@ -143,16 +143,17 @@ class BaseClient:
             frame = self._encode(state, Kind.NOTE, progress, status)
         if self._unsent_releases:
             self._send_releases(state.name)
-        if self._deliver(frame):  # as _hand_over does; one call less
+        sent = self._deliver(frame)  # as _hand_over does; one call less
+        if sent:
             state.sent += 1
             state.open_until = now + state.resolution
             if status is not None:
                 state.status = status
-            if work is not None:
-                work.promise(work.timeout + state.resolution, sent=True)
         else:
             state.dropped += 1
             state.open_until = 0.0
+        if work is not None and (sent or work.known):  # one that was not sent takes back what was promised before
+            work.promise(work.timeout + state.resolution, sent=sent)
 
     def fail(self, name: str, reason: str) -> bool:
         """Report that ``name`` has failed: a verdict at once. ``reason`` is cut at 4,096 characters.
@@ -270,7 +271,10 @@ class BaseClient:
             with self._making:
                 found = self._open_work.get(name)
                 if found is None:
-                    found = OpenWork(lambda seconds, scope: self._send_work(name, seconds, scope), timeout)
+                    found = OpenWork(
+                        lambda seconds, scope: self._send_work(name, seconds, scope), timeout,
+                        known=state.declaration is not None,
+                    )  # fmt: skip
                     if state.sent or state.coalesced:  # it is fed, and goes on to be
                         found.promise(timeout + state.resolution, sent=True)
                     state.frame = b""
@@ -300,7 +304,7 @@ class BaseClient:
         if self._states.get(None) is before is not None:
             self._states[None] = state
         if (work := self._open_work.get(name)) is not None:
-            work.timeout = declaration.timeout
+            work.timeout, work.known = declaration.timeout, True
         state.declared_here = self._hand_over(state, self._encode(state, Kind.DECLARE), WAIT_FOR_ROOM)
         if before is not None:
             state.declared_here = state.declared_here or before.is_own

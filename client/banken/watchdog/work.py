@@ -43,9 +43,9 @@ LOOK_MIN, LOOK_MAX = 0.005, 1.0
 PROMPT_S = 1.0
 """Work with a shorter limit says by itself that it has ended: the thread might come too late for that."""
 
-REPEAT_SHARE, REPEAT_MAX = 1 / 3, 10.0
+REPEAT_SHARE, REPEAT_MAX, REPEAT_UNKNOWN = 1 / 3, 10.0, 1.0
 """So often the last message is sent again, for a supervisor that was restarted: three times in the timeout of the
-watchdog, at least every 10 s."""
+watchdog, at least every 10 s. Each second where only the supervisor knows the timeout: a new one gives two more."""
 
 THREAD_AGAIN_S = 5.0
 """Seconds until a thread is asked for again where the system gave none."""
@@ -113,11 +113,11 @@ _modules = sys.modules
 class OpenWork:
     """The open work of one watchdog in this process, and what its supervisor was told of it.
 
-    ``timeout``: the watchdog's, seconds. A feed is a promise of the next one within that time; it is kept here as
-    work without a name, so that what feeds and works is judged by both.
+    ``timeout``: the watchdog's, seconds; ``known``: this process declared it. A feed is a promise of the next one
+    within that time; it is kept here as work without a name, so that what feeds and works is judged by both.
     """
 
-    def __init__(self, send: Send, timeout: float) -> None:
+    def __init__(self, send: Send, timeout: float, *, known: bool = True) -> None:
         self.open: dict[int, Work] = {}
         self.first: Any = _NOTHING
         """of what is open, what was due first when the last message was sent"""
@@ -128,10 +128,13 @@ class OpenWork:
         self.prompt = False
         """the end of ``first`` has to be told at once"""
         self.timeout = timeout
+        self.known = known
         self._send = send
         self._lock = threading.RLock()  # re-entrant: a signal handler may work, too
         self._promise = Work(self, "", timeout)
         self._promise.due = inf
+        self._fed = False
+        """the promise is a feed's: a supervisor that comes later counts from its own start"""
         self._described = False
         """the supervisor knows the name of ``first``"""
         self._sent_at = self._said_at = -inf
@@ -160,6 +163,7 @@ class OpenWork:
             now = monotonic()
             promise = self._promise
             promise.due, promise.limit, promise.is_open = now + seconds, seconds, seconds != inf
+            self._fed = sent
             if sent:
                 self.first, self.sent_due, self.slack, self._sent_at = promise, promise.due, 0.0, now
                 self.prompt = self._described = False
@@ -174,7 +178,7 @@ class OpenWork:
             if self.closed:
                 return inf
             first: Any = self.first
-            repeat = max(LOOK_MIN, min(self.timeout * REPEAT_SHARE, REPEAT_MAX))
+            repeat = max(LOOK_MIN, min(self.timeout * REPEAT_SHARE, REPEAT_MAX if self.known else REPEAT_UNKNOWN))
             if first is _NOTHING:
                 if now - self._sent_at >= repeat:
                     self._say(None, now)
@@ -188,14 +192,16 @@ class OpenWork:
             elif first.due + self.slack <= now:
                 pass  # it is late: any message would say that all is well
             elif first is self._promise:
-                if self.sent_due != first.due:
+                if self.sent_due != first.due or (not self._fed and now - self._sent_at >= repeat - LOOK_MIN):
                     self._correct(now)
             elif now - self._sent_at >= repeat or (not self._described and _is_long(first, now)):
                 self._say(first, now)
             if self.first is _NOTHING:
                 return repeat
             if self.first is self._promise:
-                return max(LOOK_MIN, float(self._promise.due) - now)
+                left = max(LOOK_MIN, float(self._promise.due) - now)
+                again = repeat if self._sent_at < 0.0 else self._sent_at + repeat - now
+                return left if self._fed else max(LOOK_MIN, min(left, again))
             return _look_s(self.first)
 
     def close(self) -> None:
@@ -243,7 +249,7 @@ class OpenWork:
 
     def _forked(self) -> None:
         """In a child: the parent's work is the parent's, and so is what was told of it."""
-        self.__init__(self._send, self.timeout)  # type: ignore[misc]
+        self.__init__(self._send, self.timeout, known=self.known)  # type: ignore[misc]
 
 
 class Teller:

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from banken.errors import Refused, RequestFailed, Unreachable
 from banken.protocol.limits import shorten
@@ -51,10 +51,8 @@ class Problem(HTTPException):
         super().__init__(status, detail, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-class Json(Response):
+class Json(JSONResponse):
     """A JSON answer, never cached. A str is JSON already."""
-
-    media_type = "application/json"
 
     def __init__(self, content: Any, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(content, status_code, {"Cache-Control": "no-store", **(headers or {})})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
 
 from fastapi import Path, Query, Security
@@ -12,7 +12,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from banken.protocol.limits import SECONDS_MAX, SECONDS_MIN, check_name
+from banken.protocol.limits import NAME_PATTERN, SECONDS_MAX, SECONDS_MIN, check_name
 from banken_supervisor.text.quoting import quoted, unknown_key
 from banken_supervisor.web.errors import Problem
 
@@ -36,7 +36,14 @@ def _path_name(text: str) -> str:
     return check_name(unquote(text))
 
 
-Name = Annotated[str, Path(description="the name; a / within it is written %2F"), AfterValidator(_path_name)]
+_NAME: dict[str, Any] = {"pattern": f"^{NAME_PATTERN}$"}
+"""For the document: ``check_name`` says more when it refuses one."""
+
+Name = Annotated[
+    str,
+    Path(description="the name; a / within it is written %2F", json_schema_extra=_NAME),
+    AfterValidator(_path_name),
+]
 
 OptionalName = Annotated[
     str | None,

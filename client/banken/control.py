@@ -6,6 +6,7 @@ For the command line and other tools; a worker that only feeds never loads it. O
 from __future__ import annotations
 
 import itertools
+import os
 from time import monotonic
 from typing import Any, NoReturn, Self
 
@@ -102,7 +103,15 @@ class Control(_Connection):
             self._give_up()
 
     def _give_up(self) -> NoReturn:
-        text = self.address.text
+        text, directory = self.address.text, self.address.directory
+        try:
+            os.stat(self.address.control.removeprefix("ipc://"))
+        except PermissionError:
+            raise Unreachable(
+                f"you may not enter {directory}: only its supervisor's own user may; run this as that user, or root"
+            ) from None
+        except OSError:  # it is not there
+            pass
         raise Unreachable(f"no supervisor answers at {text}; start one with `banken run{option_for(text)}`")
 
 

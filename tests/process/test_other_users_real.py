@@ -109,6 +109,16 @@ def test_nobody_else_gets_in_and_the_user_not_further(one: Running) -> None:
             "        else: print(each, path)\n",
         )
         assert reached == allowed, uid
+    said = _as_user(
+        NOBODY,
+        "try: Control(where, 0.1).request('ping')\n"
+        "except Unreachable as fault: print(fault)\n"
+        "try: journals.place(None, where + '/journal.db')\n"
+        "except Failure as fault: print(fault)\n",
+        f"from banken.control import Control, Unreachable\nfrom banken_supervisor.cli import journals\n"
+        f"from banken_supervisor.cli.group import Failure\nwhere = {one.address!r}\n",
+    )
+    assert " ".join(said).count("only its supervisor's own user may") == 2, said
     with pytest.raises(AddressRefused, match=r"takes only feeds, .* at .*/a$"):
         Control(str(directory))
 
@@ -271,9 +281,9 @@ def test_a_reload_adds_and_removes_users(one: Running) -> None:
     assert not one.home.row("web")
 
 
-def _as_user(uid: int, code: str) -> list[str]:
-    """What Python code prints that runs as this user."""
-    begin = f"import os, socket\nos.setgroups([])\nos.setgid({uid})\nos.setuid({uid})\n"
+def _as_user(uid: int, code: str, before: str = "") -> list[str]:
+    """What Python code prints that runs as this user; ``before``: code that does not."""
+    begin = f"import os, socket\n{before}os.setgroups([])\nos.setgid({uid})\nos.setuid({uid})\n"
     done = subprocess.run([sys.executable, "-c", begin + code], capture_output=True, text=True, timeout=60, cwd="/")
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

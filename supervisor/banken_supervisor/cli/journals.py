@@ -30,7 +30,13 @@ def place(address: str | None, journal: str | None) -> str:
     if journal is None:
         state = (ask(address, ASK_S, "summary") or {}).get("journal")
         journal = usual_journal(address) if state is None else str(state["path"])
-    if journal is None or not os.path.exists(journal):
+    try:
+        exists = journal is not None and bool(os.stat(journal))
+    except PermissionError:
+        raise Failure(f"you may not read {journal}: only its supervisor's own user may, or root") from None
+    except OSError:
+        exists = False
+    if journal is None or not exists:
         hint = f"`banken run{option_for(resolve(address).text)}` keeps one"
         raise Failure(f"there is no journal at {journal}; {hint}")
     return journal

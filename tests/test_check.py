@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor.cli.check import STATES, Finding, Thresholds, figures, judge, line
+from banken_supervisor.cli.check import STATES, Finding, Thresholds, _trouble, figures, judge, line
 
 ZERO = Thresholds(None, 0)
 
@@ -105,3 +105,11 @@ def test_the_figures() -> None:
         "down=1;1;2;0", "alive=3;;;0", "waiting=0;;;0", "paused=0;;;0", "expired=1;;;0", "given-up=0;;;0",
         "incidents=2;;;0", "silence=1.500s;;;0",
     ]  # fmt: skip
+
+
+def test_a_supervisor_that_is_short_of_means_is_in_trouble() -> None:
+    """Descriptors and memory, while they are."""
+    summary = {"journal": None, "stalls": 0, "descriptors": 90, "descriptors_max": 100}
+    assert _trouble({**summary, "descriptors_short": False, "memory_short": False}, 60.0) == ()
+    short = _trouble({**summary, "descriptors_short": True, "memory_short": True}, 60.0)
+    assert short == ("90 of 100 descriptors in use", "memory short: new names are refused")

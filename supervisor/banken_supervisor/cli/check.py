@@ -129,8 +129,9 @@ def command(
     Exit codes:
       0  OK
       1  WARNING   more than --warning are down, an incident within --since,
-                   trouble with the journal, or a stall of the supervisor
-                   within --since (else 10 minutes)
+                   trouble with the journal, descriptors or memory of the
+                   supervisor, or a stall of it within --since (else 10
+                   minutes)
       2  CRITICAL  more than --critical are down
       3  UNKNOWN   no supervisor, no such watchdog, wrong arguments
     """
@@ -239,6 +240,10 @@ def _trouble(summary: dict[str, Any], since: float) -> tuple[str, ...]:
         trouble.append(f"journal {journal['state']}{why}")
     if summary["stalls"] and (lately := _stalls(summary, since)):
         trouble.append(f"the supervisor stalled {plural(lately, 'time')} within {format_s(since)}")
+    if summary.get("descriptors_short"):
+        trouble.append(f"{summary['descriptors']} of {summary['descriptors_max']} descriptors in use")
+    if summary.get("memory_short"):
+        trouble.append("memory short: new names are refused")
     return tuple(trouble)
 
 

@@ -34,27 +34,34 @@ def is_down(one: Running, *names: str) -> bool:
     return all(one.program(name)["state"] == "stopped" for name in names)
 
 
-def slow(name: str, file: str) -> str:
+def slow(name: str, file: str, **fields: int) -> str:
     """A program that ends as soon as it was asked to and this file is there; only a request starts it."""
-    return table(name, ["sh", "-c", SLOW.replace("NAME", name).replace("FILE", file)], autostart=False)
+    command = ["sh", "-c", SLOW.replace("NAME", name).replace("FILE", file)]
+    return table(name, command, autostart=False, **fields)
 
 
 @pytest.mark.every_python
 def test_ends_over_a_kill_of_the_supervisor() -> None:
     """The end of an adopted program is known though it is no child: 0 is no incident and not started again, 3 is
-    named. A restart that had begun is finished, whether its process lives or has ended; a stop stays one."""
+    named. A restart that had begun is finished, whether its process lives, has ended, or waits for its turn in a
+    group's; a stop stays one."""
     ends = {"zero": (0, "on-failure"), "three": (3, "never"), "once": (0, "never")}
     config = "".join(
         table(name, ["sh", "-c", f"{WAITS}{status}"], restart=policy) for name, (status, policy) in ends.items()
     )
-    with running(config + slow("lives", "go") + slow("gone", "first") + slow("stops", "go")) as one:
-        for name in ("lives", "gone", "stops"):
+    config += (
+        slow("waits", "go", order=1) + slow("lives", "go", order=2) + slow("gone", "first") + slow("stops", "go")
+    )
+    config += '[[group]]\nname = "g"\nmembers = ["waits", "lives"]\nstrategy = "rest-for-one"\n'
+    with running(config) as one:
+        for name in ("waits", "lives", "gone", "stops"):
             one.ask("start", name)
-        until(lambda: len(one.lines()) == 3, "they run", START_S)
-        for name, what in (("lives", "restart"), ("gone", "restart"), ("stops", "stop")):
+        until(lambda: len(one.lines()) == 4, "they run", START_S)
+        for name, what in (("waits", "restart"), ("gone", "restart"), ("stops", "stop")):
             one.home.ask("program", what=what, name=name)
-        until(lambda: len(one.lines()) == 6, "they were asked to end", START_S)
-        pids = {name: one.up(name) for name in (*ends, "lives", "gone")}
+        until(lambda: len(one.lines()) == 7, "they were asked to end, but the one that waits", START_S)
+        again = ("waits", "lives", "gone")
+        pids = {name: one.up(name) for name in (*ends, *again)}
         one.kill()
         (one.place / "first").touch()
         until(lambda: state(pids["gone"]) in "ZX", "one has ended while no supervisor runs", START_S)
@@ -62,15 +69,15 @@ def test_ends_over_a_kill_of_the_supervisor() -> None:
         assert {name: one.up(name) for name in ends} == {name: pids[name] for name in ends}
         (one.place / "go").touch()
         until(lambda: is_down(one, *ends, "stops"), "those are down", START_S)
-        until(lambda: one.lines().count("lives up") == one.lines().count("gone up") == 2, "these run", START_S)
+        until(lambda: all(one.lines().count(f"{name} up") == 2 for name in again), "these run", START_S)
         assert one.lines().count("stops up") == 1
-        assert {one.up("lives"), one.up("gone")}.isdisjoint(pids.values())
+        assert {one.up(name) for name in again}.isdisjoint(pids.values())
         row = until(lambda: one.watchdogs()["three"].get("incident"), "its end is an incident", START_S)
         rows = one.watchdogs()
-        assert [rows[name]["incidents"] for name in ("lives", "gone")] == [0, 0]
+        assert [rows[name]["incidents"] for name in again] == [0, 0, 0]
         if STATUS_KNOWN:
             assert row["reason"] == "exit status 3"
-            assert set(rows) == {"three", "lives", "gone"}
+            assert set(rows) == {"three", *again}
 
 
 def test_ends_are_judged_as_the_config_says() -> None:

@@ -229,6 +229,10 @@ class ProgramManager:
     def carry_out(self, effects: list[ProgramEffect]) -> list[ProgramEvent]:
         """Do what ``programs`` has decided; the events among it."""
         events = []
+        for each in self.programs.all() if effects else ():  # also those that wait for their turn
+            is_stopping = each.process and each.state is ProgramState.STOPPING
+            if is_stopping and not self._records.is_stopping(each.name):
+                self._do(each.name, partial(self._records.stopping, each.name))
         for effect in effects:
             match effect:
                 case Spawn(name):
@@ -237,7 +241,6 @@ class ProgramManager:
                     self._do(name, partial(self._spawn, program.spec, self._timeout(name)), spawns=True)
                 case SendSignal(name, number):
                     if number != SIGCONT:  # that goes before each signal
-                        self._do(name, partial(self._stopping, name))
                         self._started.stop(name, number)
                 case KillGroup(name):
                     self._children.signal(name, SIGKILL)
@@ -369,10 +372,6 @@ class ProgramManager:
         if spec.dies_with_supervisor:
             self._orphan_killer.watch(run, child.handle)
         self._post(ProgramReport(lambda now: self._take(child, spec, now)))
-
-    def _stopping(self, name: str) -> None:
-        with contextlib.suppress(OSError):  # a supervisor after this one takes its end for one by itself
-            self._records.stopping(name)
 
     def _address_of(self, spec: ProgramSpec) -> str:
         """Where its processes reach this supervisor: those of another user in a directory of that user's."""

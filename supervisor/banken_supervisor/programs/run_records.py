@@ -42,7 +42,7 @@ class RunRecord(NamedTuple):
     stop_timeout: float = 10.0
     """how to stop it where the configuration no longer names it"""
     stopping: bool = False
-    """its stop signal is sent; unless it was asked to stay down, its supervisor starts it again"""
+    """it is being stopped, or waits for its turn; unless it was asked to stay down, it is started again"""
 
 
 class RunRecords:
@@ -81,11 +81,17 @@ class RunRecords:
         """It was made."""
         self._write(record._replace(pid=pid, start=start))
 
+    def is_stopping(self, name: str) -> bool:
+        """Whether that is on record."""
+        record = self._last.get(name)
+        return record is not None and record.stopping
+
     def stopping(self, name: str) -> None:
-        """It gets its stop signal now."""
-        with self._lock:
-            if name in self._last:
-                self._last[name] = self._last[name]._replace(stopping=True)
+        """It is being stopped. Where the disk refuses, the next supervisor takes its end for one by itself."""
+        with self._lock, contextlib.suppress(OSError):
+            record = self._last.get(name)
+            if record is not None and not record.stopping:
+                self._last[name] = record._replace(stopping=True)
                 self._put(self._last[name])
 
     def forget(self, name: str, run: str) -> None:

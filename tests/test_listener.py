@@ -19,7 +19,7 @@ from banken_supervisor.sources import connections, listener
 from banken_supervisor.sources.connections import Door, connections_max
 from banken_supervisor.sources.listener import Listener
 from banken_supervisor.sources.poller import OtherPoller
-from banken_supervisor.sources.zmq_sockets import FEEDS_TERMS
+from banken_supervisor.sources.sockets import FEEDS_TERMS
 from banken_supervisor.sources.zmtp import GREETING, frame
 
 READY = frame(b"\x05READY\x0bSocket-Type\0\0\0\x04PUSH", 4)

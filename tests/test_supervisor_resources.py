@@ -31,8 +31,8 @@ STEPS = [
     "runtime.supervisor.AddressMonitor", "runtime.supervisor.Supervisor._opened", "runtime.loop.Driver",
     "runtime.loop.Outbox", "runtime.loop.Checkpoints", "runtime.loop.ProcessWatcher", "runtime.loop.KeyedExecutor",
     "runtime.loop.MaintenanceClock", "outbox.outbox.Journal", "outbox.outbox.restore",
-    "sources.zmq_sockets.Door", "sources.zmq_sockets.Listener", "sources.zmq_sockets.ControlSocket",
-    "sources.zmq_sockets.EventSocket",
+    "sources.sockets.Door", "sources.sockets.Listener", "sources.sockets.ControlSocket",
+    "sources.sockets.EventSocket",
     "programs.program_watchdogs.ProgramManager", "programs.program_manager.ChildTable", "threading.Thread.start",
 ]  # fmt: skip
 """Everything that the start makes, in any order. Each is refused once, as a system without memory would."""

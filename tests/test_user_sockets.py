@@ -21,7 +21,7 @@ from banken_supervisor.processes.handle import runs_as
 from banken_supervisor.runtime.lock import AddressLock
 from banken_supervisor.runtime.user_feeds import UserFeeds
 from banken_supervisor.sources.connections import Door
-from banken_supervisor.sources.zmq_sockets import FEEDS, Sockets
+from banken_supervisor.sources.sockets import FEEDS, Sockets
 
 ME = OtherUser(os.geteuid(), {}.get, lambda process: False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
@@ -11,12 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 import banken
 import banken_supervisor
@@ -267,34 +264,6 @@ def process_state(pid: int) -> str:
 def memory(pid: int) -> int:
     """Resident bytes of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def io_thread(pid: int) -> int:
-    """The thread of a process in which libzmq reads its connections."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        if (task / "comm").read_text().startswith("ZMQbg/IO"):
-            return int(task.name)
-    raise AssertionError("libzmq has no thread there")
-
-
-@contextmanager
-def frozen(tid: int) -> Iterator[None]:
-    """Stop one single thread of another process, as a debugger would; its other threads run on."""
-    seize, interrupt, detach = 0x4206, 0x4207, 17
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def ptrace(request: int) -> None:
-        if libc.ptrace(ctypes.c_long(request), ctypes.c_long(tid), None, None) != 0:
-            fault = ctypes.get_errno()
-            pytest.skip(f"a single thread cannot be stopped here: ptrace: {os.strerror(fault)}")
-
-    ptrace(seize)
-    ptrace(interrupt)
-    os.waitpid(tid, 0x40000000)  # __WALL: threads too
-    try:
-        yield
-    finally:
-        ptrace(detach)
 
 
 def percentile(values: list[float], share: float) -> float:

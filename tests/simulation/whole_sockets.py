@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from banken_supervisor.engine.principal import Principal, Refusal
-from banken_supervisor.sources.zmq_sockets import FEEDS, NOTHING, Ready
+from banken_supervisor.sources.sockets import FEEDS, NOTHING, Ready
 
 from .whole_net import DELIVER_S, TRANSFER_S, Link, Socket, Wire
 from .whole_world import Process
@@ -41,6 +41,10 @@ class HostEvents:
             if each.link and each.link.open and any(topic.startswith(one) for one in each.topics):
                 world.after(DELIVER_S, lambda to=each: to.process.do(lambda: to.deliver([topic, body])))
 
+    @property
+    def has_subscriptions(self) -> bool:
+        return bool(self.new)
+
     def subscriptions(self) -> list[bytes]:
         found, self.new = list(self.new), {}
         return found
@@ -48,6 +52,8 @@ class HostEvents:
 
 class HostControl:
     """The control socket: nobody asks."""
+
+    has_requests = False
 
     def requests(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(())
@@ -98,6 +104,10 @@ class HostSockets:
         self._world.passes("barrier")
         self._world.after(TRANSFER_S, lambda: self.process.do(lambda: self.arrive(frame)))
 
+    @property
+    def have_requests(self) -> bool:
+        return self.events.has_subscriptions
+
     def watch(self, descriptor: int) -> None:
         self._others.append(descriptor)
 
@@ -124,7 +134,7 @@ class HostSockets:
         mailbox, events, fed = world.readable[self._mailbox](), bool(self.events.new), bool(self._frames)
         if not (others or mailbox or events):
             return FEEDS if fed or not feeds else NOTHING
-        return Ready(fed or not feeds, False, events, mailbox, others)
+        return Ready(fed or not feeds or events, mailbox, others)
 
     def drain(
         self, read: Callable[..., None], limit: int, seconds: float, fault: Callable[[Exception], None]

@@ -10,7 +10,7 @@ from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.log_queue import LogQueue
 from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.outbox.outbox import Outbox
-from banken_supervisor.sources.zmq_events import EventSocket
+from banken_supervisor.sources.event_socket import EventSocket
 from banken_supervisor.text.event_text import level as level_of
 from banken_supervisor.text.event_text import log_line
 

@@ -1,6 +1,6 @@
 """One supervisor per address: a file lock (flock) in the 0700 directory, taken before sockets are bound.
 
-libzmq's ``bind`` silently takes over an endpoint that is in use, so the lock must come first. The kernel releases
+To bind a socket takes over an endpoint that is in use, so the lock must come first. The kernel releases
 it when its holder dies, for any reason, and keeps it while the holder is only stopped (SIGSTOP).
 """
 

@@ -45,7 +45,7 @@ from banken_supervisor.runtime.message_handler import MessageHandler
 from banken_supervisor.runtime.resources import Resources
 from banken_supervisor.runtime.runtime_config import ConfigReload, ConfigTargets
 from banken_supervisor.runtime.user_feeds import UserFeeds
-from banken_supervisor.sources.zmq_sockets import EVERYTHING, FEEDS, NOTHING, Ready, Sockets
+from banken_supervisor.sources.sockets import EVERYTHING, FEEDS, NOTHING, Ready, Sockets
 
 FEEDS_PER_TURN = 10_000
 
@@ -215,7 +215,7 @@ class Loop:
         """One turn. The order matters: all feeds are read before any verdict."""
         driver, run = self.driver, self.guard.run
         ready = self._read()
-        if ready.subscriptions:
+        if self._sockets.events.has_subscriptions:
             for topic in run(Place.SUBSCRIPTION, self._sockets.events.subscriptions) or ():
                 run(Place.SUBSCRIPTION, self._welcome, topic)
         if ready.mailbox or self.messages.waiting:
@@ -224,7 +224,7 @@ class Loop:
             for process, status in run(Place.EXIT, self.process_watcher.gone) or ():
                 run(Place.EXIT, driver.engine.processes.exited, process, driver.now, driver.out, status)
         run(Place.PROGRAMS, self.programs.turn, driver.engine, driver.now, driver.out, ready=ready.others)
-        if ready.control:
+        if self._sockets.control.has_requests:
             run(Place.REQUEST, self._answer)
         probe = run(Place.JUDGE, driver.decide)
         if probe is not None:
@@ -264,7 +264,7 @@ class Loop:
             asked = until - real
             if (
                 (ready is not FEEDS and ready is not NOTHING) or not complete or asked <= 0.0 or driver.out
-                or engine.decoded_bytes != decoded
+                or engine.decoded_bytes != decoded or self._sockets.have_requests
             ):  # fmt: skip
                 return ready
             metrics.turns += 1

@@ -38,7 +38,7 @@ from banken_supervisor.runtime.lock import AddressLock
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.mailbox import ActionReported, Declare, Mailbox
 from banken_supervisor.runtime.runtime_config import ConfigReload, RuntimeConfig
-from banken_supervisor.sources.zmq_sockets import Sockets
+from banken_supervisor.sources.sockets import Sockets
 
 CALLBACK_DRAIN = 2.0
 """Seconds that ``stop`` waits for running callbacks, at most."""

@@ -9,7 +9,7 @@ from banken.errors import AddressRefused
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.principal import OtherUser
 from banken_supervisor.processes.handle import is_local, runs_as
-from banken_supervisor.sources.zmq_sockets import Sockets
+from banken_supervisor.sources.sockets import Sockets
 
 KNOWN_MAX = 1_000
 """Processes of one user that are not looked up again."""

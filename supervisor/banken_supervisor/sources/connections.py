@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
 from time import monotonic
+from typing import Protocol
 
 from banken_supervisor.engine.principal import OtherUser, Principal, Refusal
-from banken_supervisor.sources.poller import POLLIN, Poller
+from banken_supervisor.sources.poller import POLLIN, POLLOUT, Poller
 from banken_supervisor.sources.zmtp import Incoming, Terms
 
 CONNECTIONS_MAX = 100_000
@@ -55,14 +56,28 @@ def connections_max() -> int:
     return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else max(8, min(CONNECTIONS_MAX, soft * 5 // 8))
 
 
+class Handler(Protocol):
+    """What takes the messages of a door's connections that are no feeds."""
+
+    def take(self, connection: Connection, messages: list[bytes]) -> None:
+        """These have come."""
+
+    def sent(self, connection: Connection) -> None:
+        """All that waited to be sent to it has been sent."""
+
+    def gone(self, connection: Connection) -> None:
+        """It is closed."""
+
+
 @dataclass(eq=False, slots=True)
 class Door:
     """One socket that listens. ``terms``: what may be said at it; ``principal``: who speaks there, by the directory
-    that it is in."""
+    that it is in; ``handler``: gets the messages, None: they are feeds."""
 
     path: str
     terms: Terms
     principal: Principal | OtherUser = Principal.LOCAL
+    handler: Handler | None = None
     socket: socket.socket = field(init=False)
     opening: bytes = field(init=False)
 
@@ -88,7 +103,10 @@ class Door:
 class Connection:
     """One peer. ``pid`` and ``uid`` are the kernel's word, 0 where it gives none."""
 
-    __slots__ = ("closes_at", "descriptor", "door", "incoming", "owed", "pid", "portion", "socket", "uid")
+    __slots__ = (
+        "closes_at", "descriptor", "door", "incoming", "is_read", "owed", "pid", "portion", "socket", "uid",
+        "unsent",
+    )  # fmt: skip
 
     def __init__(self, door: Door, accepted: socket.socket, pid: int, uid: int, closes_at: float) -> None:
         self.door, self.socket, self.pid, self.uid = door, accepted, pid, uid
@@ -99,6 +117,10 @@ class Connection:
         self.portion = PORTION_MIN
         self.owed = 0
         """bytes that lay in the kernel when a barrier was sent, and were not read since"""
+        self.is_read = True
+        """whether what it says is read now"""
+        self.unsent = bytearray()
+        """what the kernel had no room for"""
 
     def __str__(self) -> str:
         who = f"process {self.pid}" if self.pid else "a process"
@@ -124,6 +146,8 @@ class Connections:
         """why connections were not taken, or closed; the caller counts them and empties the list"""
         self.owing: set[Connection] = set()
         """those from which a barrier waits for something (listener.py)"""
+        self.unsent = 0
+        """bytes that wait to be sent, of all connections"""
         self._poll = poll
         self._connected = connected
         self._held: dict[tuple[str, int], dict[Connection, None]] = {}
@@ -240,7 +264,7 @@ class Connections:
 
     def close(self, connection: Connection) -> None:
         """Close it, once; what it sent and was not read is lost."""
-        if self.by_descriptor.get(connection.descriptor) is not connection:
+        if not self._has(connection):
             return
         del self.by_descriptor[connection.descriptor]
         held = self._held[connection.holder]
@@ -255,6 +279,58 @@ class Connections:
         with contextlib.suppress(OSError):
             connection.socket.shutdown(socket.SHUT_RDWR)
         connection.socket.close()
+        self.unsent -= len(connection.unsent)
+        connection.unsent.clear()
+        if connection.door.handler is not None:
+            connection.door.handler.gone(connection)
+
+    def write(self, connection: Connection, data: bytes) -> None:
+        """Send this. What the kernel has no room for waits; whoever calls bounds that."""
+        if not self._has(connection):
+            return
+        if not connection.unsent:
+            sent = self._send(connection, data)
+            if sent == len(data) or sent < 0:
+                return
+            data = data[sent:]
+        connection.unsent += data
+        self.unsent += len(data)
+        self._wait_for(connection)
+
+    def flush(self, connection: Connection) -> None:
+        """Send more of what waits: the kernel has room."""
+        sent = self._send(connection, connection.unsent)
+        if sent > 0:
+            del connection.unsent[:sent]
+            self.unsent -= sent
+        if not connection.unsent and sent >= 0:
+            self._wait_for(connection)
+            if connection.door.handler is not None:
+                connection.door.handler.sent(connection)
+
+    def read(self, connection: Connection, *, on: bool) -> None:
+        """Read what it says, or leave it in the kernel for now."""
+        if connection.is_read != on and self._has(connection):
+            connection.is_read = on
+            self._wait_for(connection)
+
+    def _send(self, connection: Connection, data: bytes | bytearray) -> int:
+        """How many bytes the kernel took; -1: it is closed."""
+        try:
+            return connection.socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.close(connection)
+            return -1
+
+    def _wait_for(self, connection: Connection) -> None:
+        wanted = (POLLIN if connection.is_read else 0) | (POLLOUT if connection.unsent else 0)
+        self._poll.modify(connection.descriptor, wanted)
+
+    def _has(self, connection: Connection) -> bool:
+        """Whether it is open: its descriptor may be another's by now."""
+        return self.by_descriptor.get(connection.descriptor) is connection
 
     def _unregister(self, descriptor: int) -> None:
         with contextlib.suppress(OSError, KeyError):

@@ -23,7 +23,7 @@ from time import monotonic
 
 from banken_supervisor.engine.principal import OtherUser, Principal
 from banken_supervisor.sources.connections import PORTION_MIN, Connection, Connections
-from banken_supervisor.sources.poller import make_poller
+from banken_supervisor.sources.poller import POLLHUP, POLLOUT, make_poller
 
 PORTION_MAX = 65_536
 PORTION_S = 0.0005
@@ -109,6 +109,7 @@ class Listener:
                 if nothing_read and next(frames, None) is None:
                     return
             else:
+                deque(frames, maxlen=0)  # what it left; the connections give nothing before they are asked
                 return
 
     def _portions(self, principal: Principal | OtherUser, limit: int, until: float) -> Iterator[Iterator[bytes]]:
@@ -121,7 +122,9 @@ class Listener:
                 messages, is_full = self._receive(connection)
             except KeyError as fault:  # to the engine it would say that a message is not known
                 raise RuntimeError(repr(fault)) from fault
-            if messages:
+            if messages and connection.door.handler is not None:
+                connection.door.handler.take(connection, messages)
+            elif messages:
                 self.speaker = connection
                 self._given += len(messages)
                 if is_full:
@@ -129,7 +132,7 @@ class Listener:
                 self._portion = iter(messages)
                 yield self._portion
             looked = monotonic()
-            if is_full:
+            if is_full and connection.door.handler is None:
                 self._again = True
                 quick = looked - before < PORTION_S or not messages
                 connection.portion = min(PORTION_MAX, 2 * connection.portion) if quick else PORTION_MIN
@@ -173,10 +176,15 @@ class Listener:
         found = self._poll.poll(0, EVENTS_MAX)
         self._again = len(found) == EVENTS_MAX
         doors = []
-        for descriptor, _ in found:
+        for descriptor, mask in found:
             connection = self.connections.by_descriptor.get(descriptor)
             if connection is not None:
-                self._round.append(connection)
+                if mask & POLLOUT:
+                    self.connections.flush(connection)
+                if connection.is_read and mask & ~POLLOUT:
+                    self._round.append(connection)
+                elif mask & POLLHUP:
+                    self.connections.close(connection)
             elif descriptor in self.connections.doors:
                 doors.append(self.connections.doors[descriptor])
         for door in doors:
@@ -192,7 +200,7 @@ class Listener:
             return
         for descriptor, _ in self._poll.poll(0, len(self.connections.by_descriptor) + len(self.connections.doors)):
             connection = self.connections.by_descriptor.get(descriptor)
-            if connection is not None:
+            if connection is not None and connection.door.handler is None:
                 connection.owed = _readable(descriptor)
                 if connection.owed:
                     self.connections.owing.add(connection)

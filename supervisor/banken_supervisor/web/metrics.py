@@ -120,7 +120,7 @@ METRICS = (
     Family("banken_refused", "counter", "Messages and requests that were not taken, by reason.",
          "refused", ("reason",)),
     Family("banken_events", "counter", "Events published, by type.", "events", ("type",)),
-    Family("banken_connections", "gauge", "Connections of processes that feed.", "connections"),
+    Family("banken_connections", "gauge", "Connections of workers, commands and listeners.", "connections"),
     Family("banken_connections_max", "gauge", "Connections that the limit of open files allows.",
          "connections_max"),
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
+import select
 import threading
 from collections.abc import Callable
 from functools import partial
 from time import monotonic, sleep
-from typing import Any, NamedTuple
-
-import zmq
+from typing import NamedTuple
 
 from banken.address import Address, directory_of_user, resolve
 from banken.protocol.limits import DROP_MAX, FRAME_MAX
@@ -18,9 +16,10 @@ from banken.threads import NO_THREAD, ZMQ_THREADS, available
 from banken_supervisor.engine.principal import OtherUser
 from banken_supervisor.files.users import close_directory_of_user, open_directory_of_user
 from banken_supervisor.sources.connections import Door
+from banken_supervisor.sources.control_socket import ControlSocket
+from banken_supervisor.sources.event_socket import EventSocket
 from banken_supervisor.sources.listener import Listener
-from banken_supervisor.sources.zmq_control import ControlSocket
-from banken_supervisor.sources.zmq_events import EventSocket
+from banken_supervisor.sources.poller import POLLIN
 from banken_supervisor.sources.zmtp import Terms
 
 FEEDS_TERMS = Terms(b"PULL", frozenset((b"PUSH",)), FRAME_MAX, DROP_MAX, parts=True)
@@ -29,23 +28,20 @@ FEEDS_TERMS = Terms(b"PULL", frozenset((b"PUSH",)), FRAME_MAX, DROP_MAX, parts=T
 REST_MIN = 0.00005
 """Seconds. A shorter sleep costs more than it saves."""
 
-_POLLIN = int(zmq.POLLIN)
-
 
 class Ready(NamedTuple):
     """Which sockets and descriptors are readable."""
 
     feeds: bool
-    control: bool
-    subscriptions: bool
+    """or requests, or subscriptions: all that connections say"""
     mailbox: bool
     others: bool
     """any descriptor that was passed to ``watch``"""
 
 
-NOTHING = Ready(False, False, False, False, False)
-FEEDS = Ready(True, False, False, False, False)
-EVERYTHING = Ready(True, True, True, True, True)
+NOTHING = Ready(False, False, False)
+FEEDS = Ready(True, False, False)
+EVERYTHING = Ready(True, True, True)
 """Assumed when waiting failed: everything is tried, nothing blocks."""
 
 
@@ -60,7 +56,6 @@ class Sockets:
         if not available(ZMQ_THREADS):
             raise RuntimeError(f"the sockets need threads: {NO_THREAD}")
         self.listener = Listener(connected)
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._address = address
         self._made: dict[str, tuple[int, int]] = {}
         """by path: device and inode of each socket, as it was bound"""
@@ -75,24 +70,22 @@ class Sockets:
         try:
             door = Door(_path(address.feed), FEEDS_TERMS)
             self.connections.open(door)
-            self._bound(door.path, partial(self._open_again, door))
-            self.control = ControlSocket(self._context, address.control)
-            self.events = EventSocket(self._context, address.events)
-            for socket, end in ((self.control.socket, address.control), (self.events.socket, address.events)):
-                self._bound(_path(end), partial(_bind_privately, socket, end))
+            self.control = ControlSocket(self.connections, _path(address.control))
+            self.events = EventSocket(self.connections, _path(address.events))
+            for each in (door, self.control.door, self.events.door):
+                self._bound(each.path, partial(self._open_again, each))
         except BaseException:
             self.listener.close()
-            self._context.destroy(0)
             raise
         finally:
             os.umask(before)
         self._mailbox = mailbox
-        rest: list[tuple[Any, int]] = [
-            (self.control.socket, _POLLIN), (self.events.socket, _POLLIN), (mailbox, _POLLIN)
-        ]  # fmt: skip
-        self._feeds = self.listener.fileno()
-        self._polled = {True: [(self._feeds, _POLLIN), *rest], False: list(rest)}
-        self._others: list[int] = []
+        self._own = self.listener.fileno()
+        self._polls = {True: select.poll(), False: select.poll()}
+        """with the listener, and without"""
+        self._polls[True].register(self._own, POLLIN)
+        for poll in self._polls.values():
+            poll.register(mailbox, POLLIN)
 
     def bind_for(self, user: OtherUser) -> Door | None:
         """A feed socket for this user, in a directory of its own beside the address; None: there is one already, or
@@ -125,41 +118,41 @@ class Sockets:
         """The loop reads this one too, from now on."""
         self.connections.open(door)
 
+    @property
+    def have_requests(self) -> bool:
+        """Whether requests or subscriptions have come."""
+        return self.control.has_requests or self.events.has_subscriptions
+
     def watch(self, descriptor: int) -> None:
         """Also wake up when this descriptor is readable."""
-        self._others.append(descriptor)
-        for polled in self._polled.values():
-            if (descriptor, _POLLIN) not in polled:
-                polled.append((descriptor, _POLLIN))
+        for poll in self._polls.values():
+            poll.register(descriptor, POLLIN)
 
     def wait(self, seconds: float, feeds: bool = True) -> Ready:
-        """Sleep until something can be read, at most ``seconds``; without ``feeds``, feeds do not wake it.
+        """Sleep until something can be read, at most ``seconds``; without ``feeds``, no connection wakes it.
 
-        ZeroMQ waits for whole milliseconds. The rest is a sleep, so that a verdict is not half a millisecond late
-        on average; a message that arrives during the sleep waits less than a millisecond.
+        The system waits for whole milliseconds. The rest is a sleep, so that a verdict is not half a millisecond
+        late on average; a message that arrives during the sleep waits less than a millisecond.
         """
-        polled = self._polled[feeds]
+        poll = self._polls[feeds].poll
         now = monotonic()
-        due = self.listener.patience(now)
+        due = 0.0 if self.have_requests else self.listener.patience(now)
         if is_due := due < seconds:
             seconds = max(0.0, due)
         whole = int(seconds * 1000)
         end = now + seconds
-        found: list[tuple[Any, int]] = zmq.zmq_poll(polled, whole)
+        found = poll(whole)
         if not found and (rest := end - monotonic()) > REST_MIN:
             sleep(rest)
-            found = zmq.zmq_poll(polled, 0)
+            found = poll(0)
         if not found:
             return NOTHING if feeds and not is_due else FEEDS
-        if len(found) == 1 and found[0][0] == self._feeds:
+        ready = {descriptor for descriptor, _ in found}
+        if ready == {self._own}:
             return FEEDS
-        ready = dict(found)
+        mailbox = self._mailbox in ready
         return Ready(
-            not feeds or is_due or self._feeds in ready,
-            self.control.socket in ready,
-            self.events.socket in ready,
-            self._mailbox in ready,
-            any(each in ready for each in self._others),
+            not feeds or is_due or self._own in ready, mailbox, len(ready) > mailbox + (self._own in ready)
         )
 
     def missing(self) -> list[str]:
@@ -167,13 +160,8 @@ class Sockets:
         return [path for path, made in list(self._made.items()) if _identity(path) != made]
 
     def bind_again(self, paths: list[str]) -> None:
-        """Bind these paths once more, on the loop's thread. OSError and ZMQError: it is not possible.
-
-        Connections stay. libzmq closes those of its sockets with the former listener, so that one stays, too.
-        """
+        """Bind these paths once more, on the loop's thread; connections stay. OSError: it is not possible."""
         for path in paths:
-            if stat.S_ISDIR(_mode(path)):  # libzmq removes only files
-                raise IsADirectoryError(f"{path} is a directory")
             self._bind_again[path]()
             self._made[path] = _identity(path) or (0, 0)
 
@@ -184,9 +172,6 @@ class Sockets:
         self.listener.close()
         for door in users.values():
             door.socket.close()
-        self.control.close()
-        self.events.close()
-        self._context.term()
 
     def _open_again(self, door: Door) -> None:
         self.connections.open_again(door)
@@ -195,12 +180,6 @@ class Sockets:
     def _bound(self, path: str, again: Callable[[], None]) -> None:
         self._bind_again[path] = again
         self._made[path] = _identity(path) or (0, 0)
-
-
-def _bind_privately(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    """In a directory that nobody else may enter."""
-    socket.bind(endpoint)
-    os.chmod(_path(endpoint), 0o700)  # umask would change the mode of what other threads make now
 
 
 def _path(endpoint: str) -> str:
@@ -214,10 +193,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
-
-
-def _mode(path: str) -> int:
-    try:
-        return os.lstat(path).st_mode
-    except OSError:
-        return 0

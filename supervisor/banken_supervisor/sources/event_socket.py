@@ -1,0 +1,140 @@
+"""The event socket: events go out to subscribers, subscriptions come in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+
+from banken.protocol.limits import NAME_MAX
+from banken_supervisor.sources.connections import Connection, Connections, Door
+from banken_supervisor.sources.zmtp import Terms, frame
+
+SUBSCRIPTIONS_PER_TURN = 200
+
+TOPIC_MAX = NAME_MAX + 1
+"""Bytes of the longest topic: a name and its zero byte."""
+
+TERMS = Terms(b"XPUB", frozenset((b"SUB", b"XSUB")), 1 + TOPIC_MAX, 64 * 1024)
+
+TOPICS_MAX, TOPICS_ALL_MAX = 10_000, 100_000
+"""Topics that are remembered, of one subscriber and of all. Who subscribes to more hears all events; a SUB socket
+leaves out what it was not asked for."""
+
+UNREAD_MAX = 4 * 1024 * 1024
+"""Bytes of events that wait for one subscriber that does not read; further events are lost to it."""
+
+UNREAD_ALL_MAX = 64 * 1024 * 1024
+"""The same of all, and of replies."""
+
+_MORE = 1
+
+
+class EventSocket:
+    """Bound at construction."""
+
+    def __init__(self, connections: Connections, path: str) -> None:
+        self._connections = connections
+        self._by_topic: dict[bytes, dict[Connection, None]] = {}
+        self._topics: dict[Connection, set[bytes]] = {}
+        self._count = 0
+        """topics, each as often as it is subscribed to"""
+        self._greedy: set[Connection] = set()
+        """those that hear all events, for they subscribed to too much"""
+        self._lengths: Counter[int] = Counter()
+        """how many topics have this length"""
+        self._new: dict[bytes, None] = {}
+        """those that were subscribed to since they were asked for"""
+        self.door = Door(path, TERMS, handler=self)
+        connections.open(self.door)
+
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether anybody subscribed to any event."""
+        return bool(self._by_topic)
+
+    @property
+    def has_subscriptions(self) -> bool:
+        """Whether there are some that ``subscriptions`` has not told yet."""
+        return bool(self._new)
+
+    def publish(self, topic: bytes, body: bytes) -> None:
+        """Tell whoever subscribed; a reader that is too slow loses events, never holds them up."""
+        found: dict[Connection, None] = {}
+        for length in self._lengths:
+            found |= self._by_topic.get(topic[:length], {})
+        if not found:
+            return
+        data = frame(topic, _MORE) + frame(body)
+        for connection in found:
+            if connection.unsent and (
+                len(connection.unsent) + len(data) > UNREAD_MAX
+                or self._connections.unsent + len(data) > UNREAD_ALL_MAX
+            ):
+                self._connections.refuse("unread", f"{connection} does not read: an event is lost to it")
+            else:
+                self._connections.write(connection, data)
+
+    def subscriptions(self) -> list[bytes]:
+        """Topics that were subscribed to since the last call, a bounded number, repeated ones once."""
+        new = list(islice(self._new, SUBSCRIPTIONS_PER_TURN))
+        for topic in new:
+            del self._new[topic]
+        return new
+
+    def take(self, connection: Connection, messages: list[bytes]) -> None:
+        """Subscriptions have come: 1 or 0, then the topic. Anything else is nothing."""
+        for message in messages:
+            topic = message[1:]
+            if len(topic) > TOPIC_MAX:
+                continue
+            if message[:1] == b"\1":
+                self._subscribe(connection, topic)
+            elif message[:1] == b"\0":
+                self._cancel(connection, topic)
+
+    def sent(self, connection: Connection) -> None:
+        """It has read all."""
+
+    def gone(self, connection: Connection) -> None:
+        """It is closed."""
+        self._greedy.discard(connection)
+        for topic in list(self._topics.get(connection, ())):
+            self._cancel(connection, topic)
+
+    def _subscribe(self, connection: Connection, topic: bytes) -> None:
+        topics = self._topics.setdefault(connection, set())
+        if topic in topics or connection in self._greedy:
+            return
+        if len(topics) >= TOPICS_MAX or self._count >= TOPICS_ALL_MAX:
+            self._connections.refuse(
+                "subscriptions",
+                f"{connection} hears all events: it subscribes to {len(topics)} topics, and all to {self._count}; "
+                f"at most {TOPICS_MAX} and {TOPICS_ALL_MAX} are remembered",
+            )
+            self.gone(connection)
+            self._greedy.add(connection)
+            topics, topic = self._topics.setdefault(connection, set()), b""
+        topics.add(topic)
+        self._count += 1
+        if topic not in self._by_topic:
+            self._by_topic[topic] = {}
+            self._lengths[len(topic)] += 1
+        self._by_topic[topic][connection] = None
+        self._new[topic] = None
+
+    def _cancel(self, connection: Connection, topic: bytes) -> None:
+        topics = self._topics.get(connection, set())
+        if topic not in topics:
+            return
+        topics.remove(topic)
+        self._count -= 1
+        if not topics:
+            del self._topics[connection]
+        subscribers = self._by_topic[topic]
+        del subscribers[connection]
+        if not subscribers:
+            del self._by_topic[topic]
+            self._new.pop(topic, None)
+            self._lengths[len(topic)] -= 1
+            if not self._lengths[len(topic)]:
+                del self._lengths[len(topic)]

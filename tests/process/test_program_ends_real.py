@@ -25,9 +25,10 @@ SLOW = "trap 'echo NAME asked >> @PLACE@/told; while [ ! -e @PLACE@/FILE ]; do s
 
 HANGS = (
     "import signal, sys, time\nfrom banken import client\n"
-    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nclient.feed()\ntime.sleep(1000)"
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+    "while not client.stats()['sent']:\n    client.feed()\ntime.sleep(1000)"
 )
-"""Falls silent, and ends in order when it is asked to."""
+"""Falls silent after a feed that was taken, and ends in order when it is asked to."""
 
 
 def is_down(one: Running, *names: str) -> bool:

@@ -7,18 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from banken_supervisor.engine.effects import Event, EventType
-from banken_supervisor.outbox.outbox import PORTION_BUSY_S, PORTION_S, Outbox
+from banken_supervisor.outbox.outbox import PORTION_S, Outbox
 
 COUNT = 400
 EACH_S = 0.0005
 WAIT_S = 20.0
 
 
-@pytest.mark.parametrize("busy", [False, True])
-def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path, busy: bool) -> None:
+def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path) -> None:
     """Hundreds of announcements that one commit sets free do not hold the loop: no turn takes much longer than its
     portion, none is lost, and an action that follows from one waits for it."""
     asked: queue.Queue[Callable[[], None]] = queue.Queue()
@@ -41,10 +38,10 @@ def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path, busy:
         if outbox.patience() != 0.0:
             asked.get(timeout=WAIT_S)()
         before = len(told)
-        outbox.turn(busy=busy)
+        outbox.turn()
         turns += 1
         # A bound in what is told and not in time: a busy machine makes a turn longer, never fuller.
-        assert (len(told) - before - 1) * EACH_S <= (PORTION_BUSY_S if busy else PORTION_S)
+        assert (len(told) - before - 1) * EACH_S <= PORTION_S
     outbox.close(WAIT_S)
     assert told == list(range(COUNT + 1))
     assert turns >= COUNT * EACH_S / PORTION_S

@@ -30,7 +30,7 @@ LINES_MAX = 100_000
 BY_COLOUR = {
     "red": "expired step failed given-up callback-failed callback-stuck action-failed action-stuck internal-error "
     "reload-failed address",
-    "yellow": "callback-skipped action contest conflict refused stalled overloaded journal",
+    "yellow": "callback-skipped action contest conflict refused stalled overloaded flood journal",
     "green": "action-done reloaded recovered first-fed",
     "cyan": "paused resumed extended taken-down",
 }

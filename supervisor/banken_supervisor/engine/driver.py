@@ -7,7 +7,7 @@ makes the same calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 
 from banken.clock import ALLOWANCE, ALLOWANCE_MIN, CreditedClock
@@ -20,6 +20,10 @@ from banken_supervisor.engine.rate_limit import Backlog
 
 WAIT_MAX = 1.0
 """Longest wait, seconds. A suspend or a stop during a wait can make a verdict late by this much."""
+
+AT_ONCE = 100
+"""Messages of a turn that need work and are taken as they are read. Those behind them wait (waiting.py), and are
+taken in turn, by who sent them."""
 
 VERDICTS_PER_TURN = 500
 """A limit, so that the loop reads feeds even when ten thousand deadlines are due at once."""
@@ -49,6 +53,8 @@ class Driver:
         self.note_budget = NoteBudget(real)
         self.out: list[Effect] = []
         """effects of this turn so far"""
+        self.is_held_up = False
+        """whether messages that wait are not taken before something else is done; the caller's to set"""
         self.overloads = 0
         """turns that could not read everything"""
         self._ahead = real - self.clock.now
@@ -59,7 +65,7 @@ class Driver:
         self._leftover = 0
         """suspects that existed when the horizon was set and are not judged yet"""
         self._horizon = 0.0
-        self._decoded = 0
+        self._decoded = self._waits = 0
         self._reported_at: dict[EventType, float] = {}
         self._unreported_lost = 0.0
 
@@ -73,6 +79,9 @@ class Driver:
         if self._leftover or not self._complete:
             return 0.0
         wait = most
+        taking = self.engine.waiting.patience(self.clock.now)
+        if taking is not None and not self.is_held_up:
+            wait = min(wait, taking)
         due = self.engine.table.deadlines.next_due()
         if due is not None:
             wait = min(wait, max(0.0, due - self.clock.now))
@@ -93,6 +102,7 @@ class Driver:
         observer.uncredited = real - now - self._ahead
         observer.behind = self.backlog.wake(real)
         engine.history.allowed = self.note_budget.wake(real)
+        engine.at_once = AT_ONCE
         if clock.last_lost > 0.0:
             self._unreported_lost += clock.last_lost
             if self._may_report(EventType.STALLED, real):
@@ -105,15 +115,27 @@ class Driver:
                 self.out.append(Event(EventType.OVERLOADED, None, {"turns": self.overloads}))
         return now
 
-    def read(self, frames: Iterator[bytes], principal: Principal | OtherUser = Principal.LOCAL) -> None:
-        """Take the messages of ``frames``. An exception passes through; the messages before it were taken."""
-        self.engine.intake(frames, self.clock.now, self.out, principal)
+    def read(self, frames: Iterator[bytes], principal: Principal | OtherUser = Principal.LOCAL) -> int:
+        """Take the messages of ``frames``; how many of them wait, of few processes. An exception passes through;
+        the messages before it were taken."""
+        waiting = self.engine.waiting
+        before = waiting.count
+        try:
+            self.engine.intake(frames, self.clock.now, self.out, principal)
+        finally:
+            waits = waiting.count - before
+            self._waits += waits
+        return waits
 
-    def drained(self, count: int, complete: bool, took: float = 0.0) -> None:
-        """``count`` frames were read in this turn; ``complete``: the socket is empty.
+    def drained(
+        self, count: int, complete: bool, took: float = 0.0, more: Callable[[], bool] = lambda: True
+    ) -> None:
+        """``count`` frames were read in this turn; ``complete``: the socket is empty, or has nothing but messages
+        of processes whose messages wait anyway: ``Verdicts`` is patient with those.
 
         ``took``: seconds that reading took. All frames got the time of the turn's beginning, which is too early for
-        one that arrived at its end. (In deadline time the difference is at most the clock's allowance.)
+        one that arrived at its end. (In deadline time the difference is at most the clock's allowance.) Messages
+        that wait are taken as long as ``more`` says so.
         """
         if took > READ_LONG and count:
             self.engine.verdicts.read_long(self.clock.now, min(took, self.clock.allowance))
@@ -121,8 +143,11 @@ class Driver:
         self.backlog.drained(complete=complete)
         self.note_budget.drained(count)
         engine = self.engine
-        self.barrier.read(count * engine.table.longest_frame + engine.decoded_bytes - self._decoded)
-        self._decoded = engine.decoded_bytes
+        if not engine.waiting.is_calm:
+            engine.take_waiting(self.clock.now, self.out, more)
+        known = count - self._waits  # what waits is of processes that the barrier need not wait for
+        self.barrier.read(known * engine.table.longest_frame + engine.decoded_bytes - self._decoded)
+        self._decoded, self._waits = engine.decoded_bytes, 0
 
     def decide(self) -> int | None:
         """Judge what may be judged. Returns the number of a probe to send through every feed socket, or None.

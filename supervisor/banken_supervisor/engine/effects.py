@@ -73,6 +73,8 @@ class EventType(StrEnum):
     """descriptors or memory of the supervisor are short, or not any more; ``text`` says what is done"""
     OVERLOADED = "overloaded"
     """feeds come faster than they can be read"""
+    FLOOD = "flood"
+    """a process sends so much that its messages wait, or are dropped; nobody else's do"""
     INTERNAL_ERROR = "internal-error"
     """a fault in the supervisor itself: what raised it is dropped, and the loop goes on"""
     STARTED = "started"

@@ -17,8 +17,7 @@ of which owns its data and knows only the parts before it:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, islice
+from collections.abc import Callable, Iterator
 from math import inf
 
 from banken.errors import WireError
@@ -32,23 +31,23 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import Incidents
+from banken_supervisor.engine.known_feeds import KnownFeeds
 from banken_supervisor.engine.last_feeds import LastFeeds
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.policy import By, Policy
-from banken_supervisor.engine.principal import FramesOf, OtherUser, Principal, Refusal, authorize
+from banken_supervisor.engine.principal import OtherUser, Principal, Refusal, authorize
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
-from banken_supervisor.engine.record import Member, Record
+from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.restore import Restore
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.snapshot import Snapshot
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
 from banken_supervisor.engine.verdicts import Verdicts
-
-_LOCAL = Principal.LOCAL
+from banken_supervisor.engine.waiting import Waiting, may_be_message, source_of
 
 
 class Engine:
@@ -65,6 +64,9 @@ class Engine:
         self.rules = rules
         self.decoded_bytes = 0
         """bytes of all messages that had to be decoded"""
+        self.at_once: float = inf
+        """messages that need work and are taken at once, in this turn; the caller's to set"""
+        self.waiting = Waiting()
         self.probes_seen: list[int] = []
         """numbers of the probes that came back; the caller takes them out"""
         self._probe_token = probe_token
@@ -79,11 +81,12 @@ class Engine:
         self._declarations = Declarations(self.table, rules, self.incidents, self.maintenance)
         self.observer = FeedObserver(self.table, self.history, self._declarations)
         self.last_feeds = LastFeeds(self.table)
+        self._known_feeds = KnownFeeds(self.table, self.history)
         self.admission = Admission(
             self.table, rules, self.history, self.quorums, self.maintenance, self.observer, self.processes
         )
         self.verdicts = Verdicts(
-            self.table, self.observer, self._lifecycle, self.processes, self.on_purpose, self.quorums
+            self.table, self.observer, self._lifecycle, self.processes, self.on_purpose, self.quorums, self.waiting
         )
         self._handlers = {
             Kind.FEED: self._feed,
@@ -113,46 +116,44 @@ class Engine:
         out: list[Effect],
         principal: Principal | OtherUser = Principal.LOCAL,
     ) -> None:
-        """Take every frame of ``frames``, all counted as arriving ``now``.
+        """Take every frame of ``frames``, all counted as arriving ``now``; what needs work may wait (waiting.py).
 
         An exception that ``frames`` raises passes through; what came before it has been taken.
         """
-        history = self.history
-        known: Mapping[bytes, Record | Member] | FramesOf = self.table.by_frame
-        if principal is not _LOCAL and isinstance(principal, OtherUser):  # the first alone costs nothing
-            known = FramesOf(self.table.by_frame, principal)
-        if history.recording:
-            if history.allowed > 0:
-                few = islice(frames, history.allowed)
-                while history.recording:  # a new name may end it
-                    try:
-                        history.note_known(few, now, known)
-                    except KeyError as unknown:
-                        self.take(unknown.args[0], now, out, principal)
-                    else:
-                        break
-                for first in frames:
-                    frames = chain((first,), frames)
-                    break
-                else:
-                    return
-            history.skip(now)
-        by_frame = known.__getitem__
-        while True:
-            try:
-                for record in map(by_frame, frames):
-                    record.fed_at = now
-            except KeyError as unknown:  # not known by its bytes: the only thing in here that raises KeyError
-                frame = unknown.args[0]
-            else:
-                return
-            self.take(frame, now, out, principal)
+        for frame in self._known_feeds.take(frames, now, principal):
+            if self.at_once > 0 and self.waiting.is_calm:
+                self.at_once -= 1
+                self.decoded_bytes += len(frame)
+                self._take_charged(frame, now, out, principal)
+            elif self._probe_token and self._probe_token in frame:
+                self.waiting.count += 1  # it is nobody's
+                self.take(frame, now, out, principal)
+            elif not may_be_message(frame):
+                self.waiting.count += 1
+                self.admission.refused["garbage"] += 1
+            elif not self.waiting.put(source_of(frame, principal), frame):
+                self.admission.refused["flood"] += 1
+
+    def take_waiting(self, now: float, out: list[Effect], more: Callable[[], bool] = lambda: True) -> None:
+        """Take what waits, from each source in turn, as long as ``more`` says so."""
+        self.waiting.wake(now)
+        while more() and (found := self.waiting.take()) is not None:
+            source, frame = found
+            self._take_charged(frame, now, out, source.principal)
+        for source, waits, dropped in self.waiting.floods(now):
+            data = {"pid": source.pid, "waiting": waits, "dropped": dropped}
+            out.append(Event(EventType.FLOOD, None, data))
+
+    def _take_charged(self, frame: bytes, now: float, out: list[Effect], principal: Principal | OtherUser) -> None:
+        before = len(out)
+        self.take(frame, now, out, principal)
+        if len(out) > before:
+            self.waiting.charge(source_of(frame, principal), len(out) - before, now)
 
     def take(
         self, frame: bytes, now: float, out: list[Effect], principal: Principal | OtherUser = Principal.LOCAL
     ) -> Refusal | None:
         """Decode and take one frame; the refusal, if it was refused (it is counted already)."""
-        self.decoded_bytes += len(frame)
         try:
             message = decode(frame)
         except WireError as fault:

@@ -20,9 +20,16 @@ from banken_supervisor.engine.quorum import Quorums, settle
 from banken_supervisor.engine.record import Record, deadline
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
+from banken_supervisor.engine.waiting import Waiting
 
 LONG_READS_MAX = 100_000
 """Long reads that are remembered, the newest."""
+
+BEHIND_TIMES = 10
+"""While messages of a watchdog's process wait to be taken (waiting.py), it may be silent so many times as long."""
+
+LOOK_AGAIN_S = 0.05
+"""Seconds until it is looked at again whether what a process sent before its end is taken."""
 
 RETRY_S = 1.0
 """Seconds until a watchdog is looked at again whose verdict raised an exception."""
@@ -38,6 +45,7 @@ class Verdicts:
     _processes: ProcessLifecycle
     _on_purpose: OnPurpose
     _quorums: Quorums
+    _waiting: Waiting
     _suspects: deque[Record] = field(default_factory=deque)
     _long_reads: dict[float, float] = field(default_factory=dict)
 
@@ -70,10 +78,9 @@ class Verdicts:
     def _look_at(self, record: Record, now: float) -> None:
         settle(record, now)
         show_first(record)
-        due = deadline(record)
+        due = self._due(record, now)
         if due is None:
             return
-        due += self._later(record)
         if due > now:
             self._table.deadlines.arm(record, due)
             self._observer.sample(record)
@@ -82,12 +89,11 @@ class Verdicts:
 
     def _judge_one(self, record: Record, horizon: float, now: float, out: list[Effect]) -> None:
         show_first(record)
-        due = deadline(record)
-        if due is None:
+        due, later = deadline(record), self._due(record, now)
+        if due is None or later is None:
             return
-        later = self._later(record)
-        if due + later > horizon:
-            self._table.deadlines.arm(record, due + later)
+        if later > horizon:
+            self._table.deadlines.arm(record, later)
         elif (quorum := record.quorum) is not None and record.state is not State.PAUSED:
             self._quorums.judge(record, quorum, due, now, out)
         elif not record.is_judged:
@@ -98,9 +104,23 @@ class Verdicts:
             what = Occurrence(Trigger.DEADLINE, due=due, cause=cause_of(record, due))
             self._lifecycle.apply(record, what, now, out)
 
-    def _later(self, record: Record) -> float:
-        """How much later than its stamp its last feed may have arrived, seconds."""
-        return self._long_reads.get(record.fed_at, 0.0) if self._long_reads else 0.0
+    def _due(self, record: Record, now: float) -> float | None:
+        """When it is to be judged; None: never, unless something happens. Its last feed may have arrived later than
+        its stamp says, or wait to be taken."""
+        due = deadline(record)
+        if due is None:
+            return None
+        later = self._long_reads.get(record.fed_at, 0.0) if self._long_reads else 0.0
+        if not self._waiting.is_calm and record.is_judged and not record.is_group and self._is_behind(record):
+            # Its end is judged when all that it sent is taken; its silence, if it lasts ten times as long.
+            later += now + LOOK_AGAIN_S - due if record.exited else (BEHIND_TIMES - 1) * (due - record.fed_at)
+        return due + later
+
+    def _is_behind(self, record: Record) -> bool:
+        """Whether messages wait of one of its processes."""
+        details = record.details
+        feeding = (record.owner, *(() if details is None or details.members is None else details.members))
+        return any(self._waiting.holds(record.name, process) for process in feeding)
 
     def _failed(self, record: Record, error: Exception, now: float, out: list[Effect]) -> None:
         """The record is looked at again after a while: it is not lost, and does not hold up the others."""

@@ -74,11 +74,13 @@ class Checkpoints:
         self._to_rewrite: deque[Record] = deque()
         """records whose open incidents must be written again, to a new file"""
         self._boot = boot_id().hex()
+        self.waits: Callable[[str], bool] = lambda name: False
+        """whether an event about this name is not recorded yet: its checkpoint comes after that"""
         self._state = "opening"
         """state of the journal that was published last"""
         self._engine.table.tracks_changes = True
         outbox.checkpoint_of = self._entry
-        outbox.flush_checkpoints = self._write
+        outbox.flush_checkpoints = self._flush
         outbox.journal_changed = self._journal_changed
 
     def restore(
@@ -122,22 +124,31 @@ class Checkpoints:
         table = self._engine.table
         if not table.changed and not table.fed and not self._to_rewrite:
             return self._engine.last_feeds.patience(self._driver.now)
-        return WAIT_S if self._journal.queued >= QUEUED_MAX else 0.0
+        all_wait = (
+            not self._names and not table.fed and not self._to_rewrite and all(map(self.waits, table.changed))
+        )
+        return WAIT_S if all_wait or self._journal.queued >= QUEUED_MAX else 0.0
 
     def turn(self) -> None:
         """Write the changes, or a portion of them."""
         self._engine.last_feeds.turn(self._driver.now)
         self._write(monotonic() + PORTION_S, QUEUED_MAX)
 
-    def _write(self, until: float, queued_max: float = inf) -> None:
-        """``until``: monotonic time."""
+    def _flush(self, until: float) -> None:
+        """Write all changes, until ``until``: monotonic time."""
+        self._names.clear()
+        self._write(until, inf)
+
+    def _write(self, until: float, queued_max: float) -> None:
         changed = self._engine.table.changed
         count = 0
         fed = self._engine.table.fed
-        while (changed or fed or self._to_rewrite) and self._journal.queued < queued_max:
+        if not self._names:
+            self._names.extend(changed)
+        while (self._names or fed or self._to_rewrite) and self._journal.queued < queued_max:
             if self._to_rewrite:
                 self._rewrite_incident(self._to_rewrite.popleft())
-            elif changed:
+            elif self._names:
                 self._next(changed)
             else:
                 self._write_last_feed(fed.popitem()[0])
@@ -146,9 +157,10 @@ class Checkpoints:
                 return
 
     def _next(self, changed: dict[str, None]) -> None:
-        if not self._names:
-            self._names.extend(changed)
-        entry = self._entry(self._names.popleft())
+        name = self._names.popleft()
+        if self.waits(name):
+            return
+        entry = self._entry(name)
         if entry is not None:
             self._journal.record(entry)
         if not changed:

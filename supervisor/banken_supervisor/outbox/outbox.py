@@ -41,11 +41,8 @@ may take hundreds, and waiting is still right."""
 OPEN_WAIT = 10.0
 """Seconds that the start waits for the journal to open, at most."""
 
-PORTION_S = 0.02
+PORTION_S = 0.005
 """Seconds of one turn of the loop for publishing; the rest follows in the next turns."""
-
-PORTION_BUSY_S = 0.004
-"""The same while verdicts are waiting: writing them comes before publishing others."""
 
 _POLL_S = 0.002
 
@@ -97,6 +94,10 @@ class Outbox:
         self._pending: deque[Pending] = deque()
         self._durable = 0
         """everything up to this ticket is on disk"""
+
+    def __len__(self) -> int:
+        """How much waits for the disk."""
+        return len(self._pending)
 
     def record(self, event: Event, seq: int, at: float, announce: Callable[[], None]) -> None:
         """Write one event to the journal; call ``announce`` when it is on disk. Keeps the order of the calls."""
@@ -151,11 +152,11 @@ class Outbox:
         first = self._pending[0]
         return 0.0 if first.ticket <= self._durable else max(0.0, first.since + COMMIT_WAIT_S - time.monotonic())
 
-    def turn(self, *, busy: bool = False) -> None:
+    def turn(self) -> None:
         """Publish a portion of the events that are on disk, and those that waited ``COMMIT_WAIT_S``: then the disk
-        is in trouble, which ``status`` shows. ``busy``: verdicts are waiting."""
+        is in trouble, which ``status`` shows."""
         now = time.monotonic()
-        until = now + (PORTION_BUSY_S if busy else PORTION_S)
+        until = now + PORTION_S
         while self._pending and (
             self._pending[0].ticket <= self._durable or now - self._pending[0].since >= COMMIT_WAIT_S
         ):

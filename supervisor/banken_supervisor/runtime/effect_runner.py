@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic, sleep
@@ -26,13 +25,23 @@ from banken_supervisor.engine.effects import (
     StepRan,
     WatchProcess,
 )
+from banken_supervisor.engine.fair_queue import FairQueue
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.loop_metrics import LoopMetrics, late
 from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.processes.process_watcher import ProcessWatcher
 
-PORTION_S = 0.02
+PORTION_S = 0.005
 """Seconds of one turn for effects; the rest follow in the next turns."""
+
+WHOLE_S = 1.0
+"""Seconds for all effects in the last turn."""
+
+IN_ORDER_MAX = 20
+"""So few effects of a turn are carried out in the order in which they came, without a queue."""
+
+ANNOUNCED_MAX = 200
+"""While more events wait for the disk, no effect follows them: what waits here goes on in turn, by whose it is."""
 
 HAND_OVER_S = 0.00002
 """Seconds that the loop sleeps after it has passed on callbacks: their threads need the interpreter lock, which the
@@ -53,12 +62,17 @@ class EffectRunner:
     _metrics: LoopMetrics
     _program_of: Callable[[ProcessIdentity], str | None]
     """the program that has started a process"""
-    left: deque[Effect] = field(default_factory=deque)
-    """effects of earlier turns; until they are done no message is handled, so that events keep their order"""
+    left: FairQueue[Hashable, Effect] = field(default_factory=FairQueue)
+    """effects of earlier turns, by the process that they are about: those of one keep their order"""
+    done: int = 0
+    """effects of the last turn that had waited"""
+    _owners: dict[str, tuple[Hashable, int]] = field(default_factory=dict)
+    """by name: whose effects it has waiting, and how many; it stays there even if another process has it now"""
 
     def run(self, effects: list[Effect], woke: float, *, whole: bool) -> None:
-        """Carry out effects, those of earlier turns first: all if ``whole``, else as many as fit into
-        ``PORTION_S``.
+        """Carry out effects, those of earlier turns first: as many as fit into ``PORTION_S``; if ``whole``, into
+        ``WHOLE_S``, after which the rest is never announced: the next supervisor judges anew. The processes that
+        they are about take turns.
 
         ``effects`` is empty afterwards. ``woke``: monotonic time at which this turn began.
         """
@@ -67,13 +81,50 @@ class EffectRunner:
             self._guarded(effect, partial(self._begin, woke))
         if any(isinstance(effect, RunCallback) for effect in effects):
             sleep(HAND_OVER_S)
-        self.left.extend(effects)
+        if self.left or len(effects) > IN_ORDER_MAX:
+            for effect in effects:
+                self._wait(effect)
+        else:
+            for effect in effects:
+                self._guarded(effect, self._finish)
         effects.clear()
-        until = monotonic() + PORTION_S
-        while self.left:
-            self._guarded(self.left.popleft(), self._finish)
-            if monotonic() >= until and not whole:
-                return
+        self.done = 0
+        until = monotonic() + (WHOLE_S if whole else PORTION_S)
+        while self.left and (whole or not self._is_held_up) and monotonic() < until:
+            self._guarded(self._next(), self._finish)
+            self.done += 1
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether ``run`` has something to do at once."""
+        return bool(self.left) and not self._is_held_up
+
+    def waits(self, name: str) -> bool:
+        """Whether an effect of earlier turns is about this name."""
+        return name in self._owners
+
+    @property
+    def _is_held_up(self) -> bool:
+        return self._outbox is not None and len(self._outbox) >= ANNOUNCED_MAX
+
+    def _wait(self, effect: Effect) -> None:
+        name = _name_of(effect)
+        owner, count = self._owners.get(name) or (self._owner_of(name), 0)
+        self._owners[name] = owner, count + 1
+        self.left.put(owner, effect)
+
+    def _next(self) -> Effect:
+        effect = self.left.take()
+        name = _name_of(effect)
+        owner, count = self._owners.pop(name)
+        if count > 1:
+            self._owners[name] = owner, count - 1
+        return effect
+
+    def _owner_of(self, name: str) -> Hashable:
+        """The process of a watchdog, which all its other watchdogs share; where there is none, the name itself."""
+        record = self._driver.engine.get(name)
+        return name if record is None or record.owner is None else record.owner[:3]
 
     def _guarded(self, effect: Effect, do: Callable[[Effect], None]) -> None:
         try:
@@ -124,6 +175,16 @@ class EffectRunner:
             do()
         else:
             self._outbox.after_commit(do)
+
+
+def _name_of(effect: Effect) -> str:
+    """The name that it is about; empty: the supervisor itself, or none."""
+    match effect:
+        case RunStep(about) | StepRan(RunStep(about)):
+            return about.name
+        case WatchProcess():
+            return ""
+    return effect.name or ""
 
 
 def _opened(name: str, data: dict[str, Any]) -> Incident:

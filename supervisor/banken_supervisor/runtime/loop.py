@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
+from itertools import count
+from math import inf
 from random import random
 from time import monotonic
 from typing import Any
@@ -52,14 +54,23 @@ FEEDS_PER_TURN = 10_000
 TURN_MAX = 5.0
 """Seconds. A turn that handles everything takes place at least this often."""
 
-READ_S = 0.02
-"""Seconds of one turn for reading feeds: 10,000 known feeds take less, as many first feeds twenty times as long."""
+READ_S = 0.01
+"""Seconds of one turn for reading feeds: 10,000 known feeds take less."""
+
+WAITING_S = 0.005
+"""Seconds of one turn for messages that wait (engine/waiting.py)."""
+
+EFFECTS_MAX = 500
+"""Effects left of earlier turns that are many."""
+
+EFFECTS_EACH = 4
+"""What a message causes, at most: an incident that ends, and one that begins."""
 
 NAP = 0.001
 """Seconds. While many feeds come, they are read once per nap and not one by one: at 50,000 per second, a wake-up
 for each would use a whole core. A feed gets its time when it is read, so a nap can only make a verdict later."""
 
-REQUESTS_S = 0.02
+REQUESTS_S = 0.005
 """Seconds of one turn for requests; the rest follow in the next turns."""
 
 MANY = 10_000
@@ -121,6 +132,8 @@ class Loop:
             self.driver, self.guard, self.publish, callbacks, dispatcher, self.process_watcher, self.outbox,
             self.metrics, programs.program_of,
         )  # fmt: skip
+        if self.checkpoints is not None:
+            self.checkpoints.waits = self._effects.waits
         self.background = KeyedExecutor("banken-background", self._background_ended, threads_max=4)
         """reloads the config and watches the maintenance windows"""
         resources.callback(self.background.close, 0.0)
@@ -131,8 +144,7 @@ class Loop:
         )
         resources.callback(self.maintenance.close)
         self.messages = MessageHandler(
-            mailbox, self.driver, self.guard, self.metrics, self.publish, programs, self.maintenance, self._effects,
-            self.outbox,
+            mailbox, self.driver, self.guard, self.metrics, programs, self.maintenance, self._effects, self.outbox,
         )  # fmt: skip
         log_queue.fault = self.fault_elsewhere(Place.LOG)
         self.view = ControlView(
@@ -236,9 +248,8 @@ class Loop:
         for executor in self._executors:
             run(Place.TIME_LIMITS, executor.check, monotonic())
         if self.outbox is not None:
-            busy = bool(self._effects.left) or driver.patience() == 0.0
-            run(Place.JOURNAL, self.outbox.turn, busy=busy)
-        if self.checkpoints is not None and not self._effects.left:  # after the events of the same change
+            run(Place.JOURNAL, self.outbox.turn)
+        if self.checkpoints is not None:
             run(Place.REGISTRY, self.checkpoints.turn)
         self.resources.turn(self._woke)
         if (report := self.mailbox.refusal_report(self._woke)) is not None:
@@ -283,8 +294,7 @@ class Loop:
                 count, complete = 0, True
             else:
                 count, complete = self._sockets.drain(self.driver.read, FEEDS_PER_TURN, READ_S, self._bad_feed)
-            place = Place.CLOCK
-            self.driver.drained(count, complete, monotonic() - real)
+            self.driver.drained(count, complete, monotonic() - real, self._more_messages())
             for refusal in self._sockets.connections.refusals:
                 self.driver.engine.admission.refuse(refusal, self.driver.now, self.driver.out)
             self._sockets.connections.refusals.clear()
@@ -292,10 +302,18 @@ class Loop:
             self.guard.fault(place, fault)
         return ready, real, count, complete
 
+    def _more_messages(self) -> Callable[[], bool]:
+        """Whether one more of the messages that wait is to be taken in this turn. Each causes effects: while many
+        of those are left, no more are added than are carried out."""
+        effects, until, taken = self._effects, monotonic() + WAITING_S, count()
+        self.driver.is_held_up = len(effects.left) >= EFFECTS_MAX
+        most = effects.done // EFFECTS_EACH if self.driver.is_held_up else inf
+        return lambda: next(taken) < most and monotonic() < until
+
     def _patience(self) -> float:
         asked = self.driver.patience(TURN_MAX)
         jobs = [each.patience(self._woke) for each in (self.callbacks, self.dispatcher, self.background)]
-        busy = 0.0 if self.messages.waiting or self._effects.left or self.dispatcher.waiting else None
+        busy = 0.0 if self.messages.waiting or self._effects.may_go_on or self.dispatcher.waiting else None
         waiting = None if self.outbox is None else self.outbox.patience()
         checkpoints = None if self.checkpoints is None else self.checkpoints.patience()
         for limit in (

@@ -11,6 +11,7 @@ from typing import Any
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.principal import Principal
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.loop_metrics import LoopMetrics
 from banken_supervisor.outbox.outbox import Outbox
@@ -22,20 +23,19 @@ from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 FEEDS_AT_ONCE = 5_000
 """Feeds of watchdogs in this process between two checks of the clock."""
 
-PORTION_S = 0.02
+PORTION_S = 0.005
 """Seconds of one turn for messages; the rest follow in the next turns. Thousands of actions that end together must
 not delay feeds."""
 
 
 @dataclass(eq=False)
 class MessageHandler:
-    """While effects of earlier turns are left, no message is handled, so that events keep their order."""
+    """Events of messages follow the engine's effects, so that they keep their order."""
 
     _mailbox: Mailbox
     _driver: Driver
     _guard: Guard
     _metrics: LoopMetrics
-    _publish: Callable[[Event], None]
     _programs: ProgramWatchdogs
     _maintenance: MaintenanceClock
     _effects: EffectRunner
@@ -54,6 +54,7 @@ class MessageHandler:
         for message in self._messages:
             if isinstance(message, Event | ActionReported):
                 self._handle(message)
+        self._effects.run(self._driver.out, monotonic(), whole=True)
 
     def take_declarations(self) -> None:
         """Handle the operator's declarations, before the state of an earlier supervisor is restored."""
@@ -68,7 +69,7 @@ class MessageHandler:
         if not self._messages:  # messages left in the mailbox count towards its limit
             self._messages.extend(self._mailbox.take())
         until = monotonic() + PORTION_S
-        while self._messages and not self._effects.left:
+        while self._messages:
             self._handle(self._messages.popleft())
             if monotonic() >= until:
                 return
@@ -89,7 +90,8 @@ class MessageHandler:
         frames = message.frames
         if frames[FEEDS_AT_ONCE:]:
             self._messages.appendleft(Feeds(frames[FEEDS_AT_ONCE:]))
-        self._driver.engine.intake(iter(frames[:FEEDS_AT_ONCE]), self._driver.now, self._driver.out)
+        some, driver = iter(frames[:FEEDS_AT_ONCE]), self._driver
+        driver.engine.intake(some, driver.now, driver.out, Principal.SUPERVISOR)
 
     def _declare(self, message: Declare) -> None:
         engine, policy = self._driver.engine, message.policy
@@ -102,7 +104,7 @@ class MessageHandler:
 
     def _event(self, event: Event) -> None:
         """The end of a callback."""
-        self._publish(event)
+        self._driver.out.append(event)
 
     def _action_reported(self, message: ActionReported) -> None:
         report, target = message.report, message.report.target
@@ -115,7 +117,7 @@ class MessageHandler:
             "recovered": target.recovered or None,
         }  # fmt: skip
         known = {key: value for key, value in data.items() if value is not None and value != ""}
-        self._publish(Event(report.type, target.incident.name, known))
+        self._driver.out.append(Event(report.type, target.incident.name, known))
 
 
 HANDLERS: dict[type, Callable[[MessageHandler, Any], None]] = {

@@ -41,6 +41,7 @@ LEVELS = {
     EventType.CONTEST: logging.WARNING,
     EventType.CONFLICT: logging.WARNING,
     EventType.REFUSED: logging.WARNING,
+    EventType.FLOOD: logging.WARNING,
     EventType.FAILED: logging.WARNING,
     EventType.GIVEN_UP: logging.ERROR,
     EventType.ACTION_FAILED: logging.ERROR,
@@ -108,11 +109,20 @@ def _sentence(event: dict[str, Any]) -> str | None:
         return _text(event)
     if kind == "journal":
         return _journal(event)
+    if kind == "flood":
+        return _flood(event)
     if kind == "reloaded":
         return f"the config file {event.get('file', '')} was loaded"
     if kind == "reload-failed":
         return f"the config file was refused, the old config stays in use: {_text(event)}"
     return None
+
+
+def _flood(event: dict[str, Any]) -> str:
+    pid, dropped = event.get("pid"), event.get("dropped")
+    who = "what names no process" if pid is None else f"process {pid}"
+    lost = f", {dropped} were dropped" if dropped else ""
+    return f"{who} sends more than its share: {event.get('waiting')} bytes of its messages wait{lost}"
 
 
 def log_line(event: Event) -> str:

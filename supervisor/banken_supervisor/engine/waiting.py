@@ -1,0 +1,234 @@
+"""Messages that need work wait here when there are many, by who sent them, and are taken in turn.
+
+A plain feed costs a look-up and never waits. Everything else is decoded, and may cause events, each of which is
+written to the journal, the log and all subscribers: that is a hundred times the work. In calm it is done at once.
+When more comes than fits into a turn of the loop, it waits, and the sources take turns (round robin), so that one
+that floods delays only itself. Whose silence is judged meanwhile is left to ``Verdicts``: it is patient with a
+process whose own messages wait here.
+
+Two bounds. What waits has at most ``WAITING_MAX`` bytes; a source may use as much as is free besides (Choudhury and
+Hahne, "Dynamic queue length thresholds", 1998), so that there is room for others however many there are. What does
+not fit is dropped. And a source may cause ``events_rate`` events a second for long, ``events_burst`` at once (a
+leaky bucket); beyond that its messages wait. Sources are told apart by the process that each message claims to come
+from, without its random part, and by the principal.
+
+Pure: ``now`` is deadline time, seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
+from math import inf
+from typing import NamedTuple
+
+from banken.protocol.codec import VERSION, pack, unpack
+from banken.protocol.limits import FRAME_MAX
+from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.engine.principal import OtherUser, Principal
+
+WAITING_MAX = 32 * 2**20
+"""Bytes of all messages that wait, with ``OVERHEAD`` for each."""
+
+OVERHEAD = 100
+"""Bytes that a message takes besides its own."""
+
+BUCKETS_MAX = 1_000
+"""Sources whose events are counted; beyond that those that have rested are forgotten."""
+
+FEW = 50
+"""A socket gives the messages of its connections in turn. When it gives nothing but those of so few processes, some
+hundred times, nobody else's are left."""
+
+REPORT_EVERY_S = 10.0
+"""Seconds between two reports about one source."""
+
+_LONG_ARRAYS = range(0xDC, 0xDE)
+_LONG_NUMBERS = range(0xCC, 0xD4)
+"""First bytes, in msgpack, of arrays and numbers that another client may write longer than ours does."""
+
+_BOOT = b"\xc4\x08"
+_NONCE = b"\xc4\x04"
+"""How msgpack begins the two byte strings of an identity."""
+
+
+class Source(NamedTuple):
+    """Who sent a message."""
+
+    principal: Principal | OtherUser
+    process: bytes
+    """the process that it claims to come from, packed without its nonce; empty: it names none"""
+
+    @property
+    def pid(self) -> int | None:
+        """The number of that process; None: it names none."""
+        return unpack(b"\x93" + self.process, FRAME_MAX)[1] if self.process else None
+
+
+def source_of(frame: bytes, principal: Principal | OtherUser) -> Source:
+    """Who sent this message. It is not decoded for that: its identity begins after its name (docs/wire.md)."""
+    try:
+        first = frame[3]
+        at = 4 + (first & 31) if first < 0xC0 else 5 + frame[4]
+        if frame[at + 1 : at + 3] == _BOOT and (end := frame.find(_NONCE, at + 12, at + 32)) > 0:
+            return Source(principal, frame[at + 1 : end])
+    except IndexError:
+        pass
+    return Source(principal, b"")
+
+
+def may_be_message(frame: bytes) -> bool:
+    """Whether it begins as a message does: an array of at least six, and a number. What does not need not wait."""
+    if not 6 < len(frame) <= FRAME_MAX:
+        return False
+    first, second = frame[0], frame[1]
+    return first in _LONG_ARRAYS or (0x96 <= first <= 0x9F and (second == VERSION or second in _LONG_NUMBERS))
+
+
+def packed(process: ProcessIdentity | None) -> bytes:
+    """``Source.process`` of what this process sends; None: of what names no process."""
+    return b"" if process is None else pack(process[:3])[1:]
+
+
+@dataclass(slots=True)
+class _Lane:
+    frames: deque[bytes] = field(default_factory=deque)
+    size: int = 0
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Events that a source caused lately: it leaks ``events_rate`` a second."""
+
+    level: float
+    at: float
+
+
+class Flood(NamedTuple):
+    """A source that sends too much."""
+
+    source: Source
+    waiting: int
+    """bytes of its messages that wait"""
+    dropped: int
+    """messages that did not fit, since the last report"""
+
+
+class Waiting:
+    """What waits, and who caused how many events."""
+
+    def __init__(self, events_rate: float = 1_000.0, events_burst: int = 50_000) -> None:
+        self.events_rate = events_rate
+        self.events_burst = events_burst
+        self.size = 0
+        """bytes that wait"""
+        self.count = 0
+        """messages that had to wait, or were dropped, while those of few processes did"""
+        self._ready: OrderedDict[Source, _Lane] = OrderedDict()
+        self._held: dict[Source, _Lane] = {}
+        """those of sources that have caused too many events"""
+        self._buckets: dict[Source, _Bucket] = {}
+        self._full: dict[Source, float] = {}
+        """until when a source has to wait"""
+        self._dropped: Counter[Source] = Counter()
+        self._reported: dict[Source, float] = {}
+        """when the last report about a source was"""
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing waits, and nobody has to."""
+        return not self._ready and not self._held and not self._full
+
+    def holds(self, name: str, process: ProcessIdentity | None) -> bool:
+        """Whether a message of this process waits that may be about this name. None: one that names no process."""
+        which = packed(process)
+        principals = {source.principal for lanes in (self._ready, self._held) for source in lanes}
+        return any(
+            (not isinstance(each, OtherUser) or each.may_use(name))
+            and (Source(each, which) in self._ready or Source(each, which) in self._held)
+            for each in principals
+        )
+
+    def put(self, source: Source, frame: bytes) -> bool:
+        """Add a message; False: it does not fit, and is dropped."""
+        self.count += len(self._ready) + len(self._held) <= FEW
+        size = len(frame) + OVERHEAD
+        lane = self._ready.get(source) or self._held.get(source)
+        if (0 if lane is None else lane.size) + size > WAITING_MAX - self.size:
+            self._dropped[source] += 1
+            return False
+        if lane is None:
+            lane = _Lane()
+            if source in self._full:
+                self._held[source] = lane
+            else:
+                self._ready[source] = lane
+        lane.frames.append(frame)
+        lane.size += size
+        self.size += size
+        return True
+
+    def wake(self, now: float) -> None:
+        """A turn begins: those that have waited for long enough go on."""
+        for source in [source for source, until in self._full.items() if until <= now]:
+            del self._full[source]
+            if (lane := self._held.pop(source, None)) is not None:
+                self._ready[source] = lane
+
+    def patience(self, now: float) -> float | None:
+        """Seconds until ``take`` has one; None: nothing waits."""
+        if self._ready:
+            return 0.0
+        return max(0.0, min(self._full[source] for source in self._held) - now) if self._held else None
+
+    def take(self) -> tuple[Source, bytes] | None:
+        """The next message, of the source whose turn it is; None: nobody's."""
+        if not self._ready:
+            return None
+        source, lane = self._ready.popitem(last=False)
+        frame = lane.frames.popleft()
+        size = len(frame) + OVERHEAD
+        lane.size -= size
+        self.size -= size
+        if lane.frames:
+            self._ready[source] = lane
+        return source, frame
+
+    def charge(self, source: Source, events: int, now: float) -> None:
+        """A message of this source caused so many events."""
+        bucket = self._buckets.get(source)
+        if bucket is None:
+            if len(self._buckets) >= BUCKETS_MAX:
+                self._forget_rested(now)
+            bucket = self._buckets[source] = _Bucket(0.0, now)
+        bucket.level = max(0.0, bucket.level - (now - bucket.at) * self.events_rate) + events
+        bucket.at = now
+        if bucket.level >= self.events_burst and source not in self._full:
+            # Not before a tenth of a second's worth has leaked: it is not moved to and fro for each.
+            self._full[source] = now + 0.1 + (bucket.level - self.events_burst) / self.events_rate
+            if (lane := self._ready.pop(source, None)) is not None:
+                self._held[source] = lane
+
+    def floods(self, now: float) -> list[Flood]:
+        """Those that send too much, and were not reported lately."""
+        if not self._full and not self._dropped:
+            return []
+        found = []
+        for source in {*self._full, *self._dropped}:
+            if now - self._reported.get(source, -inf) >= REPORT_EVERY_S:
+                lane = self._ready.get(source) or self._held.get(source)
+                found.append(Flood(source, 0 if lane is None else lane.size, self._dropped.pop(source, 0)))
+                self._reported[source] = now
+        if len(self._reported) > BUCKETS_MAX:
+            self._reported = {each: at for each, at in self._reported.items() if now - at < REPORT_EVERY_S}
+        return found
+
+    def _forget_rested(self, now: float) -> None:
+        rate = self.events_rate
+        self._buckets = {
+            source: bucket
+            for source, bucket in self._buckets.items()
+            if source in self._full or bucket.level > (now - bucket.at) * rate
+        }
+        while len(self._buckets) >= BUCKETS_MAX:
+            del self._buckets[next(iter(self._buckets))]

@@ -1,0 +1,80 @@
+"""One process floods the feed socket, and nobody else waits for what it sent: real sockets, a real journal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from banken.address import resolve
+from banken.control import Events
+from banken.process_identity import own_identity
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
+from banken_supervisor import Supervisor
+from process.kit import START_S, Home
+
+pytestmark = pytest.mark.process
+
+NUMBER = 20_000
+"""Messages of the flood: more than are done while an honest one is."""
+
+LONG = Declaration(3600.0, 3600.0, 3600.0)
+ME = own_identity()
+OTHER = ME._replace(pid=ME.pid + 1)
+"""A process of the flood's own, as the supervisor sees it: it is known by what it says."""
+
+
+def message(kind: Kind, name: str, *args: Any, who: ProcessIdentity = OTHER) -> bytes:
+    return encode(Message(kind, name, who, 0.0, LONG, args))
+
+
+FLOODS = {
+    "extend": lambda number: [message(Kind.EXTEND, "hog", 10.0)],
+    "section": lambda number: [message(kind, f"hog@1.{number}") for kind in (Kind.DECLARE, Kind.RELEASE)],
+    "status": lambda number: [message(Kind.NOTE, "hog", number, None)],
+    "pause": lambda number: [message(Kind.PAUSE, "hog", 10.0), message(Kind.RESUME, "hog")],
+    "fail": lambda number: [message(Kind.FAIL, "hog", "again"), message(Kind.FEED, "hog")],
+    "names": lambda number: [message(Kind.FEED, f"hog-{number}")],
+}
+
+
+@contextmanager
+def pushing(address: str) -> Iterator[zmq.Socket[bytes]]:
+    context: zmq.Context[Any] = zmq.Context()
+    try:
+        with context.socket(zmq.PUSH) as push:
+            push.setsockopt(zmq.SNDHWM, 0)
+            push.setsockopt(zmq.LINGER, 0)
+            push.connect(resolve(address).feed)
+            assert push.poll(int(START_S * 1000), zmq.POLLOUT)
+            yield push
+    finally:
+        context.term()
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_verdict_does_not_wait_for_what_another_process_sent_before(
+    home: Home, tmp_path: Path, kind: str
+) -> None:
+    """The flood is over when the honest one fails. It is announced before the flood's messages are all taken."""
+    frames = [frame for number in range(NUMBER) for frame in FLOODS[kind](number)][:NUMBER]
+    supervisor = Supervisor(home.address, journal=tmp_path / "journal.db")
+    with supervisor, Events(home.address) as events, pushing(home.address) as hog, pushing(home.address) as honest:
+        engine = supervisor._loop.driver.engine  # type: ignore[union-attr]
+        honest.send(message(Kind.FEED, "honest", who=ME))
+        hog.send(message(Kind.FEED, "hog"))
+        sender = threading.Thread(target=lambda: [hog.send(frame) for frame in frames])
+        sender.start()
+        sender.join()
+        honest.send(message(Kind.FAIL, "honest", "out of paper", who=ME))
+        while (event := events.next(START_S)) is not None:
+            if event.get("name") == "honest" and event["type"] == "expired":
+                break
+        assert event is not None
+        assert engine.waiting.size > 0

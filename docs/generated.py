@@ -95,6 +95,7 @@ _NESTED = {
     "DefaultsTable": "defaults of [supervisor]",
     "RetentionTable": "retention of [supervisor]",
     "FoldTable": "fold of [supervisor]",
+    "LimitsTable": "limits of [supervisor]",
     "AutoTable": "auto of a watchdog",
     "WindowTable": "maintenance of a watchdog",
 }

@@ -14,6 +14,7 @@ from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions import keyed_executor as module
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
+from banken_supervisor.actions.ready_lanes import ReadyLanes
 from banken_supervisor.engine.effects import Event, EventType
 from recovery_kit import until
 
@@ -190,3 +191,54 @@ def test_so_many_stuck_threads_and_no_more(bench: Bench, monkeypatch: pytest.Mon
     until(lambda: bench.turn() or bench.executor.counts()["stuck"] == 2, "two are stuck")  # type: ignore[func-returns-value]
     bench.submit("c", lambda: None)
     until(lambda: bench.of("c") == [How.REFUSED], "it is refused")
+
+
+def test_owners_take_turns_and_one_leaves_threads_to_the_others() -> None:
+    """One process has a hundred watchdogs whose actions hang; another's single one begins at once."""
+    bench = Bench(threads_max=8)
+    try:
+        for number in range(100):
+            bench.hang(f"hog-{number}", owner="hog")
+        until(lambda: bench.executor.counts()["running"] == 6, "it uses all threads but the reserved ones")
+        bench.submit("alice", lambda: None, owner="alice")
+        until(lambda: bench.of("alice") == [How.DONE], "another owner's job begins")
+        assert bench.executor.counts()["running"] == 6
+    finally:
+        bench.gate.set()
+        bench.executor.close(10.0)
+
+
+def test_jobs_of_the_outside_leave_places_to_other_owners() -> None:
+    bench = Bench(threads_max=8, outside_max=4)
+    try:
+        for number in range(100):
+            bench.hang(f"hog-{number}", owner="hog", outside=True)
+        until(lambda: bench.executor.counts()["running"] == 3, "it uses all places but the reserved one")
+        bench.submit("alice", lambda: None, owner="alice", outside=True)
+        until(lambda: bench.of("alice") == [How.DONE], "another owner's job begins")
+    finally:
+        bench.gate.set()
+        bench.executor.close(10.0)
+
+
+def test_a_full_queue_has_room_for_another_owner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUEUE_MAX", 20)
+    for number in range(100):
+        bench.hang(f"hog-{number}", owner="hog")
+    refused = [lane for lane, how, _ in bench.told if how is How.REFUSED]
+    assert len(refused) >= 80
+    bench.submit("alice", lambda: None, owner="alice")
+    until(lambda: bench.of("alice") == [How.DONE], "another owner's job is taken")
+
+
+def test_owners_and_their_lanes_take_turns() -> None:
+    ready = ReadyLanes[str]()
+    for name in ("a1", "a2", "a3", "b1", "b2", "c1"):
+        ready.add(name, name, name[0])
+    ready.discard("a2")
+    ready.discard("a2")
+    assert len(ready) == 5
+    assert "a2" not in ready
+    assert ready.take(lambda owner: owner != "a") == "b1"
+    assert [ready.take(lambda owner: True) for _ in range(5)] == ["a1", "c1", "b2", "a3", None]
+    assert list(ready) == []

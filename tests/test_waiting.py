@@ -13,6 +13,7 @@ from banken_supervisor.engine.driver import AT_ONCE, Driver
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.fair_queue import FairQueue
+from banken_supervisor.engine.policy import Quotas
 from banken_supervisor.engine.principal import OtherUser, Principal
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
@@ -29,6 +30,7 @@ from banken_supervisor.engine.waiting import (
 HOG = ProcessIdentity(b"bootboot", 7, 70, b"hhhh")
 ALICE = ProcessIdentity(b"bootboot", 300, 3000, b"aaaa")
 LOCAL = Principal.LOCAL
+WHO = packed(HOG), packed(ALICE)
 TIMEOUT = 10.0
 
 
@@ -109,11 +111,12 @@ def test_what_names_no_process_has_one_source(bad: bytes) -> None:
 
 
 def test_one_source_leaves_room_for_others_however_much_it_sends() -> None:
-    waiting, hog, alice = Waiting(), Source(LOCAL, packed(HOG)), Source(LOCAL, packed(ALICE))
-    big = bytes(16_000)
-    taken = sum(waiting.put(hog, big) for _ in range(2 * WAITING_MAX // len(big)))
+    waiting = Waiting(Quotas())
+    big, others = (frame(Kind.FAIL, "w", "x" * 4096, who=who) for who in (HOG, ALICE))
+    taken = sum(waiting.put(big, LOCAL) is None for _ in range(2 * WAITING_MAX // len(big)))
     assert taken * (len(big) + OVERHEAD) == pytest.approx(WAITING_MAX / 2, rel=0.01)
-    assert waiting.put(alice, big)
+    assert waiting.put(big, LOCAL) == "flood"
+    assert waiting.put(others, LOCAL) is None
     assert waiting.size <= WAITING_MAX
     while waiting.take() is not None:
         pass
@@ -122,26 +125,28 @@ def test_one_source_leaves_room_for_others_however_much_it_sends() -> None:
 
 
 def test_who_causes_too_many_events_waits_and_others_do_not() -> None:
-    waiting, hog, alice = Waiting(events_rate=100, events_burst=1000), Source(LOCAL, b"h"), Source(LOCAL, b"a")
-    waiting.put(hog, b"1")
+    waiting, hog, alice = Waiting(Quotas(events_per_second=100, events_burst=1000)), *map(Source, [LOCAL] * 2, WHO)
+    first, second = (frame(Kind.PAUSE, "w", seconds) for seconds in (1.0, 2.0))
+    other = frame(Kind.PAUSE, "w", 3.0, who=ALICE)
+    waiting.put(first, LOCAL)
     waiting.charge(hog, 999, 0.0)
     assert waiting.patience(0.0) == 0.0
     waiting.charge(hog, 1, 0.0)
-    waiting.put(hog, b"2")
-    waiting.put(alice, b"3")
-    assert waiting.take() == (alice, b"3")
+    waiting.put(second, LOCAL)
+    waiting.put(other, LOCAL)
+    assert waiting.take() == (alice, other)
     assert waiting.take() is None
     left = waiting.patience(0.0)
     assert left is not None
     assert 0.0 < left <= 0.2
     waiting.wake(left)
-    assert [waiting.take(), waiting.take()] == [(hog, b"1"), (hog, b"2")]
+    assert [waiting.take(), waiting.take()] == [(hog, first), (hog, second)]
     # For long, it causes what leaks.
     caused = 0
     for tick in range(1000):
         now = 1.0 + tick / 100
         waiting.wake(now)
-        waiting.put(hog, b"x")
+        waiting.put(first, LOCAL)
         while waiting.take() is not None:
             waiting.charge(hog, 5, now)
             caused += 5

@@ -94,8 +94,11 @@ class Executor:
             same = None if target.others else (id(action), incident.id, target.recovered)
             work = partial(self._perform, run)
             self._jobs.submit(
-                Job(incident.name if lane is None else lane, work, run, same, action.limit_s, action.outside)
-            )
+                Job(
+                    incident.name if lane is None else lane, work, run, _owner(target), same, action.limit_s,
+                    action.outside,
+                )
+            )  # fmt: skip
 
     def hand_on(
         self,
@@ -111,7 +114,8 @@ class Executor:
         def work() -> None:
             receive(action, self._with_evidence(target))
 
-        self._jobs.submit(Job(target.incident.name if lane is None else lane, work, Run(action, target), same))
+        job = Job(target.incident.name if lane is None else lane, work, Run(action, target), _owner(target), same)
+        self._jobs.submit(job)
 
     def cancel(self, name: str, incident: str | None = None, *, recovered: bool = False) -> int:
         """An incident of ``name`` ended (None: any of it): drop what has not begun, set ``ended`` for what runs.
@@ -208,6 +212,11 @@ class Executor:
         data = sanitize.redact(data or {}, hidden)
         for each in (first, *first.others):
             self._report(ActionReport(type_, run.action.name, each, text, data, run.started_at, seconds))
+
+
+def _owner(target: ActionTarget) -> Hashable:
+    """The process whose watchdog it is, so that all of its watchdogs together have one turn."""
+    return None if target.who is None else target.who[:3]
 
 
 def _raised(fault: BaseException, hidden: Iterable[str]) -> tuple[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
 
@@ -65,11 +65,12 @@ class Callbacks:
             raise LookupError(f"no callback is called {name!r} here")
         named(incident)
 
-    def run(self, incident: Incident, named: str | None) -> None:
-        """Run what is bound to the incident's watchdog, and what its declaration names."""
+    def run(self, incident: Incident, named: str | None, owner: Hashable = None) -> None:
+        """Run what is bound to the incident's watchdog, and what its declaration names. ``owner``: the watchdog's,
+        whose runs take turns with those of others."""
         bound = self._bound.get(incident.name)
         if bound is not None:
-            self._submit(incident.name, bound, incident)
+            self._submit(incident.name, bound, incident, owner)
         if named is None:
             return
         found = self._named.get(named)
@@ -78,12 +79,10 @@ class Callbacks:
             text = f"no callback is called {named!r} here; known: {known}"
             self._publish(EventType.CALLBACK_FAILED, incident, 0.0, text)
         else:
-            self._submit(f"{incident.name}\0{named}", found, incident)
+            self._submit(f"{incident.name}\0{named}", found, incident, owner)
 
-    def _submit(self, key: str, run: Run, incident: Incident) -> None:
-        self._jobs.submit(
-            Job(key, partial(run, incident), incident, same=key, limit_s=self._time_limit, outside=True)
-        )
+    def _submit(self, key: str, run: Run, incident: Incident, owner: Hashable) -> None:
+        self._jobs.submit(Job(key, partial(run, incident), incident, owner, key, self._time_limit, outside=True))
 
     def _ran(self, job: Job, how: How, value: Any, seconds: float) -> None:
         text, more = "" if how is How.DONE else value, {}

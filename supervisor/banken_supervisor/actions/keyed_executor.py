@@ -4,6 +4,9 @@ Jobs of one lane run one after the other in the order in which they came; those 
 threads are daemons of our own, made when no idle one is left, up to a bound: the standard pool cannot be shut down
 past a job that hangs. A job that outlives its limit is reported as stuck and its thread replaced.
 
+Jobs of one owner (the process whose watchdogs they are about) take turns with those of others, and leave a few
+threads, and room in the queue, to owners that have little to do.
+
 Jobs that wait for the outside (a server, a command) get only a share of the threads. When a network fails,
 everything expires and every webhook hangs, and just then the supervisor must be able to kill and restart.
 
@@ -16,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections import OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -26,6 +29,7 @@ from time import monotonic
 from typing import Any
 
 from banken.threads import NO_THREAD, start_daemon
+from banken_supervisor.actions.ready_lanes import ReadyLanes, tally
 
 THREADS_MAX = 64
 """Jobs that run at once, stuck ones not counted."""
@@ -35,7 +39,10 @@ STUCK_MAX = 256
 all are."""
 
 QUEUE_MAX = 20_000
-"""Jobs that wait."""
+"""Jobs that wait. One owner's may be as many as fit in besides."""
+
+RESERVED = 8
+"""Threads for owners that use fewer than this."""
 
 RETRY_MIN, RETRY_MAX = 0.1, 5.0
 """Seconds until a thread is asked for again where the system gave none: the pause doubles from one to the other."""
@@ -86,6 +93,8 @@ class Job:
     """called on a thread; what it raises, SystemExit too, ends nothing but itself"""
     about: Any = None
     """the caller's own"""
+    owner: Hashable = None
+    """whose it is; None: its lane's own"""
     same: Hashable = None
     """a job is refused while another with an equal value waits, runs or is stuck; None: never"""
     limit_s: float = inf
@@ -112,6 +121,10 @@ class _Lane:
         self.running: Job | None = None
 
 
+def _owner_of(job: Job) -> Hashable:
+    return job.lane if job.owner is None else job.owner
+
+
 class KeyedExecutor:
     """``report(job, how, value, seconds)`` is called from any thread; for what ``check`` finds and ``submit``
     refuses, from the caller's. For one lane it is called in order, before the next job begins. All methods are for
@@ -135,12 +148,15 @@ class KeyedExecutor:
         self._changed = threading.Condition(threading.Lock())
         self._lanes: dict[Hashable, _Lane] = {}
         """those with something pending or running"""
-        self._ready: dict[bool, OrderedDict[Hashable, _Lane]] = {False: OrderedDict(), True: OrderedDict()}
+        self._ready: dict[bool, ReadyLanes[_Lane]] = {False: ReadyLanes(), True: ReadyLanes()}
         """those whose next job may begin, by whether it waits for the outside"""
         self._running: set[Job] = set()
         self._stuck: set[Job] = set()
         self._same: set[Hashable] = set()
         self._pending = 0
+        self._waiting_of: Counter[Hashable] = Counter()
+        self._running_of: Counter[Hashable] = Counter()
+        """by owner"""
         self._outside = 0
         self._threads = 0
         self._idle = 0
@@ -156,8 +172,11 @@ class KeyedExecutor:
         with self._changed:
             if self._closed:
                 return
-            if self._pending >= QUEUE_MAX:
-                refused = f"{QUEUE_MAX} others wait already"
+            owner = _owner_of(job)
+            if self._waiting_of[owner] >= QUEUE_MAX - self._pending:
+                refused = (
+                    f"{self._waiting_of[owner] if self._pending < QUEUE_MAX else QUEUE_MAX} others wait already"
+                )
             elif job.same is not None and job.same in self._same:
                 refused = "an earlier run has not ended"
             else:
@@ -167,6 +186,7 @@ class KeyedExecutor:
                 lane = self._lanes.setdefault(job.lane, _Lane(job.lane))
                 lane.pending.append(job)
                 self._pending += 1
+                tally(self._waiting_of, owner, 1)
                 self._make_ready(lane)
         if refused:
             self._send_report(job, How.REFUSED, refused)
@@ -181,6 +201,8 @@ class KeyedExecutor:
             dropped = [job for job in lane.pending if which(job)]
             lane.pending = deque(job for job in lane.pending if not which(job))
             self._pending -= len(dropped)
+            for job in dropped:
+                tally(self._waiting_of, _owner_of(job), -1)
             self._same.difference_update(job.same for job in dropped)
             self._make_ready(lane)
         self._add_threads()
@@ -258,9 +280,9 @@ class KeyedExecutor:
         next_ = lane.pending[0] if lane.pending and lane.running is None else None
         for outside, ready in self._ready.items():
             if next_ is None or next_.outside != outside:
-                ready.pop(lane.name, None)
+                ready.discard(lane.name)
             elif lane.name not in ready:
-                ready[lane.name] = lane
+                ready.add(lane.name, lane, _owner_of(next_))
                 self._changed.notify()
         if next_ is None and lane.running is None:
             self._lanes.pop(lane.name, None)
@@ -271,21 +293,31 @@ class KeyedExecutor:
 
     def _take(self) -> Job | None:
         """Begin the next job that may begin."""
-        ready = self._ready[not self._ready[False] and self._outside < self._outside_max]
-        if not ready:
+        lane = self._next_lane(False, len(self._running), self._threads_max)
+        if lane is None and self._outside < self._outside_max:
+            lane = self._next_lane(True, self._outside, self._outside_max)
+        if lane is None:
             return None
-        _, lane = ready.popitem(last=False)
         job = lane.running = lane.pending.popleft()
         job.started = monotonic()
         self._pending -= 1
+        tally(self._waiting_of, _owner_of(job), -1)
+        tally(self._running_of, _owner_of(job), 1)
         self._outside += job.outside
         self._running.add(job)
         return job
+
+    def _next_lane(self, outside: bool, used: int, most: int) -> _Lane | None:
+        reserved = min(RESERVED, most // 4)
+        if used < most - reserved:
+            return self._ready[outside].take(lambda owner: True)
+        return self._ready[outside].take(lambda owner: self._running_of[owner] < reserved)
 
     def _leave(self, job: Job) -> None:
         """It no longer takes one of the threads: it has ended, or is stuck."""
         self._running.discard(job)
         self._outside -= job.outside
+        tally(self._running_of, _owner_of(job), -1)
         if not (job.stuck and job.holds_lane):
             self._free(job)
         if job.outside and self._ready[True]:
@@ -319,9 +351,7 @@ class KeyedExecutor:
                     self._retry_at = monotonic() + self._pause
                     self._pause = min(2 * self._pause, RETRY_MAX)
                     room = max(1, self._threads_max - self._threads)
-                    first = [
-                        lane.pending[0] for each in self._ready.values() for lane in islice(each.values(), room)
-                    ]
+                    first = [lane.pending[0] for each in self._ready.values() for lane in islice(each, room)]
                     lacking = [job for job in first if not job.waits]
                     for job in lacking:
                         job.waits = True

@@ -32,6 +32,7 @@ from banken_supervisor.config.fields import (
 from banken_supervisor.config.steps import STEPS, OwnStep, StepFields
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.ladder import STEPS_MAX
+from banken_supervisor.engine.policy import Quotas
 
 PROCESSES_MAX = 1000
 """Processes of one [[program]]."""
@@ -101,6 +102,24 @@ class FoldTable(Table):
     )
 
 
+class LimitsTable(Table):
+    """How much one process may ask of the supervisor; honest ones do not come near."""
+
+    names: Annotated[int, Field(ge=1, le=2_000_000)] = Field(
+        Quotas().names, description="Watchdogs in all; further names are refused."
+    )
+    names_per_process: Annotated[int, Field(ge=1, le=2_000_000)] = Field(
+        Quotas().names_per_process, description="Watchdogs that one process may have; further names are refused."
+    )
+    events_per_second: Annotated[float, Field(ge=1, le=1_000_000)] = Field(
+        Quotas().events_per_second,
+        description="Events that one process may cause for long; beyond that its messages wait, and nobody else's.",
+    )
+    events_burst: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        Quotas().events_burst, description="Events that it may cause at once."
+    )
+
+
 class SupervisorTable(Table):
     """The supervisor itself."""
 
@@ -123,6 +142,7 @@ class SupervisorTable(Table):
     retention: RetentionTable = Field(default_factory=lambda: RetentionTable.model_validate({}))
     url: PageField | None = Field(None, description="Public address of the web page, for links in notices.")
     fold: FoldTable = Field(default_factory=lambda: FoldTable.model_validate({}))
+    limits: LimitsTable = Field(default_factory=lambda: LimitsTable.model_validate({}))
 
     @property
     def declaration(self) -> Declaration:
@@ -130,6 +150,11 @@ class SupervisorTable(Table):
         table = self.defaults
         grace = table.timeout if table.grace is None else table.grace
         return Declaration(milliseconds(table.timeout), milliseconds(table.interval), milliseconds(grace))
+
+    @property
+    def quotas(self) -> Quotas:
+        """``limits``, as the engine takes them."""
+        return Quotas(**self.limits.model_dump())
 
     @property
     def for_undeclared(self) -> Declaration | None:

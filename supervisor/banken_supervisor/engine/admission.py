@@ -16,6 +16,7 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.maintenance import Maintenance
+from banken_supervisor.engine.policy import Quotas
 from banken_supervisor.engine.principal import Refusal
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
@@ -23,14 +24,19 @@ from banken_supervisor.engine.record import ENDED, Record
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.table import Table
 
-WATCHDOGS_MAX = 2_000_000
-"""Names watched at once; the next one is refused."""
+INCARNATIONS_MAX = 16
+"""Identities of one process that differ in their random part: one for each copy of banken that is loaded in it."""
 
 REPORT_EVERY_S = 1.0
 """Seconds between two events about the same reason; refusals in between are only counted."""
 
 _TAKES = (*members.PROOFS, Kind.DECLARE)
 """What takes a name over; the rest is taken as an operator's from a process that does not own the name."""
+
+_OWNS = (*_TAKES, Kind.FAIL)
+"""What gives a new name its owner."""
+
+_RAISE = "to allow more, raise [supervisor.limits] "
 
 
 @dataclass(eq=False)
@@ -46,6 +52,7 @@ class Admission:
     _processes: ProcessLifecycle
     short_of_memory: bool = False
     """new names and texts of workers are not taken"""
+    quotas: Quotas = Quotas()  # noqa: RUF009  # an immutable tuple
     refused: Counter[str] = field(default_factory=Counter)
     """all refusals, by reason"""
     _reported: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -63,8 +70,8 @@ class Admission:
         if found is None:
             return Refusal("undeclared", f"nobody declared {name!r}, and undeclared names are refused here")
         table = self._table
-        if len(table) >= WATCHDOGS_MAX:
-            return Refusal("full", f"{WATCHDOGS_MAX} watchdogs are kept already")
+        if (refusal := self._over_quota(message)) is not None:
+            return refusal
         declaration, by = found
         record = Record(name, declaration, message.resolution, now, by=by)
         record.policy = policy
@@ -73,12 +80,36 @@ class Admission:
         if (spent := table.spent.pop(name, None)) is not None:
             record.detailed().step_runs = spent
         self.watch(record)
-        if message.kind in (*_TAKES, Kind.FAIL):
+        if message.kind in _OWNS:
             table.set_owner(record, message.identity, out)
         table.arm(record)
         out.append(declared_event(record, by))
         self._maintenance.apply_to_new(record, now, out)
         return record
+
+    def _over_quota(self, message: Message) -> Refusal | None:
+        """Whether there are too many watchdogs already, of all processes or of this one."""
+        quotas, process = self.quotas, message.identity
+        if len(self._table) >= quotas.names:
+            return Refusal("full", f"{quotas.names} watchdogs are kept already; {_RAISE}names")
+        if process is None or message.kind not in _OWNS:
+            return None
+        if self._table.names_of(process) >= quotas.names_per_process:
+            text = f"process {process.pid} has {quotas.names_per_process} watchdogs already"
+            return Refusal("names", f"{text}; {_RAISE}names_per_process")
+        return self._check_identity(process)
+
+    def _check_identity(self, process: ProcessIdentity) -> Refusal | None:
+        """Why this cannot be a process; asked when it is to own its first watchdog."""
+        if self._table.watches(process):
+            return None
+        if not self._processes.is_possible(process):
+            text = f"no process {process.pid} was started at tick {process.start} of this boot"
+            return Refusal("identity", f"{text}; an identity is boot, pid and start time as the kernel has them")
+        if self._table.incarnations(process) >= INCARNATIONS_MAX:
+            text = f"process {process.pid} has given {INCARNATIONS_MAX} identities that differ in their random part"
+            return Refusal("identity", f"{text}; a process has one")
+        return None
 
     def watch(self, record: Record) -> None:
         """Watch a record that is new. It is not armed yet."""
@@ -100,6 +131,8 @@ class Admission:
         if (takes or former) and is_displaced(record, process):
             return self._contest(record, process, kind, now, out)
         if takes:
+            if (refusal := self._check_identity(process)) is not None:
+                return self.refuse(refusal, now, out, record.name)
             self._take_over(record, process, kind, now, out)
         elif kind in (Kind.RELEASE, Kind.LEAVING) and owner is not None and record.owner_lives:
             return self._not_owner(record, process, owner, kind, now, out)
@@ -112,6 +145,8 @@ class Admission:
         if details is not None and details.displaced.get(process) == ENDED:
             return _taken_down(record, process)
         if kind in _TAKES:
+            if (refusal := self._check_identity(process)) is not None:
+                return self.refuse(refusal, now, out, record.name)
             if members.note(record, process, kind, now):
                 self._table.mark_changed(record)
                 self._table.watch_end(record, process, out)

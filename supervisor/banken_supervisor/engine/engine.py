@@ -18,6 +18,7 @@ of which owns its data and knows only the parts before it:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from math import inf
 
 from banken.errors import WireError
@@ -36,7 +37,7 @@ from banken_supervisor.engine.last_feeds import LastFeeds
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.on_purpose import OnPurpose
-from banken_supervisor.engine.policy import By, Policy
+from banken_supervisor.engine.policy import By, Policy, Quotas
 from banken_supervisor.engine.principal import OtherUser, Principal, Refusal, authorize
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
@@ -47,7 +48,7 @@ from banken_supervisor.engine.snapshot import Snapshot
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
 from banken_supervisor.engine.verdicts import Verdicts
-from banken_supervisor.engine.waiting import Waiting, may_be_message, source_of
+from banken_supervisor.engine.waiting import Waiting, source_of
 
 
 class Engine:
@@ -66,7 +67,7 @@ class Engine:
         """bytes of all messages that had to be decoded"""
         self.at_once: float = inf
         """messages that need work and are taken at once, in this turn; the caller's to set"""
-        self.waiting = Waiting()
+        self.waiting = Waiting(Quotas())
         self.probes_seen: list[int] = []
         """numbers of the probes that came back; the caller takes them out"""
         self._probe_token = probe_token
@@ -128,21 +129,15 @@ class Engine:
             elif self._probe_token and self._probe_token in frame:
                 self.waiting.count += 1  # it is nobody's
                 self.take(frame, now, out, principal)
-            elif not may_be_message(frame):
-                self.waiting.count += 1
-                self.admission.refused["garbage"] += 1
-            elif not self.waiting.put(source_of(frame, principal), frame):
-                self.admission.refused["flood"] += 1
+            elif (refused := self.waiting.put(frame, principal)) is not None:
+                self.admission.refused[refused] += 1
 
     def take_waiting(self, now: float, out: list[Effect], more: Callable[[], bool] = lambda: True) -> None:
         """Take what waits, from each source in turn, as long as ``more`` says so."""
         self.waiting.wake(now)
         while more() and (found := self.waiting.take()) is not None:
-            source, frame = found
-            self._take_charged(frame, now, out, source.principal)
-        for source, waits, dropped in self.waiting.floods(now):
-            data = {"pid": source.pid, "waiting": waits, "dropped": dropped}
-            out.append(Event(EventType.FLOOD, None, data))
+            self._take_charged(found[1], now, out, found[0].principal)
+        out += self.waiting.flood(now)
 
     def _take_charged(self, frame: bytes, now: float, out: list[Effect], principal: Principal | OtherUser) -> None:
         before = len(out)
@@ -224,6 +219,10 @@ class Engine:
             members.show_first(record)
             self.table.arm(record)
         return None
+
+    def set_quotas(self, quotas: Quotas) -> None:
+        """How much one process may ask for. What there is stays."""
+        self.admission.quotas = self.waiting.quotas = quotas
 
     # -- what the operator and the programs say -------------------------------------------------------
 

@@ -29,6 +29,7 @@ from banken_supervisor.engine.ladder import (
 )
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.record import Details, OpenIncident, Record, deadline, progress_deadline
+from banken_supervisor.engine.repeat_pace import RepeatPace
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import Table
 
@@ -72,6 +73,7 @@ class Incidents:
     _jitter: Callable[[], float]
     """gives numbers in [0, 1) for backoff"""
     _count: int = 0
+    _pace: RepeatPace = field(default_factory=RepeatPace)
     _excused: dict[str, dict[Record, None]] = field(default_factory=dict)
     """by the watchdog that is down: those whose incidents are blamed on it"""
 
@@ -121,9 +123,10 @@ class Incidents:
         if step is not None and step.when <= due:
             return self._climb(record, incident, now, out)
         # Runs that a stall made miss are not made up for.
-        incident.next_run = due + record.declaration.interval
-        if incident.next_run <= now:
-            incident.next_run = now + record.declaration.interval
+        interval = record.declaration.interval
+        after = due + interval if due + interval > now else now + interval
+        source = record.name if record.owner is None else record.owner[:3]
+        incident.next_run = self._pace.next_run(source, after, now)
         incident.runs += 1
         self._repeat_callback(record, incident, due, now, out)
         return False

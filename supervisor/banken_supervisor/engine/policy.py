@@ -105,6 +105,18 @@ class Group(NamedTuple):
     """how an incident of the group is escalated"""
 
 
+class Quotas(NamedTuple):
+    """How much one process may ask of the supervisor, and all of them together."""
+
+    names: int = 1_000_000
+    """watchdogs, of all processes"""
+    names_per_process: int = 20_000
+    events_per_second: float = 1_000.0
+    """events that the messages of one process may cause for long; beyond that they wait"""
+    events_burst: int = 100_000
+    """at once"""
+
+
 class Restart(StrEnum):
     """When a program that ended by itself is started again."""
 

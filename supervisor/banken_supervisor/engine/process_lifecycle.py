@@ -44,6 +44,8 @@ class ProcessLifecycle:
     """whether a process is known to live"""
     has_ended: Callable[[ProcessIdentity], bool] = lambda process: False
     """whether a process is known to have ended"""
+    is_possible: Callable[[ProcessIdentity], bool] = lambda process: True
+    """whether there can be such a process, or can have been one"""
     tells_end: Callable[[ProcessIdentity], bool] = lambda process: False
     """whether the end of a process will be noticed, and its status be known"""
 

@@ -34,6 +34,9 @@ _IN_INCIDENTS = (State.ALIVE, State.EXPIRED)
 _OWNED_SPARE = 64
 """A process's list is cleared of watchdogs that it lost when it lost so many more than it has."""
 
+ProcessKey = tuple[bytes, int, int]
+"""Boot, pid and start of a process."""
+
 _QUORUM_ALIVE = (State.ALIVE, State.PAUSED)
 
 
@@ -71,6 +74,8 @@ class Table:
         self.spent: dict[str, dict[StepKey, list[float]]] = {}
         """by name: what a watchdog that was released had used up of its budgets"""
         self._owned: dict[ProcessIdentity, Owned] = {}
+        self._incarnations: dict[ProcessKey, dict[ProcessIdentity, None]] = {}
+        """those of ``_owned``, by what they have in common but their random parts"""
         self._shared: dict[Any, Any] = {}
 
     def __len__(self) -> int:
@@ -245,6 +250,7 @@ class Table:
         owned = self._owned.get(process)
         if owned is None:
             owned = self._owned[process] = Owned()
+            self._incarnations.setdefault(process[:3], {})[process] = None
             out.append(WatchProcess(process))
         owned.records.append(record)
         owned.live += 1
@@ -253,8 +259,11 @@ class Table:
 
     def take_owned(self, process: ProcessIdentity) -> list[Record]:
         """The watchdogs of a process that has ended."""
-        owned = self._owned.pop(process, None)
-        return [] if owned is None else self._still_owned(process, owned)
+        owned = self._owned.get(process)
+        if owned is None:
+            return []
+        self._forget_process(process)
+        return self._still_owned(process, owned)
 
     def owned(self, process: ProcessIdentity) -> list[Record]:
         """The watchdogs of a process."""
@@ -271,6 +280,14 @@ class Table:
     def watches(self, process: ProcessIdentity | None) -> bool:
         """Whether this process owns a watchdog and is not known to have ended."""
         return process in self._owned
+
+    def incarnations(self, process: ProcessIdentity) -> int:
+        """How many identities this process has given that own watchdogs: one, but for their random parts."""
+        return len(self._incarnations.get(process[:3], ()))
+
+    def names_of(self, process: ProcessIdentity) -> int:
+        """How many watchdogs this process owns, or shares, by all of its identities."""
+        return sum(self._owned[each].live for each in self._incarnations.get(process[:3], ()))
 
     def program_of(self, process: ProcessIdentity | None) -> str | None:
         """The program that has started this process, where that is known and it owns a watchdog."""
@@ -295,7 +312,14 @@ class Table:
             if owned.live <= 0:
                 self._clear_lost(process, owned)
                 if not owned.records:
-                    del self._owned[process]
+                    self._forget_process(process)
+
+    def _forget_process(self, process: ProcessIdentity) -> None:
+        del self._owned[process]
+        same = self._incarnations[process[:3]]
+        del same[process]
+        if not same:
+            del self._incarnations[process[:3]]
 
     def _clear_lost(self, process: ProcessIdentity, owned: Owned) -> None:
         owned.records = self._still_owned(process, owned)

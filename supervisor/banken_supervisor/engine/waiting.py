@@ -8,7 +8,7 @@ process whose own messages wait here.
 
 Two bounds. What waits has at most ``WAITING_MAX`` bytes; a source may use as much as is free besides (Choudhury and
 Hahne, "Dynamic queue length thresholds", 1998), so that there is room for others however many there are. What does
-not fit is dropped. And a source may cause ``events_rate`` events a second for long, ``events_burst`` at once (a
+not fit is dropped. And a source may cause ``Quotas.events_per_second`` for long, ``events_burst`` at once (a
 leaky bucket); beyond that its messages wait. Sources are told apart by the process that each message claims to come
 from, without its random part, and by the principal.
 
@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
-from math import inf
 from typing import NamedTuple
 
 from banken.protocol.codec import VERSION, pack, unpack
 from banken.protocol.limits import FRAME_MAX
 from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.policy import Quotas
 from banken_supervisor.engine.principal import OtherUser, Principal
 
 WAITING_MAX = 32 * 2**20
@@ -40,8 +41,8 @@ FEW = 50
 """A socket gives the messages of its connections in turn. When it gives nothing but those of so few processes, some
 hundred times, nobody else's are left."""
 
-REPORT_EVERY_S = 10.0
-"""Seconds between two reports about one source."""
+REPORT_EVERY_S, REPORT_GAP_S = 10.0, 1.0
+"""Seconds between two reports about one source, and between any two."""
 
 _LONG_ARRAYS = range(0xDC, 0xDE)
 _LONG_NUMBERS = range(0xCC, 0xD4)
@@ -98,28 +99,17 @@ class _Lane:
 
 @dataclass(slots=True)
 class _Bucket:
-    """Events that a source caused lately: it leaks ``events_rate`` a second."""
+    """Events that a source caused lately: it leaks ``events_per_second``."""
 
     level: float
     at: float
 
 
-class Flood(NamedTuple):
-    """A source that sends too much."""
-
-    source: Source
-    waiting: int
-    """bytes of its messages that wait"""
-    dropped: int
-    """messages that did not fit, since the last report"""
-
-
 class Waiting:
     """What waits, and who caused how many events."""
 
-    def __init__(self, events_rate: float = 1_000.0, events_burst: int = 50_000) -> None:
-        self.events_rate = events_rate
-        self.events_burst = events_burst
+    def __init__(self, quotas: Quotas) -> None:
+        self.quotas = quotas
         self.size = 0
         """bytes that wait"""
         self.count = 0
@@ -133,6 +123,7 @@ class Waiting:
         self._dropped: Counter[Source] = Counter()
         self._reported: dict[Source, float] = {}
         """when the last report about a source was"""
+        self._report_at = 0.0
 
     @property
     def is_calm(self) -> bool:
@@ -149,14 +140,19 @@ class Waiting:
             for each in principals
         )
 
-    def put(self, source: Source, frame: bytes) -> bool:
-        """Add a message; False: it does not fit, and is dropped."""
+    def put(self, frame: bytes, principal: Principal | OtherUser) -> str | None:
+        """Add a message, or drop it: why, in one word, as refusals have it."""
+        if not may_be_message(frame):
+            self.count += 1  # it is nobody's
+            return "garbage"
         self.count += len(self._ready) + len(self._held) <= FEW
+        source = source_of(frame, principal)
         size = len(frame) + OVERHEAD
         lane = self._ready.get(source) or self._held.get(source)
         if (0 if lane is None else lane.size) + size > WAITING_MAX - self.size:
-            self._dropped[source] += 1
-            return False
+            if len(self._dropped) < BUCKETS_MAX or source in self._dropped:
+                self._dropped[source] += 1
+            return "flood"
         if lane is None:
             lane = _Lane()
             if source in self._full:
@@ -166,7 +162,7 @@ class Waiting:
         lane.frames.append(frame)
         lane.size += size
         self.size += size
-        return True
+        return None
 
     def wake(self, now: float) -> None:
         """A turn begins: those that have waited for long enough go on."""
@@ -201,30 +197,33 @@ class Waiting:
             if len(self._buckets) >= BUCKETS_MAX:
                 self._forget_rested(now)
             bucket = self._buckets[source] = _Bucket(0.0, now)
-        bucket.level = max(0.0, bucket.level - (now - bucket.at) * self.events_rate) + events
+        bucket.level = max(0.0, bucket.level - (now - bucket.at) * self.quotas.events_per_second) + events
         bucket.at = now
-        if bucket.level >= self.events_burst and source not in self._full:
+        if bucket.level >= self.quotas.events_burst and source not in self._full:
             # Not before a tenth of a second's worth has leaked: it is not moved to and fro for each.
-            self._full[source] = now + 0.1 + (bucket.level - self.events_burst) / self.events_rate
+            self._full[source] = (
+                now + 0.1 + (bucket.level - self.quotas.events_burst) / self.quotas.events_per_second
+            )
             if (lane := self._ready.pop(source, None)) is not None:
                 self._held[source] = lane
 
-    def floods(self, now: float) -> list[Flood]:
-        """Those that send too much, and were not reported lately."""
-        if not self._full and not self._dropped:
+    def flood(self, now: float) -> list[Effect]:
+        """An event about a source that sends too much and was not reported lately. Empty: there is none, or another
+        one just was."""
+        if now < self._report_at or not (self._full or self._dropped):
             return []
-        found = []
-        for source in {*self._full, *self._dropped}:
-            if now - self._reported.get(source, -inf) >= REPORT_EVERY_S:
-                lane = self._ready.get(source) or self._held.get(source)
-                found.append(Flood(source, 0 if lane is None else lane.size, self._dropped.pop(source, 0)))
+        self._report_at = now + REPORT_GAP_S
+        self._reported = {each: at for each, at in self._reported.items() if now - at < REPORT_EVERY_S}
+        for source in (*self._full, *self._dropped):
+            if source not in self._reported:
                 self._reported[source] = now
-        if len(self._reported) > BUCKETS_MAX:
-            self._reported = {each: at for each, at in self._reported.items() if now - at < REPORT_EVERY_S}
-        return found
+                lane = self._ready.get(source) or self._held.get(source)
+                data = {"pid": source.pid, "waiting": 0 if lane is None else lane.size}
+                return [Event(EventType.FLOOD, None, {**data, "dropped": self._dropped.pop(source, 0)})]
+        return []
 
     def _forget_rested(self, now: float) -> None:
-        rate = self.events_rate
+        rate = self.quotas.events_per_second
         self._buckets = {
             source: bucket
             for source, bucket in self._buckets.items()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from itertools import islice
 
+from banken.process_identity import process_start
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.processes.end_watcher import EndWatcher
 from banken_supervisor.processes.handle import (
@@ -14,12 +17,18 @@ from banken_supervisor.processes.handle import (
     ProcessHandle,
     ProcessUnheld,
 )
+from banken_supervisor.processes.namespaces import SPACE
 
 PROCESSES_MAX = 100_000
 """Processes watched at once; of further ones only the silence is noticed."""
 
 LOOKS_MAX = 100
 """Processes of which a handle is tried again at once."""
+
+
+def ticks_now() -> int:
+    """The time since boot as the kernel counts it for starts of processes, rounded up."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")) + 1
 
 
 class ProcessWatcher:
@@ -83,6 +92,14 @@ class ProcessWatcher:
                 return not handle.alive
         except ProcessError as fault:
             return isinstance(fault, ProcessGone)
+
+    def is_possible(self, who: ProcessIdentity) -> bool:
+        """Whether there is such a process, or was one: a start in the future would make it the newest for ever.
+        True where the kernel cannot be asked."""
+        if who.boot != SPACE or not who.start:
+            return True
+        # What has a pid now began before all that had it later.
+        return who.start <= (process_start(who.pid) or ticks_now())
 
     def holds(self, who: ProcessIdentity) -> bool:
         """Whether this process lives, and its end will be noticed."""

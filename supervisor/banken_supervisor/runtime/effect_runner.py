@@ -135,7 +135,8 @@ class EffectRunner:
     def _begin(self, woke: float, effect: Effect) -> None:
         match effect:
             case RunCallback():
-                self._callbacks.run(incident_of(effect, self._driver.now), effect.callback)
+                incident = incident_of(effect, self._driver.now)
+                self._callbacks.run(incident, effect.callback, self._owner_of(effect.name))
             case WatchProcess(process):
                 engine = self._driver.engine
                 if not self._process_watcher.watch(process):

@@ -127,6 +127,7 @@ class Loop:
         resources.callback(self.process_watcher.close)
         watcher = self.process_watcher
         self.resources = Resources(self.driver, watcher, self.guard, self.publish)
+        processes.is_possible = watcher.is_possible
         processes.lives, processes.has_ended, processes.tells_end = watcher.holds, watcher.ended, watcher.tells_end
         self._effects = EffectRunner(
             self.driver, self.guard, self.publish, callbacks, dispatcher, self.process_watcher, self.outbox,

@@ -135,6 +135,7 @@ class RuntimeConfig:
         dispatcher.context.withheld = self.config.withheld
         dispatcher.page = settings.url
         dispatcher.notices.limits = Limits(settings.fold.window, settings.fold.most)
+        targets.driver.engine.set_quotas(settings.quotas)
         rules = targets.driver.engine.rules
         rules.replace_patterns(self.config.policies)
         rules.defaults = settings.for_undeclared

@@ -23,7 +23,7 @@ from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher
 from banken_supervisor.actions.keyed_executor import THREADS_MAX
 from banken_supervisor.actions.registry import build
 from banken_supervisor.actions.target import ActionReport
-from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.policy import Policy, Quotas
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.evidence import start_sweeping
 from banken_supervisor.journal import Limits, squeeze
@@ -61,7 +61,7 @@ class Supervisor:
     ``callback_limit``: seconds after which a callback is reported as stuck and its thread replaced.
     ``callback_threads``: number of callbacks that run at once. ``journal``: file that stores incidents and actions;
     None: they are lost when the supervisor ends. ``stop_timeout``: seconds within which ``stop`` ends the
-    supervisor, even if callbacks hang; a config overrides it.
+    supervisor, even if callbacks hang. ``quotas``: how much one process may ask for. A config overrides both.
 
     As a context manager it runs in a thread during the block. AddressRefused and AddressInUse are raised by
     ``run``, ``start_in_thread`` and the ``with`` statement; AddressInUse by ``run`` also later, when its lock was
@@ -86,6 +86,7 @@ class Supervisor:
         callback_threads: int = THREADS_MAX,
         journal: str | os.PathLike[str] | None = None,
         stop_timeout: float = STOP_LIMIT,
+        quotas: Quotas = Quotas(),  # noqa: B008  # an immutable tuple
     ) -> None:
         self.address = resolve(address)
         if self.address.directory is None:
@@ -110,7 +111,7 @@ class Supervisor:
         self._lost = ""
         """why it stopped acting; empty: it did not"""
         self._journal = None if journal is None else os.fspath(journal)
-        self._limits = Limits()
+        self._limits, self._quotas = Limits(), quotas
         self._config_reload: ConfigReload | None = None
 
     def watchdog(
@@ -263,6 +264,7 @@ class Supervisor:
             sockets, self._mailbox, self._callbacks, log_queue, self._rules, dispatcher, programs, resources,
             self._journal, self._limits,
         )  # fmt: skip
+        loop.driver.engine.set_quotas(self._quotas)
         fault = loop.fault_elsewhere(Place.ADDRESS)
         monitor = AddressMonitor(lock, self._restore_address, self._address_told, self._address_lost, fault)
         resources.callback(monitor.close)

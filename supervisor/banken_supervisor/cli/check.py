@@ -16,10 +16,10 @@ from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, NAMES, all_of, reading_address_option
 from banken_supervisor.cli.places import BAD, WORST_FIRST, severity
 from banken_supervisor.cli.printing import clean, plural
+from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.operator_client.pager import FEW, all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.durations import format_s
-from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.reasons import gist, unjudged
 
 if TYPE_CHECKING:

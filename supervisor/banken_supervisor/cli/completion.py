@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banken.errors import AddressRefused, BankenError
+from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.operator_client.supervisor_client import ask, usual_journal
-from banken_supervisor.text.patterns import is_pattern
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -15,9 +15,9 @@ from banken_supervisor.cli import journals
 from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.options import reading_address_option
 from banken_supervisor.cli.printing import clean, clock, fancy
+from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text.event_text import field, sentence
-from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.reasons import telling
 from banken_supervisor.text.sanitize import to_json
 

@@ -14,8 +14,8 @@ from banken_supervisor.cli.events import description
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, address_option
 from banken_supervisor.cli.printing import Table, clean, clock, fancy, plural, print_json
+from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.text.durations import format_s
-from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.reasons import gist, telling
 
 SCANNED_MAX = 100_000

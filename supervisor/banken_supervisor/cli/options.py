@@ -12,10 +12,10 @@ from banken.address import default_address
 from banken.protocol.limits import NAME_MAX, check_name
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.operator_client.pager import all_rows
 from banken_supervisor.operator_client.supervisor_client import supervisor_elsewhere
 from banken_supervisor.text.durations import parse
-from banken_supervisor.text.patterns import is_pattern
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

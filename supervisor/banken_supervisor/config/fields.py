@@ -19,7 +19,7 @@ from banken.protocol.limits import CLEAN_MAX, NAME_MAX, check_clean
 from banken_supervisor.actions import options
 from banken_supervisor.actions.options import STRING, duration, kind, name, text
 from banken_supervisor.engine.ladder import Backoff, Budget
-from banken_supervisor.text.patterns import is_pattern
+from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.text.quoting import kind_of, quoted, unknown_key
 from banken_supervisor.text.secret import Secret, SecretRefused
 

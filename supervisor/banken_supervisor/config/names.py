@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import translate
 from functools import lru_cache
 
 from banken_supervisor.config.faults import KeyPath
 from banken_supervisor.config.models import WATCH_KEYS, ProgramTable, WatchFields
 from banken_supervisor.config.parsing import Parsed
-from banken_supervisor.text.patterns import is_pattern
+from banken_supervisor.engine.patterns import is_pattern, matcher
 
 PLACE = "{i}"
 """Stands in a program's name, command, env, env_file, cwd and log for the number of the process, counted from 0.
@@ -21,10 +21,7 @@ _place = re.compile(r"\{\{i\}\}|\{i\}")
 _part = re.compile(r"\[!?\]?[^\]]*\]|.")
 
 
-@lru_cache(maxsize=4096)
-def _matcher(pattern: str) -> Callable[[str], object]:
-    """As fnmatchcase, whose own cache is too small for a file with a thousand patterns."""
-    return re.compile(translate(pattern)).match
+_matcher = lru_cache(maxsize=4096)(matcher)
 
 
 def matches(name: str, pattern: str) -> bool:

@@ -12,8 +12,8 @@ from banken_supervisor.config.models import GroupTable, WatchdogTable, WatchFiel
 from banken_supervisor.config.names import PLACE, Names, covers, filled, numbered, numbers_in
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.steps import ACTIONS
+from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.text.durations import format_s
-from banken_supervisor.text.patterns import is_pattern
 from banken_supervisor.text.quoting import quoted
 
 PATTERNS_MAX = 1_000

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
-from fnmatch import translate
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -19,12 +17,12 @@ from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_M
 from banken_supervisor.control.metrics_snapshot import metrics_snapshot
 from banken_supervisor.control.view import ControlView, ReloadView
 from banken_supervisor.engine.feed_observer import suggestion
+from banken_supervisor.engine.patterns import is_pattern, matcher
 from banken_supervisor.engine.principal import Principal, Refusal
 from banken_supervisor.engine.record import OpenIncident, Record, deadline
 from banken_supervisor.engine.states import State
 from banken_supervisor.observability.guard import Place
 from banken_supervisor.text.durations import NEVER_S
-from banken_supervisor.text.patterns import is_pattern
 
 ROWS_MAX = 500
 """Watchdogs in one reply; a further request from ``next`` on gets more."""
@@ -131,7 +129,7 @@ def _matcher(pattern: str | None) -> Callable[[str], bool]:
     ):
         if found > most:
             raise RequestRefused(f"a pattern may have at most {most} {what}, not {found}")
-    match = re.compile(translate(pattern)).match
+    match = matcher(pattern)
     return lambda name: match(name) is not None
 
 
@@ -169,6 +167,7 @@ def _summary(view: ControlView, args: dict[str, Any]) -> Any:
         "overloads": driver.overloads,
         "probes_lost": driver.barrier.lost,
         "events": dict(view.metrics.events),
+        "waiting": driver.engine.waiting.size,
         "refused": dict(driver.engine.admission.refused),
         "programs": len(view.programs.specs),
         **view.parts(),

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration
@@ -24,6 +23,7 @@ from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
+from banken_supervisor.engine.patterns import Matcher, is_pattern, matcher
 from banken_supervisor.engine.policy import By, Group, Policy
 from banken_supervisor.engine.record import QuorumState, Record
 from banken_supervisor.engine.states import State, Trigger
@@ -42,7 +42,7 @@ class Quorums:
     _incidents: Incidents
     _members: dict[str, list[Record]] = field(default_factory=dict)
     """by the exact name of a member: the groups it is in"""
-    _patterns: list[tuple[str, Record]] = field(default_factory=list)
+    _patterns: list[tuple[Matcher, Record]] = field(default_factory=list)
 
     def set(self, groups: Iterable[Group], declaration: Declaration, now: float, out: list[Effect]) -> None:
         """These groups from now on, those with ``at_least``; incidents of groups that remain stay open.
@@ -60,8 +60,8 @@ class Quorums:
         for group in wanted.values():
             record = self._group_record(group, declaration, now, out)
             for member in group.members:
-                if any(c in member for c in "*?["):
-                    self._patterns.append((member, record))
+                if is_pattern(member):
+                    self._patterns.append((matcher(member), record))
                 else:
                     self._members.setdefault(member, []).append(record)
         if wanted:
@@ -90,7 +90,7 @@ class Quorums:
 
     def _groups_of(self, name: str) -> tuple[Record, ...]:
         groups = list(self._members.get(name, ()))
-        groups += [group for pattern, group in self._patterns if fnmatchcase(name, pattern)]
+        groups += [group for matches, group in self._patterns if matches(name)]
         return tuple(dict.fromkeys(groups))
 
     def _group_record(self, group: Group, declaration: Declaration, now: float, out: list[Effect]) -> Record:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 from banken.protocol.messages import Declaration
+from banken_supervisor.engine.patterns import Matcher, matcher
 from banken_supervisor.engine.policy import NEVER, By, Policy, Window
 
 
@@ -20,7 +20,8 @@ class Rules:
         self.times = Declaration() if defaults is None else defaults
         """timeout and grace of what is fed and was given no timeout"""
         self._exact: dict[str, Policy] = {}
-        self._patterns: list[tuple[str, Policy]] = []
+        self._patterns: dict[str, tuple[Matcher, Policy]] = {}
+        """by pattern, in the order given: what tells whether a name matches, and the policy"""
 
     def declare(self, name: str, policy: Declaration | Policy) -> None:
         """What the operator declares for one name."""
@@ -28,7 +29,11 @@ class Rules:
 
     def replace_patterns(self, patterns: Iterable[tuple[str, Declaration | Policy]]) -> None:
         """A changed config: these instead of all patterns so far."""
-        self._patterns = [(pattern, _policy(policy)) for pattern, policy in patterns]
+        found: dict[str, tuple[Matcher, Policy]] = {}
+        for pattern, policy in patterns:
+            before = self._patterns.get(pattern)
+            found.setdefault(pattern, (matcher(pattern) if before is None else before[0], _policy(policy)))
+        self._patterns = found
 
     def forget(self, name: str) -> None:
         """Take back what the operator declared for one name."""
@@ -36,11 +41,11 @@ class Rules:
 
     def names(self, name: str) -> bool:
         """Whether the operator declared exactly this name, and not only a pattern."""
-        return name in self._exact or any(pattern == name for pattern, _ in self._patterns)
+        return name in self._exact or name in self._patterns
 
     def windows(self) -> set[Window]:
         """Every maintenance window that some policy has."""
-        policies = [*self._exact.values(), *(policy for _, policy in self._patterns)]
+        policies = [*self._exact.values(), *(policy for _, policy in self._patterns.values())]
         return {window for policy in policies for window in policy.maintenance}
 
     def in_force(
@@ -69,10 +74,7 @@ class Rules:
         exact = self._exact.get(name)
         if exact is not None or not self._patterns:
             return exact
-        for pattern, declaration in self._patterns:
-            if fnmatchcase(name, pattern):
-                return declaration
-        return None
+        return next((policy for matches, policy in self._patterns.values() if matches(name)), None)
 
 
 def _policy(policy: Declaration | Policy) -> Policy:

@@ -119,6 +119,8 @@ METRICS = (
          "messages"),
     Family("banken_refused", "counter", "Messages and requests that were not taken, by reason.",
          "refused", ("reason",)),
+    Family("banken_waiting_bytes", "gauge",
+         "Messages that wait because their processes send too much; nobody else's do.", "waiting"),
     Family("banken_events", "counter", "Events published, by type.", "events", ("type",)),
     Family("banken_connections", "gauge", "Connections of workers, commands and listeners.", "connections"),
     Family("banken_connections_max", "gauge", "Connections that the limit of open files allows.",

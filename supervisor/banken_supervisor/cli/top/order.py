@@ -8,7 +8,7 @@ from typing import Any
 
 from banken_supervisor.cli.places import BAD, Places
 from banken_supervisor.cli.poller import rate_of
-from banken_supervisor.text.patterns import is_pattern
+from banken_supervisor.engine.patterns import is_pattern
 
 Row = dict[str, Any]
 

@@ -20,7 +20,6 @@ from banken_supervisor.engine.states import State
 from banken_supervisor.engine.waiting import (
     OVERHEAD,
     REPORT_EVERY_S,
-    WAITING_MAX,
     Source,
     Waiting,
     packed,
@@ -113,11 +112,11 @@ def test_what_names_no_process_has_one_source(bad: bytes) -> None:
 def test_one_source_leaves_room_for_others_however_much_it_sends() -> None:
     waiting = Waiting(Quotas())
     big, others = (frame(Kind.FAIL, "w", "x" * 4096, who=who) for who in (HOG, ALICE))
-    taken = sum(waiting.put(big, LOCAL) is None for _ in range(2 * WAITING_MAX // len(big)))
-    assert taken * (len(big) + OVERHEAD) == pytest.approx(WAITING_MAX / 2, rel=0.01)
+    taken = sum(waiting.put(big, LOCAL) is None for _ in range(2 * waiting.most // len(big)))
+    assert taken * (len(big) + OVERHEAD) == pytest.approx(waiting.most / 2, rel=0.01)
     assert waiting.put(big, LOCAL) == "flood"
     assert waiting.put(others, LOCAL) is None
-    assert waiting.size <= WAITING_MAX
+    assert waiting.size <= waiting.most
     while waiting.take() is not None:
         pass
     assert waiting.size == 0
@@ -223,7 +222,7 @@ def test_a_flood_is_told_and_what_does_not_fit_is_counted() -> None:
         told += [event for event in turns.turn(big) if event.type is EventType.FLOOD]
     assert [event.data["pid"] for event in told] == [HOG.pid]
     assert turns.engine.admission.refused["flood"] >= told[0].data["dropped"] > 0
-    assert turns.engine.waiting.size <= WAITING_MAX / 2
+    assert turns.engine.waiting.size <= turns.engine.waiting.most / 2
     assert [event.data["pid"] for event in turns.pass_time(REPORT_EVERY_S) if event.type is EventType.FLOOD] == [7]
     turns.few = 10**6
     turns.pass_time(0.2)

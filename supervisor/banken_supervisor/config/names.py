@@ -26,7 +26,7 @@ _matcher = lru_cache(maxsize=4096)(matcher)
 
 def matches(name: str, pattern: str) -> bool:
     """Whether ``name`` matches the shell pattern."""
-    return _matcher(pattern)(name) is not None
+    return bool(_matcher(pattern)(name))
 
 
 def numbers_in(text: str) -> bool:

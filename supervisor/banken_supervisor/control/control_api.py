@@ -17,7 +17,7 @@ from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_M
 from banken_supervisor.control.metrics_snapshot import metrics_snapshot
 from banken_supervisor.control.view import ControlView, ReloadView
 from banken_supervisor.engine.feed_observer import suggestion
-from banken_supervisor.engine.patterns import is_pattern, matcher
+from banken_supervisor.engine.patterns import Matcher, is_pattern, matcher
 from banken_supervisor.engine.principal import Principal, Refusal
 from banken_supervisor.engine.record import OpenIncident, Record, deadline
 from banken_supervisor.engine.states import State
@@ -118,8 +118,8 @@ def _pattern(args: dict[str, Any]) -> str | None:
     return pattern
 
 
-def _matcher(pattern: str | None) -> Callable[[str], bool]:
-    """Whether a name matches, like ``fnmatchcase``, which would cache compiled patterns; None: all do."""
+def _matcher(pattern: str | None) -> Matcher:
+    """Whether a name matches; None: all do."""
     if pattern is None:
         return lambda name: True
     for found, most, what in (
@@ -129,8 +129,7 @@ def _matcher(pattern: str | None) -> Callable[[str], bool]:
     ):
         if found > most:
             raise RequestRefused(f"a pattern may have at most {most} {what}, not {found}")
-    match = matcher(pattern)
-    return lambda name: match(name) is not None
+    return matcher(pattern)
 
 
 def _ping(view: ControlView, args: dict[str, Any]) -> Any:

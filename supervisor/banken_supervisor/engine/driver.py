@@ -102,7 +102,7 @@ class Driver:
         observer.uncredited = real - now - self._ahead
         observer.behind = self.backlog.wake(real)
         engine.history.allowed = self.note_budget.wake(real)
-        engine.at_once = AT_ONCE
+        engine.at_once = AT_ONCE if self._complete else 0
         if clock.last_lost > 0.0:
             self._unreported_lost += clock.last_lost
             if self._may_report(EventType.STALLED, real):
@@ -116,8 +116,8 @@ class Driver:
         return now
 
     def read(self, frames: Iterator[bytes], principal: Principal | OtherUser = Principal.LOCAL) -> int:
-        """Take the messages of ``frames``; how many of them wait, of few processes. An exception passes through;
-        the messages before it were taken."""
+        """Take the messages of ``frames``; how many of them are of a flood. An exception passes through; the
+        messages before it were taken."""
         waiting = self.engine.waiting
         before = waiting.count
         try:

@@ -6,7 +6,7 @@ When more comes than fits into a turn of the loop, it waits, and the sources tak
 that floods delays only itself. Whose silence is judged meanwhile is left to ``Verdicts``: it is patient with a
 process whose own messages wait here.
 
-Two bounds. What waits has at most ``WAITING_MAX`` bytes; a source may use as much as is free besides (Choudhury and
+Two bounds. What waits has at most ``most`` bytes; a source may use as much as is free besides (Choudhury and
 Hahne, "Dynamic queue length thresholds", 1998), so that there is room for others however many there are. What does
 not fit is dropped. And a source may cause ``Quotas.events_per_second`` for long, ``events_burst`` at once (a
 leaky bucket); beyond that its messages wait. Sources are told apart by the process that each message claims to come
@@ -28,8 +28,9 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.policy import Quotas
 from banken_supervisor.engine.principal import OtherUser, Principal
 
-WAITING_MAX = 32 * 2**20
-"""Bytes of all messages that wait, with ``OVERHEAD`` for each."""
+WAITING_MAX, WAITING_EACH = 16 * 2**20, 1024
+"""Bytes of all messages that wait, with ``OVERHEAD`` for each; or so many for each watchdog that a process may
+have, if that is more: it declares all of them at its start."""
 
 OVERHEAD = 100
 """Bytes that a message takes besides its own."""
@@ -38,8 +39,7 @@ BUCKETS_MAX = 1_000
 """Sources whose events are counted; beyond that those that have rested are forgotten."""
 
 FEW = 50
-"""A socket gives the messages of its connections in turn. When it gives nothing but those of so few processes, some
-hundred times, nobody else's are left."""
+"""When messages of more processes wait, they are no flood of one."""
 
 REPORT_EVERY_S, REPORT_GAP_S = 10.0, 1.0
 """Seconds between two reports about one source, and between any two."""
@@ -113,7 +113,7 @@ class Waiting:
         self.size = 0
         """bytes that wait"""
         self.count = 0
-        """messages that had to wait, or were dropped, while those of few processes did"""
+        """messages that had to wait, or were dropped, while those of no more than ``FEW`` processes did"""
         self._ready: OrderedDict[Source, _Lane] = OrderedDict()
         self._held: dict[Source, _Lane] = {}
         """those of sources that have caused too many events"""
@@ -129,6 +129,11 @@ class Waiting:
     def is_calm(self) -> bool:
         """Whether nothing waits, and nobody has to."""
         return not self._ready and not self._held and not self._full
+
+    @property
+    def most(self) -> int:
+        """Bytes that may wait."""
+        return max(WAITING_MAX, WAITING_EACH * self.quotas.names_per_process)
 
     def holds(self, name: str, process: ProcessIdentity | None) -> bool:
         """Whether a message of this process waits that may be about this name. None: one that names no process."""
@@ -149,7 +154,7 @@ class Waiting:
         source = source_of(frame, principal)
         size = len(frame) + OVERHEAD
         lane = self._ready.get(source) or self._held.get(source)
-        if (0 if lane is None else lane.size) + size > WAITING_MAX - self.size:
+        if (0 if lane is None else lane.size) + size > self.most - self.size:
             if len(self._dropped) < BUCKETS_MAX or source in self._dropped:
                 self._dropped[source] += 1
             return "flood"

@@ -108,6 +108,8 @@ class EffectRunner:
         return self._outbox is not None and len(self._outbox) >= ANNOUNCED_MAX
 
     def _wait(self, effect: Effect) -> None:
+        if isinstance(effect, RunCallback | WatchProcess):
+            return  # that is all in ``_begin``
         name = _name_of(effect)
         owner, count = self._owners.get(name) or (self._owner_of(name), 0)
         self._owners[name] = owner, count + 1
@@ -183,9 +185,9 @@ def _name_of(effect: Effect) -> str:
     match effect:
         case RunStep(about) | StepRan(RunStep(about)):
             return about.name
-        case WatchProcess():
-            return ""
-    return effect.name or ""
+        case Event(_, name) | EndIncident(name) | Fault(name):
+            return name or ""
+    return ""
 
 
 def _opened(name: str, data: dict[str, Any]) -> Incident:

@@ -47,6 +47,24 @@ def test_one_process_has_so_many_names_and_others_have_theirs(bench: Bench, kind
     assert reason(bench, kind, "w-3", *args) is None
 
 
+def test_what_names_no_process_has_so_many_names(bench: Bench) -> None:
+    """Pings, and commands. What the operator declares is not among them."""
+    bench.engine.set_quotas(Quotas(names_per_process=3))
+    for number in range(5):
+        bench.engine.watch(f"declared-{number}", bench.now, bench.out, awaited=True)
+    for number in range(3):
+        assert reason(bench, Kind.FEED, f"ping-{number}", who=None) is None
+    assert reason(bench, Kind.FEED, "ping-3", who=None) == "names"
+    assert reason(bench, Kind.FEED, "ping-0", who=None) is None
+    assert reason(bench, Kind.FEED, "other", who=BOB) is None
+    bench.say(Kind.RELEASE, "ping-0", who=None)
+    bench.feed("ping-1")  # a process has it now
+    bench.now += 2.0
+    assert reason(bench, Kind.FEED, "ping-3", who=None) is None
+    assert reason(bench, Kind.FEED, "ping-4", who=None) is None
+    assert reason(bench, Kind.FEED, "ping-5", who=None) == "names"
+
+
 def test_a_process_that_ended_leaves_room_for_the_next(bench: Bench) -> None:
     bench.engine.set_quotas(Quotas(names_per_process=2))
     for number in range(3):

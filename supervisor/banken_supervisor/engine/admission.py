@@ -53,6 +53,9 @@ class Admission:
     short_of_memory: bool = False
     """new names and texts of workers are not taken"""
     quotas: Quotas = Quotas()  # noqa: RUF009  # an immutable tuple
+    _nobodys: dict[str, None] = field(default_factory=dict)
+    """names that were new when something without a process fed them"""
+    _recount_at: float = -inf
     refused: Counter[str] = field(default_factory=Counter)
     """all refusals, by reason"""
     _reported: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -70,7 +73,7 @@ class Admission:
         if found is None:
             return Refusal("undeclared", f"nobody declared {name!r}, and undeclared names are refused here")
         table = self._table
-        if (refusal := self._over_quota(message)) is not None:
+        if (refusal := self._over_quota(message, now)) is not None:
             return refusal
         declaration, by = found
         record = Record(name, declaration, message.resolution, now, by=by)
@@ -87,17 +90,34 @@ class Admission:
         self._maintenance.apply_to_new(record, now, out)
         return record
 
-    def _over_quota(self, message: Message) -> Refusal | None:
-        """Whether there are too many watchdogs already, of all processes or of this one."""
+    def _over_quota(self, message: Message, now: float) -> Refusal | None:
+        """Whether there are too many watchdogs already, of all processes, of this one, or of none."""
         quotas, process = self.quotas, message.identity
         if len(self._table) >= quotas.names:
             return Refusal("full", f"{quotas.names} watchdogs are kept already; {_RAISE}names")
-        if process is None or message.kind not in _OWNS:
+        if message.kind not in _OWNS or (process is None and message.kind is Kind.DECLARE):  # the operator declares
             return None
-        if self._table.names_of(process) >= quotas.names_per_process:
-            text = f"process {process.pid} has {quotas.names_per_process} watchdogs already"
+        found = self._count_nobodys(message.name, now) if process is None else self._table.names_of(process)
+        if found >= quotas.names_per_process:
+            who = "what names no process" if process is None else f"process {process.pid}"
+            text = f"{who} has {quotas.names_per_process} watchdogs already"
             return Refusal("names", f"{text}; {_RAISE}names_per_process")
-        return self._check_identity(process)
+        return None if process is None else self._check_identity(process)
+
+    def _count_nobodys(self, name: str, now: float) -> int:
+        """How many watchdogs there are that no process owns: those of pings and of commands. This one is added."""
+        nobodys = self._nobodys
+        if len(nobodys) >= self.quotas.names_per_process:
+            if now < self._recount_at:
+                return len(nobodys)
+            self._recount_at = now + REPORT_EVERY_S
+            by_name = self._table.by_name
+            for each in [each for each in nobodys if each not in by_name or by_name[each].owner is not None]:
+                del nobodys[each]
+        found = len(nobodys)
+        if found < self.quotas.names_per_process:
+            nobodys[name] = None
+        return found
 
     def _check_identity(self, process: ProcessIdentity) -> Refusal | None:
         """Why this cannot be a process; asked when it is to own its first watchdog."""

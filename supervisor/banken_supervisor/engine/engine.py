@@ -64,7 +64,7 @@ class Engine:
     ) -> None:
         self.rules = rules
         self.decoded_bytes = 0
-        """bytes of all messages that had to be decoded"""
+        """bytes of all messages that were decoded as they were read"""
         self.at_once: float = inf
         """messages that need work and are taken at once, in this turn; the caller's to set"""
         self.waiting = Waiting(Quotas())

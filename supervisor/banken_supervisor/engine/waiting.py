@@ -21,6 +21,7 @@ from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from banken.errors import WireError
 from banken.protocol.codec import VERSION, pack, unpack
 from banken.protocol.limits import FRAME_MAX
 from banken.protocol.messages import ProcessIdentity
@@ -62,8 +63,12 @@ class Source(NamedTuple):
 
     @property
     def pid(self) -> int | None:
-        """The number of that process; None: it names none."""
-        return unpack(b"\x93" + self.process, FRAME_MAX)[1] if self.process else None
+        """The number of that process; None: it names none. The message was not decoded: it may say anything."""
+        try:
+            _, pid, _ = unpack(b"\x93" + self.process, FRAME_MAX)
+        except WireError:
+            return None
+        return pid if type(pid) is int else None
 
 
 def source_of(frame: bytes, principal: Principal | OtherUser) -> Source:
@@ -114,7 +119,11 @@ class Waiting:
         """bytes that wait"""
         self.count = 0
         """messages that had to wait, or were dropped, while those of no more than ``FEW`` processes did"""
+        self.taken = 0
+        """messages that waited and were taken"""
         self._ready: OrderedDict[Source, _Lane] = OrderedDict()
+        self._principals: Counter[Principal | OtherUser] = Counter()
+        """of those whose messages wait"""
         self._held: dict[Source, _Lane] = {}
         """those of sources that have caused too many events"""
         self._buckets: dict[Source, _Bucket] = {}
@@ -138,11 +147,10 @@ class Waiting:
     def holds(self, name: str, process: ProcessIdentity | None) -> bool:
         """Whether a message of this process waits that may be about this name. None: one that names no process."""
         which = packed(process)
-        principals = {source.principal for lanes in (self._ready, self._held) for source in lanes}
         return any(
             (not isinstance(each, OtherUser) or each.may_use(name))
             and (Source(each, which) in self._ready or Source(each, which) in self._held)
-            for each in principals
+            for each in self._principals
         )
 
     def put(self, frame: bytes, principal: Principal | OtherUser) -> str | None:
@@ -160,6 +168,7 @@ class Waiting:
             return "flood"
         if lane is None:
             lane = _Lane()
+            self._principals[source.principal] += 1
             if source in self._full:
                 self._held[source] = lane
             else:
@@ -191,8 +200,11 @@ class Waiting:
         size = len(frame) + OVERHEAD
         lane.size -= size
         self.size -= size
+        self.taken += 1
         if lane.frames:
             self._ready[source] = lane
+        else:
+            self._principals[source.principal] -= 1
         return source, frame
 
     def charge(self, source: Source, events: int, now: float) -> None:

@@ -268,7 +268,7 @@ class Loop:
         while True:
             napping = self._dense
             asked = min(asked, NAP if napping else WAIT_MAX)
-            decoded = engine.decoded_bytes
+            decoded = engine.decoded_bytes, engine.waiting.taken
             ready, real, count, complete = self._wait_and_drain(asked, napping)
             metrics.messages += count
             self._dense = count > 0 and complete and real - self._woke <= 2 * NAP and not driver.barrier.waiting
@@ -276,7 +276,7 @@ class Loop:
             asked = until - real
             if (
                 (ready is not FEEDS and ready is not NOTHING) or not complete or asked <= 0.0 or driver.out
-                or engine.decoded_bytes != decoded or self._sockets.have_requests
+                or (engine.decoded_bytes, engine.waiting.taken) != decoded or self._sockets.have_requests
             ):  # fmt: skip
                 return ready
             metrics.turns += 1

@@ -21,7 +21,7 @@ from process.kit import START_S, Home
 
 pytestmark = pytest.mark.process
 
-NUMBER = 20_000
+NUMBER = 8_000
 """Messages of the flood: more than are done while an honest one is."""
 
 LONG = Declaration(3600.0, 3600.0, 3600.0)
@@ -37,8 +37,6 @@ def message(kind: Kind, name: str, *args: Any, who: ProcessIdentity = OTHER) -> 
 FLOODS = {
     "extend": lambda number: [message(Kind.EXTEND, "hog", 10.0)],
     "section": lambda number: [message(kind, f"hog@1.{number}") for kind in (Kind.DECLARE, Kind.RELEASE)],
-    "status": lambda number: [message(Kind.NOTE, "hog", number, None)],
-    "pause": lambda number: [message(Kind.PAUSE, "hog", 10.0), message(Kind.RESUME, "hog")],
     "fail": lambda number: [message(Kind.FAIL, "hog", "again"), message(Kind.FEED, "hog")],
     "names": lambda number: [message(Kind.FEED, f"hog-{number}")],
 }

@@ -29,7 +29,6 @@ from banken_supervisor.engine.waiting import (
 HOG = ProcessIdentity(b"bootboot", 7, 70, b"hhhh")
 ALICE = ProcessIdentity(b"bootboot", 300, 3000, b"aaaa")
 LOCAL = Principal.LOCAL
-WHO = packed(HOG), packed(ALICE)
 TIMEOUT = 10.0
 
 
@@ -90,7 +89,7 @@ def test_who_sent_a_message_is_seen_without_decoding_it() -> None:
     for pid, start, length in product(pids, starts, (1, 31, 32, 128)):
         who = ProcessIdentity(b"bootboot", pid, start, b"nnnn")
         found = {
-            source_of(encode(Message(kind, "w" * length, each, 0.5, None, args)), LOCAL)
+            source_of(encode(Message(kind, "w" * length, each, 0.5, None, args)), LOCAL, 0)
             for each in (who, who._replace(nonce=b"mmmm"))
             for kind, args in ((Kind.FEED, ()), (Kind.NOTE, (1, "x" * 500)))
         }
@@ -103,15 +102,15 @@ def test_who_sent_a_message_is_seen_without_decoding_it() -> None:
 @pytest.mark.parametrize("bad", [b"", b"x", bytes(3), b"\x96\x01\x01\xd9", bytes(range(256)), b"\xc4" * 60])
 def test_what_names_no_process_has_one_source(bad: bytes) -> None:
     nobody = Source(LOCAL, b"")
-    assert source_of(bad, LOCAL) == nobody
-    assert source_of(frame(Kind.FEED, "w", who=None), LOCAL) == nobody == Source(LOCAL, packed(None))
+    assert source_of(bad, LOCAL, 0) == nobody
+    assert source_of(frame(Kind.FEED, "w", who=None), LOCAL, 0) == nobody == Source(LOCAL, packed(None))
     assert nobody.pid is None
 
 
 @pytest.mark.parametrize("what", [b"\xc1", b"\x01", b"\xc0\xc0", b"\x91\x01\x02", b"\xa1x\x05", bytes(3)])
 def test_what_a_process_says_of_itself_may_be_anything(what: bytes) -> None:
     """It is told without a number, and is no error of the supervisor's."""
-    source = source_of(b"\x96\x01\x04\xa1w\x94\xc4\x08bootboot" + what + b"\xc4\x04nnnn\x00\xc0", LOCAL)
+    source = source_of(b"\x96\x01\x04\xa1w\x94\xc4\x08bootboot" + what + b"\xc4\x04nnnn\x00\xc0", LOCAL, 0)
     assert source.pid is None or type(source.pid) is int
 
 
@@ -130,7 +129,7 @@ def test_one_source_leaves_room_for_others_however_much_it_sends() -> None:
 
 
 def test_who_causes_too_many_events_waits_and_others_do_not() -> None:
-    waiting, hog, alice = Waiting(Quotas(events_per_second=100, events_burst=1000)), *map(Source, [LOCAL] * 2, WHO)
+    waiting, hog = Waiting(Quotas(events_per_second=100, events_burst=1000)), Source(LOCAL, packed(HOG))
     first, second = (frame(Kind.PAUSE, "w", seconds) for seconds in (1.0, 2.0))
     other = frame(Kind.PAUSE, "w", 3.0, who=ALICE)
     waiting.put(first, LOCAL)
@@ -139,13 +138,13 @@ def test_who_causes_too_many_events_waits_and_others_do_not() -> None:
     waiting.charge(hog, 1, 0.0)
     waiting.put(second, LOCAL)
     waiting.put(other, LOCAL)
-    assert waiting.take() == (alice, other)
+    assert waiting.take() == (other, LOCAL, 0)
     assert waiting.take() is None
     left = waiting.patience(0.0)
     assert left is not None
     assert 0.0 < left <= 0.2
     waiting.wake(left)
-    assert [waiting.take(), waiting.take()] == [(hog, first), (hog, second)]
+    assert [waiting.take(), waiting.take()] == [(first, LOCAL, 0), (second, LOCAL, 0)]
     # For long, it causes what leaks.
     caused = 0
     for tick in range(1000):
@@ -156,6 +155,24 @@ def test_who_causes_too_many_events_waits_and_others_do_not() -> None:
             waiting.charge(hog, 5, now)
             caused += 5
     assert caused <= 1.2 * (100 * 10 + 100)
+
+
+def test_the_kernels_word_counts_before_what_a_message_claims() -> None:
+    """Whatever processes one connection names, it has one turn; and whom it names is not judged by what it says."""
+    waiting = Waiting(Quotas())
+    waiting.speaker = lambda: 77
+    for number in range(100):
+        waiting.put(frame(Kind.PAUSE, "w", 1.0, who=HOG._replace(pid=1000 + number)), LOCAL)
+    waiting.speaker = lambda: 88
+    waiting.put(frame(Kind.PAUSE, "w", 2.0, who=ALICE), LOCAL)
+    taken = [waiting.take() for _ in range(2)]
+    assert [each and each[2] for each in taken] == [77, 88]
+    assert waiting.holds("w", HOG._replace(pid=1099))
+    assert not waiting.holds("w", ALICE)
+    while waiting.take() is not None:
+        pass
+    assert not waiting.holds("w", HOG._replace(pid=1099))
+    assert waiting.size == 0
 
 
 # -- the engine ------------------------------------------------------------------------------------------
@@ -195,7 +212,7 @@ def test_silence_is_judged_for_those_who_do_not_flood_and_not_before_ten_times_f
     turns = Turns(few=0)
     turns.turn([frame(Kind.FEED, "hog"), frame(Kind.FEED, "hog-2"), frame(Kind.FEED, "alice", who=ALICE)])
     turns.turn(extends(AT_ONCE + 100)[AT_ONCE // 2 :])
-    turns.engine.at_once = 0
+    turns.engine.waiting.at_once = 0
     turns.engine.intake(iter(extends(10)), turns.driver.now, turns.driver.out)
     expired = [event.name for event in turns.pass_time(TIMEOUT + 1) if event.type is EventType.EXPIRED]
     assert expired == ["alice"]
@@ -208,7 +225,7 @@ def test_silence_is_judged_for_those_who_do_not_flood_and_not_before_ten_times_f
 def test_the_end_of_a_process_is_judged_after_all_that_it_sent() -> None:
     turns = Turns(few=0)
     turns.turn([frame(Kind.FEED, "hog")])
-    turns.engine.at_once = 0
+    turns.engine.waiting.at_once = 0
     last = [*extends(10), frame(Kind.FAIL, "hog", "the disk is on fire")]
     turns.engine.intake(iter(last), turns.driver.now, turns.driver.out)
     turns.engine.processes.exited(HOG, turns.driver.now, turns.driver.out, 1)
@@ -238,7 +255,7 @@ def test_a_flood_is_told_and_what_does_not_fit_is_counted() -> None:
 def test_the_supervisors_own_probe_never_waits() -> None:
     turns = Turns(few=0)
     turns.turn([*extends(AT_ONCE + 50), encode(Message(Kind.PROBE, "banken", None, 0.0, None, (b"token", 77)))])
-    turns.engine.at_once = 0
+    turns.engine.waiting.at_once = 0
     turns.engine.intake(
         iter([encode(Message(Kind.PROBE, "banken", None, 0.0, None, (b"token", 78)))]), turns.driver.now, []
     )
@@ -250,7 +267,7 @@ def test_another_user_who_names_a_process_delays_only_its_own_names() -> None:
     turns = Turns(few=0)
     user = OtherUser(33, {"web": 33}.get, lambda process: False)
     turns.turn([frame(Kind.FEED, "alice", who=ALICE)])
-    turns.engine.at_once = 0
+    turns.engine.waiting.at_once = 0
     forged = [frame(Kind.EXTEND, "alice", 5.0, who=ALICE) for _ in range(100)]
     turns.engine.intake(iter(forged), turns.driver.now, turns.driver.out, user)
     expired = [event.name for event in turns.pass_time(TIMEOUT + 1) if event.type is EventType.EXPIRED]

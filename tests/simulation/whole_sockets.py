@@ -108,6 +108,9 @@ class HostSockets:
     def have_requests(self) -> bool:
         return self.events.has_subscriptions
 
+    def speaker(self) -> int:
+        return 0
+
     def watch(self, descriptor: int) -> None:
         self._others.append(descriptor)
 

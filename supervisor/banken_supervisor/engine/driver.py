@@ -65,7 +65,7 @@ class Driver:
         self._leftover = 0
         """suspects that existed when the horizon was set and are not judged yet"""
         self._horizon = 0.0
-        self._decoded = self._waits = 0
+        self._decoded = 0
         self._reported_at: dict[EventType, float] = {}
         self._unreported_lost = 0.0
 
@@ -102,7 +102,7 @@ class Driver:
         observer.uncredited = real - now - self._ahead
         observer.behind = self.backlog.wake(real)
         engine.history.allowed = self.note_budget.wake(real)
-        engine.at_once = AT_ONCE if self._complete else 0
+        engine.waiting.at_once = AT_ONCE if self._complete else 0
         if clock.last_lost > 0.0:
             self._unreported_lost += clock.last_lost
             if self._may_report(EventType.STALLED, real):
@@ -115,23 +115,14 @@ class Driver:
                 self.out.append(Event(EventType.OVERLOADED, None, {"turns": self.overloads}))
         return now
 
-    def read(self, frames: Iterator[bytes], principal: Principal | OtherUser = Principal.LOCAL) -> int:
-        """Take the messages of ``frames``; how many of them are of a flood. An exception passes through; the
-        messages before it were taken."""
-        waiting = self.engine.waiting
-        before = waiting.count
-        try:
-            self.engine.intake(frames, self.clock.now, self.out, principal)
-        finally:
-            waits = waiting.count - before
-            self._waits += waits
-        return waits
+    def read(self, frames: Iterator[bytes], principal: Principal | OtherUser = Principal.LOCAL) -> None:
+        """Take the messages of ``frames``. An exception passes through; the messages before it were taken."""
+        self.engine.intake(frames, self.clock.now, self.out, principal)
 
     def drained(
         self, count: int, complete: bool, took: float = 0.0, more: Callable[[], bool] = lambda: True
     ) -> None:
-        """``count`` frames were read in this turn; ``complete``: the socket is empty, or has nothing but messages
-        of processes whose messages wait anyway: ``Verdicts`` is patient with those.
+        """``count`` frames were read in this turn; ``complete``: each source had its turn.
 
         ``took``: seconds that reading took. All frames got the time of the turn's beginning, which is too early for
         one that arrived at its end. (In deadline time the difference is at most the clock's allowance.) Messages
@@ -145,9 +136,8 @@ class Driver:
         engine = self.engine
         if not engine.waiting.is_calm:
             engine.take_waiting(self.clock.now, self.out, more)
-        known = count - self._waits  # what waits is of processes that the barrier need not wait for
-        self.barrier.read(known * engine.table.longest_frame + engine.decoded_bytes - self._decoded)
-        self._decoded, self._waits = engine.decoded_bytes, 0
+        self.barrier.read(count * engine.table.longest_frame + engine.decoded_bytes - self._decoded)
+        self._decoded = engine.decoded_bytes
 
     def decide(self) -> int | None:
         """Judge what may be judged. Returns the number of a probe to send through every feed socket, or None.

@@ -65,8 +65,6 @@ class Engine:
         self.rules = rules
         self.decoded_bytes = 0
         """bytes of all messages that were decoded as they were read"""
-        self.at_once: float = inf
-        """messages that need work and are taken at once, in this turn; the caller's to set"""
         self.waiting = Waiting(Quotas())
         self.probes_seen: list[int] = []
         """numbers of the probes that came back; the caller takes them out"""
@@ -122,12 +120,11 @@ class Engine:
         An exception that ``frames`` raises passes through; what came before it has been taken.
         """
         for frame in self._known_feeds.take(frames, now, principal):
-            if self.at_once > 0 and self.waiting.is_calm:
-                self.at_once -= 1
+            if self.waiting.at_once > 0 and self.waiting.is_calm:
+                self.waiting.at_once -= 1
                 self.decoded_bytes += len(frame)
-                self._take_charged(frame, now, out, principal)
+                self._take_charged(frame, principal, self.waiting.speaker(), now, out)
             elif self._probe_token and self._probe_token in frame:
-                self.waiting.count += 1  # it is nobody's
                 self.take(frame, now, out, principal)
             elif (refused := self.waiting.put(frame, principal)) is not None:
                 self.admission.refused[refused] += 1
@@ -136,14 +133,16 @@ class Engine:
         """Take what waits, from each source in turn, as long as ``more`` says so."""
         self.waiting.wake(now)
         while more() and (found := self.waiting.take()) is not None:
-            self._take_charged(found[1], now, out, found[0].principal)
+            self._take_charged(*found, now, out)
         out += self.waiting.flood(now)
 
-    def _take_charged(self, frame: bytes, now: float, out: list[Effect], principal: Principal | OtherUser) -> None:
-        before = len(out)
-        self.take(frame, now, out, principal)
-        if len(out) > before:
-            self.waiting.charge(source_of(frame, principal), len(out) - before, now)
+    def _take_charged(
+        self, frame: bytes, by: Principal | OtherUser, pid: int, now: float, to: list[Effect]
+    ) -> None:
+        before = len(to)
+        self.take(frame, now, to, by)
+        if len(to) > before:
+            self.waiting.charge(source_of(frame, by, pid), len(to) - before, now)
 
     def take(
         self, frame: bytes, now: float, out: list[Effect], principal: Principal | OtherUser = Principal.LOCAL

@@ -9,8 +9,8 @@ process whose own messages wait here.
 Two bounds. What waits has at most ``most`` bytes; a source may use as much as is free besides (Choudhury and
 Hahne, "Dynamic queue length thresholds", 1998), so that there is room for others however many there are. What does
 not fit is dropped. And a source may cause ``Quotas.events_per_second`` for long, ``events_burst`` at once (a
-leaky bucket); beyond that its messages wait. Sources are told apart by the process that each message claims to come
-from, without its random part, and by the principal.
+leaky bucket); beyond that its messages wait. Sources are told apart by the kernel's word where it is known, else by
+the process that each message claims to come from.
 
 Pure: ``now`` is deadline time, seconds.
 """
@@ -18,7 +18,9 @@ Pure: ``now`` is deadline time, seconds.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from banken.errors import WireError
@@ -39,9 +41,6 @@ OVERHEAD = 100
 BUCKETS_MAX = 1_000
 """Sources whose events are counted; beyond that those that have rested are forgotten."""
 
-FEW = 50
-"""When messages of more processes wait, they are no flood of one."""
-
 REPORT_EVERY_S, REPORT_GAP_S = 10.0, 1.0
 """Seconds between two reports about one source, and between any two."""
 
@@ -58,12 +57,14 @@ class Source(NamedTuple):
     """Who sent a message."""
 
     principal: Principal | OtherUser
-    process: bytes
-    """the process that it claims to come from, packed without its nonce; empty: it names none"""
+    process: int | bytes
+    """the pid of the process that has the connection; where that is not known, what the message claims"""
 
     @property
     def pid(self) -> int | None:
-        """The number of that process; None: it names none. The message was not decoded: it may say anything."""
+        """The number of the process; None: it is not known. A claim was not decoded: it may say anything."""
+        if isinstance(self.process, int):
+            return self.process
         try:
             _, pid, _ = unpack(b"\x93" + self.process, FRAME_MAX)
         except WireError:
@@ -71,16 +72,22 @@ class Source(NamedTuple):
         return pid if type(pid) is int else None
 
 
-def source_of(frame: bytes, principal: Principal | OtherUser) -> Source:
-    """Who sent this message. It is not decoded for that: its identity begins after its name (docs/wire.md)."""
+def claim_of(frame: bytes) -> bytes:
+    """Which process this message claims to come from, packed without its random part; empty: none. It is not
+    decoded for that: its identity begins after its name (docs/wire.md)."""
     try:
         first = frame[3]
         at = 4 + (first & 31) if first < 0xC0 else 5 + frame[4]
         if frame[at + 1 : at + 3] == _BOOT and (end := frame.find(_NONCE, at + 12, at + 32)) > 0:
-            return Source(principal, frame[at + 1 : end])
+            return frame[at + 1 : end]
     except IndexError:
         pass
-    return Source(principal, b"")
+    return b""
+
+
+def source_of(frame: bytes, principal: Principal | OtherUser, pid: int) -> Source:
+    """Who sent this message. ``pid``: of the process that has the connection, by the kernel's word; 0: unknown."""
+    return Source(principal, pid or claim_of(frame))
 
 
 def may_be_message(frame: bytes) -> bool:
@@ -92,7 +99,7 @@ def may_be_message(frame: bytes) -> bool:
 
 
 def packed(process: ProcessIdentity | None) -> bytes:
-    """``Source.process`` of what this process sends; None: of what names no process."""
+    """What messages of this process claim; None: those that name no process."""
     return b"" if process is None else pack(process[:3])[1:]
 
 
@@ -115,15 +122,17 @@ class Waiting:
 
     def __init__(self, quotas: Quotas) -> None:
         self.quotas = quotas
+        self.at_once: float = inf
+        """messages of this turn that are taken as they are read, in calm; the caller's to set"""
+        self.speaker: Callable[[], int] = lambda: 0
+        """the pid of the process whose connection is being read, as for ``source_of``"""
         self.size = 0
         """bytes that wait"""
-        self.count = 0
-        """messages that had to wait, or were dropped, while those of no more than ``FEW`` processes did"""
         self.taken = 0
         """messages that waited and were taken"""
         self._ready: OrderedDict[Source, _Lane] = OrderedDict()
-        self._principals: Counter[Principal | OtherUser] = Counter()
-        """of those whose messages wait"""
+        self._claims: dict[Principal | OtherUser, Counter[bytes]] = {}
+        """how many messages wait that claim to come from a process, by who said it"""
         self._held: dict[Source, _Lane] = {}
         """those of sources that have caused too many events"""
         self._buckets: dict[Source, _Bucket] = {}
@@ -148,18 +157,16 @@ class Waiting:
         """Whether a message of this process waits that may be about this name. None: one that names no process."""
         which = packed(process)
         return any(
-            (not isinstance(each, OtherUser) or each.may_use(name))
-            and (Source(each, which) in self._ready or Source(each, which) in self._held)
-            for each in self._principals
+            which in claims and (not isinstance(principal, OtherUser) or principal.may_use(name))
+            for principal, claims in self._claims.items()
         )
 
     def put(self, frame: bytes, principal: Principal | OtherUser) -> str | None:
-        """Add a message, or drop it: why, in one word, as refusals have it."""
+        """Add a message that is being read, or drop it: why, in one word, as refusals have it."""
         if not may_be_message(frame):
-            self.count += 1  # it is nobody's
             return "garbage"
-        self.count += len(self._ready) + len(self._held) <= FEW
-        source = source_of(frame, principal)
+        claim = claim_of(frame)
+        source = Source(principal, self.speaker() or claim)
         size = len(frame) + OVERHEAD
         lane = self._ready.get(source) or self._held.get(source)
         if (0 if lane is None else lane.size) + size > self.most - self.size:
@@ -168,12 +175,12 @@ class Waiting:
             return "flood"
         if lane is None:
             lane = _Lane()
-            self._principals[source.principal] += 1
             if source in self._full:
                 self._held[source] = lane
             else:
                 self._ready[source] = lane
         lane.frames.append(frame)
+        self._claims.setdefault(principal, Counter())[claim] += 1
         lane.size += size
         self.size += size
         return None
@@ -191,8 +198,9 @@ class Waiting:
             return 0.0
         return max(0.0, min(self._full[source] for source in self._held) - now) if self._held else None
 
-    def take(self) -> tuple[Source, bytes] | None:
-        """The next message, of the source whose turn it is; None: nobody's."""
+    def take(self) -> tuple[bytes, Principal | OtherUser, int] | None:
+        """The next message, of the source whose turn it is: its bytes, who sent it, and the pid as for
+        ``source_of``. None: there is none."""
         if not self._ready:
             return None
         source, lane = self._ready.popitem(last=False)
@@ -203,9 +211,11 @@ class Waiting:
         self.taken += 1
         if lane.frames:
             self._ready[source] = lane
-        else:
-            self._principals[source.principal] -= 1
-        return source, frame
+        claims, claim = self._claims[source.principal], claim_of(frame)
+        claims[claim] -= 1
+        if not claims[claim]:
+            del claims[claim]
+        return frame, source.principal, source.process if isinstance(source.process, int) else 0
 
     def charge(self, source: Source, events: int, now: float) -> None:
         """A message of this source caused so many events."""

@@ -60,11 +60,8 @@ READ_S = 0.01
 WAITING_S = 0.005
 """Seconds of one turn for messages that wait (engine/waiting.py)."""
 
-EFFECTS_MAX = 500
-"""Effects left of earlier turns that are many."""
-
-EFFECTS_EACH = 4
-"""What a message causes, at most: an incident that ends, and one that begins."""
+EFFECTS_MAX, EFFECTS_EACH = 500, 4
+"""Effects left of earlier turns that are many, and those that one message causes, at most."""
 
 NAP = 0.001
 """Seconds. While many feeds come, they are read once per nap and not one by one: at 50,000 per second, a wake-up
@@ -163,6 +160,7 @@ class Loop:
                 sockets.watch(descriptor)
         self._executors = callbacks, dispatcher.executor, self.background
         self.driver.barrier.exact = True
+        self.driver.engine.waiting.speaker = sockets.speaker
         self._bad_feed = partial(self.guard.fault, Place.FEED)
         self._dense = False
         self._many = MANY

@@ -58,6 +58,10 @@ class Listener:
         self.connections.close_all()
         self._poll.close()
 
+    def speaker_pid(self) -> int:
+        """The process whose messages are being given out, by the kernel's word; 0: nobody's, or it is unknown."""
+        return 0 if self.speaker is None else self.speaker.pid
+
     # -- reading ------------------------------------------------------------------------------------
 
     def drain(

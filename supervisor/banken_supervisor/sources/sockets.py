@@ -63,6 +63,7 @@ class Sockets:
         """by path"""
         self.connections = self.listener.connections
         self.drain, self.send_barrier = self.listener.drain, self.listener.send_barrier
+        self.speaker = self.listener.speaker_pid
         self._users: dict[int, Door] | None = {}
         """bound for other users, some of which the loop may not read yet; None: closed"""
         self._users_lock = threading.Lock()

@@ -116,6 +116,35 @@ def test_messages_of_many_connections_are_read_and_their_process_is_known(bench:
     assert bench.listener.speaker is None
 
 
+def test_a_connection_that_rests_is_not_read_and_holds_up_no_barrier(bench: Bench) -> None:
+    """What it has sent lies in the kernel meanwhile; then it is read, and a barrier waits for it."""
+    resting = bench.connect(b"one")
+    other = bench.connect()
+    assert bench.read() == [b"one"]
+    held = next(each for each in bench.connections.by_descriptor.values())
+    bench.listener.rests = lambda connection: connection is held
+    resting.sendall(frame(b"two"))
+    other.sendall(frame(b"three"))
+    bench.listener.send_barrier(b"barrier")
+    assert sorted(bench.read() + bench.read()) == [b"barrier", b"three"]
+    assert bench.read() == []
+    bench.listener.rests = lambda connection: False
+    bench.listener.send_barrier(b"again")
+    assert bench.read() + bench.read() == [b"two", b"again"]
+
+
+def test_what_is_closed_while_it_rests_is_not_read_again(bench: Bench) -> None:
+    bench.connect(b"one")
+    assert bench.read() == [b"one"]
+    bench.listener.rests = lambda connection: True
+    bench.peers[0].sendall(frame(b"two"))
+    assert bench.read() == []
+    bench.connections.close(next(iter(bench.connections.by_descriptor.values())))
+    bench.listener.rests = lambda connection: False
+    assert bench.read() == []
+    assert len(bench.connections) == 0
+
+
 def test_it_works_with_the_poller_of_other_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "make_poller", OtherPoller)
     bench = Bench(tmp_path)

@@ -108,8 +108,8 @@ class HostSockets:
     def have_requests(self) -> bool:
         return self.events.has_subscriptions
 
-    def speaker(self) -> int:
-        return 0
+    def queue_in(self, waiting: object) -> None:
+        pass
 
     def watch(self, descriptor: int) -> None:
         self._others.append(descriptor)

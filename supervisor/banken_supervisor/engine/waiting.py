@@ -35,6 +35,9 @@ WAITING_MAX, WAITING_EACH = 16 * 2**20, 1024
 """Bytes of all messages that wait, with ``OVERHEAD`` for each; or so many for each watchdog that a process may
 have, if that is more: it declares all of them at its start."""
 
+LANE_FULL = 256 * 1024
+"""Bytes that wait of one source, from which on its connections are not read, where that can be."""
+
 OVERHEAD = 100
 """Bytes that a message takes besides its own."""
 
@@ -160,6 +163,13 @@ class Waiting:
             which in claims and (not isinstance(principal, OtherUser) or principal.may_use(name))
             for principal, claims in self._claims.items()
         )
+
+    def is_full(self, principal: Principal | OtherUser, pid: int) -> bool:
+        """Whether so many messages of this process wait that its connections need not be read before some are
+        taken. ``pid``: as for ``source_of``."""
+        source = Source(principal, pid)
+        lane = self._ready.get(source) or self._held.get(source)
+        return lane is not None and lane.size >= LANE_FULL
 
     def put(self, frame: bytes, principal: Principal | OtherUser) -> str | None:
         """Add a message that is being read, or drop it: why, in one word, as refusals have it."""

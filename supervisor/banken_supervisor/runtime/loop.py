@@ -160,7 +160,7 @@ class Loop:
                 sockets.watch(descriptor)
         self._executors = callbacks, dispatcher.executor, self.background
         self.driver.barrier.exact = True
-        self.driver.engine.waiting.speaker = sockets.speaker
+        sockets.queue_in(self.driver.engine.waiting)
         self._bad_feed = partial(self.guard.fault, Place.FEED)
         self._dense = False
         self._many = MANY

@@ -332,6 +332,16 @@ class Connections:
         """Whether it is open: its descriptor may be another's by now."""
         return self.by_descriptor.get(connection.descriptor) is connection
 
+    def rest(self, connection: Connection) -> None:
+        """Do not read it for a while; no barrier waits for it."""
+        self.owing.discard(connection)
+        self._unregister(connection.descriptor)
+
+    def go_on(self, connection: Connection) -> None:
+        """Read it again, if it was not closed."""
+        if self.by_descriptor.get(connection.descriptor) is connection:
+            self._poll.register(connection.descriptor, POLLIN)
+
     def _unregister(self, descriptor: int) -> None:
         with contextlib.suppress(OSError, KeyError):
             self._poll.unregister(descriptor)

@@ -43,6 +43,9 @@ class Listener:
         self.connections = Connections(self._poll, connected)
         self.speaker: Connection | None = None
         """whose messages are being given out"""
+        self.rests: Callable[[Connection], bool] = lambda connection: False
+        """whether so many of its messages wait elsewhere that it is not read before they are fewer"""
+        self._resting: list[Connection] = []
         self._round: deque[Connection] = deque()
         """those that had something at the last look, and were not read since"""
         self._again = False
@@ -76,6 +79,7 @@ class Listener:
 
         ``fault`` gets what ``read`` raises; the message that did it is lost, and those behind it are read.
         """
+        self._resume()
         self._given, until = 0, monotonic() + seconds
         complete = False
         while self._round or self._look():
@@ -122,6 +126,10 @@ class Listener:
         before = 0.0
         while waiting and waiting[0].door.principal is principal:
             connection = waiting.popleft()
+            if self.rests(connection):
+                self.connections.rest(connection)
+                self._resting.append(connection)
+                continue
             try:
                 messages, is_full = self._receive(connection)
             except KeyError as fault:  # to the engine it would say that a message is not known
@@ -195,6 +203,15 @@ class Listener:
             self.connections.accept(door)
         return bool(self._round)
 
+    def _resume(self) -> None:
+        """Those of which few messages wait by now are read again."""
+        resting, self._resting = self._resting, []
+        for connection in resting:
+            if self.rests(connection):
+                self._resting.append(connection)
+            else:
+                self.connections.go_on(connection)
+
     # -- the barrier ----------------------------------------------------------------------------------
 
     def send_barrier(self, frame: bytes) -> None:
@@ -202,6 +219,7 @@ class Listener:
         is_again, self._barrier = self._barrier is not None, frame
         if is_again:  # the former one was taken for lost; what was owed to it still is
             return
+        self._resume()
         for descriptor, _ in self._poll.poll(0, len(self.connections.by_descriptor) + len(self.connections.doors)):
             connection = self.connections.by_descriptor.get(descriptor)
             if connection is not None and connection.door.handler is None:

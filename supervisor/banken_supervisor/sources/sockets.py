@@ -14,6 +14,7 @@ from banken.address import Address, directory_of_user, resolve
 from banken.protocol.limits import DROP_MAX, FRAME_MAX
 from banken.threads import NO_THREAD, ZMQ_THREADS, available
 from banken_supervisor.engine.principal import OtherUser
+from banken_supervisor.engine.waiting import Waiting
 from banken_supervisor.files.users import close_directory_of_user, open_directory_of_user
 from banken_supervisor.sources.connections import Door
 from banken_supervisor.sources.control_socket import ControlSocket
@@ -63,7 +64,6 @@ class Sockets:
         """by path"""
         self.connections = self.listener.connections
         self.drain, self.send_barrier = self.listener.drain, self.listener.send_barrier
-        self.speaker = self.listener.speaker_pid
         self._users: dict[int, Door] | None = {}
         """bound for other users, some of which the loop may not read yet; None: closed"""
         self._users_lock = threading.Lock()
@@ -87,6 +87,12 @@ class Sockets:
         self._polls[True].register(self._own, POLLIN)
         for poll in self._polls.values():
             poll.register(mailbox, POLLIN)
+
+    def queue_in(self, waiting: Waiting) -> None:
+        """Messages that are read may wait there, by the process that has the connection. Where many do, it is not
+        read: they wait in the kernel, and then with their sender."""
+        waiting.speaker = self.listener.speaker_pid
+        self.listener.rests = lambda connection: waiting.is_full(connection.door.principal, connection.pid)
 
     def bind_for(self, user: OtherUser) -> Door | None:
         """A feed socket for this user, in a directory of its own beside the address; None: there is one already, or

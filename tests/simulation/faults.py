@@ -117,7 +117,7 @@ class StaleEntry:
     @staticmethod
     def _look_at(original: Any, self: Any, record: Record, now: float) -> None:
         if deadline(record) is not None:
-            self._suspects.append(record)
+            self._suspects.put(record.name, record)
 
     @staticmethod
     def _judge_one(original: Any, self: Any, record: Record, horizon: float, now: float, out: Any) -> None:
@@ -128,7 +128,7 @@ def _look_at(original: Any, self: Any, record: Record, now: float) -> None:
     due = deadline(record)
     if due is None or due > now:
         return  # it was fed, and is never armed again
-    self._suspects.append(record)
+    self._suspects.put(record.name, record)
 
 
 def forget_frames(original: Any, self: Any, record: Record) -> None:

@@ -25,7 +25,7 @@ AT_ONCE = 100
 """Messages of a turn that need work and are taken as they are read. Those behind them wait (waiting.py), and are
 taken in turn, by who sent them."""
 
-VERDICTS_PER_TURN = 500
+VERDICTS_PER_TURN = 200
 """A limit, so that the loop reads feeds even when ten thousand deadlines are due at once."""
 
 READ_LONG = 0.001
@@ -152,7 +152,7 @@ class Driver:
         engine.probes_seen.clear()
         suspects = engine.verdicts.sweep(now, self.out)
         horizon = barrier.horizon()
-        if suspects and probe is None and horizon is None and not self._leftover:
+        if suspects and probe is None and horizon is None:
             probe = barrier.suspect(now)
             horizon = barrier.horizon()  # set without a probe when too many were lost
         if suspects and horizon is not None:

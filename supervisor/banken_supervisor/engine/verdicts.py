@@ -5,11 +5,12 @@ When a verdict may fall is decided by barrier.py; what it does, by the table in 
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import islice
 
 from banken_supervisor.engine.effects import Effect, Fault
+from banken_supervisor.engine.fair_queue import FairQueue
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import cause_of
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
@@ -46,7 +47,8 @@ class Verdicts:
     _on_purpose: OnPurpose
     _quorums: Quorums
     _waiting: Waiting
-    _suspects: deque[Record] = field(default_factory=deque)
+    _suspects: FairQueue[Hashable, Record] = field(default_factory=FairQueue)
+    """by the process that is looked at: one with ten thousand watchdogs delays no other's verdict"""
     _long_reads: dict[float, float] = field(default_factory=dict)
 
     def read_long(self, stamp: float, seconds: float) -> None:
@@ -68,7 +70,7 @@ class Verdicts:
     def judge(self, horizon: float, now: float, out: list[Effect], limit: int = 1000) -> bool:
         """Verdicts on all suspects that were due by ``horizon``, at most ``limit``. True: some are left."""
         for _ in range(min(limit, len(self._suspects))):
-            record = self._suspects.popleft()
+            record = self._suspects.take()
             try:
                 self._judge_one(record, horizon, now, out)
             except Exception as error:  # noqa: BLE001  # one watchdog's fault is not the others'
@@ -85,7 +87,7 @@ class Verdicts:
             self._table.deadlines.arm(record, due)
             self._observer.sample(record)
         else:
-            self._suspects.append(record)
+            self._suspects.put(record.name if record.owner is None else record.owner[:3], record)
 
     def _judge_one(self, record: Record, horizon: float, now: float, out: list[Effect]) -> None:
         show_first(record)

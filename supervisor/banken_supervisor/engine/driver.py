@@ -63,7 +63,8 @@ class Driver:
         """the timeout from which the clock's allowance was computed"""
         self._complete = True
         self._leftover = 0
-        """suspects that existed when the horizon was set and are not judged yet"""
+        """suspects that existed when the horizon was set and are not judged yet; newer ones get a horizon of their
+        own meanwhile, for verdicts.py takes them in turn"""
         self._horizon = 0.0
         self._decoded = 0
         self._reported_at: dict[EventType, float] = {}
@@ -152,7 +153,7 @@ class Driver:
         engine.probes_seen.clear()
         suspects = engine.verdicts.sweep(now, self.out)
         horizon = barrier.horizon()
-        if suspects and probe is None and horizon is None:
+        if suspects > self._leftover and probe is None and horizon is None:
             probe = barrier.suspect(now)
             horizon = barrier.horizon()  # set without a probe when too many were lost
         if suspects and horizon is not None:

@@ -29,8 +29,9 @@ LONG_READS_MAX = 100_000
 BEHIND_TIMES = 10
 """While messages of a watchdog's process wait to be taken (waiting.py), it may be silent so many times as long."""
 
-LOOK_AGAIN_S = 0.05
-"""Seconds until it is looked at again whether what a process sent before its end is taken."""
+LOOK_AGAIN_S, LOOK_EACH_S = 0.05, 0.0005
+"""Seconds until it is looked at again whether what a process sent before its end is taken, and so many more for
+each message that waits."""
 
 RETRY_S = 1.0
 """Seconds until a watchdog is looked at again whose verdict raised an exception."""
@@ -113,16 +114,17 @@ class Verdicts:
         if due is None:
             return None
         later = self._long_reads.get(record.fed_at, 0.0) if self._long_reads else 0.0
-        if not self._waiting.is_calm and record.is_judged and not record.is_group and self._is_behind(record):
-            # Its end is judged when all that it sent is taken; its silence, if it lasts ten times as long.
-            later += now + LOOK_AGAIN_S - due if record.exited else (BEHIND_TIMES - 1) * (due - record.fed_at)
-        return due + later
-
-    def _is_behind(self, record: Record) -> bool:
-        """Whether messages wait of one of its processes."""
+        if self._waiting.is_calm or not record.is_judged or record.is_group:
+            return due + later
         details = record.details
         feeding = (record.owner, *(() if details is None or details.members is None else details.members))
-        return any(self._waiting.holds(record.name, process) for process in feeding)
+        waiting = sum(self._waiting.holds(record.name, process) for process in feeding)
+        if not waiting:
+            return due + later
+        # Its end is judged when all that it sent is taken; its silence, if it lasts ten times as long.
+        if record.exited:
+            return now + LOOK_AGAIN_S + waiting * LOOK_EACH_S
+        return due + later + (BEHIND_TIMES - 1) * (due - record.fed_at)
 
     def _failed(self, record: Record, error: Exception, now: float, out: list[Effect]) -> None:
         """The record is looked at again after a while: it is not lost, and does not hold up the others."""

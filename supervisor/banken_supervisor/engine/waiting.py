@@ -156,12 +156,13 @@ class Waiting:
         """Bytes that may wait."""
         return max(WAITING_MAX, WAITING_EACH * self.quotas.names_per_process)
 
-    def holds(self, name: str, process: ProcessIdentity | None) -> bool:
-        """Whether a message of this process waits that may be about this name. None: one that names no process."""
+    def holds(self, name: str, process: ProcessIdentity | None) -> int:
+        """How many messages of this process wait that may be about this name. None: those that name no process."""
         which = packed(process)
-        return any(
-            which in claims and (not isinstance(principal, OtherUser) or principal.may_use(name))
+        return sum(
+            claims[which]
             for principal, claims in self._claims.items()
+            if which in claims and (not isinstance(principal, OtherUser) or principal.may_use(name))
         )
 
     def is_full(self, principal: Principal | OtherUser, pid: int) -> bool:

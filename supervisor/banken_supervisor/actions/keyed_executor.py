@@ -4,8 +4,7 @@ Jobs of one lane run one after the other in the order in which they came; those 
 threads are daemons of our own, made when no idle one is left, up to a bound: the standard pool cannot be shut down
 past a job that hangs. A job that outlives its limit is reported as stuck and its thread replaced.
 
-Jobs of one owner (the process whose watchdogs they are about) take turns with those of others, and leave a few
-threads, and room in the queue, to owners that have little to do.
+Jobs of one owner (a process, whose watchdogs they are about) leave threads and room to those of others.
 
 Jobs that wait for the outside (a server, a command) get only a share of the threads. When a network fails,
 everything expires and every webhook hangs, and just then the supervisor must be able to kill and restart.
@@ -94,7 +93,7 @@ class Job:
     about: Any = None
     """the caller's own"""
     owner: Hashable = None
-    """whose it is; None: its lane's own"""
+    """whose it is; None: its lane's own, which it is then set to"""
     same: Hashable = None
     """a job is refused while another with an equal value waits, runs or is stuck; None: never"""
     limit_s: float = inf
@@ -111,6 +110,9 @@ class Job:
     end: Callable[[float], str] | None = None
     """see ``when_stuck``"""
 
+    def __post_init__(self) -> None:
+        self.owner = self.lane if self.owner is None else self.owner
+
 
 class _Lane:
     __slots__ = ("name", "pending", "running")
@@ -119,10 +121,6 @@ class _Lane:
         self.name = name
         self.pending: deque[Job] = deque()
         self.running: Job | None = None
-
-
-def _owner_of(job: Job) -> Hashable:
-    return job.lane if job.owner is None else job.owner
 
 
 class KeyedExecutor:
@@ -154,8 +152,7 @@ class KeyedExecutor:
         self._stuck: set[Job] = set()
         self._same: set[Hashable] = set()
         self._pending = 0
-        self._waiting_of: Counter[Hashable] = Counter()
-        self._running_of: Counter[Hashable] = Counter()
+        self._waiting_of, self._running_of = Counter[Hashable](), Counter[Hashable]()
         """by owner"""
         self._outside = 0
         self._threads = 0
@@ -172,11 +169,9 @@ class KeyedExecutor:
         with self._changed:
             if self._closed:
                 return
-            owner = _owner_of(job)
-            if self._waiting_of[owner] >= QUEUE_MAX - self._pending:
-                refused = (
-                    f"{self._waiting_of[owner] if self._pending < QUEUE_MAX else QUEUE_MAX} others wait already"
-                )
+            others = 0 if job.owner == job.lane else self._waiting_of[job.owner]
+            if self._pending + max(1, others) > QUEUE_MAX:
+                refused = f"{self._pending} others wait already"
             elif job.same is not None and job.same in self._same:
                 refused = "an earlier run has not ended"
             else:
@@ -186,7 +181,7 @@ class KeyedExecutor:
                 lane = self._lanes.setdefault(job.lane, _Lane(job.lane))
                 lane.pending.append(job)
                 self._pending += 1
-                tally(self._waiting_of, owner, 1)
+                tally(self._waiting_of, job.owner, 1)
                 self._make_ready(lane)
         if refused:
             self._send_report(job, How.REFUSED, refused)
@@ -202,7 +197,7 @@ class KeyedExecutor:
             lane.pending = deque(job for job in lane.pending if not which(job))
             self._pending -= len(dropped)
             for job in dropped:
-                tally(self._waiting_of, _owner_of(job), -1)
+                tally(self._waiting_of, job.owner, -1)
             self._same.difference_update(job.same for job in dropped)
             self._make_ready(lane)
         self._add_threads()
@@ -282,7 +277,7 @@ class KeyedExecutor:
             if next_ is None or next_.outside != outside:
                 ready.discard(lane.name)
             elif lane.name not in ready:
-                ready.add(lane.name, lane, _owner_of(next_))
+                ready.add(lane.name, lane, next_.owner)
                 self._changed.notify()
         if next_ is None and lane.running is None:
             self._lanes.pop(lane.name, None)
@@ -301,23 +296,22 @@ class KeyedExecutor:
         job = lane.running = lane.pending.popleft()
         job.started = monotonic()
         self._pending -= 1
-        tally(self._waiting_of, _owner_of(job), -1)
-        tally(self._running_of, _owner_of(job), 1)
+        tally(self._waiting_of, job.owner, -1)
+        tally(self._running_of, job.owner, 1)
         self._outside += job.outside
         self._running.add(job)
         return job
 
     def _next_lane(self, outside: bool, used: int, most: int) -> _Lane | None:
         reserved = min(RESERVED, most // 4)
-        if used < most - reserved:
-            return self._ready[outside].take(lambda owner: True)
-        return self._ready[outside].take(lambda owner: self._running_of[owner] < reserved)
+        is_free = used < most - reserved
+        return self._ready[outside].take(lambda owner: is_free or self._running_of[owner] < reserved)
 
     def _leave(self, job: Job) -> None:
         """It no longer takes one of the threads: it has ended, or is stuck."""
         self._running.discard(job)
         self._outside -= job.outside
-        tally(self._running_of, _owner_of(job), -1)
+        tally(self._running_of, job.owner, -1)
         if not (job.stuck and job.holds_lane):
             self._free(job)
         if job.outside and self._ready[True]:

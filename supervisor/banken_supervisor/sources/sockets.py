@@ -92,7 +92,9 @@ class Sockets:
         """Messages that are read may wait there, by the process that has the connection. Where many do, it is not
         read: they wait in the kernel, and then with their sender."""
         waiting.speaker = self.listener.speaker_pid
-        self.listener.rests = lambda connection: waiting.is_full(connection.door.principal, connection.pid)
+        self.listener.rests = lambda connection: (
+            connection.door.terms is FEEDS_TERMS and waiting.is_full(connection.door.principal, connection.pid)
+        )
 
     def bind_for(self, user: OtherUser) -> Door | None:
         """A feed socket for this user, in a directory of its own beside the address; None: there is one already, or

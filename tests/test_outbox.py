@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from banken_supervisor.engine.effects import Event, EventType
-from banken_supervisor.outbox.outbox import PORTION_S, Outbox
+from banken_supervisor.outbox.outbox import COMMIT_WAIT_S, PORTION_S, Outbox
 
 COUNT = 400
 EACH_S = 0.0005
@@ -45,3 +45,22 @@ def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path) -> No
     outbox.close(WAIT_S)
     assert told == list(range(COUNT + 1))
     assert turns >= COUNT * EACH_S / PORTION_S
+
+
+def test_time_in_which_the_supervisor_was_stopped_is_no_wait_for_the_disk(tmp_path: Path) -> None:
+    """Else it would tell, when it goes on, what is not on disk yet: its writer was stopped, too."""
+    now = [100.0]
+    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", lambda do: None, clock=lambda: now[0])
+    told: list[str] = []
+    # Nobody hears of the commit, as if the writer had been stopped before it.
+    outbox.record(Event(EventType.PAUSED, "w", {"seconds": None}), 1, time.time(), lambda: told.append("paused"))
+    assert outbox.patience() == COMMIT_WAIT_S
+    outbox.turn()
+    assert told == []
+    now[0] += COMMIT_WAIT_S - 0.1
+    outbox.turn()
+    assert told == []
+    now[0] += 0.2
+    outbox.turn()
+    assert told == ["paused"]
+    outbox.close(1.0)

@@ -201,11 +201,11 @@ def _not_left(right: Any, self: Any, linger: float) -> None:
     right(self, 0.0)
 
 
-def _no_order(right: Any, self: Outbox, *, busy: bool = False) -> None:
+def _no_order(right: Any, self: Outbox) -> None:
     pending = self._pending
     if len(pending) > 1 and pending[-1].ticket <= self._durable:
         pending.reverse()
-    right(self, busy=busy)
+    right(self)
 
 
 LIFE = ("hang", "kill-worker", "exit", "crash", "leave", "stop-worker", "stall", "stall-at")
@@ -237,7 +237,7 @@ FAULTS = (
             ("missed", "lost", "doubled"), ("lose", "hang", "kill-at")),
     Planted("What could not be written is dropped.", WriteQueue, "give_back", _dropped, ("lost", "missed"),
             ("full", "failing", "hang", "kill-at")),
-    Planted("Verdicts fall before the queue was read.", Driver, "decide", _no_barrier, ("false",), LIFE),
+    Planted("Verdicts fall before the queue was read.", Driver, "decide", _no_barrier, ("false",), ("stall",)),
     Planted("A stall counts as silence.", Driver, "wake", _all_credited, ("false",), ("hang", "stall", "stall")),
     Planted("A new supervisor gives nobody time to come back.", restore, "RETURN_S", 0.0, ("false",)),
     Planted("A feed that was not sent opens the window.", Sender, "send", _sent_anyway, ("false", "missed"),

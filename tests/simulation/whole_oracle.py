@@ -289,7 +289,10 @@ class Oracle:
             self.wrong("false", one.name, f"{cause}: it was released")
         elif cause in ("timeout", "grace"):
             back = 0.0 if one.since_start else RETURN
-            if one.good is not None and now - max(one.good, back) < one.timeout - EARLY:
+            if one.promised:  # it said itself when its next message is due
+                if now < one.promised - EARLY:
+                    self.wrong("false", one.name, f"{cause} before the moment that it had told")
+            elif one.good is not None and now - max(one.good, back) < one.timeout - EARLY:
                 what = "a feed" if one.since_start else "the start"
                 self.wrong("false", one.name, f"{cause} {now - one.good:.4f} s after {what}")
             elif now < one.extended - EARLY or self.world.now < one.paused_until - 0.1 - EARLY:
@@ -418,6 +421,7 @@ class Oracle:
     def _look_at(self, one: Name) -> None:
         if one.open is not None:
             fed = one.heard > one.open.since + EARLY and one.judged
+            fed = fed and not (one.is_idle or one.promised)  # what is said of work ends no failure
             if fed and self.least - one.heard > SLACK and not one.unread:
                 self.wrong("missed", one.name, f"{one.open.id} is open {self.least - one.heard:.3f} s after a feed")
                 one.heard = one.open.since
@@ -457,7 +461,7 @@ class Oracle:
             kept = incidents.get(id_)
             if kept is not None and is_over and kept[1] is None and not self._excuse(now):
                 self.wrong("lost", kept[0], f"the end of {id_} was told and is not in the journal")
-            if kept is None and not self._excuse(self._opened_at.get(id_, inf)):
+            if kept is None and id_ in self._opened_at and not self._excuse(self._opened_at[id_]):
                 self.wrong("lost", self._ever[id_], f"{id_} was told and is not in the journal")
         self._links.clear()
         for one in self.names.values():

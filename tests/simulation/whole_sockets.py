@@ -94,6 +94,9 @@ class HostSockets:
             self._world.after(TRANSFER_S, lambda: self.process.do(self._move))
 
     def _move(self) -> None:
+        if self.process.resumed == self._world.now:  # after a stop the loop may be quicker
+            self._world.after(TRANSFER_S, lambda: self.process.do(self._move))
+            return
         self._moving = False
         self._frames.extend(self._kernel)
         self._kernel.clear()

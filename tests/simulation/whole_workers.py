@@ -152,7 +152,7 @@ class Worker:
     def fork(self, feeds: int) -> None:
         """A child feeds a name of its own some times, and ends by os._exit."""
         assert self.client is not None
-        name = f"{self.name}.child{self.random.randrange(10**6)}"
+        name = f"child{self.random.randrange(10**6)}.{self.name}"  # no pattern of the config has it
         child = Process(self.world, name)
         client = forked(self.client)
 

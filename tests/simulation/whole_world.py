@@ -59,7 +59,8 @@ class Process:
         self.alive = True
         self.status: int | None = None
         """how it ended: exit status, or minus the signal"""
-        self.stopped = False
+        self.stopped, self.resumed = False, 0.0
+        """whether it is stopped, and when it last went on"""
         self.armed: list[Armed] = []
         self.ended: list[Callable[[], None]] = []
         """called when it has ended"""
@@ -90,7 +91,7 @@ class Process:
     def _go_on(self, number: int) -> None:
         if number != self._stops or not self.alive:
             return
-        self.stopped = False
+        self.stopped, self.resumed = False, self.world.now
         waiting, self._deferred = self._deferred, []
         for what in waiting:
             self.do(what)

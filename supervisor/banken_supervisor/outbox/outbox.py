@@ -68,13 +68,21 @@ class Outbox:
     """The journal of one run, as the loop uses it. ``ask`` has something done on the loop's thread, from any.
 
     ``path``: the journal's file. ``left``: the state that an earlier supervisor left there, until ``Checkpoints``
-    takes it. ``checkpoint_of`` returns the registry entry of a watchdog, if it has changed; ``flush_checkpoints``
-    writes the other changes when the journal is closed; ``journal_changed`` hears of the journal's condition.
+    takes it. ``clock``: seconds, by which an event waits for the disk: the loop's deadline time, for while this
+    process is stopped its writer is, too. ``checkpoint_of`` returns the registry entry of a watchdog, if it has
+    changed; ``flush_checkpoints`` writes the other changes when the journal is closed; ``journal_changed`` hears of
+    the journal's condition.
     """
 
     def __init__(
-        self, path: str, run_id: str, ask: Callable[[Callable[[], None]], None], limits: Limits | None = None
+        self,
+        path: str,
+        run_id: str,
+        ask: Callable[[Callable[[], None]], None],
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self.left: Restored | None = restore(path)
         self.problems = self.left.problems
         self.checkpoint_of: Callable[[str], Entry | None] = lambda name: None
@@ -115,7 +123,7 @@ class Outbox:
     def after_commit(self, do: Callable[[], None], ticket: int = 0) -> None:
         """Call ``do`` when ``ticket`` and everything before is on disk; at once if nothing waits."""
         if ticket or self._pending:
-            self._pending.append(Pending(ticket, time.monotonic(), do))
+            self._pending.append(Pending(ticket, self._clock(), do))
         else:
             do()
 
@@ -150,13 +158,13 @@ class Outbox:
         if not self._pending:
             return None
         first = self._pending[0]
-        return 0.0 if first.ticket <= self._durable else max(0.0, first.since + COMMIT_WAIT_S - time.monotonic())
+        return 0.0 if first.ticket <= self._durable else max(0.0, first.since + COMMIT_WAIT_S - self._clock())
 
     def turn(self) -> None:
         """Publish a portion of the events that are on disk, and those that waited ``COMMIT_WAIT_S``: then the disk
         is in trouble, which ``status`` shows."""
-        now = time.monotonic()
-        until = now + PORTION_S
+        now = self._clock()
+        until = time.monotonic() + PORTION_S
         while self._pending and (
             self._pending[0].ticket <= self._durable or now - self._pending[0].since >= COMMIT_WAIT_S
         ):

@@ -191,7 +191,7 @@ class Place:
             Child("run", "-c", config, "--address", self.address, module="banken_supervisor")
         )
         self.wait()
-        self.events = stack.enter_context(Events(self.address))
+        self.events = stack.enter_context(Events(self.address, [f"honest-{each}" for each in range(number)]))
         self.crowd = stack.enter_context(Child("crowd", self.address, number, file="flood"))
         os.set_blocking(self.crowd.process.stdout.fileno(), False)  # type: ignore[union-attr]
         self._rest = b""

@@ -54,11 +54,8 @@ FEEDS_PER_TURN = 10_000
 TURN_MAX = 5.0
 """Seconds. A turn that handles everything takes place at least this often."""
 
-READ_S = 0.01
-"""Seconds of one turn for reading feeds: 10,000 known feeds take less."""
-
-WAITING_S = 0.005
-"""Seconds of one turn for messages that wait (engine/waiting.py)."""
+READ_S, WAITING_S = 0.01, 0.005
+"""Seconds of one turn for reading feeds (10,000 known ones take less), and for messages that wait (waiting.py)."""
 
 EFFECTS_MAX, EFFECTS_EACH = 500, 4
 """Effects left of earlier turns that are many, and those that one message causes, at most."""

@@ -50,7 +50,8 @@ def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path) -> No
 def test_time_in_which_the_supervisor_was_stopped_is_no_wait_for_the_disk(tmp_path: Path) -> None:
     """Else it would tell, when it goes on, what is not on disk yet: its writer was stopped, too."""
     now = [100.0]
-    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", lambda do: None, clock=lambda: now[0])
+    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", lambda do: None)
+    outbox.clock = lambda: now[0]
     told: list[str] = []
     # Nobody hears of the commit, as if the writer had been stopped before it.
     outbox.record(Event(EventType.PAUSED, "w", {"seconds": None}), 1, time.time(), lambda: told.append("paused"))

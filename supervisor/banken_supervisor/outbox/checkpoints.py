@@ -79,6 +79,7 @@ class Checkpoints:
         self._state = "opening"
         """state of the journal that was published last"""
         self._engine.table.tracks_changes = True
+        outbox.clock = lambda: driver.now
         outbox.checkpoint_of = self._entry
         outbox.flush_checkpoints = self._flush
         outbox.journal_changed = self._journal_changed

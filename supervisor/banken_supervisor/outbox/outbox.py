@@ -75,14 +75,9 @@ class Outbox:
     """
 
     def __init__(
-        self,
-        path: str,
-        run_id: str,
-        ask: Callable[[Callable[[], None]], None],
-        limits: Limits | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, path: str, run_id: str, ask: Callable[[Callable[[], None]], None], limits: Limits | None = None
     ) -> None:
-        self._clock = clock
+        self.clock: Callable[[], float] = time.monotonic
         self.left: Restored | None = restore(path)
         self.problems = self.left.problems
         self.checkpoint_of: Callable[[str], Entry | None] = lambda name: None
@@ -123,7 +118,7 @@ class Outbox:
     def after_commit(self, do: Callable[[], None], ticket: int = 0) -> None:
         """Call ``do`` when ``ticket`` and everything before is on disk; at once if nothing waits."""
         if ticket or self._pending:
-            self._pending.append(Pending(ticket, self._clock(), do))
+            self._pending.append(Pending(ticket, self.clock(), do))
         else:
             do()
 
@@ -158,12 +153,12 @@ class Outbox:
         if not self._pending:
             return None
         first = self._pending[0]
-        return 0.0 if first.ticket <= self._durable else max(0.0, first.since + COMMIT_WAIT_S - self._clock())
+        return 0.0 if first.ticket <= self._durable else max(0.0, first.since + COMMIT_WAIT_S - self.clock())
 
     def turn(self) -> None:
         """Publish a portion of the events that are on disk, and those that waited ``COMMIT_WAIT_S``: then the disk
         is in trouble, which ``status`` shows."""
-        now = self._clock()
+        now = self.clock()
         until = time.monotonic() + PORTION_S
         while self._pending and (
             self._pending[0].ticket <= self._durable or now - self._pending[0].since >= COMMIT_WAIT_S

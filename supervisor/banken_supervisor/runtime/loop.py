@@ -112,9 +112,7 @@ class Loop:
             and not callbacks.counts()["threads"]  # what a callback did is not known
         )
         self.guard = Guard(self.driver.out.append, log_queue.line)
-        self.outbox = (
-            None if journal is None else Outbox(journal, run_id, mailbox.post, limits, lambda: self.driver.now)
-        )
+        self.outbox = None if journal is None else Outbox(journal, run_id, mailbox.post, limits)
         if self.outbox is not None:
             resources.callback(self.outbox.close, 1.0)
         self.checkpoints = None if self.outbox is None else Checkpoints(self.driver, self.outbox)

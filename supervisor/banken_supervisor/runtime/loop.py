@@ -291,9 +291,8 @@ class Loop:
             else:
                 count, complete = self._sockets.drain(self.driver.read, FEEDS_PER_TURN, READ_S, self._bad_feed)
             self.driver.drained(count, complete, monotonic() - real, self._more_messages())
-            for refusal in self._sockets.connections.refusals:
-                self.driver.engine.admission.refuse(refusal, self.driver.now, self.driver.out)
-            self._sockets.connections.refusals.clear()
+            while refusals := self._sockets.connections.refusals:
+                self.driver.engine.admission.refuse(refusals.pop(), self.driver.now, self.driver.out)
         except Exception as fault:  # noqa: BLE001  # the rest of the turn goes on
             self.guard.fault(place, fault)
         return ready, real, count, complete
@@ -354,8 +353,7 @@ class Loop:
 
     def _spare_collector(self) -> None:
         if len(self.driver.engine) > self._many:
-            # The collector would scan all of them again and again for cycles, which they do not have: a pause of a
-            # second at a million. They are still freed when they are released.
+            # To scan a million for cycles, which they do not have, takes a second. What is released is still freed.
             self._many = len(self.driver.engine) * 5 // 4
             gc.freeze()
 

@@ -28,6 +28,7 @@ from common import Child, Figure, ratio, say, short_directory
 from banken.address import resolve
 from banken.protocol.messages import Kind, ProcessIdentity
 from banken_supervisor import Supervisor
+from banken_supervisor.engine.policy import Quotas
 from banken_supervisor.runtime.loop import Loop
 
 SHARE_MIN = 75
@@ -77,7 +78,7 @@ def measure(names: int, rounds: int, messages: int = MESSAGES) -> dict[str, list
 def _main(names: int, messages: int, rounds: int) -> None:
     with ExitStack() as stack:
         directories = [stack.enter_context(short_directory()) for _ in range(2)]
-        supervisor = Supervisor(directories[0])
+        supervisor = Supervisor(directories[0], quotas=Quotas(2_000_000, 2_000_000, events_burst=10_000_000))
         supervisor._open()  # its loop without its thread: this thread turns it
         loop = supervisor._loop
         assert loop is not None

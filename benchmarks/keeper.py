@@ -22,6 +22,7 @@ from common import HERE, say
 from banken.protocol.incidents import Incident
 from banken_supervisor import Supervisor
 from banken_supervisor.actions.callback_processes import CallbackProcesses
+from banken_supervisor.engine.policy import Quotas
 
 STUCK_S = 60.0
 
@@ -88,7 +89,7 @@ def main(directory: str, hold_s: str = "0", own: str = "") -> None:
         RUNAWAY.match(text)
         held.append(time.monotonic() - start)
 
-    supervisor = Supervisor(directory)
+    supervisor = Supervisor(directory, quotas=Quotas(2_000_000, 2_000_000, events_burst=10_000_000))
     for each in (mark, stuck, raises, hold):
         supervisor.callback(each.__name__, each)
     supervisor.run()
@@ -104,7 +105,7 @@ def in_own_process(directory: str) -> None:
     processes = CallbackProcesses(targets, str(HERE))
     if faults := processes.start():
         raise RuntimeError(str(faults))
-    supervisor = Supervisor(directory)
+    supervisor = Supervisor(directory, quotas=Quotas(2_000_000, 2_000_000, events_burst=10_000_000))
     for name in targets:
         supervisor.callback(name, processes.function(name))
     supervisor.run()

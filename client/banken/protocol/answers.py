@@ -129,6 +129,11 @@ def _a_pid(value: Any) -> bool:
     return type(value) is int and 1 <= value < 2**31
 
 
+def _claimed_pid(value: Any) -> bool:
+    """Of whoever feeds a watchdog, by its own word: of another host, perhaps."""
+    return type(value) is int and 1 <= value < 2**32
+
+
 def _flag(value: Any) -> bool:
     return type(value) is bool
 
@@ -161,7 +166,7 @@ _INCIDENT = {
 }  # fmt: skip
 _ROW = {
     "name": _a_name, "state": _a_word, "silence": _number, "left": _maybe(_number), "timeout": _number,
-    "interval": _number, "grace": _number, "by": _a_word, "awaited": _flag, "pid": _maybe(_a_pid),
+    "interval": _number, "grace": _number, "by": _a_word, "awaited": _flag, "pid": _maybe(_claimed_pid),
     "incidents": _count, "stopped_with?": _text, "status?": _text, "incident?": _INCIDENT,
     "group?": {"alive": _count, "at_least": _count, "members": [_text], "stopped": [_text]},
     "feeds?": [(_number, _number)],

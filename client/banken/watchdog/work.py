@@ -43,9 +43,10 @@ LOOK_MIN, LOOK_MAX = 0.005, 1.0
 PROMPT_S = 1.0
 """Work with a shorter limit says by itself that it has ended: the thread might come too late for that."""
 
-REPEAT_SHARE, REPEAT_MAX, REPEAT_UNKNOWN = 1 / 3, 10.0, 1.0
+REPEAT_SHARE, REPEAT_MAX = 1 / 3, 1.0
 """So often the last message is sent again, for a supervisor that was restarted: three times in the timeout of the
-watchdog, at least every 10 s. Each second where only the supervisor knows the timeout: a new one gives two more."""
+watchdog, at least each second. The operator's timeout, which this process does not know, may be a short one; a
+new supervisor gives two seconds more."""
 
 THREAD_AGAIN_S = 5.0
 """Seconds until a thread is asked for again where the system gave none."""
@@ -178,7 +179,7 @@ class OpenWork:
             if self.closed:
                 return inf
             first: Any = self.first
-            repeat = max(LOOK_MIN, min(self.timeout * REPEAT_SHARE, REPEAT_MAX if self.known else REPEAT_UNKNOWN))
+            repeat = max(LOOK_MIN, min(self.timeout * REPEAT_SHARE, REPEAT_MAX))
             if first is _NOTHING:
                 if now - self._sent_at >= repeat:
                     self._say(None, now)

@@ -28,7 +28,7 @@ from time import monotonic
 from typing import Any
 
 from banken.threads import NO_THREAD, start_daemon
-from banken_supervisor.actions.ready_lanes import ReadyLanes, tally
+from banken_supervisor.actions.ready_lanes import ReadyLanes, count_more
 
 THREADS_MAX = 64
 """Jobs that run at once, stuck ones not counted."""
@@ -181,7 +181,7 @@ class KeyedExecutor:
                 lane = self._lanes.setdefault(job.lane, _Lane(job.lane))
                 lane.pending.append(job)
                 self._pending += 1
-                tally(self._waiting_of, job.owner, 1)
+                count_more(self._waiting_of, job.owner, 1)
                 self._make_ready(lane)
         if refused:
             self._send_report(job, How.REFUSED, refused)
@@ -197,7 +197,7 @@ class KeyedExecutor:
             lane.pending = deque(job for job in lane.pending if not which(job))
             self._pending -= len(dropped)
             for job in dropped:
-                tally(self._waiting_of, job.owner, -1)
+                count_more(self._waiting_of, job.owner, -1)
             self._same.difference_update(job.same for job in dropped)
             self._make_ready(lane)
         self._add_threads()
@@ -296,8 +296,8 @@ class KeyedExecutor:
         job = lane.running = lane.pending.popleft()
         job.started = monotonic()
         self._pending -= 1
-        tally(self._waiting_of, job.owner, -1)
-        tally(self._running_of, job.owner, 1)
+        count_more(self._waiting_of, job.owner, -1)
+        count_more(self._running_of, job.owner, 1)
         self._outside += job.outside
         self._running.add(job)
         return job
@@ -311,7 +311,7 @@ class KeyedExecutor:
         """It no longer takes one of the threads: it has ended, or is stuck."""
         self._running.discard(job)
         self._outside -= job.outside
-        tally(self._running_of, job.owner, -1)
+        count_more(self._running_of, job.owner, -1)
         if not (job.stuck and job.holds_lane):
             self._free(job)
         if job.outside and self._ready[True]:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-def tally(counts: Counter[Hashable], owner: Hashable, more: int) -> None:
+def count_more(counts: Counter[Hashable], owner: Hashable, more: int) -> None:
     """Count more or less of an owner; one with none is forgotten."""
     counts[owner] += more
     if not counts[owner]:

@@ -24,7 +24,7 @@ from math import inf
 from typing import NamedTuple
 
 from banken.errors import WireError
-from banken.protocol.codec import VERSION, pack, unpack
+from banken.protocol.codec import pack, unpack
 from banken.protocol.limits import FRAME_MAX
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
@@ -94,11 +94,12 @@ def source_of(frame: bytes, principal: Principal | OtherUser, pid: int) -> Sourc
 
 
 def may_be_message(frame: bytes) -> bool:
-    """Whether it begins as a message does: an array of at least six, and a number. What does not need not wait."""
+    """Whether it begins as a message does: an array of at least six, and a number (the version: what another one
+    sends is refused as that). What does not need not wait."""
     if not 6 < len(frame) <= FRAME_MAX:
         return False
     first, second = frame[0], frame[1]
-    return first in _LONG_ARRAYS or (0x96 <= first <= 0x9F and (second == VERSION or second in _LONG_NUMBERS))
+    return first in _LONG_ARRAYS or (0x96 <= first <= 0x9F and (second < 0x80 or second in _LONG_NUMBERS))
 
 
 def packed(process: ProcessIdentity | None) -> bytes:

@@ -18,7 +18,7 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,11 +69,11 @@ class _Change(NamedTuple):
 def start(
     command: Sequence[str], attributes: ProcessAttributes | None, user: User | None = None, **options: Any
 ) -> subprocess.Popen[bytes]:
-    """The process of the command. ``attributes``: None: as this process has them. ``options``: of Popen.
+    """The process of the command. ``attributes``: None: as this process was given them. ``options``: of Popen.
 
     OSError: the command cannot be run, as of Popen. AttributeRefused.
     """
-    changes = [] if attributes is None or not LINUX else list(_changes(attributes))
+    changes = list(_limit_changes({}) if attributes is None else _changes(attributes)) if LINUX else []
     if attributes is not None:
         options["umask"] = attributes.umask
     if changes:
@@ -151,7 +151,11 @@ def _changes(attributes: ProcessAttributes) -> Iterator[_Change]:
     adj, asked = attributes.oom_score_adj or 0, attributes.oom_score_adj is not None
     if int(Path("/proc/self/oom_score_adj").read_text()) != adj:
         yield _Change(f"oom_score_adj {adj}", asked, partial(_set_oom_score_adj, adj))
-    limits = {name: (soft, hard) for name, soft, hard in attributes.rlimits}
+    yield from _limit_changes({name: (soft, hard) for name, soft, hard in attributes.rlimits})
+
+
+def _limit_changes(limits: Mapping[str, tuple[int, int]]) -> Iterator[_Change]:
+    """This process may have raised its own limit of descriptors: that is not for what it starts."""
     for name, limit in {"nofile": descriptor_limit.given(), **limits}.items():
         number = getattr(resource, f"RLIMIT_{name.upper()}")
         if resource.getrlimit(number) != limit:

@@ -211,15 +211,15 @@ class Journal:
             self._written(self._store)
             self._size = schema.size(self.path)
         elif not batch:
-            self._settled = last
-            self._queue.settled()
-            self._report_writing()
-            self._size = schema.size(self.path)
             clock = self._store.clock_patience(now)
             if clock == 0.0:
                 self._store.write(())
                 self._written(self._store)
                 clock = self._store.clock_patience(now)
+            self._settled = last  # nothing more is written: whatever changes the files now is another process
+            self._queue.settled()
+            self._report_writing()
+            self._size = schema.size(self.path)
             self._wake.wait(min(clock, self._retention.patience(now)))
             self._wake.clear()
 

@@ -173,7 +173,7 @@ def _type(node: Mapping[str, Any]) -> str:
     if node.get("type") == "array":
         return f"list of {_type(node['items'])}"
     words = {"string": "text", "object": "table", "boolean": "true or false", "integer": "whole number"}
-    return words[node["type"]]
+    return words.get(node["type"], node["type"])
 
 
 def _plain(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from banken.protocol.messages import Declaration, Feeders, Kind
-from banken_supervisor.control.control_api import row
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, RunCallback, RunStep, StepRan, WatchProcess
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.ladder import Budget, Ladder, Step
@@ -13,7 +12,6 @@ from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.snapshot import RETURN_S, SHARE_MAX, Snapshot
 from banken_supervisor.engine.states import State
-from banken_supervisor.text.reasons import ONLY_ITS_END, unjudged
 from restart_kit import ALICE, BOB, TEN, House, said
 
 
@@ -381,43 +379,6 @@ def test_a_program_that_is_no_more_does_not_leave_its_watchdog() -> None:
     house = House(p=EXIT_ONLY)
     house.operators = {}
     assert house.restart_now() == set()
-
-
-def test_a_program_that_released_its_watchdog_is_judged_by_its_end_alone() -> None:
-    """Before a restart and after it, whatever is reloaded; until it feeds again."""
-    house = House()
-    house.programs["w"] = Policy(TEN)
-    house.crash(0.0)
-    house.feed("w")
-    house.say(Kind.RELEASE, "w")
-    for _ in range(2):
-        house.crash()
-        house.engine.declare("w", house.programs["w"], house.now, house.out)  # a reload
-        assert "expired" not in [what for what, _ in said(house.run(TEN.grace + TEN.timeout + 5.0))]
-        record = house.engine.get("w")
-        assert record is not None
-        assert unjudged(row(record, house.now)) == ONLY_ITS_END
-    house.feed("w")
-    assert ("expired", "w") in said(house.run(TEN.timeout + 1.0))
-
-
-def test_a_program_that_released_its_watchdog_and_ends_is_an_incident() -> None:
-    house = House()
-    house.programs["w"] = Policy(TEN)
-    house.crash(0.0)
-    house.feed("w")
-    house.say(Kind.RELEASE, "w")
-    house.crash()
-    house.engine.processes.program_ended("w", "exit status 3", house.now)
-    assert ("expired", "w") in said(house.run(1.0))
-
-
-def test_a_program_that_never_fed_is_awaited_after_a_restart() -> None:
-    house = House()
-    house.programs["w"] = Policy(TEN)
-    house.crash(0.0)
-    house.crash()
-    assert ("expired", "w") in said(house.run(TEN.grace + 5.0))
 
 
 def test_a_group_counts_its_members_again_and_its_incident_goes_on() -> None:

@@ -125,7 +125,7 @@ def _count(value: Any) -> bool:
 
 
 def _a_pid(value: Any) -> bool:
-    """Commands show how it is killed: 0, -1 and 1 mean others."""
+    """Commands show how it is killed: 0 and less mean others. (A supervisor in a container may be pid 1.)"""
     return type(value) is int and 1 <= value < 2**31
 
 

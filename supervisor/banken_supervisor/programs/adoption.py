@@ -55,8 +55,8 @@ TOLD_MAX = 10
 
 
 def adopt(records: RunRecords, address: str, users: Mapping[str, int]) -> Adoption:
-    """Find every recorded process, and those whose record is lost. ``users``: the user id of each program
-    is to be; others count as of this process's user.
+    """Find every recorded process, and those whose record is lost. ``users``: by program, the user id that
+    it runs as; others run as this process's user.
 
     A process is the recorded one if its handle could be opened with the recorded start time, and its environment
     carries no other run's mark. One of which only the intent was recorded is searched by its mark. Reads files and

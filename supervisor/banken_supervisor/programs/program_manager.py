@@ -229,7 +229,8 @@ class ProgramManager:
     def carry_out(self, effects: list[ProgramEffect]) -> list[ProgramEvent]:
         """Do what ``programs`` has decided; the events among it."""
         events = []
-        for each in self.programs.all() if effects else ():  # also those that wait for their turn
+        ends = any(isinstance(effect, SendSignal | KillGroup) for effect in effects)
+        for each in self.programs.all() if ends else ():  # also those that wait for their turn
             is_stopping = each.process and each.state is ProgramState.STOPPING
             if is_stopping and not self._records.is_stopping(each.name):
                 self._do(each.name, partial(self._records.stopping, each.name))

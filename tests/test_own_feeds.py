@@ -58,6 +58,10 @@ def test_words_and_feeds_of_one_thread_keep_their_order(tmp_path: Path) -> None:
     """Failed, then fed: it has recovered. Fed, then failed: it has failed. Fed, then released: it is gone."""
     with Supervisor(tmp_path / "a") as supervisor:
         port = supervisor._client
+        assert supervisor._loop is not None
+        read, go_on = threading.Event(), threading.Event()
+        supervisor._mailbox.post(lambda: (read.set(), go_on.wait(10)))  # so that all of it is read in one turn
+        assert read.wait(10)
         for number in range(50):
             fed_last, failed_last = f"a{number}", f"b{number}"
             for name in (fed_last, failed_last):
@@ -69,15 +73,17 @@ def test_words_and_feeds_of_one_thread_keep_their_order(tmp_path: Path) -> None:
             port.fail(failed_last, "x")
             port.feed("gone")
             port.release("gone")
+        go_on.set()
 
         def state(name: str) -> object:
             assert supervisor._loop is not None
             dog = supervisor._loop.driver.engine.get(name)
             return None if dog is None else dog.state.value
 
-        until(lambda: state("b49") == "expired", "all are read")
+        until(lambda: state("b49") == "expired" and state("gone") is None, "all are read")
         assert {state(f"a{number}") for number in range(50)} == {"alive"}
         assert {state(f"b{number}") for number in range(50)} == {"expired"}
+        assert state("gone") is None
         assert state("gone") is None
 
 

@@ -207,6 +207,34 @@ def test_the_messages_of_one_process_keep_their_order() -> None:
     assert seen[-1] == 2999
 
 
+@pytest.mark.parametrize("who", [HOG, None])
+@pytest.mark.parametrize(
+    ("word", "args"), [(Kind.FAIL, ("x",)), (Kind.EXTEND, (600.0,)), (Kind.WORK, (600.0, None))]
+)
+def test_a_plain_feed_does_not_overtake_what_its_worker_said_before(
+    word: Kind, args: tuple[object, ...], who: ProcessIdentity | None
+) -> None:
+    """Failed, then fed: it has recovered. What was promised ends with the feed: its silence is judged in time."""
+    turns = Turns(few=1)
+    feed = frame(Kind.FEED, "w", who=who)
+    turns.turn([feed])
+    turns.turn([feed])
+    crowd = [frame(Kind.EXTEND, "other", 5.0, who=ALICE)] * AT_ONCE
+    told = turns.turn([*crowd, frame(word, "w", *args, who=who), feed])
+    told += turns.pass_time(1.0)
+    record = turns.engine.get("w")
+    assert record is not None
+    assert record.state is State.ALIVE
+    assert [event.type for event in told if event.name == "w" and event.type is EventType.RECOVERED] == (
+        [EventType.RECOVERED] if word is Kind.FAIL else []
+    )
+    expired = [event.name for event in turns.pass_time(TIMEOUT) if event.type is EventType.EXPIRED]
+    assert "w" in expired
+    turns.turn([feed])
+    turns.turn([feed])
+    assert record.frame == feed  # in calm it is plain again
+
+
 def test_silence_is_judged_for_those_who_do_not_flood_and_not_before_ten_times_for_the_others() -> None:
     """What proves that the flooding process lives may be among what waits. If that lasts, it is judged."""
     turns = Turns(few=0)

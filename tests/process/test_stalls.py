@@ -29,8 +29,8 @@ def test_five_seconds_of_sigstop_convict_nobody_of_fifty_processes_but_the_dead_
     verdict = events.until(5, "expired")
     assert verdict["name"] == "w-17"
     assert verdict["heard"] - continued <= 1.0 + 0.5
-    assert events.until(2, "stalled")["lost"] > 3.5
     events.during(1.3)  # who was wrongly suspected would be convicted by now
+    assert max(event["lost"] for event in events.all("stalled")) > 3.5
     assert events.convicted() == {"w-17"}
     assert home.ask("summary")["states"]["alive"] == 49
 

@@ -68,7 +68,7 @@ class Run:
         host.wire.arrived = oracle.arrived
         host.ready = self._ready
         oracle.disturbed = self._disturbed
-        self._deed_hangs = self._deed_raises = 0.0
+        self._deed_hangs = self._deed_raises = self._commit_s = 0.0
         self._ways: dict[str, float] = {}
         """by worker, and "" for all: until when its messages were hindered"""
         self._ending = False
@@ -100,7 +100,8 @@ class Run:
         for fault in self.world.broken:
             self.oracle.wrong("broken", "", fault)
         self.world.broken.clear()
-        process = self.host.process
+        process, slow = self.host.process, self.host.disk.slow
+        self.oracle.commit_s, self._commit_s = max(slow, self._commit_s), slow
         if self.oracle.up and process is not None and not process.stopped:
             self.oracle.look()
             for each in self.workers.values():

@@ -56,6 +56,8 @@ class Oracle:
         self.up = False
         self.trouble = -1e9
         """when the disk was last in trouble"""
+        self.commit_s = 0.0
+        """seconds that a commit takes"""
         self.lost_at = -1e9
         """when the journal was last removed"""
         self.threads_short = -1e9
@@ -407,7 +409,9 @@ class Oracle:
         for one in self.names.values():
             self._look_at(one)
         for seq, (at, event) in list(self._waiting.items()):
-            if self.least - at > (TOLD_SLOWLY if self._excuse(self.world.now - 30.0) else TOLD):
+            # One commit is under way already, another one may open the journal.
+            limit = min(TOLD_SLOWLY, TOLD + 3 * self.commit_s)
+            if self.least - at > (TOLD_SLOWLY if self._excuse(self.world.now - 30.0) else limit):
                 del self._waiting[seq]
                 self.wrong("lost", event.name or "", f"{event.type.value} {seq} was decided and is not told")
         calm = self.world.now - max(self.threads_short, self.slow_deeds) > 60.0

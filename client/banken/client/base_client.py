@@ -42,8 +42,8 @@ WAIT_FOR_ROOM = 0.1
 IN_ORDER = 0.001
 """Seconds that a message waits for room which must not come before those that were sent earlier."""
 
-LEFT_WAIT = 0.2
-"""Seconds that a release or a failure waits until it has left the process, which may end the next moment."""
+LEFT_WAIT = 1.0
+"""Seconds that a release or a failure waits until it has left: until libzmq's thread has run a few times."""
 
 UNSENT_RELEASES_MAX = 1000
 """Releases remembered while no supervisor can be reached; further ones are lost."""
@@ -169,8 +169,8 @@ class BaseClient:
     def release(self, name: str) -> bool:
         """Watch ``name`` no longer. One that cannot be sent now is sent before the next message of any kind.
 
-        What it sends has left this process when it returns (it waits for that, at most 0.2 s), so that it arrives
-        though the process is killed the next moment. So does ``fail``.
+        What it sends has left this process when it returns (in milliseconds, at most 1 s on a busy machine), so that
+        it arrives though the process is killed the next moment. So does ``fail``.
         """
         sent = self._release(name)
         if sent:

@@ -38,7 +38,7 @@ from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.policy import By, Policy, Quotas
-from banken_supervisor.engine.principal import OtherUser, Principal, Refusal, authorize
+from banken_supervisor.engine.principal import OtherUser, Principal, Refusal, authorize, may_use
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
 from banken_supervisor.engine.record import Record
@@ -48,7 +48,7 @@ from banken_supervisor.engine.snapshot import Snapshot
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
 from banken_supervisor.engine.verdicts import Verdicts
-from banken_supervisor.engine.waiting import Waiting, source_of
+from banken_supervisor.engine.waiting import Waiting, name_in, source_of
 
 
 class Engine:
@@ -120,14 +120,18 @@ class Engine:
         An exception that ``frames`` raises passes through; what came before it has been taken.
         """
         for frame in self._known_feeds.take(frames, now, principal):
-            if self.waiting.at_once > 0 and self.waiting.is_calm:
+            if principal is Principal.SUPERVISOR or (self._probe_token and self._probe_token in frame):
+                # What this process says keeps its order with what its threads say in other ways.
+                self.decoded_bytes += len(frame)
+                self.take(frame, now, out, principal)
+            elif self.waiting.at_once > 0 and self.waiting.is_calm:
                 self.waiting.at_once -= 1
                 self.decoded_bytes += len(frame)
                 self._take_charged(frame, principal, self.waiting.speaker(), now, out)
-            elif self._probe_token and self._probe_token in frame:
-                self.take(frame, now, out, principal)
             elif (refused := self.waiting.put(frame, principal)) is not None:
                 self.admission.refused[refused] += 1
+            elif (record := self.get(name_in(frame))) is not None and may_use(principal, record.name):
+                self.table.forget_frames(record)  # its feeds wait behind this message
 
     def take_waiting(self, now: float, out: list[Effect], more: Callable[[], bool] = lambda: True) -> None:
         """Take what waits, from each source in turn, as long as ``more`` says so."""
@@ -291,16 +295,10 @@ class Engine:
 
     def restore(self, left: Snapshot, now: float, out: list[Effect]) -> tuple[int, int]:
         """Bring back what a former supervisor left: how many watchdogs, and how many open incidents."""
-        parts = Restore(
-            self.table,
-            self.rules,
-            self.admission,
-            self._declarations,
-            self.incidents,
-            self.processes.is_program,
+        return Restore(
+            self.table, self.rules, self.admission, self._declarations, self.incidents, self.processes.is_program,
             self.on_purpose,
-        )
-        return parts.run(left, now, out)
+        ).run(left, now, out)  # fmt: skip
 
     # -- messages, one method a kind ------------------------------------------------------------------
 

@@ -73,6 +73,11 @@ class Refusal(NamedTuple):
     """what is wrong and what is allowed"""
 
 
+def may_use(principal: Principal | OtherUser, name: str) -> bool:
+    """Whether it may say anything in this name."""
+    return isinstance(principal, Principal) or principal.may_use(name)
+
+
 _OF_GROUPS = frozenset({Kind.PAUSE, Kind.RESUME})
 """What may be said in a group's name; the rest belongs to its members."""
 

@@ -1,10 +1,10 @@
 """Messages that need work wait here when there are many, by who sent them, and are taken in turn.
 
-A plain feed costs a look-up and never waits. Everything else is decoded, and may cause events, each of which is
-written to the journal, the log and all subscribers: that is a hundred times the work. In calm it is done at once.
-When more comes than fits into a turn of the loop, it waits, and the sources take turns (round robin), so that one
-that floods delays only itself. Whose silence is judged meanwhile is left to ``Verdicts``: it is patient with a
-process whose own messages wait here.
+A plain feed costs a look-up and does not wait, unless an earlier message about its name does: what one worker says
+keeps its order. Everything else is decoded, and may cause events, each of which is written to the journal, the log
+and all subscribers: that is a hundred times the work. In calm it is done at once. When more comes than fits into a
+turn of the loop, it waits, and the sources take turns (round robin), so that one that floods delays only itself.
+``Verdicts`` decides whose silence is judged meanwhile: it is patient with a process whose own messages wait here.
 
 Two bounds. What waits has at most ``most`` bytes; a source may use as much as is free besides (Choudhury and
 Hahne, "Dynamic queue length thresholds", 1998), so that there is room for others however many there are. What does
@@ -29,7 +29,7 @@ from banken.protocol.limits import FRAME_MAX
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.policy import Quotas
-from banken_supervisor.engine.principal import OtherUser, Principal
+from banken_supervisor.engine.principal import OtherUser, Principal, may_use
 
 WAITING_MAX, WAITING_EACH = 16 * 2**20, 1024
 """Bytes of all messages that wait, with ``OVERHEAD`` for each; or so many for each watchdog that a process may
@@ -86,6 +86,16 @@ def claim_of(frame: bytes) -> bytes:
     except IndexError:
         pass
     return b""
+
+
+def name_in(frame: bytes) -> str:
+    """Which name this message is about, as far as its bytes tell; it is not decoded for that."""
+    try:
+        first = frame[3]
+        begin, length = (4, first & 31) if first < 0xC0 else (5, frame[4])
+    except IndexError:
+        return ""
+    return frame[begin : begin + length].decode("utf-8", "replace")
 
 
 def source_of(frame: bytes, principal: Principal | OtherUser, pid: int) -> Source:
@@ -163,7 +173,7 @@ class Waiting:
         return sum(
             claims[which]
             for principal, claims in self._claims.items()
-            if which in claims and (not isinstance(principal, OtherUser) or principal.may_use(name))
+            if which in claims and may_use(principal, name)
         )
 
     def is_full(self, principal: Principal | OtherUser, pid: int) -> bool:

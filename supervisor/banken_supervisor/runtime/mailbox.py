@@ -27,6 +27,9 @@ MESSAGES_MAX = 100_000
 FEEDS_MAX = 200_000
 """Different feeds that may wait; further ones are dropped, and the client counts them."""
 
+FEEDS_AT_ONCE = 500
+"""Feeds in one ``Feeds``: the loop checks its clock between two messages, and some feeds have to be decoded."""
+
 REPORT_EVERY_S = 10.0
 """Seconds between two log lines about refused messages."""
 
@@ -133,7 +136,14 @@ class Mailbox:
             # Replaced, not emptied: a signal handler may post between any two steps here.
             messages, self._messages = self._messages, deque()
             self._feeds = {}
-        return [Feeds(list(each.values())) if type(each) is dict else each for each in messages]
+        taken: list[Any] = []
+        for each in messages:
+            if type(each) is dict:
+                feeds = list(each.values())
+                taken += [Feeds(feeds[at : at + FEEDS_AT_ONCE]) for at in range(0, len(feeds), FEEDS_AT_ONCE)]
+            else:
+                taken.append(each)
+        return taken
 
     def refusal_report(self, now: float) -> str | None:
         """A log line if messages were refused since the last one, else None. ``now``: monotonic seconds."""

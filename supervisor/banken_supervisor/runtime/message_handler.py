@@ -20,9 +20,6 @@ from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.mailbox import ActionReported, Declare, Feeds, Forget, Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
 
-FEEDS_AT_ONCE = 5_000
-"""Feeds of watchdogs in this process between two checks of the clock."""
-
 PORTION_S = 0.005
 """Seconds of one turn for messages; the rest follow in the next turns. Thousands of actions that end together must
 not delay feeds."""
@@ -87,11 +84,8 @@ class MessageHandler:
             self._guard.fault(Place.MESSAGE, fault, type(message).__name__)
 
     def _feeds(self, message: Feeds) -> None:
-        frames = message.frames
-        if frames[FEEDS_AT_ONCE:]:
-            self._messages.appendleft(Feeds(frames[FEEDS_AT_ONCE:]))
-        some, driver = iter(frames[:FEEDS_AT_ONCE]), self._driver
-        driver.engine.intake(some, driver.now, driver.out, Principal.SUPERVISOR)
+        driver = self._driver
+        driver.engine.intake(iter(message.frames), driver.now, driver.out, Principal.SUPERVISOR)
 
     def _declare(self, message: Declare) -> None:
         engine, policy = self._driver.engine, message.policy

@@ -169,8 +169,8 @@ class BaseClient:
     def release(self, name: str) -> bool:
         """Watch ``name`` no longer. One that cannot be sent now is sent before the next message of any kind.
 
-        What it sends has left this process when it returns (in milliseconds, at most 1 s on a busy machine), so that
-        it arrives though the process is killed the next moment. So does ``fail``.
+        What it sends has left this process when it returns (in milliseconds, at most 1 s on a busy machine), so
+        that it arrives though the process is killed the next moment. So does ``fail``.
         """
         sent = self._release(name)
         if sent:

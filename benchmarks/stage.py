@@ -43,7 +43,6 @@ class Stage:
             try:
                 self._control.request("ping")
             except Unreachable:
-                self._keeper.end()
                 raise RuntimeError(f"the supervisor did not start\n{self._keeper.errors()}") from None
             context: zmq.Context[Any] = zmq.Context()
             stack.callback(context.destroy, 0)

@@ -147,7 +147,7 @@ def test_a_stop_during_the_backoff_waits_for_what_is_left(tmp_path: Path) -> Non
         until(lambda: run.program("p")["state"] == "backoff", "it has crashed", START_S)
         run.home.ask("program", what="stop", name="p")
         assert run.program("p")["state"] == "stopping"
-        assert len(run.commands(f"sh -c {child[:40]}")) == 1
+        assert run.commands(f"sh -c {child[:40]}")  # perhaps it has just forked for its next `sleep`
         end.touch()
         until(lambda: run.program("p")["state"] == "stopped", "it is stopped", START_S)
         assert run.commands(f"sh -c {child[:40]}") == []

@@ -85,7 +85,7 @@ def test_programs_end_with_it_only_where_that_is_asked_for(init: bool) -> None:
             for pid in pids:
                 gone(pid, 0.5)
         else:
-            assert len(one.live("sh -c trap")) == 2
+            assert {pid for pid, _ in one.live("sh -c trap")} >= set(pids)
 
 
 def test_a_stop_asked_over_the_socket_ends_programs_too() -> None:

@@ -20,6 +20,12 @@ pytestmark = pytest.mark.process
 
 TAKES_3_S = ["sh", "-c", "trap 'sleep 3; exit 0' TERM; echo up >> @PLACE@/told; while :; do sleep 0.02; done"]
 TAKES_1_S = ["sh", "-c", "trap 'sleep 1; exit 0' TERM; echo up >> @PLACE@/told; while :; do sleep 0.02; done"]
+ENDS_WHEN_TOLD = [
+    "sh",
+    "-c",
+    "trap 'while [ ! -e @PLACE@/end ]; do sleep 0.02; done; exit 0' TERM; echo up >> @PLACE@/told; "
+    "while :; do sleep 0.02; done",
+]
 DEAF = ["sh", "-c", "trap '' TERM; echo up >> @PLACE@/told; while :; do sleep 0.02; done"]
 
 
@@ -64,7 +70,7 @@ def test_restart_waits_for_the_whole_group() -> None:
 @pytest.mark.parametrize(("what", "code"), [("stop", 0), ("restart", 1)])
 def test_a_program_that_a_reload_removes_meanwhile(what: str, code: int) -> None:
     """It is stopped, and the command says why; to start it is not possible any more."""
-    with running(table("p", DEAF, stop_timeout="1s")) as one:
+    with running(table("p", ENDS_WHEN_TOLD, stop_timeout="50s")) as one:
         up(one)
         found: list[Result] = []
         asking = threading.Thread(target=lambda: found.append(command(one, what, "p")))
@@ -72,6 +78,7 @@ def test_a_program_that_a_reload_removes_meanwhile(what: str, code: int) -> None
         until(lambda: one.program("p")["state"] == "stopping", "it is being stopped", START_S)
         (one.place / "banken.toml").write_text("[supervisor]\n")
         assert command(one, "reload").exit_code == 0
+        (one.place / "end").touch()
         asking.join(START_S)
         assert found[0].exit_code == code, found[0].output
         assert "was taken out of the config meanwhile" in found[0].output
@@ -91,15 +98,15 @@ def test_stop_waits_for_programs_that_end_before_the_supervisor() -> None:
 
 def test_stop_says_what_runs_on_and_how_to_end_it() -> None:
     """The command that it names ends them, with all that they started."""
-    config = table("p", ["sleep", "3065"]) + table("q", ["sh", "-c", "sleep 3066 & wait"])
+    config = table("p", ["sleep", "3065.1"]) + table("q", ["sh", "-c", "sleep 3065.2 & wait"])
     with running(config) as one:
-        until(lambda: len(one.commands("sleep 306")) == 2, "the programs run", START_S)
+        until(lambda: len(one.commands("sleep 3065.")) == 2, "the programs run", START_S)
         done = command(one, "stop")
         assert done.exit_code == 0, done.output
         assert "2 programs run on" in done.stdout
         kill = done.stdout.strip().rpartition("stop them with: ")[2]
         assert os.system(kill) == 0  # as a person would paste it
-        until(lambda: not one.commands("sleep 306"), "they end", START_S)
+        until(lambda: not one.commands("sleep 3065."), "they end", START_S)
 
 
 @pytest.mark.parametrize(

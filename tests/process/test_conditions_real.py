@@ -186,7 +186,7 @@ def test_pause_and_resume_take_patterns(run: Run) -> None:
     """All that fit are paused, the others are not."""
     for name in ("pool-1", "pool-2", "child"):
         run.client.feed(name)
-    until(lambda: run.state("pool-2") == "alive", "they are fed")
+    until(lambda: run.state("child") == "alive", "they are fed")
     told = banken(run.address, "pause", "pool-*", "1h")
     assert told.splitlines() == [f"pool-{n} paused: not judged for 1h" for n in (1, 2)]
     assert [run.state(name) for name in ("pool-1", "pool-2", "child")] == ["paused", "paused", "alive"]

@@ -57,17 +57,17 @@ def test_a_stop_convicts_nobody_whatever_the_senders_hold(home: Home, monkeypatc
     events = home.events()
     senders = [Sender(resolve(home.address)) for _ in range(5)]
     frames = [
-        encode(Message(Kind.FEED, f"w-{number}", None, 0.0, Declaration(0.5, 3600.0, 3600.0)))
+        encode(Message(Kind.FEED, f"w-{number}", None, 0.0, Declaration(1.0, 3600.0, 3600.0)))
         for number in range(len(senders))
     ]
     until(lambda: all(s.send(f) for s, f in zip(senders, frames, strict=True)), "all have connected")
-    stopped_until = time.monotonic() + 1.5
+    stopped_until = time.monotonic() + 2.0
     supervisor.signal(signal.SIGSTOP)
     while time.monotonic() < stopped_until:
         for sender, message in zip(senders, frames, strict=True):
             sender.send(message)
     supervisor.signal(signal.SIGCONT)
-    feeding_until = time.monotonic() + 1.5
+    feeding_until = time.monotonic() + 2.0
     while time.monotonic() < feeding_until:
         for sender, message in zip(senders, frames, strict=True):
             sender.send(message)

@@ -17,10 +17,10 @@ def test_the_newest_process_owns_a_name_and_older_ones_are_refused(home: Home) -
     refused. When the newer dies, the name is the older one's again."""
     home.supervisor()
     events = home.events()
-    older = home.worker("feeder", "wanted", 0.6, 0.05)
+    older = home.worker("feeder", "wanted", 2.0, 0.05)
     older.hear()
     until(lambda: home.row("wanted").get("pid") == older.pid, "the older one owns it")
-    newer = home.worker("feeder", "wanted", 0.6, 0.05)
+    newer = home.worker("feeder", "wanted", 2.0, 0.05)
     newer.hear()
     contest = events.until(2, "contest", "wanted")
     assert (contest["pid"], contest["refused_pid"]) == (newer.pid, older.pid)
@@ -58,7 +58,7 @@ def test_any_process_of_a_pool_proves_life(home: Home) -> None:
     """feeders="any": no contest. The death of one is nothing; that of the last is an incident."""
     home.supervisor()
     events = home.events()
-    pool = [home.worker("feeder", "pool", 0.5, 0.05, "any") for _ in range(2)]
+    pool = [home.worker("feeder", "pool", 2.0, 0.05, "any") for _ in range(2)]
     for one in pool:
         one.hear()
     until(lambda: home.row("pool").get("state") == "alive", "it is fed")

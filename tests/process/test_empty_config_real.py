@@ -27,6 +27,8 @@ def test_an_empty_file_is_refused_and_stops_nothing(content: str) -> None:
         assert said.returncode == 4, said.stderr
         assert "is empty" in said.stderr
         assert "--allow-empty" in said.stderr
+        assert "is empty" in events.until(START_S, "reload-failed")["text"]
+        events.seen.clear()
         one._started[0].send_signal(signal.SIGHUP)
         assert "is empty" in events.until(START_S, "reload-failed")["text"]
         assert one.program("p")["pid"] == pid

@@ -46,6 +46,16 @@ def carrying(mark: str) -> list[int]:
     return found
 
 
+def settled(mark: str) -> list[int]:
+    """Those that lead a session and have executed their shell: no fork of one, and no wrapper before it."""
+    found = []
+    for pid in carrying(mark):
+        with suppress(OSError):
+            if os.getsid(pid) == pid and Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sh\0"):
+                found.append(pid)
+    return found
+
+
 def tree(mark: str, *how: str) -> list[str]:
     """A program that starts one process each way, and runs itself. ``how``: what stands before its command."""
     each = [f"{way} sh -c '{FOREVER}' {mark} &" for way in how]
@@ -81,13 +91,15 @@ def test_stop_and_restart_leave_nothing_behind(mark: str, adopted: bool) -> None
 
 def test_each_gets_the_stop_signal_and_the_stop_timeout(mark: str) -> None:
     """One in another session that needs a moment after SIGTERM has it; one that ignores SIGTERM is killed."""
-    slow = f"setsid sh -c 'trap \"sleep 0.3; echo in order >> @PLACE@/told; exit\" TERM; {FOREVER}' {mark} &"
-    deaf = f"setsid sh -c 'trap \"\" TERM; {FOREVER}' {mark} &"
+    ready = "echo >> @PLACE@/ready"
+    slow = f'trap "sleep 0.3; echo in order >> @PLACE@/told; exit" TERM; {ready}; {FOREVER}'
+    slow, deaf = (f"setsid sh -c '{each}' {mark} &" for each in (slow, f'trap "" TERM; {ready}; {FOREVER}'))
     for extra, least in (("", 0.25), (deaf, 1.4)):
         script = f"{slow} {extra} {FOREVER}"
         with running(table("p", ["sh", "-c", script, mark], stop_timeout="1500ms")) as one:
             until(lambda: len(carrying(mark)) == (3 if extra else 2), "all are there", START_S)  # noqa: B023
-            time.sleep(0.1)  # the traps are set
+            traps = one.place / "ready"
+            until(lambda: traps.exists() and len(traps.read_text()) == (2 if extra else 1), "traps", START_S)  # noqa: B023
             began = time.monotonic()
             one.ask("stop", "p")
             assert carrying(mark) == []
@@ -116,8 +128,7 @@ def test_what_cannot_be_assigned_is_named_and_runs_on(mark: str) -> None:
     lost = ["sh", "-c", f"env -i PATH=$PATH setsid sh -c '{FOREVER}' {mark} & {FOREVER}"]
     with running(table("p", lost) + table("other", ["sleep", "1000"])) as one:
         events = one.home.events()
-        until(lambda: len(carrying(mark)) == 1, "it is there", START_S)
-        (pid,) = carrying(mark)
+        (pid,) = until(lambda: settled(mark), "it is there", START_S)
         os.kill(one.up("p"), signal.SIGKILL)
         got_away = until(lambda: told(events, "got-away"), "it is named", START_S)[0]
         assert (got_away["name"], f"pid {pid} (sh)" in got_away["text"]) == ("p", True)
@@ -129,7 +140,7 @@ def test_what_wants_to_live_on_may(mark: str) -> None:
     """An empty BANKEN_RUN, or another supervisor's, says so; an own mark does not."""
     ways = ("BANKEN_RUN= setsid", "BANKEN_RUN=another setsid", "setsid")
     with running(table("p", tree(mark, *ways))) as one:
-        until(lambda: len(carrying(mark)) == 4, "all are there", START_S)
+        until(lambda: len(settled(mark)) == 4, "all are there", START_S)
         one.ask("stop", "p")
         # A shell's fork carries the mark, too, until it executes its command.
         until(lambda: len(carrying(mark)) == 2, "two live on")
@@ -169,6 +180,7 @@ def test_what_an_exec_step_leaves_in_time_runs_on(mark: str) -> None:
         events = one.home.events()
         one.home.client().feed("w")
         events.until(START_S, "action-done", "w")
+        until(lambda: settled(mark), "it has left", START_S)
         one.ask("stop", "p")
         assert carrying(mark)
 
@@ -178,9 +190,10 @@ def test_a_guard_leaves_nothing_behind(mark: str, how: str) -> None:
     """Its command ends, hangs and is killed, or the guard itself is: nothing stays."""
     ways = WAYS[:3] if how == "killed" else (*WAYS, "env -i PATH=$PATH setsid setsid -f")
     each = [f"{way} sh -c '{FOREVER}' {mark} > /dev/null 2>&1 &" for way in ways]
-    script = " ".join(each) + (" sleep 0.5; exit 3" if how == "ends" else f" {FOREVER}")
-    options = ["--timeout", "1s", "--grace", "1s"] if how == "hangs" else []
-    with tempfile.TemporaryDirectory(prefix="bkg-") as place:
+    options = ["--timeout", "1s", "--grace", "2s"] if how == "hangs" else []
+    with tempfile.TemporaryDirectory(prefix="bkg-") as place, tempfile.TemporaryDirectory(prefix="bkg-") as said:
+        ends = f" until [ -e {said}/end ]; do sleep 0.02; done; exit 3"
+        script = " ".join(each) + (ends if how == "ends" else f" {FOREVER}")
         process = subprocess.Popen(
             [*GUARD, "--stop-timeout", "1s", *options, "--", "sh", "-c", script, mark],
             env={**os.environ, "TMPDIR": place},
@@ -193,6 +206,7 @@ def test_a_guard_leaves_nothing_behind(mark: str, how: str) -> None:
                 process.kill()
                 until(lambda: carrying(mark) == [process.pid] or not carrying(mark), "all are gone", START_S)
             else:
+                Path(said, "end").touch()
                 process.wait(START_S)
                 assert carrying(mark) == []
         finally:

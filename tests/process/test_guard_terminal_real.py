@@ -144,10 +144,10 @@ def test_ctrl_z_stops_both_and_fg_continues_both(shell: Shell, reads: bool) -> N
     for _ in range(2):
         shell.type("\x1a")
         shell.sees("prompt> ")
-        assert state(pid) == "T"
+        until(lambda: state(pid) == "T", "the command is stopped, too", START_S)
         shell.type("fg\n")
         shell.sees("tick")
-        assert state(pid) != "T"
+        until(lambda: state(pid) != "T", "the command goes on", START_S)
     shell.type("\x03")
     shell.sees("prompt> ")
     until(lambda: state(pid) in "ZX", "the command has ended", START_S)

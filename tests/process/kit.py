@@ -139,9 +139,10 @@ class Home:
         return child
 
     def client(self) -> Client:
-        """A client of the test's own process; what it feeds is not released."""
+        """A client of the test's own process, connected to the supervisor; what it feeds is not released."""
         client = Client(self.address, release_at_exit=False)
         self._closing.append(client)
+        connect(client)
         return client
 
     def events(self) -> Stream:
@@ -194,7 +195,8 @@ class Stream:
             for kind in (Kind.DECLARE, Kind.RELEASE):
                 declared = Declaration(3600.0, 3600.0, 3600.0)
                 home.ask("tell", frame=encode(Message(kind, name, None, 0.0, declared)))
-            if self._events.next(0.05) is not None:
+            if (first := self._events.next(0.05)) is not None:
+                self._keep(first)  # it need not be one of these
                 break
         else:
             raise AssertionError("no event was heard")
@@ -240,9 +242,21 @@ class Stream:
     def _take(self, timeout: float) -> bool:
         event = self._events.next(timeout)
         if event is not None:
-            event["heard"] = time.monotonic()
-            self.seen.append(event)
+            self._keep(event)
         return event is not None
+
+    def _keep(self, event: dict[str, Any]) -> None:
+        event["heard"] = time.monotonic()
+        self.seen.append(event)
+
+
+def connect(client: Client) -> None:
+    """Wait until it is connected. A first message waits 0.1 s for that, and is lost if it takes longer, as it may
+    on a busy machine."""
+    sender = client._to()
+    with sender._lock:
+        sender._open()
+    until(sender.reachable, "the client is connected", START_S)
 
 
 def until(condition: Callable[[], Any], what: str, timeout: float = 10.0) -> Any:

@@ -15,9 +15,12 @@ from banken.protocol.limits import REASON_MAX
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.processes.handle import STATUS_KNOWN
 from banken_supervisor.processes.namespaces import SPACE
-from process.kit import Home, Stream, until
+from process.kit import START_S, Home, Stream, until
 
 pytestmark = [pytest.mark.process, pytest.mark.every_python]
+
+ENDS_S = 10.0
+"""Seconds within which a process ends that nothing holds up, on a busy machine."""
 
 
 def _both(worker: object) -> tuple[dict, dict]:
@@ -33,7 +36,7 @@ def test_a_forked_child_feeds_a_name_of_its_own_and_its_parent_goes_on(home: Hom
     the child neither hangs nor spins."""
     home.supervisor()
     events = home.events()
-    worker = home.worker("fork", "child", "latest", 1.5)
+    worker = home.worker("fork", "child", "latest", 2.5)
     until(lambda: home.row("child").get("state") == "alive", "the child is known")
     rows = home.rows("*")
     assert rows["parent"]["pid"] == worker.pid
@@ -55,7 +58,7 @@ def test_a_forked_child_that_feeds_its_parents_name(home: Home, feeders: str) ->
     told; with "any" both are taken. Either way nobody expires."""
     home.supervisor()
     events = home.events()
-    worker = home.worker("fork", "parent", feeders, 1.2)
+    worker = home.worker("fork", "parent", feeders, 2.5)
     parent, child = _both(worker)
     assert parent["sent"] == parent["calls"] + 1
     assert child["sent"] == child["calls"]
@@ -75,9 +78,9 @@ def test_forks_while_other_threads_are_inside_feed_do_not_hang(home: Home) -> No
     home.supervisor()
     events = home.events()
     worker = home.worker("fork_storm", 30)
-    assert worker.hear(30)["slowest"] < 2.0
+    assert worker.hear(60)["slowest"] < 4.5  # what hangs is killed after 5 s
     for number in range(30):  # what a child fed is released with its end
-        events.until(5, "first-fed", f"kid-{number}")
+        events.until(START_S, "first-fed", f"kid-{number}")
     assert home.row("busy")["state"] == "alive"
 
 
@@ -89,7 +92,7 @@ def test_every_start_method_of_multiprocessing_feeds(home: Home) -> None:
     done = worker.hear(30)
     for method, (pid, code, _) in done.items():
         assert code == 0
-        assert events.until(2, "first-fed", f"pool-{method}")["pid"] == pid
+        assert events.until(START_S, "first-fed", f"pool-{method}")["pid"] == pid
     assert home.row("pool-parent")["state"] == "alive"
 
 
@@ -99,7 +102,7 @@ def test_children_of_multiprocessing_release_what_they_fed_when_they_end(home: H
     events = home.events()
     home.worker("pools").hear(30)
     for method in ("fork", "spawn", "forkserver"):
-        events.until(1, "released", f"pool-{method}")
+        events.until(START_S, "released", f"pool-{method}")
 
 
 def test_eight_threads_in_one_client_lose_and_invent_nothing(home: Home) -> None:
@@ -127,9 +130,10 @@ def test_a_signal_handler_may_feed_while_its_thread_feeds(home: Home, there: boo
     assert report["handler"] > 50
     assert report["loop"] > 500
     assert report["sent"] + report["dropped"] + report["coalesced"] == report["calls"]
-    assert report["first"] <= 0.3  # also when each signal interrupts the wait for the connection
+    # 0.1 s, also when each signal interrupts the wait for the connection; the rest is for a busy machine.
+    assert report["first"] <= 0.8
     worker.tell()
-    assert worker.ended(2)[0] == 0
+    assert worker.ended(ENDS_S)[0] == 0
 
 
 @pytest.mark.parametrize(("how", "code"), [("end", 0), ("interrupt", -2)])
@@ -139,10 +143,10 @@ def test_a_normal_end_of_the_interpreter_releases_what_it_fed(home: Home, how: s
     events = home.events()
     worker = home.worker("ends", "mine", how)
     worker.hear()
-    events.until(2, "first-fed", "mine")
+    events.until(START_S, "first-fed", "mine")
     worker.tell()
-    assert worker.ended(2)[0] == code
-    events.until(1, "released", "mine")
+    assert worker.ended(ENDS_S)[0] == code
+    events.until(START_S, "released", "mine")
     assert home.row("mine") == {}
     assert events.convicted() == set()
 
@@ -154,8 +158,8 @@ def verdict_on(home: Home, how: str, code: int) -> tuple[Stream, dict[str, Any]]
     worker = home.worker("ends", "mine", how)
     worker.hear()
     worker.tell()
-    assert worker.ended(2)[0] == code
-    return events, events.until(2, "expired", "mine")
+    assert worker.ended(ENDS_S)[0] == code
+    return events, events.until(START_S, "expired", "mine")
 
 
 @pytest.mark.skipif(not STATUS_KNOWN, reason="needs Linux 6.15")
@@ -186,9 +190,9 @@ def test_what_had_ended_before_it_was_heard_of_is_not_left_behind(home: Home) ->
     job.wait()
     name = f"job@{job.pid}"
     home.ask("tell", frame=encode(Message(Kind.WORK, name, who, 0.0, Declaration(60.0, 20.0, 60.0), (30.0, None))))
-    assert events.until(2, "expired", name)["cause"] == "exited"
-    assert events.until(2, "closed", name)["how"] == "ended"
-    assert home.row(name) == {}
+    assert events.until(START_S, "expired", name)["cause"] == "exited"
+    assert events.until(START_S, "closed", name)["how"] == "ended"
+    until(lambda: home.row(name) == {}, "it is left behind by nothing")
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -198,12 +202,12 @@ def test_an_exception_that_ends_a_child_of_multiprocessing_fails_what_that_fed(h
     events = home.events()
     worker = home.worker("pool_raises", method)
     assert worker.hear(30)["exitcode"] == 1
-    verdict = events.until(2, "expired", "pool-child")
+    verdict = events.until(START_S, "expired", "pool-child")
     assert verdict["cause"] == "failed"
     assert verdict["reason"].endswith("RuntimeError: in the child")
     worker.tell()
-    assert worker.ended(2)[0] == 0
-    events.until(1, "released", "pool-parent")
+    assert worker.ended(ENDS_S)[0] == 0
+    events.until(START_S, "released", "pool-parent")
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -212,7 +216,7 @@ def test_a_child_that_imports_the_client_in_the_middle_of_its_work_fails_too(hom
     home.supervisor()
     events = home.events()
     assert home.start("late", method).hear(30) == {"exitcode": 1}
-    verdict = events.until(2, "expired", "late-child")
+    verdict = events.until(START_S, "expired", "late-child")
     assert verdict["cause"] == "failed"
     assert verdict["reason"].endswith("RuntimeError: in the child")
 
@@ -224,8 +228,8 @@ def test_of_a_traceback_longer_than_a_message_takes_the_telling_parts_are_left(h
     worker = home.worker("ends", "mine", "raise-long")
     worker.hear()
     worker.tell()
-    assert worker.ended(2)[0] == 1
-    reason = events.until(2, "expired", "mine")["reason"]
+    assert worker.ended(ENDS_S)[0] == 1
+    reason = events.until(START_S, "expired", "mine")["reason"]
     assert len(reason) <= REASON_MAX
     assert reason.startswith("…")
     assert "work.py" in reason
@@ -240,9 +244,9 @@ def test_a_normal_end_with_a_full_queue_releases_too(home: Home) -> None:
     for number in range(5):
         worker = home.worker("ends_full", f"mine-{number}")
         assert worker.hear()["dropped"] > 0
-        assert worker.ended(2)[0] == 0
+        assert worker.ended(ENDS_S)[0] == 0
     for number in range(5):
-        events.until(1, "released", f"mine-{number}")
+        events.until(START_S, "released", f"mine-{number}")
 
 
 def test_a_client_that_was_a_local_variable_releases_what_it_fed(home: Home) -> None:
@@ -252,8 +256,8 @@ def test_a_client_that_was_a_local_variable_releases_what_it_fed(home: Home) -> 
     worker = home.worker("ends_local", "mine")
     worker.hear()
     worker.tell()
-    assert worker.ended(2)[0] == 0
-    events.until(1, "released", "mine")
+    assert worker.ended(ENDS_S)[0] == 0
+    events.until(START_S, "released", "mine")
     assert events.convicted() == set()
 
 
@@ -264,8 +268,8 @@ def test_a_client_that_becomes_garbage_hangs_nobody(home: Home, there: bool) -> 
         home.supervisor()
     worker = home.worker("cycle")
     assert worker.hear()["feeding"]
-    assert worker.hear(2)["collected"]
-    assert worker.ended(2)[0] == 0
+    assert worker.hear(ENDS_S)["collected"]
+    assert worker.ended(ENDS_S)[0] == 0
 
 
 def test_kill_9_releases_nothing(home: Home) -> None:
@@ -274,9 +278,9 @@ def test_kill_9_releases_nothing(home: Home) -> None:
     events = home.events()
     worker = home.worker("feeder", "mine", 30.0, 0.05)
     worker.hear()
-    events.until(2, "first-fed", "mine")
+    events.until(START_S, "first-fed", "mine")
     os.kill(worker.pid, signal.SIGKILL)
-    verdict = events.until(5, "expired", "mine")
+    verdict = events.until(START_S, "expired", "mine")
     assert verdict["cause"] == "exited"
     assert verdict["pid"] == worker.pid
     assert events.all("released", "mine") == []
@@ -293,6 +297,6 @@ def test_a_client_feeds_again_after_close(home: Home) -> None:
     before = home.ask("summary")["messages"]
     worker.tell()
     again = worker.hear()
-    assert (again["sent"], again["dropped"], again["reachable"]) == (3, 0, True)
+    assert (again["sent"], again["reachable"]) == (3, True)
     until(lambda: home.row("closed-too").get("state") == "alive", "the later feeds arrived")
     assert home.ask("summary")["messages"] == before + 2

@@ -11,26 +11,32 @@ from pathlib import Path
 
 import pytest
 
-from process.kit import Child, Home, until
+from process.kit import START_S, Child, Home, until
 
 pytestmark = pytest.mark.process
 
 CALLS = 30_000
 NAMES = 20
 
+FIRST_S = 0.8
+"""Seconds that the first feed may take: 0.1 s that it waits; the rest is for a busy machine."""
+
+CONNECTED = "connected"
+"""An argument of the worker ``hot``; once more: it is expected to be connected after its burst as well."""
+
 
 def _harmless(report: dict[str, float]) -> None:
     print(f"median {report['median'] * 1e6:.1f} µs, p99.9 {report['p999'] * 1e6:.0f} µs, max {report['max']:.6f}")
     # That p99.9 is under a millisecond is for benchmarks/harmless.py to say. Here: nothing waits for a supervisor.
     assert report["median"] <= 0.001
-    assert report["max"] <= 0.5  # the scheduler's doing, if anything
+    assert report["max"] <= 2.0  # the scheduler's doing, if anything
 
 
 def _ends_quickly(worker: Child) -> None:
     worker.tell()
     code, seconds = worker.ended(10)
     assert code == 0
-    assert seconds <= 1.0
+    assert seconds <= 1.8  # with 0.8 s for a busy machine; a tenth of a second for each of its names would be more
 
 
 def test_without_a_supervisor_feeding_is_harmless_and_the_exit_quick(home: Home) -> None:
@@ -38,7 +44,7 @@ def test_without_a_supervisor_feeding_is_harmless_and_the_exit_quick(home: Home)
     dropped, and the interpreter ends within 1 s."""
     worker = home.worker("hot", CALLS, NAMES)
     told = worker.hear()
-    assert told["first"] <= 0.25
+    assert told["first"] <= FIRST_S
     assert not told["reachable"]
     worker.tell()
     report = worker.hear()
@@ -52,7 +58,7 @@ def test_with_a_stopped_supervisor_that_never_answered_nothing_is_promised(home:
     supervisor = home.supervisor()
     supervisor.signal(signal.SIGSTOP)
     worker = home.worker("hot", CALLS, NAMES)
-    assert worker.hear()["first"] <= 0.25
+    assert worker.hear()["first"] <= FIRST_S
     worker.tell()
     report = worker.hear()
     _harmless(report)
@@ -64,7 +70,7 @@ def test_a_full_queue_drops_and_never_blocks(home: Home) -> None:
     """A supervisor stopped after the worker connected: the queue takes what fits, the rest is dropped at once
     and counted; what was counted as sent arrives, and nothing else."""
     supervisor = home.supervisor()
-    worker = home.worker("hot", CALLS, NAMES)
+    worker = home.worker("hot", CALLS, NAMES, CONNECTED)
     told = worker.hear()
     assert told["reachable"]
     supervisor.signal(signal.SIGSTOP)
@@ -85,7 +91,7 @@ def test_a_full_queue_drops_and_never_blocks(home: Home) -> None:
 def test_with_a_supervisor_that_stays_stopped_the_exit_is_quick(home: Home) -> None:
     """A full queue to a stopped supervisor does not hold up the interpreter's end, however many names it fed."""
     supervisor = home.supervisor()
-    worker = home.worker("hot", CALLS, NAMES)
+    worker = home.worker("hot", CALLS, NAMES, CONNECTED)
     worker.hear()
     supervisor.signal(signal.SIGSTOP)
     worker.tell()
@@ -97,7 +103,7 @@ def test_with_a_dead_supervisor_feeding_is_harmless_and_the_exit_quick(home: Hom
     """kill -9 of the supervisor under a worker that has fed: nothing waits, it ends within 1 s, and stats()
     says that nobody is there."""
     supervisor = home.supervisor()
-    worker = home.worker("hot", CALLS, NAMES)
+    worker = home.worker("hot", CALLS, NAMES, CONNECTED)
     told = worker.hear()
     assert told["reachable"]
     supervisor.kill()
@@ -112,7 +118,7 @@ def test_with_a_dead_supervisor_feeding_is_harmless_and_the_exit_quick(home: Hom
 def test_with_a_supervisor_nothing_is_dropped_at_a_walking_pace(home: Home) -> None:
     """A supervisor that reads: reachable, and what is fed at an ordinary pace is all sent."""
     home.supervisor()
-    worker = home.worker("hot", 500, NAMES)
+    worker = home.worker("hot", 500, NAMES, CONNECTED, CONNECTED)
     assert worker.hear()["reachable"]
     worker.tell()
     report = worker.hear()
@@ -123,7 +129,7 @@ def test_with_a_supervisor_nothing_is_dropped_at_a_walking_pace(home: Home) -> N
 
 def test_declaring_many_watchdogs_without_a_supervisor_waits_once(home: Home) -> None:
     """After the first message of a process nothing waits for a supervisor that is not there."""
-    assert home.worker("declares", 30).hear()["seconds"] <= 0.5
+    assert home.worker("declares", 30).hear()["seconds"] <= 1.5  # thirty waits are 3 s
 
 
 def test_a_section_that_ended_while_the_supervisor_was_stopped_is_not_judged(home: Home) -> None:
@@ -132,12 +138,12 @@ def test_a_section_that_ended_while_the_supervisor_was_stopped_is_not_judged(hom
     events = home.events()
     worker = home.worker("section")
     name = worker.hear()["name"]
-    events.until(3, "declared", name)
+    events.until(START_S, "declared", name)
     supervisor.signal(signal.SIGSTOP)
     worker.tell()
     assert worker.hear()["dropped"] > 0
     supervisor.signal(signal.SIGCONT)
-    events.until(3, "released", name)
+    events.until(START_S, "released", name)
     assert events.convicted() == set()
 
 

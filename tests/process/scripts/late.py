@@ -15,7 +15,8 @@ def feed_and_raise(address: str) -> None:
     from banken import client
 
     client.connect(address)
-    client.feed("late-child")
+    while not client.stats()["sent"]:  # on a busy machine one wait for the connection is not always enough
+        client.feed("late-child")
     raise RuntimeError("in the child")
 
 

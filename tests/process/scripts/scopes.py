@@ -11,6 +11,8 @@ import threading
 import time
 from typing import Any
 
+from connected import connected
+
 from banken import client
 
 
@@ -27,6 +29,7 @@ def told() -> str:
 def serve(address: str, limit: str) -> None:
     """Four threads serve requests; at a line one more, which hangs until the next line."""
     client.connect(address)
+    connected()
     client.enable_dumps()
     dog = client.watchdog("web", timeout=60)
     stop, leave = threading.Event(), threading.Event()
@@ -65,6 +68,7 @@ def serve(address: str, limit: str) -> None:
 def idle(address: str, timeout: str) -> None:
     """Idle, until a line."""
     client.connect(address)
+    connected()
     client.watchdog("web", timeout=float(timeout)).idle()
     say({"pid": os.getpid()})
     told()
@@ -73,6 +77,7 @@ def idle(address: str, timeout: str) -> None:
 def held(address: str, limit: str) -> None:
     """At a line it begins work that keeps the interpreter lock for three times its limit."""
     client.connect(address)
+    connected()
     dog = client.watchdog("web", timeout=60)
     with dog.work("GET /quick", limit=float(limit)):
         pass
@@ -88,6 +93,7 @@ def held(address: str, limit: str) -> None:
 def tasks(address: str, limit: str) -> None:
     """A coroutine hangs among others that do not; its thread only ever waits for the loop."""
     client.connect(address)
+    connected()
     client.enable_dumps()
 
     @client.watched("etl", limit=60)

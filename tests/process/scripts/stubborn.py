@@ -7,10 +7,12 @@ import signal
 import sys
 import time
 
+from connected import connected
+
 from banken.client import Client
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Client(sys.argv[2]).feed(sys.argv[1])
+    connected(Client(sys.argv[2])).feed(sys.argv[1])
     os.write(1, b'{"fed": true}\n')
     time.sleep(600)

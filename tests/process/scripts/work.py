@@ -13,6 +13,8 @@ import threading
 import time
 from typing import Any
 
+from connected import connected
+
 from banken import client
 from banken.address import directory_of_user
 from banken.client import Client
@@ -98,10 +100,15 @@ def herd(address: str, count: str, timeout: str, every: str) -> None:
         os.waitpid(pid, 0)
 
 
-def hot(address: str, calls: str, names: str) -> None:
-    """Connect; on a line feed as fast as it goes and say what that cost; on another end normally."""
+def hot(address: str, calls: str, names: str, there: str = "", then: str = "") -> None:
+    """Connect; on a line feed as fast as it goes and say what that cost; on another end normally.
+
+    ``there``: a supervisor takes messages at first; ``then``: it does so after the burst. Both are waited for.
+    """
     mine = client
     mine.connect(address)
+    if there:
+        connected()
     began = time.perf_counter()
     mine.feed("first")
     first = time.perf_counter() - began
@@ -117,6 +124,9 @@ def hot(address: str, calls: str, names: str) -> None:
         spent.append(clock() - began_ns)
     spent.sort()
     time.sleep(0.2)  # a stats() right after the burst would only show that libzmq's thread is still busy
+    deadline = time.monotonic() + 5.0
+    while mine.stats()["reachable"] != bool(then) and time.monotonic() < deadline:
+        time.sleep(0.01)
     say(
         {
             "median": spent[len(spent) // 2] / 1e9,
@@ -158,8 +168,8 @@ def flood(address: str, name: str) -> None:
 
 def fork(address: str, childs: str, feeders: str, seconds: str) -> None:
     """Feed ``parent``, fork, feed ``parent`` on; the child feeds ``childs``. Both say what it cost."""
-    mine = Client(address)
-    dog = mine.watchdog("parent", timeout=0.5, interval=60, feeders=feeders, resolution=0)
+    mine = connected(Client(address))
+    dog = mine.watchdog("parent", timeout=1.5, interval=60, feeders=feeders, resolution=0)
     dog.feed()
     pid = os.fork()
     who = "parent" if pid else "child"
@@ -167,7 +177,7 @@ def fork(address: str, childs: str, feeders: str, seconds: str) -> None:
         idle = time.process_time()
         time.sleep(0.3)  # with the parent's sockets in hand: their threads are not here
         idle = time.process_time() - idle
-        dog = mine.watchdog(childs, timeout=0.5, interval=60, feeders=feeders, resolution=0)
+        dog = connected(mine).watchdog(childs, timeout=1.5, interval=60, feeders=feeders, resolution=0)
     began, calls = time.process_time(), 0
     deadline = time.monotonic() + float(seconds)
     while time.monotonic() < deadline:
@@ -183,8 +193,8 @@ def fork(address: str, childs: str, feeders: str, seconds: str) -> None:
 
 def fork_storm(address: str, forks: str) -> None:
     """Fork again and again while other threads are inside feed(); each child feeds a name of its own."""
-    mine = Client(address)
-    dog = mine.watchdog("busy", timeout=2, interval=60, resolution=0)
+    mine = connected(Client(address))
+    dog = mine.watchdog("busy", timeout=60, interval=60, resolution=0)
     dog.feed()
     ending = threading.Event()
 
@@ -220,13 +230,14 @@ def fork_storm(address: str, forks: str) -> None:
 
 def _feed_once(address: str, name: str) -> None:
     client.connect(address)
-    client.feed(name)
+    while not client.stats()["sent"]:  # on a busy machine one wait for the connection is not always enough
+        client.feed(name)
 
 
 def pools(address: str) -> None:
     """A child by each start method of multiprocessing, after the parent has fed; the children end normally."""
     client.connect(address)
-    client.feed("pool-parent")
+    connected().feed("pool-parent")
     done = {}
     for method in ("fork", "spawn", "forkserver"):
         began = time.monotonic()
@@ -248,7 +259,7 @@ def _feed_and_raise(address: str) -> None:
 def pool_raises(address: str, method: str) -> None:
     """A child by one start method of multiprocessing that an exception ends."""
     client.connect(address)
-    client.feed("pool-parent")
+    connected().feed("pool-parent")
     child = multiprocessing.get_context(method).Process(target=_feed_and_raise, args=(address,))
     child.start()
     child.join(10)
@@ -261,7 +272,7 @@ def pool_raises(address: str, method: str) -> None:
 
 def threads(address: str, count: str, seconds: str) -> None:
     """That many threads in one client, feeding one name as fast as it goes."""
-    mine = Client(address)
+    mine = connected(Client(address))
     dog = mine.watchdog("hard", timeout=3600, resolution=0)
     deadline = time.monotonic() + float(seconds)
     calls = [0] * int(count)
@@ -313,7 +324,7 @@ def interrupted(address: str, seconds: str) -> None:
 def ends(address: str, name: str, how: str) -> None:
     """Feed one name and, on a line, end: by falling off the end, sys.exit, an exception or a function's end."""
     client.connect(address)
-    dog = client.watchdog(name, timeout=0.7, interval=60)
+    dog = connected().watchdog(name, timeout=60, interval=60)
     dog.feed()
     say(client.stats())
     told()
@@ -330,7 +341,7 @@ def ends(address: str, name: str, how: str) -> None:
 def ends_full(address: str, name: str) -> None:
     """Feed as fast as it goes until a feed finds no room, and end at once."""
     client.connect(address)
-    dog = client.watchdog(name, timeout=0.7, interval=60, resolution=0)
+    dog = connected().watchdog(name, timeout=60, interval=60, resolution=0)
     while not client.stats()["dropped"]:
         for _ in range(200):
             dog.feed()
@@ -341,16 +352,16 @@ def ends_full(address: str, name: str) -> None:
 
 def ends_local(address: str, name: str) -> None:
     """As ``ends``, but its client is a local variable, gone before the interpreter ends."""
-    mine = Client(address)
-    mine.watchdog(name, timeout=0.7, interval=60).feed()
+    mine = connected(Client(address))
+    mine.watchdog(name, timeout=60, interval=60).feed()
     say(mine.stats())
     told()
 
 
 def section(address: str) -> None:
     """A section that is open when its supervisor is stopped, and ends while the queue is full."""
-    mine = Client(address)
-    with mine.section("part", timeout=5.0) as part:
+    mine = connected(Client(address))
+    with mine.section("part", timeout=15.0) as part:
         say({"name": part.name})
         told()
         dog = mine.watchdog("filler", timeout=3600, resolution=0)
@@ -391,13 +402,14 @@ def cycle(address: str) -> None:
 
 def closes(address: str) -> None:
     """Feed, close the client, feed again."""
-    mine = Client(address)
+    mine = connected(Client(address))
     dog = mine.watchdog("closed", timeout=60, resolution=0)
     dog.feed()
     mine.close()
     say(mine.stats())
     told()
-    dog.feed()
+    while mine.stats()["sent"] < 2:  # on a busy machine one wait for the connection is not always enough
+        dog.feed()
     mine.feed("closed-too")
     say(mine.stats())
     told()

@@ -68,7 +68,7 @@ def table(kind: str, name: str, **keys: object) -> str:
 
 def noticed_within(house: House, name: str) -> tuple[float, float]:
     """kill -9 of a program's process: seconds until its incident was published, and until it was heard of here."""
-    pid = house.program(name)["pid"]
+    pid = until(lambda: house.program(name)["pid"], f"{name} runs", LONG)
     events = house.events()
     wall, began = time.time(), time.monotonic()
     os.kill(pid, signal.SIGKILL)

@@ -68,7 +68,7 @@ def test_a_damaged_journal_is_told_and_what_was_readable_goes_on(home: Home, run
         file.write(b"\xa5" * 4096)
     runner.start()
     assert home.row("gone")["incident"]["id"] == id_
-    (old,) = schema.files_aside(str(path))
+    (old,) = until(lambda: schema.files_aside(str(path)), "it is put aside")
     until(lambda: f"the old one is now {old}" in runner.errors(), "it is in the log")
     assert home.ask("summary")["journal"]["moved_aside"] == old
     until(lambda: [each.opened.id for each in restore(str(path)).open] == [id_], "the incident is in the new file")

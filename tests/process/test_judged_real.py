@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from banken.client import Client
 from process import servers
 from process.kit import START_S, until
 from process.ladder_kit import LONG, House
@@ -65,7 +64,7 @@ def test_a_program_that_feeds_without_a_timeout_gets_the_default(house: House) -
     """Its own feeds bring it, and it is shown as such; the environment names none."""
     feeds = (
         "import os, time\nfrom banken import client\nassert 'BANKEN_TIMEOUT' not in os.environ\n"
-        "for _ in range(5):\n    client.feed(); time.sleep(0.1)\ntime.sleep(1000)"
+        "while client.stats()['sent'] < 5:\n    client.feed(); time.sleep(0.1)\ntime.sleep(1000)"
     )
     house.run(
         '[supervisor]\ndefaults = { timeout = "1s" }\n'
@@ -91,12 +90,8 @@ def test_a_worker_that_is_not_there_yet_is_not_stopped(house: House) -> None:
     time.sleep(0.3)
     assert not stopped.exists()
     assert house.ask("status", name="arm")["rows"][0]["incidents"] == 0
-    client = Client(house.address)
-    try:
-        client.feed("arm")
-        assert events.until(LONG, "expired", "arm")["cause"] == "timeout"
-    finally:
-        client.close()
+    house.client().feed("arm")
+    assert events.until(LONG, "expired", "arm")["cause"] == "timeout"
     until(stopped.exists, "its ladder ran", LONG)
 
 

@@ -14,7 +14,7 @@ from banken.protocol.messages import Kind, Message
 from banken_supervisor.engine.process_lifecycle import GONE
 from banken_supervisor.journal import restore
 from process.kills import Nights, Standby
-from process.kit import Home, until
+from process.kit import START_S, Home, until
 from process.ladder_kit import listening
 from process.test_adoption_real import Runner
 
@@ -105,15 +105,17 @@ def test_who_was_told_before_the_kill_is_told_of_the_end(home: Home, runner: Run
             f'ladder = [{{ do = "webhook", url = "http://{where}/hook" }}]\n'
         )
         runner.start()
+        events = home.events()
         client = home.client()
         client.feed("w")
-        until(lambda: bodies, "it is told")
+        events.until(START_S, "action-done", "w")  # the answer has come, and that is on disk
+        events.close()
         runner.kill()
         runner.start()
         id_ = home.row("w")["incident"]["id"]
         assert len(bodies) == 1
         events = home.events()
-        until(lambda: client.feed("w") or len(bodies) == 2, "its end is told")
-        assert events.until(5.0, "action-done", "w", incident=id_)["recovered"]
+        until(lambda: client.feed("w") or len(bodies) >= 2, "its end is told")
+        assert events.until(START_S, "action-done", "w", incident=id_)["recovered"]
     assert ["recovered" in body["type"] for body in bodies[:2]] == [False, True]
     assert [body["data"]["incident"] for body in bodies[:2]] == [id_, id_]

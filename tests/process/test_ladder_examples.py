@@ -48,7 +48,7 @@ def test_multilevel_climbs_three_levels_and_a_feed_ends_it(house: House) -> None
     told = house.incident(verdict["incident"])
     assert told["steps"][1]["text"] == "sh: exit status 0\nCRITICAL: multilevel is silent"
     assert "\n  CRITICAL: multilevel is silent\n" in house.banken("incident", verdict["incident"])
-    assert "the work is late" in house.run_by.log()
+    until(lambda: "the work is late" in house.run_by.log(), "the log has the first")
     assert f"Incident(id='{verdict['incident']}'" in house.run_by.said()
 
 

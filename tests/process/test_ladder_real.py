@@ -200,10 +200,11 @@ def test_one_for_all_restarts_the_mates_of_a_program_that_died_and_judges_only_t
     os.kill(before["a"], signal.SIGKILL)
     verdict = events.until(LONG, "expired", "a")
     assert (verdict["cause"], verdict["reason"]) == ("exited", "ended by SIGKILL")
-    until(lambda: house.row("b")["pid"] not in (before["b"], None), "the mate is another process", LONG)
+    until(lambda: house.row("b").get("pid") not in (before["b"], None), "the mate is another process", LONG)
     after = all_alive(house, "a", "b", "c")
     assert after["a"] != before["a"]
     assert after["c"] == before["c"]
+    events.until(LONG, "closed", "a")
     assert events.convicted() == {"a"}
     assert [each["how"] for each in events.all("closed", "a")] == ["reborn"]
 
@@ -226,7 +227,7 @@ def test_a_program_that_is_restarted_or_stopped_on_request_has_no_incident(house
     house.banken("restart", "a")
     until(lambda: house.row("a").get("pid") not in (before["a"], None), "another process feeds", LONG)
     house.banken("stop", "a")
-    assert house.row("a") == {}
+    until(lambda: house.row("a") == {}, "its watchdog is released", LONG)
     events.during(0.5)
     assert events.convicted() == set()
 
@@ -245,7 +246,8 @@ def test_a_program_that_dies_again_and_again_is_given_up_once(house: House) -> N
     """
     events = house.run("\n".join(line.strip() for line in config.splitlines()))
     until(lambda: house.program("a")["state"] == "given-up", "it is given up", LONG)
-    until(mark.exists, "on_give_up ran", LONG)
+    until(lambda: mark.exists() and mark.read_text(), "on_give_up ran", LONG)
+    until(lambda: [each["how"] for each in house.incidents("a")][:1] == ["given-up"], "that is on disk", LONG)
     events.during(0.5)
     found = house.incidents("a")
     assert {(each["cause"], each["reason"]) for each in found} == {("exited", "exit status 3")}
@@ -393,6 +395,6 @@ def test_a_program_that_ends_normally_has_no_incident(house: House, more: str, l
     """Exit status 0 where that is not to be started again: released."""
     events = house.run(f'[[program]]\nname = "a"\ncommand = ["sh", "-c", "sleep 0.3"]\n{more}\ntimeout = "60s"\n')
     until(lambda: house.program("a")["state"] == left, "it has ended", LONG)
+    until(lambda: house.row("a") == {}, "its watchdog is released", LONG)
     events.during(0.3)
     assert events.convicted() == set()
-    assert house.row("a") == {}

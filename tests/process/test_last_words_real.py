@@ -287,6 +287,6 @@ def test_a_last_word_waits_for_nobody(tmp_path: Path, word: str) -> None:
                 env={"BANKEN_ADDRESS": str(address), "PYTHONPATH": os.pathsep.join(sys.path)},
                 capture_output=True, text=True, timeout=60, check=True,
             )  # fmt: skip
-            assert float(done.stdout) < 1.0
+            assert float(done.stdout) < 2.5  # at most 1.2 s is promised; the rest is for a busy machine
     finally:
         ear.close()

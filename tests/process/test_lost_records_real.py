@@ -82,7 +82,7 @@ def test_what_is_left_of_a_lost_one_is_ended_before_it_starts() -> None:
         until(lambda: one.program("p")["state"] == "running", "it runs", START_S)
         assert one.program("p")["adopted"] is False
         for each in left:
-            gone(each, 0.1)
+            gone(each, 2.0)  # of what had just forked to execute its `sleep`, that may be the end
 
 
 def test_another_supervisors_and_a_command_of_a_step_are_left_alone() -> None:

@@ -20,10 +20,10 @@ MAKE_ORPHANS = "for i in $(seq 20); do setsid sh -c 'sleep 0.05 & exit'; done; "
 ORPHANS = MAKE_ORPHANS + "echo done >> @PLACE@/told; exec sleep 3001"
 
 
-def announces(name: str) -> list[str]:
+def announces(name: str, wait: str = "sleep 0.1") -> list[str]:
     """A program that says when it is up and when it is asked to end, and takes a moment for that."""
     told = "@PLACE@/told"
-    script = f"trap 'sleep 0.1; echo {name} ended >> {told}; exit 0' TERM; echo {name} up >> {told}; "
+    script = f"trap '{wait}; echo {name} ended >> {told}; exit 0' TERM; echo {name} up >> {told}; "
     return ["sh", "-c", script + "while :; do sleep 0.02; done"]
 
 
@@ -90,10 +90,12 @@ def test_programs_end_with_it_only_where_that_is_asked_for(init: bool) -> None:
 
 def test_a_stop_asked_over_the_socket_ends_programs_too() -> None:
     """As SIGTERM does; asking twice changes nothing."""
-    with running(table("p", announces("p")), "--init") as one:
+    program = announces("p", "while [ ! -e @PLACE@/end ]; do sleep 0.02; done")
+    with running(table("p", program, stop_timeout="60s"), "--init") as one:
         until(lambda: one.lines() == ["p up"], "it is up", START_S)
         one.home.ask("stop")
         one.home.ask("stop")
+        (one.place / "end").touch()
         assert one._started[0].wait(20) == 0
         assert one.lines() == ["p up", "p ended"]
 
@@ -139,6 +141,8 @@ def test_collecting_takes_no_status_from_others() -> None:
 
 def test_guard_collects_orphans() -> None:
     """They are gone when its command looks."""
-    script = f"{MAKE_ORPHANS} sleep 0.3; ps -eo ppid,stat | awk -v p=$PPID '$1 == p' | grep -c Z"
+    count = "$(ps -eo ppid,stat | awk -v p=$PPID '$1 == p' | grep -c Z)"
+    again = f"for i in $(seq 50); do left={count}; [ $left = 0 ] && break; sleep 0.1; done; echo $left"
+    script = f"{MAKE_ORPHANS} sleep 0.3; {again}"
     command = [sys.executable, "-m", "banken_supervisor", "guard", "--", "sh", "-c", script]
     assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "0\n"

@@ -93,7 +93,7 @@ def hold(path: str) -> None:
         if told() == "end":
             break
         journal.record(IncidentRecord(f"{os.getpid()}-{number}", "w", Cause.TIMEOUT, EPOCH))
-        journal.flush(1.0)
+        wait(lambda: journal.flush(0.05) or journal.condition.state == "failing", journal)
         say(journal.state())
     journal.close()
 
@@ -169,6 +169,7 @@ def reopened(path: str) -> None:
     say({"at": "full", **journal.state()})
     os.unlink(filler)
     assert journal.flush(20.0), journal.state()
+    wait(lambda: journal.condition.state == "ok", journal)
     say({"at": "room again", **journal.state(), "found": len(reading.incidents(path, limit=10**6))})
     assert journal.close(10.0)
     subprocess.run(["mount", "-o", "remount,ro", os.path.dirname(path)], check=True)
@@ -179,6 +180,7 @@ def reopened(path: str) -> None:
     say({"at": "read-only", **journal.state(), "incidents": sum(found.counts.values()), "problems": found.problems})
     subprocess.run(["mount", "-o", "remount,rw", os.path.dirname(path)], check=True)
     assert journal.flush(20.0), journal.state()
+    wait(lambda: journal.condition.state == "ok", journal)
     say({"at": "writable", **journal.state()})
     assert journal.close(10.0)
 

@@ -52,13 +52,16 @@ class Hung:
         self.told = self.child.hear()
         return identity(self.told)
 
-    def look(self, who: ProcessIdentity, place: str, py_spy: str | bool, **limits: Any) -> dict[str, Any]:
-        """Evidence that tells ``place``: it says who it is just before it hangs there."""
+    def look(
+        self, who: ProcessIdentity, place: str, py_spy: str | bool, *more: str, **limits: Any
+    ) -> dict[str, Any]:
+        """Evidence that tells ``place``, and ``more`` places: it says who it is just before it hangs there."""
         evidence: dict[str, Any] = {}
 
         def there() -> bool:
             evidence.update(collect_(who, self.address, py_spy=py_spy, **limits))
-            return place in str(evidence["threads"]) + str(evidence["tasks"]) + evidence["headline"]
+            told = str(evidence["threads"]) + str(evidence["tasks"]) + evidence["headline"]
+            return all(each in told for each in (place, *more))
 
         until(there, f"{place} is told", 30)
         evidence.clear()  # its parts are taken one after the other: now it hangs in all of them

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,25 @@ def second(one: Running) -> subprocess.Popen[bytes]:
     return process
 
 
+@contextmanager
+def stopped(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """All its threads stand still meanwhile: none makes a file again in a directory that is being removed."""
+    process.send_signal(signal.SIGSTOP)
+    tasks = Path(f"/proc/{process.pid}/task")
+    until(lambda: all(_state(task) in "TXZ" for task in tasks.iterdir()), "it stands still")
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def _state(task: Path) -> str:
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
 def says(one: Running, text: str) -> bool:
     return text in one.log.read_text()
 
@@ -65,21 +85,19 @@ def test_a_removed_lock_lets_no_second_one_in(one: Running, wait: bool) -> None:
 def test_a_stopped_one_keeps_its_address_without_its_lock(one: Running) -> None:
     """It cannot make the lock again meanwhile, but its sockets say that it lives."""
     first = one._started[0]
-    first.send_signal(signal.SIGSTOP)
-    (Path(one.address) / "lock").unlink()
-    assert second(one).wait(START_S) == 5
-    first.send_signal(signal.SIGCONT)
+    with stopped(first):
+        (Path(one.address) / "lock").unlink()
+        assert second(one).wait(START_S) == 5
     assert one.home.ask("ping")["pid"] == first.pid
 
 
 def test_who_lost_its_directory_to_another_one_ends(one: Running) -> None:
     """It ends with 5, says who holds the address, and leaves its program running."""
     first, (pid, _) = one._started[0], one.live("sleep 3061")[0]
-    first.send_signal(signal.SIGSTOP)
-    shutil.rmtree(one.address)
-    other = second(one)
-    until(lambda: one.home.ask("ping")["pid"] == other.pid, "the second one answers", START_S)
-    first.send_signal(signal.SIGCONT)
+    with stopped(first):
+        shutil.rmtree(one.address)
+        other = second(one)
+        until(lambda: one.home.ask("ping")["pid"] == other.pid, "the second one answers", START_S)
     assert first.wait(START_S) == 5
     assert says(one, f"held by another supervisor: pid {other.pid}")
     assert state(pid) not in "ZX"
@@ -95,7 +113,8 @@ def test_what_was_removed_is_made_again(one: Running) -> None:
         path.unlink()
     until(lambda: all(path.exists() for path in removed), "all are there again", START_S)
     _serves(one, "new")
-    shutil.rmtree(one.address)
+    with stopped(one._started[0]):
+        shutil.rmtree(one.address)
     until(lambda: all(path.exists() for path in removed), "all are there again", START_S)
     _serves(one, "newer")
     old.kill()
@@ -108,8 +127,9 @@ def test_what_was_removed_is_made_again(one: Running) -> None:
 
 def test_a_directory_that_cannot_be_used_is_told_and_taken_when_it_can(one: Running) -> None:
     """Replaced by one that is open to others: who is connected is watched on, and it is bound once it is mended."""
-    shutil.rmtree(one.address)
-    Path(one.address).mkdir(mode=0o755)
+    with stopped(one._started[0]):
+        shutil.rmtree(one.address)
+        Path(one.address).mkdir(mode=0o755)
     until(lambda: says(one, "was removed or replaced, and cannot be used"), "it is told", START_S)
     assert "lock" not in os.listdir(one.address)
     Path(one.address).chmod(0o700)

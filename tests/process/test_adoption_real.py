@@ -216,7 +216,8 @@ def test_status_and_events_tell_of_programs(runner: Runner) -> None:
     assert "adopted" in line
     one = json.loads(_banken("status", "--json", "plain-3", "--address", runner.address))
     assert [row["name"] for row in one["programs"]] == ["plain-3"]
-    assert f"plain-3 was adopted: it already ran as pid {rows['plain-3']['pid']}" in runner.errors()
+    said = f"plain-3 was adopted: it already ran as pid {rows['plain-3']['pid']}"
+    until(lambda: said in runner.log.read_text(errors="replace"), said)
 
 
 def _banken(*args: str) -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from process.kit import until
@@ -70,8 +71,7 @@ def test_a_crash_is_told_as_event_and_in_the_incident_and_a_reload_takes_what_wa
     house.client().feed("b-2")
     events.until(LONG, "callback-done", "b-2")
 
-    children = Path(f"/proc/{house.run_by.pid}/task")
-    pids = [int(each) for task in children.iterdir() for each in (task / "children").read_text().split()]
+    pids = [each.pid for each in psutil.Process(house.run_by.pid).children()]
     assert pids
     os.kill(house.run_by.pid, signal.SIGTERM)
     assert house.run_by.ended(LONG)[0] == 0

@@ -244,11 +244,11 @@ def test_the_samples_name_every_parameter(supervisor: Supervisor) -> None:
 @pytest.mark.parametrize("op", ["status", "suggest", "metrics"])
 def test_a_monstrous_pattern_is_refused_at_once(control: zmq.Socket[bytes], op: str, pattern: str) -> None:
     """The refusal names what was given and what is allowed; matching it would have taken seconds."""
-    began = time.monotonic()
+    began = time.process_time()  # the supervisor is in this process, and others may take the machine
     reply = ask(control, [VERSION, 1, op, {"name": pattern}])
     assert reply[2] is False
     assert "at most" in reply[3]
-    assert time.monotonic() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 def test_the_worst_pattern_that_is_allowed_holds_nobody_up(
@@ -304,6 +304,6 @@ def test_a_client_of_another_version_is_refused_with_both_named(
         push.send(msgpack.packb(good))
         until(lambda: ask(control, [VERSION, 1, "status", {"name": "other"}])[3]["rows"], "the good one is taken")
     context.term()
+    until(lambda: unharmed(control)["refused"].get("version") == 1009, "all are counted")
     summary = unharmed(control)
-    assert summary["refused"]["version"] == 1009
     assert summary["events"]["refused"] <= 10

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from banken_supervisor.runtime.runtime_config import QUIET_S
 from process.kit import START_S, until
 from process.run_kit import running, table
 
@@ -41,15 +42,22 @@ def test_a_reload_waits_for_a_file_that_is_being_written() -> None:
     """A writer that comes to its second half a moment later: the first half is never in force."""
     halves = [table("p", ["sleep", "3063"]), table("q", ["sleep", "3064"])]
     with running("".join(halves)) as one:
-        pid = until(lambda: one.program("q")["pid"], "it runs", START_S)
-        with open(one.place / "banken.toml", "w") as file:
-            file.write(halves[0])
-            file.flush()
-            number = one.home.ask("reload")["number"]
-            time.sleep(0.05)
-            file.write(halves[1])
-        until(lambda: one.home.ask("reloaded")["number"] == number, "it is read", START_S)
-        assert one.home.ask("reloaded")["ok"]
+        in_time = False
+        while not in_time:  # on a busy machine the second half may come later than anybody waits for it
+            pid = one.up("q")
+            began = time.monotonic()
+            with open(one.place / "banken.toml", "w") as file:
+                file.write(halves[0])
+                file.flush()
+                number = one.home.ask("reload")["number"]
+                time.sleep(QUIET_S / 2)
+                file.write(halves[1])
+            in_time = time.monotonic() - began < QUIET_S
+            until(lambda: one.home.ask("reloaded")["number"] >= number, "it is read", START_S)  # noqa: B023
+            assert one.home.ask("reloaded")["ok"]
+            if not in_time:
+                number = one.home.ask("reload")["number"]
+                until(lambda: one.home.ask("reloaded")["number"] >= number, "it is read", START_S)  # noqa: B023
         assert one.program("q")["pid"] == pid
 
 

@@ -11,7 +11,7 @@ import pytest
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message
 from process.kit import until
-from process.ladder_kit import House
+from process.ladder_kit import LONG, House
 
 pytestmark = pytest.mark.process
 
@@ -55,11 +55,11 @@ def test_verdicts_go_on_whatever_the_clock_on_the_wall_says(
     feed = encode(Message(Kind.FEED, "w", None, 0.0, Declaration(0.3, 0.3, 0.3)))
     for _ in range(2):
         house.ask("tell", frame=feed)
-        told = events.until(5.0, "expired", "w")
+        told = events.until(LONG, "expired", "w")
         assert told["time"] == pytest.approx(seconds, abs=60.0)
-        events.until(5.0, "action-done", "w")
+        events.until(LONG, "action-done", "w")
         house.ask("tell", frame=feed)
-        events.until(5.0, "recovered", "w")
+        events.until(LONG, "recovered", "w")
         events.seen.clear()
     until(lambda: "w recovered" in house.run_by.log(), "its lines are written")
     summary = house.ask("summary")

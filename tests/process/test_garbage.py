@@ -53,7 +53,7 @@ def _socket(kind: int, endpoint: str) -> Iterator[zmq.Socket[bytes]]:
     context: zmq.Context[Any] = zmq.Context()
     try:
         with context.socket(kind) as ours:
-            ours.setsockopt(zmq.LINGER, 2000)
+            ours.setsockopt(zmq.LINGER, 20_000)  # milliseconds: all is to arrive, on a busy machine too
             ours.connect(endpoint)
             yield ours
     finally:

@@ -186,11 +186,13 @@ def test_history(web: Web, street: Street) -> None:
     """Uptime, incidents and events of one watchdog."""
     web.get("/ping/kept/start")
     web.get("/ping/kept/7")
-    found = until(
-        lambda: (it := web.get("/api/v1/watchdogs/kept/history").json).get("incidents") and it, "it is on record"
-    )
+
+    def recorded() -> Any:
+        it = web.get("/api/v1/watchdogs/kept/history").json
+        return it if it.get("incidents") and "expired" in {event["type"] for event in it["events"]} else None
+
+    found = until(recorded, "it is on record")
     assert found["incidents"][0]["reason"] == "exit status 7"
-    assert "expired" in {event["type"] for event in found["events"]}
     assert 0 <= found["uptime"]["24h"] < 1
     assert web.get("/api/v1/watchdogs/never/history").status == 404
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -12,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from click import ClickException
 
@@ -187,7 +189,7 @@ def beside(own: Street) -> tuple[Street, Command, Web]:
 
 
 def test_killing_the_web_process_harms_nobody(beside: tuple[Street, Command, Web]) -> None:
-    """Another one is started; the supervisor has not even a stall to show."""
+    """Another one is started; the supervisor has not even a stall to show, but those of a busy machine."""
     home, run, web = beside
     before = _child(run.pid)
     os.kill(before, signal.SIGKILL)
@@ -195,7 +197,8 @@ def test_killing_the_web_process_harms_nobody(beside: tuple[Street, Command, Web
     until(lambda: _asked(web, "/-/ready") == 200, "it serves", START_S)
     assert web.bare("GET", "/api/v1/summary", {"Host": "other.example"}).status == 200, "with the same options"
     summary = home.ask("summary")
-    assert (summary["pid"], summary["stalls"]) == (run.pid, 0)
+    assert summary["pid"] == run.pid
+    assert summary["lost"] <= _seconds_in_line(run.pid)
     assert "ended by signal 9" in run.log()
 
 
@@ -207,7 +210,7 @@ def test_it_ends_with_the_supervisor(beside: tuple[Street, Command, Web], number
     os.kill(run.pid, number)
     code, _ = run.ended(10)
     assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL)
-    until(lambda: not Path(f"/proc/{child}/cmdline").exists() or _zombie(child), "the web process ended", 5.0)
+    until(lambda: not Path(f"/proc/{child}/cmdline").exists() or _zombie(child), "the web process ended", START_S)
     assert _asked(web, "/-/healthy") is None
 
 
@@ -281,9 +284,17 @@ def _asked(web: Web, path: str) -> int | None:
 
 def _child(pid: int) -> int:
     """The web process of a supervisor; 0: it has none."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    children = [int(each) for task in tasks for each in (task / "children").read_text().split()]
-    return children[0] if children else 0
+    children = psutil.Process(pid).children()
+    return children[0].pid if children else 0
+
+
+def _seconds_in_line(pid: int) -> float:
+    """How long its threads have waited for a processor that others had."""
+    waited = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that has ended, or a kernel that does not say
+            waited += int((task / "schedstat").read_text().split()[1])
+    return waited / 1e9
 
 
 def _zombie(pid: int) -> bool:

@@ -26,7 +26,7 @@ def callback(address: str) -> None:
     def note(incident: Incident) -> None:
         ran.append(incident)
 
-    dog = client.watchdog("green", timeout=0.5, callback=note)
+    dog = client.watchdog("green", timeout=1.5, callback=note)
     turns = 0
     until = time.monotonic() + 15
     while not ran and time.monotonic() < until:

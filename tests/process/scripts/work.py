@@ -78,7 +78,7 @@ def waits(address: str, name: str) -> None:
     """Feed one name once, on a line."""
     say({"pid": os.getpid()})
     told()
-    mine = Client(address)
+    mine = connected(Client(address))
     mine.feed(name)
     say(mine.stats())
     told()
@@ -423,7 +423,7 @@ def calls_back(address: str, name: str, timeout: str, interval: str, when: str) 
 
     ``when``: "first" declares with the callback, "late" sets it on a line, "closed" after a close().
     """
-    mine = Client(address)
+    mine = connected(Client(address))
 
     def bark(incident: Any) -> None:
         say({"pid": os.getpid(), "run": incident.run, "incident": incident.id, "cause": incident.cause})
@@ -434,6 +434,7 @@ def calls_back(address: str, name: str, timeout: str, interval: str, when: str) 
     dog.feed()
     if when == "closed":
         mine.close()
+        connected(mine)
         dog.feed()
     say(mine.stats())
     if when == "late":

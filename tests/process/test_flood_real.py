@@ -23,7 +23,7 @@ from process.kit import START_S, Home
 
 pytestmark = pytest.mark.process
 
-NUMBER = 40_000
+NUMBER = 16_000
 """Messages of the flood: more than are done while an honest one is, and while a process does not run."""
 
 LONG = Declaration(3600.0, 3600.0, 3600.0)

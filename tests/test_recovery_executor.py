@@ -376,6 +376,7 @@ def test_threads_are_made_only_when_they_are_needed(bench: Bench) -> None:
     for number in range(100):
         bench.executor.submit([Does(lambda a, e: None)], subject(f"w{number}"))
         bench.settled(number + 1)
+        until(lambda: bench.executor.counts()["running"] == 0, "its thread is free again")
     assert bench.executor.counts()["threads"] <= 3
 
 

@@ -85,7 +85,7 @@ def test_the_journal_is_there_after_the_runtime_directory_is_emptied(tmp_path: P
         return done.stdout
 
     def until(words: list[str], what: str) -> None:
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + 40.0
         while what not in ask(*words):
             assert time.monotonic() < deadline, ask(*words)
             time.sleep(0.05)

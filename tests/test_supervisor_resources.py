@@ -194,6 +194,6 @@ def test_stopping_takes_as_long_as_it_may_and_no_longer(seconds: float, how: str
     stop()
     took = time.monotonic() - began
     assert supervisor._ended.is_set()
-    assert took <= seconds + 0.25
+    assert took <= seconds + 1.0  # which is less than without the 0.5 s that were asked for, on a busy machine too
     gate.set()
     works(Supervisor(tmp_path / "a"))

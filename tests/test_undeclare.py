@@ -78,7 +78,7 @@ def test_a_released_watchdogs_callback_does_not_run_for_another_process(tmp_path
         supervisor._client.release("shared")
         client = Client(tmp_path / "a")
         try:
-            client.fail("shared", "another process's incident")
+            until(lambda: client.fail("shared", "another process's incident"), "it is connected")
             until(lambda: supervisor._loop is not None and supervisor._loop.metrics.events["expired"], "a verdict")
             time.sleep(0.2)
         finally:

@@ -101,7 +101,7 @@ def test_the_barrier_passes_when_all_is_read_that_came_before(sockets: Sockets, 
             sent(sockets, each, b"first")
         for each in senders:
             assert each.send(b"before")
-        time.sleep(0.1)
+            each.wait_left(10.0)
         sockets.send_barrier(b"two")
         found = [frame for frame, _ in drained(sockets, 3)]
     assert sorted(found) == [b"before", b"before", b"two"]
@@ -117,6 +117,8 @@ def test_who_always_has_more_takes_no_turn_from_another(sockets: Sockets, addres
         for _ in range(500):
             assert sender.send(bytes(100), 5.0, insist=True)
         assert other.send(b"other")
+        for each in (sender, other):
+            each.wait_left(10.0)
         time.sleep(0.2)
         found: list[bytes] = []
         count, complete = sockets.drain(lambda frames, who: found.extend(frames), 10, 1.0, lambda fault: None)

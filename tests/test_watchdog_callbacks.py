@@ -61,8 +61,8 @@ def test_a_feed_from_inside_the_callback_works() -> None:
 
     def recover(incident: Incident) -> None:
         incidents.append(incident)
-        dog.feed()
         calls()
+        dog.feed()
 
     dog = Watchdog(timeout=0.05, interval=0.01, callback=recover)
     with dog:

@@ -112,12 +112,10 @@ def test_callbacks_that_cannot_be_called_are_refused(callback: Any) -> None:
 def test_start_checks_once_and_then_sleeps(calls: Calls) -> None:
     """start() calls the callback of an expired watchdog once, first, and returns after the interval."""
     dog = expired(calls, interval=0.2)
-    begun = time.monotonic()
     dog.start()
     ended = time.monotonic()
     assert len(calls) == 1
-    assert calls.times[0] - begun < ended - calls.times[0]
-    assert ended - begun >= 0.19
+    assert ended - calls.times[0] >= 0.19
     assert calls.threads == [threading.current_thread()]
 
 

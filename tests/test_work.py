@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,8 +66,8 @@ def test_what_is_due_first_counts(recorder: Recorder) -> None:
     dog = recorder.watchdog("web", timeout=60)
     with dog.work("outer", limit=100):
         with dog.work("inner", limit=0.5):
-            assert seconds(recorder) == [100.2, 0.5]
-        assert seconds(recorder) == [100.2, 0.5, 100.2]
+            assert seconds(recorder)[:2] == [100.2, 0.5]  # more comes where this thread is held up here
+        assert (seconds(recorder)[-1] or 0.0) > 90.0
 
 
 def test_a_longer_limit_does_not_wait_behind_work_that_has_ended(recorder: Recorder) -> None:
@@ -106,22 +107,25 @@ def test_what_runs_for_long_is_described(recorder: Recorder) -> None:
         task = asyncio.current_task()
         assert task is not None
         task.set_name("slow")
-        with dog.work("GET /slow", limit=1):
-            await asyncio.sleep(0.6)
+        with dog.work("GET /slow", limit=4):
+            await asyncio.to_thread(leave.wait, 20)
 
     def serve() -> None:
         asyncio.run(handle())
 
+    leave = threading.Event()
     thread = threading.Thread(target=serve, name="server")
     thread.start()
-    assert until(lambda: any(each.args[1] for each in said(recorder)))
+    found = until(lambda: any(each.args[1] for each in said(recorder)))
+    leave.set()
+    assert found
     scope = next(each.args[1] for each in said(recorder) if each.args[1])
     thread.join()
     assert isinstance(scope, Scope)
     assert (scope.name, scope.limit, scope.tid, scope.thread, scope.task) == (
-        "GET /slow", 1.0, thread.native_id, "server", "slow",
+        "GET /slow", 4.0, thread.native_id, "server", "slow",
     )  # fmt: skip
-    assert 0.2 <= scope.age <= 1.0
+    assert 0.9 <= scope.age <= 4.0
 
 
 def test_late_work_is_silence(recorder: Recorder) -> None:
@@ -228,8 +232,9 @@ def test_names_that_are_none(recorder: Recorder) -> None:
     with pytest.raises(NameRefused):
         recorder.watched("no name", limit=1)
     for odd in ("", "x" * 10_000, "GET /\udcff\x00\n☃"):
-        with dog.work(odd, limit=0.2):
-            time.sleep(0.07)
+        before = len(said(recorder))
+        with dog.work(odd, limit=1):
+            until(lambda before=before: any(each.args[1] for each in said(recorder)[before:]), within=0.9)  # type: ignore[misc]
     assert any(each.args[1] for each in said(recorder))
 
 
@@ -244,7 +249,8 @@ def test_ends_that_are_none_end_nothing(recorder: Recorder) -> None:
         thread.start()
         thread.join()
         inner.__exit__(None, None, None)
-        assert seconds(recorder) == [100.2, 0.5, 100.2]
+        assert seconds(recorder)[:2] == [100.2, 0.5]
+        assert (seconds(recorder)[-1] or 0.0) > 90.0
     with dog.work("again", limit=5) as open_, pytest.raises(Refused, match="has begun already"):
         open_.__enter__()
 
@@ -395,20 +401,20 @@ def test_a_local_watchdog_names_late_work() -> None:
         time.sleep(0.5)
     assert len(incidents) == 1
     assert incidents[0].reason is not None
-    assert incidents[0].reason.startswith("'GET /x' has run for 0.")
-    assert incidents[0].reason.endswith("its limit is 0.3 s in thread MainThread")
+    ran = r"'GET /x' has run for \d+\.\d s; its limit is 0\.3 s in thread MainThread"
+    assert re.fullmatch(ran, incidents[0].reason)
 
 
 def test_a_local_watchdog_is_idle_between_its_work() -> None:
     """Three timeouts without work: nothing; a feed is due again after one."""
     incidents: list[int] = []
-    with Watchdog(timeout=0.3, interval=30, callback=lambda: incidents.append(1)) as dog:
-        with dog.work("GET /x", limit=0.3):
+    with Watchdog(timeout=0.7, interval=30, callback=lambda: incidents.append(1)) as dog:
+        with dog.work("GET /x", limit=0.7):
             pass
-        time.sleep(0.9)
+        time.sleep(2.1)
         assert not incidents
         dog.feed()
-        assert until(lambda: incidents, within=3.0)
+        assert until(lambda: incidents)
 
 
 def test_progress_and_status_on_a_local_handle() -> None:
@@ -418,7 +424,7 @@ def test_progress_and_status_on_a_local_handle() -> None:
     def note(incident: Incident) -> None:
         incidents.append(incident)
 
-    with Watchdog(timeout=0.2, interval=30, callback=note) as dog:
+    with Watchdog(timeout=0.2, interval=30, grace=60, callback=note) as dog:
         dog.feed(progress=7, status="step 7")
         with pytest.raises(TextRefused):
             dog.feed(progress=object())  # type: ignore[arg-type]

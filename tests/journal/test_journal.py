@@ -225,6 +225,7 @@ def test_what_is_told_as_committed_is_there(path: str, opening: Opening) -> None
         if number % 400 == 0:
             assert journal.flush(WAIT)
     assert journal.flush(WAIT)
+    assert journal.close(WAIT)  # the last call is over
     assert told == sorted(told)
     assert told[-1] == journal.durable == 2_000
     assert len(told) > 3

@@ -25,7 +25,7 @@ from banken.protocol.messages import Declaration, Kind, Message
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
-START_S = 20.0
+START_S = 30.0
 """Seconds a process may take to start, on a busy machine."""
 
 _PATHS = [str(Path(package.__file__ or "").parents[1]) for package in (banken, banken_supervisor)]
@@ -177,7 +177,7 @@ class Home:
     def _answers(self, child: Child) -> bool:
         assert child.running(), f"the supervisor ended: {child.errors()}"
         try:
-            with Control(self.address, 0.5) as control:
+            with Control(self.address, 5.0) as control:
                 return control.request("ping")["pid"] == child.pid
         except Unreachable:
             return False

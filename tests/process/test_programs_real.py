@@ -93,7 +93,7 @@ def test_a_log_that_is_a_pipe_is_refused_at_once(yard: Yard, tmp_path: Path) -> 
     reader = os.open(tmp_path / "read", os.O_RDONLY | os.O_NONBLOCK)
     keeper = yard.keeper([program(name, log=str(tmp_path / name), budget=(0, 60.0)) for name in ("read", "unread")])
     assert "neither a file nor a device" in keeper.until("program-failed", "read")["reason"]
-    assert "cannot be opened" in keeper.until("program-failed", "unread", timeout=5)["reason"]
+    assert "cannot be opened" in keeper.until("program-failed", "unread")["reason"]
     os.close(reader)
 
 
@@ -239,7 +239,7 @@ def test_endless_output_is_rotated_and_bounded(yard: Yard, tmp_path: Path) -> No
             worst = max(worst, sum(each.stat().st_size for each in tmp_path.iterdir()))
         return done.exists()
 
-    until(written, "it has written all", 30)
+    until(written, "it has written all", 45)
     # Three copies and one under way, each of twice the bound; and what is written in a second.
     assert 600_000 < worst < 8 * 200_000 + 10_000_000
     until(lambda: log.stat().st_size <= 200_000, "the last rotation")
@@ -261,7 +261,13 @@ def test_rotation_loses_no_line_of_a_slow_writer(yard: Yard, tmp_path: Path) -> 
         "time.sleep(1000)\n"
     )
     keeper = yard.keeper([program("a", code, log=str(log), log_bytes_max=20_000, log_files_max=9)])
-    until(lambda: log.exists() and "0000199" in _all(log), "it has written all", 20)
+
+    def has_all() -> bool:
+        with suppress(FileNotFoundError):  # a copy gets another name between two looks
+            return "0000199" in _all(log)
+        return False
+
+    until(has_all, "it has written all", 30)
     until(lambda: log.stat().st_size <= 20_000 and not log.with_suffix(".new").exists(), "the last rotation")
     assert len(list(tmp_path.glob("log.*"))) >= 3
     numbers = [int(line[:7]) for line in _all(log).splitlines()]

@@ -25,7 +25,7 @@ def test_the_limit_of_callbacks_holds_for_steps_too(house: House) -> None:
         """
     )
     house.client().feed("w")
-    stuck = events.until(10.0, "action-stuck", "w", do="callback")
+    stuck = events.until(LONG, "action-stuck", "w", do="callback")
     assert stuck["seconds"] == 0.3
     events.until(LONG, "action-done", "w", do="log")
     until(lambda: "w was not waited for" in house.run_by.log(), "the line is written")

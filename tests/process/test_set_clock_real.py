@@ -68,6 +68,12 @@ def kill(house: House) -> None:
     house.run_by.process.wait(10)
 
 
+def until_when(house: House) -> set[str]:
+    """Of whom it is on disk until when they are paused or extended."""
+    found = restore(str(house.place / "s" / "journal.db")).registry
+    return {each.name for each in found if each.paused_until is not None}
+
+
 @pytest.mark.parametrize(("before", "after"), [(0.0, -27.0), (3.0, 0.0)])
 def test_a_pause_and_an_extension_are_as_long_as_they_were(
     house: House, clock: Path, before: float, after: float
@@ -80,7 +86,7 @@ def test_a_pause_and_an_extension_are_as_long_as_they_were(
         house.ask("tell", frame=encode(Message(kind, name, None, 0.0, None, (3.0,))))
     began = time.monotonic()
     until(lambda: house.row("paused")["state"] == "paused", "it is paused")
-    time.sleep(0.2)  # both are on disk
+    until(lambda: until_when(house) == {"paused", "extended"}, "both are on disk")
     kill(house)
     set_clock(clock, after)
     events = house.run("[supervisor]\n")
@@ -104,6 +110,8 @@ def test_a_clock_that_is_ahead_for_one_start_deletes_no_history(house: House, cl
         house.banken("fail", "w", f"seen {years:g}")
         feed(house, "w", 3600.0)
         until(lambda: house.ask("summary")["states"].get("expired", 0) == 0, "it has recovered")
+        seen = f"seen {years:g}"
+        until(lambda seen=seen: seen in json.dumps(house.incidents("w")), "it is on disk")  # type: ignore[misc]
         time.sleep(0.3)  # a start looks for what is old at once
         kill(house)
     assert json.dumps(house.incidents("w")).count("seen ") == 3
@@ -119,11 +127,14 @@ def test_a_spent_budget_stays_spent(house: House, clock: Path) -> None:
     for years in (0.0, 3.0):
         set_clock(clock, years)
         events = house.run(config)
-        for _ in range(2):
+        for turn in range(2):
             feed(house, "w", 3600.0)
             until(lambda: house.row("w")["state"] in ("alive", "given-up"), "it is fed")
             house.banken("fail", "w", "again")
             until(lambda: house.row("w")["state"] in ("expired", "given-up"), "it has failed")
+            if not years:
+                ran = turn + 1
+                until(lambda ran=ran: log.exists() and log.read_text().count("run") == ran, "its command has run")  # type: ignore[misc]
             time.sleep(0.2)
         events.close()
         kill(house)

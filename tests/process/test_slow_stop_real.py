@@ -26,8 +26,8 @@ def test_a_stop_that_outlasts_the_timeout_is_no_incident(house: House) -> None:
     """Silent for three timeouts after SIGTERM, then killed: it is down, and nobody was alarmed."""
     command = json.dumps([sys.executable, "-c", SLOW])
     events = house.run(
-        f'[[program]]\nname = "slow"\ncommand = {command}\ntimeout = "300ms"\ngrace = "20s"\n'
-        'stop_timeout = "1s"\nladder = [{ do = "log" }]\n'
+        f'[[program]]\nname = "slow"\ncommand = {command}\ntimeout = "1s"\ngrace = "20s"\n'
+        'stop_timeout = "3s"\nladder = [{ do = "log" }]\n'
     )
     until(lambda: house.row("slow").get("state") == "alive", "it feeds", LONG)
     # On a machine that is busy it may have been late before; what counts is what comes from now on.

@@ -103,7 +103,7 @@ def test_check_speaks_nagios(home: Home, banken: Banken) -> None:
     client = home.client()
     for name in ("a", "b", "c"):
         client.watchdog(name, timeout=300).feed()
-    until(lambda: len(home.rows("*")) == 3, "they are watched")
+    until(lambda: [row["state"] for row in home.rows("*").values()] == ["alive"] * 3, "they are fed")
     # A busy machine may let the supervisor stall, which is a warning for ten minutes, or as long as --since says.
     now = ("--since", "1ms")
     assert banken("check", *now).startswith("BANKEN OK - 3 alive | down=0;;0;0 alive=3;;;0 ")
@@ -137,14 +137,18 @@ def test_the_journal_is_read_like_a_log_and_told_as_a_history(home: Home, banken
         until(lambda: home.row("worker-1").get("state") == "expired", "it has failed")
         client.feed("worker-1")
         until(lambda: home.row("worker-1")["state"] == "alive", "it is well again")
-    follow = Command("events", "-f", "-n", 2, "--json", "--count", 3, "--address", home.address)
+    path = str(Path(home.address) / "journal.db")
+    until(lambda: sum(each.closed is not None for each in reading.incidents(path)) == 3, "that is on disk")
+    own = ("--name", "worker-1", "--json")  # a busy machine may stall the supervisor, which is an event
+    follow = Command("events", "-f", "-n", 2, *own, "--count", 3, "--address", home.address)
     home._closing.append(follow)
     seen = [follow.hear(), follow.hear()]
     assert [each["type"] for each in seen] == ["expired", "recovered"]
     until(lambda: "following" in follow.log(), "it follows")
     client.fail("worker-1", "four")
     now = follow.hear()
-    assert (now["type"], now["reason"], now["seq"]) == ("expired", "four", seen[-1]["seq"] + 1)
+    assert (now["type"], now["reason"]) == ("expired", "four")
+    assert now["seq"] > seen[-1]["seq"]
     assert follow.ended(START_S)[0] == 0
 
     told = json.loads(banken("history", "worker-1", "--json"))
@@ -159,7 +163,7 @@ def test_the_journal_is_read_like_a_log_and_told_as_a_history(home: Home, banken
     assert "nothing is known" in banken("history", "nix", code=1)
     assert len(json.loads(banken("incidents", "worker-*", "--since", "1h", "--json"))) == 4
     assert len(json.loads(banken("incidents", "--open", "--name", "worker-1", "--json"))) == 1
-    assert json.loads(banken("events", "-n", 1, "--json"))["type"] == "expired"
+    assert json.loads(banken("events", "-n", 1, *own))["type"] == "expired"
 
     assert banken("journal", "check").endswith("journal.db: sound\n")
     rows = [json.loads(each) for each in banken("journal", "export").splitlines()]

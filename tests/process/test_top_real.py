@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -179,6 +180,12 @@ def test_what_does_not_fit_into_a_row_stands_below_the_list(home: Home) -> None:
     watch(home.address, story, size=(80, 24))
 
 
+def last_line(top: Top) -> int:
+    """The number of the last line of the talker that is shown."""
+    numbers = re.findall(r"^\s*line (\d+) red", top.shown(), re.MULTILINE)
+    return max(map(int, numbers), default=0)
+
+
 def test_programs_and_the_log_of_one(house: House) -> None:
     """Their states, how each is watched, and what one writes, as it writes it."""
     talker = house.place / "talker.log"
@@ -196,11 +203,11 @@ def test_programs_and_the_log_of_one(house: House) -> None:
         await top.press("end", "l")
         await top.sees("log of talker", " red")
         assert isinstance(top.app.screen, LogPage)
-        last = max(int(line.split()[1]) for line in top.shown().splitlines() if line.strip().startswith("line "))
-        await top.sees(f"line {last + 5} red")
+        last = last_line(top)
+        await top.until(lambda: last_line(top) >= last + 5, "what it writes")
         talker.unlink()  # it is made anew, for the program writes on
-        last = max(int(line.split()[1]) for line in top.shown().splitlines() if line.strip().startswith("line "))
-        await top.sees(f"line {last + 20} red")
+        last = last_line(top)
+        await top.until(lambda: last_line(top) >= last + 20, "what it writes to the new file")
         await top.press("q", "1")
         await top.sees("● running")  # what need not feed is no worry in the list of watchdogs either
         await top.press("2", "home", "l")

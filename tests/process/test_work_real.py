@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import re
 
 import pytest
 
@@ -26,23 +26,24 @@ def line_of(function: str, which: int = 1) -> int:
 def test_the_incident_is_about_the_thread_that_hangs(house: House) -> None:
     """Four threads serve on; the fifth is in `stuck`, and neither they nor the main thread are the headline."""
     stream = house.run(DUMP)
-    worker = house.start("scopes", "serve", "0.6")
+    worker = house.start("scopes", "serve", "1.5")
     worker.hear()
     until(lambda: house.row("web"), "it is known")
-    stream.during(1.5)
+    stream.during(2.5)
     assert not stream.convicted()
     worker.tell()
     began = worker.hear()
     verdict = stream.until(SOON, "expired", "web")
-    assert verdict["reason"].startswith("'GET /stuck' has run for 0.6 s; its limit is 0.6 s in thread request-5")
-    assert verdict["heard"] - began >= 0.6
+    ran = r"'GET /stuck' has run for \d+\.\d s; its limit is 1\.5 s in thread request-5"
+    assert re.match(ran, verdict["reason"])
+    assert verdict["heard"] - began >= 1.5
     done = stream.until(SOON, "action-done", "web")
-    assert done["text"].startswith("'GET /stuck' for 0.6 s: request-5 in `")
+    assert re.match(r"'GET /stuck' for \d+\.\d s: request-5 in `", done["text"])
     assert f"stuck` (scopes.py:{line_of('stuck')})" in done["text"]
     worker.tell()
     assert worker.hear() > 4, "the others went on"
     stream.until(SOON, "recovered", "web")
-    stream.during(0.8)
+    stream.during(1.8)
     assert len(stream.all("expired")) == 1
     worker.tell()
     assert worker.ended(SOON)[0] == 0
@@ -54,7 +55,7 @@ def test_a_task_that_hangs_is_the_headline(house: House) -> None:
     stream = house.run(DUMP)
     house.start("scopes", "tasks", "0.5").hear()
     verdict = stream.until(SOON, "expired", "etl")
-    assert "tasks.<locals>.stuck' has run for 0.5 s" in verdict["reason"]
+    assert re.search(r"tasks\.<locals>\.stuck' has run for \d+\.\d s; its limit is 0\.5 s", verdict["reason"])
     assert verdict["reason"].endswith("in thread MainThread, task job-7")
     done = stream.until(SOON, "action-done", "etl")
     assert f"task job-7 in `stuck` (scopes.py:{line_of('stuck', 2)})" in done["text"]
@@ -66,12 +67,11 @@ def test_work_that_keeps_the_interpreter_lock_is_noticed(home: Home) -> None:
     stream = home.events()
     worker = home.start("scopes", "held", "1")
     worker.hear()
-    time.sleep(1.5)  # idle by now
-    assert home.row("web")["state"] == "idle"
+    until(lambda: home.row("web").get("state") == "idle", "it is idle")
     worker.tell()
     began = worker.hear()
     verdict = stream.until(SOON, "expired", "web")
-    assert 1.0 <= verdict["heard"] - began <= 2.5
+    assert 1.0 <= verdict["heard"] - began <= 2.9  # it keeps it for 3 s
     stream.until(SOON, "recovered", "web")
 
 

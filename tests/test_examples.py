@@ -21,7 +21,9 @@ HOMES = ("local", "supervised")
 NAMES = sorted(path.name for path in (EXAMPLES / "local").glob("*.py"))
 
 RUN_LIMIT_S = 40
-"""An example that has not ended by then hangs; the slowest takes ten seconds."""
+"""An example that has not ended by then hangs; the slowest takes 13 seconds.
+
+How fast each runs leaves half a second between what must come first and what must come after it."""
 
 SUPERVISOR = """
 import sys
@@ -98,6 +100,11 @@ def in_both_homes(name: str, speed: float, address: str) -> list[tuple[str, str]
     return results
 
 
+def undisturbed(err: str) -> str:
+    """``err`` without the runs that are left out on a busy machine: there one may last until the next is due."""
+    return re.sub(r"the callback of \S+ still runs; run \d+ is left out\n", "", err)
+
+
 def before_and_after(out: str, *marks: str) -> list[str]:
     """``out`` cut at each of ``marks``, which must all be in it, once, in this order."""
     pieces = []
@@ -133,19 +140,19 @@ def test_the_homes_differ_in_the_one_line_that_says_who_keeps_the_timer(name: st
 @process
 def test_basic(address: str) -> None:
     """The step that takes too long is noticed while it lasts, and no other step is."""
-    for out, err in in_both_homes("basic", 30, address):
+    for out, err in in_both_homes("basic", 10, address):
         before, during, after = before_and_after(out, "step 6 takes far too long\n", "step 7\n")
         assert "ALARM" not in before
         assert 1 <= during.count("ALARM: no sign of life") <= 2, "at 30 s, again at 40 s"
         assert "ALARM" not in after
         assert after.endswith("stopped\n")
-        assert err == ""
+        assert undisturbed(err) == ""
 
 
 @process
 def test_manual_loop(address: str) -> None:
     """The loop's own checks find the failure after the timeout, count it, and end with the illness."""
-    for out, err in in_both_homes("manual_loop", 10, address):
+    for out, err in in_both_homes("manual_loop", 5, address):
         marks = "round 4: ill\n", "round 13: healthy\n", "round 14: healthy\n"
         healthy, ill, healing, healed = before_and_after(out, *marks)
         assert "FAILURE" not in healthy
@@ -156,13 +163,13 @@ def test_manual_loop(address: str) -> None:
         assert healing.count("FAILURE") <= 1, "a verdict that was on its way when the feed was"
         assert "FAILURE" not in healed
         assert out.endswith("stopped\n")
-        assert err == ""
+        assert undisturbed(err) == ""
 
 
 @process
 def test_process_monitor(address: str) -> None:
     """A child that hangs and a child that dies are each replaced by another real process."""
-    for out, err in in_both_homes("process_monitor", 40, address):
+    for out, err in in_both_homes("process_monitor", 20, address):
         hung, dead, well = re.findall(r"started child (\d+)\n", out)
         assert len({hung, dead, well}) == 3
         assert re.fullmatch(
@@ -174,8 +181,7 @@ def test_process_monitor(address: str) -> None:
             rf"child {well} has done its work, exit status 0\n",
             out,
         )
-        # On a busy machine the callback, which starts a process, may take longer than the interval.
-        assert re.sub(r"the callback of \S+ still runs; run \d+ is left out\n", "", err) == ""
+        assert undisturbed(err) == ""
         for pid in (hung, dead, well):
             with pytest.raises(ProcessLookupError):
                 os.kill(int(pid), 0)
@@ -184,7 +190,7 @@ def test_process_monitor(address: str) -> None:
 @process
 def test_network(address: str) -> None:
     """An outage of a real listener is noticed, told from a dead network, and repaired."""
-    for out, err in in_both_homes("network", 60, address):
+    for out, err in in_both_homes("network", 10, address):
         assert re.fullmatch(
             r"probe 4: the service does not answer\n"
             r"ALARM: the neighbour answers, so the network works: restarting the service\n"
@@ -192,7 +198,7 @@ def test_network(address: str) -> None:
             r"stopped\n",
             out,
         )
-        assert err == ""
+        assert undisturbed(err) == ""
 
 
 @process
@@ -221,13 +227,13 @@ def test_multilevel(address: str) -> None:
         for (_, seconds), timeout in zip(levels, (30, 60, 120), strict=True):
             assert timeout <= int(seconds)
         assert after == "".join(f"step {step}: normal\n" for step in range(4, 8)) + "stopped\n"
-        assert err == ""
+        assert undisturbed(err) == ""
 
 
 @process
 def test_failing_callback(address: str) -> None:
     """A callback that raises is logged with its traceback each time, and the next silence is noticed too."""
-    for out, err in in_both_homes("failing_callback", 15, address):
+    for out, err in in_both_homes("failing_callback", 10, address):
         first, second = out.partition("silence 2 begins")[::2]
         assert "callback called" in first.partition("silence 1 is over, and the work goes on")[0]
         assert "callback called" in second.partition("silence 2 is over, and the work goes on")[0]
@@ -240,7 +246,7 @@ def test_failing_callback(address: str) -> None:
 @process
 def test_restart_limit(address: str) -> None:
     """The second attempt mends the first breakdown; the next one gets three attempts and no fourth."""
-    for out, err in in_both_homes("restart_limit", 20, address):
+    for out, err in in_both_homes("restart_limit", 12, address):
         assert out == (
             "breakdown\n"
             "attempt 1 of 3: in vain\n"
@@ -253,7 +259,7 @@ def test_restart_limit(address: str) -> None:
             "given up after 3 attempts: call the operator\n"
             "stopped\n"
         )
-        assert err == ""
+        assert undisturbed(err) == ""
 
 
 @process

@@ -84,7 +84,8 @@ def test_jobs_without_a_thread_are_told_once_and_begin_when_there_is_one(bench: 
     assert "no thread" in bench.told[0][2]
     patience = bench.executor.patience(time.monotonic())
     assert patience is not None
-    assert 0.1 < patience <= 0.4
+    assert patience <= 0.4
+    assert bench.executor._pause == 8 * module.RETRY_MIN  # after three refusals
     assert bench.executor.counts() == {"running": 0, "stuck": 0, "queued": 6, "threads": 0}
     starts.allowed = True
     until(lambda: bench.turn() or len(bench.told) == 9, "all run")  # type: ignore[func-returns-value]
@@ -119,8 +120,8 @@ def test_a_callback_without_a_thread_is_told_as_failed_and_runs_later(starts: St
 
 
 def test_a_quick_job_never_waits_behind_one_that_hangs() -> None:
-    """250 rounds of a hanging and a quick one, while others poll ``counts``: the quick one is done at
-    once, although threads are switched every 10 microseconds."""
+    """250 rounds (on a busy machine fewer) of a hanging and a quick one, while others poll ``counts``: the quick one
+    is done at once, although threads are switched every 10 microseconds."""
     interval = sys.getswitchinterval()
     polling = threading.Event()
     benches: list[Bench] = []
@@ -134,8 +135,11 @@ def test_a_quick_job_never_waits_behind_one_that_hangs() -> None:
     sys.setswitchinterval(1e-5)
     for poller in pollers:
         poller.start()
+    give_over = time.monotonic() + 20.0
     try:
         for number in range(250):
+            if number >= 20 and time.monotonic() > give_over:
+                break
             bench = Bench(threads_max=8)
             benches.append(bench)
             bench.submit("first", lambda: None)
@@ -144,7 +148,7 @@ def test_a_quick_job_never_waits_behind_one_that_hangs() -> None:
             for _ in range(number % 4):
                 time.sleep(0)
             bench.submit("quick", lambda: None)
-            until(lambda bench=bench: bench.of("quick") == [How.DONE], f"round {number}: the quick one is done", 5)  # type: ignore[misc]
+            until(lambda bench=bench: bench.of("quick") == [How.DONE], f"round {number}: the quick one is done")  # type: ignore[misc]
             bench.gate.set()
             assert bench.executor.close(10.0) == 0
     finally:
@@ -177,7 +181,12 @@ def test_closing_finishes_what_waits_only_where_that_is_asked_for() -> None:
         bench.submit("a", lambda: 2)
         bench.submit("b", lambda: 3)
         assert began.wait(10)
-        threading.Timer(0.05, bench.gate.set).start()
+
+        def release() -> None:
+            until(lambda: bench.executor._closed, "it is being closed")  # noqa: B023
+            bench.gate.set()  # noqa: B023
+
+        threading.Thread(target=release).start()
         assert bench.executor.close(10.0, finish=finish) == 0
         assert sorted(value for _, _, value in bench.told) == expected
         until(lambda: not [t for t in threading.enumerate() if t.name.startswith("banken-test")], "threads end")
@@ -202,7 +211,7 @@ def test_owners_take_turns_and_one_leaves_threads_to_the_others() -> None:
         until(lambda: bench.executor.counts()["running"] == 6, "it uses all threads but the reserved ones")
         bench.submit("alice", lambda: None, owner="alice")
         until(lambda: bench.of("alice") == [How.DONE], "another owner's job begins")
-        assert bench.executor.counts()["running"] == 6
+        until(lambda: bench.executor.counts()["running"] == 6, "it has left, and nothing else has begun")
     finally:
         bench.gate.set()
         bench.executor.close(10.0)

@@ -178,17 +178,17 @@ def test_who_speaks_no_zeromq_is_closed_and_told(bench: Bench) -> None:
 
 def test_who_does_not_finish_the_handshake_is_closed_in_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing, half a greeting, a byte now and then. What came while nobody looked counts."""
-    monkeypatch.setattr(connections, "HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(connections, "HANDSHAKE_S", 1.0)
     silent = [bench.connect(opened=False) for _ in range(3)]
     silent[1].sendall(GREETING[:20])
     late = bench.connect(opened=False)
     bench.read()
-    assert 0.0 < bench.listener.patience(time.monotonic()) <= 0.2
+    assert 0.0 < bench.listener.patience(time.monotonic()) <= 1.0
     assert bench.reasons() == []
-    time.sleep(0.1)
+    time.sleep(0.5)
     silent[1].sendall(GREETING[20:30])
     late.sendall(GREETING + READY + frame(b"late"))
-    time.sleep(0.15)
+    time.sleep(0.55)
     assert bench.listener.patience(time.monotonic()) <= 0.0
     assert bench.read() == [b"late"]
     assert bench.reasons() == ["handshake"] * 3

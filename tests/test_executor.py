@@ -120,8 +120,8 @@ def test_a_callback_without_a_thread_is_told_as_failed_and_runs_later(starts: St
 
 
 def test_a_quick_job_never_waits_behind_one_that_hangs() -> None:
-    """250 rounds (on a busy machine fewer) of a hanging and a quick one, while others poll ``counts``: the quick one
-    is done at once, although threads are switched every 10 microseconds."""
+    """250 rounds (fewer on a busy machine) of a hanging and a quick one, while others poll ``counts``: the quick
+    one is done at once, although threads are switched every 10 microseconds."""
     interval = sys.getswitchinterval()
     polling = threading.Event()
     benches: list[Bench] = []

@@ -24,7 +24,7 @@ from process.run_kit import Running, end_marked, running
 
 APPS = Path(__file__).parent / "apps"
 
-NOTICED_S = 10.0
+NOTICED_S = 20.0
 """Seconds within which an end is noticed, on a busy machine."""
 
 

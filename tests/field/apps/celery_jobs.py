@@ -9,7 +9,7 @@ from typing import Any
 from billiard import current_process
 from celery import Celery
 from celery.signals import worker_process_init, worker_ready
-from signs import tell
+from signs import connected, tell
 
 from banken import Watchdog, client
 
@@ -26,6 +26,7 @@ def watch(**_: Any) -> None:
 
     SIGTERM is not clean here: it ends a process that is past its hard time limit.
     """
+    connected()
     slot = f"celery-{current_process().index}"
     DOG[:] = [client.watchdog(f"{slot}-{os.getpid()}" if HANGS else slot, 30, clean=[0, 155])]
     DOG[0].idle()

@@ -7,7 +7,7 @@ from typing import Any
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
-from signs import tell
+from signs import connected, tell
 
 from banken import client
 
@@ -19,6 +19,7 @@ class Watched(dramatiq.Middleware):
 
     def after_process_boot(self, broker: Any) -> None:
         """The process is there."""
+        connected()
         client.watchdog(NAME, 30)
 
     def after_worker_boot(self, broker: Any, worker: Any) -> None:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+from signs import connected
+
 from banken import client
 
 TIMEOUT = 1
@@ -25,6 +27,7 @@ def feed(name: str, seconds: float) -> None:
 def child(how: str) -> None:
     """A child that is forked while its parent feeds, and ends while that hangs."""
     time.sleep(0.2)
+    connected()
     if how == "section":
         with client.section("load", timeout=TIMEOUT):
             time.sleep(0.1)
@@ -38,6 +41,7 @@ def child(how: str) -> None:
 
 def parent(how: str) -> None:
     """It hangs, while a child that it forked ends in order."""
+    connected()
     client.watchdog("trainer", 2 * TIMEOUT).feed()
     multiprocessing.get_context("fork").Process(target=child, args=(how,)).start()
     time.sleep(1000)
@@ -45,6 +49,7 @@ def parent(how: str) -> None:
 
 def member(seconds: float) -> None:
     """One of a pool: it feeds for so long, and then hangs; the last one ends in order."""
+    connected()
     client.watchdog("pool", TIMEOUT, feeders="any")
     feed("pool", abs(seconds))
     if seconds > 0:
@@ -61,6 +66,7 @@ def pool(method: str) -> None:
 
 def step() -> None:
     """One step of a program."""
+    connected()
     client.feed(status="one step")
 
 
@@ -77,6 +83,7 @@ def steps(method: str) -> None:
 
 def failing(status: int) -> None:
     """It says that it failed, and ends."""
+    connected()
     client.watchdog("job", 30).feed()
     client.fail("job", "no database")
     sys.exit(status)
@@ -85,6 +92,7 @@ def failing(status: int) -> None:
 def stuck() -> None:
     """It feeds once and hangs; on SIGTERM it ends in order."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    connected()
     client.watchdog("stuck", TIMEOUT).feed()
     time.sleep(1000)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from huey import SqliteHuey
-from signs import tell
+from signs import connected, tell
 
 from banken import client
 
@@ -15,6 +15,7 @@ huey = SqliteHuey("jobs", filename="huey.db")
 @huey.on_startup()
 def watch() -> None:
     """In each worker."""
+    connected()
     client.watchdog(f"huey-{os.getpid()}", 30).feed()
     job()
 

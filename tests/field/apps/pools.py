@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import BaseContext
 
-from signs import asked_to_end
+from signs import asked_to_end, connected
 
 from banken import client
 
@@ -25,6 +25,7 @@ def own_name() -> str:
 
 def declare() -> None:
     """At the start of a process of a pool."""
+    connected()
     client.watchdog(own_name(), TIMEOUT)
 
 

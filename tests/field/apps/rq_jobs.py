@@ -6,13 +6,14 @@ import sys
 
 from redis import Redis
 from rq import Queue, Worker
-from signs import tell, until_there
+from signs import connected, tell, until_there
 
 from banken import client
 
 
 def job(number: int) -> None:
     """The last one works until the file ``finish`` is there."""
+    connected()
     dog = client.watchdog("job", 30)
     dog.feed()
     tell(f"job {number}")

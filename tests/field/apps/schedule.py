@@ -8,6 +8,7 @@ import sys
 
 from apscheduler.executors.pool import ProcessPoolExecutor, ThreadPoolExecutor
 from apscheduler.schedulers.blocking import BlockingScheduler
+from signs import connected
 
 from banken import client
 
@@ -23,6 +24,7 @@ if __name__ == "__main__":
     scheduler.add_job(job, "interval", seconds=0.1, max_instances=3)
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    connected()
     client.watchdog("scheduler", 30).feed()
     try:
         scheduler.start()

@@ -7,6 +7,8 @@ import select
 import sys
 import time
 
+from banken import client
+
 
 def tell(line: str) -> None:
     """Append one line to ``told``; the lines of several processes do not mix."""
@@ -17,6 +19,16 @@ def tell(line: str) -> None:
 def asked_to_end(seconds: float = 0.05) -> bool:
     """Whether the test has asked for an ordinary end; waits that long for it."""
     return bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
+def connected() -> None:
+    """Wait until this process is connected. A first message waits 0.1 s for that, else it is lost."""
+    sender = client._default._to()
+    with sender._lock:
+        sender._open()
+    deadline = time.monotonic() + 20.0  # on a busy machine
+    while not sender.reachable() and time.monotonic() < deadline:
+        time.sleep(0.002)
 
 
 def until_there(path: str) -> None:

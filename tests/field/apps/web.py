@@ -9,6 +9,8 @@ import threading
 import time
 from typing import Any
 
+from signs import connected
+
 from banken import Watchdog, client
 
 TIMEOUT = 30
@@ -40,6 +42,7 @@ async def with_lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
 async def without_lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Each request feeds."""
     assert scope["type"] == "http"
+    connected()
     client.feed(f"api-{os.getpid()}")
     await answer(send)
 
@@ -66,6 +69,7 @@ DOG: Watchdog | None = None
 def watch_worker(number: int) -> None:
     """In each worker of gunicorn: a watchdog of its own, or one for all, which a thread feeds."""
     global DOG
+    connected()
     if os.environ["WATCHED"] == "each":
         DOG = client.watchdog(f"web-{number}", TIMEOUT)
         DOG.idle()

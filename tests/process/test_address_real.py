@@ -22,14 +22,15 @@ from process.run_kit import Running, running, table
 
 pytestmark = pytest.mark.process
 
-SLEEPS = ["sleep", "3061"]
+SLEEPS = ["sleep", f"3061.{os.getpid():07}"]
+"""No other process of the host has this command line."""
 
 
 @pytest.fixture
 def one() -> Iterator[Running]:
     """A supervisor with one program."""
     with running(table("p", SLEEPS, restart="always")) as made:
-        until(lambda: len(made.commands("sleep 3061")) == 1, "the program runs", START_S)
+        until(lambda: len(made.commands(" ".join(SLEEPS))) == 1, "the program runs", START_S)
         yield made
 
 
@@ -79,7 +80,7 @@ def test_a_removed_lock_lets_no_second_one_in(one: Running, wait: bool) -> None:
     pid = one.program("p")["pid"]
     os.kill(pid, signal.SIGKILL)
     until(lambda: one.program("p")["pid"] not in (None, pid), "it starts again", START_S)
-    until(lambda: len(one.commands("sleep 3061")) == 1, "it runs once", START_S)
+    until(lambda: len(one.commands(" ".join(SLEEPS))) == 1, "it runs once", START_S)
 
 
 def test_a_stopped_one_keeps_its_address_without_its_lock(one: Running) -> None:
@@ -93,7 +94,7 @@ def test_a_stopped_one_keeps_its_address_without_its_lock(one: Running) -> None:
 
 def test_who_lost_its_directory_to_another_one_ends(one: Running) -> None:
     """It ends with 5, says who holds the address, and leaves its program running."""
-    first, (pid, _) = one._started[0], one.live("sleep 3061")[0]
+    first, (pid, _) = one._started[0], one.live(" ".join(SLEEPS))[0]
     with stopped(first):
         shutil.rmtree(one.address)
         other = second(one)

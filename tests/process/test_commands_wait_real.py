@@ -98,15 +98,16 @@ def test_stop_waits_for_programs_that_end_before_the_supervisor() -> None:
 
 def test_stop_says_what_runs_on_and_how_to_end_it() -> None:
     """The command that it names ends them, with all that they started."""
-    config = table("p", ["sleep", "3065.1"]) + table("q", ["sh", "-c", "sleep 3065.2 & wait"])
+    own = f"3065.{os.getpid():07}"  # no other process of the host has such a command line
+    config = table("p", ["sleep", f"{own}1"]) + table("q", ["sh", "-c", f"sleep {own}2 & wait"])
     with running(config) as one:
-        until(lambda: len(one.commands("sleep 3065.")) == 2, "the programs run", START_S)
+        until(lambda: len(one.commands(f"sleep {own}")) == 2, "the programs run", START_S)
         done = command(one, "stop")
         assert done.exit_code == 0, done.output
         assert "2 programs run on" in done.stdout
         kill = done.stdout.strip().rpartition("stop them with: ")[2]
         assert os.system(kill) == 0  # as a person would paste it
-        until(lambda: not one.commands("sleep 3065."), "they end", START_S)
+        until(lambda: not one.commands(f"sleep {own}"), "they end", START_S)
 
 
 @pytest.mark.parametrize(

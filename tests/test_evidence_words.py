@@ -159,6 +159,7 @@ def test_text_is_cut_and_made_harmless() -> None:
     assert sanitize.text("a\ud800", 9) == "a\\ud800"
     assert sanitize.one_line("ok ä 番犬") == "ok ä 番犬"
     assert sanitize.one_line("a\x1b[31m\n\u202e\x9b\u2028") == "a\\x1b[31m\\n\\u202e\\x9b\\u2028"
+    assert sanitize.line("\0" * 90, 20) == "\\x00" * 4 + "\\x0…"
 
 
 def test_a_summary_has_so_many_lines() -> None:

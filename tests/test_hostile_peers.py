@@ -8,6 +8,7 @@ import os
 import random
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
@@ -17,9 +18,10 @@ import msgpack
 import pytest
 import zmq
 
-from banken.control import ANSWER_MAX, Control, Events
+from banken.control import ANSWER_MAX, Control, Events, read_reply
 from banken.errors import RequestFailed, Unreachable
-from banken.protocol.answers import TEXT_MAX, AnswerNotUnderstood
+from banken.protocol.answers import TEXT_MAX, AnswerNotUnderstood, checked
+from banken.protocol.codec import VERSION, pack
 from banken_supervisor import cli
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.operator_client.pager import PAGES_MAX, Pager
@@ -277,3 +279,22 @@ def test_a_lock_file_that_is_none_names_nobody(tmp_path: Path) -> None:
     lock.unlink()
     os.mkfifo(lock)
     assert lock_holder(str(tmp_path)) is None
+
+
+def test_lists_without_an_end_take_no_memory() -> None:
+    """Each of a thousand lists within each other says that it has as many elements as the reply has bytes."""
+    size = 200_000
+    deep = b"".join(b"\xdd" + size.to_bytes(4, "big") for _ in range(1_000))
+    tracemalloc.start()
+    try:
+        assert read_reply(deep + bytes(size)) is None
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_answer_may_have_as_many_rows_as_there_are_programs() -> None:
+    rows = [{**PROGRAM, "name": f"p-{number}"} for number in range(10_000)]
+    reply = read_reply(pack([VERSION, 1, True, {"rows": rows}]))
+    assert reply is not None
+    assert checked("programs", reply[3]) == {"rows": rows}

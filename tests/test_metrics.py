@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -66,6 +67,14 @@ def test_label_values_are_escaped() -> None:
         ("banken_refused_total", hostile): 3.0,
         ("banken_actions_ended_total", hostile, "done"): 2.0,
     }
+
+
+@pytest.mark.parametrize("odd", ["w*", [], {}, {"a": "b"}, True, float("nan"), 10**400])
+def test_a_number_of_another_kind_costs_that_metric_only(odd: Any) -> None:
+    """The supervisor may be of another version: a scrape still tells the rest."""
+    answer = {"version": "1", "connections": odd, "refused": odd, "lateness": odd, "acted": odd, "stalls": 3}
+    body, _ = render(answer)
+    assert b"banken_stalls_total 3.0" in body
 
 
 def test_scrape_of_a_supervisor_that_does_not_answer() -> None:

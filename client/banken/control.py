@@ -10,7 +10,6 @@ import os
 from time import monotonic
 from typing import Any, NoReturn, Self
 
-import msgpack
 import zmq
 
 from banken.address import Address, option_for, resolve
@@ -21,6 +20,9 @@ from banken.protocol.limits import DROP_MAX
 
 ANSWER_MAX = 16 * 1024 * 1024
 """Longest answer, bytes; a longer one ends the connection."""
+
+ANSWER_ITEMS_MAX = 50_000
+"""Most elements of one list, or one map, in an answer: a config may have 10,000 programs."""
 
 BAD_EVENTS_MAX = 1_000
 """Messages without an event that are passed over at once."""
@@ -85,11 +87,8 @@ class Control(_Connection):
         self.socket.send(pack([VERSION, number, op, args]))
         while True:
             self._wait(zmq.POLLIN, deadline)
-            try:
-                reply = msgpack.unpackb(self.socket.recv(), max_ext_len=0)
-            except (ValueError, msgpack.UnpackException):
-                reply = None
-            if type(reply) is list and len(reply) == 4 and reply[1] == number:
+            reply = read_reply(self.socket.recv())
+            if reply is not None and reply[1] == number:
                 _, _, ok, body = reply
                 if ok is True:
                     return answers.checked(op, body)
@@ -165,6 +164,16 @@ def topic(name: str | None) -> bytes:
     The closing zero keeps a subscription to ``worker-1`` from matching ``worker-10``.
     """
     return (name or "").encode() + b"\0"
+
+
+def read_reply(data: bytes) -> list[Any] | None:
+    """The parts of a reply: version, number, whether it is an answer, and the answer or why there is none; None: it
+    is no reply."""
+    try:
+        reply = unpack(data, ANSWER_MAX, ANSWER_ITEMS_MAX)
+    except WireError:
+        return None
+    return reply if type(reply) is list and len(reply) == 4 else None
 
 
 def read_event(socket: zmq.Socket[bytes]) -> dict[str, Any] | None:

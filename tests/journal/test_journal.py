@@ -85,7 +85,7 @@ def test_whatever_a_worker_says_is_a_sound_row_when_it_is_read(
     data = {text: progress, "incident": maybe}
     entries = {
         tables.REGISTRY: Declared(
-            text, Declaration(callback=maybe), real, None, State.ALIVE, real, changed=real, incidents=number
+            text, Declaration(callback="tell"), real, None, State.ALIVE, real, changed=real, incidents=number
         ),
         tables.INCIDENTS: replace(verdict, closed=real, how=text, runs=number),
         tables.STEPS: StepRun(text, number, number, text, real, None, text),

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from journal_kit import WAIT, Opening, opened
+from journal_kit import WAIT, Opening, opened, until, write
 
-from banken_supervisor.journal import Condition, checking, reading, schema
+from banken_supervisor.journal import Condition, JournalDamaged, checking, reading, restore, schema
 
 Change = Callable[[str], None]
 
@@ -104,6 +104,19 @@ def test_a_journal_that_was_emptied_is_damaged_for_readers_too(path: str, openin
     os.truncate(path, 0)
     assert "is empty" in checking.check(path)[0]
     assert os.path.getsize(f"{path}-wal")
+
+
+def test_a_schema_that_is_no_text_is_damage(path: str, opening: Opening) -> None:
+    """SQLite's message quotes it, and cannot be decoded."""
+    write(path, opened(1))
+    whole = Path(path).read_bytes()
+    Path(path).write_bytes(whole.replace(b"CREATE TABLE events", b"CREATE TA\x80LE events"))
+    assert "malformed database schema" in checking.check(path)[0]
+    assert "TA\\x80LE" in restore(path).problems[0]
+    with pytest.raises(JournalDamaged):
+        reading.incidents(path)
+    journal = opening()
+    until(lambda: journal.condition.state == "moved-aside", "a new one is begun")
 
 
 CUT_AGAIN_AND_AGAIN = """

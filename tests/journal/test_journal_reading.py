@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
-from dataclasses import replace
+import sqlite3
+from contextlib import closing
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from journal_kit import NOW, load, opened, write
 from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor.engine.snapshot import DUE_PER_SECOND, SHARE_MAX, rearm_offset
 from banken_supervisor.journal import Declared, EventSeen, IncidentClosed, StepRun, checking, reading, restore
+from banken_supervisor.journal.tables import REGISTRY, checksum
 from banken_supervisor.journal.values import parse_declaration
 
 
@@ -79,6 +82,36 @@ def test_what_a_later_version_adds_to_a_declaration_is_left_out(path: str) -> No
     """Its fields travel as JSON; unknown ones are skipped, missing ones have their defaults."""
     text = json.dumps({"timeout": 5.0, "tomorrow": [1], "feeders": "any"})
     assert parse_declaration(text) == Declaration(timeout=5.0, feeders=Feeders.ANY)
+
+
+@pytest.mark.parametrize(
+    ("column", "written"),
+    [
+        ("declaration", "[]"),
+        ("declaration", "7"),
+        ("declaration", "[" * 50_000),
+        ("declaration", '{"timeout": "soon"}'),
+        ("declaration", '{"grace": 1e999}'),
+        ("declaration", '{"feeders": "nobody"}'),
+        ("declaration", '{"clean": [1000]}'),
+        ("owner", "b-1-2"),
+        ("owner", f"{'ab' * 8}-{2**70}-1-{'cd' * 4}"),
+        ("state", "bored"),
+        ("incidents", "many"),
+    ],
+)
+def test_a_row_of_another_kind_costs_that_row_only(path: str, column: str, written: object) -> None:
+    """With the right checksum: an engine must not be given a timeout that is none."""
+    write(path, *(Declared(f"w-{number}", Declaration(), incidents=1) for number in range(3)))
+    names = [each.name for each in fields(Declared)]
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        row = list(connection.execute(f"{REGISTRY.select} WHERE name = 'w-1'").fetchone())[:-1]
+        row[names.index(column)] = written
+        connection.execute(REGISTRY.insert("REPLACE"), [*row, checksum("registry", row)])
+    restored = restore(path)
+    assert [each.name for each in restored.registry] == ["w-0", "w-2"]
+    assert "not know" in restored.problems[0]
+    assert checking.check(path)
 
 
 def test_an_export_is_one_sound_line_for_each_row(path: str) -> None:

@@ -19,6 +19,7 @@ import zmq
 
 from banken.address import resolve
 from banken.process_identity import boot_id
+from banken.protocol import answers
 from banken.protocol.codec import VERSION, encode
 from banken.protocol.limits import FRAME_MAX, NAME_MAX, PROGRESS_MAX, REASON_MAX, REQUEST_MAX, STATUS_MAX
 from banken.protocol.messages import ARGUMENTS, Declaration, Feeders, Kind, Message, ProcessIdentity, Scope
@@ -200,7 +201,8 @@ def _sound(body: Any) -> bool:
 
 @pytest.mark.parametrize("op", control_api.OPS)
 def test_no_edge_of_a_request_is_a_fault(supervisor: Supervisor, control: zmq.Socket[bytes], op: str) -> None:
-    """Each has its reply; a refusal says why. The parameters are those that the handler looks at."""
+    """Each has its reply, which its client understands; a refusal says why. The parameters are those that the
+    handler looks at."""
     bodies = (*([VERSION, 5, op, each] for each in variants(ARGS[op])), *variants([VERSION, 5, op, "no map"]))
     refused = 0
     for body in bodies:
@@ -214,6 +216,8 @@ def test_no_edge_of_a_request_is_a_fault(supervisor: Supervisor, control: zmq.So
             assert "internal" not in reply[3]
             assert len(reply[3]) < 2000
             refused += 1
+        else:
+            answers.checked(body[2], reply[3])
     assert refused
     unharmed(control)
 

@@ -81,20 +81,21 @@ def decode(frame: bytes) -> Message:
     return Message(
         kind,
         name,
-        _identity(who),
+        None if who is None else read_identity(who),
         _seconds(resolution, "resolution", 0),
         None if declared is None else _unpack_declaration(declared),
         _arguments(kind, args),
     )
 
 
-def unpack(data: bytes, longest: int) -> Any:
-    """msgpack with a limit on everything; WireError on any fault in ``data``."""
+def unpack(data: bytes, longest: int, items: int = 1024) -> Any:
+    """msgpack with a limit on everything; WireError on any fault in ``data``. ``items``: most elements of one list;
+    a map has a quarter of them."""
     size = len(data)
     if size > longest:
         raise WireError("oversized", f"{size} bytes; at most {longest} are allowed")
     try:
-        return msgpack.unpackb(data, max_array_len=1024, max_map_len=256, max_ext_len=0)
+        return msgpack.unpackb(data, max_array_len=items, max_map_len=items // 4, max_ext_len=0)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as fault:
         # UnicodeDecodeError and msgpack's own errors are ValueErrors or UnpackExceptions.
         raise WireError("garbage", f"not one msgpack value: {type(fault).__name__}") from None
@@ -166,9 +167,8 @@ def _check_name(name: object, reason: str) -> None:
         raise WireError(reason, str(fault)) from None
 
 
-def _identity(who: object) -> ProcessIdentity | None:
-    if who is None:
-        return None
+def read_identity(who: object) -> ProcessIdentity:
+    """A process identity from its parts; WireError says what they should be."""
     if type(who) is list and [*map(type, who)] == [bytes, int, int, bytes]:
         boot, pid, start, nonce = who
         if (

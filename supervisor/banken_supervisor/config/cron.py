@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cache
 from itertools import islice, pairwise
 from math import inf
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -45,9 +46,15 @@ def check_zone(name: str) -> None:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         what = "such as Europe/Berlin or UTC"
-        if not available_timezones():
+        if not _knows_zones():
             what += "; this system knows none: install its package tzdata"
         raise ValueError(f"is no time zone; allowed are names {what}") from None
+
+
+@cache
+def _knows_zones() -> bool:
+    """Whether the system has any. It takes some ten milliseconds, and each of many windows may be wrong."""
+    return bool(available_timezones())
 
 
 def open_until(windows: Iterable[Window], now: datetime) -> datetime | None:

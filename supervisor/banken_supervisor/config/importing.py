@@ -16,6 +16,7 @@ from typing import NamedTuple
 from banken_supervisor.actions.registry import not_an_action
 from banken_supervisor.actions.running_command import RunningCommand
 from banken_supervisor.processes.callback_runner import bound, found, why_not_found
+from banken_supervisor.text.sanitize import from_json
 
 IMPORT_LIMIT_S = 10.0
 """Seconds that one module may take to import when it is tried."""
@@ -73,7 +74,7 @@ def _try(group: list[Wanted], directory: str, limit: float) -> dict[Wanted, str]
         running.drain(_DRAIN_S)
         status = running.reap()
     try:
-        answer = json.loads(running.output.text())
+        answer = from_json(running.output.text())
     except ValueError:
         late = f"was not imported within {limit:.0f} s"
         return dict.fromkeys(group, f"ended the process (status {status}) when imported" if in_time else late)

@@ -10,9 +10,9 @@ from typing import Any
 
 import banken
 from banken.clock import wall
-from banken.errors import WireError
+from banken.errors import Refused, WireError
 from banken.protocol.codec import VERSION, pack, unpack
-from banken.protocol.limits import REQUEST_MAX, shorten
+from banken.protocol.limits import REQUEST_MAX, check_name, shorten
 from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_MAX
 from banken_supervisor.control.metrics_snapshot import metrics_snapshot
 from banken_supervisor.control.view import ControlView, ReloadView
@@ -84,7 +84,7 @@ def answer(view: ControlView, request: bytes) -> bytes:
         if type(args) is not dict:
             raise RequestRefused(f"the arguments must be a map, not {_shown(args)}")
         return pack([VERSION, number, True, handler(view, args)])
-    except (WireError, RequestRefused) as fault:
+    except (WireError, RequestRefused, Refused) as fault:
         reason = fault.reason if isinstance(fault, RequestRefused) else "request"
         driver = view.driver
         driver.engine.admission.refuse(Refusal(reason, str(fault)), driver.now, driver.out)
@@ -208,7 +208,7 @@ def _look(view: ControlView, args: dict[str, Any]) -> Any:
     for name in dict.fromkeys(names):
         record = engine.get(name)
         if record is None:
-            gone.append(name)
+            gone.append(check_name(name))
         else:
             more = {"feeds": engine.history.feeds(record, now)} if feeds else {}
             rows.append({**row(record, now), **more})

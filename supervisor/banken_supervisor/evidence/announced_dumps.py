@@ -12,7 +12,6 @@ each has at most ``DUMP_MAX`` bytes (a worker that another program keeps signall
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import socket
@@ -37,6 +36,7 @@ from banken.process_identity import process_start
 from banken_supervisor.evidence import process_facts, text
 from banken_supervisor.evidence.time_limits import Deadline, TooLate
 from banken_supervisor.processes.handle import ProcessHandle, real_user
+from banken_supervisor.text.sanitize import from_json
 
 DUMP_MAX = 1 << 20
 """Bytes read of a dump; 100 threads of 100 frames are about 800,000."""
@@ -205,8 +205,13 @@ def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict
     finally:
         if end >= 0:
             os.close(end)
+    return answer_of(bytes(data))
+
+
+def answer_of(data: bytes) -> dict[str, Any]:
+    """What a worker wrote as its answer, of any content. NotAnnounced: it is none."""
     with suppress(ValueError):
-        if isinstance(answer := json.loads(data), dict):
+        if isinstance(answer := from_json(data), dict):
             return answer
     raise NotAnnounced("its answer is not understood")
 

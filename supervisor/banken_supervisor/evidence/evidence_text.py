@@ -30,9 +30,6 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 _P = ParamSpec("_P")
 
-_ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
-"""What evidence of another shape makes the code here raise."""
-
 _UNKNOWN = "the evidence is not understood: it is of another version, or damaged (--json shows it as it is)"
 
 
@@ -43,7 +40,7 @@ def _whatever_it_holds(show: Callable[_P, list[str]]) -> Callable[_P, list[str]]
     def shown(*args: _P.args, **more: _P.kwargs) -> list[str]:
         try:
             return show(*args, **more)
-        except _ODD:
+        except sanitize.ODD:
             return [_UNKNOWN]
 
     return shown
@@ -110,7 +107,7 @@ def feeds_text(feeds: list[list[float]], silence: float) -> str:
     """
     try:
         return _feeds_text(feeds, silence)
-    except _ODD:
+    except sanitize.ODD:
         return "not understood"
 
 

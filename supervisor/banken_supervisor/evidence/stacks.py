@@ -10,7 +10,6 @@ A py-spy that has to be killed may leave the SIGSTOP of its attach behind, and t
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -19,9 +18,11 @@ from contextlib import suppress
 from typing import Any
 
 from banken_supervisor.evidence import process_facts
+from banken_supervisor.evidence.size_limits import LINE_MAX, whole
 from banken_supervisor.evidence.text import FRAMES_MAX, NAME_MAX, clean, frame, thread
 from banken_supervisor.evidence.time_limits import Deadline, TooLate, output
 from banken_supervisor.processes.handle import ProcessHandle
+from banken_supervisor.text.sanitize import ODD, from_json
 
 OUTPUT_MAX = 16 << 20
 """Bytes of JSON that are read of py-spy: about 2,000 threads of 40 frames."""
@@ -66,8 +67,8 @@ def dump(
 def threads_of(data: bytes) -> list[dict[str, Any]]:
     """py-spy's JSON, as ``text.thread`` makes threads. StackFault."""
     try:
-        return [_thread(each) for each in json.loads(data)]
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        return [_thread(each) for each in from_json(data)]
+    except ODD as fault:
         raise StackFault(f"py-spy wrote something that is not understood: {clean(repr(fault), NAME_MAX)}") from None
 
 
@@ -89,13 +90,15 @@ def _run(py_spy: str, process: ProcessHandle, seconds: float, *options: str) -> 
 def _thread(found: dict[str, Any]) -> dict[str, Any]:
     tid, frames = found.get("os_thread_id"), found["frames"]
     return thread(
-        int(found["thread_id"]),
-        None if tid is None else int(tid),
+        whole(found["thread_id"], 2**63),
+        None if tid is None else whole(tid, 2**31),
         found.get("thread_name"),
         main=tid == found["pid"],
         active=bool(found["active"]),
         gil=bool(found["owns_gil"]),
-        frames=[frame(each["name"], each["filename"], int(each["line"])) for each in frames[:FRAMES_MAX]],
+        frames=[
+            frame(each["name"], each["filename"], whole(each["line"], LINE_MAX)) for each in frames[:FRAMES_MAX]
+        ],
         frames_left_out=max(0, len(frames) - FRAMES_MAX),
     )
 

@@ -14,6 +14,7 @@ from banken_supervisor.journal.reading import look, plain
 from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalUnreadable
 from banken_supervisor.journal.tables import KEPT, Table
 from banken_supervisor.journal.values import plain_json
+from banken_supervisor.text.sanitize import ODD
 
 PROBLEMS_MAX = 100
 """Problems that are reported at most."""
@@ -86,7 +87,7 @@ def _contents(connection: sqlite3.Connection, table: Table, problems: list[str])
     for row in schema.scan(connection, table, problems):
         try:
             fields = plain(table.entry(row))
-        except (ValueError, TypeError, KeyError, RecursionError) as fault:
+        except ODD as fault:
             problems.append(f"{table.name} {row[0]!r}: {fault}")
         else:
             yield fields

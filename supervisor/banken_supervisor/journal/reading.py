@@ -31,6 +31,7 @@ from banken_supervisor.journal.entries import (
 from banken_supervisor.journal.schema import JournalUnreadable, scan
 from banken_supervisor.journal.tables import CLOCKS, EVENTS, EVIDENCE, FEEDS, INCIDENTS, REGISTRY, STEPS, Table
 from banken_supervisor.journal.values import Row
+from banken_supervisor.text.sanitize import ODD
 
 LIMIT = 1_000
 """Rows of one kind that are returned unless more are asked for; the newest ones."""
@@ -287,7 +288,7 @@ def _decoded(table: Table, found: Iterable[Row], problems: list[str] | None) -> 
             if table is EVIDENCE:
                 entry.data  # noqa: B018  # a ValueError, if it is damaged
             good.append(entry)
-        except (ValueError, TypeError, KeyError, RecursionError) as fault:
+        except ODD as fault:
             unknown.append(str(fault))
     if unknown and problems is not None:
         problems.append(f"{len(unknown)} rows are of a kind that this banken does not know: {unknown[0]}")

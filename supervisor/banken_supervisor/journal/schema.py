@@ -107,6 +107,16 @@ def files_aside(path: str, why: str = "damaged") -> list[str]:
     return [os.path.join(folder, each) for each in sorted(found)]
 
 
+@contextlib.contextmanager
+def _faults_decoded() -> Iterator[None]:
+    """JournalDamaged for what Python cannot decode: a fault of SQLite's that quotes the file."""
+    try:
+        yield
+    except UnicodeDecodeError as fault:
+        raise JournalDamaged(fault.object.decode("utf-8", "backslashreplace")) from None
+
+
+@_faults_decoded()
 def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
     """An existing journal, checked and of this version. ``busy``: seconds to wait for another's lock.
 
@@ -138,6 +148,7 @@ def open_writing(path: str, *, busy: float = 0.5) -> sqlite3.Connection:
     return connection
 
 
+@_faults_decoded()
 def open_reading(path: str) -> sqlite3.Connection:
     """To read only; a supervisor may be writing meanwhile. sqlite3.Error where it cannot be opened.
 

@@ -11,7 +11,6 @@ scan the table; retention bounds that.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -55,6 +54,7 @@ from banken_supervisor.journal.values import (
     real,
     text,
 )
+from banken_supervisor.text.sanitize import from_json
 
 _STATES = {state.value: state for state in State}
 
@@ -65,7 +65,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], Value], Callable[[Any], Any] | None
     "bool": ("INTEGER", int, bool),
     "bytes": ("BLOB", checked_blob, None),
     "int | float | str": ("", progress, None),  # no type: an int stays an int, a float a float
-    "Mapping[str, Any]": ("TEXT", bounded_json, json.loads),
+    "Mapping[str, Any]": ("TEXT", bounded_json, from_json),
     "Declaration": ("TEXT", declaration_text, parse_declaration),
     "ProcessIdentity": ("TEXT", owner_text, parse_owner),
     "tuple[ProcessIdentity, ...]": ("TEXT", owners_text, parse_owners),

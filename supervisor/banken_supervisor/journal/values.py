@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from banken.protocol.codec import read_identity
 from banken.protocol.limits import PROGRESS_MAX
-from banken.protocol.messages import Declaration, Exit, Feeders, ProcessIdentity
+from banken.protocol.messages import Declaration, ProcessIdentity, declare
 from banken_supervisor.text import sanitize
 
 ID_MAX = 128
@@ -91,11 +92,8 @@ def declaration_text(declaration: Declaration) -> str:
 def parse_declaration(written: str) -> Declaration:
     """Fields that this version does not know are left out; those that an older one did not know get their
     defaults."""
-    known = {key: value for key, value in json.loads(written).items() if key in Declaration._fields}
-    for key, read in (("feeders", Feeders), ("exit", Exit), ("clean", tuple)):
-        if key in known:
-            known[key] = read(known[key])
-    return Declaration(**known)
+    known = {key: value for key, value in sanitize.from_json(written).items() if key in Declaration._fields}
+    return declare(**{**Declaration()._asdict(), **known})
 
 
 def owner_text(owner: ProcessIdentity) -> str:
@@ -106,7 +104,7 @@ def owner_text(owner: ProcessIdentity) -> str:
 def parse_owner(written: str) -> ProcessIdentity:
     """What ``owner_text`` wrote."""
     boot, pid, start, nonce = written.split("-")
-    return ProcessIdentity(bytes.fromhex(boot), int(pid), int(start), bytes.fromhex(nonce))
+    return read_identity([bytes.fromhex(boot), int(pid), int(start), bytes.fromhex(nonce)])
 
 
 def owners_text(owners: tuple[ProcessIdentity, ...]) -> str:
@@ -147,7 +145,7 @@ def unsqueeze(blob: bytes) -> Any:
         raise ValueError(f"the evidence cannot be unpacked: {fault}") from None
     if not unpacker.eof:
         raise ValueError(f"the evidence is longer than {EVIDENCE_MAX} bytes")
-    return json.loads(unpacked)
+    return sanitize.from_json(unpacked)
 
 
 def checked_blob(blob: bytes) -> bytes:

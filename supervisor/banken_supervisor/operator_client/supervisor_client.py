@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from banken.address import Address, resolve
 from banken.errors import AddressRefused, RequestFailed, Unreachable
 from banken_supervisor.operator_client.state_directory import journal_file
+from banken_supervisor.text.sanitize import ODD, from_json
 from banken_supervisor.text.secret import open_now
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def lock_holder(directory: str) -> int | None:
     """The pid in the lock file of ``directory``, if such a process lives."""
     try:
         with open(os.path.join(directory, "lock"), encoding="ascii", opener=open_now) as file:
-            pid = int(json.loads(file.read(4096))["pid"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            pid = int(from_json(file.read(4096))["pid"])
+    except (OSError, *ODD):
         return None
     if pid <= 0:  # of all processes, or a group's
         return None

@@ -17,8 +17,9 @@ import time
 from typing import NamedTuple
 
 from banken.process_identity import boot_id
-from banken.protocol.limits import check_name
+from banken.protocol.limits import check_name, check_seconds
 from banken_supervisor.programs.engine.record import signal_number
+from banken_supervisor.text.sanitize import from_json
 
 HELD = ".stopped"
 """How the file of one ends that was asked to stop."""
@@ -189,7 +190,7 @@ def _for_us_alone(path: str, flags: int) -> int:
 
 def _parse(text: bytes) -> RunRecord:
     """ValueError: it is not a whole record."""
-    found = json.loads(text)
+    found = from_json(text)
     if not isinstance(found, dict) or set(found) != set(RunRecord._fields):
         raise ValueError("it is not a record of a program")
     if isinstance(found["stop_timeout"], int):
@@ -199,4 +200,5 @@ def _parse(text: bytes) -> RunRecord:
             raise ValueError(f"its {key} is a {type(found[key]).__name__}")
     check_name(found["name"])
     signal_number(found["stop_signal"])
+    check_seconds(found["stop_timeout"], "its stop_timeout", zero=True)
     return RunRecord(**found)

@@ -19,6 +19,7 @@ from banken.address import main_directory
 from banken.errors import AddressInUse, AddressRefused
 from banken.process_identity import after_fork
 from banken_supervisor.files.trusted_files import open_directory_of, open_place
+from banken_supervisor.text.sanitize import ODD, from_json
 
 try:
     import fcntl
@@ -191,9 +192,9 @@ def _prepare(directory: str) -> None:
 def _in_use(directory: str, note: bytes) -> AddressInUse:
     """``note``: what the lock file says."""
     try:
-        found = json.loads(note)
+        found = from_json(note)
         pid, who = int(found["pid"]), f"pid {int(found['pid'])}, since {found['since']}"
-    except (ValueError, KeyError, TypeError):
+    except ODD:
         pid, who = None, "its pid is unknown"
     fault = AddressInUse(f"{directory} is held by another supervisor: {who}")
     fault.holder = pid

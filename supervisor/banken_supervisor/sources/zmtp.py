@@ -33,7 +33,8 @@ class Terms:
     peer_types: frozenset[bytes]
     """what may connect"""
     size_max: int
-    """longest message; the beginning of a longer one is given, one byte more than this, and the rest is dropped"""
+    """longest message; the beginning of a longer one is given, one byte more than this, and the rest is dropped.
+    What has at most 255 bytes is always given whole"""
     drop_max: int
     """a message longer than this ends the connection"""
     parts: bool = False

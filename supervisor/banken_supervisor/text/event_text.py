@@ -14,6 +14,7 @@ from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.exit_status import ends_text, exit_text
 from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import gist, telling
+from banken_supervisor.text.sanitize import ODD
 
 SECONDS = frozenset({
     "silence", "timeout", "interval", "grace", "progress_timeout", "lasted", "age", "seconds", "lost", "total_lost"
@@ -53,9 +54,6 @@ LEVELS = {
     EventType.INTERNAL_ERROR: logging.DEBUG,  # the guard writes the line with the traceback
 }
 """Log level by type of event; other types: info."""
-
-ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
-"""What calculating with a value of another kind raises."""
 
 PROGRAM_LEVELS = {
     "program-unkillable": logging.ERROR,

@@ -27,6 +27,10 @@ LINES_MAX = 20
 """Lines of a program's output that say why it died."""
 
 
+ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What calculating with a value of another kind raises."""
+
+
 def text(value: str, longest: int = TEXT_MAX, *, keep_end: bool = False) -> str:
     """``value`` as Unicode that can be encoded, at most ``longest`` characters: its beginning, or its end."""
     if len(value) > longest:
@@ -42,8 +46,8 @@ def one_line(value: str) -> str:
 
 
 def line(value: str, longest: int = LINE_MAX) -> str:
-    """``value`` cut to ``longest`` characters, as one line that can be shown anywhere."""
-    return one_line(shorten(value, longest))
+    """``value`` as one line that can be shown anywhere, cut to ``longest`` characters, escapes included."""
+    return shorten(one_line(shorten(value, longest)), longest)
 
 
 def last_lines(value: str, most: int = LINES_MAX) -> list[str]:
@@ -58,6 +62,14 @@ def to_json(value: Any, **options: Any) -> str:
         return json.dumps(value, allow_nan=False, **options)
     except ValueError:
         return json.dumps(_finite(value), allow_nan=False, **options)
+
+
+def from_json(written: str | bytes) -> Any:
+    """What others wrote as JSON. ValueError: it is none, or lies too deep within itself."""
+    try:
+        return json.loads(written)
+    except RecursionError:
+        raise ValueError("its lists or maps lie too deep within each other") from None
 
 
 def _finite(value: Any) -> Any:

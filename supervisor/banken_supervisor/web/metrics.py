@@ -23,6 +23,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from banken_supervisor.text.sanitize import ODD
+
 Answer = Mapping[str, Any]
 Sample = tuple[tuple[str, ...], Any]
 """Label values, and the number (of a histogram: the map that the supervisor sends); None: there is none."""
@@ -200,7 +202,7 @@ class _Supervisor(Collector):
         for each in METRICS:
             try:
                 family = each.collect(self._answer)
-            except (KeyError, TypeError, IndexError):  # a supervisor of another version does not know this one
+            except ODD:  # a supervisor of another version does not know this one
                 continue
             if family.samples:
                 yield family

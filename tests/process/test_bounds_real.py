@@ -75,8 +75,9 @@ def test_others_are_heard_while_many_subscribe(home: Home) -> None:
         home.ask("tell", frame=frame)
         began = time.monotonic()
         until(lambda: home.row("other")["state"] == "expired", "the verdict falls", 10.0)
-        assert time.monotonic() - began < 0.5 + 2.0
-        assert home.ask("summary")["slowest_turn"] < TURN_MAX
+        took, summary = time.monotonic() - began, home.ask("summary")
+        assert took < 0.5 + 2.0 + summary["lost"]
+        assert summary["slowest_turn"] < TURN_MAX
         with Events(home.address, ["late"]) as events:
             until(lambda: events.next(0.05) or _again(home, "late"), "a later subscription is heard, too")
 
@@ -167,8 +168,8 @@ def test_a_file_system_that_hangs_stops_no_verdict(
                 until(lambda: any("program" in name for name in blocked), "its thread looks")
                 frame = encode(Message(Kind.FEED, "w", None, 0.0, Declaration(0.3, 0.3, 0.3)))
                 control.request("tell", frame=frame)
-                until(lambda: control.request("status", name="w")["rows"][0]["state"] == "expired", "judged", 3.0)
-                assert control.request("summary")["slowest_turn"] < 1.0
+                until(lambda: control.request("status", name="w")["rows"][0]["state"] == "expired", "judged")
+                assert control.request("summary")["slowest_turn"] < 5.0  # what hangs, hangs for 30 s
                 assert "banken-supervisor" not in blocked
             hanging.clear()
             free.set()

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from banken.client import Client
 from banken.control import Control
 from banken.errors import Unreachable
 from process.kit import START_S, Home, until
@@ -81,7 +80,7 @@ class Run:
             cwd=directory,
         )
         until(self._answers, "the supervisor answers", START_S)
-        self.client = Client(address, release_at_exit=False)
+        self.client = self.home.client()
 
     def write(self, maintenance: str) -> None:
         self._file.write_text(CONFIG % maintenance)

@@ -30,7 +30,7 @@ def test_the_newest_process_owns_a_name_and_older_ones_are_refused(home: Home) -
     until(lambda: home.row("wanted").get("pid") == older.pid, "the older one owns it")
     newer = home.worker("feeder", "wanted", 2.0, 0.05)
     newer.hear()
-    contest = events.until(2, "contest", "wanted")
+    contest = events.until(10, "contest", "wanted")
     assert (contest["pid"], contest["refused_pid"]) == (newer.pid, older.pid)
     before = home.refused()["contest"]
     events.during(1.0)  # the older one feeds all the time, and does not take the name back
@@ -38,13 +38,13 @@ def test_the_newest_process_owns_a_name_and_older_ones_are_refused(home: Home) -
     assert home.refused()["contest"] - before >= 5
     assert events.convicted() == set()
     newer.kill()
-    back = events.until(2, "handed-back", "wanted")
+    back = events.until(10, "handed-back", "wanted")
     assert (back["pid"], back["former_pid"], back["status"]) == (older.pid, newer.pid, -9 if STATUS_KNOWN else None)
     events.during(1.0)
     assert len(events.all("contest")) == 1
     assert events.convicted() == set()
     older.kill()
-    events.until(2, "expired", "wanted")
+    events.until(10, "expired", "wanted")
 
 
 def test_an_older_process_that_comes_late_is_refused(home: Home) -> None:
@@ -58,7 +58,7 @@ def test_an_older_process_that_comes_late_is_refused(home: Home) -> None:
     until(lambda: home.row("wanted").get("pid") == newer.pid, "the newer one owns it")
     older.tell()
     older.hear()
-    assert events.until(2, "contest", "wanted")["refused_pid"] == older.pid
+    assert events.until(10, "contest", "wanted")["refused_pid"] == older.pid
     assert home.row("wanted")["pid"] == newer.pid
 
 
@@ -74,7 +74,7 @@ def test_any_process_of_a_pool_proves_life(home: Home) -> None:
     events.during(1.0)
     assert events.convicted() == set()
     pool[1].kill()
-    verdict = events.until(2, "expired", "pool")
+    verdict = events.until(10, "expired", "pool")
     assert verdict["cause"] == "exited"
     assert events.all("contest") == []
     assert home.refused() == {}
@@ -95,9 +95,8 @@ def test_a_flood_convicts_nobody_and_hides_nobody(home: Home) -> None:
     began = time.monotonic()
     events.during(1.5)
     silent.kill()
-    killed = time.monotonic()
-    verdict = events.until(10, "expired", "silent")
-    found = verdict["heard"] - killed
+    killed = time.time()
+    found = events.until(10, "expired", "silent")["time"] - killed
     events.during(max(0.5, began + 4.0 - time.monotonic()))
     after, spent = home.ask("summary"), processor_seconds(supervisor.pid) - spent
     flooding.tell("report")

@@ -95,7 +95,7 @@ def test_a_restart_of_the_supervisor(own: Street) -> None:
     assert web.get("/ping/stays").status == 503
     assert web.act("/api/v1/watchdogs/stays/pause").status == 503
     assert web.get("/badge/stays.svg").status == 200
-    assert time.monotonic() - began < 5.0, "each of them waits a quarter of a second at most"
+    assert time.monotonic() - began < 8.0, "each of them waits a quarter of a second at most, and not two"
     assert web.stream().until("hello")["up"] is False
 
     own.supervisor()
@@ -250,5 +250,5 @@ def test_what_changed_as_the_last_one_left_is_told_to_the_next(own: Street) -> N
         leaving.close()
         time.sleep(number * 0.03)  # no condition is waited for: it may come at any moment
         coming = web.stream()
-        assert coming.row(f"late-{number}", timeout=5.0)
+        assert coming.row(f"late-{number}")
         coming.close()

@@ -147,7 +147,7 @@ def _code(main: Callable[[], None]) -> object:
 
 def test_a_reload_that_never_ends_is_given_up_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module of the config that hangs while it is imported: the command says that it is still read."""
-    monkeypatch.setattr(programs, "READ_S", 0.5)
+    monkeypatch.setattr(programs, "READ_S", 2.0)
     with running("[supervisor]\n") as one:
         (one.place / "hangs.py").write_text("import time\ntime.sleep(1000)\n")
         (one.place / "banken.toml").write_text('[callbacks]\nc = "hangs:c"\n')

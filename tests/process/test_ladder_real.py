@@ -139,14 +139,15 @@ def test_a_worker_that_recovers_between_two_steps_stops_the_climb(house: House) 
     worker.hear()
     until(lambda: house.row("w").get("state") == "alive", "its first feed has come")
     worker.signal(signal.SIGSTOP)
-    verdict = events.until(LONG, "action-done", "w", do="log")
+    # A busy machine may have kept it from feeding before.
+    incident = until(lambda: house.row("w").get("incident"), "it is silent")["id"]
+    events.until(LONG, "action-done", "w", do="log", incident=incident)
     worker.signal(signal.SIGCONT)
-    recovered = events.until(LONG, "recovered", "w")
-    assert recovered["incident"] == verdict["incident"]
+    events.until(LONG, "recovered", "w", incident=incident)
     events.during(2.5)
     assert not mark.exists()
-    assert [each["do"] for each in events.all("action", "w")] == ["log"]
-    assert house.incident(verdict["incident"])["how"] == "fed"
+    assert [each["do"] for each in events.all("action", "w") if each["incident"] == incident] == ["log"]
+    assert house.incident(incident)["how"] == "fed"
 
 
 @pytest.mark.parametrize("kind", ["webhook", "notify"])
@@ -246,8 +247,7 @@ def test_a_program_that_dies_again_and_again_is_given_up_once(house: House) -> N
     """
     events = house.run("\n".join(line.strip() for line in config.splitlines()))
     until(lambda: house.program("a")["state"] == "given-up", "it is given up", LONG)
-    until(lambda: mark.exists() and mark.read_text(), "on_give_up ran", LONG)
-    until(lambda: [each["how"] for each in house.incidents("a")][:1] == ["given-up"], "that is on disk", LONG)
+    until(lambda: mark.exists() and house.incidents("a")[0]["how"] == "given-up", "it is on disk", LONG)
     events.during(0.5)
     found = house.incidents("a")
     assert {(each["cause"], each["reason"]) for each in found} == {("exited", "exit status 3")}

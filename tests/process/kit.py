@@ -259,7 +259,7 @@ def connect(client: Client) -> None:
     until(sender.reachable, "the client is connected", START_S)
 
 
-def until(condition: Callable[[], Any], what: str, timeout: float = 10.0) -> Any:
+def until(condition: Callable[[], Any], what: str, timeout: float = START_S) -> Any:
     """Wait until ``condition`` gives something true, and return that."""
     deadline = time.monotonic() + timeout
     while True:

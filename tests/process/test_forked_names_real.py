@@ -19,7 +19,8 @@ def child():
     {work}
 
 trainer = client.watchdog("trainer", timeout=60)
-trainer.feed()
+while not client.stats()["sent"]:  # on a busy machine one wait for the connection is not always enough
+    trainer.feed()
 process = multiprocessing.get_context("fork").Process(target=child)
 process.start()
 process.join()

@@ -24,6 +24,8 @@ LIMIT_S = 50
 FEEDS_THEN_HANGS = """
 import time
 from banken import client
+while not client.stats()["sent"]:  # on a busy machine one wait for the connection is not always enough
+    client.feed()
 for _ in range(5):
     client.feed()
     time.sleep(0.05)

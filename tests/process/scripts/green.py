@@ -7,6 +7,8 @@ import os
 import sys
 from typing import Any
 
+from connected import connected
+
 from banken import Incident, Watchdog, client
 
 
@@ -20,6 +22,7 @@ def callback(address: str) -> None:
     import time
 
     client.connect(address)
+    connected()
     client.enable_dumps()
     ran: list[Incident] = []
 
@@ -44,6 +47,7 @@ def work(address: str) -> None:
     import gevent
 
     client.connect(address)
+    connected()
     dog = client.watchdog("green", timeout=60)
     local: list[Incident] = []
 

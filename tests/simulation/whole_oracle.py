@@ -191,7 +191,7 @@ class Oracle:
         if message.kind in (Kind.FEED, Kind.DECLARE, Kind.NOTE, Kind.WORK):
             one.known = one.judged = one.since_start = one.unread = True
             seconds = 0.0 if message.kind is not Kind.WORK else message.args[0]
-            one.is_idle, one.promised = seconds is None, seconds and self.most + seconds
+            one.is_idle, one.promised = seconds is None, seconds and self.most_at() + seconds
             one.resolution = message.resolution
             one.must_by, one.extended = None, 0.0
             one.unsure = not process.alive
@@ -203,11 +203,11 @@ class Oracle:
             one.failed = self.least
             one.must_by = None if not one.known else None if self._is_paused(one) else self.least + SLACK
         elif message.kind is Kind.PAUSE and one.known:
-            one.hold = max(self.most, self.least) + message.args[0] + 0.1
+            one.hold = max(self.most_at(), self.least) + message.args[0] + 0.1
             one.paused_until = self.world.now + message.args[0]
             one.must_by = None
         elif message.kind is Kind.EXTEND and one.known:
-            one.extended = self.most + message.args[0]
+            one.extended = self.most_at() + message.args[0]
 
     def lose(self) -> None:
         """Somebody removes the journal. A supervisor that is up writes all again; one that is not finds nothing."""

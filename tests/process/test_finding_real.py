@@ -70,7 +70,7 @@ def test_the_variable_wins_over_the_config_and_the_option_over_both(place: Path)
         assert f"supervises at {place}/v (pid " in line
         assert f"config {place}/mine.toml, but not its address {place}/c" in line
         assert "was taken" not in line
-        assert banken(place, "status", BANKEN_ADDRESS=f"{place}/v").returncode == 0
+        until(lambda: banken(place, "status", BANKEN_ADDRESS=f"{place}/v").returncode == 0, "it answers")
     with supervising(place, "-c", "mine.toml", "--address", "o", BANKEN_ADDRESS=f"{place}/v") as line:
         assert f"supervises at {place}/o (pid " in line
 

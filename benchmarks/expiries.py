@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import ExitStack
 
 from common import Child, Figure, resident_bytes, short_directory, wait_for
 
@@ -39,8 +40,10 @@ def run() -> list[Figure]:
         with Child("run", "--address", address, "--journal", journal, module="banken_supervisor") as child:
             wait_for("the supervisor", lambda: os.path.exists(os.path.join(address, "feed")), WAIT_S)
             context = zmq.Context()
-            socket = push(context, address)
-            with Control(address, WAIT_S) as control:
+            with ExitStack() as resources:
+                resources.callback(context.destroy, 0)  # a fault would wait for it for ever
+                control = resources.enter_context(Control(address, WAIT_S))
+                socket = push(context, address)
                 began = time.monotonic()
                 for number in range(COUNT):
                     timeout = DUE_IN_S - (time.monotonic() - began)
@@ -55,8 +58,6 @@ def run() -> list[Figure]:
                 seen = _on_disk(journal, began + DUE_IN_S)
                 after = control.request("summary")
                 grown = (resident_bytes(child.pid) - memory) / 1e6
-            socket.close(0)
-            context.term()
     if after["events"].get("expired") != COUNT:
         raise RuntimeError(f"{after['events'].get('expired')} verdicts on {COUNT} silent watchdogs")
     if sum(after["journal"]["dropped"].values()):

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from banken.process_identity import own_identity
 from banken.protocol.incidents import Cause, Incident
-from banken.protocol.messages import Declaration
+from banken.protocol.messages import Declaration, Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor.actions.target import ActionReport, ActionTarget
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import EventType
@@ -19,6 +20,7 @@ from banken_supervisor.engine.rules import Rules
 from banken_supervisor.journal import IncidentRecord, reading, restore
 from banken_supervisor.outbox.checkpoints import Checkpoints
 from banken_supervisor.outbox.outbox import Outbox
+from banken_supervisor.processes.process_watcher import ProcessWatcher
 
 WAIT_S = 20.0
 
@@ -56,6 +58,31 @@ def houses(tmp_path: Path) -> Any:
     yield one
     for each in made:
         each.outbox.journal.close(0.0)
+
+
+def test_what_was_only_named_by_others_is_not_trusted_after_a_restart(tmp_path: Path) -> None:
+    """An owner, and a member of a pool: each is watched again, and only who said so itself may be acted upon."""
+    said, named = own_identity(), own_identity()._replace(nonce=b"liar")
+    path = str(tmp_path / "journal.db")
+    before = House(path)
+    before.checkpoints.is_proved = said.__eq__
+    engine, driver = before.driver.engine, before.driver
+    for name, declared, who in (
+        ("owner", Declaration(5.0), said),
+        ("forged", Declaration(5.0), named),
+        ("pool", Declaration(5.0, feeders=Feeders.ANY), named),
+    ):
+        engine.tell(Message(Kind.FEED, name, who, 0.0, declared), driver.now, driver.out)
+    before.checkpoints.turn()
+    before.outbox.close(WAIT_S)
+    after, trusted = House(path), list[ProcessIdentity]()
+    watcher = ProcessWatcher()
+    after.checkpoints.restore(watcher, trusted.append)
+    owners = {record.name: record.owner for record in after.driver.engine.table}
+    assert owners == {"owner": said, "forged": named, "pool": named}
+    assert trusted == [said]
+    watcher.close()
+    after.outbox.journal.close(0.0)
 
 
 def test_names_are_written_in_the_order_in_which_they_changed(houses: Callable[[], House]) -> None:

@@ -197,11 +197,10 @@ def test_who_does_not_finish_the_handshake_is_closed_in_time(bench: Bench, monke
     assert bench.listener.patience(0.0) == float("inf")
 
 
-def test_who_has_most_connections_gives_way_to_who_has_fewer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_most_connections_gives_way_to_who_has_fewer(bench: Bench) -> None:
     """All are in use by this process: its own next one is refused, another user's is taken; the silent ones go
     first, and the newest; between equals nobody gives way."""
-    monkeypatch.setattr(connections, "connections_max", lambda: 6)
-    bench.connections.most = 6
+    bench.connections.limit = lambda: 6
     opened = [bench.connect(b"x") for _ in range(4)]
     assert len(bench.read() + bench.read()) == 4
     silent = [bench.connect(opened=False) for _ in range(2)]

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from banken.protocol.messages import Feeders, Kind, ProcessIdentity
+from banken.protocol.messages import Declaration, Feeders, Kind, ProcessIdentity
+from banken_supervisor.engine.policy import Quotas
 from banken_supervisor.engine.states import State
-from engine_kit import ALICE, BOB, TEN, Bench, ends, feeds, opened
+from engine_kit import ALICE, BOB, TEN, Bench, ends, feeds, opened, told
 
 CAROL = ProcessIdentity(b"bootboot", 30, 300, b"cccc")
 EACH = TEN._replace(feeders=Feeders.EACH)
@@ -74,6 +75,98 @@ def test_who_fed_once_is_not_waited_for() -> None:
     assert opened(bench) == []
     bench.jump(10.5)
     assert opened(bench) == [("w", "timeout", ALICE.pid)]
+
+
+def test_who_is_judged_is_not_forgotten_for_others() -> None:
+    """Where there are as many as there may be, one that was heard once gives way; else the newcomer is refused, and
+    told. The one that hangs is found all the same. When one has ended, the next has its place."""
+    bench = Bench()
+    bench.engine.set_quotas(Quotas(processes_per_name=3))
+    once, late = ALICE._replace(pid=1), ALICE._replace(pid=2)
+    bench.feed(who=once, declaration=EACH)
+    feeds(bench, ALICE, BOB, CAROL, declaration=EACH)
+    for kind, args in ((Kind.FEED, ()), (Kind.NOTE, (1, None)), (Kind.WORK, (None, None)), (Kind.DECLARE, ())):
+        refused = bench.say(kind, "w", *args, who=late, declaration=EACH)
+        assert refused is not None
+        assert refused.reason == "members"
+        assert "processes_per_name" in refused.text
+    for _ in range(12):
+        feeds(bench, BOB, CAROL, late, declaration=EACH, times=1)
+    assert opened(bench) == [("w", "timeout", ALICE.pid)]
+    assert len(told(bench, "refused")) > 1
+    ends(bench, ALICE, 0)
+    bench.feed(who=ALICE._replace(pid=4), declaration=EACH)
+    feeds(bench, BOB, CAROL, late, declaration=EACH)
+    assert opened(bench)[1:] == []
+    feeds(bench, BOB, CAROL, declaration=EACH, times=12)
+    assert opened(bench)[1:] == [("w", "timeout", late.pid)]
+
+
+@pytest.mark.parametrize("declared", [EACH, POOL])
+@pytest.mark.parametrize("is_said", [False, True])
+@pytest.mark.parametrize("is_program", [False, True])
+def test_who_comes_and_goes_has_one_name(declared: Declaration, is_said: bool, is_program: bool) -> None:
+    """One process after the other releases it, or the operator does: it is counted once, and then not at all."""
+    bench = Bench()
+    bench.engine.processes.is_program = lambda name: is_program
+    for _ in range(20):
+        feeds(bench, ALICE, BOB, CAROL, declaration=declared)
+        assert [bench.engine.table.names_of(each) for each in (ALICE, BOB, CAROL)] == [1, 1, 1]
+        for who in (BOB, CAROL, ALICE) if is_said else ():
+            bench.say(Kind.RELEASE, who=who, declaration=declared)
+        if not is_said:
+            bench.engine.forget("w", bench.now, bench.out)
+        left = [bench.engine.table.names_of(each) for each in (ALICE, BOB, CAROL)]
+        assert left == [int(is_program and is_said), 0, 0]
+
+
+@pytest.mark.parametrize("kind", [Kind.FEED, Kind.DECLARE, Kind.NOTE])
+def test_a_process_that_becomes_another_program_is_one_process(kind: Kind) -> None:
+    """It keeps its pid and start: what it was before is not waited for, and what it is now is judged at once."""
+    bench = Bench()
+    feeds(bench, ALICE, BOB, declaration=EACH)
+    bench.say(Kind.WORK, "w", None, None, who=ALICE, declaration=EACH)  # idle
+    after = ALICE._replace(nonce=b"new!")
+    bench.say(kind, "w", *((1, None) if kind is Kind.NOTE else ()), who=after, declaration=EACH)
+    for _ in range(30):
+        feeds(bench, after, BOB, declaration=EACH, times=1)
+    assert opened(bench) == []
+    feeds(bench, BOB, declaration=EACH, times=12)
+    assert opened(bench) == [("w", "timeout", ALICE.pid)]
+    record = bench.engine.get("w")
+    assert record is not None
+    assert list(record.detailed().members or ()) == [BOB, after]
+    assert record.owner == after
+    assert bench.engine.table.incarnations(ALICE) == [after]
+    for name in [str(number) for number in range(5)] * 2:
+        bench.feed(name, who=after)
+    ends(bench, after, -9)
+    assert len(opened(bench)) == 6
+
+
+def test_two_copies_in_one_process_feed_one_name() -> None:
+    """Either proves that the process lives; what they cost does not grow."""
+    bench = Bench()
+    other = ALICE._replace(nonce=b"copy")
+    feeds(bench, ALICE, other, declaration=EACH, times=100)
+    feeds(bench, other, declaration=EACH, times=12)
+    assert opened(bench) == []
+    assert bench.engine.table.names_of(ALICE) <= 2
+    feeds(bench, BOB, declaration=EACH, times=12)
+    assert opened(bench) == [("w", "timeout", ALICE.pid)]
+
+
+def test_a_pool_takes_every_feed() -> None:
+    """Of a pool each feed is a sign of life, however many processes there are; the first is forgotten for it."""
+    bench = Bench()
+    bench.engine.set_quotas(Quotas(processes_per_name=3))
+    for pid in range(1, 10):
+        bench.jump(9.0)
+        bench.feed(who=ALICE._replace(pid=pid), declaration=POOL)
+    assert opened(bench) == []
+    record = bench.engine.get("w")
+    assert record is not None
+    assert [each.pid for each in record.detailed().members or ()] == [7, 8, 9]
 
 
 @pytest.mark.parametrize("how", ["idle", "release", "end"])

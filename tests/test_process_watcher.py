@@ -83,6 +83,29 @@ def test_without_a_descriptor_it_is_unseen_and_seen_again_later(
     assert until(watcher.gone, "it was watched") == [(living, -signal.SIGKILL)]
 
 
+def test_all_identities_of_a_process_cost_one_descriptor(
+    watcher: ProcessWatcher, sleepers: list[ProcessIdentity]
+) -> None:
+    """One that becomes another program again and again, or has many copies of banken: its end concerns those of its
+    identities that own something."""
+    one, other = sleepers[:2]
+    before = descriptor_limit.used()
+    copies = [one._replace(nonce=number.to_bytes(4)) for number in range(100)]
+    assert all(map(watcher.watch, (other, *copies)))
+    assert (descriptor_limit.used(), len(watcher)) == (before + 2, 2)
+    assert all(map(watcher.holds, copies))
+    watcher.same = lambda who: copies[7:9] if who[:3] == one[:3] else ()
+    watcher.let_go(1)
+    assert list(watcher.unseen) == copies[7:9]
+    assert watcher.look_again(10, lambda who: True) == []
+    assert not watcher.unseen
+    assert len(watcher) == 2
+    end(one)
+    assert until(watcher.gone, "its end is noticed") == [(each, -signal.SIGKILL) for each in copies[7:9]]
+    end(other)
+    assert not watcher.gone()
+
+
 def test_the_newest_give_way_and_come_back_as_there_is_room(
     watcher: ProcessWatcher, sleepers: list[ProcessIdentity]
 ) -> None:

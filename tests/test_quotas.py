@@ -54,7 +54,8 @@ def test_what_names_no_process_has_so_many_names(bench: Bench) -> None:
         bench.engine.watch(f"declared-{number}", bench.now, bench.out, awaited=True)
     for number in range(3):
         assert reason(bench, Kind.FEED, f"ping-{number}", who=None) is None
-    assert reason(bench, Kind.FEED, "ping-3", who=None) == "names"
+    for kind in (Kind.FEED, Kind.DECLARE):
+        assert reason(bench, kind, "ping-3", who=None) == "names"
     assert reason(bench, Kind.FEED, "ping-0", who=None) is None
     assert reason(bench, Kind.FEED, "other", who=BOB) is None
     bench.say(Kind.RELEASE, "ping-0", who=None)

@@ -184,7 +184,8 @@ def test_openmetrics_for_whom_accepts_it(scene: Home) -> None:
 
 def _openmetrics(home: Home) -> str:
     with Control(home.address, 5.0) as control:
-        body, content_type = render(control.request("metrics"), "application/openmetrics-text; version=1.0.0")
+        answer = {**control.request("metrics"), "web_refused": {"token": 1}}  # which the web process counts
+        body, content_type = render(answer, "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     return body.decode()
 

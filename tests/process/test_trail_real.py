@@ -29,7 +29,8 @@ ladder = [ { do = "dump" }, { do = "signal", signal = "SIGKILL" } ]
 
 def test_a_feed_is_evidence_but_its_word_kills_nobody(house: House) -> None:
     """The last feeds are in the incident. A process that a feed names and that never connected gets no signal, and
-    nothing of it is shown; one that has connected gets it."""
+    nothing of it is shown; nor does another worker, whose process the feed of a third one names. One that names
+    itself gets it."""
     stream = house.run(CONFIG)
     worker = house.worker("feeder", "honest", 1, 0.1)
 
@@ -42,11 +43,17 @@ def test_a_feed_is_evidence_but_its_word_kills_nobody(house: House) -> None:
         with zmq.Context() as context, context.socket(zmq.PUSH) as liar:
             liar.connect(resolve(house.address).feed)
             liar.send(encode(Message(Kind.FEED, "lie", claimed, 0.0, None)))
+            connected = ProcessIdentity(boot_id(), worker.pid, process_start(worker.pid), b"liar")
+            liar.send(encode(Message(Kind.FEED, "other", connected, 0.0, None)))
             failed = stream.until(LONG, "action-failed", "lie", do="signal")
         assert f"pid {bystander.pid} is not known for certain" in failed["text"]
-        assert "never connected" in failed["text"]
+        assert "did not come from it" in failed["text"]
         (seen,) = house.incident(stream.until(LONG, "expired", "lie")["incident"])["evidence"]
-        assert "it has not connected" in seen["headline"]
+        assert "that did not come from it" in seen["headline"]
+        failed = stream.until(LONG, "action-failed", "other", do="signal")
+        assert "no process is known that feeds other" in failed["text"]
+        refused = stream.until(LONG, "refused", "other")
+        assert f"named process {worker.pid} as its own" in refused["text"]
         assert "input()" not in str(seen)  # its command line
         assert bystander.poll() is None
         bystander.communicate(b"\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import time
@@ -150,6 +151,12 @@ def test_a_wrong_token_and_a_wrong_key_wait_and_are_told(street: Street) -> None
     assert time.monotonic() - began >= WRONG_S
     assert found == [401, 403]
     assert web.process.log().count("requests were refused") == 1
+    assert web.bare("GET", "/ping/gated").status == 401
+    assert web.ask("GET", "/metrics", {"Host": "evil.example"}).status == 421
+    assert web.bare("GET", "/badge/gated.svg", {"Origin": "http://evil.example"}).status == 401
+    assert web.ask("GET", "/metrics", {"Sec-Fetch-Site": "cross-site", **web.signed}).status == 403
+    counted = dict(re.findall(r'^banken_web_refused_total\{reason="(.*)"\} (.*)$', web.get("/metrics").text, re.M))
+    assert counted == {"token": "1.0", "key": "1.0", "no-token": "2.0", "host": "1.0", "site": "1.0"}
     assert f"came from user {os.geteuid()}\n" in web.process.log()
     web.process.signal(signal.SIGTERM)
     web.process.ended(10)

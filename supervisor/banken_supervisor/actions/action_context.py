@@ -45,13 +45,26 @@ class ActionContext(ProcessHandles):
         """variables of this process that the config's secrets are read from; no command inherits them"""
 
     def here(self, who: ProcessIdentity) -> bool:
-        """Whether it is a process of this host and boot that has connected: a pid in a feed proves nothing."""
-        return super().here(who) and self._has_connected(who)
+        """Whether it is a process of this host and boot that said so itself: a pid in a feed proves nothing."""
+        return super().here(who) and self.is_proved(who)
 
     def trust(self, who: ProcessIdentity) -> None:
         """A process that the supervisor started itself is known without having connected."""
         if self._peers is not None:
             self._peers.trust(who)
+
+    def allow(self, who: ProcessIdentity) -> None:
+        """A process of another user may be acted upon, whatever of that user names it."""
+        if self._peers is not None:
+            self._peers.allow(who)
+
+    def is_proved(self, who: ProcessIdentity) -> bool:
+        """Whether a process said itself that it is this one, or is trusted."""
+        return self._peers is None or self._peers.is_proved(who)
+
+    def speaks_for(self, pid: int, who: ProcessIdentity) -> bool:
+        """Whether a message that came over a connection of the process ``pid`` may name ``who``; 0: unknown."""
+        return self._peers is None or self._peers.speaks_for(pid, who)
 
     def collect(
         self, target: ActionTarget, seconds: float, recovered: Callable[[], bool] = lambda: False
@@ -71,8 +84,8 @@ class ActionContext(ProcessHandles):
         if target.who is None:
             headline = "no process is known: it was never fed, or by commands only"
             return {"headline": headline, "problems": [], "said": known}
-        if super().here(target.who) and not self._has_connected(target.who):
-            headline = f"pid {target.who.pid} is not looked at: a feed named it, but it has not connected"
+        if super().here(target.who) and not self.is_proved(target.who):
+            headline = f"pid {target.who.pid} is not looked at: a message named it, but that did not come from it"
             return {"headline": headline, "problems": [], "said": known}
         found = evidence.collect(
             target.who,
@@ -87,9 +100,6 @@ class ActionContext(ProcessHandles):
     def summary(self, evidence_: Mapping[str, Any], lines: int) -> Sequence[str]:
         """The most useful lines of some evidence, at most so many."""
         return evidence.summary_lines(dict(evidence_), lines)
-
-    def _has_connected(self, who: ProcessIdentity) -> bool:
-        return self._peers is None or self._peers.met(who)
 
     def urls(self, target: str) -> Sequence[str]:
         """The apprise URLs of a notification target: secrets. LookupError: there is no such target."""

@@ -43,7 +43,8 @@ def on_process(target: ActionTarget, context: ActionContext, do: Callable[[Proce
         return Outcome(False, f"no process is known that feeds {target.incident.name}")
     if not context.here(who):
         text = (
-            "not known for certain here: of another host, of an earlier boot, or a process that has never connected"
+            "not known for certain here: of another host, of an earlier boot, or named by messages that did not "
+            "come from it"
         )
         return Outcome(False, f"pid {who.pid} is {text}")
     try:

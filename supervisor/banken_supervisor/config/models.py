@@ -118,6 +118,14 @@ class LimitsTable(Table):
     events_burst: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
         Quotas().events_burst, description="Events that it may cause at once."
     )
+    processes_per_name: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        Quotas().processes_per_name,
+        description="Processes that may feed one name with feeders = each; a further one is refused.",
+    )
+    connections: Annotated[int, Field(ge=8, le=100_000)] | None = Field(
+        Quotas().connections,
+        description="Connections in all, at most; never more than five eighths of the limit of open files.",
+    )
 
 
 class SupervisorTable(Table):

@@ -6,6 +6,7 @@ What a principal may say at all is asked before (principal.py).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 
@@ -17,7 +18,7 @@ from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.policy import Quotas
-from banken_supervisor.engine.principal import Refusal
+from banken_supervisor.engine.principal import OtherUser, Principal, Refusal
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
 from banken_supervisor.engine.record import ENDED, Record
@@ -50,6 +51,8 @@ class Admission:
     _maintenance: Maintenance
     _observer: FeedObserver
     _processes: ProcessLifecycle
+    speaks_for: Callable[[int, ProcessIdentity], bool] = lambda pid, process: True
+    """whether the process with this pid, the sender of a message, may name that one as its process"""
     short_of_memory: bool = False
     """new names and texts of workers are not taken"""
     quotas: Quotas = Quotas()  # noqa: RUF009  # an immutable tuple
@@ -61,19 +64,34 @@ class Admission:
     _reported: dict[str, tuple[float, int]] = field(default_factory=dict)
     """by reason: when the last event was, and how many there had been then"""
 
-    def admit(self, message: Message, now: float, out: list[Effect], *, awaited: bool = True) -> Record | Refusal:
-        """A record for a name that is not watched yet. ``awaited``: False where nobody says that it will be fed."""
+    def process_of(
+        self, message: Message, by: Principal | OtherUser, pid: int, now: float, out: list[Effect]
+    ) -> ProcessIdentity | None:
+        """The process that a message names. None: it names none, or one that its sender may not speak for; then it
+        counts as a message that names none. ``pid``: the sender's; 0: unknown."""
+        process = by.checked(message.identity) if isinstance(by, OtherUser) else message.identity
+        if process is None or self.speaks_for(pid, process):
+            return process
+        text = f"process {pid} named process {process.pid} as its own: what it said counts as nobody's"
+        self.refuse(Refusal("identity", text), now, out, message.name)
+        return None
+
+    def admit(
+        self, message: Message, now: float, out: list[Effect], *, is_operators: bool = False, awaited: bool = True
+    ) -> Record | Refusal:
+        """A record for a name that is not watched yet. ``is_operators``: the config asks for it, no message does.
+        ``awaited``: False where nobody says that it will be fed."""
         name = message.name
         if message.kind in (Kind.RELEASE, Kind.LEAVING, Kind.RESUME):
             return Refusal("unknown", f"no watchdog is called {name!r}")
-        if self.short_of_memory and (message.identity is not None or message.kind is not Kind.DECLARE):
+        if self.short_of_memory and not is_operators:
             return Refusal("memory", f"there is no memory for another name: {name!r} is not watched")
         policy = self._rules.policy_of(name)
         found = self._rules.in_force(policy, message.declaration, fed=message.kind in members.PROOFS)
         if found is None:
             return Refusal("undeclared", f"nobody declared {name!r}, and undeclared names are refused here")
         table = self._table
-        if (refusal := self._over_quota(message, now)) is not None:
+        if (refusal := self._over_quota(message, now, is_operators=is_operators)) is not None:
             return refusal
         declaration, by = found
         record = Record(name, declaration, message.resolution, now, by=by)
@@ -90,12 +108,12 @@ class Admission:
         self._maintenance.apply_to_new(record, now, out)
         return record
 
-    def _over_quota(self, message: Message, now: float) -> Refusal | None:
+    def _over_quota(self, message: Message, now: float, *, is_operators: bool) -> Refusal | None:
         """Whether there are too many watchdogs already, of all processes, of this one, or of none."""
         quotas, process = self.quotas, message.identity
         if len(self._table) >= quotas.names:
             return Refusal("full", f"{quotas.names} watchdogs are kept already; {_RAISE}names")
-        if message.kind not in _OWNS or (process is None and message.kind is Kind.DECLARE):  # the operator declares
+        if message.kind not in _OWNS or is_operators:
             return None
         found = self._count_nobodys(message.name, now) if process is None else self._table.names_of(process)
         if found >= quotas.names_per_process:
@@ -126,7 +144,7 @@ class Admission:
         if not self._processes.is_possible(process):
             text = f"no process {process.pid} was started at tick {process.start} of this boot"
             return Refusal("identity", f"{text}; an identity is boot, pid and start time as the kernel has them")
-        if self._table.incarnations(process) >= INCARNATIONS_MAX:
+        if len(self._table.incarnations(process)) >= INCARNATIONS_MAX:
             text = f"process {process.pid} has given {INCARNATIONS_MAX} identities that differ in their random part"
             return Refusal("identity", f"{text}; a process has one")
         return None
@@ -167,8 +185,16 @@ class Admission:
         if kind in _TAKES:
             if (refusal := self._check_identity(process)) is not None:
                 return self.refuse(refusal, now, out, record.name)
+            if (former := members.rename(record, process)) is not None:
+                self._table.pass_on(record, former, process, out)
+            is_new = members.member_of(record, process) is None
+            if is_new and not members.make_room(record, self.quotas.processes_per_name, self._table.lose):
+                text = f"{self.quotas.processes_per_name} processes feed {record.name!r}, each judged by itself"
+                refusal = Refusal("members", f"{text}; process {process.pid} is not: {_RAISE}processes_per_name")
+                return self.refuse(refusal, now, out, record.name)
             if members.note(record, process, kind, now):
                 self._table.mark_changed(record)
+            if is_new and process != record.owner:
                 self._table.watch_end(record, process, out)
         elif kind in (Kind.RELEASE, Kind.LEAVING) and details is not None and details.members:
             other = next(iter(details.members))

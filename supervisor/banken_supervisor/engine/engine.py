@@ -144,28 +144,28 @@ class Engine:
         self, frame: bytes, by: Principal | OtherUser, pid: int, now: float, to: list[Effect]
     ) -> None:
         before = len(to)
-        self.take(frame, now, to, by)
+        self.take(frame, now, to, by, pid)
         if len(to) > before:
             self.waiting.charge(source_of(frame, by, pid), len(to) - before, now)
 
     def take(
-        self, frame: bytes, now: float, out: list[Effect], principal: Principal | OtherUser = Principal.LOCAL
+        self, frame: bytes, now: float, out: list[Effect], by: Principal | OtherUser = Principal.LOCAL, pid: int = 0
     ) -> Refusal | None:
-        """Decode and take one frame; the refusal, if it was refused (it is counted already)."""
+        """Decode and take one frame; the refusal, if there is one, is counted. ``pid``: as for ``source_of``."""
         try:
             message = decode(frame)
         except WireError as fault:
             return self.admission.refuse(Refusal(fault.reason, str(fault)), now, out)
         if message.kind is Kind.PROBE and message.args[0] == self._probe_token:
-            principal = Principal.SUPERVISOR
-        share = self.table.share
-        identity = message.identity if isinstance(principal, Principal) else principal.checked(message.identity)
+            by = Principal.SUPERVISOR
+        share, process = self.table.share, self.admission.process_of(message, by, pid, now, out)
+        known = frame if process == message.identity else None  # to its own process the same bytes mean more
         message = message._replace(
-            identity=share(identity),
+            identity=share(process),
             resolution=share(message.resolution),
             declaration=share(message.declaration),
         )
-        return self.tell(message, now, out, principal, frame)
+        return self.tell(message, now, out, by, known)
 
     def tell(
         self,
@@ -243,7 +243,8 @@ class Engine:
         its incident is that it never was; else its worker is waited for first."""
         record = self.get(name)
         if record is None:
-            admitted = self.admission.admit(Message(Kind.DECLARE, name, None, 0.0, None), now, out, awaited=awaited)
+            message = Message(Kind.DECLARE, name, None, 0.0, None)
+            admitted = self.admission.admit(message, now, out, is_operators=True, awaited=awaited)
             if isinstance(admitted, Refusal):
                 self.admission.refuse(admitted, now, out, name)
         elif awaited and not record.awaited:

@@ -12,6 +12,7 @@ meanwhile is kept for it and ends nothing.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from math import inf
 
 from banken.protocol.limits import is_section
@@ -21,9 +22,6 @@ from banken_supervisor.engine.states import State
 
 PROOFS = (Kind.FEED, Kind.NOTE, Kind.WORK)
 """What proves that a process lives."""
-
-MEMBERS_MAX = 1_000
-"""Processes known of one name; the one that came first is forgotten for the next."""
 
 
 def member_of(record: Record, process: ProcessIdentity | None) -> Member | None:
@@ -43,6 +41,38 @@ def is_part_of(record: Record, process: ProcessIdentity) -> bool:
     return record.name.endswith(f"@{process.pid}") and not has_steps
 
 
+def rename(record: Record, process: ProcessIdentity) -> ProcessIdentity | None:
+    """One that is known by another random part is this process: it has become another program (execve), or has
+    several copies of banken. Who it was; None: it is another process, or known as it is."""
+    details = record.details
+    if details is None or not details.members or process in details.members:
+        return None
+    found = next((each for each in details.members.values() if each.process[:3] == process[:3]), None)
+    if found is None:
+        return None
+    former, found.process = found.process, process
+    details.members[process] = details.members.pop(former)
+    found.work_due = found.scope = None
+    if record.owner == former:
+        record.owner = process
+    return former
+
+
+def make_room(record: Record, most: int, lose: Callable[[ProcessIdentity], None]) -> bool:
+    """Whether there is room for one more process, ``most`` in all: what was heard once gives way to it. Of a pool,
+    the one that came first does; what is judged by itself never does. ``lose`` is told which."""
+    details = record.details
+    if details is None or details.members is None or len(details.members) < most:
+        return True
+    is_pool = record.declaration.feeders is Feeders.ANY
+    first = next((each.process for each in details.members.values() if is_pool or not each.joined), None)
+    if first is not None:
+        del details.members[first]
+        if first != record.owner:
+            lose(first)
+    return first is not None
+
+
 def note(record: Record, process: ProcessIdentity, kind: Kind, now: float) -> bool:
     """A process says something that makes it a member. Whether it is new, or is judged by itself from now on."""
     details = record.detailed()
@@ -54,8 +84,6 @@ def note(record: Record, process: ProcessIdentity, kind: Kind, now: float) -> bo
             found.words += 1
             return found.words == JOINS_AFTER
         return False
-    if len(details.members) >= MEMBERS_MAX:
-        del details.members[next(iter(details.members))]
     kept = None if record.feed_times is None else deque[float](maxlen=record.feed_times.maxlen)
     details.members[process] = Member(record.name, process, now, kept, int(kind is not Kind.DECLARE))
     return True

@@ -115,6 +115,10 @@ class Quotas(NamedTuple):
     """events that the messages of one process may cause for long; beyond that they wait"""
     events_burst: int = 100_000
     """at once"""
+    processes_per_name: int = 1_000
+    """processes that feed one name and are each judged by itself"""
+    connections: int | None = None
+    """connections in all; None: as the limit of open descriptors allows"""
 
 
 class Restart(StrEnum):

@@ -151,7 +151,7 @@ class ProcessLifecycle:
                 return
         if process is not None and self.is_program(record.name):
             self._table.forget_frames(record)
-            record.detailed().members = None
+            self._table.clear_members(record)
             self._lifecycle.await_feed(record, "released", now, out)
             return
         self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
@@ -309,6 +309,8 @@ class ProcessLifecycle:
             details.members.pop(member.process, None)
             if record.owner == member.process and details.members:
                 record.owner = next(reversed(details.members))  # who is looked at after a verdict
+            if record.owner != member.process:
+                self._table.lose(member.process)
         if details.leaving is not None:
             details.leaving.pop(member.process, None)
         self._table.mark_changed(record)

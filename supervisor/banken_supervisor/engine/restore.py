@@ -138,7 +138,8 @@ class Restore:
             table.set_owner(record, table.share(checkpoint.owner), out)
         for process in checkpoint.members or ():
             members.bring_back(record, table.share(process))
-            table.watch_end(record, table.share(process), out)
+            if process != checkpoint.owner:
+                table.watch_end(record, table.share(process), out)
         if checkpoint.program is not None and self._is_program(checkpoint.program):
             if checkpoint.owner is not None:
                 table.assign(checkpoint.owner, checkpoint.program)

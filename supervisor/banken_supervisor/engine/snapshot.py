@@ -62,6 +62,13 @@ class Checkpoint(NamedTuple):
     """how many were opened so far"""
     members: tuple[ProcessIdentity, ...] | None = None
     """where several processes may feed it: those that are judged by themselves, or make the pool"""
+    proved: bool = True
+    """whether each of these processes said itself that it is this one; the caller's to set"""
+
+    @property
+    def processes(self) -> tuple[ProcessIdentity, ...]:
+        """Its owner and its members."""
+        return (*(() if self.owner is None else (self.owner,)), *(self.members or ()))
 
 
 class PastRun(NamedTuple):

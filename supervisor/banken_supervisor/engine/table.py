@@ -96,11 +96,7 @@ class Table:
     def remove(self, record: Record) -> None:
         """Watch it no longer; it has been moved to RELEASED."""
         self.deadlines.disarm(record)
-        if record.details is not None and record.details.members is not None:
-            members, record.details.members = record.details.members, None
-            for member in members:
-                if member != record.owner:
-                    self._lose(member)
+        self.clear_members(record)
         self._disown(record)
         self.states[State.RELEASED] -= 1
         del self.by_name[record.name]
@@ -233,17 +229,26 @@ class Table:
             details = record.detailed()
             is_over = process is None or record.owner in (details.leaving or details.ended or ())
             details.displace(record.owner, ENDED if is_over else record.fed_at)
-        self._disown(record)
         if details is not None:
             details.leaving = details.ended = None
-            if process is None and details.members is not None:
-                for member in details.members:
+            if process is None:
+                for member in details.members or ():
                     details.displace(member, ENDED)
-                details.members = None
+                self.clear_members(record)
+        self._disown(record)
         record.owner = process
         self.mark_changed(record)
         if process is not None:
             self.watch_end(record, process, out)
+
+    def clear_members(self, record: Record) -> None:
+        """Several processes fed it: none does any more, but for its owner."""
+        if record.details is None:
+            return
+        members, record.details.members = record.details.members or (), None
+        for member in members:
+            if member != record.owner:
+                self.lose(member)
 
     def watch_end(self, record: Record, process: ProcessIdentity, out: list[Effect]) -> None:
         """The end of this process concerns the record: its owner, or one of its members."""
@@ -256,6 +261,12 @@ class Table:
         owned.live += 1
         if len(owned.records) > 2 * owned.live + _OWNED_SPARE:
             self._clear_lost(process, owned)
+
+    def pass_on(self, record: Record, former: ProcessIdentity, process: ProcessIdentity, out: list[Effect]) -> None:
+        """A member is known by another identity of the same process from now on."""
+        self.lose(former)
+        self.watch_end(record, process, out)
+        self.mark_changed(record)
 
     def take_owned(self, process: ProcessIdentity) -> list[Record]:
         """The watchdogs of a process that has ended."""
@@ -281,9 +292,9 @@ class Table:
         """Whether this process owns a watchdog and is not known to have ended."""
         return process in self._owned
 
-    def incarnations(self, process: ProcessIdentity) -> int:
-        """How many identities this process has given that own watchdogs: one, but for their random parts."""
-        return len(self._incarnations.get(process[:3], ()))
+    def incarnations(self, process: ProcessIdentity) -> list[ProcessIdentity]:
+        """The identities of this process that own watchdogs: one, but for their random parts."""
+        return list(self._incarnations.get(process[:3], ()))
 
     def names_of(self, process: ProcessIdentity) -> int:
         """How many watchdogs this process owns, or shares, by all of its identities."""
@@ -303,9 +314,10 @@ class Table:
         """A process that owns none any more is forgotten: nobody asks how it ends."""
         owner, record.owner = record.owner, None
         if owner is not None:
-            self._lose(owner)
+            self.lose(owner)
 
-    def _lose(self, process: ProcessIdentity) -> None:
+    def lose(self, process: ProcessIdentity) -> None:
+        """One of its watchdogs is not this process's any more, neither as its owner nor as one of its members."""
         owned = self._owned.get(process)
         if owned is not None:
             owned.live -= 1

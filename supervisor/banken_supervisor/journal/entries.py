@@ -56,6 +56,8 @@ class Declared:
     """how many were opened so far"""
     members: tuple[ProcessIdentity, ...] | None = None
     """where several processes may feed it: which do"""
+    proved: bool = True
+    """whether each of these processes said itself that it is this one"""
     changed: float = 0.0
     """wall clock of this change; 0: not known"""
     boot: str = ""

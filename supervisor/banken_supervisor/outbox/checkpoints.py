@@ -76,6 +76,8 @@ class Checkpoints:
         self._boot = boot_id().hex()
         self.waits: Callable[[str], bool] = lambda name: False
         """whether an event about this name is not recorded yet: its checkpoint comes after that"""
+        self.is_proved: Callable[[ProcessIdentity], bool] = lambda process: True
+        """whether a process said itself that it is this one"""
         self._state = "opening"
         """state of the journal that was published last"""
         self._engine.table.tracks_changes = True
@@ -96,7 +98,7 @@ class Checkpoints:
 
         Returns the number of watchdogs and of open incidents. A process that has ended since is judged for that.
         The others are passed to ``trust``: a process in SIGSTOP cannot connect to the new supervisor, and the
-        earlier one has verified it.
+        earlier one has verified it. (Not what was only named by others.)
         """
         left, self._outbox.left = self._outbox.left, None
         if left is None:
@@ -109,13 +111,14 @@ class Checkpoints:
             away = history.age_of_ticks(last.boot, last.until) + CLOCK_S
             snapshot = replace(snapshot, window_ends=windows_ended(away), host_up=monotonic())
         counts = self._engine.restore(snapshot, driver.now, found)
+        proved = {process for each in snapshot.watchdogs if each.proved for process in each.processes}
         for effect in found:
             if isinstance(effect, WatchProcess) and effect.process.boot != boot_id():
                 self._engine.on_purpose.rebooted(effect.process, driver.now, driver.out)
             if isinstance(effect, WatchProcess) and process_watcher.ended(effect.process):
                 self._engine.processes.gone(effect.process, driver.now)
             else:
-                if isinstance(effect, WatchProcess):
+                if isinstance(effect, WatchProcess) and effect.process in proved:
                     trust(effect.process)
                 driver.out.append(effect)
         return counts
@@ -203,6 +206,7 @@ class Checkpoints:
             return None if record.is_group else Released(name)
         if is_long(record):
             self._engine.table.fed[name] = None
+        saved = saved._replace(proved=all(map(self.is_proved, saved.processes)))
         at = wall()
         # The same fields in the same order; only the end of a pause is an age there and wall clock here.
         until = None if saved.left is None else at + saved.left
@@ -291,4 +295,5 @@ def _checkpoint_from(entry: Declared, incidents: int, clocks: ClockHistory) -> C
         entry.program,
         max(entry.incidents, incidents),
         entry.members,
+        entry.proved,
     )

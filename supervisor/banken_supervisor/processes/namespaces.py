@@ -41,12 +41,16 @@ _search_at = 0.0
 def pid_here(who: ProcessIdentity) -> int:
     """The pid that a process has in this namespace, whether it lives or not; 0: it is not of this host and boot, or
     it is of another namespace and was not found. From any thread."""
-    if who.boot == SPACE:
-        return who.pid
-    key = who.boot, who.pid, who.start
-    if key not in _known and _is_elsewhere(who.boot):
+    pid = known_pid(who)
+    if not pid and _is_elsewhere(who.boot):
         _search()
-    return _known.get(key, 0)
+        return known_pid(who)
+    return pid
+
+
+def known_pid(who: ProcessIdentity) -> int:
+    """As ``pid_here``, without a search: of another namespace what has connected is found."""
+    return who.pid if who.boot == SPACE else _known.get((who.boot, who.pid, who.start), 0)
 
 
 def note(pid: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from banken.process_identity import process_start
@@ -32,10 +32,15 @@ def ticks_now() -> int:
 
 
 class ProcessWatcher:
-    """Owned by the loop's thread."""
+    """Owned by the loop's thread. One handle a process, however many identities it has given (the random part of
+    each is that of one copy of banken, or of one program after another in the same process)."""
 
     def __init__(self) -> None:
-        self._ends = EndWatcher[ProcessIdentity]()
+        self._ends = EndWatcher[tuple[bytes, int, int]]()
+        self._first: dict[tuple[bytes, int, int], ProcessIdentity] = {}
+        """of each handle, the identity for which it was opened"""
+        self.same: Callable[[ProcessIdentity], Iterable[ProcessIdentity]] = lambda who: (who,)
+        """the identities of a process that matter"""
         self.fileno = self._ends.fileno
         self.close = self._ends.close
         self.unseen: dict[ProcessIdentity, None] = {}
@@ -46,26 +51,27 @@ class ProcessWatcher:
 
     def watch(self, who: ProcessIdentity) -> bool:
         """Notice the end of ``who`` from now on; False: it has ended, or cannot be identified here or now."""
-        if who in self._ends.handles:
+        if self.holds(who):
             return True
         if self.fileno() is None or len(self) >= PROCESSES_MAX:
             return False
         try:
-            self._ends.add(who, ProcessHandle.open(who))
+            self._ends.add(who[:3], ProcessHandle.open(who))
         except ProcessUnheld:
             if len(self.unseen) < PROCESSES_MAX:
                 self.unseen[who] = None
             return False
         except ProcessError:  # its silence will be noticed
             return False
+        self._first[who[:3]] = who
         self.unseen.pop(who, None)
         return True
 
     def let_go(self, count: int) -> None:
         """Give back the handles of the ``count`` processes that are watched for the shortest time."""
-        for who in list(islice(reversed(self._ends.handles), count)):
-            self._ends.remove(who).close()
-            self.unseen[who] = None
+        for key in list(islice(reversed(self._ends.handles), count)):
+            self._ends.remove(key).close()
+            self.unseen.update(dict.fromkeys(self.same(self._first.pop(key))))
 
     def look_again(self, most: int, wanted: Callable[[ProcessIdentity], bool]) -> list[ProcessIdentity]:
         """Watch at most ``most`` of those that are unseen, and forget those that are not ``wanted`` any more.
@@ -103,7 +109,7 @@ class ProcessWatcher:
 
     def holds(self, who: ProcessIdentity) -> bool:
         """Whether this process lives, and its end will be noticed."""
-        return who in self._ends.handles
+        return who[:3] in self._ends.handles
 
     def tells_end(self, who: ProcessIdentity) -> bool:
         """Whether its end will be noticed, and how it ended: it is watched from now on, if it was not yet."""
@@ -112,7 +118,8 @@ class ProcessWatcher:
     def gone(self) -> list[tuple[ProcessIdentity, int | None]]:
         """Those that have ended since the last call; the status of each, or minus the signal; None: not known."""
         found = []
-        for who, handle in self._ends.ended():
+        for key, handle in self._ends.ended():
             with handle:
-                found.append((who, handle.ended_with()))
+                status = handle.ended_with()
+            found += [(who, status) for who in self.same(self._first.pop(key))]
         return found

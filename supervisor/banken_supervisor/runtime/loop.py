@@ -103,8 +103,9 @@ class Loop:
         self.driver.engine.on_purpose.is_stopping = programs.stopping
         processes = self.driver.engine.processes
         processes.is_program = programs.__contains__
+        self.driver.engine.admission.speaks_for = dispatcher.context.speaks_for
         programs.manager.serve_user = UserFeeds(
-            sockets, mailbox.post, programs.manager.user_of, dispatcher.context.trust
+            sockets, mailbox.post, programs.manager.user_of, dispatcher.context.allow
         ).serve
         programs.manager.orphans.sole_starter = lambda: (
             len(programs.names()) == 1
@@ -121,14 +122,14 @@ class Loop:
         resources.callback(self.process_watcher.close)
         watcher = self.process_watcher
         self.resources = Resources(self.driver, watcher, self.guard, self.publish)
-        processes.is_possible = watcher.is_possible
+        processes.is_possible, watcher.same = watcher.is_possible, self.driver.engine.table.incarnations
         processes.lives, processes.has_ended, processes.tells_end = watcher.holds, watcher.ended, watcher.tells_end
         self._effects = EffectRunner(
             self.driver, self.guard, self.publish, callbacks, dispatcher, self.process_watcher, self.outbox,
             self.metrics, programs.program_of,
         )  # fmt: skip
         if self.checkpoints is not None:
-            self.checkpoints.waits = self._effects.waits
+            self.checkpoints.waits, self.checkpoints.is_proved = self._effects.waits, dispatcher.context.is_proved
         self.background = KeyedExecutor("banken-background", self._background_ended, threads_max=4)
         """reloads the config and watches the maintenance windows"""
         resources.callback(self.background.close, 0.0)
@@ -158,6 +159,7 @@ class Loop:
         self._executors = callbacks, dispatcher.executor, self.background
         self.driver.barrier.exact = True
         sockets.queue_in(self.driver.engine.waiting)
+        sockets.connections.limit = lambda: self.driver.engine.waiting.quotas.connections
         self._bad_feed = partial(self.guard.fault, Place.FEED)
         self._dense = False
         self._many = MANY

@@ -17,13 +17,13 @@ KNOWN_MAX = 1_000
 
 @dataclass(eq=False)
 class UserFeeds:
-    """``post``: makes the loop call a function. ``user_of``: the user id of a program. ``trust``: is given each
+    """``post``: makes the loop call a function. ``user_of``: the user id of a program. ``allow``: is given each
     process that was found to be its user's: an action may signal it."""
 
     _sockets: Sockets
     _post: Callable[[Callable[[], None]], object]
     _user_of: Callable[[str], int | None]
-    _trust: Callable[[ProcessIdentity], None]
+    _allow: Callable[[ProcessIdentity], None]
 
     def serve(self, uid: int) -> str | None:
         """Bind this user's socket, from any thread; why that is not possible, in words. Once is enough."""
@@ -37,7 +37,7 @@ class UserFeeds:
             if len(known) >= KNOWN_MAX:
                 known.clear()
             known.add(who)
-            self._trust(who)
+            self._allow(who)
             return True
 
         try:

@@ -137,8 +137,8 @@ class Connections:
     """Owned by the loop's thread. ``connected`` gets the pid of each local process whose handshake is over."""
 
     def __init__(self, poll: Poller, connected: Callable[[int], None]) -> None:
-        self.most = connections_max()
-        """connections that there may be"""
+        self.limit: Callable[[], int | None] = lambda: None
+        """connections that the operator allows; None: as many as the system does"""
         self.by_descriptor: dict[int, Connection] = {}
         self.doors: dict[int, Door] = {}
         """by descriptor"""
@@ -159,6 +159,11 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self.by_descriptor)
+
+    @property
+    def most(self) -> int:
+        """Connections that there may be."""
+        return min(connections_max(), self.limit() or CONNECTIONS_MAX)
 
     def open(self, door: Door) -> None:
         """Accept connections at this door from now on."""
@@ -184,7 +189,7 @@ class Connections:
     def is_open(self, connection: Connection) -> None:
         """Its handshake is over."""
         self._silent.pop(connection, None)
-        if connection.door.principal is Principal.LOCAL and connection.pid:
+        if connection.pid:
             self._connected(connection.pid)
 
     @property
@@ -230,7 +235,7 @@ class Connections:
         if not self._has_room(connection):
             self.refuse(
                 "connections",
-                f"{connection} is not taken: the limit of open files allows {self.most}, and all are in use, "
+                f"{connection} is not taken: {self.most} are allowed, and all are in use, "
                 f"{len(self._held.get(connection.holder, ()))} by the same process or user",
             )
             accepted.close()
@@ -245,7 +250,6 @@ class Connections:
         """Whether it may stay: who has most gives way to who has fewer."""
         if len(self) < self.most:
             return True
-        self.most = connections_max()
         most = max(self._held.values(), key=len, default={})
         if len(most) <= len(self._held.get(newcomer.holder, ())) + 1:
             return False

@@ -211,10 +211,10 @@ async def metrics(request: Request, names: Pattern = None) -> Response:
 
     `names`: which watchdogs get series of their own; without it all, if there are at most 1,000; empty: none.
     """
-    accept = request.headers.get("accept", "")
+    accept, refused = request.headers.get("accept", ""), request.app.state.refusals.total
     try:
         body, media = await backend_of(request).client.request(
-            "metrics", lambda answer: render(answer, accept), **question(names)
+            "metrics", lambda answer: render({**answer, "web_refused": refused}, accept), **question(names)
         )
     except Unreachable:
         body, media = render(None, accept)  # banken_up 0

@@ -82,7 +82,7 @@ def application(settings: Settings, connections: Connections) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.backend = Backend(settings)
+        app.state.backend, app.state.refusals = Backend(settings), refusals
         try:
             yield
         finally:

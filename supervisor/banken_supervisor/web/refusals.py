@@ -24,6 +24,8 @@ class Refusals:
     """Lives in one event loop."""
 
     def __init__(self) -> None:
+        self.total: Counter[str] = Counter()
+        """all requests that were not allowed, by reason"""
         self._waiting: Counter[str] = Counter()
         self._untold: Counter[str] = Counter()
         self._last = ""

@@ -45,11 +45,11 @@ MISSING = "no token"
 
 
 class Refusal(Exception):
-    """A request that is not allowed: status, and the reason with what to do."""
+    """A request that is not allowed: status, a word for the metric, and what to do."""
 
-    def __init__(self, status: int, text: str, what: str | None = None) -> None:
+    def __init__(self, status: int, reason: str, text: str, what: str | None = None) -> None:
         super().__init__(text)
-        self.status, self.text = status, text
+        self.status, self.reason, self.text = status, reason, text
         self.what = what
         """what the log calls it; None: it is not told"""
 
@@ -95,6 +95,7 @@ class SecurityMiddleware:
         ping = scope["path"].startswith("/ping/")
         # Whoever asks for what is free has shown no right to a connection.
         if not is_free and not self._connections.begin(peer, ping=ping):
+            self._refusals.total["full"] += 1
             text = "too many requests are under way; what is left is kept for pings. Try again in a moment"
             await answer(path, 503, text, {"Retry-After": "1", "Connection": "close"})(scope, receive, guarded)
             return
@@ -111,7 +112,10 @@ class SecurityMiddleware:
         reading, ping = scope["method"] in READING, path.startswith(("/ping/", "/p/"))
         if peer.is_local and not peer.is_allowed:
             raise Refusal(
-                403, f"{peer.client} may not use this socket; `banken web --allow USER` allows a user", "no right"
+                403,
+                "user",
+                f"{peer.client} may not use this socket; `banken web --allow USER` allows a user",
+                "no right",
             )
         if not peer.is_local:
             self._check_host(headers)
@@ -119,9 +123,9 @@ class SecurityMiddleware:
             # A link on another page may lead here; its scripts, images and frames may not.
             link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
             if ping or not reading or not link:
-                raise Refusal(403, "pages of other sites may not use this; open it by its own address")
+                raise Refusal(403, "site", "pages of other sites may not use this; open it by its own address")
         if is_free and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
-            raise Refusal(400, "this takes no body")
+            raise Refusal(400, "body", "this takes no body")
         if path.startswith("/p/"):
             return self._path_of_key(path)
         is_open = self._settings.open and (reading or ping)
@@ -133,7 +137,8 @@ class SecurityMiddleware:
         host = headers.get("host", "").lower().removesuffix(".")
         if host not in self._settings.hosts and _without_port(host) not in self._settings.hosts:
             known = ", ".join(sorted(self._settings.hosts))
-            raise Refusal(421, f"the Host header is not on the list: {known} (`banken web --host NAME` adds one)")
+            text = f"the Host header is not on the list: {known} (`banken web --host NAME` adds one)"
+            raise Refusal(421, "host", text)
 
     def _same_site(self, headers: Headers) -> bool:
         """False if a browser sent the request for another site's page."""
@@ -158,9 +163,9 @@ class SecurityMiddleware:
             text = f"this needs the token. {where}; send it as {how}"
             if ping:
                 text += ". A ping can have a key instead: `banken ping-key NAME` prints it, and /p/KEY feeds NAME"
-            raise Refusal(401, text, MISSING)
+            raise Refusal(401, "no-token", text, MISSING)
         if not hmac.compare_digest(given.encode(), self._token):
-            raise Refusal(401, f"the given token is not the right one. {where}", WRONG)
+            raise Refusal(401, "token", f"the given token is not the right one. {where}", WRONG)
 
     def _path_of_key(self, path: str) -> str:
         """``/p/KEY…`` as the ping of the key's name."""
@@ -168,16 +173,16 @@ class SecurityMiddleware:
         try:
             name = self._keys.name_of(key)
         except AddressRefused as fault:
-            raise Refusal(503, str(fault)) from None
+            raise Refusal(503, "keys", str(fault)) from None
         if name is None:
-            raise Refusal(
-                403, "this is no ping key, or it was revoked; `banken ping-key NAME` prints one", WRONG_KEY
-            )
+            text = "this is no ping key, or it was revoked; `banken ping-key NAME` prints one"
+            raise Refusal(403, "key", text, WRONG_KEY)
         return "/".join(["/ping", name.replace("/", "%2F"), *rest])
 
     async def _refused(self, scope: Scope, refusal: Refusal, path: str, peer: Peer) -> ASGIApp:
         """The answer to a request that is not allowed, after a while where something was guessed."""
         status, text = refusal.status, refusal.text
+        self._refusals.total[refusal.reason] += 1
         headers: dict[str, str] = {}
         if refusal.what is not None:
             self._refusals.count(refusal.what, peer)

@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,6 +129,24 @@ def test_everything_wants_the_token_and_takes_it(web: Web) -> None:
         assert web.bare("GET", path).status == 200
     for path in ("/nothing", "/static", "/-/ready/", "/ping", "/p"):
         assert web.bare("GET", path).status == 401
+
+
+def test_with_a_token_to_read_nothing_is_changed(street: Street, tmp_path: Path) -> None:
+    """All that is documented: it reads, and is told so where it may not. A wrong token is as wrong as ever."""
+    file = tmp_path / "read-token"
+    file.write_text("x" * 20 + "\n")
+    web = street.web("--read-token-file", file)
+    for sent in ({"X-Banken-Token": "x" * 20}, {"Authorization": "Bearer " + "x" * 20}):
+        for method, path, _ in _documented(web):
+            if not path.endswith("/stream"):
+                found = web.bare(method, path, sent)
+                may = method == "GET" and not path.startswith("/ping/")
+                assert (found.status not in (401, 403)) == may, (method, path)
+                assert may or "only read" in found.text
+    assert web.bare("HEAD", "/ping/gated", {"X-Banken-Token": "x" * 20}).status == 403
+    assert web.bare("GET", "/metrics", {"X-Banken-Token": "x" * 20, "Host": "evil.example"}).status == 421
+    assert web.bare("GET", "/metrics", {"X-Banken-Token": "x" * 21}).status == 401
+    assert web.act("/api/v1/watchdogs/gated/resume").status == 200
 
 
 def test_open_turns_it_off_for_reading_and_pings(street: Street) -> None:

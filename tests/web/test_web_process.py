@@ -103,6 +103,8 @@ def test_a_terminal_is_told_the_whole_address(address: str, command: list[str]) 
         (["--host", ""], 2, "no host name"),
         (["--token-file", "{missing}"], 2, "cannot be read"),
         (["--token-file", "{short}"], 2, "16 to 512"),
+        (["--read-token-file", "{missing}"], 2, "cannot be read"),
+        (["--read-token-file", "{token}", "--token-file", "{token}"], 2, "make another one"),
         (["--allow", "nobody"], 2, "--socket FILE"),
         (["--allow", "no-such-user", "--socket", "{short}"], 2, "no user of this host"),
         (["--allow", "@no-such-group", "--socket", "{short}"], 2, "no group of this host"),
@@ -219,7 +221,7 @@ def test_run_takes_the_options_of_web(tmp_path: Path) -> None:
     of_web = {name for each in web_command.params if (name := each.name)}
     of_run = {name for each in run_command.params if (name := each.name)}
     assert of_web - of_run == {"listen", "until_eof"}
-    given = WebOptions("127.0.0.1:9", ("a", "b.example"), "/token", True, "/socket", ("nobody", "@adm"))
+    given = WebOptions("127.0.0.1:9", ("a", "b.example"), "/token", "/read", True, "/socket", ("nobody", "@adm"))
     context = web_command.make_context("web", given.arguments())
     assert WebOptions(**{name: context.params[name] for name in WebOptions._fields}) == given
     for args, said in (

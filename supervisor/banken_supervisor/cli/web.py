@@ -57,7 +57,7 @@ def command(address: str | None, journal: str | None, json_logs: bool, until_eof
     process.hold_standard_descriptors()
     logs.to_stderr("info", as_json=json_logs)
     options = WebOptions(**given)
-    where, names, token, allowed = check(options)
+    where, names, token, read_token, allowed = check(options)
     at = resolve(address).whole()
     file = options.token_file
     if token is None:
@@ -79,6 +79,7 @@ def command(address: str | None, journal: str | None, json_logs: bool, until_eof
         journal,
         ping_keys.keys_file(at),
         allowed,
+        read_token,
     )
     path = None if local is None else local.path
     served = Server(settings, until_eof=until_eof, announce=lambda: _announce(where, port, names, settings, path))

@@ -21,6 +21,7 @@ class WebOptions(NamedTuple):
     listen: str
     host: tuple[str, ...] = ()
     token_file: str | None = None
+    read_token_file: str | None = None
     open: bool = False
     socket: str | None = None
     allow: tuple[str, ...] = ()
@@ -30,7 +31,11 @@ class WebOptions(NamedTuple):
         found = ["--listen", self.listen, *(["--open"] if self.open else [])]
         for option, values in (("--host", self.host), ("--allow", self.allow)):
             found += [word for value in values for word in (option, value)]
-        for option, value in (("--token-file", self.token_file), ("--socket", self.socket)):
+        for option, value in (
+            ("--token-file", self.token_file),
+            ("--read-token-file", self.read_token_file),
+            ("--socket", self.socket),
+        ):
             found += [] if value is None else [option, value]
         return found
 
@@ -42,6 +47,7 @@ class Checked(NamedTuple):
     names: tuple[str, ...]
     token: str | None
     """None: none was given"""
+    read_token: str | None
     allowed: Allowed
 
 
@@ -52,6 +58,11 @@ _OPTIONS = (
         metavar="FILE",
         help="Has the token that requests need, but for pings with a key.  [default: $BANKEN_TOKEN, else web-token "
         "in the address's directory, made if need be]",
+    ),
+    click.option(
+        "--read-token-file",
+        metavar="FILE",
+        help="Has a second token, with which a client can only read: for Prometheus, say.",
     ),
     click.option(
         "--open",
@@ -87,6 +98,12 @@ def check(given: WebOptions) -> Checked:
     where = listen_address.listen_address(given.listen)
     names = tuple(map(listen_address.host_name, given.host))
     token = token_file.given_token(given.token_file)
+    read_token = None if given.read_token_file is None else token_file.token_in(given.read_token_file)
+    if read_token is not None and read_token == token:
+        raise Failure(
+            "--read-token-file has the token that allows everything: make another one for those who only read",
+            exit_codes.USAGE,
+        )
     if token is None and not where.loopback:
         raise Failure(
             f"{where.text} can be reached from other hosts, so a token of your own is needed: "
@@ -105,4 +122,4 @@ def check(given: WebOptions) -> Checked:
             "open",
             exit_codes.USAGE,
         )
-    return Checked(where, names, token, allowed)
+    return Checked(where, names, token, read_token, allowed)

@@ -46,6 +46,8 @@ class Settings:
     """the file of the ping keys; None: there can be none"""
     allowed: Allowed = NOBODY
     """who may use the Unix socket"""
+    read_token: str | None = None
+    """with which a client can only read; None: there is none"""
 
     @property
     def where_the_token_is(self) -> str:

@@ -2,7 +2,8 @@
 
 * A port is no local trust: every user of this host reaches it, and so does every page in a browser here. So a
   request over TCP needs the token, or, to ping one name, that name's key (``/p/KEY``). Without them are only the
-  page's own files and ``/-/healthy``, which are the same everywhere; with ``--open`` also reading and pings.
+  page's own files and ``/-/healthy``, which are the same everywhere; with ``--open`` also reading and pings. There
+  may be a second token, with which a client can only read.
 * The Unix socket is for the users that it was made for: the kernel says who connected, and no token is needed.
 * A browser on this host must not carry requests of another site's page: the Host header must be on the list (DNS
   rebinding), and Origin and Sec-Fetch-Site must be ours. Exceptions: badges, and links that are followed to a page.
@@ -62,6 +63,7 @@ class SecurityMiddleware:
         self._settings, self._connections, self._refusals = settings, connections, refusals
         self._keys = PingKeys(settings.ping_keys)
         self._token = settings.token.encode()
+        self._read_token = None if settings.read_token is None else settings.read_token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -130,7 +132,7 @@ class SecurityMiddleware:
             return self._path_of_key(path)
         is_open = self._settings.open and (reading or ping)
         if not (is_free or is_open or peer.is_local):
-            self._check_token(headers, ping=ping)
+            self._check_token(headers, reading=reading, ping=ping)
         return path
 
     def _check_host(self, headers: Headers) -> None:
@@ -151,8 +153,8 @@ class SecurityMiddleware:
         # A proxy may leave the port out of the Host header.
         return whose == host or _without_port(whose) == host
 
-    def _check_token(self, headers: Headers, *, ping: bool) -> None:
-        """A Refusal if the request does not carry the token."""
+    def _check_token(self, headers: Headers, *, reading: bool, ping: bool) -> None:
+        """A Refusal if the request does not carry a token that allows it."""
         given = headers.get("x-banken-token")
         if given is None:
             scheme, _, rest = headers.get("authorization", "").partition(" ")
@@ -164,8 +166,14 @@ class SecurityMiddleware:
             if ping:
                 text += ". A ping can have a key instead: `banken ping-key NAME` prints it, and /p/KEY feeds NAME"
             raise Refusal(401, "no-token", text, MISSING)
-        if not hmac.compare_digest(given.encode(), self._token):
+        if hmac.compare_digest(given.encode(), self._token):
+            return
+        if self._read_token is None or not hmac.compare_digest(given.encode(), self._read_token):
             raise Refusal(401, "token", f"the given token is not the right one. {where}", WRONG)
+
+        if ping or not reading:
+            text = f"with this token you can only read; for the rest there is another one. {where}"
+            raise Refusal(403, "read-only", text)
 
     def _path_of_key(self, path: str) -> str:
         """``/p/KEY…`` as the ping of the key's name."""

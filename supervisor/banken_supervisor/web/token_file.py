@@ -1,4 +1,4 @@
-"""The token that actions need: from a file, from the environment, or made once. Imports no web server."""
+"""The token that requests need: from a file, from the environment, or made once. Imports no web server."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def given_token(file: str | None) -> str | None:
     if file is None:
         found = os.environ.get("BANKEN_TOKEN")
         return None if found is None else _checked(found, "$BANKEN_TOKEN")
+    return token_in(file)
+
+
+def token_in(file: str) -> str:
+    """The token that a file has. Refused: it cannot be read, or has none that can be used."""
     try:
         if os.path.isfile(file):
             return _checked(read_file(file, TOKEN_MAX + 1).decode().strip(), file)

@@ -278,5 +278,5 @@ class Waiting:
             for source, bucket in self._buckets.items()
             if source in self._full or bucket.level > (now - bucket.at) * rate
         }
-        while len(self._buckets) >= BUCKETS_MAX:
+        while len(self._buckets) > BUCKETS_MAX * 9 // 10:  # not one by one: all are looked at each time
             del self._buckets[next(iter(self._buckets))]

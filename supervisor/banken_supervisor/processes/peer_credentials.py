@@ -50,7 +50,7 @@ class PeerCredentials:
 
     def is_proved(self, who: ProcessIdentity) -> bool:
         """Whether this process said so itself, or is trusted: it may be acted upon."""
-        peer = self._peers.get(pid_here(who))
+        peer = self._peers.get(known_pid(who))
         return not _able or (peer is not None and peer.start == who.start and who.nonce in peer.nonces)
 
     def trust(self, who: ProcessIdentity) -> None:

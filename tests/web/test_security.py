@@ -180,7 +180,7 @@ def test_a_wrong_token_and_a_wrong_key_wait_and_are_told(street: Street) -> None
     web.process.signal(signal.SIGTERM)
     web.process.ended(10)
     for what in ("token", "ping key"):
-        assert f"1 with a wrong {what}; " in web.process.log()
+        assert f"1 with a wrong {what}" in web.process.log()
 
 
 def test_only_some_wrong_ones_of_a_client_wait(caplog: pytest.LogCaptureFixture) -> None:

@@ -292,7 +292,7 @@ def _child(pid: int) -> int:
 
 
 def _queued(pid: int) -> Counter[str]:
-    """Nanoseconds that each of its threads has waited for a processor that others had, and this whole machine has."""
+    """Nanoseconds that each of its threads, and this whole machine, has waited for a processor that others had."""
     stolen = int(Path("/proc/stat").read_text().split()[8]) / os.sysconf("SC_CLK_TCK")
     found = Counter({"stolen": int(stolen * 1e9)})
     for task in Path(f"/proc/{pid}/task").iterdir():

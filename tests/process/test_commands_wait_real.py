@@ -47,7 +47,7 @@ def up(one: Running, count: int = 1) -> None:
 
 def test_stop_waits_as_long_as_the_program_may_take() -> None:
     """Longer than a command waits for one that is not on its way; it says what it waits for, and until when."""
-    with running(table("p", TAKES_1_S, stop_timeout="50s")) as one:
+    with running(table("p", TAKES_3_S, stop_timeout="50s")) as one:
         up(one)
         done = command(one, "stop", "p")
         assert (done.exit_code, done.stdout) == (0, "p is stopped\n")

@@ -66,6 +66,21 @@ def test_with_a_stopped_supervisor_that_never_answered_nothing_is_promised(home:
     _ends_quickly(worker)
 
 
+def test_the_only_feed_of_a_short_job_arrives_though_the_connection_came_late(home: Home) -> None:
+    """It is said again at the end of the process, before the word that it is leaving."""
+    supervisor = home.supervisor()
+    events = home.events()
+    supervisor.signal(signal.SIGSTOP)
+    worker = home.worker("once", "job")
+    told = worker.hear()
+    assert (told["sent"], told["dropped"]) == (0, 1)
+    supervisor.signal(signal.SIGCONT)
+    worker.tell()
+    assert worker.ended(10)[0] == 0
+    events.until(START_S, "first-fed", "job")
+    events.until(START_S, "released", "job")
+
+
 def test_a_full_queue_drops_and_never_blocks(home: Home) -> None:
     """A supervisor stopped after the worker connected: the queue takes what fits, the rest is dropped at once
     and counted; what was counted as sent arrives, and nothing else."""

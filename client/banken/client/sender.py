@@ -104,6 +104,11 @@ class Sender:
         """Whether any message was ever taken."""
         return self._flowing is not None
 
+    def may_be_heard(self) -> bool:
+        """Whether there is a socket at the address. Its supervisor may be dead."""
+        directory = self.address.directory
+        return self._socket is not None and (directory is None or os.path.exists(os.path.join(directory, "feed")))
+
     def reachable(self) -> bool:
         """Whether a supervisor is connected and takes messages right now."""
         with self._lock:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 EXIT_WAIT = 0.3
 """Seconds that the end of a process waits, in all, for room to say of all that it fed that it is leaving."""
 
+FIRST_AT_EXIT = 0.5
+"""Seconds that it waits for the connection if none of its messages found one, though a supervisor may be there: a
+short job on a busy machine feeds once."""
+
 LEAVE_WAIT, LEAVE_LINGER = 0.05, 0.15
 """Seconds that ``leave`` waits for room, and then until all has left."""
 
@@ -156,7 +160,10 @@ class Client(BaseClient):
         ``linger`` until it has left."""
         for name in list(self._open_work):
             self._end_work(name)  # what its thread says would come after the last word
-        own, sender, taken = self._own_states(), self._sender, True
+        sender, taken = self._sender, True
+        if sender is not None and kind is Kind.LEAVING and not sender.ever_sent() and sender.may_be_heard():
+            self._feed_late(sender)
+        own = self._own_states()
         if sender is not None and sender.ever_sent():
             deadline = monotonic() + wait
             for frame in (*self._unsent_releases.values(), *(self._encode(state, kind, *args) for state in own)):
@@ -167,6 +174,13 @@ class Client(BaseClient):
             self._forget(state.name)
             state.begin_anew()  # its handle may feed again
         return taken
+
+    def _feed_late(self, sender: Sender) -> None:
+        """Feed once more what was fed when there was no connection yet."""
+        deadline = monotonic() + FIRST_AT_EXIT
+        for state in {id(state): state for state in self._states.values() if state.dropped}.values():
+            frame = state.frame or self._encode(state, Kind.FEED)
+            state.sent += sender.send(frame, max(0.0, deadline - monotonic()), insist=True)
 
     def _forked(self) -> None:
         super()._forked()

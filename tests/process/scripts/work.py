@@ -338,6 +338,14 @@ def ends(address: str, name: str, how: str) -> None:
         raise RuntimeError("on purpose " * 1000 + "the end")
 
 
+def once(address: str, name: str) -> None:
+    """A short job: feed once, say whether that was sent, and on a line end."""
+    client.connect(address)
+    client.feed(name)
+    say(client.stats())
+    told()
+
+
 def ends_full(address: str, name: str) -> None:
     """Feed as fast as it goes until a feed finds no room, and end at once."""
     client.connect(address)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
@@ -34,9 +35,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """An ordinary user leaves out what needs root."""
-    if os.geteuid() == 0:
-        return
+    """What needs root, or an extra, is left out where there is none."""
+    missing = {"root": "needs root"} if os.geteuid() else {}
+    if find_spec("apprise") is None:
+        missing["notify"] = "needs apprise: pip install -e '.[notify]'"
     for item in items:
-        if item.get_closest_marker("root"):
-            item.add_marker(pytest.mark.skip(reason="needs root"))
+        for marker in filter(item.get_closest_marker, missing):
+            item.add_marker(pytest.mark.skip(reason=missing[marker]))

@@ -280,7 +280,7 @@ def test_a_module_is_brought_in_from_beside_the_file(tmp_path: Path, monkeypatch
     del sys.modules["bk_beside"]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("apprise") is None, reason="needs apprise: pip install -e '.[notify]'")
+@pytest.mark.notify
 def test_apprise_must_take_every_url(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

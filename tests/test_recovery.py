@@ -276,9 +276,9 @@ def test_what_is_hidden_is_found_everywhere() -> None:
     assert redact(data, ("token-1234", "token-1234-more", "")) == {"say ***": ["***", {"k": "***"}], "n": 3}
 
 
+@pytest.mark.notify
 def test_the_parts_of_a_services_url_are_secrets() -> None:
     """User, password, token in the path (also percent-coded) and values of the query all count."""
-    pytest.importorskip("apprise")
     found = secret_parts(["slack://botname:s3cret@T1JJ3T3L2/A1BRTD4JD/TIiaj%21kk?key=abcdef&x=1", "://[bad"])
     assert {"botname", "s3cret", "A1BRTD4JD", "TIiaj%21kk", "TIiaj!kk", "abcdef"} <= set(found)
     assert "slack" not in found

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -23,10 +22,10 @@ from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.text.sanitize import redact
 from recovery_kit import Desk, run, subject, until
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # apprise imports modules that Python retires
-
-if find_spec("apprise") is None:
-    pytest.skip("needs apprise: pip install -e '.[notify]'", allow_module_level=True)
+pytestmark = [
+    pytest.mark.notify,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # apprise imports modules that Python retires
+]
 
 
 class Inbox:

@@ -105,15 +105,17 @@ def _place(value: object) -> str:
     return str(value.relative_to(ROOT)) if isinstance(value, Path) else f"{value.line}"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("page", "block"), _of("toml"), ids=_place)
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [pytest.param(*each, marks=[pytest.mark.notify] * ("[notify" in each[1].text)) for each in _of("toml")],
+    ids=_place,
+)
 def test_config_is_without_faults(
     page: Path, block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a page shows as banken.toml passes `banken config check`, beside the files that the page shows, with the
     environment's commands on the path, as README says."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if "[notify" in block.text:
-        pytest.importorskip("apprise")
     for each in blocks(page):
         if each.file is not None:
             (tmp_path / each.file).write_text(each.text, encoding="utf-8")

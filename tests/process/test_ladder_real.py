@@ -150,14 +150,13 @@ def test_a_worker_that_recovers_between_two_steps_stops_the_climb(house: House) 
     assert house.incident(incident)["how"] == "fed"
 
 
-@pytest.mark.parametrize("kind", ["webhook", "notify"])
+@pytest.mark.parametrize("kind", ["webhook", pytest.param("notify", marks=pytest.mark.notify)])
 def test_who_was_told_of_an_incident_is_told_of_its_end(house: House, kind: str) -> None:
     """A webhook and a notification get a second message when the worker is fed again."""
     with listening() as (where, bodies):
         if kind == "webhook":
             config = worker_config(f'[{{ do = "webhook", url = "http://{where}/hook" }}]')
         else:
-            pytest.importorskip("apprise")
             config = worker_config('[{ do = "notify", to = "team" }]')
             config += f'[notify.team]\nurls = ["json://{where}/hook"]\n'
         events = house.run(config)

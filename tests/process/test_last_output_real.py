@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 
 import pytest
 
@@ -70,7 +69,7 @@ def test_what_a_hanging_program_said_last_is_in_its_incident_too(house: House) -
     until(lambda: "waits for the lock" in house.banken("incident", id_), "its output", LONG)
 
 
-@pytest.mark.skipif(find_spec("apprise") is None, reason="needs apprise")
+@pytest.mark.notify
 def test_the_last_lines_are_in_the_notice(house: House) -> None:
     """Of the program, and of a command of its ladder that ran before."""
     command = [sys.executable, "-S", "-c", "print('the disk is full'); raise SystemExit(4)"]

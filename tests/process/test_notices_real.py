@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -12,10 +11,7 @@ from banken.client import Client
 from process.kit import until
 from process.ladder_kit import LONG, House, line_of, listening, stuck
 
-pytestmark = pytest.mark.process
-
-if find_spec("apprise") is None:
-    pytest.skip("needs apprise: pip install -e '.[notify]'", allow_module_level=True)
+pytestmark = [pytest.mark.process, pytest.mark.notify]
 
 HUNDRED = [f"w-{number}" for number in range(100)]
 

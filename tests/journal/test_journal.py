@@ -81,16 +81,16 @@ def test_whatever_a_worker_says_is_a_sound_row_when_it_is_read(
     text: str, real: float, progress: Any, number: int, maybe: str | None
 ) -> None:
     """Through SQLite and back the checksum is right: else one odd text would make every file a damaged one."""
-    verdict = IncidentRecord(text, text, Cause.FAILED, real, real, real, maybe, maybe, progress, number, maybe)
+    verdict = IncidentRecord(text, "w", Cause.FAILED, real, real, real, maybe, maybe, progress, number, maybe)
     data = {text: progress, "incident": maybe}
     entries = {
         tables.REGISTRY: Declared(
-            text, Declaration(callback="tell"), real, None, State.ALIVE, real, changed=real, incidents=number
+            "w", Declaration(callback="tell"), real, None, State.ALIVE, real, changed=real, incidents=number
         ),
         tables.INCIDENTS: replace(verdict, closed=real, how=text, runs=number),
         tables.STEPS: StepRun(text, number, number, text, real, None, text),
         tables.EVIDENCE: EvidenceTaken(text, real, squeeze({text: [progress, {"x": real}]})),
-        tables.EVENTS: EventSeen(number, real, text, maybe, data, text, maybe),
+        tables.EVENTS: EventSeen(number, real, text, None if maybe is None else "w", data, text, maybe),
     }
     connection = sqlite3.connect(":memory:")
     for table, entry in entries.items():

@@ -98,6 +98,12 @@ def test_what_a_later_version_adds_to_a_declaration_is_left_out(path: str) -> No
         ("owner", f"{'ab' * 8}-{2**70}-1-{'cd' * 4}"),
         ("state", "bored"),
         ("incidents", "many"),
+        ("incidents", -1),
+        ("incidents", 2**60),
+        ("resolution", 1e300),
+        ("resolution", float("inf")),
+        ("name", ""),
+        ("name", "\x1b[2J"),
     ],
 )
 def test_a_row_of_another_kind_costs_that_row_only(path: str, column: str, written: object) -> None:
@@ -107,6 +113,7 @@ def test_a_row_of_another_kind_costs_that_row_only(path: str, column: str, writt
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         row = list(connection.execute(f"{REGISTRY.select} WHERE name = 'w-1'").fetchone())[:-1]
         row[names.index(column)] = written
+        connection.execute("DELETE FROM registry WHERE name = 'w-1'")
         connection.execute(REGISTRY.insert("REPLACE"), [*row, checksum("registry", row)])
     restored = restore(path)
     assert [each.name for each in restored.registry] == ["w-0", "w-2"]

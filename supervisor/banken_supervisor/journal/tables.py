@@ -21,7 +21,7 @@ from typing import Any
 import msgpack
 
 from banken.protocol.incidents import Cause
-from banken.protocol.limits import NAME_MAX, REASON_MAX, STATUS_MAX
+from banken.protocol.limits import NAME_MAX, REASON_MAX, STATUS_MAX, check_name
 from banken_supervisor.engine.policy import By
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal.entries import (
@@ -39,11 +39,12 @@ from banken_supervisor.journal.values import (
     Row,
     Value,
     a,
+    a_count,
     a_number,
     bounded_json,
     checked_blob,
+    count,
     declaration_text,
-    integer,
     optional,
     owner_text,
     owners_text,
@@ -51,7 +52,7 @@ from banken_supervisor.journal.values import (
     parse_owner,
     parse_owners,
     progress,
-    real,
+    seconds,
     text,
 )
 from banken_supervisor.text.sanitize import from_json
@@ -60,8 +61,8 @@ _STATES = {state.value: state for state in State}
 
 _KINDS: dict[str, tuple[str, Callable[[Any], Value], Callable[[Any], Any] | None]] = {
     "str": ("TEXT", text(ID_MAX), a(str)),
-    "int": ("INTEGER", integer, a(int)),
-    "float": ("REAL", real, a_number),
+    "int": ("INTEGER", count, a_count),
+    "float": ("REAL", seconds, a_number),
     "bool": ("INTEGER", int, bool),
     "bytes": ("BLOB", checked_blob, None),
     "int | float | str": ("", progress, None),  # no type: an int stays an int, a float a float
@@ -94,6 +95,8 @@ class Table:
         for index, each in enumerate(fields(entry)):
             kind = each.type.removesuffix(" | None")
             sql, to_value, from_value = _KINDS[kind]
+            if each.name == "name":
+                from_value = check_name
             if each.name in _LONGEST:
                 to_value = text(_LONGEST[each.name])
             if kind != each.type:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from banken.protocol.answers import NUMBER_MAX
 from banken.protocol.codec import read_identity
 from banken.protocol.limits import PROGRESS_MAX
 from banken.protocol.messages import Declaration, ProcessIdentity, declare
@@ -48,7 +49,18 @@ def a(kind: type) -> Callable[[Any], Any]:
 
 def a_number(value: Any) -> float:
     """What was written as a float, which SQLite may keep as an integer."""
-    return value if type(value) is float else float(a(int)(value))
+    number: float = value if type(value) is float else float(a(int)(value))
+    if not -NUMBER_MAX <= number <= NUMBER_MAX:
+        raise ValueError(f"a number is {number}")
+    return number
+
+
+def a_count(value: Any) -> int:
+    """What was written as a count."""
+    number: int = a(int)(value)
+    if not 0 <= number <= NUMBER_MAX:
+        raise ValueError(f"a count is {number}")
+    return number
 
 
 def optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -61,16 +73,15 @@ def text(longest: int) -> Callable[[str], str]:
     return lambda value: sanitize.text(value, longest)
 
 
-def integer(value: int) -> int:
-    """Kept within what SQLite can hold."""
-    number = int(value)
-    return number if -_INT_MAX <= number <= _INT_MAX else _INT_MAX if number > 0 else -_INT_MAX
+def count(value: int) -> int:
+    """A number of things, or a process id."""
+    return min(max(int(value), 0), int(NUMBER_MAX))
 
 
-def real(value: float) -> float:
-    """Never -0.0 and never NaN, which SQLite does not give back."""
+def seconds(value: float) -> float:
+    """A moment or a duration. Never -0.0 and never NaN, which SQLite does not give back."""
     number = float(value) + 0.0
-    return number if number == number else 0.0  # NaN is not equal to itself
+    return min(max(number, -NUMBER_MAX), NUMBER_MAX) if number == number else 0.0  # NaN is not equal to itself
 
 
 def progress(value: int | float | str | None) -> Value:
@@ -78,8 +89,8 @@ def progress(value: int | float | str | None) -> Value:
     if isinstance(value, str):
         return sanitize.text(value, PROGRESS_MAX)
     if isinstance(value, int):
-        return integer(value)
-    return None if value is None or math.isnan(value) else real(value)
+        return min(max(int(value), -_INT_MAX), _INT_MAX)
+    return None if value is None or math.isnan(value) else float(value) + 0.0
 
 
 @lru_cache(4096)

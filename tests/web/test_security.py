@@ -220,6 +220,22 @@ def test_a_body_in_single_bytes_is_cut(web: Web) -> None:
     assert web.ask("POST", "/ping/gated", body="x" * 500_000).status == 200
 
 
+@pytest.mark.parametrize("body", [b"zz\r\n", b"1\r\nxyz", b"1\r\nx\r\n" * 10_000])
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_a_body_that_is_none_is_told_also_where_the_answer_has_none(web: Web, method: str, body: bytes) -> None:
+    """An answer to HEAD is a head alone; what the client did is no fault of ours, and not in the log."""
+    head = f"{method} /-/ready HTTP/1.1\r\nHost: {web.host}\r\nX-Banken-Token: {web.token}\r\n"
+    answer = b""
+    with socket.create_connection(("127.0.0.1", web.port), timeout=START_S) as one, contextlib.suppress(OSError):
+        one.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + body)
+        while some := one.recv(65_536):
+            answer += some
+    assert answer[:13] in (b"", b"HTTP/1.1 400 ")
+    assert method == "GET" or answer.partition(b"\r\n\r\n")[2] == b""
+    assert web.get("/-/ready").status == 200
+    assert "Traceback" not in web.process.log()
+
+
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
 def test_another_sites_page_reads_nothing_and_pings_nothing(web: Web, headers: dict[str, str]) -> None:
     """A browser on this host carries the request, but says for whom."""

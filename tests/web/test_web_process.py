@@ -269,6 +269,15 @@ def test_listen_addresses() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "text", ["", ".", "a..", "a.:80", "a-", "-a", "a b", "http://a", "a/b", "[::1", "ä.example"]
+)
+def test_what_no_browser_sends_is_no_host_name(text: str) -> None:
+    """It would be taken, and never match."""
+    with pytest.raises(Refused):
+        host_name(text)
+
+
 def test_hosts_as_browsers_write_them() -> None:
     """Without the port of http, IPv6 at its shortest, names in lower case; each address of loopback by itself."""
     assert hosts(listen_address("127.0.0.1:80"), 80, ()) >= {"127.0.0.1", "localhost", "[::1]", "127.0.0.1:80"}

@@ -88,6 +88,7 @@ class BoundedProtocol(H11Protocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
+            msg = "" if cycle.scope["method"] == "HEAD" else msg  # whose answer has no body
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
         else:

@@ -67,7 +67,7 @@ def listen_address(text: str) -> ListenAddress:
     return ListenAddress(host or "127.0.0.1", int(port))
 
 
-_name = re.compile(r"([a-z0-9_]([a-z0-9_.-]{0,252})|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
+_name = re.compile(r"([a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
 
 
 def host_name(text: str) -> str:

@@ -14,12 +14,15 @@ kept in files, which are named. Ends with 1 if anything failed, or memory grew b
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +31,9 @@ import fuzz.targets
 
 TESTS = Path(__file__).resolve().parents[1]
 ROOTS = (TESTS, TESTS.parent / "client", TESTS.parent / "supervisor")
+
+_running: list[int] = []
+"""Process groups of workers."""
 
 LIVE = ("wire", "http")
 """Not to be guided: the code that they reach is another process's."""
@@ -64,11 +70,11 @@ def run(name: str, inputs: int, seed: int, place: Path, *, guided: bool = False)
         worker = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=log, env=environment, cwd=place, start_new_session=True
         )
+    _running.append(worker.pid)
     try:
         report, _ = worker.communicate()
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(worker.pid, signal.SIGKILL)  # with what it has started
+        _end(worker.pid)
     if worker.returncode == 0 and report:
         found = json.loads(report)
         return Result(name, found["inputs"], "", found["faults"], found["slowest"], tuple(found["memory"]))
@@ -78,6 +84,20 @@ def run(name: str, inputs: int, seed: int, place: Path, *, guided: bool = False)
     how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
     last = (place / "log").read_text(errors="replace")[-3_000:]
     return Result(name, 0, f"{how}; input: {place / 'crash'}\n{last}", {}, 0.0, (0.0, 0.0))
+
+
+def _end(group: int) -> None:
+    """End a worker, with what it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    _running.remove(group)
+
+
+def _stop(*_: object) -> None:
+    for group in _running:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    os._exit(1)
 
 
 HEAD = f"{'target':<10}{'inputs':>12}{'crashes':>9}{'exceptions':>12}{'slowest':>11}{'memory, MB':>19}"
@@ -110,28 +130,40 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--guided", action="store_true", help="choose inputs by coverage; not for wire and http")
     parser.add_argument("--quick", action="store_true", help="few inputs, as each target says")
+    parser.add_argument("--jobs", type=int, default=2, help="targets that are tried at once")
     parser.add_argument("--growth", type=float, default=32.0, help="MB that memory may grow")
     parser.add_argument("--input", type=Path, help="try the bytes of this file on the one --target")
     given = parser.parse_args()
     names = given.target or [each for each in fuzz.targets.TARGETS if not (given.guided and each in LIVE)]
+    if given.guided and importlib.util.find_spec("atheris") is None:
+        parser.error("--guided needs atheris: pip install -e '.[test,fuzz]'")
     if given.input is not None:
         target = fuzz.targets.load(names[0])
         target.check(given.input.read_bytes())
         target.close()
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with what was started
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     place = Path(tempfile.mkdtemp(prefix="bk-fuzz-"))
     results = []
     print(HEAD)
-    for name in names:
+
+    def tried(name: str) -> Result:
         inputs = fuzz.targets.kind(name).QUICK if given.quick else given.inputs
-        results.append(run(name, inputs, given.seed, place / name, guided=given.guided))
-        print(line(results[-1]), flush=True)
+        return run(name, inputs, given.seed, place / name, guided=given.guided)
+
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for result in pool.map(tried, names):
+            results.append(result)
+            print(line(result), flush=True)
     print(summary(results))
     grown = [each.name for each in results if each.growth > given.growth]
     if grown:
         print(f"\nmemory grew by more than {given.growth:g} MB: {', '.join(grown)}")
-    return 1 if grown or any(each.crash or each.faults for each in results) else 0
+    if grown or any(each.crash or each.faults for each in results):
+        return 1
+    shutil.rmtree(place)
+    return 0
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ class Run:
             self._found.mkdir(parents=True, exist_ok=True)
             path = self._found / f"fault-{list(self.faults).index(key)}"
             path.write_bytes(data)
-            noted.update(text=f"{fault!r}"[:6_000], size=len(data), file=str(path))
+            noted.update(text=f"{fault!r}"[:2_000], size=len(data), file=str(path))
 
     def _resident(self) -> int:
         """Bytes in memory, of all processes of the target."""

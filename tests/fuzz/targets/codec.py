@@ -14,7 +14,7 @@ from fuzz.targets import Own, frames
 class Codec(Own):
     """Any bytes as one message, and as one value."""
 
-    QUICK = 6_000
+    QUICK = 4_000
 
     def fresh(self, chance: Random) -> bytes:
         return frames.frame(chance)

@@ -34,7 +34,7 @@ class ConfigFile(Own):
     """The bytes of a file."""
 
     SECONDS = 2.0
-    QUICK = 250
+    QUICK = 120
 
     def __init__(self) -> None:
         super().__init__()

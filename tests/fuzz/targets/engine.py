@@ -35,7 +35,7 @@ ROUNDING = 1e-6
 class Messages(Own):
     """Several messages, each with a byte for who sends it, and one for how long after the former one."""
 
-    QUICK = 1_500
+    QUICK = 800
 
     def fresh(self, chance: Random) -> bytes:
         made = b""

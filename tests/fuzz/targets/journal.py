@@ -56,7 +56,7 @@ class JournalFile(Own):
     puts in rows with a right checksum. What follows says where and with what."""
 
     SECONDS = 2.0
-    QUICK = 250
+    QUICK = 150
 
     def __init__(self) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ SILENCE_S = 0.05
 
 HONEST = encode(Message(Kind.FEED, "honest", None, 0.0, Declaration(300.0, 300.0, 300.0)))
 DOORS = ("feed", "control", "events")
-STATUSES = {101, 200, 204, 304, 400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 421, 429, 431, 501, 503}
+STATUSES = {100, 200, 204, 304, 400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 421, 429, 431, 501, 503}
 
 
 class Process:
@@ -72,7 +72,8 @@ class Process:
             self._popen.kill()
         assert ended is None, (ended, self.log()[-2_000:])
         assert self._popen.returncode == 0, (self._popen.returncode, self.log()[-2_000:])
-        assert "Traceback" not in self.log(), self.log()[-5_000:]
+        fault = self.log().partition("Traceback")
+        assert not fault[1], fault[2][-1_500:]
 
 
 class Wire:
@@ -133,7 +134,7 @@ class Http:
     """What is sent to a ``banken web`` over TCP."""
 
     SECONDS = 0.5
-    QUICK = 150
+    QUICK = 120
 
     def __init__(self) -> None:
         self._place = directory()

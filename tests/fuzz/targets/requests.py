@@ -51,7 +51,7 @@ def request(chance: Random, number: int, names: int = NAMES) -> bytes:
 class Requests(Own):
     """A real supervisor, whose loop does not turn."""
 
-    QUICK = 2_000
+    QUICK = 1_500
 
     def __init__(self) -> None:
         super().__init__()

@@ -82,7 +82,7 @@ _LANGUAGES: tuple[tuple[Callable[[str], Any], tuple[str, ...]], ...] = (
 class Texts(Own):
     """The first byte says which language, the rest is the text."""
 
-    QUICK = 5_000
+    QUICK = 3_000
 
     def fresh(self, chance: Random) -> bytes:
         which = chance.randrange(len(_LANGUAGES))

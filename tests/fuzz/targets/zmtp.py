@@ -48,7 +48,7 @@ def stream(chance: Random, which: int) -> bytes:
 class Zmtp(Own):
     """The first byte says which socket, the next two how the rest is cut into pieces."""
 
-    QUICK = 4_000
+    QUICK = 2_500
 
     def fresh(self, chance: Random) -> bytes:
         which = chance.randrange(3)

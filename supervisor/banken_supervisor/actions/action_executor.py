@@ -8,7 +8,6 @@ watchdog does not wait for one that is stuck.
 from __future__ import annotations
 
 import threading
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from banken.clock import wall
 from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor, WasEnded
+from banken_supervisor.actions.own_action import OwnActions, made_of, raised
 from banken_supervisor.actions.target import ActionReport, ActionTarget, IncidentEnd, Outcome
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.text import sanitize
@@ -76,6 +76,8 @@ class Executor:
         self.counts = self._jobs.counts
         self.patience = self._jobs.patience
         self.check = self._jobs.check
+        self.elsewhere: OwnActions | None = None
+        """runs the user's own actions in a process of their own; None: they run here, on threads"""
         self.may_start_processes = False
         """whether an action has run that may have started what lives on: a command, or a user's own action"""
         self._lock = threading.Lock()
@@ -147,9 +149,11 @@ class Executor:
     def _perform(self, run: Run) -> tuple[EventType, str, dict[str, Any]]:
         run.started_at = wall()
         try:
+            made, elsewhere = made_of(run.action), self.elsewhere
             own = type(run.action).__module__.startswith(__package__)
             self.may_start_processes |= run.action.outside or not own
-            outcome = run.action.run(self._with_evidence(run.target), self._context, self._ended(run))
+            perform = run.action.run if made is None or elsewhere is None else partial(elsewhere.run, made)
+            outcome = perform(self._with_evidence(run.target), self._context, self._ended(run))
             if not isinstance(outcome, Outcome):
                 raise TypeError(f"an action returns an Outcome, not {type(outcome).__name__}")
             data = sanitize.plain(outcome.data)
@@ -163,7 +167,7 @@ class Executor:
             raise
         except BaseException as fault:  # noqa: BLE001
             # SystemExit and KeyboardInterrupt too: an action ends nothing but itself.
-            return EventType.ACTION_FAILED, *_raised(fault, run.action.hidden)
+            return EventType.ACTION_FAILED, *raised(fault, run.action.hidden)
 
     def _ran(self, job: Job, how: How, value: Any, seconds: float) -> None:
         if how is not How.DONE:  # RAISED: only what describing a fault has raised itself
@@ -217,13 +221,3 @@ class Executor:
 def _owner(target: ActionTarget) -> Hashable:
     """The process whose watchdog it is, so that all of its watchdogs together have one turn."""
     return None if target.who is None else target.who[:3]
-
-
-def _raised(fault: BaseException, hidden: Iterable[str]) -> tuple[str, dict[str, Any]]:
-    """What an action raised: one line with its type and message, and as its output the traceback.
-
-    First hidden, then cut: half a secret would not be found.
-    """
-    message = sanitize.redact("".join(traceback.format_exception_only(fault)), hidden)
-    whole = sanitize.redact("".join(traceback.format_exception(fault)), hidden)
-    return sanitize.line(" ".join(message.split())), {"output": sanitize.text(whole, keep_end=True)}

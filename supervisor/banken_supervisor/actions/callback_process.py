@@ -14,9 +14,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import count
+from queue import Empty, SimpleQueue
 from threading import Condition, Event, Lock
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import msgpack
 
@@ -35,8 +36,11 @@ POLL_S = 1.0
 IMPORT_LIMIT_S = 60.0
 """Seconds that all its imports may take."""
 
-ANSWER_MAX = 1024 * 1024
-"""Bytes of one answer."""
+ANSWER_MAX = 4 * 1024 * 1024
+"""Bytes of one answer: of an action it has as much data as an event may have (text/sanitize.py)."""
+
+NOTICE_S = 0.1
+"""Seconds between two looks whether an action that runs is to be told something."""
 
 _REASONS = {
     callback_runner.NO_CONNECTION: "a callback in it closed or replaced its connection to the supervisor",
@@ -56,21 +60,55 @@ class CallbackFailed(Exception):
         """how the process ended: ``status`` or ``signal``"""
 
 
+class Conversation(Protocol):
+    """What the supervisor says to an action that runs in another process."""
+
+    def answer(self, question: bytes) -> bytes:
+        """The answer to a question of its. It may take long."""
+
+    def notice(self) -> int | None:
+        """What it is to be told, once: ``ENDED`` or ``RECOVERED``; None: nothing yet."""
+
+
 class Call:
-    """One run of a callback. The fields belong to the lock of ``CallbackProcesses``."""
+    """One run of a callback, or of an action. The fields belong to the lock of ``CallbackProcesses``."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.process: CallbackProcess | None = None
         """None: it waits for one"""
+        self.number = 0
+        """in that process"""
         self.over = Event()
         self.fault: BaseException | None = None
+        self.result = b""
+        """what an action returned"""
+        self.asked: SimpleQueue[bytes | None] = SimpleQueue()
+        """questions of an action; None: it is over"""
 
     def end(self, fault: BaseException | None = None) -> None:
         """It has ended; only the first end counts."""
         if not self.over.is_set():
             self.fault = fault
             self.over.set()
+            self.asked.put(None)
+
+    def talk(self, with_it: Conversation) -> None:
+        """Answer its questions until it is over."""
+        told = False
+        while not self.over.is_set():
+            with contextlib.suppress(Empty):
+                question = self.asked.get(timeout=None if told else NOTICE_S)
+                if question is not None:
+                    self._say(callback_runner.REPLY, with_it.answer(question))
+            notice = None if told else with_it.notice()
+            if notice is not None:
+                told = True
+                self._say(notice)
+
+    def _say(self, kind: int, data: bytes = b"") -> None:
+        if self.process is not None:
+            self.process.send(msgpack.packb([self.number, None, [kind, data]]))
 
 
 class CallbackProcess:
@@ -115,12 +153,12 @@ class CallbackProcess:
 
     # -- under the lock -----------------------------------------------------------------------------
 
-    def begin(self, call: Call, incident: Incident) -> bytes:
+    def begin(self, call: Call, what: Incident | bytes) -> bytes:
         """Count the call in; what to ``send`` for it then, without the lock."""
         number = next(self._numbers)
-        message: bytes = msgpack.packb([number, call.name, list(incident)])
+        message: bytes = msgpack.packb([number, call.name, what if isinstance(what, bytes) else list(what)])
         self.calls[number] = call
-        call.process = self
+        call.process, call.number = self, number
         return message
 
     def abandon(self, call: Call) -> None:
@@ -224,9 +262,14 @@ class CallbackProcess:
                 self.ready = True
                 self._changed.notify_all()
             else:
-                number, line, trace = message
+                number, line, trace, result = message
+                if line is None:
+                    if number in self.calls:
+                        self.calls[number].asked.put(result)
+                    return
                 call = self.calls.pop(number, None)
                 if call is not None:
+                    call.result = result
                     call.end(CallbackFailed(str(line), str(trace)) if line else None)
                 if self.retired:
                     self.retire()

@@ -1,4 +1,5 @@
-"""The processes in which the functions of one config's [callbacks] run, so that none can harm the supervisor.
+"""The processes in which the functions of one config's [callbacks], and the user's own actions, run, so that none
+can harm the supervisor.
 
 All functions share one process, so what a module keeps, they share. It is there before the first call, and is
 started again when it has ended. A function that ran when it ended, or that was ended because it was stuck, has a
@@ -19,8 +20,14 @@ from time import monotonic
 from typing import Any
 
 from banken.protocol.incidents import Incident
-from banken_supervisor.actions.callback_process import Call, CallbackFailed, CallbackProcess
+from banken_supervisor.actions.callback_process import Call, CallbackFailed, CallbackProcess, Conversation
 from banken_supervisor.actions.keyed_executor import WasEnded, when_stuck
+
+ACTION = "action "
+"""How the name of an action begins here: no function's does."""
+
+PERFORM = "banken_supervisor.actions.own_action:perform"
+"""What runs an action there."""
 
 PAUSE_MIN_S, PAUSE_MAX_S = 0.5, 30.0
 """Seconds before a process is started again: none after the first end, then doubled from the one to the other."""
@@ -62,15 +69,22 @@ class _Place:
 
 class CallbackProcesses:
     """``targets``: by name ``module:function``. ``directory``: where modules are looked for last. ``setup``: what
-    each process calls first, ``module:function`` and its keyword arguments. The methods are for any thread.
+    each process calls first, ``module:function`` and its keyword arguments. ``actions``: those of the user's own,
+    each ``module:Class``. The methods are for any thread.
     """
 
     def __init__(
-        self, targets: Mapping[str, str], directory: str, setup: tuple[str, Mapping[str, Any]] | None = None
+        self,
+        targets: Mapping[str, str],
+        directory: str,
+        setup: tuple[str, Mapping[str, Any]] | None = None,
+        actions: Collection[str] = (),
     ) -> None:
-        self._task = {"directory": directory, "path": [*sys.path], "parent": os.getpid(), "setup": setup}
+        self._task = {
+            "directory": directory, "path": [*sys.path], "parent": os.getpid(), "setup": setup, "perform": PERFORM,
+        }  # fmt: skip
         self._changed = threading.Condition()
-        self._shared = _Place(targets)
+        self._shared = _Place({**targets, **{f"{ACTION}{target}": target for target in actions}})
         self._own: dict[str, _Place] = {}
         """by name: functions that have a process of their own"""
         self._doubts: Counter[str] = Counter()
@@ -92,9 +106,16 @@ class CallbackProcesses:
         why = self._shared.last if process is None else process.how
         return dict.fromkeys(self._shared.targets, f"cannot be imported: the process that imports it: {why}")
 
-    def function(self, name: str) -> Callable[[Incident], None]:
+    def function(self, name: str) -> Callable[[Incident], object]:
         """The function as one of this process. It raises CallbackFailed where that one raises, or is ended."""
-        return partial(self._call, name)
+        return partial(self._run, name)
+
+    def act(self, target: str, what: bytes, conversation: Conversation) -> bytes:
+        """Run one of the actions; what it returned. CallbackFailed: it raised, or was ended."""
+        name = f"{ACTION}{target}"
+        if name not in self._shared.targets:
+            raise CallbackFailed("the config that is in force now has this action in no ladder")
+        return self._run(name, what, conversation)
 
     def retire(self) -> None:
         """Another config is in force: end each process when the last call has ended."""
@@ -118,16 +139,18 @@ class CallbackProcesses:
 
     # -- a call -------------------------------------------------------------------------------------
 
-    def _call(self, name: str, incident: Incident) -> None:
+    def _run(self, name: str, what: Incident | bytes, conversation: Conversation | None = None) -> bytes:
         call = Call(name)
         when_stuck(partial(self._stuck, call))
         try:
             with self._changed:
                 process = self._process_for(call)
-                message = b"" if process is None else process.begin(call, incident)
+                message = b"" if process is None else process.begin(call, what)
             if process is not None:
                 when_stuck(partial(self._stuck, call))  # it begins now
                 process.send(message)
+                if conversation is not None:
+                    call.talk(conversation)
             call.over.wait()
             self._clear_doubt(call)
         finally:
@@ -136,6 +159,7 @@ class CallbackProcesses:
                 self.retire()
         if call.fault is not None:
             raise call.fault
+        return call.result
 
     def _process_for(self, call: Call) -> CallbackProcess | None:
         """Wait for a process that is ready for the call; None: the call is over."""
@@ -198,7 +222,10 @@ class CallbackProcesses:
             self._own.setdefault(name, _Place({name: self._shared.targets[name]}))
 
     def _start(self, place: _Place) -> None:
-        process = CallbackProcess({**self._task, "callbacks": dict(place.targets)}, self._changed, self._ended)
+        actions = {name: target for name, target in place.targets.items() if name.startswith(ACTION)}
+        callbacks = {name: target for name, target in place.targets.items() if name not in actions}
+        task = {**self._task, "callbacks": callbacks, "actions": actions}
+        process = CallbackProcess(task, self._changed, self._ended)
         if process.how is None:
             place.process = process
             self._living.add(process)

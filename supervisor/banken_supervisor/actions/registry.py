@@ -12,6 +12,7 @@ from typing import Any
 from banken.errors import Refused
 from banken.protocol.limits import NAME_MAX, shorten
 from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.own_action import note_made
 
 GROUP = "banken.actions"
 """The entry-point group in which packages offer actions."""
@@ -69,11 +70,13 @@ def _made(do: str, found: type[Action], options: Mapping[str, Any]) -> Action:
         allowed = ", ".join(inspect.signature(found).parameters) or "none"
         raise Refused(f"action {do!r}: {fault}; its options: {allowed}") from None
     try:
-        return found(**given)
+        action = found(**given)
     except ValueError as fault:
         raise Refused(f"action {do!r}: {fault}") from fault
     except Exception as fault:
         raise Refused(f"action {do!r} cannot be made: {type(fault).__name__}: {fault}") from fault
+    note_made(action, given)
+    return action
 
 
 def plain(value: Any) -> Any:

@@ -137,7 +137,9 @@ class SupervisorTable(Table):
     callback_limit: Duration = Field(30.0, description="A callback that takes longer is stuck, and is ended.")
     callback_threads: Annotated[int, Field(ge=1, le=1024)] = Field(64, description="Callbacks that run at once.")
     callback_process: bool = Field(
-        True, description="Run [callbacks] in a process of their own; false: in the supervisor's, on threads."
+        True,
+        description="Run [callbacks] and actions of your own in a process of their own; false: in the "
+        "supervisor's, on threads.",
     )
     stop_timeout: Annotated[Duration, Field(le=3600)] = Field(
         5.0, description="SIGTERM ends it within this, even while callbacks hang."

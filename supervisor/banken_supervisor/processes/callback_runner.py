@@ -1,9 +1,13 @@
-"""The process in which the functions of [callbacks] run. It is started by ``actions/callback_process.py``.
+"""The process in which the functions of [callbacks], and a user's own actions, run. It is started by
+``actions/callback_process.py``.
 
 Its stdin is a socket to the supervisor, on which both sides send msgpack arrays. The first one that comes is the
 task: what to import, and where from. The answer is by name why a function cannot be used. After that each request,
-``[number, name, incident]``, is one call on a thread of its own, and its answer ``[number, line, trace]``, with
-nothing in them if the function returned.
+``[number, name, incident]``, is one call on a thread of its own, and its answer ``[number, line, trace, result]``,
+with nothing in line and trace if the function returned.
+
+For an action the request has bytes in place of the incident, and while it runs there may be questions,
+``[number, nil, "", question]``, and what the supervisor says to it, ``[number, nil, [kind, data]]``.
 
 The process ends with the socket. It is killed when the supervisor's thread that started it ends, so that a function
 that holds the interpreter's lock does not outlive the supervisor either.
@@ -23,6 +27,8 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from functools import partial
 from math import inf
 from queue import SimpleQueue
 from typing import Any
@@ -47,6 +53,10 @@ LINE_MAX = 300
 NO_CONNECTION, NO_MODULES, LOWER_LIMITS = 113, 114, 115
 """Exit statuses of a process that a callback made useless for the others: it closed or replaced the connection,
 emptied ``sys.modules``, or lowered a limit (ulimit) of the process."""
+
+REPLY, ENDED, RECOVERED = range(3)
+"""What the supervisor says to an action that runs: the answer to its question; its incident has ended; it has, by a
+feed."""
 
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
@@ -77,6 +87,41 @@ def bound(target: str, directory: str) -> Run | str:
         return why_not_found(fault)
 
 
+def acting(target: str, directory: str, perform: str) -> Callable[..., Any] | str:
+    """What runs the action that ``module:Class`` names, by the function ``perform``; or why nothing does."""
+    try:
+        return partial(pkgutil.resolve_name(perform), found(target, directory))
+    except BaseException as fault:  # noqa: BLE001  # a module may raise SystemExit too
+        return why_not_found(fault)
+
+
+class Talk:
+    """What one run of an action says to the supervisor, and hears of it. ``send``: sends a question."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self.ended = threading.Event()
+        """set when the incident has ended, or the supervisor stops"""
+        self.recovered = False
+        """whether the worker was fed again"""
+        self._send = send
+        self._asking = threading.Lock()
+        self._replies: SimpleQueue[bytes] = SimpleQueue()
+
+    def ask(self, question: bytes) -> bytes:
+        """The answer to a question; one at a time, from any thread."""
+        with self._asking:
+            self._send(question)
+            return self._replies.get()
+
+    def hear(self, kind: int, data: bytes) -> None:
+        """The supervisor has said this."""
+        if kind == REPLY:
+            self._replies.put(data)
+        else:
+            self.recovered = kind == RECOVERED
+            self.ended.set()
+
+
 class Runner:
     """Answers the requests of one connection until it ends."""
 
@@ -85,7 +130,9 @@ class Runner:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._messages = msgpack.Unpacker(max_buffer_size=MESSAGE_MAX)
-        self._bound: dict[str, Run] = {}
+        self._bound: dict[str, Callable[..., Any]] = {}
+        self._talks: dict[int, Talk] = {}
+        """by number, of each action that runs"""
         self._requests: SimpleQueue[Any] = SimpleQueue()
         self._idle = 0
         """threads that wait for a request which is not on its way"""
@@ -103,6 +150,9 @@ class Runner:
             target, arguments = task["setup"]
             pkgutil.resolve_name(target)(**arguments)
         made = {name: bound(target, task["directory"]) for name, target in task["callbacks"].items()}
+        made |= {
+            name: acting(target, task["directory"], task["perform"]) for name, target in task["actions"].items()
+        }
         self._end_if_forked()
         self._bound = {name: run for name, run in made.items() if not isinstance(run, str)}
         self._limits = _limits()
@@ -112,25 +162,34 @@ class Runner:
     def serve(self) -> None:
         """Call what is asked for until the connection ends."""
         while (request := self._next()) is not None:
+            if request[1] is None:
+                if (talk := self._talks.get(request[0])) is not None:
+                    talk.hear(*request[2])
+                continue
+            if isinstance(request[2], bytes):
+                self._talks[request[0]] = Talk(partial(self._question, request[0]))
             with self._lock:
                 free = self._idle > 0
                 self._idle -= free
             if free or start_daemon(self._work, f"banken-callback-{request[0]}") is not None:
                 self._requests.put(request)
             else:
-                self._send([request[0], NO_THREAD, ""])
+                self._send([request[0], NO_THREAD, "", b""])
 
     def _work(self) -> None:
         while True:
-            number, name, fields = self._requests.get()
-            self._call(number, name, Incident(*fields)._replace(cause=Cause(fields[2])))
+            self._call(*self._requests.get())
             with self._lock:
                 self._idle += 1
 
-    def _call(self, number: int, name: str, incident: Incident) -> None:
+    def _call(self, number: int, name: str, what: Any) -> None:
         line = trace = ""
+        result = None
         try:
-            self._bound[name](incident)
+            if isinstance(what, bytes):
+                result = self._bound[name](what, self._talks[number])
+            else:
+                self._bound[name](Incident(*what)._replace(cause=Cause(what[2])))
         except BaseException as fault:  # noqa: BLE001  # SystemExit and KeyboardInterrupt too
             line, trace = _described(fault)
         self._end_if_forked()
@@ -138,7 +197,12 @@ class Runner:
             os._exit(NO_MODULES)
         if any(now < before for now, before in zip(_limits(), self._limits, strict=True)):
             os._exit(LOWER_LIMITS)
-        self._send([number, line, trace])
+        self._talks.pop(number, None)
+        self._send([number, line, trace, result])
+
+    def _question(self, number: int, question: bytes) -> None:
+        self._end_if_forked()
+        self._send([number, None, "", question])
 
     def _end_if_forked(self) -> None:
         """A callback forked, and its child came back here: it is nobody's."""

@@ -25,6 +25,7 @@ from banken.watchdog.callback_invocation import Callback, taking_incident
 from banken_supervisor.actions.callback_processes import CallbackProcesses
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher
+from banken_supervisor.actions.own_action import OwnActions, made_of
 from banken_supervisor.actions.registry import build
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.driver import Driver
@@ -74,16 +75,17 @@ class RuntimeConfig:
         self.programs: dict[str, Policy] = {n: policy for n, policy in config.policies if n in programs}
         self.exact = {n: p for n, p in config.policies if n not in programs and not any(c in n for c in "*?[")}
         ladders = [policy.ladder for _, policy in config.policies] + [group.ladder for group in config.groups]
-        for ladder in ladders:
-            for step in (*ladder.steps, *ladder.on_give_up):
-                build(step.do, dict(step.options), self.actions)
+        steps = [step for ladder in ladders for step in (*ladder.steps, *ladder.on_give_up)]
+        made = [made_of(build(step.do, dict(step.options), self.actions)) for step in steps]
+        actions = sorted({each.target for each in made if each is not None})
         self._processes: CallbackProcesses | None = None
-        """None: callbacks run in this process, or there are none"""
-        if config.settings.callback_process and config.callbacks:
-            self._processes = CallbackProcesses(dict(config.callbacks), config.directory, setup)
+        """None: callbacks and the user's own actions run in this process, or there are none"""
+        if config.settings.callback_process and (config.callbacks or actions):
+            self._processes = CallbackProcesses(dict(config.callbacks), config.directory, setup, actions)
             for name, why in self._processes.start().items():
                 self.close()
-                raise Refused(f"callback {name!r}: {dict(config.callbacks)[name]} {why}")
+                target = dict(config.callbacks).get(name)
+                raise Refused(f"{name} {why}" if target is None else f"callback {name!r}: {target} {why}")
             self.callbacks = {name: self._processes.function(name) for name, _ in config.callbacks}
         else:
             self.callbacks = {name: _function(name, target) for name, target in config.callbacks}
@@ -131,6 +133,7 @@ class RuntimeConfig:
             targets.callbacks.name(name, function)
         dispatcher, settings = targets.dispatcher, self.config.settings
         dispatcher.named = self.actions
+        dispatcher.executor.elsewhere = None if self._processes is None else OwnActions(self._processes)
         dispatcher.context.targets = self.targets
         dispatcher.context.withheld = self.config.withheld
         dispatcher.page = settings.url

@@ -12,7 +12,7 @@ from banken_supervisor.engine.ladder import Budget, Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.process_lifecycle import LEAVING_S
 from banken_supervisor.engine.states import State
-from engine_kit import ALICE, BOB, TEN, Bench, ends, feeds, opened, told
+from engine_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, ends, feeds, opened, told
 
 CAROL = ProcessIdentity(b"bootboot", 30, 300, b"cccc")
 EACH = TEN._replace(feeders=Feeders.EACH)
@@ -87,6 +87,39 @@ def test_a_parent_that_hangs_while_its_child_ends_well_is_found() -> None:
     assert opened(bench) == []
     bench.jump(2.0)
     assert opened(bench) == [("w", "timeout", ALICE.pid)]
+
+
+def test_it_goes_back_where_the_newer_one_is_silent_and_cannot_be_looked_at() -> None:
+    """One of another host took it, with one message perhaps. As long as that feeds, it is its own."""
+    bench = Bench()
+    bench.feed()
+    bench.feed(who=ELSEWHERE)
+    for _ in range(30):
+        bench.jump(1.0)
+        bench.feed()
+        bench.feed(who=ELSEWHERE)
+    record = bench.engine.get("w")
+    assert record is not None
+    assert record.owner == ELSEWHERE
+    for _ in range(30):
+        bench.jump(1.0)
+        bench.feed()
+    assert (opened(bench), record.owner) == ([], ALICE)
+    assert [each["pid"] for each in told(bench, "handed-back")] == [ALICE.pid]
+    bench.jump(10.5)
+    assert opened(bench) == [("w", "timeout", ALICE.pid)]
+
+
+def test_a_newer_one_that_hangs_is_found_although_the_former_one_feeds() -> None:
+    """It lives, as the kernel says."""
+    bench = Bench()
+    bench.engine.processes.lives = lambda process: True
+    bench.feed()
+    bench.feed(who=BOB)
+    for _ in range(12):
+        bench.jump(1.0)
+        bench.feed()
+    assert opened(bench) == [("w", "timeout", BOB.pid)]
 
 
 def test_it_does_not_go_back_to_a_process_that_has_ended() -> None:

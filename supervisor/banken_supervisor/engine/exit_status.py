@@ -24,3 +24,8 @@ def ends_text(ends: Iterable[int]) -> str:
 def exit_text(status: int) -> str:
     """``exit status 3``, or ``ended by SIGTERM`` for a negative status, which is the number of a signal."""
     return f"exit status {status}" if status >= 0 else f"ended by {signal_name(-status)}"
+
+
+def end_text(status: int | None, pid: int) -> str:
+    """How the process ended; None: that is not known."""
+    return f"pid {pid} ended; how is not known" if status is None else f"pid {pid}: {exit_text(status)}"

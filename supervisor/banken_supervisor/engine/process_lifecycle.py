@@ -12,7 +12,7 @@ from math import inf
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import CLEAN, Exit, Feeders, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
-from banken_supervisor.engine.exit_status import exit_text
+from banken_supervisor.engine.exit_status import end_text
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.members import is_part_of, member_of, show_first
 from banken_supervisor.engine.on_purpose import OnPurpose
@@ -255,14 +255,14 @@ class ProcessLifecycle:
                 details.extended_until = None  # the time that it had to end
             heir = self._heir(record, details, now)
             if heir is not None:
-                self._hand_back(record, details, heir, process, status, out)
+                self._hand_back(record, heir, process, status, out)
                 return True
             if is_clean and self.is_program(record.name):
                 return True  # it ends with its program; until then another process may feed it
         if is_clean:
             self._release(record, process, status, now, out)
         else:
-            reason = why if why is not None else _how(status, process)
+            reason = why if why is not None else end_text(status, process.pid)
             self._open(record, Cause.EXITED if why is None else Cause.FAILED, reason, due, now, out)
             if is_part_of(record, process):  # no process will come that could end this
                 self._release(record, process, status, now, out)
@@ -288,7 +288,7 @@ class ProcessLifecycle:
             details.displace(process, ENDED)
             heir = self._heir(record, details, now)
             if heir is not None and record.state is State.PAUSED:
-                self._hand_back(record, details, heir, process, status, out)
+                self._hand_back(record, heir, process, status, out)
                 return
         incident = record.incident
         if incident is not None:
@@ -321,17 +321,24 @@ class ProcessLifecycle:
             show_first(record)
             self._table.arm(record)
 
+    def outlived(self, record: Record, now: float, out: list[Effect]) -> bool:
+        """Whether a process that had the name before still feeds it, while nothing but silence is known of the one
+        that took it: it runs elsewhere, and is not certainly newer. The name is the former one's again."""
+        details, owner = record.details, record.owner
+        if owner is None or details is None or not details.displaced or self.lives(owner):
+            return False
+        heir = self._heir(record, details, now)
+        if heir is None or heir.boot == owner.boot or details.displaced[heir] <= record.fed_at:
+            return False
+        self._hand_back(record, heir, owner, None, out)
+        return True
+
     def _hand_back(
-        self,
-        record: Record,
-        details: Details,
-        heir: ProcessIdentity,
-        former: ProcessIdentity,
-        status: int | None,
-        out: list[Effect],
+        self, record: Record, heir: ProcessIdentity, former: ProcessIdentity, status: int | None, out: list[Effect]
     ) -> None:
         """The name is an earlier process's again. It is judged by when that was heard last, and by nothing that the
         other one said."""
+        details = record.detailed()
         record.fed_at = details.displaced.pop(heir)
         details.work_due = details.scope = details.progress_at = details.extended_until = None
         self._table.forget_frames(record)
@@ -391,9 +398,3 @@ class ProcessLifecycle:
         details = record.detailed()
         details.exited_at, details.exited_how = at, how
         self._table.arm(record)
-
-
-def _how(status: int | None, process: ProcessIdentity) -> str:
-    if status is None:
-        return f"pid {process.pid} ended; how is not known"
-    return f"pid {process.pid}: {exit_text(status)}"

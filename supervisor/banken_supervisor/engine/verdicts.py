@@ -103,7 +103,7 @@ class Verdicts:
             self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, due=due), now, out)
         elif record.exited:
             self._processes.judge_end(record, due, now, out)
-        elif not self._on_purpose.excuses(record, now, out):
+        elif not self._processes.outlived(record, now, out) and not self._on_purpose.excuses(record, now, out):
             what = Occurrence(Trigger.DEADLINE, due=due, cause=cause_of(record, due))
             self._lifecycle.apply(record, what, now, out)
 

@@ -332,7 +332,13 @@ class Host:
             right(self, event)
 
         inert = SimpleNamespace(
-            release=lambda: None, close=lambda *_: None, met=lambda who: True, trust=lambda w: None, connected=None
+            release=lambda: None,
+            close=lambda *_: None,
+            connected=None,
+            trust=lambda who: None,
+            allow=lambda who: None,
+            is_proved=lambda who: True,
+            speaks_for=lambda pid, who: True,
         )
         quiet = logging.getLogger("banken")
         replaced = [

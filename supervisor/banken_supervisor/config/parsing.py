@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from banken.protocol.limits import NAME_MAX
 from banken_supervisor.actions.options import Source, fault_text, name
 from banken_supervisor.config import fields
 from banken_supervisor.config.faults import KeyPath, Problem
@@ -46,7 +45,8 @@ class Parsed:
     actions: dict[str, str] = field(default_factory=dict)
     notify: dict[str, NotifyTable] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
-    """names of tables with a fault of their own: a reference to one of them is no second fault"""
+    """names of tables with a fault of their own (a pattern for all, if one has no usable name): a reference to one
+    of them is no second fault"""
     variables: set[str] = field(default_factory=set)
     """of the environment, that secrets were read from"""
     bound: dict[str, set[str]] = field(default_factory=dict)
@@ -65,7 +65,7 @@ _REQUIRED: dict[str, Any] = {"command": ["true"], "members": ["none"]}
 """Stand in for a required key with a fault while its table is checked; then it is empty."""
 
 _TOGETHER: dict[type[BaseModel], tuple[set[str | int], ...]] = {
-    WatchdogTable: ({"timeout", "auto", "min_interval"},),
+    WatchdogTable: ({"timeout", "auto", "min_interval", "expect"},),
     ProgramTable: ({"timeout", "auto", "min_interval"},),
     GroupTable: ({"at_least", "ladder"}, {"strategy", "budget"}),
 }
@@ -116,8 +116,9 @@ class _Parser:
             before = len(self.problems)
             made = self._valid_part(model, table, (key, place))
             given = table.get("name")
-            if len(self.problems) > before and isinstance(given, str) and len(given) <= 2 * NAME_MAX:
-                self.parsed.named.add(given.replace("{i}", "*"))
+            if faults := self.problems[before:]:
+                unnamed = not isinstance(given, str) or any(each.path[2:3] == ("name",) for each in faults)
+                self.parsed.named.add("*" if unnamed else given.replace("{i}", "*"))
             if made is not None:
                 yield (key, place), made
 

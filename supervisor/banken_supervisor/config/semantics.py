@@ -9,7 +9,7 @@ from banken_supervisor.config import cron
 from banken_supervisor.config.faults import KeyPath, Problem, dotted
 from banken_supervisor.config.ladders import LadderOwner, StepNames, give_up, ladder, unbound
 from banken_supervisor.config.models import GroupTable, WatchdogTable, WatchFields
-from banken_supervisor.config.names import PLACE, Names, covers, filled, numbered, numbers_in
+from banken_supervisor.config.names import PLACE, Names, covers, filled, numbered, numbers_in, overlap
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.steps import ACTIONS
 from banken_supervisor.engine.patterns import is_pattern
@@ -210,7 +210,8 @@ def _group(path: KeyPath, group: GroupTable, names: Names, known: StepNames) -> 
     all_programs = not more and not outsiders
     if group.at_least is not None and not more and not unknown and group.at_least > len(members):
         yield Problem((*path, "at_least"), f"{group.at_least} is more than the {len(members)} members there are")
-    if group.strategy is not None and not all_programs and not unknown:
+    doubtful = unknown or any(overlap(member, each) for member in group.members for each in names.broken)
+    if group.strategy is not None and not all_programs and not doubtful:
         which = f"{outsiders[0]} is" if outsiders else "what the patterns of [[watchdog]] match is"
         yield Problem((*path, "strategy"), f"is for groups of programs, and {which} no [[program]]")
     if group.budget is not None and group.strategy is None:

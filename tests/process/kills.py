@@ -119,6 +119,8 @@ class Count:
     steps: int = 0
     slow: int = 0
     """kills while the disk was slow"""
+    back: list[float] = field(default_factory=list)
+    """seconds from when a new supervisor answers until the steady ones have fed it; of those that lived so long"""
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     false: list[str] = field(default_factory=list)
@@ -130,10 +132,12 @@ class Count:
 
 
 class Nights:
-    """One address, one journal, one load; supervisors that are killed. ``seed``: decides when."""
+    """One address, one journal, one load; supervisors that are killed. ``seed``: decides when. ``steady``: how many
+    processes feed all the time."""
 
-    def __init__(self, home: Home, runner: Runner, seed: str) -> None:
+    def __init__(self, home: Home, runner: Runner, seed: str, steady: int = STEADY) -> None:
         self.count = Count()
+        self._steady = steady
         self._home = home
         self._runner = runner
         self._chance = random.Random(seed)
@@ -146,7 +150,7 @@ class Nights:
         self._opened: Counter[str] = Counter()
         self._climbs = 0
         """incidents with a ladder that were heard of"""
-        home.worker("herd", STEADY, STEADY_TIMEOUT, 0.02).hear()
+        home.worker("herd", steady, STEADY_TIMEOUT, max(0.02, steady / 1_000)).hear()
         declared = Declaration(0.05, 3600.0, 0.05)
         names = [f"quick-{n}" for n in range(QUICK)]
         self._frames = [encode(Message(Kind.FEED, name, None, 0.0, declared)) for name in names]
@@ -189,9 +193,13 @@ class Nights:
             heard_before, climbs_before = len(self._heard), self._climbs
             kill_at = None
             turn = 0
+            away = True
             while kill_at is None or time.monotonic() < kill_at:
                 self._feed(client, turn, longer > 0.0)
                 turn += 1
+                if away and self._all_steady():
+                    away = False
+                    self.count.back.append(time.monotonic() - began)
                 give_over = time.monotonic() + 0.03
                 while (left := give_over - time.monotonic()) > 0:
                     self._note(events.next(left))
@@ -258,8 +266,10 @@ class Nights:
         return reading.incidents(self._journal, limit=10_000_000)
 
     def _all_steady(self) -> bool:
-        states = [row["state"] for row in self._home.rows("w-*").values()]
-        return states == ["alive"] * STEADY
+        """Whether all live, and have fed this supervisor: what it has not heard of yet has more time left."""
+        rows = self._home.rows("w-*").values()
+        fed = [row["state"] == "alive" and row["left"] <= row["timeout"] + row["resolution"] for row in rows]
+        return fed == [True] * self._steady
 
 
 def _config(script: str) -> str:

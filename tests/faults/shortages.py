@@ -1,0 +1,187 @@
+"""Descriptors, memory, the journal's disk, a log that nobody reads, and callbacks."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from random import Random
+
+from process.kit import START_S
+from process.scripts.keep import fill
+from test_callback_processes import MODULE
+
+from .fault import Seconds, fault
+from .place import Place
+
+
+@contextmanager
+def _limited(place: Place, what: int, limit: int) -> Iterator[None]:
+    soft, hard = resource.prlimit(place.pid, what)
+    resource.prlimit(place.pid, what, (limit, hard))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(place.pid, what, (soft, hard))
+
+
+@fault(
+    2,
+    "no descriptor is left, and many connect",
+    "process/test_resources_real.py::test_workers_without_a_descriptor_are_judged_by_silence_and_later_by_their_end_again",
+)
+def descriptors(place: Place, chance: Random, seconds: float) -> Seconds:
+    # Two short of what it has open: the command of a ladder needs some, and gets them when pidfds give way.
+    with _limited(place, resource.RLIMIT_NOFILE, place.ask("summary")["descriptors"]):
+        yield seconds / 2
+        with place.attacked("connects"):
+            yield seconds / 2
+
+
+@fault(
+    2,
+    "16 MB of memory are left, and new names with long texts come",
+    "process/test_resources_real.py::test_a_flood_of_long_texts_under_a_limit_of_memory_ends_nothing",
+    leaves=True,
+    errors=True,
+)
+def memory_limit(place: Place, chance: Random, seconds: float) -> Seconds:
+    with open(f"/proc/{place.pid}/statm") as file:
+        size = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    with _limited(place, resource.RLIMIT_AS, size + 16 * 2**20), place.attacked("texts"):
+        yield seconds
+
+
+@fault(
+    4,
+    "the journal's disk is full",
+    "process/test_journal_real.py::test_a_full_disk_is_told_and_what_waited_is_written_when_there_is_room",
+    own_disk=True,
+    kept=False,
+)
+def disk_full(place: Place, chance: Random, seconds: float) -> Seconds:
+    filler = str(Path(place.journal).with_name("filler"))
+    fill(filler)
+    try:
+        yield seconds
+    finally:
+        os.unlink(filler)
+
+
+@fault(
+    4,
+    "the journal's disk is read-only when it starts",
+    "process/test_journal_real.py"
+    "::test_a_supervisor_that_starts_on_a_full_or_read_only_disk_knows_what_the_last_one_left",
+    own_disk=True,
+    kept=False,
+)
+def read_only(place: Place, chance: Random, seconds: float) -> Seconds:
+    def mount(how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", str(Path(place.journal).parent)], check=True)
+
+    place.kill()
+    mount("ro")
+    try:
+        place.start()
+        place.hear_again()
+        yield seconds
+    finally:
+        mount("rw")
+
+
+def _overwrite(path: str) -> None:
+    with open(path, "r+b") as file:
+        file.seek(os.path.getsize(path) // 2)
+        file.write(os.urandom(8_192))
+
+
+DAMAGE: tuple[Callable[[str], object], ...] = (
+    _overwrite,
+    lambda path: os.truncate(path, 0),
+    lambda path: os.truncate(path, os.path.getsize(path) // 2),
+    lambda path: os.truncate(f"{path}-wal", 0),
+    lambda path: os.truncate(f"{path}-shm", 0),
+    lambda path: os.unlink(f"{path}-wal"),
+    lambda path: os.unlink(path),
+    lambda path: Path(path).write_text("notes"),
+)
+
+
+@fault(
+    4,
+    "its file is overwritten, cut, removed or replaced while it writes",
+    "journal/test_journal_altered.py::test_a_file_that_was_overwritten_is_moved_aside",
+    kept=False,
+)
+def damaged_journal(place: Place, chance: Random, seconds: float) -> Seconds:
+    for change in chance.sample(DAMAGE, len(DAMAGE)) if seconds > 2.0 else [chance.choice(DAMAGE)]:
+        with suppress(FileNotFoundError):
+            change(place.journal)
+        yield seconds / (len(DAMAGE) if seconds > 2.0 else 1)
+
+
+@fault(
+    4,
+    "another process locks the journal",
+    "process/test_journal_told_real.py::test_a_journal_that_cannot_be_written_is_told_and_so_is_its_end",
+)
+def locked_journal(place: Place, chance: Random, seconds: float) -> Seconds:
+    with closing(sqlite3.connect(place.journal, timeout=20.0, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield seconds
+        other.execute("ROLLBACK")
+
+
+@fault(
+    2,
+    "nobody reads its stderr, which is full",
+    "faults/test_faults.py::test_a_short_round_breaks_no_promise",
+)
+def blocked_stderr(place: Place, chance: Random, seconds: float) -> Seconds:
+    place.reading.clear()
+    try:
+        end = time.monotonic() + START_S
+        while not place.log_is_full() and time.monotonic() < end:
+            for number in range(50):
+                place.client.fail(f"noise-{number}", "x" * 1_000)
+            yield 0.1
+        yield seconds
+    finally:
+        place.reading.set()
+        for number in range(50):
+            place.client.release(f"noise-{number}")
+
+
+HOSTILE = (
+    "closes", "replaces", "writes", "empties", "limits", "exits", "aborts", "crashes", "becomes", "child_holds",
+    "interrupts", "terminates", "ignores", "child_returns", "mutes", "hangs", "stops", "raises",
+)  # fmt: skip
+
+
+def _hostile_config(place: Place) -> None:
+    place.write("hostile.py", MODULE)
+    lines = ["[callbacks]", *(f'{name} = "hostile:{name}"' for name in HOSTILE)]
+    for name in HOSTILE:
+        lines += ["[[watchdog]]", f'name = "hostile-{name}"', 'timeout = "100ms"', 'interval = "1h"']
+        lines += [f'callback = "{name}"']
+    place.write("banken.toml", (place.path / "banken.toml").read_text() + "\n".join(lines) + "\n")
+
+
+@fault(
+    5,
+    f"{len(HOSTILE)} callbacks that end, ruin or hang their process",
+    "test_callback_processes.py::test_what_ends_its_process_is_told_with_how_and_the_next_one_runs",
+    config=_hostile_config,
+)
+def callbacks(place: Place, chance: Random, seconds: float) -> Seconds:
+    for name in chance.sample(HOSTILE, len(HOSTILE)):
+        place.client.feed(f"hostile-{name}")
+        yield seconds / len(HOSTILE)
+    yield 0.2

@@ -1,0 +1,74 @@
+"""Hours with many processes and a fault each minute: is anything wrong, and does anything grow?"""
+
+from __future__ import annotations
+
+import os
+import time
+from random import Random
+from statistics import linear_regression
+
+from process.kit import memory
+
+from .catalogue import FAULTS
+from .place import Place
+from .rounds import suffer
+from .seen import NotHere, Seen
+from .table import Row, figures
+
+MINUTE_S = 60.0
+WARM = 0.25
+"""The share of the time after which nothing may grow any more."""
+
+GROWTH_MAX = 2**20
+"""Bytes an hour."""
+
+DESCRIPTORS_MAX = 10
+"""More than when it was warm."""
+
+FAULTS_OF_IT = [
+    name
+    for name, fault in FAULTS.items()
+    if not (fault.leaves or fault.own_disk or fault.config) and name not in ("damaged-journal", "busy")
+]
+"""Those that leave the supervisor, its journal and its names as they were."""
+
+
+def soak(hours: float, seed: str, honest: int) -> Row:
+    """A row of the table; progress is printed."""
+    chance, total, samples = Random(seed), Seen(), []
+    began = time.monotonic()
+    end = began + hours * 3600
+    with Place(honest) as place:
+        pid = place.pid
+        while (now := time.monotonic()) < end:
+            name = chance.choice(FAULTS_OF_IT)
+            try:
+                total.add(suffer(place, FAULTS[name], chance, chance.uniform(2.0, 10.0)))
+            except NotHere:
+                continue
+            while time.monotonic() < min(end, now + MINUTE_S):
+                place.watch(1.0)
+                place.settle()
+            total.add(place.judge())
+            total.calm.clear()  # of a soak the hours count
+            if place.pid != pid:
+                total.wrong.append("it did not live through it")
+                break
+            open_ = len(os.listdir(f"/proc/{pid}/fd"))
+            samples.append(((time.monotonic() - began) / 3600, memory(pid), open_))
+            print(
+                f"{samples[-1][0] * 60:.0f} min, {name}: {samples[-1][1] / 2**20:.1f} MB, {open_} open", flush=True
+            )
+    warm = [each for each in samples if each[0] >= WARM * hours] or samples
+    slope = (
+        linear_regression([each[0] for each in warm], [each[1] for each in warm]).slope if len(warm) > 2 else 0.0
+    )
+    most = max(each[2] for each in warm) - warm[0][2]
+    if slope > GROWTH_MAX and warm[-1][1] - warm[0][1] > 2**20:
+        total.wrong.append(f"memory grows by {slope / 2**20:.1f} MB an hour")
+    if most > DESCRIPTORS_MAX:
+        total.wrong.append(f"{most} descriptors more")
+    total.more = 0
+    grown = f"after the first {WARM * hours * 60:.0f} min {slope / 2**20:+.2f} MB an hour"
+    grown += f", at most {most} descriptors more"
+    return Row("soak", total, figure=f"{hours * 60:.0f} min: {figures(total)}; {grown}")

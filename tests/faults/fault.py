@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
 from .place import Place
 
@@ -26,7 +27,7 @@ Harm = Callable[[Place, Random, float], Seconds]
 
 @dataclass(frozen=True)
 class Fault:
-    """``seconds``: of a long round. ``kept``: whether the journal can be written meanwhile."""
+    """``seconds``: of a long round. ``journal``: it works, waits until it can be written, or loses what it had."""
 
     promise: int
     what: str
@@ -35,7 +36,7 @@ class Fault:
     seconds: float = 4.0
     config: Callable[[Place], None] | None = None
     own_disk: bool = False
-    kept: bool = True
+    journal: Literal["works", "waits", "loses"] = "works"
     lasting: float = 0.0
     """seconds by which all may be later: it gets little of the processor"""
     more_max: int = 64 * 2**20

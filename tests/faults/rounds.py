@@ -42,15 +42,13 @@ def suffer(place: Place, fault: Fault, chance: Random, seconds: float) -> Seen:
             if not place.running():
                 break
     if not place.running():
-        place.seen.wrong.append(
-            f"the supervisor ended ({place.process and place.process.returncode}): {list(place.log)[-8:]}"
-        )
+        place.seen.wrong.append(f"the supervisor ended: {place.process}; its log: {list(place.log)[-8:]}")
         place.start()
     place.watch(CALM_S)
     place.settle()
     seen = Seen(calm=calm)
-    if not fault.kept:  # from when it is written again on, all is kept
-        until(lambda: place.ask("summary")["journal"]["state"] in WRITTEN, "the journal is written again", START_S)
+    until(lambda: place.ask("summary")["journal"]["state"] in WRITTEN, "the journal is written", START_S)
+    if fault.journal == "loses":  # from now on all is kept
         seen.add(place.judge(kept=False))
         place.watch(CALM_S)
         place.settle()
@@ -71,7 +69,7 @@ def end_in(place: Place, fault: Fault, chance: Random, seconds: float) -> Seen:
     with closing(harm):
         place.watch(min(next(harm), seconds))
         place.terminate()
-    seen = place.judge(kept=fault.kept)
+    seen = place.judge(kept=fault.journal == "works")
     seen.more = 0
     if fault.lasting:  # it ends when it gets the processor
         seen.wrong = [each for each in seen.wrong if not each.startswith("SIGTERM: it ended after")]

@@ -82,6 +82,8 @@ def at_one_place(plan: Plan, names: list[str], copy: int = 0) -> list[Row]:
     while left := names[len(rows) :]:
         fault = FAULTS[left[0]]
         try:
+            if plan.over.is_set():
+                raise NotHere("interrupted")
             with Place(plan.honest, fault.config, own_disk=fault.own_disk) as place:
                 for name in left:
                     rows.append(_visit(plan, place, name, copy))

@@ -37,7 +37,7 @@ def _limited(place: Place, what: int, limit: int) -> Iterator[None]:
     "process/test_resources_real.py::test_workers_without_a_descriptor_are_judged_by_silence_and_later_by_their_end_again",
 )
 def descriptors(place: Place, chance: Random, seconds: float) -> Seconds:
-    # Two short of what it has open: the command of a ladder needs some, and gets them when pidfds give way.
+    # The command of a ladder needs some: it gets them when pidfds give way.
     with _limited(place, resource.RLIMIT_NOFILE, place.ask("summary")["descriptors"]):
         yield seconds / 2
         with place.attacked("connects"):
@@ -63,7 +63,7 @@ def memory_limit(place: Place, chance: Random, seconds: float) -> Seconds:
     "the journal's disk is full",
     "process/test_journal_real.py::test_a_full_disk_is_told_and_what_waited_is_written_when_there_is_room",
     own_disk=True,
-    kept=False,
+    journal="waits",
 )
 def disk_full(place: Place, chance: Random, seconds: float) -> Seconds:
     filler = str(Path(place.journal).with_name("filler"))
@@ -80,7 +80,7 @@ def disk_full(place: Place, chance: Random, seconds: float) -> Seconds:
     "process/test_journal_real.py"
     "::test_a_supervisor_that_starts_on_a_full_or_read_only_disk_knows_what_the_last_one_left",
     own_disk=True,
-    kept=False,
+    journal="waits",
 )
 def read_only(place: Place, chance: Random, seconds: float) -> Seconds:
     def mount(how: str) -> None:
@@ -118,7 +118,7 @@ DAMAGE: tuple[Callable[[str], object], ...] = (
     4,
     "its file is overwritten, cut, removed or replaced while it writes",
     "journal/test_journal_altered.py::test_a_file_that_was_overwritten_is_moved_aside",
-    kept=False,
+    journal="loses",
 )
 def damaged_journal(place: Place, chance: Random, seconds: float) -> Seconds:
     for change in chance.sample(DAMAGE, len(DAMAGE)) if seconds > 2.0 else [chance.choice(DAMAGE)]:
@@ -131,6 +131,7 @@ def damaged_journal(place: Place, chance: Random, seconds: float) -> Seconds:
     4,
     "another process locks the journal",
     "process/test_journal_told_real.py::test_a_journal_that_cannot_be_written_is_told_and_so_is_its_end",
+    journal="waits",
 )
 def locked_journal(place: Place, chance: Random, seconds: float) -> Seconds:
     with closing(sqlite3.connect(place.journal, timeout=20.0, isolation_level=None)) as other:

@@ -55,14 +55,12 @@ def soak(hours: float, seed: str, honest: int) -> Row:
                 total.wrong.append("it did not live through it")
                 break
             open_ = len(os.listdir(f"/proc/{pid}/fd"))
-            samples.append(((time.monotonic() - began) / 3600, memory(pid), open_))
-            print(
-                f"{samples[-1][0] * 60:.0f} min, {name}: {samples[-1][1] / 2**20:.1f} MB, {open_} open", flush=True
-            )
+            at, size = (time.monotonic() - began) / 3600, memory(pid)
+            samples.append((at, size, open_))
+            print(f"{at * 60:.0f} min, {name}: {size / 2**20:.1f} MB, {open_} open", flush=True)
     warm = [each for each in samples if each[0] >= WARM * hours] or samples
-    slope = (
-        linear_regression([each[0] for each in warm], [each[1] for each in warm]).slope if len(warm) > 2 else 0.0
-    )
+    times, sizes, _ = zip(*warm, strict=True)
+    slope = linear_regression(times, sizes).slope if len(warm) > 2 else 0.0
     most = max(each[2] for each in warm) - warm[0][2]
     if slope > GROWTH_MAX and warm[-1][1] - warm[0][1] > 2**20:
         total.wrong.append(f"memory grows by {slope / 2**20:.1f} MB an hour")

@@ -71,21 +71,21 @@ def _feeds(address: str, number: int, timeout: float, every: float) -> None:
 
 def methods(address: str, timeout: str) -> None:
     """Two processes by each start method of multiprocessing, which feed; on a line one is killed and one ends."""
-    killed, ends = [], []
+    begun = []
     for method in ("fork", "spawn", "forkserver"):
         context = multiprocessing.get_context(method)
-        ends.append(context.Event())
-        for name in (f"{method}-killed", f"{method}-ended"):
-            child = context.Process(target=_child, args=(address, name, float(timeout), ends[-1]), daemon=True)
+        for whose in ("killed", "ended"):
+            end = context.Event()  # one each: what a killed process waits for cannot be set
+            arguments = (address, f"{method}-{whose}", float(timeout), end)
+            child = context.Process(target=_child, args=arguments, daemon=True)
             child.start()
-            if name.endswith("killed"):
-                killed.append(child)
+            begun.append((whose, child, end))
     sys.stdin.readline()
-    for child in killed:
-        child.kill()
-        child.join()
-    for end in ends:
-        end.set()
+    for whose, child, end in begun:
+        if whose == "killed":
+            child.kill()
+        else:
+            end.set()
     sys.stdin.readline()
 
 

@@ -153,6 +153,8 @@ def blocked_stderr(place: Place, chance: Random, seconds: float) -> Seconds:
             for number in range(50):
                 place.client.fail(f"noise-{number}", "x" * 1_000)
             yield 0.1
+        if not place.log_is_full():
+            place.seen.wrong.append("its log did not fill the pipe")
         yield seconds
     finally:
         place.reading.set()
@@ -182,7 +184,19 @@ def _hostile_config(place: Place) -> None:
     config=_hostile_config,
 )
 def callbacks(place: Place, chance: Random, seconds: float) -> Seconds:
+    before = _ended(place)
     for name in chance.sample(HOSTILE, len(HOSTILE)):
         place.client.feed(f"hostile-{name}")
         yield seconds / len(HOSTILE)
-    yield 0.2
+    deadline = time.monotonic() + START_S
+    while (ended := _ended(place) - before) < len(HOSTILE):
+        if time.monotonic() > deadline:
+            place.seen.wrong.append(f"{ended} callbacks of {len(HOSTILE)} came to an end")
+            return
+        yield 0.1
+
+
+def _ended(place: Place) -> int:
+    """Runs of callbacks of which it was told what became of them."""
+    events: dict[str, int] = place.ask("summary")["events"]
+    return sum(events.get(f"callback-{how}", 0) for how in ("done", "failed", "stuck", "skipped"))

@@ -15,6 +15,7 @@ from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.states import State
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.processes.process_watcher import ProcessWatcher
 from banken_supervisor.runtime.resources import MEMORY_MIN, SHED_FROM, SHORT_S, Resources
@@ -114,6 +115,26 @@ def test_the_newest_names_go_where_python_has_no_memory(bench: Bench, monkeypatc
     assert len(bench.names()) == 800
     monkeypatch.setattr(bench.resources, "_has_reserve", lambda: True)
     assert bench.turn(SHORT_S + 1) == [("memory", "ok")]
+
+
+def test_a_process_with_few_names_keeps_them_and_a_crowd_that_failed_goes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest names are those of honest processes; all of the crowd's have open incidents."""
+    for number in range(1_500):
+        bench.say(Kind.FAIL, f"crowd-{number}", "broken")
+    for number in range(50):
+        bench.say(Kind.FEED, f"honest-{number}", who=WHO._replace(pid=200 + number // 10, nonce=b"hone"))
+    assert bench.driver.engine.table.states[State.EXPIRED] == 1_500
+    monkeypatch.setattr(bench.resources, "_has_reserve", lambda: False)
+    bench.guard.run(Place.FEED, bytearray, 2**62)
+    assert bench.turn() == [("memory", "short"), ("memory", "shed")]
+    names = bench.names()
+    assert names[-51:] == ["crowd-1403", *(f"honest-{number}" for number in range(50))]
+    while bench.turn():
+        pass
+    assert len(bench.names()) == 775, "half of them are left alone, whatever there is"
+    assert sum(name.startswith("honest") for name in bench.names()) == 50
 
 
 def test_a_few_names_are_left_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,6 +250,25 @@ def test_silence_is_judged_for_those_who_do_not_flood_and_not_before_ten_times_f
     assert expired == ["hog-2"]  # the last EXTEND made that of hog later still
 
 
+@pytest.mark.parametrize("silent", [["w"], ["w", "w-2", "w-3"]])
+def test_a_busy_process_is_judged_as_soon_as_what_it_sent_is_taken(silent: list[str]) -> None:
+    """When its silent names are due, one of its messages about another waits, and a hog floods before and after."""
+    turns = Turns(few=5)
+    turns.turn([frame(Kind.FEED, name, who=ALICE) for name in (*silent, "busy")])
+
+    def flooded(seconds: float, *more: bytes) -> list[str | None]:
+        told = turns.turn([*extends(AT_ONCE + 10), *more], 0.05)
+        for _ in range(round(seconds / 0.05)):
+            told += turns.turn(extends(AT_ONCE + 10), 0.05)
+        return [event.name for event in told if event.type is EventType.EXPIRED]
+
+    assert flooded(TIMEOUT - 0.5) == []
+    turns.few = 0
+    assert flooded(1.0, frame(Kind.EXTEND, "busy", 60.0, who=ALICE)) == []
+    turns.few = 5
+    assert flooded(1.0) == silent
+
+
 def test_the_end_of_a_process_is_judged_after_all_that_it_sent() -> None:
     turns = Turns(few=0)
     turns.turn([frame(Kind.FEED, "hog")])

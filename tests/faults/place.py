@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -81,6 +82,8 @@ class Place:
         self._disk.mkdir()
         self.journal = str(self._disk / "journal.db")
         self.honest, self._prepare, self._own_disk = honest, prepare, own_disk
+        self.address_space: int | None = None
+        """bytes that a supervisor may have; None: as many as the machine has"""
         self.log: deque[str] = deque(maxlen=500)
         self.seen = Seen()
         self.lasting = 0.0
@@ -177,6 +180,9 @@ class Place:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
             cwd=self.path, start_new_session=True,
         )  # fmt: skip
+        if self.address_space is not None:
+            hard = resource.prlimit(process.pid, resource.RLIMIT_AS)[1]
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (self.address_space, hard))
         assert process.stderr is not None
         fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         if self.process is not None:

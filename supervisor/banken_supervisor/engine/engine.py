@@ -18,7 +18,6 @@ of which owns its data and knows only the parts before it:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from math import inf
 
 from banken.errors import WireError
@@ -44,6 +43,7 @@ from banken_supervisor.engine.quorum import Quorums
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.restore import Restore
 from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.shedding import names_to_release
 from banken_supervisor.engine.snapshot import Snapshot
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
@@ -268,14 +268,9 @@ class Engine:
             self._lifecycle.apply(record, Occurrence(Trigger.RELEASE, how=how), now, out)
 
     def shed(self, count: int, now: float, out: list[Effect]) -> list[str]:
-        """Release the ``count`` newest names that nobody but a worker has declared and that have no open incident.
-        They are refused while ``admission.short_of_memory``. Their names, the newest first."""
-        newest = (
-            record
-            for record in reversed(self.table.by_name.values())
-            if not record.operator and record.policy is None and not record.is_down and not record.is_group
-        )
-        shed = list(islice(newest, count))
+        """Release ``count`` names of processes that have many, see shedding.py. They are refused while
+        ``admission.short_of_memory``. Their names, the newest first."""
+        shed = names_to_release(reversed(self.table.by_name.values()), count)
         for record in shed:
             self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
         return [record.name for record in shed]

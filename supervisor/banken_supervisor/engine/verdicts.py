@@ -30,8 +30,8 @@ BEHIND_TIMES = 10
 """While messages of a watchdog's process wait to be taken (waiting.py), it may be silent so many times as long."""
 
 LOOK_AGAIN_S, LOOK_EACH_S = 0.05, 0.0005
-"""Seconds until it is looked at again whether what a process sent before its end is taken, and so many more for
-each message that waits."""
+"""Seconds until it is looked at again whether what a process sent is taken, and so many more for each message that
+waits."""
 
 RETRY_S = 1.0
 """Seconds until a watchdog is looked at again whose verdict raised an exception."""
@@ -121,10 +121,9 @@ class Verdicts:
         waiting = sum(self._waiting.holds(record.name, process) for process in feeding)
         if not waiting:
             return due + later
-        # Its end is judged when all that it sent is taken; its silence, if it lasts ten times as long.
-        if record.exited:
-            return now + LOOK_AGAIN_S + waiting * LOOK_EACH_S
-        return due + later + (BEHIND_TIMES - 1) * (due - record.fed_at)
+        # It is judged when all that its process sent is taken; its silence also if it lasts ten times as long.
+        again = now + LOOK_AGAIN_S + waiting * LOOK_EACH_S
+        return again if record.exited else min(again, due + later + (BEHIND_TIMES - 1) * (due - record.fed_at))
 
     def _failed(self, record: Record, error: Exception, now: float, out: list[Effect]) -> None:
         """The record is looked at again after a while: it is not lost, and does not hold up the others."""

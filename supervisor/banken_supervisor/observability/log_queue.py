@@ -11,6 +11,8 @@ from queue import Full, Queue
 from typing import Any
 
 QUEUE_MAX = 10_000
+QUEUE_TEXT_MAX = 1_000_000
+"""Lines that wait, and their characters in all, each of which takes up to four bytes."""
 
 log = logging.getLogger("banken.supervisor")
 
@@ -20,10 +22,13 @@ class LogQueue:
 
     def __init__(self) -> None:
         self.dropped = 0
-        """lines dropped because the queue was full"""
+        """lines dropped because the queue, or its text, was full"""
         self.fault: Callable[[Exception], None] = lambda fault: None
         """called on the log thread with an exception that logging raised"""
         self._queue: Queue[tuple[int, str, dict[str, Any]] | None] = Queue(QUEUE_MAX)
+        self._length = 0
+        """characters in it"""
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._write, name="banken-log_queue", daemon=True)
         self._thread.start()
 
@@ -35,9 +40,16 @@ class LogQueue:
         """Queue one line. ``fields`` are for handlers that write structured logs."""
         if log.isEnabledFor(level):
             try:
+                if self._length and self._length + len(text) > QUEUE_TEXT_MAX:
+                    raise Full
                 self._queue.put_nowait((level, text, fields))
+                self._add(len(text))
             except Full:
                 self.dropped += 1
+
+    def _add(self, length: int) -> None:
+        with self._lock:
+            self._length += length
 
     def close(self, wait: float = 1.0) -> None:
         """Write the queued lines, for at most ``wait`` seconds."""
@@ -54,6 +66,7 @@ class LogQueue:
                 if entry is None:
                     return
                 level, text, fields = entry
+                self._add(-len(text))
                 log.log(level, "%s", text, extra={"banken": fields})
                 if self.dropped > reported:
                     log.warning("%d log lines were dropped: the log is read too slowly", self.dropped - reported)

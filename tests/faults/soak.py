@@ -22,6 +22,9 @@ WARM = 0.25
 GROWTH_MAX = 2**20
 """Bytes an hour."""
 
+JUDGED_FROM = 1.0
+"""Hours of a run that can show whether memory grows."""
+
 DESCRIPTORS_MAX = 10
 """More than when it was warm."""
 
@@ -43,13 +46,15 @@ def soak(hours: float, seed: str, honest: int) -> Row:
         while (now := time.monotonic()) < end:
             name = chance.choice(FAULTS_OF_IT)
             try:
-                total.add(suffer(place, FAULTS[name], chance, chance.uniform(2.0, 10.0)))
+                seen = suffer(place, FAULTS[name], chance, chance.uniform(2.0, 10.0))
             except NotHere:
                 continue
             while time.monotonic() < min(end, now + MINUTE_S):
                 place.watch(1.0)
                 place.settle()
-            total.add(place.judge())
+            seen.add(place.judge())
+            seen.wrong = [f"{name}: {each}" for each in seen.wrong]
+            total.add(seen)
             total.calm.clear()  # of a soak the hours count
             if place.pid != pid:
                 total.wrong.append("it did not live through it")
@@ -62,7 +67,7 @@ def soak(hours: float, seed: str, honest: int) -> Row:
     times, sizes, _ = zip(*warm, strict=True)
     slope = linear_regression(times, sizes).slope if len(warm) > 2 else 0.0
     most = max(each[2] for each in warm) - warm[0][2]
-    if slope > GROWTH_MAX and warm[-1][1] - warm[0][1] > 2**20:
+    if hours >= JUDGED_FROM and slope > GROWTH_MAX:
         total.wrong.append(f"memory grows by {slope / 2**20:.1f} MB an hour")
     if most > DESCRIPTORS_MAX:
         total.wrong.append(f"{most} descriptors more")

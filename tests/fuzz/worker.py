@@ -13,6 +13,7 @@ import gc
 import json
 import mmap
 import os
+import re
 import resource
 import sys
 import time
@@ -33,6 +34,9 @@ INPUT_MAX = 1 << 20
 MEMORY_MAX = 6 << 30
 """Bytes of address space: what asks for more gets a MemoryError, which is a fault."""
 
+PEAK_MAX = 256 << 20
+"""Bytes that the processes of a target may take for one input."""
+
 HANG_S = 120.0
 """Seconds without an end of an input, after which the process ends itself with all its stacks."""
 
@@ -48,6 +52,10 @@ POOL_MAX = 200
 
 class TooSlow(Exception):
     """An input took more CPU time than it may."""
+
+
+class TooLarge(Exception):
+    """Some input took more memory than any may."""
 
 
 class Run:
@@ -80,11 +88,13 @@ class Run:
     def report(self) -> dict[str, Any]:
         """The end: what is left to be checked, and all counts."""
         faulthandler.cancel_dump_traceback_later()
-        self._memory[1] = self._resident()
+        self._memory[1], peak = self._resident(), self._highest()
         try:
             self._target.close()
         except Exception as fault:
             self._note(fault, b"")
+        if peak > self._memory[0] + PEAK_MAX:
+            self._note(TooLarge(f"{peak / 1e6:.0f} MB at most, {self._memory[0] / 1e6:.0f} MB before"), b"")
         memory = [each / 1e6 for each in self._memory]
         return {"inputs": self.count, "faults": self.faults, "slowest": self.slowest, "memory": memory}
 
@@ -114,6 +124,11 @@ class Run:
         gc.collect()
         pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self._target.pids)
         return pages * resource.getpagesize()
+
+    def _highest(self) -> int:
+        """Bytes that they had in memory at most."""
+        status = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self._target.pids)
+        return sum(1024 * int(found) for found in re.findall(r"VmHWM:\s+(\d+) kB", status))
 
 
 def kept_inputs(name: str) -> list[bytes]:

@@ -307,16 +307,6 @@ def test_the_end_of_its_work_is_no_recovery_of_what_failed() -> None:
     assert bench.state() is State.ALIVE
 
 
-def test_a_paused_process_that_ends_well_is_released() -> None:
-    """Else the end of the pause would be an incident. One that ends badly stays paused."""
-    for status, state in ((0, None), (-9, State.PAUSED)):
-        bench = Bench()
-        bench.feed()
-        bench.say(Kind.PAUSE, "w", 0.0)
-        ends(bench, ALICE, status)
-        assert bench.state() is state
-
-
 def ladder(bench: Bench, *steps: Step) -> None:
     """The operator's for ``w``."""
     bench.engine.rules.declare("w", Policy(TEN, Ladder(steps)))

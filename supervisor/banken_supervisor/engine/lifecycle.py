@@ -173,6 +173,8 @@ class Lifecycle:
             details.work_due = details.scope = None
         if details.progress_at is not None:
             details.progress_at = since
+        if details.exited_at is not None:
+            details.exited_at = since  # that its process ended in the pause is judged now
         members.start_again(record, since)
         if record.is_group:
             self._table.look_at_group(record)

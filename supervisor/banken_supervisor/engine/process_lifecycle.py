@@ -78,7 +78,7 @@ class ProcessLifecycle:
                 self._table.forget_frames(record)
                 self._table.arm(record)
             else:
-                self._ended_unjudged(record, details, process, status, now, out)
+                self._ended_unjudged(record, process, status, now, out)
 
     def ended_unseen(self, process: ProcessIdentity, now: float, out: list[Effect]) -> None:
         """A process was gone before its end could be watched: how it ended is not known. What is a part of it is
@@ -122,7 +122,7 @@ class ProcessLifecycle:
             if record.is_judged:
                 self._judge_one_end(record, details, process, None, now, now, out)
             else:
-                self._ended_unjudged(record, details, process, None, now, out)
+                self._ended_unjudged(record, process, None, now, out)
         elif record.is_judged:
             self._table.forget_frames(record)
             until = now + max(record.declaration.timeout, LEAVING_S)
@@ -209,7 +209,8 @@ class ProcessLifecycle:
     def reborn(self, record: Record, now: float, out: list[Effect]) -> None:
         """A new process has the name: its start-up has a grace of its own."""
         if record.details is not None:
-            record.details.progress_at = None  # the former process's progress is no measure for this one
+            # The former process's progress is no measure for this one, and its end is over.
+            record.details.progress_at = record.details.exited_at = record.details.exited_how = None
         self._lifecycle.apply(record, Occurrence(Trigger.REBORN), now, out)
 
     def abandon(self, name: str, why: str, now: float, out: list[Effect]) -> None:
@@ -269,16 +270,11 @@ class ProcessLifecycle:
         return False
 
     def _ended_unjudged(
-        self,
-        record: Record,
-        details: Details,
-        process: ProcessIdentity,
-        status: int | None,
-        now: float,
-        out: list[Effect],
+        self, record: Record, process: ProcessIdentity, status: int | None, now: float, out: list[Effect]
     ) -> None:
-        """It is paused, or has an incident: that stays open until another process comes, or a feed, unless the
-        process was only late, and has finished in order."""
+        """Paused: the end is judged after the pause, unless another process comes. With an incident: that stays
+        open until another process comes, or a feed, unless the process was only late, and has finished in order."""
+        details = record.detailed()
         member = member_of(record, process)
         is_left, why = self._word_of(details, process)
         if member is not None:
@@ -298,9 +294,11 @@ class ProcessLifecycle:
         if incident is not None:
             has_finished = status == 0 and is_left and incident.failed_at is None
             has_finished = has_finished and not self._was_ended_by_us(record)
-        alone = not details.members and not self.is_program(record.name)
-        if has_finished and alone and self._is_clean(record, status, is_left, why):
+        is_clean = self._is_clean(record, status, is_left, why)
+        if has_finished and is_clean and not details.members and not self.is_program(record.name):
             self._release(record, process, status, now, out)
+        elif record.state is State.PAUSED and not is_clean and not details.members and record.owner == process:
+            self._ended(record, end_text(status, process.pid) if why is None else why, now)
 
     def _drop(self, record: Record, details: Details, member: Member, now: float) -> None:
         """A member is gone, the others are judged on. Where none is left that is judged by itself, another one has

@@ -1,0 +1,59 @@
+"""Ends of processes while their watchdog is paused."""
+
+from __future__ import annotations
+
+import pytest
+
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Kind
+from banken_supervisor.engine.states import State
+from engine_kit import ALICE, BOB, Bench, ends, feeds, opened, told
+
+
+def test_a_paused_process_that_ends_well_is_released() -> None:
+    """Else the end of the pause would be an incident. One that ends badly stays paused."""
+    for status, state in ((0, None), (-9, State.PAUSED)):
+        bench = Bench()
+        bench.feed()
+        bench.say(Kind.PAUSE, "w", 0.0)
+        ends(bench, ALICE, status)
+        assert bench.state() is state
+
+
+@pytest.mark.parametrize("idle", [False, True])
+@pytest.mark.parametrize("word", [Kind.PAUSE, Kind.RESUME])
+def test_a_process_that_dies_in_a_pause_is_an_incident_when_that_is_over(word: Kind, idle: bool) -> None:
+    """At its end, not a whole timeout later; one that was idle would never have been found."""
+    bench = Bench()
+    bench.feed()
+    if idle:
+        bench.say(Kind.WORK, "w", None, None)
+    bench.say(Kind.PAUSE, "w", 3.0, who=None)
+    ends(bench, ALICE, -9)
+    bench.jump(2.0)
+    assert bench.state() is State.PAUSED
+    if word is Kind.RESUME:
+        bench.say(Kind.RESUME, who=None)
+    bench.jump(1.1)
+    bench.jump(0.1)
+    assert opened(bench) == [("w", Cause.EXITED, ALICE.pid)]
+    assert [data["reason"] for data in told(bench, "expired")] == ["ended by SIGKILL"]
+
+
+@pytest.mark.parametrize("how", ["fed", "restarted", "released"])
+def test_who_is_replaced_in_a_pause_is_no_incident(how: str) -> None:
+    """Whatever is done to it there is done on purpose, if another process has the name when the pause is over."""
+    bench = Bench()
+    bench.feed()
+    bench.say(Kind.PAUSE, "w", 3.0, who=None)
+    ends(bench, ALICE, -9)
+    if how == "restarted":
+        bench.engine.processes.restarted("w", bench.now, bench.out)
+    elif how == "released":
+        bench.say(Kind.RELEASE, who=None)
+    else:
+        feeds(bench, BOB)
+    bench.jump(5.0)
+    bench.jump(0.1)
+    assert opened(bench) == []
+    assert bench.state() is (None if how == "released" else State.ALIVE)

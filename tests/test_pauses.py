@@ -37,7 +37,7 @@ def test_a_process_that_dies_in_a_pause_is_an_incident_when_that_is_over(word: K
     bench.jump(1.1)
     bench.jump(0.1)
     assert opened(bench) == [("w", Cause.EXITED, ALICE.pid)]
-    assert [data["reason"] for data in told(bench, "expired")] == ["ended by SIGKILL"]
+    assert [data["reason"] for data in told(bench, "expired")] == ["pid 100: ended by SIGKILL"]
 
 
 @pytest.mark.parametrize("how", ["fed", "restarted", "released"])

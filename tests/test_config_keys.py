@@ -70,3 +70,14 @@ def test_a_value_of_another_kind_is_one_fault_that_names_its_key(
         assert faults, path
         for fault in faults:
             assert (fault.key.startswith(table), fault.line) == (True, line), (path, str(fault))
+
+
+@pytest.mark.parametrize("zone", ["." * 270 + "/x", "..", "a" * 300, "Europe/../UTC", "/etc/passwd", "UTC.", "Ü"])
+def test_what_is_no_time_zone_is_told(tmp_path: Path, zone: str) -> None:
+    """Whatever the standard library makes of such a name."""
+    file = tmp_path / "banken.toml"
+    window = {"cron": "0 3 * * *", "for": "1h", "timezone": zone}
+    file.write_text(written({"watchdog": [{"name": "w", "timeout": "3s", "maintenance": [window]}]}))
+    _, (fault,) = examine(file, thorough=False)
+    assert fault.key == "watchdog[0].maintenance[0].timezone"
+    assert "no time zone" in fault.text

@@ -7,6 +7,7 @@ and was declared abandoned by its first keeper in 2025 before the Pallets commun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
@@ -20,6 +21,8 @@ from banken_supervisor.engine.policy import Window
 
 FIELDS = 5
 ALLOWED = "five fields as for cron: minute hour day month weekday, such as 30 3 * * SUN"
+
+_zone = re.compile(r"[A-Za-z0-9_+/-]{1,64}")
 
 _SAMPLE = 50
 """Moments looked at to see whether a window ever closes."""
@@ -43,6 +46,8 @@ def check(cron: str, seconds: float) -> None:
 def check_zone(name: str) -> None:
     """ValueError if it is no time zone that this system knows."""
     try:
+        if not _zone.fullmatch(name):  # zoneinfo takes a name for a module's, too, and falls over many dots
+            raise ZoneInfoNotFoundError
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         what = "such as Europe/Berlin or UTC"

@@ -31,6 +31,7 @@ EVIDENCE_MAX = 1024 * 1024
 """Longest evidence, in bytes of JSON before it is compressed."""
 
 _INT_MAX = 2**63 - 1
+_COUNT_MAX = int(NUMBER_MAX)
 
 Value = int | float | str | bytes | None
 Row = tuple[Value, ...]
@@ -57,10 +58,9 @@ def a_number(value: Any) -> float:
 
 def a_count(value: Any) -> int:
     """What was written as a count."""
-    number: int = a(int)(value)
-    if not 0 <= number <= NUMBER_MAX:
-        raise ValueError(f"a count is {number}")
-    return number
+    if type(value) is not int or not 0 <= value <= _COUNT_MAX:
+        raise ValueError(f"a count is {value!r:.50}")
+    return value
 
 
 def optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -75,7 +75,7 @@ def text(longest: int) -> Callable[[str], str]:
 
 def count(value: int) -> int:
     """A number of things, or a process id."""
-    return min(max(int(value), 0), int(NUMBER_MAX))
+    return min(max(int(value), 0), _COUNT_MAX)
 
 
 def seconds(value: float) -> float:

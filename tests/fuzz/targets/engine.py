@@ -49,7 +49,7 @@ class Messages(Own):
         engine, now = _engine(), 1_000.0
         out: list[Effect] = []
         working: set[str] = set()
-        for who, wait, frame in _messages(data):
+        for who, wait, frame in _messages(frames.local(data)):
             with suppress(WireError):
                 if (message := decode(frame)).kind is Kind.WORK:
                     working.add(message.name)

@@ -23,8 +23,9 @@ from banken_supervisor.web.ping_keys import PingKeys
 from banken_supervisor.web.token_file import TOKEN_MAX, TOKEN_MIN, stored_token
 from fuzz.mutation import changed, damaged
 from fuzz.targets import Own, directory
+from fuzz.targets.frames import HERE
 
-RECORD = RunRecord("w", "run-1", boot_id().hex(), 2**30, 5)._asdict()
+RECORD = RunRecord("w", "run-1", HERE.decode(), 2**30, 5)._asdict()
 NOTE = {"pid": 2**30, "since": "2026-11-24T18:07:11Z"}
 KEY = "k" * 24
 
@@ -62,7 +63,7 @@ class Files(Own):
     def check(self, data: bytes) -> None:
         name, _, read = self._files[(data[0] if data else 0) % len(self._files)]
         path = Path(self._directory, name)
-        path.write_bytes(data[1:])
+        path.write_bytes(data[1:].replace(HERE, boot_id().hex().encode()))
         path.chmod(0o600)
         try:
             read(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from random import Random
 from typing import Any
 
@@ -20,6 +19,9 @@ REASONS = {
 }  # fmt: skip
 """Why a message is refused by the codec."""
 
+HERE = b"@BOOTID@"
+"""Stands for the boot id of this host, so that a seed gives the same inputs everywhere."""
+
 TEXT_MAX = 600
 """Characters of a refusal."""
 
@@ -34,6 +36,11 @@ def check_text(text: str) -> None:
     """What is said of an input is one short line."""
     assert 10 <= len(text) <= TEXT_MAX, len(text)
     assert text.isprintable(), text
+
+
+def local(data: bytes) -> bytes:
+    """``data`` as a process of this host would say it."""
+    return data.replace(HERE, boot_id())
 
 
 def seconds(chance: Random) -> float:
@@ -53,11 +60,11 @@ def declaration(chance: Random) -> Declaration | None:
 
 
 def identity(chance: Random) -> ProcessIdentity | None:
-    """A process: ours, one that is not there, one of another host, or none."""
+    """A process of this host, alive or not, one of another host, or none."""
     if chance.random() < 0.3:
         return None
-    pid = chance.choice((1, os.getpid(), chance.randrange(1, 2**22), 2**31, 2**32 - 1))
-    return ProcessIdentity(chance.choice((boot_id(), b"another!")), pid, chance.randrange(4), b"abcd")
+    pid = chance.choice((1, 2, chance.randrange(1, 2**22), 2**31, 2**32 - 1))
+    return ProcessIdentity(chance.choice((HERE, b"another!")), pid, chance.randrange(4), b"abcd")
 
 
 def arguments(chance: Random, kind: Kind) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.sources.zmtp import GREETING, frame
 from fuzz.mutation import damaged
 from fuzz.targets import directory
+from fuzz.targets.frames import local
 from fuzz.targets.requests import request
 from fuzz.targets.zmtp import ready, stream
 
@@ -105,7 +106,7 @@ class Wire:
             peer.settimeout(SILENCE_S)
             peer.connect(f"{self._address}/{door}")
             with suppress(OSError):  # it is closed for what it says
-                peer.sendall(data[1:])
+                peer.sendall(local(data[1:]))
                 if door == "control" and len(data) % 4 == 0:
                     peer.recv(65_536)
         self._count += 1

@@ -73,6 +73,7 @@ class Requests(Own):
         if self._count % ANEW == 0:
             self._begin()
         self._count += 1
+        data = frames.local(data)
         reply = answer(view, data)
         view.driver.out.clear()
         assert len(reply) <= ANSWER_MAX, len(reply)

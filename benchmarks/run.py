@@ -29,6 +29,7 @@ BENCHMARKS = {
     "feed": "feed",
     "scopes": "scopes",
     "intake": "intake",
+    "hosts": "hosts",
     "latency": "latency",
     "scale": "scale",
     "import": "importing",

@@ -14,8 +14,8 @@ import pytest
 from banken.address import default_address, option_for, resolve
 from banken.client import Client
 from banken.control import Control, Events
-from banken.errors import AddressInUse, AddressRefused, Unreachable
-from banken_supervisor import Supervisor, cli
+from banken.errors import AddressInUse, AddressRefused, KeyRefused, Unreachable
+from banken_supervisor import cli
 from banken_supervisor.runtime.lock import AddressLock
 
 
@@ -106,22 +106,21 @@ def test_the_directory_is_made_for_its_owner_only(tmp_path: Path) -> None:
         AddressLock(str(file / "below"))
 
 
-def test_tcp_is_refused_until_it_can_be_kept_safe(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """An open port would take feeds from anybody, and who listens at one would get a worker's."""
+def test_tcp_wants_a_key(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is sent without one: who listens at a port would get a worker's feeds. What to do is said."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         far = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
-        for reach in (Supervisor, Control, Events, lambda given: Client(given).feed("w")):
-            with pytest.raises(AddressRefused, match="encrypted"):
+        for reach in (Control, Events, lambda given: Client(given).feed("w")):
+            with pytest.raises(KeyRefused, match=r"needs a key: name its file in \$BANKEN_KEY"):
                 reach(far)
-        for words in ("status", "feed w", "check", "events", "run"):
+        for words, code, says in (
+            ("status", 2, "needs a key"), ("feed w", 2, "needs a key"), ("check", 3, "needs a key"),
+            ("events", 2, "needs a key"), ("run", 6, "--listen"),
+        ):  # fmt: skip
             monkeypatch.setattr(sys, "argv", ["banken", *words.split(), "--address", far])
-            assert cli._run() == (3 if words == "check" else 6), words
-            printed = "".join(capsys.readouterr())
-            assert "encrypted" in printed
-            assert "start one" not in printed
+            assert cli._run() == code, words
+            assert says in "".join(capsys.readouterr())
         with pytest.raises(BlockingIOError):
             listening.accept()
 

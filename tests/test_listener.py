@@ -128,7 +128,9 @@ def test_a_connection_that_rests_is_not_read_and_holds_up_no_barrier(bench: Benc
     bench.listener.send_barrier(b"barrier")
     assert sorted(bench.read() + bench.read()) == [b"barrier", b"three"]
     assert bench.read() == []
+    assert bench.listener.patience(0.0) > 0.0
     bench.listener.rests = lambda connection: False
+    assert bench.listener.patience(0.0) == 0.0, "nobody else has to say something before it is read again"
     bench.listener.send_barrier(b"again")
     assert bench.read() + bench.read() == [b"two", b"again"]
 

@@ -13,6 +13,9 @@ from banken.protocol.limits import shorten
 
 PORT = 7767
 
+ADDRESSES_MAX = 9
+"""Supervisors that one process feeds."""
+
 USERS = ".users"
 """How the directory beside an address ends in which each other user that feeds has one of its own."""
 
@@ -36,18 +39,8 @@ class Address(NamedTuple):
         """The supervisor's own directory, where this one is for another user and takes feeds alone; else None."""
         return None if self.directory is None else main_directory(self.directory)
 
-    def local(self) -> "Address":
-        """Itself. AddressRefused: it is on the network, where whoever listens there would get all in the clear."""
-        if self.directory is None:
-            raise AddressRefused(
-                f"{self.text}: messages over tcp must be encrypted, which this version cannot do yet; give the "
-                "directory of a supervisor of this host"
-            )
-        return self
-
     def whole(self) -> "Address":
-        """Itself, with all three sockets. AddressRefused: there is nothing but ``feed`` here; see ``local``."""
-        self.local()
+        """Itself, with all three sockets. AddressRefused: there is nothing but ``feed`` here."""
         if self.main is not None:
             raise AddressRefused(
                 f"{self.text} takes only feeds, of programs that run as user {os.path.basename(self.text)}; "
@@ -88,9 +81,10 @@ def resolve(address: str | os.PathLike[str] | None = None) -> Address:
         host, colon, port = text.removeprefix("tcp://").rpartition(":")
         if not colon:
             host, port = port, str(PORT)
-        if not host or not port.isdecimal() or not 0 < int(port) <= 65533:
+        if not host or not port.isdecimal() or not 0 < int(port) <= 65533 or _is_no_host(host):
             raise AddressRefused(
-                f"{shorten(text)!r} is no address: tcp://HOST:PORT, PORT from 1 to 65533 (two more follow it)"
+                f"{shorten(text)!r} is no address: tcp://HOST:PORT, PORT from 1 to 65533 (two more follow it); "
+                "an IPv6 address in brackets, tcp://[::1]:7767"
             )
         feed, control, events = (f"tcp://{host}:{int(port) + step}" for step in range(3))
         return Address(text, feed, control, events, None)
@@ -110,6 +104,34 @@ def resolve(address: str | os.PathLike[str] | None = None) -> Address:
             f"and the path of a Unix socket has at most {SUN_PATH_MAX}; choose a shorter directory"
         )
     return found
+
+
+def _is_no_host(host: str) -> bool:
+    """Whether this is no host: an IPv6 address without brackets, say."""
+    in_brackets = host[0] == "[" and host[-1] == "]"
+    return not set(",/ []" if in_brackets else ":,/ []").isdisjoint(host[1:-1] if in_brackets else host)
+
+
+def resolve_all(address: str | os.PathLike[str] | None = None) -> tuple[Address, ...]:
+    """The supervisors that ``address`` names: one, or several with commas between them, of which all but one are
+    tcp. AddressRefused."""
+    text = default_address() if address is None else os.fspath(address)
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) == 1 or not any(part.startswith("tcp://") for part in parts):
+        return (resolve(text),)  # a directory may have a comma in its name
+    if len(parts) > ADDRESSES_MAX:
+        raise AddressRefused(f"{len(parts)} addresses; at most {ADDRESSES_MAX} are allowed")
+    found = tuple(map(resolve, parts))
+    if len({each.feed for each in found}) < len(found):
+        raise AddressRefused(f"{shorten(text)!r} names one supervisor twice")
+    if sum(each.directory is not None for each in found) > 1:
+        raise AddressRefused(f"{shorten(text)!r} has more than one directory; the others are tcp://HOST:PORT")
+    return found
+
+
+def whole_text(address: str | os.PathLike[str] | None = None) -> str:
+    """The same, as people write them; each takes commands. AddressRefused: one takes only feeds."""
+    return ",".join(each.whole().text for each in resolve_all(address))
 
 
 def option_for(text: str) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 import os
 from time import monotonic
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import zmq
 
-from banken.address import Address, option_for, resolve
+from banken.address import Address, option_for, resolve_all
 from banken.errors import RequestFailed, Unreachable, WireError
 from banken.protocol import answers
 from banken.protocol.codec import VERSION, pack, unpack
@@ -32,29 +32,49 @@ EVENT_QUEUE_MAX = 100_000
 
 
 class _Connection:
-    """A socket for one supervisor; a context manager. ``context``: another's, which is left open.
+    """Sockets for one supervisor, or for several; a context manager. ``context``: another's, which is left open.
+    ``key``: the file of this process's key, which tcp needs; None: ``$BANKEN_KEY``.
 
-    AddressRefused: there are only feeds at this address.
+    AddressRefused: there are only feeds at this address. KeyRefused.
     """
 
     def __init__(
         self,
         address: str | None,
-        kind: zmq.SocketType,
-        options: dict[zmq.SocketOption, int],
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        key: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.address: Address = resolve(address).whole()
+        # Of one socket for several addresses that on this host comes first: what tcp needs is set after it.
+        found = sorted(resolve_all(address), key=lambda each: each.directory is None)
+        self.addresses: list[Address] = [each.whole() for each in found]
+        self.address = self.addresses[0]
+        """of several, the one that answered last"""
+        self.text = ",".join(each.text for each in self.addresses)
         self._own = context is None
-        self.socket: zmq.Socket[bytes] = (context or zmq.Context()).socket(kind)
+        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
+        self._sockets: list[zmq.Socket[bytes]] = []
+        self._key = key
+
+    def _make(self, kind: zmq.SocketType, options: dict[zmq.SocketOption, int]) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        self._sockets.append(socket)
         for option, value in options.items():
-            self.socket.setsockopt(option, value)
+            socket.setsockopt(option, value)
+        return socket
+
+    def _connect(self, socket: zmq.Socket[bytes], address: Address, endpoint: str) -> None:
+        if address.directory is None:
+            from banken import tcp
+
+            tcp.prepare(socket, address, tcp.given_key(self._key))
+        socket.connect(endpoint)
 
     def close(self) -> None:
-        """Give the socket back."""
-        self.socket.close(0)
+        """Give the sockets back."""
+        for socket in self._sockets:
+            socket.close(0)
         if self._own:
-            self.socket.context.term()
+            self._context.term()
 
     def __enter__(self) -> Self:
         return self
@@ -64,17 +84,27 @@ class _Connection:
 
 
 class Control(_Connection):
-    """Requests to one supervisor.
+    """Requests to one supervisor; of several to the first that can be reached.
 
     ``timeout``: seconds to wait for an answer before ``Unreachable`` is raised.
     """
 
-    def __init__(self, address: str | None = None, timeout: float = 2.0) -> None:
+    def __init__(
+        self, address: str | None = None, timeout: float = 2.0, key: str | os.PathLike[str] | None = None
+    ) -> None:
+        super().__init__(address, key=key)
         options = {zmq.LINGER: 0, zmq.IMMEDIATE: 1, zmq.RECONNECT_IVL: 20, zmq.MAXMSGSIZE: ANSWER_MAX}
-        super().__init__(address, zmq.DEALER, options)
         self.timeout = timeout
         self._numbers = itertools.count(1)
-        self.socket.connect(self.address.control)
+        try:
+            for each in self.addresses:
+                socket = self._make(zmq.DEALER, options)
+                self._connect(socket, each, each.control)
+        except BaseException:
+            self.close()
+            raise
+        self.socket: zmq.Socket[bytes] | None = self._sockets[0] if len(self._sockets) == 1 else None
+        """where requests go; None: the first that is connected"""
 
     def request(self, op: str, **args: Any) -> Any:
         """Ask, and wait for the answer. Unreachable: none came in time. RequestFailed: the answer is an error.
@@ -83,11 +113,11 @@ class Control(_Connection):
         """
         number = next(self._numbers)
         deadline = monotonic() + self.timeout
-        self._wait(zmq.POLLOUT, deadline)
-        self.socket.send(pack([VERSION, number, op, args]))
+        socket = self.socket = self._wait(zmq.POLLOUT, deadline)
+        socket.send(pack([VERSION, number, op, args]))
         while True:
             self._wait(zmq.POLLIN, deadline)
-            reply = read_reply(self.socket.recv())
+            reply = read_reply(socket.recv())
             if reply is not None and reply[1] == number:
                 _, _, ok, body = reply
                 if ok is True:
@@ -95,27 +125,42 @@ class Control(_Connection):
                 raise RequestFailed(answers.reason(body))
             # Otherwise it answers an earlier request, whose caller waits no longer, or is nothing that can be read.
             if monotonic() > deadline:
-                self._give_up()
+                raise self._unreachable()
 
-    def _wait(self, event: zmq.PollEvent, deadline: float) -> None:
-        if not self.socket.poll(_left_ms(deadline), event):
-            self._give_up()
+    def _wait(self, event: zmq.PollEvent, deadline: float) -> zmq.Socket[bytes]:
+        """The socket that is ready."""
+        poller = zmq.Poller()
+        for each in self._sockets if self.socket is None else [self.socket]:
+            poller.register(each, event)
+        for ready, _ in poller.poll(_left_ms(deadline)):
+            self.address = self.addresses[self._sockets.index(ready)]
+            return ready  # type: ignore[no-any-return]
+        raise self._unreachable()
 
-    def _give_up(self) -> NoReturn:
-        text, directory = self.address.text, self.address.directory
+    def _unreachable(self) -> Unreachable:
+        if len(self._sockets) > 1:
+            self.socket = None  # the next request may find another one
+            return Unreachable(f"no supervisor answers at any of {self.text}")
+        if (directory := self.address.directory) is None:
+            return Unreachable(
+                f"no supervisor answers at {self.text}: it does not run, or does not let this key in, which "
+                "`banken keys allow NAME` and `banken reload` do there"
+            )
         try:
             os.stat(self.address.control.removeprefix("ipc://"))
         except PermissionError:
-            raise Unreachable(
+            return Unreachable(
                 f"you may not enter {directory}: only its supervisor's own user may; run this as that user, or root"
-            ) from None
+            )
         except OSError:  # it is not there
             pass
-        raise Unreachable(f"no supervisor answers at {text}; start one with `banken run{option_for(text)}`")
+        return Unreachable(
+            f"no supervisor answers at {self.text}; start one with `banken run{option_for(self.text)}`"
+        )
 
 
 class Events(_Connection):
-    """The events of one supervisor, from the moment of subscription on, as dicts.
+    """The events of one supervisor or of several, from the moment of subscription on, as dicts.
 
     ``names``: only those watchdogs' events; None: all, the supervisor's own included.
     """
@@ -125,15 +170,31 @@ class Events(_Connection):
         address: str | None = None,
         names: list[str] | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        key: str | os.PathLike[str] | None = None,
     ) -> None:
+        super().__init__(address, context, key)
         options = {zmq.LINGER: 0, zmq.RCVHWM: EVENT_QUEUE_MAX, zmq.MAXMSGSIZE: DROP_MAX}
         options |= {zmq.RECONNECT_IVL: 50, zmq.RECONNECT_IVL_MAX: 1000}
-        super().__init__(address, zmq.SUB, options, context)
-        if names is None:
-            self.socket.setsockopt(zmq.SUBSCRIBE, b"")
-        for name in names or ():
-            self.subscribe(name)
-        self.socket.connect(self.address.events)
+        try:
+            self.socket = self._make(zmq.SUB, options)
+            if names is None:
+                self.socket.setsockopt(zmq.SUBSCRIBE, b"")
+            for name in names or ():
+                self.subscribe(name)
+            self.connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def connect(self) -> None:
+        """Connect, again after ``disconnect``."""
+        for each in self.addresses:
+            self._connect(self.socket, each, each.events)
+
+    def disconnect(self) -> None:
+        """End the connections for now."""
+        for each in self.addresses:
+            self.socket.disconnect(each.events)
 
     def subscribe(self, name: str) -> None:
         """Receive this watchdog's events too."""

@@ -31,6 +31,10 @@ class AddressRefused(Refused):
     """Not an address that a supervisor can be reached at."""
 
 
+class KeyRefused(Refused):
+    """Not a usable key, or key file, for a supervisor on another host."""
+
+
 class WireError(BankenError, ValueError):
     """Bytes that are not a banken message.
 

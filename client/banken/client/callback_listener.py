@@ -7,6 +7,7 @@ most one at a time per watchdog, so that a callback that hangs delays no other.
 from __future__ import annotations
 
 import logging
+import os
 import select
 import threading
 from math import inf
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from banken.address import resolve
+from banken.address import resolve_all
 from banken.control import Events, read_event
 from banken.errors import AddressRefused
 from banken.process_identity import inherited
@@ -37,10 +38,11 @@ GREEN_S = 1.0
 
 
 class CallbackListener:
-    """Runs callbacks for the verdicts of one supervisor."""
+    """Runs callbacks for the verdicts of one supervisor, or of several. ``key``: the file of the process's key."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, key: str | os.PathLike[str] | None = None) -> None:
         self._address = address
+        self._key = key
         self._lock = threading.Lock()
         self._bound: dict[str, Run] = {}
         self._running: set[str] = set()
@@ -103,7 +105,8 @@ class CallbackListener:
     def _start(self) -> None:
         """Listen for every watchdog that has a callback, if the system gives the threads for it."""
         try:
-            resolve(self._address).whole()
+            for each in resolve_all(self._address):
+                each.whole()
         except AddressRefused as fault:
             if self._start_at != inf:
                 log.error("callbacks of this process do not run: %s; name one that the supervisor has", fault)
@@ -132,7 +135,7 @@ class CallbackListener:
     def _listen(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         commands = context.socket(zmq.PAIR)
         commands.connect("inproc://wake")
-        events = Events(self._address, names=[], context=context)
+        events = Events(self._address, names=[], context=context, key=self._key)
         poller = zmq.Poller()
         poller.register(commands, zmq.POLLIN)
         poller.register(events.socket, zmq.POLLIN)

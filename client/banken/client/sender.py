@@ -22,6 +22,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import zmq
 
@@ -60,13 +61,11 @@ _numbers = itertools.count()
 class Sender:
     """A PUSH socket to one supervisor, made when it is first needed.
 
-    AddressRefused: see ``Address.local``.
-
     ``opened`` is called when the socket was made, and before each further message until it has returned True.
     """
 
     def __init__(self, address: Address, opened: Callable[[], bool] = lambda: True) -> None:
-        self.address = address.local()
+        self.address = address
         self._opened = opened
         self._lock = threading.RLock()
         self._socket: zmq.Socket[bytes] | None = None
@@ -100,14 +99,22 @@ class Sender:
             self._flowing = True
             return True
 
+    @property
+    def text(self) -> str:
+        """The address, as people write it."""
+        return self.address.text
+
+    def stats(self) -> list[dict[str, Any]]:
+        """Of each destination, where there are several, or one on another host."""
+        return []
+
     def ever_sent(self) -> bool:
         """Whether any message was ever taken."""
         return self._flowing is not None
 
     def may_be_heard(self) -> bool:
         """Whether there is a socket at the address. Its supervisor may be dead."""
-        directory = self.address.directory
-        return self._socket is not None and (directory is None or os.path.exists(os.path.join(directory, "feed")))
+        return self._socket is not None and has_socket(self.address)
 
     def reachable(self) -> bool:
         """Whether a supervisor is connected and takes messages right now."""
@@ -115,28 +122,10 @@ class Sender:
             return self._socket is not None and bool(self._socket.poll(0, zmq.POLLOUT))
 
     def wait_left(self, seconds: float) -> None:
-        """Wait until what was sent has left this process, at most so long; other threads may send meanwhile.
-
-        libzmq's own thread writes what was sent: a process that ends at once takes it along. Each time that it has
-        tried to connect a socket which it was given for that, and says so, it has written some more of what was
-        sent before, unless the connection is full.
-        """
+        """Wait until what was sent has left this process, at most so long; other threads may send meanwhile."""
         socket = self._socket
-        if socket is None:
-            return
-        try:
-            with socket.context.socket(zmq.DEALER) as marker:
-                marker.setsockopt(zmq.LINGER, 0)
-                marker.setsockopt(zmq.RECONNECT_IVL, -1)
-                with marker.get_monitor_socket(zmq.EVENT_CLOSED, f"inproc://left-{next(_numbers)}") as events:
-                    deadline = time.monotonic() + seconds
-                    for turn in range(TURNS):
-                        marker.connect(f"{_NOWHERE}/{turn}")  # not the same twice: that would do nothing
-                        if not events.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                            return
-                        events.recv_multipart()
-        except zmq.ZMQError:
-            pass  # no descriptor is left, or another thread closes the client, which waits as well
+        if socket is not None:
+            wait_written(socket.context, seconds)
 
     def close(self, linger: float = LINGER) -> None:
         """Let the last messages leave, at most ``linger`` seconds, and give everything back. A later ``send`` opens
@@ -206,3 +195,30 @@ class Sender:
                 return False
             time.sleep(LOOK_EVERY)
         return True
+
+
+def has_socket(address: Address) -> bool:
+    """Whether there is a feed socket at this address; of another host it is not known, and so it may be there."""
+    return address.directory is None or os.path.exists(os.path.join(address.directory, "feed"))
+
+
+def wait_written(context: zmq.Context[zmq.Socket[bytes]], seconds: float) -> None:
+    """Wait until the sockets of this context have written what was sent, at most so long.
+
+    libzmq's own thread writes what was sent: a process that ends at once takes it along. Each time that it has
+    tried to connect a socket which it was given for that, and says so, it has written some more of what was sent
+    before, unless the connection is full.
+    """
+    try:
+        with context.socket(zmq.DEALER) as marker:
+            marker.setsockopt(zmq.LINGER, 0)
+            marker.setsockopt(zmq.RECONNECT_IVL, -1)
+            with marker.get_monitor_socket(zmq.EVENT_CLOSED, f"inproc://left-{next(_numbers)}") as events:
+                deadline = time.monotonic() + seconds
+                for turn in range(TURNS):
+                    marker.connect(f"{_NOWHERE}/{turn}")  # not the same twice: that would do nothing
+                    if not events.poll(max(0.0, deadline - time.monotonic()) * 1000):  # type: ignore[arg-type]  # takes a float
+                        return
+                    events.recv_multipart()
+    except zmq.ZMQError:
+        pass  # no descriptor is left, or another thread closes the client, which waits as well

@@ -8,7 +8,7 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from banken.address import Address, resolve
+from banken.address import Address, resolve_all
 from banken.client.base_client import BaseClient
 from banken.client.sender import LINGER, Sender
 from banken.process_identity import after_fork
@@ -17,6 +17,7 @@ from banken.protocol.messages import Kind
 
 if TYPE_CHECKING:
     from banken.client.callback_listener import CallbackListener
+    from banken.client.fanout import Fanout
     from banken.watchdog.callback_invocation import Callback
 
 EXIT_WAIT = 0.3
@@ -31,11 +32,12 @@ LEAVE_WAIT, LEAVE_LINGER = 0.05, 0.15
 
 
 class Client(BaseClient):
-    """A connection to one supervisor. Every method may be called from any thread, and after a fork.
+    """A connection to one supervisor, or to several. Every method may be called from any thread, and after a fork.
 
-    ``address``: a directory or ``ipc://DIRECTORY``; None: ``$BANKEN_ADDRESS``, else the default. Nothing is
-    connected here. No method raises because of the supervisor: a worker runs on without one. AddressRefused (a
-    ValueError) for a text that is no address.
+    ``address``: a directory, ``ipc://DIRECTORY`` or ``tcp://HOST:PORT``, or several with commas between them; None:
+    ``$BANKEN_ADDRESS``, else the default. Nothing is connected here. No method raises because of the supervisor: a
+    worker runs on without one. AddressRefused (a ValueError) for a text that is no address.
+    ``key``: the file of this process's key, which tcp needs; None: ``$BANKEN_KEY``. KeyRefused (a ValueError).
 
     ``anonymous``: for one-shot commands, whose process is not the worker.
     ``release_at_exit``: the interpreter's end says of all that this client fed that the process is leaving, with
@@ -47,14 +49,16 @@ class Client(BaseClient):
         self,
         address: str | os.PathLike[str] | None = None,
         *,
+        key: str | os.PathLike[str] | None = None,
         anonymous: bool = False,
         release_at_exit: bool = True,
     ) -> None:
         super().__init__(anonymous=anonymous)
         self._release_at_exit = release_at_exit and not anonymous
-        self._sender: Sender | None = None
+        self._key = key
+        self._sender: Sender | Fanout | None = None
         if address is not None:
-            self._use(Sender(resolve(address), self._opened))
+            self._use(self._make_sender(address))
         self._listener: CallbackListener | None = None
         """made when the first callback is set; keeps the callbacks while its thread is closed"""
         after_fork(self)
@@ -67,14 +71,17 @@ class Client(BaseClient):
     def connect(self, address: str | os.PathLike[str]) -> None:
         """Feed the supervisor at ``address`` from now on. What was declared is declared there with its next
         feed."""
-        resolved = resolve(address)
+        sender = self._make_sender(address)
         self.close()
-        self._use(Sender(resolved, self._opened))
+        self._use(sender)
         if self._listener is not None:
-            self._listener.connect(resolved.text)
+            self._listener.connect(sender.text)
 
     def stats(self) -> dict[str, Any]:
         """Counts of ``sent``, ``coalesced`` and ``dropped`` feeds; ``reachable`` and ``address`` of the supervisor.
+
+        ``destinations``: for each supervisor of several, or on another host, a map of ``address``, ``reachable``,
+        ``denied`` (it does not let this process in), and the messages that it took (``sent``) or not (``dropped``).
 
         ``coalesced``: feeds that did not have to travel. ``dropped``: feeds, and messages of sections, that found
         no supervisor or no room.
@@ -86,7 +93,8 @@ class Client(BaseClient):
             "coalesced": sum(state.coalesced for state in states),
             "dropped": sum(state.dropped for state in states),
             "reachable": self._sender is not None and self._sender.reachable(),
-            "address": self.address.text,
+            "address": self._to().text,
+            "destinations": self._to().stats(),
         }
 
     def close(self) -> None:
@@ -113,14 +121,23 @@ class Client(BaseClient):
         """
         return self._end(LEAVE_WAIT, LEAVE_LINGER, Kind.RELEASE)
 
-    def _use(self, sender: Sender) -> Sender:
+    def _make_sender(self, address: str | os.PathLike[str] | None) -> Sender | Fanout:
+        found = resolve_all(address)
+        if len(found) == 1 and found[0].directory is not None:
+            return Sender(found[0], self._opened)
+        from banken.client.fanout import Fanout
+        from banken.tcp import given_key
+
+        return Fanout(found, given_key(self._key), self._opened)
+
+    def _use(self, sender: Sender | Fanout) -> Sender | Fanout:
         self._sender, self._carry = sender, sender.send
         return sender
 
-    def _to(self) -> Sender:
+    def _to(self) -> Sender | Fanout:
         """The sender, made by whichever thread comes first: two would open two sockets."""
         with self._making:
-            new = self._sender or Sender(resolve(), self._opened)
+            new = self._sender or self._make_sender(None)
             return self._sender or self._use(new)  # a signal handler may have come between
 
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
@@ -138,7 +155,7 @@ class Client(BaseClient):
             if self._listener is None and callback is not None:
                 from banken.client.callback_listener import CallbackListener
 
-                self._listener = CallbackListener(self._to().address.text)
+                self._listener = CallbackListener(self._to().text, self._key)
             if self._listener is not None:
                 self._listener.bind(name, callback)
         if self._sender is not None:
@@ -175,7 +192,7 @@ class Client(BaseClient):
             state.begin_anew()  # its handle may feed again
         return taken
 
-    def _feed_late(self, sender: Sender) -> None:
+    def _feed_late(self, sender: Sender | Fanout) -> None:
         """Feed once more what was fed when there was no connection yet."""
         deadline = monotonic() + FIRST_AT_EXIT
         for state in {id(state): state for state in self._states.values() if state.dropped}.values():

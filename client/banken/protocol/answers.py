@@ -23,6 +23,9 @@ DEPTH_MAX = 16
 NUMBER_MAX = 1e15
 """Largest number that is calculated with: of seconds, 30 million years."""
 
+KEY_MAY_NOT = "is not allowed with this key"
+"""What a refusal says to a key that may not make a request."""
+
 _word = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _name = re.compile(NAME_PATTERN)
 
@@ -169,7 +172,7 @@ _ROW = {
     "interval": _number, "grace": _number, "by": _a_word, "awaited": _flag, "pid": _maybe(_claimed_pid),
     "incidents": _count, "stopped_with?": _text, "status?": _text, "incident?": _INCIDENT,
     "group?": {"alive": _count, "at_least": _count, "members": [_text], "stopped": [_text]},
-    "feeds?": [(_number, _number)],
+    "feeds?": [(_number, _number)], "key?": _text, "host?": _maybe(_text),
 }  # fmt: skip
 _PROGRAM = {
     "name": _a_name, "state": _a_word, "since": _number, "adopted": _flag, "failures": _count,
@@ -180,6 +183,7 @@ _SUGGESTION = {
     "name": _a_name, "timeout": _number, "auto": _maybe((_number, _number)), "gaps": _count, "needed": _count,
     "longest": _maybe(_number), "proposed": _maybe(_number),
 }  # fmt: skip
+_KEY = {"name": _text, "public": _text, "control": _a_word, "seen": _maybe(_number), "hosts": [_text]}
 _STUCK = {"stuck": _count}
 _JOURNAL = {"state": _a_word, "reason": _maybe(_text), "path": _text, "problems?": [_text]}
 _SUMMARY = {
@@ -197,6 +201,7 @@ _ANSWERS: dict[str, Any] = {
     "status": {"rows": [_ROW], "next": _maybe(_count), "total": _count},
     "suggest": {"rows": [_SUGGESTION], "next": _maybe(_count), "total": _count},
     "look": {"rows": [_ROW], "gone": [_a_name]},
+    "keys": {"rows": [_KEY], "denied": [{"host": _text, "key": _maybe(_text), "age": _number}]},
     "programs": {"rows": [_PROGRAM]},
     "program": {"rows": [_PROGRAM]},
     "reload": {"number": _count},

@@ -66,6 +66,8 @@ class Dispatcher:
         """public address of the web page, without a slash at its end; None: it is not known"""
         self.named: Mapping[str, str] = {}
         """the user's own actions: name to ``module:Class``"""
+        self.is_elsewhere: Callable[[ProcessIdentity], bool] = lambda who: False
+        """whether this process is on another host"""
         self._report = report
         self._programs = programs
         self._process = process
@@ -183,6 +185,9 @@ class Dispatcher:
                 target = replace(target, who=process)
                 if process is not None:
                     self.context.trust(process)
+        if action.needs_process and target.who is not None and self.is_elsewhere(target.who):
+            self._refuse(effect, incident, EventType.ACTION_SKIPPED, "its process is on another host")
+            return
         lane = FirstLane(incident.name) if effect.step.first else None
         if action.recipient is None:
             self.executor.submit([action], target, lane)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from banken.address import option_for, resolve
+from banken.address import option_for, resolve_all
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option
@@ -27,6 +27,11 @@ journal_option = click.option("--journal", metavar="FILE", help="The journal's f
 
 def place(address: str | None, journal: str | None) -> str:
     """The journal's file; a Failure if there is none."""
+    where = resolve_all(address)[0]
+    if journal is None and where.directory is None:
+        raise Failure(
+            f"the journal is a file on the host of {where.text}: look at it there, or give --journal FILE"
+        )
     if journal is None:
         state = (ask(address, ASK_S, "summary") or {}).get("journal")
         journal = usual_journal(address) if state is None else str(state["path"])
@@ -37,7 +42,7 @@ def place(address: str | None, journal: str | None) -> str:
     except OSError:
         exists = False
     if journal is None or not exists:
-        hint = f"`banken run{option_for(resolve(address).text)}` keeps one"
+        hint = f"`banken run{option_for(where.text)}` keeps one"
         raise Failure(f"there is no journal at {journal}; {hint}")
     return journal
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from banken.control import Control
 
 _HELP = (
-    "The supervisor's directory.  [default: $BANKEN_ADDRESS, else $XDG_RUNTIME_DIR/banken, "
+    "The supervisor's directory; or tcp://HOST:PORT of one on another host, with a key in $BANKEN_KEY.  "
+    "[default: $BANKEN_ADDRESS, else $XDG_RUNTIME_DIR/banken, "
     "else /run/banken for root, else ~/.local/state/banken/run]"
 )
 

@@ -111,12 +111,13 @@ def stop(name: str | None, quiet: bool, address: str | None) -> None:
             click.echo(f"{run} on, and the next supervisor adopts them; stop them with: kill -- {groups}")
 
 
-@click.command(short_help="Have the supervisor read its config file again.")
+@click.command(short_help="Have the supervisor read its config file, and its keys' rights, again.")
 @allow_empty_option
 @quiet_option
 @changing_address_option
 def reload(allow_empty: bool, quiet: bool, address: str | None) -> None:
-    """Have the supervisor read its config file again, and say what became of it.
+    """Have the supervisor read its config file again, and what the keys of other hosts may do, and say what became
+    of it.
 
     A bad file changes nothing: its faults are listed, and the exit code is 4. So is an empty one, unless
     --allow-empty is given.

@@ -39,6 +39,18 @@ if TYPE_CHECKING:
 @click.option(
     "--no-journal", is_flag=True, help="Keep nothing on disk: incidents are forgotten with the supervisor."
 )
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="tcp://HOST:PORT",
+    help="Let workers of other hosts come in there, too, with keys (`banken keys`); tcp://0.0.0.0:7767 is each "
+    "address of this host. PORT is for feeds, the next two for commands and events. May be given several times.",
+)
+@click.option(
+    "--keys",
+    metavar="DIR",
+    help="Where the keys are.  [default: /etc/banken/keys for root, else $XDG_CONFIG_HOME/banken/keys]",
+)
 @allow_empty_option
 @json_logs_option
 @click.option(
@@ -62,6 +74,8 @@ def command(
     config: str | None,
     journal: str | None,
     no_journal: bool,
+    listen: tuple[str, ...],
+    keys: str | None,
     allow_empty: bool,
     json_logs: bool,
     log_level: str,
@@ -108,7 +122,10 @@ def command(
     settings = None if setup is None else setup.config.settings
     if settings is not None:
         address = address or os.environ.get("BANKEN_ADDRESS") or settings.address
-        journal = journal or settings.journal
+        journal, keys = journal or settings.journal, keys or settings.keys
+        listen = listen or tuple(settings.listen)
+    if keys is not None and not listen:
+        raise click.UsageError("--keys is for workers of other hosts: it needs --listen tcp://HOST:PORT")
 
     class Announced(Supervisor):
         """Says where it listens once it does."""
@@ -116,7 +133,8 @@ def command(
         standalone = True
 
         def _opened(self) -> None:
-            _announce(self.address.text, _settings_line(config, path, settings, self.address.text, journal, web))
+            line = _settings_line(config, path, settings, self.address.text, journal, web)
+            _announce(self.address.text, listen, line)
             if beside is not None:
                 beside.start()
 
@@ -136,7 +154,7 @@ def command(
         "callback_threads": settings.callback_threads,
     }  # fmt: skip
     beside = None if for_page is None else _web_child(for_page, resolve(address).text, json_logs=json_logs)
-    supervisor = Announced(address, journal=journal, **more)
+    supervisor = Announced(address, journal=journal, listen=listen, keys=keys, **more)
     process.disregard_signals(supervisor.warn)
     supervisor.ends_programs = init or os.getpid() == 1
     if setup is not None:
@@ -147,7 +165,8 @@ def command(
     except (OSError, zmq.ZMQError, RuntimeError) as fault:  # RuntimeError: the system gives no threads
         if supervisor._loop is not None or isinstance(fault, BankenError):
             raise  # it ran: this is no matter of the address; or it says itself what is wrong
-        raise Failure(f"cannot listen at {supervisor.address.text}: {fault}", exit_codes.ADDRESS_REFUSED) from None
+        where = " or ".join((supervisor.address.text, *listen))
+        raise Failure(f"cannot listen at {where}: {fault}", exit_codes.ADDRESS_REFUSED) from None
     finally:
         if beside is not None:
             beside.stop()
@@ -170,10 +189,10 @@ def _load(path: str | os.PathLike[str], log_settings: dict[str, Any]) -> Runtime
     return RuntimeConfig(load(path), (f"{logs.__name__}:{logs.to_stderr.__name__}", log_settings))
 
 
-def _announce(address: str, settings: str) -> None:
+def _announce(address: str, listen: tuple[str, ...], settings: str) -> None:
     """One line on stdout, past its buffer: if nobody takes it, nothing remains to be complained about."""
     text = (
-        f"banken supervises at {address} (pid {os.getpid()}); {settings}. "
+        f"banken supervises at {' and '.join((address, *listen))} (pid {os.getpid()}); {settings}. "
         f"Feed it with: banken feed NAME --timeout 30s{option_for(address)}\n"
     )
     with contextlib.suppress(OSError):

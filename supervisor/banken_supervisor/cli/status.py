@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from banken.address import option_for, resolve
+from banken.address import option_for, whole_text
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.group import Failure
@@ -70,7 +70,7 @@ def command(
             least = format_s(WATCH_LEAST_S)
             raise click.UsageError(f"--watch looks at most every {least}, not every {format_s(watch)}")
         need_terminal("--watch", "`banken status --json`, or `banken events --json` to follow")
-        where = resolve(address).whole().text
+        where = whole_text(address)
         from banken_supervisor.cli.watching import WatchApp
 
         app = WatchApp(where, name, limit, watch)

@@ -11,7 +11,7 @@ import click
 from banken_supervisor.cli.places import BAD, WORST_FIRST
 from banken_supervisor.cli.printing import Table, clean, plural
 from banken_supervisor.text.durations import NEVER_S, format_s
-from banken_supervisor.text.reasons import gist, unjudged
+from banken_supervisor.text.reasons import gist, origin, unjudged
 
 COLOURS = {
     "expired": "red",
@@ -125,6 +125,8 @@ def _remarks(row: dict[str, Any]) -> list[str]:
         remarks.append(f"{clean(incident['cause'])} {format_s(incident['age'])} ago{why}")
     elif (unjudged_why := unjudged(row)) is not None:
         remarks.append(unjudged_why)
+    if (where := origin(row)) is not None:
+        remarks.append(clean(where))
     if row.get("end_unseen"):
         remarks.append("judged by silence alone")
     if "progress" in row:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 
 from banken_supervisor.config import building, deep, parsing, reading, semantics
-from banken_supervisor.config.faults import FAULTS_MAX, ConfigFaults, Fault, Problem, dotted
-from banken_supervisor.config.lines import Lines
+from banken_supervisor.config.faults import ConfigFaults, Fault, Problem
+from banken_supervisor.config.lines import placed
 from banken_supervisor.config.reading import Unreadable
 from banken_supervisor.config.settings import Config
 from banken_supervisor.files.trusted_files import doubt_about
@@ -42,36 +42,19 @@ def examine(
         text = reading.read(source)
         data = reading.parse(text)
     except Unreadable as fault:
-        return None, _placed(source, "", [Problem((), *fault.args)])
+        return None, placed(source, "", [Problem((), *fault.args)])
     parsed, found = parsing.parse(data, str(absolute.parent))
     found.extend(semantics.problems(parsed, callbacks))
     config = building.build(absolute, parsed, empty=not data)
-    doubts = _placed(source, text, semantics.doubts(parsed))
+    doubts = placed(source, text, semantics.doubts(parsed))
     if (why := doubt_about(source)) is not None:  # it was named, so it is meant: `find` refuses others
         doubts.insert(0, Fault(str(source), None, "", f"{why}, and it says which commands are run"))
     config = dataclasses.replace(config, warnings=tuple(doubts))
     if thorough:
         found.extend(deep.problems(parsed, config))
-    return config, _placed(source, text, found)
+    return config, placed(source, text, found)
 
 
 def example() -> str:
     """A commented file that has no fault anywhere."""
     return resources.files("banken_supervisor.config").joinpath("example.toml").read_text(encoding="utf-8")
-
-
-def _placed(source: Path, text: str, problems: Iterable[Problem]) -> list[Fault]:
-    """Faults in the order of the file, each once, at most FAULTS_MAX of them and a line that counts the rest."""
-    unique = list(dict.fromkeys(problems))
-    if not unique:
-        return []
-    lines = Lines(text)
-    faults = [
-        Fault(str(source), problem.line or lines.of(problem.path), dotted(problem.path), problem.text)
-        for problem in unique
-    ]
-    faults.sort(key=lambda fault: fault.line or 0)
-    if len(faults) > FAULTS_MAX:
-        more = len(faults) - FAULTS_MAX
-        faults[FAULTS_MAX:] = [Fault(str(source), None, "", f"and {more:,} faults more")]
-    return faults

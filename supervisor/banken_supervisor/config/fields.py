@@ -135,6 +135,18 @@ def supervisor_address(value: object, info: ValidationInfo) -> str:
     return given
 
 
+def listen_address(value: object) -> str:
+    """``tcp://HOST:PORT``, of this host."""
+    given = text(value, what="an address")
+    try:
+        is_tcp = address.resolve(given).directory is None
+    except Refused as fault:
+        raise ValueError(str(fault)) from None
+    if not is_tcp:
+        raise ValueError(f'must be "tcp://HOST:PORT", not {quoted(given)}; the directory of the sockets is address')
+    return given
+
+
 def page(value: object) -> str:
     """The public address of a web page, without a slash at its end; links are made by adding to it."""
     given = text(value, longest=PAGE_MAX)
@@ -251,6 +263,7 @@ ProgramName = Annotated[str, *kind(program_name, _PROGRAM_NAME)]
 Command = Annotated[tuple[str, ...], *kind(options.command, options.COMMAND)]
 Target = Annotated[str, *kind(target, {"type": "string", "pattern": TARGET_PATTERN})]
 AddressField = Annotated[str, *kind(supervisor_address, STRING)]
+ListenField = Annotated[str, *kind(listen_address, {"type": "string", "pattern": "^tcp://."})]
 NotifyUrl = Annotated[Secret, *kind(notify_url, STRING)]
 UrlsFile = Annotated[tuple[Secret, ...], *kind(urls_file, STRING)]
 # What comes from a variable is taken as it is: {i} is no number there.

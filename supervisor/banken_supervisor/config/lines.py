@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 import tomllib
 from bisect import bisect_right
+from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
-from banken_supervisor.config.faults import KeyPath
+from banken_supervisor.config.faults import FAULTS_MAX, Fault, KeyPath, Problem, dotted
 
 DEPTH_MAX = 64
 """Keys deeper than this, and"""
@@ -133,3 +135,20 @@ class Lines:
     def _note(self, path: KeyPath, place: int) -> None:
         if len(path) <= DEPTH_MAX:
             self._at.setdefault(path, bisect_right(self._starts, place))
+
+
+def placed(source: Path, text: str, problems: Iterable[Problem]) -> list[Fault]:
+    """Faults in the order of the file, each once, at most FAULTS_MAX of them and a line that counts the rest."""
+    unique = list(dict.fromkeys(problems))
+    if not unique:
+        return []
+    lines = Lines(text)
+    faults = [
+        Fault(str(source), problem.line or lines.of(problem.path), dotted(problem.path), problem.text)
+        for problem in unique
+    ]
+    faults.sort(key=lambda fault: fault.line or 0)
+    if len(faults) > FAULTS_MAX:
+        more = len(faults) - FAULTS_MAX
+        faults[FAULTS_MAX:] = [Fault(str(source), None, "", f"and {more:,} faults more")]
+    return faults

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
+from banken.address import ADDRESSES_MAX
 from banken.protocol.messages import Declaration
 from banken_supervisor.actions.options import STRICT, Name, PathField, SignalName, Table, seconds
 from banken_supervisor.config.fields import (
@@ -16,6 +17,7 @@ from banken_supervisor.config.fields import (
     Command,
     Duration,
     Environment,
+    ListenField,
     NotifyUrl,
     PageField,
     Pattern,
@@ -133,6 +135,13 @@ class SupervisorTable(Table):
 
     address: AddressField | None = Field(
         None, description="Directory of the sockets, unless --address or $BANKEN_ADDRESS names one."
+    )
+    listen: Annotated[list[ListenField], Field(max_length=ADDRESSES_MAX)] = Field(
+        [], description='Where workers of other hosts come in, with keys: ["tcp://0.0.0.0:7767"]. Read at start.'
+    )
+    keys: PathField | None = Field(
+        None,
+        description="Directory of the keys; default: see banken keys --help. Read at start; its rights at reload.",
     )
     callback_limit: Duration = Field(30.0, description="A callback that takes longer is stuck, and is ended.")
     callback_threads: Annotated[int, Field(ge=1, le=1024)] = Field(64, description="Callbacks that run at once.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import banken
 from banken.clock import wall
 from banken.errors import Refused, WireError
+from banken.protocol.answers import KEY_MAY_NOT
 from banken.protocol.codec import VERSION, pack, unpack
 from banken.protocol.limits import REQUEST_MAX, check_name, shorten
 from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_MAX
@@ -93,6 +95,19 @@ def answer(view: ControlView, request: bytes) -> bytes:
         view.guard.fault(Place.REQUEST, fault, op if type(op) is str and op in OPS else "")
         text = f"an internal error of the supervisor ({type(fault).__name__}); see its log"
         return pack([VERSION, number, False, text])
+
+
+def refusal_for(request: bytes, control: str) -> bytes | None:
+    """The reply to a request of another host that its key does not allow; None: it may be made. ``control``: what
+    the key may ask: none, read or full."""
+    try:
+        _, number, op, _ = unpack(request, REQUEST_MAX)
+    except (WireError, TypeError, ValueError):
+        return None  # it is refused as any such request is
+    if control == "full" or (control == "read" and type(op) is str and op in READS):
+        return None
+    text = f"{_shown(op)} {KEY_MAY_NOT}: its `control` in access.toml is {control!r}"
+    return pack([VERSION, number if type(number) is int else 0, False, text])
 
 
 def _shown(value: object) -> str:
@@ -186,8 +201,8 @@ def _status(view: ControlView, args: dict[str, Any]) -> Any:
     """Rows of watchdogs: ``name`` (exact, or a pattern with ``*?[``), ``offset``, ``limit``."""
     unseen = view.unseen
     if not unseen:
-        return _rows(view, args, row)
-    return _rows(view, args, lambda record, now: {**row(record, now), "end_unseen": record.owner in unseen})
+        return _rows(view, args, partial(_row, view))
+    return _rows(view, args, lambda record, now: {**_row(view, record, now), "end_unseen": record.owner in unseen})
 
 
 def _suggest(view: ControlView, args: dict[str, Any]) -> Any:
@@ -211,8 +226,14 @@ def _look(view: ControlView, args: dict[str, Any]) -> Any:
             gone.append(check_name(name))
         else:
             more = {"feeds": engine.history.feeds(record, now)} if feeds else {}
-            rows.append({**row(record, now), **more})
+            rows.append({**_row(view, record, now), **more})
     return {"rows": rows, "gone": gone}
+
+
+def _row(view: ControlView, record: Record, now: float) -> dict[str, Any]:
+    """Its row, with the key and the host where it is on another one."""
+    owner = record.owner
+    return row(record, now) if owner is None else {**row(record, now), **view.remote().origin(owner.boot)}
 
 
 def _scan(view: ControlView, offset: int) -> Iterator[Record]:
@@ -333,6 +354,11 @@ def _program(view: ControlView, args: dict[str, Any]) -> Any:
     return {"rows": [row for row in view.programs.rows(driver.now) if row["name"] == name]}
 
 
+def _keys(view: ControlView, args: dict[str, Any]) -> Any:
+    """The keys that other hosts come in with, and who was denied lately."""
+    return view.remote().keys()
+
+
 def _reload(view: ControlView, args: dict[str, Any]) -> Any:
     """Start a reload of the config. An event, and ``reloaded`` with this number, give the result."""
     allow_empty = args.get("allow_empty", False)
@@ -360,6 +386,10 @@ def _stop(view: ControlView, args: dict[str, Any]) -> Any:
 OPS: dict[str, Callable[[ControlView, dict[str, Any]], Any]] = {
     handler.__name__[1:]: handler
     for handler in (
-        _look, _metrics, _ping, _program, _programs, _reload, _reloaded, _status, _stop, _suggest, _summary, _tell
+        _keys, _look, _metrics, _ping, _program, _programs, _reload, _reloaded, _status, _stop, _suggest, _summary,
+        _tell,
     )
 }  # fmt: skip
+
+READS = frozenset({"keys", "look", "metrics", "ping", "programs", "reloaded", "status", "suggest", "summary"})
+"""What changes nothing: a key with ``control = "read"`` may ask it."""

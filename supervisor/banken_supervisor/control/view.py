@@ -24,6 +24,16 @@ class ReloadView(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteView:
+    """What is known of other hosts; as it is where none comes in."""
+
+    origin: Callable[[bytes], dict[str, Any]] = lambda boot: {}
+    """``key`` and ``host`` of the processes with this boot id; empty: they are not of another host"""
+    keys: Callable[[], dict[str, Any]] = lambda: {"rows": [], "denied": []}
+    """as the request ``keys`` has them"""
+
+
+@dataclass(frozen=True, slots=True)
 class ControlView:
     """Belongs to the loop's thread."""
 
@@ -39,3 +49,4 @@ class ControlView:
     """processes whose end is not noticed, for want of a descriptor"""
     stop: Callable[[], dict[str, Any]]
     """begins to stop; ``within``: seconds that it takes at most; ``programs``: whether they are stopped before"""
+    remote: Callable[[], RemoteView]

@@ -18,7 +18,7 @@ from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.policy import Quotas
-from banken_supervisor.engine.principal import OtherUser, Principal, Refusal
+from banken_supervisor.engine.principal import AnyPrincipal, KeyHolder, Principal, Refusal
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
 from banken_supervisor.engine.record import ENDED, Record
@@ -65,19 +65,26 @@ class Admission:
     """by reason: when the last event was, and how many there had been then"""
 
     def process_of(
-        self, message: Message, by: Principal | OtherUser, pid: int, now: float, out: list[Effect]
+        self, message: Message, by: AnyPrincipal, pid: int, now: float, out: list[Effect]
     ) -> ProcessIdentity | None:
         """The process that a message names. None: it names none, or one that its sender may not speak for; then it
         counts as a message that names none. ``pid``: the sender's; 0: unknown."""
-        process = by.checked(message.identity) if isinstance(by, OtherUser) else message.identity
-        if process is None or self.speaks_for(pid, process):
+        process = message.identity if isinstance(by, Principal) else by.checked(message.identity)
+        if process is None or isinstance(by, KeyHolder) or self.speaks_for(pid, process):
             return process
         text = f"process {pid} named process {process.pid} as its own: what it said counts as nobody's"
         self.refuse(Refusal("identity", text), now, out, message.name)
         return None
 
     def admit(
-        self, message: Message, now: float, out: list[Effect], *, is_operators: bool = False, awaited: bool = True
+        self,
+        message: Message,
+        now: float,
+        out: list[Effect],
+        *,
+        principal: AnyPrincipal = Principal.LOCAL,
+        is_operators: bool = False,
+        awaited: bool = True,
     ) -> Record | Refusal:
         """A record for a name that is not watched yet. ``is_operators``: the config asks for it, no message does.
         ``awaited``: False where nobody says that it will be fed."""
@@ -91,7 +98,7 @@ class Admission:
         if found is None:
             return Refusal("undeclared", f"nobody declared {name!r}, and undeclared names are refused here")
         table = self._table
-        if (refusal := self._over_quota(message, now, is_operators=is_operators)) is not None:
+        if (refusal := self._over_quota(message, principal, now, is_operators=is_operators)) is not None:
             return refusal
         declaration, by = found
         record = Record(name, declaration, message.resolution, now, by=by)
@@ -108,16 +115,20 @@ class Admission:
         self._maintenance.apply_to_new(record, now, out)
         return record
 
-    def _over_quota(self, message: Message, now: float, *, is_operators: bool) -> Refusal | None:
-        """Whether there are too many watchdogs already, of all processes, of this one, or of none."""
+    def _over_quota(self, message: Message, by: AnyPrincipal, now: float, *, is_operators: bool) -> Refusal | None:
+        """Whether there are too many watchdogs already, of all processes, of this one or this key, or of none."""
         quotas, process = self.quotas, message.identity
         if len(self._table) >= quotas.names:
             return Refusal("full", f"{quotas.names} watchdogs are kept already; {_RAISE}names")
         if message.kind not in _OWNS or is_operators:
             return None
-        found = self._count_nobodys(message.name, now) if process is None else self._table.names_of(process)
+        if process is None:
+            found, who = self._count_nobodys(message.name, now), "what names no process"
+        elif isinstance(by, KeyHolder):
+            found, who = self._table.names_by_key[by.key_part], f"the key {by.name!r}"
+        else:
+            found, who = self._table.names_of(process), f"process {process.pid}"
         if found >= quotas.names_per_process:
-            who = "what names no process" if process is None else f"process {process.pid}"
             text = f"{who} has {quotas.names_per_process} watchdogs already"
             return Refusal("names", f"{text}; {_RAISE}names_per_process")
         return None if process is None else self._check_identity(process)

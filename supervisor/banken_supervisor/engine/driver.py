@@ -15,7 +15,7 @@ from banken_supervisor.engine.barrier import Barrier
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.feed_history import NoteBudget
-from banken_supervisor.engine.principal import OtherUser, Principal
+from banken_supervisor.engine.principal import AnyPrincipal, Principal
 from banken_supervisor.engine.rate_limit import Backlog
 
 WAIT_MAX = 1.0
@@ -116,7 +116,7 @@ class Driver:
                 self.out.append(Event(EventType.OVERLOADED, None, {"turns": self.overloads}))
         return now
 
-    def read(self, frames: Iterator[bytes], principal: Principal | OtherUser = Principal.LOCAL) -> None:
+    def read(self, frames: Iterator[bytes], principal: AnyPrincipal = Principal.LOCAL) -> None:
         """Take the messages of ``frames``. An exception passes through; the messages before it were taken."""
         self.engine.intake(frames, self.clock.now, self.out, principal)
 

@@ -31,13 +31,13 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import Incidents
-from banken_supervisor.engine.known_feeds import KnownFeeds
+from banken_supervisor.engine.known_feeds import KnownFeeds, mark_of
 from banken_supervisor.engine.last_feeds import LastFeeds
 from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.policy import By, Policy, Quotas
-from banken_supervisor.engine.principal import OtherUser, Principal, Refusal, authorize, may_use
+from banken_supervisor.engine.principal import AnyPrincipal, KeyHolder, Principal, Refusal, authorize, may_use
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
 from banken_supervisor.engine.record import Record
@@ -113,7 +113,7 @@ class Engine:
         frames: Iterator[bytes],
         now: float,
         out: list[Effect],
-        principal: Principal | OtherUser = Principal.LOCAL,
+        principal: AnyPrincipal = Principal.LOCAL,
     ) -> None:
         """Take every frame of ``frames``, all counted as arriving ``now``; what needs work may wait (waiting.py).
 
@@ -140,16 +140,14 @@ class Engine:
             self._take_charged(*found, now, out)
         out += self.waiting.flood(now)
 
-    def _take_charged(
-        self, frame: bytes, by: Principal | OtherUser, pid: int, now: float, to: list[Effect]
-    ) -> None:
+    def _take_charged(self, frame: bytes, by: AnyPrincipal, pid: int, now: float, to: list[Effect]) -> None:
         before = len(to)
         self.take(frame, now, to, by, pid)
         if len(to) > before:
             self.waiting.charge(source_of(frame, by, pid), len(to) - before, now)
 
     def take(
-        self, frame: bytes, now: float, out: list[Effect], by: Principal | OtherUser = Principal.LOCAL, pid: int = 0
+        self, frame: bytes, now: float, out: list[Effect], by: AnyPrincipal = Principal.LOCAL, pid: int = 0
     ) -> Refusal | None:
         """Decode and take one frame; the refusal, if there is one, is counted. ``pid``: as for ``source_of``."""
         try:
@@ -159,7 +157,8 @@ class Engine:
         if message.kind is Kind.PROBE and message.args[0] == self._probe_token:
             by = Principal.SUPERVISOR
         share, process = self.table.share, self.admission.process_of(message, by, pid, now, out)
-        known = frame if process == message.identity else None  # to its own process the same bytes mean more
+        is_own = process == message.identity or isinstance(by, KeyHolder)
+        known = mark_of(by) + frame if is_own else None  # to its own process the same bytes mean more
         message = message._replace(
             identity=share(process),
             resolution=share(message.resolution),
@@ -172,10 +171,11 @@ class Engine:
         message: Message,
         now: float,
         out: list[Effect],
-        principal: Principal | OtherUser = Principal.OPERATOR,
+        principal: AnyPrincipal = Principal.OPERATOR,
         frame: bytes | None = None,
     ) -> Refusal | None:
-        """Take one message; the refusal, if it was refused (it is counted already)."""
+        """Take one message; the refusal, if it was refused (it is counted already). ``frame``: by which the next
+        one like it can be known."""
         kind = message.kind
         record = self.table.by_name.get(message.name)
         refusal = authorize(principal, kind, message.name, is_group=record is not None and record.is_group)
@@ -185,7 +185,7 @@ class Engine:
             self.probes_seen.append(message.args[1])
             return None
         if record is None:
-            admitted = self.admission.admit(message, now, out)
+            admitted = self.admission.admit(message, now, out, principal=principal)
             if isinstance(admitted, Refusal):
                 # To release or resume what is not watched asks for what is so already: no event.
                 quiet = kind in (Kind.RELEASE, Kind.LEAVING, Kind.RESUME)

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from banken_supervisor.engine.feed_history import FeedHistory
-from banken_supervisor.engine.principal import FramesOf, OtherUser, Principal
+from banken_supervisor.engine.principal import AnyPrincipal, FramesOf, KeyHolder, OtherUser, Principal
 from banken_supervisor.engine.record import Member, Record
 from banken_supervisor.engine.table import Table
 
 _LOCAL = Principal.LOCAL
+
+
+def mark_of(principal: AnyPrincipal) -> bytes:
+    """What stands before the frames of this principal where they are known: on another host's word counts nothing
+    but what came with its own key."""
+    return principal.mark if isinstance(principal, KeyHolder) else b""
 
 
 @dataclass(eq=False)
@@ -21,12 +27,20 @@ class KnownFeeds:
     _table: Table
     _history: FeedHistory
 
-    def take(self, frames: Iterator[bytes], now: float, principal: Principal | OtherUser) -> Iterator[bytes]:
+    def take(self, frames: Iterator[bytes], now: float, principal: AnyPrincipal) -> Iterator[bytes]:
         """Take all that are known, and yield the others in between, in order."""
+        if principal is _LOCAL or isinstance(principal, Principal):  # the first alone costs nothing
+            return self._take(frames, now, self._table.by_frame)
+        if isinstance(principal, OtherUser):
+            return self._take(frames, now, FramesOf(self._table.by_frame, principal))
+        mark = mark_of(principal)
+        others = self._take(map(mark.__add__, frames), now, self._table.by_frame)
+        return (frame[len(mark) :] for frame in others)
+
+    def _take(
+        self, frames: Iterator[bytes], now: float, known: Mapping[bytes, Record | Member] | FramesOf
+    ) -> Iterator[bytes]:
         history = self._history
-        known: Mapping[bytes, Record | Member] | FramesOf = self._table.by_frame
-        if principal is not _LOCAL and isinstance(principal, OtherUser):  # the first alone costs nothing
-            known = FramesOf(self._table.by_frame, principal)
         if history.recording:
             if history.allowed > 0:
                 few = islice(frames, history.allowed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from banken.protocol.messages import Kind, ProcessIdentity
 from banken_supervisor.engine.record import Member, Record
@@ -51,6 +51,82 @@ class OtherUser:
         return process if process is not None and self.is_own(process) else None
 
 
+KEY_PART = 4
+"""Bytes of a boot id that say with which key it came in; those behind it stand for the boot id that was claimed."""
+
+HOSTS_MAX = 1_000
+"""Hosts of one key whose addresses are remembered, the newest."""
+
+
+class KeyHolder:
+    """The principal of what comes over tcp with one key, from whichever hosts.
+
+    Nothing that it says of its processes can be checked. So the boot id that it claims is replaced by one that it
+    cannot choose: it names no process of this host, nor of another key. ``seal``: a hash keyed with a secret of the
+    supervisor's, of KEY_PART bytes.
+    """
+
+    def __init__(self, name: str, public: bytes, seal: Callable[[bytes], bytes]) -> None:
+        self.name = name
+        self.key_part = seal(public)
+        self.control = "none"
+        """what it may ask: none, read or full"""
+        self.mark = b""
+        """stands before each of its frames where feeds are known by their bytes: another one's frame, and one from
+        before its rights have changed, is not known"""
+        self.speaks_from: Callable[[], str] | None = None
+        """gives the address of the host whose message is being read; the source's to set"""
+        self.seen: float | None = None
+        """monotonic time at which it spoke last; the sources' to set"""
+        self._public = public
+        self._seal = seal
+        self._may_use: Callable[[str], bool] | None = None
+        self._hosts: dict[bytes, str] = {}
+        self._number = 0
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether it may come in; False: it was revoked."""
+        return self._may_use is not None
+
+    def allow(self, may_use: Callable[[str], bool] | None, control: str = "none") -> None:
+        """From now on it may feed the names that ``may_use`` takes. None: it is revoked."""
+        self._may_use, self.control = may_use, control
+        self._number += 1
+        self.mark = self.key_part + self._number.to_bytes(4, "big")
+
+    def may_use(self, name: str) -> bool:
+        """Whether it may feed the watchdog of this name, and hear of it."""
+        return self._may_use is not None and self._may_use(name)
+
+    def checked(self, process: ProcessIdentity | None) -> ProcessIdentity | None:
+        """``process``, as one of this key's."""
+        return None if process is None else process._replace(boot=self.boot(process.boot))
+
+    def boot(self, claimed: bytes) -> bytes:
+        """What stands for the boot id that one of its processes claims."""
+        found = self.key_part + self._seal(self._public + claimed)
+        if self.speaks_from is not None:
+            self._hosts.pop(found, None)
+            if len(self._hosts) >= HOSTS_MAX:
+                del self._hosts[next(iter(self._hosts))]
+            self._hosts[found] = self.speaks_from()
+        return found
+
+    @property
+    def hosts(self) -> list[str]:
+        """Addresses from which it has spoken, the latest last."""
+        return list(dict.fromkeys(self._hosts.values()))
+
+    def host_of(self, boot: bytes) -> str | None:
+        """The address from which processes with this boot id have spoken last; None: it is not known."""
+        return self._hosts.get(boot)
+
+
+AnyPrincipal: TypeAlias = Principal | OtherUser | KeyHolder
+"""Whoever may say something."""
+
+
 class FramesOf:
     """The feeds that are known by their bytes, as another user may send them."""
 
@@ -73,7 +149,7 @@ class Refusal(NamedTuple):
     """what is wrong and what is allowed"""
 
 
-def may_use(principal: Principal | OtherUser, name: str) -> bool:
+def may_use(principal: AnyPrincipal, name: str) -> bool:
     """Whether it may say anything in this name."""
     return isinstance(principal, Principal) or principal.may_use(name)
 
@@ -82,10 +158,18 @@ _OF_GROUPS = frozenset({Kind.PAUSE, Kind.RESUME})
 """What may be said in a group's name; the rest belongs to its members."""
 
 
-def authorize(principal: Principal | OtherUser, verb: Kind, name: str, *, is_group: bool) -> Refusal | None:
+def authorize(principal: AnyPrincipal, verb: Kind, name: str, *, is_group: bool) -> Refusal | None:
     """Why ``principal`` may not say ``verb`` of ``name``; None: it may."""
+    if isinstance(principal, KeyHolder) and not principal.is_allowed:
+        return Refusal("revoked", f"the key {principal.name!r} was revoked: what comes with it is refused")
     if verb is Kind.PROBE and principal is not Principal.SUPERVISOR:
         return Refusal("probe", "probes are the supervisor's own")
+    if isinstance(principal, KeyHolder) and not principal.may_use(name):
+        return Refusal(
+            "key",
+            f"the key {principal.name!r} may not speak of {name!r}: no pattern of its `feed` in access.toml fits; "
+            f"`banken keys allow {principal.name} --feed PATTERN` allows it",
+        )
     if isinstance(principal, OtherUser) and (is_group or not principal.may_use(name)):
         return Refusal(
             "user",

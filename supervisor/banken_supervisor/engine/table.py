@@ -16,6 +16,7 @@ from banken_supervisor.engine.deadlines import Deadlines
 from banken_supervisor.engine.effects import Effect, WatchProcess
 from banken_supervisor.engine.ladder import StepKey
 from banken_supervisor.engine.policy import By
+from banken_supervisor.engine.principal import KEY_PART
 from banken_supervisor.engine.record import ENDED, Details, Member, Record, deadline
 from banken_supervisor.engine.states import State
 
@@ -74,6 +75,9 @@ class Table:
         self.spent: dict[str, dict[StepKey, list[float]]] = {}
         """by name: what a watchdog that was released had used up of its budgets"""
         self._owned: dict[ProcessIdentity, Owned] = {}
+        self.names_by_key: Counter[bytes] = Counter()
+        """how many watchdogs processes own, or share, by the first bytes of their boot id: by key, where they came
+        in with one (principal.py)"""
         self._incarnations: dict[ProcessKey, dict[ProcessIdentity, None]] = {}
         """those of ``_owned``, by what they have in common but their random parts"""
         self._shared: dict[Any, Any] = {}
@@ -258,7 +262,7 @@ class Table:
             self._incarnations.setdefault(process[:3], {})[process] = None
             out.append(WatchProcess(process))
         owned.records.append(record)
-        owned.live += 1
+        self._count(process, owned, 1)
         if len(owned.records) > 2 * owned.live + _OWNED_SPARE:
             self._clear_lost(process, owned)
 
@@ -320,14 +324,21 @@ class Table:
         """One of its watchdogs is not this process's any more, neither as its owner nor as one of its members."""
         owned = self._owned.get(process)
         if owned is not None:
-            owned.live -= 1
+            self._count(process, owned, -1)
             if owned.live <= 0:
                 self._clear_lost(process, owned)
                 if not owned.records:
                     self._forget_process(process)
 
+    def _count(self, process: ProcessIdentity, owned: Owned, more: int) -> None:
+        owned.live += more
+        self.names_by_key[process.boot[:KEY_PART]] += more
+
     def _forget_process(self, process: ProcessIdentity) -> None:
-        del self._owned[process]
+        owned = self._owned.pop(process)
+        self._count(process, owned, -owned.live)
+        if not self.names_by_key[process.boot[:KEY_PART]]:
+            del self.names_by_key[process.boot[:KEY_PART]]
         same = self._incarnations[process[:3]]
         del same[process]
         if not same:
@@ -335,7 +346,7 @@ class Table:
 
     def _clear_lost(self, process: ProcessIdentity, owned: Owned) -> None:
         owned.records = self._still_owned(process, owned)
-        owned.live = len(owned.records)
+        self._count(process, owned, len(owned.records) - owned.live)
 
     def _still_owned(self, process: ProcessIdentity, owned: Owned) -> list[Record]:
         by_name = self.by_name

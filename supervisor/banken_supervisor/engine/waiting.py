@@ -21,15 +21,15 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from banken.errors import WireError
 from banken.protocol.codec import pack, unpack
-from banken.protocol.limits import FRAME_MAX
+from banken.protocol.limits import BOOT_SIZE, FRAME_MAX
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.policy import Quotas
-from banken_supervisor.engine.principal import OtherUser, Principal, may_use
+from banken_supervisor.engine.principal import AnyPrincipal, KeyHolder, may_use
 
 WAITING_MAX, WAITING_EACH = 16 * 2**20, 1024
 """Bytes of all messages that wait, with ``OVERHEAD`` for each; or so many for each watchdog that a process may
@@ -59,7 +59,7 @@ _NONCE = b"\xc4\x04"
 class Source(NamedTuple):
     """Who sent a message."""
 
-    principal: Principal | OtherUser
+    principal: AnyPrincipal
     process: int | bytes
     """the pid of the process that has the connection; where that is not known, what the message claims"""
 
@@ -98,9 +98,19 @@ def name_in(frame: bytes) -> str:
     return frame[begin : begin + length].decode("utf-8", "replace")
 
 
-def source_of(frame: bytes, principal: Principal | OtherUser, pid: int) -> Source:
-    """Who sent this message. ``pid``: of the process that has the connection, by the kernel's word; 0: unknown."""
-    return Source(principal, pid or claim_of(frame))
+def claim_with(frame: bytes, principal: AnyPrincipal) -> bytes:
+    """``claim_of``, as the watchdogs of this principal have their processes."""
+    claim = claim_of(frame)
+    if claim and isinstance(principal, KeyHolder):
+        head, end = len(_BOOT), len(_BOOT) + BOOT_SIZE
+        return _BOOT + principal.boot(claim[head:end]) + claim[end:]
+    return claim
+
+
+def source_of(frame: bytes, principal: AnyPrincipal, pid: int) -> Source:
+    """Who sent this message. ``pid``: of the process that has the connection, by the kernel's word; 0: unknown. All
+    that comes with one key has one turn: what it says of its processes may be invented."""
+    return Source(principal, b"" if isinstance(principal, KeyHolder) else pid or claim_of(frame))
 
 
 def may_be_message(frame: bytes) -> bool:
@@ -145,7 +155,7 @@ class Waiting:
         self.taken = 0
         """messages that waited and were taken"""
         self._ready: OrderedDict[Source, _Lane] = OrderedDict()
-        self._claims: dict[Principal | OtherUser, Counter[bytes]] = {}
+        self._claims: dict[AnyPrincipal, Counter[bytes]] = {}
         """how many messages wait that claim to come from a process, by who said it"""
         self._held: dict[Source, _Lane] = {}
         """those of sources that have caused too many events"""
@@ -176,19 +186,19 @@ class Waiting:
             if which in claims and may_use(principal, name)
         )
 
-    def is_full(self, principal: Principal | OtherUser, pid: int) -> bool:
+    def is_full(self, principal: AnyPrincipal, pid: int) -> bool:
         """Whether so many messages of this process wait that its connections need not be read before some are
         taken. ``pid``: as for ``source_of``."""
         source = Source(principal, pid)
         lane = self._ready.get(source) or self._held.get(source)
         return lane is not None and lane.size >= LANE_FULL
 
-    def put(self, frame: bytes, principal: Principal | OtherUser) -> str | None:
+    def put(self, frame: bytes, principal: AnyPrincipal) -> str | None:
         """Add a message that is being read, or drop it: why, in one word, as refusals have it."""
         if not may_be_message(frame):
             return "garbage"
-        claim = claim_of(frame)
-        source = Source(principal, self.speaker() or claim)
+        claim = claim_with(frame, principal)
+        source = Source(principal, b"" if isinstance(principal, KeyHolder) else self.speaker() or claim)
         size = len(frame) + OVERHEAD
         lane = self._ready.get(source) or self._held.get(source)
         if (0 if lane is None else lane.size) + size > self.most - self.size:
@@ -220,7 +230,7 @@ class Waiting:
             return 0.0
         return max(0.0, min(self._full[source] for source in self._held) - now) if self._held else None
 
-    def take(self) -> tuple[bytes, Principal | OtherUser, int] | None:
+    def take(self) -> tuple[bytes, AnyPrincipal, int] | None:
         """The next message, of the source whose turn it is: its bytes, who sent it, and the pid as for
         ``source_of``. None: there is none."""
         if not self._ready:
@@ -233,7 +243,7 @@ class Waiting:
         self.taken += 1
         if lane.frames:
             self._ready[source] = lane
-        claims, claim = self._claims[source.principal], claim_of(frame)
+        claims, claim = self._claims[source.principal], claim_with(frame, source.principal)
         claims[claim] -= 1
         if not claims[claim]:
             del claims[claim]
@@ -267,7 +277,9 @@ class Waiting:
             if source not in self._reported:
                 self._reported[source] = now
                 lane = self._ready.get(source) or self._held.get(source)
-                data = {"pid": source.pid, "waiting": 0 if lane is None else lane.size}
+                data: dict[str, Any] = {"pid": source.pid, "waiting": 0 if lane is None else lane.size}
+                if isinstance(source.principal, KeyHolder):
+                    data["key"] = source.principal.name
                 return [Event(EventType.FLOOD, None, {**data, "dropped": self._dropped.pop(source, 0)})]
         return []
 

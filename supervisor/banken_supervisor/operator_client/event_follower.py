@@ -36,12 +36,18 @@ class EventFollower:
 
     def __init__(self, address: str, names: list[str] | None = None) -> None:
         self.events = Events(address, names)
-        self.connected = False
+        self._open: set[bytes] = set()
+        """where it is connected"""
         # The monitor starts before the connection: a connection that is made at once would otherwise be missed.
-        socket = self.events.socket
-        socket.disconnect(self.events.address.events)
-        self._monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        socket.connect(self.events.address.events)
+        self.events.disconnect()
+        what = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        self._monitor = self.events.socket.get_monitor_socket(what)
+        self.events.connect()
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is connected, to one at least of several supervisors."""
+        return bool(self._open)
 
     def wait(self, seconds: float | None = None, also: Iterable[int] = ()) -> list[dict[str, Any]]:
         """Wait for events or one change of ``connected``, at most ``seconds`` (None: without a limit).
@@ -54,8 +60,9 @@ class EventFollower:
             poller.register(each, zmq.POLLIN)
         ready = dict(poller.poll(None if seconds is None else int(seconds * 1000)))
         if self._monitor in ready:
-            what, _ = struct.unpack("=HI", self._monitor.recv_multipart()[0])
-            self.connected = what == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            said, endpoint = self._monitor.recv_multipart()
+            what, _ = struct.unpack("=HI", said)
+            (self._open.add if what == zmq.EVENT_HANDSHAKE_SUCCEEDED else self._open.discard)(endpoint)
         found: list[dict[str, Any]] = []
         if self.events.socket in ready:
             while len(found) < BATCH_MAX and (event := self.events.next(0)) is not None:

@@ -7,13 +7,16 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from banken.address import Address, resolve
+from banken.address import Address, resolve, resolve_all
 from banken.errors import AddressRefused, RequestFailed, Unreachable
+from banken.protocol.answers import KEY_MAY_NOT
 from banken_supervisor.operator_client.state_directory import journal_file
 from banken_supervisor.text.sanitize import ODD, from_json
 from banken_supervisor.text.secret import open_now
 
 if TYPE_CHECKING:
+    from banken.client.fanout import Fanout
+    from banken.client.sender import Sender
     from banken.control import Control
     from banken.protocol.messages import Declaration, Kind
 
@@ -91,12 +94,11 @@ def supervisor_elsewhere(given: str | None) -> str | None:
 
 def ask(address: str | None, timeout: float, op: str, **args: Any) -> Any:
     """The answer; None where no supervisor runs, or none answers within ``timeout`` seconds, or it says no."""
-    where = resolve(address)
-    if is_absent(where):
+    if all(map(is_absent, resolve_all(address))):
         return None
     from banken.control import Control
 
-    with Control(where.text, timeout=timeout) as control, contextlib.suppress(Unreachable, RequestFailed):
+    with Control(address, timeout=timeout) as control, contextlib.suppress(Unreachable, RequestFailed):
         return control.request(op, **args)
     return None
 
@@ -106,7 +108,7 @@ def usual_journal(address: str | None) -> str | None:
 
     AddressRefused: only feeds are there.
     """
-    return journal_file(resolve(address).whole())
+    return journal_file(resolve_all(address)[0].whole())
 
 
 def look(control: Control, names: list[str]) -> dict[str, dict[str, Any]]:
@@ -128,21 +130,35 @@ def say(
 ) -> dict[str, Any] | None:
     """Send one message about a watchdog, as ``tell`` does. Unreachable: no supervisor took it.
 
-    At an address that takes only feeds it cannot be confirmed: None, too.
+    At an address that takes only feeds, or with a key that may do no more, it cannot be confirmed: None, too.
     """
-    where = resolve(address)
+    where = resolve_all(address)[0]
     if where.main is None:
-        with connect(address) as control:
-            return tell(control, kind, name, *args, declaration=declaration)
-    from banken.client.sender import Sender
-
-    sender = Sender(where)
+        try:
+            with connect(address) as control:
+                return tell(control, kind, name, *args, declaration=declaration)
+        except RequestFailed as fault:
+            if KEY_MAY_NOT not in str(fault):
+                raise
+    sender = _feed_sender(where)
     try:
         if not sender.send(message(kind, name, *args, declaration=declaration), ANSWER_S, insist=True):
-            raise Unreachable(f"no supervisor takes feeds at {where.text}; it is the one at {where.main}")
+            of = "" if where.main is None else f"; it is the one at {where.main}"
+            raise Unreachable(f"no supervisor takes feeds at {where.text}{of}")
     finally:
         sender.close()
     return None
+
+
+def _feed_sender(where: Address) -> Sender | Fanout:
+    if where.directory is None:
+        from banken.client.fanout import Fanout
+        from banken.tcp import given_key
+
+        return Fanout([where], given_key())
+    from banken.client.sender import Sender
+
+    return Sender(where)
 
 
 def tell(

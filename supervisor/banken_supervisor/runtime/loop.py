@@ -18,14 +18,13 @@ from random import random
 from time import monotonic
 from typing import Any
 
-from banken.clock import wall
 from banken.protocol.codec import encode
 from banken.protocol.messages import Kind, Message
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
 from banken_supervisor.control import control_api
-from banken_supervisor.control.view import ControlView
+from banken_supervisor.control.view import ControlView, ReloadView, RemoteView
 from banken_supervisor.engine.driver import WAIT_MAX, Driver
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.engine import Engine
@@ -45,6 +44,7 @@ from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock, windows_ended
 from banken_supervisor.runtime.message_handler import MessageHandler
 from banken_supervisor.runtime.resources import Resources
+from banken_supervisor.runtime.run_id import new_run_id
 from banken_supervisor.runtime.runtime_config import ConfigReload, ConfigTargets
 from banken_supervisor.runtime.user_feeds import UserFeeds
 from banken_supervisor.sources.sockets import EVERYTHING, FEEDS, NOTHING, Ready, Sockets
@@ -91,14 +91,13 @@ class Loop:
         self.callbacks = callbacks
         self.dispatcher = dispatcher
         self.programs = programs
-        self.config_reload: ConfigReload | None = None
-        """None: there is no config file"""
+        self.config_reload: ReloadView | None = None
+        """None: there is no config file, and no key"""
         self.metrics = LoopMetrics()
         self._sockets = sockets
         self._log_queue = log_queue
         self._token = os.urandom(8)
-        # Milliseconds since 1970 in base 36: two runs never share a prefix, and ids sort by age.
-        run_id = f"{_base36(int(wall() * 1000))}{os.urandom(2).hex()}"
+        run_id = new_run_id()
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
         self.driver.engine.on_purpose.is_stopping = programs.stopping
         processes = self.driver.engine.processes
@@ -152,6 +151,7 @@ class Loop:
             lambda: self.config_reload,
             watcher.unseen,
             self.stop,
+            lambda: self.remote,
         )
         for descriptor in (self.process_watcher.fileno(), programs.fileno()):
             if descriptor is not None:
@@ -166,6 +166,7 @@ class Loop:
         self._woke = 0.0
         self._stopping = False
         self._ending = False
+        self.remote = RemoteView()
         self.ends_programs = False
         """whether programs are stopped before the loop ends; else they run on"""
         self.stop_limit: Callable[[], float] = lambda: 0.0
@@ -227,7 +228,7 @@ class Loop:
         ready = self._read()
         if self._sockets.events.has_subscriptions:
             for topic in run(Place.SUBSCRIPTION, self._sockets.events.subscriptions) or ():
-                run(Place.SUBSCRIPTION, self._welcome, topic)
+                run(Place.SUBSCRIPTION, self.welcome, topic)
         if ready.mailbox or self.messages.waiting:
             self.messages.handle_some()
         if ready.others:
@@ -347,7 +348,7 @@ class Loop:
             "mailbox_refused": self.mailbox.refused,
         }
 
-    def _welcome(self, topic: bytes) -> None:
+    def welcome(self, topic: bytes) -> None:
         """Send a new subscriber the open incident of its topic."""
         event = self.driver.engine.incidents.replay(topic[:-1].decode("ascii", "replace"), self.driver.now)
         if event is not None:
@@ -387,11 +388,3 @@ class Loop:
     def _background_ended(self, job: Job, how: How, value: Any, seconds: float) -> None:
         if how is not How.DONE:
             self._log_queue.line(logging.ERROR, f"{job.lane}: {value}", {})
-
-
-def _base36(number: int) -> str:
-    digits = ""
-    while number:
-        number, rest = divmod(number, 36)
-        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[rest] + digits
-    return digits or "0"

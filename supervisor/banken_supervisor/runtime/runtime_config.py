@@ -164,6 +164,8 @@ class ConfigReload:
 
     def __init__(self, load: Callable[[], RuntimeConfig], post: Callable[[Callable[[], None]], object]) -> None:
         self.current = load()
+        self.also: Callable[[], Callable[[], None]] = lambda: lambda: None
+        """reads what else is reloaded, on the background thread; what it returns puts it into force"""
         self.last: dict[str, Any] = {"number": 0, "ok": True, "text": ""}
         """of the last finished reload: its ``number``, ``ok``, and as ``text`` the file, or its errors"""
         self._load = load
@@ -204,14 +206,23 @@ class ConfigReload:
             config.warn()
             if not (allow_empty or self.current.config.empty):
                 config.config.refuse_empty()  # it has no callbacks, so no process is to be ended
+            also = self._also_of(config)
         except Exception as fault:  # noqa: BLE001  # on any error the old config stays
             self._post(partial(self._refused, number, str(fault)))
         else:
-            self._post(partial(self._replace, number, config))
+            self._post(partial(self._replace, number, config, also))
 
-    def _replace(self, number: int, config: RuntimeConfig) -> None:
+    def _also_of(self, config: RuntimeConfig) -> Callable[[], None]:
+        try:
+            return self.also()
+        except Exception:
+            config.close()
+            raise
+
+    def _replace(self, number: int, config: RuntimeConfig, also: Callable[[], None]) -> None:
         try:
             config.replace(self.current, self._targets)
+            also()
         except ValueError as fault:
             config.close()
             self._refused(number, str(fault))

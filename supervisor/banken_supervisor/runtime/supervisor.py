@@ -6,13 +6,12 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from time import monotonic
 from types import FrameType
 from typing import ClassVar
 
-from banken.address import resolve
-from banken.errors import AddressInUse, AddressRefused
+from banken.errors import AddressInUse
 from banken.protocol.limits import check_name, check_seconds
 from banken.protocol.messages import CLEAN, DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Declaration, Exit, Feeders
 from banken.watchdog import Watchdog
@@ -34,10 +33,12 @@ from banken_supervisor.programs.program_manager import CLOSE_WAIT
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.address_monitor import AddressMonitor, address_event
 from banken_supervisor.runtime.in_process_client import InProcessClient, require_room
+from banken_supervisor.runtime.listen_addresses import listen_addresses, own_address, remote_access
 from banken_supervisor.runtime.lock import AddressLock
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.mailbox import ActionReported, Declare, Mailbox
 from banken_supervisor.runtime.runtime_config import ConfigReload, RuntimeConfig
+from banken_supervisor.runtime.signals import handled
 from banken_supervisor.sources.sockets import Sockets
 
 CALLBACK_DRAIN = 2.0
@@ -57,6 +58,8 @@ class Supervisor:
     """Owns the timers of all watchdogs at one address.
 
     ``address``: a directory or ``ipc://DIRECTORY``; None: ``$BANKEN_ADDRESS``, else the default.
+    ``listen``: ``tcp://HOST:PORT``, where workers of other hosts come in, too, with the keys in the directory
+    ``keys`` (None: the usual one, see ``banken keys``).
     ``defaults``: the declaration of names that are not declared; None refuses such names.
     ``callback_limit``: seconds after which a callback is reported as stuck and its thread replaced.
     ``callback_threads``: number of callbacks that run at once. ``journal``: file that stores incidents and actions;
@@ -87,13 +90,11 @@ class Supervisor:
         journal: str | os.PathLike[str] | None = None,
         stop_timeout: float = STOP_LIMIT,
         quotas: Quotas = Quotas(),  # noqa: B008  # an immutable tuple
+        listen: Iterable[str] = (),
+        keys: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.address = resolve(address)
-        if self.address.directory is None:
-            raise AddressRefused(
-                f"{self.address.text}: feeds over tcp must be encrypted and their senders known, which this "
-                "version cannot do yet; give a directory"
-            )
+        self.address = own_address(address)
+        self._listen, self._keys = listen_addresses(listen), keys
         check_seconds(callback_limit, "callback_limit")
         self._mailbox = Mailbox()
         self._callback_limit = callback_limit
@@ -164,13 +165,14 @@ class Supervisor:
         self._limits = Limits(events_age=retention.age, incidents_age=retention.age, size_max=retention.size)
 
     def reload(self) -> None:
-        """Read the config file again, on a background thread. Returns at once; an event reports the result.
+        """Read the config file and the rights of the keys again, on a background thread. Returns at once; an event
+        reports the result.
 
-        Without a config file (``configure``) nothing happens.
+        Without a config file (``configure``) and without ``listen`` nothing happens.
         """
-        reloading = self._config_reload
-        if reloading is not None:  # on the loop's thread: a signal handler must wait for no lock
-            self._mailbox.post(reloading.ask)
+        reloads = None if self._loop is None else self._loop.config_reload
+        if reloads is not None:  # on the loop's thread: a signal handler must wait for no lock
+            self._mailbox.post(reloads.ask)
 
     def run(self) -> None:
         """Supervise until ``stop``, SIGTERM or SIGINT. A second signal ends the process at once.
@@ -248,6 +250,7 @@ class Supervisor:
         resources.callback(log_queue.close)
         lock = AddressLock(directory)
         resources.callback(lock.release)
+        remote = remote_access(self._keys, resources) if self._listen else None
         peers = PeerCredentials()
         sockets = self._sockets = Sockets(self.address, self._mailbox.fileno(), peers.connected)
         resources.callback(sockets.close)
@@ -269,6 +272,9 @@ class Supervisor:
         monitor = AddressMonitor(lock, self._restore_address, self._address_told, self._address_lost, fault)
         resources.callback(monitor.close)
         loop.ends_programs, loop.stop_limit = self.ends_programs, self._stop_limit
+        if remote is not None:
+            remote.open(self._listen, self.address, sockets, loop)
+            remote.bind_reload(self._config_reload)
         if self._config_reload is not None:
             loop.bind_config(self._config_reload)
         return loop
@@ -322,22 +328,14 @@ class Supervisor:
         assert self._loop is not None
         self._loop.stop()
 
-    @contextlib.contextmanager
-    def _signals_handled(self) -> Iterator[None]:
-        """Handle ``signals`` inside. Only the main thread may set handlers; in another thread this does nothing."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        ours = [getattr(signal, name) for name in self.signals if hasattr(signal, name)]
+    def _signals_handled(self) -> contextlib.AbstractContextManager[None]:
         # What was ignored when we were started (nohup) stays ignored; only a SIGHUP that reads a config is more.
-        reloads = {getattr(signal, "SIGHUP", None)} if self._config_reload is not None else set()
-        heard = [number for number in ours if number in reloads or signal.getsignal(number) != signal.SIG_IGN]
-        before = {number: signal.signal(number, self._on_signal) for number in heard}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return handled(self.signals, self._on_signal, ("SIGHUP",) if self._reloads else ())
+
+    @property
+    def _reloads(self) -> bool:
+        """Whether there is something to reload: a config, or keys."""
+        return self._config_reload is not None or bool(self._listen)
 
     def _restart(self, name: str) -> None:
         """For actions: make the loop restart a program."""
@@ -390,7 +388,7 @@ class Supervisor:
         self._mailbox.post(end)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._config_reload is not None and number == getattr(signal, "SIGHUP", None):
+        if self._reloads and number == getattr(signal, "SIGHUP", None):
             self.reload()
             return
         self._signals += 1

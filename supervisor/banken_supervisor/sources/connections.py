@@ -19,7 +19,7 @@ from math import inf
 from time import monotonic
 from typing import Protocol
 
-from banken_supervisor.engine.principal import OtherUser, Principal, Refusal
+from banken_supervisor.engine.principal import AnyPrincipal, OtherUser, Principal, Refusal
 from banken_supervisor.sources.poller import POLLIN, POLLOUT, Poller
 from banken_supervisor.sources.zmtp import Incoming, Terms
 
@@ -76,7 +76,7 @@ class Door:
 
     path: str
     terms: Terms
-    principal: Principal | OtherUser = Principal.LOCAL
+    principal: AnyPrincipal = Principal.LOCAL
     handler: Handler | None = None
     socket: socket.socket = field(init=False)
     opening: bytes = field(init=False)

@@ -21,7 +21,7 @@ from itertools import chain
 from operator import length_hint
 from time import monotonic
 
-from banken_supervisor.engine.principal import OtherUser, Principal
+from banken_supervisor.engine.principal import AnyPrincipal, Principal
 from banken_supervisor.sources.connections import PORTION_MIN, Connection, Connections
 from banken_supervisor.sources.poller import POLLHUP, POLLOUT, make_poller
 
@@ -69,7 +69,7 @@ class Listener:
 
     def drain(
         self,
-        read: Callable[[Iterator[bytes], Principal | OtherUser], None],
+        read: Callable[[Iterator[bytes], AnyPrincipal], None],
         limit: int,
         seconds: float,
         fault: Callable[[Exception], None],
@@ -103,8 +103,8 @@ class Listener:
     def _give(
         self,
         frames: Iterator[bytes],
-        read: Callable[[Iterator[bytes], Principal | OtherUser], None],
-        principal: Principal | OtherUser,
+        read: Callable[[Iterator[bytes], AnyPrincipal], None],
+        principal: AnyPrincipal,
         fault: Callable[[Exception], None],
     ) -> None:
         while True:
@@ -120,7 +120,7 @@ class Listener:
                 deque(frames, maxlen=0)  # what it left; the connections give nothing before they are asked
                 return
 
-    def _portions(self, principal: Principal | OtherUser, limit: int, until: float) -> Iterator[Iterator[bytes]]:
+    def _portions(self, principal: AnyPrincipal, limit: int, until: float) -> Iterator[Iterator[bytes]]:
         """A portion of each connection of this round, as long as they are this principal's."""
         waiting = self._round
         before = 0.0
@@ -233,6 +233,8 @@ class Listener:
         ``now``: monotonic seconds.
         """
         if self._barrier is not None and not self.connections.owing:
+            return 0.0
+        if self._resting and not all(map(self.rests, self._resting)):
             return 0.0
         return self.connections.due_at - now
 

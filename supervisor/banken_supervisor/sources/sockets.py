@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from banken.address import Address, directory_of_user, resolve
 from banken.protocol.limits import DROP_MAX, FRAME_MAX
 from banken.threads import NO_THREAD, ZMQ_THREADS, available
-from banken_supervisor.engine.principal import OtherUser
+from banken_supervisor.engine.principal import AnyPrincipal, OtherUser
 from banken_supervisor.engine.waiting import Waiting
 from banken_supervisor.files.users import close_directory_of_user, open_directory_of_user
 from banken_supervisor.sources.connections import Door
@@ -21,6 +21,7 @@ from banken_supervisor.sources.control_socket import ControlSocket
 from banken_supervisor.sources.event_socket import EventSocket
 from banken_supervisor.sources.listener import Listener
 from banken_supervisor.sources.poller import POLLIN
+from banken_supervisor.sources.tcp_feeds import TcpFeeds
 from banken_supervisor.sources.zmtp import Terms
 
 FEEDS_TERMS = Terms(b"PULL", frozenset((b"PUSH",)), FRAME_MAX, DROP_MAX, parts=True)
@@ -64,6 +65,9 @@ class Sockets:
         """by path"""
         self.connections = self.listener.connections
         self.drain, self.send_barrier = self.listener.drain, self.listener.send_barrier
+        self._tcp: TcpFeeds | None = None
+        self._barrier = b""
+        """what is to be given out when all that came over tcp has been read, too"""
         self._users: dict[int, Door] | None = {}
         """bound for other users, some of which the loop may not read yet; None: closed"""
         self._users_lock = threading.Lock()
@@ -81,10 +85,10 @@ class Sockets:
         finally:
             os.umask(before)
         self._mailbox = mailbox
-        self._own = self.listener.fileno()
+        self._own = {self.listener.fileno()}
         self._polls = {True: select.poll(), False: select.poll()}
         """with the listener, and without"""
-        self._polls[True].register(self._own, POLLIN)
+        self._polls[True].register(self.listener.fileno(), POLLIN)
         for poll in self._polls.values():
             poll.register(mailbox, POLLIN)
 
@@ -95,6 +99,34 @@ class Sockets:
         self.listener.rests = lambda connection: (
             connection.door.terms is FEEDS_TERMS and waiting.is_full(connection.door.principal, connection.pid)
         )
+
+    def read_tcp(self, feeds: TcpFeeds) -> None:
+        """Read these, too, from now on."""
+        self._tcp = feeds
+        self._own.add(feeds.fileno())
+        self._polls[True].register(feeds.fileno(), POLLIN)
+        self.drain, self.send_barrier = self._drain_both, self._send_both_barriers
+
+    def _drain_both(
+        self,
+        read: Callable[[Iterator[bytes], AnyPrincipal], None],
+        limit: int,
+        seconds: float,
+        fault: Callable[[Exception], None],
+    ) -> tuple[int, bool]:
+        assert self._tcp is not None
+        count, complete = self._tcp.drain(read, limit, seconds / 2, fault)
+        if self._tcp.has_passed:
+            self._tcp.has_passed = False
+            self.listener.send_barrier(self._barrier)
+        more, is_all = self.listener.drain(read, limit, seconds, fault)
+        return count + more, complete and is_all
+
+    def _send_both_barriers(self, frame: bytes) -> None:
+        """As ``Listener.send_barrier``, when what came over tcp has been read."""
+        assert self._tcp is not None
+        self._barrier = frame
+        self._tcp.send_barrier()
 
     def bind_for(self, user: OtherUser) -> Door | None:
         """A feed socket for this user, in a directory of its own beside the address; None: there is one already, or
@@ -145,8 +177,9 @@ class Sockets:
         """
         poll = self._polls[feeds].poll
         now = monotonic()
-        due = 0.0 if self.have_requests else self.listener.patience(now)
-        if is_due := due < seconds:
+        is_behind = self._tcp is not None and self._tcp.is_behind  # its descriptor does not say so
+        due = 0.0 if self.have_requests or is_behind else self.listener.patience(now)
+        if is_due := due < seconds or is_behind:
             seconds = max(0.0, due)
         whole = int(seconds * 1000)
         end = now + seconds
@@ -157,12 +190,11 @@ class Sockets:
         if not found:
             return NOTHING if feeds and not is_due else FEEDS
         ready = {descriptor for descriptor, _ in found}
-        if ready == {self._own}:
+        others = ready - self._own
+        if not others:
             return FEEDS
-        mailbox = self._mailbox in ready
-        return Ready(
-            not feeds or is_due or self._own in ready, mailbox, len(ready) > mailbox + (self._own in ready)
-        )
+        mailbox = self._mailbox in others
+        return Ready(not feeds or is_due or len(others) < len(ready), mailbox, len(others) > mailbox)
 
     def missing(self) -> list[str]:
         """The paths of sockets that were removed or replaced. Safe from any thread."""

@@ -119,6 +119,8 @@ def _sentence(event: dict[str, Any]) -> str | None:
 def _flood(event: dict[str, Any]) -> str:
     pid, dropped = event.get("pid"), event.get("dropped")
     who = "what names no process" if pid is None else f"process {pid}"
+    if (key := event.get("key")) is not None:
+        who = f"the key {key!r}"
     lost = f", {dropped} were dropped" if dropped else ""
     return f"{who} sends more than its share: {event.get('waiting')} bytes of its messages wait{lost}"
 

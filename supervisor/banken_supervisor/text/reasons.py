@@ -37,6 +37,12 @@ def unjudged(row: Mapping[str, Any]) -> str | None:
     return None if row.get("awaited", True) else "not judged before its first feed"
 
 
+def origin(row: Mapping[str, Any]) -> str | None:
+    """Where its process is; None: on the supervisor's own host, or it is not known."""
+    key, host = row.get("key"), row.get("host")
+    return None if key is None else f"on {host or 'another host'}, key {key}"
+
+
 def gist(reason: str) -> str:
     """One line: of a traceback the exception's type and message, of any other text the first line."""
     lines = [line for line in reason.splitlines() if line.strip()]

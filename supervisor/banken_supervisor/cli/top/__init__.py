@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import click
 
-from banken.address import resolve
+from banken.address import whole_text
 from banken_supervisor.cli import completion, exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import reading_address_option
@@ -55,7 +55,7 @@ def command(filter: str, sort: str, reverse: bool, address: str | None) -> int: 
     It asks the supervisor once a second, and goes on when that is restarted.
     """
     need_terminal("top", "`banken status --json`")
-    where = resolve(address).whole().text
+    where = whole_text(address)
     from banken_supervisor.cli.top.app import TopApp
 
     app = TopApp(where, sort=sort, reverse=reverse, wanted=filter)

@@ -14,7 +14,7 @@ from banken_supervisor.cli.status_table import left_text, program_remarks, silen
 from banken_supervisor.evidence import feeds_text, output_lines, summary_lines
 from banken_supervisor.journal.uptime import percent
 from banken_supervisor.text.durations import NEVER_S, format_s
-from banken_supervisor.text.reasons import ONLY_ITS_END, gist, unjudged
+from banken_supervisor.text.reasons import ONLY_ITS_END, gist, origin, unjudged
 
 if TYPE_CHECKING:
     from banken_supervisor.cli.history import Known
@@ -164,6 +164,8 @@ def facts(row: Row) -> list[Text]:
         judged += f", grace {format_s(row['grace'])}"
     due = left_text(row)
     pid = "no process known" if row["pid"] is None else f"pid {row['pid']}"
+    if (where := origin(row)) is not None:
+        pid += f" {clean(where)}"
     lines = [
         _fact("Silent", f"{silence_text(row)}; {judged}" + ("" if due == "-" else f"; due in {due}")),
         _fact(

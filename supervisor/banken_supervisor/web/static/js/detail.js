@@ -179,7 +179,7 @@ class Detail {
       ["Grace", limit(row.grace)],
       ["Repeats every", duration(row.interval)],
       ["Declared by", row.by],
-      row.group ? null : ["Process", row.pid === null ? "none" : `pid ${row.pid}`],
+      row.group ? null : ["Process", row.pid === null ? "none" : `pid ${row.pid}` + (row.key ? ` on ${row.host ?? "another host"}, key ${row.key}` : "")],
       ["Incidents", count(row.incidents)],
     ].filter(Boolean);
     const key = JSON.stringify(facts);

@@ -1,0 +1,43 @@
+"""Where a supervisor is: the directory of its sockets, and where it listens for workers of other hosts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from banken.address import Address, resolve
+from banken.errors import AddressRefused
+
+if TYPE_CHECKING:
+    from banken_supervisor.runtime.remote_access import RemoteAccess
+
+
+def own_address(given: str | os.PathLike[str] | None) -> Address:
+    """The directory of a supervisor. AddressRefused: it is no address, or not of this host."""
+    found = resolve(given)
+    if found.directory is None:
+        raise AddressRefused(
+            f"{found.text}: a supervisor's address is a directory of its host; for workers of other hosts, too, "
+            f"let it listen there: `banken run --listen {found.text}`, or Supervisor(listen=[...]), with keys"
+        )
+    return found
+
+
+def listen_addresses(given: Iterable[str]) -> list[Address]:
+    """Where to listen, ``tcp://HOST:PORT`` each. AddressRefused: it is no such address, or one stands twice."""
+    found = [resolve(each) for each in given]
+    for each in found:
+        if each.directory is not None:
+            raise AddressRefused(f"{each.text}: it listens at tcp://HOST:PORT; a directory is its --address")
+    if len({each.feed for each in found}) < len(found):
+        raise AddressRefused(f"{', '.join(each.text for each in found)}: one address stands there twice")
+    return found
+
+
+def remote_access(keys: str | os.PathLike[str] | None, resources: contextlib.ExitStack) -> RemoteAccess:
+    """See there. Loaded only where it is needed: it takes pydantic to read the rights of the keys."""
+    from banken_supervisor.runtime.remote_access import RemoteAccess
+
+    return RemoteAccess(keys, resources)

@@ -38,7 +38,7 @@ class Fault:
     own_disk: bool = False
     journal: Literal["works", "waits", "loses"] = "works"
     lasting: float = 0.0
-    """seconds by which all may be later: it gets little of the processor"""
+    """seconds by which all may be later: it gets little of the processor, or waits for the disk"""
     more_max: int = 64 * 2**20
     """bytes of memory that it may cost"""
     leaves: bool = False

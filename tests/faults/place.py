@@ -245,7 +245,7 @@ class Place:
         self.seen.stops.append(time.monotonic() - began)
         if code:
             self.seen.wrong.append(f"SIGTERM: it ended with {code}: {list(self.log)[-5:]}")
-        if self.seen.stops[-1] > STOP_MAX_S:
+        if self.seen.stops[-1] > STOP_MAX_S + self.lasting:
             self.seen.wrong.append(f"SIGTERM: it ended after {self.seen.stops[-1]:.1f} s")
 
     def running(self) -> bool:

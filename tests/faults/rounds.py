@@ -71,8 +71,6 @@ def end_in(place: Place, fault: Fault, chance: Random, seconds: float) -> Seen:
         place.terminate()
     seen = place.judge(kept=fault.journal == "works")
     seen.more = 0
-    if fault.lasting:  # it ends when it gets the processor
-        seen.wrong = [each for each in seen.wrong if not each.startswith("SIGTERM: it ended after")]
     place.start()
     place.back()
     place.hear_again()

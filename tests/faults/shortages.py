@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from random import Random
 
+from banken_supervisor.outbox.outbox import COMMIT_WAIT_S
 from process.kit import START_S
 from process.scripts.keep import fill
 from test_callback_processes import MODULE
@@ -67,6 +68,7 @@ def memory_limit(place: Place, chance: Random, seconds: float) -> Seconds:
     "process/test_journal_real.py::test_a_full_disk_is_told_and_what_waited_is_written_when_there_is_room",
     own_disk=True,
     journal="waits",
+    lasting=COMMIT_WAIT_S,
 )
 def disk_full(place: Place, chance: Random, seconds: float) -> Seconds:
     filler = str(Path(place.journal).with_name("filler"))
@@ -84,6 +86,7 @@ def disk_full(place: Place, chance: Random, seconds: float) -> Seconds:
     "::test_a_supervisor_that_starts_on_a_full_or_read_only_disk_knows_what_the_last_one_left",
     own_disk=True,
     journal="waits",
+    lasting=COMMIT_WAIT_S,
 )
 def read_only(place: Place, chance: Random, seconds: float) -> Seconds:
     def mount(how: str) -> None:
@@ -122,6 +125,7 @@ DAMAGE: tuple[Callable[[str], object], ...] = (
     "its file is overwritten, cut, removed or replaced while it writes",
     "journal/test_journal_altered.py::test_a_file_that_was_overwritten_is_moved_aside",
     journal="loses",
+    lasting=COMMIT_WAIT_S,
 )
 def damaged_journal(place: Place, chance: Random, seconds: float) -> Seconds:
     for change in chance.sample(DAMAGE, len(DAMAGE)) if seconds > 2.0 else [chance.choice(DAMAGE)]:
@@ -135,6 +139,7 @@ def damaged_journal(place: Place, chance: Random, seconds: float) -> Seconds:
     "another process locks the journal",
     "process/test_journal_told_real.py::test_a_journal_that_cannot_be_written_is_told_and_so_is_its_end",
     journal="waits",
+    lasting=COMMIT_WAIT_S,
 )
 def locked_journal(place: Place, chance: Random, seconds: float) -> Seconds:
     with closing(sqlite3.connect(place.journal, timeout=20.0, isolation_level=None)) as other:

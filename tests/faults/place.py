@@ -82,8 +82,8 @@ class Place:
         self._disk.mkdir()
         self.journal = str(self._disk / "journal.db")
         self.honest, self._prepare, self._own_disk = honest, prepare, own_disk
-        self.address_space: int | None = None
-        """bytes that a supervisor may have; None: as many as the machine has"""
+        self.limits: dict[int, int] = {}
+        """resource limits of each supervisor"""
         self.log: deque[str] = deque(maxlen=500)
         self.seen = Seen()
         self.lasting = 0.0
@@ -180,9 +180,8 @@ class Place:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
             cwd=self.path, start_new_session=True,
         )  # fmt: skip
-        if self.address_space is not None:
-            hard = resource.prlimit(process.pid, resource.RLIMIT_AS)[1]
-            resource.prlimit(process.pid, resource.RLIMIT_AS, (self.address_space, hard))
+        for what, limit in self.limits.items():
+            resource.prlimit(process.pid, what, (limit, limit))
         assert process.stderr is not None
         fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         if self.process is not None:
@@ -375,8 +374,10 @@ class Place:
             ]
         self.seen.announced = len(self._ids)
         if kept:
-            records = {each.id: each for each in reading.incidents(self.journal, limit=10**6)}
-            self.seen.wrong += [f"{id_} of {name} is lost" for id_, name in self._ids.items() if id_ not in records]
+            records = {each.id for each in reading.incidents(self.journal, limit=10**6)}
+            if lost := [f"{id_} of {name}" for id_, name in self._ids.items() if id_ not in records]:
+                told = [line for line in self.log if "journal" in line]
+                self.seen.wrong.append(f"{len(lost)} incidents are lost, as {lost[0]}; its log: {told[-5:]}")
         self._ids.clear()
         self._verdicts.clear()
         recent = time.monotonic() - 2 * HONEST_TIMEOUT_S

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from process.kills import Nights, Standby
 from process.kit import START_S, Child, Home, memory, until
@@ -16,7 +17,7 @@ from .place import SCRIPT, Place
 from .seen import Seen
 
 CALM_S = 0.4
-"""Seconds before and after a fault in which probes are fed."""
+"""Seconds before and after a fault in which probes are fed; less where the fault is short."""
 
 WRITTEN = ("ok", "moved-aside", "lagging")
 """States of a journal that is written, whatever was before."""
@@ -27,8 +28,9 @@ MIXED = ("feed", "section", "extend", "fail", "requests", "connects", "garbage",
 
 def suffer(place: Place, fault: Fault, chance: Random, seconds: float) -> Seen:
     """One round: calm, the fault, and calm again."""
+    calm_s = min(CALM_S, max(0.2, seconds))
     place.lasting = 0.0
-    place.watch(CALM_S)
+    place.watch(calm_s)
     place.settle()
     calm, place.seen.late = place.seen.late, []
     place.seen.deeds.clear()
@@ -44,13 +46,13 @@ def suffer(place: Place, fault: Fault, chance: Random, seconds: float) -> Seen:
     if not place.running():
         place.seen.wrong.append(f"the supervisor ended: {place.process}; its log: {list(place.log)[-8:]}")
         place.start()
-    place.watch(CALM_S)
+    place.watch(calm_s)
     place.settle()
     seen = Seen(calm=calm)
-    until(lambda: place.ask("summary")["journal"]["state"] in WRITTEN, "the journal is written", START_S)
+    until(lambda: _all_written(place), "all is in the journal", START_S)
     if fault.journal == "loses":  # from now on all is kept
         seen.add(place.judge(kept=False))
-        place.watch(CALM_S)
+        place.watch(calm_s)
         place.settle()
     if not fault.errors and (errors := place.internal_errors()):
         place.seen.wrong.append(f"internal errors: {errors}")
@@ -60,6 +62,12 @@ def suffer(place: Place, fault: Fault, chance: Random, seconds: float) -> Seen:
     if seen.more > fault.more_max:
         seen.wrong.append(f"it took {seen.more / 2**20:.0f} MB more")
     return seen
+
+
+def _all_written(place: Place) -> bool:
+    """Whether nothing waits for the journal. Its state is good before the queue is written."""
+    journal: dict[str, Any] = place.ask("summary")["journal"]
+    return journal["state"] in WRITTEN and not journal["lag"]
 
 
 def end_in(place: Place, fault: Fault, chance: Random, seconds: float) -> Seen:

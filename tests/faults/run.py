@@ -36,7 +36,7 @@ from .seen import NotHere, Seen
 from .soak import soak
 from .table import Row
 
-SHORT_S = 0.4
+SHORT_S = 0.3
 ENDS_EVERY = 4
 """In the short setting one of so many faults has a SIGTERM in its middle; in the long one each."""
 

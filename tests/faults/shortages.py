@@ -7,8 +7,8 @@ import resource
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
 
@@ -21,32 +21,24 @@ from .fault import Seconds, fault
 from .place import Place
 
 
-@contextmanager
-def _limited(place: Place, what: int, limit: int) -> Iterator[None]:
-    soft, hard = resource.prlimit(place.pid, what)
-    resource.prlimit(place.pid, what, (limit, hard))
-    try:
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            resource.prlimit(place.pid, what, (soft, hard))
+def _limit_descriptors(place: Place) -> None:
+    place.limits[resource.RLIMIT_NOFILE] = 128
 
 
 @fault(
     2,
-    "no descriptor is left, and many connect",
+    "128 descriptors (`ulimit -n`), and many connect",
     "process/test_resources_real.py::test_workers_without_a_descriptor_are_judged_by_silence_and_later_by_their_end_again",
+    config=_limit_descriptors,
+    lasting=2.0,  # a command waits so long for a descriptor
 )
 def descriptors(place: Place, chance: Random, seconds: float) -> Seconds:
-    # The command of a ladder needs some: it gets them when pidfds give way.
-    with _limited(place, resource.RLIMIT_NOFILE, place.ask("summary")["descriptors"]):
-        yield seconds / 2
-        with place.attacked("connects"):
-            yield seconds / 2
+    with place.attacked("connects"), place.attacked("silent"):
+        yield seconds
 
 
 def _limit_memory(place: Place) -> None:
-    place.address_space = 500 * 2**20
+    place.limits[resource.RLIMIT_AS] = 500 * 2**20
 
 
 @fault(

@@ -48,7 +48,9 @@ LOOK_EVERY = 0.0005
 """Seconds between two looks for room, while something may wait for it."""
 
 RECONNECT_MS = 50
-RECONNECT_MAX_MS = 1000
+RECONNECT_MAX_MS = 500
+"""Milliseconds between two attempts to connect, at first and at most: a new supervisor has its workers within a second,
+however long the one before it has been gone."""
 
 _DONTWAIT = int(zmq.DONTWAIT)
 

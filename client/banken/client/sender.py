@@ -49,8 +49,8 @@ LOOK_EVERY = 0.0005
 
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 500
-"""Milliseconds between two attempts to connect, at first and at most: a new supervisor has its workers within a second,
-however long the one before it has been gone."""
+"""Milliseconds between two attempts to connect, at first and at most: a new supervisor has its workers within a
+second, however long the one before it has been gone."""
 
 _DONTWAIT = int(zmq.DONTWAIT)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,9 @@ def test_the_first_use_from_several_threads_makes_one_socket(
             return super()._open()
 
     class CountedListener(CallbackListener):
-        def __init__(self, address: str) -> None:
+        def __init__(self, *args: Any) -> None:
             made.append(self)
-            super().__init__(address)
+            super().__init__(*args)
 
     monkeypatch.setattr(zmq_client, "Sender", CountedSender)
     monkeypatch.setattr("banken.client.callback_listener.CallbackListener", CountedListener)

@@ -63,6 +63,7 @@ SAMPLES: dict[Kind, tuple[Any, ...]] = {
 }  # fmt: skip
 
 ARGS: dict[str, dict[str, Any]] = {
+    "keys": {},
     "look": {"names": ["w"], "feeds": True},
     "metrics": {"name": "w*", "limit": 10},
     "ping": {},

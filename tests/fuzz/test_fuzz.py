@@ -30,7 +30,7 @@ def test_what_others_wrote_is_taken_or_refused(name: str) -> None:
 
         @given(st.randoms(use_true_random=False))
         @settings(
-            max_examples=EXAMPLES.get(name, 25), deadline=None, database=None,
+            max_examples=EXAMPLES.get(name, 25), deadline=None, database=None, derandomize=True,
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         def fresh(chance: Random) -> None:

@@ -18,7 +18,7 @@ from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor.engine.snapshot import DUE_PER_SECOND, SHARE_MAX, rearm_offset
 from banken_supervisor.journal import Declared, EventSeen, IncidentClosed, StepRun, checking, reading, restore
 from banken_supervisor.journal.tables import REGISTRY, checksum
-from banken_supervisor.journal.values import parse_declaration
+from banken_supervisor.journal.values import a_progress, parse_declaration
 
 
 @pytest.fixture
@@ -151,3 +151,10 @@ def test_after_a_restart_everyone_has_a_full_timeout_and_not_all_are_due_at_once
     assert [rearm_offset(name, timeout, len(names)) for name, timeout in names[::-1]] == offsets[::-1]
     assert rearm_offset("w\udc80", 30.0, 1) < 1 / DUE_PER_SECOND
     assert max(rearm_offset(f"w-{number}", 3600.0, 1_000) for number in range(1_000)) <= 1.0
+
+
+@pytest.mark.parametrize("value", [b"\x00", [], True])
+def test_a_progress_is_a_number_or_a_text(value: Any) -> None:
+    """A client does not understand a row with anything else."""
+    with pytest.raises(ValueError, match="a progress is"):
+        a_progress(value)

@@ -41,6 +41,7 @@ from banken_supervisor.journal.values import (
     a,
     a_count,
     a_number,
+    a_progress,
     bounded_json,
     checked_blob,
     count,
@@ -65,7 +66,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], Value], Callable[[Any], Any] | None
     "float": ("REAL", seconds, a_number),
     "bool": ("INTEGER", int, bool),
     "bytes": ("BLOB", checked_blob, None),
-    "int | float | str": ("", progress, None),  # no type: an int stays an int, a float a float
+    "int | float | str": ("", progress, a_progress),  # no type: an int stays an int, a float a float
     "Mapping[str, Any]": ("TEXT", bounded_json, from_json),
     "Declaration": ("TEXT", declaration_text, parse_declaration),
     "ProcessIdentity": ("TEXT", owner_text, parse_owner),

@@ -63,6 +63,13 @@ def a_count(value: Any) -> int:
     return value
 
 
+def a_progress(value: Any) -> int | float | str:
+    """What was written as a worker's progress."""
+    if type(value) not in (int, float, str):
+        raise ValueError(f"a progress is a {type(value).__name__}")
+    return value  # type: ignore[no-any-return]
+
+
 def optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """``convert``, with None left as it is."""
     return lambda value: None if value is None else convert(value)

@@ -67,6 +67,7 @@ class Run:
         self.faults: dict[str, dict[str, Any]] = {}
         self._warm = min(WARM, inputs // 5)
         self._memory = [0, 0]
+        self._peak = self._highest()  # not of these inputs
         self._armed = 0.0
 
     def one(self, data: bytes) -> None:
@@ -93,8 +94,8 @@ class Run:
             self._target.close()
         except Exception as fault:
             self._note(fault, b"")
-        if peak > self._memory[0] + PEAK_MAX:
-            self._note(TooLarge(f"{peak / 1e6:.0f} MB at most, {self._memory[0] / 1e6:.0f} MB before"), b"")
+        if peak > (before := max(self._memory[0], self._peak)) + PEAK_MAX:
+            self._note(TooLarge(f"{peak / 1e6:.0f} MB at most, {before / 1e6:.0f} MB before"), b"")
         memory = [each / 1e6 for each in self._memory]
         return {"inputs": self.count, "faults": self.faults, "slowest": self.slowest, "memory": memory}
 

@@ -75,12 +75,18 @@ class Source(NamedTuple):
         return pid if type(pid) is int else None
 
 
+def _place_of_name(frame: bytes) -> tuple[int, int]:
+    """Where its name begins and ends. IndexError: it is too short for one."""
+    first = frame[3]
+    begin, length = (4, first & 31) if first < 0xC0 else (5, frame[4])
+    return begin, begin + length
+
+
 def claim_of(frame: bytes) -> bytes:
     """Which process this message claims to come from, packed without its random part; empty: none. It is not
     decoded for that: its identity begins after its name (docs/wire.md)."""
     try:
-        first = frame[3]
-        at = 4 + (first & 31) if first < 0xC0 else 5 + frame[4]
+        _, at = _place_of_name(frame)
         if frame[at + 1 : at + 3] == _BOOT and (end := frame.find(_NONCE, at + 12, at + 32)) > 0:
             return frame[at + 1 : end]
     except IndexError:
@@ -89,13 +95,12 @@ def claim_of(frame: bytes) -> bytes:
 
 
 def name_in(frame: bytes) -> str:
-    """Which name this message is about, as far as its bytes tell; it is not decoded for that."""
+    """Which name this message is about, as far as its bytes tell; empty: none. It is not decoded for that."""
     try:
-        first = frame[3]
-        begin, length = (4, first & 31) if first < 0xC0 else (5, frame[4])
+        begin, end = _place_of_name(frame)
     except IndexError:
         return ""
-    return frame[begin : begin + length].decode("utf-8", "replace")
+    return frame[begin:end].decode("utf-8", "replace")
 
 
 def claim_with(frame: bytes, principal: AnyPrincipal) -> bytes:

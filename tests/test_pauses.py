@@ -40,6 +40,19 @@ def test_a_process_that_dies_in_a_pause_is_an_incident_when_that_is_over(word: K
     assert [data["reason"] for data in told(bench, "expired")] == ["pid 100: ended by SIGKILL"]
 
 
+def test_what_it_said_of_its_end_in_a_pause_is_the_reason() -> None:
+    """The traceback, as without a pause."""
+    bench = Bench()
+    bench.feed()
+    bench.say(Kind.PAUSE, "w", 3.0, who=None)
+    bench.say(Kind.LEAVING, "w", "OSError: no disk")
+    ends(bench, ALICE, 1)
+    bench.jump(3.1)
+    bench.jump(0.1)
+    assert opened(bench) == [("w", Cause.FAILED, ALICE.pid)]
+    assert [data["reason"] for data in told(bench, "expired")] == ["OSError: no disk"]
+
+
 @pytest.mark.parametrize("how", ["fed", "restarted", "released"])
 def test_who_is_replaced_in_a_pause_is_no_incident(how: str) -> None:
     """Whatever is done to it there is done on purpose, if another process has the name when the pause is over."""

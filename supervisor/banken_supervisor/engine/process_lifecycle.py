@@ -208,9 +208,9 @@ class ProcessLifecycle:
 
     def reborn(self, record: Record, now: float, out: list[Effect]) -> None:
         """A new process has the name: its start-up has a grace of its own."""
-        if record.details is not None:
-            # The former process's progress is no measure for this one, and its end is over.
-            record.details.progress_at = record.details.exited_at = record.details.exited_how = None
+        details = record.details
+        if details is not None:  # the former process's progress is no measure for this one, and its end is over
+            details.progress_at = details.exited_at = details.exited_how = details.ended = None
         self._lifecycle.apply(record, Occurrence(Trigger.REBORN), now, out)
 
     def abandon(self, name: str, why: str, now: float, out: list[Effect]) -> None:
@@ -298,7 +298,8 @@ class ProcessLifecycle:
         if has_finished and is_clean and not details.members and not self.is_program(record.name):
             self._release(record, process, status, now, out)
         elif record.state is State.PAUSED and not is_clean and not details.members and record.owner == process:
-            self._ended(record, end_text(status, process.pid) if why is None else why, now)
+            details.exited_at, details.ended = now, {process: status}
+            details.leaving = {process: why} if is_left else None
 
     def _drop(self, record: Record, details: Details, member: Member, now: float) -> None:
         """A member is gone, the others are judged on. Where none is left that is judged by itself, another one has

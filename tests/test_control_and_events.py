@@ -225,3 +225,28 @@ def test_a_subscriber_that_does_not_read_loses_events_and_holds_nobody_up(
         assert got == one * (len(got) // len(one))
         assert got
     assert bench.connections.unsent == 0
+
+
+def test_who_has_lost_an_event_is_told_again_when_it_has_read_the_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if it had subscribed anew, to what it still subscribes to; once."""
+    monkeypatch.setattr(event_socket, "UNREAD_MAX", 50_000)
+    slow = bench.connect("events", *(frame(b"\1" + topic(name)) for name in ("lost", "heard", "left")))
+    assert len(bench.events.subscriptions()) == 3
+    while not bench.connections.refusals:
+        bench.events.publish(topic("heard"), bytes(1_000))
+    while bench.events.subscriptions():
+        pass
+    bench.reasons()
+    bench.events.publish(topic("lost"), bytes(60_000))
+    bench.events.publish(topic("left"), bytes(60_000))
+    assert not bench.events.has_subscriptions
+    bench.say(slow, frame(b"\0" + topic("left")))
+    while bench.connections.unsent:
+        heard(slow)
+        bench.turn()
+    assert sorted(bench.events.subscriptions()) == [topic("heard"), topic("lost")]
+    while heard(slow):
+        bench.turn()
+    assert not bench.events.has_subscriptions

@@ -298,7 +298,7 @@ class Run:
 
     def _deaf(self, one: Trouble) -> None:
         self.oracle.deaf = self.world.now + one.seconds
-        self._for_a_while(one.seconds, lambda on: setattr(self.host.wire, "subscriber_max", 0 if on else 100_000))
+        self._for_a_while(one.seconds, lambda on: self.host.wire.deafen(on=on))
 
     def _deed(self, step: int, incident: Incident) -> None:
         self.world.passes("deed")

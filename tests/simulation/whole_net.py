@@ -37,8 +37,8 @@ class Wire:
         self.kernel_bytes = KERNEL_BYTES
         self.doubles = 0
         """so many messages arrive twice from now on"""
-        self.subscriber_max = 100_000
-        """events that one subscriber may have waiting"""
+        self.is_deaf = False
+        """no subscriber reads, and no more events are held for them"""
         self.delay: dict[int, float] = {}
         """by pid: seconds that its I/O thread is late with each message"""
         self.arrived: Callable[[Process, bytes, Link], None] = lambda process, frame, link: None
@@ -50,6 +50,13 @@ class Wire:
         made = SimpleNamespace(**names)
         made.Context, made.Socket, made.Poller = lambda: Context(self), Socket, lambda: Poller(self.world)
         return made
+
+    def deafen(self, *, on: bool) -> None:
+        """No subscriber reads from now on, or all read again: they are told anew of what was lost to them."""
+        self.is_deaf = on
+        for link in self.links if not on else ():
+            while link.open and link.socket.missed:
+                link.listener.events.subscribed(link.socket.missed.popitem()[0])
 
     def came(self, listener: HostSockets) -> None:
         self.listener = listener
@@ -184,6 +191,8 @@ class Socket(Carrying):
         self.queue: deque[list[bytes]] = deque()
         self.early = deque()
         self.topics: dict[bytes, None] = {}
+        self.missed: dict[bytes, None] = {}
+        """those of its topics of which an event was lost to it"""
         self.linked_at = inf
         self.monitor: Socket | None = None
         self._waiting: list[Callable[[], None]] = []
@@ -255,7 +264,10 @@ class Socket(Carrying):
 
     def deliver(self, parts: list[bytes]) -> None:
         """An event arrives at a subscriber."""
-        if not self.closed and len(self.queue) < self.wire.subscriber_max:
+        if self.wire.is_deaf:
+            if parts[0] in self.topics:
+                self.missed[parts[0]] = None
+        elif not self.closed:
             self.queue.append(parts)
             self.wake()
 

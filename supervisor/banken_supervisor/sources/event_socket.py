@@ -21,7 +21,8 @@ TOPICS_MAX, TOPICS_ALL_MAX = 10_000, 100_000
 leaves out what it was not asked for."""
 
 UNREAD_MAX = 4 * 1024 * 1024
-"""Bytes of events that wait for one subscriber that does not read; further events are lost to it."""
+"""Bytes of events that wait for one subscriber that does not read; further events are lost to it. When it has read
+those that waited, it is told the open incidents of what it lost events of, as if it had subscribed anew."""
 
 UNREAD_ALL_MAX = 64 * 1024 * 1024
 """The same of all, and of replies."""
@@ -43,7 +44,9 @@ class EventSocket:
         self._lengths: Counter[int] = Counter()
         """how many topics have this length"""
         self._new: dict[bytes, None] = {}
-        """those that were subscribed to since they were asked for"""
+        """those that were subscribed to since they were asked for, or that a subscriber lost an event of"""
+        self._missed: dict[Connection, set[bytes]] = {}
+        """topics, to which it subscribed, of the events that are lost to it, until it has read the others"""
         self.door = Door(path, TERMS, handler=self)
         connections.open(self.door)
 
@@ -71,11 +74,14 @@ class EventSocket:
                 or self._connections.unsent + len(data) > UNREAD_ALL_MAX
             ):
                 self._connections.refuse("unread", f"{connection} does not read: an event is lost to it")
+                if topic in self._topics[connection]:
+                    self._missed.setdefault(connection, set()).add(topic)
             else:
                 self._connections.write(connection, data)
 
     def subscriptions(self) -> list[bytes]:
-        """Topics that were subscribed to since the last call, a bounded number, repeated ones once."""
+        """Topics whose state is to be told: those that were subscribed to since the last call, and those that
+        ``sent`` has found. A bounded number, repeated ones once."""
         new = list(islice(self._new, SUBSCRIPTIONS_PER_TURN))
         for topic in new:
             del self._new[topic]
@@ -93,11 +99,15 @@ class EventSocket:
                 self._cancel(connection, topic)
 
     def sent(self, connection: Connection) -> None:
-        """It has read all."""
+        """It has read all. Of what was lost to it, it has to hear again."""
+        for topic in self._missed.pop(connection, ()):
+            if topic in self._by_topic:
+                self._new[topic] = None
 
     def gone(self, connection: Connection) -> None:
         """It is closed."""
         self._greedy.discard(connection)
+        self._missed.pop(connection, None)
         for topic in list(self._topics.get(connection, ())):
             self._cancel(connection, topic)
 

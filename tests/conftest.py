@@ -35,10 +35,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs root, or an extra, is left out where there is none."""
+    """What needs root, an extra, or etcd, is left out where there is none."""
     missing = {"root": "needs root"} if os.geteuid() else {}
     if find_spec("apprise") is None:
         missing["notify"] = "needs apprise: pip install -e '.[notify]'"
+    if shutil.which("etcd") is None:
+        missing["etcd"] = "needs etcd: apt-get install etcd-server"
     for item in items:
         for marker in filter(item.get_closest_marker, missing):
             item.add_marker(pytest.mark.skip(reason=missing[marker]))

@@ -1,8 +1,6 @@
-"""One HTTP request that ends in time, whatever the server does.
+"""One HTTP request that ends in time, whatever the server does (socket_deadline.py).
 
-A timeout of each read is not enough: a server that sends one byte now and then keeps it waiting for ever. So a
-timer shuts the socket down at the deadline. The connection is made directly and not through urllib3's pool, because
-the pool logs paths.
+The connection is made directly and not through urllib3's pool, because the pool logs paths.
 """
 
 from __future__ import annotations
@@ -10,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http.client import HTTPException
 from time import monotonic
 from typing import Any, NamedTuple
@@ -23,6 +20,7 @@ from urllib3.util import Retry
 
 from banken_supervisor.actions.log_suppression import logs_suppressed
 from banken_supervisor.actions.options import Address
+from banken_supervisor.actions.socket_deadline import shut_after
 from banken_supervisor.text.sanitize import line
 
 CONNECT_S = 10.0
@@ -69,7 +67,7 @@ def post(address: Address, ca_file: str | None, headers: Mapping[str, str], body
             sock = connection.sock
             left = max(0.01, deadline - monotonic())
             connection.timeout = min(READ_S, left)
-            with _cut(sock, left) as cut:
+            with shut_after(sock, left) as cut:
                 connection.request("POST", address.path, body, headers, preload_content=False, decode_content=False)
                 response = connection.getresponse()
             with contextlib.closing(response):
@@ -94,35 +92,12 @@ def _answer(response: BaseHTTPResponse, sock: socket.socket, deadline: float) ->
     content = b""
     with (
         contextlib.suppress(OSError, HTTPException, HTTPError),
-        _cut(sock, min(BODY_S, deadline - monotonic())),
+        shut_after(sock, min(BODY_S, deadline - monotonic())),
     ):
         content = response.read(BODY_MAX) or b""
     words = line(content.decode("utf-8", "backslashreplace").strip(), 300)
     text = f"answered {status}{': ' if words else ''}{words}"
     return Answer(status, text, retry_after(response))
-
-
-@contextlib.contextmanager
-def _cut(sock: socket.socket, seconds: float) -> Iterator[threading.Event]:
-    """Shut the socket down after so long, from a thread of its own, unless the block has ended before.
-
-    The event is set if that happened.
-    """
-    done = threading.Event()
-
-    def cut() -> None:
-        done.set()
-        with contextlib.suppress(OSError):
-            # The plain socket's, also of a TLS socket: that one's own is not made for two threads.
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-    timer = threading.Timer(max(0.0, seconds), cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield done
-    finally:
-        timer.cancel()
 
 
 def retry_after(response: BaseHTTPResponse) -> float | None:

@@ -1,0 +1,314 @@
+"""Who leads: one of the members, or nobody, never two.
+
+Theory of operation
+-------------------
+Two keys say it. ``leader`` is written at a takeover only; the revision at which it was written is the *term*.
+``beat`` is written by the leader every fifth of ``ttl``, if ``leader`` still has its term. Every member reads both
+keys every tenth of ``ttl``. Whoever sees both unchanged for a whole ``ttl`` of its own clock takes over, by a
+transaction that expects both as they were read. So of several that try, one succeeds, and none does if the leader
+has written meanwhile.
+
+The leader may act until ``ttl`` after it *sent* its last ``beat`` that was written, less a margin for clocks of
+different rates. Whoever takes over has seen that ``beat`` for ``ttl``, and can have seen it only after it was sent.
+So the former leader has stopped before. No clock is compared with another one, and no wall clock is asked.
+
+*Away* never means that anything is lost. A leader whose store does not answer stops acting at that moment, and
+remains the leader: the next ``beat`` that is written proves that nobody took over in between. Only what was
+*refused*, or is seen in the store, deposes it. A takeover whose answer was lost is seen in the next reading, by the
+run id, and made again, which gives a new term.
+
+When the store has been away, the leader needs time to write again. So a member takes over only after the store has
+answered for one interval of beats. A member that has just started, and does not know all watchdogs yet, is not
+*eligible*: it takes over only if nobody has led for twice ``ttl``. A leader that stops in order writes that nobody
+leads, and the others need not wait.
+
+Compared with a lease in the store: etcd gives every lease its whole time again when its own leader changes, so a
+takeover would take up to twice as long. (The idea: Kubernetes' client-go, ``leaderelection``.)
+
+``TRANSITIONS`` is the whole of it. Pure: the time is an argument, in seconds of a clock that also runs while the
+host sleeps (CLOCK_BOOTTIME); the caller makes the calls that ``call`` returns, one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from math import inf
+from typing import NamedTuple
+
+from banken_supervisor.coordination.records import (
+    BEAT,
+    LEADER,
+    Foreign,
+    Leader,
+    pack,
+    pack_leader,
+    unpack_leader,
+)
+from banken_supervisor.coordination.store import ABSENT, Done, Item, Refused, Snapshot
+
+TTL_MIN = 1.0
+
+BEATS, READS = 5, 10
+"""So often within ``ttl`` the leader writes, and every member reads."""
+
+AGAIN = 20
+"""A beat that was not answered is repeated after this part of ``ttl``."""
+
+CALL_SHARE = 0.35
+"""The share of ``ttl`` that one call may take. A beat every fifth of it, and two calls, fit into ``ttl``."""
+
+MARGIN_MIN, MARGIN_SHARE = 0.1, 0.02
+"""Seconds, and share of ``ttl``, by which the leader stops earlier: two clocks may differ by 2 % in their rates."""
+
+UNLED_TTLS = 2
+"""So many ``ttl`` without a leader, and a member takes over that is not eligible."""
+
+
+class Role(Enum):
+    """What a member is. The value is the word that people read."""
+
+    AWAY = "away"
+    """it has not heard from the store lately, and does not lead"""
+    FOLLOWER = "follower"
+    LEADER = "leader"
+    RESIGNED = "resigned"
+    """it has stepped down, and never leads again in this run"""
+
+
+class Trigger(Enum):
+    """What can happen to a member."""
+
+    ANSWERED = "the store has answered"
+    UNANSWERED = "the store has not answered"
+    TOOK_OVER = "a takeover is written"
+    DEPOSED = "another one leads, or the store's data were replaced"
+    RESIGNED = "it was asked to step down"
+
+
+_R, _T = Role, Trigger
+
+TRANSITIONS: dict[tuple[Role, Trigger], Role] = {
+    (_R.AWAY, _T.ANSWERED): _R.FOLLOWER,
+    (_R.AWAY, _T.UNANSWERED): _R.AWAY,
+    (_R.AWAY, _T.RESIGNED): _R.RESIGNED,
+    (_R.FOLLOWER, _T.ANSWERED): _R.FOLLOWER,
+    (_R.FOLLOWER, _T.UNANSWERED): _R.AWAY,
+    (_R.FOLLOWER, _T.TOOK_OVER): _R.LEADER,
+    (_R.FOLLOWER, _T.RESIGNED): _R.RESIGNED,
+    (_R.LEADER, _T.ANSWERED): _R.LEADER,
+    (_R.LEADER, _T.UNANSWERED): _R.LEADER,
+    (_R.LEADER, _T.DEPOSED): _R.FOLLOWER,
+    (_R.LEADER, _T.RESIGNED): _R.RESIGNED,
+    (_R.RESIGNED, _T.ANSWERED): _R.RESIGNED,
+    (_R.RESIGNED, _T.UNANSWERED): _R.RESIGNED,
+    (_R.RESIGNED, _T.RESIGNED): _R.RESIGNED,
+}
+
+
+class Read(NamedTuple):
+    """Read ``leader`` and ``beat``: all keys, or those two; then ``was_read``."""
+
+
+class Write(NamedTuple):
+    """Make this transaction; then ``was_written`` with what came of it, or ``was_away``."""
+
+    what: str
+    """for logs: beat, takeover, resignation"""
+    expect: Mapping[str, int]
+    put: Mapping[str, bytes]
+
+
+@dataclass(slots=True)
+class Leadership:
+    """One member's view of who leads. All times are seconds of the same clock.
+
+    ``run``: the member's run id. ``ttl``: seconds. ``eligible``: whether it knows all watchdogs; the caller's to
+    set.
+    """
+
+    member: str
+    run: str
+    ttl: float
+    eligible: bool = False
+    role: Role = Role.AWAY
+    term: int | None = None
+    """of this member's leadership; None: it does not lead"""
+    leads_until: float = -inf
+    """the leader may act until then"""
+    leader: Leader | None = None
+    """who leads, or was the last to do so, as far as this member has read; None: nobody ever did, or it cannot be
+    read"""
+    takeovers: int = 0
+    resets: int = 0
+    """times that the store's data were replaced"""
+    _snapshot: Snapshot | None = None
+    _seen: tuple[int, int] | None = None
+    """the revisions of both keys as they were last read"""
+    _seen_at: float = -inf
+    """when they were first read so"""
+    _answers_since: float = inf
+    """since when the store has answered every call; inf: it did not answer the last one"""
+    _read_at: float = -inf
+    """when the last reading began"""
+    _wrote_at: float = -inf
+    """when the last beat was sent"""
+    _number: int = 0
+    """of the beat"""
+    _take: bool = field(default=False)
+    """the next call is a takeover"""
+    _resigns: bool = False
+    _vacated: bool = False
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two beats."""
+        return self.ttl / BEATS
+
+    @property
+    def margin(self) -> float:
+        """Seconds by which the leader stops earlier than others may take over."""
+        return max(MARGIN_MIN, MARGIN_SHARE * self.ttl)
+
+    @property
+    def limit(self) -> float:
+        """Seconds that one call may take."""
+        return CALL_SHARE * self.ttl
+
+    def may_act(self, now: float) -> bool:
+        """Whether this member leads, and can be sure of it. False of a leader: it may be so again."""
+        return self.role is Role.LEADER and now < self.leads_until
+
+    def patience(self, now: float) -> float:
+        """Seconds until ``call`` has something to do."""
+        if self._take or (self._resigns and not self._vacated):
+            return 0.0
+        due = self._read_at + self.ttl / READS
+        if self.role is Role.LEADER:
+            due = min(due, self._wrote_at + self.interval)
+        return max(0.0, due - now)
+
+    def call(self, now: float, wall: float) -> Read | Write | None:
+        """What is to be asked of the store now; None: nothing yet. ``wall``: the wall clock, for people."""
+        if self._resigns:
+            return self._resignation(now, wall)
+        if self._take:
+            self._take = False
+            return self._takeover(now, wall)
+        if self.role is Role.LEADER and now >= self._wrote_at + self.interval:
+            assert self.term is not None
+            self._wrote_at = now
+            self._number += 1
+            return Write("beat", {LEADER: self.term}, {BEAT: pack(member=self.member, number=self._number)})
+        if now >= self._read_at + self.ttl / READS:
+            self._read_at = now
+            return Read()
+        return None
+
+    def was_read(self, snapshot: Snapshot, now: float) -> None:
+        """``leader`` and ``beat`` were read. ``now``: when the answer was there."""
+        before, self._snapshot = self._snapshot, snapshot
+        if before is not None and (snapshot.identity != before.identity or snapshot.revision < before.revision):
+            self.resets += 1
+            self._seen = None
+            self._depose()
+        self._answered(now)
+        leader, beat = (snapshot.items.get(key, _NONE).mod for key in (LEADER, BEAT))
+        if (leader, beat) != self._seen:
+            self._seen, self._seen_at = (leader, beat), now
+        self.leader = _leader(snapshot.items.get(LEADER))
+        if self.role is Role.LEADER and leader != self.term:
+            self._depose()
+        self._take = self.role is Role.FOLLOWER and self._may_take_over(now)
+
+    def was_written(self, write: Write, answer: Done | Refused, sent: float, now: float) -> None:
+        """The store has answered a transaction, which was sent at ``sent``."""
+        self._answered(now)
+        match write.what, answer:
+            case "takeover", Done(revision) if self.role is Role.FOLLOWER:
+                self._become(Trigger.TOOK_OVER)
+                self.term, self.leads_until = revision, sent + self.ttl - self.margin
+                self.leader = unpack_leader(write.put[LEADER])
+                self.takeovers += 1
+                self._wrote_at = sent
+            case "beat", Done() if self.role is Role.LEADER and write.expect[LEADER] == self.term:
+                self.leads_until = sent + self.ttl - self.margin
+            case "beat", Refused() if write.expect[LEADER] == self.term:
+                self._depose()
+            case "resignation", _:
+                self._vacated = True
+        if isinstance(answer, Refused):
+            self._read_at = -inf  # what is there now is to be known at once
+
+    def was_away(self, now: float) -> None:
+        """The store did not answer a call; what it asked for may have been done."""
+        self._answers_since = inf
+        if self.role is not Role.RESIGNED:
+            self._wrote_at = now - self.interval + self.ttl / AGAIN
+        self._become(Trigger.UNANSWERED)
+
+    def resign(self) -> None:
+        """Step down: ``call`` writes that nobody leads. ``is_resigned`` says when that is done, or not needed."""
+        leads = self.role is Role.LEADER
+        self._become(Trigger.RESIGNED)
+        self._resigns, self._vacated, self._take = True, not leads, False
+        self.leads_until = self._wrote_at = -inf
+
+    @property
+    def is_resigned(self) -> bool:
+        """Whether it has stepped down, and the others can know it."""
+        return self._resigns and self._vacated
+
+    def _resignation(self, now: float, wall: float) -> Write | None:
+        if self._vacated or self.term is None or now < self._wrote_at + self.ttl / AGAIN:
+            return None
+        self._wrote_at = now
+        return Write("resignation", {LEADER: self.term}, {LEADER: pack_leader(Leader("", self.run, wall))})
+
+    def _takeover(self, now: float, wall: float) -> Write:
+        assert self._seen is not None
+        leader, beat = self._seen
+        self._number += 1
+        return Write(
+            "takeover",
+            {LEADER: leader, BEAT: beat},
+            {
+                LEADER: pack_leader(Leader(self.member, self.run, wall)),
+                BEAT: pack(member=self.member, number=self._number),
+            },
+        )
+
+    def _may_take_over(self, now: float) -> bool:
+        if self.leader is not None and self.leader.run == self.run:
+            return True  # the answer to a takeover was lost
+        if not self.eligible:
+            return now - max(self._seen_at, self._answers_since) >= UNLED_TTLS * self.ttl
+        if self._seen == (ABSENT, ABSENT) or (self.leader is not None and not self.leader.member):
+            return True  # nobody ever led, or who did has stepped down
+        return now - self._seen_at >= self.ttl and now - self._answers_since >= self.interval
+
+    def _depose(self) -> None:
+        if self.role is Role.LEADER:
+            self._become(Trigger.DEPOSED)
+            self.term, self.leads_until = None, -inf
+
+    def _answered(self, now: float) -> None:
+        self._answers_since = min(self._answers_since, now)
+        self._become(Trigger.ANSWERED)
+
+    def _become(self, trigger: Trigger) -> None:
+        self.role = TRANSITIONS[self.role, trigger]
+
+
+_NONE = Item(b"", ABSENT)
+
+
+def _leader(item: Item | None) -> Leader | None:
+    """Who leads by this key; None: nobody ever led, or its value is not understood."""
+    if item is None:
+        return None
+    try:
+        return unpack_leader(item.value)
+    except Foreign:
+        return None

@@ -4,19 +4,25 @@
 is on the condition that ``leader`` still has it.
 
 ``beat``: a number that the leader writes again and again, which shows that it still leads.
+
+``claims/NAME``: the open incident of a watchdog, with what was begun for it. It is written before the incident is
+announced, and again before each action begins and when it has ended; it is dropped when the incident ends.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgpack
 
 from banken_supervisor.text.sanitize import ODD
 
+T = TypeVar("T", bound=tuple[Any, ...])
+
 VERSION = 1
 
 LEADER, BEAT = "leader", "beat"
+CLAIMS = "claims/"
 
 
 class Foreign(Exception):
@@ -31,6 +37,35 @@ class Leader(NamedTuple):
     """run id of its supervisor, another one at each start"""
     since: float
     """wall clock, for people only"""
+
+
+class Begun(NamedTuple):
+    """One run of a step that was begun."""
+
+    step: int
+    run: int
+    """which run of this step in its incident, from 1"""
+    action: str
+    at: float
+    """wall clock"""
+    ended: bool = False
+
+
+class Claim(NamedTuple):
+    """The open incident of one watchdog, as all members know it."""
+
+    id: str
+    cause: str
+    opened: float
+    """wall clock"""
+    silence: float
+    """seconds that it had been silent for then"""
+    timeout: float
+    member: str
+    """who opened it"""
+    reason: str | None = None
+    begun: tuple[Begun, ...] = ()
+    given_up: bool = False
 
 
 def pack(**fields: Any) -> bytes:
@@ -64,3 +99,32 @@ def unpack_leader(value: bytes) -> Leader:
     if not isinstance(member, str) or not isinstance(run, str) or not isinstance(since, int | float):
         raise Foreign("no value of banken's")
     return Leader(member, run, float(since))
+
+
+def pack_claim(claim: Claim) -> bytes:
+    """The value of ``claims/NAME``. Equal claims have equal values."""
+    return pack(**claim._asdict())
+
+
+def unpack_claim(value: bytes) -> Claim:
+    """The incident by this value. Foreign."""
+    found = unpack(value)
+    try:
+        begun = tuple(_checked(Begun(*each), _BEGUN) for each in found["begun"])
+        claim = Claim(**{each: found[each] for each in Claim._fields})._replace(begun=begun)
+        return _checked(claim, _CLAIM)
+    except ODD:
+        raise Foreign("no incident of banken's") from None
+
+
+_NUMBER = int | float
+_BEGUN = (int, int, str, _NUMBER, bool)
+_CLAIM = (str, str, _NUMBER, _NUMBER, _NUMBER, str, str | None, tuple, bool)
+
+
+def _checked(values: T, kinds: tuple[Any, ...]) -> T:
+    """The values, if each is of its kind. TypeError."""
+    for value, kind in zip(values, kinds, strict=True):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError(value)
+    return values

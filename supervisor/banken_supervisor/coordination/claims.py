@@ -1,0 +1,251 @@
+"""Claims: what the leader writes down in the store before it acts, and what becomes of it.
+
+Theory of operation
+-------------------
+Of each incident the store has one key, its *claim*, and every transaction expects that this member still leads (its
+term, leadership.py). So of two that both believe to lead, one is refused: an incident is opened, and each of its
+actions begun, by one member only.
+
+The caller says what a claim is to be (``want``), and gets to know when it is so (``Written``). For each name one
+change is under way at most; what is wanted meanwhile is written after it, all at once. Up to ``BATCH_MAX`` names go
+into one transaction, and one transaction is under way at a time.
+
+*Away* means that a transaction may have been done. The same one is made again, unchanged, until an answer comes:
+then a claim that is there already, exactly as it was to be written, is this member's own. (If it were made anew
+with another id, it would meet its own claim, take it for another member's, and never act.) A claim that is there and
+is another one is what a former leader left: it is *adopted*, under its id. What is not understood there is
+*foreign*: it is left alone.
+
+Pure: the time is an argument, in seconds, of any clock that does not jump.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from banken_supervisor.coordination.records import CLAIMS, LEADER, Claim, Foreign, pack_claim, unpack_claim
+from banken_supervisor.coordination.store import ABSENT, OPERATIONS_MAX, Done, Item, Refused, Snapshot
+
+BATCH_MAX = 100
+"""Claims that are written in one transaction; the term is one key more."""
+
+assert BATCH_MAX < OPERATIONS_MAX
+
+RETRY_MIN_S, RETRY_MAX_S = 0.1, 2.0
+"""Seconds between two attempts of a transaction that was not answered."""
+
+
+class Change(NamedTuple):
+    """One claim in a transaction."""
+
+    name: str
+    version: int
+    """of what was wanted when the transaction was made"""
+    value: bytes | None
+    """None: it is dropped"""
+    mod: int
+    """that it is expected to have"""
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What is to be asked of the store: again and again, unchanged, until it has answered."""
+
+    term: int
+    changes: tuple[Change, ...]
+
+    @property
+    def expect(self) -> dict[str, int]:
+        """See ``Store.transact``."""
+        return {LEADER: self.term, **{CLAIMS + each.name: each.mod for each in self.changes}}
+
+    @property
+    def put(self) -> dict[str, bytes]:
+        """See ``Store.transact``."""
+        return {CLAIMS + each.name: each.value for each in self.changes if each.value is not None}
+
+    @property
+    def drop(self) -> list[str]:
+        """See ``Store.transact``."""
+        return [CLAIMS + each.name for each in self.changes if each.value is None]
+
+
+class Written(NamedTuple):
+    """The claim is in the store as it was wanted at this version."""
+
+    name: str
+    version: int
+
+
+class Adopted(NamedTuple):
+    """A former leader has left this claim, where another one was wanted, which is forgotten."""
+
+    name: str
+    claim: Claim
+
+
+class Blocked(NamedTuple):
+    """Something is there that is not understood; it is left alone, and nothing is written about this name."""
+
+    name: str
+    why: str
+
+
+class Deposed(NamedTuple):
+    """Another member leads: nothing of what was wanted is written any more."""
+
+
+Outcome = Written | Adopted | Blocked | Deposed
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One name."""
+
+    mod: int = ABSENT
+    """of the claim in the store, as far as it is known"""
+    wanted: Claim | None = None
+    version: int = 0
+    """of ``wanted``"""
+
+
+@dataclass(slots=True)
+class Claims:
+    """Those of one term. A new one begins with those that are in the store."""
+
+    term: int
+    blocked: dict[str, str] = field(default_factory=dict)
+    """names whose claim is foreign, and why"""
+    _entries: dict[str, _Entry] = field(default_factory=dict)
+    _waiting: dict[str, None] = field(default_factory=dict)
+    """names of which something is to be written, in turn"""
+    _under_way: Transaction | None = None
+    _again_at: float | None = None
+    """when it is to be made again; None: its answer is waited for"""
+    _pause: float = RETRY_MIN_S
+    _version: int = 0
+
+    @classmethod
+    def restored(cls, term: int, snapshot: Snapshot) -> tuple[Claims, dict[str, Claim]]:
+        """Those of a new leader, and what a former one has left: by name."""
+        made, found = cls(term), {}
+        for key, item in snapshot.items.items():
+            if not key.startswith(CLAIMS):
+                continue
+            name = key.removeprefix(CLAIMS)
+            try:
+                claim = unpack_claim(item.value)
+            except Foreign as why:
+                made.blocked[name] = str(why)
+                continue
+            made._entries[name] = _Entry(item.mod, claim)
+            found[name] = claim
+        return made, found
+
+    def __len__(self) -> int:
+        """How many names wait to be written."""
+        return len(self._waiting) + (0 if self._under_way is None else len(self._under_way.changes))
+
+    def get(self, name: str) -> Claim | None:
+        """What is wanted of this name."""
+        entry = self._entries.get(name)
+        return None if entry is None else entry.wanted
+
+    def want(self, name: str, claim: Claim | None) -> int | None:
+        """This is to be in the store; None: no claim. The version to wait for, higher than all before; None: the
+        name is blocked, or nothing has to be written."""
+        if name in self.blocked:
+            return None
+        entry = self._entries.setdefault(name, _Entry())
+        if claim is None and entry.mod == ABSENT and not self._is_under_way(name):
+            del self._entries[name]
+            self._waiting.pop(name, None)
+            return None
+        entry.wanted = claim
+        self._version = entry.version = self._version + 1
+        self._waiting[name] = None
+        return entry.version
+
+    def patience(self, now: float) -> float | None:
+        """Seconds until ``transaction`` has one; None: not before something else happens."""
+        if self._under_way is not None:
+            return None if self._again_at is None else max(0.0, self._again_at - now)
+        return 0.0 if self._waiting else None
+
+    def transaction(self, now: float) -> Transaction | None:
+        """The next one, or the last one again; None: nothing is to be asked now."""
+        if self._under_way is not None:
+            if self._again_at is None or self._again_at > now:
+                return None
+            self._again_at = None
+            return self._under_way
+        changes: list[Change] = []
+        while self._waiting and len(changes) < BATCH_MAX:
+            name = next(iter(self._waiting))
+            del self._waiting[name]
+            entry = self._entries[name]
+            if entry.wanted is None and entry.mod == ABSENT:
+                self._settle(name, entry, entry.version)  # it was never written
+                continue
+            value = None if entry.wanted is None else pack_claim(entry.wanted)
+            changes.append(Change(name, entry.version, value, entry.mod))
+        if not changes:
+            return None
+        self._under_way, self._again_at = Transaction(self.term, tuple(changes)), None
+        return self._under_way
+
+    def was_away(self, now: float) -> None:
+        """The transaction was not answered: it is made again after a while."""
+        self._again_at = now + self._pause
+        self._pause = min(RETRY_MAX_S, 2 * self._pause)
+
+    def was_answered(self, answer: Done | Refused) -> list[Outcome]:
+        """What came of the transaction."""
+        sent, self._under_way, self._again_at, self._pause = self._under_way, None, None, RETRY_MIN_S
+        assert sent is not None
+        if isinstance(answer, Done):
+            return [self._written(each, ABSENT if each.value is None else answer.revision) for each in sent.changes]
+        leader = answer.found.get(LEADER)
+        if leader is None or leader.mod != self.term:
+            self._waiting.clear()
+            return [Deposed()]
+        return [outcome for each in sent.changes for outcome in self._refused(each, answer.found)]
+
+    def _is_under_way(self, name: str) -> bool:
+        return self._under_way is not None and any(each.name == name for each in self._under_way.changes)
+
+    def _refused(self, change: Change, found: Mapping[str, Item]) -> list[Outcome]:
+        name, there = change.name, found.get(CLAIMS + change.name)
+        if (None if there is None else there.value) == change.value:
+            return [self._written(change, ABSENT if there is None else there.mod)]  # the answer was lost
+        entry = self._entries[name]
+        if (ABSENT if there is None else there.mod) == change.mod:
+            self._waiting[name] = None  # another name was the reason
+            return []
+        if there is None:
+            entry.mod = ABSENT  # somebody has dropped it, who may not: it is written again
+            self._waiting[name] = None
+            return []
+        try:
+            claim = unpack_claim(there.value)
+        except Foreign as why:
+            self.blocked[name] = str(why)
+            del self._entries[name]
+            self._waiting.pop(name, None)
+            return [Blocked(name, str(why))]
+        entry.mod, entry.wanted = there.mod, claim
+        self._version = entry.version = self._version + 1
+        self._waiting.pop(name, None)
+        return [Adopted(name, claim)]
+
+    def _written(self, change: Change, mod: int) -> Written:
+        entry = self._entries[change.name]
+        entry.mod = mod
+        self._settle(change.name, entry, change.version)
+        return Written(change.name, change.version)
+
+    def _settle(self, name: str, entry: _Entry, version: int) -> None:
+        if entry.wanted is None and entry.mod == ABSENT and entry.version == version:
+            del self._entries[name]

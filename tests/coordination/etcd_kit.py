@@ -47,7 +47,7 @@ class Member:
                 stdout=log, stderr=log, env={"ETCD_UNSUPPORTED_ARCH": "arm64", "PATH": "/usr/bin:/bin"},
             )  # fmt: skip
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         assert self.process is not None
         self.process.send_signal(number)
 
@@ -98,7 +98,7 @@ class Etcd:
         for each in self.members:
             with contextlib.suppress(ProcessLookupError):
                 if each.process is not None:
-                    each.signal(signal.SIGCONT)
+                    each.send(signal.SIGCONT)
             each.stop()
 
 

@@ -157,7 +157,7 @@ class Network:
                 if isinstance(call, Write):
                     answer: Done | Refused | Snapshot = member.store.transact(call.expect, call.put, (), 1.0)
                 else:
-                    answer = member.store.read("", 1.0)
+                    answer = member.store.read(LEADER, 1.0)
             except Away:
                 return
             if not self._lost():

@@ -225,7 +225,7 @@ def test_a_member_that_is_killed_stopped_or_cut_off_is_passed_over() -> None:
         assert isinstance(store.transact({}, {"a": b"1"}, (), WITHIN), Done)
         for each in etcd.members:
             if each.url == store.endpoint:
-                each.signal(signal.SIGSTOP)
+                each.send(signal.SIGSTOP)
                 stopped = each
         begun = time.monotonic()
         # If it led, the others elect another one first.
@@ -237,7 +237,7 @@ def test_a_member_that_is_killed_stopped_or_cut_off_is_passed_over() -> None:
             except Away:
                 assert time.monotonic() < deadline
         assert store.endpoint != stopped.url
-        stopped.signal(signal.SIGCONT)
+        stopped.send(signal.SIGCONT)
         for each in etcd.members[:2]:
             each.stop()
         with pytest.raises(Away):

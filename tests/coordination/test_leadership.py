@@ -18,7 +18,7 @@ from banken_supervisor.coordination.leadership import (
     Trigger,
     Write,
 )
-from banken_supervisor.coordination.records import LEADER, pack, pack_leader
+from banken_supervisor.coordination.records import BEAT, LEADER, pack, pack_leader
 from banken_supervisor.coordination.records import Leader as LeaderRecord
 from banken_supervisor.coordination.store import Done, Item, Refused, Snapshot
 
@@ -280,7 +280,7 @@ def test_a_leader_that_is_not_understood_is_waited_for_like_any_other(value: byt
         now += TTL / 10
         assert now < 120.0
     assert isinstance(call, Write)
-    assert call.expect == {LEADER: revision, "beat": 0}
+    assert call.expect == {LEADER: revision, BEAT: 0}
 
 
 def test_a_takeover_whose_answer_was_lost_is_made_again() -> None:
@@ -297,7 +297,7 @@ def test_a_takeover_whose_answer_was_lost_is_made_again() -> None:
     machine.was_read(Snapshot(2, "x", items), 2.0)
     again = machine.call(2.0, 0.0)
     assert isinstance(again, Write)
-    assert again.expect == {LEADER: 2, "beat": 2}
+    assert again.expect == {LEADER: 2, BEAT: 2}
     machine.was_written(again, Done(3), 2.0, 2.1)
     assert (machine.role, machine.term) == (Role.LEADER, 3)
     assert machine.leads_until == pytest.approx(2.0 + TTL - machine.margin)

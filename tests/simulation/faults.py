@@ -17,7 +17,8 @@ from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.incidents import Incidents
-from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
+from banken_supervisor.engine.lifecycle import Lifecycle
+from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.record import Record, deadline
 from banken_supervisor.engine.snapshot import Snapshot

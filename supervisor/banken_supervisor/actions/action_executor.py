@@ -80,6 +80,8 @@ class Executor:
         """runs the user's own actions in a process of their own; None: they run here, on threads"""
         self.may_start_processes = False
         """whether an action has run that may have started what lives on: a command, or a user's own action"""
+        self.permits: Callable[[ActionTarget], bool] = lambda target: True
+        """whether an action may begin: asked on its thread, immediately before"""
         self._lock = threading.Lock()
         self._evidence: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
@@ -147,6 +149,8 @@ class Executor:
     # -- on the threads -----------------------------------------------------------------------------
 
     def _perform(self, run: Run) -> tuple[EventType, str, dict[str, Any]]:
+        if not self.permits(run.target):
+            return EventType.ACTION_DROPPED, "another supervisor leads now", {}
         run.started_at = wall()
         try:
             made, elsewhere = made_of(run.action), self.elsewhere

@@ -152,6 +152,7 @@ def command(
         "defaults": settings.for_undeclared,
         "callback_limit": settings.callback_limit,
         "callback_threads": settings.callback_threads,
+        "cluster": None if setup is None else setup.config.cluster,
     }  # fmt: skip
     beside = None if for_page is None else _web_child(for_page, resolve(address).text, json_logs=json_logs)
     supervisor = Announced(address, journal=journal, listen=listen, keys=keys, **more)

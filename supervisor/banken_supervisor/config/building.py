@@ -48,6 +48,7 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
         tuple((name, (*table.urls, *(table.urls_file or ()))) for name, table in parsed.notify.items()),
         withheld,
         empty,
+        None if parsed.cluster is None else parsed.cluster.settings,
     )
 
 

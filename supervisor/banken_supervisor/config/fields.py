@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import resource
 from functools import partial
+from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -147,6 +148,30 @@ def listen_address(value: object) -> str:
     return given
 
 
+def endpoint(value: object) -> str:
+    """The URL of a member of etcd: ``https://HOST:PORT``, or ``http://`` (who may use that is said elsewhere)."""
+    given = text(value, what="an endpoint")
+    try:
+        parts = urlsplit(given)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one or not given.isascii() or parts.path not in ("", "/") or parts.query or "@" in parts.netloc:
+        raise ValueError(
+            "is no endpoint of etcd; allowed is https://HOST:PORT, without user and password"
+        )
+    return given.rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether this URL is of this host, whatever it resolves to."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def page(value: object) -> str:
     """The public address of a web page, without a slash at its end; links are made by adding to it."""
     given = text(value, longest=PAGE_MAX)
@@ -264,6 +289,7 @@ Command = Annotated[tuple[str, ...], *kind(options.command, options.COMMAND)]
 Target = Annotated[str, *kind(target, {"type": "string", "pattern": TARGET_PATTERN})]
 AddressField = Annotated[str, *kind(supervisor_address, STRING)]
 ListenField = Annotated[str, *kind(listen_address, {"type": "string", "pattern": "^tcp://."})]
+Endpoint = Annotated[str, *kind(endpoint, {"type": "string", "pattern": r"^https?://[!-~]+$"})]
 NotifyUrl = Annotated[Secret, *kind(notify_url, STRING)]
 UrlsFile = Annotated[tuple[Secret, ...], *kind(urls_file, STRING)]
 # What comes from a variable is taken as it is: {i} is no number there.

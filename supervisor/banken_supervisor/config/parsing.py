@@ -14,6 +14,7 @@ from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.models import (
     STEP,
     TAG,
+    ClusterTable,
     File,
     GroupTable,
     NotifyTable,
@@ -38,6 +39,7 @@ class Parsed:
     """The tables, each with its place in the file; of those with a fault the valid part."""
 
     supervisor: SupervisorTable
+    cluster: ClusterTable | None = None
     watchdogs: list[tuple[KeyPath, WatchdogTable]] = field(default_factory=list)
     groups: list[tuple[KeyPath, GroupTable]] = field(default_factory=list)
     programs: list[tuple[KeyPath, ProgramTable]] = field(default_factory=list)
@@ -82,6 +84,8 @@ class _Parser:
         self.problems = [Problem((key,), unknown_key(key, allowed)) for key in data if key not in allowed]
         supervisor = self._model(SupervisorTable, data.get("supervisor", {}), ("supervisor",))
         parsed = self.parsed = Parsed(supervisor or SupervisorTable.model_validate({}))
+        if "cluster" in data:
+            parsed.cluster = self._model(ClusterTable, data["cluster"], ("cluster",))
         parsed.watchdogs = list(self._tables(WatchdogTable, "watchdog"))
         parsed.groups = list(self._tables(GroupTable, "group"))
         parsed.programs = self._limited(list(self._tables(ProgramTable, "program")))

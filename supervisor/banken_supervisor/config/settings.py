@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from banken.errors import Refused
 from banken_supervisor.config.faults import Fault
+from banken_supervisor.coordination.settings import ClusterSettings
 from banken_supervisor.engine.policy import Group, Policy, ProgramSpec
 from banken_supervisor.text.secret import Secret
 
@@ -37,6 +38,8 @@ class Config:
     empty: bool = field(default=False, compare=False)
     """there is no key in the file: it may be one that is being written, or that a full disk cut"""
 
+    cluster: ClusterSettings | None = None
+    """None: the supervisor is alone"""
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
     """what is allowed and may not be meant"""
 

@@ -12,8 +12,8 @@ into one transaction, and one transaction is under way at a time.
 
 *Away* means that a transaction may have been done. The same one is made again, unchanged, until an answer comes:
 then a claim that is there already, exactly as it was to be written, is this member's own. (If it were made anew
-with another id, it would meet its own claim, take it for another member's, and never act.) A claim that is there and
-is another one is what a former leader left: it is *adopted*, under its id. What is not understood there is
+with another id, it would meet its own claim, take it for another member's, and never act.) A claim that is there
+and is another one is what a former leader left: it is *adopted*, under its id. What is not understood there is
 *foreign*: it is left alone.
 
 Pure: the time is an argument, in seconds, of any clock that does not jump.

@@ -3,10 +3,10 @@
 Theory of operation
 -------------------
 Two keys say it. ``leader`` is written at a takeover only; the revision at which it was written is the *term*.
-``beat`` is written by the leader every fifth of ``ttl``, if ``leader`` still has its term. Every member reads both
-keys every tenth of ``ttl``. Whoever sees both unchanged for a whole ``ttl`` of its own clock takes over, by a
-transaction that expects both as they were read. So of several that try, one succeeds, and none does if the leader
-has written meanwhile.
+``leader/beat`` is written by the leader every fifth of ``ttl``, if ``leader`` still has its term. Every member
+reads both keys every tenth of ``ttl``. Whoever sees both unchanged for a whole ``ttl`` of its own clock takes over,
+by a transaction that expects both as they were read. So of several that try, one succeeds, and none does if the
+leader has written meanwhile.
 
 The leader may act until ``ttl`` after it *sent* its last ``beat`` that was written, less a margin for clocks of
 different rates. Whoever takes over has seen that ``beat`` for ``ttl``, and can have seen it only after it was sent.
@@ -108,7 +108,7 @@ TRANSITIONS: dict[tuple[Role, Trigger], Role] = {
 
 
 class Read(NamedTuple):
-    """Read ``leader`` and ``beat``: all keys, or those two; then ``was_read``."""
+    """Read both keys; then ``was_read``, or ``was_away``."""
 
 
 class Write(NamedTuple):

@@ -3,7 +3,7 @@
 ``leader``: who leads. It is written at a takeover only, and its revision is the *term*: whatever the leader writes
 is on the condition that ``leader`` still has it.
 
-``beat``: a number that the leader writes again and again, which shows that it still leads.
+``leader/beat``: a number that the leader writes again and again, which shows that it still leads.
 
 ``claims/NAME``: the open incident of a watchdog, with what was begun for it. It is written before the incident is
 announced, and again before each action begins and when it has ended; it is dropped when the incident ends.
@@ -21,7 +21,9 @@ T = TypeVar("T", bound=tuple[Any, ...])
 
 VERSION = 1
 
-LEADER, BEAT = "leader", "beat"
+LEADER, BEAT = "leader", "leader/beat"
+"""Both begin with the same word, so that one question is answered with these two, and with nothing else."""
+
 CLAIMS = "claims/"
 
 

@@ -33,6 +33,8 @@ class EventType(StrEnum):
     ACTION_STUCK = "action-stuck"
     ACTION_SKIPPED = "action-skipped"
     ACTION_DROPPED = "action-dropped"
+    ACTION_UNKNOWN = "action-unknown"
+    """a former leader of the cluster has begun it, and nobody knows whether it was done; it is not begun again"""
     PROGRAM = "program"
     """something about a program; ``what`` says what"""
     RELOADED = "reloaded"
@@ -77,6 +79,8 @@ class EventType(StrEnum):
     """a process sends so much that its messages wait, or are dropped; nobody else's do"""
     INTERNAL_ERROR = "internal-error"
     """a fault in the supervisor itself: what raised it is dropped, and the loop goes on"""
+    CLUSTER = "cluster"
+    """who leads, and whether the store answers; ``what`` says what"""
     STARTED = "started"
     STOPPING = "stopping"
 
@@ -168,4 +172,24 @@ class Fault:
     error: Exception
 
 
-Effect = Event | RunCallback | RunStep | StepRan | EndIncident | WatchProcess | Fault
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """An incident is to be claimed before it is opened (gate.py). Times are deadline time, seconds."""
+
+    name: str
+    cause: Cause
+    due: float
+    silence: float
+    reason: str | None
+    asks: bool
+    """the other members are asked first whether they hear the worker"""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """What was proposed for this name is void."""
+
+    name: str
+
+
+Effect = Event | RunCallback | RunStep | StepRan | EndIncident | WatchProcess | Fault | Propose | Withdraw

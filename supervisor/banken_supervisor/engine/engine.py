@@ -33,8 +33,9 @@ from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.known_feeds import KnownFeeds, mark_of
 from banken_supervisor.engine.last_feeds import LastFeeds
-from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
+from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.maintenance import Maintenance
+from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.policy import By, Policy, Quotas
 from banken_supervisor.engine.principal import AnyPrincipal, KeyHolder, Principal, Refusal, authorize, may_use
@@ -46,6 +47,7 @@ from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.shedding import names_to_release
 from banken_supervisor.engine.snapshot import Snapshot
 from banken_supervisor.engine.states import State, Trigger
+from banken_supervisor.engine.succession import Succession
 from banken_supervisor.engine.table import Table
 from banken_supervisor.engine.verdicts import Verdicts
 from banken_supervisor.engine.waiting import Waiting, name_in, source_of
@@ -73,6 +75,7 @@ class Engine:
         self.history = FeedHistory(self.table)
         self.incidents = Incidents(self.table, self.history, run_id, jitter)
         self._lifecycle = Lifecycle(self.table, self.history, self.incidents)
+        self.succession = Succession(self.table, self.incidents, self._lifecycle, self._restore)
         self.quorums = Quorums(self.table, self._lifecycle, self.incidents)
         self.on_purpose = OnPurpose(self.table, rules, self._lifecycle, self.quorums)
         self.processes = ProcessLifecycle(self.table, self._lifecycle, self.on_purpose)
@@ -291,10 +294,13 @@ class Engine:
 
     def restore(self, left: Snapshot, now: float, out: list[Effect]) -> tuple[int, int]:
         """Bring back what a former supervisor left: how many watchdogs, and how many open incidents."""
+        return self._restore().run(left, now, out)
+
+    def _restore(self) -> Restore:
         return Restore(
             self.table, self.rules, self.admission, self._declarations, self.incidents, self.processes.is_program,
             self.on_purpose,
-        ).run(left, now, out)  # fmt: skip
+        )  # fmt: skip
 
     # -- messages, one method a kind ------------------------------------------------------------------
 

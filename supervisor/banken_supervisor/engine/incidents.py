@@ -78,9 +78,11 @@ class Incidents:
     """by the watchdog that is down: those whose incidents are blamed on it"""
 
     def open(
-        self, record: Record, cause: Cause, due: float, now: float, out: list[Effect], reason: str | None
-    ) -> bool:
-        """Open an incident, run the callback for the first time, and begin to escalate.
+        self, record: Record, cause: Cause, due: float, now: float, out: list[Effect], reason: str | None,
+        claimed: str | None = None,
+    ) -> bool:  # fmt: skip
+        """Open an incident, run the callback for the first time, and begin to escalate. ``claimed``: its id, where
+        a claim has given it one.
 
         While a watchdog that this one depends on is down, the incident is marked and not escalated.
         """
@@ -89,13 +91,12 @@ class Incidents:
             reason = details.scope.late_text(now - record.fed_at)
         elif cause is Cause.GRACE and reason is None:
             reason = _unfed(record, details)
-        self._count += 1
         details.incidents += 1
         self._table.end_extension(record)
         details.exited_at = details.exited_how = details.stopped_with = details.back_by = None
         details.cause = cause
         incident = OpenIncident(
-            f"{self._run_id}-{self._count}", cause, now, 1, now + record.declaration.interval, reason,
+            claimed or self.new_id(), cause, now, 1, now + record.declaration.interval, reason,
             failed_at=now if cause is Cause.FAILED else None, climbing_since=now,
         )  # fmt: skip
         details.incident = incident
@@ -112,6 +113,11 @@ class Incidents:
         out.append(Event(EventType.EXPIRED, record.name, data))
         out.append(run)
         return self._begin(record, incident, now, out)
+
+    def new_id(self) -> str:
+        """An id that no other incident has."""
+        self._count += 1
+        return f"{self._run_id}-{self._count}"
 
     def escalate(self, record: Record, due: float, now: float, out: list[Effect]) -> bool:
         """Still silent: the ladder's next step if that is what was due, else the callback once more."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
-from banken.protocol.incidents import Cause
 from banken_supervisor.engine import members
 from banken_supervisor.engine.descriptions import process_data
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
+from banken_supervisor.engine.gate import Gate
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.last_feeds import is_long
+from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import Does, State, Trigger, transition
 from banken_supervisor.engine.table import Table
@@ -25,26 +26,6 @@ _PAUSE_ENDS = (Trigger.RESUME, Trigger.DEADLINE)
 _OF_WORKERS = (Trigger.FEED, Trigger.FAIL, Trigger.REBORN)
 
 
-class Occurrence(NamedTuple):
-    """What happens to a watchdog, and what is known of it. Times are deadline time, seconds."""
-
-    trigger: Trigger
-    due: float | None = None
-    """the deadline that passed; None: now"""
-    cause: Cause | None = None
-    """of the incident that is opened"""
-    reason: str | None = None
-    """given to ``fail``, or how a process ended"""
-    until: float = inf
-    """when a pause ends"""
-    seconds: float | None = None
-    """how long the pause is; None: without an end"""
-    by: str | None = None
-    """who paused it, where that was no operator"""
-    how: str | None = None
-    """how an incident ends, in place of the table's word"""
-
-
 @dataclass(eq=False)
 class Lifecycle:
     """Moves records from state to state, and does what the table says."""
@@ -52,6 +33,7 @@ class Lifecycle:
     _table: Table
     _history: FeedHistory
     _incidents: Incidents
+    gate: Gate = field(default_factory=Gate)
 
     def __post_init__(self) -> None:
         self._does = {does: getattr(self, f"_{does}") for does in Does}
@@ -69,6 +51,11 @@ class Lifecycle:
             elif trigger in _OF_WORKERS:
                 self._table.await_feeds(record)
         line = transition(record.state, trigger)
+        if line.does is Does.OPEN_INCIDENT and self.gate.holds(record, what, now, out):
+            self._table.forget_frames(record)  # its next feed is looked at
+            return
+        if self.gate.held:
+            self.gate.let_go(record, trigger, out)
         if line.ends is not None:
             recovered = what.trigger is Trigger.FEED
             self._incidents.close(record, what.how or line.ends, now, out, recovered=recovered)
@@ -101,7 +88,7 @@ class Lifecycle:
     def _open_incident(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         assert what.cause is not None
         due = now if what.due is None else what.due
-        spent = self._incidents.open(record, what.cause, due, now, out, what.reason)
+        spent = self._incidents.open(record, what.cause, due, now, out, what.reason, what.incident)
         self._give_up_or_arm(spent, record, now, out)
 
     def _escalate(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from banken_supervisor.engine.effects import Effect
-from banken_supervisor.engine.lifecycle import MAINTENANCE, Lifecycle, Occurrence
+from banken_supervisor.engine.lifecycle import MAINTENANCE, Lifecycle
+from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.policy import Policy, Window
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import State, Trigger

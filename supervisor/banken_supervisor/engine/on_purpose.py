@@ -19,7 +19,8 @@ from math import inf
 from banken.protocol.limits import is_section
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
-from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
+from banken_supervisor.engine.lifecycle import Lifecycle
+from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.policy import NEVER
 from banken_supervisor.engine.quorum import Quorums
 from banken_supervisor.engine.record import Record

@@ -13,8 +13,9 @@ from banken.protocol.incidents import Cause
 from banken.protocol.messages import CLEAN, Exit, Feeders, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.exit_status import end_text
-from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
+from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.members import is_part_of, member_of, show_first
+from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.record import ENDED, Details, Member, Record
 from banken_supervisor.engine.snapshot import RETURN_S

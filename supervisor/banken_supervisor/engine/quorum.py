@@ -22,7 +22,8 @@ from banken.protocol.messages import Declaration
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.incidents import Incidents
-from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
+from banken_supervisor.engine.lifecycle import Lifecycle
+from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.patterns import Matcher, is_pattern, matcher
 from banken_supervisor.engine.policy import By, Group, Policy
 from banken_supervisor.engine.record import QuorumState, Record

@@ -54,7 +54,7 @@ LOST = "lost"
 
 @dataclass(eq=False)
 class Restore:
-    """Used once, when the operator's policies are known and before anything has arrived.
+    """``run`` is used once, when the operator's policies are known and before anything has arrived.
 
     ``is_program``: whether the config has a program of this name; its watchdog is brought back.
     """
@@ -104,6 +104,23 @@ class Restore:
                 incident.next_run = now + RETURN_S
             table.arm(record)
         return sum(each.name not in skipped for each in left.watchdogs), len(resumed)
+
+    def adopt(self, past: PastIncident, now: float, out: list[Effect]) -> Record | None:
+        """Go on with an incident that another supervisor has opened, over a timer that runs here. None: it is over,
+        for the watchdog is paused, or not watched here."""
+        record = self._record_of(past, now)
+        if record is None or not (record.is_judged or record.is_down):
+            _forget_incident(past, FORGOTTEN if record is None else "paused", out)
+            return None
+        incident = self._reopen(record, past, (), now, returning=0.0)
+        _report_past_steps(record, past, incident, out)
+        parent = down(self._table, record, now)
+        if parent is not None and not past.given_up and _fell_before(self._table.by_name[parent], incident):
+            self._incidents.blame(record, incident, parent, now)
+        elif incident.recovering:
+            incident.next_run = now
+        self._table.arm(record)
+        return record
 
     # -- watchdogs ----------------------------------------------------------------------------------
 
@@ -230,8 +247,16 @@ class Restore:
             record = self._make(past.name, declaration, 0.0, now, by=By.WORKER if policy is None else By.OPERATOR)
         return record
 
-    def _reopen(self, record: Record, past: PastIncident, earlier: Iterable[PastRun], now: float) -> OpenIncident:
-        """The incident is open again, under its id. The callback is taken to have run whenever it was due."""
+    def _reopen(
+        self,
+        record: Record,
+        past: PastIncident,
+        earlier: Iterable[PastRun],
+        now: float,
+        returning: float = RETURN_S,
+    ) -> OpenIncident:
+        """The incident is open again, under its id. The callback is taken to have run whenever it was due.
+        ``returning``: seconds that workers have to find this supervisor; 0: it has heard them all the time."""
         self._table.move(record, State.GIVEN_UP if past.given_up else State.EXPIRED)
         details = record.detailed()
         incident = _incident_from(past, now)
@@ -245,7 +270,7 @@ class Restore:
         interval = record.declaration.interval
         passed = int(past.age // interval)
         incident.runs = 1 + passed
-        incident.next_run = max(incident.opened + (passed + 1) * interval, now + RETURN_S)
+        incident.next_run = max(incident.opened + (passed + 1) * interval, now + returning)
         _spend(record, (*earlier, *past.steps), now)
         if past.given_up:
             details.given_up = incident
@@ -254,8 +279,10 @@ class Restore:
         step = _next_step(record, incident, past.steps, now)
         if step is not None:
             # An overdue step waits until a worker that recovered meanwhile has had the time to feed.
-            wait = 0.0 if past.cause is Cause.EXITED else min(record.declaration.timeout, RECOVERY_MAX_S)
-            incident.next_step = step._replace(when=max(step.when, now + RETURN_S + wait))
+            wait = min(record.declaration.timeout, RECOVERY_MAX_S)
+            if past.cause is Cause.EXITED or not returning:
+                wait = 0.0
+            incident.next_step = step._replace(when=max(step.when, now + returning + wait))
         return incident
 
 

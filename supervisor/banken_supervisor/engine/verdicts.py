@@ -13,8 +13,9 @@ from banken_supervisor.engine.effects import Effect, Fault
 from banken_supervisor.engine.fair_queue import FairQueue
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import cause_of
-from banken_supervisor.engine.lifecycle import Lifecycle, Occurrence
+from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.members import show_first
+from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums, settle

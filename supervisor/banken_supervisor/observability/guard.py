@@ -54,6 +54,8 @@ class Place(StrEnum):
     EXIT = "exit"
     """the exit of one worker"""
     PROGRAMS = "programs"
+    CLUSTER = "cluster"
+    """what the cluster's store has answered, and what may be done"""
     REQUEST = "request"
     VERDICT = "verdict"
     """judging one watchdog that is due"""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic, sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from banken.clock import wall
 from banken.protocol.incidents import Cause, Incident
@@ -20,16 +20,21 @@ from banken_supervisor.engine.effects import (
     Event,
     EventType,
     Fault,
+    Propose,
     RunCallback,
     RunStep,
     StepRan,
     WatchProcess,
+    Withdraw,
 )
 from banken_supervisor.engine.fair_queue import FairQueue
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.loop_metrics import LoopMetrics, late
 from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.processes.process_watcher import ProcessWatcher
+
+if TYPE_CHECKING:
+    from banken_supervisor.runtime.cluster import Cluster
 
 PORTION_S = 0.005
 """Seconds of one turn for effects; the rest follow in the next turns."""
@@ -64,6 +69,8 @@ class EffectRunner:
     """the program that has started a process"""
     left: FairQueue[Hashable, Effect] = field(default_factory=FairQueue)
     """effects of earlier turns, by the process that they are about: those of one keep their order"""
+    cluster: Cluster | None = None
+    """what is asked before this supervisor acts; None: it is alone"""
     done: int = 0
     """effects of the last turn that had waited"""
     _owners: dict[str, tuple[Hashable, int]] = field(default_factory=dict)
@@ -136,7 +143,7 @@ class EffectRunner:
 
     def _begin(self, woke: float, effect: Effect) -> None:
         match effect:
-            case RunCallback():
+            case RunCallback() if self.cluster is None or self.cluster.may_call_back(effect.incident):
                 incident = incident_of(effect, self._driver.now)
                 self._callbacks.run(incident, effect.callback, self._owner_of(effect.name))
             case WatchProcess(process):
@@ -155,18 +162,33 @@ class EffectRunner:
         match effect:
             case Event():
                 self._publish(effect)
+                if effect.type is EventType.GIVEN_UP and effect.name and self.cluster is not None:
+                    self.cluster.gave_up(effect.name)
                 if effect.type is EventType.EXPIRED and effect.name and "replay" not in effect.data:
                     opened = partial(_opened, effect.name, effect.data)
                     self._dispatcher.take_output(effect.name, opened, self._keep_evidence)
             case RunStep() if not effect.observe:
-                incident = incident_of(effect.about, self._driver.now)
-                self._after_commit(partial(self._dispatcher.run, effect, incident))
+                if self.cluster is None or not self.cluster.take_step(effect):
+                    self.run_step(effect)
             case StepRan(ran):
                 self._dispatcher.remember(ran, incident_of(ran.about, self._driver.now))
+                if self.cluster is not None:
+                    self.cluster.step_ran(ran)
             case EndIncident():
                 self._after_commit(partial(self._dispatcher.end, effect))
+                if self.cluster is not None:
+                    self.cluster.ended(effect)
+            case Propose() if self.cluster is not None:
+                self.cluster.propose(effect)
+            case Withdraw(name) if self.cluster is not None:
+                self.cluster.withdraw(name)
             case Fault(name, error):
                 self._guard.fault(Place.VERDICT, error, name)
+
+    def run_step(self, effect: RunStep) -> None:
+        """Have the action of a step run, when its beginning is on disk."""
+        incident = incident_of(effect.about, self._driver.now)
+        self._after_commit(partial(self._dispatcher.run, effect, incident))
 
     def _keep_evidence(self, incident: str, evidence: bytes) -> None:
         if self._outbox is not None:
@@ -185,7 +207,7 @@ def _name_of(effect: Effect) -> str:
     match effect:
         case RunStep(about) | StepRan(RunStep(about)):
             return about.name
-        case Event(_, name) | EndIncident(name) | Fault(name):
+        case Event(_, name) | EndIncident(name) | Fault(name) | Propose(name) | Withdraw(name):
             return name or ""
     return ""
 

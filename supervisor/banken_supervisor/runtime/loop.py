@@ -16,7 +16,7 @@ from itertools import count
 from math import inf
 from random import random
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from banken.protocol.codec import encode
 from banken.protocol.messages import Kind, Message
@@ -48,6 +48,9 @@ from banken_supervisor.runtime.run_id import new_run_id
 from banken_supervisor.runtime.runtime_config import ConfigReload, ConfigTargets
 from banken_supervisor.runtime.user_feeds import UserFeeds
 from banken_supervisor.sources.sockets import EVERYTHING, FEEDS, NOTHING, Ready, Sockets
+
+if TYPE_CHECKING:
+    from banken_supervisor.runtime.cluster import Cluster
 
 FEEDS_PER_TURN = 10_000
 
@@ -97,7 +100,7 @@ class Loop:
         self._sockets = sockets
         self._log_queue = log_queue
         self._token = os.urandom(8)
-        run_id = new_run_id()
+        run_id = self.run_id = new_run_id()
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
         self.driver.engine.on_purpose.is_stopping = programs.stopping
         processes = self.driver.engine.processes
@@ -167,6 +170,8 @@ class Loop:
         self._stopping = False
         self._ending = False
         self.remote = RemoteView()
+        self.cluster: Cluster | None = None
+        """None: this supervisor is alone"""
         self.ends_programs = False
         """whether programs are stopped before the loop ends; else they run on"""
         self.stop_limit: Callable[[], float] = lambda: 0.0
@@ -182,6 +187,10 @@ class Loop:
         )
         self.config_reload = config_reload
 
+    def bind_cluster(self, make: Callable[[EffectRunner], Cluster]) -> None:
+        """Be a member of a cluster, before the first turn."""
+        self.cluster = self._effects.cluster = self.messages.cluster = make(self._effects)
+
     def run(self) -> None:
         """Run until ``stop`` is called."""
         guard, driver = self.guard, self.driver
@@ -190,6 +199,8 @@ class Loop:
         self.publish(Event(EventType.STARTED, None, {"pid": os.getpid(), **restored}))
         guard.run(Place.START, self.resources.start)
         guard.run(Place.START, self.programs.open, driver.engine, driver.now, driver.out)
+        if self.cluster is not None:
+            guard.run(Place.START, self.cluster.start)
         while not self._stopping:
             with suppress(MemoryError):  # of the guard itself
                 guard.run(Place.TURN, self.turn)
@@ -244,6 +255,8 @@ class Loop:
         self._spare_collector()
         run(Place.NOTIFICATIONS, self.dispatcher.notices.turn, monotonic())
         run(Place.ACTIONS, self.dispatcher.turn)
+        if self.cluster is not None:
+            run(Place.CLUSTER, self.cluster.turn)
         for executor in self._executors:
             run(Place.TIME_LIMITS, executor.check, monotonic())
         if self.outbox is not None:
@@ -312,16 +325,8 @@ class Loop:
         asked = self.driver.patience(TURN_MAX)
         jobs = [each.patience(self._woke) for each in (self.callbacks, self.dispatcher, self.background)]
         busy = 0.0 if self.messages.waiting or self._effects.may_go_on or self.dispatcher.waiting else None
-        waiting = None if self.outbox is None else self.outbox.patience()
-        checkpoints = None if self.checkpoints is None else self.checkpoints.patience()
-        for limit in (
-            *jobs,
-            self.resources.patience(),
-            self.programs.patience(self.driver.now),
-            busy,
-            waiting,
-            checkpoints,
-        ):
+        parts = [each.patience() for each in (self.outbox, self.checkpoints, self.cluster) if each is not None]
+        for limit in (*jobs, *parts, self.resources.patience(), self.programs.patience(self.driver.now), busy):
             if limit is not None and limit < asked:
                 asked = limit
         return asked

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event
@@ -19,6 +19,9 @@ from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.mailbox import ActionReported, Declare, Feeds, Forget, Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
+
+if TYPE_CHECKING:
+    from banken_supervisor.runtime.cluster import Cluster
 
 PORTION_S = 0.005
 """Seconds of one turn for messages; the rest follow in the next turns. Thousands of actions that end together must
@@ -37,6 +40,8 @@ class MessageHandler:
     _maintenance: MaintenanceClock
     _effects: EffectRunner
     _outbox: Outbox | None
+    cluster: Cluster | None = None
+    """None: this supervisor is alone"""
     _messages: deque[Any] = field(default_factory=deque)
     """taken from the mailbox, not handled yet"""
 
@@ -104,6 +109,8 @@ class MessageHandler:
         report, target = message.report, message.report.target
         if self._outbox is not None:
             self._outbox.report(report, message.evidence)
+        if self.cluster is not None:
+            self.cluster.acted(report)
         self._metrics.action(report.action, report.type.value.removeprefix("action-"))
         data = {
             "incident": target.incident.id, "step": target.step, "run": target.run, "do": report.action,

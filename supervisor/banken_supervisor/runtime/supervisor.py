@@ -22,6 +22,7 @@ from banken_supervisor.actions.dispatcher import FLUSH_S, Dispatcher
 from banken_supervisor.actions.keyed_executor import THREADS_MAX
 from banken_supervisor.actions.registry import build
 from banken_supervisor.actions.target import ActionReport
+from banken_supervisor.coordination.settings import ClusterSettings
 from banken_supervisor.engine.policy import Policy, Quotas
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.evidence import start_sweeping
@@ -65,6 +66,7 @@ class Supervisor:
     ``callback_threads``: number of callbacks that run at once. ``journal``: file that stores incidents and actions;
     None: they are lost when the supervisor ends. ``stop_timeout``: seconds within which ``stop`` ends the
     supervisor, even if callbacks hang. ``quotas``: how much one process may ask for. A config overrides both.
+    ``cluster``: of which this supervisor is a member.
 
     As a context manager it runs in a thread during the block. AddressRefused and AddressInUse are raised by
     ``run``, ``start_in_thread`` and the ``with`` statement; AddressInUse by ``run`` also later, when its lock was
@@ -92,9 +94,10 @@ class Supervisor:
         quotas: Quotas = Quotas(),  # noqa: B008  # an immutable tuple
         listen: Iterable[str] = (),
         keys: str | os.PathLike[str] | None = None,
+        cluster: ClusterSettings | None = None,
     ) -> None:
         self.address = own_address(address)
-        self._listen, self._keys = listen_addresses(listen), keys
+        self._listen, self._keys, self._cluster = listen_addresses(listen), keys, cluster
         check_seconds(callback_limit, "callback_limit")
         self._mailbox = Mailbox()
         self._callback_limit = callback_limit
@@ -235,7 +238,7 @@ class Supervisor:
             self._resources = resources.pop_all()
 
     def _opened(self) -> None:
-        """Hook for subclasses: the address is bound. An exception here releases it."""
+        """For subclasses: the address is bound. An exception here releases it."""
 
     def _forget_loop(self) -> None:
         """Called if the start has failed."""
@@ -277,6 +280,10 @@ class Supervisor:
             remote.bind_reload(self._config_reload)
         if self._config_reload is not None:
             loop.bind_config(self._config_reload)
+        if self._cluster is not None:
+            from banken_supervisor.runtime.cluster import join  # it loads urllib3
+
+            join(self._cluster, loop)
         return loop
 
     def _work(self) -> None:
@@ -302,6 +309,8 @@ class Supervisor:
         def share(part: float, most: float) -> float:
             return min(most, part * max(0.0, until - monotonic()))
 
+        if loop.cluster is not None:
+            loop.cluster.close(share(0.3, 1.0))
         loop.maintenance.close()
         loop.programs.close(share(0.25, CLOSE_WAIT))
         self._callbacks.close(share(0.5, CALLBACK_DRAIN))

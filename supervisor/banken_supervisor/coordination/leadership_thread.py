@@ -1,0 +1,132 @@
+"""The thread that makes the calls of ``Leadership``, and shows what came of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from banken.clock import wall
+from banken_supervisor.coordination.leadership import Leadership, Read, Role
+from banken_supervisor.coordination.records import LEADER, Leader
+from banken_supervisor.coordination.store import Away, Store
+
+IDLE_MIN_S = 0.005
+"""Seconds that it rests between two calls, at least: a store that refuses at once is not asked in a loop."""
+
+
+def clock() -> float:
+    """Seconds of a clock that also runs while the host sleeps, where the system has one: whoever led before a sleep
+    must know after it how long that was."""
+    return time.clock_gettime(_BOOTTIME)
+
+
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class View(NamedTuple):
+    """What a member is, at one moment; replaced whole, so that any thread may look at it."""
+
+    role: Role
+    term: int | None
+    """of its leadership; None: it does not lead"""
+    leads_until: float
+    """it may act until then, by ``clock``"""
+    leader: Leader | None
+    away: str | None
+    """why the store did not answer the last call; None: it did"""
+    seconds: float
+    """that the last call took"""
+    resets: int
+
+    @property
+    def may_act(self) -> bool:
+        """Whether it leads, and can be sure of it."""
+        return self.role is Role.LEADER and clock() < self.leads_until
+
+    def is_like(self, other: View) -> bool:
+        """Whether nothing has changed that others want to know at once."""
+        return (self.role, self.term, self.leader, self.away is None, self.resets) == (
+            other.role, other.term, other.leader, other.away is None, other.resets,
+        )  # fmt: skip
+
+
+class LeadershipThread:
+    """``changed`` is called from the thread, with each view that is not like the one before."""
+
+    def __init__(
+        self,
+        leadership: Leadership,
+        store: Store,
+        changed: Callable[[View], None],
+    ) -> None:
+        self._leadership, self._store = leadership, store
+        self._changed = changed
+        self._wake = threading.Event()
+        self._resigns = self._ends = False
+        self._eligible = leadership.eligible
+        self.view = View(leadership.role, None, 0.0, None, None, 0.0, 0)
+        self._thread = threading.Thread(target=self._work, name="banken-leadership", daemon=True)
+
+    def start(self) -> None:
+        """RuntimeError: no thread is to be had."""
+        self._thread.start()
+
+    def set_eligible(self) -> None:
+        """This member knows all watchdogs."""
+        self._eligible = True
+
+    def close(self, wait: float) -> bool:
+        """Step down, so that another one can lead at once, in at most ``wait`` seconds, and end. False: the others
+        have to find out."""
+        self._resigns = True
+        self._wake.set()
+        until = time.monotonic() + wait
+        while self._thread.is_alive() and not self._leadership.is_resigned and time.monotonic() < until:
+            time.sleep(IDLE_MIN_S)
+        self._ends = True
+        self._wake.set()
+        self._thread.join(max(0.0, until - time.monotonic()))
+        return self._leadership.is_resigned
+
+    def _work(self) -> None:
+        try:
+            while not self._ends:
+                self._turn()
+        finally:
+            self._store.close()
+
+    def _turn(self) -> None:
+        leadership = self._leadership
+        leadership.eligible = self._eligible
+        if self._resigns and leadership.role is not Role.RESIGNED:
+            leadership.resign()
+            self._show(self.view.away, 0.0)
+        sent = clock()
+        call = leadership.call(sent, wall())
+        if call is None:
+            self._wake.wait(max(IDLE_MIN_S, leadership.patience(sent)))
+            self._wake.clear()
+            return
+        away = None
+        try:
+            if isinstance(call, Read):
+                leadership.was_read(self._store.read(LEADER, leadership.limit), clock())
+            else:
+                answer = self._store.transact(call.expect, call.put, (), leadership.limit)
+                leadership.was_written(call, answer, sent, clock())
+        except Away as fault:
+            away = str(fault)
+            leadership.was_away(clock())
+            self._wake.wait(IDLE_MIN_S)
+        self._show(away, clock() - sent)
+
+    def _show(self, away: str | None, seconds: float) -> None:
+        leadership, before = self._leadership, self.view
+        self.view = View(
+            leadership.role, leadership.term, leadership.leads_until, leadership.leader, away, seconds,
+            leadership.resets,
+        )  # fmt: skip
+        if not self.view.is_like(before):
+            self._changed(self.view)

@@ -1,0 +1,44 @@
+"""Which cluster a supervisor belongs to, and where its store is."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from banken_supervisor.coordination.etcd import EtcdStore
+
+TTL_DEFAULT = 5.0
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """``name``: of the cluster; ``member``: of this supervisor in it, which no other one has. ``endpoints``: URLs
+    of etcd's members. ``ttl``: seconds without a leader's beat until another one leads. ``ca``, ``cert``, ``key``:
+    files in PEM, of the authority that signed etcd's certificates, and of this client's own.
+    """
+
+    name: str
+    member: str
+    endpoints: tuple[str, ...]
+    ttl: float = TTL_DEFAULT
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    user: str | None = None
+    password: str = field(default="", repr=False)
+
+    def store(self) -> EtcdStore:
+        """A way to the store, for one thread. OSError: a file cannot be read. Loads urllib3."""
+        from banken_supervisor.coordination.etcd import Account, EtcdStore
+
+        tls = ssl.create_default_context(cafile=self.ca) if self._is_secret else None
+        if tls is not None and self.cert is not None:
+            tls.load_cert_chain(self.cert, self.key)
+        account = None if self.user is None else Account(self.user, self.password)
+        return EtcdStore(self.endpoints, f"banken/{self.name}/", tls, account)
+
+    @property
+    def _is_secret(self) -> bool:
+        return any(each.startswith("https://") for each in self.endpoints)

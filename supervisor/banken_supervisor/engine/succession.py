@@ -1,0 +1,129 @@
+"""To lead, and to follow: what becomes of incidents when another supervisor has them, or had.
+
+All members hear every feed, so their timers are the same. Only the leader has open incidents. Whoever begins to
+lead takes up those that the store has, over its own timers: a worker that was heard again meanwhile has recovered.
+Then it judges what it has held (gate.py). Whoever leads no longer puts its incidents back, without a word: they are
+another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.gate import OF_SILENCE, Gate, Role
+from banken_supervisor.engine.incidents import Incidents
+from banken_supervisor.engine.lifecycle import Lifecycle
+from banken_supervisor.engine.occurrence import Occurrence
+from banken_supervisor.engine.record import Record, deadline
+from banken_supervisor.engine.restore import Restore
+from banken_supervisor.engine.snapshot import PastIncident
+from banken_supervisor.engine.states import State, Trigger
+from banken_supervisor.engine.table import Table
+
+
+@dataclass(eq=False)
+class Succession:
+    """``restore`` makes one that brings incidents back. Times are deadline time, seconds."""
+
+    _table: Table
+    _incidents: Incidents
+    _lifecycle: Lifecycle
+    _restore: Callable[[], Restore]
+
+    @property
+    def gate(self) -> Gate:
+        """Who this supervisor is, and the verdicts that wait."""
+        return self._lifecycle.gate
+
+    def lead(self, left: Iterable[PastIncident], now: float, out: list[Effect]) -> list[str]:
+        """Lead from now on, and go on with the incidents that are open. Names whose incident is over: their claims
+        are void."""
+        held, self.gate.held = self.gate.held, {}
+        self.gate.role = Role.LEADER
+        void = []
+        for past in left:
+            held.pop(past.name, None)
+            if not self.adopt(past, now, out):
+                void.append(past.name)
+        for name, each in held.items():
+            record = self._table.by_name.get(name)
+            if record is None or not record.is_judged:
+                continue
+            if each.what.cause in OF_SILENCE:
+                self._table.arm(record)  # it is due, and is judged like any other
+            else:
+                self._lifecycle.apply(record, each.what, now, out)
+        return void
+
+    def follow(self, now: float) -> list[tuple[str, str]]:
+        """Follow from now on. The watchdogs whose incidents were put back, and these: what was not begun for them
+        is another's to do."""
+        if self.gate.role is Role.FOLLOWER:
+            return []
+        self.gate.role = Role.FOLLOWER
+        return [
+            (record.name, incident)
+            for record in list(self._table)
+            if record.is_down and not self.gate.is_local(record)
+            for incident in self._put_back(record)
+        ]
+
+    def open(self, name: str, incident: str, now: float, out: list[Effect]) -> bool:
+        """The claim is in the store: open the incident under this id. False: it was withdrawn meanwhile."""
+        held, record = self.gate.take(name), self._table.by_name.get(name)
+        if held is None or record is None or not record.is_judged:
+            return False
+        self._lifecycle.apply(record, held.what._replace(incident=incident), now, out)
+        if held.was_fed:
+            self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
+        return True
+
+    def acquit(self, name: str, age: float, now: float) -> None:
+        """Another member has heard the worker ``age`` seconds ago: its timer goes on from then."""
+        held, record = self.gate.take(name), self._table.by_name.get(name)
+        if held is None or record is None:
+            return
+        if record.is_judged:
+            record.fed_at = max(record.fed_at, now - age)
+            if record.state is State.WAITING:
+                self._table.await_feeds(record)
+        self._table.arm(record)
+
+    def adopt(self, past: PastIncident, now: float, out: list[Effect]) -> bool:
+        """Go on with an incident that another member has opened. False: it is over, and nobody has said so yet."""
+        record = self._table.by_name.get(past.name)
+        fed_at = None if record is None or not _was_heard(record, now) else record.fed_at
+        self.gate.take(past.name)
+        record = self._restore().adopt(past, now, out)
+        if record is None:
+            return False
+        if (event := self._incidents.replay(past.name, now)) is not None:
+            # Whether its former leader could still tell it is not known. Who hears it twice knows it by its id.
+            data = {key: value for key, value in event.data.items() if key != "replay"}
+            out.append(Event(EventType.EXPIRED, past.name, {**data, "adopted": True}))
+        if fed_at is not None:
+            self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
+            record.fed_at = fed_at
+            self._table.arm(record)
+        return True
+
+    def _put_back(self, record: Record) -> list[str]:
+        """Its incident is another's: it is a verdict that is held."""
+        details = record.detailed()
+        incident = details.open_incident
+        if incident is None:
+            return []
+        details.incident = details.given_up = None
+        self._table.move(record, State.ALIVE)
+        cause = incident.cause
+        what = Occurrence(Trigger.DEADLINE, due=deadline(record), cause=cause, reason=incident.reason)
+        self._lifecycle.apply(record, what, incident.opened, [])
+        return [incident.id]
+
+
+def _was_heard(record: Record, now: float) -> bool:
+    """Whether its own timer says that it is well."""
+    due = deadline(record) if record.is_judged else None
+    return due is not None and due > now

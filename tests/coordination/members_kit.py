@@ -1,0 +1,206 @@
+"""A cluster of real supervisors on one host, with a real etcd.
+
+Each member is ``banken run`` with its own address and ports, and one worker with a key feeds them all. The ladder's
+steps write a line each into one file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from banken_supervisor.coordination.records import unpack_leader
+from banken_supervisor.keys.access import Control
+from banken_supervisor.keys.directory import KeyDirectory
+from hosts_kit import free_ports
+from process.kit import START_S, Home, until
+
+from . import etcd_kit
+
+WORKER = """
+import json, sys, time
+from banken import client
+alive = set(json.loads(sys.argv[1]))
+import threading
+def read():
+    for line in sys.stdin:
+        verb, name = line.split()
+        (alive.add if verb == "feed" else alive.discard)(name)
+threading.Thread(target=read, daemon=True).start()
+while True:
+    for name in list(alive):
+        client.feed(name)
+    time.sleep(0.05)
+"""
+
+CONFIG = """
+[supervisor]
+listen = ["{listen}"]
+keys = "../keys"
+
+[cluster]
+name = "test"
+member = "{name}"
+endpoints = {endpoints}
+ttl = "{ttl}s"
+
+[[watchdog]]
+name = "w-*"
+timeout = "1s"
+interval = "60s"
+ladder = [
+  {{ do = "exec", command = ["sh", "{deed}", "0", "{name}"] }},
+  {{ do = "exec", after = "0.5s", command = ["sh", "{deed}", "1", "{name}"] }},
+]
+"""
+
+
+class Deed(NamedTuple):
+    """One line that a step has written."""
+
+    name: str
+    step: int
+    incident: str
+    member: str
+    at: float
+    """wall clock"""
+
+
+class Member:
+    """One supervisor."""
+
+    def __init__(self, place: Path, name: str, config: str) -> None:
+        self.name, self.place = name, place / name
+        self.place.mkdir()
+        self.address = str(self.place / "a")
+        (self.place / "banken.toml").write_text(config)
+        self.home = Home(self.address)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {"HOME": str(self.place), "PATH": os.environ["PATH"], "BANKEN_ADDRESS": self.address}
+        with (self.place / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "banken_supervisor", "run", "-c", "banken.toml"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.place,
+            )  # fmt: skip
+        until(self._answers, f"{self.name} answers", START_S)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(Exception):
+            self.home.ask("ping")
+            return True
+        return False
+
+    def send(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        if self.process is not None:
+            self.send(number)
+            self.process.wait(START_S)
+            self.process = None
+
+
+class Cluster:
+    """Three members and three etcd, or as many as are asked for."""
+
+    def __init__(self, place: Path, etcd: etcd_kit.Etcd, ttl: float, count: int) -> None:
+        self.place, self.etcd, self.ttl = place, etcd, ttl
+        self.deeds_file = place / "deeds"
+        self.deeds_file.touch()
+        deed = place / "deed.sh"
+        deed.write_text(f'echo "$BANKEN_NAME $1 $BANKEN_INCIDENT $2 $(date +%s.%N)" >> {self.deeds_file}\n')
+        keys = KeyDirectory(place / "keys")
+        keys.new("server", server=True)
+        keys.new("worker")
+        self.listen = [f"tcp://127.0.0.1:{free_ports()}" for _ in range(count)]
+        public = keys.server().key.decode()
+        with (place / "keys" / "worker.key").open("a") as file:
+            file.write("\n[servers]\n" + "".join(f'"{each}" = "{public}"\n' for each in self.listen))
+        keys.allow("worker", ["w-*"], Control.NONE)
+        self.members = [
+            Member(
+                place, f"m{number}",
+                CONFIG.format(
+                    listen=listen, name=f"m{number}", endpoints=json.dumps(etcd.urls), ttl=ttl, deed=deed,
+                ),
+            )
+            for number, listen in enumerate(self.listen, 1)
+        ]  # fmt: skip
+        self.worker: subprocess.Popen[bytes] | None = None
+
+    def start(self, *names: str) -> None:
+        for each in self.members:
+            each.start()
+        self.start_worker(*names)
+        self.leader()
+        for each in self.members:
+            until(lambda each=each: set(names) <= self.watched(each), f"{each.name} hears the worker", START_S)
+
+    def start_worker(self, *names: str) -> None:
+        key = str(self.place / "keys" / "worker.key")
+        environment = {**os.environ, "BANKEN_ADDRESS": ",".join(self.listen), "BANKEN_KEY": key}
+        self.worker = subprocess.Popen(
+            [sys.executable, "-c", WORKER, json.dumps(names)], stdin=subprocess.PIPE, env=environment
+        )
+
+    def say(self, verb: str, *names: str) -> float:
+        """Have these fed from now on, or not any more; the wall clock then."""
+        assert self.worker is not None
+        assert self.worker.stdin is not None
+        self.worker.stdin.write("".join(f"{verb} {name}\n" for name in names).encode())
+        self.worker.stdin.flush()
+        return time.time()
+
+    def watched(self, member: Member) -> set[str]:
+        return {row["name"] for row in member.home.ask("status")["rows"] if row["state"] == "alive"}
+
+    def leader(self, other_than: str = "", within: float = 30.0) -> Member:
+        """Who leads by the store."""
+        store = self.etcd.store("banken/test/")
+
+        def found() -> Member | None:
+            item = store.read("leader", 2.0).items.get("leader")
+            name = "" if item is None else unpack_leader(item.value).member
+            return next((each for each in self.members if each.name == name != other_than), None)
+
+        try:
+            return until(found, "somebody leads", within)
+        finally:
+            store.close()
+
+    def deeds(self) -> list[Deed]:
+        rows = [line.split() for line in self.deeds_file.read_text().splitlines()]
+        return [Deed(name, int(step), incident, who, float(at)) for name, step, incident, who, at in rows]
+
+    def done(self, *names: str) -> dict[str, Any]:
+        """How often each step of these names was done."""
+        return Counter((each.name, each.step) for each in self.deeds() if each.name in names)
+
+    def close(self) -> None:
+        if self.worker is not None:
+            self.worker.kill()
+            self.worker.wait()
+        for each in self.members:
+            each.end()
+
+
+@contextlib.contextmanager
+def cluster(ttl: float = 3.0, members: int = 3, etcds: int = 1) -> Iterator[Cluster]:
+    with etcd_kit.running(etcds) as etcd, tempfile.TemporaryDirectory(prefix="bk-") as place:
+        made = Cluster(Path(place), etcd, ttl, members)
+        try:
+            yield made
+        finally:
+            made.close()

@@ -1,0 +1,219 @@
+"""Rounds of one fault each on a cluster of real processes; prints what became of the deeds.
+
+    cd tests; python -m coordination.rounds --fault kill-leader --rounds 100
+
+In each round two workers fall silent while something happens, and the two steps of each one's ladder have to be
+done: once each, and not by a leader that was replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from statistics import median
+from typing import Any, NamedTuple
+
+from .members_kit import Cluster, Member, cluster
+
+TIMEOUT_S, STEP_S = 1.0, 0.5
+"""Of the watchdogs, and from the first step to the second; as in members_kit.CONFIG."""
+
+STEPS = (0, 1)
+
+
+class Round(NamedTuple):
+    """What became of one. Seconds."""
+
+    takeover_s: float | None
+    late_s: float | None
+    """the latest deed after its deadline; None: one is missing"""
+    deeds_twice: int
+    deeds_missing: int
+    deeds_on_living: int
+    by_old: int
+    """deeds by the leader from before, after another one has led"""
+
+
+class Rounds:
+    """One cluster, and what is done to it."""
+
+    def __init__(self, made: Cluster) -> None:
+        self.cluster = made
+        self.number = 0
+
+    def run(self, fault: str) -> Round:
+        """One round of this fault."""
+        self.number += 1
+        names = [f"w-{self.number}-{letter}" for letter in "ab"]
+        made = self.cluster
+        made.say("feed", *names)
+        for member in made.members:
+            _until(lambda member=member: set(names) <= made.watched(member), f"{member.name} hears {names}")
+        before = made.leader()
+        mend = FAULTS[fault](self, before)
+        silent = made.say("stop", *names)
+        takeover = None
+        if fault in TAKEOVERS:
+            made.leader(other_than=before.name)
+            takeover = time.time() - self.since
+        over_at = time.time()
+        deadline = over_at + 30.0
+        while len(made.done(*names)) < len(names) * len(STEPS) and time.time() < deadline:
+            time.sleep(0.02)
+        mend()
+        time.sleep(0.3)
+        found = made.done(*names)
+        deeds = [each for each in made.deeds() if each.name in names]
+        due = {step: silent + TIMEOUT_S + step * STEP_S for step in STEPS}
+        late = max((each.at - due[each.step] for each in deeds), default=None)
+        missing = sum(found[name, step] == 0 for name in names for step in STEPS)
+        by_old = 0
+        if takeover is not None:
+            led = self.since + takeover
+            by_old = sum(each.member == before.name and each.at > led for each in deeds)
+        living = Counter(each.name for each in made.deeds() if each.name not in self.silent_ever(names))
+        for member in made.members:
+            _until(lambda member=member: bool(made.watched(member) or True), "it answers")
+        return Round(
+            takeover, None if missing else late, sum(max(0, count - 1) for count in found.values()), missing,
+            sum(living.values()), by_old,
+        )  # fmt: skip
+
+    def silent_ever(self, names: list[str]) -> set[str]:
+        self._silent = getattr(self, "_silent", set()) | set(names)
+        return self._silent
+
+    since = 0.0
+    """wall clock at which the fault began"""
+
+    # -- faults: each returns what mends it --------------------------------------------------------
+
+    def nothing(self, leader: Member) -> Callable[[], None]:
+        self.since = time.time()
+        return lambda: None
+
+    def kill_leader(self, leader: Member) -> Callable[[], None]:
+        self.since = time.time()
+        leader.end(signal.SIGKILL)
+        return leader.start
+
+    def end_leader(self, leader: Member) -> Callable[[], None]:
+        self.since = time.time()
+        leader.end(signal.SIGTERM)
+        return leader.start
+
+    def stop_leader(self, leader: Member) -> Callable[[], None]:
+        self.since = time.time()
+        leader.send(signal.SIGSTOP)
+
+        def go_on() -> None:
+            time.sleep(max(0.0, self.since + 8.0 - time.time()))
+            leader.send(signal.SIGCONT)
+            time.sleep(1.0)
+
+        return go_on
+
+    def kill_etcd(self, leader: Member) -> Callable[[], None]:
+        etcd = self.cluster.etcd
+        member = etcd.members[self.number % len(etcd.members)]
+        self.since = time.time()
+        member.stop()
+
+        def restart() -> None:
+            etcd.restart(member)
+            time.sleep(2.0)
+
+        return restart
+
+    def no_etcd(self, seconds: float) -> Callable[[Member], Callable[[], None]]:
+        def fault(leader: Member) -> Callable[[], None]:
+            etcd = self.cluster.etcd
+            for each in etcd.members:
+                each.send(signal.SIGSTOP)
+            self.since = time.time()
+
+            def back() -> None:
+                for each in etcd.members:
+                    each.send(signal.SIGCONT)
+
+            timer = threading.Timer(seconds, back)
+            timer.start()
+            return timer.join
+
+        return fault
+
+
+FAULTS: dict[str, Callable[[Rounds, Member], Callable[[], None]]] = {
+    "nothing": Rounds.nothing,
+    "kill-leader": Rounds.kill_leader,
+    "end-leader": Rounds.end_leader,
+    "stop-leader": Rounds.stop_leader,
+    "kill-etcd": Rounds.kill_etcd,
+    "no-etcd-2": lambda rounds, leader: rounds.no_etcd(2.0)(leader),
+    "no-etcd-8": lambda rounds, leader: rounds.no_etcd(8.0)(leader),
+}
+
+TAKEOVERS = frozenset({"kill-leader", "end-leader", "stop-leader"})
+
+
+def _until(done: Callable[[], bool], what: str, within: float = 30.0) -> None:
+    deadline = time.monotonic() + within
+    while not done():
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        time.sleep(0.02)
+
+
+def _spread(values: list[float | None]) -> str:
+    known = sorted(each for each in values if each is not None)
+    return f"{known[0]:.2f} / {median(known):.2f} / {known[-1]:.2f}" if known else "-"
+
+
+def _print(fault: str, done: list[Round]) -> None:
+    takeover, late = _spread([each.takeover_s for each in done]), _spread([each.late_s for each in done])
+    twice, missing = sum(each.deeds_twice for each in done), sum(each.deeds_missing for each in done)
+    living, old = sum(each.deeds_on_living for each in done), sum(each.by_old for each in done)
+    print(
+        f"{fault:12} {len(done):4} rounds; takeover {takeover} s; latest deed {late} s; twice {twice}, "
+        f"missing {missing}, on living {living}, by the old leader {old}",
+        flush=True,
+    )
+
+
+def main() -> int:
+    """Print a table, or with ``--json`` one object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fault", choices=sorted(FAULTS), action="append")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ttl", type=float, default=3.0)
+    parser.add_argument("--etcds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    results: dict[str, list[Round]] = {}
+    for fault in given.fault or list(FAULTS):
+        with cluster(given.ttl, 3, given.etcds) as made:
+            try:
+                made.start("w-0")
+                rounds = Rounds(made)
+                results[fault] = [rounds.run(fault) for _ in range(given.rounds)]
+            except BaseException:
+                for each in made.members:
+                    print((each.place / "log").read_text()[-4000:], file=sys.stderr)
+                raise
+        if not given.json:
+            _print(fault, results[fault])
+    if given.json:
+        rows: list[dict[str, Any]] = [
+            {"fault": fault, **each._asdict()} for fault, done in results.items() for each in done
+        ]
+        print(json.dumps({"ttl_s": given.ttl, "rounds": rows}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -141,7 +141,8 @@ depends_on = ["p-7", "w", "q"]
         '24: group[0].members[2]: "x-*" matches nothing in this file',
         "25: group[0].at_least: must be a whole number, not a text",
         '29: watchdog[1].depends_on[2]: "q" is declared nowhere in this file',
-        "30: unknown: unknown key; allowed: actions, callbacks, group, notify, program, supervisor, watchdog",
+        "30: unknown: unknown key; allowed: actions, callbacks, cluster, group, notify, program, "
+        "supervisor, watchdog",
     ]
 
 

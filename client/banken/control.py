@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 from time import monotonic
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import zmq
 
@@ -17,6 +17,9 @@ from banken.errors import RequestFailed, Unreachable, WireError
 from banken.protocol import answers
 from banken.protocol.codec import VERSION, pack, unpack
 from banken.protocol.limits import DROP_MAX
+
+if TYPE_CHECKING:
+    from banken.keys import Key
 
 ANSWER_MAX = 16 * 1024 * 1024
 """Longest answer, bytes; a longer one ends the connection."""
@@ -33,7 +36,7 @@ EVENT_QUEUE_MAX = 100_000
 
 class _Connection:
     """Sockets for one supervisor, or for several; a context manager. ``context``: another's, which is left open.
-    ``key``: the file of this process's key, which tcp needs; None: ``$BANKEN_KEY``.
+    ``key``: this process's key, or its file, which tcp needs; None: ``$BANKEN_KEY``.
 
     AddressRefused: there are only feeds at this address. KeyRefused.
     """
@@ -42,7 +45,7 @@ class _Connection:
         self,
         address: str | None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
-        key: str | os.PathLike[str] | None = None,
+        key: str | os.PathLike[str] | Key | None = None,
     ) -> None:
         # Of one socket for several addresses that on this host comes first: what tcp needs is set after it.
         found = sorted(resolve_all(address), key=lambda each: each.directory is None)
@@ -90,7 +93,7 @@ class Control(_Connection):
     """
 
     def __init__(
-        self, address: str | None = None, timeout: float = 2.0, key: str | os.PathLike[str] | None = None
+        self, address: str | None = None, timeout: float = 2.0, key: str | os.PathLike[str] | Key | None = None
     ) -> None:
         super().__init__(address, key=key)
         options = {zmq.LINGER: 0, zmq.IMMEDIATE: 1, zmq.RECONNECT_IVL: 20, zmq.MAXMSGSIZE: ANSWER_MAX}
@@ -170,7 +173,7 @@ class Events(_Connection):
         address: str | None = None,
         names: list[str] | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
-        key: str | os.PathLike[str] | None = None,
+        key: str | os.PathLike[str] | Key | None = None,
     ) -> None:
         super().__init__(address, context, key)
         options = {zmq.LINGER: 0, zmq.RCVHWM: EVENT_QUEUE_MAX, zmq.MAXMSGSIZE: DROP_MAX}

@@ -42,8 +42,10 @@ OPTIONS: Mapping[zmq.SocketOption, int] = {
 }
 
 
-def given_key(path: str | os.PathLike[str] | None = None) -> Key:
-    """The key in this file, else in ``$BANKEN_KEY``. KeyRefused: there is none, or it cannot be used."""
+def given_key(path: str | os.PathLike[str] | Key | None = None) -> Key:
+    """This key, or that in this file, else in ``$BANKEN_KEY``. KeyRefused: there is none, or it cannot be used."""
+    if isinstance(path, Key):
+        return path
     path = path or os.environ.get("BANKEN_KEY")
     if not path:
         raise KeyRefused(

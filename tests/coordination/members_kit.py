@@ -9,9 +9,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -64,6 +66,59 @@ ladder = [
 """
 
 
+class Relay:
+    """Passes on what the worker says to a member's port for feeds, until it is told not to."""
+
+    def __init__(self, to: int) -> None:
+        self._to = to
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._open = threading.Event()
+        self._open.set()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def cut(self, *, on: bool) -> None:
+        """Pass on nothing more, or again."""
+        (self._open.clear if on else self._open.set)()
+
+    def close(self) -> None:
+        self._open.set()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = self._listener.accept()
+                self._open.wait()
+                try:
+                    other = socket.create_connection(("127.0.0.1", self._to))
+                except OSError:
+                    peer.close()
+                    continue
+                for one, two in ((peer, other), (other, peer)):
+                    threading.Thread(target=self._pass_on, args=(one, two), daemon=True).start()
+
+    def _pass_on(self, one: socket.socket, two: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                self._open.wait()
+                two.sendall(data)
+        for each in (one, two):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+WITHOUT_ASKING = """
+import sys
+from banken_supervisor.runtime.member_links import MemberLink
+MemberLink.ask = lambda *_: False
+sys.argv[0] = "banken"
+from banken_supervisor.cli import main
+main()
+"""
+
+
 class Deed(NamedTuple):
     """One line that a step has written."""
 
@@ -84,13 +139,14 @@ class Member:
         self.address = str(self.place / "a")
         (self.place / "banken.toml").write_text(config)
         self.home = Home(self.address)
+        self.program = ["-m", "banken_supervisor"]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         environment = {"HOME": str(self.place), "PATH": os.environ["PATH"], "BANKEN_ADDRESS": self.address}
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "banken_supervisor", "run", "-c", "banken.toml"],
+                [sys.executable, *self.program, "run", "-c", "banken.toml"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.place,
             )  # fmt: skip
         until(self._answers, f"{self.name} answers", START_S)
@@ -124,10 +180,13 @@ class Cluster:
         keys = KeyDirectory(place / "keys")
         keys.new("server", server=True)
         keys.new("worker")
-        self.listen = [f"tcp://127.0.0.1:{free_ports()}" for _ in range(count)]
+        ports = [free_ports() for _ in range(count)]
+        self.listen = [f"tcp://127.0.0.1:{port}" for port in ports]
+        self.relays = [Relay(port) for port in ports]
+        self.heard_at = [f"tcp://127.0.0.1:{relay.port}" for relay in self.relays]
         public = keys.server().key.decode()
         with (place / "keys" / "worker.key").open("a") as file:
-            file.write("\n[servers]\n" + "".join(f'"{each}" = "{public}"\n' for each in self.listen))
+            file.write("\n[servers]\n" + "".join(f'"{each}" = "{public}"\n' for each in self.heard_at))
         keys.allow("worker", ["w-*"], Control.NONE)
         self.members = [
             Member(
@@ -150,7 +209,7 @@ class Cluster:
 
     def start_worker(self, *names: str) -> None:
         key = str(self.place / "keys" / "worker.key")
-        environment = {**os.environ, "BANKEN_ADDRESS": ",".join(self.listen), "BANKEN_KEY": key}
+        environment = {**os.environ, "BANKEN_ADDRESS": ",".join(self.heard_at), "BANKEN_KEY": key}
         self.worker = subprocess.Popen(
             [sys.executable, "-c", WORKER, json.dumps(names)], stdin=subprocess.PIPE, env=environment
         )
@@ -191,9 +250,11 @@ class Cluster:
     def close(self) -> None:
         if self.worker is not None:
             self.worker.kill()
-            self.worker.wait()
-        for each in self.members:
-            each.end()
+            self.worker.communicate()
+        for member in self.members:
+            member.end()
+        for relay in self.relays:
+            relay.close()
 
 
 @contextlib.contextmanager

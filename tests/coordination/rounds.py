@@ -19,7 +19,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any, NamedTuple
 
-from .members_kit import Cluster, Member, cluster
+from .members_kit import WITHOUT_ASKING, Cluster, Member, cluster
 
 TIMEOUT_S, STEP_S = 1.0, 0.5
 """Of the watchdogs, and from the first step to the second; as in members_kit.CONFIG."""
@@ -148,12 +148,27 @@ class Rounds:
 
         return fault
 
+    def deaf(self, leader: Member) -> Callable[[], None]:
+        """The leader does not hear the workers for a while, and the others do."""
+        relay = self.cluster.relays[self.cluster.members.index(leader)]
+        living = [f"w-alive-{self.number}-{each}" for each in range(20)]
+        made = self.cluster
+        made.say("feed", *living)
+        _until(lambda: set(living) <= made.watched(leader), "the living are heard")
+        relay.cut(on=True)
+        self.since = time.time()
+        time.sleep(10.0)
+        relay.cut(on=False)
+        time.sleep(2.0)
+        return lambda: None
+
 
 FAULTS: dict[str, Callable[[Rounds, Member], Callable[[], None]]] = {
     "nothing": Rounds.nothing,
     "kill-leader": Rounds.kill_leader,
     "end-leader": Rounds.end_leader,
     "stop-leader": Rounds.stop_leader,
+    "deaf": Rounds.deaf,
     "kill-etcd": Rounds.kill_etcd,
     "no-etcd-2": lambda rounds, leader: rounds.no_etcd(2.0)(leader),
     "no-etcd-8": lambda rounds, leader: rounds.no_etcd(8.0)(leader),
@@ -192,12 +207,18 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ttl", type=float, default=3.0)
     parser.add_argument("--etcds", type=int, default=3)
+    parser.add_argument(
+        "--no-asking", action="store_true", help="nobody asks the others: for showing that it matters"
+    )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     results: dict[str, list[Round]] = {}
     for fault in given.fault or list(FAULTS):
         with cluster(given.ttl, 3, given.etcds) as made:
             try:
+                if given.no_asking:
+                    for each in made.members:
+                        each.program = ["-c", WITHOUT_ASKING]
                 made.start("w-0")
                 rounds = Rounds(made)
                 results[fault] = [rounds.run(fault) for _ in range(given.rounds)]

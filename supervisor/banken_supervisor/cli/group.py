@@ -17,7 +17,7 @@ from banken_supervisor.text.sanitize import one_line
 COMMANDS = (
     "demo", "run", "guard", "status", "top", "events", "incidents", "incident", "history", "check",
     "feed", "fail", "pause", "resume", "extend", "release", "suggest", "metrics",
-    "start", "stop", "restart", "reload", "config", "keys", "web", "ping-key", "journal", "completion",
+    "start", "stop", "restart", "reload", "config", "keys", "cluster", "web", "ping-key", "journal", "completion",
 )  # fmt: skip
 """In the order of the help page. Command NAME is ``command`` in ``banken_supervisor/cli/NAME.py``, - as _."""
 

@@ -9,11 +9,12 @@ import click
 
 from banken.address import option_for, whole_text
 from banken_supervisor.cli import exit_codes
+from banken_supervisor.cli.cluster import lines
 from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, reading_address_option
 from banken_supervisor.cli.places import BAD, Places, program_severity
-from banken_supervisor.cli.printing import Table, fancy, need_terminal, print_json
+from banken_supervisor.cli.printing import Table, clean, fancy, need_terminal, print_json
 from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, summary_line
 from banken_supervisor.operator_client.pager import FEW, all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
@@ -91,6 +92,8 @@ def command(
         print_json({"summary": summary, "watchdogs": found, "programs": programs})
     else:
         click.echo(summary_line(summary, where, fancy(), known))
+        if (cluster := summary.get("cluster")) is not None:
+            click.echo(clean(lines(cluster)[0]))
         _print(WATCHDOGS, found, limit)
         _print(PROGRAMS, Places(program_severity, "running").sort(programs, 0.0), limit)
         if not found and not programs and name is None:

@@ -157,9 +157,7 @@ def endpoint(value: object) -> str:
     except ValueError:
         is_one = False
     if not is_one or not given.isascii() or parts.path not in ("", "/") or parts.query or "@" in parts.netloc:
-        raise ValueError(
-            "is no endpoint of etcd; allowed is https://HOST:PORT, without user and password"
-        )
+        raise ValueError("is no endpoint of etcd; allowed is https://HOST:PORT, without user and password")
     return given.rstrip("/")
 
 

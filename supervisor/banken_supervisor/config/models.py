@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapt
 
 from banken.address import ADDRESSES_MAX
 from banken.protocol.messages import Declaration
-from banken_supervisor.actions.options import STRICT, Name, PathField, SecretField, SignalName, Table, seconds
+from banken_supervisor.actions.options import STRICT, Name, PathField, SignalName, Table, seconds
+from banken_supervisor.config.cluster import ClusterTable
 from banken_supervisor.config.fields import (
     AddressField,
     BackoffField,
@@ -16,7 +17,6 @@ from banken_supervisor.config.fields import (
     CleanEnds,
     Command,
     Duration,
-    Endpoint,
     Environment,
     ListenField,
     NotifyUrl,
@@ -31,11 +31,8 @@ from banken_supervisor.config.fields import (
     Umask,
     UrlsFile,
     User,
-    is_loopback,
 )
 from banken_supervisor.config.steps import STEPS, OwnStep, StepFields
-from banken_supervisor.coordination.leadership import TTL_MIN
-from banken_supervisor.coordination.settings import TTL_DEFAULT, ClusterSettings
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.ladder import STEPS_MAX
 from banken_supervisor.engine.policy import Quotas
@@ -183,45 +180,6 @@ class SupervisorTable(Table):
     def for_undeclared(self) -> Declaration | None:
         """As ``Supervisor(defaults=…)`` takes it; None: a name that neither file nor worker declares is refused."""
         return None if self.undeclared == "refuse" else self.declaration
-
-
-class ClusterTable(Table):
-    """Several supervisors as one, which keep what they did in etcd. Read at start."""
-
-    name: Name = Field(description="Of the cluster; all its members have the same.")
-    member: Name = Field(description="Of this supervisor in it; no other one has the same.")
-    endpoints: Annotated[list[Endpoint], Field(min_length=1, max_length=ADDRESSES_MAX)] = Field(
-        description='The members of etcd: ["https://HOST:2379", …].'
-    )
-    ca: PathField | None = Field(None, description="Who signed etcd's certificates, PEM; default: the system's.")
-    cert: PathField | None = Field(None, description="This client's own certificate, PEM.")
-    key: PathField | None = Field(None, description="The key of it, PEM.")
-    user: Text | None = Field(None, description="Of etcd, where it has users.")
-    password: SecretField | None = Field(None, description='Its password: "${ETCD_PASSWORD}".')
-    ttl: Annotated[float, *seconds(TTL_MIN, 3600)] = Field(
-        TTL_DEFAULT, description="A leader that is not heard of for so long is followed by another one."
-    )
-    insecure: bool = Field(False, description="Allow http:// to another host: whoever listens there can read all.")
-
-    @model_validator(mode="after")
-    def _whole(self) -> ClusterTable:
-        for one, other in (("cert", "key"), ("user", "password")):
-            if (getattr(self, one) is None) != (getattr(self, other) is None):
-                raise ValueError(f"{one} and {other} are given together")
-        far = [each for each in self.endpoints if each.startswith("http:") and not is_loopback(each)]
-        if far and not self.insecure:
-            raise ValueError(f"{far[0]} is neither https:// nor of this host: allowed with insecure = true")
-        if len(set(self.endpoints)) < len(self.endpoints):
-            raise ValueError("an endpoint stands there twice")
-        return self
-
-    @property
-    def settings(self) -> ClusterSettings:
-        """As a supervisor takes it."""
-        return ClusterSettings(
-            self.name, self.member, tuple(self.endpoints), self.ttl, self.ca, self.cert, self.key, self.user,
-            "" if self.password is None else self.password.reveal(),
-        )  # fmt: skip
 
 
 class AutoTable(Table):

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ValidationError
 
 from banken_supervisor.actions.options import Source, fault_text, name
 from banken_supervisor.config import fields
+from banken_supervisor.config.cluster import ClusterTable
 from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.models import (
     STEP,
     TAG,
-    ClusterTable,
     File,
     GroupTable,
     NotifyTable,

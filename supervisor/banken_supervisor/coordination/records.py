@@ -5,6 +5,8 @@ is on the condition that ``leader`` still has it.
 
 ``leader/beat``: a number that the leader writes again and again, which shows that it still leads.
 
+``members/NAME``: where a member is, and its public key. It writes that at its start.
+
 ``claims/NAME``: the open incident of a watchdog, with what was begun for it. It is written before the incident is
 announced, and again before each action begins and when it has ended; it is dropped when the incident ends.
 """
@@ -25,6 +27,7 @@ LEADER, BEAT = "leader", "leader/beat"
 """Both begin with the same word, so that one question is answered with these two, and with nothing else."""
 
 CLAIMS = "claims/"
+MEMBERS = "members/"
 
 
 class Foreign(Exception):
@@ -39,6 +42,19 @@ class Leader(NamedTuple):
     """run id of its supervisor, another one at each start"""
     since: float
     """wall clock, for people only"""
+
+
+class Member(NamedTuple):
+    """One supervisor of the cluster."""
+
+    name: str
+    run: str
+    address: str
+    """where it listens for the others, ``tcp://HOST:PORT``; empty: nowhere"""
+    public: str
+    """its public key"""
+    since: float
+    """wall clock"""
 
 
 class Begun(NamedTuple):
@@ -101,6 +117,20 @@ def unpack_leader(value: bytes) -> Leader:
     if not isinstance(member, str) or not isinstance(run, str) or not isinstance(since, int | float):
         raise Foreign("no value of banken's")
     return Leader(member, run, float(since))
+
+
+def pack_member(member: Member) -> bytes:
+    """The value of ``members/NAME``."""
+    return pack(**member._asdict())
+
+
+def unpack_member(value: bytes) -> Member:
+    """The member by this value. Foreign."""
+    found = unpack(value)
+    try:
+        return _checked(Member(**{each: found[each] for each in Member._fields}), (str, str, str, str, _NUMBER))
+    except ODD:
+        raise Foreign("no member of banken's") from None
 
 
 def pack_claim(claim: Claim) -> bytes:

@@ -28,6 +28,8 @@ class ClusterSettings:
     key: str | None = None
     user: str | None = None
     password: str = field(default="", repr=False)
+    address: str | None = None
+    """``tcp://HOST:PORT`` at which the other members reach it; None: the first at which it listens"""
 
     def store(self) -> EtcdStore:
         """A way to the store, for one thread. OSError: a file cannot be read. Loads urllib3."""

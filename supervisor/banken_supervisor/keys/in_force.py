@@ -9,7 +9,7 @@ from typing import Any
 
 from banken.errors import KeyRefused
 from banken_supervisor.engine.principal import KEY_PART, KeyHolder
-from banken_supervisor.keys.access import Access
+from banken_supervisor.keys.access import Access, Control
 from banken_supervisor.keys.directory import KeyDirectory
 
 HOSTS_SHOWN = 5
@@ -32,6 +32,8 @@ class KeysInForce:
         """by public key; the revoked ones stay"""
         self._by_part: dict[bytes, KeyHolder] = {}
         self._rights: Mapping[bytes, Access] = {}
+        self._file_rights: Mapping[bytes, Access] = {}
+        self._members: Mapping[bytes, Access] = {}
         self.apply(self.read())
 
     @property
@@ -41,15 +43,27 @@ class KeysInForce:
 
     def read(self) -> Mapping[bytes, Access]:
         """What the file says now. From any thread."""
-        if self._rights and not self._directory.access_file.exists():
+        if self._file_rights and not self._directory.access_file.exists():
             raise KeyRefused(
-                f"{self._directory.access_file} is gone: the {len(self._rights)} keys that it had are let in as "
-                "before; to let none in, write an empty file"
+                f"{self._directory.access_file} is gone: the {len(self._file_rights)} keys that it had are let in "
+                "as before; to let none in, write an empty file"
             )
         return self._directory.allowed()
 
     def apply(self, rights: Mapping[bytes, Access]) -> bool:
         """From now on these are in force; whether any key may do less, or other things, than before."""
+        self._file_rights = rights
+        return self._apply({**self._members, **rights})
+
+    def let_members_in(self, members: Mapping[str, bytes]) -> bool:
+        """The other members of a cluster, by name, and their public keys: each may ask, but for what
+        ``access.toml`` says of its key. As ``apply``."""
+        self._members = {
+            public: Access(f"member {name}", public, (), Control.READ) for name, public in members.items()
+        }
+        return self._apply({**self._members, **self._file_rights})
+
+    def _apply(self, rights: Mapping[bytes, Access]) -> bool:
         before, self._rights = self._rights, rights
         changed = [public for public, access in before.items() if rights.get(public) != access]
         for public in (*changed, *(public for public in rights if public not in before)):

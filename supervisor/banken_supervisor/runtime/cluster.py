@@ -30,11 +30,12 @@ from banken_supervisor.coordination.store import Away, Done, Refused, Snapshot, 
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import EndIncident, Event, EventType, Propose, RunStep
-from banken_supervisor.engine.record import Record, deadline
-from banken_supervisor.engine.snapshot import PastIncident, PastRun
 from banken_supervisor.engine.succession import Succession
-from banken_supervisor.runtime.effect_runner import EffectRunner
-from banken_supervisor.runtime.loop import Loop
+from banken_supervisor.runtime.claimed_incidents import past_incident, with_ended
+from banken_supervisor.runtime.members import Members
+
+ASKED = frozenset({Cause.TIMEOUT, Cause.GRACE})
+"""Causes before which the others are asked."""
 
 AGAIN_S = 0.2
 """Seconds until the claims are asked for again, where the store did not answer a new leader."""
@@ -61,7 +62,10 @@ class Cluster:
     _run_step: Callable[[RunStep], None]
     _give_up_actions: Callable[[str, str], Any]
     """drops what has not begun for a watchdog's incident"""
+    _make_members: Callable[[StoreThread, float], Members]
     make_store: Callable[[], Store] | None = None
+    acquitted: int = 0
+    """workers that another member heard, and this one did not"""
     held_back: int = 0
     """actions that were dropped because another one leads"""
     _term: int | None = None
@@ -80,6 +84,7 @@ class Cluster:
         self._limit = leadership.limit
         self._thread = LeadershipThread(leadership, make(), lambda view: self._post(partial(self._changed, view)))
         self._store = StoreThread(make(), self._post)
+        self.members = self._make_members(self._store, self._limit)
         self._before = self._thread.view
 
     @property
@@ -101,9 +106,29 @@ class Cluster:
         """Let another one lead, in at most ``wait`` seconds. False: it has to find out by itself."""
         until = monotonic() + wait
         self._stop_leading()
+        self.members.close()
         resigned = self._thread.close(wait)
         self._store.close(max(0.0, until - monotonic()))
         return resigned
+
+    def state(self) -> dict[str, Any]:
+        """What ``summary`` shows. ``seconds``: that the store's last answer took."""
+        view, gate = self.view, self._succession.gate
+        return {
+            "name": self.settings.name,
+            "member": self.settings.member,
+            "role": view.role.value,
+            "acts": view.may_act,
+            "term": view.term,
+            "leader": None if view.leader is None else view.leader.member or None,
+            "away": view.away,
+            "seconds": view.seconds,
+            "members": {name: link.is_up for name, link in self.members.links.items()},
+            "claims_waiting": 0 if self._claims is None else len(self._claims),
+            "held": len(gate.held),
+            "acquitted": self.acquitted,
+            "held_back": self.held_back,
+        }
 
     # -- what the engine and its actions say ------------------------------------------------------
 
@@ -119,11 +144,16 @@ class Cluster:
             incident, effect.cause.value, wall() - (self._driver.now - effect.due), effect.silence,
             record.declaration.timeout, self.settings.member, effect.reason,
         )  # fmt: skip
-        self._want(effect.name, claim, partial(self._open, effect.name, incident))
+        want = partial(self._want, effect.name, claim, partial(self._open, effect.name, incident))
+        if effect.cause in ASKED:
+            self.members.ask(effect.name, partial(self._heard, effect.name, want))
+        else:
+            want()
 
     def withdraw(self, name: str) -> None:
         """It was fed meanwhile: nothing is opened."""
         self._waiting.pop(name, None)
+        self.members.withdraw(name)
         if self._claims is not None:
             self._claims.want(name, None)
 
@@ -194,19 +224,20 @@ class Cluster:
 
     # -- the loop's turn --------------------------------------------------------------------------
 
-    def patience(self) -> float | None:
-        """Seconds until ``turn`` has something to do; None: not before something else happens."""
-        now, waits = monotonic(), []
+    def patience(self) -> float:
+        """Seconds until ``turn`` has something to do."""
+        now = monotonic()
+        waits = [self.members.patience(now)]
         if self._again_at is not None:
             waits.append(max(0.0, self._again_at - now))
         if self._claims is not None and (patience := self._claims.patience(now)) is not None:
             waits.append(patience)
         if self._ready:
             waits.append(0.0 if self.view.may_act else LOOK_S)
-        return min(waits, default=None)
+        return min(waits)
 
     def turn(self) -> None:
-        """Write what is wanted, and do what is written."""
+        """Ask, write what is wanted, and do what is written."""
         now = monotonic()
         if self._again_at is not None and self._again_at <= now and self._term is not None:
             self._again_at = None
@@ -216,6 +247,7 @@ class Cluster:
                 lambda store: store.transact(sent.expect, sent.put, sent.drop, self._limit),
                 partial(self._answered, sent.term),
             )
+        self.members.turn(now)
         while self._ready and self.view.may_act and self.view.term == self._term:
             self._ready.popleft()()
 
@@ -255,7 +287,7 @@ class Cluster:
         for claim in found.values():
             self._is_mine(claim.id)
         driver = self._driver
-        past = [self._past(name, claim) for name, claim in found.items()]
+        past = [past_incident(name, claim, driver.engine.get(name), driver.now) for name, claim in found.items()]
         for name in self._succession.lead(past, driver.now, driver.out):
             self._claims.want(name, None)
 
@@ -293,6 +325,18 @@ class Cluster:
         if version is not None:
             self._waiting.setdefault(name, []).append((version, then))
 
+    def _heard(self, name: str, want: Callable[[], None], member: str, age: float | None) -> None:
+        """The others have said whether they hear this worker."""
+        if self._claims is None:
+            return
+        if age is None:
+            want()
+            return
+        self.acquitted += 1
+        self._succession.acquit(name, age, self._driver.now)
+        data = {"what": "one-sided", "text": f"{member} hears {name}, and this member does not", "member": member}
+        self._tell(Event(EventType.CLUSTER, name, data))
+
     def _open(self, name: str, incident: str) -> None:
         driver = self._driver
         self._is_mine(incident)
@@ -301,7 +345,7 @@ class Cluster:
 
     def _adopt(self, name: str, claim: Claim) -> None:
         driver = self._driver
-        past = self._past(name, claim)
+        past = past_incident(name, claim, driver.engine.get(name), driver.now)
         if not self._succession.adopt(past, driver.now, driver.out) and self._claims is not None:
             self._claims.want(name, None)
 
@@ -314,26 +358,9 @@ class Cluster:
 
     def _end_step(self, name: str, claim: Claim, step: int, run: int) -> None:
         assert self._claims is not None
-        ended = tuple(
-            each._replace(ended=True) if (each.step, each.run) == (step, run) else each for each in claim.begun
-        )
-        if ended != claim.begun:
-            self._claims.want(name, claim._replace(begun=ended))
-
-    def _past(self, name: str, claim: Claim) -> PastIncident:
-        """The incident as a restart would find it. Its age is taken from this member's own timer, for the clock of
-        the host where it was opened may be another one."""
-        now, record = self._driver.now, self._driver.engine.get(name)
-        due = None if record is None else _due(record)
-        age = now - due if due is not None and due <= now else max(0.0, wall() - claim.opened)
-        steps = tuple(
-            PastRun(each.step, each.run, each.action, max(0.0, age - (each.at - claim.opened)))
-            for each in claim.begun
-        )
-        return PastIncident(
-            claim.id, name, Cause(claim.cause), age, claim.silence, claim.timeout, claim.reason, steps=steps,
-            given_up=claim.given_up,
-        )  # fmt: skip
+        ended = with_ended(claim, step, run)
+        if ended != claim:
+            self._claims.want(name, ended)
 
     def _stop_leading(self) -> None:
         """Another one leads, or nobody: what was not begun is not begun."""
@@ -358,26 +385,3 @@ class Cluster:
 
     def _tell(self, event: Event) -> None:
         self._driver.out.append(event)
-
-
-def _due(record: Record) -> float | None:
-    return deadline(record) if record.is_judged else None
-
-
-def join(settings: ClusterSettings, loop: Loop) -> None:
-    """Make this loop's supervisor a member of a cluster, before its first turn. OSError: a file cannot be read."""
-    dispatcher, programs = loop.dispatcher, loop.programs
-
-    def make(effects: EffectRunner) -> Cluster:
-        return Cluster(
-            settings, loop.run_id, loop.driver, loop.mailbox.post, effects.run_step, dispatcher.executor.cancel
-        )
-
-    def is_local(record: Record) -> bool:
-        owner = record.owner
-        return record.name in programs or (owner is not None and not dispatcher.is_elsewhere(owner))
-
-    loop.bind_cluster(make)
-    assert loop.cluster is not None
-    dispatcher.executor.permits = loop.cluster.permits
-    loop.driver.engine.succession.gate.is_local = is_local

@@ -1,4 +1,4 @@
-"""Where a supervisor is: the directory of its sockets, and where it listens for workers of other hosts."""
+"""Where a supervisor is: the directory of its sockets, where it listens for other hosts, and its cluster."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from banken.address import Address, resolve
 from banken.errors import AddressRefused
 
 if TYPE_CHECKING:
+    from banken_supervisor.coordination.settings import ClusterSettings
+    from banken_supervisor.runtime.loop import Loop
     from banken_supervisor.runtime.remote_access import RemoteAccess
 
 
@@ -34,6 +36,16 @@ def listen_addresses(given: Iterable[str]) -> list[Address]:
     if len({each.feed for each in found}) < len(found):
         raise AddressRefused(f"{', '.join(each.text for each in found)}: one address stands there twice")
     return found
+
+
+def join_cluster(
+    settings: ClusterSettings | None, loop: Loop, remote: RemoteAccess | None, listen: list[Address]
+) -> None:
+    """See ``cluster_wiring.join``; None: this supervisor is alone."""
+    if settings is not None:
+        from banken_supervisor.runtime.cluster_wiring import join
+
+        join(settings, loop, remote, listen)
 
 
 def remote_access(keys: str | os.PathLike[str] | None, resources: contextlib.ExitStack) -> RemoteAccess:

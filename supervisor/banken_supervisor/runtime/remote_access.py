@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -55,8 +55,11 @@ class RemoteAccess:
         if (why := self._gate.prove(self.keys.pair)) is not None:
             raise KeyRefused(f"nothing listens for other hosts: {why}; the handler of keys does not do its work")
 
-    def open(self, listen: Sequence[Address], here: Address, sockets: Sockets, loop: Loop) -> None:
-        """Let workers of other hosts come in, too. ZMQError: a port cannot be bound."""
+    def open(
+        self, listen: Sequence[Address], here: Address, sockets: Sockets, loop: Loop, config: ConfigReload | None
+    ) -> None:
+        """Let workers of other hosts come in, too. The rights of the keys are read again with each reload of
+        ``config``, or by themselves where there is none. ZMQError: a port cannot be bound."""
         context, keys, resources = self._context, self.keys, self._resources
         self._loop, self._mailbox = loop, loop.mailbox
         feeds = TcpFeeds(
@@ -77,6 +80,7 @@ class RemoteAccess:
         resources.callback(self._gateway.close)
         loop.dispatcher.is_elsewhere = lambda who: bool(keys.origin(who.boot))
         loop.remote = RemoteView(keys.origin, self._rows)
+        self._bind_reload(config)
 
     def read(self) -> Callable[[], None]:
         """Read the rights of the keys again, on any thread; what is returned puts them into force, on the loop's
@@ -91,8 +95,14 @@ class RemoteAccess:
 
         return apply
 
-    def bind_reload(self, config: ConfigReload | None) -> None:
-        """Have the rights read again with each reload of the config, or by themselves where there is none."""
+    def let_members_in(self, members: Mapping[str, bytes]) -> None:
+        """The other members of the cluster may ask, with these keys. On the loop's thread."""
+        less = self.keys.let_members_in(members)
+        self._gate.allowed = self.keys.allowed
+        if less:
+            self._gateway.renew()
+
+    def _bind_reload(self, config: ConfigReload | None) -> None:
         if config is not None:
             config.also = self.read
             return

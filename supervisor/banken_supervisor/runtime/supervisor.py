@@ -34,7 +34,7 @@ from banken_supervisor.programs.program_manager import CLOSE_WAIT
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.address_monitor import AddressMonitor, address_event
 from banken_supervisor.runtime.in_process_client import InProcessClient, require_room
-from banken_supervisor.runtime.listen_addresses import listen_addresses, own_address, remote_access
+from banken_supervisor.runtime.listen_addresses import join_cluster, listen_addresses, own_address, remote_access
 from banken_supervisor.runtime.lock import AddressLock
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.mailbox import ActionReported, Declare, Mailbox
@@ -42,14 +42,8 @@ from banken_supervisor.runtime.runtime_config import ConfigReload, RuntimeConfig
 from banken_supervisor.runtime.signals import handled
 from banken_supervisor.sources.sockets import Sockets
 
-CALLBACK_DRAIN = 2.0
-"""Seconds that ``stop`` waits for running callbacks, at most."""
-
-ACTION_DRAIN = 0.5
-"""The same for actions."""
-
-JOURNAL_DRAIN = 1.0
-"""The same for writing the journal."""
+CALLBACK_DRAIN, ACTION_DRAIN, JOURNAL_DRAIN = 2.0, 0.5, 1.0
+"""Seconds that ``stop`` waits, at most: for running callbacks, for actions, for writing the journal."""
 
 STOP_LIMIT = 5.0
 """Default of ``stop_timeout``, seconds."""
@@ -276,14 +270,10 @@ class Supervisor:
         resources.callback(monitor.close)
         loop.ends_programs, loop.stop_limit = self.ends_programs, self._stop_limit
         if remote is not None:
-            remote.open(self._listen, self.address, sockets, loop)
-            remote.bind_reload(self._config_reload)
+            remote.open(self._listen, self.address, sockets, loop, self._config_reload)
         if self._config_reload is not None:
             loop.bind_config(self._config_reload)
-        if self._cluster is not None:
-            from banken_supervisor.runtime.cluster import join  # it loads urllib3
-
-            join(self._cluster, loop)
+        join_cluster(self._cluster, loop, remote, self._listen)
         return loop
 
     def _work(self) -> None:

@@ -1,0 +1,32 @@
+"""From a claim in the store to an incident of the engine."""
+
+from __future__ import annotations
+
+from banken.clock import wall
+from banken.protocol.incidents import Cause
+from banken_supervisor.coordination.records import Claim
+from banken_supervisor.engine.record import Record, deadline
+from banken_supervisor.engine.snapshot import PastIncident, PastRun
+
+
+def past_incident(name: str, claim: Claim, record: Record | None, now: float) -> PastIncident:
+    """The incident as a restart would find it; ``now``: deadline time. Its age is taken from this supervisor's own
+    timer, for the clock of the host where it was opened may be another one."""
+    due = deadline(record) if record is not None and record.is_judged else None
+    age = now - due if due is not None and due <= now else max(0.0, wall() - claim.opened)
+    steps = tuple(
+        PastRun(each.step, each.run, each.action, max(0.0, age - (each.at - claim.opened))) for each in claim.begun
+    )
+    return PastIncident(
+        claim.id, name, Cause(claim.cause), age, claim.silence, claim.timeout, claim.reason, steps=steps,
+        given_up=claim.given_up,
+    )  # fmt: skip
+
+
+def with_ended(claim: Claim, step: int, run: int) -> Claim:
+    """The claim, with this run of a step marked as ended."""
+    return claim._replace(
+        begun=tuple(
+            each._replace(ended=True) if (each.step, each.run) == (step, run) else each for each in claim.begun
+        )
+    )

@@ -1,0 +1,50 @@
+"""Makes a supervisor a member of a cluster. Loaded only then: with it comes urllib3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from banken.address import Address
+from banken_supervisor.coordination.settings import ClusterSettings
+from banken_supervisor.coordination.store_thread import StoreThread
+from banken_supervisor.engine.record import Record
+from banken_supervisor.runtime.cluster import Cluster
+from banken_supervisor.runtime.effect_runner import EffectRunner
+from banken_supervisor.runtime.loop import Loop
+from banken_supervisor.runtime.members import Members, member
+
+if TYPE_CHECKING:
+    from banken_supervisor.runtime.remote_access import RemoteAccess
+
+
+def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, listen: Sequence[Address]) -> None:
+    """Make this loop's supervisor a member of a cluster, before its first turn. OSError: a file cannot be read.
+
+    ``remote``, ``listen``: how it lets other hosts in, and where; without, it neither asks nor answers others.
+    """
+    dispatcher, programs, post = loop.dispatcher, loop.programs, loop.mailbox.post
+    pair = None if remote is None else remote.keys.pair
+    address = settings.address or (listen[0].text if listen else "")
+    own = member(settings.member, loop.run_id, address, "" if pair is None else pair[0].decode())
+
+    def let_in(keys: dict[str, bytes]) -> None:
+        if remote is not None:
+            remote.let_members_in(keys)
+
+    def make_members(store: StoreThread, limit: float) -> Members:
+        return Members(own, pair, store, post, let_in, limit, settings.ttl)
+
+    def make(effects: EffectRunner) -> Cluster:
+        return Cluster(
+            settings, loop.run_id, loop.driver, post, effects.run_step, dispatcher.executor.cancel, make_members
+        )
+
+    def is_local(record: Record) -> bool:
+        owner = record.owner
+        return record.name in programs or (owner is not None and not dispatcher.is_elsewhere(owner))
+
+    loop.bind_cluster(make)
+    assert loop.cluster is not None
+    dispatcher.executor.permits = loop.cluster.permits
+    loop.driver.engine.succession.gate.is_local = is_local

@@ -1,0 +1,143 @@
+"""The other members of a cluster: who they are, and what each of them hears.
+
+Belongs to the loop's thread. Before a silence becomes an incident the others are asked whether they hear the
+worker: one that does is proof that the worker lives, and no number of deaf ears is proof that it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+
+from banken.clock import wall
+from banken_supervisor.coordination.records import MEMBERS, Foreign, Member, pack_member, unpack_member
+from banken_supervisor.coordination.store import Away, Snapshot
+from banken_supervisor.coordination.store_thread import StoreThread
+from banken_supervisor.runtime.member_links import ANSWER_S, Heard, MemberLink
+
+NAMES_MAX = 200
+"""Names in one question."""
+
+Pair = tuple[bytes, bytes]
+Decide = Callable[[str, float | None], None]
+"""Gets a member's name and the age of what it heard, seconds; or an empty name and None: nobody hears it."""
+
+
+@dataclass(slots=True)
+class _Question:
+    """What is asked of several members at once."""
+
+    names: dict[str, Decide]
+    """those that nobody has answered for yet"""
+    members: set[str]
+    """who has not answered"""
+    until: float
+
+
+@dataclass(eq=False)
+class Members:
+    """``own``: this member. ``pair``: its key; None: it has none, and asks nobody. ``let_in`` gets the keys of the
+    others. ``limit``: seconds that the store may take; ``every``: seconds between two looks at who there is.
+    """
+
+    own: Member
+    _pair: Pair | None
+    _store: StoreThread
+    _post: Callable[[Callable[[], None]], None]
+    _let_in: Callable[[dict[str, bytes]], None]
+    _limit: float
+    _every: float
+    links: dict[str, MemberLink] = field(default_factory=dict)
+    """by name"""
+    asks: bool = True
+    _waiting: dict[str, Decide] = field(default_factory=dict)
+    """names that are to be asked for"""
+    _questions: dict[int, _Question] = field(default_factory=dict)
+    _number: int = 0
+    _look_at: float = 0.0
+    """monotonic time"""
+    _is_written: bool = False
+
+    def ask(self, name: str, decide: Decide) -> None:
+        """Ask the others whether they hear this worker."""
+        self._waiting[name] = decide
+
+    def withdraw(self, name: str) -> None:
+        """Nobody waits for the answer any more."""
+        self._waiting.pop(name, None)
+        for question in self._questions.values():
+            question.names.pop(name, None)
+
+    def patience(self, now: float) -> float:
+        """Seconds until ``turn`` has something to do."""
+        if self._waiting or any(not each.members for each in self._questions.values()):
+            return 0.0
+        return max(0.0, min((each.until for each in self._questions.values()), default=self._look_at) - now)
+
+    def turn(self, now: float) -> None:
+        """Ask, and decide where no answer came in time."""
+        if now >= self._look_at:
+            self._look_at = now + self._every
+            if not self._is_written:
+                value = {MEMBERS + self.own.name: pack_member(self.own)}
+                self._store.ask(lambda store: store.transact({}, value, (), self._limit), self._written)
+            self._store.ask(lambda store: store.read(MEMBERS, self._limit), self._read)
+        while self._waiting:
+            names = {name: self._waiting.pop(name) for name in list(islice(self._waiting, NAMES_MAX))}
+            self._number += 1
+            number = self._number
+            asked = {
+                link.member.name
+                for link in self.links.values()
+                if self.asks and link.ask(list(names), partial(self._answered, number, link.member.name))
+            }
+            self._questions[number] = _Question(names, asked, now + ANSWER_S)
+        for number in [each for each, found in self._questions.items() if not found.members or found.until <= now]:
+            for decide in self._questions.pop(number).names.values():
+                decide("", None)
+
+    def close(self) -> None:
+        """End the connections."""
+        for link in self.links.values():
+            link.close()
+
+    def _answered(self, number: int, member: str, found: dict[str, Heard] | None) -> None:
+        question = self._questions.get(number)
+        if question is None:
+            return
+        question.members.discard(member)
+        for name, heard in (found or {}).items():
+            if heard.is_alive and (decide := question.names.pop(name, None)) is not None:
+                decide(member, heard.age)
+
+    def _written(self, answer: object) -> None:
+        self._is_written = not isinstance(answer, Away)
+
+    def _read(self, answer: Snapshot | Away) -> None:
+        if isinstance(answer, Away):
+            return
+        found = {}
+        for key, item in answer.items.items():
+            try:
+                member = unpack_member(item.value)
+            except Foreign:
+                continue
+            if member.name != self.own.name and MEMBERS + member.name == key and member.address and member.public:
+                found[member.name] = member
+        for name, link in list(self.links.items()):
+            if found.get(name) != link.member:
+                self.links.pop(name).close()
+        if self._pair is None:
+            return
+        new = {name: member for name, member in found.items() if name not in self.links}
+        if new:
+            self._let_in({name: member.public.encode() for name, member in found.items()})
+        for name, member in new.items():
+            self.links[name] = MemberLink(member, self._pair, self._post)
+
+
+def member(name: str, run: str, address: str, public: str) -> Member:
+    """This supervisor, from now on."""
+    return Member(name, run, address, public, wall())

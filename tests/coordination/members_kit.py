@@ -119,6 +119,27 @@ main()
 """
 
 
+STOPS_BEFORE_THE_DEED = """
+import os, signal, sys, threading
+from banken_supervisor.runtime.cluster import Cluster
+permits, lock = Cluster.permits, threading.Lock()
+def stop_first(self, target):
+    with lock:
+        try:
+            os.unlink("../stop-now")
+        except OSError:
+            pass
+        else:
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+    return permits(self, target)
+Cluster.permits = stop_first
+sys.argv[0] = "banken"
+from banken_supervisor.cli import main
+main()
+"""
+"""A member that is stopped between the claim of an action and the action, if a file says so."""
+
+
 class Deed(NamedTuple):
     """One line that a step has written."""
 

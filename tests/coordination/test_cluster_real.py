@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .members_kit import Cluster, cluster
+from .members_kit import STOPS_BEFORE_THE_DEED, Cluster, cluster
 from .rounds import Rounds
 
 pytestmark = [pytest.mark.process, pytest.mark.etcd, pytest.mark.timeout(180)]
@@ -20,12 +20,25 @@ TTL = 2.0
 @pytest.fixture(scope="module")
 def rounds() -> Iterator[Rounds]:
     with cluster(TTL, 3, 3) as made:
+        for each in made.members:
+            each.program = ["-c", STOPS_BEFORE_THE_DEED]
         made.start("w-0")
         yield Rounds(made)
 
 
 @pytest.mark.parametrize(
-    "fault", ["nothing", "kill-leader", "end-leader", "stop-leader", "kill-etcd", "no-etcd-2", "deaf"]
+    "fault",
+    [
+        "nothing",
+        "kill-leader",
+        "end-leader",
+        "stop-leader",
+        "kill-etcd",
+        "no-etcd-2",
+        "deaf",
+        "stop-follower",
+        "stop-before-deed",
+    ],
 )
 def test_every_deed_is_done_once(rounds: Rounds, fault: str) -> None:
     """Two workers fall silent, one step each at once and one later; the living are left alone."""

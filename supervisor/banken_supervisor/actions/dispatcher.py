@@ -68,6 +68,8 @@ class Dispatcher:
         """the user's own actions: name to ``module:Class``"""
         self.is_elsewhere: Callable[[ProcessIdentity], bool] = lambda who: False
         """whether this process is on another host"""
+        self.fence_of: Callable[[str], int | None] = lambda incident: None
+        """of the leader that has this incident, in a cluster"""
         self._report = report
         self._programs = programs
         self._process = process
@@ -165,6 +167,7 @@ class Dispatcher:
             page=None if self.page is None else f"{self.page}/",
             feeds=effect.feeds,
             scope=effect.scope,
+            fence=self.fence_of(incident.id),
         )
 
     def _run(self, effect: RunStep, incident: Incident) -> None:

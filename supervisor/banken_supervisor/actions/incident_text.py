@@ -72,6 +72,7 @@ def facts(target: ActionTarget, *, evidence: bool = True) -> dict[str, Any]:
         "pid": None if target.who is None else target.who.pid,
         "program": target.program,
         "link": target.link,
+        "fence": target.fence,
     }
     if evidence and target.evidence is not None:
         found["evidence"] = target.evidence

@@ -48,6 +48,8 @@ class ActionTarget:
     """True: the incident is over, and this is the news of it; its ``silence`` is then how long it lasted"""
     how: str = "fed"
     """how it ended: fed, released, paused, …"""
+    fence: int | None = None
+    """in a cluster: of which leader it is, a number that only grows; None: the supervisor is alone"""
     others: tuple[ActionTarget, ...] = ()
     """further incidents that the same message covers: only for an action with a ``recipient``"""
 

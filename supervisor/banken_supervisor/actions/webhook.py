@@ -135,7 +135,7 @@ class Webhook(Action, options.Table):
         attempts = 0
         while True:
             attempts += 1
-            answer = post(address, self.ca_file, _headers(message, body, key), body, deadline)
+            answer = post(address, self.ca_file, _headers(target, body, key), body, deadline)
             data = {"attempts": attempts, "status": answer.status, "id": message}
             where = f"{address.shown}: {answer.text}"
             if answer.status is not None and 200 <= answer.status < 300:
@@ -186,13 +186,14 @@ def event(target: ActionTarget) -> bytes:
     ).encode()
 
 
-def _headers(message: str, body: bytes, key: bytes | None) -> dict[str, str]:
-    now = int(wall())
+def _headers(target: ActionTarget, body: bytes, key: bytes | None) -> dict[str, str]:
+    now, message = int(wall()), message_id(target)
     headers = {
         "Content-Type": "application/cloudevents+json; charset=utf-8",
         "User-Agent": "banken",
         "Accept-Encoding": "identity",
         "webhook-id": message,
         "webhook-timestamp": str(now),
+        **({} if target.fence is None else {"banken-fence": str(target.fence)}),
     }
     return headers if key is None else headers | {"webhook-signature": sign(key, message, now, body)}

@@ -43,9 +43,11 @@ class Held:
 
 @dataclass(slots=True)
 class Gate:
-    """``is_local``: whether a watchdog concerns this host alone."""
+    """``is_local``: whether a watchdog concerns this host alone. ``may_act``: whether a leader can be sure that it
+    still leads."""
 
     role: Role = Role.ALONE
+    may_act: Callable[[], bool] = lambda: True
     is_local: Callable[[Record], bool] = lambda record: False
     held: dict[str, Held] = field(default_factory=dict)
     """by name"""
@@ -62,6 +64,11 @@ class Gate:
                 asks = what.cause in OF_SILENCE
                 out.append(Propose(record.name, what.cause, due, now - record.fed_at, what.reason, asks=asks))
         return True
+
+    def defers(self, record: Record) -> bool:
+        """Whether the next step of an open incident has to wait: a leader that may have been replaced goes on with
+        none, and tells nothing."""
+        return self.role is Role.LEADER and not self.is_local(record) and not self.may_act()
 
     def let_go(self, record: Record, trigger: Trigger, out: list[Effect]) -> None:
         """Something else happens to this watchdog: what is held of it is void, unless a feed cannot undo it."""

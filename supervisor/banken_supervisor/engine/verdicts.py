@@ -34,6 +34,9 @@ LOOK_AGAIN_S, LOOK_EACH_S = 0.05, 0.0005
 """Seconds until it is looked at again whether what a process sent is taken, and so many more for each message that
 waits."""
 
+DEFERRED_S = 0.05
+"""Seconds until an incident is looked at again that a leader may not go on with (gate.py)."""
+
 RETRY_S = 1.0
 """Seconds until a watchdog is looked at again whose verdict raised an exception."""
 
@@ -100,6 +103,8 @@ class Verdicts:
             self._table.deadlines.arm(record, later)
         elif (quorum := record.quorum) is not None and record.state is not State.PAUSED:
             self._quorums.judge(record, quorum, due, now, out)
+        elif record.is_down and self._lifecycle.gate.defers(record):
+            self._table.deadlines.arm(record, now + DEFERRED_S)
         elif not record.is_judged:
             self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, due=due), now, out)
         elif record.exited:

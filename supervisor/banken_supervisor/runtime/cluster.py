@@ -208,6 +208,10 @@ class Cluster:
         """Whether the callback of this incident runs now."""
         return incident not in self._terms or self.view.may_act
 
+    def fence_of(self, incident: str) -> int | None:
+        """The number of the leader that has this incident; None: it is no matter of the cluster."""
+        return self._terms.get(incident)
+
     def permits(self, target: ActionTarget) -> bool:
         """Whether an action may begin: asked on its thread, immediately before. It waits as long as nobody else is
         known to lead."""

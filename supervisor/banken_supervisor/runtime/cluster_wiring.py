@@ -46,5 +46,6 @@ def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, lis
 
     loop.bind_cluster(make)
     assert loop.cluster is not None
-    dispatcher.executor.permits = loop.cluster.permits
-    loop.driver.engine.succession.gate.is_local = is_local
+    dispatcher.executor.permits, dispatcher.fence_of = loop.cluster.permits, loop.cluster.fence_of
+    gate, cluster = loop.driver.engine.succession.gate, loop.cluster
+    gate.is_local, gate.may_act = is_local, lambda: cluster.view.may_act

@@ -47,6 +47,7 @@ LEVELS = {
     EventType.GIVEN_UP: logging.ERROR,
     EventType.ACTION_FAILED: logging.ERROR,
     EventType.ACTION_STUCK: logging.ERROR,
+    EventType.ACTION_UNKNOWN: logging.WARNING,
     EventType.DECLARED: logging.DEBUG,
     EventType.ENDED: logging.DEBUG,
     EventType.FIRST_FED: logging.DEBUG,
@@ -99,11 +100,13 @@ def _sentence(event: dict[str, Any]) -> str | None:
         return _program(event)
     if kind in ("action", "would-act"):
         return _action(event)
+    if kind == "action-unknown":
+        return f"{event.get('do')!r} was begun by a former leader, and it is not known whether it was done"
     if isinstance(kind, str) and kind.startswith("action-"):
         return _outcome(event, kind.removeprefix("action-"))
     if kind == "conflict":
         return _conflict(event)
-    if kind in ("address", "resources"):
+    if kind in ("address", "resources", "cluster"):
         return _text(event)
     if kind == "journal":
         return _journal(event)

@@ -117,7 +117,8 @@ def test_a_contained_worker_outlives_restarts_and_is_looked_at_and_killed(
         for _ in range(2):
             until(lambda: one.home.row("contained").get("state") == "alive", "it feeds")
             restarted(one)
-        until(lambda: one.home.row("contained").get("state") == "alive", "it feeds")
+        # It is alive from the start, by the journal; it is looked at when it has been heard again.
+        until(lambda: one.home.ask("summary")["messages"], "it feeds")
         assert convicted(one) == []
         assert Path(one.address, DIRECTORY, f"1-{worker.start}").exists(), (
             "what it offers is not taken for a dead one's"
@@ -159,7 +160,8 @@ def test_a_worker_in_another_time_namespace_is_judged_by_its_silence_only(one: R
         with pytest.raises(ProcessRemote):
             ProcessHandle.open(worker.who)
         restarted(one)
-        until(lambda: one.home.row("contained").get("state") == "alive", "it feeds")
+        # It is alive from the start, by the journal; it is looked at when it has been heard again.
+        until(lambda: one.home.ask("summary")["messages"], "it feeds")
         assert convicted(one) == []
     finally:
         worker.close()

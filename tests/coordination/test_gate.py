@@ -1,0 +1,280 @@
+"""The engine among others: a leader proposes before it opens, a follower holds, and incidents change hands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, Kind
+from banken_supervisor.engine.effects import Event, Propose, RunStep, Withdraw
+from banken_supervisor.engine.gate import Role
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.snapshot import PastIncident, PastRun
+from banken_supervisor.engine.states import State
+from engine_kit import BOB, Bench
+
+LADDER = Ladder((Step("log"), Step("exec", after=30.0)))
+
+
+class Member(Bench):
+    """A bench that is a member of a cluster; ``w`` has a ladder of two steps."""
+
+    def __init__(self, role: Role = Role.FOLLOWER) -> None:
+        super().__init__()
+        self.engine.declare("w", Policy(Declaration(10.0, 3.0, 20.0), LADDER), self.now, self.out)
+        self.gate.role = role
+        self.feed()
+        self.out.clear()
+
+    @property
+    def gate(self) -> Any:
+        return self.engine.succession.gate
+
+    def lead(self, *left: PastIncident) -> list[str]:
+        return self.engine.succession.lead(left, self.now, self.out)
+
+    def proposed(self) -> list[tuple[str, Cause]]:
+        return [(each.name, each.cause) for each in self.out if isinstance(each, Propose)]
+
+    def steps(self) -> list[int]:
+        return [each.number for each in self.out if isinstance(each, RunStep)]
+
+
+def past(**more: Any) -> PastIncident:
+    found = PastIncident("other-1", "w", Cause.TIMEOUT, 5.0, 10.0, 10.0)
+    return found._replace(**more)
+
+
+def test_alone_the_gate_is_open() -> None:
+    bench = Bench()
+    bench.feed()
+    bench.jump(10.1)
+    assert bench.state() is State.EXPIRED
+    assert bench.engine.succession.gate.held == {}
+
+
+def test_a_leader_proposes_and_opens_under_the_id_of_the_claim() -> None:
+    member = Member(Role.LEADER)
+    member.jump(10.1)
+    assert member.proposed() == [("w", Cause.TIMEOUT)]
+    assert member.state() is State.ALIVE
+    assert "expired" not in member.said()
+    member.jump(5.0)
+    assert member.proposed() == []  # once
+    assert member.engine.succession.open("w", "claimed-1", member.now, member.out)
+    assert member.state() is State.EXPIRED
+    record = member.engine.get("w")
+    assert record is not None
+    assert record.incident is not None
+    assert record.incident.id == "claimed-1"
+    assert member.steps() == [0]
+    member.jump(30.0)  # the callback is due before
+    member.jump(0.1)
+    assert member.steps() == [0, 1]
+
+
+def test_who_is_fed_before_the_claim_is_there_is_withdrawn() -> None:
+    member = Member(Role.LEADER)
+    member.jump(10.1)
+    member.out.clear()
+    member.feed()
+    assert [each.name for each in member.out if isinstance(each, Withdraw)] == ["w"]
+    assert not member.engine.succession.open("w", "claimed-1", member.now, member.out)
+    assert member.state() is State.ALIVE
+    member.jump(9.0)
+    assert member.proposed() == []
+    member.jump(1.5)
+    assert member.proposed() == [("w", Cause.TIMEOUT)]
+
+
+def test_a_failure_is_an_incident_though_a_feed_follows_at_once() -> None:
+    """The claim comes later than both: it is opened, and has recovered."""
+    member = Member(Role.LEADER)
+    member.say(Kind.FAIL, "w", "disk full")
+    member.feed()
+    assert member.proposed() == [("w", Cause.FAILED)]
+    assert not [each for each in member.out if isinstance(each, Withdraw)]
+    member.out.clear()
+    assert member.engine.succession.open("w", "claimed-1", member.now, member.out)
+    assert [each.type.value for each in member.out if isinstance(each, Event)] == ["expired", "action", "recovered"]
+    assert member.state() is State.ALIVE
+
+
+@pytest.mark.parametrize("kind", [Kind.PAUSE, Kind.RELEASE])
+def test_a_word_of_the_worker_withdraws_whatever_was_proposed(kind: Kind) -> None:
+    member = Member(Role.LEADER)
+    member.say(Kind.FAIL, "w", "disk full")
+    member.say(kind, "w", *((0.0,) if kind is Kind.PAUSE else ()))
+    assert [each.name for each in member.out if isinstance(each, Withdraw)] == ["w"]
+    assert member.gate.held == {}
+
+
+def test_a_follower_opens_nothing_and_knows_what_it_would() -> None:
+    """Until it is fed again, or leads: then it is judged at once."""
+    member = Member()
+    member.jump(10.1)
+    assert member.said() == []
+    assert set(member.gate.held) == {"w"}
+    member.feed()
+    assert member.gate.held == {}
+    member.jump(10.1)
+    member.jump(100.0)
+    assert member.said() == []
+    assert member.lead() == []
+    member.jump(0.0)
+    assert member.proposed() == [("w", Cause.TIMEOUT)]
+
+
+def test_a_follower_s_failures_are_judged_when_it_leads_unless_they_were_fed_over() -> None:
+    member = Member()
+    member.say(Kind.FAIL, "w", "disk full")
+    member.lead()
+    assert member.proposed() == [("w", Cause.FAILED)]
+    other = Member()
+    other.say(Kind.FAIL, "w", "disk full")
+    other.feed()
+    other.lead()
+    assert other.proposed() == []
+
+
+def test_what_a_former_leader_left_goes_on_under_its_id() -> None:
+    """Over timers that ran all the time: the step that is due is due now, and none is run again."""
+    member = Member()
+    member.jump(15.0)
+    assert member.lead(past(steps=(PastRun(0, 1, "log", 5.0),))) == []
+    assert member.proposed() == []
+    assert member.steps() == []
+    record = member.engine.get("w")
+    assert record is not None
+    assert record.incident is not None
+    assert (record.incident.id, record.state) == ("other-1", State.EXPIRED)
+    assert [each.data.get("adopted") for each in member.out if isinstance(each, Event)] == [True]
+    member.out.clear()
+    member.jump(24.0)
+    assert member.steps() == []
+    member.jump(1.1)
+    assert member.steps() == [1]
+
+
+def test_a_step_that_fell_due_while_nobody_led_is_done_at_once() -> None:
+    member = Member()
+    member.jump(60.0)
+    member.lead(past(age=50.0, steps=(PastRun(0, 1, "log", 50.0),)))
+    member.jump(0.0)
+    assert member.steps() == [1]
+    other = Member()
+    other.jump(15.0)
+    other.lead(past())  # nothing was begun
+    other.jump(0.0)
+    assert other.steps() == [0]
+
+
+def test_a_worker_that_was_heard_again_meanwhile_has_recovered() -> None:
+    member = Member()
+    member.jump(15.0)
+    member.feed()
+    member.jump(1.0)
+    assert member.lead(past(age=6.0)) == []
+    assert member.state() is State.ALIVE
+    assert member.said() == ["expired", "recovered"]
+    member.jump(8.5)
+    assert member.proposed() == []  # its timeout goes on from its feed
+    member.jump(1.0)
+    assert member.proposed() == [("w", Cause.TIMEOUT)]
+
+
+def test_the_incident_of_what_is_paused_here_is_over() -> None:
+    member = Member()
+    member.say(Kind.PAUSE, "w", 0.0)
+    assert member.lead(past()) == ["w"]
+    assert member.state() is State.PAUSED
+    assert member.lead(past(name="never", cause=Cause.TOO_FEW)) == ["never"]
+
+
+def test_one_that_leads_no_longer_puts_its_incidents_back_without_a_word() -> None:
+    """And holds them: if it leads again, and nobody has claimed them, they are judged again."""
+    member = Member(Role.LEADER)
+    member.jump(10.1)
+    member.engine.succession.open("w", "claimed-1", member.now, member.out)
+    member.out.clear()
+    assert member.engine.succession.follow(member.now) == [("w", "claimed-1")]
+    assert member.out == []
+    assert member.state() is State.ALIVE
+    member.jump(100.0)
+    assert member.out == []
+    member.lead()
+    member.jump(0.0)
+    assert member.proposed() == [("w", Cause.TIMEOUT)]
+
+
+def test_one_that_was_given_up_is_put_back_and_taken_up_as_given_up() -> None:
+    member = Member()
+    member.jump(15.0)
+    member.lead(past(given_up=True))
+    assert member.state() is State.GIVEN_UP
+    assert member.engine.succession.follow(member.now) == [("w", "other-1")]
+    member.feed()
+    assert member.state() is State.ALIVE
+    assert member.gate.held == {}
+
+
+def test_what_another_member_has_heard_is_no_incident() -> None:
+    """The timer goes on from then."""
+    member = Member(Role.LEADER)
+    member.jump(10.1)
+    member.engine.succession.acquit("w", 2.0, member.now)
+    member.out.clear()
+    member.jump(7.9)
+    assert member.proposed() == []
+    member.jump(0.2)
+    assert member.proposed() == [("w", Cause.TIMEOUT)]
+
+
+def test_an_incident_that_was_adopted_instead_of_the_own_proposal() -> None:
+    member = Member(Role.LEADER)
+    member.jump(10.1)
+    assert member.engine.succession.adopt(past(), member.now, member.out)
+    assert member.gate.held == {}
+    record = member.engine.get("w")
+    assert record is not None
+    assert record.incident is not None
+    assert record.incident.id == "other-1"
+
+
+def test_what_concerns_this_host_alone_is_judged_in_any_role() -> None:
+    member = Member()
+    member.gate.is_local = lambda record: record.name == "here"
+    member.feed("here")
+    member.jump(10.1)
+    assert member.state("here") is State.EXPIRED
+    assert member.proposed() == []
+    assert member.engine.succession.follow(member.now) == []
+    member.gate.role = Role.LEADER
+    assert member.engine.succession.follow(member.now) == []
+    assert member.state("here") is State.EXPIRED
+
+
+def test_a_leader_that_may_have_been_replaced_goes_on_with_nothing() -> None:
+    member = Member(Role.LEADER)
+    member.jump(10.1)
+    member.engine.succession.open("w", "claimed-1", member.now, member.out)
+    member.out.clear()
+    member.gate.may_act = lambda: False
+    member.jump(31.0)
+    member.jump(3.0)
+    assert member.out == []
+    member.gate.may_act = lambda: True
+    member.jump(0.1)
+    member.jump(0.0)
+    assert member.steps() == [1]
+
+
+def test_a_new_process_of_the_name_withdraws_what_is_held_of_the_former() -> None:
+    member = Member(Role.LEADER)
+    member.jump(10.1)
+    member.out.clear()
+    member.feed(who=BOB)
+    assert [each.name for each in member.out if isinstance(each, Withdraw)] == ["w"]

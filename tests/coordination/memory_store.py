@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
 
 from banken_supervisor.coordination.store import (
@@ -35,6 +35,8 @@ class MemoryEngine:
         self.cut_off: set[str] = set()
         """callers that cannot reach it"""
         self.fate: Callable[[str, str], Fate] = lambda caller, call: Fate.ANSWERED
+        self.written: Callable[[str, Iterable[str]], None] = lambda caller, keys: None
+        """called with each caller that has written or dropped something, and the keys"""
         self.puts = 0
         """keys that were written"""
 
@@ -91,6 +93,7 @@ class MemoryStore:
         for key, value in put.items():
             items[key] = Item(bytes(value), engine.revision)
         engine.puts += len(put)
+        engine.written(self._caller, [*put, *gone])
         return Done(engine.revision)
 
     def close(self) -> None:

@@ -64,6 +64,8 @@ class Cluster:
     """drops what has not begun for a watchdog's incident"""
     _make_members: Callable[[StoreThread, float], Members]
     make_store: Callable[[], Store] | None = None
+    leadership_thread: type[LeadershipThread] = LeadershipThread
+    store_thread: type[StoreThread] = StoreThread
     acquitted: int = 0
     """workers that another member heard, and this one did not"""
     held_back: int = 0
@@ -82,8 +84,10 @@ class Cluster:
         make = self.make_store or self.settings.store
         leadership = Leadership(self.settings.member, self.run_id, self.settings.ttl, eligible=True)
         self._limit = leadership.limit
-        self._thread = LeadershipThread(leadership, make(), lambda view: self._post(partial(self._changed, view)))
-        self._store = StoreThread(make(), self._post)
+        self._thread = self.leadership_thread(
+            leadership, make(), lambda view: self._post(partial(self._changed, view))
+        )
+        self._store = self.store_thread(make(), self._post)
         self.members = self._make_members(self._store, self._limit)
         self._before = self._thread.view
 
@@ -215,16 +219,19 @@ class Cluster:
     def permits(self, target: ActionTarget) -> bool:
         """Whether an action may begin: asked on its thread, immediately before. It waits as long as nobody else is
         known to lead."""
-        term = self._terms.get(target.incident.id)
-        while term is not None:
-            view = self.view
-            if view.term != term:
-                self.held_back += 1
-                return False
-            if view.may_act:
-                return True
+        while (permit := self.permit(target.incident.id)) is None:
             sleep(LOOK_S)
-        return True  # it is no matter of the cluster
+        return permit
+
+    def permit(self, incident: str) -> bool | None:
+        """Whether an action of this incident may begin now; None: that is not certain. From any thread."""
+        term, view = self._terms.get(incident), self.view
+        if term is None:
+            return True  # it is no matter of the cluster
+        if view.term != term:
+            self.held_back += 1
+            return False
+        return True if view.may_act else None
 
     # -- the loop's turn --------------------------------------------------------------------------
 

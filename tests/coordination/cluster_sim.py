@@ -1,0 +1,669 @@
+"""Several supervisors, workers and a store in virtual time; what is real is the engine, its driver, and all of the
+cluster but its threads. ``python -m coordination.cluster_sim HOURS SEED`` from ``tests/`` runs it by hand.
+
+What is simulated: time, the network (late, lost, cut, one way), the store's faults, members that stop, die and come
+back without a journal, clocks that differ, workers that hang and recover. What is judged: each step of each
+incident is done at most once, and once if it may be repeated, by who leads then; nobody is convicted whom a member
+that can be asked has heard; every silence is an incident in the end; only a leader tells anything.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from typing import Any, NamedTuple
+from unittest import mock
+
+from banken.protocol.codec import encode
+from banken.protocol.incidents import Incident
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
+from banken_supervisor.actions.target import ActionReport, ActionTarget
+from banken_supervisor.coordination import leadership_thread as leadership_thread_module
+from banken_supervisor.coordination.leadership import Read, Role
+from banken_supervisor.coordination.leadership_thread import LeadershipThread
+from banken_supervisor.coordination.records import CLAIMS, LEADER, unpack_claim, unpack_leader
+from banken_supervisor.coordination.settings import ClusterSettings
+from banken_supervisor.coordination.store import Away, Store
+from banken_supervisor.coordination.store_thread import StoreThread
+from banken_supervisor.engine.driver import Driver
+from banken_supervisor.engine.effects import (
+    Effect,
+    EndIncident,
+    Event,
+    EventType,
+    Propose,
+    RunStep,
+    StepRan,
+    Withdraw,
+)
+from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.record import deadline
+from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.states import State
+from banken_supervisor.runtime import claimed_incidents as claimed_incidents_module
+from banken_supervisor.runtime import cluster as cluster_module
+from banken_supervisor.runtime import members as members_module
+from banken_supervisor.runtime.cluster import REPEATABLE, Cluster
+from banken_supervisor.runtime.member_links import ANSWER_S, Heard
+from banken_supervisor.runtime.members import Members, member
+
+from .memory_store import Fate, MemoryEngine
+
+TIMEOUT, FEED_S = 2.0, 0.4
+LADDER = Ladder((Step("log"), Step("exec", after=1.0)))
+POLICY = Policy(Declaration(TIMEOUT, 60.0, 5.0), LADDER)
+WORKERS = tuple(f"w-{number}" for number in range(5))
+TURN_MAX = 0.25
+PING_S = 1.0
+CALM_S = 40.0
+TELLING = frozenset({
+    EventType.EXPIRED, EventType.RECOVERED, EventType.CLOSED, EventType.ACTION, EventType.GIVEN_UP,
+})  # fmt: skip
+
+
+class Deed(NamedTuple):
+    """One action that was begun."""
+
+    at: float
+    member: str
+    incident: str
+    name: str
+    step: int
+    run: int
+    action: str
+
+
+@dataclass(eq=False)
+class Machine:
+    """One supervisor: its host, its clock and its parts."""
+
+    name: str
+    offset: float
+    rate: float
+    skew: float
+    """of its wall clock"""
+    life: int = 0
+    alive: bool = False
+    stopped: bool = False
+    waiting: list[Callable[[], None]] = field(default_factory=list)
+    driver: Driver = field(init=False)
+    cluster: Cluster = field(init=False)
+    frames: list[bytes] = field(default_factory=list)
+    posted: deque[Callable[[], None]] = field(default_factory=deque)
+    turn_at: float = float("inf")
+    asked: float = 0.0
+    probe: int | None = None
+    heard: dict[str, float] = field(default_factory=dict)
+    """by worker, when its last feed came in"""
+
+    def clock(self, now: float) -> float:
+        return self.offset + now * self.rate
+
+
+class World:
+    """Time, and all that happens. ``bug``: changes a machine after it is made, for planted faults."""
+
+    current: Machine
+
+    def __init__(self, seed: int, machines: int = 3, ttl: float = 3.0, cluster: type[Cluster] = Cluster) -> None:
+        self.now, self.ttl = 0.0, ttl
+        self.random = random.Random(seed)
+        self.engine = MemoryEngine()
+        self.engine.fate = self._fate
+        self.engine.written = self._look_at_claims
+        self.loss = 0.0
+        self.busy: float | None = None
+        """seconds until an action begins; None: at random"""
+        self.deaf: set[tuple[str, str]] = set()
+        """(worker, machine) between which nothing gets through"""
+        self.parted: set[frozenset[str]] = set()
+        """pairs of machines that cannot ask each other"""
+        self.hung: dict[str, float] = {}
+        """workers that do not feed, and since when"""
+        self.deeds: list[Deed] = []
+        self.unknown: set[tuple[str, int]] = set()
+        """(incident, step) of which a leader has said that it is not known"""
+        self.open: dict[str, float] = {}
+        """incidents, and since when"""
+        self.findings: list[str] = []
+        self.verdicts = 0
+        self.led = 0
+        self._cluster = cluster
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._runs = count(1)
+        self.machines = [
+            Machine(
+                f"m{number}", self.random.uniform(0, 1e6), self.random.uniform(0.995, 1.005),
+                self.random.choice((0.0, 0.5, 3600.0, -3600.0)),
+            )
+            for number in range(1, machines + 1)
+        ]  # fmt: skip
+        self.current = self.machines[0]
+
+    # -- time ---------------------------------------------------------------------------------------
+
+    def after(self, seconds: float, do: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (self.now + seconds, next(self._order), do))
+
+    def run(self, seconds: float) -> None:
+        until = self.now + seconds
+        while self._events and self._events[0][0] <= until:
+            self.now, _, do = heapq.heappop(self._events)
+            do()
+        self.now = until
+
+    def on(self, machine: Machine, do: Callable[[], None], life: int | None = None) -> None:
+        """Happens at this machine: when it goes on, if it is stopped; never, if it has died since."""
+        if not machine.alive or machine.life != (machine.life if life is None else life):
+            return
+        if machine.stopped:
+            machine.waiting.append(partial(self.on, machine, do, machine.life))
+            return
+        before, self.current = self.current, machine
+        do()
+        self.current = before
+
+    def delay(self) -> float:
+        return self.random.expovariate(1 / 0.002)
+
+    @contextmanager
+    def clocks(self) -> Iterator[None]:
+        """The modules' clocks are those of the machine that is looked at."""
+
+        def clock() -> float:
+            return self.current.clock(self.now)
+
+        def wall() -> float:
+            return 1e9 + self.now + self.current.skew
+
+        with (
+            mock.patch.object(cluster_module, "monotonic", clock),
+            mock.patch.object(leadership_thread_module, "clock", clock),
+            mock.patch.object(leadership_thread_module, "wall", wall),
+            mock.patch.object(cluster_module, "wall", wall),
+            mock.patch.object(claimed_incidents_module, "wall", wall),
+            mock.patch.object(members_module, "wall", wall),
+        ):
+            yield
+
+    def _fate(self, caller: str, call: str) -> Fate:
+        if self.random.random() >= self.loss:
+            return Fate.ANSWERED
+        return self.random.choice((Fate.LOST_BEFORE, Fate.LOST_AFTER))
+
+    # -- machines -----------------------------------------------------------------------------------
+
+    def start(self, machine: Machine) -> None:
+        machine.life += 1
+        machine.alive, machine.stopped, machine.probe = True, False, None
+        machine.waiting.clear()
+        machine.frames.clear()
+        machine.posted.clear()
+        machine.heard.clear()
+        run_id = f"{machine.name}r{next(self._runs)}"
+        life = machine.life
+
+        def begin() -> None:
+            engine = Engine(Rules(Declaration(TIMEOUT)), run_id, b"token")
+            machine.driver = Driver(engine, machine.clock(self.now))
+            machine.driver.barrier.exact = True
+            for name in WORKERS:
+                engine.declare(name, POLICY, machine.driver.now, [])
+            machine.cluster = self._cluster(
+                ClusterSettings("c", machine.name, (), self.ttl), run_id, machine.driver,
+                partial(self.post, machine, life), partial(self._run_step, machine, life),
+                lambda name, incident: None, partial(self._make_members, machine, life),
+                lambda: self.engine.store(machine.name), partial(Leading, self, machine, life),  # type: ignore[arg-type]
+                partial(Writing, self, machine, life),  # type: ignore[arg-type]
+            )  # fmt: skip
+            engine.succession.gate.may_act = lambda: machine.cluster.view.may_act
+            machine.cluster.start()
+            machine.turn_at = float("inf")
+            self._turn_within(machine, 0.0)
+
+        self.on(machine, begin)
+
+    def kill(self, machine: Machine) -> None:
+        machine.alive = False
+
+    def stop(self, machine: Machine) -> None:
+        machine.stopped = True
+
+    def go_on(self, machine: Machine) -> None:
+        machine.stopped = False
+        waiting, machine.waiting = machine.waiting, []
+        for each in waiting:
+            self.after(self.random.uniform(0.0, 0.002), each)
+
+    def post(self, machine: Machine, life: int, do: Callable[[], None]) -> None:
+        if machine.life == life and machine.alive:
+            machine.posted.append(do)
+            self._turn_within(machine, 0.0)
+
+    def _make_members(self, machine: Machine, life: int, store: StoreThread, limit: float) -> Members:
+        made = Members(
+            member(machine.name, "", "", ""), None, store, partial(self.post, machine, life), lambda keys: None,
+            limit, 1e9,
+        )  # fmt: skip
+        links = [Link(self, machine, life, other) for other in self.machines if other is not machine]
+        made._look_at = float("inf")  # they know each other
+        made.links = {each.member.name: each for each in links}  # type: ignore[misc]
+        return made
+
+    def _turn_within(self, machine: Machine, seconds: float) -> None:
+        at = self.now + seconds
+        if at >= machine.turn_at:
+            return
+        machine.turn_at = at
+        life = machine.life
+
+        def turn() -> None:
+            if machine.life == life and machine.turn_at == at:
+                self.on(machine, partial(self._turn, machine), life)
+
+        self.after(seconds, turn)
+
+    def _turn(self, machine: Machine) -> None:
+        driver, cluster = machine.driver, machine.cluster
+        machine.turn_at = float("inf")
+        driver.wake(machine.clock(self.now), machine.asked)
+        frames, machine.frames = machine.frames, []
+        if frames:
+            driver.read(iter(frames))
+        driver.drained(len(frames), True)
+        for _ in range(len(machine.posted)):
+            machine.posted.popleft()()
+        if machine.probe is not None:
+            driver.engine.probes_seen.append(machine.probe)
+        machine.probe = driver.decide()
+        effects, driver.out[:] = list(driver.out), []
+        for effect in effects:
+            self._carry_out(machine, effect)
+        cluster.turn()
+        busy = machine.probe is not None or driver.out or machine.posted
+        machine.asked = 0.0 if busy else min(TURN_MAX, driver.patience(TURN_MAX), cluster.patience())
+        self._turn_within(machine, max(0.0005, machine.asked))
+
+    def _carry_out(self, machine: Machine, effect: Effect) -> None:
+        cluster = machine.cluster
+        match effect:
+            case Propose():
+                cluster.propose(effect)
+            case Withdraw(name):
+                cluster.withdraw(name)
+            case RunStep():
+                if not cluster.take_step(effect):
+                    self.findings.append(f"{self.now:.3f}: {machine.name} runs a step without a claim")
+            case StepRan(ran):
+                cluster.step_ran(ran)
+            case EndIncident():
+                cluster.ended(effect)
+            case Event(EventType.RECOVERED | EventType.CLOSED, _, data) if data["incident"] in self.open:
+                opened = self.open.pop(data["incident"])
+                if self.now - opened > 8.0 * self.ttl + 5.0:
+                    self._look_at_steps(data["incident"])
+                self._tells(machine, effect.type)
+            case Event(EventType.ACTION_UNKNOWN, _, data):
+                self.unknown.add((data["incident"], data["step"]))
+            case Event(EventType.CLUSTER, None, data) if data["what"] == "leads":
+                self.led += 1
+            case Event(kind, name, data) if kind in TELLING:
+                self._tells(machine, kind)
+                if kind is EventType.EXPIRED:
+                    self.open.setdefault(data["incident"], self.now)
+                    if "adopted" not in data and name is not None:
+                        self._look_at_verdict(machine, name)
+
+    def _tells(self, machine: Machine, kind: EventType) -> None:
+        if machine.cluster.view.role is not Role.LEADER:
+            self.findings.append(f"{self.now:.3f}: {machine.name} tells {kind} and does not lead")
+
+    def _look_at_steps(self, incident: str) -> None:
+        steps = {each.step for each in self.deeds if each.incident == incident}
+        for step, what in enumerate(LADDER.steps):
+            if step not in steps and (incident, step) not in self.unknown:
+                self.findings.append(f"{self.now:.3f}: {what.do!r} of {incident} was never done")
+
+    def _look_at_verdict(self, machine: Machine, name: str) -> None:
+        self.verdicts += 1
+        for other in self.machines:
+            link = machine.cluster.members.links.get(other.name)
+            if other is machine or link is None or not link.is_up or not other.alive or other.stopped:
+                continue
+            ago = self.now - other.heard.get(name, -1e9)
+            if name not in self.hung and ago < TIMEOUT - 2 * ANSWER_S and self._reaches(machine, other):
+                self.findings.append(
+                    f"{self.now:.3f}: {machine.name} convicts {name}, which {other.name} heard {ago:.2f} s ago"
+                )
+
+    def _look_at_claims(self, caller: str, keys: Iterable[str]) -> None:
+        leader = unpack_leader(self.engine.items[LEADER].value).member if LEADER in self.engine.items else ""
+        if caller != leader and any(key.startswith(CLAIMS) for key in keys):
+            self.findings.append(f"{self.now:.3f}: {caller} has written a claim, and {leader or 'nobody'} leads")
+
+    def _look_at_deed(self, machine: Machine, deed: Deed) -> None:
+        if self.engine.items[LEADER].mod != machine.cluster.view.term:
+            self.findings.append(f"{self.now:.3f}: {machine.name} does {deed.action}, and another one leads")
+        item = self.engine.items.get(CLAIMS + deed.name)
+        begun = () if item is None else unpack_claim(item.value).begun
+        if any((each.step, each.run, each.ended) == (deed.step, deed.run, True) for each in begun):
+            self.findings.append(f"{self.now:.3f}: {machine.name} does {deed.action} again, which had ended")
+
+    def _reaches(self, one: Machine, other: Machine) -> bool:
+        return frozenset((one.name, other.name)) not in self.parted
+
+    def _run_step(self, machine: Machine, life: int, effect: RunStep) -> None:
+        about = effect.about
+        target = ActionTarget(
+            Incident(about.incident, about.name, about.cause, 0.0, about.silence, about.timeout),
+            step=effect.number, run=effect.run,
+        )  # fmt: skip
+
+        def begin() -> None:
+            permit = machine.cluster.permit(about.incident)
+            if permit is None:
+                self.after(0.02, partial(self.on, machine, begin, life))
+            elif permit:
+                deed = Deed(
+                    self.now, machine.name, about.incident, about.name, effect.number, effect.run, effect.step.do
+                )
+                self._look_at_deed(machine, deed)
+                self.deeds.append(deed)
+                self.after(self.random.uniform(0.005, 0.3), partial(self.on, machine, end, life))
+
+        def end() -> None:
+            report = ActionReport(EventType.ACTION_DONE, effect.step.do, target, "", {}, 1.0, 0.1)
+            self.post(machine, life, partial(machine.cluster.acted, report))
+
+        # Its watchdog's lane may be busy.
+        wait = self.random.uniform(0.0, 0.01) if self.random.random() < 0.8 else self.random.uniform(0.0, 3.0)
+        self.after(wait if self.busy is None else self.busy, partial(self.on, machine, begin, life))
+
+    # -- workers ------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start everything."""
+        for machine in self.machines:
+            self.start(machine)
+        for number, name in enumerate(WORKERS):
+            process = ProcessIdentity(b"otherone", number + 1, 1, b"%04d" % number)
+            frame = encode(Message(Kind.FEED, name, process, 0.0, None))
+            self.after(self.random.uniform(0.0, FEED_S), partial(self._feed, name, frame))
+
+    def _feed(self, name: str, frame: bytes) -> None:
+        self.after(FEED_S, partial(self._feed, name, frame))
+        if name in self.hung:
+            return
+        for machine in self.machines:
+            if (name, machine.name) not in self.deaf:
+                self.after(self.delay(), partial(self.on, machine, partial(self._hear, machine, name, frame)))
+
+    def _hear(self, machine: Machine, name: str, frame: bytes) -> None:
+        machine.heard[name] = self.now
+        machine.frames.append(frame)
+        self._turn_within(machine, 0.0)
+
+    def leader(self) -> Machine:
+        """Who believes to lead."""
+        return next(each for each in self.machines if each.cluster.view.role is Role.LEADER)
+
+    # -- at the end ---------------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """After calm: what is wrong now."""
+        done = Counter((each.incident, each.step, each.run) for each in self.deeds)
+        actions = {(each.incident, each.step, each.run): each.action for each in self.deeds}
+        for key, times in done.items():
+            if times > 1 and actions[key] not in REPEATABLE:
+                self.findings.append(f"{actions[key]!r} of {key} was done {times} times")
+        leaders = [each for each in self.machines if each.cluster.view.role is Role.LEADER]
+        if len(leaders) != 1:
+            self.findings.append(f"{len(leaders)} lead after calm")
+            return
+        engine = leaders[0].driver.engine
+        for name in WORKERS:
+            record = engine.get(name)
+            state = None if record is None else record.state
+            if name in self.hung and state is not State.EXPIRED:
+                self.findings.append(f"{name} is silent since {self.hung[name]:.1f}, and {state}")
+            elif name not in self.hung and state is not State.ALIVE:
+                self.findings.append(f"{name} feeds, and is {state}")
+            elif name in self.hung and record is not None and record.incident is not None:
+                self._look_at_steps(record.incident.id)
+        claims = sum(key.startswith("claims/") for key in self.engine.items)
+        if claims != len(self.hung):
+            self.findings.append(f"{claims} claims are in the store, and {len(self.hung)} are silent")
+
+
+class Leading(LeadershipThread):
+    """The thread of a member's leadership: each call takes time, and may get no answer."""
+
+    def __init__(self, world: World, machine: Machine, life: int, *args: Any) -> None:
+        super().__init__(*args)
+        self._world, self._machine, self._life = world, machine, life
+
+    def start(self) -> None:
+        self._again(0.0)
+
+    def close(self, wait: float) -> bool:
+        self._resigns = True
+        return True
+
+    def _again(self, seconds: float) -> None:
+        world = self._world
+        world.after(seconds, partial(world.on, self._machine, self._turn, self._life))
+
+    def _turn(self) -> None:
+        world, leadership = self._world, self._leadership
+        leadership.eligible = True
+        sent = self._machine.clock(world.now)
+        call = leadership.call(sent, 0.0)
+        if call is None:
+            self._again(max(0.005, leadership.patience(sent)))
+            return
+
+        def arrive() -> None:
+            try:
+                answer: Any = (
+                    self._store.read(LEADER, 1.0)
+                    if isinstance(call, Read)
+                    else self._store.transact(call.expect, call.put, (), 1.0)
+                )
+            except Away as away:
+                answer = away
+            wait = leadership.limit if isinstance(answer, Away) else world.delay()
+            world.after(wait, partial(world.on, self._machine, partial(answered, answer), self._life))
+
+        def answered(answer: Any) -> None:
+            now = self._machine.clock(world.now)
+            if isinstance(answer, Away):
+                leadership.was_away(now)
+            elif isinstance(call, Read):
+                leadership.was_read(answer, now)
+            else:
+                leadership.was_written(call, answer, sent, now)
+            self._show(str(answer) if isinstance(answer, Away) else None, 0.0)
+            self._again(0.0)
+
+        world.after(world.delay(), arrive)
+
+
+class Writing(StoreThread):
+    """The thread that asks the store for the loop: one question after the other."""
+
+    def __init__(self, world: World, machine: Machine, life: int, *args: Any) -> None:
+        super().__init__(*args)
+        self._world, self._machine, self._life = world, machine, life
+        self._busy = False
+        self._questions: deque[tuple[Callable[[Store], Any], Callable[[Any], None]]] = deque()
+
+    def start(self) -> None:
+        pass
+
+    def ask(self, question: Callable[[Store], Any], answered: Callable[[Any], None]) -> None:
+        self._questions.append((question, answered))
+        self._next()
+
+    def close(self, wait: float) -> None:
+        pass
+
+    def _next(self) -> None:
+        if self._busy or not self._questions:
+            return
+        self._busy = True
+        world = self._world
+        question, answered = self._questions.popleft()
+
+        def arrive() -> None:
+            try:
+                answer = question(self._store)
+            except Away as away:
+                answer = away
+            wait = 0.35 * world.ttl if isinstance(answer, Away) else world.delay()
+            world.after(wait, partial(world.on, self._machine, partial(back, answer), self._life))
+
+        def back(answer: Any) -> None:
+            self._busy = False
+            self._post(partial(answered, answer))
+            self._next()
+
+        world.after(world.delay(), arrive)
+
+
+class Link:
+    """What one machine asks another."""
+
+    def __init__(self, world: World, machine: Machine, life: int, other: Machine) -> None:
+        self._world, self._machine, self._life, self._other = world, machine, life, other
+        self.member = member(other.name, "", "x", "x")
+        self.is_up = False
+        self._ping()
+
+    def _reached(self) -> bool:
+        other = self._other
+        return other.alive and not other.stopped and self._world._reaches(self._machine, other)
+
+    def _ping(self) -> None:
+        if self._machine.life == self._life:
+            self.is_up = self._reached()
+            self._world.after(PING_S, self._ping)
+
+    def ask(self, names: Sequence[str], answered: Callable[[dict[str, Heard] | None], None]) -> bool:
+        if not self.is_up:
+            return False
+        world = self._world
+
+        def arrive() -> None:
+            found = self._look(names) if self._reached() else None
+            self.is_up = found is not None
+            if found is None and world.random.random() < 0.5:
+                return  # nor is it said that there is none
+            wait = ANSWER_S if found is None else world.delay()
+            world.after(wait, partial(world.post, self._machine, self._life, partial(answered, found)))
+
+        world.after(world.delay(), arrive)
+        return True
+
+    def _look(self, names: Sequence[str]) -> dict[str, Heard]:
+        engine, now = self._other.driver.engine, self._other.driver.now
+        found = {}
+        for name in names:
+            if (record := engine.get(name)) is not None:
+                due = deadline(record)
+                found[name] = Heard(
+                    now - record.fed_at, record.state is State.ALIVE and due is not None and due > now
+                )
+        return found
+
+    def close(self) -> None:
+        pass
+
+
+def trouble(world: World, seconds: float) -> None:
+    """A night: faults of every kind, at random, and quiet between them."""
+    rng, until, ttl = world.random, world.now + seconds, world.ttl
+    while world.now < until:
+        machine, name = rng.choice(world.machines), rng.choice(WORKERS)
+        match rng.randrange(11):
+            case 0 | 1 | 2:
+                if name in world.hung:
+                    del world.hung[name]
+                else:
+                    world.hung[name] = world.now
+            case 3:
+                world.kill(machine)
+                world.run(rng.uniform(0.0, 2.0 * ttl))
+                world.start(machine)
+            case 4:
+                world.stop(machine)
+                world.run(rng.uniform(0.0, 3.0 * ttl))
+                world.go_on(machine)
+            case 5:
+                world.engine.is_down = True
+                world.run(rng.choice((0.5, 3.0)) * ttl * rng.random())
+                world.engine.is_down = False
+            case 6:
+                world.engine.cut_off.add(machine.name)
+                world.run(rng.uniform(0.0, 3.0 * ttl))
+                world.engine.cut_off.discard(machine.name)
+            case 7:
+                world.loss = rng.uniform(0.0, 0.4)
+                world.run(rng.uniform(0.0, 3.0 * ttl))
+                world.loss = 0.0
+            case 8:
+                deaf = {(each, machine.name) for each in WORKERS}
+                world.deaf |= deaf
+                world.run(rng.uniform(0.0, 3.0 * TIMEOUT))
+                world.deaf -= deaf
+            case 9:
+                pair = frozenset((machine.name, rng.choice(world.machines).name))
+                world.parted.add(pair)
+                world.run(rng.uniform(0.0, 2.0 * ttl))
+                world.parted.discard(pair)
+            case 10:
+                world.hung.update((each, world.now) for each in WORKERS if each not in world.hung)
+                world.run(rng.uniform(0.0, 2.0 * TIMEOUT))
+                world.hung.clear()
+        world.run(rng.uniform(0.0, ttl))
+        if rng.random() < 0.05:
+            world.run(CALM_S)
+            world.judge()
+
+
+def night(seed: int, seconds: float, machines: int = 3, cluster: type[Cluster] = Cluster) -> World:
+    """One night, and what it showed."""
+    world = World(seed, machines, (1.0, 3.0, 5.0)[seed % 3], cluster)
+    with world.clocks():
+        world.begin()
+        world.run(5.0)
+        trouble(world, seconds)
+        world.run(CALM_S)
+        world.judge()
+    return world
+
+
+def main() -> int:
+    """By hand."""
+    hours, seed, bad, total = float(sys.argv[1]), int(sys.argv[2]), 0, Counter[str]()
+    for number in range(seed, seed + max(1, round(hours * 4))):
+        world = night(number, 900.0, 2 + number % 4)
+        total.update(verdicts=world.verdicts, deeds=len(world.deeds), leaders=world.led)
+        if world.findings:
+            bad += 1
+            print(f"seed {number}:", *world.findings[:5], sep="\n  ", flush=True)
+    print(f"{hours} hours from seed {seed}: {dict(total)}; {bad} nights with a finding")
+    return bool(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

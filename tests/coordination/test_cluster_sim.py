@@ -1,0 +1,186 @@
+"""Nights of a cluster in virtual time, and the faults that they must find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from unittest import mock
+
+import pytest
+
+from banken_supervisor.coordination.leadership_thread import View
+from banken_supervisor.engine.effects import RunStep
+from banken_supervisor.engine.gate import Gate
+from banken_supervisor.runtime import members
+from banken_supervisor.runtime.cluster import Cluster
+from banken_supervisor.runtime.members import Members
+
+from . import cluster_sim
+from .cluster_sim import night
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_a_night(seed: int) -> None:
+    found = night(seed, 450.0, 2 + seed % 4)
+    assert found.findings == []
+    assert found.verdicts > 5
+
+
+def test_what_is_written_does_not_depend_on_feeds() -> None:
+    """The store has what leads, and what is wrong; a night without a fault writes the same, however much is fed."""
+    puts = []
+    for feed_s in (0.4, 0.05):
+        with mock.patch.object(cluster_sim, "FEED_S", feed_s):
+            world = cluster_sim.World(1)
+            with world.clocks():
+                world.begin()
+                world.run(120.0)
+            assert world.findings == []
+            puts.append(world.engine.puts)
+    assert puts[1] == pytest.approx(puts[0], rel=0.03)
+
+
+# -- planted faults ------------------------------------------------------------------------------------
+
+
+def _permit_all(self: Cluster, incident: str) -> bool:
+    return True
+
+
+def _permit_or_drop(self: Cluster, incident: str) -> bool:
+    return _permit(self, incident) or False
+
+
+_permit = Cluster.permit
+
+
+def _ever_alive(self: Members, number: int, member: str, found: dict[str, cluster_sim.Heard] | None) -> None:
+    heard = {name: cluster_sim.Heard(each.age, True) for name, each in (found or {}).items()}
+    _answered(self, number, member, heard)
+
+
+_answered = Members._answered
+
+
+def _asks_nobody(self: Members, name: str, decide: Callable[[str, float | None], None]) -> None:
+    decide("", None)
+
+
+def _holds_nothing(self: Gate, *args: object) -> bool:
+    return False
+
+
+def _begins_without_a_claim(self: Cluster, effect: RunStep) -> bool:
+    self._ready.append(partial(self._run_step, effect))
+    return True
+
+
+def _repeats_all(self: Cluster, effect: RunStep) -> None:
+    self._ready.append(partial(self._run_step, effect))
+
+
+def _always(self: View) -> bool:
+    return self.term is not None
+
+
+def _keeps_claims(self: Cluster, effect: object) -> None:
+    pass
+
+
+FAULTS = {
+    "nobody is asked": (Members, "ask", _asks_nobody),
+    "a follower opens": (Gate, "holds", _holds_nothing),
+    "steps begin without a claim": (Cluster, "take_step", _begins_without_a_claim),
+    "an ended step is repeated": (Cluster, "step_ran", _repeats_all),
+    "claims are kept for ever": (Cluster, "ended", _keeps_claims),
+}
+
+
+@pytest.mark.parametrize("what", FAULTS)
+def test_a_planted_fault_is_found_in_some_night(what: str) -> None:
+    where, name, fault = FAULTS[what]
+    with mock.patch.object(where, name, fault):
+        for seed in range(1, 30):
+            if night(seed, 450.0, 2 + seed % 4).findings:
+                return
+    pytest.fail("no night shows it")
+
+
+# -- what is too rare for a night ----------------------------------------------------------------------
+
+
+@contextmanager
+def calm() -> Iterator[cluster_sim.World]:
+    """Three members of which one leads."""
+    world = cluster_sim.World(1)
+    with world.clocks():
+        world.begin()
+        world.run(8.0)
+        yield world
+
+
+def silence(world: cluster_sim.World) -> None:
+    """One worker falls silent, and the first action has been handed over when this returns."""
+    world.hung["w-0"] = world.now
+    world.run(cluster_sim.TIMEOUT + 0.15)
+
+
+def stopped_before_a_deed(world: cluster_sim.World) -> None:
+    """And another one leads, when it goes on."""
+    world.busy = 1.0
+    leader = world.leader()
+    silence(world)
+    world.stop(leader)
+    world.run(world.ttl + 2.0)
+    world.go_on(leader)
+    world.run(world.ttl)
+
+
+def away_before_a_deed(world: cluster_sim.World) -> None:
+    """The store is away for longer than its leader may act without it."""
+    world.busy = world.ttl + 1.5
+    silence(world)
+    world.engine.is_down = True
+    world.run(world.ttl + 3.0)
+    world.engine.is_down = False
+    world.run(cluster_sim.CALM_S)
+    world.judge()
+
+
+def silent_for_all(world: cluster_sim.World) -> None:
+    """All members can be asked, and none hears the worker."""
+    silence(world)
+    world.run(2.0)
+    world.judge()
+
+
+def not_answered(world: cluster_sim.World) -> None:
+    """A member is cut off from the one that leads, and neither answers nor says so."""
+    world.hung["w-0"] = world.now
+    world.run(1.5)
+    world.parted |= {frozenset((one.name, other.name)) for one in world.machines for other in world.machines}
+    with mock.patch.object(world.random, "random", return_value=0.0):
+        world.run(2.5)
+    world.judge()
+
+
+SCENES: dict[str, tuple[Callable[[cluster_sim.World], None], object, str, object]] = {
+    "an old leader acts": (stopped_before_a_deed, Cluster, "permit", _permit_all),
+    "whoever led may act": (stopped_before_a_deed, View, "may_act", property(_always)),
+    "what cannot be done now is dropped": (away_before_a_deed, Cluster, "permit", _permit_or_drop),
+    "an age above the timeout acquits": (silent_for_all, Members, "_answered", _ever_alive),
+    "an answer is waited for without a limit": (not_answered, members, "ANSWER_S", 1e9),
+}
+
+
+@pytest.mark.parametrize("what", SCENES)
+def test_a_planted_fault_is_found_in_its_scene(what: str) -> None:
+    """And without it nothing is."""
+    scene, where, name, fault = SCENES[what]
+    with calm() as world:
+        scene(world)
+    assert world.findings == []
+    with mock.patch.object(where, name, fault), calm() as world:
+        scene(world)
+    assert world.findings

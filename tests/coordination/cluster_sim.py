@@ -370,7 +370,7 @@ class World:
         )  # fmt: skip
 
         def begin() -> None:
-            permit = machine.cluster.permit(about.incident)
+            permit = machine.cluster.terms.permit(about.incident)
             if permit is None:
                 self.after(0.02, partial(self.on, machine, begin, life))
             elif permit:

@@ -121,8 +121,8 @@ main()
 
 STOPS_BEFORE_THE_DEED = """
 import os, signal, sys, threading
-from banken_supervisor.runtime.cluster import Cluster
-permits, lock = Cluster.permits, threading.Lock()
+from banken_supervisor.runtime.incident_terms import Terms
+permits, lock = Terms.permits, threading.Lock()
 def stop_first(self, target):
     with lock:
         try:
@@ -132,7 +132,7 @@ def stop_first(self, target):
         else:
             signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     return permits(self, target)
-Cluster.permits = stop_first
+Terms.permits = stop_first
 sys.argv[0] = "banken"
 from banken_supervisor.cli import main
 main()

@@ -14,6 +14,7 @@ from banken_supervisor.engine.effects import RunStep
 from banken_supervisor.engine.gate import Gate
 from banken_supervisor.runtime import members
 from banken_supervisor.runtime.cluster import Cluster
+from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
 
 from . import cluster_sim
@@ -44,15 +45,15 @@ def test_what_is_written_does_not_depend_on_feeds() -> None:
 # -- planted faults ------------------------------------------------------------------------------------
 
 
-def _permit_all(self: Cluster, incident: str) -> bool:
+def _permit_all(self: Terms, incident: str) -> bool:
     return True
 
 
-def _permit_or_drop(self: Cluster, incident: str) -> bool:
+def _permit_or_drop(self: Terms, incident: str) -> bool:
     return _permit(self, incident) or False
 
 
-_permit = Cluster.permit
+_permit = Terms.permit
 
 
 def _ever_alive(self: Members, number: int, member: str, found: dict[str, cluster_sim.Heard] | None) -> None:
@@ -166,9 +167,9 @@ def not_answered(world: cluster_sim.World) -> None:
 
 
 SCENES: dict[str, tuple[Callable[[cluster_sim.World], None], object, str, object]] = {
-    "an old leader acts": (stopped_before_a_deed, Cluster, "permit", _permit_all),
+    "an old leader acts": (stopped_before_a_deed, Terms, "permit", _permit_all),
     "whoever led may act": (stopped_before_a_deed, View, "may_act", property(_always)),
-    "what cannot be done now is dropped": (away_before_a_deed, Cluster, "permit", _permit_or_drop),
+    "what cannot be done now is dropped": (away_before_a_deed, Terms, "permit", _permit_or_drop),
     "an age above the timeout acquits": (silent_for_all, Members, "_answered", _ever_alive),
     "an answer is waited for without a limit": (not_answered, members, "ANSWER_S", 1e9),
 }

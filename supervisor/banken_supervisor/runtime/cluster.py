@@ -5,8 +5,8 @@ writes; what both find comes back as messages.
 
 The way of an incident: the engine proposes it (gate.py), its claim is written, the engine opens it, and with each
 of its steps the claim is written again before the action begins. What was written is done only while this member
-may act (``View.may_act``); that is asked again immediately before the action, on its thread (``permits``). Until
-then it waits, and it is dropped when another member leads.
+may act (``View.may_act``); that is asked again immediately before the action, on its thread (incident_terms.py).
+Until then it waits, and it is dropped when another member leads.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 from banken.clock import wall
 from banken.protocol.incidents import Cause
-from banken_supervisor.actions.target import ActionReport, ActionTarget
+from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.coordination.claims import Adopted, Blocked, Claims, Deposed, Outcome, Written
 from banken_supervisor.coordination.leadership import Leadership, Role
 from banken_supervisor.coordination.leadership_thread import LeadershipThread, View
@@ -32,6 +32,7 @@ from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import EndIncident, Event, EventType, Propose, RunStep
 from banken_supervisor.engine.succession import Succession
 from banken_supervisor.runtime.claimed_incidents import past_incident, with_ended
+from banken_supervisor.runtime.incident_terms import LOOK_S, Terms
 from banken_supervisor.runtime.members import Members
 
 ASKED = frozenset({Cause.TIMEOUT, Cause.GRACE})
@@ -39,12 +40,6 @@ ASKED = frozenset({Cause.TIMEOUT, Cause.GRACE})
 
 AGAIN_S = 0.2
 """Seconds until the claims are asked for again, where the store did not answer a new leader."""
-
-LOOK_S = 0.02
-"""Seconds between two looks whether this member may act again."""
-
-TERMS_MAX = 100_000
-"""Incidents of which it is remembered that they were the cluster's, the latest."""
 
 REPEATABLE = frozenset({"log", "notify", "webhook"})
 """Actions that may be begun again by the next leader, where nobody knows whether they were done: whoever gets a
@@ -60,16 +55,14 @@ class Cluster:
     _driver: Driver
     _post: Callable[[Callable[[], None]], None]
     _run_step: Callable[[RunStep], None]
-    _give_up_actions: Callable[[str, str], Any]
-    """drops what has not begun for a watchdog's incident"""
+    _hand_over: Callable[[str, str], None]
+    """drops what has not begun for a watchdog's incident, which is another member's now"""
     _make_members: Callable[[StoreThread, float], Members]
     make_store: Callable[[], Store] | None = None
     leadership_thread: type[LeadershipThread] = LeadershipThread
     store_thread: type[StoreThread] = StoreThread
     acquitted: int = 0
     """workers that another member heard, and this one did not"""
-    held_back: int = 0
-    """actions that were dropped because another one leads"""
     _term: int | None = None
     _claims: Claims | None = None
     _waiting: dict[str, list[tuple[int, Callable[[], None]]]] = field(default_factory=dict)
@@ -77,8 +70,6 @@ class Cluster:
     _ready: deque[Callable[[], None]] = field(default_factory=deque)
     """what is written, and is done as soon as this member may act"""
     _again_at: float | None = None
-    _terms: dict[str, int] = field(default_factory=dict)
-    """by incident: the term in which it was this member's, the latest last"""
 
     def __post_init__(self) -> None:
         make = self.make_store or self.settings.store
@@ -89,6 +80,7 @@ class Cluster:
         )
         self._store = self.store_thread(make(), self._post)
         self.members = self._make_members(self._store, self._limit)
+        self.terms = Terms(lambda: self.view)
         self._before = self._thread.view
 
     @property
@@ -102,7 +94,7 @@ class Cluster:
 
     def start(self) -> None:
         """Follow, until it is known who leads. RuntimeError: no thread is to be had."""
-        self._succession.follow(self._driver.now)
+        self._put_back()
         self._store.start()
         self._thread.start()
 
@@ -131,7 +123,7 @@ class Cluster:
             "claims_waiting": 0 if self._claims is None else len(self._claims),
             "held": len(gate.held),
             "acquitted": self.acquitted,
-            "held_back": self.held_back,
+            "held_back": self.terms.held_back,
         }
 
     # -- what the engine and its actions say ------------------------------------------------------
@@ -164,7 +156,7 @@ class Cluster:
     def take_step(self, effect: RunStep) -> bool:
         """A step of the ladder is due. True: its claim is written first; False: it is no matter of the cluster."""
         name, incident = effect.about.name, effect.about.incident
-        if incident not in self._terms:
+        if incident not in self.terms:
             return False
         claim = None if self._claims is None else self._claims.get(name)
         if claim is not None and claim.id == incident:
@@ -207,31 +199,6 @@ class Cluster:
         if claim is not None and claim.id == effect.incident and self._claims is not None:
             self._waiting.pop(effect.name, None)
             self._claims.want(effect.name, None)
-
-    def may_call_back(self, incident: str) -> bool:
-        """Whether the callback of this incident runs now."""
-        return incident not in self._terms or self.view.may_act
-
-    def fence_of(self, incident: str) -> int | None:
-        """The number of the leader that has this incident; None: it is no matter of the cluster."""
-        return self._terms.get(incident)
-
-    def permits(self, target: ActionTarget) -> bool:
-        """Whether an action may begin: asked on its thread, immediately before. It waits as long as nobody else is
-        known to lead."""
-        while (permit := self.permit(target.incident.id)) is None:
-            sleep(LOOK_S)
-        return permit
-
-    def permit(self, incident: str) -> bool | None:
-        """Whether an action of this incident may begin now; None: that is not certain. From any thread."""
-        term, view = self._terms.get(incident), self.view
-        if term is None:
-            return True  # it is no matter of the cluster
-        if view.term != term:
-            self.held_back += 1
-            return False
-        return True if view.may_act else None
 
     # -- the loop's turn --------------------------------------------------------------------------
 
@@ -296,7 +263,7 @@ class Cluster:
             self._block(name, why)
         self._say("leads", f"this member leads, with {len(found)} open incidents")
         for claim in found.values():
-            self._is_mine(claim.id)
+            self.terms.is_mine(claim.id, self._term)
         driver = self._driver
         past = [past_incident(name, claim, driver.engine.get(name), driver.now) for name, claim in found.items()]
         for name in self._succession.lead(past, driver.now, driver.out):
@@ -320,7 +287,7 @@ class Cluster:
                     self._waiting[name] = left
             case Adopted(name, claim):
                 self._waiting.pop(name, None)
-                self._is_mine(claim.id)
+                self.terms.is_mine(claim.id, self._term)
                 self._ready.append(partial(self._adopt, name, claim))
             case Blocked(name, why):
                 self._waiting.pop(name, None)
@@ -350,7 +317,7 @@ class Cluster:
 
     def _open(self, name: str, incident: str) -> None:
         driver = self._driver
-        self._is_mine(incident)
+        self.terms.is_mine(incident, self._term)
         if not self._succession.open(name, incident, driver.now, driver.out) and self._claims is not None:
             self._claims.want(name, None)
 
@@ -360,13 +327,6 @@ class Cluster:
         if not self._succession.adopt(past, driver.now, driver.out) and self._claims is not None:
             self._claims.want(name, None)
 
-    def _is_mine(self, incident: str) -> None:
-        assert self._term is not None
-        self._terms.pop(incident, None)
-        self._terms[incident] = self._term
-        if len(self._terms) > TERMS_MAX:
-            del self._terms[next(iter(self._terms))]
-
     def _end_step(self, name: str, claim: Claim, step: int, run: int) -> None:
         assert self._claims is not None
         ended = with_ended(claim, step, run)
@@ -375,16 +335,18 @@ class Cluster:
 
     def _stop_leading(self) -> None:
         """Another one leads, or nobody: what was not begun is not begun."""
-        driver = self._driver
         led = self._claims is not None
         self._term, self._claims, self._again_at = None, None, None
-        self.held_back += len(self._ready)
+        self.terms.held_back += len(self._ready)
         self._ready.clear()
         self._waiting.clear()
-        for name, incident in self._succession.follow(driver.now):
-            self._give_up_actions(name, incident)
+        self._put_back()
         if led:
             self._say("follows", "this member leads no longer")
+
+    def _put_back(self) -> None:
+        for name, incident in self._succession.follow(self._driver.now):
+            self._hand_over(name, incident)
 
     def _block(self, name: str, why: str) -> None:
         self._say("foreign-claim", f"the claim of {name!r} in the store is left alone: {why}")

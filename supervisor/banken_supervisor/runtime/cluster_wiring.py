@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from banken.address import Address
+from banken.clock import wall
 from banken_supervisor.coordination.settings import ClusterSettings
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.engine.record import Record
+from banken_supervisor.journal import IncidentClosed
 from banken_supervisor.runtime.cluster import Cluster
 from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.loop import Loop
@@ -16,6 +18,9 @@ from banken_supervisor.runtime.members import Members, member
 
 if TYPE_CHECKING:
     from banken_supervisor.runtime.remote_access import RemoteAccess
+
+HANDED_OVER = "handed-over"
+"""How an incident ended here that another member of the cluster goes on with."""
 
 
 def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, listen: Sequence[Address]) -> None:
@@ -36,9 +41,12 @@ def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, lis
         return Members(own, pair, store, post, let_in, limit, settings.ttl)
 
     def make(effects: EffectRunner) -> Cluster:
-        return Cluster(
-            settings, loop.run_id, loop.driver, post, effects.run_step, dispatcher.executor.cancel, make_members
-        )
+        return Cluster(settings, loop.run_id, loop.driver, post, effects.run_step, hand_over, make_members)
+
+    def hand_over(name: str, incident: str) -> None:
+        dispatcher.executor.cancel(name, incident)
+        if loop.outbox is not None:  # its history ends here: whoever leads goes on with it
+            loop.outbox.journal.record(IncidentClosed(incident, wall(), HANDED_OVER, 1))
 
     def is_local(record: Record) -> bool:
         owner = record.owner
@@ -46,6 +54,6 @@ def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, lis
 
     loop.bind_cluster(make)
     assert loop.cluster is not None
-    dispatcher.executor.permits, dispatcher.fence_of = loop.cluster.permits, loop.cluster.fence_of
+    dispatcher.executor.permits, dispatcher.fence_of = loop.cluster.terms.permits, loop.cluster.terms.fence_of
     gate, cluster = loop.driver.engine.succession.gate, loop.cluster
     gate.is_local, gate.may_act = is_local, lambda: cluster.view.may_act

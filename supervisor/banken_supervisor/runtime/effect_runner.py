@@ -143,7 +143,7 @@ class EffectRunner:
 
     def _begin(self, woke: float, effect: Effect) -> None:
         match effect:
-            case RunCallback() if self.cluster is None or self.cluster.may_call_back(effect.incident):
+            case RunCallback() if self.cluster is None or self.cluster.terms.may_call_back(effect.incident):
                 incident = incident_of(effect, self._driver.now)
                 self._callbacks.run(incident, effect.callback, self._owner_of(effect.name))
             case WatchProcess(process):

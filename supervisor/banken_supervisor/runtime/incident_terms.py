@@ -1,0 +1,63 @@
+"""In which term of leadership an incident is whose, and whether an action of it may begin now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import sleep
+
+from banken_supervisor.actions.target import ActionTarget
+from banken_supervisor.coordination.leadership_thread import View
+
+TERMS_MAX = 100_000
+"""Incidents of which it is remembered that they were the cluster's, the latest."""
+
+LOOK_S = 0.02
+"""Seconds between two looks whether this member may act again."""
+
+
+class Terms:
+    """``view``: what this member is. Changed on the loop's thread; asked from any."""
+
+    def __init__(self, view: Callable[[], View]) -> None:
+        self.held_back = 0
+        """actions that were dropped because another one leads"""
+        self._view = view
+        self._terms: dict[str, int] = {}
+        """by incident: the term in which it was this member's, the latest last"""
+
+    def __contains__(self, incident: str) -> bool:
+        """Whether it is, or was, the cluster's."""
+        return incident in self._terms
+
+    def is_mine(self, incident: str, term: int | None) -> None:
+        """This member has this incident, in this term of its leadership."""
+        assert term is not None
+        self._terms.pop(incident, None)
+        self._terms[incident] = term
+        if len(self._terms) > TERMS_MAX:
+            del self._terms[next(iter(self._terms))]
+
+    def fence_of(self, incident: str) -> int | None:
+        """The number of the leader that has this incident; None: it is no matter of the cluster."""
+        return self._terms.get(incident)
+
+    def may_call_back(self, incident: str) -> bool:
+        """Whether the callback of this incident runs now."""
+        return incident not in self._terms or self._view().may_act
+
+    def permits(self, target: ActionTarget) -> bool:
+        """Whether an action may begin: asked on its thread, immediately before. It waits as long as nobody else is
+        known to lead."""
+        while (permit := self.permit(target.incident.id)) is None:
+            sleep(LOOK_S)
+        return permit
+
+    def permit(self, incident: str) -> bool | None:
+        """Whether an action of this incident may begin now; None: that is not certain."""
+        term, view = self._terms.get(incident), self._view()
+        if term is None:
+            return True  # it is no matter of the cluster
+        if view.term != term:
+            self.held_back += 1
+            return False
+        return True if view.may_act else None

@@ -22,7 +22,8 @@ from banken.errors import AddressRefused, KeyRefused, RequestFailed, Unreachable
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.config.faults import ConfigFaults
-from banken_supervisor.control.control_api import OPS, READS
+from banken_supervisor.control.control_api import OPS
+from banken_supervisor.control.key_rights import READS
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.keys import access

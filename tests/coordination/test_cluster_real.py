@@ -5,11 +5,16 @@ A few rounds of each; ``python -m coordination.rounds`` makes hundreds.
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from .members_kit import STOPS_BEFORE_THE_DEED, Cluster, cluster
+from process.kit import until
+
+from .members_kit import STOPS_BEFORE_THE_DEED, Cluster, Member, cluster
 from .rounds import Rounds
 
 pytestmark = [pytest.mark.process, pytest.mark.etcd, pytest.mark.timeout(180)]
@@ -57,3 +62,44 @@ def test_one_member_answers_for_itself_and_says_who_leads(rounds: Rounds) -> Non
         assert (found["name"], found["member"], found["leader"]) == ("test", each.name, leader.name)
         assert found["role"] == ("leader" if each is leader else "follower")
         assert found["away"] is None
+
+
+def test_what_an_operator_says_to_one_member_counts_for_all(rounds: Rounds) -> None:
+    """To whichever it is said; to a member that was away, too, when it is back; without a store it is refused."""
+    made: Cluster = rounds.cluster
+    leader = made.leader()
+    one, other = (each for each in made.members if each is not leader)
+
+    def state(member: Member, name: str = "w-0") -> str | None:
+        return next((row["state"] for row in member.home.ask("status", name=name)["rows"]), None)
+
+    def say(member: Member, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "banken_supervisor", *words, "--address", member.address],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    said = say(one, "pause", "w-0")
+    assert said.returncode == 0, said.stderr
+    for each in made.members:
+        until(lambda each=each: state(each) == "paused", f"{each.name} has paused it")
+    other.end(signal.SIGKILL)
+    assert say(leader, "resume", "w-0").returncode == 0
+    until(lambda: state(one) == "alive", "a follower has resumed it")
+    assert say(leader, "pause", "w-0", "1h").returncode == 0
+    other.start()
+    until(lambda: state(other) == "paused", "it is paused there, too, when it is fed again", 30.0)
+    for each in made.etcd.members:
+        each.send(signal.SIGSTOP)
+    try:
+        until(lambda: one.home.ask("summary")["cluster"]["away"], "the store is missed", 30.0)
+        refused = say(one, "resume", "w-0")
+        assert refused.returncode != 0
+        assert "the cluster's store does not answer" in refused.stderr
+    finally:
+        for each in made.etcd.members:
+            each.send(signal.SIGCONT)
+    until(lambda: one.home.ask("summary")["cluster"]["away"] is None, "the store is back", 30.0)
+    assert say(one, "resume", "w-0").returncode == 0
+    for each in made.members:
+        until(lambda each=each: state(each) == "alive", f"{each.name} has resumed it")

@@ -196,7 +196,8 @@ _HISTOGRAM = {"bounds": [_number], "counts": [_count], "sum": _number}
 
 _ANSWERS: dict[str, Any] = {
     "ping": {"pid": _a_pid, "version": _text, "time": _number},
-    "tell": {"taken": _flag},
+    "tell": {"taken": _flag, "word?": _count},
+    "word": {"done": _flag, "why": _maybe(_text)},
     "summary": _SUMMARY,
     "status": {"rows": [_ROW], "next": _maybe(_count), "total": _count},
     "suggest": {"rows": [_SUGGESTION], "next": _maybe(_count), "total": _count},

@@ -12,9 +12,9 @@ from typing import Any
 import banken
 from banken.clock import wall
 from banken.errors import Refused, WireError
-from banken.protocol.answers import KEY_MAY_NOT
-from banken.protocol.codec import VERSION, pack, unpack
-from banken.protocol.limits import REQUEST_MAX, check_name, shorten
+from banken.protocol.codec import VERSION, decode, pack, unpack
+from banken.protocol.limits import REQUEST_MAX, check_name
+from banken_supervisor.control.key_rights import shown
 from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_MAX
 from banken_supervisor.control.metrics_snapshot import metrics_snapshot
 from banken_supervisor.control.view import ControlView, ReloadView
@@ -38,9 +38,6 @@ OFFSET_MAX = 2**31 - 1
 
 REPLY_MAX = 256 * 1024
 """Characters of rows in one reply; further rows come with the next reply."""
-
-SHOWN_MAX = 60
-"""Characters of the request that a refusal quotes."""
 
 LOOK_MAX = 200
 """Names in one ``look`` request."""
@@ -76,15 +73,15 @@ def answer(view: ControlView, request: bytes) -> bytes:
         version, number, op, args = body
         if type(version) is not int or version != VERSION:
             raise RequestRefused(
-                f"this supervisor speaks version {VERSION} of the wire, not {_shown(version)}; "
+                f"this supervisor speaks version {VERSION} of the wire, not {shown(version)}; "
                 "install the same banken on both sides",
                 "version",
             )
         handler = OPS.get(op) if type(op) is str else None
         if handler is None:
-            raise RequestRefused(f"unknown request {_shown(op)}; known: {', '.join(sorted(OPS))}")
+            raise RequestRefused(f"unknown request {shown(op)}; known: {', '.join(sorted(OPS))}")
         if type(args) is not dict:
-            raise RequestRefused(f"the arguments must be a map, not {_shown(args)}")
+            raise RequestRefused(f"the arguments must be a map, not {shown(args)}")
         return pack([VERSION, number, True, handler(view, args)])
     except (WireError, RequestRefused, Refused) as fault:
         reason = fault.reason if isinstance(fault, RequestRefused) else "request"
@@ -97,31 +94,11 @@ def answer(view: ControlView, request: bytes) -> bytes:
         return pack([VERSION, number, False, text])
 
 
-def refusal_for(request: bytes, control: str) -> bytes | None:
-    """The reply to a request of another host that its key does not allow; None: it may be made. ``control``: what
-    the key may ask: none, read or full."""
-    try:
-        _, number, op, _ = unpack(request, REQUEST_MAX)
-    except (WireError, TypeError, ValueError):
-        return None  # it is refused as any such request is
-    if control == "full" or (control == "read" and type(op) is str and op in READS):
-        return None
-    text = f"{_shown(op)} {KEY_MAY_NOT}: its `control` in access.toml is {control!r}"
-    return pack([VERSION, number if type(number) is int else 0, False, text])
-
-
-def _shown(value: object) -> str:
-    """A value of the request, as quoted in a refusal."""
-    if isinstance(value, (list, dict)):
-        return f"a {'list' if isinstance(value, list) else 'map'} of {len(value)}"
-    return shorten(repr(value[: SHOWN_MAX + 1] if isinstance(value, (str, bytes)) else value), SHOWN_MAX)
-
-
 def _integer(args: dict[str, Any], key: str, least: int, most: int, default: int) -> int:
     """An argument that is an integer within bounds."""
     value = args.get(key, default)
     if type(value) is not int or not least <= value <= most:
-        raise RequestRefused(f"{key} must be an integer from {least} to {most}, not {_shown(value)}")
+        raise RequestRefused(f"{key} must be an integer from {least} to {most}, not {shown(value)}")
     return value
 
 
@@ -129,7 +106,7 @@ def _pattern(args: dict[str, Any]) -> str | None:
     """The argument ``name``: a name or a pattern; None: all."""
     pattern = args.get("name")
     if pattern is not None and type(pattern) is not str:
-        raise RequestRefused(f"name must be a string, not {_shown(pattern)}")
+        raise RequestRefused(f"name must be a string, not {shown(pattern)}")
     return pattern
 
 
@@ -156,11 +133,21 @@ def _tell(view: ControlView, args: dict[str, Any]) -> Any:
     frame = args.get("frame")
     if type(frame) is not bytes:
         raise RequestRefused("tell takes the bytes of one message as 'frame'")
-    driver = view.driver
+    driver, words = view.driver, view.words()
+    if words is not None and words.takes(message := decode(frame)):
+        if (why := words.refusal()) is not None:
+            raise RequestRefused(why, "cluster")
+        return {"taken": True, "word": words.say(message)}
     refused = driver.engine.take(frame, driver.now, driver.out, Principal.OPERATOR)
     if refused is not None:
         raise RequestRefused(refused.text)
     return {"taken": True}
+
+
+def _word(view: ControlView, args: dict[str, Any]) -> Any:
+    """What became of a word that was said to all members of the cluster: its ``number``, from ``tell``."""
+    words, number = view.words(), _integer(args, "number", 1, OFFSET_MAX, 1)
+    return {"done": True, "why": None} if words is None else words.outcome(number)
 
 
 def _summary(view: ControlView, args: dict[str, Any]) -> Any:
@@ -214,7 +201,7 @@ def _look(view: ControlView, args: dict[str, Any]) -> Any:
     """The rows of exactly these watchdogs, as in ``status``; with ``feeds`` also their last feeds."""
     names, feeds = args.get("names"), args.get("feeds", False)
     if type(names) is not list or len(names) > LOOK_MAX or any(type(name) is not str for name in names):
-        raise RequestRefused(f"'names' must be a list of at most {LOOK_MAX} strings, not {_shown(names)}")
+        raise RequestRefused(f"'names' must be a list of at most {LOOK_MAX} strings, not {shown(names)}")
     if type(feeds) is not bool:
         raise RequestRefused("'feeds' must be true or false")
     engine, now = view.driver.engine, view.driver.now
@@ -350,7 +337,7 @@ def _program(view: ControlView, args: dict[str, Any]) -> Any:
         view.programs.command(what, name, driver.engine, driver.now, driver.out, "requested by a command")
     except KeyError:
         known = ", ".join(view.programs.names()[:20]) or "none"
-        raise RequestRefused(f"no program is called {_shown(name)}; known: {known}") from None
+        raise RequestRefused(f"no program is called {shown(name)}; known: {known}") from None
     return {"rows": [row for row in view.programs.rows(driver.now) if row["name"] == name]}
 
 
@@ -363,7 +350,7 @@ def _reload(view: ControlView, args: dict[str, Any]) -> Any:
     """Start a reload of the config. An event, and ``reloaded`` with this number, give the result."""
     allow_empty = args.get("allow_empty", False)
     if type(allow_empty) is not bool:
-        raise RequestRefused(f"allow_empty must be true or false, not {_shown(allow_empty)}")
+        raise RequestRefused(f"allow_empty must be true or false, not {shown(allow_empty)}")
     return {"number": _config_reload(view).ask(allow_empty)}
 
 
@@ -387,9 +374,6 @@ OPS: dict[str, Callable[[ControlView, dict[str, Any]], Any]] = {
     handler.__name__[1:]: handler
     for handler in (
         _keys, _look, _metrics, _ping, _program, _programs, _reload, _reloaded, _status, _stop, _suggest, _summary,
-        _tell,
+        _tell, _word,
     )
 }  # fmt: skip
-
-READS = frozenset({"keys", "look", "metrics", "ping", "programs", "reloaded", "status", "suggest", "summary"})
-"""What changes nothing: a key with ``control = "read"`` may ask it."""

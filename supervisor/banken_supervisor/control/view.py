@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from banken.protocol.messages import ProcessIdentity
+from banken.protocol.messages import Message, ProcessIdentity
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.observability.guard import Guard
 from banken_supervisor.observability.loop_metrics import LoopMetrics
@@ -21,6 +21,22 @@ class ReloadView(Protocol):
 
     def ask(self, allow_empty: bool = False) -> int:
         """Start a reload. Returns its number. ``allow_empty``: take an empty file, too."""
+
+
+class WordsView(Protocol):
+    """What operators say to all members of a cluster."""
+
+    def takes(self, message: Message) -> bool:
+        """Whether this is said to all members."""
+
+    def refusal(self) -> str | None:
+        """Why nothing can be said now."""
+
+    def say(self, message: Message) -> int:
+        """Begin to say it; a number by which to ask for its outcome."""
+
+    def outcome(self, number: int) -> dict[str, object]:
+        """``done``, and ``why`` it was not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +66,5 @@ class ControlView:
     stop: Callable[[], dict[str, Any]]
     """begins to stop; ``within``: seconds that it takes at most; ``programs``: whether they are stopped before"""
     remote: Callable[[], RemoteView]
+    words: Callable[[], WordsView | None] = lambda: None
+    """None: this supervisor is alone"""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from banken.clock import wall
 from banken_supervisor.coordination.leadership import Leadership, Read, Role
-from banken_supervisor.coordination.records import LEADER, Leader
+from banken_supervisor.coordination.records import LEADER, SAID, Leader
 from banken_supervisor.coordination.store import Away, Store
 
 IDLE_MIN_S = 0.005
@@ -39,6 +39,8 @@ class View(NamedTuple):
     seconds: float
     """that the last call took"""
     resets: int
+    said: int = 0
+    """the revision of the last word of an operator"""
 
     @property
     def may_act(self) -> bool:
@@ -47,8 +49,8 @@ class View(NamedTuple):
 
     def is_like(self, other: View) -> bool:
         """Whether nothing has changed that others want to know at once."""
-        return (self.role, self.term, self.leader, self.away is None, self.resets) == (
-            other.role, other.term, other.leader, other.away is None, other.resets,
+        return (self.role, self.term, self.leader, self.away is None, self.resets, self.said) == (
+            other.role, other.term, other.leader, other.away is None, other.resets, other.said,
         )  # fmt: skip
 
 
@@ -65,6 +67,7 @@ class LeadershipThread:
         self._changed = changed
         self._wake = threading.Event()
         self._resigns = self._ends = False
+        self._said = 0
         self._eligible = leadership.eligible
         self.view = View(leadership.role, None, 0.0, None, None, 0.0, 0)
         self._thread = threading.Thread(target=self._work, name="banken-leadership", daemon=True)
@@ -112,7 +115,9 @@ class LeadershipThread:
         away = None
         try:
             if isinstance(call, Read):
-                leadership.was_read(self._store.read(LEADER, leadership.limit), clock())
+                snapshot = self._store.read(LEADER, leadership.limit)
+                leadership.was_read(snapshot, clock())
+                self._said = snapshot.items[SAID].mod if SAID in snapshot.items else 0
             else:
                 answer = self._store.transact(call.expect, call.put, (), leadership.limit)
                 leadership.was_written(call, answer, sent, clock())
@@ -126,7 +131,7 @@ class LeadershipThread:
         leadership, before = self._leadership, self.view
         self.view = View(
             leadership.role, leadership.term, leadership.leads_until, leadership.leader, away, seconds,
-            leadership.resets,
+            leadership.resets, self._said,
         )  # fmt: skip
         if not self.view.is_like(before):
             self._changed(self.view)

@@ -7,6 +7,8 @@ is on the condition that ``leader`` still has it.
 
 ``members/NAME``: where a member is, and its public key. It writes that at its start.
 
+``words/NAME``: what an operator said last of this watchdog, to any member.
+
 ``claims/NAME``: the open incident of a watchdog, with what was begun for it. It is written before the incident is
 announced, and again before each action begins and when it has ended; it is dropped when the incident ends.
 """
@@ -26,7 +28,11 @@ VERSION = 1
 LEADER, BEAT = "leader", "leader/beat"
 """Both begin with the same word, so that one question is answered with these two, and with nothing else."""
 
+SAID = "leader/words"
+"""Changes with every word of an operator, so that all members see that there is one."""
+
 CLAIMS = "claims/"
+WORDS = "words/"
 MEMBERS = "members/"
 
 
@@ -54,6 +60,19 @@ class Member(NamedTuple):
     public: str
     """its public key"""
     since: float
+    """wall clock"""
+
+
+class Word(NamedTuple):
+    """What an operator said of a watchdog."""
+
+    kind: str
+    """pause, resume, extend, release"""
+    until: float | None
+    """wall clock at which a pause, or an extension, ends; None: it has no end"""
+    member: str
+    """to whom it was said"""
+    at: float
     """wall clock"""
 
 
@@ -131,6 +150,20 @@ def unpack_member(value: bytes) -> Member:
         return _checked(Member(**{each: found[each] for each in Member._fields}), (str, str, str, str, _NUMBER))
     except ODD:
         raise Foreign("no member of banken's") from None
+
+
+def pack_word(word: Word) -> bytes:
+    """The value of ``words/NAME``."""
+    return pack(**word._asdict())
+
+
+def unpack_word(value: bytes) -> Word:
+    """The word by this value. Foreign."""
+    found = unpack(value)
+    try:
+        return _checked(Word(**{each: found[each] for each in Word._fields}), (str, _NUMBER | None, str, _NUMBER))
+    except ODD:
+        raise Foreign("no word of banken's") from None
 
 
 def pack_claim(claim: Claim) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from banken.address import Address, resolve, resolve_all
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 ANSWER_S = 2.0
 """Seconds to wait for an answer."""
+
+WORD_S, WORD_POLL_S = 5.0, 0.02
+"""Seconds to wait until the members of a cluster can know of a word, and between two looks."""
 
 
 @contextlib.contextmanager
@@ -161,6 +165,17 @@ def _feed_sender(where: Address) -> Sender | Fanout:
     return Sender(where)
 
 
+def _wait_for(control: Control, number: int) -> None:
+    """Until all members of a cluster can know of this word. RequestFailed: they cannot."""
+    deadline = monotonic() + WORD_S
+    while not (found := control.request("word", number=number))["done"]:
+        if monotonic() > deadline:
+            raise RequestFailed("the cluster's store has not answered yet; it may still be done")
+        sleep(WORD_POLL_S)
+    if found["why"] is not None:
+        raise RequestFailed(found["why"])
+
+
 def tell(
     control: Control, kind: Kind, name: str, *args: Any, declaration: Declaration | None = None
 ) -> dict[str, Any] | None:
@@ -168,6 +183,8 @@ def tell(
 
     Returns the watchdog's row afterwards; None if it is no longer watched. RequestFailed if it was refused.
     """
-    control.request("tell", frame=message(kind, name, *args, declaration=declaration))
+    taken = control.request("tell", frame=message(kind, name, *args, declaration=declaration))
+    if (number := taken.get("word")) is not None:
+        _wait_for(control, number)
     found: list[dict[str, Any]] = control.request("status", name=name)["rows"]
     return found[0] if found else None

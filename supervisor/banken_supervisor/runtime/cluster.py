@@ -20,6 +20,7 @@ from typing import Any
 
 from banken.clock import wall
 from banken.protocol.incidents import Cause
+from banken.protocol.messages import Message
 from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.coordination.claims import Adopted, Blocked, Claims, Deposed, Outcome, Written
 from banken_supervisor.coordination.leadership import Leadership, Role
@@ -34,6 +35,7 @@ from banken_supervisor.engine.succession import Succession
 from banken_supervisor.runtime.claimed_incidents import past_incident, with_ended
 from banken_supervisor.runtime.incident_terms import LOOK_S, Terms
 from banken_supervisor.runtime.members import Members
+from banken_supervisor.runtime.operator_words import OperatorWords
 
 ASKED = frozenset({Cause.TIMEOUT, Cause.GRACE})
 """Causes before which the others are asked."""
@@ -81,6 +83,9 @@ class Cluster:
         self._store = self.store_thread(make(), self._post)
         self.members = self._make_members(self._store, self._limit)
         self.terms = Terms(lambda: self.view)
+        self.words = OperatorWords(
+            self.settings.member, self._store, self._limit, self._take_word, lambda: self.view.away, self._is_shared
+        )
         self._before = self._thread.view
 
     @property
@@ -97,6 +102,7 @@ class Cluster:
         self._put_back()
         self._store.start()
         self._thread.start()
+        self.words.read()
 
     def close(self, wait: float) -> bool:
         """Let another one lead, in at most ``wait`` seconds. False: it has to find out by itself."""
@@ -226,6 +232,7 @@ class Cluster:
                 partial(self._answered, sent.term),
             )
         self.members.turn(now)
+        self.words.turn(now)
         while self._ready and self.view.may_act and self.view.term == self._term:
             self._ready.popleft()()
 
@@ -241,6 +248,8 @@ class Cluster:
                 self._say("engine-back", "the store answers again")
             else:
                 self._say("engine-away", f"the store does not answer: {view.away}")
+        if view.said != before.said:
+            self.words.read()
         if view.term == self._term:
             return
         self._stop_leading()
@@ -343,6 +352,14 @@ class Cluster:
         self._put_back()
         if led:
             self._say("follows", "this member leads no longer")
+
+    def _take_word(self, message: Message) -> None:
+        driver = self._driver
+        driver.engine.tell(message, driver.now, driver.out)
+
+    def _is_shared(self, name: str) -> bool:
+        record = self._driver.engine.get(name)
+        return record is not None and not self._succession.gate.is_local(record)
 
     def _put_back(self) -> None:
         for name, incident in self._succession.follow(self._driver.now):

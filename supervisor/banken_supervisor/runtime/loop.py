@@ -155,6 +155,7 @@ class Loop:
             watcher.unseen,
             self.stop,
             lambda: self.remote,
+            lambda: None if self.cluster is None else self.cluster.words,
         )
         for descriptor in (self.process_watcher.fileno(), programs.fileno()):
             if descriptor is not None:

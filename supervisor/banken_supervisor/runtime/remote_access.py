@@ -15,7 +15,8 @@ from banken.address import Address
 from banken.errors import KeyRefused
 from banken.threads import NO_THREAD, ZMQ_THREADS, available
 from banken_supervisor.actions.keyed_executor import Job
-from banken_supervisor.control.control_api import ROWS_MAX, refusal_for
+from banken_supervisor.control.control_api import ROWS_MAX
+from banken_supervisor.control.key_rights import refusal_for
 from banken_supervisor.control.view import RemoteView
 from banken_supervisor.engine.principal import Refusal
 from banken_supervisor.keys.directory import KeyDirectory

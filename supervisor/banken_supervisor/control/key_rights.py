@@ -1,0 +1,34 @@
+"""What may be asked with a key, over tcp."""
+
+from __future__ import annotations
+
+from banken.errors import WireError
+from banken.protocol.answers import KEY_MAY_NOT
+from banken.protocol.codec import VERSION, pack, unpack
+from banken.protocol.limits import REQUEST_MAX, shorten
+
+SHOWN_MAX = 60
+"""Characters of the request that a refusal quotes."""
+
+READS = frozenset({"keys", "look", "metrics", "ping", "programs", "reloaded", "status", "suggest", "summary"})
+"""What changes nothing: a key with ``control = "read"`` may ask it."""
+
+
+def refusal_for(request: bytes, control: str) -> bytes | None:
+    """The reply to a request of another host that its key does not allow; None: it may be made. ``control``: what
+    the key may ask: none, read or full."""
+    try:
+        _, number, op, _ = unpack(request, REQUEST_MAX)
+    except (WireError, TypeError, ValueError):
+        return None  # it is refused as any such request is
+    if control == "full" or (control == "read" and type(op) is str and op in READS):
+        return None
+    text = f"{shown(op)} {KEY_MAY_NOT}: its `control` in access.toml is {control!r}"
+    return pack([VERSION, number if type(number) is int else 0, False, text])
+
+
+def shown(value: object) -> str:
+    """A value of the request, as quoted in a refusal."""
+    if isinstance(value, (list, dict)):
+        return f"a {'list' if isinstance(value, list) else 'map'} of {len(value)}"
+    return shorten(repr(value[: SHOWN_MAX + 1] if isinstance(value, (str, bytes)) else value), SHOWN_MAX)

@@ -1,0 +1,140 @@
+"""What operators say about the cluster's watchdogs, to any member: written in the store, and applied by all.
+
+Belongs to the loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from banken.clock import wall
+from banken.protocol.messages import Kind, Message
+from banken_supervisor.coordination.records import SAID, WORDS, Foreign, Word, pack, pack_word, unpack_word
+from banken_supervisor.coordination.store import Away, Done, Refused, Snapshot
+from banken_supervisor.coordination.store_thread import StoreThread
+
+SHARED = {kind.name.lower(): kind for kind in (Kind.PAUSE, Kind.RESUME, Kind.EXTEND, Kind.RELEASE)}
+"""What counts for all members."""
+
+OUTCOMES_MAX = 1_000
+"""Words whose outcome is remembered, the latest."""
+
+EARLY_S = 0.1
+"""Seconds between two looks whether a watchdog is known by now that is paused."""
+
+AGAIN_S = 0.5
+"""Seconds until they are read again, where the store did not answer."""
+
+
+@dataclass(eq=False)
+class OperatorWords:
+    """``tell``: has the engine take a message of an operator. ``away``: why the store does not answer, if it does
+    not. ``is_shared``: whether this name is watched, and concerns all. ``limit``: seconds that the store may take.
+    """
+
+    member: str
+    _store: StoreThread
+    _limit: float
+    _tell: Callable[[Message], object]
+    _away: Callable[[], str | None]
+    _is_shared: Callable[[str], bool]
+    _number: int = 0
+    _outcomes: dict[int, str | None] = field(default_factory=dict)
+    """by number: why it was not done; None: it was"""
+    _written: dict[int, int] = field(default_factory=dict)
+    """by number: the revision of a word that is in the store and was not applied here yet"""
+    _known: dict[str, int] = field(default_factory=dict)
+    """by watchdog: the revision of the last word that was read"""
+    _early: dict[str, Word] = field(default_factory=dict)
+    """pauses of watchdogs that this member does not know yet"""
+    _look_at: float = 0.0
+    """monotonic time at which it is looked whether it knows them"""
+    _has_read: bool = False
+    _again_at: float | None = None
+
+    def takes(self, message: Message) -> bool:
+        """Whether this is said to all members."""
+        return message.kind in SHARED.values() and self._is_shared(message.name)
+
+    def refusal(self) -> str | None:
+        """Why nothing can be said now."""
+        if (why := self._away()) is None:
+            return None
+        return f"the cluster's store does not answer, and what is said must reach all members: {why}"
+
+    def say(self, message: Message) -> int:
+        """Write it; a number by which to ask ``outcome``."""
+        self._number += 1
+        number, now = self._number, wall()
+        seconds = message.args[0] if message.args else 0.0
+        word = Word(message.kind.name.lower(), now + seconds if seconds else None, self.member, now)
+        put = {WORDS + message.name: pack_word(word), SAID: pack(member=self.member, at=now)}
+        self._store.ask(
+            lambda store: store.transact({}, put, (), self._limit), lambda answer: self._done(number, answer)
+        )
+        return number
+
+    def outcome(self, number: int) -> dict[str, object]:
+        """Whether it is done, and if not, why not, if that is known."""
+        return {"done": number in self._outcomes, "why": self._outcomes.get(number)}
+
+    def read(self) -> None:
+        """There is a new one, or this member has just begun."""
+        self._store.ask(lambda store: store.read(WORDS, self._limit), self._apply)
+
+    def turn(self, now: float) -> None:
+        """Read again what could not be read, and pause what is known now; ``now``: monotonic time."""
+        if self._early and now >= self._look_at:
+            self._look_at = now + EARLY_S
+            for name in [name for name in self._early if self._is_shared(name)]:
+                self._say_here(name, self._early.pop(name))
+        if self._again_at == 0.0:
+            self._again_at = now + AGAIN_S
+        elif self._again_at is not None and now >= self._again_at:
+            self._again_at = None
+            self.read()
+
+    def _done(self, number: int, answer: Done | Refused | Away) -> None:
+        if isinstance(answer, Done):
+            self._written[number] = answer.revision
+            self.read()
+        else:
+            self._finish(number, f"the cluster's store did not answer, and it may have been done: {answer}")
+
+    def _apply(self, answer: Snapshot | Away) -> None:
+        if isinstance(answer, Away):
+            self._again_at = 0.0
+            return
+        fresh, self._has_read = not self._has_read, True
+        for key, item in answer.items.items():
+            name = key.removeprefix(WORDS)
+            if item.mod <= self._known.get(name, 0):
+                continue
+            self._known[name] = item.mod
+            try:
+                word = unpack_word(item.value)
+            except Foreign:
+                continue
+            self._early.pop(name, None)
+            if word.kind == "pause" and not self._is_shared(name):
+                self._early[name] = word
+            elif not fresh or word.kind == "pause":  # else it was said before this member began
+                self._say_here(name, word)
+        for number, revision in list(self._written.items()):
+            if revision <= answer.revision:
+                del self._written[number]
+                self._finish(number, None)
+
+    def _say_here(self, name: str, word: Word) -> None:
+        kind = SHARED.get(word.kind)
+        left = 0.0 if word.until is None else word.until - wall()
+        if kind is None or left < 0.0:
+            return  # a newer banken's, or over already
+        args = (left,) if kind in (Kind.PAUSE, Kind.EXTEND) else ()
+        self._tell(Message(kind, name, None, 0.0, None, args))
+
+    def _finish(self, number: int, why: str | None) -> None:
+        self._outcomes[number] = why
+        if len(self._outcomes) > OUTCOMES_MAX:
+            del self._outcomes[next(iter(self._outcomes))]

@@ -465,7 +465,7 @@ class Leading(LeadershipThread):
 
     def _turn(self) -> None:
         world, leadership = self._world, self._leadership
-        leadership.eligible = True
+        leadership.eligible = self._eligible
         sent = self._machine.clock(world.now)
         call = leadership.call(sent, 0.0)
         if call is None:

@@ -57,7 +57,7 @@ ttl = "{ttl}s"
 
 [[watchdog]]
 name = "w-*"
-timeout = "1s"
+timeout = "2s"
 interval = "60s"
 ladder = [
   {{ do = "exec", command = ["sh", "{deed}", "0", "{name}"] }},
@@ -165,6 +165,7 @@ class Member:
 
     def start(self) -> None:
         environment = {"HOME": str(self.place), "PATH": os.environ["PATH"], "BANKEN_ADDRESS": self.address}
+        environment["PYTHONFAULTHANDLER"] = "1"
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *self.program, "run", "-c", "banken.toml"],
@@ -173,6 +174,8 @@ class Member:
         until(self._answers, f"{self.name} answers", START_S)
 
     def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"{self.name} has ended: {self.process.returncode}"
         with contextlib.suppress(Exception):
             self.home.ask("ping")
             return True
@@ -244,6 +247,8 @@ class Cluster:
         return time.time()
 
     def watched(self, member: Member) -> set[str]:
+        assert member.process is not None
+        assert member.process.poll() is None, f"{member.name} has ended: {member.process.returncode}"
         return {row["name"] for row in member.home.ask("status")["rows"] if row["state"] == "alive"}
 
     def leader(self, other_than: str = "", within: float = 30.0) -> Member:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from .members_kit import STOPS_BEFORE_THE_DEED, WITHOUT_ASKING, Cluster, Member, cluster
 
-TIMEOUT_S, STEP_S = 1.0, 0.5
+TIMEOUT_S, STEP_S = 2.0, 0.5
 """Of the watchdogs, and from the first step to the second; as in members_kit.CONFIG."""
 
 STEPS = (0, 1)

@@ -167,7 +167,7 @@ def test_a_call_ends_in_time(double: Callable[..., Double], answer: Callable[...
     begun = time.monotonic()
     with pytest.raises(Away, match="no whole answer in time"):
         store.transact({}, {"a": b""}, (), 0.4)
-    assert 0.35 < time.monotonic() - begun < 1.4
+    assert 0.35 < time.monotonic() - begun < 4.0
     store.close()
 
 
@@ -177,12 +177,12 @@ def test_the_attempts_share_one_deadline(double: Callable[..., Double]) -> None:
     well = double(http(HEADER % (2, b"")))
     store = EtcdStore([*deaf, well.url], "a/")
     begun = time.monotonic()
-    assert store.read("", 1.2).revision == 5
-    assert 0.7 < time.monotonic() - begun < 1.2
+    assert store.read("", 3.0).revision == 5
+    assert 1.9 < time.monotonic() - begun < 3.0
     assert store.endpoint == well.url
     begun = time.monotonic()
-    store.read("", 1.2)
-    assert time.monotonic() - begun < 0.3
+    store.read("", 3.0)
+    assert time.monotonic() - begun < 0.9
     with pytest.raises(Away) as away:
         EtcdStore(deaf, "a/").read("", 0.2)
     assert all(each in str(away.value) for each in deaf)

@@ -278,3 +278,17 @@ def test_a_new_process_of_the_name_withdraws_what_is_held_of_the_former() -> Non
     member.out.clear()
     member.feed(who=BOB)
     assert [each.name for each in member.out if isinstance(each, Withdraw)] == ["w"]
+
+
+def test_what_a_former_run_has_left_is_no_word_of_the_worker() -> None:
+    """Restored with a whole timeout, and not heard since: the incident that another leader left goes on."""
+    before = Member(Role.ALONE)
+    assert before.engine.succession.follow(before.now) == []
+    assert before.lead(past()) == []
+    assert before.state() is State.EXPIRED
+    heard = Member(Role.ALONE)
+    heard.engine.succession.follow(heard.now)
+    heard.jump(1.0)
+    heard.feed()
+    heard.lead(past())
+    assert heard.state() is State.ALIVE

@@ -9,7 +9,7 @@ another's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.gate import OF_SILENCE, Gate, Role
@@ -31,6 +31,8 @@ class Succession:
     _incidents: Incidents
     _lifecycle: Lifecycle
     _restore: Callable[[], Restore]
+    _restored: dict[str, float] = field(default_factory=dict)
+    """when watchdogs were fed that a former run of this supervisor has left: that is no word of theirs"""
 
     @property
     def gate(self) -> Gate:
@@ -62,6 +64,8 @@ class Succession:
         is another's to do."""
         if self.gate.role is Role.FOLLOWER:
             return []
+        if self.gate.role is Role.ALONE:
+            self._restored = {record.name: record.fed_at for record in self._table}
         self.gate.role = Role.FOLLOWER
         return [
             (record.name, incident)
@@ -94,7 +98,7 @@ class Succession:
     def adopt(self, past: PastIncident, now: float, out: list[Effect]) -> bool:
         """Go on with an incident that another member has opened. False: it is over, and nobody has said so yet."""
         record = self._table.by_name.get(past.name)
-        fed_at = None if record is None or not _was_heard(record, now) else record.fed_at
+        fed_at = None if record is None or not self._was_heard(record, now) else record.fed_at
         self.gate.take(past.name)
         record = self._restore().adopt(past, now, out)
         if record is None:
@@ -122,8 +126,7 @@ class Succession:
         self._lifecycle.apply(record, what, incident.opened, [])
         return [incident.id]
 
-
-def _was_heard(record: Record, now: float) -> bool:
-    """Whether its own timer says that it is well."""
-    due = deadline(record) if record.is_judged else None
-    return due is not None and due > now
+    def _was_heard(self, record: Record, now: float) -> bool:
+        """Whether its own timer says that it is well, by what was heard since this supervisor began."""
+        due = deadline(record) if record.is_judged else None
+        return due is not None and due > now and self._restored.get(record.name) != record.fed_at

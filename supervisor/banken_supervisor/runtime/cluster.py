@@ -23,7 +23,7 @@ from banken.protocol.incidents import Cause
 from banken.protocol.messages import Message
 from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.coordination.claims import Adopted, Blocked, Claims, Deposed, Outcome, Written
-from banken_supervisor.coordination.leadership import Leadership, Role
+from banken_supervisor.coordination.leadership import UNLED_TTLS, Leadership, Role
 from banken_supervisor.coordination.leadership_thread import LeadershipThread, View
 from banken_supervisor.coordination.records import CLAIMS, Begun, Claim
 from banken_supervisor.coordination.settings import ClusterSettings
@@ -72,10 +72,12 @@ class Cluster:
     _ready: deque[Callable[[], None]] = field(default_factory=deque)
     """what is written, and is done as soon as this member may act"""
     _again_at: float | None = None
+    _eligible_at: float | None = None
+    """monotonic time by which it has heard what there is, and may lead"""
 
     def __post_init__(self) -> None:
         make = self.make_store or self.settings.store
-        leadership = Leadership(self.settings.member, self.run_id, self.settings.ttl, eligible=True)
+        leadership = Leadership(self.settings.member, self.run_id, self.settings.ttl)
         self._limit = leadership.limit
         self._thread = self.leadership_thread(
             leadership, make(), lambda view: self._post(partial(self._changed, view))
@@ -100,6 +102,7 @@ class Cluster:
     def start(self) -> None:
         """Follow, until it is known who leads. RuntimeError: no thread is to be had."""
         self._put_back()
+        self._eligible_at = monotonic() + UNLED_TTLS * self.settings.ttl
         self._store.start()
         self._thread.start()
         self.words.read()
@@ -223,6 +226,9 @@ class Cluster:
     def turn(self) -> None:
         """Ask, write what is wanted, and do what is written."""
         now = monotonic()
+        if self._eligible_at is not None and now >= self._eligible_at:
+            self._eligible_at = None
+            self._thread.set_eligible()
         if self._again_at is not None and self._again_at <= now and self._term is not None:
             self._again_at = None
             self._read_claims(self._term)

@@ -6,6 +6,8 @@ One supervisor in this process, on loopback; each test has names and keys of its
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -371,3 +373,36 @@ def test_several_supervisors_are_asked_in_turn(host: Host, tmp_path: Path) -> No
         pytest.raises(Unreachable, match=f"no supervisor answers at {down}"),
     ):
         control.request("ping")
+
+
+FLOOD = """
+import sys, zmq
+from banken import tcp
+from banken.address import resolve
+from banken.protocol.codec import encode
+from banken.protocol.messages import Kind, Message
+socket = zmq.Context().socket(zmq.PUSH)
+address = resolve(sys.argv[1])
+tcp.prepare(socket, address, tcp.given_key(sys.argv[2]))
+socket.connect(address.feed)
+frames = [encode(Message(Kind.NOTE, "flood", None, 0.0, None, (number, "x" * 200))) for number in range(1000)]
+print("begins", flush=True)
+while True:
+    for frame in frames:
+        socket.send(frame)
+"""
+
+
+def test_who_sends_more_than_can_be_read_is_cut_off_again_and_again(host: Host) -> None:
+    """And told; another key's feeds are read meanwhile."""
+    before = host.refused("flood")
+    other = host.key("calm")
+    key = host.key("flood")
+    with subprocess.Popen([sys.executable, "-c", FLOOD, host.address, str(key)], stdout=subprocess.PIPE) as process:
+        try:
+            until(lambda: host.refused("flood") > before, "it is cut off", 30.0)
+            with host.client(other) as client:
+                fed(client, "calm", lambda: host.row("calm"), "the other is heard")
+            until(lambda: host.refused("flood") > before + 1, "and once more", 30.0)
+        finally:
+            process.kill()

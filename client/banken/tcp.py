@@ -3,7 +3,9 @@
 A connection that is cut without a word must be noticed, given up and made again within seconds: what waits in it
 would come late, as feeds of a time that is over.
 
-* ``HEARTBEAT_IVL``, ``HEARTBEAT_TIMEOUT``: a peer that says nothing for so long is gone.
+* ``TCP_KEEPALIVE``: a host that does not answer for so long, while nobody says anything, is gone. ZeroMQ's own
+  heartbeats are not used: in libzmq 4.3.5 they end the process (``Assertion failed: !_io_error``) when a connection
+  ends whose messages were not read in time, and whoever has a key could have that done to a supervisor.
 * ``TCP_MAXRT``: data that is not acknowledged for so long ends the connection; without it the kernel goes on for
   minutes, and delivers old feeds when the network is back.
 * ``CONNECT_TIMEOUT``: an attempt to connect is given up after so long. Else the kernel's pauses between its own
@@ -24,15 +26,17 @@ from banken.address import Address
 from banken.errors import KeyRefused
 from banken.keys import Key, load
 
-HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 1000, 3000
+KEEPALIVE_S, KEEPALIVES = 1, 3
 MAXRT_MS = 2000
 CONNECT_MS = 1000
 HANDSHAKE_MS, SERVER_HANDSHAKE_MS = 2000, 1000
 RECONNECT_MS, RECONNECT_MAX_MS = 50, 250
 
 OPTIONS: Mapping[zmq.SocketOption, int] = {
-    zmq.HEARTBEAT_IVL: HEARTBEAT_MS,
-    zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_S,
+    zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_S,
+    zmq.TCP_KEEPALIVE_CNT: KEEPALIVES,
     zmq.TCP_MAXRT: MAXRT_MS,
     zmq.CONNECT_TIMEOUT: CONNECT_MS,
     zmq.HANDSHAKE_IVL: HANDSHAKE_MS,

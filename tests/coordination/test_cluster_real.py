@@ -30,7 +30,7 @@ def rounds() -> Iterator[Rounds]:
         made.start("w-0")
         yield Rounds(made)
         for each in made.members:  # for who looks at a failure
-            print(f"-- {each.name}", (each.place / "log").read_text(errors="replace")[-5000:], sep="\n")
+            print(f"-- {each.name}", (each.place / "log").read_text(errors="replace")[-20000:], sep="\n")
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,13 @@ from banken_supervisor.engine.barrier import READ_BYTES, TRIPS_MAX
 from banken_supervisor.engine.principal import AnyPrincipal, KeyHolder
 from banken_supervisor.sources.zap import KeyGate
 
-QUEUE_MAX = 1_000
-"""Messages held for each connection between libzmq's thread and the loop."""
+SERVER_OPTIONS = {**OPTIONS, zmq.LINGER: 100, zmq.HANDSHAKE_IVL: SERVER_HANDSHAKE_MS, zmq.RCVHWM: 0}
+"""Of every socket that other hosts connect to. The queue of what has come has no limit, for at a limit libzmq stops
+to read, and version 4.3.5 ends the process (``Assertion failed: !_io_error``) when such a connection ends and a
+ping of its peer is among what was left. ``BEHIND_S`` is the limit instead."""
+
+BEHIND_S = 0.2
+"""Seconds for which more may come than is read; then the key that says most is cut off."""
 
 SIZE_MAX = 2 * FRAME_MAX
 """A message of more bytes ends its connection."""
@@ -65,7 +70,7 @@ class TcpFeeds:
         holder_of: HolderOf,
         refuse: Callable[[str, str], None],
     ) -> None:
-        self._holder_of = holder_of
+        self._gate, self._holder_of = gate, holder_of
         self._refuse = refuse
         self._own = pair[0].decode()
         self.is_behind = False
@@ -74,13 +79,14 @@ class TcpFeeds:
         """whether all that had come before ``send_barrier`` has been read; the caller's to reset"""
         self._number = self._read = self._trips = 0
         self._awaits = self._is_back = False
+        self._behind_since: float | None = None
+        """monotonic time since when no ``drain`` has read all"""
         self.socket = context.socket(zmq.PULL)
         # What the class that pyzmq puts on top of its own does is not needed here, and costs 200 ns.
         self._receive: Callable[[int, bool], Any] = super(zmq.Socket, self.socket).recv
         self._prober = context.socket(zmq.PUSH)
         try:
             prepare_server(self.socket, gate, pair)
-            self.socket.setsockopt(zmq.RCVHWM, QUEUE_MAX)
             self.socket.setsockopt(zmq.MAXMSGSIZE, SIZE_MAX)
             for endpoint in endpoints:
                 self.socket.bind(endpoint)
@@ -107,6 +113,7 @@ class TcpFeeds:
         """Let ``read`` take at most about ``limit`` messages, and none after ``seconds``. How many there were, and
         whether they were all. ``fault`` gets what ``read`` raises; the message that did it is lost."""
         given, until, complete = 0, monotonic() + seconds, False
+        said: dict[str, list[zmq.Frame]] = {}
         while not complete and given < limit and (not given or monotonic() < until):
             frames = self._some()
             given += len(frames)
@@ -120,7 +127,9 @@ class TcpFeeds:
                 self._is_back |= int.from_bytes(each.bytes, "big") == self._number
             for user, theirs in by_user.items():
                 self._give(user, theirs, read, fault)
+                said.setdefault(user, []).extend(theirs)
         self.is_behind = not complete
+        self._end_flood(said)
         if complete and self._is_back and self._awaits:
             self._came_back()
         return given, complete
@@ -139,6 +148,26 @@ class TcpFeeds:
         """Unbind."""
         for each in (self.socket, self._prober):
             each.close(0)
+
+    def _end_flood(self, said: dict[str, list[zmq.Frame]]) -> None:
+        """Cut off the key that says most, if all together say more than can be read, until all of it is read."""
+        now = monotonic()
+        if not self.is_behind:
+            self._behind_since = None
+            self._gate.later = frozenset()
+        elif self._behind_since is None:
+            self._behind_since = now
+        elif now - self._behind_since >= BEHIND_S and said:
+            user = max(said, key=lambda each: len(said[each]))
+            for frame in {_descriptor_of(frame): frame for frame in said[user][::10]}.values():
+                shut(frame)
+            if user.encode() not in self._gate.later:
+                self._gate.later |= {user.encode()}
+                holder = self._holder_of(user)
+                who = repr(holder.name) if holder is not None else f"{user[:8]}…"
+                self._refuse(
+                    "flood", f"the key {who} sends more than can be read: it is cut off until that is read"
+                )
 
     def _probe(self) -> None:
         self._number += 1
@@ -195,7 +224,7 @@ class TcpFeeds:
 
 def prepare_server(server: zmq.Socket[bytes], gate: KeyGate, pair: Pair) -> None:
     """The options of a socket that other hosts connect to. Before it is bound."""
-    for option, value in {**OPTIONS, zmq.LINGER: 100, zmq.HANDSHAKE_IVL: SERVER_HANDSHAKE_MS}.items():
+    for option, value in SERVER_OPTIONS.items():
         server.setsockopt(option, value)
     gate.guard(server, *pair)
 
@@ -204,6 +233,9 @@ _user_of = methodcaller("get", b"User-Id")
 """The public key that a message came with. (No message comes without one.)"""
 
 _bytes_of = attrgetter("bytes")
+
+_descriptor_of = methodcaller("get", zmq.SRCFD)
+"""The connection that a message came by, by a number that may be another one's by now."""
 
 
 def _host_of(frame: Any) -> str:

@@ -286,7 +286,7 @@ class TcpGateway:
     def _bind(self) -> None:
         control, publisher = self._context.socket(zmq.ROUTER), self._context.socket(zmq.XPUB)
         try:
-            for option, value in ((zmq.MAXMSGSIZE, REQUEST_MAX), (zmq.RCVHWM, QUEUE_MAX), (zmq.SNDHWM, QUEUE_MAX)):
+            for option, value in ((zmq.MAXMSGSIZE, REQUEST_MAX), (zmq.SNDHWM, QUEUE_MAX)):
                 control.setsockopt(option, value)
             publisher.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_MAX)
             publisher.setsockopt(zmq.XPUB_MANUAL, 1)

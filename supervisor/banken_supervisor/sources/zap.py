@@ -49,6 +49,8 @@ class KeyGate:
         denied: Callable[[str, bytes | None], None],
     ) -> None:
         self.allowed = allowed
+        self.later: frozenset[bytes] = frozenset()
+        """keys that may not connect again for now; replaced whole"""
         self._denied = denied
         self._stranger = b""
         """the public key that nobody knows"""
@@ -136,10 +138,11 @@ class KeyGate:
         key = None
         if parts[0] == _VERSION and parts[2] == DOMAIN and parts[5] == b"CURVE" and len(parts) == _FRAMES - 1:
             key = z85.encode(parts[6])
-        user = key if key is not None and key in self.allowed else b""
+        waits = key in self.later
+        user = key if key is not None and key in self.allowed and not waits else b""
         answer = (b"200", b"OK") if user else (b"300", b"unknown key")
         self._socket.send_multipart([*route, _VERSION, parts[1], *answer, user, b""])
-        if not user and key != self._stranger:
+        if not user and not waits and key != self._stranger:
             self._denied(parts[3].decode(errors="replace"), key)
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -218,6 +219,15 @@ def _resources(bench: Bench) -> None:
     bench.plant(bench.loop.resources, "_look_at_memory")
 
 
+def _cluster(bench: Bench) -> None:
+    """It is in none: this stands for one."""
+    cluster: Any = SimpleNamespace(
+        turn=lambda: None, patience=lambda: 0.05, state=lambda: None, words=None, close=lambda wait: True
+    )
+    bench.loop.cluster = cluster
+    bench.plant(cluster, "turn")
+
+
 def _turn(bench: Bench) -> None:
     bench.plant(bench.loop.messages, "handle_some")
 
@@ -229,7 +239,7 @@ PLANTS: dict[Place, Callable[[Bench], None]] = {
     Place.EFFECT: _effect, Place.NOTIFICATIONS: _notifications, Place.ACTIONS: _actions,
     Place.TIME_LIMITS: _time_limits, Place.JOURNAL: _journal, Place.ANNOUNCE: _announce,
     Place.REGISTRY: _registry, Place.MAINTENANCE: _maintenance, Place.ADDRESS: _address, Place.LOG: _log,
-    Place.RESOURCES: _resources, Place.TURN: _turn,
+    Place.RESOURCES: _resources, Place.TURN: _turn, Place.CLUSTER: _cluster,
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from banken_supervisor.processes import control_groups
+from banken_supervisor.programs import orphan_killer
 from process.kit import START_S, until
 from process.run_kit import running, table
 
@@ -278,3 +279,41 @@ def _stranger(run: str) -> subprocess.Popen[bytes]:
     """A process of another user that is marked as of this run."""
     marks = {"PATH": os.environ["PATH"], "BANKEN_RUN": run}
     return subprocess.Popen(["sleep", "60"], env=marks, user=65534, group=65534, extra_groups=[])
+
+
+def test_what_is_not_named_yet_dies_with_its_session(mark: str) -> None:
+    """Its supervisor is killed between the start and the word which process that is: the mark of the run is all
+    that is known, and one of its processes has cleared that."""
+    run = f"run-{mark}"
+    killer = subprocess.Popen([sys.executable, orphan_killer.__file__, str(os.getpid())], stdin=subprocess.PIPE)
+    assert killer.stdin is not None
+    killer.stdin.write(f"+{run}\n".encode())
+    killer.stdin.flush()
+    script = f"env -i PATH=$PATH sh -c '{FOREVER}' {mark} & {FOREVER}"
+    first = subprocess.Popen(
+        ["sh", "-c", script, mark], env={**os.environ, "BANKEN_RUN": run}, start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until(lambda: len(carrying(mark)) == 2 and not _is_marked(mark, run, first.pid), "both are there", START_S)
+        killer.stdin.close()
+        assert killer.wait(START_S) == 0
+        first.wait(START_S)
+        until(lambda: not carrying(mark), "both are gone", START_S)
+    finally:
+        killer.kill()
+        killer.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+
+
+def _is_marked(mark: str, run: str, but: int) -> bool:
+    """Whether another one than ``but`` carries the mark of the run."""
+    for pid in carrying(mark):
+        with suppress(OSError):
+            if pid != but and f"BANKEN_RUN={run}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(
+                b"\0"
+            ):
+                return True
+    return False

@@ -62,9 +62,10 @@ def main() -> None:
     for pid, pidfd in runs.values():
         if pid:
             kill(pid, pidfd)
+    sessions = {pid for pid, _ in runs.values() if pid}
     for at in SCANS_S if runs else ():
         time.sleep(max(0.0, began + at - time.monotonic()))
-        kill_marked(runs)
+        kill_marked(runs, sessions)
 
 
 def listen(parent: int, runs: dict[str, Held]) -> None:
@@ -120,9 +121,9 @@ def stat(pid: int) -> list[bytes]:
         return file.read().rpartition(b")")[2].split()
 
 
-def kill_marked(runs: dict[str, Held]) -> None:
-    """SIGKILL for every process that carries one of these marks, or is in the session of one of these processes."""
-    sessions = {pid for pid, _ in runs.values() if pid}
+def kill_marked(runs: dict[str, Held], sessions: set[int]) -> None:
+    """SIGKILL for every process that carries one of these marks, or is in one of these sessions, and in those that
+    one with a mark has made: its supervisor may have died before it could say which process that is."""
     marks = {f"BANKEN_RUN={run}".encode() for run in runs}
     for entry in os.listdir("/proc"):
         if not entry.isdecimal():
@@ -132,10 +133,13 @@ def kill_marked(runs: dict[str, Held]) -> None:
         except OSError:
             continue
         try:
-            if int(stat(int(entry))[3]) in sessions:
+            session = int(stat(int(entry))[3])
+            if session in sessions:
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
             with open(f"/proc/{entry}/environ", "rb") as file:
                 if not marks.isdisjoint(file.read().split(b"\0")):
+                    if session == int(entry):
+                        sessions.add(session)
                     signal.pidfd_send_signal(fd, signal.SIGKILL)
         except OSError:
             pass  # gone, or not ours

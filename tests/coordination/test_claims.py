@@ -235,8 +235,8 @@ def test_values_are_read_as_they_were_written() -> None:
     )
     assert unpack_claim(pack_claim(whole)) == whole
     for field_, value in (
-        ("id", 1), ("opened", "x"), ("silence", True), ("reason", 7), ("begun", [[1]]), ("begun", 7),
-        ("begun", [[0, 1, "exec", "x", False]]), ("given_up", 1), ("member", None),
+        ("id", 1), ("cause", "never"), ("opened", "x"), ("silence", True), ("reason", 7), ("begun", [[1]]),
+        ("begun", 7), ("begun", [[0, 1, "exec", "x", False]]), ("given_up", 1), ("member", None),
     ):  # fmt: skip
         with pytest.raises(Foreign):
             unpack_claim(pack(**{**whole._asdict(), field_: value}))

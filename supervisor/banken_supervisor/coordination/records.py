@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgpack
 
+from banken.protocol.incidents import Cause
 from banken_supervisor.text.sanitize import ODD
 
 T = TypeVar("T", bound=tuple[Any, ...])
@@ -177,6 +178,7 @@ def unpack_claim(value: bytes) -> Claim:
     try:
         begun = tuple(_checked(Begun(*each), _BEGUN) for each in found["begun"])
         claim = Claim(**{each: found[each] for each in Claim._fields})._replace(begun=begun)
+        Cause(claim.cause)  # ValueError: a cause of a newer banken
         return _checked(claim, _CLAIM)
     except ODD:
         raise Foreign("no incident of banken's") from None

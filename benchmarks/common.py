@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from threading import Timer
-from typing import Any
+from typing import IO, Any
 
 HERE = Path(__file__).resolve().parent
 ROOTS = (HERE.parent / "client", HERE.parent / "supervisor")
@@ -199,8 +199,7 @@ class Child:
 
     def errors(self) -> str:
         """What it wrote to its standard error so far, the end of it."""
-        self._errors.seek(0)
-        return self._errors.read().decode(errors="replace")[-4000:]
+        return written(self._errors)[-4000:].decode(errors="replace")
 
     def terminate(self) -> None:
         """Ask it to end, and to tell what it found."""
@@ -250,6 +249,11 @@ def exit_on_sigterm(code: int = 0) -> None:
 
 
 # -- what the kernel knows of another process (Linux) -------------------------------------------------
+
+
+def written(file: IO[bytes]) -> bytes:
+    """What a process has written to ``file`` by now. A seek would move the place at which it goes on writing."""
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
 
 
 def cpu_seconds(pid: int) -> float:

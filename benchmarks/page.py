@@ -22,7 +22,7 @@ from statistics import median
 from typing import IO, Any
 
 import traffic
-from common import Child, Figure, environment, percentile, resident_bytes
+from common import Child, Figure, environment, percentile, resident_bytes, written
 from stage import Stage
 
 WATCHDOGS = 5_000
@@ -161,8 +161,7 @@ def _web(directory: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 def _url(web: subprocess.Popen[bytes], log: IO[bytes]) -> str:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and web.poll() is None:
-        log.seek(0)
-        found = re.search(r"http://127\.0\.0\.1:\d+/", log.read().decode())
+        found = re.search(r"http://127\.0\.0\.1:\d+/", written(log).decode())
         if found:
             return found[0]
         time.sleep(0.02)

@@ -53,7 +53,7 @@ def test_the_first_use_from_several_threads_makes_one_socket(
             else:
                 client.watchdog(f"w{number}", callback=lambda: None)
 
-        threads = [threading.Thread(target=use, args=(number,)) for number in range(THREADS)]
+        threads = [threading.Thread(target=use, args=(number,), daemon=True) for number in range(THREADS)]
         sys.setswitchinterval(1e-5)
         try:
             for thread in threads:

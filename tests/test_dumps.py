@@ -89,7 +89,7 @@ def test_introspection_sees_tasks_of_every_kind() -> None:
     async def start() -> list[asyncio.Task[None]]:
         return [asyncio.create_task(waiter(), name="w"), asyncio.create_task(timed(), name="t")]
 
-    runner = threading.Thread(target=loop.run_forever)
+    runner = threading.Thread(target=loop.run_forever, daemon=True)
     runner.start()
     try:
         started = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
@@ -125,7 +125,7 @@ def test_introspection_of_a_task_runs_none_of_the_programs_code() -> None:
             raise AssertionError("it was asked")
 
     done = threading.Event()
-    worker = threading.Thread(target=done.wait, name="plain")
+    worker = threading.Thread(target=done.wait, name="plain", daemon=True)
     worker.start()
     worker._name = Named("odd")
     try:

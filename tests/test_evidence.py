@@ -156,7 +156,7 @@ def test_the_use_of_the_cpu_is_measured() -> None:
         while not stop.is_set():
             sum(range(1000))
 
-    worker = threading.Thread(target=compute)
+    worker = threading.Thread(target=compute, daemon=True)
     worker.start()
     try:
         busy = max(process_facts.cpu_share(os.getpid()) or 0 for _ in range(10))

@@ -131,7 +131,7 @@ def test_a_quick_job_never_waits_behind_one_that_hangs() -> None:
             for each in benches[-1:]:
                 each.executor.counts()
 
-    pollers = [threading.Thread(target=poll) for _ in range(3)]
+    pollers = [threading.Thread(target=poll, daemon=True) for _ in range(3)]
     sys.setswitchinterval(1e-5)
     for poller in pollers:
         poller.start()
@@ -186,7 +186,7 @@ def test_closing_finishes_what_waits_only_where_that_is_asked_for() -> None:
             until(lambda: bench.executor._closed, "it is being closed")  # noqa: B023
             bench.gate.set()  # noqa: B023
 
-        threading.Thread(target=release).start()
+        threading.Thread(target=release, daemon=True).start()
         assert bench.executor.close(10.0, finish=finish) == 0
         assert sorted(value for _, _, value in bench.told) == expected
         until(lambda: not [t for t in threading.enumerate() if t.name.startswith("banken-test")], "threads end")

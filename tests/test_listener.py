@@ -277,7 +277,7 @@ def test_the_barrier_waits_for_what_came_before_it_and_not_for_what_comes_after(
             peer.sendall(block)
             written[0] += 50
 
-    flooding = threading.Thread(target=flood)
+    flooding = threading.Thread(target=flood, daemon=True)
     flooding.start()
     try:
         while written[0] < 50:

@@ -94,7 +94,7 @@ def test_threads_that_post_at_once_are_all_heard(box: Mailbox) -> None:
         for count in range(each):
             box.post((number, count))
 
-    threads = [threading.Thread(target=hammer, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=hammer, args=(number,), daemon=True) for number in range(4)]
     for thread in threads:
         thread.start()
     found: list[tuple[int, int]] = []
@@ -160,7 +160,7 @@ def test_no_feed_is_lost_between_two_takes(box: Mailbox) -> None:
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
-    taker = threading.Thread(target=loop)
+    taker = threading.Thread(target=loop, daemon=True)
     taker.start()
     try:
         for number in range(3000):

@@ -37,7 +37,7 @@ def test_feeding_as_fast_as_possible_keeps_the_queue_and_the_memory_small(tmp_pa
                 port.feed(f"w{number}", progress=fed[number])
                 fed[number] += 2
 
-        threads = [threading.Thread(target=feed, args=(number,)) for number in range(3)]
+        threads = [threading.Thread(target=feed, args=(number,), daemon=True) for number in range(3)]
         for thread in threads:
             thread.start()
         while time.monotonic() < end:

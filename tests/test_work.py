@@ -114,7 +114,7 @@ def test_what_runs_for_long_is_described(recorder: Recorder) -> None:
         asyncio.run(handle())
 
     leave = threading.Event()
-    thread = threading.Thread(target=serve, name="server")
+    thread = threading.Thread(target=serve, name="server", daemon=True)
     thread.start()
     found = until(lambda: any(each.args[1] for each in said(recorder)))
     leave.set()
@@ -245,7 +245,7 @@ def test_ends_that_are_none_end_nothing(recorder: Recorder) -> None:
     with dog.work("outer", limit=100):
         inner = dog.work("inner", limit=0.5)
         inner.__enter__()
-        thread = threading.Thread(target=inner.__exit__, args=(None, None, None))
+        thread = threading.Thread(target=inner.__exit__, args=(None, None, None), daemon=True)
         thread.start()
         thread.join()
         inner.__exit__(None, None, None)

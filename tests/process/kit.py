@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import banken
 import banken_supervisor
@@ -95,9 +95,7 @@ class Child:
 
     def errors(self) -> str:
         """What it wrote to stderr, the end of it."""
-        self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, self._errors.tell() - 4000))
-        return "stderr: " + self._errors.read().decode(errors="replace")
+        return "stderr: " + written(self._errors)[-4000:].decode(errors="replace")
 
     def kill(self) -> None:
         """kill -9, and its descendants, which are in its session; wait for its end."""
@@ -268,6 +266,11 @@ def until(condition: Callable[[], Any], what: str, timeout: float = START_S) -> 
             return found
         assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
         time.sleep(0.01)
+
+
+def written(file: IO[bytes]) -> bytes:
+    """What a process has written to ``file`` by now. A seek would move the place at which it goes on writing."""
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
 
 
 def process_state(pid: int) -> str:

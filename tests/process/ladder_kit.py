@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-from process.kit import SCRIPTS, START_S, Child, Home, Stream, until
+from process.kit import SCRIPTS, START_S, Child, Home, Stream, until, written
 from process.program_kit import Yard
 
 LONG = 40.0
@@ -46,8 +46,7 @@ class Command(Child):
 
     def log(self) -> str:
         """All that it wrote to stderr."""
-        self._errors.seek(0)
-        return self._errors.read().decode(errors="replace")
+        return written(self._errors).decode(errors="replace")
 
 
 class House(Home):

@@ -73,7 +73,7 @@ def test_a_program_that_a_reload_removes_meanwhile(what: str, code: int) -> None
     with running(table("p", ENDS_WHEN_TOLD, stop_timeout="50s")) as one:
         up(one)
         found: list[Result] = []
-        asking = threading.Thread(target=lambda: found.append(command(one, what, "p")))
+        asking = threading.Thread(target=lambda: found.append(command(one, what, "p")), daemon=True)
         asking.start()
         until(lambda: one.program("p")["state"] == "stopping", "it is being stopped", START_S)
         (one.place / "banken.toml").write_text("[supervisor]\n")

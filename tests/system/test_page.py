@@ -59,7 +59,7 @@ class Feeder:
         self._name, self._timeout, self._note = name, timeout, note
         self._end = threading.Event()
         self._client.watchdog(name, timeout=timeout, interval=3600)
-        self._thread = threading.Thread(target=self._work)
+        self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

@@ -40,7 +40,9 @@ def test_a_key_is_made_once_and_works_until_it_is_revoked(tmp_path: Path) -> Non
 def test_keys_made_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     """Each writer has the file to itself."""
     at = resolve(tmp_path / "s")
-    threads = [threading.Thread(target=make_key, args=(at, f"n{n}"), kwargs={"new": False}) for n in range(20)]
+    threads = [
+        threading.Thread(target=make_key, args=(at, f"n{n}"), kwargs={"new": False}, daemon=True) for n in range(20)
+    ]
     for each in threads:
         each.start()
     for each in threads:

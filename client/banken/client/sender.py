@@ -44,6 +44,9 @@ sent one by one."""
 TURNS = 16
 """Turns of libzmq's thread in which two thousand plain feeds have left: it writes 8 KB in each."""
 
+TURN_S = 0.0001
+"""Seconds in which libzmq's thread goes on to its next turn."""
+
 LOOK_EVERY = 0.0005
 """Seconds between two looks for room, while something may wait for it."""
 
@@ -222,5 +225,7 @@ def wait_written(context: zmq.Context[zmq.Socket[bytes]], seconds: float) -> Non
                     if not events.poll(max(0.0, deadline - time.monotonic()) * 1000):  # type: ignore[arg-type]  # takes a float
                         return
                     events.recv_multipart()
+                    # It takes all orders that it finds before it writes: one that comes too early is in this turn.
+                    time.sleep(TURN_S)
     except zmq.ZMQError:
         pass  # no descriptor is left, or another thread closes the client, which waits as well

@@ -38,10 +38,12 @@ class Tmux:
         return self._run("capture-pane", "-p", *(["-e"] if escapes else []))
 
     def until(self, condition: Callable[[str], Any], what: str) -> str:
-        """Wait until ``condition(the screen)``; the screen then."""
+        """Wait until ``condition(the screen)``, and until all of the screen is drawn; the screen then."""
         deadline = time.monotonic() + START_S
-        while not condition(shown := self.shown()):
+        before = None
+        while not condition(shown := self.shown()) or shown != before:
             assert time.monotonic() < deadline, f"the terminal does not show {what}, but:\n{shown}"
+            before = shown
             time.sleep(0.05)
         return shown
 

@@ -113,3 +113,19 @@ def test_a_supervisor_that_is_short_of_means_is_in_trouble() -> None:
     assert _trouble({**summary, "descriptors_short": False, "memory_short": False}, 60.0) == ()
     short = _trouble({**summary, "descriptors_short": True, "memory_short": True}, 60.0)
     assert short == ("90 of 100 descriptors in use", "memory short: new names are refused")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, ()),
+        ({"leader": None}, ("nobody is known to lead the cluster",)),
+        ({"leader": None, "away": "no answer"}, ("the cluster's store does not answer: no answer",)),
+        ({"members": {"b": False, "c": True}}, ("of the cluster's members b does not answer",)),
+        ({"members": {"c": False, "b": False}}, ("of the cluster's members b, c do not answer",)),
+    ],
+)
+def test_a_cluster_that_may_not_act_is_trouble(more: dict[str, Any], said: tuple[str, ...]) -> None:
+    """No leader, no store, or a member that does not answer."""
+    cluster = {"leader": "a", "away": None, "members": {"b": True, "c": True}, **more}
+    assert _trouble({"journal": None, "stalls": 0, "cluster": cluster}, 60.0) == said

@@ -417,3 +417,13 @@ def test_when_a_maintenance_window_is_open(now: datetime, until: datetime | None
     assert cron.open_until(windows, now) == until
     assert cron.next_opening(windows, now) == opens
     assert cron.next_opening((), now) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "is_local"), [("", None), ('scope = "local"\n', True), ('scope = "cluster"\n', False)]
+)
+def test_whose_a_watchdog_is(tmp_path: Path, written: str, is_local: bool | None) -> None:
+    """This host's, the cluster's, or by who feeds it."""
+    cluster = '[cluster]\nname = "c"\nmember = "a"\nendpoints = ["https://h:2379"]\n'
+    made = load(tmp_path, f'{cluster}[[watchdog]]\nname = "w"\n{written}')
+    assert made.policies[0][1].is_local is is_local

@@ -257,6 +257,7 @@ def test_a_fault_of_a_watchdog(tmp_path: Path, lines: str, told: str) -> None:
         ('[[watchdog]]\nname = "a b*"', "matches no name"),
         ('[[watchdog]]\nname = "w-*"\ntimeout = 1\nexpect = true', "expect: needs one name: nobody can say which"),
         ('[[watchdog]]\nname = "w"\nexpect = true', "expect: has no meaning without a timeout"),
+        ('[[watchdog]]\nname = "w"\nscope = "local"', "scope: has no meaning without [cluster]"),
         (f"{DOG}{DOG}", '4: watchdog[1].name: "a" is declared already, by watchdog[0]'),
         ('[[watchdog]]\nname = "p"\n' + PROGRAM, "by program[0]; a program's own table takes the fields of its"),
         ('[[watchdog]]\nname = "a*"\n[[watchdog]]\nname = "ab*"', '4: watchdog[1].name: "ab*" never counts: "a*"'),

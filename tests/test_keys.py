@@ -179,7 +179,13 @@ def test_a_pair_is_made_whole_and_never_twice(tmp_path: Path) -> None:
     with pytest.raises(KeyRefused, match="exists already"):
         keys.new("w", address=HERE)
     assert sorted(each.name for each in keys.path.iterdir()) == ["w.key", "w.pub", "watch.key", "watch.pub"]
-    for address, says in (("/run/banken", "keys are for supervisors at tcp"), ("tcp://", "is no address")):
+    three = [f"tcp://watch-{number}:7767" for number in range(3)]
+    assert load(keys.new("of-three", address=",".join(three))).servers == dict.fromkeys(three, server.public)
+    for address, says in (
+        ("/run/banken", "keys are for supervisors at tcp"),
+        (f"{HERE},/run/banken", "/run/banken.*: keys are for supervisors at tcp"),
+        ("tcp://", "is no address"),
+    ):
         with pytest.raises(ValueError, match=says):
             keys.new("x", address=address)
 

@@ -228,6 +228,29 @@ def test_a_supervisor_that_does_not_answer_is_told_with_address_and_time() -> No
     assert "no answer so far" in head.supervisor(never, "/run/banken", 17.0).plain
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"leader": "a"}, "this member leads"),
+        ({"leader": "b"}, "b leads"),
+        ({"leader": None}, "nobody leads"),
+        ({"leader": "b", "members": {"b": True, "c": False}}, "b leads, 1 member down"),
+        ({"away": "no answer in time"}, "the cluster's store does not answer"),
+    ],
+)
+def test_who_leads_is_in_the_line_of_the_supervisor(more: dict[str, Any], said: str) -> None:
+    """And in red where nobody does, or somebody does not answer."""
+    cluster = {"member": "a", "leader": "a", "away": None, "members": {"b": True, "c": True}, **more}
+    summary = {
+        "pid": 7, "uptime": 1.0, "journal": None, "callbacks": {"stuck": 0}, "actions": {"stuck": 0}, "stalls": 0,
+        "slowest_turn": 0.0, "cluster": cluster,
+    }  # fmt: skip
+    line = head.supervisor(Snapshot(0.0, summary=summary), "/run/banken", 1.0)
+    assert f"  {said}  " in line.plain
+    well = said in ("this member leads", "b leads")
+    assert any(text.RED in str(span.style) for span in line.spans) != well
+
+
 def test_an_event_that_is_in_the_journal_is_not_shown_again() -> None:
     """One that is announced while the journal is read; another's number may be the same."""
     past = [{"seq": 5, "time": 1.5, "type": "expired"}]

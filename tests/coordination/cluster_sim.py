@@ -250,10 +250,12 @@ class World:
             machine.posted.append(do)
             self._turn_within(machine, 0.0)
 
-    def _make_members(self, machine: Machine, life: int, store: StoreThread, limit: float) -> Members:
+    def _make_members(
+        self, machine: Machine, life: int, store: StoreThread, limit: float, tell: Callable[[str, str], None]
+    ) -> Members:
         made = Members(
-            member(machine.name, "", "", ""), None, store, partial(self.post, machine, life), lambda keys: None,
-            limit, 1e9,
+            member(machine.name, "", "", "", self.ttl), None, store, partial(self.post, machine, life),
+            lambda keys: None, limit, tell,
         )  # fmt: skip
         links = [Link(self, machine, life, other) for other in self.machines if other is not machine]
         made._look_at = float("inf")  # they know each other
@@ -301,6 +303,9 @@ class World:
                 cluster.propose(effect)
             case Withdraw(name):
                 cluster.withdraw(name)
+            case Event(EventType.ACTION):
+                if not cluster.tells_later(effect):
+                    self.findings.append(f"{self.now:.3f}: {machine.name} tells of an action without a claim")
             case RunStep():
                 if not cluster.take_step(effect):
                     self.findings.append(f"{self.now:.3f}: {machine.name} runs a step without a claim")
@@ -362,8 +367,10 @@ class World:
     def _reaches(self, one: Machine, other: Machine) -> bool:
         return frozenset((one.name, other.name)) not in self.parted
 
-    def _run_step(self, machine: Machine, life: int, effect: RunStep) -> None:
+    def _run_step(self, machine: Machine, life: int, effect: RunStep, beginning: Event | None) -> None:
         about = effect.about
+        if beginning is not None:
+            self._tells(machine, beginning.type)
         target = ActionTarget(
             Incident(about.incident, about.name, about.cause, 0.0, about.silence, about.timeout),
             step=effect.number, run=effect.run,
@@ -545,7 +552,7 @@ class Link:
 
     def __init__(self, world: World, machine: Machine, life: int, other: Machine) -> None:
         self._world, self._machine, self._life, self._other = world, machine, life, other
-        self.member = member(other.name, "", "x", "x")
+        self.member = member(other.name, "", "x", "x", world.ttl)
         self.is_up = False
         self._ping()
 

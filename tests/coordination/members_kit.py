@@ -56,6 +56,13 @@ endpoints = {endpoints}
 ttl = "{ttl}s"
 
 [[watchdog]]
+name = "w-own-*"
+scope = "local"
+timeout = "1s"
+interval = "60s"
+ladder = [{{ do = "exec", command = ["sh", "{deed}", "0", "{name}"] }}]
+
+[[watchdog]]
 name = "w-*"
 timeout = "2s"
 interval = "60s"

@@ -8,8 +8,8 @@ import pytest
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Kind
+from banken_supervisor.engine.claim_gate import Role
 from banken_supervisor.engine.effects import Event, Propose, RunStep, Withdraw
-from banken_supervisor.engine.gate import Role
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.snapshot import PastIncident, PastRun

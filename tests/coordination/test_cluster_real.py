@@ -9,9 +9,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from banken_supervisor.coordination.records import MEMBERS, pack_member
+from banken_supervisor.runtime.members import member
+from banken_supervisor.web.metrics import METRICS, render
+from hosts_kit import free_ports
 from process.kit import until
 
 from .members_kit import STOPS_BEFORE_THE_DEED, Cluster, Member, cluster
@@ -56,6 +62,12 @@ def test_every_deed_is_done_once(rounds: Rounds, fault: str) -> None:
     assert found.by_old == 0
 
 
+def metrics(member: Member) -> list[Any]:
+    """What Prometheus would read."""
+    body, _ = render(member.home.ask("metrics"))
+    return list(text_string_to_metric_families(body.decode()))
+
+
 def test_one_member_answers_for_itself_and_says_who_leads(rounds: Rounds) -> None:
     made: Cluster = rounds.cluster
 
@@ -69,6 +81,48 @@ def test_one_member_answers_for_itself_and_says_who_leads(rounds: Rounds) -> Non
         ]
 
     until(agreed, "all say the same", 30.0)
+    told = {each.name: {part.name: part for part in metrics(each)} for each in made.members}
+    assert sorted(told[each]["banken_cluster_leads"].samples[0].value for each in told) == [0, 0, 1]
+    for name, families in told.items():
+        assert families["banken_cluster_store_up"].samples[0].value == 1
+        up = {each.labels["member"] for each in families["banken_cluster_member_up"].samples if each.value == 1}
+        assert up == told.keys() - {name}
+        assert {each for each in families if each.startswith("banken_cluster")} == {
+            each.name for each in METRICS if each.name.startswith("banken_cluster")
+        }
+
+
+def test_a_member_that_is_gone_is_told_until_it_is_forgotten(rounds: Rounds) -> None:
+    """By ``banken check``, and by who asks; it is named where another name is given."""
+    made: Cluster = rounds.cluster
+    one = made.members[0]
+
+    def banken(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "banken_supervisor", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    def forget(name: str) -> subprocess.CompletedProcess[str]:
+        return banken("cluster", "forget", name, "-c", str(one.place / "banken.toml"))
+
+    store = made.etcd.store("banken/test/")
+    gone = member("gone", "run", f"tcp://127.0.0.1:{free_ports()}", "x" * 40, TTL)
+    store.transact({}, {MEMBERS + gone.name: pack_member(gone)}, (), 5.0)
+    store.close()
+    until(lambda: "gone does not answer" in banken("check", "--address", one.address).stdout, "it is missed", 30.0)
+    assert "its members: gone, m1, m2, m3" in forget("gnoe").stderr
+    assert forget("gone").stdout == "gone is forgotten\n"
+    until(lambda: "gone" not in banken("check", "--address", one.address).stdout, "it is forgotten", 30.0)
+
+
+def test_what_is_a_hosts_alone_is_judged_by_each(rounds: Rounds) -> None:
+    """Whoever leads: ``scope = "local"``."""
+    made: Cluster = rounds.cluster
+    made.say("feed", "w-own-1")
+    for each in made.members:
+        until(lambda each=each: "w-own-1" in made.watched(each), f"{each.name} hears it")
+    made.say("stop", "w-own-1")
+    until(lambda: sum(made.done("w-own-1").values()) >= len(made.members), "each has acted")
+    assert {each.member for each in made.deeds() if each.name == "w-own-1"} == {each.name for each in made.members}
 
 
 def test_what_an_operator_says_to_one_member_counts_for_all(rounds: Rounds) -> None:

@@ -10,8 +10,8 @@ from unittest import mock
 import pytest
 
 from banken_supervisor.coordination.leadership_thread import View
+from banken_supervisor.engine.claim_gate import Gate
 from banken_supervisor.engine.effects import RunStep
-from banken_supervisor.engine.gate import Gate
 from banken_supervisor.runtime import members
 from banken_supervisor.runtime.cluster import Cluster
 from banken_supervisor.runtime.incident_terms import Terms
@@ -73,12 +73,12 @@ def _holds_nothing(self: Gate, *args: object) -> bool:
 
 
 def _begins_without_a_claim(self: Cluster, effect: RunStep) -> bool:
-    self._ready.append(partial(self._run_step, effect))
+    self._ready.append(partial(self._run_step, effect, None))
     return True
 
 
 def _repeats_all(self: Cluster, effect: RunStep) -> None:
-    self._ready.append(partial(self._run_step, effect))
+    self._ready.append(partial(self._run_step, effect, None))
 
 
 def _always(self: View) -> bool:

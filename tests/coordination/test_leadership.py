@@ -68,6 +68,19 @@ def test_a_dead_leader_is_followed_within_ttl_and_half_a_second(seed: int) -> No
 
 
 @pytest.mark.parametrize("seed", range(5))
+def test_the_longest_ttl_of_a_leader_and_its_follower_holds(seed: int) -> None:
+    """A leader that was told a longer one goes on: it writes more rarely, and may act for longer."""
+    network = calm(seed)
+    for each in network.members:
+        each.leadership.ttl = TTL if each is leader_of(network) else 1.0
+    network.run(10 * TTL)
+    assert len(network.led) == 1
+    network.kill(leader_of(network))
+    assert TTL * 0.7 < takeover(network) <= TTL + TTL / 10 + 0.1
+    assert network.faults == []
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_one_that_steps_down_is_followed_within_a_tenth_of_ttl(seed: int) -> None:
     network = calm(seed)
     member = leader_of(network)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
@@ -30,6 +31,11 @@ ROOT = Path(__file__).parents[2]
 HOSTILE = 'worse "luck"\n# TYPE banken_up counter'
 
 ODD = 'odd"} 1\nbanken_up{é="\\'
+
+CLUSTER = {
+    "role": "leader", "leader": "m1", "away": None, "seconds": 0.001, "members": {"m2": True}, "claims_waiting": 0,
+    "held": 0, "acquitted": 0, "held_back": 0,
+}  # fmt: skip
 
 Values = dict[tuple[str, ...], float]
 """(name, label value …) to the value."""
@@ -83,11 +89,21 @@ def text(home: Home, names: str | None = None) -> str:
     return body.decode()
 
 
+def with_the_rest(answer: dict[str, Any]) -> dict[str, Any]:
+    """And what the web process counts; and a cluster's, as it is in coordination/test_cluster_real.py."""
+    return {**answer, "web_refused": {"token": 1}, "cluster": CLUSTER}
+
+
 def values(home: Home, names: str | None = None) -> Values:
     """The same, read as Prometheus reads it."""
+    return read(text(home, names))
+
+
+def read(told: str) -> Values:
+    """What Prometheus reads in it."""
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text(home, names))
+        for family in text_string_to_metric_families(told)
         for sample in family.samples
     }
 
@@ -167,7 +183,8 @@ def test_the_table_of_metrics_is_what_is_exported(scene: Home) -> None:
 def test_rules_and_dashboard_ask_for_what_there_is(scene: Home, file: str) -> None:
     """Every metric that they name, and every value of a label that they ask for, is in real output."""
     asked = (ROOT / file).read_text()
-    now = values(scene)
+    body, _ = render(with_the_rest(scene.ask("metrics")))
+    now = read(body.decode())
     names = {name[0] for name in now}
     assert set(re.findall(r"\bbanken_[a-z_]+\b", asked)) <= names
     for state in re.findall(r'\{?(?:state|type|result)=\\?"([a-z-]+)\\?"', asked):
@@ -184,7 +201,7 @@ def test_openmetrics_for_whom_accepts_it(scene: Home) -> None:
 
 def _openmetrics(home: Home) -> str:
     with Control(home.address, 5.0) as control:
-        answer = {**control.request("metrics"), "web_refused": {"token": 1}}  # which the web process counts
+        answer = with_the_rest(control.request("metrics"))
         body, content_type = render(answer, "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     return body.decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,10 +10,27 @@ from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import reading_address_option
 from banken_supervisor.cli.printing import clean, print_json
-from banken_supervisor.text.durations import format_s
+from banken_supervisor.text import cluster_text
 
-RESIGN_S = 2.0
+if TYPE_CHECKING:
+    from banken_supervisor.coordination.settings import ClusterSettings
+
+STORE_S = 2.0
 """Seconds that the store has to answer."""
+
+
+_config = click.option("-c", "--config", metavar="FILE", help="The config file with [cluster], as of `banken run`.")
+
+
+def _settings(config: str | None) -> ClusterSettings:
+    from banken_supervisor.config import load
+    from banken_supervisor.config.finding import find
+
+    path = find(config)
+    settings = None if path is None else load(path).cluster
+    if settings is None:
+        raise Failure("there is no config with [cluster]: name it with --config FILE", exit_codes.USAGE)
+    return settings
 
 
 @click.group(short_help="Several supervisors as one: who leads.")
@@ -39,41 +56,14 @@ def status(as_json: bool, address: str | None) -> None:
     if as_json:
         print_json(found)
     else:
-        for line in lines(found):
+        for line in cluster_text.lines(found):
             click.echo(clean(line))
     if found["leader"] is None:
         raise Failure("nobody is known to lead", exit_codes.NOT_SO)
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """What ``summary`` says about the cluster, for people."""
-    told = [
-        f"cluster {found['name']}: {found['leader'] or 'nobody'} leads; this is {found['member']}, {_role(found)}"
-    ]
-    if found["away"] is not None:
-        told.append(f"the store does not answer: {found['away']}")
-    else:
-        told.append(f"the store answered within {format_s(found['seconds'])}")
-    for name, is_up in sorted(found["members"].items()):
-        told.append(f"{name} {'answers' if is_up else 'does not answer'}")
-    counts = (
-        ("claims_waiting", "claims wait to be written"),
-        ("held", "verdicts are held until this member leads"),
-        ("acquitted", "workers were heard by another member only"),
-        ("held_back", "actions were dropped because another one led"),
-    )
-    return told + [f"{found[key]:,} {text}" for key, text in counts if found[key]]
-
-
-def _role(found: dict[str, Any]) -> str:
-    if found["role"] == "leader":
-        return "the leader" if found["acts"] else "the leader, which may not act before the store answers"
-    words = {"follower": "a follower", "away": "waiting for the store", "resigned": "stepping down"}
-    return words.get(found["role"], "of an unknown role")
-
-
 @command.command(short_help="Let another member lead at once, where this one has died.")
-@click.option("-c", "--config", metavar="FILE", help="The config file with [cluster], as of `banken run`.")
+@_config
 @click.option("--run", metavar="ID", help="Only if this run of the supervisor leads.")
 def resign(config: str | None, run: str | None) -> None:
     """Write that nobody leads, if this member does: for ExecStopPost= of its unit, when its process is gone.
@@ -81,24 +71,19 @@ def resign(config: str | None, run: str | None) -> None:
     A supervisor that ends in order does so itself. After a crash this saves the others a wait of `ttl`.
     """
     from banken.clock import wall
-    from banken_supervisor.config import load
-    from banken_supervisor.config.finding import find
-    from banken_supervisor.coordination.records import LEADER, Foreign, Leader, pack_leader, unpack_leader
+    from banken_supervisor.coordination.records import LEADER, Foreign, pack_leader, unpack_leader
     from banken_supervisor.coordination.store import Away, Refused
 
-    path = find(config)
-    settings = None if path is None else load(path).cluster
-    if settings is None:
-        raise Failure("there is no config with [cluster]: name it with --config FILE", exit_codes.USAGE)
+    settings = _settings(config)
     store = settings.store()
     try:
-        item = store.read(LEADER, RESIGN_S).items.get(LEADER)
+        item = store.read(LEADER, STORE_S).items.get(LEADER)
         leader = None if item is None else unpack_leader(item.value)
         if item is None or leader is None or leader.member != settings.member or run not in (None, leader.run):
             click.echo(f"{settings.member} does not lead")
             return
-        vacant = pack_leader(Leader("", leader.run, wall()))
-        answer = store.transact({LEADER: item.mod}, {LEADER: vacant}, (), RESIGN_S)
+        vacant = pack_leader(leader._replace(member="", since=wall()))
+        answer = store.transact({LEADER: item.mod}, {LEADER: vacant}, (), STORE_S)
     except Foreign as fault:
         raise Failure(f"who leads cannot be read: {fault}") from None
     except Away as fault:
@@ -107,3 +92,28 @@ def resign(config: str | None, run: str | None) -> None:
         store.close()
     done = "another one leads already" if isinstance(answer, Refused) else f"{settings.member} leads no longer"
     click.echo(done)
+
+
+@command.command(short_help="Forget a member that is gone for good.")
+@click.argument("name")
+@_config
+def forget(name: str, config: str | None) -> None:
+    """Forget a member that is gone for good: the others ask it no longer, and nothing is told of it.
+
+    One that still runs is there again with its next start. Exit code 2 if there is no member of this name.
+    """
+    from banken_supervisor.coordination.records import MEMBERS
+    from banken_supervisor.coordination.store import Away
+
+    store = _settings(config).store()
+    try:
+        known = store.read(MEMBERS, STORE_S).items
+        if MEMBERS + name not in known:
+            names = ", ".join(sorted(each.removeprefix(MEMBERS) for each in known))
+            raise Failure(f"the cluster has no member {name!r}; its members: {names or 'none'}", exit_codes.USAGE)
+        store.transact({}, {}, (MEMBERS + name,), STORE_S)
+    except Away as fault:
+        raise Failure(f"the store does not answer: {fault}") from None
+    finally:
+        store.close()
+    click.echo(f"{clean(name)} is forgotten")

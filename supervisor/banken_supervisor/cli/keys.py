@@ -71,7 +71,12 @@ def command() -> None:
 @command.command(short_help="Make a pair of keys.")
 @click.argument("name", type=NAME)
 @click.option("--server", is_flag=True, help="It is a supervisor's own; each directory has one.")
-@click.option("--for", "address", metavar="ADDRESS", help="The supervisor that it is for, tcp://HOST:PORT.")
+@click.option(
+    "--for",
+    "address",
+    metavar="ADDRESS",
+    help="The supervisor that it is for, tcp://HOST:PORT; or several, with commas between them.",
+)
 @_feed
 @_control
 @click.option("--no-allow", is_flag=True, help="Do not let it in yet; `banken keys allow` does.")

@@ -9,7 +9,6 @@ import click
 
 from banken.address import option_for, whole_text
 from banken_supervisor.cli import exit_codes
-from banken_supervisor.cli.cluster import lines
 from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, reading_address_option
@@ -18,6 +17,7 @@ from banken_supervisor.cli.printing import Table, clean, fancy, need_terminal, p
 from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, summary_line
 from banken_supervisor.operator_client.pager import FEW, all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
+from banken_supervisor.text import cluster_text
 from banken_supervisor.text.durations import format_s
 
 ROWS_ON_TERMINAL = 50
@@ -93,7 +93,7 @@ def command(
     else:
         click.echo(summary_line(summary, where, fancy(), known))
         if (cluster := summary.get("cluster")) is not None:
-            click.echo(clean(lines(cluster)[0]))
+            click.echo(clean(cluster_text.headline(cluster)))
         _print(WATCHDOGS, found, limit)
         _print(PROGRAMS, Places(program_severity, "running").sort(programs, 0.0), limit)
         if not found and not programs and name is None:

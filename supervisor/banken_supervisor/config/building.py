@@ -67,7 +67,12 @@ def _policy(table: WatchFields, defaults: Declaration) -> Policy:
         worker_declares=table.timeout is None,
         written=tuple(sorted(written)) if table.timeout is None else (),
         expect=expect,
+        is_local=None if _scope(table) is None else _scope(table) == "local",
     )
+
+
+def _scope(table: WatchFields) -> str | None:
+    return table.scope if isinstance(table, WatchdogTable) else None
 
 
 def _steps(steps: Sequence[StepFields | None]) -> tuple[Step, ...]:

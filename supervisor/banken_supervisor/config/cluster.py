@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from banken.address import ADDRESSES_MAX
 from banken_supervisor.actions.options import Name, PathField, SecretField, Table, seconds
 from banken_supervisor.config.fields import Endpoint, ListenField, Text, is_loopback
-from banken_supervisor.coordination.leadership import TTL_MIN
+from banken_supervisor.coordination.leadership import TTL_MAX, TTL_MIN
 from banken_supervisor.coordination.settings import TTL_DEFAULT, ClusterSettings
 
 
@@ -26,7 +26,7 @@ class ClusterTable(Table):
     key: PathField | None = Field(None, description="The key of it, PEM.")
     user: Text | None = Field(None, description="Of etcd, where it has users.")
     password: SecretField | None = Field(None, description='Its password: "${ETCD_PASSWORD}".')
-    ttl: Annotated[float, *seconds(TTL_MIN, 3600)] = Field(
+    ttl: Annotated[float, *seconds(TTL_MIN, TTL_MAX)] = Field(
         TTL_DEFAULT, description="A leader that is not heard of for so long is followed by another one."
     )
     address: ListenField | None = Field(

@@ -251,6 +251,11 @@ class WatchdogTable(WatchFields):
 
     name: Pattern = Field(description="A name, or a pattern such as worker-*; the first that matches counts.")
     expect: bool = Field(False, description="Judge it from the supervisor's start, not from its first feed.")
+    scope: Literal["local", "cluster"] | None = Field(
+        None,
+        description="Whether it is this host's alone or the whole [cluster]'s; default: this host's if processes "
+        "of it feed the watchdog.",
+    )
 
 
 class GroupTable(Table):

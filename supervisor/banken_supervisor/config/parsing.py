@@ -40,6 +40,8 @@ class Parsed:
 
     supervisor: SupervisorTable
     cluster: ClusterTable | None = None
+    has_cluster: bool = False
+    """also one with a fault"""
     watchdogs: list[tuple[KeyPath, WatchdogTable]] = field(default_factory=list)
     groups: list[tuple[KeyPath, GroupTable]] = field(default_factory=list)
     programs: list[tuple[KeyPath, ProgramTable]] = field(default_factory=list)
@@ -84,7 +86,8 @@ class _Parser:
         self.problems = [Problem((key,), unknown_key(key, allowed)) for key in data if key not in allowed]
         supervisor = self._model(SupervisorTable, data.get("supervisor", {}), ("supervisor",))
         parsed = self.parsed = Parsed(supervisor or SupervisorTable.model_validate({}))
-        if "cluster" in data:
+        parsed.has_cluster = "cluster" in data
+        if parsed.has_cluster:
             parsed.cluster = self._model(ClusterTable, data["cluster"], ("cluster",))
         parsed.watchdogs = list(self._tables(WatchdogTable, "watchdog"))
         parsed.groups = list(self._tables(GroupTable, "group"))

@@ -40,6 +40,8 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
     remote = _REMOTE if (parsed.supervisor.address or "").startswith("tcp://") else None
     for path, table in parsed.watchdogs:
         yield from _expected(path, table)
+        if table.scope is not None and not parsed.has_cluster:
+            yield Problem((*path, "scope"), "has no meaning without [cluster]")
         programs = any(each in names.programs for each in names.matched([table.name])[0])
         owner = LadderOwner(None, None, True) if programs else LadderOwner(_NOT_A_PROGRAM, remote)
         yield from _watch(path, table, owner, parsed, names, known)

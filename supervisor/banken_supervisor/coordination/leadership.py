@@ -48,7 +48,7 @@ from banken_supervisor.coordination.records import (
 )
 from banken_supervisor.coordination.store import ABSENT, Done, Item, Refused, Snapshot
 
-TTL_MIN = 1.0
+TTL_MIN, TTL_MAX = 1.0, 3600.0
 
 BEATS, READS = 5, 10
 """So often within ``ttl`` the leader writes, and every member reads."""
@@ -264,7 +264,9 @@ class Leadership:
         if self._vacated or self.term is None or now < self._wrote_at + self.ttl / AGAIN:
             return None
         self._wrote_at = now
-        return Write("resignation", {LEADER: self.term}, {LEADER: pack_leader(Leader("", self.run, wall))})
+        return Write(
+            "resignation", {LEADER: self.term}, {LEADER: pack_leader(Leader("", self.run, wall, self.ttl))}
+        )
 
     def _takeover(self, now: float, wall: float) -> Write:
         assert self._seen is not None
@@ -274,7 +276,7 @@ class Leadership:
             "takeover",
             {LEADER: leader, BEAT: beat},
             {
-                LEADER: pack_leader(Leader(self.member, self.run, wall)),
+                LEADER: pack_leader(Leader(self.member, self.run, wall, self.ttl)),
                 BEAT: pack(member=self.member, number=self._number),
             },
         )
@@ -282,11 +284,13 @@ class Leadership:
     def _may_take_over(self, now: float) -> bool:
         if self.leader is not None and self.leader.run == self.run:
             return True  # the answer to a takeover was lost
+        # A leader that was told another ttl may believe to lead for as long.
+        ttl = self.ttl if self.leader is None else max(self.ttl, min(self.leader.ttl, TTL_MAX))
         if not self.eligible:
-            return now - max(self._seen_at, self._answers_since) >= UNLED_TTLS * self.ttl
+            return now - max(self._seen_at, self._answers_since) >= UNLED_TTLS * ttl
         if self._seen == (ABSENT, ABSENT) or (self.leader is not None and not self.leader.member):
             return True  # nobody ever led, or who did has stepped down
-        return now - self._seen_at >= self.ttl and now - self._answers_since >= self.interval
+        return now - self._seen_at >= ttl and now - self._answers_since >= ttl / BEATS
 
     def _depose(self) -> None:
         if self.role is Role.LEADER:

@@ -49,6 +49,8 @@ class Leader(NamedTuple):
     """run id of its supervisor, another one at each start"""
     since: float
     """wall clock, for people only"""
+    ttl: float = 0.0
+    """seconds that it was told to lead without a beat"""
 
 
 class Member(NamedTuple):
@@ -62,6 +64,8 @@ class Member(NamedTuple):
     """its public key"""
     since: float
     """wall clock"""
+    ttl: float
+    """seconds, by its config"""
 
 
 class Word(NamedTuple):
@@ -127,16 +131,16 @@ def unpack(value: bytes) -> dict[str, Any]:
 
 def pack_leader(leader: Leader) -> bytes:
     """The value of ``leader``."""
-    return pack(member=leader.member, run=leader.run, since=leader.since)
+    return pack(**leader._asdict())
 
 
 def unpack_leader(value: bytes) -> Leader:
     """Who leads by this value. Foreign."""
     found = unpack(value)
-    member, run, since = found.get("member"), found.get("run"), found.get("since")
-    if not isinstance(member, str) or not isinstance(run, str) or not isinstance(since, int | float):
-        raise Foreign("no value of banken's")
-    return Leader(member, run, float(since))
+    try:
+        return _checked(Leader(**{each: found[each] for each in Leader._fields}), (str, str, _NUMBER, _NUMBER))
+    except ODD:
+        raise Foreign("no leader of banken's") from None
 
 
 def pack_member(member: Member) -> bytes:
@@ -148,7 +152,9 @@ def unpack_member(value: bytes) -> Member:
     """The member by this value. Foreign."""
     found = unpack(value)
     try:
-        return _checked(Member(**{each: found[each] for each in Member._fields}), (str, str, str, str, _NUMBER))
+        return _checked(
+            Member(**{each: found[each] for each in Member._fields}), (str, str, str, str, _NUMBER, _NUMBER)
+        )
     except ODD:
         raise Foreign("no member of banken's") from None
 

@@ -174,7 +174,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """An incident is to be claimed before it is opened (gate.py). Times are deadline time, seconds."""
+    """An incident is to be claimed before it is opened (claim_gate.py). Times are deadline time, seconds."""
 
     name: str
     cause: Cause

@@ -7,10 +7,10 @@ from math import inf
 from typing import Any
 
 from banken_supervisor.engine import members
+from banken_supervisor.engine.claim_gate import Gate
 from banken_supervisor.engine.descriptions import process_data
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
-from banken_supervisor.engine.gate import Gate
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.last_feeds import is_long
 from banken_supervisor.engine.occurrence import Occurrence

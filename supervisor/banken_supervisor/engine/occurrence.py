@@ -28,4 +28,4 @@ class Occurrence(NamedTuple):
     how: str | None = None
     """how an incident ends, in place of the table's word"""
     incident: str | None = None
-    """the id of the incident that is opened, where a claim has given it one (gate.py)"""
+    """the id of the incident that is opened, where a claim has given it one (claim_gate.py)"""

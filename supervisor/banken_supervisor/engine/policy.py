@@ -74,6 +74,8 @@ class Policy(NamedTuple):
     expect: bool = False
     """an exact name is judged from the supervisor's start, fed or not; else its first feed, or a worker's
     declaration, is waited for"""
+    is_local: bool | None = None
+    """whether it concerns this host alone, whoever leads the cluster; None: if processes of this host feed it"""
 
 
 EXIT_ONLY = Policy(UNDECLARED._replace(feeders=Feeders.EACH), worker_declares=True)

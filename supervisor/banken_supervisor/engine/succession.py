@@ -2,8 +2,8 @@
 
 All members hear every feed, so their timers are the same. Only the leader has open incidents. Whoever begins to
 lead takes up those that the store has, over its own timers: a worker that was heard again meanwhile has recovered.
-Then it judges what it has held (gate.py). Whoever leads no longer puts its incidents back, without a word: they are
-another's.
+Then it judges what it has held (claim_gate.py). Whoever leads no longer puts its incidents back, without a word:
+they are another's.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from banken_supervisor.engine.claim_gate import OF_SILENCE, Gate, Role
 from banken_supervisor.engine.effects import Effect, Event, EventType
-from banken_supervisor.engine.gate import OF_SILENCE, Gate, Role
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence

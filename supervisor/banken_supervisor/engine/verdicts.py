@@ -35,7 +35,7 @@ LOOK_AGAIN_S, LOOK_EACH_S = 0.05, 0.0005
 waits."""
 
 DEFERRED_S = 0.05
-"""Seconds until an incident is looked at again that a leader may not go on with (gate.py)."""
+"""Seconds until an incident is looked at again that a leader may not go on with (claim_gate.py)."""
 
 RETRY_S = 1.0
 """Seconds until a watchdog is looked at again whose verdict raised an exception."""

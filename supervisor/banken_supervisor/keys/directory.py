@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import zmq
 
-from banken.address import resolve
+from banken.address import resolve_all
 from banken.errors import KeyRefused
 from banken.keys import Key, check_key, load
 from banken_supervisor.keys import access
@@ -55,9 +55,10 @@ class KeyDirectory:
         return self.path / access.FILE
 
     def new(self, name: str, *, server: bool = False, address: str | None = None) -> Path:
-        """Make a pair; the path of its secret file. ``address``: of the supervisor that it is for, whose public key
-        the file gets, too: that of the one pair in here that was made for a server."""
-        servers = {} if address is None else {self._endpoint(address): self.server().key.decode()}
+        """Make a pair; the path of its secret file. ``address``: of the supervisor that it is for, or of several,
+        separated by commas; the file gets their public key, too: that of the one pair in here that was made for a
+        server."""
+        servers = {each: self.server().key.decode() for each in _endpoints(address)}
         import tomlkit
 
         self._make()
@@ -146,12 +147,6 @@ class KeyDirectory:
                     return
             raise KeyRefused(f"{name!r} is not allowed in {self.access_file}: there is nothing to revoke")
 
-    def _endpoint(self, address: str) -> str:
-        found = resolve(address)
-        if found.directory is not None:
-            raise KeyRefused(f"{quoted(address)}: keys are for supervisors at tcp://HOST:PORT")
-        return found.feed
-
     def _file(self, name: str, suffix: str) -> Path:
         return self.path / f"{name}.{suffix}"
 
@@ -219,3 +214,11 @@ def _make_file(path: Path, text: str, mode: int) -> None:
         file.write(text)
         file.flush()
         os.fsync(fd)
+
+
+def _endpoints(address: str | None) -> list[str]:
+    found = [] if address is None else resolve_all(address)
+    for each in found:
+        if each.directory is not None:
+            raise KeyRefused(f"{quoted(each.text)}: keys are for supervisors at tcp://HOST:PORT")
+    return [each.feed for each in found]

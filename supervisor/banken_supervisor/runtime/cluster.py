@@ -3,10 +3,10 @@
 Belongs to the loop's thread. The thread of leadership_thread.py finds out who leads, that of store_thread.py
 writes; what both find comes back as messages.
 
-The way of an incident: the engine proposes it (gate.py), its claim is written, the engine opens it, and with each
-of its steps the claim is written again before the action begins. What was written is done only while this member
-may act (``View.may_act``); that is asked again immediately before the action, on its thread (incident_terms.py).
-Until then it waits, and it is dropped when another member leads.
+The way of an incident: the engine proposes it (claim_gate.py), its claim is written, the engine opens it, and with
+each of its steps the claim is written again before the action begins and is told. What was written is done only
+while this member may act (``View.may_act``); that is asked again immediately before the action, on its thread
+(incident_terms.py). Until then it waits, and it is dropped when another member leads.
 """
 
 from __future__ import annotations
@@ -50,16 +50,17 @@ message twice, under one id, has got it once."""
 
 @dataclass(eq=False)
 class Cluster:
-    """``post``: has something done on the loop's thread, from any. ``run_step``: has a step's action run."""
+    """``post``: has something done on the loop's thread, from any. ``run_step``: tells this event, if there is one,
+    and has a step's action run."""
 
     settings: ClusterSettings
     run_id: str
     _driver: Driver
     _post: Callable[[Callable[[], None]], None]
-    _run_step: Callable[[RunStep], None]
+    _run_step: Callable[[RunStep, Event | None], None]
     _hand_over: Callable[[str, str], None]
     """drops what has not begun for a watchdog's incident, which is another member's now"""
-    _make_members: Callable[[StoreThread, float], Members]
+    _make_members: Callable[[StoreThread, float, Callable[[str, str], None]], Members]
     make_store: Callable[[], Store] | None = None
     leadership_thread: type[LeadershipThread] = LeadershipThread
     store_thread: type[StoreThread] = StoreThread
@@ -71,6 +72,8 @@ class Cluster:
     """by name: what is to be done when its claim is written at this version"""
     _ready: deque[Callable[[], None]] = field(default_factory=deque)
     """what is written, and is done as soon as this member may act"""
+    _beginnings: dict[str, Event] = field(default_factory=dict)
+    """by name: that an action begins, of which the claim is not written"""
     _again_at: float | None = None
     _eligible_at: float | None = None
     """monotonic time by which it has heard what there is, and may lead"""
@@ -83,7 +86,7 @@ class Cluster:
             leadership, make(), lambda view: self._post(partial(self._changed, view))
         )
         self._store = self.store_thread(make(), self._post)
-        self.members = self._make_members(self._store, self._limit)
+        self.members = self._make_members(self._store, self._limit, self._say)
         self.terms = Terms(lambda: self.view)
         self.words = OperatorWords(
             self.settings.member, self._store, self._limit, self._take_word, lambda: self.view.away, self._is_shared
@@ -162,15 +165,26 @@ class Cluster:
         if self._claims is not None:
             self._claims.want(name, None)
 
+    def tells_later(self, beginning: Event) -> bool:
+        """An action begins, says this event. True: it is told when the claim is written, and its step comes next;
+        False: it is no matter of the cluster."""
+        assert beginning.name is not None
+        if beginning.data["incident"] not in self.terms:
+            return False
+        self._beginnings[beginning.name] = beginning
+        return True
+
     def take_step(self, effect: RunStep) -> bool:
         """A step of the ladder is due. True: its claim is written first; False: it is no matter of the cluster."""
         name, incident = effect.about.name, effect.about.incident
         if incident not in self.terms:
             return False
+        beginning = self._beginnings.pop(name, None)
         claim = None if self._claims is None else self._claims.get(name)
         if claim is not None and claim.id == incident:
             begun = Begun(effect.number, effect.run, effect.step.do, wall())
-            self._want(name, claim._replace(begun=(*claim.begun, begun)), partial(self._run_step, effect))
+            run = partial(self._run_step, effect, beginning)
+            self._want(name, claim._replace(begun=(*claim.begun, begun)), run)
         return True
 
     def step_ran(self, effect: RunStep) -> None:
@@ -183,7 +197,7 @@ class Cluster:
         if run is None or run.ended:
             return
         if run.action in REPEATABLE:
-            self._ready.append(partial(self._run_step, effect))
+            self._ready.append(partial(self._run_step, effect, None))
             return
         data = {"incident": claim.id, "step": run.step, "run": run.run, "do": run.action}
         self._tell(Event(EventType.ACTION_UNKNOWN, effect.about.name, data))
@@ -355,6 +369,7 @@ class Cluster:
         self.terms.held_back += len(self._ready)
         self._ready.clear()
         self._waiting.clear()
+        self._beginnings.clear()
         self._put_back()
         if led:
             self._say("follows", "this member leads no longer")

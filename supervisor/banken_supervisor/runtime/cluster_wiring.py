@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from banken.address import Address
@@ -31,14 +31,14 @@ def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, lis
     dispatcher, programs, post = loop.dispatcher, loop.programs, loop.mailbox.post
     pair = None if remote is None else remote.keys.pair
     address = settings.address or (listen[0].text if listen else "")
-    own = member(settings.member, loop.run_id, address, "" if pair is None else pair[0].decode())
+    own = member(settings.member, loop.run_id, address, "" if pair is None else pair[0].decode(), settings.ttl)
 
     def let_in(keys: dict[str, bytes]) -> None:
         if remote is not None:
             remote.let_members_in(keys)
 
-    def make_members(store: StoreThread, limit: float) -> Members:
-        return Members(own, pair, store, post, let_in, limit, settings.ttl)
+    def make_members(store: StoreThread, limit: float, tell: Callable[[str, str], None]) -> Members:
+        return Members(own, pair, store, post, let_in, limit, tell)
 
     def make(effects: EffectRunner) -> Cluster:
         return Cluster(settings, loop.run_id, loop.driver, post, effects.run_step, hand_over, make_members)
@@ -49,7 +49,9 @@ def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, lis
             loop.outbox.journal.record(IncidentClosed(incident, wall(), HANDED_OVER, 1))
 
     def is_local(record: Record) -> bool:
-        owner = record.owner
+        policy, owner = record.policy, record.owner
+        if policy is not None and policy.is_local is not None:
+            return policy.is_local
         return record.name in programs or (owner is not None and not dispatcher.is_elsewhere(owner))
 
     loop.bind_cluster(make)

@@ -160,6 +160,8 @@ class EffectRunner:
 
     def _finish(self, effect: Effect) -> None:
         match effect:
+            case Event(EventType.ACTION) if self.cluster is not None and self.cluster.tells_later(effect):
+                pass
             case Event():
                 self._publish(effect)
                 if effect.type is EventType.GIVEN_UP and effect.name and self.cluster is not None:
@@ -185,8 +187,11 @@ class EffectRunner:
             case Fault(name, error):
                 self._guard.fault(Place.VERDICT, error, name)
 
-    def run_step(self, effect: RunStep) -> None:
-        """Have the action of a step run, when its beginning is on disk."""
+    def run_step(self, effect: RunStep, beginning: Event | None = None) -> None:
+        """Have the action of a step run, when its beginning is on disk. ``beginning``: the event that tells of it,
+        if that is still to be done."""
+        if beginning is not None:
+            self._publish(beginning)
         incident = incident_of(effect.about, self._driver.now)
         self._after_commit(partial(self._dispatcher.run, effect, incident))
 

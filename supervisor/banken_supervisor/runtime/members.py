@@ -39,7 +39,8 @@ class _Question:
 @dataclass(eq=False)
 class Members:
     """``own``: this member. ``pair``: its key; None: it has none, and asks nobody. ``let_in`` gets the keys of the
-    others. ``limit``: seconds that the store may take; ``every``: seconds between two looks at who there is.
+    others. ``limit``: seconds that the store may take; between two looks at who there is pass ``own.ttl``. ``tell``
+    gets a word for what is wrong with a member, and a sentence; once for each run of it.
     """
 
     own: Member
@@ -48,7 +49,7 @@ class Members:
     _post: Callable[[Callable[[], None]], None]
     _let_in: Callable[[dict[str, bytes]], None]
     _limit: float
-    _every: float
+    _tell: Callable[[str, str], None]
     links: dict[str, MemberLink] = field(default_factory=dict)
     """by name"""
     asks: bool = True
@@ -59,6 +60,8 @@ class Members:
     _look_at: float = 0.0
     """monotonic time"""
     _is_written: bool = False
+    _told: set[tuple[str, str]] = field(default_factory=set)
+    """of which runs what was told"""
 
     def ask(self, name: str, decide: Decide) -> None:
         """Ask the others whether they hear this worker."""
@@ -79,7 +82,7 @@ class Members:
     def turn(self, now: float) -> None:
         """Ask, and decide where no answer came in time."""
         if now >= self._look_at:
-            self._look_at = now + self._every
+            self._look_at = now + self.own.ttl
             if not self._is_written:
                 value = {MEMBERS + self.own.name: pack_member(self.own)}
                 self._store.ask(lambda store: store.transact({}, value, (), self._limit), self._written)
@@ -124,6 +127,7 @@ class Members:
                 member = unpack_member(item.value)
             except Foreign:
                 continue
+            self._look_at_settings(member)
             if member.name != self.own.name and MEMBERS + member.name == key and member.address and member.public:
                 found[member.name] = member
         for name, link in list(self.links.items()):
@@ -137,7 +141,21 @@ class Members:
         for name, member in new.items():
             self.links[name] = MemberLink(member, self._pair, self._post)
 
+    def _look_at_settings(self, member: Member) -> None:
+        """What two configs of one cluster may not have in common, and what they must."""
+        if member.name == self.own.name and member.run != self.own.run and self._is_written:
+            where = f" at {member.address}" if member.address else ""
+            self._tell_once("same-name", member, f"another supervisor{where} says that it is {member.name}, too")
+        if member.ttl != self.own.ttl:
+            text = f"{member.name} has ttl {member.ttl:g} s, this member {self.own.ttl:g} s: the longer one holds"
+            self._tell_once("other-ttl", member, text)
 
-def member(name: str, run: str, address: str, public: str) -> Member:
+    def _tell_once(self, what: str, member: Member, text: str) -> None:
+        if (what, member.run) not in self._told:
+            self._told.add((what, member.run))
+            self._tell(what, text)
+
+
+def member(name: str, run: str, address: str, public: str, ttl: float) -> Member:
     """This supervisor, from now on."""
-    return Member(name, run, address, public, wall())
+    return Member(name, run, address, public, wall(), ttl)

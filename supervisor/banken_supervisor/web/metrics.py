@@ -95,6 +95,11 @@ def _callback_results(answer: Answer) -> Iterable[Sample]:
     return [((result,), answer["events"][f"callback-{result}"]) for result in results]
 
 
+def _of_cluster(answer: Answer, number: Callable[[Answer], bool]) -> Iterable[Sample]:
+    cluster = answer.get("cluster")
+    return [] if cluster is None else [((), number(cluster))]
+
+
 def _of_rows(place: int) -> Callable[[Answer], Iterable[Sample]]:
     return lambda answer: [((row[0],), row[place]) for row in answer["rows"]]
 
@@ -175,6 +180,23 @@ METRICS = (
     Family("banken_journal_size_bytes", "gauge", "Size of the journal's file.", "journal.size"),
     Family("banken_journal_last_commit_timestamp_seconds", "gauge",
          "When the journal was last written to, in seconds since 1970.", "journal.last_commit"),
+
+    Family("banken_cluster_leads", "gauge", "1: this member leads its cluster; 0: it does not.",
+         lambda answer: _of_cluster(answer, lambda cluster: cluster["role"] == "leader")),
+    Family("banken_cluster_has_leader", "gauge", "1: this member knows who leads; 0: it does not.",
+         lambda answer: _of_cluster(answer, lambda cluster: cluster["leader"] is not None)),
+    Family("banken_cluster_store_up", "gauge", "1: the cluster's store answered this member last; 0: it did not.",
+         lambda answer: _of_cluster(answer, lambda cluster: cluster["away"] is None)),
+    Family("banken_cluster_store_seconds", "gauge", "How long the store's last answer took.", "cluster.seconds"),
+    Family("banken_cluster_member_up", "gauge", "1: another member answered this one last; 0: it did not.",
+         "cluster.members", ("member",)),
+    Family("banken_cluster_claims_waiting", "gauge", "Claims that wait to be written to the store.",
+         "cluster.claims_waiting"),
+    Family("banken_cluster_verdicts_held", "gauge", "Verdicts that wait until this member leads.", "cluster.held"),
+    Family("banken_cluster_acquitted", "counter", "Workers that another member heard, and this one did not.",
+         "cluster.acquitted"),
+    Family("banken_cluster_actions_held_back", "counter", "Actions that were dropped because another one led.",
+         "cluster.held_back"),
 
     Family("banken_watchdog_up", "gauge", "0: it has an open incident, given up or not; 1: else, paused included.",
          lambda answer: [((row[0],), row[1] not in ("expired", "given-up")) for row in answer["rows"]], ("name",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from rich.style import Style
 from rich.text import Text
@@ -10,6 +11,7 @@ from rich.text import Text
 from banken_supervisor.cli.poller import Snapshot
 from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.cli.top import text
+from banken_supervisor.text import cluster_text
 from banken_supervisor.text.durations import format_s
 
 VIEWS = ("watchdogs", "programs", "incidents", "events")
@@ -45,6 +47,8 @@ def supervisor(snapshot: Snapshot, address: str, now: float) -> Text:
     journal = summary["journal"]
     word = "off" if journal is None else clean(journal["state"])
     line.append(f"  journal {word}", "" if word in ("ok", "off", "opening") else f"bold {text.RED}")
+    if (cluster := summary.get("cluster")) is not None:
+        line.append(f"  {_leads(cluster)}", f"bold {text.RED}" if cluster_text.trouble(cluster) else "")
     if stuck := summary["callbacks"]["stuck"] + summary["actions"]["stuck"]:
         line.append(f"  {plural(stuck, 'stuck action')}", f"bold {text.RED}")
     if summary["stalls"]:
@@ -53,6 +57,18 @@ def supervisor(snapshot: Snapshot, address: str, now: float) -> Text:
         rate = snapshot.messages_rate
         line.append(f"  {rate:,.{0 if rate >= 10 else 1}f} messages/s")
     return line.append(f"  slowest turn {summary['slowest_turn'] * 1000:.1f} ms")
+
+
+def _leads(cluster: dict[str, Any]) -> str:
+    if cluster["away"] is not None:
+        return "the cluster's store does not answer"
+    silent = sum(not is_up for is_up in cluster["members"].values())
+    who = (
+        "this member leads"
+        if cluster["leader"] == cluster["member"]
+        else f"{clean(cluster['leader'] or 'nobody')} leads"
+    )
+    return who + (f", {plural(silent, 'member')} down" if silent else "")
 
 
 def tabs(view: str, snapshot: Snapshot, wanted: str) -> Text:

@@ -122,8 +122,20 @@ function facts() {
     h("span", { class: link === "up" ? "good" : "bad" }, icon(link === "up" ? "alive" : "expired"), link === "up" ? `up ${duration(uptime)}` : "down"),
     h("span", { class: summary.stalls ? "warn" : "", title: "Time that the supervisor itself lost; it counts towards no timeout" }, stalls),
     h("span", { class: journal !== null && journal.state !== "ok" ? "bad" : "", title: journal?.reason || journal?.path || "" }, journal === null ? "no journal" : `journal ${journal.state}`),
+    cluster(summary.cluster),
     h("span", { class: "far" }, `${plural(summary.messages, "message")}, pid ${summary.pid}, ${summary.version}`),
   );
+}
+
+function cluster(found) {
+  if (!found) return null;
+  const silent = Object.entries(found.members).filter(([, up]) => !up).map(([name]) => name).sort();
+  const who = found.leader === null ? "nobody leads" : found.leader === found.member ? "this member leads" : `${found.leader} leads`;
+  const members = silent.length ? `, ${silent.join(", ")} down` : "";
+  const text = found.away === null ? `cluster ${found.name}: ${who}${members}` : `cluster ${found.name}: its store does not answer`;
+  const bad = found.away !== null || found.leader === null || silent.length > 0;
+  const title = found.away ?? `This is ${found.member}; the store answers within ${Math.max(1, Math.round(found.seconds * 1000))} ms`;
+  return h("span", { class: bad ? "bad" : "", title }, text);
 }
 
 let lostTimer = 0;

@@ -1,0 +1,58 @@
+"""What ``summary`` says about the cluster of a supervisor, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ROLES = {
+    "follower": "a follower",
+    "away": "waiting for the store",
+    "resigned": "stepping down",
+}
+
+_COUNTS = {
+    "claims_waiting": "claims wait to be written",
+    "held": "verdicts are held until this member leads",
+    "acquitted": "workers were heard by another member only",
+    "held_back": "actions were dropped because another one led",
+}
+
+
+def headline(found: dict[str, Any]) -> str:
+    """Who leads, and what this member is."""
+    return (
+        f"cluster {found['name']}: {found['leader'] or 'nobody'} leads; this is {found['member']}, {_role(found)}"
+    )
+
+
+def trouble(found: dict[str, Any]) -> list[str]:
+    """What an operator has to look at."""
+    told = []
+    if found["away"] is not None:
+        told.append(f"the cluster's store does not answer: {found['away']}")
+    elif found["leader"] is None:
+        told.append("nobody is known to lead the cluster")
+    silent = sorted(name for name, is_up in found["members"].items() if not is_up)
+    if silent:
+        told.append(
+            f"of the cluster's members {', '.join(silent)} {'do' if len(silent) > 1 else 'does'} not answer"
+        )
+    return told
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """All of it."""
+    told = [headline(found)]
+    if found["away"] is not None:
+        told.append(f"the store does not answer: {found['away']}")
+    else:
+        told.append(f"the store answered within {max(1.0, found['seconds'] * 1000):.0f} ms")
+    for name, is_up in sorted(found["members"].items()):
+        told.append(f"{name} {'answers' if is_up else 'does not answer'}")
+    return told + [f"{found[key]:,} {text}" for key, text in _COUNTS.items() if found[key]]
+
+
+def _role(found: dict[str, Any]) -> str:
+    if found["role"] == "leader":
+        return "the leader" if found["acts"] else "the leader, which may not act before the store answers"
+    return _ROLES.get(found["role"], "of an unknown role")

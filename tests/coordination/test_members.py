@@ -1,0 +1,89 @@
+"""The members of a cluster, as each finds them in the store."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+
+import pytest
+
+from banken_supervisor.coordination.records import MEMBERS, pack
+from banken_supervisor.coordination.store import Done
+from banken_supervisor.coordination.store_thread import StoreThread
+from banken_supervisor.runtime.members import Members, member
+
+from .memory_store import MemoryEngine
+
+TTL = 1.0
+
+
+class One:
+    """A member whose loop is this test."""
+
+    def __init__(self, engine: MemoryEngine, name: str, run: str, ttl: float = TTL) -> None:
+        self.posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.told: list[tuple[str, str]] = []
+        self.store = StoreThread(engine.store(run), self.posted.put)
+        self.members = Members(
+            member(name, run, f"tcp://{name}:7767", "x" * 40, ttl), None, self.store, self.posted.put,
+            lambda keys: None, 1.0, lambda what, text: self.told.append((what, text)),
+        )  # fmt: skip
+        self.store.start()
+
+    def look(self) -> None:
+        """Write itself, where it has not, and read who there is."""
+        self.members._look_at = 0.0
+        writes = not self.members._is_written
+        self.members.turn(time.monotonic())
+        for _ in range(2 if writes else 1):
+            self.posted.get(timeout=10)()
+
+
+@pytest.fixture
+def engine() -> MemoryEngine:
+    return MemoryEngine()
+
+
+def test_two_of_one_name_are_told_once(engine: MemoryEngine) -> None:
+    """By the one that was there first; its own former run is not another one."""
+    former, first, other = One(engine, "a", "a-0"), One(engine, "a", "a-1"), One(engine, "b", "b-1")
+    for each in (former, first, other, first, other):
+        each.look()
+    assert first.told == other.told == []
+    second = One(engine, "a", "a-2")
+    for each in (second, first, first, other):
+        each.look()
+    assert first.told == [("same-name", "another supervisor at tcp://a:7767 says that it is a, too")]
+    assert second.told == other.told == []
+    for each in (former, first, second, other):
+        each.store.close(5.0)
+
+
+def test_another_ttl_is_told_once_by_each(engine: MemoryEngine) -> None:
+    """The leader of a cluster goes by the longer one (leadership.py)."""
+    one, other = One(engine, "a", "a-1"), One(engine, "b", "b-1", 5.0)
+    for each in (one, other, one, other):
+        each.look()
+    assert one.told == [("other-ttl", "b has ttl 5 s, this member 1 s: the longer one holds")]
+    assert other.told == [("other-ttl", "a has ttl 1 s, this member 5 s: the longer one holds")]
+    for each in (one, other):
+        each.store.close(5.0)
+
+
+def test_what_is_no_member_is_passed_over(engine: MemoryEngine) -> None:
+    """Garbage, a newer banken's, one without a part, and one under another's name."""
+    odd = [
+        b"",
+        b"\xc1",
+        pack(name="c"),
+        pack(v=2, name="c"),
+        pack(name="d", run="r", address="a", public="p", since=1),
+    ]
+    found = engine.store("x").transact({}, {f"{MEMBERS}{number}": each for number, each in enumerate(odd)}, (), 1.0)
+    assert isinstance(found, Done)
+    one = One(engine, "a", "a-1")
+    one.look()
+    one.look()
+    assert one.told == []
+    one.store.close(5.0)

@@ -48,7 +48,7 @@ class Name:
         """a message has come, and the loop has not woken since"""
         self.hold = 0.0
         """a pause lasts until then"""
-        self.extended = 0.0
+        self.extended = self.extended_for = 0.0
         self.paused_until = 0.0
         """by the real clock"""
         self.kept_pause = False
@@ -62,6 +62,8 @@ class Name:
         """as the supervisor has heard"""
         self.promised: float | None = 0.0
         """when its next message is due, as the supervisor has heard"""
+        self.promised_for = 0.0
+        """so long after that message"""
         self.open: Open | None = None
         self.since_start = True
         """heard since this supervisor's start"""

@@ -192,6 +192,7 @@ class Oracle:
             one.known = one.judged = one.since_start = one.unread = True
             seconds = 0.0 if message.kind is not Kind.WORK else message.args[0]
             one.is_idle, one.promised = seconds is None, seconds and self.most_at() + seconds
+            one.promised_for = seconds or 0.0
             one.resolution = message.resolution
             one.must_by, one.extended = None, 0.0
             one.unsure = not process.alive
@@ -208,6 +209,7 @@ class Oracle:
             one.must_by = None
         elif message.kind is Kind.EXTEND and one.known:
             one.extended = self.most_at() + message.args[0]
+            one.extended_for = message.args[0]
 
     def lose(self) -> None:
         """Somebody removes the journal. A supervisor that is up writes all again; one that is not finds nothing."""
@@ -241,8 +243,12 @@ class Oracle:
         for one in self.names.values():
             if one.unread:
                 one.unread, one.heard = False, self.least
+            # What came while it was stopped came, by its own time, when it went on.
             if one.good is not None and one.good > self.most:
                 one.good = self.most
+            if one.promised:
+                one.promised = min(one.promised, self.most + one.promised_for)
+            one.extended = min(one.extended, self.most + one.extended_for)
 
     def most_at(self) -> float:
         """The most of its time at this moment, in the middle of a pass."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
-from banken_supervisor.engine.effects import Effect, Event
+from banken_supervisor.engine.effects import Effect, Event, RunStep
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.principal import Refusal
 from banken_supervisor.engine.rules import Rules
@@ -19,6 +19,12 @@ BOB = ProcessIdentity(b"bootboot", 200, 2000, b"bbbb")
 ELSEWHERE = ProcessIdentity(b"otherone", 300, 1, b"cccc")
 
 TEN = Declaration(10.0, 3.0, 20.0)
+
+
+def events_of(effects: Iterable[Effect]) -> list[Event]:
+    """What is told, in order, with the beginnings of actions."""
+    found = (each.beginning if isinstance(each, RunStep) else each for each in effects)
+    return [each for each in found if isinstance(each, Event)]
 
 
 class Bench:
@@ -50,7 +56,7 @@ class Bench:
 
     def said(self) -> list[str]:
         """Types of the events since the last look."""
-        types = [effect.type.value for effect in self.out if isinstance(effect, Event)]
+        types = [event.type.value for event in events_of(self.out)]
         self.out.clear()
         return types
 
@@ -88,7 +94,7 @@ def opened(bench: Bench) -> list[tuple[str | None, Any, Any]]:
 
 def told(bench: Bench, what: str) -> list[dict[str, Any]]:
     """The data of every such event so far."""
-    return [each.data for each in bench.out if isinstance(each, Event) and each.type.value == what]
+    return [each.data for each in events_of(bench.out) if each.type.value == what]
 
 
 def feeds(bench: Bench, *who: ProcessIdentity, declaration: Any = None, times: int = 2, every: float = 1.0) -> None:

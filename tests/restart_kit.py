@@ -6,11 +6,12 @@ from typing import Any
 
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
-from banken_supervisor.engine.effects import Effect, Event
+from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import Group, Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
+from engine_kit import events_of
 from snapshot_kit import Shelf
 
 ALICE = ProcessIdentity(b"bootboot", 100, 1000, b"aaaa")
@@ -111,4 +112,4 @@ class House:
 
 def said(effects: list[Effect]) -> list[tuple[str, str | None]]:
     """The events, by type and name."""
-    return [(e.type.value, e.name) for e in effects if isinstance(e, Event)]
+    return [(e.type.value, e.name) for e in events_of(effects)]

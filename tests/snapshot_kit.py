@@ -17,6 +17,7 @@ from banken_supervisor.engine.snapshot import (
     checkpoint,
     last_feed,
 )
+from engine_kit import events_of
 
 
 class Shelf:
@@ -34,9 +35,8 @@ class Shelf:
 
     def put(self, engine: Engine, effects: list[Effect], now: float, wall: float) -> None:
         """Keep what these effects tell, and the records that have changed. ``now``: deadline time."""
-        for effect in effects:
-            if isinstance(effect, Event):
-                self._event(effect, wall)
+        for event in events_of(effects):
+            self._event(event, wall)
         for name in list(engine.table.changed):
             del engine.table.changed[name]
             record = engine.get(name)

@@ -15,6 +15,7 @@ from banken_supervisor.engine.ladder import STEPS_MAX, Backoff, Budget, Ladder, 
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
+from engine_kit import events_of
 
 ALICE = ProcessIdentity(b"bootboot", 100, 1000, b"aaaa")
 BOB = ProcessIdentity(b"bootboot", 200, 2000, b"bbbb")
@@ -68,12 +69,12 @@ class Bench:
         self.out.clear()
 
     def types(self) -> list[str]:
-        said = [effect.type.value for effect in self.out if isinstance(effect, Event)]
+        said = [event.type.value for event in events_of(self.out)]
         self.out.clear()
         return said
 
     def events(self, kind: str) -> list[Event]:
-        return [effect for effect in self.out if isinstance(effect, Event) and effect.type.value == kind]
+        return [event for event in events_of(self.out) if event.type.value == kind]
 
     def state(self, name: str = "w") -> State | None:
         record = self.engine.get(name)

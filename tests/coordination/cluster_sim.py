@@ -50,9 +50,13 @@ from banken_supervisor.engine.record import deadline
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
 from banken_supervisor.runtime import claimed_incidents as claimed_incidents_module
+from banken_supervisor.runtime import claimed_steps as claimed_steps_module
+from banken_supervisor.runtime import claimed_work as claimed_work_module
 from banken_supervisor.runtime import cluster as cluster_module
 from banken_supervisor.runtime import members as members_module
-from banken_supervisor.runtime.cluster import REPEATABLE, Cluster
+from banken_supervisor.runtime import suspicions as suspicions_module
+from banken_supervisor.runtime.claimed_steps import REPEATABLE
+from banken_supervisor.runtime.cluster import Cluster
 from banken_supervisor.runtime.member_links import ANSWER_S, Heard
 from banken_supervisor.runtime.members import Members, member
 
@@ -190,7 +194,9 @@ class World:
             mock.patch.object(cluster_module, "monotonic", clock),
             mock.patch.object(leadership_thread_module, "clock", clock),
             mock.patch.object(leadership_thread_module, "wall", wall),
-            mock.patch.object(cluster_module, "wall", wall),
+            mock.patch.object(claimed_work_module, "monotonic", clock),
+            mock.patch.object(claimed_steps_module, "wall", wall),
+            mock.patch.object(suspicions_module, "wall", wall),
             mock.patch.object(claimed_incidents_module, "wall", wall),
             mock.patch.object(members_module, "wall", wall),
         ):
@@ -300,19 +306,16 @@ class World:
         cluster = machine.cluster
         match effect:
             case Propose():
-                cluster.propose(effect)
+                cluster.suspicions.propose(effect)
             case Withdraw(name):
-                cluster.withdraw(name)
-            case Event(EventType.ACTION):
-                if not cluster.tells_later(effect):
-                    self.findings.append(f"{self.now:.3f}: {machine.name} tells of an action without a claim")
+                cluster.suspicions.withdraw(name)
             case RunStep():
-                if not cluster.take_step(effect):
+                if not cluster.steps.take(effect):
                     self.findings.append(f"{self.now:.3f}: {machine.name} runs a step without a claim")
             case StepRan(ran):
-                cluster.step_ran(ran)
+                cluster.steps.ran(ran)
             case EndIncident():
-                cluster.ended(effect)
+                cluster.steps.ended(effect)
             case Event(EventType.RECOVERED | EventType.CLOSED, _, data) if data["incident"] in self.open:
                 opened = self.open.pop(data["incident"])
                 if self.now - opened > 8.0 * self.ttl + 5.0:
@@ -367,10 +370,10 @@ class World:
     def _reaches(self, one: Machine, other: Machine) -> bool:
         return frozenset((one.name, other.name)) not in self.parted
 
-    def _run_step(self, machine: Machine, life: int, effect: RunStep, beginning: Event | None) -> None:
+    def _run_step(self, machine: Machine, life: int, effect: RunStep) -> None:
         about = effect.about
-        if beginning is not None:
-            self._tells(machine, beginning.type)
+        if effect.beginning is not None:
+            self._tells(machine, effect.beginning.type)
         target = ActionTarget(
             Incident(about.incident, about.name, about.cause, 0.0, about.silence, about.timeout),
             step=effect.number, run=effect.run,
@@ -390,7 +393,7 @@ class World:
 
         def end() -> None:
             report = ActionReport(EventType.ACTION_DONE, effect.step.do, target, "", {}, 1.0, 0.1)
-            self.post(machine, life, partial(machine.cluster.acted, report))
+            self.post(machine, life, partial(machine.cluster.steps.acted, report))
 
         # Its watchdog's lane may be busy.
         wait = self.random.uniform(0.0, 0.01) if self.random.random() < 0.8 else self.random.uniform(0.0, 3.0)

@@ -14,7 +14,7 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.snapshot import PastIncident, PastRun
 from banken_supervisor.engine.states import State
-from engine_kit import BOB, Bench
+from engine_kit import BOB, Bench, events_of
 
 LADDER = Ladder((Step("log"), Step("exec", after=30.0)))
 
@@ -99,7 +99,7 @@ def test_a_failure_is_an_incident_though_a_feed_follows_at_once() -> None:
     assert not [each for each in member.out if isinstance(each, Withdraw)]
     member.out.clear()
     assert member.engine.succession.open("w", "claimed-1", member.now, member.out)
-    assert [each.type.value for each in member.out if isinstance(each, Event)] == ["expired", "action", "recovered"]
+    assert [each.type.value for each in events_of(member.out)] == ["expired", "action", "recovered"]
     assert member.state() is State.ALIVE
 
 

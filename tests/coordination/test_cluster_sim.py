@@ -13,7 +13,7 @@ from banken_supervisor.coordination.leadership_thread import View
 from banken_supervisor.engine.claim_gate import Gate
 from banken_supervisor.engine.effects import RunStep
 from banken_supervisor.runtime import members
-from banken_supervisor.runtime.cluster import Cluster
+from banken_supervisor.runtime.claimed_steps import ClaimedSteps
 from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
 
@@ -72,29 +72,29 @@ def _holds_nothing(self: Gate, *args: object) -> bool:
     return False
 
 
-def _begins_without_a_claim(self: Cluster, effect: RunStep) -> bool:
-    self._ready.append(partial(self._run_step, effect, None))
+def _begins_without_a_claim(self: ClaimedSteps, effect: RunStep) -> bool:
+    self._work.do(partial(self._run_step, effect))
     return True
 
 
-def _repeats_all(self: Cluster, effect: RunStep) -> None:
-    self._ready.append(partial(self._run_step, effect, None))
+def _repeats_all(self: ClaimedSteps, effect: RunStep) -> None:
+    self._work.do(partial(self._run_step, effect))
 
 
 def _always(self: View) -> bool:
     return self.term is not None
 
 
-def _keeps_claims(self: Cluster, effect: object) -> None:
+def _keeps_claims(self: ClaimedSteps, effect: object) -> None:
     pass
 
 
 FAULTS = {
     "nobody is asked": (Members, "ask", _asks_nobody),
     "a follower opens": (Gate, "holds", _holds_nothing),
-    "steps begin without a claim": (Cluster, "take_step", _begins_without_a_claim),
-    "an ended step is repeated": (Cluster, "step_ran", _repeats_all),
-    "claims are kept for ever": (Cluster, "ended", _keeps_claims),
+    "steps begin without a claim": (ClaimedSteps, "take", _begins_without_a_claim),
+    "an ended step is repeated": (ClaimedSteps, "ran", _repeats_all),
+    "claims are kept for ever": (ClaimedSteps, "ended", _keeps_claims),
 }
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.engine.driver import WAIT_MAX, Driver
-from banken_supervisor.engine.effects import Event, RunCallback
+from banken_supervisor.engine.effects import Event, RunCallback, RunStep
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.rules import Rules
 from snapshot_kit import Shelf
@@ -400,6 +400,8 @@ class SimulatedHost:
     def _told(self) -> list[Told]:
         told = []
         for effect in self.driver.out:
+            if isinstance(effect, RunStep) and effect.beginning is not None:
+                effect = effect.beginning
             if isinstance(effect, RunCallback):
                 told.append(Told("run", effect.name, effect.incident, effect.cause.value, effect.run))
             elif isinstance(effect, Event) and effect.name is not None:

@@ -133,6 +133,8 @@ class RunStep:
     """its last feeds, of each the age and the gap before it, seconds; the newest last"""
     scope: Scope | None = None
     """the work that is late, where the process said so"""
+    beginning: Event | None = None
+    """tells that the action begins: the journal has it before that; None: it was told, or nothing is done"""
 
 
 @dataclass(frozen=True, slots=True)

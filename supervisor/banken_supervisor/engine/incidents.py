@@ -276,12 +276,13 @@ class Incidents:
         data = {"incident": incident.id, "step": number, "run": count, "do": step.do, "late": now - due}
         if step.level is not None:
             data["level"] = step.level
-        # The event comes first: the journal has it before the action begins.
-        out.append(Event(EventType.WOULD_ACT if observe else EventType.ACTION, record.name, data))
+        beginning = None if observe else Event(EventType.ACTION, record.name, data)
+        if beginning is None:
+            out.append(Event(EventType.WOULD_ACT, record.name, data))
         scope = None if record.details is None else record.details.scope
         if scope is not None:
             scope = scope._replace(age=scope.age + now - record.fed_at)
-        out.append(RunStep(about, step, number, count, observe, record.owner, feeds, scope))
+        out.append(RunStep(about, step, number, count, observe, record.owner, feeds, scope, beginning))
 
 
 def _unfed(record: Record, details: Details) -> str:

@@ -160,38 +160,35 @@ class EffectRunner:
 
     def _finish(self, effect: Effect) -> None:
         match effect:
-            case Event(EventType.ACTION) if self.cluster is not None and self.cluster.tells_later(effect):
-                pass
             case Event():
                 self._publish(effect)
                 if effect.type is EventType.GIVEN_UP and effect.name and self.cluster is not None:
-                    self.cluster.gave_up(effect.name)
+                    self.cluster.steps.gave_up(effect.name)
                 if effect.type is EventType.EXPIRED and effect.name and "replay" not in effect.data:
                     opened = partial(_opened, effect.name, effect.data)
                     self._dispatcher.take_output(effect.name, opened, self._keep_evidence)
             case RunStep() if not effect.observe:
-                if self.cluster is None or not self.cluster.take_step(effect):
+                if self.cluster is None or not self.cluster.steps.take(effect):
                     self.run_step(effect)
             case StepRan(ran):
                 self._dispatcher.remember(ran, incident_of(ran.about, self._driver.now))
                 if self.cluster is not None:
-                    self.cluster.step_ran(ran)
+                    self.cluster.steps.ran(ran)
             case EndIncident():
                 self._after_commit(partial(self._dispatcher.end, effect))
                 if self.cluster is not None:
-                    self.cluster.ended(effect)
+                    self.cluster.steps.ended(effect)
             case Propose() if self.cluster is not None:
-                self.cluster.propose(effect)
+                self.cluster.suspicions.propose(effect)
             case Withdraw(name) if self.cluster is not None:
-                self.cluster.withdraw(name)
+                self.cluster.suspicions.withdraw(name)
             case Fault(name, error):
                 self._guard.fault(Place.VERDICT, error, name)
 
-    def run_step(self, effect: RunStep, beginning: Event | None = None) -> None:
-        """Have the action of a step run, when its beginning is on disk. ``beginning``: the event that tells of it,
-        if that is still to be done."""
-        if beginning is not None:
-            self._publish(beginning)
+    def run_step(self, effect: RunStep) -> None:
+        """Tell that the action of a step begins, and have it run when that is on disk."""
+        if effect.beginning is not None:
+            self._publish(effect.beginning)
         incident = incident_of(effect.about, self._driver.now)
         self._after_commit(partial(self._dispatcher.run, effect, incident))
 

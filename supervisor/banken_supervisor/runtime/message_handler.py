@@ -110,7 +110,7 @@ class MessageHandler:
         if self._outbox is not None:
             self._outbox.report(report, message.evidence)
         if self.cluster is not None:
-            self.cluster.acted(report)
+            self.cluster.steps.acted(report)
         self._metrics.action(report.action, report.type.value.removeprefix("action-"))
         data = {
             "incident": target.incident.id, "step": target.step, "run": target.run, "do": report.action,

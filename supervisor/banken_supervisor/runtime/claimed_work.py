@@ -1,0 +1,124 @@
+"""What this member may do only when the store has its claim: it waits until that is written, and then until this
+member may act.
+
+Belongs to the loop's thread. Nothing of it outlives the member's leadership: who leads next goes on with the
+claims.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+
+from banken_supervisor.coordination.claims import Adopted, Blocked, Claims, Deposed, Outcome, Written
+from banken_supervisor.coordination.records import Claim
+from banken_supervisor.coordination.store import Away, Done, Refused
+from banken_supervisor.coordination.store_thread import StoreThread
+from banken_supervisor.runtime.incident_terms import LOOK_S, Terms
+
+
+@dataclass(eq=False)
+class ClaimedWork:
+    """``limit``: seconds that the store may take. ``adopt``: goes on with a claim that a former leader left, where
+    another one was wanted. ``block``: says that a claim is left alone, and why. ``deposed``: another member leads.
+    """
+
+    _store: StoreThread
+    _limit: float
+    _terms: Terms
+    _may_act: Callable[[int], bool]
+    """whether this member may act, and leads in this term"""
+    adopt: Callable[[str, Claim], None]
+    block: Callable[[str, str], None]
+    deposed: Callable[[], None]
+    claims: Claims | None = None
+    """None: this member does not lead, or does not know yet what there is"""
+    _waiting: dict[str, list[tuple[int, Callable[[], None]]]] = field(default_factory=dict)
+    """by name: what is to be done when its claim is written at this version"""
+    _ready: deque[Callable[[], None]] = field(default_factory=deque)
+    """what is written, and is done as soon as this member may act"""
+
+    def get(self, name: str) -> Claim | None:
+        """The claim of this watchdog, as it is or is to be in the store."""
+        return None if self.claims is None else self.claims.get(name)
+
+    def want(self, name: str, claim: Claim, then: Callable[[], None]) -> None:
+        """Write this claim, and do what follows. Only while this member leads."""
+        assert self.claims is not None
+        version = self.claims.want(name, claim)
+        if version is not None:
+            self._waiting.setdefault(name, []).append((version, then))
+
+    def note(self, name: str, claim: Claim) -> None:
+        """Write this claim; nothing waits for it."""
+        if self.claims is not None:
+            self.claims.want(name, claim)
+
+    def drop(self, name: str) -> None:
+        """There is no incident of this watchdog: nothing that waits for its claim is done, and the claim goes."""
+        self._waiting.pop(name, None)
+        if self.claims is not None:
+            self.claims.want(name, None)
+
+    def do(self, what: Callable[[], None]) -> None:
+        """Do this as soon as this member may act: its claim is there."""
+        self._ready.append(what)
+
+    def stop(self) -> None:
+        """This member leads no longer: nothing is done that was not begun."""
+        self.claims = None
+        self._terms.held_back += len(self._ready)
+        self._ready.clear()
+        self._waiting.clear()
+
+    def patience(self, now: float) -> float | None:
+        """Seconds until ``turn`` has something to do; None: not before something else happens."""
+        if self.claims is None:
+            return None
+        waits = [] if (patience := self.claims.patience(now)) is None else [patience]
+        if self._ready:
+            waits.append(0.0 if self._may_act(self.claims.term) else LOOK_S)
+        return min(waits, default=None)
+
+    def turn(self, now: float) -> None:
+        """Write what is wanted."""
+        if self.claims is not None and (sent := self.claims.transaction(now)) is not None:
+            self._store.ask(
+                lambda store: store.transact(sent.expect, sent.put, sent.drop, self._limit),
+                partial(self._answered, sent.term),
+            )
+
+    def do_what_is_written(self) -> None:
+        """As far as this member may act."""
+        while self._ready and self.claims is not None and self._may_act(self.claims.term):
+            self._ready.popleft()()
+
+    def _answered(self, term: int, answer: Done | Refused | Away) -> None:
+        claims = self.claims
+        if claims is None or term != claims.term:
+            return
+        if isinstance(answer, Away):
+            claims.was_away(monotonic())
+            return
+        for outcome in claims.was_answered(answer):
+            self._take(term, outcome)
+
+    def _take(self, term: int, outcome: Outcome) -> None:
+        match outcome:
+            case Written(name, version):
+                waiting = self._waiting.pop(name, [])
+                self._ready.extend(do for wanted, do in waiting if wanted <= version)
+                if left := [each for each in waiting if each[0] > version]:
+                    self._waiting[name] = left
+            case Adopted(name, claim):
+                self._waiting.pop(name, None)
+                self._terms.is_mine(claim.id, term)
+                self._ready.append(partial(self.adopt, name, claim))
+            case Blocked(name, why):
+                self._waiting.pop(name, None)
+                self.block(name, why)
+            case Deposed():
+                self.deposed()

@@ -1,0 +1,77 @@
+"""From a verdict of the leader's engine to an open incident: the other members are asked, and the claim is written.
+
+Belongs to the loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from banken.clock import wall
+from banken.protocol.incidents import Cause
+from banken_supervisor.coordination.records import Claim
+from banken_supervisor.engine.driver import Driver
+from banken_supervisor.engine.effects import Event, EventType, Propose
+from banken_supervisor.runtime.claimed_work import ClaimedWork
+from banken_supervisor.runtime.incident_terms import Terms
+from banken_supervisor.runtime.members import Members
+
+ASKED = frozenset({Cause.TIMEOUT, Cause.GRACE})
+"""Causes before which the others are asked."""
+
+
+@dataclass(eq=False)
+class Suspicions:
+    """``member``: this one's name."""
+
+    member: str
+    _driver: Driver
+    _work: ClaimedWork
+    _members: Members
+    _terms: Terms
+    _tell: Callable[[Event], None]
+    acquitted: int = 0
+    """workers that another member heard, and this one did not"""
+
+    def propose(self, effect: Propose) -> None:
+        """The engine wants to open an incident."""
+        engine = self._driver.engine
+        record = engine.get(effect.name)
+        if self._work.claims is None or record is None:
+            return
+        incident = engine.incidents.new_id()
+        claim = Claim(
+            incident, effect.cause.value, wall() - (self._driver.now - effect.due), effect.silence,
+            record.declaration.timeout, self.member, effect.reason,
+        )  # fmt: skip
+        want = partial(self._work.want, effect.name, claim, partial(self._open, effect.name, incident))
+        if effect.cause in ASKED:
+            self._members.ask(effect.name, partial(self._heard, effect.name, want))
+        else:
+            want()
+
+    def withdraw(self, name: str) -> None:
+        """It was fed meanwhile: nothing is opened."""
+        self._members.withdraw(name)
+        self._work.drop(name)
+
+    def _heard(self, name: str, want: Callable[[], None], member: str, age: float | None) -> None:
+        """The others have said whether they hear this worker."""
+        if self._work.claims is None:
+            return
+        if age is None:
+            want()
+            return
+        self.acquitted += 1
+        self._driver.engine.succession.acquit(name, age, self._driver.now)
+        data = {"what": "one-sided", "text": f"{member} hears {name}, and this member does not", "member": member}
+        self._tell(Event(EventType.CLUSTER, name, data))
+
+    def _open(self, name: str, incident: str) -> None:
+        driver, work = self._driver, self._work
+        assert work.claims is not None
+        self._terms.is_mine(incident, work.claims.term)
+        if not driver.engine.succession.open(name, incident, driver.now, driver.out):
+            work.drop(name)

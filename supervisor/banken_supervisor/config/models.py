@@ -33,6 +33,7 @@ from banken_supervisor.config.fields import (
     User,
 )
 from banken_supervisor.config.steps import STEPS, OwnStep, StepFields
+from banken_supervisor.config.tags import MANY, ONE, TAG, one_or_many
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.ladder import STEPS_MAX
 from banken_supervisor.engine.policy import Quotas
@@ -43,10 +44,7 @@ PROCESSES_MAX = 1000
 NAMES_MAX = 10_000
 """Names in one list."""
 
-TAG = "\0"
-"""Begins what pydantic puts into an error's place for the branch that it took; keys of a file do not begin so."""
-
-OWN, ONE, MANY = f"{TAG}own", f"{TAG}one", f"{TAG}many"
+OWN = f"{TAG}own"
 
 
 def _kind_of_step(value: Any) -> str | None:
@@ -54,10 +52,6 @@ def _kind_of_step(value: Any) -> str | None:
     if isinstance(do, str):
         return TAG + do if do in STEPS else OWN
     return OWN if isinstance(value, dict) else None
-
-
-def _one_or_many(value: Any) -> str | None:
-    return ONE if isinstance(value, dict) else MANY if isinstance(value, list) else None
 
 
 def milliseconds(seconds: float) -> float:
@@ -73,7 +67,7 @@ else:
     AnyStep = Annotated[Union[(*_STEPS, Annotated[OwnStep, Tag(OWN)])], Discriminator(_kind_of_step)]
     GiveUp = Annotated[
         Annotated[AnyStep, Tag(ONE)] | Annotated[list[AnyStep], Field(max_length=STEPS_MAX), Tag(MANY)],
-        Discriminator(_one_or_many),
+        Discriminator(one_or_many),
     ]
 
 

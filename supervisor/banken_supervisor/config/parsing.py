@@ -14,7 +14,6 @@ from banken_supervisor.config.cluster import ClusterTable
 from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.models import (
     STEP,
-    TAG,
     File,
     GroupTable,
     NotifyTable,
@@ -23,6 +22,7 @@ from banken_supervisor.config.models import (
     WatchdogTable,
 )
 from banken_supervisor.config.steps import STEPS
+from banken_supervisor.config.tags import TAG
 from banken_supervisor.text.quoting import kind_of, unknown_key
 
 TABLES_MAX = 10_000

@@ -1,0 +1,65 @@
+"""Calls that may block for ever (a look at a file of a dead mount, a look-up of a name), on threads of their own.
+
+No thread can be ended from outside. So each call has a key, and while one with this key runs, others wait for the
+same result: what is stuck holds one thread, however often it is asked. A thread ends with its call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+THREADS_MAX = 64
+"""Calls that run at once. A further one fails at once: all others are stuck."""
+
+_running: dict[tuple[asyncio.AbstractEventLoop, Hashable], asyncio.Future[Any]] = {}
+
+
+class AllStuckError(OSError):
+    """No thread is left for the call."""
+
+
+async def call(key: Hashable, function: Callable[[], T]) -> T:
+    """The result of the function, which runs on a thread. Cancelling does not end the thread."""
+    loop = asyncio.get_running_loop()
+    place = loop, key
+    if (future := _running.get(place)) is None:
+        if len(_running) >= THREADS_MAX:
+            why = f"{THREADS_MAX} looks at files and names have not come back: this one is not begun"
+            raise AllStuckError(errno.EAGAIN, why)
+        future = _running[place] = loop.create_future()
+        # Of a result that nobody waits for any more, nothing is said.
+        future.add_done_callback(lambda done: _running.pop(place, None) and done.exception() and None)
+        thread = threading.Thread(target=_run, args=(loop, future, function), name="banken-look", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            future.cancel()
+            raise AllStuckError(errno.EAGAIN, "the system has no thread left") from None
+    return await asyncio.shield(future)
+
+
+def _run(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], function: Callable[[], Any]) -> None:
+    result: Any = None
+    fault: BaseException | None = None
+    try:
+        result = function()
+    except BaseException as raised:  # noqa: BLE001  # it belongs to whoever waits
+        fault = raised
+    with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        loop.call_soon_threadsafe(_finish, future, result, fault)
+
+
+def _finish(future: asyncio.Future[Any], result: Any, fault: BaseException | None) -> None:
+    if future.done():
+        return
+    if fault is None:
+        future.set_result(result)
+    else:
+        future.set_exception(fault)

@@ -1,0 +1,262 @@
+"""Runs one command for a check, on the loop: bounded in time and output, and nothing of it is left behind.
+
+The command leads a session of its own. It is not collected before its group was killed: until then its number means
+no other group. What has left the session is found by its mark (``BANKEN_RUN``), where there is a sign of it: the
+command took too long, its output is still held open, or its orphans came to this process, which is a subreaper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from time import monotonic
+from typing import NamedTuple, Protocol
+
+from banken.process_identity import process_start
+from banken_supervisor.actions.running_command import HeadAndTail
+from banken_supervisor.checks.base import Progress
+from banken_supervisor.checks.subject import Subject
+from banken_supervisor.files.users import find_user
+from banken_supervisor.processes import launch
+from banken_supervisor.processes.child_environment import inherited, of_user
+from banken_supervisor.processes.command_words import why_not
+from banken_supervisor.processes.run_processes import RunProcesses
+from banken_supervisor.processes.scan import COMMAND_RUN, look
+from banken_supervisor.text.sanitize import last_lines
+
+OUTPUT_MAX = 64 * 1024
+"""Bytes of output that are kept: the first half and the last."""
+
+READ = 64 * 1024
+
+FLOOD_BYTES = 16 * 1024 * 1024
+"""A command that writes more is killed: it will not end."""
+
+DRAIN_S = 0.1
+"""Seconds that output is read after the end of the command: what it started may hold the pipe for ever."""
+
+REAP_S = 0.05
+"""Seconds that the end of a killed command is awaited; what takes longer is collected at a later run."""
+
+RESERVE = 0.1
+"""Share of the limit that is kept for killing, at most ``RESERVE_S`` seconds."""
+
+RESERVE_S = 0.25
+
+_SET_CHILD_SUBREAPER = 36
+
+
+class Wanted(Protocol):
+    """What is needed of a check that runs a command."""
+
+    @property
+    def exec(self) -> tuple[str, ...]:
+        """The command."""
+
+    @property
+    def user(self) -> str | None:
+        """As whom it runs."""
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Variables beside those that it inherits."""
+
+    @property
+    def cwd(self) -> str:
+        """Where it runs."""
+
+    @property
+    def limit(self) -> float:
+        """Seconds for all of it."""
+
+
+class CommandEnd(NamedTuple):
+    """How a command ended."""
+
+    status: int | None
+    """negative: a signal; None: it did not run, or was killed; ``output`` then says why"""
+    output: str
+
+
+_late: list[subprocess.Popen[bytes]] = []
+"""killed, and not collected yet"""
+
+_running: set[int] = set()
+"""pids of the commands that run"""
+
+
+async def run_command(wanted: Wanted, subject: Subject, progress: Progress) -> CommandEnd:
+    """Run it until it ends, or its time is over. The rest of what it started is killed."""
+    _be_subreaper()
+    _collect_late()
+    command, name = wanted.exec, wanted.exec[0]
+    run = COMMAND_RUN + os.urandom(16).hex()
+    try:
+        account = None if wanted.user is None else find_user(wanted.user)
+        user = account and launch.User(
+            account.pw_uid, account.pw_gid, tuple(os.getgrouplist(account.pw_name, account.pw_gid))
+        )
+        environment = inherited(other_user=account is not None) | of_user(account) | wanted.env
+        environment |= {"BANKEN_CHECK": subject.name, "BANKEN_CHECK_PID": str(subject.pid), "BANKEN_RUN": run}
+        process = launch.start(
+            command,
+            None,
+            user,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=wanted.cwd,
+            start_new_session=True,
+        )
+    except LookupError:
+        return CommandEnd(None, f"{wanted.user} is no user of this host")
+    except OSError as fault:
+        if fault.filename == wanted.cwd:
+            return CommandEnd(None, f"{name} cannot be run in {wanted.cwd}: {fault.strerror}")
+        return CommandEnd(None, f"{name} cannot be run: {why_not(command, fault, os.environ, wanted.cwd)}")
+    time = wanted.limit - min(RESERVE_S, wanted.limit * RESERVE)
+    with contextlib.closing(_Run(process, run, progress)) as running:
+        try:
+            async with asyncio.timeout(time):
+                await running.ended
+                running.clean = True
+        except TimeoutError:
+            said = running.last_line()
+            return CommandEnd(None, f"{name} did not end within {time:.3g} s and was killed{said}")
+        if running.flooded:
+            return CommandEnd(None, f"{name} wrote more than {FLOOD_BYTES // 2**20} MiB and was killed")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await running.end_of_output
+        running.close()
+        return CommandEnd(process.returncode, running.output.text())
+
+
+class _Run:
+    """One process, its output, and its end. ``close`` kills what is left."""
+
+    def __init__(self, process: subprocess.Popen[bytes], run: str, progress: Progress) -> None:
+        assert process.stdout is not None
+        self.output = HeadAndTail(OUTPUT_MAX)
+        self.flooded = False
+        self.clean = False
+        """whether it has ended by itself"""
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.end_of_output: asyncio.Future[None] = self._loop.create_future()
+        self._process = process
+        self._start = process_start(process.pid)
+        self._run = run
+        self._progress = progress
+        self._pipe = process.stdout
+        self._pidfd = -1
+        self._closed = False
+        _running.add(process.pid)
+        os.set_blocking(self._pipe.fileno(), False)
+        self._loop.add_reader(self._pipe.fileno(), self._read)
+        try:
+            self._pidfd = os.pidfd_open(process.pid)
+        except OSError:
+            self.close()
+            raise
+        self._loop.add_reader(self._pidfd, self._end)
+
+    def last_line(self) -> str:
+        """What it said last, for people; empty: nothing."""
+        lines = last_lines(self.output.text(), 1)
+        return f"; it said last: {lines[0]}" if lines else ""
+
+    def close(self) -> None:
+        """Kill what is left, collect it, and give the descriptors back."""
+        if self._closed:
+            return
+        self._closed = True
+        _running.discard(self._process.pid)
+        held_open = not self.end_of_output.done()
+        self._loop.remove_reader(self._pipe.fileno())
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+        process = self._process
+        try:
+            if not self.clean or held_open or _has_orphans(self._run):
+                self._kill_all()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # its leader is not collected
+            try:
+                process.wait(REAP_S)
+            except subprocess.TimeoutExpired:
+                _late.append(process)
+        finally:
+            self._pipe.close()
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+            for future in (self.ended, self.end_of_output):
+                future.cancel()
+
+    def _kill_all(self) -> None:
+        """What carries the mark, or descends from what does, whatever session it is in."""
+        found: set[int] = set()
+        with contextlib.closing(RunProcesses(self._run, self._process.pid, self._start)) as started:
+            handles = started.find()  # before the command ends: then it no longer has descendants
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            until = monotonic() + REAP_S
+            while handles and monotonic() < until:
+                found.update(handle.pid for handle in handles)
+                started.signal(signal.SIGKILL)
+                for handle in handles:
+                    handle.wait(until - monotonic())
+                handles = started.find()
+        for pid in found:  # those that came to us when their parents had ended
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+    def _end(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def _read(self) -> None:
+        try:
+            some = os.read(self._pipe.fileno(), READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            some = b""
+        if some:
+            self.output.add(some)
+            if self.output.total > FLOOD_BYTES and not self.flooded:
+                self.flooded = True
+                self._loop.remove_reader(self._pipe.fileno())
+                if not self.ended.done():
+                    self.ended.set_result(None)
+            return
+        self._loop.remove_reader(self._pipe.fileno())
+        if not self.end_of_output.done():
+            self.end_of_output.set_result(None)
+
+
+def _collect_late() -> None:
+    _late[:] = [each for each in _late if each.poll() is None]
+
+
+def _be_subreaper() -> None:
+    """Orphans of a command come to this process, and are noticed."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _has_orphans(run: str) -> bool:
+    """Whether a child of ours, other than the command, carries its mark."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+            children = [int(each) for each in file.read().split()]
+    except OSError:  # a kernel without this list
+        return False
+    return any((seen := look(pid)) is not None and seen.run == run for pid in children if pid not in _running)

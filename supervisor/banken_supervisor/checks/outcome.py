@@ -1,0 +1,37 @@
+"""The result of one run of a check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from banken_supervisor.text.sanitize import line, redact
+
+TEXT_MAX = 500
+"""Characters of the text."""
+
+
+class Outcome(NamedTuple):
+    """Whether it passed, and what was expected and what came, in one line for people."""
+
+    passed: bool
+    text: str
+    certain: bool = False
+    """False of ``passed`` that needs no second look: a held process was seen to end"""
+    process: tuple[int, int] | None = None
+    """pid and start (ticks since boot) of the process that was found; steps of a ladder act on it where the name
+    has none of its own"""
+
+
+def outcome(
+    passed: bool,
+    text: str,
+    *,
+    hidden: Iterable[str] = (),
+    certain: bool = False,
+    process: tuple[int, int] | None = None,
+) -> Outcome:
+    """The same with a text of one line that can be shown anywhere. ``hidden``: what it must not show."""
+    # Cut after secrets are out: half of one would be shown otherwise.
+    text = text[: 16 * TEXT_MAX]
+    return Outcome(passed, line(redact(text, hidden), TEXT_MAX), certain, process)

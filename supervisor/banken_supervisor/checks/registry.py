@@ -1,0 +1,9 @@
+"""The kinds of checks, by the key that makes a table one of them."""
+
+from __future__ import annotations
+
+from banken_supervisor.checks.base import CheckFields
+from banken_supervisor.checks.exec import Exec
+from banken_supervisor.checks.tcp import Tcp, Unix
+
+KINDS: dict[str, type[CheckFields]] = {each.kind: each for each in (Tcp, Unix, Exec)}

@@ -1,0 +1,1 @@
+"""Checks: each kind against what is really there."""

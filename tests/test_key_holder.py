@@ -18,7 +18,7 @@ from engine_kit import ALICE, BOB, Bench, told
 
 ARGS = dict.fromkeys(Kind, ()) | {
     Kind.FAIL: ("why",), Kind.PAUSE: (0,), Kind.EXTEND: (5,), Kind.NOTE: (1, None), Kind.WORK: (5, None),
-    Kind.LEAVING: (None,),
+    Kind.LEAVING: (None,), Kind.RESULT: (True, "", 1.0, 1.0),
 }  # fmt: skip
 del ARGS[Kind.PROBE]
 
@@ -58,7 +58,7 @@ def test_each_kind_of_message_is_for_names_that_the_key_may_feed(bench: Bench, k
     for name in ("other", "unknown"):
         assert say(bench, a, name, kind) == "key"
     say(bench, a, "a1")
-    assert say(bench, a, "a1", kind) is None
+    assert say(bench, a, "a1", kind) == ("unknown" if kind is Kind.RESULT else None)
     assert bench.engine.admission.refused["key"] == 2
     assert "`banken keys allow a --feed PATTERN` allows it" in told(bench, "refused")[0]["text"]
     assert (bench.state("other"), bench.state("unknown")) == (State.ALIVE, None)

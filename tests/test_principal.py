@@ -58,14 +58,14 @@ def test_every_kind_of_message_is_refused_for_another_name(bench: Bench) -> None
     bench.feed("other", who=BOB)
     kinds = dict.fromkeys(Kind, ()) | {
         Kind.FAIL: ("why",), Kind.PAUSE: (0,), Kind.EXTEND: (5,), Kind.NOTE: (1, None), Kind.WORK: (5, None),
-        Kind.LEAVING: (None,),
+        Kind.LEAVING: (None,), Kind.RESULT: (True, "", 1.0, 1.0),
     }  # fmt: skip
     del kinds[Kind.PROBE]
     for kind, args in kinds.items():
         for name in ("other", "unknown"):
             assert say(bench, kind, name, *args) == "user", kind
         say(bench, Kind.FEED, "web")
-        assert say(bench, kind, "web", *args) is None, kind
+        assert say(bench, kind, "web", *args) == ("unknown" if kind is Kind.RESULT else None), kind
     assert bench.engine.admission.refused["user"] == 2 * len(kinds)
     told = [each.data for each in bench.out if getattr(each, "type", None) == "refused"]
     assert told[0]["reason"] == "user"

@@ -49,6 +49,8 @@ def encode(message: Message) -> bytes:
     kind, name, identity, resolution, declared, args = message
     if kind in (Kind.PAUSE, Kind.EXTEND):
         args = (_ms(args[0]),)
+    elif kind is Kind.RESULT:
+        args = (*args[:2], *map(_ms, args[2:]))
     elif kind is Kind.WORK:
         seconds, scope = args
         if scope is not None:
@@ -202,6 +204,10 @@ def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:
         raise WireError("reason", f"a reason is a text of at most {limits.REASON_MAX} characters")
     if kind is Kind.LEAVING and args[0] is not None and not _is_text(args[0], limits.REASON_MAX):
         raise WireError("reason", f"a reason is nil or a text of at most {limits.REASON_MAX} characters")
+    if kind is Kind.RESULT:
+        if type(args[0]) is not bool or not _is_text(args[1], limits.RESULT_MAX):
+            raise WireError("result", f"a result is true or false, and a text of at most {limits.RESULT_MAX}")
+        return args[0], args[1], _seconds(args[2], "result", 0), _seconds(args[3], "result", 0)
     if kind is Kind.PAUSE:
         return (_seconds(args[0], "pause", 0),)
     if kind is Kind.EXTEND:

@@ -19,6 +19,8 @@ class Cause(StrEnum):
     """it was fed more often than ``min_interval`` allows"""
     EXITED = "exited"
     """its process ended"""
+    CHECK = "check"
+    """a check of the operator's failed several times in a row, or gave no result"""
     TOO_FEW = "too-few"
     """of a group: fewer of its members are alive than it wants"""
 

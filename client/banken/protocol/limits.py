@@ -31,6 +31,9 @@ STATUS_MAX = 1024
 REASON_MAX = 4096
 """Longest reason given to ``fail``, in characters. A longer one is cut."""
 
+RESULT_MAX = 1024
+"""Longest text of a check's result, in characters."""
+
 PROGRESS_MAX = 256
 """Longest progress value when it is a text, in characters."""
 

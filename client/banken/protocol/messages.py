@@ -92,6 +92,9 @@ class Kind(IntEnum):
     optionally the scope that is due]"""
     LEAVING = 11
     """this process ends now: how it ended is judged by its exit status; [reason, may be nil]"""
+    RESULT = 12
+    """what came of a check, said by the process of the supervisor's that runs them; [passed, text, milliseconds
+    that it took, milliseconds until the next run]"""
 
 
 ARGUMENTS = dict.fromkeys(Kind, (0,)) | {
@@ -102,6 +105,7 @@ ARGUMENTS = dict.fromkeys(Kind, (0,)) | {
     Kind.PROBE: (2,),
     Kind.WORK: (2, 1),
     Kind.LEAVING: (1,),
+    Kind.RESULT: (4,),
 }
 """How many arguments may follow the declaration, by kind."""
 

@@ -56,3 +56,11 @@ def declared_event(record: Record, by: str) -> Event:
     declaration = record.declaration
     data = {"timeout": declaration.timeout, "interval": declaration.interval, "grace": declaration.grace, "by": by}
     return Event(EventType.DECLARED, record.name, {**data, **process_data(record)})
+
+
+def results_data(record: Record, now: float) -> list[dict[str, Any]]:
+    """Its last results as plain data, the newest last; ``age``: seconds."""
+    state = None if record.details is None else record.details.check
+    if state is None:
+        return []
+    return [{"age": now - r.at, "passed": r.passed, "took": r.took, "text": r.text} for r in state.results]

@@ -135,6 +135,8 @@ class RunStep:
     """the work that is late, where the process said so"""
     beginning: Event | None = None
     """tells that the action begins: the journal has it before that; None: it was told, or nothing is done"""
+    acts_on: str | None = None
+    """of a check: the watchdog, or the program, whose process the step acts on; None: the watchdog itself"""
 
 
 @dataclass(frozen=True, slots=True)

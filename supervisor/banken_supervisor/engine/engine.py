@@ -11,23 +11,22 @@ a transition: states.py has the table, lifecycle.py carries it out.
 The engine is pure: time is an argument, and what is to be done comes back as effects. It is composed of parts, each
 of which owns its data and knows only the parts before it:
 
-    Table > FeedHistory > Incidents > Lifecycle > Quorums, Maintenance > OnPurpose > ProcessLifecycle
-    > Declarations > FeedObserver > Admission, Verdicts > Engine
+    Table > FeedHistory > Incidents > Lifecycle > Quorums, Maintenance, Checks > OnPurpose > ProcessLifecycle
+    > Declarations > FeedObserver > Admission, Verdicts > MessageKinds > Engine
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import inf
 
 from banken.errors import WireError
 from banken.protocol.codec import decode
-from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Feeders, Kind, Message
 from banken_supervisor.engine import members
 from banken_supervisor.engine.admission import Admission
+from banken_supervisor.engine.checks import Checks
 from banken_supervisor.engine.declarations import Declarations, decoded_always
-from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import Incidents
@@ -35,6 +34,7 @@ from banken_supervisor.engine.known_feeds import KnownFeeds, mark_of
 from banken_supervisor.engine.last_feeds import LastFeeds
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.maintenance import Maintenance
+from banken_supervisor.engine.message_kinds import MessageKinds
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.policy import By, Policy, Quotas
@@ -80,6 +80,7 @@ class Engine:
         self.on_purpose = OnPurpose(self.table, rules, self._lifecycle, self.quorums)
         self.processes = ProcessLifecycle(self.table, self._lifecycle, self.on_purpose)
         self.maintenance = Maintenance(self.table, self._lifecycle)
+        self.checks = Checks(self.table, self._lifecycle, lambda name: self.processes.is_program(name))
         self._declarations = Declarations(self.table, rules, self.incidents, self.maintenance)
         self.observer = FeedObserver(self.table, self.history, self._declarations)
         self.last_feeds = LastFeeds(self.table)
@@ -88,19 +89,13 @@ class Engine:
             self.table, rules, self.history, self.quorums, self.maintenance, self.observer, self.processes
         )
         self.verdicts = Verdicts(
-            self.table, self.observer, self._lifecycle, self.processes, self.on_purpose, self.quorums, self.waiting
-        )
-        self._handlers = {
-            Kind.FEED: self._feed,
-            Kind.NOTE: self._note,
-            Kind.RELEASE: self._release,
-            Kind.LEAVING: self._leaving,
-            Kind.FAIL: self._fail,
-            Kind.PAUSE: self._pause,
-            Kind.RESUME: self._resume,
-            Kind.EXTEND: self._extend,
-            Kind.WORK: self._work,
-        }
+            self.table, self.observer, self._lifecycle, self.processes, self.on_purpose, self.quorums, self.waiting,
+            self.checks,
+        )  # fmt: skip
+        self._messages = MessageKinds(
+            self.table, self._lifecycle, self.on_purpose, self.processes, self._declarations, self.observer,
+            self.last_feeds, self.admission,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.table)
@@ -181,7 +176,12 @@ class Engine:
         one like it can be known."""
         kind = message.kind
         record = self.table.by_name.get(message.name)
-        refusal = authorize(principal, kind, message.name, is_group=record is not None and record.is_group)
+        is_group, is_check = record is not None and record.is_group, record is not None and record.is_check
+        refusal = authorize(principal, kind, message.name, is_group=is_group, is_check=is_check)
+        if refusal is None and kind is Kind.RESULT:
+            refusal = self.checks.take(record, message, principal, now, out)
+            if refusal is None:
+                return None
         if refusal is not None:
             return self.admission.refuse(refusal, now, out, None if record is None else record.name)
         if kind is Kind.PROBE:
@@ -211,7 +211,7 @@ class Engine:
         elif member is not None and kind in members.PROOFS:
             record.owner = member.process  # whoever fed it last is looked at after a verdict
         if kind is not Kind.DECLARE:  # the watchdog is known by now; a declaration is no feed
-            self._handlers[kind](record, message, now, out)
+            self._messages.take(record, message, now, out)
         elif unannounced and (record.state is State.WAITING or record.state is State.PAUSED):
             self.processes.reborn(record, now, out)  # its grace begins now
         alone = member is None or record.declaration.feeders is not Feeders.EACH
@@ -301,99 +301,3 @@ class Engine:
             self.table, self.rules, self.admission, self._declarations, self.incidents, self.processes.is_program,
             self.on_purpose,
         )  # fmt: skip
-
-    # -- messages, one method a kind ------------------------------------------------------------------
-
-    def _feed(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        observer = self.observer
-        if record.by is By.NOBODY:
-            self._declarations.first_fed(record, out)
-        fast = observer.too_fast(record, now)
-        observer.observe(record, now, out)
-        details = record.details
-        if details is not None:
-            self.table.await_feeds(record)
-            self.table.end_extension(record)
-            details.work_due = details.scope = None
-            if record.declaration.progress_timeout is not None and details.progress_at is None:
-                details.progress_at = now
-        if record.state is State.PAUSED or observer.keeps_incident(record, now):
-            record.fed_at = now
-            self.table.arm(record)  # a pause that ended while no supervisor ran waited for this
-            return
-        was_alive = record.state is State.ALIVE
-        self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
-        self.last_feeds.note(record, now)
-        if fast and was_alive:
-            assert record.policy is not None
-            reason = f"fed more often than once in {record.policy.min_interval:g} s"
-            what = Occurrence(Trigger.DEADLINE, cause=Cause.TOO_FAST, reason=reason)
-            self._lifecycle.apply(record, what, now, out)
-
-    def _note(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        progress, status = message.args
-        if self.admission.short_of_memory:
-            status = None
-            progress = None if isinstance(progress, str) else progress
-        details = record.detailed()
-        if status is not None:
-            details.status = status
-        if progress is not None and (progress != details.progress or details.progress_at is None):
-            details.progress = progress
-            details.progress_at = now
-        self._feed(record, message, now, out)
-
-    def _work(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        """Alive, and judged from now on by when the next message is due. Gaps between such messages say nothing of
-        how often it is fed. Nothing of it goes to the journal: the next message comes soon after a restart, too."""
-        seconds, scope = message.args
-        if record.by is By.NOBODY:
-            self._declarations.first_fed(record, out)
-        details = record.detailed()
-        table = self.table
-        table.await_feeds(record)
-        table.forget_frames(record)  # the next feed must be looked at: it ends this
-        table.end_extension(record)
-        if details.work_due == inf and details.progress_at is not None:
-            details.progress_at = now  # while it was idle nothing could go on
-        details.work_due, details.scope = inf if seconds is None else now + seconds, scope
-        details.sampled = False
-        began = None if seconds is None else now if scope is None else now - scope.age
-        observer = self.observer
-        if (
-            record.state is State.PAUSED
-            or observer.keeps_failure(record, began)
-            or observer.keeps_incident(record, now)
-        ):
-            record.fed_at = now
-        else:
-            self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
-
-    def _release(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        self.processes.released(record, message.identity, now, out)
-
-    def _leaving(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        if message.identity is not None:
-            self.processes.left(record, message.identity, message.args[0], now, out)
-
-    def _resume(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        self._lifecycle.apply(record, Occurrence(Trigger.RESUME), now, out)
-
-    def _fail(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        if message.identity is not None and record.is_judged and self.on_purpose.excuses(record, now, out):
-            out.append(Event(EventType.FAILED, record.name, {"reason": message.args[0]}))
-            return
-        what = Occurrence(Trigger.FAIL, cause=Cause.FAILED, reason=message.args[0])
-        self._lifecycle.apply(record, what, now, out)
-
-    def _pause(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        seconds = message.args[0] or None
-        until = inf if seconds is None else now + seconds
-        self._lifecycle.apply(record, Occurrence(Trigger.PAUSE, until=until, seconds=seconds), now, out)
-
-    def _extend(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        if record.is_judged:
-            self.table.forget_frames(record)  # the next feed must be looked at: it ends the extension
-            record.detailed().extended_until = now + message.args[0]
-            self.table.mark_changed(record)
-            out.append(Event(EventType.EXTENDED, record.name, {"seconds": message.args[0]}))

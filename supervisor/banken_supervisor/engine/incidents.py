@@ -8,12 +8,12 @@ refuses circles; what is declared in code may have one, so blame never goes roun
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from banken.protocol.incidents import Cause
 from banken.protocol.limits import is_section
-from banken_supervisor.engine.descriptions import callback_run, incident_data, process_data
+from banken_supervisor.engine.descriptions import callback_run, incident_data, process_data, results_data
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, EventType, RunStep
 from banken_supervisor.engine.feed_history import EVIDENCE_MAX, FeedHistory
 from banken_supervisor.engine.ladder import (
@@ -49,6 +49,8 @@ def ladder_of(record: Record) -> Ladder:
 
 def cause_of(record: Record, due: float) -> Cause:
     """Why a watchdog that is waiting or alive was due at ``due``."""
+    if record.is_check:
+        return Cause.CHECK
     if record.state is State.WAITING:
         return Cause.GRACE
     stalled = progress_deadline(record)
@@ -106,6 +108,8 @@ class Incidents:
         incident.feeds = self._history.feeds(record, now, EVIDENCE_MAX)
         if incident.feeds:
             data["feeds"] = incident.feeds
+        if record.is_check:
+            data["results"] = results_data(record, now)
         if blamed is not None:
             self.blame(record, incident, blamed, now)
             out.append(Event(EventType.EXPIRED, record.name, {**data, "blamed": blamed}))
@@ -282,7 +286,13 @@ class Incidents:
         scope = None if record.details is None else record.details.scope
         if scope is not None:
             scope = scope._replace(age=scope.age + now - record.fed_at)
-        out.append(RunStep(about, step, number, count, observe, record.owner, feeds, scope, beginning))
+        check = None if record.policy is None else record.policy.check
+        if check is None:
+            out.append(RunStep(about, step, number, count, observe, record.owner, feeds, scope, beginning))
+            return
+        owner = self._table.by_name.get(check.of)
+        process = None if owner is None else owner.owner
+        out.append(RunStep(about, step, number, count, observe, process, beginning=beginning, acts_on=check.of))
 
 
 def _unfed(record: Record, details: Details) -> str:
@@ -314,9 +324,9 @@ def down(table: Table, record: Record, now: float) -> str | None:
     """The first of those it depends on that is down, or about to be found so."""
     if record.policy is None:
         return None
-    for name in record.policy.depends_on:
+    for name in _depends(table, record, record.policy):
         parent = table.by_name.get(name)
-        if parent is None:
+        if parent is None or parent is record:
             continue
         if parent.is_down:
             if not _blames(table, parent, record):
@@ -326,6 +336,15 @@ def down(table: Table, record: Record, now: float) -> str | None:
         if parent.is_judged and due is not None and due <= now:
             return name
     return None
+
+
+def _depends(table: Table, record: Record, policy: Policy) -> Iterator[str]:
+    """What it depends on, and the checks of that; a check depends on its owner, not on the owner's other checks."""
+    own = None if policy.check is None else policy.check.of
+    for name in policy.depends_on:
+        yield name
+        if name != own:
+            yield from table.checks_of.get(name, ())
 
 
 def _blames(table: Table, parent: Record, record: Record) -> bool:

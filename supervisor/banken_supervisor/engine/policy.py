@@ -53,6 +53,19 @@ class Window(NamedTuple):
     """in which ``cron`` is meant; None: the system's own"""
 
 
+class CheckRule(NamedTuple):
+    """A watchdog is that of a check (checks.py)."""
+
+    of: str
+    """its owner: the watchdog, or the program, that the check is about"""
+    label: str
+    """what is looked at, for people"""
+    every: float
+    """seconds from one run to the next"""
+    fails: int
+    """failures in a row that are a verdict"""
+
+
 class Policy(NamedTuple):
     """The settings of one watchdog, or of all whose names match a pattern."""
 
@@ -76,6 +89,8 @@ class Policy(NamedTuple):
     declaration, is waited for"""
     is_local: bool | None = None
     """whether it concerns this host alone, whoever leads the cluster; None: if processes of this host feed it"""
+    check: CheckRule | None = None
+    """not None: it is the watchdog of a check; ``depends_on`` begins with the check's owner then"""
 
 
 EXIT_ONLY = Policy(UNDECLARED._replace(feeders=Feeders.EACH), worker_declares=True)

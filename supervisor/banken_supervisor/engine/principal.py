@@ -158,7 +158,13 @@ _OF_GROUPS = frozenset({Kind.PAUSE, Kind.RESUME})
 """What may be said in a group's name; the rest belongs to its members."""
 
 
-def authorize(principal: AnyPrincipal, verb: Kind, name: str, *, is_group: bool) -> Refusal | None:
+_OF_CHECKS = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RESULT})
+"""What may be said in the name of a check."""
+
+
+def authorize(
+    principal: AnyPrincipal, verb: Kind, name: str, *, is_group: bool, is_check: bool = False
+) -> Refusal | None:
     """Why ``principal`` may not say ``verb`` of ``name``; None: it may."""
     if isinstance(principal, KeyHolder) and not principal.is_allowed:
         return Refusal("revoked", f"the key {principal.name!r} was revoked: what comes with it is refused")
@@ -179,4 +185,6 @@ def authorize(principal: AnyPrincipal, verb: Kind, name: str, *, is_group: bool)
     if is_group and verb not in _OF_GROUPS:
         text = f"{name!r} is a group: its members are fed, failed and released, never the group itself"
         return Refusal("group", text)
+    if is_check and verb not in _OF_CHECKS:
+        return Refusal("check", f"{name!r} is a check: its results alone count, no feed and no failure")
     return None

@@ -13,6 +13,7 @@ from math import inf
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity, Scope
 from banken_supervisor.engine.adaptive_timeout import Gaps
+from banken_supervisor.engine.check_state import CheckState
 from banken_supervisor.engine.ladder import NextStep, StepKey
 from banken_supervisor.engine.policy import By, Policy
 from banken_supervisor.engine.rate_limit import Bucket
@@ -180,6 +181,8 @@ class Details:
     """not None: this is the watchdog of a group"""
     maintained: bool = False
     """it is paused, and a maintenance window paused it"""
+    check: CheckState | None = None
+    """of the watchdog of a check: what came of it"""
 
     @property
     def open_incident(self) -> OpenIncident | None:
@@ -254,6 +257,11 @@ class Record:
         return self.quorum is not None
 
     @property
+    def is_check(self) -> bool:
+        """Whether this is the watchdog of a check."""
+        return self.policy is not None and self.policy.check is not None
+
+    @property
     def is_judged(self) -> bool:
         """Whether it is waiting or alive: its silence or its process's end would open an incident."""
         return self.state is State.ALIVE or self.state is State.WAITING
@@ -302,10 +310,14 @@ def deadline(record: Record) -> float | None:
         due = details.work_due
         if due is None:
             due = record.fed_at + record.declaration.timeout + record.resolution + details.unsure
+        if record.is_check:
+            due = _result_due(record, details, record.fed_at)
     elif state is State.WAITING:
         if details.dormant or (details.stopped_with is not None and details.back_by is None):
             return details.exited_at
         due = record.fed_at + record.declaration.grace if details.back_by is None else details.back_by
+        if record.is_check and details.back_by is None:
+            due = _result_due(record, details, due)
     elif state is State.EXPIRED:
         assert details.incident is not None
         step, due = details.incident.next_step, details.incident.next_run
@@ -326,6 +338,12 @@ def deadline(record: Record) -> float | None:
     if details.held_until is not None:
         due = max(due, details.held_until)
     return due if details.exited_at is None else min(due, details.exited_at)
+
+
+def _result_due(record: Record, details: Details, since: float) -> float:
+    """When the next result of a check is missed. ``since``: its last pass, or the end of its grace."""
+    last = details.check and details.check.results and details.check.results[-1]
+    return (max(since, last.at) if last else since) + record.declaration.timeout
 
 
 def progress_deadline(record: Record) -> float | None:

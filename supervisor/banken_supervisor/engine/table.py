@@ -72,6 +72,8 @@ class Table:
         what it has written. Empty unless ``tracks_changes``."""
         self.fed: dict[str, None] = {}
         """names whose last feed is to be written (last_feeds.py); as ``changed``"""
+        self.checks_of: dict[str, tuple[str, ...]] = {}
+        """by owner: the names of its checks (checks.py)"""
         self.spent: dict[str, dict[StepKey, list[float]]] = {}
         """by name: what a watchdog that was released had used up of its budgets"""
         self._owned: dict[ProcessIdentity, Owned] = {}

@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import islice
 
+from banken_supervisor.engine.checks import Checks
 from banken_supervisor.engine.effects import Effect, Fault
 from banken_supervisor.engine.fair_queue import FairQueue
 from banken_supervisor.engine.feed_observer import FeedObserver
@@ -52,6 +53,7 @@ class Verdicts:
     _on_purpose: OnPurpose
     _quorums: Quorums
     _waiting: Waiting
+    _checks: Checks
     _suspects: FairQueue[Hashable, Record] = field(default_factory=FairQueue)
     """by the process that is looked at: one with ten thousand watchdogs delays no other's verdict"""
     _long_reads: dict[float, float] = field(default_factory=dict)
@@ -107,6 +109,8 @@ class Verdicts:
             self._table.deadlines.arm(record, now + DEFERRED_S)
         elif not record.is_judged:
             self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, due=due), now, out)
+        elif record.is_check:
+            self._checks.judge(record, due, now, out)
         elif record.exited:
             self._processes.judge_end(record, due, now, out)
         elif not self._processes.outlived(record, now, out) and not self._on_purpose.excuses(record, now, out):

@@ -27,8 +27,8 @@ OTHER = "other"
 """All actions beyond ``ACTIONS_MAX``."""
 
 
-NO_DEADLINE = (Cause.FAILED.value, Cause.TOO_FAST.value)
-"""Causes without a deadline: the worker's message is the verdict, so it cannot be late."""
+NO_DEADLINE = (Cause.FAILED.value, Cause.TOO_FAST.value, Cause.CHECK.value)
+"""Causes without a deadline: the worker's message, or a result, is the verdict, so it cannot be late."""
 
 
 def late(data: dict[str, Any], elapsed: float) -> float | None:

@@ -7,10 +7,10 @@ from typing import Any
 
 from banken_supervisor.text.durations import NEVER_S
 
-_NO_DEADLINE = ("exited", "failed", "too-fast")
+_NO_DEADLINE = ("exited", "failed", "too-fast", "check")
 """Causes without a deadline."""
 
-_NO_SILENCE = ("too-few", "failed", "too-fast")
+_NO_SILENCE = ("too-few", "failed", "too-fast", "check")
 """Causes that have nothing to do with silence."""
 
 LEAST_S = 0.0005
@@ -34,6 +34,8 @@ def unjudged(row: Mapping[str, Any]) -> str | None:
         return f"stopped: {', '.join(stopped)}"
     if row["state"] == "running" or (row["timeout"] >= NEVER_S and row["grace"] >= NEVER_S):
         return ONLY_ITS_END
+    if (owner := row.get("check_of")) is not None and not row["awaited"]:
+        return f"{owner} is not running"
     return None if row.get("awaited", True) else "not judged before its first feed"
 
 

@@ -64,6 +64,7 @@ export const CAUSES = {
   exited: "its process ended",
   "no-progress": "fed, but no progress",
   "too-fast": "fed too often",
+  "check": "check failed",
   "too-few": "too few members alive",
 };
 

@@ -1,0 +1,177 @@
+"""Checks: conditions of an owner that a process of the supervisor's own looks at, each with a watchdog of its own.
+
+The watchdog of a check bears a name below its owner's (``redis/check``), and has what every watchdog has:
+incidents, the owner's ladder, a row in ``status``. Nothing feeds it but results (``Kind.RESULT``), and those count
+only from the process that runs the checks. A result says nothing of the owner, which is judged by its own feeds
+alone; but a step of a check's ladder acts on the owner's process.
+
+Its verdict, cause ``check``: ``fails`` failures in a row, or no result in its timeout. Until it has passed once,
+failures count only when the grace is over. *The silence of the process that runs the checks convicts nobody*: a
+missing result is judged only when that process was heard after the result was due; and when it is started again,
+each check has a whole timeout from then. A check of a program is not judged while that is not running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Message, ProcessIdentity
+from banken_supervisor.engine.check_state import CheckCounts, CheckState, Result
+from banken_supervisor.engine.effects import Effect
+from banken_supervisor.engine.lifecycle import Lifecycle
+from banken_supervisor.engine.occurrence import Occurrence
+from banken_supervisor.engine.policy import CheckRule
+from banken_supervisor.engine.principal import AnyPrincipal, Principal, Refusal
+from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.states import State, Trigger
+from banken_supervisor.engine.table import Table
+
+RUNNER = "banken-checks"
+"""The program that runs the checks, and its watchdog."""
+
+LOOK_AGAIN_S = 0.25
+"""Seconds until a check is looked at again that has no result, while its process is not heard either."""
+
+START_S = 2.0
+"""Seconds that the process that runs the checks has to start, before the timeout of each begins anew."""
+
+
+@dataclass(eq=False)
+class Checks:
+    """Times are deadline time, seconds."""
+
+    _table: Table
+    _lifecycle: Lifecycle
+    _is_program: Callable[[str], bool] = lambda name: False
+    runner: Callable[[], ProcessIdentity | None] = lambda: None
+    """the process that runs the checks, as far as it is known; its random part does not count"""
+    counts: CheckCounts = field(default_factory=CheckCounts)
+
+    def set(self, names: Collection[str]) -> None:
+        """The checks that there are, by the operator's config; their policies are in force already."""
+        found: dict[str, list[str]] = {}
+        for name in names:
+            record = self._table.by_name.get(name)
+            if record is not None and (rule := rule_of(record)) is not None:
+                record.detailed()
+                self._table.arm(record)
+                found.setdefault(rule.of, []).append(name)
+        self._table.checks_of = {owner: tuple(names) for owner, names in found.items()}
+
+    # -- results --------------------------------------------------------------------------------------
+
+    def take(
+        self, record: Record | None, message: Message, by: AnyPrincipal, now: float, out: list[Effect]
+    ) -> Refusal | None:
+        """A result of a run."""
+        rule = None if record is None else rule_of(record)
+        if record is None or rule is None:
+            return Refusal("unknown", f"no check is called {message.name!r}")
+        who, runner = message.identity, self.runner()
+        if by is not Principal.LOCAL or who is None or runner is None or who[:3] != runner[:3]:
+            text = f"results of {message.name!r} come from the process {RUNNER} alone"
+            return Refusal("check", text)
+        passed, text, took, until_next = message.args
+        result = Result(now, passed, text, took)
+        self.counts.add(result)
+        details = record.detailed()
+        state = details.check
+        if state is None:
+            state = details.check = CheckState()
+        state.results.append(result)
+        state.number += 1
+        state.next_at = now + until_next
+        if not record.awaited or record.stopped_with is not None:
+            return None  # its program is not running
+        self._table.end_extension(record)
+        if passed:
+            state.failed = 0
+            self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
+        elif record.is_judged:
+            counts = record.state is State.ALIVE or now >= record.fed_at + record.declaration.grace
+            state.failed = state.failed + 1 if counts else 0
+            if state.failed >= rule.fails:
+                self._convict(record, rule, state, now, now, out)
+            else:
+                self._table.arm(record)
+        else:
+            state.failed = 0 if record.state is State.PAUSED else state.failed + 1
+        return None
+
+    def judge(self, record: Record, due: float, now: float, out: list[Effect]) -> None:
+        """No result came in its time."""
+        rule = rule_of(record)
+        assert rule is not None
+        runner = self._table.by_name.get(RUNNER)
+        if runner is None or runner.state is not State.ALIVE or runner.fed_at < due:
+            self._table.deadlines.arm(record, now + LOOK_AGAIN_S)  # nobody is convicted by that one's silence
+        else:
+            details = record.detailed()
+            if details.check is None:
+                details.check = CheckState()
+            self._convict(record, rule, details.check, due, now, out)
+
+    def _convict(
+        self, record: Record, rule: CheckRule, state: CheckState, due: float, now: float, out: list[Effect]
+    ) -> None:
+        if state.failed >= rule.fails:
+            times = f" {state.failed} times in a row" if state.failed > 1 else ""
+            reason = f"{rule.label} failed{times}: {state.results[-1].text}"
+        else:
+            reason = f"{rule.label} gave no result in {record.declaration.timeout:g} s"
+        what = Occurrence(Trigger.DEADLINE, due=due, cause=Cause.CHECK, reason=reason)
+        self._lifecycle.apply(record, what, now, out)
+
+    # -- what becomes of owners and of the process that runs them ----------------------------------------
+
+    def owner_started(self, owner: str, now: float, out: list[Effect]) -> None:
+        """A new process of this program has started: each of its checks has a grace from now on."""
+        for record in self._of(owner):
+            self._start(record, now, out)
+
+    def owner_ended(self, owner: str, now: float, out: list[Effect], *, stays_down: bool) -> None:
+        """This program is not running: its checks are not judged. ``stays_down``: it does not come up by itself,
+        and their incidents end with it."""
+        for record in self._of(owner):
+            if record.is_judged or (stays_down and record.state is not State.PAUSED):
+                self._lifecycle.await_feed(record, "stopped", now, out)
+            elif record.state is State.PAUSED:
+                record.detailed().dormant = True
+
+    def settle(self, is_running: Callable[[str], bool], now: float, out: list[Effect]) -> None:
+        """Bring the checks of all programs into line with what is running: after a start, or a reload."""
+        for owner in list(self._table.checks_of):
+            if not self._is_program(owner):
+                continue
+            if not is_running(owner):
+                self.owner_ended(owner, now, out, stays_down=False)
+                continue
+            for record in self._of(owner):
+                if not record.awaited:
+                    self._start(record, now, out)
+
+    def runner_started(self, now: float) -> None:
+        """The process that runs the checks has started: the first results take their time."""
+        for names in self._table.checks_of.values():
+            for name in names:
+                record = self._table.by_name.get(name)
+                if record is not None and record.is_judged:
+                    record.detailed().held_until = now + START_S + record.declaration.timeout
+                    self._table.arm(record)
+
+    def _start(self, record: Record, now: float, out: list[Effect]) -> None:
+        if (state := record.detailed().check) is not None:
+            state.failed = 0
+        self._table.await_feeds(record)
+        self._lifecycle.apply(record, Occurrence(Trigger.REBORN), now, out)
+
+    def _of(self, owner: str) -> list[Record]:
+        found = map(self._table.by_name.get, self._table.checks_of.get(owner, ()))
+        return [record for record in found if record is not None]
+
+
+def rule_of(record: Record) -> CheckRule | None:
+    """Of which check this is the watchdog; None: of none."""
+    return None if record.policy is None else record.policy.check

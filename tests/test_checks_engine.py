@@ -1,0 +1,212 @@
+"""Checks in the engine: what their results do to their own watchdogs, and never to their owner's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from banken.protocol.incidents import Cause
+from banken.protocol.messages import Declaration, Exit, Kind
+from banken_supervisor.engine.checks import RUNNER
+from banken_supervisor.engine.effects import Event, EventType, RunStep
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import CheckRule, Policy
+from banken_supervisor.engine.states import State
+from engine_kit import ALICE, BOB, TEN, Bench
+
+CHECK = "db/check"
+EVERY, FAILS, GRACE = 10.0, 3, 30.0
+TIMEOUT = EVERY * (FAILS + 1)
+RULE = CheckRule("db", "tcp 127.0.0.1:5432", EVERY, FAILS)
+DECLARED = Declaration(TIMEOUT, 20.0, GRACE, exit=Exit.NEVER)
+LADDER = Ladder((Step("restart"),))
+
+
+class Checked(Bench):
+    """A watchdog ``db`` with one check, and the process that runs it, which is heard each second."""
+
+    def __init__(self, *, awaited: bool = True, depends_on: tuple[str, ...] = ()) -> None:
+        super().__init__(TEN)
+        engine = self.engine
+        engine.checks.runner = lambda: ALICE._replace(nonce=b"....")
+        engine.processes.is_program = lambda name: name == "db"
+        engine.declare("db", Policy(TEN, LADDER), self.now, self.out)
+        self.feed("db", who=BOB)
+        self.feed(RUNNER, declaration=Declaration(3.0, 3.0, 5.0))
+        policy = Policy(DECLARED, LADDER, depends_on=("db", *depends_on), check=RULE)
+        engine.rules.declare(CHECK, policy)
+        engine.watch(CHECK, self.now, self.out, awaited=awaited)
+        engine.checks.set([CHECK])
+        self.out.clear()
+
+    def result(self, passed: bool, text: str = "refused", took: float = 0.01) -> Any:
+        return self.say(Kind.RESULT, CHECK, passed, text, took, EVERY)
+
+    def live(self, seconds: float) -> None:
+        """Let time pass; the owner and the process that runs checks are heard."""
+        for _ in range(round(seconds)):
+            self.feed("db", who=BOB)
+            self.feed(RUNNER)
+            self.jump(1.0)
+
+    def incidents(self) -> list[dict[str, Any]]:
+        return [e.data for e in self.out if isinstance(e, Event) and e.type is EventType.EXPIRED]
+
+
+@pytest.fixture
+def bench() -> Checked:
+    made = Checked()
+    made.result(True, "connected")
+    made.out.clear()
+    assert made.state(CHECK) is State.ALIVE
+    return made
+
+
+def test_failures_in_a_row_are_a_verdict_and_a_pass_ends_it(bench: Checked) -> None:
+    """The reason says what came; the incident has the last five results; a pass in between begins anew."""
+    for passed in (False, False, True, False, False):
+        bench.result(passed)
+    assert bench.state(CHECK) is State.ALIVE
+    bench.result(False, "expected +PONG, got -ERR")
+    (data,) = bench.incidents()
+    assert (data["cause"], bench.state(CHECK), bench.state("db")) == (Cause.CHECK, State.EXPIRED, State.ALIVE)
+    assert data["reason"] == "tcp 127.0.0.1:5432 failed 3 times in a row: expected +PONG, got -ERR"
+    assert [each["passed"] for each in data["results"]] == [False, True, False, False, False]
+    bench.result(True)
+    assert bench.state(CHECK) is State.ALIVE
+    assert bench.said()[-1] == "recovered"
+
+
+def test_its_results_say_nothing_of_the_owner(bench: Checked) -> None:
+    """Passes are no feeds of the owner, and do not end the owner's incident; the owner's feeds do not pass it."""
+    owner = bench.engine.get("db")
+    assert owner is not None
+    for _ in range(11):
+        bench.jump(1.0)
+        bench.result(True)
+        bench.feed(RUNNER)
+    assert (bench.state("db"), bench.state(CHECK)) == (State.EXPIRED, State.ALIVE)
+    bench.result(True)
+    assert (bench.state("db"), owner.owner) == (State.EXPIRED, BOB)
+    bench.feed("db", who=BOB)
+    for _ in range(FAILS):
+        bench.result(False)
+    bench.feed("db", who=BOB)
+    assert (bench.state("db"), bench.state(CHECK)) == (State.ALIVE, State.EXPIRED)
+
+
+def test_no_result_is_a_verdict_while_its_process_is_heard(bench: Checked) -> None:
+    bench.live(TIMEOUT - 1)
+    assert bench.state(CHECK) is State.ALIVE
+    bench.live(2)
+    assert [data["reason"] for data in bench.incidents()] == ["tcp 127.0.0.1:5432 gave no result in 40 s"]
+
+
+def test_the_silence_of_the_process_that_runs_them_convicts_nobody(bench: Checked) -> None:
+    """It hangs for an hour: one incident, its own. When it is heard again, the check has a timeout."""
+    for _ in range(3600):
+        bench.feed("db", who=BOB)
+        bench.jump(1.0)
+    assert [
+        (e.name, e.data["cause"]) for e in bench.out if isinstance(e, Event) and e.type is EventType.EXPIRED
+    ] == [(RUNNER, Cause.TIMEOUT)]
+    bench.engine.checks.runner_started(bench.now)
+    bench.live(TIMEOUT)
+    assert bench.state(CHECK) is State.ALIVE
+    bench.live(5)
+    assert bench.state(CHECK) is State.EXPIRED
+
+
+def test_until_it_has_passed_failures_count_only_when_the_grace_is_over() -> None:
+    bench = Checked()
+    for _ in range(29):
+        bench.live(1)
+        bench.result(False)
+    assert bench.state(CHECK) is State.WAITING
+    bench.live(1)
+    for _ in range(FAILS):
+        bench.result(False, "connection refused")
+    assert bench.state(CHECK) is State.EXPIRED
+    other = Checked()
+    other.live(GRACE + TIMEOUT - 1)
+    assert other.state(CHECK) is State.WAITING, "no result yet"
+    other.live(2)
+    assert other.state(CHECK) is State.EXPIRED
+
+
+def test_its_steps_act_on_the_process_of_the_owner(bench: Checked) -> None:
+    for _ in range(FAILS):
+        bench.result(False)
+    (step,) = [effect for effect in bench.out if isinstance(effect, RunStep)]
+    assert (step.about.name, step.acts_on, step.process) == (CHECK, "db", BOB)
+
+
+def test_it_waits_while_its_owner_is_down_and_who_depends_on_the_owner_waits_for_it(bench: Checked) -> None:
+    """One cause, one ladder: a hung owner's check marks its own incident; a failing one excuses dependents."""
+    engine = bench.engine
+    engine.declare("web", Policy(TEN, LADDER, depends_on=("db",)), bench.now, bench.out)
+    bench.say(Kind.FAIL, "db", "disk on fire", who=BOB)
+    for _ in range(FAILS):
+        bench.result(False)
+    assert [data.get("blamed") for data in bench.incidents()] == [None, "db"]
+    bench.feed("db", who=BOB)
+    bench.out.clear()
+    bench.say(Kind.FAIL, "web", "no database", who=BOB)
+    assert [data.get("blamed") for data in bench.incidents()] == [CHECK]
+
+
+def test_a_program_that_is_not_running_has_no_checks_to_judge() -> None:
+    """Its start gives a grace, its end takes the check out; a new process ends the incident."""
+    bench = Checked(awaited=False)
+    engine = bench.engine
+    bench.result(False)
+    bench.live(200)
+    assert bench.incidents() == []
+    engine.checks.owner_started("db", bench.now, bench.out)
+    bench.result(True)
+    for _ in range(FAILS):
+        bench.result(False)
+    assert bench.state(CHECK) is State.EXPIRED
+    engine.checks.owner_ended("db", bench.now, bench.out, stays_down=False)
+    assert bench.state(CHECK) is State.EXPIRED, "the ladder has ended it, and goes on"
+    engine.checks.owner_started("db", bench.now, bench.out)
+    assert (bench.state(CHECK), bench.said()[-1]) == (State.WAITING, "closed")
+    bench.result(True)
+    engine.checks.owner_ended("db", bench.now, bench.out, stays_down=True)
+    bench.result(False)
+    bench.live(200)
+    assert (bench.state(CHECK), bench.incidents()) == (State.WAITING, [])
+    engine.checks.settle(lambda name: True, bench.now, bench.out)
+    bench.live(GRACE + TIMEOUT + 1)
+    assert bench.state(CHECK) is State.EXPIRED
+
+
+def test_paused_it_is_not_judged_and_begins_anew(bench: Checked) -> None:
+    bench.result(False)
+    bench.say(Kind.PAUSE, CHECK, 0.0, who=None)
+    for _ in range(FAILS):
+        bench.result(False)
+    bench.say(Kind.RESUME, CHECK, who=None)
+    for _ in range(FAILS - 1):
+        bench.result(False)
+    assert bench.incidents() == []
+    bench.result(False)
+    assert len(bench.incidents()) == 1
+
+
+@pytest.mark.parametrize("kind", [Kind.FEED, Kind.RELEASE, Kind.DECLARE, Kind.LEAVING, Kind.FAIL, Kind.NOTE])
+def test_nothing_but_results_counts_and_those_from_one_process_alone(bench: Checked, kind: Kind) -> None:
+    """A worker that feeds a check, or says that it passed, is refused; so is a result in another one's name."""
+    args = {Kind.FAIL: ("no",), Kind.LEAVING: (None,), Kind.NOTE: (1, None)}.get(kind, ())
+    assert bench.say(kind, CHECK, *args) is not None
+    assert bench.say(Kind.RESULT, CHECK, False, "no", 0.0, 0.0, who=BOB) is not None
+    assert bench.say(Kind.RESULT, CHECK, False, "no", 0.0, 0.0, who=None) is not None
+    refused = bench.say(Kind.RESULT, "db", False, "no", 0.0, 0.0)
+    assert refused is not None
+    assert refused.reason == "unknown"
+    record = bench.engine.get(CHECK)
+    assert record is not None
+    assert record.details is not None
+    assert record.details.check is not None
+    assert (record.details.check.number, record.owner, bench.state(CHECK)) == (1, None, State.ALIVE)

@@ -228,6 +228,10 @@ def _cluster(bench: Bench) -> None:
     bench.plant(cluster, "turn")
 
 
+def _outer_watchdogs(bench: Bench) -> None:
+    bench.plant(bench.loop.outer, "turn")
+
+
 def _turn(bench: Bench) -> None:
     bench.plant(bench.loop.messages, "handle_some")
 
@@ -240,6 +244,7 @@ PLANTS: dict[Place, Callable[[Bench], None]] = {
     Place.TIME_LIMITS: _time_limits, Place.JOURNAL: _journal, Place.ANNOUNCE: _announce,
     Place.REGISTRY: _registry, Place.MAINTENANCE: _maintenance, Place.ADDRESS: _address, Place.LOG: _log,
     Place.RESOURCES: _resources, Place.TURN: _turn, Place.CLUSTER: _cluster,
+    Place.OUTER_WATCHDOGS: _outer_watchdogs,
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from types import FrameType
 
 from banken_supervisor.processes import descriptor_limit, memory_limit
+from banken_supervisor.processes.service_manager import ServiceManager
 
 SWITCH_INTERVAL_S = 0.0005
 """A callback that computes gives the interpreter back to the loop after this long; the default is ten times it."""
@@ -73,6 +74,16 @@ def disregard_signals(tell: Callable[[str], None]) -> None:
 
 def _named(names: Iterable[str]) -> Iterator[int]:
     return (int(number) for name in names if (number := getattr(signal, name, None)) is not None)
+
+
+def service_manager() -> tuple[ServiceManager | None, str]:
+    """The manager that started this process, if one wants to hear of it; else why it cannot be told, or nothing.
+
+    What this process starts from now on does not hear of the manager."""
+    try:
+        return ServiceManager.taken_from(os.environ), ""
+    except (OSError, ValueError) as fault:
+        return None, f"the service manager cannot be told that the supervisor turns: {fault}"
 
 
 def private_directory(prefix: str) -> TemporaryDirectory[str]:

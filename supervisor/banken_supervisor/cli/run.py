@@ -114,6 +114,7 @@ def command(
     elif (given := next((name for name, value in for_web.items() if value), None)) is not None:
         raise click.UsageError(f"--{given.replace('_', '-')} is for the page: it needs --web HOST:PORT")
     process.hold_standard_descriptors()
+    manager, no_manager = process.service_manager()  # first: nothing that is started may speak to it
     log_settings: dict[str, Any] = {"level": log_level, "as_json": json_logs}
     path = find(config)
     setup = None if path is None else _load(path, log_settings)
@@ -157,6 +158,9 @@ def command(
     beside = None if for_page is None else _web_child(for_page, resolve(address).text, json_logs=json_logs)
     supervisor = Announced(address, journal=journal, listen=listen, keys=keys, **more)
     process.disregard_signals(supervisor.warn)
+    supervisor.service_manager = manager
+    if no_manager:
+        supervisor.warn(no_manager)
     supervisor.ends_programs = init or os.getpid() == 1
     if setup is not None:
         first = [setup]

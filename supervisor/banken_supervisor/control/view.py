@@ -19,6 +19,14 @@ class ReloadView(Protocol):
     @property
     def last(self) -> dict[str, Any]: ...
 
+    @property
+    def asked(self) -> int:
+        """How often a reload was asked for."""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether one that was asked for has not ended."""
+
     def ask(self, allow_empty: bool = False) -> int:
         """Start a reload. Returns its number. ``allow_empty``: take an empty file, too."""
 

@@ -82,6 +82,8 @@ class Place(StrEnum):
     """the thread that writes the log"""
     RESOURCES = "resources"
     """looking after descriptors and memory"""
+    OUTER_WATCHDOGS = "outer-watchdogs"
+    """telling who watches the supervisor that it turns"""
     TURN = "turn"
     """anywhere else"""
 

@@ -30,14 +30,23 @@ class KeysReload:
         self.last: dict[str, Any] = {"number": 0, "ok": True, "text": ""}
         self._source, self._rights = source, read
         self._post, self._publish, self._start = post, publish, start
+        self.asked = 0
+        """how often a reload was asked for"""
         self._numbers = count(1)
+        self._newest = 0
         self._waiting = 0
         """the number of a reload that has not begun to read; 0: there is none"""
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether one that was asked for has not ended."""
+        return bool(self.last["number"] != self._newest)
+
     def ask(self, allow_empty: bool = False) -> int:
         """Start a reload. Returns its number at once: that of one that has not begun, if there is one."""
+        self.asked += 1
         if not self._waiting:
-            self._waiting = next(self._numbers)
+            self._waiting = self._newest = next(self._numbers)
             self._start(partial(self._read, self._waiting))
         return self._waiting
 

@@ -43,6 +43,7 @@ from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock, windows_ended
 from banken_supervisor.runtime.message_handler import MessageHandler
+from banken_supervisor.runtime.outer_watchdogs import OuterWatchdogs
 from banken_supervisor.runtime.resources import Resources
 from banken_supervisor.runtime.run_id import new_run_id
 from banken_supervisor.runtime.runtime_config import ConfigReload, ConfigTargets
@@ -146,17 +147,12 @@ class Loop:
         )  # fmt: skip
         log_queue.fault = self.fault_elsewhere(Place.LOG)
         self.view = ControlView(
-            self.driver,
-            programs,
-            self.guard,
-            self.metrics,
-            self._parts,
-            lambda: self.config_reload,
-            watcher.unseen,
-            self.stop,
-            lambda: self.remote,
+            self.driver, programs, self.guard, self.metrics, self._parts, lambda: self.config_reload,
+            watcher.unseen, self.stop, lambda: self.remote,
             lambda: None if self.cluster is None else self.cluster.words,
-        )
+        )  # fmt: skip
+        self.outer = OuterWatchdogs(self.view, (callbacks, dispatcher.executor), log_queue.line)
+        resources.callback(self.outer.close)
         for descriptor in (self.process_watcher.fileno(), programs.fileno()):
             if descriptor is not None:
                 sockets.watch(descriptor)
@@ -207,6 +203,7 @@ class Loop:
                 guard.run(Place.TURN, self.turn)
                 self._stopping |= self._ending and not self.programs.ending()
                 guard.rest()
+        guard.run(Place.OUTER_WATCHDOGS, self.outer.stop)
         self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
 
     def stop(self) -> dict[str, Any]:
@@ -216,6 +213,7 @@ class Loop:
         """
         if self.ends_programs and not self._ending:
             self._ending = True
+            self.guard.run(Place.OUTER_WATCHDOGS, self.outer.stop)
             self.programs.stop_all("its supervisor ends", self.driver.engine, self.driver.now, self.driver.out)
         self._stopping |= not self.ends_programs
         return {"within": self.stop_limit(), "programs": self.ends_programs}
@@ -265,6 +263,7 @@ class Loop:
         if self.checkpoints is not None:
             run(Place.REGISTRY, self.checkpoints.turn)
         self.resources.turn(self._woke)
+        run(Place.OUTER_WATCHDOGS, self.outer.turn, self._woke)
         if (report := self.mailbox.refusal_report(self._woke)) is not None:
             self._log_queue.line(logging.ERROR, report, {})
         self.metrics.turn(monotonic() - self._woke)
@@ -327,6 +326,7 @@ class Loop:
         jobs = [each.patience(self._woke) for each in (self.callbacks, self.dispatcher, self.background)]
         busy = 0.0 if self.messages.waiting or self._effects.may_go_on or self.dispatcher.waiting else None
         parts = [each.patience() for each in (self.outbox, self.checkpoints, self.cluster) if each is not None]
+        parts.append(self.outer.patience(self._woke))
         for limit in (*jobs, *parts, self.resources.patience(), self.programs.patience(self.driver.now), busy):
             if limit is not None and limit < asked:
                 asked = limit

@@ -170,7 +170,10 @@ class ConfigReload:
         """of the last finished reload: its ``number``, ``ok``, and as ``text`` the file, or its errors"""
         self._load = load
         self._post = post
+        self.asked = 0
+        """how often a reload was asked for"""
         self._numbers = count(1)
+        self._newest = 0
         self._waiting: tuple[int, bool] | None = None
         """a reload that has not begun to read: its number, and ``allow_empty``"""
 
@@ -185,15 +188,21 @@ class ConfigReload:
         self.current.warn()
         self.current.prepare(targets)
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether one that was asked for has not ended."""
+        return bool(self.last["number"] != self._newest)
+
     def ask(self, allow_empty: bool = False) -> int:
         """Start a reload. Returns its number at once. ``allow_empty``: take an empty file, too.
 
         Where one that was asked for before has not begun, it is that one: a storm of requests is read once.
         """
+        self.asked += 1
         waiting = self._waiting
         if waiting is not None and waiting[1] == allow_empty:
             return waiting[0]
-        number = next(self._numbers)
+        number = self._newest = next(self._numbers)
         self._waiting = number, allow_empty
         self._start(partial(self._read, number, allow_empty))
         return number

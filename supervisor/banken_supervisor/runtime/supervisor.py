@@ -30,6 +30,7 @@ from banken_supervisor.journal import Limits, squeeze
 from banken_supervisor.observability.guard import Place
 from banken_supervisor.observability.log_queue import LogQueue
 from banken_supervisor.processes.peer_credentials import PeerCredentials
+from banken_supervisor.processes.service_manager import ServiceManager
 from banken_supervisor.programs.program_manager import CLOSE_WAIT
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.address_monitor import AddressMonitor, address_event
@@ -75,6 +76,8 @@ class Supervisor:
 
     ends_programs = False
     """Whether it stops its programs before it ends, however long they take; else they run on."""
+    service_manager: ServiceManager | None = None
+    """who is told that it is ready, turns, reloads and stops; None: nobody"""
 
     def __init__(
         self,
@@ -268,6 +271,7 @@ class Supervisor:
         fault = loop.fault_elsewhere(Place.ADDRESS)
         monitor = AddressMonitor(lock, self._restore_address, self._address_told, self._address_lost, fault)
         resources.callback(monitor.close)
+        loop.outer.manager = self.service_manager
         loop.ends_programs, loop.stop_limit = self.ends_programs, self._stop_limit
         if remote is not None:
             remote.open(self._listen, self.address, sockets, loop, self._config_reload)

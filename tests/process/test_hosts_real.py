@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from banken_supervisor import cli
 from banken_supervisor.cli.group import banken
 from hosts_kit import free_ports
-from process.kit import START_S, until
+from process.kit import START_S, memory, until
 from process.run_kit import Running
 
 WORKER = """
@@ -27,6 +27,33 @@ while True:
     client.watchdog("trainer-1", timeout=30, resolution=0).feed()
     time.sleep(0.02)
 """
+
+
+FLOOD = """
+import os, zmq
+from banken import tcp
+from banken.address import resolve
+from banken.protocol.codec import encode
+from banken.protocol.messages import Kind, Message
+address = resolve(os.environ["BANKEN_ADDRESS"])
+sockets = []
+for number in range(20):
+    sockets.append(zmq.Context.instance().socket(zmq.PUSH))
+    tcp.prepare(sockets[-1], address, tcp.given_key())
+    sockets[-1].setsockopt(zmq.IMMEDIATE, 1)
+    sockets[-1].connect(address.feed)
+frames = [encode(Message(Kind.NOTE, "flood", None, 0.0, None, (number, "x" * 40))) for number in range(1000)]
+while True:
+    for frame in frames:
+        for socket in sockets:
+            try:
+                socket.send(frame, zmq.DONTWAIT)
+            except zmq.Again:
+                pass
+"""
+
+MEMORY_LEFT = 40 * 2**20
+"""Bytes more, at most, when a flood is over. Without giving back it was 120 MB and more."""
 
 
 @pytest.fixture
@@ -78,6 +105,28 @@ def test_a_worker_with_a_key_is_watched_until_it_is_revoked(place: Path) -> None
     finally:
         worker.kill()
         worker.wait()
+        running.close()
+
+
+@pytest.mark.process
+def test_after_a_flood_over_tcp_the_memory_comes_back(place: Path) -> None:
+    """Twenty connections of one key, which is cut off again and again."""
+    address = f"tcp://127.0.0.1:{free_ports()}"
+    running = Running(place, f'[supervisor]\nlisten = ["{address}"]\nkeys = "keys"\n')
+    for words in (["new", "watch", "--server"], ["new", "flood", "--for", address, "--feed", "*"]):
+        made = CliRunner().invoke(banken, ["keys", *words, "--dir", str(place / "keys")])
+        assert made.exit_code == 0, made.output
+    environment = {**os.environ, "BANKEN_ADDRESS": address, "BANKEN_KEY": str(place / "keys" / "flood.key")}
+    try:
+        supervisor = running.run()
+        before = memory(supervisor.pid)
+        with subprocess.Popen([sys.executable, "-c", FLOOD], env=environment) as flood:
+            try:
+                until(lambda: running.home.ask("summary")["refused"].get("flood", 0) > 1, "it is cut off", 60.0)
+            finally:
+                flood.kill()
+        until(lambda: memory(supervisor.pid) < before + MEMORY_LEFT, "the memory is back", 15.0)
+    finally:
         running.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
@@ -11,6 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from banken_supervisor.actions import options
 from banken_supervisor.checks.outcome import Outcome, outcome
+from banken_supervisor.checks.progress import Progress
 from banken_supervisor.checks.subject import Subject
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.secret import Secret
@@ -28,13 +28,6 @@ FAILS_MAX = 1000
 
 def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
-
-
-class Progress:
-    """How far a run has come: said where its limit ends it."""
-
-    def __init__(self) -> None:
-        self.text = ""
 
 
 class CheckFields(BaseModel):
@@ -87,6 +80,8 @@ class CheckFields(BaseModel):
 
     async def run(self, subject: Subject) -> Outcome:
         """Look once. Ends within ``limit``, whatever it looks at does; leaves nothing behind."""
+        import asyncio  # 100 ms, and the supervisor itself runs no check
+
         progress = Progress()
         try:
             async with asyncio.timeout(self.limit):

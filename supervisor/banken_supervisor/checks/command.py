@@ -19,7 +19,6 @@ from typing import NamedTuple, Protocol
 
 from banken.process_identity import process_start
 from banken_supervisor.actions.running_command import HeadAndTail
-from banken_supervisor.checks.base import Progress
 from banken_supervisor.checks.subject import Subject
 from banken_supervisor.files.users import find_user
 from banken_supervisor.processes import launch
@@ -90,7 +89,7 @@ _running: set[int] = set()
 """pids of the commands that run"""
 
 
-async def run_command(wanted: Wanted, subject: Subject, progress: Progress) -> CommandEnd:
+async def run_command(wanted: Wanted, subject: Subject) -> CommandEnd:
     """Run it until it ends, or its time is over. The rest of what it started is killed."""
     _be_subreaper()
     _collect_late()
@@ -121,7 +120,7 @@ async def run_command(wanted: Wanted, subject: Subject, progress: Progress) -> C
             return CommandEnd(None, f"{name} cannot be run in {wanted.cwd}: {fault.strerror}")
         return CommandEnd(None, f"{name} cannot be run: {why_not(command, fault, os.environ, wanted.cwd)}")
     time = wanted.limit - min(RESERVE_S, wanted.limit * RESERVE)
-    with contextlib.closing(_Run(process, run, progress)) as running:
+    with contextlib.closing(_Run(process, run)) as running:
         try:
             async with asyncio.timeout(time):
                 await running.ended
@@ -141,7 +140,7 @@ async def run_command(wanted: Wanted, subject: Subject, progress: Progress) -> C
 class _Run:
     """One process, its output, and its end. ``close`` kills what is left."""
 
-    def __init__(self, process: subprocess.Popen[bytes], run: str, progress: Progress) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], run: str) -> None:
         assert process.stdout is not None
         self.output = HeadAndTail(OUTPUT_MAX)
         self.flooded = False
@@ -153,7 +152,6 @@ class _Run:
         self._process = process
         self._start = process_start(process.pid)
         self._run = run
-        self._progress = progress
         self._pipe = process.stdout
         self._pidfd = -1
         self._closed = False

@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from banken_supervisor.actions import options
-from banken_supervisor.checks.base import CheckFields, Progress
-from banken_supervisor.checks.command import run_command
+from banken_supervisor.checks.base import CheckFields
 from banken_supervisor.checks.outcome import Outcome
+from banken_supervisor.checks.progress import Progress
 from banken_supervisor.checks.subject import Subject
 from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.files.users import find_user
@@ -64,8 +64,10 @@ class Exec(CheckFields):
 
     async def look(self, subject: Subject, progress: Progress) -> Outcome:
         """Run it. Its end is awaited, not that of what it leaves behind, which is killed."""
+        from banken_supervisor.checks.command import run_command
+
         progress.text = f"{self.exec[0]} has not ended"
-        seen = await run_command(self, subject, progress)
+        seen = await run_command(self, subject)
         if seen.status is None:
             return Outcome(False, seen.output)
         lines = [each for each in last_lines(seen.output, LINES) if each.strip()]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import errno
-import os
-import socket
 from ipaddress import ip_address
 from time import monotonic
 from typing import Annotated, ClassVar, NamedTuple
@@ -14,22 +10,11 @@ from typing import Annotated, ClassVar, NamedTuple
 from pydantic import Field
 
 from banken_supervisor.actions import options
-from banken_supervisor.checks.base import CheckFields, Progress
-from banken_supervisor.checks.names import resolve
+from banken_supervisor.checks.base import CheckFields
 from banken_supervisor.checks.outcome import Outcome
+from banken_supervisor.checks.progress import Progress
 from banken_supervisor.checks.subject import Subject
 from banken_supervisor.text.quoting import quoted
-
-BODY_MAX = 64 * 1024
-"""Bytes of an answer that are read."""
-
-READ = 16 * 1024
-
-UNIX_MAX = 107
-"""Bytes of the path of a Unix socket."""
-
-FULL_S = 0.02
-"""Seconds between two tries to connect to a Unix socket whose queue is full."""
 
 ENDPOINT_ALLOWED = 'allowed is HOST:PORT, such as "127.0.0.1:6379" or "[::1]:6379"'
 
@@ -94,6 +79,8 @@ class Tcp(CheckFields):
 
     async def look(self, subject: Subject, progress: Progress) -> Outcome:
         """Connect, and have the talk."""
+        from banken_supervisor.checks.connection import connect, talk
+
         began = monotonic()
         progress.text = f"the address of {self.tcp.host} is looked up"
         with await connect(self.tcp.host, self.tcp.port, progress) as sock:
@@ -115,77 +102,9 @@ class Unix(CheckFields):
 
     async def look(self, subject: Subject, progress: Progress) -> Outcome:
         """Connect, and have the talk."""
+        from banken_supervisor.checks.connection import connect_unix, talk
+
         began = monotonic()
         progress.text = "it does not answer"
         with await connect_unix(self.unix) as sock:
             return await talk(sock, self.send, self.expect, progress, began)
-
-
-async def talk(
-    sock: socket.socket, send: str | None, expect: str | None, progress: Progress, began: float
-) -> Outcome:
-    """Send, and read until what is expected has come."""
-    loop = asyncio.get_running_loop()
-    progress.text = "connected, but what is to be sent is not taken"
-    if send:
-        await loop.sock_sendall(sock, send.encode())
-    if expect is None:
-        return Outcome(True, f"connected in {_ms(began)}")
-    wanted, got, ended = expect.encode(), b"", False
-    while wanted not in got:
-        so_far = f"{_bytes(got)} came" if got else "nothing came"
-        progress.text = f"{quoted(expect)} was expected, {so_far}"
-        if ended or len(got) >= BODY_MAX:
-            why = "before it closed the connection" if ended else f"within {BODY_MAX // 1024} KiB"
-            return Outcome(False, f"{progress.text} {why}")
-        some = await loop.sock_recv(sock, READ)
-        got += some
-        ended = not some
-    return Outcome(True, f"{_bytes(got)} came in {_ms(began)}")
-
-
-async def connect_unix(path: str) -> socket.socket:
-    """A connected socket. OSError."""
-    if len(os.fsencode(path)) > UNIX_MAX:
-        raise OSError(errno.ENAMETOOLONG, f"the path has more than {UNIX_MAX} bytes, which no socket can have")
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    while True:
-        try:
-            return await _connect(sock, path)
-        except BlockingIOError:  # its queue is full: unlike tcp, the kernel says so at once
-            await asyncio.sleep(FULL_S)
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-
-
-async def connect(host: str, port: int, progress: Progress) -> socket.socket:
-    """A connected socket, of the first address of the host that takes it. OSError: of the last."""
-    last: OSError | None = None
-    for family, address in await resolve(host, port):
-        progress.text = f"{address[0]} port {port} does not answer"
-        try:
-            return await _connect(socket.socket(family, socket.SOCK_STREAM), address)
-        except OSError as fault:
-            last = fault
-    raise last or OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
-
-
-async def _connect(sock: socket.socket, address: tuple[str, int] | str) -> socket.socket:
-    try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, address)
-        # A port of the range for outgoing connections, on which nobody listens: Linux may connect it to itself.
-        if isinstance(address, tuple) and sock.getsockname() == sock.getpeername():
-            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _bytes(got: bytes) -> str:
-    """What came, as a text in quotes: of much, its end."""
-    return quoted(got[-80:].decode("utf-8", "backslashreplace"), 80)
-
-
-def _ms(began: float) -> str:
-    return f"{(monotonic() - began) * 1000:.0f} ms"

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
 from tests.checks.kit import free_port
 
 START_S = 20.0

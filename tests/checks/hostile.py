@@ -49,8 +49,8 @@ def serving(
 ) -> Iterator[int]:
     """The port of such a server, of which no thread is left afterwards."""
     over, threads = threading.Event(), list[threading.Thread]()
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.bind((at, 0) if family == socket.AF_INET else at)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
     listener.listen(4096)
 
     def one(sock: socket.socket) -> None:
@@ -73,7 +73,7 @@ def serving(
 
     threading.Thread(target=accept, daemon=True).start()
     try:
-        yield listener.getsockname()[1] if family == socket.AF_INET else 0
+        yield listener.getsockname()[1]
     finally:
         over.set()
         listener.shutdown(socket.SHUT_RDWR)

@@ -22,11 +22,11 @@ SH = ["sh", "-c"]
 
 def alive(argument: str) -> list[int]:
     """Processes with this argument."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        if argument in (process.info["cmdline"] or ()) and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process.pid)
-    return found
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline", "status"])
+        if argument in (process.info["cmdline"] or ()) and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
 
 
 def unlike() -> str:
@@ -150,7 +150,7 @@ def test_one_that_floods_its_output() -> None:
 
 def test_binary_output_is_shown_as_text() -> None:
     text = fails({"exec": [*SH, r"printf '\033[2J\377\000x\n'; exit 1"]})
-    assert text == r"sh: exit status 1: \x1b[2J\\xff\x00x"
+    assert text == r"sh: exit status 1: \x1b[2J\xff\x00x"
 
 
 @pytest.mark.root
@@ -177,7 +177,7 @@ def test_cancelling_kills_it() -> None:
         from banken_supervisor.checks.subject import Subject
 
         task = asyncio.create_task(made({"exec": ["sleep", seconds], "limit": "5s"}).run(Subject("it")))
-        while not alive(seconds):
+        while not alive(seconds):  # noqa: ASYNC110  # nothing says so
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -16,6 +16,7 @@ from banken_supervisor.config import ConfigFaults, Fault
 from banken_supervisor.config.faults import FAULTS_MAX
 from banken_supervisor.config.reading import FILE_BYTES_MAX
 
+UP = '[upward]\naddresses = ["tcp://h:1"]\nkey = "k"\n'
 DOG = '[[watchdog]]\nname = "a"\n'
 PROGRAM = '[[program]]\nname = "p"\ncommand = "sleep 1"\n'
 
@@ -142,7 +143,7 @@ depends_on = ["p-7", "w", "q"]
         "25: group[0].at_least: must be a whole number, not a text",
         '29: watchdog[1].depends_on[2]: "q" is declared nowhere in this file',
         "30: unknown: unknown key; allowed: actions, callbacks, cluster, group, notify, program, "
-        "supervisor, watchdog",
+        "supervisor, upward, watchdog",
     ]
 
 
@@ -258,6 +259,22 @@ def test_a_fault_of_a_watchdog(tmp_path: Path, lines: str, told: str) -> None:
         ('[[watchdog]]\nname = "w-*"\ntimeout = 1\nexpect = true', "expect: needs one name: nobody can say which"),
         ('[[watchdog]]\nname = "w"\nexpect = true', "expect: has no meaning without a timeout"),
         ('[[watchdog]]\nname = "w"\nscope = "local"', "scope: has no meaning without [cluster]"),
+        ("upward = 3", "upward: must be a table, not the number (3)"),
+        (UP.replace('"tcp://h:1"', ""), "2: upward.addresses: has too few elements: at least 1 is needed"),
+        (UP.replace('"tcp://h:1"', '"/run/banken"'), '2: upward.addresses[0]: must be "tcp://HOST:PORT", not'),
+        (UP.replace('"tcp://h:1"', '"tcp://h:65534"'), "PORT from 1 to 65533"),
+        (UP.replace('"tcp://h:1"', '"tcp://h:7767", "tcp://h"'), "1: upward: an address stands there twice"),
+        (UP.replace('"tcp://h:1"', ", ".join(f'"tcp://h:{n}"' for n in range(1, 11))), "at most 9 are allowed"),
+        (UP + 'name = "a b"', "4: upward.name: 'a b' is no name: 1 to 128 of the characters"),
+        (
+            UP + f'name = "{"x" * 124}"',
+            "upward.name: has 124 characters; at most 123 are allowed: host/ comes before",
+        ),
+        (UP + 'timeout = "0.5s"', '4: upward.timeout: "0.5s" is not allowed; allowed: 1 s to 1h'),
+        (UP + "timeout = true", "upward.timeout: must be a number of seconds"),
+        (UP + 'addres = "x"', "4: upward.addres: unknown key; did you mean addresses?"),
+        (UP.replace('key = "k"', ""), "upward.key: is required and missing"),
+        (UP.replace('"k"', "[]"), "upward.key: must be a"),
         (f"{DOG}{DOG}", '4: watchdog[1].name: "a" is declared already, by watchdog[0]'),
         ('[[watchdog]]\nname = "p"\n' + PROGRAM, "by program[0]; a program's own table takes the fields of its"),
         ('[[watchdog]]\nname = "a*"\n[[watchdog]]\nname = "ab*"', '4: watchdog[1].name: "ab*" never counts: "a*"'),

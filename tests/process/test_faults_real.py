@@ -24,10 +24,13 @@ from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor import Supervisor
 from banken_supervisor.control import control_api
+from banken_supervisor.coordination.settings import UpwardSettings
 from banken_supervisor.engine.policy import Window
+from banken_supervisor.keys.directory import KeyDirectory
 from banken_supervisor.observability.guard import REPORT_EVERY_S, REST_S, Guard, Place
 from banken_supervisor.outbox.checkpoints import Checkpoints
 from banken_supervisor.runtime import address_monitor, lock
+from banken_supervisor.runtime.upward import Upward, counts_of
 from process.kit import until
 
 pytestmark = pytest.mark.process
@@ -44,6 +47,7 @@ class Bench:
 
     def __init__(self, address: str, journal: Path, patch: pytest.MonkeyPatch, fault: type[Exception]) -> None:
         self.address = address
+        self.directory = journal.parent
         self.patch = patch
         self.fault = fault
         self.supervisor = Supervisor(address, journal=journal)
@@ -232,6 +236,23 @@ def _outer_watchdogs(bench: Bench) -> None:
     bench.plant(bench.loop.outer, "turn")
 
 
+def _upward(bench: Bench) -> None:
+    """The thread that feeds other supervisors goes on."""
+    keys = KeyDirectory(bench.directory / "keys")
+    keys.new("own")
+    servers = '[servers]\n"tcp://127.0.0.1:1" = "' + "x" * 40 + '"\n'
+    path = keys.path / "own.key"
+    path.write_text(path.read_text() + servers)
+    loop = bench.loop
+    upward = Upward(
+        UpwardSettings(("tcp://127.0.0.1:1",), str(path), "host/x", 1.0), lambda: counts_of(loop.driver, 1),
+        bench.supervisor._mailbox.post, loop.publish, loop.fault_elsewhere(Place.UPWARD),
+    )  # fmt: skip
+    bench.plant(upward, "_look")
+    upward.start()
+    bench.closing.append(upward.close)
+
+
 def _turn(bench: Bench) -> None:
     bench.plant(bench.loop.messages, "handle_some")
 
@@ -245,6 +266,7 @@ PLANTS: dict[Place, Callable[[Bench], None]] = {
     Place.REGISTRY: _registry, Place.MAINTENANCE: _maintenance, Place.ADDRESS: _address, Place.LOG: _log,
     Place.RESOURCES: _resources, Place.TURN: _turn, Place.CLUSTER: _cluster,
     Place.OUTER_WATCHDOGS: _outer_watchdogs,
+    Place.UPWARD: _upward,
 }  # fmt: skip
 
 

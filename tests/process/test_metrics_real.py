@@ -37,6 +37,8 @@ CLUSTER = {
     "held": 0, "acquitted": 0, "held_back": 0,
 }  # fmt: skip
 
+UPWARD = {"destinations": [{"address": "tcp://watch:7767", "reachable": True, "dropped": 0}]}
+
 Values = dict[tuple[str, ...], float]
 """(name, label value …) to the value."""
 
@@ -90,8 +92,9 @@ def text(home: Home, names: str | None = None) -> str:
 
 
 def with_the_rest(answer: dict[str, Any]) -> dict[str, Any]:
-    """And what the web process counts; and a cluster's, as it is in coordination/test_cluster_real.py."""
-    return {**answer, "web_refused": {"token": 1}, "cluster": CLUSTER}
+    """And what the web process counts; and a cluster's, as it is in coordination/test_cluster_real.py, and of
+    supervisors above, as it is in test_upward_real.py."""
+    return {**answer, "web_refused": {"token": 1}, "cluster": CLUSTER, "upward": UPWARD}
 
 
 def values(home: Home, names: str | None = None) -> Values:

@@ -19,7 +19,7 @@ from banken_supervisor.cli.printing import clean, plural
 from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.operator_client.pager import FEW, all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
-from banken_supervisor.text import cluster_text
+from banken_supervisor.text import cluster_text, upward_text
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.reasons import gist, unjudged
 
@@ -130,7 +130,7 @@ def command(
     Exit codes:
       0  OK
       1  WARNING   more than --warning are down, an incident within --since,
-                   trouble with the journal, descriptors, memory or cluster
+                   trouble with the journal, descriptors, memory, cluster or [upward]
                    of the supervisor, or a stall of it within --since (else
                    10 minutes)
       2  CRITICAL  more than --critical are down
@@ -247,6 +247,8 @@ def _trouble(summary: dict[str, Any], since: float) -> tuple[str, ...]:
         trouble.append("memory short: new names are refused")
     if (cluster := summary.get("cluster")) is not None:
         trouble += cluster_text.trouble(cluster)
+    if (upward := summary.get("upward")) is not None:
+        trouble += upward_text.trouble(upward)
     return tuple(trouble)
 
 

@@ -18,7 +18,10 @@ from banken_supervisor.cli.web_options import WebOptions, check, web_options
 if TYPE_CHECKING:
     from banken_supervisor.cli.web_child import WebChild
     from banken_supervisor.config.models import SupervisorTable
+    from banken_supervisor.coordination.settings import UpwardSettings
+    from banken_supervisor.runtime.loop import Loop
     from banken_supervisor.runtime.runtime_config import RuntimeConfig
+    from banken_supervisor.runtime.upward import Upward
 
 
 @click.command(short_help="Supervise, in the foreground.")
@@ -133,11 +136,34 @@ def command(
 
         standalone = True
 
+        _upward: Upward | None = None
+
         def _opened(self) -> None:
+            if feeds is not None:
+                self._upward = self._begin_upward(feeds)
             line = _settings_line(config, path, settings, self.address.text, journal, web)
             _announce(self.address.text, listen, line)
             if beside is not None:
                 beside.start()
+
+        def _begin_upward(self, settings: UpwardSettings) -> Upward:
+            from banken_supervisor.observability.guard import Place
+            from banken_supervisor.runtime.upward import Upward, counts_of
+
+            loop = self._loop
+            assert loop is not None
+            made = Upward(
+                settings, lambda: counts_of(loop.driver, loop.metrics.turns), self._mailbox.post, loop.publish,
+                loop.fault_elsewhere(Place.UPWARD),
+            )  # fmt: skip
+            loop.upward = made.state
+            made.start()
+            return made
+
+        def _shut_down(self, loop: Loop) -> None:
+            if self._upward is not None:
+                self._upward.close(min(1.0, 0.3 * self._stop_limit()))
+            super()._shut_down(loop)
 
         def warn(self, text: str) -> None:
             """Log it, from a signal handler."""
@@ -155,6 +181,7 @@ def command(
         "callback_threads": settings.callback_threads,
         "cluster": None if setup is None else setup.config.cluster,
     }  # fmt: skip
+    feeds = None if setup is None else setup.config.upward
     beside = None if for_page is None else _web_child(for_page, resolve(address).text, json_logs=json_logs)
     supervisor = Announced(address, journal=journal, listen=listen, keys=keys, **more)
     process.disregard_signals(supervisor.warn)

@@ -17,7 +17,7 @@ from banken_supervisor.cli.printing import Table, clean, fancy, need_terminal, p
 from banken_supervisor.cli.status_table import PROGRAMS, WATCHDOGS, summary_line
 from banken_supervisor.operator_client.pager import FEW, all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
-from banken_supervisor.text import cluster_text
+from banken_supervisor.text import cluster_text, upward_text
 from banken_supervisor.text.durations import format_s
 
 ROWS_ON_TERMINAL = 50
@@ -94,6 +94,8 @@ def command(
         click.echo(summary_line(summary, where, fancy(), known))
         if (cluster := summary.get("cluster")) is not None:
             click.echo(clean(cluster_text.headline(cluster)))
+        if (upward := summary.get("upward")) is not None:
+            click.echo(clean(upward_text.headline(upward)))
         _print(WATCHDOGS, found, limit)
         _print(PROGRAMS, Places(program_severity, "running").sort(programs, 0.0), limit)
         if not found and not programs and name is None:

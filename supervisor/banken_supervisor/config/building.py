@@ -49,6 +49,7 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
         withheld,
         empty,
         None if parsed.cluster is None else parsed.cluster.settings,
+        None if parsed.upward is None else parsed.upward.settings,
     )
 
 

@@ -22,6 +22,7 @@ from banken_supervisor.config.models import GroupTable, WatchFields
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import StepFields
+from banken_supervisor.config.upward import key_fault
 from banken_supervisor.engine.policy import ProcessAttributes, ProgramSpec
 from banken_supervisor.files.users import find_user, obstacle
 from banken_supervisor.journal import schema
@@ -54,6 +55,8 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
             yield from _problem((*path, "command"), _missing(command, None, _executables(command, None, None)))
     yield from _imports(parsed, config)
     yield from _services(config)
+    if config.upward is not None:
+        yield from _problem(("upward", "key"), key_fault(config.upward))
 
 
 def _problem(path: KeyPath, why: str | None) -> Iterator[Problem]:

@@ -34,6 +34,7 @@ from banken_supervisor.config.fields import (
 )
 from banken_supervisor.config.steps import STEPS, OwnStep, StepFields
 from banken_supervisor.config.tags import MANY, ONE, TAG, one_or_many
+from banken_supervisor.config.upward import UpwardTable
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.ladder import STEPS_MAX
 from banken_supervisor.engine.policy import Quotas
@@ -343,6 +344,7 @@ class File(Table):
 
     supervisor: SupervisorTable = Field(default_factory=lambda: SupervisorTable.model_validate({}))
     cluster: ClusterTable | None = Field(None)
+    upward: UpwardTable | None = Field(None)
     watchdog: list[WatchdogTable] = Field([])
     group: list[GroupTable] = Field([])
     program: list[ProgramTable] = Field([])

@@ -23,6 +23,7 @@ from banken_supervisor.config.models import (
 )
 from banken_supervisor.config.steps import STEPS
 from banken_supervisor.config.tags import TAG
+from banken_supervisor.config.upward import UpwardTable
 from banken_supervisor.text.quoting import kind_of, unknown_key
 
 TABLES_MAX = 10_000
@@ -42,6 +43,7 @@ class Parsed:
     cluster: ClusterTable | None = None
     has_cluster: bool = False
     """also one with a fault"""
+    upward: UpwardTable | None = None
     watchdogs: list[tuple[KeyPath, WatchdogTable]] = field(default_factory=list)
     groups: list[tuple[KeyPath, GroupTable]] = field(default_factory=list)
     programs: list[tuple[KeyPath, ProgramTable]] = field(default_factory=list)
@@ -89,6 +91,8 @@ class _Parser:
         parsed.has_cluster = "cluster" in data
         if parsed.has_cluster:
             parsed.cluster = self._model(ClusterTable, data["cluster"], ("cluster",))
+        if "upward" in data:
+            parsed.upward = self._model(UpwardTable, data["upward"], ("upward",))
         parsed.watchdogs = list(self._tables(WatchdogTable, "watchdog"))
         parsed.groups = list(self._tables(GroupTable, "group"))
         parsed.programs = self._limited(list(self._tables(ProgramTable, "program")))

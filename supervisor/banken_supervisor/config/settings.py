@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from banken.errors import Refused
 from banken_supervisor.config.faults import Fault
-from banken_supervisor.coordination.settings import ClusterSettings
+from banken_supervisor.coordination.settings import ClusterSettings, UpwardSettings
 from banken_supervisor.engine.policy import Group, Policy, ProgramSpec
 from banken_supervisor.text.secret import Secret
 
@@ -40,6 +40,8 @@ class Config:
 
     cluster: ClusterSettings | None = None
     """None: the supervisor is alone"""
+    upward: UpwardSettings | None = None
+    """None: it feeds no other supervisor"""
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
     """what is allowed and may not be meant"""
 

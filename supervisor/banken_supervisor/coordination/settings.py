@@ -44,3 +44,19 @@ class ClusterSettings:
     @property
     def _is_secret(self) -> bool:
         return any(each.startswith("https://") for each in self.endpoints)
+
+
+UPWARD_TIMEOUT = 5.0
+"""Seconds; a connection that is cut without a word is given up after two to three."""
+
+
+@dataclass(frozen=True)
+class UpwardSettings:
+    """The supervisors that this one feeds as a worker does. ``addresses``: ``tcp://HOST:PORT`` each; ``key``: the
+    file of its key. ``name``: of the watchdog there. ``timeout``: seconds of silence after which it expires there.
+    """
+
+    addresses: tuple[str, ...]
+    key: str
+    name: str
+    timeout: float = UPWARD_TIMEOUT

@@ -81,6 +81,8 @@ class EventType(StrEnum):
     """a fault in the supervisor itself: what raised it is dropped, and the loop goes on"""
     CLUSTER = "cluster"
     """who leads, and whether the store answers; ``what`` says what"""
+    UPWARD = "upward"
+    """a supervisor that this one feeds takes its feeds, or does not; ``what`` says which"""
     STARTED = "started"
     STOPPING = "stopping"
 

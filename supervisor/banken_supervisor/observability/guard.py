@@ -56,6 +56,8 @@ class Place(StrEnum):
     PROGRAMS = "programs"
     CLUSTER = "cluster"
     """what the cluster's store has answered, and what may be done"""
+    UPWARD = "upward"
+    """the thread that feeds other supervisors"""
     REQUEST = "request"
     VERDICT = "verdict"
     """judging one watchdog that is due"""

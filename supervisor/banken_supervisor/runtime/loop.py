@@ -169,6 +169,7 @@ class Loop:
         self.remote = RemoteView()
         self.cluster: Cluster | None = None
         """None: this supervisor is alone"""
+        self.upward: Callable[[], Any] = lambda: None
         self.ends_programs = False
         """whether programs are stopped before the loop ends; else they run on"""
         self.stop_limit: Callable[[], float] = lambda: 0.0
@@ -351,6 +352,7 @@ class Loop:
             "connections_max": self._sockets.connections.most,
             "journal": None if self.outbox is None else self.outbox.state(),
             "cluster": None if self.cluster is None else self.cluster.state(),
+            "upward": self.upward(),
             "log_lines_dropped": self._log_queue.dropped,
             "mailbox_refused": self.mailbox.refused,
         }

@@ -100,6 +100,12 @@ def _of_cluster(answer: Answer, number: Callable[[Answer], bool]) -> Iterable[Sa
     return [] if cluster is None else [((), number(cluster))]
 
 
+def _of_upward(key: str) -> Callable[[Answer], Iterable[Sample]]:
+    return lambda answer: [
+        ((each["address"],), each[key]) for each in (answer.get("upward") or {"destinations": ()})["destinations"]
+    ]
+
+
 def _of_rows(place: int) -> Callable[[Answer], Iterable[Sample]]:
     return lambda answer: [((row[0],), row[place]) for row in answer["rows"]]
 
@@ -197,6 +203,11 @@ METRICS = (
          "cluster.acquitted"),
     Family("banken_cluster_actions_held_back", "counter", "Actions that were dropped because another one led.",
          "cluster.held_back"),
+
+    Family("banken_upward_up", "gauge", "1: this supervisor above takes the feeds of this one; 0: it does not.",
+         _of_upward("reachable"), ("address",)),
+    Family("banken_upward_dropped", "counter", "Feeds of this supervisor that one above did not take.",
+         _of_upward("dropped"), ("address",)),
 
     Family("banken_watchdog_up", "gauge", "0: it has an open incident, given up or not; 1: else, paused included.",
          lambda answer: [((row[0],), row[1] not in ("expired", "given-up")) for row in answer["rows"]], ("name",)),

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from banken.protocol.codec import encode
-from banken.protocol.incidents import Incident
+from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.actions.target import ActionReport, ActionTarget
 from banken_supervisor.coordination import leadership_thread as leadership_thread_module
@@ -44,9 +44,9 @@ from banken_supervisor.engine.effects import (
     Withdraw,
 )
 from banken_supervisor.engine.engine import Engine
+from banken_supervisor.engine.hearing import Heard
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
-from banken_supervisor.engine.record import deadline
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
 from banken_supervisor.runtime import claimed_incidents as claimed_incidents_module
@@ -57,7 +57,7 @@ from banken_supervisor.runtime import members as members_module
 from banken_supervisor.runtime import suspicions as suspicions_module
 from banken_supervisor.runtime.claimed_steps import REPEATABLE
 from banken_supervisor.runtime.cluster import Cluster
-from banken_supervisor.runtime.member_links import ANSWER_S, Heard
+from banken_supervisor.runtime.member_links import ANSWER_S
 from banken_supervisor.runtime.members import Members, member
 
 from .memory_store import Fate, MemoryEngine
@@ -66,6 +66,10 @@ TIMEOUT, FEED_S = 2.0, 0.4
 LADDER = Ladder((Step("log"), Step("exec", after=1.0)))
 POLICY = Policy(Declaration(TIMEOUT, 60.0, 5.0), LADDER)
 WORKERS = tuple(f"w-{number}" for number in range(5))
+PROGRESS_S = 3.0
+WORKS = POLICY._replace(declaration=POLICY.declaration._replace(progress_timeout=PROGRESS_S))
+WORKING = frozenset({"w-3", "w-4"})
+"""Workers that have progress."""
 TURN_MAX = 0.25
 PING_S = 1.0
 CALM_S = 40.0
@@ -108,6 +112,10 @@ class Machine:
     probe: int | None = None
     heard: dict[str, float] = field(default_factory=dict)
     """by worker, when its last feed came in"""
+    values: dict[str, int] = field(default_factory=dict)
+    """by worker, its progress"""
+    moved: dict[str, float] = field(default_factory=dict)
+    """by worker, when that was seen to change"""
 
     def clock(self, now: float) -> float:
         return self.offset + now * self.rate
@@ -133,6 +141,8 @@ class World:
         """pairs of machines that cannot ask each other"""
         self.hung: dict[str, float] = {}
         """workers that do not feed, and since when"""
+        self.stuck: dict[str, float] = {}
+        """workers that feed, and make no progress, and since when"""
         self.deeds: list[Deed] = []
         self.unknown: set[tuple[str, int]] = set()
         """(incident, step) of which a leader has said that it is not known"""
@@ -140,6 +150,10 @@ class World:
         """incidents, and since when"""
         self.findings: list[str] = []
         self.verdicts = 0
+        self.suspected: dict[tuple[str, str], dict[str, float]] = {}
+        """by member and worker: the others that had heard it lately when it was suspected last"""
+        self.stalled = 0
+        """verdicts of no progress"""
         self.led = 0
         self._cluster = cluster
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -215,7 +229,8 @@ class World:
         machine.waiting.clear()
         machine.frames.clear()
         machine.posted.clear()
-        machine.heard.clear()
+        for heard in (machine.heard, machine.values, machine.moved):
+            heard.clear()
         run_id = f"{machine.name}r{next(self._runs)}"
         life = machine.life
 
@@ -224,7 +239,7 @@ class World:
             machine.driver = Driver(engine, machine.clock(self.now))
             machine.driver.barrier.exact = True
             for name in WORKERS:
-                engine.declare(name, POLICY, machine.driver.now, [])
+                engine.declare(name, WORKS if name in WORKING else POLICY, machine.driver.now, [])
             machine.cluster = self._cluster(
                 ClusterSettings("c", machine.name, (), self.ttl), run_id, machine.driver,
                 partial(self.post, machine, life), partial(self._run_step, machine, life),
@@ -305,7 +320,8 @@ class World:
     def _carry_out(self, machine: Machine, effect: Effect) -> None:
         cluster = machine.cluster
         match effect:
-            case Propose():
+            case Propose(name, cause):
+                self.suspected[machine.name, name] = self._fresh(machine, name, cause)
                 cluster.suspicions.propose(effect)
             case Withdraw(name):
                 cluster.suspicions.withdraw(name)
@@ -330,7 +346,7 @@ class World:
                 if kind is EventType.EXPIRED:
                     self.open.setdefault(data["incident"], self.now)
                     if "adopted" not in data and name is not None:
-                        self._look_at_verdict(machine, name)
+                        self._look_at_verdict(machine, name, data["cause"])
 
     def _tells(self, machine: Machine, kind: EventType) -> None:
         if machine.cluster.view.role is not Role.LEADER:
@@ -342,17 +358,29 @@ class World:
             if step not in steps and (incident, step) not in self.unknown:
                 self.findings.append(f"{self.now:.3f}: {what.do!r} of {incident} was never done")
 
-    def _look_at_verdict(self, machine: Machine, name: str) -> None:
+    def _look_at_verdict(self, machine: Machine, name: str, cause: str) -> None:
         self.verdicts += 1
+        self.stalled += cause == Cause.NO_PROGRESS
+        known = self.suspected.get((machine.name, name), {})
+        for other in self._fresh(machine, name, cause):
+            if name not in self.hung and other in known:
+                before = f"{known[other]:.2f} s before it was asked"
+                self.findings.append(
+                    f"{self.now:.3f}: {machine.name} convicts {name}, which {other} heard {before}"
+                )
+
+    def _fresh(self, machine: Machine, name: str, cause: str) -> dict[str, float]:
+        """The others that this one can ask, and that have heard what speaks against this verdict: when, in seconds
+        before now."""
+        limit, found = PROGRESS_S if cause == Cause.NO_PROGRESS else TIMEOUT, {}
         for other in self.machines:
             link = machine.cluster.members.links.get(other.name)
             if other is machine or link is None or not link.is_up or not other.alive or other.stopped:
                 continue
-            ago = self.now - other.heard.get(name, -1e9)
-            if name not in self.hung and ago < TIMEOUT - 2 * ANSWER_S and self._reaches(machine, other):
-                self.findings.append(
-                    f"{self.now:.3f}: {machine.name} convicts {name}, which {other.name} heard {ago:.2f} s ago"
-                )
+            ago = self.now - (other.moved if limit == PROGRESS_S else other.heard).get(name, -1e9)
+            if ago < limit - 2 * ANSWER_S and self._reaches(machine, other):
+                found[other.name] = ago
+        return found
 
     def _look_at_claims(self, caller: str, keys: Iterable[str]) -> None:
         leader = unpack_leader(self.engine.items[LEADER].value).member if LEADER in self.engine.items else ""
@@ -407,19 +435,26 @@ class World:
             self.start(machine)
         for number, name in enumerate(WORKERS):
             process = ProcessIdentity(b"otherone", number + 1, 1, b"%04d" % number)
-            frame = encode(Message(Kind.FEED, name, process, 0.0, None))
-            self.after(self.random.uniform(0.0, FEED_S), partial(self._feed, name, frame))
+            self.after(self.random.uniform(0.0, FEED_S), partial(self._feed, name, process, 0))
 
-    def _feed(self, name: str, frame: bytes) -> None:
-        self.after(FEED_S, partial(self._feed, name, frame))
+    def _feed(self, name: str, process: ProcessIdentity, done: int) -> None:
+        moves = name in WORKING and name not in self.stuck and name not in self.hung
+        self.after(FEED_S, partial(self._feed, name, process, done + moves))
         if name in self.hung:
             return
+        message = Message(Kind.FEED, name, process, 0.0, None)
+        if name in WORKING:
+            message = Message(Kind.NOTE, name, process, 0.0, None, (done, None))
+        frame = encode(message)
         for machine in self.machines:
             if (name, machine.name) not in self.deaf:
-                self.after(self.delay(), partial(self.on, machine, partial(self._hear, machine, name, frame)))
+                self.after(self.delay(), partial(self.on, machine, partial(self._hear, machine, name, frame, done)))
 
-    def _hear(self, machine: Machine, name: str, frame: bytes) -> None:
+    def _hear(self, machine: Machine, name: str, frame: bytes, done: int) -> None:
         machine.heard[name] = self.now
+        if machine.values.get(name, done) != done:
+            machine.moved[name] = self.now
+        machine.values[name] = done
         machine.frames.append(frame)
         self._turn_within(machine, 0.0)
 
@@ -444,15 +479,16 @@ class World:
         for name in WORKERS:
             record = engine.get(name)
             state = None if record is None else record.state
-            if name in self.hung and state is not State.EXPIRED:
-                self.findings.append(f"{name} is silent since {self.hung[name]:.1f}, and {state}")
-            elif name not in self.hung and state is not State.ALIVE:
+            bad = self.stuck | self.hung
+            if name in bad and state is not State.EXPIRED:
+                self.findings.append(f"{name} is silent, or stuck, since {bad[name]:.1f}, and {state}")
+            elif name not in bad and state is not State.ALIVE:
                 self.findings.append(f"{name} feeds, and is {state}")
-            elif name in self.hung and record is not None and record.incident is not None:
+            elif name in bad and record is not None and record.incident is not None:
                 self._look_at_steps(record.incident.id)
         claims = sum(key.startswith("claims/") for key in self.engine.items)
-        if claims != len(self.hung):
-            self.findings.append(f"{claims} claims are in the store, and {len(self.hung)} are silent")
+        if claims != len(self.stuck | self.hung):
+            self.findings.append(f"{claims} claims are in the store, and {len(self.stuck | self.hung)} are silent")
 
 
 class Leading(LeadershipThread):
@@ -589,10 +625,7 @@ class Link:
         found = {}
         for name in names:
             if (record := engine.get(name)) is not None:
-                due = deadline(record)
-                found[name] = Heard(
-                    now - record.fed_at, record.state is State.ALIVE and due is not None and due > now
-                )
+                found[name] = engine.succession.heard(record, now)
         return found
 
     def close(self) -> None:
@@ -604,7 +637,7 @@ def trouble(world: World, seconds: float) -> None:
     rng, until, ttl = world.random, world.now + seconds, world.ttl
     while world.now < until:
         machine, name = rng.choice(world.machines), rng.choice(WORKERS)
-        match rng.randrange(11):
+        match rng.randrange(13):
             case 0 | 1 | 2:
                 if name in world.hung:
                     del world.hung[name]
@@ -644,6 +677,12 @@ def trouble(world: World, seconds: float) -> None:
                 world.hung.update((each, world.now) for each in WORKERS if each not in world.hung)
                 world.run(rng.uniform(0.0, 2.0 * TIMEOUT))
                 world.hung.clear()
+            case 11 | 12:
+                name = rng.choice(sorted(WORKING))
+                if name in world.stuck:
+                    del world.stuck[name]
+                else:
+                    world.stuck[name] = world.now
         world.run(rng.uniform(0.0, ttl))
         if rng.random() < 0.05:
             world.run(CALM_S)

@@ -10,6 +10,7 @@ from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Kind
 from banken_supervisor.engine.claim_gate import Role
 from banken_supervisor.engine.effects import Event, Propose, RunStep, Withdraw
+from banken_supervisor.engine.hearing import Heard, Timer
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.snapshot import PastIncident, PastRun
@@ -225,12 +226,141 @@ def test_what_another_member_has_heard_is_no_incident() -> None:
     """The timer goes on from then."""
     member = Member(Role.LEADER)
     member.jump(10.1)
-    member.engine.succession.acquit("w", 2.0, member.now)
+    member.engine.succession.acquit("w", Timer(2.0, 8.0), member.now)
     member.out.clear()
     member.jump(7.9)
     assert member.proposed() == []
     member.jump(0.2)
     assert member.proposed() == [("w", Cause.TIMEOUT)]
+
+
+def test_who_knows_a_longer_limit_is_not_asked_again_at_once() -> None:
+    """It has heard the worker long ago, and knows that it is well for a while."""
+    member = Member(Role.LEADER)
+    member.jump(10.1)
+    member.engine.succession.acquit("w", Timer(15.0, 4.0), member.now)
+    member.out.clear()
+    member.jump(3.9)
+    assert member.proposed() == []
+    member.jump(0.2)
+    assert member.proposed() == [("w", Cause.TIMEOUT)]
+
+
+class Working(Member):
+    """A member whose ``w`` has progress, and feeds more often than it gets on."""
+
+    def __init__(self, role: Role) -> None:
+        super().__init__(role)
+        declaration = Declaration(10.0, 3.0, 20.0, progress_timeout=30.0)
+        self.engine.declare("w", Policy(declaration, LADDER), self.now, self.out)
+        self.note(1)
+        self.jump(1.0)
+        self.note(2)
+
+    def note(self, progress: int) -> None:
+        self.say(Kind.NOTE, "w", progress, None)
+
+    def stall(self, seconds: float = 31.0) -> None:
+        """It goes on feeding, without progress."""
+        for _ in range(int(seconds)):
+            self.jump(1.0)
+            self.note(2)
+
+
+def test_a_feed_without_progress_takes_no_verdict_back() -> None:
+    """The leader's proposal stands, and is one; the follower goes on holding it."""
+    leader = Working(Role.LEADER)
+    leader.stall()
+    leader.feed()
+    leader.stall(5.0)
+    assert leader.proposed() == [("w", Cause.NO_PROGRESS)]
+    assert not [each for each in leader.out if isinstance(each, Withdraw)]
+    assert leader.engine.succession.open("w", "claimed-1", leader.now, leader.out)
+    leader.note(2)
+    assert leader.state() is State.EXPIRED
+    leader.note(3)
+    assert leader.state() is State.ALIVE
+    follower = Working(Role.FOLLOWER)
+    follower.stall()
+    follower.feed()
+    assert set(follower.gate.held) == {"w"}
+
+
+def test_progress_takes_a_verdict_back() -> None:
+    leader = Working(Role.LEADER)
+    leader.stall()
+    leader.note(3)
+    assert [each.name for each in leader.out if isinstance(each, Withdraw)] == ["w"]
+    assert not leader.engine.succession.open("w", "claimed-1", leader.now, leader.out)
+    assert leader.gate.held == {}
+
+
+def test_only_the_timer_that_has_run_out_speaks_for_a_worker() -> None:
+    """What feeds without progress was heard by its feeds alone; what a member saw of progress at first is no
+    progress."""
+    stalled = Working(Role.FOLLOWER)
+    stalled.stall()
+    record = stalled.engine.get("w")
+    assert record is not None
+    heard = stalled.engine.succession.heard(record, stalled.now)
+    assert heard.of(Cause.TIMEOUT) == (0.0, 10.0)
+    assert heard.of(Cause.NO_PROGRESS) is None
+    stalled.note(3)
+    stalled.jump(4.0)
+    assert stalled.engine.succession.heard(record, stalled.now) == Heard(Timer(4.0, 6.0), Timer(4.0, 26.0))
+    new = Member()
+    new.engine.declare("n", Declaration(10.0, progress_timeout=30.0), new.now, new.out)
+    new.say(Kind.NOTE, "n", 7, None)
+    record = new.engine.get("n")
+    assert record is not None
+    assert new.engine.succession.heard(record, new.now) == Heard(Timer(0.0, 10.0), None)
+
+
+def test_who_saw_newer_progress_acquits() -> None:
+    """The progress timer goes on from then, and the feeds' is not touched."""
+    leader = Working(Role.LEADER)
+    leader.stall()
+    leader.engine.succession.acquit("w", Timer(10.0, 20.0), leader.now)
+    leader.out.clear()
+    leader.stall(19.0)
+    assert leader.proposed() == []
+    leader.stall(2.0)
+    assert leader.proposed() == [("w", Cause.NO_PROGRESS)]
+
+
+def test_an_incident_of_no_progress_is_gone_on_with_though_the_worker_feeds() -> None:
+    """And is over if this member has seen progress; the same value once more is none."""
+    member = Working(Role.FOLLOWER)
+    member.stall()
+    record = member.engine.get("w")
+    assert record is not None
+    details = record.detailed()
+    left = past(cause=Cause.NO_PROGRESS, progress=details.progress)
+    member.lead(left)
+    member.note(2)
+    assert member.state() is State.EXPIRED
+    member.note(3)
+    assert member.state() is State.ALIVE
+    other = Working(Role.FOLLOWER)
+    other.stall()
+    other.note(3)
+    other.lead(left)
+    assert other.state() is State.ALIVE
+    other.stall(5.0)
+    assert other.proposed() == []
+
+
+def test_a_failure_that_was_not_fed_over_goes_on_with_the_next_leader() -> None:
+    """Its timer has time left since its last feed: that was before the failure."""
+    member = Member()
+    member.say(Kind.FAIL, "w", "disk full")
+    member.lead(past(cause=Cause.FAILED, reason="disk full"))
+    assert member.state() is State.EXPIRED
+    other = Member()
+    other.say(Kind.FAIL, "w", "disk full")
+    other.feed()
+    other.lead(past(cause=Cause.FAILED, reason="disk full"))
+    assert other.state() is State.ALIVE
 
 
 def test_an_incident_that_was_adopted_instead_of_the_own_proposal() -> None:

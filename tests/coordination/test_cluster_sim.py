@@ -10,8 +10,10 @@ from unittest import mock
 import pytest
 
 from banken_supervisor.coordination.leadership_thread import View
+from banken_supervisor.engine import claim_gate
 from banken_supervisor.engine.claim_gate import Gate
 from banken_supervisor.engine.effects import RunStep
+from banken_supervisor.engine.hearing import Heard, Timer
 from banken_supervisor.runtime import members
 from banken_supervisor.runtime.claimed_steps import ClaimedSteps
 from banken_supervisor.runtime.incident_terms import Terms
@@ -56,16 +58,24 @@ def _permit_or_drop(self: Terms, incident: str) -> bool:
 _permit = Terms.permit
 
 
-def _ever_alive(self: Members, number: int, member: str, found: dict[str, cluster_sim.Heard] | None) -> None:
-    heard = {name: cluster_sim.Heard(each.age, True) for name, each in (found or {}).items()}
-    _answered(self, number, member, heard)
+def _ever_alive(self: Members, number: int, member: str, found: dict[str, Heard] | None) -> None:
+    ever = Timer(1.0, 1.0)
+    _answered(self, number, member, {name: Heard(ever, ever) for name in found or {}})
 
 
 _answered = Members._answered
 
 
-def _asks_nobody(self: Members, name: str, decide: Callable[[str, float | None], None]) -> None:
+def _asks_nobody(self: Members, name: str, cause: object, decide: Callable[[str, None], None]) -> None:
     decide("", None)
+
+
+def _of_feeds(self: Heard, cause: object) -> Timer | None:
+    return self.feed
+
+
+def _never(*args: object) -> bool:
+    return False
 
 
 def _holds_nothing(self: Gate, *args: object) -> bool:
@@ -166,11 +176,45 @@ def not_answered(world: cluster_sim.World) -> None:
     world.judge()
 
 
+def stuck_while_it_feeds(world: cluster_sim.World) -> None:
+    """The others do not answer, so that the claim comes later than the next feed."""
+    world.parted |= {frozenset((one.name, other.name)) for one in world.machines for other in world.machines}
+    world.stuck["w-3"] = world.now
+    with mock.patch.object(cluster_sim, "FEED_S", 0.1), mock.patch.object(world.random, "random", return_value=0.9):
+        for _ in range(int(50.0 * (cluster_sim.PROGRESS_S + 10.0))):
+            world.run(0.02)
+            for machine in world.machines:
+                for link in machine.cluster.members.links.values():
+                    link.is_up = True
+    world.judge()
+
+
+def deaf_to_progress(world: cluster_sim.World) -> None:
+    """The leader alone: all that it can ask have seen progress."""
+    leader = world.leader()
+    deaf = {(name, leader.name) for name in cluster_sim.WORKING}
+    world.deaf |= deaf
+    world.run(3.0 * cluster_sim.PROGRESS_S)
+    world.deaf -= deaf
+    world.run(2.0)
+    world.judge()
+
+
+def stuck_for_all(world: cluster_sim.World) -> None:
+    """Each member hears the worker, and none sees progress."""
+    world.stuck["w-3"] = world.now
+    world.run(cluster_sim.PROGRESS_S + 3.0)
+    world.judge()
+
+
 SCENES: dict[str, tuple[Callable[[cluster_sim.World], None], object, str, object]] = {
     "an old leader acts": (stopped_before_a_deed, Terms, "permit", _permit_all),
     "whoever led may act": (stopped_before_a_deed, View, "may_act", property(_always)),
     "what cannot be done now is dropped": (away_before_a_deed, Terms, "permit", _permit_or_drop),
     "an age above the timeout acquits": (silent_for_all, Members, "_answered", _ever_alive),
+    "any feed takes back a verdict of no progress": (stuck_while_it_feeds, claim_gate, "stands_still", _never),
+    "nobody is asked about progress": (deaf_to_progress, Members, "ask", _asks_nobody),
+    "any feed acquits": (stuck_for_all, Heard, "of", _of_feeds),
     "an answer is waited for without a limit": (not_answered, members, "ANSWER_S", 1e9),
 }
 

@@ -11,6 +11,8 @@ import pytest
 from banken_supervisor.coordination.records import MEMBERS, pack
 from banken_supervisor.coordination.store import Done
 from banken_supervisor.coordination.store_thread import StoreThread
+from banken_supervisor.engine.hearing import Heard, Timer
+from banken_supervisor.runtime.member_links import heard_of
 from banken_supervisor.runtime.members import Members, member
 
 from .memory_store import MemoryEngine
@@ -87,3 +89,20 @@ def test_what_is_no_member_is_passed_over(engine: MemoryEngine) -> None:
     one.look()
     assert one.told == []
     one.store.close(5.0)
+
+
+def test_what_another_member_answers_is_taken_as_far_as_it_is_understood() -> None:
+    """A timer that has run out, or is no timer, speaks for nobody."""
+    row = {"name": "w", "timers": {"feed": [1, 2.5], "progress": None}}
+    assert heard_of({"rows": [row]}) == {"w": Heard(Timer(1.0, 2.5), None)}
+    for timer in ([1.0, -0.1], [-1.0, 5.0], [float("nan"), 1.0], [1.0, float("nan")]):
+        assert heard_of({"rows": [{"name": "w", "timers": {"feed": timer, "progress": None}}]}) == {"w": Heard()}
+    odd: list[object] = [
+        None,
+        [],
+        7,
+        {"rows": 3},
+        {"rows": [{}]},
+        {"rows": [{"name": "w", "timers": {"feed": [1]}}]},
+    ]
+    assert [heard_of(each) for each in odd] == [{}] * len(odd)

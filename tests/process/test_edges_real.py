@@ -64,7 +64,7 @@ SAMPLES: dict[Kind, tuple[Any, ...]] = {
 
 ARGS: dict[str, dict[str, Any]] = {
     "keys": {},
-    "look": {"names": ["w"], "feeds": True},
+    "look": {"names": ["w"], "feeds": True, "timers": True},
     "metrics": {"name": "w*", "limit": 10},
     "ping": {},
     "program": {"what": "start", "name": "p"},

@@ -198,12 +198,13 @@ def _suggest(view: ControlView, args: dict[str, Any]) -> Any:
 
 
 def _look(view: ControlView, args: dict[str, Any]) -> Any:
-    """The rows of exactly these watchdogs, as in ``status``; with ``feeds`` also their last feeds."""
-    names, feeds = args.get("names"), args.get("feeds", False)
+    """The rows of exactly these watchdogs, as in ``status``; with ``feeds`` also their last feeds, with ``timers``
+    also what was heard of them."""
+    names, feeds, timers = args.get("names"), args.get("feeds", False), args.get("timers", False)
     if type(names) is not list or len(names) > LOOK_MAX or any(type(name) is not str for name in names):
         raise RequestRefused(f"'names' must be a list of at most {LOOK_MAX} strings, not {shown(names)}")
-    if type(feeds) is not bool:
-        raise RequestRefused("'feeds' must be true or false")
+    if type(feeds) is not bool or type(timers) is not bool:
+        raise RequestRefused(f"'{'timers' if type(feeds) is bool else 'feeds'}' must be true or false")
     engine, now = view.driver.engine, view.driver.now
     rows: list[dict[str, Any]] = []
     gone: list[str] = []
@@ -212,7 +213,9 @@ def _look(view: ControlView, args: dict[str, Any]) -> Any:
         if record is None:
             gone.append(check_name(name))
         else:
-            more = {"feeds": engine.history.feeds(record, now)} if feeds else {}
+            more: dict[str, Any] = {"feeds": engine.history.feeds(record, now)} if feeds else {}
+            if timers:
+                more["timers"] = engine.succession.heard(record, now)._asdict()
             rows.append({**_row(view, record, now), **more})
     return {"rows": rows, "gone": gone}
 

@@ -16,12 +16,14 @@ from enum import Enum
 
 from banken.protocol.incidents import Cause
 from banken_supervisor.engine.effects import Effect, Propose, Withdraw
+from banken_supervisor.engine.hearing import stands_still
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import Trigger
 
 OF_SILENCE = frozenset({Cause.TIMEOUT, Cause.GRACE, Cause.NO_PROGRESS})
-"""Causes that a feed disproves. The others say that something has happened, which a later feed does not undo."""
+"""Causes that a feed disproves, of the last one a feed with progress. The others say that something has happened,
+which a later feed does not undo."""
 
 
 class Role(Enum):
@@ -70,10 +72,12 @@ class Gate:
         none, and tells nothing."""
         return self.role is Role.LEADER and not self.is_local(record) and not self.may_act()
 
-    def let_go(self, record: Record, trigger: Trigger, out: list[Effect]) -> None:
+    def let_go(self, record: Record, trigger: Trigger, now: float, out: list[Effect]) -> None:
         """Something else happens to this watchdog: what is held of it is void, unless a feed cannot undo it."""
         held = self.held.get(record.name)
         if held is None:
+            return
+        if trigger is Trigger.FEED and held.what.cause is Cause.NO_PROGRESS and stands_still(record, now):
             return
         if self.role is Role.LEADER and trigger is Trigger.FEED and held.what.cause not in OF_SILENCE:
             held.was_fed = True

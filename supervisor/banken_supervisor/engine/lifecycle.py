@@ -55,7 +55,7 @@ class Lifecycle:
             self._table.forget_frames(record)  # its next feed is looked at
             return
         if self.gate.held:
-            self.gate.let_go(record, trigger, out)
+            self.gate.let_go(record, trigger, now, out)
         if line.ends is not None:
             recovered = what.trigger is Trigger.FEED
             self._incidents.close(record, what.how or line.ends, now, out, recovered=recovered)

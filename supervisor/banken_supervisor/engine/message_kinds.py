@@ -90,8 +90,8 @@ class MessageKinds:
         if status is not None:
             details.status = status
         if progress is not None and (progress != details.progress or details.progress_at is None):
-            details.progress = progress
-            details.progress_at = now
+            details.moved_at = details.moved_at if details.progress is None else now
+            details.progress, details.progress_at = progress, now
         self._feed(record, message, now, out)
 
     def _work(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:

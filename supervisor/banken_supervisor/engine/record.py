@@ -136,6 +136,8 @@ class Details:
     progress: int | float | str | None = None
     progress_at: float | None = None
     """when progress last changed; None before the first value"""
+    moved_at: float | None = None
+    """when it was last seen to change. Another ``progress_at`` is the first value's, or what a restart allowed"""
     displaced: dict[ProcessIdentity, float] = field(default_factory=dict)
     """processes that a newer one took this name from, oldest first, and when each was last heard; or ``ENDED``"""
     members: dict[ProcessIdentity, Member] | None = None

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from banken_supervisor.engine.claim_gate import OF_SILENCE, Gate, Role
+from banken.protocol.incidents import Cause
+from banken_supervisor.engine.claim_gate import OF_SILENCE, Gate, Held, Role
 from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.hearing import NOTHING, Heard, Timer, heard, vouch
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
@@ -42,13 +44,9 @@ class Succession:
     def lead(self, left: Iterable[PastIncident], now: float, out: list[Effect]) -> list[str]:
         """Lead from now on, and go on with the incidents that are open. Names whose incident is over: their claims
         are void."""
-        held, self.gate.held = self.gate.held, {}
         self.gate.role = Role.LEADER
-        void = []
-        for past in left:
-            held.pop(past.name, None)
-            if not self.adopt(past, now, out):
-                void.append(past.name)
+        void = [past.name for past in left if not self.adopt(past, now, out)]
+        held, self.gate.held = self.gate.held, {}
         for name, each in held.items():
             record = self._table.by_name.get(name)
             if record is None or not record.is_judged:
@@ -84,22 +82,27 @@ class Succession:
             self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
         return True
 
-    def acquit(self, name: str, age: float, now: float) -> None:
-        """Another member has heard the worker ``age`` seconds ago: its timer goes on from then."""
+    def heard(self, record: Record, now: float) -> Heard:
+        """What was heard of the worker since this supervisor began."""
+        return NOTHING if self._restored.get(record.name) == record.fed_at else heard(record, now)
+
+    def acquit(self, name: str, other: Timer, now: float) -> None:
+        """Another member has heard the worker: its timer goes on as it does there."""
         held, record = self.gate.take(name), self._table.by_name.get(name)
         if held is None or record is None:
             return
         if record.is_judged:
-            record.fed_at = max(record.fed_at, now - age)
+            assert held.what.cause is not None
+            vouch(record, held.what.cause, other, now)
             if record.state is State.WAITING:
                 self._table.await_feeds(record)
         self._table.arm(record)
 
     def adopt(self, past: PastIncident, now: float, out: list[Effect]) -> bool:
         """Go on with an incident that another member has opened. False: it is over, and nobody has said so yet."""
-        record = self._table.by_name.get(past.name)
-        fed_at = None if record is None or not self._was_heard(record, now) else record.fed_at
-        self.gate.take(past.name)
+        record, held = self._table.by_name.get(past.name), self.gate.take(past.name)
+        is_well = record is not None and self._is_well(record, held, past.cause, now)
+        timers = None if record is None or not is_well else _timers(record)
         record = self._restore().adopt(past, now, out)
         if record is None:
             return False
@@ -107,9 +110,10 @@ class Succession:
             # Whether its former leader could still tell it is not known. Who hears it twice knows it by its id.
             data = {key: value for key, value in event.data.items() if key != "replay"}
             out.append(Event(EventType.EXPIRED, past.name, {**data, "adopted": True}))
-        if fed_at is not None:
+        if timers is not None:
             self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
-            record.fed_at = fed_at
+            record.fed_at = timers[0]
+            record.detailed().progress_at = timers[1]
             self._table.arm(record)
         return True
 
@@ -126,7 +130,13 @@ class Succession:
         self._lifecycle.apply(record, what, incident.opened, [])
         return [incident.id]
 
-    def _was_heard(self, record: Record, now: float) -> bool:
-        """Whether its own timer says that it is well, by what was heard since this supervisor began."""
-        due = deadline(record) if record.is_judged else None
-        return due is not None and due > now and self._restored.get(record.name) != record.fed_at
+    def _is_well(self, record: Record, held: Held | None, cause: Cause, now: float) -> bool:
+        """Whether what was heard of it disproves an incident of this cause. A failure that is held was not fed
+        over."""
+        if held is not None and held.what.cause not in OF_SILENCE:
+            return False
+        return self.heard(record, now).of(cause) is not None
+
+
+def _timers(record: Record) -> tuple[float, float | None]:
+    return record.fed_at, None if record.details is None else record.details.progress_at

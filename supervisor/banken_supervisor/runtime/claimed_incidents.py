@@ -17,9 +17,11 @@ def past_incident(name: str, claim: Claim, record: Record | None, now: float) ->
     steps = tuple(
         PastRun(each.step, each.run, each.action, max(0.0, age - (each.at - claim.opened))) for each in claim.begun
     )
+    details = None if record is None else record.details
+    status, progress = (None, None) if details is None else (details.status, details.progress)
     return PastIncident(
-        claim.id, name, Cause(claim.cause), age, claim.silence, claim.timeout, claim.reason, steps=steps,
-        given_up=claim.given_up,
+        claim.id, name, Cause(claim.cause), age, claim.silence, claim.timeout, claim.reason, status, progress,
+        steps, claim.given_up,
     )  # fmt: skip
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from banken.address import resolve
 from banken.control import Control
 from banken.errors import BankenError
 from banken.keys import Key
 from banken_supervisor.coordination.records import Member
+from banken_supervisor.engine.hearing import Heard, Timer
+from banken_supervisor.text.sanitize import ODD
 
 ANSWER_S = 0.25
 """Seconds that an answer is waited for."""
@@ -21,15 +23,6 @@ PING_S = 1.0
 
 JOBS_MAX = 100
 """Questions that wait for one member; a further one is not asked."""
-
-
-class Heard(NamedTuple):
-    """What a member says about a watchdog."""
-
-    age: float
-    """seconds since it heard the worker"""
-    is_alive: bool
-    """whether its own timer says that the worker is well"""
 
 
 class MemberLink:
@@ -79,8 +72,8 @@ class MemberLink:
             self._request(control, "ping")
         while self._jobs:
             names, answered = self._jobs.popleft()
-            answer = self._request(control, "look", names=list(names))
-            found = None if answer is None else {row["name"]: _heard(row) for row in answer["rows"]}
+            answer = self._request(control, "look", names=list(names), timers=True)
+            found = None if answer is None else heard_of(answer)
             self._post(lambda answered=answered, found=found: answered(found))  # type: ignore[misc]
 
     def _request(self, control: Control, op: str, **args: Any) -> Any:
@@ -93,6 +86,18 @@ class MemberLink:
         return answer
 
 
-def _heard(row: dict[str, Any]) -> Heard:
-    left = row["left"]
-    return Heard(row["silence"], row["state"] == "alive" and left is not None and left > 0.0)
+def heard_of(answer: Any) -> dict[str, Heard]:
+    """What another member's answer says of each name; of what is not understood, nothing."""
+    try:
+        return {
+            row["name"]: Heard(*(_timer(row["timers"][each]) for each in Heard._fields)) for row in answer["rows"]
+        }
+    except ODD:
+        return {}
+
+
+def _timer(found: Any) -> Timer | None:
+    if found is None:
+        return None
+    age, left = map(float, found)
+    return Timer(age, left) if age >= 0.0 and left > 0.0 else None

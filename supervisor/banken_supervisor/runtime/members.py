@@ -12,24 +12,26 @@ from functools import partial
 from itertools import islice
 
 from banken.clock import wall
+from banken.protocol.incidents import Cause
 from banken_supervisor.coordination.records import MEMBERS, Foreign, Member, pack_member, unpack_member
 from banken_supervisor.coordination.store import Away, Snapshot
 from banken_supervisor.coordination.store_thread import StoreThread
-from banken_supervisor.runtime.member_links import ANSWER_S, Heard, MemberLink
+from banken_supervisor.engine.hearing import Heard, Timer
+from banken_supervisor.runtime.member_links import ANSWER_S, MemberLink
 
 NAMES_MAX = 200
 """Names in one question."""
 
 Pair = tuple[bytes, bytes]
-Decide = Callable[[str, float | None], None]
-"""Gets a member's name and the age of what it heard, seconds; or an empty name and None: nobody hears it."""
+Decide = Callable[[str, Timer | None], None]
+"""Gets a member's name and how the timer stands there; or an empty name and None: nobody hears it."""
 
 
 @dataclass(slots=True)
 class _Question:
     """What is asked of several members at once."""
 
-    names: dict[str, Decide]
+    names: dict[str, tuple[Cause, Decide]]
     """those that nobody has answered for yet"""
     members: set[str]
     """who has not answered"""
@@ -53,8 +55,8 @@ class Members:
     links: dict[str, MemberLink] = field(default_factory=dict)
     """by name"""
     asks: bool = True
-    _waiting: dict[str, Decide] = field(default_factory=dict)
-    """names that are to be asked for"""
+    _waiting: dict[str, tuple[Cause, Decide]] = field(default_factory=dict)
+    """names that are to be asked for, and of which verdict"""
     _questions: dict[int, _Question] = field(default_factory=dict)
     _number: int = 0
     _look_at: float = 0.0
@@ -63,9 +65,9 @@ class Members:
     _told: set[tuple[str, str]] = field(default_factory=set)
     """of which runs what was told"""
 
-    def ask(self, name: str, decide: Decide) -> None:
-        """Ask the others whether they hear this worker."""
-        self._waiting[name] = decide
+    def ask(self, name: str, cause: Cause, decide: Decide) -> None:
+        """Ask the others whether they have heard what speaks against this verdict."""
+        self._waiting[name] = cause, decide
 
     def withdraw(self, name: str) -> None:
         """Nobody waits for the answer any more."""
@@ -98,7 +100,7 @@ class Members:
             }
             self._questions[number] = _Question(names, asked, now + ANSWER_S)
         for number in [each for each, found in self._questions.items() if not found.members or found.until <= now]:
-            for decide in self._questions.pop(number).names.values():
+            for _, decide in self._questions.pop(number).names.values():
                 decide("", None)
 
     def close(self) -> None:
@@ -112,8 +114,9 @@ class Members:
             return
         question.members.discard(member)
         for name, heard in (found or {}).items():
-            if heard.is_alive and (decide := question.names.pop(name, None)) is not None:
-                decide(member, heard.age)
+            if (asked := question.names.get(name)) is not None and (timer := heard.of(asked[0])) is not None:
+                del question.names[name]
+                asked[1](member, timer)
 
     def _written(self, answer: object) -> None:
         self._is_written = not isinstance(answer, Away)

@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from banken.clock import wall
-from banken.protocol.incidents import Cause
 from banken_supervisor.coordination.records import Claim
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType, Propose
+from banken_supervisor.engine.hearing import Timer
 from banken_supervisor.runtime.claimed_work import ClaimedWork
 from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
-
-ASKED = frozenset({Cause.TIMEOUT, Cause.GRACE})
-"""Causes before which the others are asked."""
 
 
 @dataclass(eq=False)
@@ -47,8 +44,8 @@ class Suspicions:
             record.declaration.timeout, self.member, effect.reason,
         )  # fmt: skip
         want = partial(self._work.want, effect.name, claim, partial(self._open, effect.name, incident))
-        if effect.cause in ASKED:
-            self._members.ask(effect.name, partial(self._heard, effect.name, want))
+        if effect.asks:
+            self._members.ask(effect.name, effect.cause, partial(self._heard, effect.name, want))
         else:
             want()
 
@@ -57,15 +54,15 @@ class Suspicions:
         self._members.withdraw(name)
         self._work.drop(name)
 
-    def _heard(self, name: str, want: Callable[[], None], member: str, age: float | None) -> None:
+    def _heard(self, name: str, want: Callable[[], None], member: str, timer: Timer | None) -> None:
         """The others have said whether they hear this worker."""
         if self._work.claims is None:
             return
-        if age is None:
+        if timer is None:
             want()
             return
         self.acquitted += 1
-        self._driver.engine.succession.acquit(name, age, self._driver.now)
+        self._driver.engine.succession.acquit(name, timer, self._driver.now)
         data = {"what": "one-sided", "text": f"{member} hears {name}, and this member does not", "member": member}
         self._tell(Event(EventType.CLUSTER, name, data))
 

@@ -31,7 +31,7 @@ def request(chance: Random, number: int, names: int = NAMES) -> bytes:
     what = chance.choice(("start", "stop", "restart"))
     page = {"offset": chance.randrange(names), "limit": chance.randint(1, 500)}
     args: dict[str, dict[str, Any]] = {
-        "look": {"names": [name, "w-2"], "feeds": chance.random() < 0.5},
+        "look": {"names": [name, "w-2"], "feeds": chance.random() < 0.5, "timers": True},
         "metrics": {"name": name, "limit": chance.randrange(1001)},
         "ping": {}, "programs": {}, "reload": {}, "reloaded": {}, "summary": {},
         "program": {"what": what, "name": name},

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from banken import address
 from banken.address import default_address, option_for, resolve
 from banken.client import Client
 from banken.control import Control, Events
 from banken.errors import AddressInUse, AddressRefused, KeyRefused, Unreachable
 from banken_supervisor import cli
+from banken_supervisor.operator_client.state_directory import state_directory
 from banken_supervisor.runtime.lock import AddressLock
 
 
@@ -61,8 +63,33 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         resolve(text)
 
 
+def test_the_default_is_the_same_from_a_login_cron_su_and_a_unit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whether $XDG_RUNTIME_DIR is this user's, missing, or left by another; root's is the system's in any case."""
+    monkeypatch.delenv("BANKEN_ADDRESS", raising=False)
+    monkeypatch.setattr(address, "LOGINS", str(tmp_path))
+    mine = os.stat(tmp_path).st_uid or 1000
+    own = tmp_path / str(mine)
+    own.mkdir()
+    if not os.geteuid():
+        os.chown(own, mine, mine)
+    for runtime in (str(own), None, str(tmp_path / "0"), f"{tmp_path}/{mine + 1}/"):
+        if runtime is None:
+            monkeypatch.delenv("XDG_RUNTIME_DIR")
+        else:
+            monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        monkeypatch.setattr(os, "geteuid", lambda: mine)
+        assert default_address() == str(own / "banken")
+        assert str(state_directory(resolve())).endswith(".local/state/banken")
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        assert default_address() == "/run/banken"
+        assert state_directory(resolve()) == "/var/lib/banken"
+
+
 def test_the_default_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """$BANKEN_ADDRESS, then $XDG_RUNTIME_DIR, then root's, then home's."""
+    monkeypatch.setattr(address, "LOGINS", "/nowhere")
     monkeypatch.setenv("BANKEN_ADDRESS", "/a")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/b")
     assert default_address() == "/a"

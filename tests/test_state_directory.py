@@ -37,7 +37,9 @@ def test_the_default_address_of_a_user(user: pytest.MonkeyPatch) -> None:
 
 def test_the_default_address_of_root(user: pytest.MonkeyPatch) -> None:
     user.setattr(os, "geteuid", lambda: 0)
-    assert state_directory(resolve()) == "/var/lib/banken/run-user-7-banken"
+    assert state_directory(resolve()) == "/var/lib/banken"
+    user.setenv("XDG_RUNTIME_DIR", "/srv/runtime")
+    assert state_directory(resolve()) == "/var/lib/banken/srv-runtime-banken"
     user.delenv("XDG_RUNTIME_DIR")
     assert state_directory(resolve()) == "/var/lib/banken"
 

@@ -19,6 +19,9 @@ ADDRESSES_MAX = 9
 USERS = ".users"
 """How the directory beside an address ends in which each other user that feeds has one of its own."""
 
+LOGINS = "/run/user"
+"""Where each user that is logged in has a directory, by uid."""
+
 SUN_PATH_MAX = 107
 """Longest path of a Unix socket, bytes (``sun_path`` less its closing zero)."""
 
@@ -49,11 +52,28 @@ class Address(NamedTuple):
         return self
 
 
+def runtime_directory() -> str | None:
+    """Where this user's sockets belong: the same from a login, cron, su and a unit. None: there is no such place,
+    or the user is root.
+
+    ``$XDG_RUNTIME_DIR``, but of the directories that logins have only this user's own: su and sudo may leave
+    another's in the environment. cron has no such variable, so the usual directory is looked for.
+    """
+    given, uid = os.environ.get("XDG_RUNTIME_DIR"), os.geteuid() if hasattr(os, "geteuid") else -1
+    own = os.path.join(LOGINS, str(uid))
+    if given and (os.path.dirname(os.path.abspath(given)) != LOGINS or (uid and os.path.abspath(given) == own)):
+        return given
+    try:
+        return own if uid > 0 and os.stat(own).st_uid == uid else None
+    except OSError:
+        return None
+
+
 def default_address() -> str:
-    """``$BANKEN_ADDRESS``, else ``$XDG_RUNTIME_DIR/banken``, else ``/run/banken`` for root, else in home."""
+    """``$BANKEN_ADDRESS``, else in ``runtime_directory``, else ``/run/banken`` for root, else in home."""
     if given := os.environ.get("BANKEN_ADDRESS"):
         return given
-    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+    if runtime := runtime_directory():
         return os.path.join(runtime, "banken")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return "/run/banken"

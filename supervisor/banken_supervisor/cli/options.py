@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _HELP = (
     "The supervisor's directory; or tcp://HOST:PORT of one on another host, with a key in $BANKEN_KEY.  "
-    "[default: $BANKEN_ADDRESS, else $XDG_RUNTIME_DIR/banken, "
-    "else /run/banken for root, else ~/.local/state/banken/run]"
+    "[default: $BANKEN_ADDRESS, else /run/banken for root, else $XDG_RUNTIME_DIR/banken, "
+    "else /run/user/UID/banken, else ~/.local/state/banken/run]"
 )
 
 

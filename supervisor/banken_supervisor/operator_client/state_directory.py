@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from banken.address import Address
+from banken.address import Address, runtime_directory
 
 SYSTEM = "/var/lib/banken"
 """Root's."""
@@ -20,7 +20,7 @@ def state_directory(address: Address) -> str | None:
     directory = address.directory
     if directory is None:
         return None
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    runtime = runtime_directory()
     of_session = runtime is not None and directory == os.path.abspath(os.path.join(runtime, "banken"))
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         if directory == "/run/banken":

@@ -41,7 +41,7 @@ class Checked(Bench):
         self.out.clear()
 
     def result(self, passed: bool, text: str = "refused", took: float = 0.01) -> Any:
-        return self.say(Kind.RESULT, CHECK, passed, text, took, EVERY)
+        return self.say(Kind.RESULT, CHECK, passed, text, took, EVERY, False, None)
 
     def live(self, seconds: float) -> None:
         """Let time pass; the owner and the process that runs checks are heard."""
@@ -200,9 +200,9 @@ def test_nothing_but_results_counts_and_those_from_one_process_alone(bench: Chec
     """A worker that feeds a check, or says that it passed, is refused; so is a result in another one's name."""
     args = {Kind.FAIL: ("no",), Kind.LEAVING: (None,), Kind.NOTE: (1, None)}.get(kind, ())
     assert bench.say(kind, CHECK, *args) is not None
-    assert bench.say(Kind.RESULT, CHECK, False, "no", 0.0, 0.0, who=BOB) is not None
-    assert bench.say(Kind.RESULT, CHECK, False, "no", 0.0, 0.0, who=None) is not None
-    refused = bench.say(Kind.RESULT, "db", False, "no", 0.0, 0.0)
+    assert bench.say(Kind.RESULT, CHECK, False, "no", 0.0, 0.0, False, None, who=BOB) is not None
+    assert bench.say(Kind.RESULT, CHECK, False, "no", 0.0, 0.0, False, None, who=None) is not None
+    refused = bench.say(Kind.RESULT, "db", False, "no", 0.0, 0.0, False, None)
     assert refused is not None
     assert refused.reason == "unknown"
     record = bench.engine.get(CHECK)

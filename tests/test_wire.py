@@ -51,7 +51,14 @@ arguments = {
     ),
     Kind.LEAVING: st.tuples(st.none() | st.text(max_size=500)),
     Kind.PROBE: st.tuples(st.binary(max_size=16), st.integers(0, 2**40)),
-    Kind.RESULT: st.tuples(st.booleans(), st.text(max_size=500), seconds | st.just(0.0), seconds | st.just(0.0)),
+    Kind.RESULT: st.tuples(
+        st.booleans(),
+        st.text(max_size=500),
+        seconds | st.just(0.0),
+        seconds | st.just(0.0),
+        st.booleans(),
+        st.none() | st.tuples(st.integers(1, 2**32 - 1), st.integers(0, 2**63 - 1)),
+    ),
     Kind.WORK: st.tuples(
         st.none() | seconds,
         st.none()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from banken.errors import Refused
+from banken_supervisor.config import ConfigFaults, load
 from banken_supervisor.config.checks import CHECKS_MAX, parse_checks
 
 TCP = {"tcp": "127.0.0.1:6379"}
@@ -63,3 +66,75 @@ def test_no_variable_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     (one,) = parse_checks({"exec": ["env"], "env": {"TOKEN": "${CHECK_TOKEN}"}})
     assert one.hidden == ("t0psecret",)
     assert "t0psecret" not in repr(one) + str(one.secret_free()) + one.label
+
+
+CHECKED = """
+[[program]]
+name = "web-{i}"
+numprocs = 2
+command = ["sleep", "infinity"]
+check = [{ tcp = "127.0.0.1:808{i}", every = "1s" }, { exec = ["true"] }]
+grace = "7s"
+ladder = [{ do = "restart" }]
+
+[[watchdog]]
+name = "redis"
+check = { tcp = "127.0.0.1:6379", fails = 2 }
+depends_on = ["web-0/check"]
+
+[[watchdog]]
+name = "*"
+timeout = "5s"
+"""
+
+
+def test_each_check_is_placed_and_has_a_policy_before_all_patterns(tmp_path: Path) -> None:
+    """A name below its owner's, the owner's ladder, a deadline of its own; and a program that runs them all."""
+    file = tmp_path / "banken.toml"
+    file.write_text(CHECKED)
+    config = load(file)
+    assert [(each.name, each.of, each.label) for each in config.checks] == [
+        ("redis/check", "redis", "tcp 127.0.0.1:6379"),
+        ("web-0/check", "web-0", "tcp 127.0.0.1:8080"), ("web-0/check-2", "web-0", "exec true"),
+        ("web-1/check", "web-1", "tcp 127.0.0.1:8081"), ("web-1/check-2", "web-1", "exec true"),
+    ]  # fmt: skip
+    names = [name for name, _ in config.policies]
+    assert names.index("web-1/check-2") < names.index("*")
+    policy = dict(config.policies)["web-1/check"]
+    assert (policy.declaration.timeout, policy.declaration.grace, policy.expect) == (4.0, 7.0, False)
+    assert (policy.ladder.steps[0].do, policy.depends_on) == ("restart", ("web-1",))
+    assert dict(config.policies)["redis/check"].depends_on == ("redis", "web-0/check")
+    ((program, _),) = config.own_programs
+    assert program.name == "banken-checks"
+    file.write_text("[supervisor]\n")
+    assert load(file).own_programs == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[[watchdog]]\nname = "r*"\ncheck = { exec = "true" }', 'check: needs one name: .*"r[*]"'),
+        (
+            '[[watchdog]]\nname = "r"\ncheck = { exec = "true" }\n[[watchdog]]\nname = "r/check"\ntimeout = 1',
+            'check: its watchdog would be called "r/check", which is declared already',
+        ),
+        (
+            '[[watchdog]]\nname = "r"\ncheck = { exec = "true" }\n[[watchdog]]\nname = "banken-checks"',
+            "is run by a program that is called banken-checks",
+        ),
+        (
+            '[[program]]\nname = "w{i}"\nnumprocs = 8\ncommand = "true"\ncheck = { tcp = "127.0.0.1:6{i}000" }',
+            r"check: with 6 in place of \{i\}: .*no address",
+        ),
+        (f'[[watchdog]]\nname = "{"r" * 125}"\ncheck = {{ exec = "true" }}', "name: is too long for its check"),
+        (
+            '[[watchdog]]\nname = "r"\ncheck = [{ exec = "true", fail = 2 }]',
+            "check.*fail.*unknown key; did you mean",
+        ),
+    ],
+)
+def test_what_cannot_be_placed_is_said_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "banken.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigFaults, match=words):
+        load(file)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from banken_supervisor.actions import build
-from banken_supervisor.config import names
+from banken_supervisor.config import numbering
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.policy import ProgramSpec
 from banken_supervisor.processes.command_words import interpreter_fault
@@ -133,7 +133,7 @@ def test_what_can_run_has_no_fault(tmp_path: Path) -> None:
 )
 def test_doubled_braces_are_the_text_itself(text: str, result: str) -> None:
     """Everything else stays as it is."""
-    assert names.filled(text, 7) == result
+    assert numbering.filled(text, 7) == result
 
 
 def test_a_record_that_cannot_be_written_is_named(tmp_path: Path) -> None:

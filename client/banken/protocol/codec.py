@@ -50,7 +50,7 @@ def encode(message: Message) -> bytes:
     if kind in (Kind.PAUSE, Kind.EXTEND):
         args = (_ms(args[0]),)
     elif kind is Kind.RESULT:
-        args = (*args[:2], *map(_ms, args[2:]))
+        args = (*args[:2], _ms(args[2]), _ms(args[3]), *args[4:])
     elif kind is Kind.WORK:
         seconds, scope = args
         if scope is not None:
@@ -199,15 +199,25 @@ def _is_text(value: object, longest: int) -> bool:
     return type(value) is str and len(value) <= longest
 
 
+def _result(args: list[Any]) -> tuple[Any, ...]:
+    passed, text, took, until, certain, process = args
+    if type(passed) is not bool or type(certain) is not bool or not _is_text(text, limits.RESULT_MAX):
+        wanted = f"true or false, and a text of at most {limits.RESULT_MAX} characters"
+        raise WireError("result", f"a result is {wanted}; and whether it is certain is true or false")
+    if process is not None:
+        if type(process) is not list or [*map(type, process)] != [int, int]:
+            raise WireError("result", "the process that a check has found is nil or [pid, start]")
+        process = read_identity([bytes(limits.BOOT_SIZE), *process, bytes(limits.NONCE_SIZE)])[1:3]
+    return passed, text, _seconds(took, "result", 0), _seconds(until, "result", 0), certain, process
+
+
 def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:
     if kind is Kind.FAIL and not _is_text(args[0], limits.REASON_MAX):
         raise WireError("reason", f"a reason is a text of at most {limits.REASON_MAX} characters")
     if kind is Kind.LEAVING and args[0] is not None and not _is_text(args[0], limits.REASON_MAX):
         raise WireError("reason", f"a reason is nil or a text of at most {limits.REASON_MAX} characters")
     if kind is Kind.RESULT:
-        if type(args[0]) is not bool or not _is_text(args[1], limits.RESULT_MAX):
-            raise WireError("result", f"a result is true or false, and a text of at most {limits.RESULT_MAX}")
-        return args[0], args[1], _seconds(args[2], "result", 0), _seconds(args[3], "result", 0)
+        return _result(args)
     if kind is Kind.PAUSE:
         return (_seconds(args[0], "pause", 0),)
     if kind is Kind.EXTEND:

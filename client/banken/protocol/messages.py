@@ -94,7 +94,8 @@ class Kind(IntEnum):
     """this process ends now: how it ended is judged by its exit status; [reason, may be nil]"""
     RESULT = 12
     """what came of a check, said by the process of the supervisor's that runs them; [passed, text, milliseconds
-    that it took, milliseconds until the next run]"""
+    that it took, milliseconds until the next run, whether one such failure is enough, the process that was found:
+    [pid, start] or nil]"""
 
 
 ARGUMENTS = dict.fromkeys(Kind, (0,)) | {
@@ -105,7 +106,7 @@ ARGUMENTS = dict.fromkeys(Kind, (0,)) | {
     Kind.PROBE: (2,),
     Kind.WORK: (2, 1),
     Kind.LEAVING: (1,),
-    Kind.RESULT: (4,),
+    Kind.RESULT: (6,),
 }
 """How many arguments may follow the declaration, by kind."""
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from banken.errors import Refused
 from banken.protocol.messages import CLEAN, Declaration, Exit, Feeders
+from banken_supervisor.actions.options import Source
+from banken_supervisor.config.checks import as_tuple, parse_checks
+from banken_supervisor.config.faults import KeyPath
 from banken_supervisor.config.models import GroupTable, ProgramTable, WatchdogTable, WatchFields, milliseconds
-from banken_supervisor.config.names import filled, numbered, watched
+from banken_supervisor.config.names import numbered, watched
+from banken_supervisor.config.numbering import filled, filled_whole
 from banken_supervisor.config.parsing import Parsed
+from banken_supervisor.config.placed_checks import PlacedCheck, check_name, policy_of_check
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import STEP_KEYS, StepFields
 from banken_supervisor.engine.ladder import RESTARTS, Ladder, Step
@@ -33,10 +40,14 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
     placed: list[tuple[str, WatchFields]] = [(table.name, table) for _, table in parsed.watchdogs]
     placed += [(name, table) for _, table in parsed.programs if watched(table) for _, name in numbered(table)]
     withheld = tuple(sorted(parsed.variables - LOGIN))
+    checks = tuple(_checks(Source(parsed.directory), parsed, defaults))
     return Config(
         source,
         parsed.supervisor,
-        tuple((name, _policy(table, defaults)) for name, table in placed),
+        (
+            *((check.name, policy) for check, policy in checks),  # no pattern fits them
+            *((name, _policy(table, defaults)) for name, table in placed),
+        ),
         tuple(_group(table) for _, table in parsed.groups),
         tuple(
             _program(table, number, name, withheld)
@@ -50,7 +61,32 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
         empty,
         None if parsed.cluster is None else parsed.cluster.settings,
         None if parsed.upward is None else parsed.upward.settings,
+        checks=tuple(check for check, _ in checks),
     )
+
+
+def _checks(source: Source, parsed: Parsed, defaults: Declaration) -> Iterator[tuple[PlacedCheck, Policy]]:
+    """Each check of each process, and the policy of its watchdog."""
+    tables: list[tuple[KeyPath, WatchdogTable | ProgramTable]] = [*parsed.watchdogs, *parsed.programs]
+    for path, table in tables:
+        raw = parsed.raw_checks.get(path)
+        if table.check is None or raw is None:
+            continue
+        owner, grace = _policy(table, defaults), milliseconds(table.grace or defaults.grace)
+        programs = isinstance(table, ProgramTable)
+        names = list(numbered(table)) if isinstance(table, ProgramTable) else [(0, table.name)]
+        for number, name in names:
+            texts = filled_whole(raw, number) if programs else raw
+            try:
+                made = parse_checks(texts, source) if number else as_tuple(table.check)
+            except Refused:  # a fault, which semantics has found
+                continue
+            for place, (check, text) in enumerate(zip(made, texts, strict=True)):
+                placed = PlacedCheck(
+                    check_name(name, place), name, programs, json.dumps(text, sort_keys=True), check.label,
+                    check.every, check.limit, check.fails,
+                )  # fmt: skip
+                yield placed, policy_of_check(placed, owner, grace)
 
 
 def _policy(table: WatchFields, defaults: Declaration) -> Policy:

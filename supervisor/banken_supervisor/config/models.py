@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from banken.address import ADDRESSES_MAX
 from banken.protocol.messages import Declaration
 from banken_supervisor.actions.options import STRICT, Name, PathField, SignalName, Table, seconds
+from banken_supervisor.config.checks import Checks
 from banken_supervisor.config.cluster import ClusterTable
 from banken_supervisor.config.fields import (
     AddressField,
@@ -32,6 +34,7 @@ from banken_supervisor.config.fields import (
     UrlsFile,
     User,
 )
+from banken_supervisor.config.numbering import filled_whole
 from banken_supervisor.config.steps import STEPS, OwnStep, StepFields
 from banken_supervisor.config.tags import MANY, ONE, TAG, one_or_many
 from banken_supervisor.config.upward import UpwardTable
@@ -46,6 +49,8 @@ NAMES_MAX = 10_000
 """Names in one list."""
 
 OWN = f"{TAG}own"
+
+CHECK = "What is looked at besides: a table, or a list of them; each is a watchdog of its own, NAME/check."
 
 
 def _kind_of_step(value: Any) -> str | None:
@@ -146,6 +151,7 @@ class SupervisorTable(Table):
         description="Run [callbacks] and actions of your own in a process of their own; false: in the "
         "supervisor's, on threads.",
     )
+    checks_at_once: Annotated[int, Field(ge=1, le=1000)] = Field(100, description="Checks that run at once.")
     stop_timeout: Annotated[Duration, Field(le=3600)] = Field(
         5.0, description="SIGTERM ends it within this, even while callbacks hang."
     )
@@ -245,6 +251,7 @@ class WatchdogTable(WatchFields):
     """A watchdog, or all whose names match a pattern."""
 
     name: Pattern = Field(description="A name, or a pattern such as worker-*; the first that matches counts.")
+    check: Checks | None = Field(None, description=CHECK)
     expect: bool = Field(False, description="Judge it from the supervisor's start, not from its first feed.")
     scope: Literal["local", "cluster"] | None = Field(
         None,
@@ -277,6 +284,9 @@ class ProgramTable(WatchFields):
         "each", description="Which of its processes may feed it: each is judged by itself; or the newest; or any."
     )
     name: ProgramName = Field(description="Its own and its watchdog's; {i} is the number of the process.")
+    check: Annotated[Checks | None, BeforeValidator(partial(filled_whole, number=0))] = Field(
+        None, description=CHECK
+    )
     command: Command = Field(description="No shell runs it. {i} is the number of the process, {{i}} the text {i}.")
     environment: Environment = Field(
         {},

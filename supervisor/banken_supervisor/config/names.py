@@ -7,17 +7,14 @@ from collections.abc import Iterable, Iterator
 from fnmatch import translate
 from functools import lru_cache
 
+from banken_supervisor.config.checks import as_tuple
 from banken_supervisor.config.faults import KeyPath
-from banken_supervisor.config.models import WATCH_KEYS, ProgramTable, WatchFields
+from banken_supervisor.config.models import WATCH_KEYS, ProgramTable, WatchdogTable, WatchFields
+from banken_supervisor.config.numbering import filled
 from banken_supervisor.config.parsing import Parsed
+from banken_supervisor.config.placed_checks import check_name
 from banken_supervisor.engine.patterns import is_pattern, matcher
 
-PLACE = "{i}"
-"""Stands in a program's name, command, env, env_file, cwd and log for the number of the process, counted from 0.
-
-``{{i}}`` stands for the text ``{i}`` itself."""
-
-_place = re.compile(r"\{\{i\}\}|\{i\}")
 _part = re.compile(r"\[!?\]?[^\]]*\]|.")
 
 
@@ -27,16 +24,6 @@ _matcher = lru_cache(maxsize=4096)(matcher)
 def matches(name: str, pattern: str) -> bool:
     """Whether ``name`` matches the shell pattern."""
     return bool(_matcher(pattern)(name))
-
-
-def numbers_in(text: str) -> bool:
-    """Whether the number of the process stands in it, not only the text ``{{i}}``."""
-    return PLACE in _place.findall(text)
-
-
-def filled(text: str, number: int) -> str:
-    """``text`` of a process with this number."""
-    return _place.sub(lambda found: str(number) if found[0] == PLACE else PLACE, text)
 
 
 def numbered(table: ProgramTable) -> Iterator[tuple[int, str]]:
@@ -75,6 +62,13 @@ class Names:
                 self.exact.setdefault(watchdog.name, (path, watchdog))
         self._fixed = {*self.exact, *self.programs}
         """all names that are declared one by one"""
+        self.checks = {
+            check_name(owner, place): path
+            for owner, (path, table) in {**self.exact, **self.programs}.items()
+            if isinstance(table, WatchdogTable | ProgramTable)
+            for place in range(len(as_tuple(table.check)))
+        }
+        """names of checks' watchdogs; no pattern means one of them"""
         patterns = [*(pattern for pattern, _, _ in self.patterns), *self.broken]
         # All patterns in one: with a thousand of them, asking each about each name takes minutes.
         self._any = re.compile("|".join(map(translate, patterns))) if patterns else None
@@ -88,7 +82,7 @@ class Names:
 
     def known(self, name: str) -> bool:
         """Whether anything in the file can have this name."""
-        declared = name in self._fixed or name in self.groups
+        declared = name in self._fixed or name in self.groups or name in self.checks
         return declared or (self._any is not None and self._any.match(name) is not None)
 
     def depends(self, name: str) -> Iterable[str]:

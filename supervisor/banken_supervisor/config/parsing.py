@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from banken_supervisor.actions.options import Source, fault_text, name
 from banken_supervisor.config import fields
+from banken_supervisor.config.checks import model_at
 from banken_supervisor.config.cluster import ClusterTable
 from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.models import (
@@ -40,6 +41,8 @@ class Parsed:
     """The tables, each with its place in the file; of those with a fault the valid part."""
 
     supervisor: SupervisorTable
+    directory: str = ""
+    """of the file"""
     cluster: ClusterTable | None = None
     has_cluster: bool = False
     """also one with a fault"""
@@ -53,6 +56,8 @@ class Parsed:
     named: set[str] = field(default_factory=set)
     """names of tables with a fault of their own (a pattern for all, if one has no usable name): a reference to one
     of them is no second fault"""
+    raw_checks: dict[KeyPath, list[Any]] = field(default_factory=dict)
+    """by table: its checks as the file has them, secrets not expanded; of those without a fault"""
     variables: set[str] = field(default_factory=set)
     """of the environment, that secrets were read from"""
     bound: dict[str, set[str]] = field(default_factory=dict)
@@ -63,7 +68,7 @@ def parse(data: Mapping[str, Any], directory: str) -> tuple[Parsed, list[Problem
     """Check all tables of a file that lies in ``directory``; what has a fault is left out of what is returned."""
     variables: set[str] = set()
     parser = _Parser(Source(directory, variables=variables), data)
-    parser.parsed.variables = variables
+    parser.parsed.variables, parser.parsed.directory = variables, directory
     return parser.parsed, parser.problems
 
 
@@ -131,6 +136,10 @@ class _Parser:
                 unnamed = not isinstance(given, str) or any(each.path[2:3] == ("name",) for each in faults)
                 self.parsed.named.add("*" if unnamed else given.replace("{i}", "*"))
             if made is not None:
+                if getattr(made, "check", None) is not None:
+                    self.parsed.raw_checks[key, place] = (
+                        table["check"] if isinstance(table["check"], list) else [table["check"]]
+                    )
                 yield (key, place), made
 
     def _valid_part(self, model: type[T], table: dict[str, Any], path: KeyPath) -> T | None:
@@ -213,7 +222,8 @@ def _allowed(model: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
     """The keys of the table at ``place`` in ``model``."""
     for part in place:
         if isinstance(part, str):
-            model = STEPS.get(part.removeprefix(TAG), model) if part.startswith(TAG) else _inner(model, part)
+            step = STEPS.get(part.removeprefix(TAG)) or model_at(part) or model
+            model = step if part.startswith(TAG) else _inner(model, part)
     return [info.alias or key for key, info in model.model_fields.items()]
 
 

@@ -5,16 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 
+from banken.errors import Refused
+from banken.protocol.limits import NAME_MAX
+from banken_supervisor.actions.options import Source
 from banken_supervisor.config import cron
+from banken_supervisor.config.checks import parse_checks
 from banken_supervisor.config.faults import KeyPath, Problem, dotted
 from banken_supervisor.config.ladders import LadderOwner, StepNames, give_up, ladder, unbound
 from banken_supervisor.config.models import GroupTable, WatchdogTable, WatchFields
-from banken_supervisor.config.names import PLACE, Names, covers, filled, numbered, numbers_in, overlap
+from banken_supervisor.config.names import Names, covers, numbered, overlap
+from banken_supervisor.config.numbering import PLACE, filled, filled_whole, numbers_in, texts_in
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.steps import ACTIONS
+from banken_supervisor.engine.checks import RUNNER
 from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.quoting import quoted
+
+CHECKS_MAX = 10_000
+"""Checks of all names together."""
 
 PATTERNS_MAX = 1_000
 """[[watchdog]] tables with a pattern: each new name is held against all of them."""
@@ -35,6 +44,7 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
         yield Problem(("watchdog",), f"{len(names.patterns):,} patterns; at most {PATTERNS_MAX:,} are allowed")
     yield from _twice(parsed)
     yield from _shadowed(names)
+    yield from _checks(parsed, names)
     for name in parsed.actions.keys() & ACTIONS.keys():
         yield Problem(("actions", name), f"{quoted(name)} is an action of banken's own; choose another name")
     remote = _REMOTE if (parsed.supervisor.address or "").startswith("tcp://") else None
@@ -67,6 +77,7 @@ def doubts(parsed: Parsed) -> Iterator[Problem]:
             "env_file": [table.env_file or ""],
             "cwd": [table.directory or ""],
             "log": [table.log or ""],
+            "check": texts_in(parsed.raw_checks.get(path)),
         }
         for key, each in texts.items():
             if any(map(numbers_in, each)):
@@ -92,6 +103,36 @@ def _twice(parsed: Parsed) -> Iterator[Problem]:
         if (earlier[0], path[0]) == ("program", "watchdog"):
             hint = "; a program's own table takes the fields of its watchdog"
         yield Problem((*path, "name"), f"{quoted(name)} is declared already, by {dotted(earlier)}{hint}")
+
+
+def _checks(parsed: Parsed, names: Names) -> Iterator[Problem]:
+    """Names of checks: those that are taken, too long, or not known."""
+    if len(names.checks) > CHECKS_MAX:
+        yield Problem(("watchdog",), f"{len(names.checks):,} checks; at most {CHECKS_MAX:,} are allowed")
+    for path, table in parsed.watchdogs:
+        if table.check is not None and is_pattern(table.name):
+            text = f"needs one name: nobody can say which of {quoted(table.name)} there are"
+            yield Problem((*path, "check"), text)
+    taken = {*names.exact, *names.programs, *names.groups}
+    for name, path in names.checks.items():
+        if name in taken:
+            text = f"its watchdog would be called {quoted(name)}, which is declared already"
+            yield Problem((*path, "check"), text)
+        elif len(name) > NAME_MAX:
+            text = f"is too long for its check: {quoted(name, 200)} has more than {NAME_MAX} characters"
+            yield Problem((*path, "name"), text)
+    if names.checks and RUNNER in taken:
+        path = next(iter(names.checks.values()))
+        text = f"is run by a program that is called {RUNNER}: nothing else may have that name"
+        yield Problem((*path, "check"), text)
+    for path, program in parsed.programs:
+        raw = parsed.raw_checks.get(path, [])
+        for number in range(1, program.numprocs if any(map(numbers_in, texts_in(raw))) else 1):
+            try:
+                parse_checks(filled_whole(raw, number), Source(parsed.directory))
+            except Refused as fault:
+                yield Problem((*path, "check"), f"with {number} in place of {PLACE}: {fault}")
+                break
 
 
 def _shadowed(names: Names) -> Iterator[Problem]:

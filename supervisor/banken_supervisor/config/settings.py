@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from banken.errors import Refused
 from banken_supervisor.config.faults import Fault
+from banken_supervisor.config.placed_checks import RUNNER_POLICY, PlacedCheck, runner_program
 from banken_supervisor.coordination.settings import ClusterSettings, UpwardSettings
 from banken_supervisor.engine.policy import Group, Policy, ProgramSpec
 from banken_supervisor.text.secret import Secret
@@ -23,7 +24,8 @@ class Config:
     source: Path
     settings: SupervisorTable
     policies: tuple[tuple[str, Policy], ...] = ()
-    """(name or pattern, policy), in the order of the file; a program's watchdog under the program's name"""
+    """(name or pattern, policy): of checks, then in the order of the file; a program's watchdog under the program's
+    name"""
     groups: tuple[Group, ...] = ()
     programs: tuple[ProgramSpec, ...] = ()
     """each process on its own: ``numprocs`` is resolved; in the order of the file"""
@@ -42,8 +44,15 @@ class Config:
     """None: the supervisor is alone"""
     upward: UpwardSettings | None = None
     """None: it feeds no other supervisor"""
+    checks: tuple[PlacedCheck, ...] = ()
+    """in the order of the file; the watchdogs of those of programs come after the others"""
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
     """what is allowed and may not be meant"""
+
+    @property
+    def own_programs(self) -> tuple[tuple[ProgramSpec, Policy], ...]:
+        """Programs that the supervisor needs for itself, each with the policy of its watchdog."""
+        return ((runner_program(), RUNNER_POLICY),) if self.checks else ()
 
     def refuse_empty(self) -> None:
         """Refused: the file is empty. To take it would stop every program."""

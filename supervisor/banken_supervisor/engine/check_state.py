@@ -7,6 +7,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.engine.policy import CheckRule
+
 RESULTS_MAX = 5
 """Results of one check that are kept, the last."""
 
@@ -36,6 +39,10 @@ class CheckState:
     """failures that count, in a row"""
     next_at: float | None = None
     """when it runs again"""
+    rule: CheckRule | None = None
+    """as which check it was"""
+    process: ProcessIdentity | None = None
+    """that it has found; where its owner has none, steps act on this one"""
 
 
 class CheckCounts:

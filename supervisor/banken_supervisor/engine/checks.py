@@ -73,13 +73,14 @@ class Checks:
         if by is not Principal.LOCAL or who is None or runner is None or who[:3] != runner[:3]:
             text = f"results of {message.name!r} come from the process {RUNNER} alone"
             return Refusal("check", text)
-        passed, text, took, until_next = message.args
+        passed, text, took, until_next, is_certain, process = message.args
         result = Result(now, passed, text, took)
         self.counts.add(result)
         details = record.detailed()
         state = details.check
-        if state is None:
-            state = details.check = CheckState()
+        if state is None or state.rule != rule:
+            state = details.check = CheckState(rule=rule)
+        state.process = None if process is None else who._replace(pid=process[0], start=process[1], nonce=bytes(4))
         state.results.append(result)
         state.number += 1
         state.next_at = now + until_next
@@ -92,7 +93,7 @@ class Checks:
         elif record.is_judged:
             counts = record.state is State.ALIVE or now >= record.fed_at + record.declaration.grace
             state.failed = state.failed + 1 if counts else 0
-            if state.failed >= rule.fails:
+            if state.failed >= (1 if is_certain else rule.fails):
                 self._convict(record, rule, state, now, now, out)
             else:
                 self._table.arm(record)
@@ -110,13 +111,13 @@ class Checks:
         else:
             details = record.detailed()
             if details.check is None:
-                details.check = CheckState()
+                details.check = CheckState(rule=rule)
             self._convict(record, rule, details.check, due, now, out)
 
     def _convict(
         self, record: Record, rule: CheckRule, state: CheckState, due: float, now: float, out: list[Effect]
     ) -> None:
-        if state.failed >= rule.fails:
+        if due == now and state.failed:
             times = f" {state.failed} times in a row" if state.failed > 1 else ""
             reason = f"{rule.label} failed{times}: {state.results[-1].text}"
         else:

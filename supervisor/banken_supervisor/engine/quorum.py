@@ -71,7 +71,7 @@ class Quorums:
 
     def enroll(self, record: Record) -> None:
         """Find the groups that a watchdog is in."""
-        if not (self._members or self._patterns) or record.is_group:
+        if not (self._members or self._patterns) or record.is_group or record.is_check:
             return
         groups = self._groups_of(record.name)
         if groups:

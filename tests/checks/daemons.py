@@ -146,7 +146,7 @@ def haproxy(backend: int) -> Iterator[Daemon]:
     with directory() as where:
         conf = where / "haproxy.cfg"
         conf.write_text(
-            "defaults\n mode http\n timeout connect 1s\n timeout client 5s\n timeout server 5s\n"
+            "defaults\n mode http\n retries 0\n timeout connect 1s\n timeout client 5s\n timeout server 5s\n"
             f"frontend f\n bind 127.0.0.1:{port}\n default_backend b\n"
             f"backend b\n server s 127.0.0.1:{backend} check inter 100ms fall 1 rise 1\n"
         )

@@ -69,17 +69,27 @@ def footprint() -> tuple[set[str], int, set[int]]:
     return fds, threading.active_count(), {child.pid for child in psutil.Process().children(recursive=True)}
 
 
+def grown(before: tuple[set[str], int, set[int]], after: tuple[set[str], int, set[int]]) -> list[object]:
+    """What there is more of."""
+    found: list[object] = []
+    if len(after[0]) > len(before[0]):
+        found.append(after[0] - before[0])
+    if after[1] > before[1]:
+        found.append(threading.enumerate())
+    if after[2] - before[2]:
+        found.append(after[2] - before[2])
+    return found
+
+
 @contextmanager
 def nothing_left() -> Iterator[None]:
     """Whatever happens inside leaves no descriptor, thread or process."""
     before = footprint()
     yield
     until = monotonic() + SETTLE_S
-    while (after := footprint()) != before and monotonic() < until:
+    while more := grown(before, footprint()):
+        assert monotonic() < until, more
         sleep(0.02)
-    assert len(after[0]) <= len(before[0]), after[0] - before[0]
-    assert after[1] <= before[1], threading.enumerate()
-    assert after[2] <= before[2], [psutil.Process(pid).cmdline() for pid in after[2] - before[2]]
 
 
 async def many(check: Check, runs: int, at_once: int) -> list[Outcome]:

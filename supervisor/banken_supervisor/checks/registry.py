@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from banken_supervisor.checks.base import CheckFields
 from banken_supervisor.checks.exec import Exec
+from banken_supervisor.checks.http import Http
 from banken_supervisor.checks.tcp import Tcp, Unix
 
-KINDS: dict[str, type[CheckFields]] = {each.kind: each for each in (Tcp, Unix, Exec)}
+KINDS: dict[str, type[CheckFields]] = {each.kind: each for each in (Http, Tcp, Unix, Exec)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import threading
 from pathlib import Path
@@ -95,9 +96,9 @@ def test_certificates(authority: tuple[Path, certificates.Certificate]) -> None:
     with daemons.nginx(more=more) as nginx:
         check = {"http": f"https://localhost:{port}/x", "ca_file": ca.certificate, "limit": "3s", "expires": "14d"}
         with nothing_left():
-            assert "valid for another 19d23h" in passes(check)
+            assert re.search("valid for another (19d23h|20d)$", passes(check))
             text = fails({**check, "expires": "30d"})
-            assert text == "its certificate ends in 19d23h; 30d were expected"
+            assert re.fullmatch("its certificate ends in (19d23h|20d); 30d were expected", text)
             assert "certificate has expired" in fails({**check, "http": f"https://localhost:{old_port}/x"})
             assert "IP address mismatch" in fails({**check, "http": f"https://127.0.0.1:{port}/x"})
             passes({**check, "http": f"https://127.0.0.1:{port}/x", "host": "localhost"})

@@ -323,12 +323,13 @@ class Loop:
         return lambda: next(taken) < most and monotonic() < until
 
     def _patience(self) -> float:
-        asked = self.driver.patience(TURN_MAX)
-        jobs = [each.patience(self._woke) for each in (self.callbacks, self.dispatcher, self.background)]
-        busy = 0.0 if self.messages.waiting or self._effects.may_go_on or self.dispatcher.waiting else None
-        parts = [each.patience() for each in (self.outbox, self.checkpoints, self.cluster) if each is not None]
-        parts.append(self.outer.patience(self._woke))
-        for limit in (*jobs, *parts, self.resources.patience(), self.programs.patience(self.driver.now), busy):
+        # What a part that has its turn after the effects has decided is carried out in the next turn.
+        if self.driver.out or self.messages.waiting or self._effects.may_go_on or self.dispatcher.waiting:
+            return 0.0
+        asked, woke = self.driver.patience(TURN_MAX), self._woke
+        waits = [each.patience(woke) for each in (self.callbacks, self.dispatcher, self.background, self.outer)]
+        waits += [each.patience() for each in (self.outbox, self.checkpoints, self.cluster) if each is not None]
+        for limit in (*waits, self.resources.patience(), self.programs.patience(self.driver.now)):
             if limit is not None and limit < asked:
                 asked = limit
         return asked

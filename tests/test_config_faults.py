@@ -258,6 +258,7 @@ def test_a_fault_of_a_watchdog(tmp_path: Path, lines: str, told: str) -> None:
         ('[[watchdog]]\nname = "a b*"', "matches no name"),
         ('[[watchdog]]\nname = "w-*"\ntimeout = 1\nexpect = true', "expect: needs one name: nobody can say which"),
         ('[[watchdog]]\nname = "w"\nexpect = true', "expect: has no meaning without a timeout"),
+        ('[[watchdog]]\nname = "w-*"\nnotify = true', "notify: needs one name: the socket is the name"),
         ('[[watchdog]]\nname = "w"\nscope = "local"', "scope: has no meaning without [cluster]"),
         ("upward = 3", "upward: must be a table, not the number (3)"),
         (UP.replace('"tcp://h:1"', ""), "2: upward.addresses: has too few elements: at least 1 is needed"),

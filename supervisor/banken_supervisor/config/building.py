@@ -57,6 +57,7 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
         tuple(parsed.callbacks.items()),
         tuple(parsed.actions.items()),
         tuple((name, (*table.urls, *(table.urls_file or ()))) for name, table in parsed.notify.items()),
+        tuple((table.name, table.notify_access) for _, table in parsed.watchdogs if table.notify),
         withheld,
         empty,
         None if parsed.cluster is None else parsed.cluster.settings,

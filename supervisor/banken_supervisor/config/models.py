@@ -247,12 +247,24 @@ class WatchFields(BaseModel):
         return given if isinstance(given, list) else [] if given is None else [given]
 
 
+NotifyAccess = Literal["main", "all"]
+NOTIFY_ACCESS: Any = Field(
+    "main",
+    description="Who may say by sd_notify all that can be said: its main process, or all that have its socket; "
+    "READY, STATUS and BARRIER count from all.",
+)
+
+
 class WatchdogTable(WatchFields):
     """A watchdog, or all whose names match a pattern."""
 
     name: Pattern = Field(description="A name, or a pattern such as worker-*; the first that matches counts.")
     check: Checks | None = Field(None, description=CHECK)
     expect: bool = Field(False, description="Judge it from the supervisor's start, not from its first feed.")
+    notify: bool = Field(
+        False, description="Give it a socket for sd_notify, DIRECTORY/notify/NAME, which it gets as NOTIFY_SOCKET."
+    )
+    notify_access: NotifyAccess = NOTIFY_ACCESS
     scope: Literal["local", "cluster"] | None = Field(
         None,
         description="Whether it is this host's alone or the whole [cluster]'s; default: this host's if processes "
@@ -324,6 +336,7 @@ class ProgramTable(WatchFields):
     stop_signal: SignalName = Field("SIGTERM", description="Asks it to stop.")
     stop_timeout: Duration = Field(10.0, description="From that to SIGKILL.")
     restart: Literal["always", "on-failure", "never"] = Field("on-failure", description="When it ended by itself.")
+    notify_access: NotifyAccess = NOTIFY_ACCESS
     budget: BudgetField | None = Field(None, description="Restarts allowed; default: 3 per 10m.")
     backoff: BackoffField | None = Field(None, description="Wait before a restart; default: 1s..60s.")
     log: PathField | None = Field(

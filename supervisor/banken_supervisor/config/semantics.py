@@ -50,6 +50,7 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
     remote = _REMOTE if (parsed.supervisor.address or "").startswith("tcp://") else None
     for path, table in parsed.watchdogs:
         yield from _expected(path, table)
+        yield from _notified(path, table)
         if table.scope is not None and not parsed.has_cluster:
             yield Problem((*path, "scope"), "has no meaning without [cluster]")
         programs = any(each in names.programs for each in names.matched([table.name])[0])
@@ -176,6 +177,13 @@ def _expected(path: KeyPath, table: WatchdogTable) -> Iterator[Problem]:
         yield Problem((*path, "expect"), text)
     elif table.expect and table.timeout is None:
         yield Problem((*path, "expect"), "has no meaning without a timeout: its silence is not judged")
+
+
+def _notified(path: KeyPath, table: WatchdogTable) -> Iterator[Problem]:
+    if table.notify and is_pattern(table.name):
+        yield Problem(
+            (*path, "notify"), f"needs one name: the socket is the name, and {quoted(table.name)} is many"
+        )
 
 
 def _times(path: KeyPath, table: WatchFields, parsed: Parsed) -> Iterator[Problem]:

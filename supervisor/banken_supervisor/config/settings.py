@@ -35,6 +35,8 @@ class Config:
     """(name, ``module:Class``): the user's own actions"""
     notify: tuple[tuple[str, tuple[Secret, ...]], ...] = ()
     """(name, apprise URLs)"""
+    outsiders: tuple[tuple[str, str], ...] = ()
+    """(name, ``notify_access``) of the watchdogs that are no programs, and speak by sd_notify"""
     withheld: tuple[str, ...] = ()
     """variables of the environment that secrets were read from; what is started does not inherit them"""
     empty: bool = field(default=False, compare=False)

@@ -57,6 +57,8 @@ class Driver:
         """whether messages that wait are not taken before something else is done; the caller's to set"""
         self.overloads = 0
         """turns that could not read everything"""
+        self._woke, self._before = real, self.clock.now
+        """real time at which the last wait ended, and deadline time before it"""
         self._ahead = real - self.clock.now
         """real time minus deadline time at the start"""
         self._shortest = inf
@@ -94,6 +96,7 @@ class Driver:
     def wake(self, real: float, asked: float) -> float:
         """Credit a wait that ended at ``real``; ``asked``: its requested seconds. Returns deadline time."""
         clock, engine = self.clock, self.engine
+        self._woke, self._before = real, clock.now
         shortest = engine.table.shortest_timeout
         if shortest != self._shortest:
             self._shortest = shortest
@@ -115,6 +118,11 @@ class Driver:
             if self._may_report(EventType.OVERLOADED, real):
                 self.out.append(Event(EventType.OVERLOADED, None, {"turns": self.overloads}))
         return now
+
+    def time_of(self, real: float) -> float:
+        """Deadline time of what came at ``real``, if that was since the last turn; of what is older, the last
+        turn's: meanwhile time was not counted in full."""
+        return min(self.clock.now, max(self._before, self.clock.now - max(0.0, self._woke - real)))
 
     def read(self, frames: Iterator[bytes], principal: AnyPrincipal = Principal.LOCAL) -> None:
         """Take the messages of ``frames``. An exception passes through; the messages before it were taken."""

@@ -35,6 +35,7 @@ from banken_supervisor.engine.last_feeds import LastFeeds
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.maintenance import Maintenance
 from banken_supervisor.engine.message_kinds import MessageKinds
+from banken_supervisor.engine.notified import Notified
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.policy import By, Policy, Quotas
@@ -57,8 +58,7 @@ class Engine:
     """Every watchdog of one supervisor. ``now`` is deadline time, in seconds, and never goes back.
 
     ``run_id`` makes incident ids unique among all runs of all supervisors; ``probe_token`` marks the supervisor's
-    own probes; ``jitter`` gives numbers in [0, 1) for backoff. Effects are appended to the ``out`` that the caller
-    gives.
+    own probes; ``jitter`` gives numbers in [0, 1) for backoff. Effects are appended to the caller's ``out``.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Engine:
         self._declarations = Declarations(self.table, rules, self.incidents, self.maintenance)
         self.observer = FeedObserver(self.table, self.history, self._declarations)
         self.last_feeds = LastFeeds(self.table)
+        self.notified = Notified(self.table, self._lifecycle, self.get)
         self._known_feeds = KnownFeeds(self.table, self.history)
         self.admission = Admission(
             self.table, rules, self.history, self.quorums, self.maintenance, self.observer, self.processes
@@ -266,8 +267,7 @@ class Engine:
     def forget(self, name: str, now: float, out: list[Effect], how: str = "released") -> None:
         """Watch this one no longer, and take back the operator's policy. ``how``: what ends its incident."""
         self.rules.forget(name)
-        record = self.get(name)
-        if record is not None:
+        if (record := self.get(name)) is not None:
             self._lifecycle.apply(record, Occurrence(Trigger.RELEASE, how=how), now, out)
 
     def shed(self, count: int, now: float, out: list[Effect]) -> list[str]:

@@ -194,5 +194,7 @@ class ProgramSpec(NamedTuple):
     """True: a login's environment in place of the supervisor's own"""
     env_file: str | None = None
     """a file with more variables, read at each start; ``environment`` counts before it"""
+    notify_access: str = "main"
+    """who may say by sd_notify all that can be said: main, its main process; all, whoever has its socket"""
     withheld: tuple[str, ...] = ()
     """variables of the supervisor's own environment that it does not get: secrets of the supervisor's"""

@@ -76,7 +76,7 @@ def start(
     changes = list(_limit_changes({}) if attributes is None else _changes(attributes)) if LINUX else []
     if attributes is not None:
         options["umask"] = attributes.umask
-    if changes:
+    if changes or "WATCHDOG_USEC" in (options.get("env") or ()):  # the launcher adds its own pid
         try:
             return _launch(command, changes, user, options)
         except _NoLauncher as fault:

@@ -20,6 +20,8 @@ def main(number: str, user: str, *command: str) -> None:
     # As this process got it: Python itself may have set LC_CTYPE since.
     with open("/proc/self/environ", "rb") as file:
         variables = dict(each.partition(b"=")[::2] for each in file.read().split(b"\0") if each)
+    if b"WATCHDOG_USEC" in variables:  # sd_watchdog_enabled(3): meant for this process, and not for its children
+        variables[b"WATCHDOG_PID"] = b"%d" % os.getpid()
     for ignored in (_signal.SIGPIPE, _signal.SIGXFSZ):  # by Python; a command expects them as they were
         _signal.signal(ignored, _signal.SIG_DFL)
     os.write(socket, b"r")

@@ -12,7 +12,6 @@ import logging
 import os
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from signal import SIGCONT, SIGKILL
 from typing import Any
@@ -38,6 +37,7 @@ from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.programs.logs import Logs
 from banken_supervisor.programs.membership import program_of
 from banken_supervisor.programs.orphan_killer_client import OrphanKiller
+from banken_supervisor.programs.reports import ProgramReport, WorkTold
 from banken_supervisor.programs.run_output import RunOutput
 from banken_supervisor.programs.run_records import RunRecords, file_name
 from banken_supervisor.programs.spawn import Child, SpawnRefused, spawn
@@ -53,22 +53,6 @@ ENDS_MAX = 24
 """Those of them that may wait for the end of what a program has started."""
 
 _log = logging.getLogger("banken.programs")
-
-
-@dataclass(frozen=True, slots=True)
-class WorkTold:
-    """Message: work for a program hangs, was refused, or waits for a thread."""
-
-    name: str | None
-    what: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramReport:
-    """Message: a job has found something. ``effects`` is called with the time, on the loop's thread."""
-
-    effects: Callable[[float], list[ProgramEffect]]
 
 
 class ProgramManager:
@@ -95,6 +79,8 @@ class ProgramManager:
         """lets another user feed, from any thread; what keeps it from that, in words"""
         self.is_failure: Callable[[str, int | None], bool] = lambda name, status: status != 0
         """whether this end of a program, which nobody had asked for, is one to start it again after"""
+        self.notify_socket: Callable[[str, str, int], str | None] = lambda name, address, uid: None
+        """where this program, whose user this is, says what it knows of itself (sd_notify), from any thread"""
         self._users: dict[str, int] = {}
         """by program: the user id of its last process"""
         self._random = random.random  # for the backoff's jitter
@@ -147,7 +133,7 @@ class ProgramManager:
             program = self.programs.get(child.name)
             assert program is not None
             self.output.begin(program.spec, 0)
-            self._address_of(program.spec)
+            self.notify_socket(child.name, self._address_of(program.spec), self._users[child.name])
             events += self.carry_out(self._take(child, program.spec, now))
         # What the former supervisor was restarting, or was to take along, ends or has ended on purpose: it starts.
         begun = {record.name for record in adoption.records() if record.stopping}
@@ -344,7 +330,7 @@ class ProgramManager:
         """Intent, process, record: in this order (run_records.py says why)."""
         extra = {"BANKEN_NAME": spec.name}
         if timeout is not None:
-            extra["BANKEN_TIMEOUT"] = f"{timeout:g}"
+            extra |= {"BANKEN_TIMEOUT": f"{timeout:g}", "WATCHDOG_USEC": f"{timeout * 1e6:.0f}"}
         run = os.urandom(16).hex()
         self._runs[run] = spec.name  # its first feed may be read before it is reported
         try:
@@ -359,7 +345,9 @@ class ProgramManager:
             if spec.log is not None and os.path.dirname(spec.log) == self._log_directory:
                 os.makedirs(self._log_directory, mode=0o700, exist_ok=True)
             self.output.begin(spec)
-            extra["BANKEN_ADDRESS"] = self._address_of(spec)
+            address = extra["BANKEN_ADDRESS"] = self._address_of(spec)
+            if (notify := self.notify_socket(spec.name, address, self._users[spec.name])) is not None:
+                extra["NOTIFY_SOCKET"] = notify
             child = spawn(spec, run, extra)
             control_groups.enter(run, child.handle.pid)
             self.orphans.own.add(child.handle.pid)

@@ -22,7 +22,8 @@ from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy, ProgramSpe
 from banken_supervisor.processes.namespaces import SPACE
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.programs.engine.states import ProgramState
-from banken_supervisor.programs.program_manager import CLOSE_WAIT, ProgramManager, WorkTold
+from banken_supervisor.programs.program_manager import CLOSE_WAIT, ProgramManager
+from banken_supervisor.programs.reports import WorkTold
 from banken_supervisor.text.durations import format_s
 
 
@@ -34,6 +35,7 @@ class ProgramWatchdogs:
     """
 
     def __init__(self, directory: str, post: Callable[[Any], None], state: str | None = None) -> None:
+        self.directory = directory
         self.manager = ProgramManager(directory, post, self._timeout, state)
         self.fileno = self.manager.fileno
         self.rows = self.manager.rows
@@ -45,6 +47,8 @@ class ProgramWatchdogs:
         """by program: the policy of its watchdog, if it has one"""
         self.heard: Callable[[ProgramEvent], None] = lambda event: None
         """called with each event, on the loop's thread"""
+        self.news: Callable[[], None] = lambda: None
+        """called when something has become of a program"""
         self._specs: dict[str, ProgramSpec] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -137,6 +141,16 @@ class ProgramWatchdogs:
         child = self.manager.child(name)
         return None if child is None else ProcessIdentity(SPACE, child.handle.pid, child.handle.start, b"")
 
+    def is_spawning(self, name: str) -> bool:
+        """Whether a process of it is being made, which may speak before it is known."""
+        program = self.manager.programs.get(name)
+        return program is not None and program.state is ProgramState.STARTING and not program.process
+
+    def notify_access(self, name: str) -> str | None:
+        """Which of its processes may speak by sd_notify; None: it is no program."""
+        spec = self._specs.get(name)
+        return None if spec is None else spec.notify_access
+
     def last_output(self, name: str, *, has_ended: bool) -> list[str]:
         """The last lines that a program wrote; ``has_ended``: its process that ended last. Reads the disk."""
         return self.manager.output.last(name, has_ended=has_ended) if name in self._specs else []
@@ -162,6 +176,8 @@ class ProgramWatchdogs:
 
     def _handle_events(self, events: list[ProgramEvent], engine: Engine, now: float, out: list[Effect]) -> None:
         kinds, ended = ProgramEventType, set()
+        if events:
+            self.news()
         for event in events:
             self.heard(event)
             name, data, spec = event.name, event.data, self._specs.get(event.name)

@@ -44,10 +44,10 @@ from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock, windows_ended
 from banken_supervisor.runtime.message_handler import MessageHandler
 from banken_supervisor.runtime.outer_watchdogs import OuterWatchdogs
+from banken_supervisor.runtime.program_wiring import join_programs
 from banken_supervisor.runtime.resources import Resources
 from banken_supervisor.runtime.run_id import new_run_id
 from banken_supervisor.runtime.runtime_config import ConfigReload, ConfigTargets
-from banken_supervisor.runtime.user_feeds import UserFeeds
 from banken_supervisor.sources.sockets import EVERYTHING, FEEDS, NOTHING, Ready, Sockets
 
 if TYPE_CHECKING:
@@ -103,18 +103,8 @@ class Loop:
         self._token = os.urandom(8)
         run_id = self.run_id = new_run_id()
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
-        self.driver.engine.on_purpose.is_stopping = programs.stopping
+        self.notify = join_programs(programs, self.driver, sockets, mailbox.post, dispatcher, callbacks)
         processes = self.driver.engine.processes
-        processes.is_program = programs.__contains__
-        self.driver.engine.admission.speaks_for = dispatcher.context.speaks_for
-        programs.manager.serve_user = UserFeeds(
-            sockets, mailbox.post, programs.manager.user_of, dispatcher.context.allow
-        ).serve
-        programs.manager.orphans.sole_starter = lambda: (
-            len(programs.names()) == 1
-            and not dispatcher.executor.may_start_processes
-            and not callbacks.counts()["threads"]  # what a callback did is not known
-        )
         self.guard = Guard(self.driver.out.append, log_queue.line)
         self.outbox = None if journal is None else Outbox(journal, run_id, mailbox.post, limits)
         if self.outbox is not None:
@@ -179,11 +169,21 @@ class Loop:
 
     def bind_config(self, config_reload: ConfigReload) -> None:
         """Apply a config, before the first turn."""
-        targets = ConfigTargets(self.driver, self.programs, self.dispatcher, self.callbacks, self.maintenance)
+        targets = ConfigTargets(
+            self.driver, self.programs, self.dispatcher, self.callbacks, self.maintenance, self._follow_notify
+        )
         config_reload.bind(
             targets, self.publish, lambda read: self.background.submit(Job("reading the config", read))
         )
         self.config_reload = config_reload
+
+    def _follow_notify(self, outsiders: Mapping[str, str]) -> None:
+        """To bind sockets takes the disk, which nobody waits for before the first turn."""
+        work = self.notify.follow(outsiders)
+        if self._woke:
+            self.background.submit(Job("the sockets of sd_notify", work))
+        else:
+            self.guard.run(Place.START, work)
 
     def bind_cluster(self, make: Callable[[EffectRunner], Cluster]) -> None:
         """Be a member of a cluster, before the first turn."""

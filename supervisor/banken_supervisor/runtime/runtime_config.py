@@ -56,6 +56,8 @@ class ConfigTargets:
     dispatcher: Dispatcher
     callbacks: Callbacks
     maintenance: MaintenanceClock
+    notify: Callable[[Mapping[str, str]], None] = lambda outsiders: None
+    """is told the names that are no programs and speak by sd_notify, each with its ``notify_access``"""
 
 
 class RuntimeConfig:
@@ -153,6 +155,7 @@ class RuntimeConfig:
             engine.watch(name, now, out, awaited=policy.expect)
         engine.quorums.set(config.groups, config.settings.declaration, now, out)
         targets.maintenance.set(engine.rules.windows())
+        targets.notify(dict(config.outsiders))
 
 
 class ConfigReload:

@@ -20,6 +20,7 @@ from banken_supervisor.sources.connections import Door
 from banken_supervisor.sources.control_socket import ControlSocket
 from banken_supervisor.sources.event_socket import EventSocket
 from banken_supervisor.sources.listener import Listener
+from banken_supervisor.sources.notify_sockets import NotifySockets
 from banken_supervisor.sources.poller import POLLIN
 from banken_supervisor.sources.tcp_feeds import TcpFeeds
 from banken_supervisor.sources.zmtp import Terms
@@ -64,10 +65,12 @@ class Sockets:
         self._bind_again: dict[str, Callable[[], None]] = {}
         """by path"""
         self.connections = self.listener.connections
-        self.drain, self.send_barrier = self.listener.drain, self.listener.send_barrier
+        self.notify = NotifySockets(self._bound, self._unbound)
         self._tcp: TcpFeeds | None = None
+        self._before: list[TcpFeeds | NotifySockets] = [self.notify]
+        """read before the listener, in this order; a barrier goes through one after the other"""
         self._barrier = b""
-        """what is to be given out when all that came over tcp has been read, too"""
+        """what is to be given out when all has been read"""
         self._users: dict[int, Door] | None = {}
         """bound for other users, some of which the loop may not read yet; None: closed"""
         self._users_lock = threading.Lock()
@@ -85,10 +88,12 @@ class Sockets:
         finally:
             os.umask(before)
         self._mailbox = mailbox
-        self._own = {self.listener.fileno()}
+        self._own = {self.listener.fileno(), self.notify.fileno()}
         self._polls = {True: select.poll(), False: select.poll()}
         """with the listener, and without"""
         self._polls[True].register(self.listener.fileno(), POLLIN)
+        if self.notify.fileno() >= 0:
+            self._polls[True].register(self.notify.fileno(), POLLIN)
         for poll in self._polls.values():
             poll.register(mailbox, POLLIN)
 
@@ -105,28 +110,40 @@ class Sockets:
         self._tcp = feeds
         self._own.add(feeds.fileno())
         self._polls[True].register(feeds.fileno(), POLLIN)
-        self.drain, self.send_barrier = self._drain_both, self._send_both_barriers
+        self._before.append(feeds)
 
-    def _drain_both(
+    def drain(
         self,
         read: Callable[[Iterator[bytes], AnyPrincipal], None],
         limit: int,
         seconds: float,
         fault: Callable[[Exception], None],
     ) -> tuple[int, bool]:
-        assert self._tcp is not None
-        count, complete = self._tcp.drain(read, limit, seconds / 2, fault)
-        if self._tcp.has_passed:
-            self._tcp.has_passed = False
-            self.listener.send_barrier(self._barrier)
-        more, is_all = self.listener.drain(read, limit, seconds, fault)
-        return count + more, complete and is_all
+        """As ``Listener.drain``, of all sources."""
+        count, complete = 0, True
+        for place, source in enumerate(self._before):
+            if source is self._tcp:
+                given, is_all = self._tcp.drain(read, limit, seconds / 2, fault)
+            else:
+                given, is_all = self.notify.drain(seconds / 2, fault)
+            count, complete = count + given, complete and is_all
+            if source.has_passed:
+                source.has_passed = False
+                self._pass_barrier(place + 1)
+        given, is_all = self.listener.drain(read, limit, seconds, fault)
+        return count + given, complete and is_all
 
-    def _send_both_barriers(self, frame: bytes) -> None:
-        """As ``Listener.send_barrier``, when what came over tcp has been read."""
-        assert self._tcp is not None
+    def send_barrier(self, frame: bytes) -> None:
+        """As ``Listener.send_barrier``, when what came by all other sources has been read."""
         self._barrier = frame
-        self._tcp.send_barrier()
+        self._pass_barrier(0)
+
+    def _pass_barrier(self, place: int) -> None:
+        for source in self._before[place:]:
+            if source is not self.notify or self.notify.is_open:
+                source.send_barrier()
+                return
+        self.listener.send_barrier(self._barrier)
 
     def bind_for(self, user: OtherUser) -> Door | None:
         """A feed socket for this user, in a directory of its own beside the address; None: there is one already, or
@@ -203,13 +220,15 @@ class Sockets:
     def bind_again(self, paths: list[str]) -> None:
         """Bind these paths once more, on the loop's thread; connections stay. OSError: it is not possible."""
         for path in paths:
-            self._bind_again[path]()
-            self._made[path] = _identity(path) or (0, 0)
+            if (again := self._bind_again.get(path)) is not None:  # it may have been closed meanwhile
+                again()
+                self._made[path] = _identity(path) or (0, 0)
 
     def close(self) -> None:
         """Unbind everything; the files stay."""
         with self._users_lock:
             users, self._users = self._users or {}, None
+        self.notify.close()
         self.listener.close()
         for door in users.values():
             door.socket.close()
@@ -221,6 +240,10 @@ class Sockets:
     def _bound(self, path: str, again: Callable[[], None]) -> None:
         self._bind_again[path] = again
         self._made[path] = _identity(path) or (0, 0)
+
+    def _unbound(self, path: str) -> None:
+        self._made.pop(path, None)
+        self._bind_again.pop(path, None)
 
 
 def _path(endpoint: str) -> str:

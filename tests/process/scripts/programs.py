@@ -15,7 +15,8 @@ from typing import Any
 
 from banken_supervisor.engine.ladder import Backoff, Budget
 from banken_supervisor.engine.policy import Group, ProgramSpec, Restart, Strategy
-from banken_supervisor.programs.program_manager import ProgramManager, WorkTold
+from banken_supervisor.programs.program_manager import ProgramManager
+from banken_supervisor.programs.reports import WorkTold
 from banken_supervisor.runtime.lock import AddressLock
 from banken_supervisor.runtime.mailbox import Mailbox
 

@@ -1,0 +1,313 @@
+"""Where daemons say what they know of themselves as for systemd (sd_notify(3)): a socket for each name.
+
+One socket for all would not do: it would have to know the sender by its pid, and the sender may have ended by then,
+may be a helper, or may run in a container; and its queue is short (``net.unix.max_dgram_qlen``, often 10): one that
+floods it would block all others. So the socket is the name, whoever sends.
+
+A thread reads all of them at once, whatever the loop does, notes when each datagram came, and queues what it says
+for the loop. A plain feed replaces one that still waits, and who sends more than ``RATE`` datagrams a second waits
+in the kernel: that holds up itself alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+
+from banken_supervisor.sources.notify_datagram import Datagram, bind, fitting, receive
+from banken_supervisor.sources.notify_fields import PLAIN_FEED
+from banken_supervisor.sources.poller import POLLIN, make_poller
+
+SUPPORTED = hasattr(socket, "SO_PASSCRED") and hasattr(os, "eventfd")
+
+RATE, BURST = 5_000, 1_000
+"""Datagrams of one socket that are read in a second, and at once."""
+
+QUEUE_MAX = 1_000
+"""Datagrams of one socket that wait for the loop; beyond that they wait in the kernel."""
+
+PORTION = 100
+"""Datagrams that are read from one socket before the others have their turn."""
+
+PASS_MAX = 2_000
+"""The same for a barrier: more than the kernel queues, unless its administrator wants so."""
+
+READY_MAX = 64
+"""Sockets that are looked at in one turn of the thread."""
+
+REST_S = 0.02
+"""Seconds until a socket is read again that was read too often, or of which too much waits."""
+
+
+@dataclass(eq=False)
+class _Door:
+    name: str
+    path: str
+    socket: socket.socket
+    queue: deque[Datagram] = field(default_factory=deque)
+    tokens: float = BURST
+    at: float = 0.0
+    """monotonic time of the tokens"""
+    rests: bool = False
+
+
+class NotifySockets:
+    """Opened and closed from any thread; drained by the loop's. Without one that is open it costs nothing.
+
+    ``bound`` and ``unbound`` are told the path of each, and how it is bound again. ``handle`` gets each datagram on
+    the loop's thread, whose descriptors are closed afterwards; False: it is not to be taken now.
+    """
+
+    def __init__(
+        self,
+        bound: Callable[[str, Callable[[], None]], None] = lambda path, again: None,
+        unbound: Callable[[str], None] = lambda path: None,
+    ) -> None:
+        self.handle: Callable[[Datagram], bool] = lambda datagram: True
+        self.has_passed = False
+        """whether all that had come before ``send_barrier`` has been handled; the caller's to reset"""
+        self._bound, self._unbound = bound, unbound
+        self._lock = threading.RLock()
+        self._doors: dict[str, _Door] = {}
+        self._by_fd: dict[int, _Door] = {}
+        self._turns: deque[str] = deque()
+        """names of which something waits"""
+        self._thread: threading.Thread | None = None
+        self._closed = self._has_news = False
+        self._asked = self._passed = self._seen = 0
+        """numbers of barriers: that was asked for, up to which all is queued, and up to which all is handled"""
+        self._poller = make_poller() if SUPPORTED else None
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) if SUPPORTED else -1
+        self._news = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) if SUPPORTED else -1
+        if self._poller is not None:
+            self._poller.register(self._wake, POLLIN)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a socket."""
+        return bool(self._doors)
+
+    def fileno(self) -> int:
+        """Readable when there is something for ``drain``; -1: this system has no such sockets."""
+        return self._news
+
+    def open(self, name: str, path: str, uid: int | None = None) -> str:
+        """Bind the socket of this name, unless that is done; its path. ``path``: where it is to be; if that is too
+        long for a socket, a shorter one beside it. ``uid``: the user that may send; None: this process's.
+
+        OSError: it is not possible.
+        """
+        if not SUPPORTED:
+            raise OSError("this system does not tell who sends a datagram")
+        path = fitting(path)
+        door = self._doors.get(name)
+        if door is not None and door.path == path:
+            return path
+        self.close_one(name)
+        door = _Door(name, path, bind(path, uid))
+        with self._lock:
+            if self._closed:
+                door.socket.close()
+                raise OSError("the supervisor ends")
+            self._doors[name] = self._by_fd[door.socket.fileno()] = door
+            assert self._poller is not None
+            self._poller.register(door.socket.fileno(), POLLIN)
+            try:
+                self._start()
+            except RuntimeError as fault:  # no thread is left
+                self.close_one(name)
+                raise OSError(str(fault)) from None
+        self._bound(path, lambda: self._bind_again(name, path, uid))
+        return path
+
+    def close_one(self, name: str) -> None:
+        """Unbind the socket of this name, if there is one."""
+        with self._lock:
+            door = self._doors.pop(name, None)
+            if door is not None:
+                self._unbound(door.path)
+                self._drop(door)
+                with contextlib.suppress(OSError):
+                    os.unlink(door.path)
+
+    def path(self, name: str) -> str | None:
+        """Where the socket of this name is; None: there is none."""
+        door = self._doors.get(name)
+        return None if door is None else door.path
+
+    def names(self) -> list[str]:
+        """Whose sockets are open."""
+        return list(self._doors)
+
+    # -- the loop's thread ----------------------------------------------------------------------------
+
+    def send_barrier(self) -> None:
+        """Set ``has_passed`` when all that has come by now was handled."""
+        self._asked += 1
+        self._signal(self._wake)
+
+    def look_again(self) -> None:
+        """What was not to be taken may be taken now."""
+        if self._turns:
+            self._tell_loop()
+
+    def drain(self, seconds: float, fault: Callable[[Exception], None]) -> tuple[int, bool]:
+        """Handle what waits, of each name in turn, for at most so long. How many there were, and whether all."""
+        if not self._has_news:
+            return 0, True
+        self._has_news = False
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._news)
+        passed, count, until = self._passed, 0, monotonic() + seconds
+        deferred = []
+        while self._turns:
+            name = self._turns.popleft()
+            door = self._doors.get(name)
+            if door is None or not door.queue:
+                continue
+            with self._lock:
+                datagram = door.queue.popleft()
+            try:
+                if not self.handle(datagram):
+                    with self._lock:
+                        door.queue.appendleft(datagram)
+                    deferred.append(name)
+                    continue
+            except Exception as error:  # noqa: BLE001  # the next one is independent of it
+                fault(error)
+            datagram.close()
+            count += 1
+            if door.queue:
+                self._turns.append(name)
+            if monotonic() >= until and self._turns:
+                self._turns.extend(deferred)
+                self._tell_loop()
+                return count, False
+        self._turns.extend(deferred)
+        if passed != self._seen:
+            self._seen, self.has_passed = passed, True
+        return count, True
+
+    def close(self) -> None:
+        """Close all; the files stay for the next supervisor, whose own replace them."""
+        with self._lock:
+            self._closed = True
+            for door in self._doors.values():
+                self._drop(door)
+            self._doors.clear()
+        if self._thread is not None:
+            self._signal(self._wake)
+            self._thread.join(1.0)
+        if self._poller is not None:
+            self._poller.close()
+            for each in (self._wake, self._news):
+                os.close(each)
+            self._poller = None
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _bind_again(self, name: str, path: str, uid: int | None) -> None:
+        if self.path(name) == path:
+            self.close_one(name)
+            self.open(name, path, uid)
+
+    def _drop(self, door: _Door) -> None:
+        if self._poller is not None:
+            with contextlib.suppress(OSError, KeyError):
+                self._poller.unregister(door.socket.fileno())
+        self._by_fd.pop(door.socket.fileno(), None)
+        door.socket.close()
+        for datagram in door.queue:
+            datagram.close()
+        door.queue.clear()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="banken-notify", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def _tell_loop(self) -> None:
+        self._signal(self._news)
+        self._has_news = True  # in this order: else the loop might find nothing to read, and be woken for ever
+
+    def _signal(self, descriptor: int) -> None:
+        with contextlib.suppress(OSError):  # closed
+            os.eventfd_write(descriptor, 1)
+
+    # -- on the thread ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        assert self._poller is not None
+        rests = False
+        while not self._closed:
+            try:
+                ready = self._poller.poll(REST_S if rests else -1, READY_MAX)
+                asked = self._asked
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._wake)
+                with self._lock:
+                    rests = self._turn([descriptor for descriptor, _ in ready], asked)
+            except (OSError, ValueError, MemoryError):  # closed meanwhile, or the system is short of something
+                sleep(REST_S)
+
+    def _turn(self, ready: list[int], asked: int) -> bool:
+        """Read what can be read. ``asked``: the barrier that was asked for. Whether one rests."""
+        if self._closed:
+            return False
+        for door in filter(None, map(self._by_fd.get, ready)):
+            self._read(door, PORTION)
+        if asked != self._passed:
+            for door in self._by_fd.values():
+                self._read(door, PASS_MAX)
+            self._passed = asked
+            self._tell_loop()
+        return self._end_rests()
+
+    def _end_rests(self) -> bool:
+        """Whether one rests still."""
+        assert self._poller is not None
+        now, found = monotonic(), False
+        for door in self._by_fd.values():
+            if door.rests and len(door.queue) < QUEUE_MAX and _tokens(door, now) > PORTION:
+                door.rests = False
+                self._poller.modify(door.socket.fileno(), POLLIN)
+            found |= door.rests
+        return found
+
+    def _read(self, door: _Door, most: int) -> None:
+        """Read at most so many datagrams."""
+        before = len(door.queue)
+        allowed = min(most, QUEUE_MAX - before)
+        if most == PORTION:
+            allowed = min(allowed, int(_tokens(door, monotonic())))
+        for _ in range(allowed):
+            datagram = receive(door.name, door.socket)
+            if datagram is None:
+                break
+            door.tokens -= 1
+            last = door.queue[-1] if door.queue else None
+            if last is not None and last.said is PLAIN_FEED is datagram.said and last.pid == datagram.pid:
+                door.queue[-1] = datagram
+            else:
+                door.queue.append(datagram)
+        else:
+            if most == PORTION and allowed < PORTION and not door.rests:
+                assert self._poller is not None
+                door.rests = True
+                self._poller.modify(door.socket.fileno(), 0)
+        if len(door.queue) and not before:
+            self._turns.append(door.name)
+            self._tell_loop()
+
+
+def _tokens(door: _Door, now: float) -> float:
+    door.tokens = min(BURST, door.tokens + (now - door.at) * RATE)
+    door.at = now
+    return door.tokens

@@ -1,0 +1,67 @@
+"""What the tests of sd_notify share: a supervisor whose programs say what they are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from process.kit import SCRIPTS, START_S, until
+from process.run_kit import Running, running, table
+
+
+def notifier(name: str, **fields: Any) -> str:
+    """A [[program]] that says what it is told."""
+    return table(name, [sys.executable, "-S", str(SCRIPTS / "notifier.py"), f"@PLACE@/{name}"], **fields)
+
+
+class Notifiers:
+    """A supervisor, and its programs that say what they are told."""
+
+    def __init__(self, run: Running) -> None:
+        self.run = run
+
+    def order(self, name: str, order: object) -> None:
+        """Have it say a text, or what else it can do."""
+        fifo = self.run.place / name
+        until(fifo.exists, f"{name} listens", START_S)
+        end = until(lambda: _opened(fifo), f"{name} reads", START_S)
+        os.write(end, json.dumps(order).encode() + b"\n")
+        os.close(end)
+
+    def environment(self, name: str) -> dict[str, Any]:
+        """What it was started with, and its pid."""
+        path = Path(f"{self.run.place / name}.env")
+        until(lambda: (self.run.place / name).exists(), f"{name} runs", START_S)
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Of its watchdog."""
+        return self.run.watchdogs()[name]
+
+    def until(self, name: str, what: str, **wanted: Any) -> dict[str, Any]:
+        """Its row, once it has these values."""
+        return until(lambda: wanted.items() <= self.row(name).items() and self.row(name), what)  # type: ignore[no-any-return]
+
+    def logged(self, text: str) -> list[str]:
+        """The lines of the supervisor's log with this text."""
+        return [line for line in self.run.log.read_text().splitlines() if text in line]
+
+
+def _opened(fifo: Path) -> int | None:
+    try:
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:  # its reader has not come yet
+        return None
+
+
+@contextmanager
+def notifiers(config: str) -> Iterator[Notifiers]:
+    """A supervisor with this config; everything is ended afterwards."""
+    with running(config) as run:
+        yield Notifiers(run)

@@ -1,0 +1,95 @@
+"""Daemons that speak as to systemd are watched without a line of ours: what each field does to a real program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from process.kit import until
+from process.notify_kit import notifier, notifiers
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not hasattr(socket, "SO_PASSCRED"), reason="sd_notify needs Linux"),
+]
+
+
+def test_feeds() -> None:
+    """READY ends the grace, WATCHDOG=1 feeds, silence is noticed in time, STATUS is shown and in the incident."""
+    with notifiers(notifier("db", timeout="1s", grace="30s")) as daemons:
+        given = daemons.environment("db")
+        assert given["NOTIFY_SOCKET"] == os.path.join(daemons.run.address, "notify", "db")
+        assert (given["WATCHDOG_USEC"], given["WATCHDOG_PID"]) == ("1000000", str(given["pid"]))
+        daemons.order("db", "STATUS=Lädt 3 von 7")
+        daemons.until("db", "STATUS before READY is shown", state="waiting", status="Lädt 3 von 7")
+        daemons.order("db", "READY=1\nSTATUS=serves")
+        daemons.until("db", "READY is the first feed", state="alive", status="serves")
+        until_s = time.monotonic() + 2.5
+        while time.monotonic() < until_s:
+            daemons.order("db", "WATCHDOG=1")
+            assert daemons.row("db")["state"] == "alive"
+            time.sleep(0.3)
+        daemons.until("db", "its silence is noticed", state="expired")
+        daemons.order("db", "WATCHDOG=1")
+        daemons.until("db", "a feed ends the incident", state="alive")
+        assert "last status 'serves'" in daemons.logged("db expired (timeout)")[0]
+
+
+def test_what_it_says_of_its_time() -> None:
+    """WATCHDOG_USEC is the worker's timeout, or a conflict with the operator's; EXTEND_TIMEOUT_USEC gives time
+    once; WATCHDOG=trigger is a failure at once, for the reason that STATUS gave."""
+    config = notifier("own") + notifier("set", timeout="1s")
+    with notifiers(config) as daemons:
+        assert "WATCHDOG_USEC" not in daemons.environment("own")
+        daemons.order("own", "READY=1")
+        daemons.until("own", "one that need not feed is up", state="alive", by="nobody")
+        daemons.order("own", "WATCHDOG_USEC=800000")
+        daemons.until("own", "the timeout is the worker's", timeout=0.8, by="worker")
+        daemons.until("own", "its silence is noticed", state="expired")
+        daemons.order("own", "WATCHDOG_USEC=18446744073709551615")
+        assert daemons.until("own", "it has no timeout any more", state="alive")["timeout"] > 1e8
+        daemons.order("set", "READY=1\nWATCHDOG_USEC=5000000\nEXTEND_TIMEOUT_USEC=1000")
+        until(lambda: daemons.logged("the operator's declaration is used"), "the conflict is told")
+        daemons.order("set", "EXTEND_TIMEOUT_USEC=20000000")
+        assert daemons.until("set", "the operator's timeout stands", timeout=1.0)["left"] > 10
+        daemons.order("set", "EXTEND_TIMEOUT_USEC=1000")  # never earlier than it was
+        daemons.order("set", "STATUS=all workers are stuck\nWATCHDOG=trigger")
+        row = daemons.until("set", "it has failed", state="expired")
+        assert (row["incident"]["cause"], row["incident"]["reason"]) == ("failed", "all workers are stuck")
+
+
+def test_who_may_speak() -> None:
+    """A child feeds for its parent only where the operator allows that; READY and STATUS count from all."""
+    config = notifier("main", timeout="30s") + notifier("all", timeout="30s", notify_access="all")
+    with notifiers(config) as daemons:
+        for name in ("main", "all"):
+            daemons.order(name, {"child": "WATCHDOG=1"})
+        daemons.until("all", "a child feeds", state="alive")
+        for _ in range(3):
+            daemons.order("main", {"child": "WATCHDOG=1\nSTATUS=from a child"})
+        daemons.until("main", "STATUS counts, WATCHDOG does not", state="waiting", status="from a child")
+        told = until(lambda: daemons.logged('notify_access = "all"'), "it is told")
+        assert len(told) == 1
+        assert f"main process pid {daemons.environment('main')['pid']} is" in told[0]
+        daemons.order("main", {"child": "READY=1"})
+        daemons.until("main", "READY counts", state="alive")
+
+
+@pytest.mark.skipif(shutil.which("systemd-notify") is None, reason="systemd-notify is not installed")
+def test_outsiders() -> None:
+    """A watchdog that is no program has a socket of its name; systemd-notify's barrier is answered at once."""
+    config = '[[watchdog]]\nname = "outside"\nnotify = true\ntimeout = "20s"\n'
+    with notifiers(config) as daemons:
+        path = os.path.join(daemons.run.address, "notify", "outside")
+        began = time.monotonic()
+        subprocess.run(
+            ["systemd-notify", "--ready", "--status=by hand"],
+            env={**os.environ, "NOTIFY_SOCKET": path}, check=True, timeout=20,
+        )  # fmt: skip
+        assert time.monotonic() - began < 4  # it waits for its barrier for five seconds
+        daemons.until("outside", "it is fed", state="alive", status="by hand")

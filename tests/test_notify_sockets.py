@@ -1,0 +1,227 @@
+"""The sockets of sd_notify: each is read at once by a thread, in order, and nothing that comes leaves a trace."""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from banken_supervisor.sources.notify_datagram import Datagram
+from banken_supervisor.sources.notify_fields import PLAIN_FEED, Said
+from banken_supervisor.sources.notify_sockets import SUPPORTED, NotifySockets
+
+pytestmark = pytest.mark.skipif(not SUPPORTED, reason="this system does not tell who sends a datagram")
+
+WAIT_S = 10.0
+
+
+class Bench:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "notify"
+        self.notify = NotifySockets()
+        self.taken: list[Datagram] = []
+        self.faults: list[Exception] = []
+        self.notify.handle = self._take
+
+    def _take(self, datagram: Datagram) -> bool:
+        self.taken.append(datagram)
+        return True
+
+    def open(self, name: str) -> str:
+        return self.notify.open(name, str(self.directory / name))
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} within {WAIT_S} s; {len(self.taken)} taken"
+            self.notify.drain(0.01, self.faults.append)
+            time.sleep(0.001)
+
+    def said(self, name: str) -> list[Said | str]:
+        return [datagram.said for datagram in self.taken if datagram.name == name]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.notify.close()
+    assert made.faults == []
+
+
+def send(path: str, data: bytes, fds: list[int] | None = None, flags: int = 0) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        sender.sendmsg([data], rights, flags, path)
+
+
+def descriptors() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd"))
+
+
+def test_the_socket_is_the_name(bench: Bench) -> None:
+    """What comes in by a socket is its name's, in order, with the sender's pid and user by the kernel's word."""
+    paths = {name: bench.open(name) for name in ("db", "web/1".replace("/", ","))}
+    before = time.monotonic()
+    for data in (b"STATUS=one", b"READY=1", b"WATCHDOG=1", b"STATUS=two"):
+        send(paths["db"], data)
+    send(paths["web,1"], b"READY=1")
+    bench.until(lambda: len(bench.taken) == 5, "all are taken")
+    assert bench.said("db") == [Said(status="one"), Said(ready=True), PLAIN_FEED, Said(status="two")]
+    assert bench.said("web,1") == [Said(ready=True)]
+    assert {(each.pid, each.uid) for each in bench.taken} == {(os.getpid(), os.geteuid())}
+    assert all(before <= each.at <= time.monotonic() for each in bench.taken)
+
+
+def test_read_whatever_the_loop_does(bench: Bench) -> None:
+    """While the loop takes nothing, a daemon that feeds is not held up, and all its feeds wait as one."""
+    path = bench.open("db")
+    send(path, b"STATUS=begins")
+    for _ in range(500):  # far more than the kernel queues
+        send(path, b"WATCHDOG=1")
+    send(path, b"STATUS=ends")
+    bench.until(lambda: Said(status="ends") in bench.said("db"), "the last one is taken")
+    said = bench.said("db")
+    assert (said[0], said[-1]) == (Said(status="begins"), Said(status="ends"))
+    assert set(said[1:-1]) == {PLAIN_FEED}
+    assert len(said) < 50  # but for what the kernel still had when the loop began to take them
+
+
+def test_descriptors_are_closed(bench: Bench) -> None:
+    """However many descriptors come with whatever datagram: none of them is left open."""
+    path = bench.open("db")
+    send(path, b"STATUS=first")
+    bench.until(lambda: bench.taken, "the thread runs")
+    before = descriptors()
+    null = os.open("/dev/null", os.O_RDONLY)
+    try:
+        for data, count in (
+            (b"FDSTORE=1", 253), (b"BARRIER=1", 2), (b"BARRIER=1\nREADY=1", 1), (b"x" * 65536, 5), (b"\0\0", 3),
+            (b"WATCHDOG=1", 9), (b"MAINPID=4711", 253), (b"BARRIER=1", 1), (b"", 1),
+        ):  # fmt: skip
+            send(path, data, [null] * count)
+    finally:
+        os.close(null)
+    send(path, b"STATUS=last")
+    bench.until(lambda: Said(status="last") in bench.said("db"), "all are taken")
+    assert descriptors() == before
+    bench.notify.close_one("db")
+    assert not os.path.exists(path)
+
+
+def test_barrier(bench: Bench) -> None:
+    """The descriptor of BARRIER=1 is closed when all that was said before has been handled; ten thousand leave
+    nothing behind."""
+    path = bench.open("db")
+    send(path, b"STATUS=first")
+    bench.until(lambda: bench.taken, "the thread runs")
+    before = descriptors()
+    ours, its = os.pipe()
+    send(path, b"READY=1")
+    send(path, b"BARRIER=1", [its])
+    os.close(its)
+    os.set_blocking(ours, False)
+
+    def closed() -> bool:
+        try:
+            return os.read(ours, 1) == b""
+        except BlockingIOError:
+            assert Said(barrier=True) not in bench.said("db")
+            return False
+
+    bench.until(closed, "the barrier's descriptor is closed")
+    assert bench.said("db")[-2:] == [Said(ready=True), Said(barrier=True)]
+    os.close(ours)
+    ends = threading.Event()
+
+    def flood() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, open("/dev/null") as null:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null.fileno()]))]
+            for _ in range(10_000):
+                sender.sendmsg([b"BARRIER=1"], rights, 0, path)
+        ends.set()
+
+    threading.Thread(target=flood).start()
+    bench.until(lambda: ends.is_set() and len(bench.taken) >= 10_003, "all barriers are handled")
+    assert descriptors() == before
+
+
+def test_one_floods(bench: Bench) -> None:
+    """One that sends as fast as it can holds up no other, and is itself held up in the kernel."""
+    noisy, quiet = bench.open("noisy"), bench.open("quiet")
+    ends = threading.Event()
+
+    def flood() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            for number in range(100_000):
+                try:
+                    sender.sendto(b"STATUS=%d" % number, socket.MSG_DONTWAIT, noisy)
+                except BlockingIOError:
+                    if ends.wait(0.0002):
+                        return
+
+    flooder = threading.Thread(target=flood)
+    flooder.start()
+    try:
+        for number in range(25):
+            began = time.monotonic()
+            send(quiet, b"STATUS=quiet %d" % number)
+            wanted = Said(status=f"quiet {number}")
+            bench.until(lambda wanted=wanted: bench.said("quiet")[-1:] == [wanted], "the quiet one is heard")  # type: ignore[misc]
+            assert time.monotonic() - began < 1.0
+    finally:
+        ends.set()
+        flooder.join()
+
+
+def test_passed(bench: Bench) -> None:
+    """A barrier of the engine passes when all that was in the kernel before it has been handled, and not sooner."""
+    for name in ("a", "b", "c"):
+        bench.open(name)
+    for number in range(200):
+        for name in ("a", "b", "c"):
+            send(str(bench.directory / name), b"STATUS=%d" % number, flags=socket.MSG_DONTWAIT if number > 5 else 0)
+        if number == 5:
+            break
+    bench.notify.send_barrier()
+    bench.until(lambda: bench.notify.has_passed, "it has passed")
+    assert all(bench.said(name)[-1] == Said(status="5") for name in ("a", "b", "c"))
+
+
+def test_deferred(bench: Bench) -> None:
+    """What is not to be taken now waits, in order, until it is asked for again; others are taken meanwhile."""
+    ready = {"b"}
+
+    def handle(datagram: Datagram) -> bool:
+        if datagram.name not in ready:
+            return False
+        bench.taken.append(datagram)
+        return True
+
+    bench.notify.handle = handle
+    paths = {name: bench.open(name) for name in ("a", "b")}
+    send(paths["a"], b"STATUS=1")
+    send(paths["a"], b"STATUS=2")
+    send(paths["b"], b"STATUS=3")
+    bench.until(lambda: bench.said("b"), "the other one is taken")
+    assert bench.said("a") == []
+    ready.add("a")
+    bench.notify.look_again()
+    bench.until(lambda: len(bench.said("a")) == 2, "it is taken")
+    assert bench.said("a") == [Said(status="1"), Said(status="2")]
+
+
+def test_long_names(bench: Bench) -> None:
+    """A path that is too long for a socket gets a shorter one, the same each time."""
+    long = "x" * 120
+    path = bench.open(long)
+    assert len(path) <= 107
+    assert bench.open(long) == path
+    send(path, b"READY=1")
+    bench.until(lambda: bench.said(long) == [Said(ready=True)], "it is heard")

@@ -18,13 +18,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
-from banken.protocol.codec import encode
+from banken.protocol.codec import encode, pack, unpack
 from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.actions.target import ActionReport, ActionTarget
+from banken_supervisor.control.registry_page import page
 from banken_supervisor.coordination import leadership_thread as leadership_thread_module
 from banken_supervisor.coordination.leadership import Read, Role
 from banken_supervisor.coordination.leadership_thread import LeadershipThread
@@ -44,7 +46,6 @@ from banken_supervisor.engine.effects import (
     Withdraw,
 )
 from banken_supervisor.engine.engine import Engine
-from banken_supervisor.engine.hearing import Heard
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
@@ -57,15 +58,19 @@ from banken_supervisor.runtime import members as members_module
 from banken_supervisor.runtime import suspicions as suspicions_module
 from banken_supervisor.runtime.claimed_steps import REPEATABLE
 from banken_supervisor.runtime.cluster import Cluster
+from banken_supervisor.runtime.member_answers import Page, Released, Said, read_page
 from banken_supervisor.runtime.member_links import ANSWER_S
 from banken_supervisor.runtime.members import Members, member
 
+from .cluster_guests import HEARD_S, Guests
+from .cluster_guests import NAMES as GUESTS
 from .memory_store import Fate, MemoryEngine
 
 TIMEOUT, FEED_S = 2.0, 0.4
 LADDER = Ladder((Step("log"), Step("exec", after=1.0)))
 POLICY = Policy(Declaration(TIMEOUT, 60.0, 5.0), LADDER)
 WORKERS = tuple(f"w-{number}" for number in range(5))
+"""They are in each member's config. Of guests (cluster_guests.py) a member knows what it hears, or is told."""
 PROGRESS_S = 3.0
 WORKS = POLICY._replace(declaration=POLICY.declaration._replace(progress_timeout=PROGRESS_S))
 WORKING = frozenset({"w-3", "w-4"})
@@ -116,6 +121,8 @@ class Machine:
     """by worker, its progress"""
     moved: dict[str, float] = field(default_factory=dict)
     """by worker, when that was seen to change"""
+    heard_release: dict[str, float] = field(default_factory=dict)
+    """by guest, when it heard that it goes"""
 
     def clock(self, now: float) -> float:
         return self.offset + now * self.rate
@@ -143,6 +150,9 @@ class World:
         """workers that do not feed, and since when"""
         self.stuck: dict[str, float] = {}
         """workers that feed, and make no progress, and since when"""
+        self.guests = Guests(self)
+        self.slow_registries = 0.0
+        """seconds more until a registry is answered"""
         self.deeds: list[Deed] = []
         self.unknown: set[tuple[str, int]] = set()
         """(incident, step) of which a leader has said that it is not known"""
@@ -229,7 +239,7 @@ class World:
         machine.waiting.clear()
         machine.frames.clear()
         machine.posted.clear()
-        for heard in (machine.heard, machine.values, machine.moved):
+        for heard in (machine.heard, machine.values, machine.moved, machine.heard_release):
             heard.clear()
         run_id = f"{machine.name}r{next(self._runs)}"
         life = machine.life
@@ -238,6 +248,7 @@ class World:
             engine = Engine(Rules(Declaration(TIMEOUT)), run_id, b"token")
             machine.driver = Driver(engine, machine.clock(self.now))
             machine.driver.barrier.exact = True
+            engine.rules.replace_patterns([("g-*", POLICY)])
             for name in WORKERS:
                 engine.declare(name, WORKS if name in WORKING else POLICY, machine.driver.now, [])
             machine.cluster = self._cluster(
@@ -361,13 +372,27 @@ class World:
     def _look_at_verdict(self, machine: Machine, name: str, cause: str) -> None:
         self.verdicts += 1
         self.stalled += cause == Cause.NO_PROGRESS
+        self._look_at_release(machine, name)
         known = self.suspected.get((machine.name, name), {})
         for other in self._fresh(machine, name, cause):
-            if name not in self.hung and other in known:
+            if name not in self.hung and other in known and (name in WORKERS or self.guests.feeds(name)):
                 before = f"{known[other]:.2f} s before it was asked"
                 self.findings.append(
                     f"{self.now:.3f}: {machine.name} convicts {name}, which {other} heard {before}"
                 )
+
+    def _look_at_release(self, machine: Machine, name: str) -> None:
+        """Nobody convicts a guest that it has heard going, or that one has whom it can ask."""
+        gone = self.guests.released.get(name)
+        if gone is None or name in self.guests.came:
+            return
+        for other in self.machines:
+            link = machine.cluster.members.links.get(other.name)
+            asks = link is not None and link.is_up and other.alive and not other.stopped
+            if other is not machine and not (asks and self._reaches(machine, other)):
+                continue
+            if gone <= other.heard_release.get(name, -1.0) < self.now - HEARD_S:
+                self.findings.append(f"{self.now:.3f}: {machine.name} convicts {name}, which {other.name} heard go")
 
     def _fresh(self, machine: Machine, name: str, cause: str) -> dict[str, float]:
         """The others that this one can ask, and that have heard what speaks against this verdict: when, in seconds
@@ -445,13 +470,19 @@ class World:
         message = Message(Kind.FEED, name, process, 0.0, None)
         if name in WORKING:
             message = Message(Kind.NOTE, name, process, 0.0, None, (done, None))
-        frame = encode(message)
+        self.send(name, encode(message), done)
+
+    def send(self, name: str, frame: bytes, done: int) -> None:
+        """To all members that are not deaf to it. ``done``: its progress; below 0: it goes."""
         for machine in self.machines:
             if (name, machine.name) not in self.deaf:
                 self.after(self.delay(), partial(self.on, machine, partial(self._hear, machine, name, frame, done)))
 
     def _hear(self, machine: Machine, name: str, frame: bytes, done: int) -> None:
-        machine.heard[name] = self.now
+        if done < 0:
+            machine.heard_release[name] = self.now
+        else:
+            machine.heard[name] = self.now
         if machine.values.get(name, done) != done:
             machine.moved[name] = self.now
         machine.values[name] = done
@@ -486,9 +517,19 @@ class World:
                 self.findings.append(f"{name} feeds, and is {state}")
             elif name in bad and record is not None and record.incident is not None:
                 self._look_at_steps(record.incident.id)
-        claims = sum(key.startswith("claims/") for key in self.engine.items)
-        if claims != len(self.stuck | self.hung):
-            self.findings.append(f"{claims} claims are in the store, and {len(self.stuck | self.hung)} are silent")
+        bad = {*self.stuck, *self.hung}
+        for name, since in self.guests.came.items():
+            record = engine.get(name)
+            state = None if record is None else record.state
+            if self.guests.feeds(name) and state is not State.ALIVE:
+                self.findings.append(f"{name} feeds, and is {state}")
+            elif name in self.guests.died and any(each.heard.get(name, -1.0) >= since for each in self.machines):
+                bad.add(name)
+                if state is not State.EXPIRED:
+                    self.findings.append(f"{name} has died at {self.guests.died[name]:.1f}, and is {state}")
+        claimed = {key.removeprefix(CLAIMS) for key in self.engine.items if key.startswith(CLAIMS)}
+        if claimed - self.guests.died.keys() != bad - self.guests.died.keys():
+            self.findings.append(f"claims in the store: {sorted(claimed)}; silent: {sorted(bad)}")
 
 
 class Leading(LeadershipThread):
@@ -593,7 +634,12 @@ class Link:
         self._world, self._machine, self._life, self._other = world, machine, life, other
         self.member = member(other.name, "", "x", "x", world.ttl)
         self.is_up = False
+        self.times_up = 0
         self._ping()
+
+    def _set(self, *, is_up: bool) -> None:
+        self.times_up += is_up and not self.is_up
+        self.is_up = is_up
 
     def _reached(self) -> bool:
         other = self._other
@@ -601,17 +647,17 @@ class Link:
 
     def _ping(self) -> None:
         if self._machine.life == self._life:
-            self.is_up = self._reached()
+            self._set(is_up=self._reached())
             self._world.after(PING_S, self._ping)
 
-    def ask(self, names: Sequence[str], answered: Callable[[dict[str, Heard] | None], None]) -> bool:
+    def ask(self, names: Sequence[str], answered: Callable[[dict[str, Said] | None], None]) -> bool:
         if not self.is_up:
             return False
         world = self._world
 
         def arrive() -> None:
             found = self._look(names) if self._reached() else None
-            self.is_up = found is not None
+            self._set(is_up=found is not None)
             if found is None and world.random.random() < 0.5:
                 return  # nor is it said that there is none
             wait = ANSWER_S if found is None else world.delay()
@@ -620,13 +666,32 @@ class Link:
         world.after(world.delay(), arrive)
         return True
 
-    def _look(self, names: Sequence[str]) -> dict[str, Heard]:
+    def _look(self, names: Sequence[str]) -> dict[str, Said]:
         engine, now = self._other.driver.engine, self._other.driver.now
-        found = {}
+        found: dict[str, Said] = {}
         for name in names:
             if (record := engine.get(name)) is not None:
                 found[name] = engine.succession.heard(record, now)
+            elif name in engine.table.released:
+                found[name] = Released(now - engine.table.released[name])
         return found
+
+    def registry(self, part: str, offset: int, answered: Callable[[Page | None], None]) -> bool:
+        if not self.is_up:
+            return False
+        world = self._world
+
+        def arrive() -> None:
+            found = None
+            if self._reached():
+                view: Any = SimpleNamespace(driver=self._other.driver)
+                found = read_page(part, unpack(pack(page(view, part, offset)), 2**24, 50_000))
+            self._set(is_up=found is not None)
+            wait = ANSWER_S if found is None else world.delay() + world.slow_registries
+            world.after(wait, partial(world.post, self._machine, self._life, partial(answered, found)))
+
+        world.after(world.delay(), arrive)
+        return True
 
     def close(self) -> None:
         pass
@@ -637,6 +702,9 @@ def trouble(world: World, seconds: float) -> None:
     rng, until, ttl = world.random, world.now + seconds, world.ttl
     while world.now < until:
         machine, name = rng.choice(world.machines), rng.choice(WORKERS)
+        for _ in range(rng.randrange(3)):
+            world.guests.change(rng)
+            world.run(rng.uniform(0.0, 1.0))
         match rng.randrange(13):
             case 0 | 1 | 2:
                 if name in world.hung:
@@ -664,7 +732,7 @@ def trouble(world: World, seconds: float) -> None:
                 world.run(rng.uniform(0.0, 3.0 * ttl))
                 world.loss = 0.0
             case 8:
-                deaf = {(each, machine.name) for each in WORKERS}
+                deaf = {(each, machine.name) for each in (*WORKERS, *GUESTS)}
                 world.deaf |= deaf
                 world.run(rng.uniform(0.0, 3.0 * TIMEOUT))
                 world.deaf -= deaf

@@ -9,15 +9,19 @@ from unittest import mock
 
 import pytest
 
+from banken_supervisor.control.registry_page import PART_WATCHED
 from banken_supervisor.coordination.leadership_thread import View
 from banken_supervisor.engine import claim_gate
 from banken_supervisor.engine.claim_gate import Gate
-from banken_supervisor.engine.effects import RunStep
+from banken_supervisor.engine.effects import Effect, RunStep
 from banken_supervisor.engine.hearing import Heard, Timer
+from banken_supervisor.engine.registry import Entry, Registry
 from banken_supervisor.runtime import members
 from banken_supervisor.runtime.claimed_steps import ClaimedSteps
 from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
+from banken_supervisor.runtime.registry_reading import RegistryReading
+from banken_supervisor.runtime.suspicions import Suspicions
 
 from . import cluster_sim
 from .cluster_sim import night
@@ -161,6 +165,7 @@ def away_before_a_deed(world: cluster_sim.World) -> None:
 
 def silent_for_all(world: cluster_sim.World) -> None:
     """All members can be asked, and none hears the worker."""
+    world.busy = 0.1
     silence(world)
     world.run(2.0)
     world.judge()
@@ -207,6 +212,70 @@ def stuck_for_all(world: cluster_sim.World) -> None:
     world.judge()
 
 
+def released_while_it_is_told(world: cluster_sim.World) -> None:
+    """A member begins, and is told of a guest that goes before the answer is there. Then it leads."""
+    world.guests.come("g-0")
+    world.run(2.0)
+    one, third, leader = sorted(world.machines, key=lambda each: each is world.leader())
+    world.slow_registries = 0.5
+    world.kill(third)
+    world.kill(one)
+    world.start(one)
+    world.run(0.0)
+    reading = one.cluster.registries
+    while not any(each.part == PART_WATCHED for each in reading._members.values()):
+        world.run(0.01)
+    world.run(0.05)
+    world.guests.go("g-0")
+    world.run(3.0)
+    world.kill(leader)
+    world.run(4.0 * world.ttl)
+
+
+def silent_before_a_member_began(world: cluster_sim.World) -> None:
+    """A guest dies, a member begins, and the others die before they could judge. That one leads, and judges."""
+    world.guests.come("g-0")
+    world.run(2.0)
+    one, *others = sorted(world.machines, key=lambda each: each is world.leader())
+    world.guests.die("g-0")
+    world.kill(one)
+    world.start(one)
+    world.run(1.3)
+    for each in others:
+        world.kill(each)
+    world.run(4.0 * world.ttl)
+    record = one.driver.engine.get("g-0")
+    if record is None or record.incident is None:
+        world.findings.append("nobody knows the guest that has died")
+
+
+def deaf_to_a_release(world: cluster_sim.World) -> None:
+    """The leader does not hear that a guest goes, and the others do."""
+    world.guests.come("g-0")
+    world.run(2.0)
+    world.deaf.add(("g-0", world.leader().name))
+    world.guests.go("g-0")
+    world.run(2.0)
+    world.deaf.clear()
+    world.run(6.0)
+
+
+def _takes_all(self: Registry, told: Entry, asked: float, now: float, out: list[Effect]) -> None:
+    self._table.released.clear()
+    _take(self, told, asked, now, out)
+
+
+_take = Registry.take
+
+
+def _reads_nothing(self: RegistryReading, now: float, **_: object) -> None:
+    pass
+
+
+def _hears_no_release(self: Suspicions, name: str, age: float) -> None:
+    pass
+
+
 SCENES: dict[str, tuple[Callable[[cluster_sim.World], None], object, str, object]] = {
     "an old leader acts": (stopped_before_a_deed, Terms, "permit", _permit_all),
     "whoever led may act": (stopped_before_a_deed, View, "may_act", property(_always)),
@@ -216,6 +285,9 @@ SCENES: dict[str, tuple[Callable[[cluster_sim.World], None], object, str, object
     "nobody is asked about progress": (deaf_to_progress, Members, "ask", _asks_nobody),
     "any feed acquits": (stuck_for_all, Heard, "of", _of_feeds),
     "an answer is waited for without a limit": (not_answered, members, "ANSWER_S", 1e9),
+    "a registry resurrects the released": (released_while_it_is_told, Registry, "take", _takes_all),
+    "no registry is read": (silent_before_a_member_began, RegistryReading, "turn", _reads_nothing),
+    "the released are convicted": (deaf_to_a_release, Suspicions, "was_released", _hears_no_release),
 }
 
 

@@ -12,7 +12,7 @@ from banken_supervisor.coordination.records import MEMBERS, pack
 from banken_supervisor.coordination.store import Done
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.engine.hearing import Heard, Timer
-from banken_supervisor.runtime.member_links import heard_of
+from banken_supervisor.runtime.member_answers import heard_of
 from banken_supervisor.runtime.members import Members, member
 
 from .memory_store import MemoryEngine

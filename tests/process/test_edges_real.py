@@ -71,6 +71,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "programs": {},
     "reload": {"allow_empty": True},
     "reloaded": {},
+    "registry": {"part": "watched", "offset": 0},
     "status": {"name": "w*", "offset": 0, "limit": 10},
     "stop": {},
     "suggest": {"name": "w*", "offset": 0, "limit": 10},

@@ -17,6 +17,7 @@ from banken.protocol.limits import REQUEST_MAX, check_name
 from banken_supervisor.control.key_rights import shown
 from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_MAX
 from banken_supervisor.control.metrics_snapshot import metrics_snapshot
+from banken_supervisor.control.registry_page import PART_RELEASED, PART_WATCHED, page
 from banken_supervisor.control.view import ControlView, ReloadView
 from banken_supervisor.engine.feed_observer import suggestion
 from banken_supervisor.engine.patterns import Matcher, is_pattern, matcher
@@ -199,7 +200,7 @@ def _suggest(view: ControlView, args: dict[str, Any]) -> Any:
 
 def _look(view: ControlView, args: dict[str, Any]) -> Any:
     """The rows of exactly these watchdogs, as in ``status``; with ``feeds`` also their last feeds, with ``timers``
-    also what was heard of them."""
+    also what was heard of them. In a cluster also which of them were released, and seconds since then."""
     names, feeds, timers = args.get("names"), args.get("feeds", False), args.get("timers", False)
     if type(names) is not list or len(names) > LOOK_MAX or any(type(name) is not str for name in names):
         raise RequestRefused(f"'names' must be a list of at most {LOOK_MAX} strings, not {shown(names)}")
@@ -217,7 +218,16 @@ def _look(view: ControlView, args: dict[str, Any]) -> Any:
             if timers:
                 more["timers"] = engine.succession.heard(record, now)._asdict()
             rows.append({**_row(view, record, now), **more})
-    return {"rows": rows, "gone": gone}
+    released = [[name, now - engine.table.released[name]] for name in gone if name in engine.table.released]
+    return {"rows": rows, "gone": gone, **({"released": released} if released else {})}
+
+
+def _registry(view: ControlView, args: dict[str, Any]) -> Any:
+    """For the other members of a cluster: ``part``, ``offset``."""
+    part, offset = args.get("part"), _integer(args, "offset", 0, OFFSET_MAX, 0)
+    if part not in (PART_WATCHED, PART_RELEASED):
+        raise RequestRefused(f"'part' must be {PART_WATCHED} or {PART_RELEASED}, not {shown(part)}")
+    return page(view, part, offset)
 
 
 def _row(view: ControlView, record: Record, now: float) -> dict[str, Any]:
@@ -376,7 +386,7 @@ def _stop(view: ControlView, args: dict[str, Any]) -> Any:
 OPS: dict[str, Callable[[ControlView, dict[str, Any]], Any]] = {
     handler.__name__[1:]: handler
     for handler in (
-        _keys, _look, _metrics, _ping, _program, _programs, _reload, _reloaded, _status, _stop, _suggest, _summary,
-        _tell, _word,
+        _keys, _look, _metrics, _ping, _program, _programs, _reload, _reloaded, _registry, _status, _stop, _suggest,
+        _summary, _tell, _word,
     )
 }  # fmt: skip

@@ -10,7 +10,9 @@ from banken.protocol.limits import REQUEST_MAX, shorten
 SHOWN_MAX = 60
 """Characters of the request that a refusal quotes."""
 
-READS = frozenset({"keys", "look", "metrics", "ping", "programs", "reloaded", "status", "suggest", "summary"})
+READS = frozenset({
+    "keys", "look", "metrics", "ping", "programs", "reloaded", "registry", "status", "suggest", "summary",
+})  # fmt: skip
 """What changes nothing: a key with ``control = "read"`` may ask it."""
 
 

@@ -12,7 +12,7 @@ The engine is pure: time is an argument, and what is to be done comes back as ef
 of which owns its data and knows only the parts before it:
 
     Table > FeedHistory > Incidents > Lifecycle > Quorums, Maintenance, Checks > OnPurpose > ProcessLifecycle
-    > Declarations > FeedObserver > Admission, Verdicts > MessageKinds > Engine
+    > Declarations > FeedObserver > Admission > Registry, Verdicts > MessageKinds > Engine
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from banken_supervisor.engine.principal import AnyPrincipal, KeyHolder, Principa
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.quorum import Quorums
 from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.registry import Registry
 from banken_supervisor.engine.restore import Restore
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.shedding import names_to_release
@@ -89,6 +90,10 @@ class Engine:
         self.admission = Admission(
             self.table, rules, self.history, self.quorums, self.maintenance, self.observer, self.processes
         )
+        self.registry = Registry(
+            self.table, rules, self.admission, self._declarations, self.maintenance, self._lifecycle,
+            self.succession,
+        )  # fmt: skip
         self.verdicts = Verdicts(
             self.table, self.observer, self._lifecycle, self.processes, self.on_purpose, self.quorums, self.waiting,
             self.checks,
@@ -108,11 +113,7 @@ class Engine:
     # -- what arrives -------------------------------------------------------------------------------
 
     def intake(
-        self,
-        frames: Iterator[bytes],
-        now: float,
-        out: list[Effect],
-        principal: AnyPrincipal = Principal.LOCAL,
+        self, frames: Iterator[bytes], now: float, out: list[Effect], principal: AnyPrincipal = Principal.LOCAL
     ) -> None:
         """Take every frame of ``frames``, all counted as arriving ``now``; what needs work may wait (waiting.py).
 

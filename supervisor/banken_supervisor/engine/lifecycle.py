@@ -171,6 +171,8 @@ class Lifecycle:
     def _remove(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         if record.details is not None and record.details.step_runs:
             self._table.keep_spent(record.name, record.details.step_runs)
+        if not self.gate.is_local(record):
+            self._table.note_released(record.name, now)
         self._table.remove(record)
         self._history.resize()
         out.append(Event(EventType.RELEASED, record.name))

@@ -84,7 +84,7 @@ class Succession:
 
     def heard(self, record: Record, now: float) -> Heard:
         """What was heard of the worker since this supervisor began."""
-        return NOTHING if self._restored.get(record.name) == record.fed_at else heard(record, now)
+        return NOTHING if self.is_unheard(record) else heard(record, now)
 
     def acquit(self, name: str, other: Timer, now: float) -> None:
         """Another member has heard the worker: its timer goes on as it does there."""
@@ -129,6 +129,10 @@ class Succession:
         what = Occurrence(Trigger.DEADLINE, due=deadline(record), cause=cause, reason=incident.reason)
         self._lifecycle.apply(record, what, incident.opened, [])
         return [incident.id]
+
+    def is_unheard(self, record: Record) -> bool:
+        """Whether all that is known of it is what a former run of this supervisor has left."""
+        return self._restored.get(record.name) == record.fed_at
 
     def _is_well(self, record: Record, held: Held | None, cause: Cause, now: float) -> bool:
         """Whether what was heard of it disproves an incident of this cause. A failure that is held was not fed

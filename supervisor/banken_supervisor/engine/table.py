@@ -26,8 +26,8 @@ POOL_FRAMES_MAX = 64
 SHARED_MAX = 10_000
 """Equal declarations and incarnations that are kept once; beyond that many different ones sharing begins anew."""
 
-SPENT_MAX = 10_000
-"""Released names whose budgets are remembered, the latest."""
+SPENT_MAX = RELEASED_MAX = 10_000
+"""Released names that are remembered, the latest: their budgets, and for the other members of a cluster."""
 
 _IN_INCIDENTS = (State.ALIVE, State.EXPIRED)
 """Between these two the incident itself is the journal's entry: ten thousand verdicts are not written twice."""
@@ -76,6 +76,11 @@ class Table:
         """by owner: the names of its checks (checks.py)"""
         self.spent: dict[str, dict[StepKey, list[float]]] = {}
         """by name: what a watchdog that was released had used up of its budgets"""
+        self.keeps_released = False
+        self.released: dict[str, float] = {}
+        """when names were released that are not watched, the latest last; empty unless ``keeps_released``"""
+        self.removals = 0
+        """records that were removed so far"""
         self._owned: dict[ProcessIdentity, Owned] = {}
         self.names_by_key: Counter[bytes] = Counter()
         """how many watchdogs processes own, or share, by the first bytes of their boot id: by key, where they came
@@ -95,6 +100,7 @@ class Table:
     def add(self, record: Record) -> None:
         """Watch it: WAITING, and not armed yet."""
         self.by_name[record.name] = record
+        self.released.pop(record.name, None)
         self.states[record.state] += 1
         self.note_timeout(record.declaration)
         self.mark_changed(record)
@@ -105,7 +111,16 @@ class Table:
         self.clear_members(record)
         self._disown(record)
         self.states[State.RELEASED] -= 1
+        self.removals += 1
         del self.by_name[record.name]
+
+    def note_released(self, name: str, at: float) -> None:
+        """For the other members of a cluster."""
+        if self.keeps_released:
+            self.released.pop(name, None)
+            self.released[name] = at
+            if len(self.released) > RELEASED_MAX:
+                del self.released[next(iter(self.released))]
 
     def keep_spent(self, name: str, step_runs: dict[StepKey, list[float]]) -> None:
         """Who is released and watched again has no new budget."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from banken.protocol.messages import Message
 from banken_supervisor.coordination.claims import Claims
-from banken_supervisor.coordination.leadership import UNLED_TTLS, Leadership, Role
+from banken_supervisor.coordination.leadership import Leadership, Role
 from banken_supervisor.coordination.leadership_thread import LeadershipThread, View
 from banken_supervisor.coordination.records import CLAIMS, Claim
 from banken_supervisor.coordination.settings import ClusterSettings
@@ -35,6 +35,7 @@ from banken_supervisor.runtime.claimed_work import ClaimedWork
 from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
 from banken_supervisor.runtime.operator_words import OperatorWords
+from banken_supervisor.runtime.registry_reading import RegistryReading
 from banken_supervisor.runtime.suspicions import Suspicions
 
 AGAIN_S = 0.2
@@ -59,8 +60,6 @@ class Cluster:
     store_thread: type[StoreThread] = StoreThread
     _term: int | None = None
     _again_at: float | None = None
-    _eligible_at: float | None = None
-    """monotonic time by which it has heard what there is, and may lead"""
 
     def __post_init__(self) -> None:
         make = self.make_store or self.settings.store
@@ -82,7 +81,11 @@ class Cluster:
         self.suspicions = Suspicions(
             self.settings.member, self._driver, self.work, self.members, self.terms, self._tell
         )
+        self.members.was_released = self.suspicions.was_released
         self._before = self._thread.view
+        self.registries = RegistryReading(
+            self.members.links, self._driver, self.settings.ttl, self._thread.set_eligible
+        )
 
     @property
     def view(self) -> View:
@@ -96,7 +99,7 @@ class Cluster:
     def start(self) -> None:
         """Follow, until it is known who leads. RuntimeError: no thread is to be had."""
         self._put_back()
-        self._eligible_at = monotonic() + UNLED_TTLS * self.settings.ttl
+        self._driver.engine.table.keeps_released = True
         self._store.start()
         self._thread.start()
         self.words.read()
@@ -135,21 +138,19 @@ class Cluster:
         """Seconds until ``turn`` has something to do."""
         now = monotonic()
         again = None if self._again_at is None else max(0.0, self._again_at - now)
-        waits = (self.members.patience(now), again, self.work.patience(now))
+        waits = (self.members.patience(now), again, self.work.patience(now), self.registries.patience(now))
         return min(each for each in waits if each is not None)
 
     def turn(self) -> None:
         """Ask, write what is wanted, and do what is written."""
         now = monotonic()
-        if self._eligible_at is not None and now >= self._eligible_at:
-            self._eligible_at = None
-            self._thread.set_eligible()
         if self._again_at is not None and self._again_at <= now and self._term is not None:
             self._again_at = None
             self._read_claims(self._term)
         self.work.turn(now)
         self.members.turn(now)
         self.words.turn(now)
+        self.registries.turn(now, has_words=self.words.has_read)
         self.work.do_what_is_written()
 
     # -- what the threads say ---------------------------------------------------------------------
@@ -186,6 +187,8 @@ class Cluster:
         self.work.claims, found = Claims.restored(term, answer)
         for name, why in self.work.claims.blocked.items():
             self._block(name, why)
+        self._driver.engine.registry.is_whole = True
+        self._thread.set_eligible()
         self._say("leads", f"this member leads, with {len(found)} open incidents")
         for claim in found.values():
             self.terms.is_mine(claim.id, term)
@@ -213,6 +216,7 @@ class Cluster:
 
     def _take_word(self, message: Message) -> None:
         driver = self._driver
+        self.registries.note_word(message.name)
         driver.engine.tell(message, driver.now, driver.out)
 
     def _is_shared(self, name: str) -> bool:

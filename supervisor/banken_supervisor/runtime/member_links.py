@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from banken.address import resolve
 from banken.control import Control
-from banken.errors import BankenError
+from banken.errors import BankenError, Unreachable
 from banken.keys import Key
 from banken_supervisor.coordination.records import Member
-from banken_supervisor.engine.hearing import Heard, Timer
+from banken_supervisor.runtime.member_answers import Page, Said, heard_of, read_page
 from banken_supervisor.text.sanitize import ODD
+
+T = TypeVar("T")
 
 ANSWER_S = 0.25
 """Seconds that an answer is waited for."""
@@ -25,6 +28,16 @@ JOBS_MAX = 100
 """Questions that wait for one member; a further one is not asked."""
 
 
+class _Job(NamedTuple):
+    """One question."""
+
+    op: str
+    args: dict[str, Any]
+    read: Callable[[Any], Any]
+    """what is passed on of the answer; an exception of ODD: it is not understood"""
+    answered: Callable[[Any], None]
+
+
 class MemberLink:
     """The way to one other member. ``post``: has something done on the loop's thread."""
 
@@ -34,8 +47,10 @@ class MemberLink:
         self.member = member
         self.is_up = False
         """whether it answered last"""
+        self.times_up = 0
+        """how often it began to answer"""
         self._post = post
-        self._jobs: deque[tuple[Sequence[str], Callable[[dict[str, Heard] | None], None]]] = deque()
+        self._jobs: deque[_Job] = deque()
         self._wake = threading.Event()
         self._ends = False
         feed = resolve(member.address).feed
@@ -43,19 +58,28 @@ class MemberLink:
         self._thread = threading.Thread(target=self._work, name=f"banken-{member.name}", daemon=True)
         self._thread.start()
 
-    def ask(self, names: Sequence[str], answered: Callable[[dict[str, Heard] | None], None]) -> bool:
+    def ask(self, names: Sequence[str], answered: Callable[[dict[str, Said] | None], None]) -> bool:
         """Ask which of these names it hears. ``answered``: called on the loop's thread; None: it did not answer.
         False: it is not asked, for it did not answer last time."""
-        if not self.is_up or len(self._jobs) >= JOBS_MAX:
-            return False
-        self._jobs.append((names, answered))
-        self._wake.set()
-        return True
+        return self._put("look", {"names": list(names)}, heard_of, answered)
+
+    def registry(self, part: str, offset: int, answered: Callable[[Page | None], None]) -> bool:
+        """Ask for a page of its registry; as ``ask``."""
+        return self._put("registry", {"part": part, "offset": offset}, partial(read_page, part), answered)
 
     def close(self) -> None:
         """End, without waiting."""
         self._ends = True
         self._wake.set()
+
+    def _put(
+        self, op: str, args: dict[str, Any], read: Callable[[Any], T], answered: Callable[[T | None], None]
+    ) -> bool:
+        if not self.is_up or len(self._jobs) >= JOBS_MAX:
+            return False
+        self._jobs.append(_Job(op, args, read, answered))
+        self._wake.set()
+        return True
 
     def _work(self) -> None:
         try:
@@ -69,35 +93,24 @@ class MemberLink:
         self._wake.wait(PING_S if self.is_up else ANSWER_S)
         self._wake.clear()
         if not self._jobs:
-            self._request(control, "ping")
+            self._request(control, "ping", {})
         while self._jobs:
-            names, answered = self._jobs.popleft()
-            answer = self._request(control, "look", names=list(names), timers=True)
-            found = None if answer is None else heard_of(answer)
-            self._post(lambda answered=answered, found=found: answered(found))  # type: ignore[misc]
+            job = self._jobs.popleft()
+            answer = self._request(control, job.op, job.args)
+            try:
+                found = None if answer is None else job.read(answer)
+            except ODD:
+                found = None
+            self._post(partial(job.answered, found))
 
-    def _request(self, control: Control, op: str, **args: Any) -> Any:
+    def _request(self, control: Control, op: str, args: dict[str, Any]) -> Any:
         try:
             answer = control.request(op, **args)
-        except BankenError:
-            self.is_up = False
+        except BankenError as fault:
+            if op != "registry" or isinstance(fault, Unreachable):  # an older banken knows no registry
+                self.is_up = False
             return None
-        self.is_up = True
+        if not self.is_up:
+            self.is_up = True
+            self.times_up += 1
         return answer
-
-
-def heard_of(answer: Any) -> dict[str, Heard]:
-    """What another member's answer says of each name; of what is not understood, nothing."""
-    try:
-        return {
-            row["name"]: Heard(*(_timer(row["timers"][each]) for each in Heard._fields)) for row in answer["rows"]
-        }
-    except ODD:
-        return {}
-
-
-def _timer(found: Any) -> Timer | None:
-    if found is None:
-        return None
-    age, left = map(float, found)
-    return Timer(age, left) if age >= 0.0 and left > 0.0 else None

@@ -16,7 +16,8 @@ from banken.protocol.incidents import Cause
 from banken_supervisor.coordination.records import MEMBERS, Foreign, Member, pack_member, unpack_member
 from banken_supervisor.coordination.store import Away, Snapshot
 from banken_supervisor.coordination.store_thread import StoreThread
-from banken_supervisor.engine.hearing import Heard, Timer
+from banken_supervisor.engine.hearing import Timer
+from banken_supervisor.runtime.member_answers import Released, Said
 from banken_supervisor.runtime.member_links import ANSWER_S, MemberLink
 
 NAMES_MAX = 200
@@ -55,6 +56,8 @@ class Members:
     links: dict[str, MemberLink] = field(default_factory=dict)
     """by name"""
     asks: bool = True
+    was_released: Callable[[str, float], None] = lambda name, age: None
+    """gets a name that another member says was released, and seconds since then"""
     _waiting: dict[str, tuple[Cause, Decide]] = field(default_factory=dict)
     """names that are to be asked for, and of which verdict"""
     _questions: dict[int, _Question] = field(default_factory=dict)
@@ -108,13 +111,17 @@ class Members:
         for link in self.links.values():
             link.close()
 
-    def _answered(self, number: int, member: str, found: dict[str, Heard] | None) -> None:
+    def _answered(self, number: int, member: str, found: dict[str, Said] | None) -> None:
         question = self._questions.get(number)
         if question is None:
             return
         question.members.discard(member)
         for name, heard in (found or {}).items():
-            if (asked := question.names.get(name)) is not None and (timer := heard.of(asked[0])) is not None:
+            if (asked := question.names.get(name)) is None:
+                continue
+            if isinstance(heard, Released):
+                self.was_released(name, heard.age)  # where that is later than the last feed here, it is withdrawn
+            elif (timer := heard.of(asked[0])) is not None:
                 del question.names[name]
                 asked[1](member, timer)
 

@@ -50,7 +50,8 @@ class OperatorWords:
     """pauses of watchdogs that this member does not know yet"""
     _look_at: float = 0.0
     """monotonic time at which it is looked whether it knows them"""
-    _has_read: bool = False
+    has_read: bool = False
+    """whether this member has what was said before it began"""
     _again_at: float | None = None
 
     def takes(self, message: Message) -> bool:
@@ -106,7 +107,7 @@ class OperatorWords:
         if isinstance(answer, Away):
             self._again_at = 0.0
             return
-        fresh, self._has_read = not self._has_read, True
+        fresh, self.has_read = not self.has_read, True
         for key, item in answer.items.items():
             name = key.removeprefix(WORDS)
             if item.mod <= self._known.get(name, 0):

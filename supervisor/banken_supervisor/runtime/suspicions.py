@@ -16,6 +16,7 @@ from banken_supervisor.engine.effects import Event, EventType, Propose
 from banken_supervisor.engine.hearing import Timer
 from banken_supervisor.runtime.claimed_work import ClaimedWork
 from banken_supervisor.runtime.incident_terms import Terms
+from banken_supervisor.runtime.member_links import ANSWER_S
 from banken_supervisor.runtime.members import Members
 
 
@@ -48,6 +49,11 @@ class Suspicions:
             self._members.ask(effect.name, effect.cause, partial(self._heard, effect.name, want))
         else:
             want()
+
+    def was_released(self, name: str, age: float) -> None:
+        """Another member has heard that this watchdog was released, and this one perhaps has not."""
+        driver = self._driver
+        driver.engine.registry.drop(name, age, driver.now - ANSWER_S, driver.now, driver.out)
 
     def withdraw(self, name: str) -> None:
         """It was fed meanwhile: nothing is opened."""

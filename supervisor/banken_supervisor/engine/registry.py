@@ -1,0 +1,222 @@
+"""What the members of a cluster tell each other of their watchdogs.
+
+A member that has just started hears from workers that feed. It does not hear of those that fell silent before, nor,
+after it was cut off, of those that were released meanwhile. So it asks the others for their registry: for each
+watchdog what was declared and how long ago it was fed, and for each that was released how long ago that was.
+
+What is said are ages, so no clocks are compared. Between the question and its answer time passes: what happened
+``age`` seconds ago happened at the earliest ``age`` before the question, and at the latest ``age`` before its
+answer came. Of a feed and a release the later one counts, and where both may have been the later one, the release:
+a worker that lives feeds again, and a watchdog that was released would never be fed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf
+from typing import NamedTuple
+
+from banken.protocol.messages import Declaration, Kind, Message
+from banken_supervisor.engine.admission import Admission
+from banken_supervisor.engine.declarations import Declarations
+from banken_supervisor.engine.effects import Effect
+from banken_supervisor.engine.lifecycle import Lifecycle
+from banken_supervisor.engine.maintenance import Maintenance
+from banken_supervisor.engine.occurrence import Occurrence
+from banken_supervisor.engine.policy import By
+from banken_supervisor.engine.record import Record, deadline
+from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.states import State, Trigger
+from banken_supervisor.engine.succession import Succession
+from banken_supervisor.engine.table import Table
+
+
+class Standing(StrEnum):
+    """How a watchdog stands in a registry."""
+
+    WAITING = "waiting"
+    ALIVE = "alive"
+    """or silent: its age says so"""
+    IDLE = "idle"
+    """it said that it has nothing to do"""
+    DUE = "due"
+    """its worker said when the next message comes: in ``left`` seconds"""
+    PAUSED = "paused"
+    LEFT = "left"
+    """a former run of that supervisor has left it, and nothing was heard of it since"""
+
+
+_NOT_JUDGED = frozenset({Standing.IDLE, Standing.DUE, Standing.PAUSED})
+"""Its silence is as it should be."""
+
+
+class Entry(NamedTuple):
+    """One watchdog in a registry."""
+
+    name: str
+    declaration: Declaration | None
+    """None: nobody gave it a timeout"""
+    resolution: float
+    standing: Standing
+    age: float
+    """seconds since it was fed, or since it waits"""
+    left: float | None
+    """seconds until its pause, its extension or its work ends; None: there is no such end"""
+    awaited: bool
+    """False: nothing says that its worker is there"""
+
+
+@dataclass(eq=False)
+class Registry:
+    """What the other members say, put to what is known here. ``now`` and ``asked``, when the question was sent, are
+    deadline time."""
+
+    _table: Table
+    _rules: Rules
+    _admission: Admission
+    _declarations: Declarations
+    _maintenance: Maintenance
+    _lifecycle: Lifecycle
+    _succession: Succession
+    is_whole: bool = False
+    """whether this member knows all watchdogs: it has read the registry of one that does, or has led"""
+    learnt: int = 0
+    """watchdogs that are watched here by the others' word, so far"""
+    _absent: dict[str, None] = field(default_factory=dict)
+    """what a former run of this supervisor has left, and the member whose registry is read has not named"""
+
+    def entry(self, record: Record, now: float) -> Entry | None:
+        """What this member says of it; None: it is no matter of the cluster. A pause of a maintenance window is
+        none: each member has its own windows."""
+        if record.is_group or self._succession.gate.is_local(record):
+            return None
+        details, standing, left = record.details, Standing.ALIVE, None
+        if self._succession.is_unheard(record):
+            standing = Standing.LEFT
+        elif record.state is State.WAITING:
+            standing = Standing.WAITING
+        elif details is not None:
+            if record.state is State.PAUSED and not details.maintained:
+                standing = Standing.PAUSED
+                left = None if details.paused_until == inf else max(0.0, details.paused_until - now)
+            elif record.state is State.ALIVE and details.work_due is not None:
+                standing = Standing.IDLE if details.work_due == inf else Standing.DUE
+                left = None if details.work_due == inf else max(0.0, details.work_due - now)
+        if standing in (Standing.WAITING, Standing.ALIVE) and details is not None and details.extended_until:
+            left = max(0.0, details.extended_until - now)
+        is_declared = record.by in (By.OPERATOR, By.WORKER)
+        return Entry(
+            record.name, record.declaration if is_declared else None, record.resolution, standing,
+            max(0.0, now - record.fed_at), left, record.awaited,
+        )  # fmt: skip
+
+    def begin(self) -> None:
+        """The registry of another member begins to be read."""
+        self._absent = {}
+        if not self.is_whole:
+            self._absent = {each.name: None for each in self._table if self._succession.is_unheard(each)}
+
+    def end(self, now: float, out: list[Effect]) -> None:
+        """The registry of a member that knows all was read to its end. What a former run of this supervisor has
+        left, and neither that member nor a worker has spoken of since, is forgotten: it was released meanwhile."""
+        self.is_whole, absent, self._absent = True, self._absent, {}
+        for name in absent:
+            record = self._table.by_name.get(name)
+            if record is not None and self._succession.is_unheard(record) and self._may_drop(record):
+                self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
+
+    def take(self, told: Entry, asked: float, now: float, out: list[Effect]) -> None:
+        """Another member watches this."""
+        table, name = self._table, told.name
+        self._absent.pop(name, None)
+        if told.standing is Standing.LEFT:
+            return
+        if (released := table.released.get(name)) is not None and released >= asked - told.age:
+            return
+        record = table.by_name.get(name)
+        if record is None:
+            if (record := self._make(told, now, out)) is None:
+                return
+            self.learnt += 1
+        elif not self._knows_more(record, told, now):
+            return
+        elif not record.operator:
+            message = Message(Kind.DECLARE, name, None, told.resolution, told.declaration)
+            self._declarations.update(record, message, out)
+        self._set(record, told, now, out)
+
+    def drop(self, name: str, age: float, asked: float, now: float, out: list[Effect]) -> None:
+        """With another member this was released ``age`` seconds ago."""
+        record, earliest = self._table.by_name.get(name), asked - age
+        if record is None:
+            self._table.note_released(name, max(earliest, self._table.released.get(name, -inf)))
+        elif self._may_drop(record) and (self._succession.is_unheard(record) or record.fed_at < earliest):
+            self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
+            self._table.note_released(name, earliest)
+
+    def _may_drop(self, record: Record) -> bool:
+        """Whether another member's word ends it: not where this one's config names it, or an incident is open."""
+        return (
+            record.is_judged
+            and not (record.is_group or self._rules.names(record.name))
+            and not self._succession.gate.is_local(record)
+        )
+
+    def _knows_more(self, record: Record, told: Entry, now: float) -> bool:
+        """Whether the other member knows more of it: here it is silent, or was not heard since the start."""
+        if record.is_group or self._succession.gate.is_local(record):
+            return False
+        unheard, details = self._succession.is_unheard(record), record.details
+        if record.state is State.PAUSED and details is not None:  # it may have been resumed while this one was away
+            return unheard and not details.maintained and told.standing is not Standing.PAUSED
+        if unheard or not record.is_judged:
+            return unheard and record.is_judged
+        due, declared = deadline(record), record.declaration
+        lives = told.standing is Standing.ALIVE and told.age < declared.timeout + record.resolution
+        return due is not None and due <= now and (lives or told.standing in _NOT_JUDGED)
+
+    def _make(self, told: Entry, now: float, out: list[Effect]) -> Record | None:
+        """A record for a name that is not watched here; None: it is refused here."""
+        admission, policy = self._admission, self._rules.policy_of(told.name)
+        fed = told.standing is not Standing.WAITING
+        found = self._rules.in_force(policy, told.declaration, fed=fed)
+        if found is None or admission.short_of_memory or len(self._table) >= admission.quotas.names:
+            return None
+        declaration, by = found
+        record = Record(told.name, self._table.share(declaration), told.resolution, now - told.age, by=by)
+        record.policy = policy
+        if not told.awaited:
+            record.detailed().dormant = True
+        if (spent := self._table.spent.pop(told.name, None)) is not None:
+            record.detailed().step_runs = spent
+        admission.watch(record)
+        self._maintenance.apply_to_new(record, now, out)
+        return record
+
+    def _set(self, record: Record, told: Entry, now: float, out: list[Effect]) -> None:
+        """It stands here as it does there."""
+        table, standing = self._table, told.standing
+        until = inf if told.left is None else now + told.left
+        unheard = self._succession.is_unheard(record)
+        if record.state is State.PAUSED:
+            if record.detailed().maintained:
+                return  # by a window of this member's
+            self._lifecycle.apply(record, Occurrence(Trigger.RESUME), now, out)
+        record.fed_at = now - told.age if unheard else max(record.fed_at, now - told.age)
+        if standing is not Standing.WAITING and record.state is State.WAITING:
+            table.await_feeds(record)
+            table.move(record, State.ALIVE)
+        if standing is Standing.PAUSED:
+            what = Occurrence(Trigger.PAUSE, until=until, seconds=told.left)
+            self._lifecycle.apply(record, what, now, out)
+            return
+        table.forget_frames(record)  # its next feed ends what is told here
+        if standing in (Standing.IDLE, Standing.DUE):
+            record.detailed().work_due = until
+        elif record.details is not None or told.left is not None:
+            details = record.detailed()
+            details.work_due, details.held_until, details.unsure = None, None, 0.0
+            details.extended_until = None if told.left is None else until
+        self._succession.gate.let_go(record, Trigger.FEED, now, out)
+        table.arm(record)

@@ -1,0 +1,62 @@
+"""Processes held from one run of a check to the next: the end of one is noticed at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+
+from banken_supervisor.processes.handle import ProcessError, ProcessHandle
+
+HELD_MAX = 64
+"""Processes that one check holds: the oldest. The end of another is noticed at the next run."""
+
+
+class Held:
+    """Owns their pidfds. For the thread of one loop."""
+
+    def __init__(self, run_now: Callable[[], None]) -> None:
+        self._run_now = run_now
+        self._handles: dict[tuple[int, int], ProcessHandle] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def take_ended(self) -> list[tuple[int, int | None]]:
+        """Pid and status (None: not known) of those that have ended since the last call."""
+        ended = []
+        for key, handle in list(self._handles.items()):
+            if not handle.alive:
+                ended.append((handle.pid, handle.ended_with()))
+                self._drop(key)
+        return ended
+
+    def hold(self, processes: Iterable[tuple[int, int]]) -> None:
+        """Hold these (pid, start), the first of them, and no others."""
+        wanted = list(processes)[:HELD_MAX]
+        for key in self._handles.keys() - set(wanted):
+            self._drop(key)
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # another one has closed
+            self._loop = loop
+            for handle in self._handles.values():
+                loop.add_reader(handle, self._end, handle)
+        for pid, start in wanted:
+            if (pid, start) not in self._handles:
+                with contextlib.suppress(ProcessError):
+                    handle = self._handles[pid, start] = ProcessHandle.open_pid(pid, start)
+                    loop.add_reader(handle, self._end, handle)
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        for key in list(self._handles):
+            self._drop(key)
+
+    def _end(self, handle: ProcessHandle) -> None:
+        assert self._loop is not None
+        self._loop.remove_reader(handle)  # it stays readable
+        self._run_now()
+
+    def _drop(self, key: tuple[int, int]) -> None:
+        handle = self._handles.pop(key)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(handle)
+        handle.close()

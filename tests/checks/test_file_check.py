@@ -23,7 +23,7 @@ def test_a_heartbeat_passes_grows_old_and_recovers(tmp_path: Path) -> None:
     check = {"file": str(beat), "age": "30s"}
     assert fails(check) == "it is not there"
     beat.write_text("1")
-    assert passes(check) == "changed 0 s ago; 1 bytes"
+    assert re.fullmatch(r"changed 0[.\d]* s ago; 1 bytes", passes(check))
     os.utime(beat, (0, time.time() - 61))
     assert fails(check) == "not changed for 1m01s; 30 s are allowed"
     beat.write_text("2")
@@ -78,7 +78,7 @@ def test_a_file_from_the_future_is_judged_by_what_is_seen(tmp_path: Path) -> Non
     beat.touch()
     os.utime(beat, (0, time.time() + 3600))
     check, subject = {"file": str(beat), "age": "200ms"}, Subject("it")
-    assert re.match("changed (59m59s|1h00m) in the future", passes(check, subject))
+    assert re.match("changed (59m59s|1h|1h00m) in the future", passes(check, subject))
     time.sleep(0.25)
     assert "not changed for" in fails(check, subject)
     os.utime(beat, (0, time.time() + 3700))

@@ -63,6 +63,9 @@ SAMPLES: dict[Kind, tuple[Any, ...]] = {
 }  # fmt: skip
 
 ARGS: dict[str, dict[str, Any]] = {
+    "check_run": {"name": "w/check"},
+    "check_work": {"version": "run-1", "offset": 0},
+    "checks": {"name": "w*", "offset": 0, "limit": 10},
     "keys": {},
     "look": {"names": ["w"], "feeds": True, "timers": True},
     "metrics": {"name": "w*", "limit": 10},

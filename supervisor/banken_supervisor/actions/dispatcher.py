@@ -156,13 +156,14 @@ class Dispatcher:
             self._notified.setdefault(incident.id, []).append((action, self._target(effect, incident)))
 
     def _target(self, effect: RunStep, incident: Incident) -> ActionTarget:
+        acts_on = effect.acts_on or incident.name
         return ActionTarget(
             incident,
             effect.process,
             effect.step.level,
             effect.number,
             effect.run,
-            incident.name if self._programs(incident.name) else None,
+            acts_on if self._programs(acts_on) else None,
             link=None if self.page is None else f"{self.page}/#/incident/{incident.id}",
             page=None if self.page is None else f"{self.page}/",
             feeds=effect.feeds,
@@ -188,6 +189,8 @@ class Dispatcher:
                 target = replace(target, who=process)
                 if process is not None:
                     self.context.trust(process)
+        elif effect.is_found and target.who is not None:
+            self.context.trust(target.who)  # the operator's config says how it is found
         if action.needs_process and target.who is not None and self.is_elsewhere(target.who):
             self._refuse(effect, incident, EventType.ACTION_SKIPPED, "its process is on another host")
             return

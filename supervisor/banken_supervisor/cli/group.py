@@ -15,7 +15,8 @@ from banken_supervisor.config.faults import ConfigFaults
 from banken_supervisor.text.sanitize import one_line
 
 COMMANDS = (
-    "demo", "run", "install", "guard", "status", "top", "events", "incidents", "incident", "history", "check",
+    "demo", "run", "install", "guard", "status", "top", "events", "incidents", "incident", "history",
+    "check", "checks",
     "feed", "fail", "pause", "resume", "extend", "release", "suggest", "metrics",
     "start", "stop", "restart", "reload", "config", "keys", "cluster", "web", "ping-key", "journal", "completion",
 )  # fmt: skip

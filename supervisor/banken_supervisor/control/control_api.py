@@ -14,13 +14,16 @@ from banken.clock import wall
 from banken.errors import Refused, WireError
 from banken.protocol.codec import VERSION, decode, pack, unpack
 from banken.protocol.limits import REQUEST_MAX, check_name
+from banken_supervisor.control import checks_api
+from banken_supervisor.control.arguments import OFFSET_MAX, RequestRefused, integer_of, matcher_of, pattern_of
 from banken_supervisor.control.key_rights import shown
 from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_MAX
 from banken_supervisor.control.metrics_snapshot import metrics_snapshot
 from banken_supervisor.control.registry_page import PART_RELEASED, PART_WATCHED, page
 from banken_supervisor.control.view import ControlView, ReloadView
+from banken_supervisor.engine.descriptions import results_data
 from banken_supervisor.engine.feed_observer import suggestion
-from banken_supervisor.engine.patterns import Matcher, is_pattern, matcher
+from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.engine.principal import Principal, Refusal
 from banken_supervisor.engine.record import OpenIncident, Record, deadline
 from banken_supervisor.engine.states import State
@@ -34,33 +37,14 @@ SCANNED_MAX = 20_000
 SCAN_S = 0.02
 """Watchdogs, and seconds, scanned for one reply: a request about a million must not delay a verdict."""
 
-OFFSET_MAX = 2**31 - 1
-"""Far more than the number of watchdogs."""
-
 REPLY_MAX = 256 * 1024
 """Characters of rows in one reply; further rows come with the next reply."""
 
 LOOK_MAX = 200
 """Names in one ``look`` request."""
 
-PATTERN_MAX = 256
-"""Characters of a pattern: twice the longest name."""
-
-STARS_MAX = 16
-BRACKETS_MAX = 32
-"""Number of each in one pattern: every star scans the rest of the name again. Within these limits a pattern costs
-at most about ten microseconds per name."""
-
 CHECK_EVERY = 128
 """Watchdogs between two checks of the clock."""
-
-
-class RequestRefused(Exception):
-    """The text goes to the client, ``reason`` to the counters."""
-
-    def __init__(self, text: str, reason: str = "request") -> None:
-        super().__init__(text)
-        self.reason = reason
 
 
 def answer(view: ControlView, request: bytes) -> bytes:
@@ -95,36 +79,6 @@ def answer(view: ControlView, request: bytes) -> bytes:
         return pack([VERSION, number, False, text])
 
 
-def _integer(args: dict[str, Any], key: str, least: int, most: int, default: int) -> int:
-    """An argument that is an integer within bounds."""
-    value = args.get(key, default)
-    if type(value) is not int or not least <= value <= most:
-        raise RequestRefused(f"{key} must be an integer from {least} to {most}, not {shown(value)}")
-    return value
-
-
-def _pattern(args: dict[str, Any]) -> str | None:
-    """The argument ``name``: a name or a pattern; None: all."""
-    pattern = args.get("name")
-    if pattern is not None and type(pattern) is not str:
-        raise RequestRefused(f"name must be a string, not {shown(pattern)}")
-    return pattern
-
-
-def _matcher(pattern: str | None) -> Matcher:
-    """Whether a name matches; None: all do."""
-    if pattern is None:
-        return lambda name: True
-    for found, most, what in (
-        (len(pattern), PATTERN_MAX, "characters"),
-        (pattern.count("*"), STARS_MAX, "stars"),
-        (pattern.count("["), BRACKETS_MAX, "brackets"),
-    ):
-        if found > most:
-            raise RequestRefused(f"a pattern may have at most {most} {what}, not {found}")
-    return matcher(pattern)
-
-
 def _ping(view: ControlView, args: dict[str, Any]) -> Any:
     return {"pid": os.getpid(), "version": banken.__version__, "time": wall()}
 
@@ -147,7 +101,7 @@ def _tell(view: ControlView, args: dict[str, Any]) -> Any:
 
 def _word(view: ControlView, args: dict[str, Any]) -> Any:
     """What became of a word that was said to all members of the cluster: its ``number``, from ``tell``."""
-    words, number = view.words(), _integer(args, "number", 1, OFFSET_MAX, 1)
+    words, number = view.words(), integer_of(args, "number", 1, OFFSET_MAX, 1)
     return {"done": True, "why": None} if words is None else words.outcome(number)
 
 
@@ -179,8 +133,8 @@ def _summary(view: ControlView, args: dict[str, Any]) -> Any:
 
 def _metrics(view: ControlView, args: dict[str, Any]) -> Any:
     """``summary`` and more, for Prometheus; at most ``limit`` rows of the watchdogs that match ``name``."""
-    pattern, limit = _pattern(args), _integer(args, "limit", 0, METRIC_ROWS_MAX, METRIC_ROWS_MAX)
-    matches = _matcher(pattern)
+    pattern, limit = pattern_of(args), integer_of(args, "limit", 0, METRIC_ROWS_MAX, METRIC_ROWS_MAX)
+    matches = matcher_of(pattern)
     scanned = None if pattern is None else (record for record in _scan(view, 0) if matches(record.name))
     return metrics_snapshot(view, _summary(view, args), scanned, limit)
 
@@ -224,7 +178,7 @@ def _look(view: ControlView, args: dict[str, Any]) -> Any:
 
 def _registry(view: ControlView, args: dict[str, Any]) -> Any:
     """For the other members of a cluster: ``part``, ``offset``."""
-    part, offset = args.get("part"), _integer(args, "offset", 0, OFFSET_MAX, 0)
+    part, offset = args.get("part"), integer_of(args, "offset", 0, OFFSET_MAX, 0)
     if part not in (PART_WATCHED, PART_RELEASED):
         raise RequestRefused(f"'part' must be {PART_WATCHED} or {PART_RELEASED}, not {shown(part)}")
     return page(view, part, offset)
@@ -246,14 +200,14 @@ def _scan(view: ControlView, offset: int) -> Iterator[Record]:
 
 
 def _rows(view: ControlView, args: dict[str, Any], row: Callable[[Record, float], dict[str, Any]]) -> Any:
-    pattern = _pattern(args)
-    offset = _integer(args, "offset", 0, OFFSET_MAX, 0)
-    limit = _integer(args, "limit", 1, ROWS_MAX, ROWS_MAX)
+    pattern = pattern_of(args)
+    offset = integer_of(args, "offset", 0, OFFSET_MAX, 0)
+    limit = integer_of(args, "limit", 1, ROWS_MAX, ROWS_MAX)
     engine, now = view.driver.engine, view.driver.now
     if pattern is not None and not is_pattern(pattern):
         record = engine.get(pattern)
         return {"rows": [] if record is None else [row(record, now)], "next": None, "total": len(engine)}
-    matches = _matcher(pattern)
+    matches = matcher_of(pattern)
     rows: list[dict[str, Any]] = []
     place, size = offset, 0
     for record in _scan(view, offset):
@@ -307,6 +261,11 @@ def row(record: Record, now: float) -> dict[str, Any]:
             "blamed": incident.blamed,
             **_next_step(record, incident, now),
         }
+    if record.policy is not None and (check := record.policy.check) is not None:
+        fields["check_of"], fields["check"] = check.of, check.label
+        if (last := results_data(record, now)[-1:]) and details.check is not None:
+            following = details.check.next_at
+            fields["result"] = {**last[0], "next": None if following is None else following - now}
     if (quorum := details.quorum) is not None:
         fields["group"] = {
             "alive": quorum.alive, "at_least": quorum.at_least, "members": list(quorum.members),
@@ -389,4 +348,4 @@ OPS: dict[str, Callable[[ControlView, dict[str, Any]], Any]] = {
         _keys, _look, _metrics, _ping, _program, _programs, _reload, _reloaded, _registry, _status, _stop, _suggest,
         _summary, _tell, _word,
     )
-}  # fmt: skip
+} | checks_api.OPS  # fmt: skip

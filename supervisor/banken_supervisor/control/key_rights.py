@@ -11,7 +11,8 @@ SHOWN_MAX = 60
 """Characters of the request that a refusal quotes."""
 
 READS = frozenset({
-    "keys", "look", "metrics", "ping", "programs", "reloaded", "registry", "status", "suggest", "summary",
+    "checks", "keys", "look", "metrics", "ping", "programs", "reloaded", "registry", "status", "suggest",
+    "summary",
 })  # fmt: skip
 """What changes nothing: a key with ``control = "read"`` may ask it."""
 

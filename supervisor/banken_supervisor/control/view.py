@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from banken.protocol.messages import Message, ProcessIdentity
+from banken_supervisor.control.checks_in_force import ChecksInForce
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.observability.guard import Guard
 from banken_supervisor.observability.loop_metrics import LoopMetrics
@@ -76,3 +77,4 @@ class ControlView:
     remote: Callable[[], RemoteView]
     words: Callable[[], WordsView | None] = lambda: None
     """None: this supervisor is alone"""
+    checks: ChecksInForce = field(default_factory=ChecksInForce)

@@ -127,10 +127,11 @@ class Checks:
 
     # -- what becomes of owners and of the process that runs them ----------------------------------------
 
-    def owner_started(self, owner: str, now: float, out: list[Effect]) -> None:
-        """A new process of this program has started: each of its checks has a grace from now on."""
+    def owner_started(self, owner: str, now: float, out: list[Effect], *, anew: bool = True) -> None:
+        """This program runs. ``anew``: with a new process, and each of its checks has a grace from now on."""
         for record in self._of(owner):
-            self._start(record, now, out)
+            if anew or not record.awaited:
+                self._start(record, now, out)
 
     def owner_ended(self, owner: str, now: float, out: list[Effect], *, stays_down: bool) -> None:
         """This program is not running: its checks are not judged. ``stays_down``: it does not come up by itself,

@@ -137,6 +137,8 @@ class RunStep:
     """the work that is late, where the process said so"""
     beginning: Event | None = None
     """tells that the action begins: the journal has it before that; None: it was told, or nothing is done"""
+    is_found: bool = False
+    """``process`` does not feed it: a check has found it"""
     acts_on: str | None = None
     """of a check: the watchdog, or the program, whose process the step acts on; None: the watchdog itself"""
 

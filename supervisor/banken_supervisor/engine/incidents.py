@@ -292,9 +292,22 @@ class Incidents:
             return
         owner = self._table.by_name.get(check.of)
         process = None if owner is None else owner.owner
-        if process is None and record.details is not None and record.details.check is not None:
+        is_found = process is None
+        if is_found and record.details is not None and record.details.check is not None:
             process = record.details.check.process
-        out.append(RunStep(about, step, number, count, observe, process, beginning=beginning, acts_on=check.of))
+        out.append(
+            RunStep(
+                about,
+                step,
+                number,
+                count,
+                observe,
+                process,
+                beginning=beginning,
+                is_found=is_found,
+                acts_on=check.of,
+            )
+        )
 
 
 def _unfed(record: Record, details: Details) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from banken.protocol.limits import REASON_MAX
 from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
+from banken_supervisor.engine.checks import RUNNER
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.exit_status import exit_text
@@ -77,6 +78,11 @@ class ProgramWatchdogs:
         out.extend(Event(EventType.PROGRAM, None, {"what": "record-damaged", "text": fault}) for fault in faults)
         self._handle_events(events, engine, now, out)
         self._forget_those_down(engine, now, out)
+        self.settle_checks(engine, now, out)
+
+    def settle_checks(self, engine: Engine, now: float, out: list[Effect]) -> None:
+        """There are other checks: those of programs that do not run are not judged."""
+        engine.checks.settle(lambda name: self.process(name) is not None, now, out)
 
     def apply(self, engine: Engine, now: float, out: list[Effect]) -> None:
         """Apply a changed config. ValueError: it is not possible, and nothing has changed."""
@@ -182,6 +188,7 @@ class ProgramWatchdogs:
             self.heard(event)
             name, data, spec = event.name, event.data, self._specs.get(event.name)
             out.append(Event(EventType.PROGRAM, name, {"what": event.type.value, **data}))
+            _tell_checks(event, engine, now, out)
             failed = event.type is kinds.FAILED and data.get("wanted", True)
             if failed or event.type in (kinds.EXITED, kinds.GAVE_UP):
                 ended.add(name)
@@ -240,3 +247,17 @@ class ProgramWatchdogs:
             if policy.declaration.feeders is Feeders.LATEST:  # that is for one process
                 policy = policy._replace(declaration=policy.declaration._replace(feeders=Feeders.EACH))
         engine.declare(name, policy, now, out)
+
+
+def _tell_checks(event: ProgramEvent, engine: Engine, now: float, out: list[Effect]) -> None:
+    """The checks of a program are judged while it runs; and the program that runs them is one itself."""
+    kinds, name = ProgramEventType, event.name
+    match event.type:
+        case kinds.STARTED | kinds.ADOPTED:
+            engine.checks.owner_started(name, now, out, anew=event.type is kinds.STARTED)
+            if name == RUNNER:
+                engine.checks.runner_started(now)
+        case kinds.STOPPED:
+            engine.checks.owner_ended(name, now, out, stays_down=not event.data.get("again"))
+        case kinds.EXITED | kinds.FAILED | kinds.GAVE_UP:
+            engine.checks.owner_ended(name, now, out, stays_down=event.type is kinds.GAVE_UP)

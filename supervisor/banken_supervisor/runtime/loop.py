@@ -44,6 +44,7 @@ from banken_supervisor.runtime.mailbox import Mailbox
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock, windows_ended
 from banken_supervisor.runtime.message_handler import MessageHandler
 from banken_supervisor.runtime.outer_watchdogs import OuterWatchdogs
+from banken_supervisor.runtime.process_wiring import wire_processes
 from banken_supervisor.runtime.program_wiring import join_programs
 from banken_supervisor.runtime.resources import Resources
 from banken_supervisor.runtime.run_id import new_run_id
@@ -104,7 +105,6 @@ class Loop:
         run_id = self.run_id = new_run_id()
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
         self.notify = join_programs(programs, self.driver, sockets, mailbox.post, dispatcher, callbacks)
-        processes = self.driver.engine.processes
         self.guard = Guard(self.driver.out.append, log_queue.line)
         self.outbox = None if journal is None else Outbox(journal, run_id, mailbox.post, limits)
         if self.outbox is not None:
@@ -115,8 +115,7 @@ class Loop:
         resources.callback(self.process_watcher.close)
         watcher = self.process_watcher
         self.resources = Resources(self.driver, watcher, self.guard, self.publish)
-        processes.is_possible, watcher.same = watcher.is_possible, self.driver.engine.table.incarnations
-        processes.lives, processes.has_ended, processes.tells_end = watcher.holds, watcher.ended, watcher.tells_end
+        wire_processes(self.driver.engine.processes, self.driver.engine.table, watcher)
         self._effects = EffectRunner(
             self.driver, self.guard, self.publish, callbacks, dispatcher, self.process_watcher, self.outbox,
             self.metrics, programs.program_of,
@@ -170,8 +169,9 @@ class Loop:
     def bind_config(self, config_reload: ConfigReload) -> None:
         """Apply a config, before the first turn."""
         targets = ConfigTargets(
-            self.driver, self.programs, self.dispatcher, self.callbacks, self.maintenance, self._follow_notify
-        )
+            self.driver, self.programs, self.dispatcher, self.callbacks, self.maintenance, self.view.checks,
+            self._follow_notify,
+        )  # fmt: skip
         config_reload.bind(
             targets, self.publish, lambda read: self.background.submit(Job("reading the config", read))
         )

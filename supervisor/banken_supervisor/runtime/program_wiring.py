@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher
+from banken_supervisor.engine.checks import RUNNER
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.notify_handler import NotifyHandler
@@ -25,6 +27,7 @@ def join_programs(
     engine, manager = driver.engine, programs.manager
     engine.on_purpose.is_stopping = programs.stopping
     engine.processes.is_program = programs.__contains__
+    engine.checks.runner = partial(programs.process, RUNNER)
     engine.admission.speaks_for = dispatcher.context.speaks_for
     manager.serve_user = UserFeeds(sockets, post, manager.user_of, dispatcher.context.allow).serve
     manager.orphans.sole_starter = lambda: (

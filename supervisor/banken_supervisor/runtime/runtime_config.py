@@ -27,6 +27,7 @@ from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher
 from banken_supervisor.actions.own_action import OwnActions, made_of
 from banken_supervisor.actions.registry import build
+from banken_supervisor.control.checks_in_force import ChecksInForce
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType
@@ -56,6 +57,7 @@ class ConfigTargets:
     dispatcher: Dispatcher
     callbacks: Callbacks
     maintenance: MaintenanceClock
+    checks: ChecksInForce
     notify: Callable[[Mapping[str, str]], None] = lambda outsiders: None
     """is told the names that are no programs and speak by sd_notify, each with its ``notify_access``"""
 
@@ -74,7 +76,9 @@ class RuntimeConfig:
         self.actions = dict(config.actions)
         self.targets = {name: tuple(url.reveal() for url in urls) for name, urls in config.notify}
         programs = {spec.name for spec in config.programs}
+        self.specs = (*config.programs, *(spec for spec, _ in config.own_programs))
         self.programs: dict[str, Policy] = {n: policy for n, policy in config.policies if n in programs}
+        self.programs |= {spec.name: policy for spec, policy in config.own_programs}
         self.exact = {n: p for n, p in config.policies if n not in programs and not any(c in n for c in "*?[")}
         ladders = [policy.ladder for _, policy in config.policies] + [group.ladder for group in config.groups]
         steps = [step for ladder in ladders for step in (*ladder.steps, *ladder.on_give_up)]
@@ -107,14 +111,14 @@ class RuntimeConfig:
     def prepare(self, targets: ConfigTargets) -> None:
         """Apply this config, before the loop's first turn."""
         self._pass_settings(targets)
-        targets.programs.set(self.config.programs, self.config.groups, self.programs)
+        targets.programs.set(self.specs, self.config.groups, self.programs)
         self._conditions(targets)
 
     def replace(self, former: RuntimeConfig, targets: ConfigTargets) -> None:
         """Replace an earlier config, on the loop's thread. No timer is lost. ValueError: nothing has changed."""
         driver, programs, callbacks = targets.driver, targets.programs, targets.callbacks
         before = programs.specs, programs.groups, programs.policies
-        programs.set(self.config.programs, self.config.groups, self.programs)
+        programs.set(self.specs, self.config.groups, self.programs)
         try:
             programs.apply(driver.engine, driver.now, driver.out)
         except ValueError:
@@ -153,6 +157,9 @@ class RuntimeConfig:
         engine, now, out = driver.engine, driver.now, driver.out
         for name, policy in self.exact.items():
             engine.watch(name, now, out, awaited=policy.expect)
+        engine.checks.set([check.name for check in config.checks])
+        targets.checks.set(config.checks, config.directory, config.settings.checks_at_once)
+        targets.programs.settle_checks(engine, now, out)
         engine.quorums.set(config.groups, config.settings.declaration, now, out)
         targets.maintenance.set(engine.rules.windows())
         targets.notify(dict(config.outsiders))

@@ -97,6 +97,7 @@ class Driver:
         """Credit a wait that ended at ``real``; ``asked``: its requested seconds. Returns deadline time."""
         clock, engine = self.clock, self.engine
         self._woke, self._before = real, clock.now
+        engine.table.turns.begin()
         shortest = engine.table.shortest_timeout
         if shortest != self._shortest:
             self._shortest = shortest

@@ -164,7 +164,11 @@ class Engine:
             resolution=share(message.resolution),
             declaration=share(message.declaration),
         )
-        return self.tell(message, now, out, by, known)
+        is_new = message.name not in self.table.by_name
+        refused = self.tell(message, now, out, by, known)
+        speaker = by.key_part if isinstance(by, KeyHolder) else pid
+        self.table.turns.heard(message.name, message.identity, speaker, is_new=is_new)
+        return refused
 
     def tell(
         self,

@@ -135,8 +135,7 @@ class Incidents:
         # Runs that a stall made miss are not made up for.
         interval = record.declaration.interval
         after = due + interval if due + interval > now else now + interval
-        source = record.name if record.owner is None else record.owner[:3]
-        incident.next_run = self._pace.next_run(source, after, now)
+        incident.next_run = self._pace.next_run(self._table.turns.of(record.name), after, now)
         incident.runs += 1
         self._repeat_callback(record, incident, due, now, out)
         return False

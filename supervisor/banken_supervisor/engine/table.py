@@ -19,6 +19,7 @@ from banken_supervisor.engine.policy import By
 from banken_supervisor.engine.principal import KEY_PART
 from banken_supervisor.engine.record import ENDED, Details, Member, Record, deadline
 from banken_supervisor.engine.states import State
+from banken_supervisor.engine.turns import Turns
 
 POOL_FRAMES_MAX = 64
 """Feeds known by their bytes per pooled name; those of further processes are decoded each time."""
@@ -59,6 +60,7 @@ class Table:
 
     def __init__(self) -> None:
         self.by_name: dict[str, Record] = {}
+        self.turns = Turns(self.by_name)
         self.by_frame: dict[bytes, Record | Member] = {}
         self.deadlines = Deadlines()
         self.states: Counter[State] = Counter()
@@ -107,6 +109,7 @@ class Table:
 
     def remove(self, record: Record) -> None:
         """Watch it no longer; it has been moved to RELEASED."""
+        self.turns.release(record.name)
         self.deadlines.disarm(record)
         self.clear_members(record)
         self._disown(record)

@@ -55,7 +55,7 @@ class Verdicts:
     _waiting: Waiting
     _checks: Checks
     _suspects: FairQueue[Hashable, Record] = field(default_factory=FairQueue)
-    """by the process that is looked at: one with ten thousand watchdogs delays no other's verdict"""
+    """in turn (turns.py): a process with ten thousand watchdogs delays no other's verdict"""
     _long_reads: dict[float, float] = field(default_factory=dict)
 
     def read_long(self, stamp: float, seconds: float) -> None:
@@ -94,7 +94,7 @@ class Verdicts:
             self._table.deadlines.arm(record, due)
             self._observer.sample(record)
         else:
-            self._suspects.put(record.name if record.owner is None else record.owner[:3], record)
+            self._suspects.put(self._table.turns.of(record.name), record)
 
     def _judge_one(self, record: Record, horizon: float, now: float, out: list[Effect]) -> None:
         show_first(record)

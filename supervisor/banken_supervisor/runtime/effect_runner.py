@@ -68,7 +68,7 @@ class EffectRunner:
     _program_of: Callable[[ProcessIdentity], str | None]
     """the program that has started a process"""
     left: FairQueue[Hashable, Effect] = field(default_factory=FairQueue)
-    """effects of earlier turns, by the process that they are about: those of one keep their order"""
+    """effects of earlier turns, by whose they are (engine/turns.py): those of one name keep their order"""
     cluster: Cluster | None = None
     """what is asked before this supervisor acts; None: it is alone"""
     done: int = 0
@@ -131,9 +131,8 @@ class EffectRunner:
         return effect
 
     def _owner_of(self, name: str) -> Hashable:
-        """The process of a watchdog, which all its other watchdogs share; where there is none, the name itself."""
-        record = self._driver.engine.get(name)
-        return name if record is None or record.owner is None else record.owner[:3]
+        """The process of a watchdog, or who speaks for it: all its other watchdogs have the same."""
+        return self._driver.engine.table.turns.of(name)
 
     def _guarded(self, effect: Effect, do: Callable[[Effect], None]) -> None:
         try:

@@ -38,8 +38,8 @@ class Turns:
         return name if record.owner is None else record.owner.pid
 
     def heard(self, name: str, process: ProcessIdentity | None, speaker: int | bytes, *, is_new: bool) -> None:
-        """A message about this name was taken. ``process``: as it names it. ``speaker``: the pid of the connection's
-        process, or the key's part of boot ids; 0 and empty: not known. ``is_new``: nobody knew the name before."""
+        """A message about this name was taken. ``process``: as it names it. ``speaker``: the pid at the other end,
+        or the key's part of boot ids; 0 and empty: not known. ``is_new``: nobody knew the name before."""
         record = self._by_name.get(name)
         if not speaker or record is None or record.owner != process or (process is None and not is_new):
             return

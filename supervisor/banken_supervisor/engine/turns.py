@@ -27,7 +27,7 @@ class Turns:
         self._gone.clear()
 
     def of(self, name: str) -> Hashable:
-        """Whose turn it is: a pid, whatever boot and start are claimed with it, or a key. Where neither is known: the
+        """Whose turn it is: that of a pid, whatever boot and start are claimed with it, or of a key; else the
         name's own."""
         said_by = self._said_by.get(name)
         if said_by is not None:

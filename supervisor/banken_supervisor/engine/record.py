@@ -354,3 +354,14 @@ def progress_deadline(record: Record) -> float | None:
     if limit is None or record.details is None or record.details.progress_at is None:
         return None
     return record.details.progress_at + limit + record.resolution + record.details.unsure
+
+
+def standing(record: Record, details: Details) -> tuple[int, int]:
+    """(whether it counts as alive, whether as starting), 0 or 1. Without a timeout it is alive until it ends."""
+    if record.state in (State.ALIVE, State.PAUSED):
+        return 1, 0
+    if record.is_end_only:
+        return 1, 0
+    if record.state is not State.WAITING or details.dormant:
+        return 0, 0
+    return (1, 0) if record.by is By.NOBODY and details.stopped_with is None else (0, 1)

@@ -17,7 +17,7 @@ from banken_supervisor.engine.effects import Effect, WatchProcess
 from banken_supervisor.engine.ladder import StepKey
 from banken_supervisor.engine.policy import By
 from banken_supervisor.engine.principal import KEY_PART
-from banken_supervisor.engine.record import ENDED, Details, Member, Record, deadline
+from banken_supervisor.engine.record import ENDED, Details, Member, Record, deadline, standing
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.turns import Turns
 
@@ -38,8 +38,6 @@ _OWNED_SPARE = 64
 
 ProcessKey = tuple[bytes, int, int]
 """Boot, pid and start of a process."""
-
-_QUORUM_ALIVE = (State.ALIVE, State.PAUSED)
 
 
 class Owned:
@@ -161,7 +159,7 @@ class Table:
         details = record.details
         if details is None or not details.groups:
             return
-        alive, starting = _standing(record, details)
+        alive, starting = standing(record, details)
         were_alive, were_starting = details.counted
         details.counted = alive, starting
         for group in details.groups:
@@ -390,14 +388,3 @@ def is_member(record: Record, process: ProcessIdentity) -> bool:
     """Whether this is one of several processes that feed it."""
     details = record.details
     return details is not None and details.members is not None and process in details.members
-
-
-def _standing(record: Record, details: Details) -> tuple[int, int]:
-    """(whether it counts as alive, whether as starting), 0 or 1. Without a timeout it is alive until it ends."""
-    if record.state in _QUORUM_ALIVE:
-        return 1, 0
-    if record.is_end_only:
-        return 1, 0
-    if record.state is not State.WAITING or details.dormant:
-        return 0, 0
-    return (1, 0) if record.by is By.NOBODY and details.stopped_with is None else (0, 1)

@@ -15,9 +15,8 @@ from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
 from banken_supervisor.engine.deadlines import Deadlines
 from banken_supervisor.engine.effects import Effect, WatchProcess
 from banken_supervisor.engine.ladder import StepKey
-from banken_supervisor.engine.policy import By
 from banken_supervisor.engine.principal import KEY_PART
-from banken_supervisor.engine.record import ENDED, Details, Member, Record, deadline, standing
+from banken_supervisor.engine.record import ENDED, Member, Record, deadline, standing
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.turns import Turns
 

@@ -50,9 +50,9 @@ def test_the_manager_hears_ready_watchdog_reloading_and_stopping(tmp_path: Path,
         assert "of 1 programs run" in ready["STATUS"]
         until(lambda: manager.hear(0.1) and "1 of 1 programs run" in manager.heard[-1][2].get("STATUS", ""), "text")
         begun = time.monotonic()
-        manager.listen(2.2)
+        manager.listen(1.7)
         fed = [at for at, _, fields in manager.heard if "WATCHDOG" in fields and at > begun]
-        assert len(fed) >= 4, manager.heard
+        assert len(fed) >= 3, manager.heard
         assert max(b - a for a, b in pairwise(fed)) < 0.8, "well below the second"
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         asked = time.monotonic()

@@ -52,7 +52,23 @@ class Answer(NamedTuple):
 
 
 def post(address: Address, ca_file: str | None, headers: Mapping[str, str], body: bytes, deadline: float) -> Answer:
-    """One request, ended by ``deadline`` (monotonic time, seconds)."""
+    """One POST, ended by ``deadline`` (monotonic time, seconds)."""
+    return _request("POST", address, ca_file, headers, body, deadline)
+
+
+def fetch(address: Address, deadline: float) -> Answer:
+    """One GET, ended by ``deadline`` (monotonic time, seconds)."""
+    return _request("GET", address, None, {"User-Agent": "banken", "Connection": "close"}, None, deadline)
+
+
+def _request(
+    method: str,
+    address: Address,
+    ca_file: str | None,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    deadline: float,
+) -> Answer:
     left = deadline - monotonic()
     if left <= 0:
         return Answer(None, "no time was left")
@@ -68,7 +84,7 @@ def post(address: Address, ca_file: str | None, headers: Mapping[str, str], body
             left = max(0.01, deadline - monotonic())
             connection.timeout = min(READ_S, left)
             with shut_after(sock, left) as cut:
-                connection.request("POST", address.path, body, headers, preload_content=False, decode_content=False)
+                connection.request(method, address.path, body, headers, preload_content=False, decode_content=False)
                 response = connection.getresponse()
             with contextlib.closing(response):
                 if cut.is_set():  # http.client takes headers that break off for whole ones

@@ -12,6 +12,7 @@ from banken.protocol.messages import Declaration
 from banken_supervisor.actions.options import STRICT, Name, PathField, SignalName, Table, seconds
 from banken_supervisor.config.checks import Checks
 from banken_supervisor.config.cluster import ClusterTable
+from banken_supervisor.config.deadman import DeadmanSettings, DeadmanTable
 from banken_supervisor.config.fields import (
     AddressField,
     BackoffField,
@@ -164,6 +165,11 @@ class SupervisorTable(Table):
     url: PageField | None = Field(None, description="Public address of the web page, for links in notices.")
     fold: FoldTable = Field(default_factory=lambda: FoldTable.model_validate({}))
     limits: LimitsTable = Field(default_factory=lambda: LimitsTable.model_validate({}))
+    hardware_watchdog: PathField | None = Field(
+        None,
+        description="The kernel's device, /dev/watchdog: the machine is reset when the supervisor stands still.",
+    )
+    deadman: DeadmanTable | None = Field(None, description="An address that is fetched while the supervisor works.")
 
     @property
     def declaration(self) -> Declaration:
@@ -171,6 +177,11 @@ class SupervisorTable(Table):
         table = self.defaults
         grace = table.timeout if table.grace is None else table.grace
         return Declaration(milliseconds(table.timeout), milliseconds(table.interval), milliseconds(grace))
+
+    @property
+    def deadman_settings(self) -> DeadmanSettings | None:
+        """``deadman``, as the supervisor takes it."""
+        return None if self.deadman is None else DeadmanSettings(self.deadman.url, self.deadman.every)
 
     @property
     def quotas(self) -> Quotas:

@@ -73,6 +73,8 @@ class EventType(StrEnum):
     """files of the address were removed or replaced; ``text`` says what was done"""
     RESOURCES = "resources"
     """descriptors or memory of the supervisor are short, or not any more; ``text`` says what is done"""
+    OUTER_WATCHDOG = "outer-watchdog"
+    """who watches the supervisor cannot be told that it turns, or can be again; ``text`` says why"""
     OVERLOADED = "overloaded"
     """feeds come faster than they can be read"""
     FLOOD = "flood"

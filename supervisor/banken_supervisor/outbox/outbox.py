@@ -27,6 +27,7 @@ from banken_supervisor.journal import (
     IncidentRecord,
     Journal,
     Limits,
+    Released,
     Restored,
     StepRun,
     restore,
@@ -48,6 +49,9 @@ _POLL_S = 0.002
 
 OUTPUT_MAX = 4096
 """Characters of a command's output that are stored with its incident; the end is kept."""
+
+NOBODY = ""
+"""No watchdog has this name."""
 
 _NOT_JOURNALED = {EventType.DECLARED, EventType.FIRST_FED, EventType.CALLBACK_DONE, EventType.REFUSED}
 """Events that are too frequent, and too unimportant later, for the journal."""
@@ -95,6 +99,7 @@ class Outbox:
         while self.journal.condition.state == "opening" and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         self._pending: deque[Pending] = deque()
+        self._proof: int | None = None
         self._durable = 0
         """everything up to this ticket is on disk"""
 
@@ -143,6 +148,15 @@ class Outbox:
     def keep_evidence(self, incident: str, evidence: bytes) -> None:
         """Write evidence to the journal, from ``squeeze``."""
         self.journal.record(EvidenceTaken(incident, wall(), evidence))
+
+    def prove(self) -> int | None:
+        """Write an entry that changes nothing: its ticket, which is durable soon if the journal takes entries.
+
+        While one waits it is that one's. None: it was not taken.
+        """
+        if self._proof is None or self._proof <= self.journal.durable:
+            self._proof = self.journal.record(Released(NOBODY))
+        return self._proof
 
     def committed(self, ticket: int) -> None:
         """Everything up to ``ticket`` is on disk: events that waited for it may be published."""

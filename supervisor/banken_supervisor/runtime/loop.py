@@ -140,7 +140,9 @@ class Loop:
             watcher.unseen, self.stop, lambda: self.remote,
             lambda: None if self.cluster is None else self.cluster.words,
         )  # fmt: skip
-        self.outer = OuterWatchdogs(self.view, (callbacks, dispatcher.executor), log_queue.line)
+        self.outer = OuterWatchdogs(
+            self.view, (callbacks, dispatcher.executor), log_queue.line, self.outbox, self.publish, mailbox.post
+        )
         resources.callback(self.outer.close)
         for descriptor in (self.process_watcher.fileno(), programs.fileno()):
             if descriptor is not None:
@@ -153,8 +155,7 @@ class Loop:
         self._dense = False
         self._many = MANY
         self._woke = 0.0
-        self._stopping = False
-        self._ending = False
+        self._stopping = self._ending = False
         self.remote = RemoteView()
         self.cluster: Cluster | None = None
         """None: this supervisor is alone"""
@@ -168,13 +169,9 @@ class Loop:
 
     def bind_config(self, config_reload: ConfigReload) -> None:
         """Apply a config, before the first turn."""
-        targets = ConfigTargets(
-            self.driver, self.programs, self.dispatcher, self.callbacks, self.maintenance, self.view.checks,
-            self._follow_notify,
-        )  # fmt: skip
-        config_reload.bind(
-            targets, self.publish, lambda read: self.background.submit(Job("reading the config", read))
-        )
+        parts = self.driver, self.programs, self.dispatcher, self.callbacks, self.maintenance, self.view.checks
+        start = lambda read: self.background.submit(Job("reading the config", read))  # noqa: E731
+        config_reload.bind(ConfigTargets(*parts, self.outer, self._follow_notify), self.publish, start)
         self.config_reload = config_reload
 
     def _follow_notify(self, outsiders: Mapping[str, str]) -> None:
@@ -204,7 +201,7 @@ class Loop:
                 guard.run(Place.TURN, self.turn)
                 self._stopping |= self._ending and not self.programs.ending()
                 guard.rest()
-        guard.run(Place.OUTER_WATCHDOGS, self.outer.stop)
+        guard.run(Place.OUTER_WATCHDOGS, self.outer.close)
         self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
 
     def stop(self) -> dict[str, Any]:
@@ -356,6 +353,7 @@ class Loop:
             "upward": self.upward(),
             "log_lines_dropped": self._log_queue.dropped,
             "mailbox_refused": self.mailbox.refused,
+            **self.outer.state(),
         }
 
     def welcome(self, topic: bytes) -> None:

@@ -2,25 +2,32 @@
 
 The service manager: READY when the first turn is over, WATCHDOG at half its time, STATUS, RELOADING and STOPPING,
 all sent by the loop itself. Where no callback can run any more WATCHDOG is withheld: a restart helps then, and
-turns of the loop alone do not.
+turns of the loop alone do not. The hardware's watchdog and the deadman's address: each in its file.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from math import inf
+from functools import partial
 from time import CLOCK_MONOTONIC, clock_gettime_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from banken_supervisor.actions.action_executor import Executor
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.keyed_executor import STUCK_MAX
 from banken_supervisor.control.view import ControlView, ReloadView
+from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.states import State
+from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.processes.service_manager import ServiceManager
 from banken_supervisor.programs.engine.states import ProgramState
+from banken_supervisor.runtime.hardware_watchdog import HardwareWatchdog
 from banken_supervisor.text.sanitize import line
+
+if TYPE_CHECKING:
+    from banken_supervisor.config.deadman import DeadmanSettings
+    from banken_supervisor.runtime.deadman import Deadman
 
 SHOWN = [each for each in State if each is not State.RELEASED]
 """Those that a watchdog is in while it is in the table."""
@@ -43,7 +50,15 @@ class OuterWatchdogs:
         view: ControlView,
         executors: Sequence[Callbacks | Executor],
         log: Callable[[int, str, dict[str, Any]], None],
+        outbox: Outbox | None,
+        publish: Callable[[Event], None],
+        post: Callable[[Callable[[], None]], object],
     ) -> None:
+        self.deadman: Deadman | None = None
+        self.hardware: HardwareWatchdog | None = None
+        self._outbox, self._publish, self._post = outbox, publish, post
+        self._hardware_fault: str | None = None
+        """why its device cannot be used; None: not known yet"""
         self.manager: ServiceManager | None = None
         """None: no service manager wants to hear of this process"""
         self._view = view
@@ -56,15 +71,44 @@ class OuterWatchdogs:
 
     def patience(self, real: float) -> float | None:
         """Seconds until ``turn`` has something to do; None: nothing. ``real``: monotonic time, seconds."""
-        if self.manager is None:
-            return None
-        due = inf if self.manager.watchdog is None else self._watchdog_at - real
-        return max(0.0, min(due, AGAIN_S if self.manager.waits else inf))
+        due = [each.patience(real) for each in (self.deadman, self.hardware) if each is not None]
+        if self.manager is not None and self.manager.waits:
+            due.append(AGAIN_S)
+        if self.manager is not None and self.manager.watchdog is not None:
+            due.append(max(0.0, self._watchdog_at - real))
+        return min(due, default=None)
 
     def turn(self, real: float) -> None:
         """The loop has turned. ``real``: monotonic time, seconds."""
+        if self.hardware is not None:
+            self.hardware.turn(real)
+        if self.deadman is not None:
+            self.deadman.turn(real)
         if self.manager is not None:
             self._tell_manager(self.manager, real)
+
+    def configure(self, deadman: DeadmanSettings | None, device: str | None) -> None:
+        """What the config says. What it says as before goes on."""
+        if self.deadman is not None and self.deadman.settings != deadman:
+            self.deadman.close()
+            self.deadman = None
+        if deadman is not None and self.deadman is None:
+            from banken_supervisor.runtime.deadman import Deadman  # with pydantic, which a config has loaded
+
+            tell = partial(self._tell, "deadman")
+            self.deadman = Deadman(deadman, self._outbox, self.stuck, self._post, tell)
+        if self.hardware is not None and self.hardware.path != device:
+            self.hardware.close()
+            self.hardware, self._hardware_fault = None, None
+        if device is not None and self.hardware is None:
+            self.hardware = HardwareWatchdog(device, partial(self._device_said, device))
+
+    def state(self) -> dict[str, Any]:
+        """For ``summary``."""
+        return {
+            "deadman": None if self.deadman is None else dict(self.deadman.counts),
+            "hardware_watchdog_feeds": None if self.hardware is None else self.hardware.feeds,
+        }
 
     def stop(self) -> None:
         """The supervisor begins to stop. May be called again."""
@@ -73,10 +117,27 @@ class OuterWatchdogs:
             self.manager.say("STOPPING=1", "STATUS=stopping")
 
     def close(self) -> None:
-        """Nothing is said any more."""
+        """The loop turns no more: nothing is said from now on, the hardware is disarmed. May be called again."""
+        self.stop()
+        self.configure(None, None)
         if self.manager is not None:
             self.manager.close()
             self.manager = None
+
+    def _device_said(self, path: str, fault: str) -> None:
+        """Called on the thread of the device."""
+        self._post(partial(self._device, path, fault))
+
+    def _device(self, path: str, fault: str) -> None:
+        """The device cannot be used any more, for this reason, or it can."""
+        if self.hardware is None or self.hardware.path != path or fault == self._hardware_fault:
+            return
+        self._hardware_fault = fault
+        what = f"cannot be used: {fault}" if fault else "is armed"
+        self._tell("hardware", "failed" if fault else "ok", f"the hardware watchdog {path} {what}")
+
+    def _tell(self, what: str, state: str, text: str) -> None:
+        self._publish(Event(EventType.OUTER_WATCHDOG, None, {"what": what, "state": state, "text": text}))
 
     def _tell_manager(self, manager: ServiceManager, real: float) -> None:
         if not self._is_ready:

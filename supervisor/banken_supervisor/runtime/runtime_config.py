@@ -34,6 +34,7 @@ from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.runtime.maintenance_clock import MaintenanceClock
+from banken_supervisor.runtime.outer_watchdogs import OuterWatchdogs
 
 if TYPE_CHECKING:  # pydantic is not imported where there is no config file
     from banken_supervisor.config import Config
@@ -58,6 +59,7 @@ class ConfigTargets:
     callbacks: Callbacks
     maintenance: MaintenanceClock
     checks: ChecksInForce
+    outer: OuterWatchdogs
     notify: Callable[[Mapping[str, str]], None] = lambda outsiders: None
     """is told the names that are no programs and speak by sd_notify, each with its ``notify_access``"""
 
@@ -144,6 +146,7 @@ class RuntimeConfig:
         dispatcher.context.withheld = self.config.withheld
         dispatcher.page = settings.url
         dispatcher.notices.limits = Limits(settings.fold.window, settings.fold.most)
+        targets.outer.configure(settings.deadman_settings, settings.hardware_watchdog)
         targets.driver.engine.set_quotas(settings.quotas)
         rules = targets.driver.engine.rules
         rules.replace_patterns(self.config.policies)

@@ -106,7 +106,7 @@ def _sentence(event: dict[str, Any]) -> str | None:
         return _outcome(event, kind.removeprefix("action-"))
     if kind == "conflict":
         return _conflict(event)
-    if kind in ("address", "resources", "cluster", "upward"):
+    if kind in ("address", "resources", "outer-watchdog", "cluster", "upward"):
         return _text(event)
     if kind == "journal":
         return _journal(event)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from process.kit import START_S, until
+from process.kit import START_S, process_state, until
 from process.run_kit import Running, running
 
 pytestmark = pytest.mark.process
@@ -100,7 +100,8 @@ def test_the_address_is_fetched_while_the_supervisor_works(server: Server) -> No
         assert set(server.paths) == {f"/ping/{SECRET}"}
         until(lambda: counts(one)["ok"] >= 3, "it is counted")
         one._started[0].send_signal(signal.SIGSTOP)
-        time.sleep(0.2)
+        until(lambda: process_state(one._started[0].pid) in "Tt", "it stops")
+        time.sleep(0.2)  # what was on its way comes
         assert server.is_silent(1.6)
         one._started[0].send_signal(signal.SIGCONT)
         server.comes()
@@ -148,7 +149,7 @@ def test_it_is_withheld_while_the_journal_is_locked(server: Server) -> None:
             told = events.until(START_S, "outer-watchdog", what="deadman", state="withheld")
             assert "journal" in told["text"]
             assert server.is_silent(1.6)
-            assert counts(one)["withheld"] >= 2
+            until(lambda: counts(one)["withheld"] >= 2, "it is tried again", START_S)
             other.execute("ROLLBACK")
         server.comes()
         events.until(START_S, "outer-watchdog", what="deadman", state="ok")
@@ -235,7 +236,7 @@ def test_the_device_is_fed_by_the_loop_and_disarmed_at_an_orderly_end(device: De
             assert set(device.comes()) == {0}
         assert one.home.ask("summary")["hardware_watchdog_feeds"] >= 3
         one._started[0].send_signal(signal.SIGSTOP)
-        time.sleep(0.05)
+        until(lambda: process_state(one._started[0].pid) in "Tt", "it stops")
         device.drain()
         assert not device.read(1.6)
         one._started[0].send_signal(signal.SIGCONT)

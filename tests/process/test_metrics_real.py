@@ -39,6 +39,11 @@ CLUSTER = {
 
 UPWARD = {"destinations": [{"address": "tcp://watch:7767", "reachable": True, "dropped": 0}]}
 
+CHECKS = {
+    "last": {"passed": 2, "failed": 1, "none": 0}, "results": {"passed": 9, "failed": 3}, "runner_up": True,
+    "took": {"bounds": [0.1, 1.0], "counts": [10, 2, 0], "sum": 1.5},
+}  # fmt: skip
+
 Values = dict[tuple[str, ...], float]
 """(name, label value …) to the value."""
 
@@ -93,8 +98,8 @@ def text(home: Home, names: str | None = None) -> str:
 
 def with_the_rest(answer: dict[str, Any]) -> dict[str, Any]:
     """And what the web process counts; and a cluster's, as it is in coordination/test_cluster_real.py, and of
-    supervisors above, as it is in test_upward_real.py."""
-    return {**answer, "web_refused": {"token": 1}, "cluster": CLUSTER, "upward": UPWARD}
+    supervisors above, as it is in test_upward_real.py; and of checks, as in checks/test_runner_real.py."""
+    return {**answer, "web_refused": {"token": 1}, "cluster": CLUSTER, "upward": UPWARD, "checks": CHECKS}
 
 
 def values(home: Home, names: str | None = None) -> Values:

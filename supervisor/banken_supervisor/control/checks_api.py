@@ -14,7 +14,10 @@ from banken_supervisor.control.arguments import (
     pattern_of,
 )
 from banken_supervisor.control.key_rights import shown
+from banken_supervisor.engine.check_state import TOOK_BOUNDS_S
+from banken_supervisor.engine.checks import RUNNER
 from banken_supervisor.engine.descriptions import results_data
+from banken_supervisor.engine.states import State
 from banken_supervisor.processes.namespaces import SPACE
 
 if TYPE_CHECKING:
@@ -64,6 +67,26 @@ def _row(view: ControlView, check: PlacedCheck) -> dict[str, Any]:
         "failed": 0 if state is None else state.failed,
         "next": due,
         "results": [] if record is None else results_data(record, now),
+    }
+
+
+def checks_metrics(view: ControlView) -> dict[str, Any] | None:
+    """For the metrics; None where there are no checks."""
+    engine, placed = view.driver.engine, view.checks.placed
+    if not placed:
+        return None
+    last = dict.fromkeys(("passed", "failed", "none"), 0)
+    for check in placed:
+        record = engine.get(check.name)
+        state = None if record is None or record.details is None or not record.awaited else record.details.check
+        result = state.results[-1] if state is not None and state.results else None
+        last["none" if result is None else "passed" if result.passed else "failed"] += 1
+    runner, counts = engine.get(RUNNER), engine.checks.counts
+    return {
+        "last": last,
+        "results": {"passed": counts.passed, "failed": counts.failed},
+        "took": {"bounds": list(TOOK_BOUNDS_S), "counts": list(counts.took), "sum": counts.took_sum},
+        "runner_up": runner is not None and runner.state is State.ALIVE,
     }
 
 

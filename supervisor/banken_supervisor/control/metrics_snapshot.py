@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from banken.protocol.incidents import Cause
+from banken_supervisor.control.checks_api import checks_metrics
 from banken_supervisor.control.view import ControlView
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.engine.feed_history import GAP_EDGES
@@ -49,6 +50,7 @@ def metrics_snapshot(
         },
         "internal_errors": {place.value: view.guard.counts[place.value] for place in Place},
         "program_states": {state.value: states[state] for state in ProgramState},
+        "checks": checks_metrics(view),
         "cpu": process_time(),
         "memory": psutil.Process().memory_info().rss,
         "rows": [_row(record, now) for record in islice(wanted, limit)],

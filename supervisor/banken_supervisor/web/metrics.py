@@ -214,6 +214,13 @@ METRICS = (
     Family("banken_upward_dropped", "counter", "Feeds of this supervisor that one above did not take.",
          _of_upward("dropped"), ("address",)),
 
+    Family("banken_checks", "gauge", "Checks by their last result; none: not run yet, or its program is down.",
+         "checks.last", ("result",)),
+    Family("banken_check_results", "counter", "Results of checks.", "checks.results", ("result",)),
+    Family("banken_check_duration_seconds", "histogram", "How long runs of checks took.", "checks.took"),
+    Family("banken_check_runner_up", "gauge",
+         "1: the process that runs the checks is heard; 0: it is not, and no check is judged.", "checks.runner_up"),
+
     Family("banken_watchdog_up", "gauge", "0: it has an open incident, given up or not; 1: else, paused included.",
          lambda answer: [((row[0],), row[1] not in ("expired", "given-up")) for row in answer["rows"]], ("name",)),
     Family("banken_watchdog_state", "gauge", "1, with the state that it is in; other states have no series.",

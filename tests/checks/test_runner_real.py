@@ -1,0 +1,221 @@
+"""The process that runs the checks, under a real supervisor: what it shows, and what its own end and hang do.
+
+More rounds than CI has: BANKEN_CHECK_ROUNDS=50 python -m pytest tests/checks/test_runner_real.py -s
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from banken.control import Control
+from banken_supervisor.operator_client.pager import all_rows
+from process.kit import START_S, until
+from process.run_kit import Running, running
+
+pytestmark = pytest.mark.process
+
+ROUNDS = int(os.environ.get("BANKEN_CHECK_ROUNDS", "1"))
+CHECKS = 200
+BACK_S = 2.0 if ROUNDS > 1 else 5.0
+"""Seconds after which all checks have a result again; CI's machine may be busy with other tests."""
+
+RUNNER = "banken-checks"
+
+HANGS = """
+import signal, sys, time
+if "serve" in sys.argv:
+    signal.signal(signal.SIGUSR2, lambda *_: time.sleep(3600))
+"""
+"""A sitecustomize that makes the main thread of the process hang in a call, while its other threads run."""
+
+
+class Port:
+    """A server of this process: it takes connections, and says hello, unless it is ``mute``."""
+
+    def __init__(self) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.number = self.socket.getsockname()[1]
+        self.mute = False
+        self._held: list[socket.socket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                taken, _ = self.socket.accept()
+            except OSError:
+                return
+            if self.mute:
+                self._held.append(taken)
+                continue
+            with taken:
+                taken.sendall(b"hello\r\n")
+
+    def close(self) -> None:
+        self.socket.close()
+        for each in self._held:
+            each.close()
+
+
+@pytest.fixture
+def port() -> Iterator[Port]:
+    with closing(Port()) as made:
+        yield made
+
+
+def checks(bench: Running) -> dict[str, dict[str, Any]]:
+    with Control(bench.address, START_S) as control:
+        return {row["name"]: row for row in all_rows(control, None, "checks")}
+
+
+def incidents(bench: Running) -> dict[str, int]:
+    """How many each watchdog has had; those without any left out."""
+    with Control(bench.address, START_S) as control:
+        rows = all_rows(control)
+    return {row["name"]: row["incidents"] for row in rows if row["incidents"]}
+
+
+def last(bench: Running, name: str, passed: bool, more: int = 0) -> dict[str, Any]:
+    """Its row, once its last result is so."""
+
+    def look() -> dict[str, Any] | None:
+        row = checks(bench)[name]
+        return row if row["results"] and row["results"][-1]["passed"] is passed and row["number"] > more else None
+
+    return until(look, f"{name} {'passes' if passed else 'fails'}", START_S)
+
+
+def row_of(bench: Running, name: str) -> dict[str, Any]:
+    row: dict[str, Any] = bench.home.ask("status", name=name)["rows"][0]
+    return row
+
+
+def expired(bench: Running, name: str) -> dict[str, Any]:
+    return until(lambda: row_of(bench, name).get("incident"), f"{name} has an incident", START_S)
+
+
+def test_a_server_passes_hangs_and_recovers(port: Port) -> None:
+    """The incident says what was expected and what came; the owner, which nobody feeds, is not concerned."""
+    config = f"""
+[[watchdog]]
+name = "store"
+check = {{ tcp = "127.0.0.1:{port.number}", expect = "hello", every = "200ms", limit = "200ms", fails = 2 }}
+"""
+    with running(config) as bench:
+        last(bench, "store/check", passed=True)
+        port.mute = True
+        incident = expired(bench, "store/check")
+        assert incident["cause"] == "check"
+        assert "failed 2 times in a row: no result within 0.2 s" in incident["reason"]
+        port.mute = False
+        until(lambda: row_of(bench, "store/check")["state"] == "alive", "it recovers", START_S)
+        assert set(incidents(bench)) == {"store/check"}
+        counted = bench.home.ask("metrics")["checks"]
+        assert (counted["last"], counted["runner_up"]) == ({"passed": 1, "failed": 0, "none": 0}, True)
+        assert sum(counted["took"]["counts"]) == sum(counted["results"].values())
+        row = last(bench, "store/check", passed=True, more=5)
+        assert (row["check_of"], row["label"], len(row["results"])) == (
+            "store", f"tcp 127.0.0.1:{port.number}", 5,
+        )  # fmt: skip
+
+
+def test_a_program_is_restarted_by_the_ladder_of_its_check_and_not_judged_while_it_is_down(tmp_path: Path) -> None:
+    """A file that the program writes at its start is taken away: the check fails, the program starts again."""
+    mark = tmp_path / "mark"
+    config = f"""
+[[program]]
+name = "web"
+command = ["sh", "-c", "touch {mark}; exec sleep 1000"]
+check = {{ exec = ["test", "-e", "{mark}"], every = "200ms", fails = 2 }}
+grace = "10s"
+ladder = [{{ do = "restart" }}]
+"""
+    with running(config) as bench:
+        last(bench, "web/check", passed=True)
+        before = bench.up("web")
+        mark.unlink()
+        until(lambda: bench.program("web")["pid"] not in (None, before), "it is another process", START_S)
+        last(bench, "web/check", passed=True)
+        assert incidents(bench) == {"web/check": 1}
+        bench.ask("stop", "web")
+        mark.unlink()
+        assert checks(bench)["web/check"]["running"] is False
+        number = checks(bench)["web/check"]["number"]
+        bench.ask("start", "web")
+        last(bench, "web/check", passed=True, more=number)
+        assert incidents(bench) == {"web/check": 1}, "stopped, it was not looked at"
+
+
+def test_without_a_check_nothing_is_started_and_a_reload_brings_it_and_takes_it_away(port: Port) -> None:
+    with running("[supervisor]\n") as bench:
+        assert bench.home.ask("programs")["rows"] == []
+        table = f'[[watchdog]]\nname = "a"\ncheck = {{ tcp = "127.0.0.1:{port.number}", every = "200ms" }}\n'
+        file = bench.place / "banken.toml"
+        file.write_text(table)
+        bench.home.ask("reload")
+        until(lambda: "a/check" in checks(bench), "it is there", START_S)
+        last(bench, "a/check", passed=True)
+        pid = bench.up(RUNNER)
+        file.write_text(table.replace('"200ms"', '"300ms", expect = "hello"') + table.replace('"a"', '"b"'))
+        bench.home.ask("reload")
+        until(lambda: "b/check" in checks(bench), "there are two", START_S)
+        last(bench, "b/check", passed=True)
+        until(lambda: checks(bench)["a/check"]["every"] == 0.3, "it is the new one", START_S)
+        assert bench.up(RUNNER) == pid, "it goes on, and takes the new ones"
+        file.write_text("[supervisor]\n")
+        bench.home.ask("reload")
+        until(lambda: bench.home.ask("programs")["rows"] == [], "nothing is left", START_S)
+        assert set(bench.watchdogs()) == set()
+
+
+def killed(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def stopped(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+
+
+def hung(pid: int) -> None:
+    os.kill(pid, signal.SIGUSR2)
+
+
+@pytest.mark.parametrize("fault", [killed, stopped, hung])
+def test_when_its_process_ends_or_hangs_nobody_is_convicted(
+    port: Port, tmp_path: Path, fault: Callable[[int], None]
+) -> None:
+    """200 checks: one incident, its own; it is started again, and all checks have results again."""
+    tmp_path.joinpath("sitecustomize.py").write_text(HANGS)
+    check = f'{{ tcp = "127.0.0.1:{port.number}", every = "1s", fails = 1 }}'
+    config = "".join(f'[[watchdog]]\nname = "w{n}"\ncheck = {check}\n' for n in range(CHECKS))
+    took = []
+    with running(config, under=("env", f"PYTHONPATH={tmp_path}")) as bench:
+        until(lambda: all(row["results"] for row in checks(bench).values()), "all have run", START_S)
+        for number in range(1, ROUNDS + 1):
+            before, pid = checks(bench), bench.up(RUNNER)
+            fault(pid)
+            began = time.monotonic()
+            until(lambda pid=pid: bench.program(RUNNER)["pid"] not in (None, pid), "it is started again", START_S)
+            came = {name: row["number"] + 1 for name, row in checks(bench).items()}
+            until(
+                lambda came=came: all(row["number"] >= came[name] for name, row in checks(bench).items()),
+                "all have results again",
+                START_S,
+            )
+            took.append(time.monotonic() - began)
+            assert set(before) == set(came)
+            assert incidents(bench) == {RUNNER: number}
+            until(lambda: row_of(bench, RUNNER)["state"] == "alive", "its incident is over", START_S)
+    print(f"{fault.__name__}: back after {statistics.median(took):.2f} s, at most {max(took):.2f} s, of {ROUNDS}")
+    assert max(took) <= BACK_S, took

@@ -11,7 +11,9 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, Type
 from banken.errors import Refused
 from banken_supervisor.actions.options import Source, fault_text
 from banken_supervisor.checks.base import CheckFields
+from banken_supervisor.checks.host import HostTable
 from banken_supervisor.checks.registry import KINDS
+from banken_supervisor.checks.uses import UsesTable
 from banken_supervisor.config.faults import dotted
 from banken_supervisor.config.tags import MANY, ONE, TAG, one_or_many
 from banken_supervisor.text.quoting import kind_of, quoted, suggestion
@@ -24,6 +26,8 @@ BRANCH = f"{TAG}check "
 
 EXAMPLE = '{ tcp = "127.0.0.1:6379" }'
 
+_USES, _HOST = frozenset(UsesTable.model_fields), frozenset(HostTable.model_fields)
+
 Check = CheckFields
 """One check, whatever its kind."""
 
@@ -34,6 +38,7 @@ def _one_kind(value: object) -> object:
         return value
     if not isinstance(value, dict):
         raise ValueError(f"must be a table such as {EXAMPLE}, not {kind_of(value)}")
+    value = _nested(value)
     found = [key for key in value if key in KINDS]
     kinds = ", ".join(sorted(KINDS))
     if len(found) > 1:
@@ -44,6 +49,22 @@ def _one_kind(value: object) -> object:
         hint = suggestion(others[0], KINDS) if others else ""
         raise ValueError(f"{unknown}; {hint}{' ' if hint else ''}allowed: {kinds}")
     return value
+
+
+def _nested(value: dict[str, Any]) -> dict[str, Any]:
+    """``{ memory = "< 2GiB" }`` is ``{ uses = { memory = "< 2GiB" } }``; so for host, where it is clear whose."""
+    limits = {key: each for key, each in value.items() if key not in CheckFields.model_fields}
+    if not limits or any(key in KINDS for key in limits) or not limits.keys() <= _USES | _HOST:
+        return value
+    percent = "%" in str(limits.get("memory", ""))
+    of_host = bool(limits.keys() - _USES) or percent
+    of_uses = bool(limits.keys() - _HOST) or ("memory" in limits and not percent)
+    if of_host == of_uses:
+        raise ValueError(
+            f"{', '.join(limits)}: whose? write uses = {{ … }} for the program's, host = {{ … }} for the machine's"
+        )
+    rest = {key: each for key, each in value.items() if key not in limits}
+    return {("host" if of_host else "uses"): limits, **rest}
 
 
 def _branch(value: Any) -> str | None:
@@ -105,5 +126,8 @@ def model_at(part: str) -> type[BaseModel] | None:
 
 def allowed_keys(place: tuple[str | int, ...]) -> list[str]:
     """The keys of the table at this place of an error."""
+    inner = {"uses": _USES, "host": _HOST}.get(str(place[-1]) if place else "")
+    if inner is not None:
+        return sorted(inner)
     models = [model for part in place if isinstance(part, str) and (model := model_at(part)) is not None]
-    return list(models[-1].model_fields) if models else sorted(KINDS)
+    return [field.alias or key for key, field in models[-1].model_fields.items()] if models else sorted(KINDS)

@@ -14,8 +14,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from time import monotonic
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from banken.process_identity import process_start
 from banken_supervisor.actions.running_command import HeadAndTail
@@ -50,28 +51,17 @@ RESERVE_S = 0.25
 _SET_CHILD_SUBREAPER = 36
 
 
-class Wanted(Protocol):
-    """What is needed of a check that runs a command."""
+class Command(NamedTuple):
+    """What is to be run."""
 
-    @property
-    def exec(self) -> tuple[str, ...]:
-        """The command."""
-
-    @property
-    def user(self) -> str | None:
-        """As whom it runs."""
-
-    @property
-    def env(self) -> dict[str, str]:
-        """Variables beside those that it inherits."""
-
-    @property
-    def cwd(self) -> str:
-        """Where it runs."""
-
-    @property
-    def limit(self) -> float:
-        """Seconds for all of it."""
+    arguments: tuple[str, ...]
+    limit: float
+    """seconds for all of it"""
+    user: str | None = None
+    """as whom"""
+    env: Mapping[str, str] = {}
+    """variables beside those that it inherits"""
+    cwd: str = "/"
 
 
 class CommandEnd(NamedTuple):
@@ -89,18 +79,18 @@ _running: set[int] = set()
 """pids of the commands that run"""
 
 
-async def run_command(wanted: Wanted, subject: Subject) -> CommandEnd:
+async def run_command(wanted: Command, subject: Subject) -> CommandEnd:
     """Run it until it ends, or its time is over. The rest of what it started is killed."""
     _be_subreaper()
     _collect_late()
-    command, name = wanted.exec, wanted.exec[0]
+    command, name = wanted.arguments, wanted.arguments[0]
     run = COMMAND_RUN + os.urandom(16).hex()
     try:
         account = None if wanted.user is None else find_user(wanted.user)
         user = account and launch.User(
             account.pw_uid, account.pw_gid, tuple(os.getgrouplist(account.pw_name, account.pw_gid))
         )
-        environment = inherited(other_user=account is not None) | of_user(account) | wanted.env
+        environment = inherited(other_user=account is not None) | of_user(account) | dict(wanted.env)
         environment |= {"BANKEN_CHECK": subject.name, "BANKEN_CHECK_PID": str(subject.pid), "BANKEN_RUN": run}
         process = launch.start(
             command,

@@ -64,10 +64,10 @@ class Exec(CheckFields):
 
     async def look(self, subject: Subject, progress: Progress) -> Outcome:
         """Run it. Its end is awaited, not that of what it leaves behind, which is killed."""
-        from banken_supervisor.checks.command import run_command
+        from banken_supervisor.checks.command import Command, run_command
 
         progress.text = f"{self.exec[0]} has not ended"
-        seen = await run_command(self, subject)
+        seen = await run_command(Command(self.exec, self.limit, self.user, self.env, self.cwd), subject)
         if seen.status is None:
             return Outcome(False, seen.output)
         lines = [each for each in last_lines(seen.output, LINES) if each.strip()]

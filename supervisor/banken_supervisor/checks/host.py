@@ -91,7 +91,7 @@ class HostTable(Table):
         return self
 
 
-class Kept:
+class Earlier:
     """From one run to the next."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class Host(CheckFields):
         from banken_supervisor.checks.blocking import call
         from banken_supervisor.checks.host_figures import disk, hottest, load
 
-        kept = subject.kept = subject.kept if isinstance(subject.kept, Kept) else Kept()
+        kept = subject.kept = subject.kept if isinstance(subject.kept, Earlier) else Earlier()
         table, figures = self.host, dict[str, tuple[float, Threshold]]()
         for each in table.disk or ():
             progress.text = f"the file system of {each.path} does not answer"
@@ -155,7 +155,7 @@ class Host(CheckFields):
         passed, text = kept.since.judge(figures)
         return Outcome(passed, text or "cpu: the first look has nothing to compare with")
 
-    def _cpu(self, kept: Kept) -> float | None:
+    def _cpu(self, kept: Earlier) -> float | None:
         """Percent of all cores since the last run; None: there was none."""
         import psutil
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from time import monotonic
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -16,7 +15,7 @@ from banken_supervisor.checks.json_values import path_of
 from banken_supervisor.checks.outcome import Outcome
 from banken_supervisor.checks.progress import Progress
 from banken_supervisor.checks.subject import Subject
-from banken_supervisor.checks.tcp import is_host
+from banken_supervisor.checks.tcp import is_host, is_ip
 from banken_supervisor.checks.templates import Template, has_variable, is_secret, template
 from banken_supervisor.text.quoting import kind_of, quoted
 
@@ -54,7 +53,7 @@ def url(value: object, info: ValidationInfo) -> Template:
     try:
         parts = urlsplit(text)
         host = parts.hostname or ""
-        good = parts.scheme in ("http", "https") and parts.port != 0 and (_is_ip(host) or is_host(host))
+        good = parts.scheme in ("http", "https") and parts.port != 0 and (is_ip(host) or is_host(host))
         written = urlsplit(given.written)
         parameters = parse_qsl(written.query, keep_blank_values=True)
     except ValueError:
@@ -67,13 +66,6 @@ def url(value: object, info: ValidationInfo) -> Template:
     if literal is not None:
         raise ValueError(f"holds a secret in {quoted(literal)}; take it from the environment: {literal}=${{NAME}}")
     return given
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        return bool(ip_address(host))
-    except ValueError:
-        return False
 
 
 def checked_headers(value: object, info: ValidationInfo) -> dict[str, Template]:

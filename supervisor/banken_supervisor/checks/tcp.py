@@ -50,6 +50,14 @@ def is_host(text: str) -> bool:
     return 0 < len(text) <= 253 and text.isascii() and not set(text) - _HOST and text[0] not in ".-"
 
 
+def is_ip(text: str) -> bool:
+    """Whether it is an address."""
+    try:
+        return bool(ip_address(text))
+    except ValueError:
+        return False
+
+
 _HOST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 
 

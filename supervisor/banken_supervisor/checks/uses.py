@@ -47,7 +47,7 @@ class UsesTable(Table):
         return {key: limit for key in type(self).model_fields if (limit := getattr(self, key)) is not None}
 
 
-class Kept:
+class Earlier:
     """From one run to the next."""
 
     def __init__(self) -> None:
@@ -75,9 +75,9 @@ class Uses(CheckFields):
 
         if not subject.pid:
             return Outcome(False, f"{subject.name} has no process")
-        kept = subject.kept if isinstance(subject.kept, Kept) else Kept()
+        kept = subject.kept if isinstance(subject.kept, Earlier) else Earlier()
         if kept.process != (subject.pid, subject.start):
-            kept = Kept()  # another process: what the last one used is no measure
+            kept = Earlier()  # another process: what the last one used is no measure
             kept.process = subject.pid, subject.start
         subject.kept = kept
         progress.text = "its processes cannot be looked at"
@@ -98,7 +98,7 @@ class Uses(CheckFields):
         passed, text = kept.since.judge(figures)
         return Outcome(passed, text or "cpu: the first look has nothing to compare with")
 
-    def _cpu(self, kept: Kept, of: str, cpu_s: float) -> float | None:
+    def _cpu(self, kept: Earlier, of: str, cpu_s: float) -> float | None:
         """Percent of a core since the last run; None: there was none."""
         now = monotonic()
         before = kept.cpu

@@ -28,7 +28,7 @@ from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.actions.target import ActionReport, ActionTarget
 from banken_supervisor.control.registry_page import page
 from banken_supervisor.coordination import leadership_thread as leadership_thread_module
-from banken_supervisor.coordination.leadership import Read, Role
+from banken_supervisor.coordination.leadership import CALL_SHARE, READS, Read, Role
 from banken_supervisor.coordination.leadership_thread import LeadershipThread
 from banken_supervisor.coordination.records import CLAIMS, LEADER, unpack_claim, unpack_leader
 from banken_supervisor.coordination.settings import ClusterSettings
@@ -123,6 +123,8 @@ class Machine:
     """by worker, when that was seen to change"""
     heard_release: dict[str, float] = field(default_factory=dict)
     """by guest, when it heard that it goes"""
+    handed_over: Counter[str] = field(default_factory=Counter)
+    """incidents, and how often what had not begun for them was dropped"""
 
     def clock(self, now: float) -> float:
         return self.offset + now * self.rate
@@ -159,6 +161,10 @@ class World:
         self.open: dict[str, float] = {}
         """incidents, and since when"""
         self.findings: list[str] = []
+        self.copy: tuple[dict[str, Any], int] | None = None
+        """what the store had some time ago"""
+        self.lost_at = -1e9
+        self.losses = 0
         self.verdicts = 0
         self.suspected: dict[tuple[str, str], dict[str, float]] = {}
         """by member and worker: the others that had heard it lately when it was suspected last"""
@@ -254,7 +260,7 @@ class World:
             machine.cluster = self._cluster(
                 ClusterSettings("c", machine.name, (), self.ttl), run_id, machine.driver,
                 partial(self.post, machine, life), partial(self._run_step, machine, life),
-                lambda name, incident: None, partial(self._make_members, machine, life),
+                partial(self._hand_over, machine), partial(self._make_members, machine, life),
                 lambda: self.engine.store(machine.name), partial(Leading, self, machine, life),  # type: ignore[arg-type]
                 partial(Writing, self, machine, life),  # type: ignore[arg-type]
             )  # fmt: skip
@@ -291,6 +297,7 @@ class World:
         )  # fmt: skip
         links = [Link(self, machine, life, other) for other in self.machines if other is not machine]
         made._look_at = float("inf")  # they know each other
+        made.write_again = lambda: None  # type: ignore[method-assign]
         made.links = {each.member.name: each for each in links}  # type: ignore[misc]
         return made
 
@@ -413,12 +420,19 @@ class World:
             self.findings.append(f"{self.now:.3f}: {caller} has written a claim, and {leader or 'nobody'} leads")
 
     def _look_at_deed(self, machine: Machine, deed: Deed) -> None:
-        if self.engine.items[LEADER].mod != machine.cluster.view.term:
+        leads = self.engine.items.get(LEADER)
+        may_know = self.now - self.lost_at > self.ttl / READS + 2 * CALL_SHARE * self.ttl
+        if may_know and (leads is None or leads.mod != machine.cluster.view.term):
             self.findings.append(f"{self.now:.3f}: {machine.name} does {deed.action}, and another one leads")
         item = self.engine.items.get(CLAIMS + deed.name)
-        begun = () if item is None else unpack_claim(item.value).begun
+        claim = None if item is None else unpack_claim(item.value)
+        begun = claim.begun if claim is not None and claim.id == deed.incident else ()
         if any((each.step, each.run, each.ended) == (deed.step, deed.run, True) for each in begun):
             self.findings.append(f"{self.now:.3f}: {machine.name} does {deed.action} again, which had ended")
+
+    @staticmethod
+    def _hand_over(machine: Machine, name: str, incident: str) -> None:
+        machine.handed_over[incident] += 1
 
     def _reaches(self, one: Machine, other: Machine) -> bool:
         return frozenset((one.name, other.name)) not in self.parted
@@ -432,8 +446,12 @@ class World:
             step=effect.number, run=effect.run,
         )  # fmt: skip
 
+        times = machine.handed_over[about.incident]
+
         def begin() -> None:
             permit = machine.cluster.terms.permit(about.incident)
+            if machine.handed_over[about.incident] != times:
+                permit = False
             if permit is None:
                 self.after(0.02, partial(self.on, machine, begin, life))
             elif permit:
@@ -444,13 +462,25 @@ class World:
                 self.deeds.append(deed)
                 self.after(self.random.uniform(0.005, 0.3), partial(self.on, machine, end, life))
 
-        def end() -> None:
-            report = ActionReport(EventType.ACTION_DONE, effect.step.do, target, "", {}, 1.0, 0.1)
+            else:
+                end(EventType.ACTION_DROPPED)
+
+        def end(how: EventType = EventType.ACTION_DONE) -> None:
+            report = ActionReport(how, effect.step.do, target, "", {}, 1.0, 0.1)
             self.post(machine, life, partial(machine.cluster.steps.acted, report))
 
         # Its watchdog's lane may be busy.
         wait = self.random.uniform(0.0, 0.01) if self.random.random() < 0.8 else self.random.uniform(0.0, 3.0)
         self.after(wait if self.busy is None else self.busy, partial(self.on, machine, begin, life))
+
+    def lose_data(self) -> None:
+        """The store is empty, or, where its leader lives, an old copy."""
+        leads = any(each.alive and not each.stopped and each.cluster.view.may_act for each in self.machines)
+        old = leads and self.random.random() < 0.5 and self.copy
+        self.engine.replace(*(old or ({}, 1)))
+        self.engine.identity = f"memory-{next(self._runs)}"
+        self.lost_at = self.now
+        self.losses += 1
 
     # -- workers ------------------------------------------------------------------------------------
 
@@ -705,7 +735,9 @@ def trouble(world: World, seconds: float) -> None:
         for _ in range(rng.randrange(3)):
             world.guests.change(rng)
             world.run(rng.uniform(0.0, 1.0))
-        match rng.randrange(13):
+        if rng.random() < 0.2:
+            world.copy = dict(world.engine.items), world.engine.revision
+        match rng.randrange(14):
             case 0 | 1 | 2:
                 if name in world.hung:
                     del world.hung[name]
@@ -751,6 +783,9 @@ def trouble(world: World, seconds: float) -> None:
                     del world.stuck[name]
                 else:
                     world.stuck[name] = world.now
+            case 13:
+                world.lose_data()
+                world.run(rng.uniform(0.0, 3.0 * ttl))
         world.run(rng.uniform(0.0, ttl))
         if rng.random() < 0.05:
             world.run(CALM_S)

@@ -28,6 +28,7 @@ class Member:
         self.client, self.peer = (f"127.0.0.1:{port}" for port in ports)
         self.scheme = "https" if "--cert-file" in self._more else "http"
         self.process: subprocess.Popen[bytes] | None = None
+        self._token = 1
 
     @property
     def url(self) -> str:
@@ -42,6 +43,7 @@ class Member:
                     "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
                     "--listen-peer-urls", f"http://{self.peer}", "--initial-advertise-peer-urls", f"http://{self.peer}",
                     "--initial-cluster", cluster, "--initial-cluster-state", state,
+                    "--initial-cluster-token", f"etcd-{self._token}",
                     "--heartbeat-interval", "100", "--election-timeout", "1000", *self._more,
                 ],
                 stdout=log, stderr=log, env={"ETCD_UNSUPPORTED_ARCH": "arm64", "PATH": "/usr/bin:/bin"},
@@ -50,6 +52,11 @@ class Member:
     def send(self, number: int) -> None:
         assert self.process is not None
         self.process.send_signal(number)
+
+    def forget(self) -> None:
+        """Its data are gone, and it is a member of another cluster."""
+        shutil.rmtree(self._directory / self.name)
+        self._token += 1
 
     def stop(self) -> None:
         """Kill it, stopped or not; its data stay."""
@@ -78,6 +85,13 @@ class Etcd:
 
     def restart(self, member: Member) -> None:
         member.start(self._cluster, "existing")
+
+    def lose_data(self) -> None:
+        """Set up anew on the same hosts, as the docs say: with another token."""
+        self.stop()
+        for each in self.members:
+            each.forget()
+        self.start()
 
     def store(self, base: str = "banken/test/") -> EtcdStore:
         return EtcdStore(self.urls, base)

@@ -60,7 +60,8 @@ class Network:
         self.led: list[tuple[float, str]] = []
         """when who began to lead"""
         self.faults: list[str] = []
-        self.terms: dict[int, str] = {}
+        self.terms: dict[tuple[str, int], str] = {}
+        """by identity of the data and term: whose it is"""
         self._make = make
         self._runs = count(1)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -122,8 +123,9 @@ class Network:
         if len(leaders) > 1:
             self.faults.append(f"{self.now:.3f}: {', '.join(each.name for each in leaders)} may act at once")
         for each in leaders:
-            term = each.leadership.term
-            assert term is not None
+            assert each.leadership.term is not None
+            assert each.leadership._snapshot is not None
+            term = each.leadership._snapshot.identity, each.leadership.term
             if self.terms.setdefault(term, each.leadership.run) != each.leadership.run:
                 self.faults.append(f"{self.now:.3f}: two runs have the term {term}")
             if not self.led or self.led[-1][1] != each.leadership.run:
@@ -201,7 +203,7 @@ def trouble(network: Network, seconds: float) -> None:
     until = network.now + seconds
     while network.now < until:
         member = rng.choice(network.members)
-        match rng.randrange(9):
+        match rng.randrange(10):
             case 0:
                 network.restart(member, eligible=rng.random() < 0.7)
             case 1:
@@ -239,6 +241,9 @@ def trouble(network: Network, seconds: float) -> None:
                 network.run(rng.uniform(0.0, 2.0 * network.ttl))
                 for each in network.members:
                     network.go_on(each)
+            case 9:
+                network.engine.replace()
+                network.engine.identity += "-lost"
         network.run(rng.uniform(0.0, 2.0 * network.ttl))
 
 

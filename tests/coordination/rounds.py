@@ -180,6 +180,19 @@ class Rounds:
 
         return fault
 
+    def lose_data(self, leader: Member) -> Callable[[], None]:
+        """The store is set up anew between the first steps and the second ones."""
+        names = [f"w-{self.number}-{letter}" for letter in "ab"]
+
+        def lose() -> None:
+            _until(lambda: sum(self.cluster.done(*names).values()) >= len(names), "the first steps are done")
+            self.cluster.etcd.lose_data()
+
+        self.since = time.time()
+        thread = threading.Thread(target=lose)
+        thread.start()
+        return thread.join
+
     def deaf(self, leader: Member) -> Callable[[], None]:
         """The leader does not hear the workers for a while, and the others do."""
         relay = self.cluster.relays[self.cluster.members.index(leader)]
@@ -204,6 +217,7 @@ FAULTS: dict[str, Callable[[Rounds, Member], Callable[[], None]]] = {
     "stop-before-deed": Rounds.stop_before_deed,
     "stop-follower": Rounds.stop_follower,
     "kill-etcd": Rounds.kill_etcd,
+    "lose-data": Rounds.lose_data,
     "no-etcd-2": lambda rounds, leader: rounds.no_etcd(2.0)(leader),
     "no-etcd-8": lambda rounds, leader: rounds.no_etcd(8.0)(leader),
 }

@@ -48,6 +48,7 @@ def rounds() -> Iterator[Rounds]:
         "stop-leader",
         "kill-etcd",
         "no-etcd-2",
+        "lose-data",
         "deaf",
         "stop-follower",
         "stop-before-deed",
@@ -60,6 +61,7 @@ def test_every_deed_is_done_once(rounds: Rounds, fault: str) -> None:
     assert found.deeds_twice == 0
     assert found.deeds_on_living == 0
     assert found.by_old == 0
+    assert len({deed.incident for deed in rounds.cluster.deeds() if deed.name == f"w-{rounds.number}-a"}) == 1
 
 
 def metrics(member: Member) -> list[Any]:

@@ -10,6 +10,8 @@ from unittest import mock
 import pytest
 
 from banken_supervisor.control.registry_page import PART_WATCHED
+from banken_supervisor.coordination import leadership
+from banken_supervisor.coordination.claims import Claims
 from banken_supervisor.coordination.leadership_thread import View
 from banken_supervisor.engine import claim_gate
 from banken_supervisor.engine.claim_gate import Gate
@@ -82,17 +84,25 @@ def _never(*args: object) -> bool:
     return False
 
 
+def _knows_nothing(self: Claims, known: object) -> dict[str, object]:
+    return {}
+
+
+def _believes_the_store(self: Claims, known: object) -> object:
+    return self.open()
+
+
 def _holds_nothing(self: Gate, *args: object) -> bool:
     return False
 
 
 def _begins_without_a_claim(self: ClaimedSteps, effect: RunStep) -> bool:
-    self._work.do(partial(self._run_step, effect))
+    self._work.do(effect.about.name, partial(self._run_step, effect))
     return True
 
 
 def _repeats_all(self: ClaimedSteps, effect: RunStep) -> None:
-    self._work.do(partial(self._run_step, effect))
+    self._work.do(effect.about.name, partial(self._run_step, effect))
 
 
 def _always(self: View) -> bool:
@@ -276,6 +286,45 @@ def _hears_no_release(self: Suspicions, name: str, age: float) -> None:
     pass
 
 
+def lost_data(world: cluster_sim.World) -> None:
+    """The store is empty, and later an old copy, between two steps of an incident; there is one incident, and each
+    step is done once."""
+    silence(world)
+    world.run(0.3)
+    world.lose_data()
+    leader = world.leader()
+    world.stop(leader)  # the others find it first
+    world.run(0.5 * world.ttl)
+    world.go_on(leader)
+    world.run(0.2)
+    old = dict(world.engine.items), world.engine.revision
+    world.run(1.8)
+    world.engine.replace(*old)
+    world.run(2.0 * world.ttl)
+    world.judge()
+    deeds = [(each.incident, each.step) for each in world.deeds if each.name == "w-0"]
+    if len({incident for incident, _ in deeds}) != 1:
+        world.findings.append(f"more than one incident of one silence: {deeds}")
+
+
+def lost_data_of_what_is_over(world: cluster_sim.World) -> None:
+    """The old copy has an incident that has ended since, and its worker hangs again."""
+    silence(world)
+    world.run(0.3)
+    world.copy = dict(world.engine.items), world.engine.revision
+    world.run(2.0)
+    world.hung.clear()
+    world.run(2.0)
+    silence(world)
+    world.run(0.3)
+    with mock.patch.object(world.random, "random", return_value=0.0):
+        world.lose_data()
+    world.run(2.0 * world.ttl)
+    world.judge()
+    if len({each.incident for each in world.deeds if each.name == "w-0"}) != 2:
+        world.findings.append(f"two silences: {[each.incident for each in world.deeds]}")
+
+
 SCENES: dict[str, tuple[Callable[[cluster_sim.World], None], object, str, object]] = {
     "an old leader acts": (stopped_before_a_deed, Terms, "permit", _permit_all),
     "whoever led may act": (stopped_before_a_deed, View, "may_act", property(_always)),
@@ -283,6 +332,9 @@ SCENES: dict[str, tuple[Callable[[cluster_sim.World], None], object, str, object
     "an age above the timeout acquits": (silent_for_all, Members, "_answered", _ever_alive),
     "any feed takes back a verdict of no progress": (stuck_while_it_feeds, claim_gate, "stands_still", _never),
     "nobody is asked about progress": (deaf_to_progress, Members, "ask", _asks_nobody),
+    "what the store has lost is not written again": (lost_data, Claims, "rewrite", _knows_nothing),
+    "the others do not stand back": (lost_data, leadership, "UNLED_TTLS", 0.0),
+    "what an old copy has is open": (lost_data_of_what_is_over, Claims, "rewrite", _believes_the_store),
     "any feed acquits": (stuck_for_all, Heard, "of", _of_feeds),
     "an answer is waited for without a limit": (not_answered, members, "ANSWER_S", 1e9),
     "a registry resurrects the released": (released_while_it_is_told, Registry, "take", _takes_all),

@@ -15,7 +15,7 @@ from banken_supervisor.engine.hearing import Heard, Timer
 from banken_supervisor.runtime.member_answers import heard_of
 from banken_supervisor.runtime.members import Members, member
 
-from .memory_store import MemoryEngine
+from .memory_store import Fate, MemoryEngine
 
 TTL = 1.0
 
@@ -89,6 +89,32 @@ def test_what_is_no_member_is_passed_over(engine: MemoryEngine) -> None:
     one.look()
     assert one.told == []
     one.store.close(5.0)
+
+
+def test_what_a_former_run_of_this_member_had_in_its_config_is_not_told(engine: MemoryEngine) -> None:
+    """Only what another member has. The store did not take what this one wrote, and answers what it reads."""
+    former, other = One(engine, "a", "a-0", ttl=3.0), One(engine, "b", "b-1", ttl=4.0)
+    for each in (former, other):
+        each.look()
+    first = One(engine, "a", "a-1")
+    engine.fate = lambda caller, call: Fate.LOST_BEFORE if call == "transact" else Fate.ANSWERED
+    first.look()
+    assert first.told == [("other-ttl", "b has ttl 4 s, this member 1 s: the longer one holds")]
+    for each in (former, first, other):
+        each.store.close(5.0)
+
+
+def test_a_member_writes_itself_again_when_the_store_has_lost_its_data(engine: MemoryEngine) -> None:
+    one, other = One(engine, "a", "a-1"), One(engine, "b", "b-1")
+    for each in (one, other):
+        each.look()
+    engine.replace()
+    for each in (one, other):
+        each.members.write_again()
+        each.look()
+    assert sorted(engine.items) == [MEMBERS + "a", MEMBERS + "b"]
+    for each in (one, other):
+        each.store.close(5.0)
 
 
 def test_what_another_member_answers_is_taken_as_far_as_it_is_understood() -> None:

@@ -144,6 +144,17 @@ class Claims:
             found[name] = claim
         return made, found
 
+    def open(self) -> dict[str, Claim]:
+        """What is wanted, by name: all that this member knows to be open."""
+        return {name: entry.wanted for name, entry in self._entries.items() if entry.wanted is not None}
+
+    def rewrite(self, known: Mapping[str, Claim]) -> dict[str, Claim]:
+        """The store has lost what this member knows, or has what was so before: it is to be as it is known. What is
+        to be there then."""
+        for name in self._entries.keys() - known.keys():
+            self.want(name, None)
+        return {name: claim for name, claim in known.items() if self.want(name, claim) is not None}
+
     def __len__(self) -> int:
         """How many names wait to be written."""
         return len(self._waiting) + (0 if self._under_way is None else len(self._under_way.changes))

@@ -22,6 +22,11 @@ answered for one interval of beats. A member that has just started, and does not
 *eligible*: it takes over only if nobody has led for twice ``ttl``. A leader that stops in order writes that nobody
 leads, and the others need not wait.
 
+When the store has lost its data, or has those of an old copy, nobody leads. Who led last, and can be sure of it,
+takes over at once, and knows what it had claimed; who led last, and may have been replaced, after one ``ttl``; the
+others after ``UNLED_TTLS``. Revisions begin anew then, and a new term may have the number of an old one: so a
+leader that may have been replaced reads before it writes.
+
 Compared with a lease in the store: etcd gives every lease its whole time again when its own leader changes, so a
 takeover would take up to twice as long. (The idea: Kubernetes' client-go, ``leaderelection``.)
 
@@ -63,7 +68,8 @@ MARGIN_MIN, MARGIN_SHARE = 0.1, 0.02
 """Seconds, and share of ``ttl``, by which the leader stops earlier: two clocks may differ by 2 % in their rates."""
 
 UNLED_TTLS = 2
-"""So many ``ttl`` without a leader, and a member takes over that is not eligible."""
+"""So many ``ttl`` without a leader, and a member takes over that is not eligible, or that did not lead when the
+store lost its data."""
 
 
 class Role(Enum):
@@ -120,6 +126,14 @@ class Write(NamedTuple):
     put: Mapping[str, bytes]
 
 
+class _Reset(NamedTuple):
+    """The store's data were replaced, and nobody has taken over since."""
+
+    seen: tuple[int, int]
+    """the revisions of both keys in the new data"""
+    stands_back_until: float
+
+
 @dataclass(slots=True)
 class Leadership:
     """One member's view of who leads. All times are seconds of the same clock.
@@ -143,6 +157,8 @@ class Leadership:
     takeovers: int = 0
     resets: int = 0
     """times that the store's data were replaced"""
+    regained: bool = False
+    """of its term: the store's data were replaced, and this member led when they were"""
     _snapshot: Snapshot | None = None
     _seen: tuple[int, int] | None = None
     """the revisions of both keys as they were last read"""
@@ -152,12 +168,21 @@ class Leadership:
     """since when the store has answered every call; inf: it did not answer the last one"""
     _read_at: float = -inf
     """when the last reading began"""
+    _proved_at: float = -inf
+    """when the last one began that was answered"""
     _wrote_at: float = -inf
     """when the last beat was sent"""
     _number: int = 0
     """of the beat"""
     _take: bool = field(default=False)
     """the next call is a takeover"""
+    _led: bool = False
+    """it was the last to lead, as far as it has read"""
+    _regains: bool = False
+    """and the store's data were replaced since"""
+    _sure_until: float = -inf
+    """nobody else can have taken over before then"""
+    _reset: _Reset | None = None
     _resigns: bool = False
     _vacated: bool = False
 
@@ -198,6 +223,9 @@ class Leadership:
             return self._takeover(now, wall)
         if self.role is Role.LEADER and now >= self._wrote_at + self.interval:
             assert self.term is not None
+            if now >= self.leads_until > self._proved_at:
+                self._read_at = now
+                return Read()
             self._wrote_at = now
             self._number += 1
             return Write("beat", {LEADER: self.term}, {BEAT: pack(member=self.member, number=self._number)})
@@ -208,16 +236,23 @@ class Leadership:
 
     def was_read(self, snapshot: Snapshot, now: float) -> None:
         """``leader`` and ``beat`` were read. ``now``: when the answer was there."""
-        before, self._snapshot = self._snapshot, snapshot
+        before, self._snapshot, self._proved_at = self._snapshot, snapshot, self._read_at
         if before is not None and (snapshot.identity != before.identity or snapshot.revision < before.revision):
             self.resets += 1
             self._seen = None
             self._depose()
         self._answered(now)
         leader, beat = (snapshot.items.get(key, _NONE).mod for key in (LEADER, BEAT))
+        if self._seen is None and before is not None:
+            ttls = UNLED_TTLS if not self._led else 0 if now < self._sure_until else 1
+            self._reset, self._regains = _Reset((leader, beat), now + ttls * self.ttl), self._led
         if (leader, beat) != self._seen:
             self._seen, self._seen_at = (leader, beat), now
         self.leader = _leader(snapshot.items.get(LEADER))
+        if self._reset is not None and self._reset.seen[0] != leader:
+            self._reset = None  # somebody has taken over
+        if self._reset is None and self.leader is not None and self.leader.run != self.run:
+            self._led = self._regains = False
         if self.role is Role.LEADER and leader != self.term:
             self._depose()
         self._take = self.role is Role.FOLLOWER and self._may_take_over(now)
@@ -232,8 +267,10 @@ class Leadership:
                 self.leader = unpack_leader(write.put[LEADER])
                 self.takeovers += 1
                 self._wrote_at = sent
+                self.regained, self._regains, self._reset = self._regains, False, None
+                self._led, self._sure_until = True, self.leads_until
             case "beat", Done() if self.role is Role.LEADER and write.expect[LEADER] == self.term:
-                self.leads_until = sent + self.ttl - self.margin
+                self.leads_until = self._sure_until = sent + self.ttl - self.margin
             case "beat", Refused() if write.expect[LEADER] == self.term:
                 self._depose()
             case "resignation", _:
@@ -252,7 +289,7 @@ class Leadership:
         """Step down: ``call`` writes that nobody leads. ``is_resigned`` says when that is done, or not needed."""
         leads = self.role is Role.LEADER
         self._become(Trigger.RESIGNED)
-        self._resigns, self._vacated, self._take = True, not leads, False
+        self._resigns, self._vacated, self._take, self._led = True, not leads, False, False
         self.leads_until = self._wrote_at = -inf
 
     @property
@@ -282,7 +319,12 @@ class Leadership:
         )
 
     def _may_take_over(self, now: float) -> bool:
-        if self.leader is not None and self.leader.run == self.run:
+        if self._reset is not None:
+            if now < self._reset.stands_back_until:
+                return False
+            if self._led and self._seen == self._reset.seen:
+                return True
+        elif self.leader is not None and self.leader.run == self.run:
             return True  # the answer to a takeover was lost
         # A leader that was told another ttl may believe to lead for as long.
         ttl = self.ttl if self.leader is None else max(self.ttl, min(self.leader.ttl, TTL_MAX))

@@ -41,6 +41,8 @@ class View(NamedTuple):
     resets: int
     said: int = 0
     """the revision of the last word of an operator"""
+    regained: bool = False
+    """see ``Leadership``"""
 
     @property
     def may_act(self) -> bool:
@@ -131,7 +133,7 @@ class LeadershipThread:
         leadership, before = self._leadership, self.view
         self.view = View(
             leadership.role, leadership.term, leadership.leads_until, leadership.leader, away, seconds,
-            leadership.resets, self._said,
+            leadership.resets, self._said, leadership.regained,
         )  # fmt: skip
         if not self.view.is_like(before):
             self._changed(self.view)

@@ -7,8 +7,9 @@ Belongs to the loop's thread.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 from banken.clock import wall
 from banken_supervisor.actions.target import ActionReport
@@ -23,6 +24,14 @@ REPEATABLE = frozenset({"log", "notify", "webhook"})
 message twice, under one id, has got it once."""
 
 
+class _Key(NamedTuple):
+    """One run of a step."""
+
+    incident: str
+    step: int
+    run: int
+
+
 @dataclass(eq=False)
 class ClaimedSteps:
     """``run_step``: tells that a step's action begins, and has it run."""
@@ -31,6 +40,17 @@ class ClaimedSteps:
     _terms: Terms
     _run_step: Callable[[RunStep], None]
     _tell: Callable[[Event], None]
+    _begun: dict[_Key, RunStep] = field(default_factory=dict)
+    """what this member has had run, until it is reported"""
+    _interrupted: set[_Key] = field(default_factory=set)
+    """those of them that were under way when this member stopped leading last"""
+    _reported: dict[_Key, bool] = field(default_factory=dict)
+    """and those that were reported before it led again: whether they were done"""
+
+    def stop(self) -> None:
+        """This member leads no longer. What it has had run is reported in any case: done, or dropped."""
+        self._interrupted = set(self._begun)
+        self._reported.clear()
 
     def take(self, effect: RunStep) -> bool:
         """A step of the ladder is due. True: its claim is written first; False: it is no matter of the cluster."""
@@ -40,30 +60,48 @@ class ClaimedSteps:
         claim = self._work.get(name)
         if claim is not None and claim.id == incident:
             begun = Begun(effect.number, effect.run, effect.step.do, wall())
-            self._work.want(name, claim._replace(begun=(*claim.begun, begun)), partial(self._run_step, effect))
+            wanted = claim._replace(begun=(*claim.begun, begun))
+            self._work.want(name, wanted, partial(self._run, effect), partial(_without, begun))
         return True
 
     def ran(self, effect: RunStep) -> None:
         """A former leader has begun this step. If it is not known to have ended, it is done again where that does
-        no harm."""
+        no harm, or where it was this member and has not done it."""
         claim = self._work.get(effect.about.name)
         if claim is None or claim.id != effect.about.incident:
             return
         run = next((each for each in claim.begun if (each.step, each.run) == (effect.number, effect.run)), None)
-        if run is None or run.ended:
+        key = _key(effect)
+        if run is None or run.ended or key in self._begun:
             return
-        if run.action in REPEATABLE:
-            self._work.do(partial(self._run_step, effect))
+        was_done = self._reported.pop(key, None)
+        if was_done:
+            self._end(effect.about.name, claim, run.step, run.run)
+            return
+        if run.action in REPEATABLE or was_done is False:
+            self._work.do(effect.about.name, partial(self._run, effect))
             return
         data = {"incident": claim.id, "step": run.step, "run": run.run, "do": run.action}
         self._tell(Event(EventType.ACTION_UNKNOWN, effect.about.name, data))
         self._end(effect.about.name, claim, run.step, run.run)
 
     def acted(self, report: ActionReport) -> None:
-        """An action has ended."""
+        """An action has ended, or was dropped."""
         target = report.target
+        if target.recovered:
+            return
+        key = _Key(target.incident.id, target.step, target.run)
+        effect = self._begun.pop(key, None)
         claim = self._work.get(target.incident.name)
-        if claim is not None and claim.id == target.incident.id and not target.recovered:
+        was_done = report.type is not EventType.ACTION_DROPPED
+        if effect is not None and key in self._interrupted:
+            self._interrupted.discard(key)
+            if self._work.claims is None:
+                self._reported[key] = was_done
+            elif claim is not None and claim.id == key.incident and not was_done:
+                self._work.do(target.incident.name, partial(self._run, replace(effect, beginning=None)))
+                return
+        if claim is not None and claim.id == target.incident.id:
             self._end(target.incident.name, claim, target.step, target.run)
 
     def gave_up(self, name: str) -> None:
@@ -77,7 +115,19 @@ class ClaimedSteps:
         if claim is not None and claim.id == effect.incident:
             self._work.drop(effect.name)
 
+    def _run(self, effect: RunStep) -> None:
+        self._begun[_key(effect)] = effect
+        self._run_step(effect)
+
     def _end(self, name: str, claim: Claim, step: int, run: int) -> None:
         ended = with_ended(claim, step, run)
         if ended != claim:
             self._work.note(name, ended)
+
+
+def _key(effect: RunStep) -> _Key:
+    return _Key(effect.about.incident, effect.number, effect.run)
+
+
+def _without(begun: Begun, claim: Claim) -> Claim:
+    return claim._replace(begun=tuple(each for each in claim.begun if each != begun))

@@ -12,12 +12,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
+from typing import NamedTuple
 
 from banken_supervisor.coordination.claims import Adopted, Blocked, Claims, Deposed, Outcome, Written
 from banken_supervisor.coordination.records import Claim
 from banken_supervisor.coordination.store import Away, Done, Refused
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.runtime.incident_terms import LOOK_S, Terms
+
+
+def _as_it_is(claim: Claim) -> Claim | None:
+    return claim
+
+
+class _Work(NamedTuple):
+    """What is done when a claim is written."""
+
+    name: str
+    version: int
+    """of the claim"""
+    do: Callable[[], None]
+    undo: Callable[[Claim], Claim | None]
+    """the claim without what was not done; None: there is none"""
 
 
 @dataclass(eq=False)
@@ -36,21 +52,24 @@ class ClaimedWork:
     deposed: Callable[[], None]
     claims: Claims | None = None
     """None: this member does not lead, or does not know yet what there is"""
-    _waiting: dict[str, list[tuple[int, Callable[[], None]]]] = field(default_factory=dict)
-    """by name: what is to be done when its claim is written at this version"""
-    _ready: deque[Callable[[], None]] = field(default_factory=deque)
+    _waiting: dict[str, list[_Work]] = field(default_factory=dict)
+    """by name: what is to be done when its claim is written"""
+    _ready: deque[_Work] = field(default_factory=deque)
     """what is written, and is done as soon as this member may act"""
 
     def get(self, name: str) -> Claim | None:
         """The claim of this watchdog, as it is or is to be in the store."""
         return None if self.claims is None else self.claims.get(name)
 
-    def want(self, name: str, claim: Claim, then: Callable[[], None]) -> None:
-        """Write this claim, and do what follows. Only while this member leads."""
+    def want(
+        self, name: str, claim: Claim, then: Callable[[], None], undo: Callable[[Claim], Claim | None]
+    ) -> None:
+        """Write this claim, and do what follows. Only while this member leads. ``undo``: what the claim is if that
+        was not done; None: there is none."""
         assert self.claims is not None
         version = self.claims.want(name, claim)
         if version is not None:
-            self._waiting.setdefault(name, []).append((version, then))
+            self._waiting.setdefault(name, []).append(_Work(name, version, then, undo))
 
     def note(self, name: str, claim: Claim) -> None:
         """Write this claim; nothing waits for it."""
@@ -63,29 +82,37 @@ class ClaimedWork:
         if self.claims is not None:
             self.claims.want(name, None)
 
-    def do(self, what: Callable[[], None]) -> None:
+    def do(self, name: str, what: Callable[[], None]) -> None:
         """Do this as soon as this member may act: its claim is there."""
-        self._ready.append(what)
+        self._ready.append(_Work(name, 0, what, _as_it_is))
 
-    def stop(self) -> None:
-        """This member leads no longer: nothing is done that was not begun."""
+    def stop(self) -> dict[str, Claim]:
+        """This member leads no longer: nothing is done that was not begun. Returns the claims of what is open, with
+        what was begun, by name."""
+        left = {} if self.claims is None else self.claims.open()
+        for work in (*self._ready, *(each for waiting in self._waiting.values() for each in waiting)):
+            claim = left.pop(work.name, None)
+            if claim is not None and (undone := work.undo(claim)) is not None:
+                left[work.name] = undone
         self.claims = None
         self._terms.held_back += len(self._ready)
         self._ready.clear()
         self._waiting.clear()
+        return left
 
     def patience(self, now: float) -> float | None:
         """Seconds until ``turn`` has something to do; None: not before something else happens."""
         if self.claims is None:
             return None
-        waits = [] if (patience := self.claims.patience(now)) is None else [patience]
-        if self._ready:
-            waits.append(0.0 if self._may_act(self.claims.term) else LOOK_S)
-        return min(waits, default=None)
+        patience = 0.0 if self._ready else self.claims.patience(now)
+        return patience if patience is None or self._may_act(self.claims.term) else max(LOOK_S, patience)
 
     def turn(self, now: float) -> None:
-        """Write what is wanted."""
-        if self.claims is not None and (sent := self.claims.transaction(now)) is not None:
+        """Write what is wanted. Not while another one may lead: in new data of the store its term may have the same
+        number."""
+        if self.claims is None or not self._may_act(self.claims.term):
+            return
+        if (sent := self.claims.transaction(now)) is not None:
             self._store.ask(
                 lambda store: store.transact(sent.expect, sent.put, sent.drop, self._limit),
                 partial(self._answered, sent.term),
@@ -94,7 +121,7 @@ class ClaimedWork:
     def do_what_is_written(self) -> None:
         """As far as this member may act."""
         while self._ready and self.claims is not None and self._may_act(self.claims.term):
-            self._ready.popleft()()
+            self._ready.popleft().do()
 
     def _answered(self, term: int, answer: Done | Refused | Away) -> None:
         claims = self.claims
@@ -110,13 +137,13 @@ class ClaimedWork:
         match outcome:
             case Written(name, version):
                 waiting = self._waiting.pop(name, [])
-                self._ready.extend(do for wanted, do in waiting if wanted <= version)
-                if left := [each for each in waiting if each[0] > version]:
+                self._ready.extend(each for each in waiting if each.version <= version)
+                if left := [each for each in waiting if each.version > version]:
                     self._waiting[name] = left
             case Adopted(name, claim):
                 self._waiting.pop(name, None)
                 self._terms.is_mine(claim.id, term)
-                self._ready.append(partial(self.adopt, name, claim))
+                self.do(name, partial(self.adopt, name, claim))
             case Blocked(name, why):
                 self._waiting.pop(name, None)
                 self.block(name, why)

@@ -13,7 +13,7 @@ when another member leads.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -59,6 +59,8 @@ class Cluster:
     leadership_thread: type[LeadershipThread] = LeadershipThread
     store_thread: type[StoreThread] = StoreThread
     _term: int | None = None
+    _left: dict[str, Claim] = field(default_factory=dict)
+    """the claims of this member's last term"""
     _again_at: float | None = None
 
     def __post_init__(self) -> None:
@@ -160,6 +162,8 @@ class Cluster:
         before, self._before = self._before, view
         if view.resets > before.resets:
             self._say("engine-reset", "the store's data were replaced: nobody leads until one has taken over")
+            self.members.write_again()
+            self.words.forget()
         if (view.away is None) != (before.away is None):
             if view.away is None:
                 self._say("engine-back", "the store answers again")
@@ -184,8 +188,11 @@ class Cluster:
         if isinstance(answer, Away):
             self._again_at = monotonic() + AGAIN_S
             return
-        self.work.claims, found = Claims.restored(term, answer)
-        for name, why in self.work.claims.blocked.items():
+        claims, found = Claims.restored(term, answer)
+        if self.view.regained:
+            found = claims.rewrite(self._left)
+        self.work.claims = claims
+        for name, why in claims.blocked.items():
             self._block(name, why)
         self._driver.engine.registry.is_whole = True
         self._thread.set_eligible()
@@ -209,7 +216,10 @@ class Cluster:
         """Another one leads, or nobody: what was not begun is not begun."""
         led = self.work.claims is not None
         self._term = self._again_at = None
-        self.work.stop()
+        left = self.work.stop()
+        self.steps.stop()
+        if led:
+            self._left = left
         self._put_back()
         if led:
             self._say("follows", "this member leads no longer")

@@ -13,6 +13,7 @@ from itertools import islice
 
 from banken.clock import wall
 from banken.protocol.incidents import Cause
+from banken_supervisor.coordination.leadership import UNLED_TTLS
 from banken_supervisor.coordination.records import MEMBERS, Foreign, Member, pack_member, unpack_member
 from banken_supervisor.coordination.store import Away, Snapshot
 from banken_supervisor.coordination.store_thread import StoreThread
@@ -65,6 +66,8 @@ class Members:
     _look_at: float = 0.0
     """monotonic time"""
     _is_written: bool = False
+    _kept: int = 0
+    """so many times more a member is kept that is not in the store"""
     _told: set[tuple[str, str]] = field(default_factory=set)
     """of which runs what was told"""
 
@@ -77,6 +80,10 @@ class Members:
         self._waiting.pop(name, None)
         for question in self._questions.values():
             question.names.pop(name, None)
+
+    def write_again(self) -> None:
+        """The store's data were replaced. The others have time to write themselves, too."""
+        self._is_written, self._look_at, self._kept = False, 0.0, UNLED_TTLS
 
     def patience(self, now: float) -> float:
         """Seconds until ``turn`` has something to do."""
@@ -140,14 +147,18 @@ class Members:
             self._look_at_settings(member)
             if member.name != self.own.name and MEMBERS + member.name == key and member.address and member.public:
                 found[member.name] = member
+        self._kept, is_kept = max(0, self._kept - 1), self._kept > 0
         for name, link in list(self.links.items()):
-            if found.get(name) != link.member:
+            if found.get(name) != link.member and not (is_kept and name not in found):
                 self.links.pop(name).close()
         if self._pair is None:
             return
         new = {name: member for name, member in found.items() if name not in self.links}
         if new:
-            self._let_in({name: member.public.encode() for name, member in found.items()})
+            self._let_in(
+                {name: link.member.public.encode() for name, link in self.links.items()}
+                | {name: member.public.encode() for name, member in found.items()}
+            )
         for name, member in new.items():
             self.links[name] = MemberLink(member, self._pair, self._post)
 
@@ -156,7 +167,7 @@ class Members:
         if member.name == self.own.name and member.run != self.own.run and self._is_written:
             where = f" at {member.address}" if member.address else ""
             self._tell_once("same-name", member, f"another supervisor{where} says that it is {member.name}, too")
-        if member.ttl != self.own.ttl:
+        elif member.name != self.own.name and member.ttl != self.own.ttl:
             text = f"{member.name} has ttl {member.ttl:g} s, this member {self.own.ttl:g} s: the longer one holds"
             self._tell_once("other-ttl", member, text)
 

@@ -52,6 +52,8 @@ class OperatorWords:
     """monotonic time at which it is looked whether it knows them"""
     has_read: bool = False
     """whether this member has what was said before it began"""
+    _is_replaced: bool = False
+    """the store's data were, and are to be read"""
     _again_at: float | None = None
 
     def takes(self, message: Message) -> bool:
@@ -84,6 +86,14 @@ class OperatorWords:
         """There is a new one, or this member has just begun."""
         self._store.ask(lambda store: store.read(WORDS, self._limit), self._apply)
 
+    def forget(self) -> None:
+        """The store's data were replaced: what is there now was said before, and is not said again."""
+        for number in self._written:
+            self._finish(number, "the data of the cluster's store were replaced meanwhile: say it again")
+        self._written.clear()
+        self._is_replaced = True
+        self._store.ask(lambda store: store.read(WORDS, self._limit), self._begin_again)
+
     def turn(self, now: float) -> None:
         """Read again what could not be read, and pause what is known now; ``now``: monotonic time."""
         if self._early and now >= self._look_at:
@@ -94,7 +104,7 @@ class OperatorWords:
             self._again_at = now + AGAIN_S
         elif self._again_at is not None and now >= self._again_at:
             self._again_at = None
-            self.read()
+            (self.forget if self._is_replaced else self.read)()
 
     def _done(self, number: int, answer: Done | Refused | Away) -> None:
         if isinstance(answer, Done):
@@ -102,6 +112,12 @@ class OperatorWords:
             self.read()
         else:
             self._finish(number, f"the cluster's store did not answer, and it may have been done: {answer}")
+
+    def _begin_again(self, answer: Snapshot | Away) -> None:
+        if isinstance(answer, Snapshot):
+            self._is_replaced = False
+            self._known = {key.removeprefix(WORDS): item.mod for key, item in answer.items.items()}
+        self._apply(answer)
 
     def _apply(self, answer: Snapshot | Away) -> None:
         if isinstance(answer, Away):

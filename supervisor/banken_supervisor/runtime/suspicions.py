@@ -44,7 +44,8 @@ class Suspicions:
             incident, effect.cause.value, wall() - (self._driver.now - effect.due), effect.silence,
             record.declaration.timeout, self.member, effect.reason,
         )  # fmt: skip
-        want = partial(self._work.want, effect.name, claim, partial(self._open, effect.name, incident))
+        then = partial(self._open, effect.name, incident)
+        want = partial(self._work.want, effect.name, claim, then, lambda claim: None)
         if effect.asks:
             self._members.ask(effect.name, effect.cause, partial(self._heard, effect.name, want))
         else:

@@ -18,6 +18,7 @@ from banken_supervisor.config.numbering import filled, filled_whole
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.placed_checks import PlacedCheck, check_name, policy_of_check
 from banken_supervisor.config.settings import Config
+from banken_supervisor.config.start_order import started_after
 from banken_supervisor.config.steps import STEP_KEYS, StepFields
 from banken_supervisor.engine.ladder import RESTARTS, Ladder, Step
 from banken_supervisor.engine.policy import (
@@ -40,6 +41,7 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
     placed: list[tuple[str, WatchFields]] = [(table.name, table) for _, table in parsed.watchdogs]
     placed += [(name, table) for _, table in parsed.programs if watched(table) for _, name in numbered(table)]
     withheld = tuple(sorted(parsed.variables - LOGIN))
+    every = [name for _, table in parsed.programs for _, name in numbered(table)]
     checks = tuple(_checks(Source(parsed.directory), parsed, defaults))
     return Config(
         source,
@@ -50,7 +52,7 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
         ),
         tuple(_group(table) for _, table in parsed.groups),
         tuple(
-            _program(table, number, name, withheld)
+            _program(table, number, name, withheld, every)
             for _, table in parsed.programs
             for number, name in numbered(table)
         ),
@@ -139,13 +141,17 @@ def _group(table: GroupTable) -> Group:
     )
 
 
-def _program(table: ProgramTable, number: int, name: str, withheld: tuple[str, ...]) -> ProgramSpec:
-    """With what the file gives; the spec has the defaults."""
+def _program(
+    table: ProgramTable, number: int, name: str, withheld: tuple[str, ...], every: Sequence[str]
+) -> ProgramSpec:
+    """With what the file gives; the spec has the defaults. ``every``: the names of all programs."""
 
     given = {key: getattr(table, key) for key in table.model_fields_set.intersection(ProgramSpec._fields)}
     given |= {key: filled(given[key], number) for key in ("directory", "log", "env_file") if key in given}
     given.setdefault("env_clear", table.user is not None)
     given["command"] = tuple(filled(word, number) for word in table.command)
+    given["after"] = started_after(table, number, name, every)
+    given["ready"] = None if table.ready is None else table.ready.readiness
     given["environment"] = tuple((key, filled(value, number)) for key, value in table.environment.items())
     asked = table.model_fields_set.intersection(ProcessAttributes._fields)
     given["attributes"] = ProcessAttributes(**{key: getattr(table, key) for key in asked})

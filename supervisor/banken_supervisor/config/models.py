@@ -36,6 +36,7 @@ from banken_supervisor.config.fields import (
     User,
 )
 from banken_supervisor.config.numbering import filled_whole
+from banken_supervisor.config.readiness import NOTIFY_ACCESS, NotifyAccess, ReadyTable
 from banken_supervisor.config.steps import STEPS, OwnStep, StepFields
 from banken_supervisor.config.tags import MANY, ONE, TAG, one_or_many
 from banken_supervisor.config.upward import UpwardTable
@@ -258,14 +259,6 @@ class WatchFields(BaseModel):
         return given if isinstance(given, list) else [] if given is None else [given]
 
 
-NotifyAccess = Literal["main", "all"]
-NOTIFY_ACCESS: Any = Field(
-    "main",
-    description="Who may say by sd_notify all that can be said: its main process, or all that have its socket; "
-    "READY, STATUS and BARRIER count from all.",
-)
-
-
 class WatchdogTable(WatchFields):
     """A watchdog, or all whose names match a pattern."""
 
@@ -347,6 +340,12 @@ class ProgramTable(WatchFields):
     stop_signal: SignalName = Field("SIGTERM", description="Asks it to stop.")
     stop_timeout: Duration = Field(10.0, description="From that to SIGKILL.")
     restart: Literal["always", "on-failure", "never"] = Field("on-failure", description="When it ended by itself.")
+    ready: ReadyTable | None = Field(
+        None, description="How it is known that it is ready, within grace; default: once its process exists."
+    )
+    after: list[Pattern] = Field(
+        [], max_length=NAMES_MAX, description="Programs that are to be ready before it starts; names or patterns."
+    )
     notify_access: NotifyAccess = NOTIFY_ACCESS
     budget: BudgetField | None = Field(None, description="Restarts allowed; default: 3 per 10m.")
     backoff: BackoffField | None = Field(None, description="Wait before a restart; default: 1s..60s.")

@@ -16,6 +16,7 @@ from banken_supervisor.config.models import GroupTable, WatchdogTable, WatchFiel
 from banken_supervisor.config.names import Names, covers, numbered, overlap
 from banken_supervisor.config.numbering import PLACE, filled, filled_whole, numbers_in, texts_in
 from banken_supervisor.config.parsing import Parsed
+from banken_supervisor.config.start_order import order_problems
 from banken_supervisor.config.steps import ACTIONS
 from banken_supervisor.engine.checks import RUNNER
 from banken_supervisor.engine.patterns import is_pattern
@@ -61,6 +62,7 @@ def problems(parsed: Parsed, callbacks: Collection[str] = ()) -> Iterator[Proble
         yield from _watch(path, own, program, parsed, names, known)
     yield from _cycles(names)
     yield from _programs(parsed)
+    yield from order_problems(parsed)
     for path, group in parsed.groups:
         yield from _group(path, group, names, known)
     yield from _in_two_groups(parsed, names)

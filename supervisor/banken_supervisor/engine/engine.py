@@ -85,7 +85,7 @@ class Engine:
         self._declarations = Declarations(self.table, rules, self.incidents, self.maintenance)
         self.observer = FeedObserver(self.table, self.history, self._declarations)
         self.last_feeds = LastFeeds(self.table)
-        self.notified = Notified(self.table, self._lifecycle, self.get)
+        self.notified = Notified(self.table, self._lifecycle, self.get, self.observer.keeps_incident)
         self._known_feeds = KnownFeeds(self.table, self.history)
         self.admission = Admission(
             self.table, rules, self.history, self.quorums, self.maintenance, self.observer, self.processes

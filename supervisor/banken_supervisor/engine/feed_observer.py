@@ -92,10 +92,13 @@ class FeedObserver:
 
     @staticmethod
     def keeps_incident(record: Record, now: float) -> bool:
-        """Whether a feed leaves the incident open: it is still fed too fast, or its progress still stands still."""
+        """Whether a feed leaves the incident open: it is still fed too fast, its progress still stands still, or
+        what it was to do has still not happened."""
         details = record.details
         if details is None or details.open_incident is None:
             return False
+        if details.demand is not None and details.demand.due <= now:
+            return True
         if details.cause is Cause.TOO_FAST and details.bucket is not None:
             if details.bucket.calm < rate_limit.CALM:
                 return True

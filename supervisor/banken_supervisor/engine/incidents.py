@@ -47,8 +47,15 @@ def ladder_of(record: Record) -> Ladder:
     return NO_LADDER if record.policy is None else record.policy.ladder
 
 
-def cause_of(record: Record, due: float) -> Cause:
-    """Why a watchdog that is waiting or alive was due at ``due``."""
+def cause_of(record: Record, due: float) -> tuple[Cause, str | None]:
+    """Why a watchdog that is waiting or alive was due at ``due``, and a reason where that needs one."""
+    demand = None if record.details is None else record.details.demand
+    if demand is not None and demand.due <= due:
+        return demand.cause, demand.reason
+    return _silence_of(record, due), None
+
+
+def _silence_of(record: Record, due: float) -> Cause:
     if record.is_check:
         return Cause.CHECK
     if record.state is State.WAITING:

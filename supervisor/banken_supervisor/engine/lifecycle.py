@@ -125,7 +125,7 @@ class Lifecycle:
         details = record.details
         if details is not None:
             details.progress_at = details.exited_at = details.exited_how = details.ended = None
-            details.work_due = details.scope = None
+            details.work_due = details.scope = details.demand = None
             self._table.end_extension(record)
 
     def _suspend(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from banken.protocol.incidents import Cause
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
-from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.record import Demand, Record
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
 
@@ -24,6 +25,7 @@ class Notified:
     _table: Table
     _lifecycle: Lifecycle
     get: Callable[[str], Record | None]
+    _keeps_incident: Callable[[Record, float], bool]
 
     def ready(self, name: str, now: float, out: list[Effect]) -> None:
         """It says that it is up: its grace is over, and its timeout runs, if it was given one. Where nobody gave
@@ -31,12 +33,48 @@ class Notified:
         record = self.get(name)
         if record is None:
             return
+        if record.is_ending:  # it has thought better of it
+            record.detailed().demand = None
         self._table.await_feeds(record)
         self._table.end_extension(record)
         if record.state is State.PAUSED:
             record.fed_at = max(record.fed_at, now)
             return
-        self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
+        if not self._keeps_incident(record, now):
+            self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
+
+    def begun(self, name: str, ready_within: float | None, now: float) -> None:
+        """A new process of its program runs, which is to be ready within so many seconds; None: nobody waits for
+        that."""
+        record = self.get(name)
+        if record is None:
+            return
+        if record.details is not None:
+            record.details.status = record.details.demand = None
+        if ready_within is not None:
+            reason = f"it did not become ready within {ready_within:g} s"
+            self._demand(record, Demand(now + ready_within, Cause.GRACE, reason))
+
+    def met(self, name: str, now: float, out: list[Effect]) -> None:
+        """Its program is ready."""
+        record = self.get(name)
+        if record is not None and record.details is not None:
+            record.details.demand = None
+            self.ready(name, now, out)
+            self._table.arm(record)
+
+    def stopping(self, name: str, within: float, now: float) -> None:
+        """It says that it ends. Its silence is no matter any more, and its end no incident; that it does not end
+        within so many seconds is."""
+        record = self.get(name)
+        if record is not None and record.is_judged:
+            reason = f"it said STOPPING=1, and has not ended within {within:g} s"
+            self._demand(record, Demand(now + within, Cause.FAILED, reason, alone=True))
+
+    def _demand(self, record: Record, demand: Demand) -> None:
+        self._table.forget_frames(record)
+        record.detailed().demand = demand
+        self._table.arm(record)
 
     def status(self, name: str, text: str) -> None:
         """What it says that it does. That is no feed."""

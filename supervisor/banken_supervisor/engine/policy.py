@@ -161,6 +161,15 @@ class ProcessAttributes(NamedTuple):
     those that this process was started with"""
 
 
+class Readiness(NamedTuple):
+    """How it is known that a program is ready: one of these."""
+
+    notify: bool = False
+    """it says READY=1 (sd_notify)"""
+    fd: int | None = None
+    """it writes a line to this descriptor"""
+
+
 class ProgramSpec(NamedTuple):
     """A child process that the supervisor starts, one per name (``numprocs`` is already expanded)."""
 
@@ -194,6 +203,10 @@ class ProgramSpec(NamedTuple):
     """True: a login's environment in place of the supervisor's own"""
     env_file: str | None = None
     """a file with more variables, read at each start; ``environment`` counts before it"""
+    ready: Readiness | None = None
+    """None: it is ready when its process exists"""
+    after: tuple[str, ...] = ()
+    """programs that are to be ready before it starts; this counts before ``order``"""
     notify_access: str = "main"
     """who may say by sd_notify all that can be said: main, its main process; all, whoever has its socket"""
     withheld: tuple[str, ...] = ()

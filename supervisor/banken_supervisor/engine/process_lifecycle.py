@@ -202,8 +202,7 @@ class ProcessLifecycle:
 
     def restarted(self, name: str, now: float, out: list[Effect]) -> None:
         """A new process of the program behind this name has started."""
-        record = self._table.by_name.get(name)
-        if record is not None:
+        if (record := self._table.by_name.get(name)) is not None:
             self._on_purpose.disown(record)
             self.reborn(record, now, out)
 
@@ -211,7 +210,7 @@ class ProcessLifecycle:
         """A new process has the name: its start-up has a grace of its own."""
         details = record.details
         if details is not None:  # the former process's progress is no measure for this one, and its end is over
-            details.progress_at = details.exited_at = details.exited_how = details.ended = None
+            details.progress_at = details.exited_at = details.exited_how = details.ended = details.demand = None
         self._lifecycle.apply(record, Occurrence(Trigger.REBORN), now, out)
 
     def abandon(self, name: str, why: str, now: float, out: list[Effect]) -> None:
@@ -377,7 +376,8 @@ class ProcessLifecycle:
         allowed = record.declaration.exit
         if allowed is not Exit.UNCLEAN:
             return allowed is Exit.NEVER
-        return is_left and why is None if status is None else status in record.declaration.clean
+        found = is_left and why is None if status is None else status in record.declaration.clean
+        return found or record.is_ending
 
     @staticmethod
     def _word_of(details: Details, process: ProcessIdentity) -> tuple[bool, str | None]:

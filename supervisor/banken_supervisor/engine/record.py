@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from math import inf
+from typing import NamedTuple
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity, Scope
@@ -91,6 +92,17 @@ class QuorumState:
         return True if self.alive >= self.at_least else None
 
 
+class Demand(NamedTuple):
+    """What is to have happened by a time, whatever else is said."""
+
+    due: float
+    cause: Cause
+    reason: str
+    """of the incident, if it has not"""
+    alone: bool = False
+    """nothing else is judged meanwhile, but for the end of its process"""
+
+
 JOINS_AFTER = 2
 """Feeds after which a process of ``each`` is judged: a step of a script that feeds once is not waited for."""
 
@@ -130,6 +142,8 @@ class Details:
     """set by extend, void with the next feed"""
     unsure: float = 0.0
     """seconds by which the last feed may be younger than ``fed_at``, which is from before a restart"""
+    demand: Demand | None = None
+    """in words that are no feed (notified.py); void with a new process"""
     held_until: float | None = None
     """not judged before: the grace of a restart, void with the next feed"""
     status: str | None = None
@@ -274,6 +288,11 @@ class Record:
         return self.state is State.EXPIRED or self.state is State.GIVEN_UP
 
     @property
+    def is_ending(self) -> bool:
+        """Whether its process said that it ends, in words of systemd's (notified.py)."""
+        return self.details is not None and self.details.demand is not None and self.details.demand.alone
+
+    @property
     def is_idle(self) -> bool:
         """Whether it said that it has nothing to do: until its next message it is judged by its end alone."""
         return self.state is State.ALIVE and self.details is not None and self.details.work_due == inf
@@ -304,8 +323,11 @@ def deadline(record: Record) -> float | None:
         if state is State.ALIVE:
             return record.fed_at + record.declaration.timeout + record.resolution
         return record.fed_at + record.declaration.grace if state is State.WAITING else None
-    quorum = details.quorum
+    quorum, demand = details.quorum, details.demand
     due: float | None = None
+    if demand is not None and demand.alone and record.is_judged:
+        due = demand.due if details.extended_until is None else max(demand.due, details.extended_until)
+        return due if details.exited_at is None else min(due, details.exited_at)
     if state is State.ALIVE and quorum is None:
         if details.work_due == inf:
             return details.exited_at
@@ -332,6 +354,8 @@ def deadline(record: Record) -> float | None:
         return due if quorum.since is None else quorum.since if due is None else min(due, quorum.since)
     if due is None or state is State.EXPIRED:
         return due
+    if demand is not None:
+        due = min(due, demand.due)
     if details.extended_until is not None:
         due = max(due, details.extended_until)
     stalled = progress_deadline(record) if state is State.ALIVE else None

@@ -114,7 +114,8 @@ class Verdicts:
         elif record.exited:
             self._processes.judge_end(record, due, now, out)
         elif not self._processes.outlived(record, now, out) and not self._on_purpose.excuses(record, now, out):
-            what = Occurrence(Trigger.DEADLINE, due=due, cause=cause_of(record, due))
+            cause, reason = cause_of(record, due)
+            what = Occurrence(Trigger.DEADLINE, due=due, cause=cause, reason=reason)
             self._lifecycle.apply(record, what, now, out)
 
     def _due(self, record: Record, now: float) -> float | None:

@@ -67,20 +67,25 @@ class _Change(NamedTuple):
 
 
 def start(
-    command: Sequence[str], attributes: ProcessAttributes | None, user: User | None = None, **options: Any
+    command: Sequence[str],
+    attributes: ProcessAttributes | None,
+    user: User | None = None,
+    given: tuple[int, int] | None = None,
+    **options: Any,
 ) -> subprocess.Popen[bytes]:
-    """The process of the command. ``attributes``: None: as this process was given them. ``options``: of Popen.
+    """The process of the command. ``attributes``: None: as this process was given them. ``given``: a descriptor of
+    this process, and the number under which the command has it. ``options``: of Popen.
 
     OSError: the command cannot be run, as of Popen. AttributeRefused.
     """
     changes = list(_limit_changes({}) if attributes is None else _changes(attributes)) if LINUX else []
     if attributes is not None:
         options["umask"] = attributes.umask
-    if changes or "WATCHDOG_USEC" in (options.get("env") or ()):  # the launcher adds its own pid
+    if changes or given or "WATCHDOG_USEC" in (options.get("env") or ()):  # the launcher adds its own pid
         try:
-            return _launch(command, changes, user, options)
+            return _launch(command, changes, user, options, given)
         except _NoLauncher as fault:
-            if any(change.asked for change in changes):
+            if given or any(change.asked for change in changes):
                 raise AttributeRefused(f"its attributes cannot be set: {fault}") from None
     return subprocess.Popen(command, **(user._asdict() if user else {}), **options)  # noqa: S603  # the caller's
 
@@ -101,7 +106,11 @@ class _NoLauncher(Exception):
 
 
 def _launch(
-    command: Sequence[str], changes: Sequence[_Change], user: User | None, options: dict[str, Any]
+    command: Sequence[str],
+    changes: Sequence[_Change],
+    user: User | None,
+    options: dict[str, Any],
+    given: tuple[int, int] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Without a command nothing becomes of the launcher, which has ended then."""
     ids = "" if user is None else f"{user.user}:{user.group}:{','.join(map(str, user.extra_groups))}"
@@ -110,9 +119,11 @@ def _launch(
         with its:
             number = its.fileno()
             # -I -S -X utf8: it needs the standard library only, and its arguments stay the bytes that they were.
-            argv = [sys.executable, "-I", "-S", "-X", "utf8", _SCRIPT, str(number), ids, *command]
+            fds = "" if given is None else f"{given[0]}:{given[1]}"
+            argv = [sys.executable, "-I", "-S", "-X", "utf8", _SCRIPT, str(number), ids, fds, *command]
+            kept = (number,) if given is None else (number, given[0])
             try:
-                process = subprocess.Popen(argv, pass_fds=(number,), **options)  # noqa: S603  # ourselves
+                process = subprocess.Popen(argv, pass_fds=kept, **options)  # noqa: S603  # ourselves
             except OSError as fault:
                 if fault.filename == sys.executable:
                     raise _NoLauncher(f"{sys.executable}: {fault.strerror}") from None

@@ -1,6 +1,7 @@
 """A small script that becomes a command once its starter (launch.py) has set the attributes of its process.
 
-Arguments: the number of a socket to its starter, "UID:GID:GROUPS" or nothing, and the command. It writes "r" when
+Arguments: the number of a socket to its starter, "UID:GID:GROUPS" or nothing, "OLD:NEW" or nothing (the number of a
+descriptor, and that under which the command has it), and the command. It writes "r" when
 it is ready, and waits for a byte. What it writes after that is the error number of what failed; the socket's end
 alone means that the command runs. It imports as little as it can: each start waits for it.
 """
@@ -8,15 +9,26 @@ alone means that the command runs. It imports as little as it can: each start wa
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal itself takes as long as all the rest
+import fcntl
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
+OUT_OF_THE_WAY = 64
+"""From here on descriptors are looked for that are no number which a command is given."""
 
-def main(number: str, user: str, *command: str) -> None:
+
+def main(number: str, user: str, descriptors: str, *command: str) -> None:
     """Become the command, or say why not."""
     socket = int(number)
     os.set_inheritable(socket, False)
+    if descriptors:
+        old, new = map(int, descriptors.split(":"))
+        if socket == new:
+            socket = fcntl.fcntl(socket, fcntl.F_DUPFD_CLOEXEC, max(OUT_OF_THE_WAY, new + 1))
+        if old != new:
+            os.dup2(old, new, inheritable=True)
+            os.close(old)
     # As this process got it: Python itself may have set LC_CTYPE since.
     with open("/proc/self/environ", "rb") as file:
         variables = dict(each.partition(b"=")[::2] for each in file.read().split(b"\0") if each)

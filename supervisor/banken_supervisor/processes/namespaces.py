@@ -53,6 +53,20 @@ def known_pid(who: ProcessIdentity) -> int:
     return who.pid if who.boot == SPACE else _known.get((who.boot, who.pid, who.start), 0)
 
 
+def pid_in_namespace_of(speaker: int, number: int) -> int:
+    """The pid here of the process that has ``number`` in the pid namespace of the process ``speaker``; 0: there is
+    none that is found."""
+    space = namespace("pid", speaker, unknown=-1) if speaker > 0 else -1
+    if space in (-1, _PID_SPACE):
+        return number
+    _search()
+    wanted = mix(_BOOT, space << 32 | _TIME_SPACE), number
+    for (boot, own, start), pid in reversed(list(_known.items())):
+        if (boot, own) == wanted and process_start(pid) == start:
+            return pid
+    return 0
+
+
 def note(pid: int) -> None:
     """Remember a process of another pid namespace. ``pid``: here."""
     number = namespace("pid", pid, unknown=-1)

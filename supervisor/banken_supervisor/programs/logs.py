@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from banken_supervisor.engine.policy import ProgramSpec
 from banken_supervisor.files.trusted_files import open_file
 from banken_supervisor.programs.log_files import copy, open_log, rotate, user_ids
+from banken_supervisor.programs.run_records import file_name
 
 LOOK_FAST = 0.05
 LOOK_SLOW = 1.0
@@ -62,6 +63,13 @@ class _Log:
         for fd in (self.fd, *(each.fd for each in self.old)):
             if fd >= 0:
                 os.close(fd)
+
+
+def with_log(spec: ProgramSpec, directory: str) -> ProgramSpec:
+    """What it writes must not depend on who reads this process's stderr: one without a log gets one in here."""
+    if spec.log is not None or spec.terminal:
+        return spec
+    return spec._replace(log=os.path.join(directory, file_name(spec.name) + ".log"))
 
 
 class Logs:

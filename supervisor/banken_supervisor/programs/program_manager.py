@@ -22,25 +22,22 @@ from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
 from banken_supervisor.engine.policy import Group, ProgramSpec
 from banken_supervisor.files.users import find_user, obstacle, user_id
 from banken_supervisor.processes import control_groups
+from banken_supervisor.processes.handle import ProcessHandle
 from banken_supervisor.processes.shortage import is_shortage
 from banken_supervisor.programs.adoption import Adoption, adopt, stranger
 from banken_supervisor.programs.child_table import ChildTable
-from banken_supervisor.programs.engine.effects import (
-    KillGroup,
-    ProgramEffect,
-    ProgramEvent,
-    SendSignal,
-    Spawn,
-)
+from banken_supervisor.programs.engine.effects import KillGroup, ProgramEffect, ProgramEvent, SendSignal, Spawn
 from banken_supervisor.programs.engine.programs import Programs
 from banken_supervisor.programs.engine.states import ProgramState
-from banken_supervisor.programs.logs import Logs
+from banken_supervisor.programs.logs import Logs, with_log
+from banken_supervisor.programs.main_processes import MainProcesses
 from banken_supervisor.programs.membership import program_of
 from banken_supervisor.programs.orphan_killer_client import OrphanKiller
+from banken_supervisor.programs.program_row import row
 from banken_supervisor.programs.reports import ProgramReport, WorkTold
 from banken_supervisor.programs.run_output import RunOutput
-from banken_supervisor.programs.run_records import RunRecords, file_name
-from banken_supervisor.programs.spawn import Child, SpawnRefused, spawn
+from banken_supervisor.programs.run_records import RunRecords
+from banken_supervisor.programs.spawn import Child, SpawnRefused, spawn, variables
 from banken_supervisor.programs.started_processes import WORK_LIMIT_S, StartedProcesses
 
 CLOSE_WAIT = 2.0
@@ -81,6 +78,8 @@ class ProgramManager:
         """whether this end of a program, which nobody had asked for, is one to start it again after"""
         self.notify_socket: Callable[[str, str, int], str | None] = lambda name, address, uid: None
         """where this program, whose user this is, says what it knows of itself (sd_notify), from any thread"""
+        self.ready_pipe: Callable[[str], int] = lambda name: -1
+        """makes the descriptor to which a program writes when it is ready, from any thread; the caller closes it"""
         self._users: dict[str, int] = {}
         """by program: the user id of its last process"""
         self._random = random.random  # for the backoff's jitter
@@ -88,6 +87,9 @@ class ProgramManager:
         self.held = set[str]()
         """programs that had been asked to stop, as found by ``open``"""
         self._children = ChildTable()
+        self.mains = MainProcesses()
+        self.reloading = set[str]()
+        """programs that said so (sd_notify)"""
         self._runs = dict[str, str]()
         """program by run, as long as something of the run may be left"""
         self._jobs = KeyedExecutor(
@@ -118,7 +120,7 @@ class ProgramManager:
         Returns events, and sentences about damaged records. Reads files and /proc: call it once, before the loop
         turns. ValueError: invalid specs. When the records cannot be read, none is started: it might run already.
         """
-        specs = tuple(map(self._with_log, specs))
+        specs = tuple(with_log(spec, self._log_directory) for spec in specs)
         wanted = {spec.name: spec for spec in specs}
         users, readable = {spec.name: user_id(spec.user) for spec in specs}, True
         try:
@@ -129,12 +131,14 @@ class ProgramManager:
             adoption, held, readable = Adoption([], [], [], [text]), set(), False
         strangers = [stranger(record) for record in adoption.records() if record.name not in wanted]
         events = self.carry_out(self.programs.apply((*specs, *strangers), groups, now))
-        for _, child in adoption.running:
+        for record, child in adoption.running:
             program = self.programs.get(child.name)
             assert program is not None
             self.output.begin(program.spec, 0)
             self.notify_socket(child.name, self._address_of(program.spec), self._users[child.name])
-            events += self.carry_out(self._take(child, program.spec, now))
+            # Whether it writes to a descriptor of the former supervisor's is not known any more.
+            is_ready = record.ready or (program.spec.ready is not None and program.spec.ready.fd is not None)
+            events += self.carry_out(self._take(child, program.spec, now, ready=is_ready))
         # What the former supervisor was restarting, or was to take along, ends or has ended on purpose: it starts.
         begun = {record.name for record in adoption.records() if record.stopping}
         renewed = {name for name, spec in wanted.items() if spec.dies_with_supervisor or name in begun}
@@ -168,7 +172,7 @@ class ProgramManager:
 
         ValueError: invalid specs; nothing has changed.
         """
-        specs = tuple(map(self._with_log, specs))
+        specs = tuple(with_log(spec, self._log_directory) for spec in specs)
         known = {each.name for each in self.programs.all()}
         events = self.carry_out(self.programs.apply(specs, groups, now))
         new = [spec.name for spec in specs if spec.autostart and spec.name not in known]
@@ -194,6 +198,8 @@ class ProgramManager:
         events = []
         for child, status in self._children.gone():
             self.orphans.own.discard(child.handle.pid)
+            if (main := self.mains.take(child.name)) is not None and self._goes_on(child, status, main):
+                continue
             self.output.end(child.name)
             # Queued first, so that it is done before the next spawn of this program.
             self._do(child.name, partial(self.output.keep, child.name))
@@ -211,6 +217,27 @@ class ProgramManager:
                 events += self.carry_out(exited)
         self.orphans.collect()
         return events + self.carry_out(self.programs.due(now))
+
+    def _goes_on(self, child: Child, status: int | None, main: ProcessHandle) -> bool:
+        """What was started has ended, and had named another process: whether that is the program from now on."""
+        program = self.programs.get(child.name)
+        if status != 0 or program is None or program.state is not ProgramState.RUNNING:
+            main.close()
+            return False
+        heir = Child(child.name, child.run, main, False)
+        self._children.add(heir)
+        self._started.add(heir)
+        self._do(child.name, partial(self._records.change, child.name, pid=main.pid, start=main.start))
+        return True
+
+    def note_ready(self, name: str) -> None:
+        """Record, off the loop, that it is ready: the next supervisor then does not wait for that."""
+        self._do(name, partial(self._records.change, name, ready=True))
+
+    def main(self, name: str) -> ProcessHandle | None:
+        """The main process of a program; None: it has none."""
+        child = self.child(name)
+        return None if child is None else self.mains.get(name) or child.handle
 
     def carry_out(self, effects: list[ProgramEffect]) -> list[ProgramEvent]:
         """Do what ``programs`` has decided; the events among it."""
@@ -244,30 +271,15 @@ class ProgramManager:
         self._logs.close()
         self._jobs.close(wait, finish=True)
         self._children.close()
+        self.mains.close()
         self._orphan_killer.close()
 
     # -- what can be asked --------------------------------------------------------------------------
 
     def rows(self, now: float) -> list[dict[str, Any]]:
         """One row for each program, for people and for status."""
-        rows = []
-        for each in self.programs.all():
-            child = self.child(each.name)
-            rows.append(
-                {
-                    "name": each.name,
-                    "state": each.state.value,
-                    "since": now - each.since,
-                    "pid": None if child is None else child.handle.pid,
-                    "adopted": child is not None and not child.own,
-                    "failures": each.failures,
-                    "log": each.spec.log,
-                    "due": None if each.due is None else each.due - now,
-                    "killed": each.killed,
-                    "why": each.why if each.state is ProgramState.STOPPED else "",
-                }
-            )
-        return rows
+        every = self.programs.all()
+        return [row(each, self.child(each.name), self.main(each.name), self.reloading, now) for each in every]
 
     def user_of(self, name: str) -> int | None:
         """The user id of a program, -1 before its first start; None: there is no such program."""
@@ -279,23 +291,19 @@ class ProgramManager:
 
     # -- inside -------------------------------------------------------------------------------------
 
-    def _take(self, child: Child, spec: ProgramSpec, now: float) -> list[ProgramEffect]:
+    def _take(self, child: Child, spec: ProgramSpec, now: float, *, ready: bool = False) -> list[ProgramEffect]:
         """A process was made, or adopted."""
         self._children.add(child)
         self._runs[child.run] = child.name
         self._started.add(child)
         self._keep_log(spec)
-        return self.programs.started(child.name, child.handle.pid, now, adopted=not child.own)
+        self.mains.drop(child.name)
+        self.reloading.discard(child.name)
+        return self.programs.started(child.name, child.handle.pid, now, adopted=not child.own, ready=ready)
 
     def _keep_log(self, spec: ProgramSpec) -> None:
         if spec.log is not None:
             self._logs.keep(spec)
-
-    def _with_log(self, spec: ProgramSpec) -> ProgramSpec:
-        """What it writes must not depend on who reads this process's stderr: one without a log gets one."""
-        if spec.log is not None or spec.terminal:
-            return spec
-        return spec._replace(log=os.path.join(self._log_directory, file_name(spec.name) + ".log"))
 
     def _log_moved(self, names: list[str], text: str) -> None:
         for name in names:
@@ -328,9 +336,7 @@ class ProgramManager:
 
     def _spawn(self, spec: ProgramSpec, timeout: float | None) -> None:
         """Intent, process, record: in this order (run_records.py says why)."""
-        extra = {"BANKEN_NAME": spec.name}
-        if timeout is not None:
-            extra |= {"BANKEN_TIMEOUT": f"{timeout:g}", "WATCHDOG_USEC": f"{timeout * 1e6:.0f}"}
+        extra = variables(spec.name, timeout)
         run = os.urandom(16).hex()
         self._runs[run] = spec.name  # its first feed may be read before it is reported
         try:
@@ -348,7 +354,8 @@ class ProgramManager:
             address = extra["BANKEN_ADDRESS"] = self._address_of(spec)
             if (notify := self.notify_socket(spec.name, address, self._users[spec.name])) is not None:
                 extra["NOTIFY_SOCKET"] = notify
-            child = spawn(spec, run, extra)
+            ready = -1 if spec.ready is None or spec.ready.fd is None else self.ready_pipe(spec.name)
+            child = spawn(spec, run, extra, ready)
             control_groups.enter(run, child.handle.pid)
             self.orphans.own.add(child.handle.pid)
         except BaseException as fault:  # noqa: BLE001  # without a message the program would wait for ever

@@ -19,13 +19,16 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.on_purpose import STOPPED
-from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy, ProgramSpec
+from banken_supervisor.engine.policy import EXIT_ONLY, NEVER, Group, Policy, ProgramSpec, Readiness
 from banken_supervisor.processes.namespaces import SPACE
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.programs.program_manager import CLOSE_WAIT, ProgramManager
 from banken_supervisor.programs.reports import WorkTold
 from banken_supervisor.text.durations import format_s
+
+STOP_TIMEOUT = 10.0
+"""Seconds that what is no program has to end after it said STOPPING=1."""
 
 
 class ProgramWatchdogs:
@@ -50,6 +53,8 @@ class ProgramWatchdogs:
         """called with each event, on the loop's thread"""
         self.news: Callable[[], None] = lambda: None
         """called when something has become of a program"""
+        self.last_words: dict[str, str] = {}
+        """by program: why it is about to end, as it says (sd_notify)"""
         self._specs: dict[str, ProgramSpec] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -144,8 +149,8 @@ class ProgramWatchdogs:
 
     def process(self, name: str) -> ProcessIdentity | None:
         """The process of a program, known without any feed; None: it has none."""
-        child = self.manager.child(name)
-        return None if child is None else ProcessIdentity(SPACE, child.handle.pid, child.handle.start, b"")
+        main = self.manager.main(name)
+        return None if main is None else ProcessIdentity(SPACE, main.pid, main.start, b"")
 
     def is_spawning(self, name: str) -> bool:
         """Whether a process of it is being made, which may speak before it is known."""
@@ -156,6 +161,16 @@ class ProgramWatchdogs:
         """Which of its processes may speak by sd_notify; None: it is no program."""
         spec = self._specs.get(name)
         return None if spec is None else spec.notify_access
+
+    def readiness(self, name: str) -> Readiness | None:
+        """How it is known that it is ready; None: it always is, or it is no program."""
+        spec = self._specs.get(name)
+        return None if spec is None else spec.ready
+
+    def stop_timeout(self, name: str) -> float:
+        """Seconds that it has to end."""
+        spec = self._specs.get(name)
+        return STOP_TIMEOUT if spec is None else spec.stop_timeout
 
     def last_output(self, name: str, *, has_ended: bool) -> list[str]:
         """The last lines that a program wrote; ``has_ended``: its process that ended last. Reads the disk."""
@@ -205,6 +220,8 @@ class ProgramWatchdogs:
                 case kinds.EXITED if not engine.processes.ended_well(name, data["status"], now, out):
                     status = data["status"]
                     how = "it ended, exit status unknown" if status is None else exit_text(status)
+                    if (why := self.last_words.get(name)) is not None:
+                        how = f"{how} ({why})"[:REASON_MAX]
                     engine.processes.program_ended(name, how, now)
                 case _ if spec is None:
                     pass  # it is no longer configured
@@ -214,6 +231,11 @@ class ProgramWatchdogs:
                     else:
                         self._declare(name, engine, now, out)  # a new one starts its grace now
                     engine.on_purpose.program_up(name, now)
+                    self.last_words.pop(name, None)
+                    engine.notified.begun(name, self._ready_within(name, engine), now)
+                case kinds.READY:
+                    self.manager.note_ready(name)
+                    engine.notified.met(name, now, out)
                 case kinds.FAILED if failed:  # one incident for all attempts
                     self._declare(name, engine, now, out)
                     reason = f"it could not be started: {data.get('reason', 'reason unknown')}"[:REASON_MAX]
@@ -223,6 +245,22 @@ class ProgramWatchdogs:
                     times = "1 restart" if data["count"] == 1 else f"{data['count']} restarts"
                     why = f"given up: {data['of']} has used up its budget of {times} in {format_s(data['period'])}"
                     engine.processes.abandon(name, why, now, out)
+
+    def became_ready(self, name: str, engine: Engine, now: float, out: list[Effect]) -> None:
+        """It is ready, by what its spec says; once is enough."""
+        effects = self.manager.programs.ready(name, now)
+        if effects:
+            self._handle_events(self.manager.carry_out(effects), engine, now, out)
+
+    def _ready_within(self, name: str, engine: Engine) -> float | None:
+        """Seconds within which a process that has just started is to be ready; None: it is."""
+        program, record = self.manager.programs.get(name), engine.get(name)
+        if program is None or program.ready or record is None:
+            return None
+        grace = record.declaration.grace
+        if grace >= NEVER and record.policy is not None and "grace" in record.policy.written:
+            grace = record.policy.declaration.grace
+        return grace if grace < NEVER else engine.rules.times.grace
 
     def _down(self, name: str, engine: Engine, now: float, out: list[Effect]) -> None:
         """It is stopped, and not started again by itself."""

@@ -14,7 +14,7 @@ import json
 import os
 import threading
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from banken.process_identity import boot_id
 from banken.protocol.limits import check_name, check_seconds
@@ -44,6 +44,8 @@ class RunRecord(NamedTuple):
     """how to stop it where the configuration no longer names it"""
     stopping: bool = False
     """it is being stopped, or waits for its turn; unless it was asked to stay down, it is started again"""
+    ready: bool = False
+    """it was ready"""
 
 
 class RunRecords:
@@ -81,6 +83,14 @@ class RunRecords:
     def confirm(self, record: RunRecord, pid: int, start: int) -> None:
         """It was made."""
         self._write(record._replace(pid=pid, start=start))
+
+    def change(self, name: str, **fields: Any) -> None:
+        """Something of it is otherwise now. Where the disk refuses, the next supervisor does not know."""
+        with self._lock, contextlib.suppress(OSError):
+            record = self._last.get(name)
+            if record is not None:
+                self._last[name] = record._replace(**fields)
+                self._put(self._last[name])
 
     def is_stopping(self, name: str) -> bool:
         """Whether that is on record."""
@@ -191,6 +201,8 @@ def _for_us_alone(path: str, flags: int) -> int:
 def _parse(text: bytes) -> RunRecord:
     """ValueError: it is not a whole record."""
     found = from_json(text)
+    if isinstance(found, dict):
+        found.setdefault("ready", False)  # an older one
     if not isinstance(found, dict) or set(found) != set(RunRecord._fields):
         raise ValueError("it is not a record of a program")
     if isinstance(found["stop_timeout"], int):

@@ -43,8 +43,9 @@ class Child:
     """a child of this process, whose status it gets; False: adopted"""
 
 
-def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
-    """Start the program's process, with ``extra`` and the mark in its environment. SpawnRefused.
+def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str], ready: int = -1) -> Child:
+    """Start the program's process, with ``extra`` and the mark in its environment. SpawnRefused. ``ready``: what it
+    gets as the descriptor of ``spec.ready``; it is closed here.
 
     May block on a disk that hangs: not for the loop's thread. The caller owns ``Child.handle`` and must be the only
     one to wait for the process.
@@ -67,6 +68,7 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
             stderr=output,
             env=environment,
             cwd=spec.directory,
+            given=None if spec.ready is None or spec.ready.fd is None else (ready, spec.ready.fd),
             # A process that is to have our terminal must be of our session; its group is its own all the same.
             **{"process_group": 0} if spec.terminal and _has_terminal() else {"start_new_session": True},
         )
@@ -77,6 +79,8 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
     finally:
         if output is not None and spec.log is not None:
             os.close(output)
+        if ready >= 0:
+            os.close(ready)
     # Only its handle is waited for: Popen must neither poll for it later nor warn that it runs.
     process.returncode = 0
     try:
@@ -86,6 +90,14 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str]) -> Child:
             os.killpg(process.pid, 9)
         os.waitpid(process.pid, 0)
         raise SpawnRefused(f"its process cannot be watched: {fault}") from None
+
+
+def variables(name: str, timeout: float | None) -> dict[str, str]:
+    """What a program's environment says of its watchdog. ``timeout``: seconds, None: it need not feed."""
+    found = {"BANKEN_NAME": name}
+    if timeout is not None:
+        found |= {"BANKEN_TIMEOUT": f"{timeout:g}", "WATCHDOG_USEC": f"{timeout * 1e6:.0f}"}
+    return found
 
 
 def _has_terminal() -> bool:

@@ -13,19 +13,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+from banken.process_identity import process_start
 from banken.protocol.limits import REASON_MAX
-from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.policy import NEVER
 from banken_supervisor.engine.principal import Refusal
+from banken_supervisor.processes.handle import ProcessError, ProcessHandle, real_user
+from banken_supervisor.processes.namespaces import SPACE, pid_in_namespace_of
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.programs.run_records import file_name
 from banken_supervisor.sources.notify_datagram import Datagram
 from banken_supervisor.sources.notify_fields import Said
 from banken_supervisor.sources.notify_sockets import NotifySockets
-
-ANYBODYS = frozenset({"ready", "status", "barrier"})
-"""What counts whoever says it."""
 
 
 @dataclass(slots=True)
@@ -33,6 +33,8 @@ class _Speaker:
     """What is remembered of one name."""
 
     status: str | None = None
+    main: ProcessIdentity | None = None
+    """of what is no program: the process that was named by MAINPID; it feeds, whoever sends"""
     told: set[str] = field(default_factory=set)
     """kinds of refusals that were told; each is, once"""
 
@@ -56,6 +58,7 @@ class NotifyHandler:
         self._sockets.handle = self.handle
         self._programs.news = self._sockets.look_again
         self._programs.manager.notify_socket = self.serve
+        self._programs.manager.ready_pipe = self._sockets.open_pipe
 
     def serve(self, name: str, address: str, uid: int) -> str | None:
         """Bind the socket of a program, from any thread; None: that is not possible. ``address``: its directory.
@@ -89,6 +92,7 @@ class NotifyHandler:
         name, said = datagram.name, datagram.said
         if self._programs.is_spawning(name):
             return False
+        self._speakers.setdefault(name, _Speaker())
         self._driver.engine.decoded_bytes += max(1, datagram.size)
         if isinstance(said, str):
             self._refuse(name, "notify", f"a datagram of pid {datagram.pid} is dropped: {said}")
@@ -105,22 +109,41 @@ class NotifyHandler:
 
     def _take(self, name: str, said: Said, datagram: Datagram) -> None:
         engine, now, out = self._driver.engine, self._driver.now, self._driver.out
-        speaker = self._speakers.setdefault(name, _Speaker())
+        speaker = self._speakers[name]
         if said.status is not None:
             speaker.status = said.status
             engine.notified.status(name, said.status)
         if said.extend is not None:
             engine.notified.extend(name, said.extend, now, out)
+            self._programs.manager.programs.extend_stop(name, now + said.extend)
+        if said.main_pid is not None:
+            self._name_main(name, said.main_pid, datagram)
+        if said.why is not None:
+            self._programs.last_words[name] = said.why
         at = self._driver.time_of(datagram.at)
         if said.ready:
-            engine.notified.ready(name, at, out)
+            self._ready(name, at, is_line=datagram.is_line)
+        elif said.reloading:
+            self._programs.manager.reloading.add(name)
+        elif said.stopping:
+            engine.notified.stopping(name, self._programs.stop_timeout(name), now)
         if said.triggers:
             why = speaker.status or "it said WATCHDOG=trigger"
-            engine.tell(Message(Kind.FAIL, name, None, 0.0, None, (why[:REASON_MAX],)), now, out)
+            engine.tell(Message(Kind.FAIL, name, speaker.main, 0.0, None, (why[:REASON_MAX],)), now, out)
         elif said.progress is not None:
-            engine.tell(Message(Kind.NOTE, name, None, 0.0, None, (said.progress, None)), at, out)
+            engine.tell(Message(Kind.NOTE, name, speaker.main, 0.0, None, (said.progress, None)), at, out)
         elif said.feeds or said.timeout is not None:
-            engine.tell(Message(Kind.FEED, name, None, 0.0, self._declaration(name, said.timeout)), at, out)
+            declaration = self._declaration(name, said.timeout)
+            engine.tell(Message(Kind.FEED, name, speaker.main, 0.0, declaration), at, out)
+
+    def _ready(self, name: str, at: float, *, is_line: bool) -> None:
+        engine, programs, out = self._driver.engine, self._programs, self._driver.out
+        programs.manager.reloading.discard(name)
+        readiness = programs.readiness(name)
+        if not is_line:
+            engine.notified.ready(name, at, out)
+        if readiness is not None and (readiness.fd is not None if is_line else readiness.notify):
+            programs.became_ready(name, engine, at, out)
 
     def _declaration(self, name: str, timeout: float | None) -> Declaration | None:
         record = self._driver.engine.get(name)
@@ -132,18 +155,51 @@ class NotifyHandler:
 
     def _may_say_all(self, datagram: Datagram) -> bool:
         name = datagram.name
-        if self._programs.notify_access(name) == "all" or self.access.get(name) == "all":
+        if datagram.is_line or self._programs.notify_access(name) == "all" or self.access.get(name) == "all":
             return True
         main = self._main(name)
         return main is None or datagram.pid == main
 
     def _main(self, name: str) -> int | None:
         """The pid of the main process; None: there is none that is known."""
-        process = self._programs.process(name)
+        process = self._programs.process(name) or self._speakers[name].main
         return 0 if process is None and name in self._programs else None if process is None else process.pid
 
+    def _name_main(self, name: str, number: int, datagram: Datagram) -> None:
+        """Of a program, one of its own processes becomes the main one, by the word of one of its own; of what is no
+        program, one of the sender's user. ``number``: as the sender has it in its pid namespace."""
+        try:
+            handle = ProcessHandle.open_pid(pid_in_namespace_of(datagram.pid, number))
+        except ProcessError as fault:
+            self._refuse(name, "notify-main", f"MAINPID={number} of pid {datagram.pid} is ignored: {fault}")
+            return
+        identity = ProcessIdentity(SPACE, handle.pid, handle.start, b"")
+        if name in self._programs:
+            if self._is_own(name, handle.pid) and self._is_own(name, datagram.pid):
+                self._programs.manager.mains.set(name, handle)
+                return
+            why = "it, or what says so, is no process of this program"
+        elif real_user(handle.pid) == datagram.uid or datagram.uid == 0:
+            self._speakers[name].main = identity
+            handle.close()
+            return
+        else:
+            why = f"it is another user's than the sender's, {datagram.uid}"
+        handle.close()
+        self._refuse(name, "notify-main", f"MAINPID={number} of pid {datagram.pid} is ignored: {why}")
+
+    def _is_own(self, name: str, pid: int) -> bool:
+        """Whether this is a living process of the program."""
+        process = self._programs.process(name)
+        if process is not None and process.pid == pid:
+            return True
+        start = process_start(pid) if pid > 0 else 0
+        who = ProcessIdentity(SPACE, pid, start, b"")
+        return bool(start) and self._programs.program_of(who) == name
+
     def _only_anybodys(self, datagram: Datagram, said: Said) -> Said:
-        kept = Said(ready=said.ready, status=said.status, barrier=said.barrier)
+        # MAINPID has a rule of its own.
+        kept = Said(ready=said.ready, status=said.status, barrier=said.barrier, main_pid=said.main_pid)
         if kept._replace(ignored=said.ignored, not_kept=said.not_kept) != said:
             name, main = datagram.name, self._main(datagram.name)
             whose = f"pid {main} is" if main else "no process is"

@@ -37,6 +37,8 @@ class Datagram(NamedTuple):
     pid: int
     """0: a process of another namespace that is not seen from here"""
     uid: int
+    is_line: bool = False
+    """a line that came by a pipe: it means that the program is ready"""
     sender: int = -1
     """a pidfd of the sender, where MAINPID is said"""
     barrier: int = -1
@@ -82,7 +84,7 @@ def receive(name: str, sock: socket.socket) -> Datagram | None:
         if sender >= 0 and (isinstance(said, str) or said.main_pid is None):
             os.close(sender)
             sender = -1
-    return Datagram(name, said, at, len(data), pid, uid, sender, barrier)
+    return Datagram(name, said, at, len(data), pid, uid, False, sender, barrier)
 
 
 def fitting(path: str) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 
 from banken_supervisor.sources.notify_datagram import Datagram, bind, fitting, receive
-from banken_supervisor.sources.notify_fields import PLAIN_FEED
+from banken_supervisor.sources.notify_fields import PLAIN_FEED, Said
 from banken_supervisor.sources.poller import POLLIN, make_poller
 
 SUPPORTED = hasattr(socket, "SO_PASSCRED") and hasattr(os, "eventfd")
@@ -43,6 +43,16 @@ READY_MAX = 64
 
 REST_S = 0.02
 """Seconds until a socket is read again that was read too often, or of which too much waits."""
+
+
+LINE_MAX = 4096
+"""Bytes that are read from a pipe in search of the end of a line."""
+
+
+@dataclass(eq=False)
+class _Pipe:
+    name: str
+    end: int
 
 
 @dataclass(eq=False)
@@ -75,7 +85,8 @@ class NotifySockets:
         self._bound, self._unbound = bound, unbound
         self._lock = threading.RLock()
         self._doors: dict[str, _Door] = {}
-        self._by_fd: dict[int, _Door] = {}
+        self._by_fd: dict[int, _Door | _Pipe] = {}
+        self._pipes: dict[str, _Pipe] = {}
         self._turns: deque[str] = deque()
         """names of which something waits"""
         self._thread: threading.Thread | None = None
@@ -135,6 +146,33 @@ class NotifySockets:
                 self._drop(door)
                 with contextlib.suppress(OSError):
                     os.unlink(door.path)
+
+    def open_pipe(self, name: str) -> int:
+        """A pipe to which a program writes a line when it is ready: the end for its process, which the caller
+        closes. ``handle`` gets it as READY. OSError.
+
+        It is open for reading, too, so that one that writes after the supervisor has ended does not die of that.
+        """
+        if not SUPPORTED:
+            raise OSError("this system has no epoll and eventfd")
+        ours, its = os.pipe()
+        with self._lock:
+            try:
+                whole = os.open(f"/proc/self/fd/{its}", os.O_RDWR | os.O_CLOEXEC)
+                os.set_blocking(ours, False)
+                self._close_pipe(name)
+                self._pipes[name] = self._by_fd[ours] = _Pipe(name, ours)
+                assert self._poller is not None
+                self._poller.register(ours, POLLIN)
+                self._start()
+            except (OSError, RuntimeError) as fault:
+                self._pipes.pop(name, None)
+                self._by_fd.pop(ours, None)
+                os.close(ours)
+                raise OSError(str(fault)) from None
+            finally:
+                os.close(its)
+        return whole
 
     def path(self, name: str) -> str | None:
         """Where the socket of this name is; None: there is none."""
@@ -201,6 +239,8 @@ class NotifySockets:
             for door in self._doors.values():
                 self._drop(door)
             self._doors.clear()
+            for name in list(self._pipes):
+                self._close_pipe(name)
         if self._thread is not None:
             self._signal(self._wake)
             self._thread.join(1.0)
@@ -226,6 +266,14 @@ class NotifySockets:
         for datagram in door.queue:
             datagram.close()
         door.queue.clear()
+
+    def _close_pipe(self, name: str) -> None:
+        pipe = self._pipes.pop(name, None)
+        if pipe is not None:
+            if self._poller is not None:
+                self._poller.unregister(pipe.end)
+            del self._by_fd[pipe.end]
+            os.close(pipe.end)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -261,11 +309,15 @@ class NotifySockets:
         """Read what can be read. ``asked``: the barrier that was asked for. Whether one rests."""
         if self._closed:
             return False
-        for door in filter(None, map(self._by_fd.get, ready)):
-            self._read(door, PORTION)
+        for descriptor in ready:
+            source = self._by_fd.get(descriptor)
+            if isinstance(source, _Pipe):
+                self._read_pipe(source)
+            elif source is not None:
+                self._read(source, PORTION)
         if asked != self._passed:
-            for door in self._by_fd.values():
-                self._read(door, PASS_MAX)
+            for each in self._doors.values():
+                self._read(each, PASS_MAX)
             self._passed = asked
             self._tell_loop()
         return self._end_rests()
@@ -274,17 +326,34 @@ class NotifySockets:
         """Whether one rests still."""
         assert self._poller is not None
         now, found = monotonic(), False
-        for door in self._by_fd.values():
+        for door in self._doors.values():
             if door.rests and len(door.queue) < QUEUE_MAX and _tokens(door, now) > PORTION:
                 door.rests = False
                 self._poller.modify(door.socket.fileno(), POLLIN)
             found |= door.rests
         return found
 
+    def _read_pipe(self, pipe: _Pipe) -> None:
+        """A line is the end of it, and so is its end."""
+        try:
+            data = os.read(pipe.end, LINE_MAX)
+        except BlockingIOError:
+            return
+        door = self._doors.get(pipe.name)
+        if b"\n" in data and door is not None:
+            self._queue(door, Datagram(pipe.name, Said(ready=True), monotonic(), len(data), 0, 0, True))
+        if b"\n" in data or not data:
+            self._close_pipe(pipe.name)
+
+    def _queue(self, door: _Door, datagram: Datagram) -> None:
+        door.queue.append(datagram)
+        if len(door.queue) == 1:
+            self._turns.append(door.name)
+            self._tell_loop()
+
     def _read(self, door: _Door, most: int) -> None:
         """Read at most so many datagrams."""
-        before = len(door.queue)
-        allowed = min(most, QUEUE_MAX - before)
+        allowed = min(most, QUEUE_MAX - len(door.queue))
         if most == PORTION:
             allowed = min(allowed, int(_tokens(door, monotonic())))
         for _ in range(allowed):
@@ -296,15 +365,12 @@ class NotifySockets:
             if last is not None and last.said is PLAIN_FEED is datagram.said and last.pid == datagram.pid:
                 door.queue[-1] = datagram
             else:
-                door.queue.append(datagram)
+                self._queue(door, datagram)
         else:
             if most == PORTION and allowed < PORTION and not door.rests:
                 assert self._poller is not None
                 door.rests = True
                 self._poller.modify(door.socket.fileno(), 0)
-        if len(door.queue) and not before:
-            self._turns.append(door.name)
-            self._tell_loop()
 
 
 def _tokens(door: _Door, now: float) -> float:

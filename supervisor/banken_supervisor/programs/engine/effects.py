@@ -12,6 +12,10 @@ class ProgramEventType(StrEnum):
 
     STARTED = "program-started"
     """data: pid"""
+    WAITS = "program-waits"
+    """it starts when others are ready; data: names, ``for``"""
+    READY = "program-ready"
+    """data: after"""
     ADOPTED = "program-adopted"
     """an earlier supervisor had started it; data: pid"""
     FAILED = "program-failed"

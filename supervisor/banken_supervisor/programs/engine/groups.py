@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from banken_supervisor.engine.policy import Group, ProgramSpec, Strategy
-
-Rank = tuple[int, int]
-"""(start order, place in the group): a lower rank starts earlier and stops later."""
+from banken_supervisor.programs.engine.record import Rank
 
 
 class Grouping:
     """Looks up the groups, restart partners and rank of a program. A name that is not configured has none.
 
     A program follows the strategy of the first group that names it and has a strategy. The budgets of all its
-    groups apply. Programs of such a group with the same start order are ordered as in ``members``.
+    groups apply. Programs of such a group with the same start order are ordered as in ``members``. One that starts
+    ``after`` others has a higher rank than they, whatever its order.
     """
 
     def __init__(self, specs: Iterable[ProgramSpec] = (), groups: Iterable[Group] = ()) -> None:
@@ -26,14 +25,18 @@ class Grouping:
         specs, groups = tuple(specs), tuple(groups)
         for spec in specs:
             self._groups[spec.name] = tuple(each for each in groups if _place(spec.name, each) is not None)
-            self._rank[spec.name] = spec.order, 0
+            self._rank[spec.name] = spec.order, 0, 0
         for group in groups:
             if group.strategy is not None:
                 self._apply_strategy(specs, group, group.strategy)
+        after = {spec.name: spec.after for spec in specs}
+        done: set[str] = set()
+        for spec in specs:
+            self._rank_after(spec.name, after, done)
 
     def rank(self, name: str) -> Rank:
         """Its place in the order of starting."""
-        return self._rank.get(name, (0, 0))
+        return self._rank.get(name, (0, 0, 0))
 
     def groups_of(self, name: str) -> tuple[Group, ...]:
         """The groups that name it."""
@@ -49,6 +52,22 @@ class Grouping:
                 return mates[mates.index(name) + 1 :]
         return ()
 
+    def _rank_after(self, start: str, after: Mapping[str, tuple[str, ...]], done: set[str]) -> None:
+        """Rank it, and before it all that it starts after. A circle, which no config has, is cut somewhere."""
+        way = [start]
+        while way:
+            name = way[-1]
+            others = [each for each in after[name] if each in after and each != name]
+            pending = next((each for each in others if each not in done and each not in way), None)
+            if pending is not None:
+                way.append(pending)
+                continue
+            way.pop()
+            done.add(name)
+            highest = max((self._rank[each] for each in others), default=self._rank[name])
+            if others and highest >= self._rank[name]:
+                self._rank[name] = highest[0], highest[1], highest[2] + 1
+
     def _apply_strategy(self, specs: tuple[ProgramSpec, ...], group: Group, strategy: Strategy) -> None:
         found = []
         for number, spec in enumerate(specs):
@@ -60,7 +79,7 @@ class Grouping:
             self._mates[name] = mates
             self._strategy[name] = strategy
             if strategy is not Strategy.ONE_FOR_ONE:
-                self._rank[name] = order, place
+                self._rank[name] = order, place, 0
 
 
 def _place(name: str, group: Group) -> int | None:

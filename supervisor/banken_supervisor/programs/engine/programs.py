@@ -90,6 +90,10 @@ class Programs:
             self._forget_if_down(program)
         if changed:
             self._sequencer.restart_together(changed, now, "its configuration changed", now)
+        for name in wanted:
+            if self._programs[name].spec.ready is None:
+                self._ready(name, now)
+        self._sequencer.look_again(now)
         return self._effects()
 
     def start(self, names: str | Iterable[str], now: float) -> list[ProgramEffect]:
@@ -126,8 +130,11 @@ class Programs:
 
     # -- reports of the shell -----------------------------------------------------------------------
 
-    def started(self, name: str, pid: int, now: float, *, adopted: bool = False) -> list[ProgramEffect]:
-        """The process that a ``Spawn`` asked for exists. ``adopted``: one of an earlier supervisor still runs."""
+    def started(
+        self, name: str, pid: int, now: float, *, adopted: bool = False, ready: bool = False
+    ) -> list[ProgramEffect]:
+        """The process that a ``Spawn`` asked for exists. ``adopted``: one of an earlier supervisor still runs;
+        ``ready``: and it was ready."""
         program = self._programs[name]
         program.transition(_T.ADOPTED if adopted else _T.SPAWNED, now)
         program.process = True
@@ -135,10 +142,23 @@ class Programs:
         program.due = None
         self._sequencer.emit(_E.ADOPTED if adopted else _E.STARTED, program, pid=pid)
         if program.state is _S.RUNNING:
+            if program.spec.ready is None or ready:
+                self._sequencer.now_ready(program, now)
             self._sequencer.leave_waves([program], now)
         else:
             self._sequencer.signal_if_turn(program, now)
         return self._effects()
+
+    def ready(self, name: str, now: float) -> list[ProgramEffect]:
+        """It is ready, by what its spec says. Nothing happens where it was, or is not up."""
+        self._ready(name, now)
+        return self._effects()
+
+    def extend_stop(self, name: str, until: float) -> None:
+        """It is being stopped, and asks not to be killed before ``until``."""
+        program = self._programs.get(name)
+        if program is not None and program.signalled and not program.killed and program.due is not None:
+            self._sequencer.set_timer(program, max(program.due, until))
 
     def failed(
         self, name: str, reason: str, now: float, random: float, *, shortage: bool = False
@@ -233,6 +253,7 @@ class Programs:
             program.again, program.group_restart, program.why = False, None, why
             self._budgets.cancel(program.name)
             waits = program.leftovers and before not in _UP and before is not _S.STOPPING
+            program.ready, program.awaits = False, ()
             program.transition(_T.STOP_LEFTOVERS if waits else _T.STOP, now)
             if waits:
                 program.due = None  # of its backoff
@@ -244,6 +265,12 @@ class Programs:
                 down.append(program)
         self._sequencer.leave_waves(down, now)
         self._sequencer.move_in_order(stopping, now, upward=False)
+
+    def _ready(self, name: str, now: float) -> None:
+        program = self._programs.get(name)
+        if program is not None and program.state is _S.RUNNING and not program.ready:
+            self._sequencer.emit(_E.READY, program, after=now - program.started_at)
+            self._sequencer.now_ready(program, now)
 
     # -- ends ---------------------------------------------------------------------------------
 
@@ -259,6 +286,7 @@ class Programs:
     ) -> None:
         """It ended without a request, or did not start. Order: policy, backoff, budgets, strategy."""
         program.due = None
+        program.ready &= not failed
         policy = program.spec.restart
         if policy is Restart.NEVER or (policy is Restart.ON_FAILURE and not failed):
             program.transition(_T.END, now)
@@ -285,6 +313,7 @@ class Programs:
         if charged:
             self._budgets.plan(program.spec, groups)
         program.failures += 1
+        program.ready = False
         program.transition(_T.RETRY, now)
         self._sequencer.emit(_E.BACKOFF, program, seconds=wait, attempt=program.failures)
         if others:

@@ -10,6 +10,10 @@ from itertools import groupby
 from banken_supervisor.engine.policy import ProgramSpec
 from banken_supervisor.programs.engine.states import ProgramState, ProgramTrigger, next_state
 
+Rank = tuple[int, int, int]
+"""(start order, place in the group, place behind those that it starts after): a lower one starts earlier and stops
+later."""
+
 STABLE_MIN = 1.0
 """Seconds. A run as long as the longest backoff, and at least this long, is stable and resets the backoff."""
 
@@ -32,6 +36,10 @@ class Program:
     leftovers: bool = False
     """its process has ended by itself, and all that it had started has not yet. A spawn waits for that end too, so
     that the spawn's report is enough from then on"""
+    ready: bool = False
+    """it is up, and ready; or it has ended well after it was. What starts ``after`` it may start"""
+    awaits: tuple[str, ...] = ()
+    """QUEUED: its turn has come, but these are not ready"""
     signalled: bool = False
     """it got its stop signal"""
     killed: bool = False
@@ -84,7 +92,7 @@ class Wave:
     """
 
     def __init__(
-        self, upward: bool, ranked: Iterable[tuple[tuple[int, int], str]], group_restart: GroupRestart | None = None
+        self, upward: bool, ranked: Iterable[tuple[Rank, str]], group_restart: GroupRestart | None = None
     ) -> None:
         ordered = sorted(ranked, reverse=upward)
         # The next level is the last item.

@@ -77,7 +77,8 @@ class Sequencer:
         group_restart = GroupRestart(tuple(each.name for each in programs), not_before)
         # All join before any leaves a wave: an older group restart that completes now must find none of them.
         for program in programs:
-            program.group_restart, program.again = group_restart, False
+            program.group_restart, program.again, program.ready = group_restart, False, False
+            program.awaits = ()
         waiting, stopping = [], []
         for program in programs:
             if program.state in (_S.QUEUED, _S.BACKOFF):
@@ -102,6 +103,19 @@ class Sequencer:
         self.out.append(SendSignal(program.name, signal.SIGCONT))  # a process in SIGSTOP acts on no other signal
         self.out.append(SendSignal(program.name, signal_number(program.spec.stop_signal)))
         self.set_timer(program, now + program.spec.stop_timeout)
+
+    def now_ready(self, program: Program, now: float) -> None:
+        """Others may start after it."""
+        program.ready = True
+        self.look_again(now)
+
+    def look_again(self, now: float) -> None:
+        """Start those that wait for others, all of which are ready by now."""
+        for each in list(self._programs.values()):
+            if each.state is _S.QUEUED and each.awaits:
+                each.awaits = tuple(name for name in each.spec.after if not self._is_ready(name))
+                if not each.awaits:
+                    self._spawn_or_wait(each, now)
 
     # -- time ---------------------------------------------------------------------------------------
 
@@ -153,13 +167,26 @@ class Sequencer:
             wave.waiting.update(each.name for each in present)
             for program in present:
                 if wave.upward:
-                    program.transition(_T.TURN, now)
-                    program.leftovers = False
-                    self._budgets.record_spawn(program.name, now)
-                    self.set_timer(program, now + SPAWN_PATIENCE)
-                    self.out.append(Spawn(program.name))
+                    self._spawn_or_wait(program, now)
                 else:
                     self.signal_if_turn(program, now)
+
+    def _spawn_or_wait(self, program: Program, now: float) -> None:
+        """Its turn has come: it starts, unless one that it starts after is not ready."""
+        program.awaits = tuple(name for name in program.spec.after if not self._is_ready(name))
+        self.set_timer(program, now + SPAWN_PATIENCE)
+        if program.awaits:
+            self.emit(_E.WAITS, program, **{"for": list(program.awaits)})
+            return
+        program.transition(_T.TURN, now)
+        program.leftovers = program.ready = False
+        self._budgets.record_spawn(program.name, now)
+        self.out.append(Spawn(program.name))
+
+    def _is_ready(self, name: str) -> bool:
+        """One that is not configured, which the config refuses, is waited for by nobody."""
+        program = self._programs.get(name)
+        return program is None or program.ready
 
     def _with_group_restarts(self, programs: list[Program]) -> list[Program]:
         found = {each.name: each for each in programs}
@@ -186,13 +213,15 @@ class Sequencer:
 
     def _timed_out(self, program: Program, now: float) -> None:
         """A timeout: of the spawn, of the stop signal, or of SIGKILL."""
-        if program.process and not program.killed:
+        if program.state is _S.QUEUED:
+            pass  # it waits until others are ready
+        elif program.process and not program.killed:
             program.killed = True
             self.emit(_E.KILLED, program, after=program.spec.stop_timeout)
             self.out.append(KillGroup(program.name))
             self.set_timer(program, now + KILL_PATIENCE)
             return
-        if program.process:
+        elif program.process:
             self.emit(_E.UNKILLABLE, program, after=KILL_PATIENCE)
         else:
             self.emit(_E.SLOW, program, after=SPAWN_PATIENCE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,10 @@ from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.waiting import Patience, wait
 from banken_supervisor.operator_client.supervisor_client import connect, lock_holder
 from banken_supervisor.text.durations import format_s
+from banken_supervisor.text.event_text import named
+
+if TYPE_CHECKING:  # it loads zmq
+    from banken.control import Control
 
 QUIET_S = 30.0
 """How long a command waits for a program that is not on its way: it crashes again and again, say."""
@@ -31,11 +35,16 @@ MOVING = ("queued", "starting", "stopping")
 
 @click.command(short_help="Start a program of the config.")
 @click.argument("name", type=NAME, shell_complete=completion.programs)
+@click.option("--wait", "until_ready", is_flag=True, help="Wait until it is ready, too.")
 @quiet_option
 @changing_address_option
-def start(name: str, quiet: bool, address: str | None) -> None:
-    """Start the program NAME, one that had stopped or was given up, and wait until it runs."""
-    _order("start", name, address, quiet)
+def start(name: str, until_ready: bool, quiet: bool, address: str | None) -> None:
+    """Start the program NAME, one that had stopped or was given up, and wait until it runs.
+
+    With --wait, until it is ready, as `ready` of the config says: a Failure if it is not within its grace. Without,
+    one that is to start `after` others is not waited for.
+    """
+    _order("start", name, address, quiet, until_ready=until_ready)
 
 
 @click.command(short_help="Stop a program and start it again.")
@@ -139,20 +148,37 @@ def reload(allow_empty: bool, quiet: bool, address: str | None) -> None:
         click.echo(f"{clean(last['text'])} is in force")
 
 
-def _order(what: str, name: str, address: str | None, quiet: bool) -> None:
+def _order(what: str, name: str, address: str | None, quiet: bool, *, until_ready: bool = False) -> None:
     """Have the supervisor do it, and wait until it is so, as long as that may take; a Failure if it is not."""
+    late = ""
+    """why it is not waited for any more: it did not become ready in time"""
     with connect(address) as control:
+        moving = False
 
         def look() -> dict[str, Any] | None:
-            return next((row for row in control.request("programs")["rows"] if row["name"] == name), None)
+            nonlocal moving
+            rows = {row["name"]: row for row in control.request("programs")["rows"]}
+            found = rows.get(name)
+            awaited = [] if found is None else [rows[each] for each in found["awaits"] if each in rows]
+            moving = found is not None and (
+                any(each["state"] in MOVING for each in awaited)
+                if awaited
+                else found["state"] in MOVING and not _hangs(found)
+            )
+            return found
 
         before = row = look()
         control.request("program", what=what, name=name)
         patience = Patience(QUIET_S)
 
         def settled() -> bool:
-            nonlocal row
+            nonlocal row, late
             row = look()
+            if until_ready and row is not None and not row["ready"]:
+                late = _incident(control, name) if row["state"] == "starting" else ""
+                return bool(late) or row["state"] == "given-up"
+            if row is not None and what != "stop" and row["awaits"]:
+                return True
             return row is None or _so(what, row, before) or (row["state"] == "given-up" and what != "stop")
 
         def word() -> str:
@@ -163,7 +189,7 @@ def _order(what: str, name: str, address: str | None, quiet: bool) -> None:
 
         def give_up() -> bool:
             assert row is not None
-            if row["state"] in MOVING and not _hangs(row):
+            if moving:
                 patience.renew()
             return patience.over() or (what == "stop" and _hangs(row))
 
@@ -176,10 +202,23 @@ def _order(what: str, name: str, address: str | None, quiet: bool) -> None:
         return
     if _hangs(row):
         raise Failure(f"{_state(name, row)}: it outlived SIGKILL, because it hangs in the kernel")
-    if not _so(what, row, before):
+    if late:
+        raise Failure(f"{_state(name, row)}: {late}")
+    if what != "stop" and row["awaits"] and not until_ready:
+        if not quiet:
+            click.echo(f"{name} starts when {clean(named(row['awaits']))} is ready")
+        return
+    if not _so(what, row, before) or (until_ready and not row["ready"]):
         raise Failure(f"{_state(name, row)}; `banken events` and its log tell more")
     if not quiet:
         click.echo(_state(name, row))
+
+
+def _incident(control: Control, name: str) -> str:
+    """Why its watchdog has an incident; empty: it has none."""
+    rows = control.request("status", name=name)["rows"]
+    incident = rows[0].get("incident") if rows else None
+    return "" if incident is None else clean(incident["reason"] or incident["cause"])
 
 
 def _state(name: str, row: dict[str, Any]) -> str:
@@ -196,4 +235,4 @@ def _so(what: str, row: dict[str, Any], before: dict[str, Any] | None) -> bool:
     if what == "stop":
         return row["pid"] is None and row["state"] in ("stopped", "given-up")
     anew = what == "start" or before is None or before["pid"] != row["pid"]
-    return row["state"] == "running" and row["pid"] is not None and anew
+    return row["state"] in ("running", "starting") and row["pid"] is not None and anew

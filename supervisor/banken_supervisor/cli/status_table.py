@@ -11,6 +11,7 @@ import click
 from banken_supervisor.cli.places import BAD, WORST_FIRST
 from banken_supervisor.cli.printing import Table, clean, plural
 from banken_supervisor.text.durations import NEVER_S, format_s
+from banken_supervisor.text.event_text import named
 from banken_supervisor.text.reasons import gist, origin, unjudged
 
 COLOURS = {
@@ -152,6 +153,12 @@ def program_remarks(row: dict[str, Any]) -> list[str]:
     remarks = []
     if row["due"] is not None and row["state"] == "backoff":
         remarks.append(f"starts again in {format_s(max(0.0, row['due']))}")
+    if row.get("awaits"):
+        remarks.append(f"starts when {clean(named(row['awaits']))} is ready")
+    if row["state"] == "starting" and row["pid"] is not None:
+        remarks.append("not ready yet")
+    if row.get("reloading"):
+        remarks.append("reloads")
     if row["state"] == "given-up":
         remarks.append(f"`banken start {clean(row['name'])}` tries it again")
     elif row["failures"]:

@@ -64,6 +64,10 @@ PROGRAM_LEVELS = {
 """Log level by what happened to a program."""
 
 
+NAMED_MAX = 5
+"""Names of a list that are shown."""
+
+
 def level(event: Event) -> int:
     """At which level the event is logged."""
     if event.type is EventType.PROGRAM:
@@ -229,11 +233,22 @@ def ended(status: object) -> str:
     return exit_text(status).removeprefix("ended ") if isinstance(status, int) else "exit status unknown"
 
 
+def named(names: Any) -> str:
+    """Names that something waits for, in words."""
+    found = [str(each) for each in names] if isinstance(names, list) else []
+    shown = ", ".join(found[:NAMED_MAX])
+    return f"{shown} and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else shown
+
+
 def _program(event: dict[str, Any]) -> str:
     what = str(event.get("what", "")).removeprefix("program-")
     match what:
         case "started":
             return f"runs as pid {event.get('pid')}"
+        case "waits":
+            return f"starts when {named(event.get('for'))} is ready"
+        case "ready":
+            return f"is ready, {_seconds(event, 'after')} after its start"
         case "adopted":
             return f"was adopted: it already ran as pid {event.get('pid')}"
         case "failed":

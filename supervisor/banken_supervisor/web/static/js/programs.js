@@ -76,7 +76,9 @@ function paint() {
 function remark(each) {
   const row = store.rows.get(each.name);
   const again = each.due !== null && each.state === "backoff" ? `starts again in ${duration(each.due)}` : "";
-  return [row && saying(row), again, each.why, each.adopted ? "adopted from a former supervisor" : ""].filter(Boolean).join("; ");
+  const awaits = each.awaits.length ? `starts when ${each.awaits.slice(0, 5).join(", ")} is ready` : "";
+  const starts = each.state === "starting" && each.pid !== null ? "not ready yet" : "";
+  return [row && saying(row), again, awaits, starts, each.reloading ? "reloads" : "", each.why, each.adopted ? "adopted from a former supervisor" : ""].filter(Boolean).join("; ");
 }
 
 function line(each) {

@@ -53,6 +53,8 @@ class ProgramWatchdogs:
         """called with each event, on the loop's thread"""
         self.news: Callable[[], None] = lambda: None
         """called when something has become of a program"""
+        self.catch_up: Callable[[], None] = lambda: None
+        """takes what programs have said by now (sd_notify)"""
         self.last_words: dict[str, str] = {}
         """by program: why it is about to end, as it says (sd_notify)"""
         self._specs: dict[str, ProgramSpec] = {}
@@ -105,6 +107,8 @@ class ProgramWatchdogs:
     def turn(self, engine: Engine, now: float, out: list[Effect], *, ready: bool) -> None:
         """Handle exits and expired timers."""
         self.manager.check(monotonic())
+        if ready:
+            self.catch_up()  # what a program said before it ended counts before its end
         due = self.manager.next_due()
         if ready or (due is not None and due <= now):
             self._handle_events(self.manager.tick(now), engine, now, out)

@@ -104,8 +104,9 @@ class Loop:
         self._token = os.urandom(8)
         run_id = self.run_id = new_run_id()
         self.driver = Driver(Engine(rules, run_id, self._token, random), monotonic())
-        self.notify = join_programs(programs, self.driver, sockets, mailbox.post, dispatcher, callbacks)
         self.guard = Guard(self.driver.out.append, log_queue.line)
+        self._bad_feed = bad = partial(self.guard.fault, Place.FEED)
+        self.notify = join_programs(programs, self.driver, sockets, mailbox.post, dispatcher, callbacks, bad)
         self.outbox = None if journal is None else Outbox(journal, run_id, mailbox.post, limits)
         if self.outbox is not None:
             resources.callback(self.outbox.close, 1.0)
@@ -151,7 +152,6 @@ class Loop:
         self.driver.barrier.exact = True
         sockets.queue_in(self.driver.engine.waiting)
         sockets.connections.limit = lambda: self.driver.engine.waiting.quotas.connections
-        self._bad_feed = partial(self.guard.fault, Place.FEED)
         self._dense = False
         self._many = MANY
         self._woke = 0.0

@@ -48,6 +48,8 @@ class NotifyHandler:
     _sockets: NotifySockets
     _post: Callable[[Callable[[], None]], object]
     """makes the loop call a function"""
+    fault: Callable[[Exception], None]
+    """is told of exceptions, each of which costs one datagram"""
     refused: Counter[str] = field(default_factory=Counter)
     """datagrams and fields that did not count, by reason"""
     access: dict[str, str] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class NotifyHandler:
     def __post_init__(self) -> None:
         self._sockets.handle = self.handle
         self._programs.news = self._sockets.look_again
+        self._programs.catch_up = lambda: self._sockets.catch_up(self.fault)
         self._programs.manager.notify_socket = self.serve
         self._programs.manager.ready_pipe = self._sockets.open_pipe
 

@@ -22,6 +22,7 @@ def join_programs(
     post: Callable[[Callable[[], None]], object],
     dispatcher: Dispatcher,
     callbacks: Callbacks,
+    fault: Callable[[Exception], None],
 ) -> NotifyHandler:
     """On the loop's thread, once."""
     engine, manager = driver.engine, programs.manager
@@ -35,4 +36,4 @@ def join_programs(
         and not dispatcher.executor.may_start_processes
         and not callbacks.counts()["threads"]  # what a callback did is not known
     )
-    return NotifyHandler(driver, programs, sockets.notify, post)
+    return NotifyHandler(driver, programs, sockets.notify, post, fault)

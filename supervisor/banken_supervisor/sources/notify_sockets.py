@@ -38,6 +38,9 @@ PORTION = 100
 PASS_MAX = 2_000
 """The same for a barrier: more than the kernel queues, unless its administrator wants so."""
 
+CATCH_UP_S = 0.1
+"""Seconds that ``catch_up`` takes, at most."""
+
 READY_MAX = 64
 """Sockets that are looked at in one turn of the thread."""
 
@@ -194,6 +197,13 @@ class NotifySockets:
         """What was not to be taken may be taken now."""
         if self._turns:
             self._tell_loop()
+
+    def catch_up(self, fault: Callable[[Exception], None]) -> None:
+        """Handle all that has reached the kernel by now: what a process said before it ended, say."""
+        with self._lock:
+            for door in self._doors.values():
+                self._read(door, PASS_MAX)
+        self.drain(CATCH_UP_S, fault)
 
     def drain(self, seconds: float, fault: Callable[[Exception], None]) -> tuple[int, bool]:
         """Handle what waits, of each name in turn, for at most so long. How many there were, and whether all."""

@@ -37,6 +37,8 @@ def read():
     for line in sys.stdin:
         verb, name = line.split()
         (alive.add if verb == "feed" else alive.discard)(name)
+        if verb == "release":
+            client.release(name)
 threading.Thread(target=read, daemon=True).start()
 while True:
     for name in list(alive):

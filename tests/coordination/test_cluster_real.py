@@ -116,6 +116,34 @@ def test_a_member_that_is_gone_is_told_until_it_is_forgotten(rounds: Rounds) -> 
     until(lambda: "gone" not in banken("check", "--address", one.address).stdout, "it is forgotten", 30.0)
 
 
+def test_a_member_that_was_away_learns_from_the_others_what_it_missed(rounds: Rounds) -> None:
+    """Of two workers that came, one fell silent and one was released while it was away. It does not hear of either,
+    and when it leads it goes on with the first one, and leaves the second one alone."""
+    made: Cluster = rounds.cluster
+    leader = made.leader()
+    one, _ = (each for each in made.members if each is not leader)
+    one.end(signal.SIGKILL)
+    made.say("feed", "w-silent", "w-gone")
+    until(lambda: {"w-silent", "w-gone"} <= made.watched(leader), "the leader hears them")
+    made.say("stop", "w-silent")
+    made.say("release", "w-gone")
+    until(lambda: "w-gone" not in made.watched(leader), "it is released")
+    one.start()
+    until(lambda: "w-silent" in made.watched(one), "it knows of the one that is silent")
+    assert "w-gone" not in made.watched(one)
+    until(lambda: len(made.done("w-silent")) == 2, "both steps are done")
+    leader.end(signal.SIGKILL)
+    made.leader(other_than=leader.name)
+    leader.start()
+    until(lambda: "w-silent" in {row["name"] for row in leader.home.ask("status")["rows"]}, "it knows of it, too")
+    made.say("feed", "w-silent")
+    for each in made.members:
+        until(lambda each=each: "w-silent" in made.watched(each), f"{each.name} hears it again")
+    assert set(made.done("w-silent").values()) == {1}
+    assert not made.done("w-gone")
+    made.say("release", "w-silent")
+
+
 def test_what_is_a_hosts_alone_is_judged_by_each(rounds: Rounds) -> None:
     """Whoever leads: ``scope = "local"``."""
     made: Cluster = rounds.cluster

@@ -65,6 +65,13 @@ interval = "60s"
 ladder = [{{ do = "exec", command = ["sh", "{deed}", "0", "{name}"] }}]
 
 [[watchdog]]
+name = "w-host-*"
+scope = "cluster"
+timeout = "1s"
+interval = "60s"
+ladder = [{{ do = "dump" }}, {{ do = "kill", after = "0.3s" }}]
+
+[[watchdog]]
 name = "w-*"
 timeout = "2s"
 interval = "60s"

@@ -208,6 +208,8 @@ _ANSWERS: dict[str, Any] = {
     "reload": {"number": _count},
     "reloaded": {"number": _count, "ok": _flag, "text": _text},
     "registry": {"end": _count, "more": _flag, "removals": _count, "whole": _flag},
+    "do": {"taken": _flag, "here": _flag, "why": _maybe(_text)},
+    "did": {"known": _flag, "done": _flag, "ok": _flag, "skipped": _flag, "text": _text},
     "stop": {"within": _number, "programs": _flag},
     "metrics": {
         **_SUMMARY, "incidents": _counts, "acted": [(_text, _text, _count)], "turn_seconds": _HISTOGRAM,

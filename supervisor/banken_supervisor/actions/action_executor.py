@@ -166,6 +166,9 @@ class Executor:
             if isinstance(output := data.get("output"), str) and (lines := sanitize.last_lines(output)):
                 what = {"of": sanitize.line(str(outcome.text)), "lines": lines}
                 self.keep_evidence(run.target.incident.id, {"outputs": [what]})
+            if outcome.skipped:
+                run.started_at = None
+                return EventType.ACTION_SKIPPED, str(outcome.text), data
             return EventType.ACTION_DONE if outcome.ok else EventType.ACTION_FAILED, str(outcome.text), data
         except WasEnded:
             raise

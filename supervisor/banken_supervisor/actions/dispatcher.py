@@ -68,6 +68,8 @@ class Dispatcher:
         """the user's own actions: name to ``module:Class``"""
         self.is_elsewhere: Callable[[ProcessIdentity], bool] = lambda who: False
         """whether this process is on another host"""
+        self.for_other: Callable[[Action, ActionTarget], Action | None] = lambda action, target: None
+        """in a cluster: what has this done by the member on the process's host; None: nothing can"""
         self.fence_of: Callable[[str], int | None] = lambda incident: None
         """of the leader that has this incident, in a cluster"""
         self._report = report
@@ -191,9 +193,12 @@ class Dispatcher:
                     self.context.trust(process)
         elif effect.is_found and target.who is not None:
             self.context.trust(target.who)  # the operator's config says how it is found
-        if action.needs_process and target.who is not None and self.is_elsewhere(target.who):
-            self._refuse(effect, incident, EventType.ACTION_SKIPPED, "its process is on another host")
-            return
+        if target.who is not None and self.is_elsewhere(target.who):
+            other = self.for_other(action, target)
+            if other is None and action.needs_process:
+                self._refuse(effect, incident, EventType.ACTION_SKIPPED, "its process is on another host")
+                return
+            action = other or action
         lane = FirstLane(incident.name) if effect.step.first else None
         if action.recipient is None:
             self.executor.submit([action], target, lane)

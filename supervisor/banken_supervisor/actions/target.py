@@ -62,6 +62,8 @@ class Outcome:
     text: str = ""
     """one sentence for people"""
     data: dict[str, Any] = field(default_factory=dict)
+    skipped: bool = False
+    """True: it was not begun; the text says why"""
 
 
 @dataclass(frozen=True, slots=True)

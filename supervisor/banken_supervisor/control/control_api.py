@@ -17,6 +17,7 @@ from banken.protocol.limits import REQUEST_MAX, check_name
 from banken_supervisor.control import checks_api
 from banken_supervisor.control.arguments import OFFSET_MAX, RequestRefused, integer_of, matcher_of, pattern_of
 from banken_supervisor.control.key_rights import shown
+from banken_supervisor.control.leader_steps import did, do
 from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_MAX
 from banken_supervisor.control.metrics_snapshot import metrics_snapshot
 from banken_supervisor.control.registry_page import PART_RELEASED, PART_WATCHED, page
@@ -88,11 +89,11 @@ def _tell(view: ControlView, args: dict[str, Any]) -> Any:
     frame = args.get("frame")
     if type(frame) is not bytes:
         raise RequestRefused("tell takes the bytes of one message as 'frame'")
-    driver, words = view.driver, view.words()
-    if words is not None and words.takes(message := decode(frame)):
-        if (why := words.refusal()) is not None:
+    driver, cluster = view.driver, view.cluster()
+    if cluster is not None and cluster.words.takes(message := decode(frame)):
+        if (why := cluster.words.refusal()) is not None:
             raise RequestRefused(why, "cluster")
-        return {"taken": True, "word": words.say(message)}
+        return {"taken": True, "word": cluster.words.say(message)}
     refused = driver.engine.take(frame, driver.now, driver.out, Principal.OPERATOR)
     if refused is not None:
         raise RequestRefused(refused.text)
@@ -101,8 +102,8 @@ def _tell(view: ControlView, args: dict[str, Any]) -> Any:
 
 def _word(view: ControlView, args: dict[str, Any]) -> Any:
     """What became of a word that was said to all members of the cluster: its ``number``, from ``tell``."""
-    words, number = view.words(), integer_of(args, "number", 1, OFFSET_MAX, 1)
-    return {"done": True, "why": None} if words is None else words.outcome(number)
+    cluster, number = view.cluster(), integer_of(args, "number", 1, OFFSET_MAX, 1)
+    return {"done": True, "why": None} if cluster is None else cluster.words.outcome(number)
 
 
 def _summary(view: ControlView, args: dict[str, Any]) -> Any:
@@ -348,4 +349,4 @@ OPS: dict[str, Callable[[ControlView, dict[str, Any]], Any]] = {
         _keys, _look, _metrics, _ping, _program, _programs, _reload, _reloaded, _registry, _status, _stop, _suggest,
         _summary, _tell, _word,
     )
-} | checks_api.OPS  # fmt: skip
+} | checks_api.OPS | {"do": do, "did": did}  # fmt: skip

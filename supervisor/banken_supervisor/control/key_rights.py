@@ -16,15 +16,19 @@ READS = frozenset({
 })  # fmt: skip
 """What changes nothing: a key with ``control = "read"`` may ask it."""
 
+MEMBERS = READS | {"do", "did"}
+"""What another member of the cluster may ask."""
+
 
 def refusal_for(request: bytes, control: str) -> bytes | None:
     """The reply to a request of another host that its key does not allow; None: it may be made. ``control``: what
-    the key may ask: none, read or full."""
+    the key may ask: none, read, member or full."""
     try:
         _, number, op, _ = unpack(request, REQUEST_MAX)
     except (WireError, TypeError, ValueError):
         return None  # it is refused as any such request is
-    if control == "full" or (control == "read" and type(op) is str and op in READS):
+    allowed = {"read": READS, "member": MEMBERS}.get(control, frozenset())
+    if control == "full" or (type(op) is str and op in allowed):
         return None
     text = f"{shown(op)} {KEY_MAY_NOT}: its `control` in access.toml is {control!r}"
     return pack([VERSION, number if type(number) is int else 0, False, text])

@@ -48,6 +48,26 @@ class WordsView(Protocol):
         """``done``, and ``why`` it was not."""
 
 
+class StepsView(Protocol):
+    """What this member of a cluster does for the leader."""
+
+    def do(self, asked: Any) -> dict[str, Any]:
+        """Begin it: ``taken``, ``here``, ``why``."""
+
+    def did(self, key: Any, *, ended: bool) -> dict[str, Any]:
+        """What became of it."""
+
+
+class ClusterView(Protocol):
+    """What can be asked of a member of a cluster."""
+
+    @property
+    def words(self) -> WordsView: ...
+
+    @property
+    def for_leader(self) -> StepsView: ...
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteView:
     """What is known of other hosts; as it is where none comes in."""
@@ -75,6 +95,6 @@ class ControlView:
     stop: Callable[[], dict[str, Any]]
     """begins to stop; ``within``: seconds that it takes at most; ``programs``: whether they are stopped before"""
     remote: Callable[[], RemoteView]
-    words: Callable[[], WordsView | None] = lambda: None
+    cluster: Callable[[], ClusterView | None] = lambda: None
     """None: this supervisor is alone"""
     checks: ChecksInForce = field(default_factory=ChecksInForce)

@@ -201,6 +201,11 @@ class Leadership:
         """Seconds that one call may take."""
         return CALL_SHARE * self.ttl
 
+    @property
+    def leader_term(self) -> int:
+        """The term of whoever leads, as far as this member has read; 0: nobody ever did."""
+        return ABSENT if self._seen is None else self._seen[0]
+
     def may_act(self, now: float) -> bool:
         """Whether this member leads, and can be sure of it. False of a leader: it may be so again."""
         return self.role is Role.LEADER and now < self.leads_until

@@ -43,6 +43,8 @@ class View(NamedTuple):
     """the revision of the last word of an operator"""
     regained: bool = False
     """see ``Leadership``"""
+    leader_term: int = 0
+    """of whoever leads, as far as this member has read"""
 
     @property
     def may_act(self) -> bool:
@@ -133,7 +135,7 @@ class LeadershipThread:
         leadership, before = self._leadership, self.view
         self.view = View(
             leadership.role, leadership.term, leadership.leads_until, leadership.leader, away, seconds,
-            leadership.resets, self._said, leadership.regained,
+            leadership.resets, self._said, leadership.regained, leadership.leader_term,
         )  # fmt: skip
         if not self.view.is_like(before):
             self._changed(self.view)

@@ -59,7 +59,7 @@ class KeysInForce:
         """The other members of a cluster, by name, and their public keys: each may ask, but for what
         ``access.toml`` says of its key. As ``apply``."""
         self._members = {
-            public: Access(f"member {name}", public, (), Control.READ) for name, public in members.items()
+            public: Access(f"member {name}", public, (), Control.MEMBER) for name, public in members.items()
         }
         return self._apply({**self._members, **self._file_rights})
 

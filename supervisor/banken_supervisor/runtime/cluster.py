@@ -36,6 +36,7 @@ from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
 from banken_supervisor.runtime.operator_words import OperatorWords
 from banken_supervisor.runtime.registry_reading import RegistryReading
+from banken_supervisor.runtime.steps_for_leader import StepsForLeader
 from banken_supervisor.runtime.suspicions import Suspicions
 
 AGAIN_S = 0.2
@@ -56,6 +57,7 @@ class Cluster:
     """drops what has not begun for a watchdog's incident, which is another member's now"""
     _make_members: Callable[[StoreThread, float, Callable[[str, str], None]], Members]
     make_store: Callable[[], Store] | None = None
+    for_leader: StepsForLeader = field(init=False)
     leadership_thread: type[LeadershipThread] = LeadershipThread
     store_thread: type[StoreThread] = StoreThread
     _term: int | None = None

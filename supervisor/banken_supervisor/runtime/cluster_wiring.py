@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 from banken.address import Address
 from banken.clock import wall
+from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.step_elsewhere import Other, StepElsewhere
+from banken_supervisor.actions.target import ActionTarget
+from banken_supervisor.control.leader_steps import HANDED, asked
 from banken_supervisor.coordination.settings import ClusterSettings
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.engine.record import Record
@@ -15,6 +19,7 @@ from banken_supervisor.runtime.cluster import Cluster
 from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.members import Members, member
+from banken_supervisor.runtime.steps_for_leader import StepsForLeader
 
 if TYPE_CHECKING:
     from banken_supervisor.runtime.remote_access import RemoteAccess
@@ -49,13 +54,31 @@ def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, lis
             loop.outbox.journal.record(IncidentClosed(incident, wall(), HANDED_OVER, 1))
 
     def is_local(record: Record) -> bool:
-        policy, owner = record.policy, record.owner
+        policy = record.policy
         if policy is not None and policy.is_local is not None:
             return policy.is_local
-        return record.name in programs or (owner is not None and not dispatcher.is_elsewhere(owner))
+        return is_here(record)
+
+    def is_here(record: Record) -> bool:
+        return record.name in programs or (record.owner is not None and not dispatcher.is_elsewhere(record.owner))
+
+    def permits(target: ActionTarget) -> bool:
+        permit = cluster.for_leader.permits(target)
+        return cluster.terms.permits(target) if permit is None else permit
+
+    def for_other(action: Action, target: ActionTarget) -> Action | None:
+        """What has an action done by the member that has its process."""
+        if action.name not in HANDED or target.fence is None:
+            return None
+        links = sorted(cluster.members.links.items())
+        return StepElsewhere(action, asked(target, action.name), [
+            Other(name, link.is_up, link.connect) for name, link in links
+        ])  # fmt: skip
 
     loop.bind_cluster(make)
     assert loop.cluster is not None
-    dispatcher.executor.permits, dispatcher.fence_of = loop.cluster.terms.permits, loop.cluster.terms.fence_of
     gate, cluster = loop.driver.engine.succession.gate, loop.cluster
+    cluster.for_leader = StepsForLeader(loop.driver, lambda: cluster.view, dispatcher, is_here)
+    dispatcher.executor.permits, dispatcher.fence_of = permits, cluster.terms.fence_of
+    dispatcher.for_other = for_other
     gate.is_local, gate.may_act = is_local, lambda: cluster.view.may_act

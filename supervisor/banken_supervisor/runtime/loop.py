@@ -139,7 +139,7 @@ class Loop:
         self.view = ControlView(
             self.driver, programs, self.guard, self.metrics, self._parts, lambda: self.config_reload,
             watcher.unseen, self.stop, lambda: self.remote,
-            lambda: None if self.cluster is None else self.cluster.words,
+            lambda: self.cluster,
         )  # fmt: skip
         self.outer = OuterWatchdogs(
             self.view, (callbacks, dispatcher.executor), log_queue.line, self.outbox, self.publish, mailbox.post

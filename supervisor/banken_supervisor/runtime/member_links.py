@@ -67,6 +67,10 @@ class MemberLink:
         """Ask for a page of its registry; as ``ask``."""
         return self._put("registry", {"part": part, "offset": offset}, partial(read_page, part), answered)
 
+    def connect(self, timeout: float) -> Control:
+        """A connection of the caller's own, from any thread; ``timeout``: seconds."""
+        return Control(self.member.address, timeout, self._key)
+
     def close(self) -> None:
         """End, without waiting."""
         self._ends = True

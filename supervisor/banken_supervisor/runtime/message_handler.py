@@ -107,6 +107,8 @@ class MessageHandler:
 
     def _action_reported(self, message: ActionReported) -> None:
         report, target = message.report, message.report.target
+        if self.cluster is not None and self.cluster.for_leader.takes(report):
+            return  # the leader tells of it
         if self._outbox is not None:
             self._outbox.report(report, message.evidence)
         if self.cluster is not None:

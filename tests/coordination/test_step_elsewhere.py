@@ -1,0 +1,124 @@
+"""What the leader makes of the answers of the member that it has asked to do a step."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from banken.errors import RequestFailed, Unreachable
+from banken.protocol.incidents import Cause, Incident
+from banken_supervisor.actions import step_elsewhere
+from banken_supervisor.actions.dump import Dump
+from banken_supervisor.actions.step_elsewhere import Other, StepElsewhere
+from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.control.leader_steps import asked
+
+TARGET = ActionTarget(Incident("i-1", "w", Cause.TIMEOUT, 1.0, 2.0, 3.0), step=1, run=2, fence=7)
+TAKEN = {"taken": True, "here": True, "why": None}
+NOT_HERE = {"taken": False, "here": False, "why": "its process is not here"}
+RUNS = {"known": True, "done": False, "ok": False, "skipped": False, "text": ""}
+DONE = {"known": True, "done": True, "ok": True, "skipped": False, "text": "evidence taken", "data": {"pid": 5}}
+UNKNOWN = {**RUNS, "known": False}
+
+
+class Answers:
+    """A member that answers with these, one after the other, the last one for ever."""
+
+    def __init__(self, name: str, *answers: Any, is_up: bool = True) -> None:
+        self.name, self.is_up, self.answers = name, is_up, list(answers)
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    @contextlib.contextmanager
+    def connect(self, timeout: float) -> Iterator[Any]:
+        yield self
+
+    def request(self, op: str, **args: Any) -> Any:
+        self.asked.append((op, args))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def ops(self) -> list[str]:
+        return [op for op, _ in self.asked]
+
+
+def run(*others: Answers, ended: threading.Event | None = None, limit: float = 0.0) -> Outcome:
+    action = StepElsewhere(
+        Dump(seconds=0.1), asked(TARGET, "dump"), [Other(each.name, each.is_up, each.connect) for each in others]
+    )
+    action.limit_s = limit or action.limit_s
+    nothing: Any = None
+    return action.run(TARGET, nothing, ended or threading.Event())
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_elsewhere, "POLL_S", 0.001)
+
+
+def test_whoever_has_the_process_is_asked_once_and_its_answer_is_the_answer() -> None:
+    """Those after it are not asked."""
+    one, two, three = Answers("m1", NOT_HERE), Answers("m2", TAKEN, RUNS, RUNS, DONE), Answers("m3", TAKEN)
+    outcome = run(one, two, three)
+    assert outcome == Outcome(True, "on m2: evidence taken", {"pid": 5, "member": "m2"})
+    assert two.ops == ["do", "did", "did", "did"]
+    assert two.asked[0][1]["fence"] == 7
+    assert two.asked[1][1] == {"incident": "i-1", "step": 1, "run": 2, "ended": False}
+    assert three.ops == []
+
+
+def test_who_does_not_answer_the_first_question_may_have_heard_it() -> None:
+    """It is not asked to do it again, only whether it has."""
+    one, two = Answers("m1", Unreachable("no"), Unreachable("no"), RUNS, DONE), Answers("m2", TAKEN)
+    assert run(one, two).ok
+    assert one.ops == ["do", "did", "did", "did"]
+    assert two.ops == []
+
+
+def test_what_was_never_heard_is_skipped() -> None:
+    outcome = run(Answers("m1", Unreachable("no"), UNKNOWN), Answers("m2", NOT_HERE), Answers("m3", is_up=False))
+    assert outcome.skipped
+    assert outcome.text == "its process is on another host: m1 does not answer; m3 does not answer"
+
+
+def test_a_refusal_is_told_with_its_reason() -> None:
+    """By the member, or by its rights; nothing was done."""
+    outcome = run(
+        Answers("m1", {"taken": False, "here": True, "why": "another one leads since (fence 9, not 7)"}),
+        Answers("m2", RequestFailed("'do' is not allowed with this key")),
+    )
+    assert outcome.skipped
+    assert "m1 refuses: another one leads since (fence 9, not 7)" in outcome.text
+    assert "m2 refuses: 'do' is not allowed with this key" in outcome.text
+
+
+def test_what_it_skipped_or_failed_is_so_here() -> None:
+    assert run(
+        Answers("m1", TAKEN, {**DONE, "ok": False, "skipped": True, "text": "the program has ended"})
+    ).skipped
+    failed = run(Answers("m1", TAKEN, {**DONE, "ok": False, "text": "not sent"}))
+    assert (failed.ok, failed.skipped, failed.text) == (False, False, "on m1: not sent")
+
+
+@pytest.mark.parametrize("then", [Unreachable("no"), RUNS, RequestFailed("what?")])
+def test_where_nobody_knows_it_is_said_so(then: Any) -> None:
+    """It is not skipped, for it may have been done, and nobody else is asked."""
+    two = Answers("m2", TAKEN)
+    outcome = run(Answers("m1", TAKEN, then), two, limit=0.05)
+    assert (outcome.ok, outcome.skipped) == (False, False)
+    assert "m1 was asked to do it, and" in outcome.text
+    assert two.ops == []
+
+
+def test_the_end_of_the_incident_is_passed_on() -> None:
+    ended = threading.Event()
+    ended.set()
+    one = Answers("m1", TAKEN, RUNS, DONE)
+    assert run(one, ended=ended).ok
+    assert one.asked[1][1]["ended"] is True

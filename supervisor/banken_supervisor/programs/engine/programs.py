@@ -16,7 +16,7 @@ from banken_supervisor.engine.policy import Group, ProgramSpec, Restart
 from banken_supervisor.programs.engine.effects import ProgramEffect, ProgramEventType
 from banken_supervisor.programs.engine.groups import Grouping
 from banken_supervisor.programs.engine.record import Program, signal_number
-from banken_supervisor.programs.engine.restart_budget import RestartBudgets
+from banken_supervisor.programs.engine.restart_budget import RestartBudgets, RestartPace
 from banken_supervisor.programs.engine.sequencer import Sequencer
 from banken_supervisor.programs.engine.states import IllegalProgramTransition, ProgramState, ProgramTrigger
 
@@ -52,6 +52,7 @@ class Programs:
     def __init__(self) -> None:
         self._programs: dict[str, Program] = {}
         self._budgets = RestartBudgets()
+        self._pace = RestartPace()
         self._sequencer = Sequencer(self._programs, self._budgets)
         self.get = self._programs.get
         """the record of one program; read-only"""
@@ -299,7 +300,8 @@ class Programs:
         wait = delay(program.spec.backoff, program.failures, random)
         if not charged:
             wait = min(wait, SHORTAGE_WAIT_S)
-        wait = max(wait, program.started_at + START_GAP_S - now)
+        again = program.failures > 0  # its last run was short, too
+        wait = max(wait, program.started_at + START_GAP_S - now, self._pace.wait(now) if again else 0.0)
         exhausted = self._budgets.exhausted(program.spec, groups, now, now + wait) if charged else None
         others = self._affected(program)
         if exhausted is not None:
@@ -312,6 +314,8 @@ class Programs:
             return
         if charged:
             self._budgets.plan(program.spec, groups)
+        if again:
+            self._pace.plan(now)
         program.failures += 1
         program.ready = False
         program.transition(_T.RETRY, now)

@@ -13,6 +13,10 @@ from collections import Counter, deque
 from banken_supervisor.engine.ladder import Budget, within_budget
 from banken_supervisor.engine.policy import Group, ProgramSpec
 
+RATE, BURST = 20.0, 100
+"""Restarts of all programs together that end again and again: a second for long, and at once. Beyond that they
+wait: a start costs milliseconds of a processor, so that forty programs which end at once would take all of it."""
+
 Key = tuple[str, str]
 """Owner of a budget: ("program" or "group", name)."""
 
@@ -61,6 +65,21 @@ class RestartBudgets:
         """Reset the budgets of a program and of these groups."""
         for key in (("program", name), *(("group", each.name) for each in groups)):
             self._made.pop(key, None)
+
+
+class RestartPace:
+    """A leaky bucket, kept as the time at which it will be empty (the generic cell rate algorithm, ITU-T I.371)."""
+
+    def __init__(self) -> None:
+        self._empty_at = 0.0
+
+    def wait(self, now: float) -> float:
+        """Seconds that the next restart has to wait."""
+        return max(0.0, self._empty_at - now - BURST / RATE)
+
+    def plan(self, now: float) -> None:
+        """There is one more."""
+        self._empty_at = max(self._empty_at, now) + 1 / RATE
 
 
 def _budgets_of(spec: ProgramSpec, groups: tuple[Group, ...]) -> list[tuple[Key, Budget]]:

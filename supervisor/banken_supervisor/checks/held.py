@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
 
 HELD_MAX = 64
 """Processes that one check holds: the oldest. The end of another is noticed at the next run."""
+
+ENDED_MAX = 5
+"""Ends that are remembered until the check passes."""
 
 
 class Held:
@@ -18,16 +22,20 @@ class Held:
     def __init__(self, run_now: Callable[[], None]) -> None:
         self._run_now = run_now
         self._handles: dict[tuple[int, int], ProcessHandle] = {}
+        self._ended: deque[tuple[int, int | None]] = deque(maxlen=ENDED_MAX)
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def take_ended(self) -> list[tuple[int, int | None]]:
-        """Pid and status (None: not known) of those that have ended since the last call."""
-        ended = []
+    def ended(self) -> list[tuple[int, int | None]]:
+        """Pid and status (None: not known) of those that have ended since the check passed, the last few."""
         for key, handle in list(self._handles.items()):
             if not handle.alive:
-                ended.append((handle.pid, handle.ended_with()))
+                self._ended.append((handle.pid, handle.ended_with()))
                 self._drop(key)
-        return ended
+        return list(self._ended)
+
+    def passed(self) -> None:
+        """What has ended was replaced, or was not needed."""
+        self._ended.clear()
 
     def hold(self, processes: Iterable[tuple[int, int]]) -> None:
         """Hold these (pid, start), the first of them, and no others."""

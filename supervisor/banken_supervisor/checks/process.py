@@ -74,17 +74,18 @@ class Process(CheckFields):
         from banken_supervisor.checks.held import Held
 
         held = subject.kept = subject.kept or Held(subject.run_now)
-        ended = held.take_ended()
+        ended = held.ended()
         progress.text = "the list of processes cannot be read to its end"
         key = ("process", self.process, self.contains)
         found = await call(key, partial(fitting, self.process, self.contains))
         held.hold((each.pid, each.start) for each in found)
-        gone = "".join(f"{end_text(status, pid)}; " for pid, status in ended[:NAMED_MAX])
+        gone = "".join(f"{end_text(status, pid)}; " for pid, status in ended)
         named = ", ".join(str(each.pid) for each in found[:NAMED_MAX])
         more = f" and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else ""
         there = f"{len(found)} {'is' if len(found) == 1 else 'are'} there{f': pid {named}{more}' if named else ''}"
         if self.count.passes(len(found)):
             process = (found[0].pid, found[0].start) if found else None
+            held.passed()
             return Outcome(True, f"{gone}{there}", process=process)
         return Outcome(False, f"{gone}{self.count} was expected, {there}", certain=bool(ended))
 
@@ -109,7 +110,7 @@ class Pidfile(CheckFields):
         from banken_supervisor.checks.held import Held
 
         held = subject.kept = subject.kept or Held(subject.run_now)
-        ended = held.take_ended()
+        ended = held.ended()
         gone = "".join(f"{end_text(status, pid)}; " for pid, status in ended)
         progress.text = "its file system does not answer"
         try:
@@ -125,6 +126,7 @@ class Pidfile(CheckFields):
         held.hold(() if wrong else ((pid, start),))
         if wrong:
             return Outcome(False, f"{gone}{wrong}", certain=bool(ended))
+        held.passed()
         return Outcome(True, f"{gone}pid {pid} ({command_of(pid)}) is there", process=(pid, start))
 
     def _wrong(self, pid: int, start: int, owner: int) -> str | None:

@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -177,6 +179,54 @@ def test_without_a_check_nothing_is_started_and_a_reload_brings_it_and_takes_it_
         bench.home.ask("reload")
         until(lambda: bench.home.ask("programs")["rows"] == [], "nothing is left", START_S)
         assert set(bench.watchdogs()) == set()
+
+
+def banken(bench: Running, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "banken_supervisor", *words]
+    environment = {"HOME": str(bench.place), "PATH": os.environ["PATH"], "BANKEN_ADDRESS": bench.address}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=30, check=False, env=environment, cwd=bench.place
+    )
+
+
+def test_the_commands_show_each_check_run_one_now_and_try_one(port: Port) -> None:
+    config = f"""
+[[watchdog]]
+name = "store"
+check = [
+  {{ tcp = "127.0.0.1:{port.number}", expect = "hello", every = "1h" }},
+  {{ exec = ["sh", "-c", "echo no disk; exit 3"], every = "200ms", fails = 2 }},
+]
+grace = "100ms"
+"""
+    with running(config) as bench:
+        last(bench, "store/check", passed=True)
+        incident = expired(bench, "store/check-2")["id"]
+        listed = banken(bench, "checks")
+        assert listed.returncode == 0
+        first, second = listed.stdout.splitlines()[1:]
+        assert first.split()[:3] == ["store/check", "alive", "passed"]
+        assert second.split()[:3] == ["store/check-2", "expired", "failed"]
+        assert "no disk" in second
+        ran = banken(bench, "checks", "run", "store/check")
+        assert (ran.returncode, ran.stdout.startswith(f"store/check (tcp 127.0.0.1:{port.number}) passed")) == (
+            0,
+            True,
+        )
+        assert checks(bench)["store/check"]["number"] == 2
+        both = banken(bench, "checks", "run", "store")
+        assert (both.returncode, len(both.stdout.splitlines())) == (1, 2)
+        assert banken(bench, "checks", "run", "nothing").returncode == 1
+        tried = banken(bench, "checks", "try", f"tcp=127.0.0.1:{port.number}", "expect=hullo", "limit=300ms")
+        assert tried.returncode == 1
+        assert "hullo" in tried.stdout
+        assert banken(bench, "checks", "try", "tpc=x").returncode == 2
+        story = banken(bench, "incident", incident).stdout
+        assert "The last 2 results" in story
+        assert story.count("failed in") == 2
+        told = banken(bench, "status").stdout
+        assert "no disk" in told
+        assert "watched by its 2 checks" in told
 
 
 def killed(pid: int) -> None:

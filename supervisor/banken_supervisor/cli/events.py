@@ -35,7 +35,7 @@ BY_COLOUR = {
     "cyan": "paused resumed extended taken-down",
 }
 COLOURS = {kind: colour for colour, kinds in BY_COLOUR.items() for kind in kinds.split()}
-UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age", "feeds", ("run", "1")})
+UNSAID = frozenset({"seq", "time", "type", "name", "replay", "incident", "age", "feeds", "results", ("run", "1")})
 """Fields, or fields with this value, that the line shows elsewhere, or not at all; --json has them."""
 
 

@@ -21,7 +21,7 @@ from banken_supervisor.text.reasons import gist, telling
 SCANNED_MAX = 100_000
 """Incidents that are looked at for a pattern."""
 
-UNSAID = frozenset({"incident", "seq", "time", "type", "name", "timeout", "age", "pid", "feeds"})
+UNSAID = frozenset({"incident", "seq", "time", "type", "name", "timeout", "age", "pid", "feeds", "results"})
 """Fields that the timeline does not show, or that stand above it."""
 
 SAID_MAX = 300
@@ -149,7 +149,8 @@ def in_words(story: Any) -> list[str]:
     from banken_supervisor.evidence import feeds_text, render
 
     record = story.incident
-    feeds = next((_data(event).get("feeds") for event in story.events if event.type == "expired"), None)
+    opened: dict[str, Any] = next((_data(event) for event in story.events if event.type == "expired"), {})
+    feeds, results = opened.get("feeds"), opened.get("results")
     lines = [f"{clean(record.name)}: {record.cause}, incident {clean(record.id)}", ""]
     facts = [
         ("opened", clock(record.opened)),
@@ -165,6 +166,8 @@ def in_words(story: Any) -> list[str]:
     lines += [f"  {what:8}  {clean(value)}" for what, value in facts if value is not None]
     if record.reason and len(record.reason.splitlines()) > 1:
         lines += ["  in full", *(f"    {clean(line)}" for line in record.reason.splitlines())]
+    if isinstance(results, list) and results:
+        lines += ["", f"The last {plural(len(results), 'result')}", *map(_result, results)]
     lines += ["", "Timeline"]
     for event in story.events:
         facts_of = {**_data(event), "type": event.type, "name": event.name}
@@ -180,6 +183,15 @@ def in_words(story: Any) -> list[str]:
         lines += [f"  {line}" for line in render(each.data)]
     lines += [f"\nnot readable: {clean(problem)}" for problem in story.problems]
     return lines
+
+
+def _result(one: Any) -> str:
+    """A result of a check, as the verdict had it."""
+    if not isinstance(one, dict):
+        return f"  {clean(one)}"
+    said = "passed" if one.get("passed") else "failed"
+    age, took = (format_s(round(float(one.get(key) or 0.0), 3)) for key in ("age", "took"))
+    return f"  {age:>8} before  {said} in {took}: {clean(one.get('text', ''))}"
 
 
 def _data(event: Any) -> dict[str, Any]:

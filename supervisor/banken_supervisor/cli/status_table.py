@@ -12,7 +12,7 @@ from banken_supervisor.cli.places import BAD, WORST_FIRST
 from banken_supervisor.cli.printing import Table, clean, plural
 from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.event_text import named
-from banken_supervisor.text.reasons import gist, origin, unjudged
+from banken_supervisor.text.reasons import gist, of_check, origin, unjudged
 
 COLOURS = {
     "expired": "red",
@@ -126,6 +126,8 @@ def _remarks(row: dict[str, Any]) -> list[str]:
         remarks.append(f"{clean(incident['cause'])} {format_s(incident['age'])} ago{why}")
     elif (unjudged_why := unjudged(row)) is not None:
         remarks.append(unjudged_why)
+    if (seen := of_check(row)) is not None:
+        remarks.append(clean(seen))
     if (where := origin(row)) is not None:
         remarks.append(clean(where))
     if row.get("end_unseen"):

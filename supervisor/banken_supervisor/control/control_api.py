@@ -187,8 +187,10 @@ def _registry(view: ControlView, args: dict[str, Any]) -> Any:
 
 def _row(view: ControlView, record: Record, now: float) -> dict[str, Any]:
     """Its row, with the key and the host where it is on another one."""
-    owner = record.owner
-    return row(record, now) if owner is None else {**row(record, now), **view.remote().origin(owner.boot)}
+    owner, fields = record.owner, row(record, now)
+    if (checks := view.driver.engine.table.checks_of.get(record.name)) is not None:
+        fields["checks"] = len(checks)
+    return fields if owner is None else {**fields, **view.remote().origin(owner.boot)}
 
 
 def _scan(view: ControlView, offset: int) -> Iterator[Record]:

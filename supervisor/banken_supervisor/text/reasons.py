@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from banken_supervisor.text.durations import NEVER_S
+from banken_supervisor.text.durations import NEVER_S, format_s
 
 _NO_DEADLINE = ("exited", "failed", "too-fast", "check")
 """Causes without a deadline."""
@@ -22,6 +22,20 @@ _TRACEBACK = "Traceback (most recent call last):"
 ONLY_ITS_END = "only its end is watched"
 
 
+def of_check(row: Mapping[str, Any]) -> str | None:
+    """What a check looks at, and what it saw last; None: the row is not a check's."""
+    if (label := row.get("check")) is None:
+        return None
+    last = row.get("result")
+    if last is None:
+        return f"{label}: no result yet"
+    following = last["next"]
+    times = f"{format_s(round(last['age'], 1))} ago, in {format_s(round(last['took'], 4))}"
+    if following is not None and (row["awaited"] or row["state"] not in ("waiting", "running")):
+        times += f"; next in {format_s(round(max(0.0, following), 1))}"
+    return f"{label} {'passed' if last['passed'] else 'failed'}: {last['text']} ({times})"
+
+
 def unjudged(row: Mapping[str, Any]) -> str | None:
     """Why the silence of a watchdog, a row of ``status``, is not judged; None: it is, or it has an incident."""
     if row["state"] == "idle":
@@ -32,6 +46,8 @@ def unjudged(row: Mapping[str, Any]) -> str | None:
         return f"stopped with {program}" if row["pid"] is None else f"depends on {program}, which is stopped"
     if (stopped := row.get("group", {}).get("stopped")) and row["group"]["alive"] < row["group"]["at_least"]:
         return f"stopped: {', '.join(stopped)}"
+    if (checks := row.get("checks")) and row["timeout"] >= NEVER_S:
+        return "watched by its check" if checks == 1 else f"watched by its {checks} checks"
     if row["state"] == "running" or (row["timeout"] >= NEVER_S and row["grace"] >= NEVER_S):
         return ONLY_ITS_END
     if (owner := row.get("check_of")) is not None and not row["awaited"]:

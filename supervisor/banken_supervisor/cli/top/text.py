@@ -14,7 +14,7 @@ from banken_supervisor.cli.status_table import left_text, program_remarks, silen
 from banken_supervisor.evidence import feeds_text, output_lines, summary_lines
 from banken_supervisor.journal.uptime import percent
 from banken_supervisor.text.durations import NEVER_S, format_s
-from banken_supervisor.text.reasons import ONLY_ITS_END, gist, origin, unjudged
+from banken_supervisor.text.reasons import ONLY_ITS_END, gist, of_check, origin, unjudged
 
 if TYPE_CHECKING:
     from banken_supervisor.cli.history import Known
@@ -123,8 +123,10 @@ def remark(row: Row) -> str:
         parts.append(f"{_cause(incident)}{reason}, {format_s(incident['age'])} ago")
     elif (why := unjudged(row)) is not None:
         parts.append(why)
-    elif row["state"] == "waiting":
+    elif row["state"] == "waiting" and "check" not in row:
         parts.append("waits for its first feed")
+    if (seen := of_check(row)) is not None:
+        parts.append(said(seen))
     if "progress" in row:
         parts.append(f"progress {said(row['progress'])}")
     if "status" in row:
@@ -175,6 +177,8 @@ def facts(row: Row) -> list[Text]:
     ]
     if remarked := "; ".join(f"{key} {said(row[key])}" for key in ("progress", "status") if key in row):
         lines.append(_fact("Says", remarked))
+    if (seen := of_check(row)) is not None:
+        lines.append(_fact("Check", f"{said(seen)}; of {said(row['check_of'])}"))
     if "group" in row:
         lines.append(_fact("Quorum", _quorum(row)))
     return lines

@@ -113,7 +113,7 @@ class Detail {
     else row.base = now();
     this.row = row;
     show(this.gone, false);
-    const grouped = Boolean(row.group);
+    const grouped = Boolean(row.group || row.check);
     for (const each of [this.gaps, this.gapsTitle]) show(each, !grouped);
     if (!grouped) {
       this.chart ??= new GapChart(this.gaps, row.timeout);
@@ -151,7 +151,7 @@ class Detail {
   }
 
   say(row) {
-    const key = JSON.stringify([row.state, row.status, row.progress, row.incident?.id, row.incident?.blamed, row.incident?.reason, row.group]);
+    const key = JSON.stringify([row.state, row.status, row.progress, row.incident?.id, row.incident?.blamed, row.incident?.reason, row.group, row.result?.text, row.result?.passed]);
     if (key === this.said) return;
     this.said = key;
     const about = row.incident;
@@ -168,6 +168,7 @@ class Detail {
             h("a", { href: `#/incident/${part(about.id)}` }, "Timeline and evidence"),
           )
         : null,
+      row.check ? h("p", { class: "said" }, h("span", { class: "label" }, "Check"), h("span", { class: "text" }, row.result ? `${row.check} ${row.result.passed ? "passed" : "failed"}: ${row.result.text}` : `${row.check}: no result yet`)) : null,
       row.group ? h("p", { class: "said" }, h("span", { class: "label" }, "Members"), h("span", { class: "text" }, `${row.group.alive} up (alive or paused), at least ${row.group.at_least} needed`)) : null,
     );
   }
@@ -180,6 +181,9 @@ class Detail {
       ["Repeats every", duration(row.interval)],
       ["Declared by", row.by],
       row.group ? null : ["Process", row.pid === null ? "none" : `pid ${row.pid}` + (row.key ? ` on ${row.host ?? "another host"}, key ${row.key}` : "")],
+      row.check ? ["Check of", row.check_of] : null,
+      row.result ? ["Last run took", duration(row.result.took)] : null,
+      row.result && row.result.next !== null ? ["Runs again in", duration(Math.max(0, row.result.next))] : null,
       ["Incidents", count(row.incidents)],
     ].filter(Boolean);
     const key = JSON.stringify(facts);

@@ -105,6 +105,7 @@ function paintStory(found) {
     found.evidence.map((each) => (each.headline ? h("p", { class: "headline" }, h("span", { class: "label" }, each.outputs && !each.threads ? "What it said last" : "Where it hung"), each.headline) : null)),
     facts(found),
     found.reason ? [h("h2", {}, "Reason"), h("pre", {}, found.reason)] : null,
+    results(found.events.find((event) => event.type === "expired")),
     h("h2", {}, "Timeline"),
     timeline(found),
     outputs.map((each) => [h("h2", {}, `Output of ${each.action} (step ${each.step + 1}, run ${each.run})`), h("pre", { tabindex: "0" }, each.text.slice(each.text.indexOf("\n") + 1))]),
@@ -112,6 +113,15 @@ function paintStory(found) {
     found.problems.map((problem) => h("p", { class: "fault" }, `Unreadable: ${problem}`)),
   );
   for (const each of place.querySelectorAll("details")) if (opened.has(each.dataset.key)) each.open = true;
+}
+
+/** The last results of a check, as they were at the verdict. */
+function results(event) {
+  const shown = Array.isArray(event?.results) ? event.results.filter((one) => one && typeof one === "object") : [];
+  if (!shown.length) return null;
+  const row = (one) => h("tr", {}, [precise(Number(one.age)), one.passed ? "passed" : "failed", precise(Number(one.took)), String(one.text ?? "")].map((cell) => h("td", {}, cell)));
+  const head = ["Before", "Result", "Took", "What it saw"].map((name) => h("th", { scope: "col" }, name));
+  return [h("h2", {}, `The last ${plural(shown.length, "result")}`), h("table", { class: "plain-table" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, shown.map(row)))];
 }
 
 function pairs(all) {

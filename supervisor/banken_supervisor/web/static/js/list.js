@@ -280,7 +280,8 @@ class Row {
       setIcon(this.icon, row.state);
       setText(this.word, STATES[row.state] ?? row.state);
     }
-    show(this.tag, Boolean(row.group));
+    show(this.tag, Boolean(row.group || row.check));
+    setText(this.tag, row.group ? "group" : "check");
     this.node.classList.toggle("grouped", Boolean(row.group));
     setText(this.status, saying(row));
     this.status.title = this.status.textContent; // what does not fit can be read
@@ -303,6 +304,7 @@ class Row {
 /** The status column. */
 export function saying(row) {
   const stopped = row.group || row.stopped_with !== undefined ? unjudged(row) : "";
+  if (row.check && !row.incident) return unjudged(row) || row.check;
   if (row.group) return `${row.group.alive} up, at least ${row.group.at_least} needed${stopped && `; ${stopped}`}`;
   return row.incident ? why(row.incident) : stopped || (row.status ?? (row.progress === undefined ? unjudged(row) : `progress ${row.progress}`));
 }
@@ -315,6 +317,8 @@ export function unjudged(row) {
   if (stopped.length > 0 && alive < wanted) return `stopped: ${stopped.join(", ")}`;
   const program = left(row) === null ? row.stopped_with : undefined;
   if (program !== undefined) return row.pid === null ? `stopped with ${program}` : `depends on ${program}, which is stopped`;
+  if (row.check_of && row.awaited === false) return `${row.check_of} is not running`;
+  if (row.checks && limit(row.timeout) === "none") return row.checks === 1 ? "watched by its check" : `watched by its ${row.checks} checks`;
   if (row.state === "running" || (limit(row.timeout) === "none" && limit(row.grace) === "none")) return "only its end is watched";
   return row.awaited === false ? "not judged before its first feed" : "";
 }

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.process
 
 README = ROOT / "README.md"
 TUTORIAL = DOCS / "tutorial.md"
+CHECKS = DOCS / "howto" / "checks.md"
 TYPED = ("sh", "console", "python", "toml", "")
 
 
@@ -31,11 +32,11 @@ def newcomer() -> Iterator[Newcomer]:
 
 def _installs(page: Path) -> int:
     """How many blocks at the page's beginning install: they need a package index. .ci/run types README's."""
-    return 2 if page == README else 1
+    return {README: 2, TUTORIAL: 1}.get(page, 0)
 
 
 @pytest.mark.timeout(120)  # of which it takes 20, but on a starved machine
-@pytest.mark.parametrize("page", [README, TUTORIAL], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [README, TUTORIAL, CHECKS], ids=lambda page: page.stem)
 def test_every_block_does_what_it_says(newcomer: Newcomer, page: Path) -> None:
     """Each block ends well and shows what the page says; nothing is left running."""
     typed = [block for block in blocks(page) if block.language in TYPED]

@@ -64,4 +64,5 @@ def _opened(fifo: Path) -> int | None:
 def notifiers(config: str) -> Iterator[Notifiers]:
     """A supervisor with this config; everything is ended afterwards."""
     with running(config) as run:
+        run.place.chmod(0o711)  # other users' programs reach their own directory through it
         yield Notifiers(run)

@@ -50,6 +50,7 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
+from banken_supervisor.runtime import brake as brake_module
 from banken_supervisor.runtime import claimed_incidents as claimed_incidents_module
 from banken_supervisor.runtime import claimed_steps as claimed_steps_module
 from banken_supervisor.runtime import claimed_work as claimed_work_module
@@ -78,6 +79,7 @@ WORKING = frozenset({"w-3", "w-4"})
 TURN_MAX = 0.25
 PING_S = 1.0
 CALM_S = 40.0
+BRAKE_S = 8.0
 TELLING = frozenset({
     EventType.EXPIRED, EventType.RECOVERED, EventType.CLOSED, EventType.ACTION, EventType.GIVEN_UP,
 })  # fmt: skip
@@ -227,6 +229,7 @@ class World:
             mock.patch.object(claimed_work_module, "monotonic", clock),
             mock.patch.object(claimed_steps_module, "wall", wall),
             mock.patch.object(suspicions_module, "wall", wall),
+            mock.patch.object(brake_module, "monotonic", clock),
             mock.patch.object(claimed_incidents_module, "wall", wall),
             mock.patch.object(members_module, "wall", wall),
         ):
@@ -258,7 +261,7 @@ class World:
             for name in WORKERS:
                 engine.declare(name, WORKS if name in WORKING else POLICY, machine.driver.now, [])
             machine.cluster = self._cluster(
-                ClusterSettings("c", machine.name, (), self.ttl), run_id, machine.driver,
+                ClusterSettings("c", machine.name, (), self.ttl, brake=BRAKE_S), run_id, machine.driver,
                 partial(self.post, machine, life), partial(self._run_step, machine, life),
                 partial(self._hand_over, machine), partial(self._make_members, machine, life),
                 lambda: self.engine.store(machine.name), partial(Leading, self, machine, life),  # type: ignore[arg-type]

@@ -56,6 +56,7 @@ name = "test"
 member = "{name}"
 endpoints = {endpoints}
 ttl = "{ttl}s"
+brake = "3s"
 
 [[watchdog]]
 name = "w-own-*"

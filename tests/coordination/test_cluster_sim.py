@@ -18,7 +18,8 @@ from banken_supervisor.engine.claim_gate import Gate
 from banken_supervisor.engine.effects import Effect, RunStep
 from banken_supervisor.engine.hearing import Heard, Timer
 from banken_supervisor.engine.registry import Entry, Registry
-from banken_supervisor.runtime import members
+from banken_supervisor.runtime import brake, members
+from banken_supervisor.runtime.brake import Brake
 from banken_supervisor.runtime.claimed_steps import ClaimedSteps
 from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
@@ -325,6 +326,29 @@ def lost_data_of_what_is_over(world: cluster_sim.World) -> None:
         world.findings.append(f"two silences: {[each.incident for each in world.deeds]}")
 
 
+def most_are_silent(world: cluster_sim.World) -> None:
+    """All but one, and one of them is heard again. Meanwhile another one leads."""
+    silent = sorted(cluster_sim.WORKERS)[:4]
+    with mock.patch.object(brake, "SILENT_MIN", 3), mock.patch.object(world.random, "random", return_value=0.5):
+        begun = world.now
+        for name in silent:
+            world.hung[name] = begun
+        world.run(cluster_sim.TIMEOUT + 2.0)
+        del world.hung["w-0"]
+        world.kill(world.leader())
+        world.run(cluster_sim.BRAKE_S - 2.5)
+        early = [each for each in world.deeds if each.action == "exec"]
+        if early:
+            world.findings.append(f"done in the brake, which began at {begun:.1f}: {early}")
+        for machine in world.machines:
+            if not machine.alive:
+                world.start(machine)
+        world.run(cluster_sim.BRAKE_S + 15.0)
+    if {each.name for each in world.deeds if each.action == "exec"} != set(silent) - {"w-0"}:
+        world.findings.append(f"done after the brake: {world.deeds}")
+    world.judge()
+
+
 SCENES: dict[str, tuple[Callable[[cluster_sim.World], None], object, str, object]] = {
     "an old leader acts": (stopped_before_a_deed, Terms, "permit", _permit_all),
     "whoever led may act": (stopped_before_a_deed, View, "may_act", property(_always)),
@@ -335,6 +359,9 @@ SCENES: dict[str, tuple[Callable[[cluster_sim.World], None], object, str, object
     "what the store has lost is not written again": (lost_data, Claims, "rewrite", _knows_nothing),
     "the others do not stand back": (lost_data, leadership, "UNLED_TTLS", 0.0),
     "what an old copy has is open": (lost_data_of_what_is_over, Claims, "rewrite", _believes_the_store),
+    "there is no brake": (most_are_silent, Brake, "_is_most", _never),
+    "what the brake holds is dropped": (most_are_silent, Brake, "turn", _keeps_claims),
+    "a new leader knows of no brake": (most_are_silent, Brake, "goes_on", _keeps_claims),
     "any feed acquits": (stuck_for_all, Heard, "of", _of_feeds),
     "an answer is waited for without a limit": (not_answered, members, "ANSWER_S", 1e9),
     "a registry resurrects the released": (released_while_it_is_told, Registry, "take", _takes_all),

@@ -34,7 +34,7 @@ ODD = 'odd"} 1\nbanken_up{é="\\'
 
 CLUSTER = {
     "role": "leader", "leader": "m1", "away": None, "seconds": 0.001, "members": {"m2": True}, "claims_waiting": 0,
-    "held": 0, "acquitted": 0, "held_back": 0,
+    "held": 0, "acquitted": 0, "held_back": 0, "brake": None, "braked": 0,
 }  # fmt: skip
 
 UPWARD = {"destinations": [{"address": "tcp://watch:7767", "reachable": True, "dropped": 0}]}

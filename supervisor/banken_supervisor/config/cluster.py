@@ -10,7 +10,9 @@ from banken.address import ADDRESSES_MAX
 from banken_supervisor.actions.options import Name, PathField, SecretField, Table, seconds
 from banken_supervisor.config.fields import Endpoint, ListenField, Text, is_loopback
 from banken_supervisor.coordination.leadership import TTL_MAX, TTL_MIN
-from banken_supervisor.coordination.settings import TTL_DEFAULT, ClusterSettings
+from banken_supervisor.coordination.settings import BRAKE_DEFAULT, TTL_DEFAULT, ClusterSettings
+
+BRAKE_MAX = 3600.0
 
 
 class ClusterTable(Table):
@@ -28,6 +30,11 @@ class ClusterTable(Table):
     password: SecretField | None = Field(None, description='Its password: "${ETCD_PASSWORD}".')
     ttl: Annotated[float, *seconds(TTL_MIN, TTL_MAX)] = Field(
         TTL_DEFAULT, description="A leader that is not heard of for so long is followed by another one."
+    )
+    brake: Annotated[float, *seconds(0.0, BRAKE_MAX)] = Field(
+        BRAKE_DEFAULT,
+        description="Where more than half of the workers, and at least ten, fall silent within ttl: for how long "
+        'actions on them wait, but for log, notify, webhook and dump; "0s": not at all.',
     )
     address: ListenField | None = Field(
         None, description="Where the other members reach this one; default: the first of [supervisor] listen."
@@ -51,5 +58,5 @@ class ClusterTable(Table):
         """As a supervisor takes it."""
         return ClusterSettings(
             self.name, self.member, tuple(self.endpoints), self.ttl, self.ca, self.cert, self.key, self.user,
-            "" if self.password is None else self.password.reveal(), self.address,
+            "" if self.password is None else self.password.reveal(), self.address, self.brake,
         )  # fmt: skip

@@ -11,12 +11,15 @@ if TYPE_CHECKING:
 
 TTL_DEFAULT = 5.0
 
+BRAKE_DEFAULT = 30.0
+
 
 @dataclass(frozen=True)
 class ClusterSettings:
     """``name``: of the cluster; ``member``: of this supervisor in it, which no other one has. ``endpoints``: URLs
     of etcd's members. ``ttl``: seconds without a leader's beat until another one leads. ``ca``, ``cert``, ``key``:
-    files in PEM, of the authority that signed etcd's certificates, and of this client's own.
+    files in PEM, of the authority that signed etcd's certificates, and of this client's own. ``brake``: seconds
+    that actions wait where more than half of the workers fall silent at once; 0: none.
     """
 
     name: str
@@ -30,6 +33,7 @@ class ClusterSettings:
     password: str = field(default="", repr=False)
     address: str | None = None
     """``tcp://HOST:PORT`` at which the other members reach it; None: the first at which it listens"""
+    brake: float = BRAKE_DEFAULT
 
     def store(self) -> EtcdStore:
         """A way to the store, for one thread. OSError: a file cannot be read. Loads urllib3."""

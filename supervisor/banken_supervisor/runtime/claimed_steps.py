@@ -15,6 +15,7 @@ from banken.clock import wall
 from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.coordination.records import Begun, Claim
 from banken_supervisor.engine.effects import EndIncident, Event, EventType, RunStep
+from banken_supervisor.runtime.brake import Brake
 from banken_supervisor.runtime.claimed_incidents import with_ended
 from banken_supervisor.runtime.claimed_work import ClaimedWork
 from banken_supervisor.runtime.incident_terms import Terms
@@ -38,6 +39,7 @@ class ClaimedSteps:
 
     _work: ClaimedWork
     _terms: Terms
+    _brake: Brake
     _run_step: Callable[[RunStep], None]
     _tell: Callable[[Event], None]
     _begun: dict[_Key, RunStep] = field(default_factory=dict)
@@ -54,15 +56,20 @@ class ClaimedSteps:
 
     def take(self, effect: RunStep) -> bool:
         """A step of the ladder is due. True: its claim is written first; False: it is no matter of the cluster."""
-        name, incident = effect.about.name, effect.about.incident
+        incident = effect.about.incident
         if incident not in self._terms:
             return False
+        if not self._brake.delays(incident, effect.step.do, partial(self._take, effect)):
+            self._take(effect)
+        return True
+
+    def _take(self, effect: RunStep) -> None:
+        name, incident = effect.about.name, effect.about.incident
         claim = self._work.get(name)
         if claim is not None and claim.id == incident:
             begun = Begun(effect.number, effect.run, effect.step.do, wall())
             wanted = claim._replace(begun=(*claim.begun, begun))
             self._work.want(name, wanted, partial(self._run, effect), partial(_without, begun))
-        return True
 
     def ran(self, effect: RunStep) -> None:
         """A former leader has begun this step. If it is not known to have ended, it is done again where that does
@@ -111,6 +118,7 @@ class ClaimedSteps:
 
     def ended(self, effect: EndIncident) -> None:
         """An incident is closed."""
+        self._brake.ended(effect.incident)
         claim = self._work.get(effect.name)
         if claim is not None and claim.id == effect.incident:
             self._work.drop(effect.name)

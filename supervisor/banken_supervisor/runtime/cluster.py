@@ -26,9 +26,11 @@ from banken_supervisor.coordination.records import CLAIMS, Claim
 from banken_supervisor.coordination.settings import ClusterSettings
 from banken_supervisor.coordination.store import Away, Snapshot, Store
 from banken_supervisor.coordination.store_thread import StoreThread
+from banken_supervisor.engine.claim_gate import OF_SILENCE
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType, RunStep
 from banken_supervisor.engine.succession import Succession
+from banken_supervisor.runtime.brake import Brake
 from banken_supervisor.runtime.claimed_incidents import past_incident
 from banken_supervisor.runtime.claimed_steps import ClaimedSteps
 from banken_supervisor.runtime.claimed_work import ClaimedWork
@@ -81,9 +83,13 @@ class Cluster:
         self.work = ClaimedWork(
             self._store, self._limit, self.terms, self._may_act, self._adopt, self._block, self._stop_leading
         )
-        self.steps = ClaimedSteps(self.work, self.terms, self._run_step, self._tell)
+        engine = self._driver.engine
+        self.brake = Brake(
+            self.settings.brake, self.settings.ttl, engine.table, self._succession.gate, partial(self._say, "brake")
+        )
+        self.steps = ClaimedSteps(self.work, self.terms, self.brake, self._run_step, self._tell)
         self.suspicions = Suspicions(
-            self.settings.member, self._driver, self.work, self.members, self.terms, self._tell
+            self.settings.member, self._driver, self.work, self.members, self.terms, self.brake, self._tell
         )
         self.members.was_released = self.suspicions.was_released
         self._before = self._thread.view
@@ -134,6 +140,8 @@ class Cluster:
             "held": len(gate.held),
             "acquitted": self.suspicions.acquitted,
             "held_back": self.terms.held_back,
+            "brake": self.brake.left,
+            "braked": self.brake.held,
         }
 
     # -- the loop's turn --------------------------------------------------------------------------
@@ -142,8 +150,8 @@ class Cluster:
         """Seconds until ``turn`` has something to do."""
         now = monotonic()
         again = None if self._again_at is None else max(0.0, self._again_at - now)
-        waits = (self.members.patience(now), again, self.work.patience(now), self.registries.patience(now))
-        return min(each for each in waits if each is not None)
+        parts = (self.members, self.work, self.registries, self.brake)
+        return min(each for each in (again, *(part.patience(now) for part in parts)) if each is not None)
 
     def turn(self) -> None:
         """Ask, write what is wanted, and do what is written."""
@@ -155,6 +163,7 @@ class Cluster:
         self.members.turn(now)
         self.words.turn(now)
         self.registries.turn(now, has_words=self.words.has_read)
+        self.brake.turn(now)
         self.work.do_what_is_written()
 
     # -- what the threads say ---------------------------------------------------------------------
@@ -203,6 +212,7 @@ class Cluster:
             self.terms.is_mine(claim.id, term)
         driver = self._driver
         past = [past_incident(name, claim, driver.engine.get(name), driver.now) for name, claim in found.items()]
+        self.brake.goes_on((each.id, each.name, each.age) for each in past if each.cause in OF_SILENCE)
         for name in self._succession.lead(past, driver.now, driver.out):
             self.work.drop(name)
 
@@ -220,6 +230,7 @@ class Cluster:
         self._term = self._again_at = None
         left = self.work.stop()
         self.steps.stop()
+        self.brake.stop()
         if led:
             self._left = left
         self._put_back()

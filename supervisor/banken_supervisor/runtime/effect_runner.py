@@ -144,7 +144,9 @@ class EffectRunner:
         match effect:
             case RunCallback() if self.cluster is None or self.cluster.terms.may_call_back(effect.incident):
                 incident = incident_of(effect, self._driver.now)
-                self._callbacks.run(incident, effect.callback, self._owner_of(effect.name))
+                run = partial(self._callbacks.run, incident, effect.callback, self._owner_of(effect.name))
+                if self.cluster is None or not self.cluster.brake.delays(effect.incident, "callback", run):
+                    run()
             case WatchProcess(process):
                 engine = self._driver.engine
                 if not self._process_watcher.watch(process):

@@ -14,6 +14,7 @@ from banken_supervisor.coordination.records import Claim
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType, Propose
 from banken_supervisor.engine.hearing import Timer
+from banken_supervisor.runtime.brake import Brake
 from banken_supervisor.runtime.claimed_work import ClaimedWork
 from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.member_links import ANSWER_S
@@ -29,6 +30,7 @@ class Suspicions:
     _work: ClaimedWork
     _members: Members
     _terms: Terms
+    _brake: Brake
     _tell: Callable[[Event], None]
     acquitted: int = 0
     """workers that another member heard, and this one did not"""
@@ -44,7 +46,7 @@ class Suspicions:
             incident, effect.cause.value, wall() - (self._driver.now - effect.due), effect.silence,
             record.declaration.timeout, self.member, effect.reason,
         )  # fmt: skip
-        then = partial(self._open, effect.name, incident)
+        then = partial(self._open, effect.name, incident, is_silent=effect.asks)
         want = partial(self._work.want, effect.name, claim, then, lambda claim: None)
         if effect.asks:
             self._members.ask(effect.name, effect.cause, partial(self._heard, effect.name, want))
@@ -66,6 +68,7 @@ class Suspicions:
         if self._work.claims is None:
             return
         if timer is None:
+            self._brake.note(name)
             want()
             return
         self.acquitted += 1
@@ -73,9 +76,11 @@ class Suspicions:
         data = {"what": "one-sided", "text": f"{member} hears {name}, and this member does not", "member": member}
         self._tell(Event(EventType.CLUSTER, name, data))
 
-    def _open(self, name: str, incident: str) -> None:
+    def _open(self, name: str, incident: str, *, is_silent: bool) -> None:
         driver, work = self._driver, self._work
         assert work.claims is not None
         self._terms.is_mine(incident, work.claims.term)
+        if is_silent:
+            self._brake.opened(incident)
         if not driver.engine.succession.open(name, incident, driver.now, driver.out):
             work.drop(name)

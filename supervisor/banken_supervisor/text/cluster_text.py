@@ -14,6 +14,7 @@ _COUNTS = {
     "claims_waiting": "claims wait to be written",
     "held": "verdicts are held until this member leads",
     "acquitted": "workers were heard by another member only",
+    "braked": "actions wait because most workers fell silent at once",
     "held_back": "actions were dropped because another one led",
 }
 
@@ -32,6 +33,8 @@ def trouble(found: dict[str, Any]) -> list[str]:
         told.append(f"the cluster's store does not answer: {found['away']}")
     elif found["leader"] is None:
         told.append("nobody is known to lead the cluster")
+    if (left := found.get("brake")) is not None:
+        told.append(f"most workers fell silent at once: actions on them wait, for up to {max(1.0, left):.0f} s")
     silent = sorted(name for name, is_up in found["members"].items() if not is_up)
     if silent:
         told.append(
@@ -47,9 +50,11 @@ def lines(found: dict[str, Any]) -> list[str]:
         told.append(f"the store does not answer: {found['away']}")
     else:
         told.append(f"the store answered within {max(1.0, found['seconds'] * 1000):.0f} ms")
+    if (left := found.get("brake")) is not None:
+        told.append(f"the brake is on for {max(1.0, left):.0f} s")
     for name, is_up in sorted(found["members"].items()):
         told.append(f"{name} {'answers' if is_up else 'does not answer'}")
-    return told + [f"{found[key]:,} {text}" for key, text in _COUNTS.items() if found[key]]
+    return told + [f"{found[key]:,} {text}" for key, text in _COUNTS.items() if found.get(key)]
 
 
 def _role(found: dict[str, Any]) -> str:

@@ -206,6 +206,8 @@ METRICS = (
     Family("banken_cluster_verdicts_held", "gauge", "Verdicts that wait until this member leads.", "cluster.held"),
     Family("banken_cluster_acquitted", "counter", "Workers that another member heard, and this one did not.",
          "cluster.acquitted"),
+    Family("banken_cluster_actions_braked", "gauge", "Actions that wait because most workers fell silent at once.",
+         "cluster.braked"),
     Family("banken_cluster_actions_held_back", "counter", "Actions that were dropped because another one led.",
          "cluster.held_back"),
 

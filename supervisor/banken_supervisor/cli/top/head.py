@@ -68,7 +68,8 @@ def _leads(cluster: dict[str, Any]) -> str:
         if cluster["leader"] == cluster["member"]
         else f"{clean(cluster['leader'] or 'nobody')} leads"
     )
-    return who + (f", {plural(silent, 'member')} down" if silent else "")
+    brake = ", the brake is on" if cluster.get("brake") is not None else ""
+    return who + (f", {plural(silent, 'member')} down" if silent else "") + brake
 
 
 def tabs(view: str, snapshot: Snapshot, wanted: str) -> Text:

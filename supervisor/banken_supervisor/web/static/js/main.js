@@ -131,9 +131,10 @@ function cluster(found) {
   if (!found) return null;
   const silent = Object.entries(found.members).filter(([, up]) => !up).map(([name]) => name).sort();
   const who = found.leader === null ? "nobody leads" : found.leader === found.member ? "this member leads" : `${found.leader} leads`;
-  const members = silent.length ? `, ${silent.join(", ")} down` : "";
+  const braked = found.brake !== null;
+  const members = (silent.length ? `, ${silent.join(", ")} down` : "") + (braked ? ", the brake is on" : "");
   const text = found.away === null ? `cluster ${found.name}: ${who}${members}` : `cluster ${found.name}: its store does not answer`;
-  const bad = found.away !== null || found.leader === null || silent.length > 0;
+  const bad = found.away !== null || found.leader === null || silent.length > 0 || braked;
   const title = found.away ?? `This is ${found.member}; the store answers within ${Math.max(1, Math.round(found.seconds * 1000))} ms`;
   return h("span", { class: bad ? "bad" : "", title }, text);
 }

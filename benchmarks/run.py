@@ -28,6 +28,7 @@ from common import HERE, MISSED, ROOTS, Figure, exit_on_sigterm
 BENCHMARKS = {
     "feed": "feed",
     "scopes": "scopes",
+    "checks": "checks",
     "intake": "intake",
     "hosts": "hosts",
     "latency": "latency",

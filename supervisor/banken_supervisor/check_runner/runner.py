@@ -120,11 +120,18 @@ class Runner:
             self._drop(self._entries.pop(name))
 
     def set_processes(self, processes: Mapping[str, tuple[int, int]]) -> None:
-        """The process of each owner: pid and start, 0 where there is none."""
+        """The processes of some owners: pid and start, 0 where there is none."""
         for entry in self._entries.values():
-            pid, start = processes.get(entry.owner, (0, 0))
-            if (entry.subject.pid, entry.subject.start) != (pid, start):
-                entry.subject.pid, entry.subject.start = pid, start
+            if (found := processes.get(entry.owner)) is None:
+                continue
+            pid, start = found
+            if (entry.subject.pid, entry.subject.start) == (pid, start):
+                continue
+            entry.subject.pid, entry.subject.start = pid, start
+            if entry.is_programs and pid and entry.task is None:
+                # A new process is looked at soon, not when the former one would have been.
+                entry.due = self._loop.time() + min(entry.check.every, SOON_S) * (entry.phase % 1.0)
+                self._plan(entry)
 
     def run_now(self, name: str) -> None:
         """Somebody wants this one's result."""

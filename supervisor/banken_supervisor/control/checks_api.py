@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 ROWS_MAX = 200
 """Checks in one reply; a further request from ``next`` on gets more."""
 
+OWNERS_MAX = 100
+"""Owners whose processes one reply has: to look at a thousand five times a second would make verdicts late."""
+
 ASKED_MAX = 1_000
 """Checks that wait to be run at once."""
 
@@ -106,7 +109,7 @@ def check_run(view: ControlView, args: dict[str, Any]) -> Any:
 def check_work(view: ControlView, args: dict[str, Any]) -> Any:
     """What the process that runs the checks is to do. ``version``: of the checks that it has; where these are
     others, a page of them comes, from ``offset`` on. ``asked``: what is to be run now. ``processes``: by owner, pid
-    and start of its process, 0 where there is none."""
+    and start of its process, 0 where there is none; of many owners some, the others with the next requests."""
     version, offset = args.get("version"), integer_of(args, "offset", 0, OFFSET_MAX, 0)
     if version is not None and type(version) is not str:
         raise RequestRefused(f"version must be a text or nil, not {shown(version)}")
@@ -120,8 +123,8 @@ def check_work(view: ControlView, args: dict[str, Any]) -> Any:
         body["next"] = offset + ROWS_MAX if offset + ROWS_MAX < len(mine.placed) else None
         body |= {"directory": mine.directory, "at_once": mine.at_once}
         return body
-    owners = {check.of: check.is_programs for check in mine.placed}
-    body["processes"] = {owner: _process(view, owner, is_program) for owner, is_program in owners.items()}
+    owners = mine.owners(OWNERS_MAX)
+    body["processes"] = {owner: _process(view, owner, is_program) for owner, is_program in owners}
     body["asked"] = list(mine.asked)
     mine.asked.clear()
     return body

@@ -22,6 +22,8 @@ class ChecksInForce:
         """how many may run at the same time"""
         self.asked: dict[str, None] = {}
         """those that somebody wants to be run now"""
+        self._owners: list[tuple[str, bool]] = []
+        self._place = 0
         self._run_id = os.urandom(4).hex()
         self._numbers = count(1)
         self.version = f"{self._run_id}-0"
@@ -31,3 +33,13 @@ class ChecksInForce:
         self.placed, self.directory, self.at_once = tuple(placed), directory, at_once
         self.version = f"{self._run_id}-{next(self._numbers)}"
         self.asked.clear()
+        self._owners = list({check.of: check.is_programs for check in placed}.items())
+
+    def owners(self, most: int) -> list[tuple[str, bool]]:
+        """The next of the names that have checks, at most so many, in turn: each with whether it is a program."""
+        if len(self._owners) <= most:
+            return self._owners
+        self._place = self._place % len(self._owners)
+        found = self._owners[self._place : self._place + most]
+        self._place += most
+        return found

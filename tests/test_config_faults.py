@@ -122,8 +122,8 @@ depends_on = ["p-7", "w", "q"]
 """,
     ) == [
         "3: supervisor.callback_thread: unknown key; did you mean callback_threads? allowed: address, "
-        "callback_limit, callback_process, callback_threads, checks_at_once, defaults, fold, journal, keys, "
-        "limits, listen, retention, stop_timeout, undeclared, url",
+        "callback_limit, callback_process, callback_threads, checks_at_once, deadman, defaults, fold, "
+        "hardware_watchdog, journal, keys, limits, listen, retention, stop_timeout, undeclared, url",
         "4: supervisor.defaults.timeout: nan is not allowed; allowed: 0.001 to 315360000 seconds (ten years)",
         "4: supervisor.defaults.interval: -5 is not allowed; allowed: 0.001 to 315360000 seconds (ten years)",
         '7: watchdog[0].timeout: "soon" is no duration; allowed is a number of seconds, or numbers with the units '

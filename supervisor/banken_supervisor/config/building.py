@@ -10,6 +10,7 @@ from typing import Any
 from banken.errors import Refused
 from banken.protocol.messages import CLEAN, Declaration, Exit, Feeders
 from banken_supervisor.actions.options import Source
+from banken_supervisor.checks.output import Output
 from banken_supervisor.config.checks import as_tuple, parse_checks
 from banken_supervisor.config.faults import KeyPath
 from banken_supervisor.config.models import GroupTable, ProgramTable, WatchdogTable, WatchFields, milliseconds
@@ -152,7 +153,9 @@ def _program(
     given["command"] = tuple(filled(word, number) for word in table.command)
     given["after"] = started_after(table, number, name, every)
     given["ready"] = None if table.ready is None else table.ready.readiness
-    given["environment"] = tuple((key, filled(value, number)) for key, value in table.environment.items())
+    # What Python writes is to be seen when it is written, and not when a buffer is full.
+    more = {"PYTHONUNBUFFERED": "1"} if any(isinstance(each, Output) for each in as_tuple(table.check)) else {}
+    given["environment"] = tuple((key, filled(value, number)) for key, value in (more | table.environment).items())
     asked = table.model_fields_set.intersection(ProcessAttributes._fields)
     given["attributes"] = ProcessAttributes(**{key: getattr(table, key) for key in asked})
     return ProgramSpec(**given | {"name": name, "withheld": withheld, "restart": Restart(table.restart)})

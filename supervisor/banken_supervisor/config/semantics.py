@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator
 from banken.errors import Refused
 from banken.protocol.limits import NAME_MAX
 from banken_supervisor.actions.options import Source
+from banken_supervisor.checks.output import Output
 from banken_supervisor.config import cron
-from banken_supervisor.config.checks import parse_checks
+from banken_supervisor.config.checks import as_tuple, parse_checks
 from banken_supervisor.config.faults import KeyPath, Problem, dotted
 from banken_supervisor.config.ladders import LadderOwner, StepNames, give_up, ladder, unbound
 from banken_supervisor.config.models import GroupTable, WatchdogTable, WatchFields
@@ -116,6 +117,8 @@ def _checks(parsed: Parsed, names: Names) -> Iterator[Problem]:
         if table.check is not None and is_pattern(table.name):
             text = f"needs one name: nobody can say which of {quoted(table.name)} there are"
             yield Problem((*path, "check"), text)
+        if any(isinstance(each, Output) and each.log is None for each in as_tuple(table.check)):
+            yield Problem((*path, "check"), "output needs log here, the file to read: only a program has its own")
     taken = {*names.exact, *names.programs, *names.groups}
     for name, path in names.checks.items():
         if name in taken:

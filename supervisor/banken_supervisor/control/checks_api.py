@@ -118,7 +118,7 @@ def check_work(view: ControlView, args: dict[str, Any]) -> Any:
     if version != mine.version or offset:
         page = mine.placed[offset : offset + ROWS_MAX]
         body["checks"] = [
-            {"name": c.name, "of": c.of, "program": c.is_programs, "table": json.loads(c.table)} for c in page
+            {"name": c.name, "of": c.of, "program": c.is_programs, "table": _table(view, c)} for c in page
         ]
         body["next"] = offset + ROWS_MAX if offset + ROWS_MAX < len(mine.placed) else None
         body |= {"directory": mine.directory, "at_once": mine.at_once}
@@ -128,6 +128,14 @@ def check_work(view: ControlView, args: dict[str, Any]) -> Any:
     body["asked"] = list(mine.asked)
     mine.asked.clear()
     return body
+
+
+def _table(view: ControlView, check: PlacedCheck) -> dict[str, Any]:
+    """As it is in the file, and with what the file leaves to the supervisor."""
+    table: dict[str, Any] = json.loads(check.table)
+    if "output" in table and "log" not in table and (log := view.programs.log_of(check.of)) is not None:
+        table["log"] = log
+    return table
 
 
 def _process(view: ControlView, owner: str, is_program: bool) -> tuple[int, int]:

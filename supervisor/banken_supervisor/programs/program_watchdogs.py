@@ -66,6 +66,11 @@ class ProgramWatchdogs:
         """The names of all configured programs."""
         return sorted(self._specs)
 
+    def log_of(self, name: str) -> str | None:
+        """The file to which this program writes; None: it is none, or has none."""
+        program = self.manager.programs.get(name)
+        return None if program is None else program.spec.log
+
     def patience(self, now: float) -> float | None:
         """Seconds until ``turn`` has something to do."""
         due, work = self.manager.next_due(), self.manager.patience(monotonic())

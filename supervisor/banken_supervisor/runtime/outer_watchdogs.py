@@ -17,6 +17,7 @@ from banken_supervisor.actions.action_executor import Executor
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.keyed_executor import STUCK_MAX
 from banken_supervisor.control.view import ControlView, ReloadView
+from banken_supervisor.engine.checks import RUNNER
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.states import State
 from banken_supervisor.outbox.outbox import Outbox
@@ -96,7 +97,7 @@ class OuterWatchdogs:
             from banken_supervisor.runtime.deadman import Deadman  # with pydantic, which a config has loaded
 
             tell = partial(self._tell, "deadman")
-            self.deadman = Deadman(deadman, self._outbox, self.stuck, self._post, tell)
+            self.deadman = Deadman(deadman, self._outbox, self._why_not, self._post, tell)
         if self.hardware is not None and self.hardware.path != device:
             self.hardware.close()
             self.hardware, self._hardware_fault = None, None
@@ -177,6 +178,13 @@ class OuterWatchdogs:
         """Why nothing is done about incidents any more; empty: it is."""
         stuck = max(each.counts()["stuck"] for each in self._executors)
         return f"{stuck} threads are stuck, and no more are replaced" if stuck >= STUCK_MAX else ""
+
+    def _why_not(self) -> str:
+        """Why this supervisor does not do its work; empty: it does."""
+        runner = self._view.driver.engine.get(RUNNER) if self._view.checks.placed else None
+        if runner is not None and runner.state in (State.EXPIRED, State.GIVEN_UP):
+            return "the process that runs the checks does not answer"
+        return self.stuck()
 
     def _text(self) -> str:
         """One line for people: how many watchdogs and programs there are, in which states."""

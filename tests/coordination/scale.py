@@ -6,8 +6,9 @@
 
 *late*: workers fall silent one after the other; when is the first step of each ladder done, after its deadline?
 *many*: ten thousand fall silent at once; when are all deeds done, and is one done twice? *puts*: does what is fed
-change how much is written in etcd? The deeds are an action of a user's own, which writes a line; the three members
-and three etcd share one machine, which the first line says something about.
+change how much is written in etcd? The deed is an action of a user's own in the first, which writes a line, and
+``log`` in the second, whose end is looked up in the members' journals. Three members and three etcd share one
+machine; the first line says how busy that was.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from banken_supervisor.journal import reading
 
 from .members_kit import Cluster, Member, cluster
 
@@ -42,8 +45,14 @@ name = "w-living-*"
 timeout = "1h"
 
 [[watchdog]]
-name = "w-*"
-timeout = "{timeout}s"
+name = "w-many-*"
+timeout = "{many}s"
+interval = "1h"
+ladder = [{{ do = "log" }}]
+
+[[watchdog]]
+name = "w-late-*"
+timeout = "{late}s"
 interval = "1h"
 ladder = [{{ do = "deed", file = "{file}", member = "{name}" }}]
 
@@ -75,11 +84,11 @@ FEEDER = """
 import json, sys, time
 from banken.client import Client
 client, dogs = Client(), {}
-def feed(name):  # those that live on are declared as the config does
-    if "living" not in name:
-        client.feed(name)
-    elif name not in dogs:
-        dogs[name] = client.watchdog(name, 3600.0, resolution=0)
+def feed(name, timeout):
+    if name not in dogs:  # as the config declares it
+        dogs[name] = client.watchdog(name, timeout, 3600.0, resolution=0)
+    else:
+        dogs[name].feed()
 for line in sys.stdin:
     said = json.loads(line)
     names = [f"{said['names']}-{number}" for number in range(said["count"])]
@@ -87,7 +96,7 @@ for line in sys.stdin:
     if said["do"] == "each":
         for number, name in enumerate(names):
             time.sleep(max(0.0, began + number * said["every"] - time.monotonic()))
-            feed(name)
+            feed(name, said["timeout"])
             times.append(time.time())
     else:
         due, rate = began, said["rate"]
@@ -101,7 +110,12 @@ for line in sys.stdin:
 """
 
 TTL_S = 3.0
-TIMEOUT_S = 4.0
+TIMEOUT_S, MANY_TIMEOUT_S, LIVING_TIMEOUT_S = 4.0, 10.0, 3600.0
+NEW_EVERY_S = 0.0005
+"""Seconds between the first feeds of two names: faster than this they are a flood, and their key is cut off."""
+
+MOST = 1_000_000
+"""Events of one journal."""
 
 LATE_MAX_S, ALL_MAX_S, PUTS_MAX = 0.050, 3.0, 0.10
 
@@ -134,7 +148,7 @@ class Scale:
             (member.place / "banken.toml").write_text(
                 CONFIG.format(
                     listen=listen, name=member.name, endpoints=json.dumps(made.etcd.urls), ttl=made.ttl,
-                    timeout=TIMEOUT_S, file=made.deeds_file,
+                    late=TIMEOUT_S, many=MANY_TIMEOUT_S, file=made.deeds_file,
                 )
             )  # fmt: skip
         self.feeder: subprocess.Popen[str] | None = None
@@ -153,7 +167,7 @@ class Scale:
             env=environment,
         )
         self.cluster.leader()
-        self.feed_all("w-living", self.sizes.living)
+        self.feed_all("w-living", self.sizes.living, LIVING_TIMEOUT_S)
 
     def ask(self, **said: Any) -> dict[str, Any]:
         """Have the feeder do something, until it is done."""
@@ -165,27 +179,44 @@ class Scale:
         found: dict[str, Any] = json.loads(self.feeder.stdout.readline())
         return found
 
-    def feed_all(self, names: str, count: int) -> dict[str, Any]:
+    def feed_all(self, names: str, count: int, timeout: float) -> None:
         """Once each, until every member has heard them all."""
         before = [each.home.ask("summary")["watchdogs"] for each in self.cluster.members]
-        found = self.ask(do="each", names=names, count=count, every=0.0)
+        self.ask(do="each", names=names, count=count, timeout=timeout, every=NEW_EVERY_S)
         deadline = time.monotonic() + 60.0
         for known, member in zip(before, self.cluster.members, strict=True):
             while member.home.ask("summary")["watchdogs"] < known + count:
                 assert time.monotonic() < deadline, f"{member.name} does not hear all of {names}"
                 time.sleep(0.05)
-        return found
 
     def deeds(self, names: str, count: int, within: float) -> list[tuple[str, float]]:
         """Of these, when they were done; until all are, and a moment longer."""
         deadline = time.monotonic() + within
-        while len(found := self._deeds(names)) < count and time.monotonic() < deadline:
+        while len(self._deeds(names)) < count and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(1.0)
-        return self._deeds(names) if found else found
+        return self._deeds(names)
 
     def _deeds(self, names: str) -> list[tuple[str, float]]:
         return [(each.name, each.at) for each in self.cluster.deeds() if each.name.startswith(names + "-")]
+
+    def logged(self, names: str, count: int, within: float) -> list[tuple[str, float]]:
+        """The same, where the deed is to log."""
+        deadline = time.monotonic() + within
+        while self._acted() < count and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(2.0)  # the journal is written, and nothing comes after it
+        return [
+            (event.name, event.time)
+            for each in self.cluster.members
+            for event in reading.events(
+                f"{each.address}/journal.db", lambda kind, _: kind == "action-done", limit=MOST
+            )
+            if event.name is not None and event.name.startswith(names + "-")
+        ]
+
+    def _acted(self) -> int:
+        return sum(each.home.ask("summary")["events"].get("action-done", 0) for each in self.cluster.members)
 
     def close(self) -> None:
         if self.feeder is not None:
@@ -196,7 +227,7 @@ class Scale:
 def late(scale: Scale) -> dict[str, Any]:
     """One after the other."""
     count = scale.sizes.late
-    fed = scale.ask(do="each", names="w-late", count=count, every=0.1)["times"]
+    fed = scale.ask(do="each", names="w-late", count=count, timeout=TIMEOUT_S, every=0.1)["times"]
     due = {f"w-late-{number}": at + TIMEOUT_S for number, at in enumerate(fed)}
     deeds = scale.deeds("w-late", count, TIMEOUT_S + 30.0)
     lateness = sorted(at - due[name] for name, at in deeds)
@@ -211,15 +242,17 @@ def late(scale: Scale) -> dict[str, Any]:
 
 def many(scale: Scale) -> dict[str, Any]:
     """All at once."""
-    count, cpu = scale.sizes.many, _cpu(scale.cluster.members)
-    fed = scale.feed_all("w-many", count)["times"]
-    deeds = scale.deeds("w-many", count, TIMEOUT_S + 60.0)
+    count = scale.sizes.many
+    scale.feed_all("w-many", count, MANY_TIMEOUT_S)
+    fed = scale.ask(do="each", names="w-many", count=count, timeout=MANY_TIMEOUT_S, every=0.0)["times"]
+    cpu = _cpu(scale.cluster.members)
+    deeds = scale.logged("w-many", count + scale._acted(), MANY_TIMEOUT_S + 60.0)
     done = sorted(at for _, at in deeds)
-    all_s = done[-1] - (fed[0] + TIMEOUT_S) if done else None
+    all_s = done[-1] - (fed[0] + MANY_TIMEOUT_S) if done else None
     return {
         "silent": count, "fed_within_s": fed[-1] - fed[0], "deeds": len(deeds),
         "missing": count - len({name for name, _ in deeds}), "twice": _twice(deeds),
-        "first_s": done[0] - (fed[0] + TIMEOUT_S) if done else None, "all_s": all_s,
+        "first_s": done[0] - (fed[0] + MANY_TIMEOUT_S) if done else None, "all_s": all_s,
         "cpu_s": [round(after - before, 2) for before, after in zip(cpu, _cpu(scale.cluster.members), strict=True)],
         "asked_s": ALL_MAX_S,
         "met": len(deeds) == count == len(set(deeds)) and all_s is not None and all_s <= ALL_MAX_S,

@@ -12,6 +12,7 @@ from banken_supervisor.coordination.claims import (
     BATCH_MAX,
     RETRY_MAX_S,
     RETRY_MIN_S,
+    TRANSACTIONS_MAX,
     Adopted,
     Blocked,
     Claims,
@@ -65,9 +66,9 @@ class Bench:
         try:
             answer = self.store.transact(sent.expect, sent.put, sent.drop, 1.0)
         except Away:
-            self.claims.was_away(self.now)
+            self.claims.was_away(sent, self.now)
             return []
-        return self.claims.was_answered(answer)
+        return self.claims.was_answered(sent, answer)
 
     def there(self) -> dict[str, Claim]:
         items = self.store.read(CLAIMS, 1.0).items
@@ -140,6 +141,52 @@ def test_many_go_in_batches_in_turn(bench: Bench) -> None:
         sizes.append(len(outcomes))
     assert sizes == [BATCH_MAX, BATCH_MAX, 50]
     assert len(bench.there()) == 250
+
+
+def test_several_are_under_way_and_answered_in_any_order(bench: Bench) -> None:
+    """Each has other names; what is wanted of a name meanwhile comes after it."""
+    claims = bench.claims
+    for number in range(6 * BATCH_MAX):
+        claims.want(f"w-{number}", claim(f"r-{number}"))
+    sent = []
+    while (each := claims.transaction(0.0)) is not None:
+        sent.append(each)
+    assert len(sent) == TRANSACTIONS_MAX
+    assert claims.patience(0.0) is None
+    later = claims.want("w-0", claim("r-0", given_up=True))
+    assert claims.transaction(0.0) is None
+    assert [len(bench.make(each)) for each in reversed(sent)] == [BATCH_MAX] * TRANSACTIONS_MAX
+    outcomes = [outcome for _ in range(3) for outcome in bench.attempt()]
+    assert Written("w-0", later) in outcomes
+    assert len(claims) == 0
+    assert len(bench.there()) == 6 * BATCH_MAX
+    assert bench.there()["w-0"].given_up
+
+
+def test_one_that_is_not_answered_holds_up_only_its_own_names(bench: Bench) -> None:
+    claims = bench.claims
+    claims.want("a", claim())
+    first = claims.transaction(0.0)
+    assert first is not None
+    claims.was_away(first, 0.0)
+    claims.want("b", claim("r-2"))
+    assert bench.attempt() == [Written("b", 2)]
+    assert claims.transaction(RETRY_MIN_S / 2) is None
+    assert claims.transaction(RETRY_MIN_S) is first
+
+
+def test_what_is_awaited_goes_first(bench: Bench) -> None:
+    """That an action has ended is written when nothing else is to be; unless something waits for it after all."""
+    claims = bench.claims
+    for number in range(BATCH_MAX):
+        claims.want(f"note-{number}", claim(f"n-{number}"), is_awaited=False)
+    for number in range(BATCH_MAX):
+        claims.want(f"w-{number}", claim(f"r-{number}"))
+    claims.want("note-7", claim("n-7", given_up=True))
+    names = [[each.name for each in sent.changes] for sent in iter(lambda: claims.transaction(0.0), None)]
+    assert names[0] == [f"w-{number}" for number in range(BATCH_MAX)]
+    assert names[1][0] == "note-7"
+    assert len(names[1]) == BATCH_MAX
 
 
 @pytest.mark.parametrize("fate", [Fate.LOST_BEFORE, Fate.LOST_AFTER])

@@ -8,7 +8,9 @@ actions begun, by one member only.
 
 The caller says what a claim is to be (``want``), and gets to know when it is so (``Written``). For each name one
 change is under way at most; what is wanted meanwhile is written after it, all at once. Up to ``BATCH_MAX`` names go
-into one transaction, and one transaction is under way at a time.
+into one transaction, and up to ``TRANSACTIONS_MAX`` transactions, of different names, are under way: four of them
+take a store as long as one, and for ten thousand workers that are silent at once there are three hundred. What
+somebody waits for goes first; that an action has ended can wait until others have begun.
 
 *Away* means that a transaction may have been done. The same one is made again, unchanged, until an answer comes:
 then a claim that is there already, exactly as it was to be written, is this member's own. (If it were made anew
@@ -33,6 +35,9 @@ BATCH_MAX = 100
 
 assert BATCH_MAX < OPERATIONS_MAX
 
+TRANSACTIONS_MAX = 4
+"""Transactions that are under way at once."""
+
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 2.0
 """Seconds between two attempts of a transaction that was not answered."""
 
@@ -49,7 +54,7 @@ class Change(NamedTuple):
     """that it is expected to have"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Transaction:
     """What is to be asked of the store: again and again, unchanged, until it has answered."""
 
@@ -109,6 +114,18 @@ class _Entry:
     wanted: Claim | None = None
     version: int = 0
     """of ``wanted``"""
+    is_awaited: bool = False
+    """whether somebody waits for it to be written"""
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A transaction that is under way."""
+
+    what: Transaction
+    again_at: float | None = None
+    """when it is to be made again; None: its answer is waited for"""
+    pause: float = RETRY_MIN_S
 
 
 @dataclass(slots=True)
@@ -120,11 +137,12 @@ class Claims:
     """names whose claim is foreign, and why"""
     _entries: dict[str, _Entry] = field(default_factory=dict)
     _waiting: dict[str, None] = field(default_factory=dict)
-    """names of which something is to be written, in turn"""
-    _under_way: Transaction | None = None
-    _again_at: float | None = None
-    """when it is to be made again; None: its answer is waited for"""
-    _pause: float = RETRY_MIN_S
+    """names of which something is to be written that is awaited, in turn"""
+    _later: dict[str, None] = field(default_factory=dict)
+    """the other names of which something is to be written, in turn"""
+    _sent: list[_Sent] = field(default_factory=list)
+    _under_way: set[str] = field(default_factory=set)
+    """names that are in a transaction"""
     _version: int = 0
 
     @classmethod
@@ -156,105 +174,122 @@ class Claims:
         return {name: claim for name, claim in known.items() if self.want(name, claim) is not None}
 
     def __len__(self) -> int:
-        """How many names wait to be written."""
-        return len(self._waiting) + (0 if self._under_way is None else len(self._under_way.changes))
+        """How many names are not written yet as they are wanted."""
+        return len(self._waiting) + len(self._later) + len(self._under_way)
 
     def get(self, name: str) -> Claim | None:
         """What is wanted of this name."""
         entry = self._entries.get(name)
         return None if entry is None else entry.wanted
 
-    def want(self, name: str, claim: Claim | None) -> int | None:
+    def want(self, name: str, claim: Claim | None, *, is_awaited: bool = True) -> int | None:
         """This is to be in the store; None: no claim. The version to wait for, higher than all before; None: the
-        name is blocked, or nothing has to be written."""
+        name is blocked, or nothing has to be written. ``is_awaited``: whether something is to be done then."""
         if name in self.blocked:
             return None
         entry = self._entries.setdefault(name, _Entry())
-        if claim is None and entry.mod == ABSENT and not self._is_under_way(name):
-            del self._entries[name]
-            self._waiting.pop(name, None)
+        if claim is None and entry.mod == ABSENT and name not in self._under_way:
+            self._forget(name)
             return None
         entry.wanted = claim
+        entry.is_awaited |= is_awaited
         self._version = entry.version = self._version + 1
-        self._waiting[name] = None
+        if name not in self._under_way:
+            self._queue(name, entry)
         return entry.version
 
     def patience(self, now: float) -> float | None:
         """Seconds until ``transaction`` has one; None: not before something else happens."""
-        if self._under_way is not None:
-            return None if self._again_at is None else max(0.0, self._again_at - now)
-        return 0.0 if self._waiting else None
+        if (self._waiting or self._later) and len(self._sent) < TRANSACTIONS_MAX:
+            return 0.0
+        again = min((each.again_at for each in self._sent if each.again_at is not None), default=None)
+        return None if again is None else max(0.0, again - now)
 
     def transaction(self, now: float) -> Transaction | None:
-        """The next one, or the last one again; None: nothing is to be asked now."""
-        if self._under_way is not None:
-            if self._again_at is None or self._again_at > now:
-                return None
-            self._again_at = None
-            return self._under_way
+        """The next one, or one again that was not answered; None: nothing is to be asked now."""
+        for each in self._sent:
+            if each.again_at is not None and each.again_at <= now:
+                each.again_at = None
+                return each.what
+        if len(self._sent) >= TRANSACTIONS_MAX:
+            return None
         changes: list[Change] = []
-        while self._waiting and len(changes) < BATCH_MAX:
-            name = next(iter(self._waiting))
-            del self._waiting[name]
+        while len(changes) < BATCH_MAX and (queue := self._waiting or self._later):
+            name = next(iter(queue))
+            del queue[name]
             entry = self._entries[name]
             if entry.wanted is None and entry.mod == ABSENT:
                 self._settle(name, entry, entry.version)  # it was never written
                 continue
             value = None if entry.wanted is None else pack_claim(entry.wanted)
             changes.append(Change(name, entry.version, value, entry.mod))
+            entry.is_awaited = False
         if not changes:
             return None
-        self._under_way, self._again_at = Transaction(self.term, tuple(changes)), None
-        return self._under_way
+        sent = Transaction(self.term, tuple(changes))
+        self._sent.append(_Sent(sent))
+        self._under_way.update(each.name for each in changes)
+        return sent
 
-    def was_away(self, now: float) -> None:
-        """The transaction was not answered: it is made again after a while."""
-        self._again_at = now + self._pause
-        self._pause = min(RETRY_MAX_S, 2 * self._pause)
+    def was_away(self, what: Transaction, now: float) -> None:
+        """This transaction was not answered: it is made again after a while."""
+        for each in self._sent:
+            if each.what is what:
+                each.again_at = now + each.pause
+                each.pause = min(RETRY_MAX_S, 2 * each.pause)
 
-    def was_answered(self, answer: Done | Refused) -> list[Outcome]:
-        """What came of the transaction."""
-        sent, self._under_way, self._again_at, self._pause = self._under_way, None, None, RETRY_MIN_S
-        assert sent is not None
+    def was_answered(self, what: Transaction, answer: Done | Refused) -> list[Outcome]:
+        """What came of this transaction."""
+        self._sent = [each for each in self._sent if each.what is not what]
+        self._under_way.difference_update(each.name for each in what.changes)
         if isinstance(answer, Done):
-            return [self._written(each, ABSENT if each.value is None else answer.revision) for each in sent.changes]
+            return [self._written(each, ABSENT if each.value is None else answer.revision) for each in what.changes]
         leader = answer.found.get(LEADER)
         if leader is None or leader.mod != self.term:
             self._waiting.clear()
+            self._later.clear()
             return [Deposed()]
-        return [outcome for each in sent.changes for outcome in self._refused(each, answer.found)]
+        return [outcome for each in what.changes for outcome in self._refused(each, answer.found)]
 
-    def _is_under_way(self, name: str) -> bool:
-        return self._under_way is not None and any(each.name == name for each in self._under_way.changes)
+    def _queue(self, name: str, entry: _Entry) -> None:
+        if entry.is_awaited:
+            self._later.pop(name, None)
+            self._waiting[name] = None
+        elif name not in self._waiting:
+            self._later[name] = None
+
+    def _forget(self, name: str) -> None:
+        del self._entries[name]
+        self._waiting.pop(name, None)
+        self._later.pop(name, None)
 
     def _refused(self, change: Change, found: Mapping[str, Item]) -> list[Outcome]:
         name, there = change.name, found.get(CLAIMS + change.name)
         if (None if there is None else there.value) == change.value:
             return [self._written(change, ABSENT if there is None else there.mod)]  # the answer was lost
         entry = self._entries[name]
-        if (ABSENT if there is None else there.mod) == change.mod:
-            self._waiting[name] = None  # another name was the reason
-            return []
-        if there is None:
-            entry.mod = ABSENT  # somebody has dropped it, who may not: it is written again
-            self._waiting[name] = None
+        if there is None or there.mod == change.mod:
+            # Another name was the reason; or somebody has dropped it, who may not: it is written again.
+            entry.mod, entry.is_awaited = ABSENT if there is None else there.mod, True
+            self._queue(name, entry)
             return []
         try:
             claim = unpack_claim(there.value)
         except Foreign as why:
             self.blocked[name] = str(why)
-            del self._entries[name]
-            self._waiting.pop(name, None)
+            self._forget(name)
             return [Blocked(name, str(why))]
-        entry.mod, entry.wanted = there.mod, claim
+        entry.mod, entry.wanted, entry.is_awaited = there.mod, claim, False
         self._version = entry.version = self._version + 1
-        self._waiting.pop(name, None)
         return [Adopted(name, claim)]
 
     def _written(self, change: Change, mod: int) -> Written:
         entry = self._entries[change.name]
         entry.mod = mod
-        self._settle(change.name, entry, change.version)
+        if entry.version == change.version:
+            self._settle(change.name, entry, change.version)
+        else:
+            self._queue(change.name, entry)
         return Written(change.name, change.version)
 
     def _settle(self, name: str, entry: _Entry, version: int) -> None:

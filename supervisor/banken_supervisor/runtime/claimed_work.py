@@ -8,15 +8,15 @@ claims.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
-from banken_supervisor.coordination.claims import Adopted, Blocked, Claims, Deposed, Outcome, Written
+from banken_supervisor.coordination.claims import Adopted, Blocked, Claims, Deposed, Outcome, Transaction, Written
 from banken_supervisor.coordination.records import Claim
-from banken_supervisor.coordination.store import Away, Done, Refused
+from banken_supervisor.coordination.store import Away, Done, Refused, Store
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.runtime.incident_terms import LOOK_S, Terms
 
@@ -38,11 +38,12 @@ class _Work(NamedTuple):
 
 @dataclass(eq=False)
 class ClaimedWork:
-    """``limit``: seconds that the store may take. ``adopt``: goes on with a claim that a former leader left, where
-    another one was wanted. ``block``: says that a claim is left alone, and why. ``deposed``: another member leads.
+    """``stores``: a way to the store for each transaction that may be under way. ``limit``: seconds that one may
+    take. ``adopt``: goes on with a claim that a former leader left, where another one was wanted. ``block``: says
+    that a claim is left alone, and why. ``deposed``: another member leads.
     """
 
-    _store: StoreThread
+    _stores: Sequence[StoreThread]
     _limit: float
     _terms: Terms
     _may_act: Callable[[int], bool]
@@ -56,6 +57,11 @@ class ClaimedWork:
     """by name: what is to be done when its claim is written"""
     _ready: deque[_Work] = field(default_factory=deque)
     """what is written, and is done as soon as this member may act"""
+    _idle: list[StoreThread] = field(init=False)
+    """those of ``stores`` that are not asked now"""
+
+    def __post_init__(self) -> None:
+        self._idle = list(self._stores)
 
     def get(self, name: str) -> Claim | None:
         """The claim of this watchdog, as it is or is to be in the store."""
@@ -74,13 +80,13 @@ class ClaimedWork:
     def note(self, name: str, claim: Claim) -> None:
         """Write this claim; nothing waits for it."""
         if self.claims is not None:
-            self.claims.want(name, claim)
+            self.claims.want(name, claim, is_awaited=False)
 
     def drop(self, name: str) -> None:
         """There is no incident of this watchdog: nothing that waits for its claim is done, and the claim goes."""
         self._waiting.pop(name, None)
         if self.claims is not None:
-            self.claims.want(name, None)
+            self.claims.want(name, None, is_awaited=False)
 
     def do(self, name: str, what: Callable[[], None]) -> None:
         """Do this as soon as this member may act: its claim is there."""
@@ -104,34 +110,38 @@ class ClaimedWork:
         """Seconds until ``turn`` has something to do; None: not before something else happens."""
         if self.claims is None:
             return None
-        patience = 0.0 if self._ready else self.claims.patience(now)
+        patience = 0.0 if self._ready else self.claims.patience(now) if self._idle else None
         return patience if patience is None or self._may_act(self.claims.term) else max(LOOK_S, patience)
 
     def turn(self, now: float) -> None:
         """Write what is wanted. Not while another one may lead: in new data of the store its term may have the same
         number."""
-        if self.claims is None or not self._may_act(self.claims.term):
+        claims = self.claims
+        if claims is None or not self._may_act(claims.term):
             return
-        if (sent := self.claims.transaction(now)) is not None:
-            self._store.ask(
-                lambda store: store.transact(sent.expect, sent.put, sent.drop, self._limit),
-                partial(self._answered, sent.term),
-            )
+        while self._idle and (sent := claims.transaction(now)) is not None:
+            store = self._idle.pop()
+            store.ask(partial(self._write, sent), partial(self._answered, store, sent))
 
     def do_what_is_written(self) -> None:
         """As far as this member may act."""
         while self._ready and self.claims is not None and self._may_act(self.claims.term):
             self._ready.popleft().do()
 
-    def _answered(self, term: int, answer: Done | Refused | Away) -> None:
+    def _write(self, sent: Transaction, store: Store) -> Done | Refused:
+        """On the thread of a store."""
+        return store.transact(sent.expect, sent.put, sent.drop, self._limit)
+
+    def _answered(self, store: StoreThread, sent: Transaction, answer: Done | Refused | Away) -> None:
+        self._idle.append(store)
         claims = self.claims
-        if claims is None or term != claims.term:
+        if claims is None or sent.term != claims.term:
             return
         if isinstance(answer, Away):
-            claims.was_away(monotonic())
+            claims.was_away(sent, monotonic())
             return
-        for outcome in claims.was_answered(answer):
-            self._take(term, outcome)
+        for outcome in claims.was_answered(sent, answer):
+            self._take(sent.term, outcome)
 
     def _take(self, term: int, outcome: Outcome) -> None:
         match outcome:

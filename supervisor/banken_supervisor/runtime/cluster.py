@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from banken.protocol.messages import Message
-from banken_supervisor.coordination.claims import Claims
+from banken_supervisor.coordination.claims import TRANSACTIONS_MAX, Claims
 from banken_supervisor.coordination.leadership import Leadership, Role
 from banken_supervisor.coordination.leadership_thread import LeadershipThread, View
 from banken_supervisor.coordination.records import CLAIMS, Claim
@@ -75,13 +75,14 @@ class Cluster:
             leadership, make(), lambda view: self._post(partial(self._changed, view))
         )
         self._store = self.store_thread(make(), self._post)
+        self._writers = [self.store_thread(make(), self._post) for _ in range(TRANSACTIONS_MAX)]
         self.members = self._make_members(self._store, self._limit, self._say)
         self.terms = Terms(lambda: self.view)
         self.words = OperatorWords(
             self.settings.member, self._store, self._limit, self._take_word, lambda: self.view.away, self._is_shared
         )
         self.work = ClaimedWork(
-            self._store, self._limit, self.terms, self._may_act, self._adopt, self._block, self._stop_leading
+            self._writers, self._limit, self.terms, self._may_act, self._adopt, self._block, self._stop_leading
         )
         engine = self._driver.engine
         self.brake = Brake(
@@ -110,7 +111,8 @@ class Cluster:
         """Follow, until it is known who leads. RuntimeError: no thread is to be had."""
         self._put_back()
         self._driver.engine.table.keeps_released = True
-        self._store.start()
+        for each in (self._store, *self._writers):
+            each.start()
         self._thread.start()
         self.words.read()
 
@@ -120,7 +122,8 @@ class Cluster:
         self._stop_leading()
         self.members.close()
         resigned = self._thread.close(wait)
-        self._store.close(max(0.0, until - monotonic()))
+        for each in (self._store, *self._writers):
+            each.close(max(0.0, until - monotonic()))
         return resigned
 
     def state(self) -> dict[str, Any]:

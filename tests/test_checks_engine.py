@@ -210,3 +210,51 @@ def test_nothing_but_results_counts_and_those_from_one_process_alone(bench: Chec
     assert record.details is not None
     assert record.details.check is not None
     assert (record.details.check.number, record.owner, bench.state(CHECK)) == (1, None, State.ALIVE)
+
+
+def test_a_name_that_a_worker_had_is_the_checks_own_from_then_on() -> None:
+    """Its feeds, also those known by their bytes, count no longer; nor does its end."""
+    bench = Bench(TEN)
+    engine = bench.engine
+    engine.checks.runner = lambda: BOB
+    bench.feed(CHECK)
+    bench.feed(CHECK)
+    policy = Policy(DECLARED, LADDER, depends_on=("db",), check=RULE)
+    engine.rules.declare(CHECK, policy)
+    engine.reconsider()
+    engine.checks.set([CHECK])
+    record = engine.get(CHECK)
+    assert record is not None
+    fed_at = record.fed_at
+    bench.jump(1.0)
+    bench.feed(CHECK)
+    assert (record.fed_at, record.owner, engine.admission.refused["check"]) == (fed_at, None, 1)
+    engine.processes.exited(ALICE, bench.now, bench.out, 1)
+    bench.jump(0.0)
+    assert bench.state(CHECK) is State.ALIVE
+
+
+def test_a_check_whose_owner_depends_on_a_stopped_program_begins_anew_with_that() -> None:
+    """While it is stopped on purpose nothing counts; when it runs again, there is a grace."""
+    bench = Checked(depends_on=("store",))
+    engine = bench.engine
+    engine.processes.is_program = lambda name: name == "store"
+    engine.declare("store", Policy(TEN), bench.now, bench.out)
+    bench.result(True)
+    engine.forget("store", bench.now, bench.out, "stopped")
+    engine.on_purpose.program_down("store", bench.now, bench.out, again=False, removed=False)
+    for _ in range(5):
+        bench.result(False)
+    bench.live(100)
+    assert bench.incidents() == []
+    engine.declare("store", Policy(TEN), bench.now, bench.out)
+    engine.on_purpose.program_up("store", bench.now)
+    for _ in range(5):
+        bench.result(False)
+    assert bench.incidents() == []
+    bench.feed("store", who=BOB)
+    bench.result(True)
+    assert bench.state(CHECK) is State.ALIVE
+    for _ in range(FAILS):
+        bench.result(False)
+    assert len(bench.incidents()) == 1

@@ -19,7 +19,7 @@ from banken_supervisor.checks.subject import Subject
 
 log = logging.getLogger("banken.checks")
 
-SOON_S = 0.5
+SOON_S = 0.3
 """Seconds in which all checks have run once after a start, or after a change of the config."""
 
 OVER_S = 0.5

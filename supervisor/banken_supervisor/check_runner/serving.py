@@ -29,7 +29,7 @@ from banken_supervisor.config.checks import Check, parse_checks
 
 log = logging.getLogger("banken.checks")
 
-FEED_S = 0.2
+FEED_S = 0.1
 """Seconds between two feeds."""
 
 ASK_S = 0.2

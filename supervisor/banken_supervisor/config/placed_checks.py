@@ -10,8 +10,8 @@ from banken_supervisor.engine.checks import RUNNER
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
 from banken_supervisor.engine.policy import CheckRule, Policy, ProgramSpec, Restart
 
-RUNNER_TIMEOUT_S = 1.0
-"""Seconds that the process which runs the checks may be silent: it feeds five times in that."""
+RUNNER_TIMEOUT_S = 0.8
+"""Seconds that the process which runs the checks may be silent: it feeds eight times in that."""
 
 RUNNER_GRACE_S = 15.0
 

@@ -22,6 +22,7 @@ from banken_supervisor.engine.check_state import CheckCounts, CheckState, Result
 from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
+from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.policy import CheckRule
 from banken_supervisor.engine.principal import AnyPrincipal, Principal, Refusal
 from banken_supervisor.engine.record import Record
@@ -44,6 +45,7 @@ class Checks:
 
     _table: Table
     _lifecycle: Lifecycle
+    _on_purpose: OnPurpose
     _is_program: Callable[[str], bool] = lambda name: False
     runner: Callable[[], ProcessIdentity | None] = lambda: None
     """the process that runs the checks, as far as it is known; its random part does not count"""
@@ -56,6 +58,9 @@ class Checks:
             record = self._table.by_name.get(name)
             if record is not None and (rule := rule_of(record)) is not None:
                 record.detailed()
+                self._table.forget_frames(record)
+                if record.owner is not None:  # a worker had the name, before the config gave it to a check
+                    self._table.set_owner(record, None, [])
                 self._table.arm(record)
                 found.setdefault(rule.of, []).append(name)
         self._table.checks_of = {owner: tuple(names) for owner, names in found.items()}
@@ -84,8 +89,10 @@ class Checks:
         state.results.append(result)
         state.number += 1
         state.next_at = now + until_next
-        if not record.awaited or record.stopped_with is not None:
-            return None  # its program is not running
+        if not record.awaited or (record.stopped_with is not None and details.back_by is None):
+            return None  # its program, or one that it depends on, is not running
+        if record.stopped_with is not None:  # that runs again: the check has a grace from now on
+            self._start(record, now, out)
         self._table.end_extension(record)
         if passed:
             state.failed = 0
@@ -122,6 +129,8 @@ class Checks:
             reason = f"{rule.label} failed{times}: {state.results[-1].text}"
         else:
             reason = f"{rule.label} gave no result in {record.declaration.timeout:g} s"
+        if self._on_purpose.excuses(record, now, out):
+            return
         what = Occurrence(Trigger.DEADLINE, due=due, cause=Cause.CHECK, reason=reason)
         self._lifecycle.apply(record, what, now, out)
 

@@ -11,7 +11,7 @@ a transition: states.py has the table, lifecycle.py carries it out.
 The engine is pure: time is an argument, and what is to be done comes back as effects. It is composed of parts, each
 of which owns its data and knows only the parts before it:
 
-    Table > FeedHistory > Incidents > Lifecycle > Quorums, Maintenance, Checks > OnPurpose > ProcessLifecycle
+    Table > FeedHistory > Incidents > Lifecycle > Quorums, Maintenance > OnPurpose > ProcessLifecycle, Checks
     > Declarations > FeedObserver > Admission > Registry, Verdicts > MessageKinds > Engine
 """
 
@@ -80,8 +80,10 @@ class Engine:
         self.quorums = Quorums(self.table, self._lifecycle, self.incidents)
         self.on_purpose = OnPurpose(self.table, rules, self._lifecycle, self.quorums)
         self.processes = ProcessLifecycle(self.table, self._lifecycle, self.on_purpose)
+        self.checks = Checks(
+            self.table, self._lifecycle, self.on_purpose, lambda name: self.processes.is_program(name)
+        )
         self.maintenance = Maintenance(self.table, self._lifecycle)
-        self.checks = Checks(self.table, self._lifecycle, lambda name: self.processes.is_program(name))
         self._declarations = Declarations(self.table, rules, self.incidents, self.maintenance)
         self.observer = FeedObserver(self.table, self.history, self._declarations)
         self.last_feeds = LastFeeds(self.table)

@@ -1,0 +1,206 @@
+"""examples/host as it stands, with Debian's daemons: each is hung and killed, noticed in time, and brought back.
+
+Hung by SIGSTOP of all its processes; nginx also by its workers alone, and PostgreSQL by the use of all connections.
+As root, for each runs as its own user.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from process.kit import until
+from process.ladder_kit import LONG, House
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "host"
+
+COMMANDS = ("redis-server", "nginx", "memcached", "haproxy", "tor", "node", "gunicorn", "celery")
+
+PROGRAMS = ("redis", "db", "nginx", "memcached", "haproxy", "tor", "app", "tasks", "node", "loop")
+
+LATE_S = 1.0
+"""Seconds beyond ``every`` x ``fails`` + ``limit``, on a machine that does much else."""
+
+AGES = {"tasks": 6.0, "loop": 3.0}
+"""Seconds for which a file may stand still before its check fails."""
+
+
+class Host:
+    """The example's supervisor, and what it said."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.place = house.place
+        self.port: dict[str, int] = {}
+        self.figures: list[str] = []
+
+    def begin(self) -> None:
+        """Copied with ports that are free, prepared, and run until every check has passed."""
+        copy = self.place / "example"
+        shutil.copytree(EXAMPLE, copy)
+        for file in copy.iterdir():
+            text = file.read_text()
+            file.write_text(re.sub(r"\b17\d{3}\b", lambda found: str(self._free(found[0])), text))
+        subprocess.run(["sh", str(copy / "prepare.sh"), str(self.place)], check=True, timeout=60)
+        self.events = self.house.run((self.place / "banken.toml").read_text())
+        until(lambda: all(each["state"] == "alive" for each in self.checks()), "every check has passed", LONG)
+
+    def checks(self, owner: str = "*") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.house.ask("checks")["rows"]
+        return [each for each in found if owner in ("*", each["check_of"])]
+
+    def pid(self, name: str) -> int:
+        return int(self.house.program(name)["pid"] or 0)
+
+    def tree(self, name: str) -> list[psutil.Process]:
+        main = psutil.Process(self.pid(name))
+        return [main, *main.children(recursive=True)]
+
+    def bound(self, name: str) -> float:
+        """Seconds in which a hang must be noticed: by the quickest of its checks."""
+        return min(each["every"] * each["fails"] + each["limit"] for each in self.checks(name)) + AGES.get(
+            name, 0.0
+        )
+
+    def hang(self, name: str, how: str, act: Callable[[], None]) -> None:
+        """It is noticed by a check, in time, and a new process works."""
+        before, bound = self.pid(name), self.bound(name)
+        seen, began = len(self.events.seen), time.time()
+        act()
+        event = self._next(seen, lambda each: each["type"] == "expired" and _is_of(each["name"], name))
+        noticed = event["time"] - began
+        assert event["cause"] == "check", event
+        assert noticed <= bound + LATE_S, f"{name} {how}: noticed after {noticed:.2f} s; {bound:.2f} s are allowed"
+        self._is_back(name, before, seen)
+        took = time.time() - began
+        self.figures.append(
+            f"{name} {how}: noticed {noticed:.2f} s (at most {bound:.2f}), back {took:.2f} s: {event['reason']}"
+        )
+
+    def kill(self, name: str) -> None:
+        """Its end is noticed at once, by its pidfd and not by a check."""
+        before, seen, began = self.pid(name), len(self.events.seen), time.time()
+        os.kill(before, signal.SIGKILL)
+        event = self._next(seen, lambda each: each["type"] == "expired" and each["name"] == name)
+        noticed = event["time"] - began
+        assert event["cause"] == "exited", event
+        assert noticed < 0.5, f"{name}: its end was noticed after {noticed:.3f} s"
+        self._is_back(name, before, seen)
+        self.figures.append(f"{name} killed: noticed {noticed * 1000:.0f} ms, back {time.time() - began:.2f} s")
+
+    def close(self) -> None:
+        """Stop them in order; some wipe the marks by which they would be found."""
+        for name in PROGRAMS:
+            self.house.ask("program", what="stop", name=name)
+        until(lambda: all(not self._runs(name) for name in PROGRAMS), "all programs have ended", LONG)
+
+    def _runs(self, name: str) -> bool:
+        return bool(self.house.program(name)["pid"])
+
+    def _is_back(self, name: str, before: int, seen: int) -> None:
+        """A new process, whose checks pass; and nobody else had an incident since ``seen``."""
+
+        def works() -> bool:
+            self.events.pump()
+            checks = self.checks(name)
+            return self.pid(name) not in (0, before) and all(
+                each["state"] == "alive" and each["results"] and each["results"][-1]["passed"] for each in checks
+            )
+
+        until(works, f"{name} works again", LONG)
+        convicted = [each["name"] for each in self.events.seen[seen:] if each["type"] == "expired"]
+        assert all(each == name or _is_of(each, name) for each in convicted), convicted
+
+    def _next(self, seen: int, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        found: list[dict[str, Any]] = []
+
+        def came() -> bool:
+            self.events.pump()
+            found[:] = [each for each in self.events.seen[seen:] if wanted(each)]
+            return bool(found)
+
+        until(came, "it is noticed", LONG)
+        return found[0]
+
+    def _free(self, port: str) -> int:
+        import socket
+
+        if port not in self.port:
+            with socket.socket() as sock:
+                sock.bind(("127.0.0.1", 0))
+                self.port[port] = sock.getsockname()[1]
+        return self.port[port]
+
+
+def _is_of(check: str, name: str) -> bool:
+    return check.startswith(f"{name}/check")
+
+
+@contextmanager
+def _users(host: Host) -> Iterator[Callable[[], None]]:
+    """What is returned takes all connections that an ordinary user can have; they end with the database."""
+    where = ("-h", "127.0.0.1", "-p", str(host.port["17432"]), "-U", "watch", "-d", "postgres")
+    command = [str(host.place / "pg" / "psql"), *where, "-c", "select pg_sleep(100)"]
+    started: list[subprocess.Popen[bytes]] = []
+
+    def use_all() -> None:
+        started.extend(
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(20)
+        )
+
+    try:
+        yield use_all
+    finally:
+        for each in started:
+            each.kill()
+            each.wait()
+
+
+@pytest.fixture
+def host(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """Skips where a package is missing."""
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}:/usr/sbin:/sbin"
+    monkeypatch.setenv("PATH", path)
+    missing = [command for command in COMMANDS if shutil.which(command) is None]
+    if not glob("/usr/lib/postgresql/*/bin/postgres"):
+        missing.append("postgresql")
+    if missing or os.geteuid():
+        pytest.skip(f"needs root, and {', '.join(missing) or 'nothing else'}")
+    house = House(address)
+    one = Host(house)
+    try:
+        one.begin()
+        yield one
+        one.close()
+    finally:
+        house.close()
+
+
+@pytest.mark.root
+@pytest.mark.timeout(300)
+def test_a_whole_host(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    """One at a time; nobody else has an incident meanwhile."""
+    try:
+        for name in PROGRAMS:
+            host.hang(name, "stopped", lambda name=name: [each.suspend() for each in host.tree(name)])
+        host.hang("nginx", "workers stopped", lambda: [each.suspend() for each in host.tree("nginx")[1:]])
+        with _users(host) as use_all:
+            host.hang("db", "connections used", use_all)
+        for name in PROGRAMS:
+            host.kill(name)
+    finally:
+        with capsys.disabled():
+            print("", *host.figures, sep="\n")

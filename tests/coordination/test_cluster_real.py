@@ -207,6 +207,10 @@ def test_what_an_operator_says_to_one_member_counts_for_all(rounds: Rounds) -> N
         refused = say(one, "resume", "w-0")
         assert refused.returncode != 0
         assert "the cluster's store does not answer" in refused.stderr
+        assert "--here" in refused.stderr
+        assert say(one, "resume", "w-0", "--here").returncode == 0
+        assert [state(each) for each in (one, leader)] == ["alive", "paused"]
+        assert say(one, "pause", "w-0", "--here").returncode == 0
     finally:
         for each in made.etcd.members:
             each.send(signal.SIGCONT)
@@ -214,3 +218,24 @@ def test_what_an_operator_says_to_one_member_counts_for_all(rounds: Rounds) -> N
     assert say(one, "resume", "w-0").returncode == 0
     for each in made.members:
         until(lambda each=each: state(each) == "alive", f"{each.name} has resumed it")
+
+
+def test_what_one_member_was_told_to_release_the_others_go_on_watching(rounds: Rounds) -> None:
+    """It does not learn of it from them again, nor they of the release from it."""
+    made: Cluster = rounds.cluster
+    one, *others = sorted(made.members, key=lambda each: each is made.leader())
+    made.say("feed", "w-here")
+    for each in made.members:
+        until(lambda each=each: "w-here" in made.watched(each), f"{each.name} hears it")
+    made.say("stop", "w-here")
+    words = ["release", "w-here", "--here", "--address", one.address]
+    until(
+        lambda: not subprocess.run([sys.executable, "-m", "banken_supervisor", *words], timeout=60).returncode,
+        "said",
+    )
+    assert one.home.ask("registry", part="released", offset=0)["rows"] == []
+    until(lambda: len(made.done("w-here")) == 2, "who leads has acted")
+    assert "w-here" not in {row["name"] for row in one.home.ask("status")["rows"]}
+    for each in others:
+        assert "w-here" in {row["name"] for row in each.home.ask("status")["rows"]}
+    made.say("release", "w-here")

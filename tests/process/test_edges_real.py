@@ -94,7 +94,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "suggest": {"name": "w*", "offset": 0, "limit": 10},
     "summary": {},
     "word": {"number": 1},
-    "tell": {"frame": encode(Message(Kind.FEED, "told", None, 0.0, DECLARED))},
+    "tell": {"frame": encode(Message(Kind.FEED, "told", None, 0.0, DECLARED)), "here": False},
 }
 
 

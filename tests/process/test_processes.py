@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -193,6 +194,21 @@ def test_what_had_ended_before_it_was_heard_of_is_not_left_behind(home: Home) ->
     assert events.until(START_S, "expired", name)["cause"] == "exited"
     assert events.until(START_S, "closed", name)["how"] == "ended"
     until(lambda: home.row(name) == {}, "it is left behind by nothing")
+
+
+@pytest.mark.parametrize("command", [["pause"], ["resume"], ["extend", "1h"], ["release"]])
+def test_what_is_for_one_member_alone_is_refused_outside_a_cluster(home: Home, command: list[str]) -> None:
+    """And nothing of it is done."""
+    home.supervisor()
+    home.ask("tell", frame=encode(Message(Kind.FEED, "w", None, 0.0, Declaration(60.0, 20.0, 60.0))))
+    verb, *more = command
+    words = [verb, "w", *more, "--here", "--address", str(home.address)]
+    said = subprocess.run(
+        [sys.executable, "-m", "banken_supervisor", *words], capture_output=True, text=True, timeout=60
+    )
+    assert said.returncode != 0
+    assert "this supervisor is in no cluster" in said.stderr
+    assert home.row("w")["state"] == "alive"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

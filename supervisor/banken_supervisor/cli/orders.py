@@ -20,6 +20,10 @@ from banken_supervisor.cli.options import (
 from banken_supervisor.operator_client.supervisor_client import connect, say, tell
 from banken_supervisor.text.durations import format_s
 
+here_option = click.option(
+    "--here", is_flag=True, help="In a cluster: for this member alone, also while the store does not answer."
+)
+
 
 @click.command(short_help="Prove that NAME is alive, once.")
 @click.argument("name", type=NAME)
@@ -105,17 +109,21 @@ def fail(name: str, reason: str, quiet: bool, address: str | None) -> None:
 @click.command(short_help="Do not judge NAME, for a while or until it is resumed.")
 @click.argument("name", type=NAMES)
 @click.argument("duration", type=DURATION, required=False)
+@here_option
 @quiet_option
 @changing_address_option
-def pause(name: str, duration: float | None, quiet: bool, address: str | None) -> None:
+def pause(name: str, duration: float | None, here: bool, quiet: bool, address: str | None) -> None:
     """Do not judge NAME for DURATION (30s, 2m, 1h); without one, until `banken resume NAME`.
 
     NAME may be a pattern (quoted: 'worker-*'): all that fit it now are paused. An incident that is open is closed.
+
+    In a cluster it counts for all members, whichever it is said to. With --here the others go on judging NAME: its
+    silence is an incident whenever one of them leads.
     """
     with connect(address) as control:
         for row in all_of(control, name):  # a misspelt name must not become a new watchdog
             each = row["name"]
-            tell(control, Kind.PAUSE, each, duration or 0.0)
+            tell(control, Kind.PAUSE, each, duration or 0.0, here=here)
             if not quiet:
                 how_long = f"until `banken resume {each}`" if duration is None else f"for {format_s(duration)}"
                 click.echo(f"{each} paused: not judged {how_long}")
@@ -123,13 +131,14 @@ def pause(name: str, duration: float | None, quiet: bool, address: str | None) -
 
 @click.command(short_help="Judge NAME again, with a whole timeout from now.")
 @click.argument("name", type=NAMES)
+@here_option
 @quiet_option
 @changing_address_option
-def resume(name: str, quiet: bool, address: str | None) -> None:
+def resume(name: str, here: bool, quiet: bool, address: str | None) -> None:
     """Judge NAME again after a pause, with a whole timeout from now; NAME may be a pattern."""
     with connect(address) as control:
         for before in all_of(control, name):
-            row = tell(control, Kind.RESUME, before["name"])
+            row = tell(control, Kind.RESUME, before["name"], here=here)
             if quiet or row is None:
                 continue
             if before["state"] == "paused":
@@ -142,27 +151,32 @@ def resume(name: str, quiet: bool, address: str | None) -> None:
 @click.command(short_help="This once, NAME's next feed may come later.")
 @click.argument("name", type=NAME)
 @click.argument("duration", type=DURATION)
+@here_option
 @quiet_option
 @changing_address_option
-def extend(name: str, duration: float, quiet: bool, address: str | None) -> None:
+def extend(name: str, duration: float, here: bool, quiet: bool, address: str | None) -> None:
     """This once, the next feed of NAME may come as late as DURATION (30s, 2m, 1h) from now."""
     with connect(address) as control:
         before = row_of(control, name)["state"]
         if before not in ("waiting", "alive"):
             raise Failure(f"{name} is {before}; only one that is waiting or alive can be extended")
-        tell(control, Kind.EXTEND, name, duration)
+        tell(control, Kind.EXTEND, name, duration, here=here)
     if not quiet:
         click.echo(f"{name} extended: this once its next feed may take {format_s(duration)} from now")
 
 
 @click.command(short_help="Watch NAME no longer.")
 @click.argument("name", type=NAME)
+@here_option
 @quiet_option
 @changing_address_option
-def release(name: str, quiet: bool, address: str | None) -> None:
-    """Watch NAME no longer. A worker that still feeds it declares it anew."""
+def release(name: str, here: bool, quiet: bool, address: str | None) -> None:
+    """Watch NAME no longer. A worker that still feeds it declares it anew.
+
+    With --here the other members of a cluster go on watching it.
+    """
     with connect(address) as control:
         row_of(control, name)
-        row = tell(control, Kind.RELEASE, name)
+        row = tell(control, Kind.RELEASE, name, here=here)
     if not quiet:
         click.echo(f"{name} released: it is watched no longer" + (", but was fed again already" if row else ""))

@@ -14,6 +14,7 @@ from banken.clock import wall
 from banken.errors import Refused, WireError
 from banken.protocol.codec import VERSION, decode, pack, unpack
 from banken.protocol.limits import REQUEST_MAX, check_name
+from banken.protocol.messages import Kind
 from banken_supervisor.control import checks_api
 from banken_supervisor.control.arguments import OFFSET_MAX, RequestRefused, integer_of, matcher_of, pattern_of
 from banken_supervisor.control.key_rights import shown
@@ -84,12 +85,21 @@ def _ping(view: ControlView, args: dict[str, Any]) -> Any:
     return {"pid": os.getpid(), "version": banken.__version__, "time": wall()}
 
 
+ORDERS = (Kind.PAUSE, Kind.RESUME, Kind.EXTEND, Kind.RELEASE)
+"""What an operator may say to one member of a cluster alone."""
+
+
 def _tell(view: ControlView, args: dict[str, Any]) -> Any:
-    """Take one message as if it had come over the feed socket; refuse the request if the message is refused."""
-    frame = args.get("frame")
+    """Take one message as if it had come over the feed socket; refuse the request if the message is refused.
+    ``here``: it is for this member of a cluster alone."""
+    frame, here = args.get("frame"), args.get("here", False)
     if type(frame) is not bytes:
         raise RequestRefused("tell takes the bytes of one message as 'frame'")
+    if type(here) is not bool:
+        raise RequestRefused("'here' must be true or false")
     driver, cluster = view.driver, view.cluster()
+    if here:
+        return _tell_here(view, frame)
     if cluster is not None and cluster.words.takes(message := decode(frame)):
         if (why := cluster.words.refusal()) is not None:
             raise RequestRefused(why, "cluster")
@@ -97,6 +107,21 @@ def _tell(view: ControlView, args: dict[str, Any]) -> Any:
     refused = driver.engine.take(frame, driver.now, driver.out, Principal.OPERATOR)
     if refused is not None:
         raise RequestRefused(refused.text)
+    return {"taken": True}
+
+
+def _tell_here(view: ControlView, frame: bytes) -> Any:
+    if view.cluster() is None:
+        raise RequestRefused("this supervisor is in no cluster: what is said to it counts here, and nowhere else")
+    message, driver = decode(frame), view.driver
+    if message.kind not in ORDERS:
+        allowed = ", ".join(each.name.lower() for each in ORDERS)
+        raise RequestRefused(f"{message.kind.name.lower()} is not said to one member alone; allowed: {allowed}")
+    refused = driver.engine.take(frame, driver.now, driver.out, Principal.OPERATOR)
+    if refused is not None:
+        raise RequestRefused(refused.text)
+    if message.name in driver.engine.table.released:
+        driver.engine.table.released_here.add(message.name)
     return {"taken": True}
 
 
@@ -173,7 +198,8 @@ def _look(view: ControlView, args: dict[str, Any]) -> Any:
             if timers:
                 more["timers"] = engine.succession.heard(record, now)._asdict()
             rows.append({**_row(view, record, now), **more})
-    released = [[name, now - engine.table.released[name]] for name in gone if name in engine.table.released]
+    kept, here = engine.table.released, engine.table.released_here
+    released = [[name, now - kept[name]] for name in gone if name in kept and name not in here]
     return {"rows": rows, "gone": gone, **({"released": released} if released else {})}
 
 

@@ -21,7 +21,8 @@ def page(view: ControlView, part: str, offset: int) -> dict[str, Any]:
     engine, now = driver.engine, driver.now
     if part == PART_RELEASED:
         found = list(islice(engine.table.released.items(), offset, offset + ROWS_MAX))
-        rows: list[list[Any]] = [[name, max(0.0, now - at)] for name, at in found]
+        here = engine.table.released_here
+        rows: list[list[Any]] = [[name, max(0.0, now - at)] for name, at in found if name not in here]
         count, total = len(found), len(engine.table.released)
     else:
         records = list(islice(engine.table, offset, offset + ROWS_MAX))

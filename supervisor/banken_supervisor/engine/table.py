@@ -76,6 +76,8 @@ class Table:
         self.spent: dict[str, dict[StepKey, list[float]]] = {}
         """by name: what a watchdog that was released had used up of its budgets"""
         self.keeps_released = False
+        self.released_here: set[str] = set()
+        """those of ``released`` of which an operator said it to this member of a cluster alone"""
         self.released: dict[str, float] = {}
         """when names were released that are not watched, the latest last; empty unless ``keeps_released``"""
         self.removals = 0
@@ -99,7 +101,7 @@ class Table:
     def add(self, record: Record) -> None:
         """Watch it: WAITING, and not armed yet."""
         self.by_name[record.name] = record
-        self.released.pop(record.name, None)
+        self._forget_released(record.name)
         self.states[record.state] += 1
         self.note_timeout(record.declaration)
         self.mark_changed(record)
@@ -117,10 +119,14 @@ class Table:
     def note_released(self, name: str, at: float) -> None:
         """For the other members of a cluster."""
         if self.keeps_released:
-            self.released.pop(name, None)
+            self._forget_released(name)
             self.released[name] = at
             if len(self.released) > RELEASED_MAX:
-                del self.released[next(iter(self.released))]
+                self._forget_released(next(iter(self.released)))
+
+    def _forget_released(self, name: str) -> None:
+        self.released.pop(name, None)
+        self.released_here.discard(name)
 
     def keep_spent(self, name: str, step_runs: dict[StepKey, list[float]]) -> None:
         """Who is released and watched again has no new budget."""

@@ -177,13 +177,19 @@ def _wait_for(control: Control, number: int) -> None:
 
 
 def tell(
-    control: Control, kind: Kind, name: str, *args: Any, declaration: Declaration | None = None
+    control: Control,
+    kind: Kind,
+    name: str,
+    *args: Any,
+    declaration: Declaration | None = None,
+    here: bool = False,
 ) -> dict[str, Any] | None:
-    """Send one message as an operator, and wait until it is confirmed.
+    """Send one message as an operator, and wait until it is confirmed. ``here``: to this member of a cluster alone.
 
     Returns the watchdog's row afterwards; None if it is no longer watched. RequestFailed if it was refused.
     """
-    taken = control.request("tell", frame=message(kind, name, *args, declaration=declaration))
+    more = {"here": True} if here else {}
+    taken = control.request("tell", frame=message(kind, name, *args, declaration=declaration), **more)
     if (number := taken.get("word")) is not None:
         _wait_for(control, number)
     found: list[dict[str, Any]] = control.request("status", name=name)["rows"]

@@ -64,7 +64,9 @@ class OperatorWords:
         """Why nothing can be said now."""
         if (why := self._away()) is None:
             return None
-        return f"the cluster's store does not answer, and what is said must reach all members: {why}"
+        return (
+            f"the cluster's store does not answer, and what is said must reach all members, without --here: {why}"
+        )
 
     def say(self, message: Message) -> int:
         """Write it; a number by which to ask ``outcome``."""

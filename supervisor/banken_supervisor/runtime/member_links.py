@@ -61,7 +61,7 @@ class MemberLink:
     def ask(self, names: Sequence[str], answered: Callable[[dict[str, Said] | None], None]) -> bool:
         """Ask which of these names it hears. ``answered``: called on the loop's thread; None: it did not answer.
         False: it is not asked, for it did not answer last time."""
-        return self._put("look", {"names": list(names)}, heard_of, answered)
+        return self._put("look", {"names": list(names), "timers": True}, heard_of, answered)
 
     def registry(self, part: str, offset: int, answered: Callable[[Page | None], None]) -> bool:
         """Ask for a page of its registry; as ``ask``."""

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -176,6 +177,26 @@ def test_it_is_not_fetched_while_the_loop_is_held(server: Server, tmp_path: Path
         one.home.client().feed("w")
         until(lambda: server.is_silent(1.6), "it is silent", START_S)
         assert one._started[0].poll() is None
+
+
+def test_it_is_withheld_while_the_process_of_the_checks_does_not_answer(server: Server) -> None:
+    """However often it is started again: each is stopped here. Then one is left alone."""
+    check = '[[watchdog]]\nname = "w"\ncheck = { exec = ["true"], every = "1s" }\n'
+    with deadman(server, check) as one:
+        events, stopped = one.home.events(), set[int]()
+        until(lambda: one.watchdogs().get("banken-checks", {}).get("state") == "alive", "they are run", START_S)
+        server.comes()
+
+        def withheld() -> bool:
+            for pid, _ in one.live(f"{sys.executable} -P -m banken_supervisor checks serve"):
+                if pid not in stopped and one.program("banken-checks")["pid"] == pid:
+                    stopped.add(pid)
+                    os.kill(pid, signal.SIGSTOP)
+            return any(each["state"] == "withheld" for each in events.all("outer-watchdog"))
+
+        until(withheld, "it is withheld", START_S)
+        assert "runs the checks" in events.all("outer-watchdog")[-1]["text"]
+        server.comes()
 
 
 def test_a_reload_changes_and_ends_it(server: Server) -> None:

@@ -94,6 +94,9 @@ def test_no_watchdog_while_the_loop_is_held(tmp_path: Path) -> None:
             one.home.client().feed("w")
             until(lambda: not any("WATCHDOG" in each for each in manager.listen(1.0)), "it is withheld", START_S)
             assert one._started[0].poll() is None
+            one._started[0].send_signal(signal.SIGABRT)  # as the manager does in the end
+            assert one._started[0].wait(20) == -signal.SIGABRT
+            assert "own.py" in one.log.read_text(), "it says where the loop was"
 
 
 def test_no_watchdog_when_all_callback_threads_are_stuck(tmp_path: Path) -> None:

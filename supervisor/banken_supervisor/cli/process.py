@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import io
 import os
@@ -37,6 +38,7 @@ def prepare() -> None:
     hold_standard_descriptors()
     if isinstance(sys.stdout, io.TextIOWrapper):  # what callbacks and actions print is to be in a file at once
         sys.stdout.reconfigure(line_buffering=True)
+    faulthandler.enable(2)  # systemd's watchdog ends a process by SIGABRT: what held it is then in the log
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     descriptor_limit.raise_limit()
     memory_limit.spare_address_space()

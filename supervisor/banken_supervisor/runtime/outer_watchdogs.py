@@ -182,9 +182,11 @@ class OuterWatchdogs:
     def _why_not(self) -> str:
         """Why this supervisor does not do its work; empty: it does."""
         runner = self._view.driver.engine.get(RUNNER) if self._view.checks.placed else None
-        if runner is not None and runner.state in (State.EXPIRED, State.GIVEN_UP):
-            return "the process that runs the checks does not answer"
-        return self.stuck()
+        if runner is None or runner.state in (State.ALIVE, State.PAUSED):
+            return self.stuck()
+        if runner.state is State.WAITING and self._view.metrics.uptime < runner.declaration.grace:
+            return self.stuck()  # all begins
+        return "the process that runs the checks does not answer"
 
     def _text(self) -> str:
         """One line for people: how many watchdogs and programs there are, in which states."""

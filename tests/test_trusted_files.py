@@ -93,6 +93,38 @@ def test_what_every_user_may_replace_is_not_used(tmp_path: Path, monkeypatch: py
     assert [why in each.text for each in made.warnings] == [True]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what another user owns")
+def test_what_lies_in_a_directory_of_another_user_is_not_run_unless_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who owns a directory, or one above it, can put another file in its place, and a module beside it."""
+    place = tmp_path / "theirs" / "inner"
+    place.mkdir(parents=True)
+    monkeypatch.chdir(place)
+    place.joinpath("banken.toml").write_text('[callbacks]\nf = "hooks:f"\ng = "parts.deep:g"\n')
+    environment = {"HOME": str(tmp_path)}
+    assert config.find(None, environment) == Path("banken.toml")
+    os.chown(place.parent, NOBODY, NOBODY)
+    why = f"user {NOBODY} may replace it, because {place.parent} is theirs"
+    with pytest.raises(ConfigFaults, match=why):
+        config.find(None, environment)
+    assert config.find("banken.toml", environment) == Path("banken.toml")
+    made, _ = config.examine("banken.toml", thorough=False)
+    assert made is not None
+    assert [why in each.text for each in made.warnings] == [True]
+
+    os.chown(place.parent, 0, 0)
+    (place / "parts").mkdir()
+    for name in ("hooks.py", "parts/__init__.py", "not_named.py"):
+        (place / name).touch()
+        os.chown(place / name, NOBODY, NOBODY)
+    made, _ = config.examine("banken.toml", thorough=False)
+    assert made is not None
+    assert [each.file for each in made.warnings] == [str(place / "hooks.py"), str(place / "parts" / "__init__.py")]
+    text = f"it belongs to user {NOBODY}, who is neither root nor you, and its code is run"
+    assert {each.text for each in made.warnings} == {text}
+
+
 READERS: tuple[Callable[[Path], object], ...] = (
     lambda file: secret_from(str(file)),
     lambda file: given_token(str(file)),

@@ -13,7 +13,7 @@ from banken_supervisor.config.faults import ConfigFaults, Fault, Problem
 from banken_supervisor.config.lines import placed
 from banken_supervisor.config.reading import Unreadable
 from banken_supervisor.config.settings import Config
-from banken_supervisor.files.trusted_files import doubt_about
+from banken_supervisor.files.trusted_files import doubt_about_code
 
 
 def load(path: str | os.PathLike[str], *, callbacks: Collection[str] = ()) -> Config:
@@ -47,12 +47,28 @@ def examine(
     found.extend(semantics.problems(parsed, callbacks))
     config = building.build(absolute, parsed, empty=not data)
     doubts = placed(source, text, semantics.doubts(parsed))
-    if (why := doubt_about(source)) is not None:  # it was named, so it is meant: `find` refuses others
+    if (why := doubt_about_code(source)) is not None:  # it was named, so it is meant: `find` refuses others
         doubts.insert(0, Fault(str(source), None, "", f"{why}, and it says which commands are run"))
+    else:
+        doubts += _modules_of_others(config)
     config = dataclasses.replace(config, warnings=tuple(doubts))
     if thorough:
         found.extend(deep.problems(parsed, config))
     return config, placed(source, text, found)
+
+
+def _modules_of_others(config: Config) -> list[Fault]:
+    """Warnings of modules beside the file that another user made, or may write or replace."""
+    targets = [target for _, target in (*config.callbacks, *config.actions)]
+    modules = sorted({target.partition(":")[0].partition(".")[0] for target in targets})
+    found = [
+        os.path.join(config.directory, *parts)
+        for each in modules
+        for parts in ((f"{each}.py",), (each, "__init__.py"))
+    ]
+    return [
+        Fault(path, None, "", f"{why}, and its code is run") for path in found if (why := doubt_about_code(path))
+    ]
 
 
 def example() -> str:

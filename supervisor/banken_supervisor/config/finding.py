@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from banken_supervisor.config.faults import ConfigFaults, Fault
-from banken_supervisor.files.trusted_files import doubt_about
+from banken_supervisor.files.trusted_files import doubt_about_code
 
 NAME = "banken.toml"
 SYSTEM = Path("/etc/banken") / NAME
@@ -20,14 +20,14 @@ def find(
 
     ``explicit`` (``-c``), else ``$BANKEN_CONFIG``, else the first of ``places()`` that exists. What was named is
     returned whether it exists or not: to pass over it in silence would run with another file than was meant.
-    ConfigFaults: another user made that file, or may write it, and nobody named it.
+    ConfigFaults: another user made that file, or may write or replace it, and nobody named it.
     """
     source = os.environ if environment is None else environment
     named = explicit if explicit is not None else source.get("BANKEN_CONFIG") or None
     if named is not None:
         return Path(os.path.expanduser(named))
     found = next((place for place in places(source) if os.path.lexists(place)), None)
-    if found is not None and (why := doubt_about(found)) is not None:
+    if found is not None and (why := doubt_about_code(found)) is not None:
         text = f"{why}, and it says which commands are run: name it with -c if you mean it, or remove it"
         raise ConfigFaults([Fault(str(found), None, "", text)])
     return found

@@ -126,6 +126,25 @@ def doubt_about(path: str | os.PathLike[str]) -> str | None:
         os.close(here)
 
 
+def doubt_about_code(path: str | os.PathLike[str]) -> str | None:
+    """As ``doubt_about``, of a file that says what is run: nor may it lie in a directory of another user."""
+    return doubt_about(path) or _place_of_others(path)
+
+
+def _place_of_others(path: str | os.PathLike[str]) -> str | None:
+    """Whose a directory on its way is, who may replace it there. None: it is nobody's else, or cannot be seen."""
+    real = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    try:
+        for each in (real, *map(str, Path(real).parents)):
+            owner = os.stat(each).st_uid
+            # Where / is nobody's that is known here (a user namespace), owners say nothing.
+            if not is_trusted(owner) and is_trusted(os.stat("/").st_uid):
+                return f"user {owner} may replace it, because {each} is theirs"
+    except OSError:
+        pass
+    return None
+
+
 def open_place(path: str | os.PathLike[str]) -> str | None:
     """Why every user may put something else in the place of this file or directory; None: they may not. OSError."""
     real = os.path.realpath(os.path.dirname(os.path.abspath(path)))

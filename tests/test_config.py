@@ -26,6 +26,7 @@ from banken_supervisor.engine.policy import (
     Policy,
     ProcessAttributes,
     ProgramSpec,
+    Readiness,
     Restart,
     Strategy,
     Window,
@@ -427,3 +428,20 @@ def test_whose_a_watchdog_is(tmp_path: Path, written: str, is_local: bool | None
     cluster = '[cluster]\nname = "c"\nmember = "a"\nendpoints = ["https://h:2379"]\n'
     made = load(tmp_path, f'{cluster}[[watchdog]]\nname = "w"\n{written}')
     assert made.policies[0][1].is_local is is_local
+
+
+def test_what_starts_after_others(tmp_path: Path) -> None:
+    """``after`` takes names and patterns, each process of many on its own; a check of readiness has a place of its
+    own, and runs each second if the file does not say how often."""
+    made = load(
+        tmp_path,
+        '[[program]]\nname = "web-{i}"\nnumprocs = 2\ncommand = ["true"]\nafter = ["db-{i}", "cache-*"]\n'
+        '[[program]]\nname = "db-{i}"\nnumprocs = 2\ncommand = ["true"]\nready = { tcp = "127.0.0.1:700{i}" }\n'
+        '[[program]]\nname = "cache-a"\ncommand = ["true"]\nready = { fd = 4 }\n',
+    )
+    programs = {spec.name: spec for spec in made.programs}
+    assert programs["web-1"].after == ("db-1", "cache-a")
+    assert programs["db-0"].ready == Readiness(check=True)
+    assert programs["cache-a"].ready == Readiness(fd=4)
+    found = [(check.name, check.of, check.label, check.every) for check in made.checks]
+    assert found == [(f"db-{i}/ready", f"db-{i}", f"tcp 127.0.0.1:700{i}", 1.0) for i in (0, 1)]

@@ -16,6 +16,7 @@ from banken_supervisor.config import ConfigFaults, Fault
 from banken_supervisor.config.faults import FAULTS_MAX
 from banken_supervisor.config.reading import FILE_BYTES_MAX
 
+PROGRAM = '[[program]]\nname = "p"\ncommand = ["true"]\n'
 UP = '[upward]\naddresses = ["tcp://h:1"]\nkey = "k"\n'
 DOG = '[[watchdog]]\nname = "a"\n'
 PROGRAM = '[[program]]\nname = "p"\ncommand = "sleep 1"\n'
@@ -260,6 +261,34 @@ def test_a_fault_of_a_watchdog(tmp_path: Path, lines: str, told: str) -> None:
         ('[[watchdog]]\nname = "w"\nexpect = true', "expect: has no meaning without a timeout"),
         ('[[watchdog]]\nname = "w-*"\nnotify = true', "notify: needs one name: the socket is the name"),
         ('[[watchdog]]\nname = "w"\nscope = "local"', "scope: has no meaning without [cluster]"),
+        (
+            PROGRAM + 'after = ["q"]',
+            '4: program[0].after[0]: "q" is no program of this file',
+        ),
+        (
+            PROGRAM + 'after = ["q-*"]',
+            'after[0]: "q-*" matches no program of this file',
+        ),
+        (
+            PROGRAM + 'after = ["p"]',
+            "4: program[0].after: goes round in a circle: p -> p",
+        ),
+        (
+            PROGRAM + "ready = { notify = true, fd = 3 }",
+            "4: program[0].ready: takes notify = true, or fd = 3, or a check",
+        ),
+        (
+            PROGRAM + "ready = {}",
+            "ready: takes notify = true, or fd = 3, or a check",
+        ),
+        (
+            PROGRAM + "ready = { fd = 2 }",
+            "ready.fd: 2 is not allowed; at least 3 is allowed",
+        ),
+        (
+            PROGRAM + 'ready = { tpc = "x:1" }',
+            'ready: "tpc" is no kind of check; did you mean tcp?',
+        ),
         ("upward = 3", "upward: must be a table, not the number (3)"),
         (UP.replace('"tcp://h:1"', ""), "2: upward.addresses: has too few elements: at least 1 is needed"),
         (UP.replace('"tcp://h:1"', '"/run/banken"'), '2: upward.addresses[0]: must be "tcp://HOST:PORT", not'),

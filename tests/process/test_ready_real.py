@@ -101,6 +101,43 @@ def test_a_line_to_a_descriptor(number: int) -> None:
         assert daemons.row("db")["state"] in ("alive", "running")
 
 
+def test_a_check_passes() -> None:
+    """A check of any kind makes it ready when it has passed once, by a run since its start; then it is not run any
+    more, and its failures are no incident. Until then the incident says what was seen."""
+    code = (
+        "import os, socket, sys, time\n"
+        "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+        "s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[2]); s.listen()\n"
+        "time.sleep(1000)\n"
+    )
+    config = table("db", [sys.executable, "-S", "-c", code, "@PLACE@/go", "@PLACE@/s-{i}"], grace="2s")
+    config += 'ready = { unix = "@PLACE@/s-{i}", every = "200ms" }\n' + notifier("app", after=["db"])
+    with notifiers(config) as daemons:
+        pid = daemons.run.up("db")
+        until(lambda: daemons.run.program("app")["awaits"] == ["db"], "the other one waits")
+        reason = daemons.until("db", "it is not ready in time", state="expired")["incident"]["reason"]
+        assert reason.startswith("it did not become ready within 2 s: unix ")
+        assert reason.endswith(os.strerror(2))
+        (daemons.run.place / "go").touch()
+        daemons.run.up("app")
+        row = daemons.run.program("db")
+        assert (row["state"], row["pid"]) == ("running", pid)
+        daemons.until("db", "its incident is over", incidents=1)
+        assert daemons.row("db")["state"] != "expired"
+        (daemons.run.place / "s-0").unlink()
+        runs = lambda: daemons.run.home.ask("checks", name="db/ready")["rows"][0]["number"]  # noqa: E731
+        number = runs()
+        os.kill(pid, signal.SIGKILL)
+        (daemons.run.place / "go").unlink()
+        new = until(lambda: (row := daemons.run.program("db"))["pid"] != pid and row["pid"], "it starts again")
+        until(
+            lambda: daemons.run.home.ask("checks", name="db/ready")["rows"][0]["number"] > number, "it is run again"
+        )
+        row = daemons.run.program("db")
+        assert (row["state"], row["pid"]) == ("starting", new)
+        assert daemons.run.watchdogs()["db/ready"]["incidents"] == 0
+
+
 def test_over_a_restart_of_the_supervisor() -> None:
     """One that was ready is ready for the next supervisor, and feeds by the same socket; one that was not is waited
     for anew."""

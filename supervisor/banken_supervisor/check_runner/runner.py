@@ -7,7 +7,7 @@ import contextlib
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -66,6 +66,8 @@ class Entry:
     is_asked: bool = False
     """it is run once more when it ends"""
     is_gone: bool = False
+    is_over: bool = False
+    """what it looks for was seen: it is not run until that is wanted again"""
     turn: int = field(default=0)
     """of its place in the queue that counts"""
 
@@ -133,6 +135,11 @@ class Runner:
                 entry.due = self._loop.time() + min(entry.check.every, SOON_S) * (entry.phase % 1.0)
                 self._plan(entry)
 
+    def set_over(self, names: Collection[str]) -> None:
+        """These are not run for now: the programs that they make ready are ready."""
+        for name, entry in self._entries.items():
+            entry.is_over = name in names
+
     def run_now(self, name: str) -> None:
         """Somebody wants this one's result."""
         if (entry := self._entries.get(name)) is not None:
@@ -183,7 +190,7 @@ class Runner:
             entry = self._waiting.popleft()
             if entry.is_gone or entry.task is not None:
                 continue
-            if entry.is_programs and not entry.subject.pid:
+            if entry.is_over or (entry.is_programs and not entry.subject.pid):
                 self._plan_next(entry)
                 continue
             self._running += 1

@@ -113,7 +113,7 @@ class Work:
         body = control.request("check_work", version=self._version)
         if body["checks"] is None:
             processes = {owner: tuple(found) for owner, found in body["processes"].items()}
-            self._loop.call_soon_threadsafe(self._apply, processes, body["asked"])
+            self._loop.call_soon_threadsafe(self._apply, processes, body["asked"], body["over"])
             return
         found, page = list(body["checks"]), body
         while page["next"] is not None:
@@ -130,8 +130,9 @@ class Work:
         self._runner.at_once = at_once
         self._runner.set(wanted)
 
-    def _apply(self, processes: dict[str, tuple[int, int]], asked: list[str]) -> None:
+    def _apply(self, processes: dict[str, tuple[int, int]], asked: list[str], over: list[str]) -> None:
         self._runner.set_processes(processes)
+        self._runner.set_over(frozenset(over))
         for name in asked:
             self._runner.run_now(name)
 

@@ -10,6 +10,7 @@ from typing import Any
 from banken.errors import Refused
 from banken.protocol.messages import CLEAN, Declaration, Exit, Feeders
 from banken_supervisor.actions.options import Source
+from banken_supervisor.checks.base import CheckFields
 from banken_supervisor.checks.output import Output
 from banken_supervisor.config.checks import as_tuple, parse_checks
 from banken_supervisor.config.faults import KeyPath
@@ -17,7 +18,8 @@ from banken_supervisor.config.models import GroupTable, ProgramTable, WatchdogTa
 from banken_supervisor.config.names import numbered, watched
 from banken_supervisor.config.numbering import filled, filled_whole
 from banken_supervisor.config.parsing import Parsed
-from banken_supervisor.config.placed_checks import PlacedCheck, check_name, policy_of_check
+from banken_supervisor.config.placed_checks import PlacedCheck, check_name, policy_of_check, policy_of_readiness
+from banken_supervisor.config.readiness import raw_check, readiness_of
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.start_order import started_after
 from banken_supervisor.config.steps import STEP_KEYS, StepFields
@@ -43,7 +45,7 @@ def build(source: Path, parsed: Parsed, *, empty: bool) -> Config:
     placed += [(name, table) for _, table in parsed.programs if watched(table) for _, name in numbered(table)]
     withheld = tuple(sorted(parsed.variables - LOGIN))
     every = [name for _, table in parsed.programs for _, name in numbered(table)]
-    checks = tuple(_checks(Source(parsed.directory), parsed, defaults))
+    checks = (*_checks(Source(parsed.directory), parsed, defaults), *_readiness(Source(parsed.directory), parsed))
     return Config(
         source,
         parsed.supervisor,
@@ -91,6 +93,25 @@ def _checks(source: Source, parsed: Parsed, defaults: Declaration) -> Iterator[t
                     check.every, check.limit, check.fails,
                 )  # fmt: skip
                 yield placed, policy_of_check(placed, owner, grace)
+
+
+def _readiness(source: Source, parsed: Parsed) -> Iterator[tuple[PlacedCheck, Policy]]:
+    """The checks by which programs are ready."""
+    for path, table in parsed.programs:
+        raw = parsed.raw_ready.get(path)
+        if raw is None or not isinstance(table.ready, CheckFields):
+            continue
+        for number, name in numbered(table):
+            text = filled_whole(raw_check(table.ready, raw), number)
+            try:
+                (check,) = parse_checks([text], source)
+            except Refused:  # a fault of one number, which semantics has found
+                continue
+            placed = PlacedCheck(
+                f"{name}/ready", name, True, json.dumps(text, sort_keys=True), check.label, check.every,
+                check.limit, check.fails, is_readiness=True,
+            )  # fmt: skip
+            yield placed, policy_of_readiness(placed)
 
 
 def _policy(table: WatchFields, defaults: Declaration) -> Policy:
@@ -152,9 +173,13 @@ def _program(
     given.setdefault("env_clear", table.user is not None)
     given["command"] = tuple(filled(word, number) for word in table.command)
     given["after"] = started_after(table, number, name, every)
-    given["ready"] = None if table.ready is None else table.ready.readiness
+    given["ready"] = readiness_of(table.ready)
     # What Python writes is to be seen when it is written, and not when a buffer is full.
-    more = {"PYTHONUNBUFFERED": "1"} if any(isinstance(each, Output) for each in as_tuple(table.check)) else {}
+    more = (
+        {"PYTHONUNBUFFERED": "1"}
+        if any(isinstance(each, Output) for each in (*as_tuple(table.check), table.ready))
+        else {}
+    )
     given["environment"] = tuple((key, filled(value, number)) for key, value in (more | table.environment).items())
     asked = table.model_fields_set.intersection(ProcessAttributes._fields)
     given["attributes"] = ProcessAttributes(**{key: getattr(table, key) for key in asked})

@@ -114,6 +114,12 @@ def program_name(value: object) -> str:
     return given
 
 
+def program_pattern(value: object) -> str:
+    """A name or a pattern of programs, in which ``{i}`` may stand for the number of the process."""
+    pattern(text(value, what="a name or a pattern such as db-*").replace("{i}", "0"))
+    return str(value)
+
+
 def target(value: object) -> str:
     """``module:function``."""
     given = text(value, longest=500, what="module:name")
@@ -282,6 +288,7 @@ Size = Annotated[int, *kind(options.size, options.SIZE)]
 BudgetField = Annotated[Budget, *kind(budget, _BUDGET)]
 BackoffField = Annotated[Backoff, *kind(backoff, _BACKOFF)]
 Pattern = Annotated[str, *kind(pattern, {"type": "string", "pattern": f"^{PATTERN_PATTERN}$"})]
+ProgramPattern = Annotated[str, *kind(program_pattern, {"type": "string", "minLength": 1, "maxLength": 200})]
 ProgramName = Annotated[str, *kind(program_name, _PROGRAM_NAME)]
 Command = Annotated[tuple[str, ...], *kind(options.command, options.COMMAND)]
 Target = Annotated[str, *kind(target, {"type": "string", "pattern": TARGET_PATTERN})]

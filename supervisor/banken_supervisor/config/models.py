@@ -26,6 +26,7 @@ from banken_supervisor.config.fields import (
     PageField,
     Pattern,
     ProgramName,
+    ProgramPattern,
     Rlimits,
     Size,
     Target,
@@ -36,7 +37,7 @@ from banken_supervisor.config.fields import (
     User,
 )
 from banken_supervisor.config.numbering import filled_whole
-from banken_supervisor.config.readiness import NOTIFY_ACCESS, NotifyAccess, ReadyTable
+from banken_supervisor.config.readiness import NOTIFY_ACCESS, NotifyAccess, Ready
 from banken_supervisor.config.steps import STEPS, OwnStep, StepFields
 from banken_supervisor.config.tags import MANY, ONE, TAG, one_or_many
 from banken_supervisor.config.upward import UpwardTable
@@ -340,10 +341,12 @@ class ProgramTable(WatchFields):
     stop_signal: SignalName = Field("SIGTERM", description="Asks it to stop.")
     stop_timeout: Duration = Field(10.0, description="From that to SIGKILL.")
     restart: Literal["always", "on-failure", "never"] = Field("on-failure", description="When it ended by itself.")
-    ready: ReadyTable | None = Field(
-        None, description="How it is known that it is ready, within grace; default: once its process exists."
+    ready: Ready | None = Field(
+        None,
+        description="How it is known that it is ready, within grace: notify, fd, or a check; default: once its "
+        "process exists.",
     )
-    after: list[Pattern] = Field(
+    after: list[ProgramPattern] = Field(
         [], max_length=NAMES_MAX, description="Programs that are to be ready before it starts; names or patterns."
     )
     notify_access: NotifyAccess = NOTIFY_ACCESS

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from banken_supervisor.actions.options import Source, fault_text, name
+from banken_supervisor.checks.base import CheckFields
 from banken_supervisor.config import fields
 from banken_supervisor.config.checks import model_at
 from banken_supervisor.config.cluster import ClusterTable
@@ -58,6 +59,8 @@ class Parsed:
     of them is no second fault"""
     raw_checks: dict[KeyPath, list[Any]] = field(default_factory=dict)
     """by table: its checks as the file has them, secrets not expanded; of those without a fault"""
+    raw_ready: dict[KeyPath, dict[str, Any]] = field(default_factory=dict)
+    """likewise, the check in ``ready``"""
     variables: set[str] = field(default_factory=set)
     """of the environment, that secrets were read from"""
     bound: dict[str, set[str]] = field(default_factory=dict)
@@ -140,6 +143,8 @@ class _Parser:
                     self.parsed.raw_checks[key, place] = (
                         table["check"] if isinstance(table["check"], list) else [table["check"]]
                     )
+                if isinstance(getattr(made, "ready", None), CheckFields):
+                    self.parsed.raw_ready[key, place] = table["ready"]
                 yield (key, place), made
 
     def _valid_part(self, model: type[T], table: dict[str, Any], path: KeyPath) -> T | None:

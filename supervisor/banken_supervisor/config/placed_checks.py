@@ -8,7 +8,7 @@ from typing import NamedTuple
 from banken.protocol.messages import Declaration, Exit, Feeders
 from banken_supervisor.engine.checks import RUNNER
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
-from banken_supervisor.engine.policy import CheckRule, Policy, ProgramSpec, Restart
+from banken_supervisor.engine.policy import NEVER, CheckRule, Policy, ProgramSpec, Restart
 
 RUNNER_TIMEOUT_S = 0.8
 """Seconds that the process which runs the checks may be silent: it feeds eight times in that."""
@@ -34,11 +34,20 @@ class PlacedCheck(NamedTuple):
     every: float
     limit: float
     fails: int
+    is_readiness: bool = False
+    """it makes its owner ready"""
 
 
 def check_name(owner: str, place: int) -> str:
     """The name of an owner's check; ``place``: which it is in the file, from 0."""
     return f"{owner}/check" if place == 0 else f"{owner}/check-{place + 1}"
+
+
+def policy_of_readiness(check: PlacedCheck) -> Policy:
+    """What holds for the watchdog of a check of readiness: it is never a verdict of its own."""
+    never = Declaration(NEVER, NEVER, NEVER, Feeders.LATEST, exit=Exit.NEVER)
+    rule = CheckRule(check.of, check.label, check.every, check.fails, is_readiness=True)
+    return Policy(never, depends_on=(check.of,), is_local=True, check=rule)
 
 
 def policy_of_check(check: PlacedCheck, owner: Policy, grace: float) -> Policy:

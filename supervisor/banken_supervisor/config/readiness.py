@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from banken_supervisor.actions.options import Table
+from banken_supervisor.checks.base import CheckFields
+from banken_supervisor.config.checks import OneCheck
+from banken_supervisor.config.numbering import filled_whole
+from banken_supervisor.config.tags import TAG
 from banken_supervisor.engine.policy import Readiness
 
 NotifyAccess = Literal["main", "all"]
@@ -15,6 +20,10 @@ NOTIFY_ACCESS: Any = Field(
     description="Who may say by sd_notify all that can be said: its main process, or all that have its socket; "
     "READY, STATUS and BARRIER count from all.",
 )
+
+
+READY_EVERY_S = 1.0
+"""How often a check of readiness runs, where its table does not say."""
 
 
 class ReadyTable(Table):
@@ -28,10 +37,42 @@ class ReadyTable(Table):
     @model_validator(mode="after")
     def _one(self) -> ReadyTable:
         if (self.notify is None) == (self.fd is None):
-            raise ValueError("one of notify and fd is required")
+            raise ValueError('takes notify = true, or fd = 3, or a check such as { tcp = "127.0.0.1:6379" }')
         return self
 
     @property
     def readiness(self) -> Readiness:
         """As the programs take it."""
         return Readiness(self.notify is True, self.fd)
+
+
+def _how(value: Any) -> str:
+    if isinstance(value, ReadyTable) or (isinstance(value, dict) and not value.keys() - {"notify", "fd"}):
+        return SAYS
+    return LOOKED_AT
+
+
+SAYS, LOOKED_AT = f"{TAG}says", f"{TAG}looked at"
+
+if TYPE_CHECKING:
+    Ready = ReadyTable | CheckFields
+else:
+    Ready = Annotated[
+        Annotated[ReadyTable, Tag(SAYS)] | Annotated[OneCheck, Tag(LOOKED_AT)],
+        Discriminator(_how),
+        BeforeValidator(partial(filled_whole, number=0)),
+    ]
+"""The type of ``ready``: what the program says, or a check of any kind."""
+
+
+def readiness_of(ready: ReadyTable | CheckFields | None) -> Readiness | None:
+    """As the programs take it."""
+    if ready is None:
+        return None
+    return ready.readiness if isinstance(ready, ReadyTable) else Readiness(check=True)
+
+
+def raw_check(ready: CheckFields, table: dict[str, Any]) -> dict[str, Any]:
+    """The check as the file has it, run more often than others if the file does not say how often."""
+    least = ready.limit if "limit" in ready.model_fields_set else 0.0
+    return {"every": max(READY_EVERY_S, least), **table}

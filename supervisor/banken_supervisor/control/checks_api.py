@@ -126,6 +126,7 @@ def check_work(view: ControlView, args: dict[str, Any]) -> Any:
     owners = mine.owners(OWNERS_MAX)
     body["processes"] = {owner: _process(view, owner, is_program) for owner, is_program in owners}
     body["asked"] = list(mine.asked)
+    body["over"] = [check.name for check in mine.readiness if view.programs.is_ready(check.of)]
     mine.asked.clear()
     return body
 

@@ -22,6 +22,8 @@ class ChecksInForce:
         """how many may run at the same time"""
         self.asked: dict[str, None] = {}
         """those that somebody wants to be run now"""
+        self.readiness: tuple[PlacedCheck, ...] = ()
+        """those by which programs are ready"""
         self._owners: list[tuple[str, bool]] = []
         self._place = 0
         self._run_id = os.urandom(4).hex()
@@ -33,6 +35,7 @@ class ChecksInForce:
         self.placed, self.directory, self.at_once = tuple(placed), directory, at_once
         self.version = f"{self._run_id}-{next(self._numbers)}"
         self.asked.clear()
+        self.readiness = tuple(check for check in placed if check.is_readiness)
         self._owners = list({check.of: check.is_programs for check in placed}.items())
 
     def owners(self, most: int) -> list[tuple[str, bool]]:

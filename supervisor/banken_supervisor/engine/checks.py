@@ -49,6 +49,8 @@ class Checks:
     _is_program: Callable[[str], bool] = lambda name: False
     runner: Callable[[], ProcessIdentity | None] = lambda: None
     """the process that runs the checks, as far as it is known; its random part does not count"""
+    passed: Callable[[str, float, float, list[Effect]], None] = lambda owner, began, now, out: None
+    """is told that the readiness of this program was seen by a run that began at this time"""
     counts: CheckCounts = field(default_factory=CheckCounts)
 
     def set(self, names: Collection[str]) -> None:
@@ -93,6 +95,9 @@ class Checks:
             return None  # its program, or one that it depends on, is not running
         if record.stopped_with is not None:  # that runs again: the check has a grace from now on
             self._start(record, now, out)
+        if rule.is_readiness:
+            self._note_readiness(record, rule, result, now, out)
+            return None
         self._table.end_extension(record)
         if passed:
             state.failed = 0
@@ -107,6 +112,18 @@ class Checks:
         else:
             state.failed = 0 if record.state is State.PAUSED else state.failed + 1
         return None
+
+    def _note_readiness(
+        self, record: Record, rule: CheckRule, result: Result, now: float, out: list[Effect]
+    ) -> None:
+        """It tells of its owner, which has an incident if that is not ready in time."""
+        if result.passed:
+            self.passed(rule.of, now - result.took, now, out)
+            self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
+            return
+        owner = self._table.by_name.get(rule.of)
+        if owner is not None and owner.details is not None and (demand := owner.details.demand) is not None:
+            owner.details.demand = demand._replace(seen=f"{rule.label}: {result.text}")
 
     def judge(self, record: Record, due: float, now: float, out: list[Effect]) -> None:
         """No result came in its time."""

@@ -51,7 +51,7 @@ def cause_of(record: Record, due: float) -> tuple[Cause, str | None]:
     """Why a watchdog that is waiting or alive was due at ``due``, and a reason where that needs one."""
     demand = None if record.details is None else record.details.demand
     if demand is not None and demand.due <= due:
-        return demand.cause, demand.reason
+        return demand.cause, f"{demand.reason}: {demand.seen}" if demand.seen else demand.reason
     return _silence_of(record, due), None
 
 

@@ -64,6 +64,8 @@ class CheckRule(NamedTuple):
     """seconds from one run to the next"""
     fails: int
     """failures in a row that are a verdict"""
+    is_readiness: bool = False
+    """it says whether a program is ready, and is no verdict of its own"""
 
 
 class Policy(NamedTuple):
@@ -168,6 +170,8 @@ class Readiness(NamedTuple):
     """it says READY=1 (sd_notify)"""
     fd: int | None = None
     """it writes a line to this descriptor"""
+    check: bool = False
+    """a check of it passes: NAME/ready"""
 
 
 class ProgramSpec(NamedTuple):

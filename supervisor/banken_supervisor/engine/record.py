@@ -99,6 +99,8 @@ class Demand(NamedTuple):
     cause: Cause
     reason: str
     """of the incident, if it has not"""
+    seen: str = ""
+    """what was seen of that last"""
     alone: bool = False
     """nothing else is judged meanwhile, but for the end of its process"""
 

@@ -57,6 +57,7 @@ class ProgramWatchdogs:
         """takes what programs have said by now (sd_notify)"""
         self.last_words: dict[str, str] = {}
         """by program: why it is about to end, as it says (sd_notify)"""
+        self._engine: Engine | None = None
         self._specs: dict[str, ProgramSpec] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -85,6 +86,7 @@ class ProgramWatchdogs:
 
     def open(self, engine: Engine, now: float, out: list[Effect]) -> None:
         """Adopt programs that an earlier supervisor left, and start those with autostart."""
+        self._engine = engine
         self.manager.is_failure = engine.processes.is_failure
         events, faults = self.manager.open(self.specs, self.groups, now)
         out.extend(Event(EventType.PROGRAM, None, {"what": "record-damaged", "text": fault}) for fault in faults)
@@ -176,6 +178,11 @@ class ProgramWatchdogs:
         spec = self._specs.get(name)
         return None if spec is None else spec.ready
 
+    def is_ready(self, name: str) -> bool:
+        """Whether this program is up, and ready."""
+        program = self.manager.programs.get(name)
+        return program is not None and program.ready
+
     def stop_timeout(self, name: str) -> float:
         """Seconds that it has to end."""
         spec = self._specs.get(name)
@@ -254,6 +261,14 @@ class ProgramWatchdogs:
                     times = "1 restart" if data["count"] == 1 else f"{data['count']} restarts"
                     why = f"given up: {data['of']} has used up its budget of {times} in {format_s(data['period'])}"
                     engine.processes.abandon(name, why, now, out)
+
+    def check_passed(self, name: str, began: float, now: float, out: list[Effect]) -> None:
+        """The check of its readiness has passed, by a run that began then."""
+        program = self.manager.programs.get(name)
+        readiness = self.readiness(name)
+        if program is not None and readiness is not None and readiness.check and began >= program.started_at:
+            assert self._engine is not None
+            self.became_ready(name, self._engine, now, out)
 
     def became_ready(self, name: str, engine: Engine, now: float, out: list[Effect]) -> None:
         """It is ready, by what its spec says; once is enough."""

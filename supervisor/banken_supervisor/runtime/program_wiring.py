@@ -28,6 +28,7 @@ def join_programs(
     engine, manager = driver.engine, programs.manager
     engine.on_purpose.is_stopping = programs.stopping
     engine.processes.is_program = programs.__contains__
+    engine.checks.passed = programs.check_passed
     engine.checks.runner = partial(programs.process, RUNNER)
     engine.admission.speaks_for = dispatcher.context.speaks_for
     manager.serve_user = UserFeeds(sockets, post, manager.user_of, dispatcher.context.allow).serve

@@ -46,7 +46,7 @@ from banken_supervisor.engine.effects import (
     Withdraw,
 )
 from banken_supervisor.engine.engine import Engine
-from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.ladder import Budget, Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
@@ -56,6 +56,7 @@ from banken_supervisor.runtime import claimed_steps as claimed_steps_module
 from banken_supervisor.runtime import claimed_work as claimed_work_module
 from banken_supervisor.runtime import cluster as cluster_module
 from banken_supervisor.runtime import members as members_module
+from banken_supervisor.runtime import spent_budgets as spent_budgets_module
 from banken_supervisor.runtime import suspicions as suspicions_module
 from banken_supervisor.runtime.claimed_steps import REPEATABLE
 from banken_supervisor.runtime.cluster import Cluster
@@ -76,6 +77,8 @@ PROGRESS_S = 3.0
 WORKS = POLICY._replace(declaration=POLICY.declaration._replace(progress_timeout=PROGRESS_S))
 WORKING = frozenset({"w-3", "w-4"})
 """Workers that have progress."""
+BUDGET = Budget(2, 1e6)
+OF_GUESTS = POLICY._replace(ladder=Ladder((Step("log"), Step("exec", after=1.0, budget=BUDGET))))
 TURN_MAX = 0.25
 PING_S = 1.0
 CALM_S = 40.0
@@ -155,6 +158,8 @@ class World:
         self.stuck: dict[str, float] = {}
         """workers that feed, and make no progress, and since when"""
         self.guests = Guests(self)
+        self.has_lost_data = False
+        """the store: nobody knows then what was spent"""
         self.slow_registries = 0.0
         """seconds more until a registry is answered"""
         self.deeds: list[Deed] = []
@@ -232,6 +237,7 @@ class World:
             mock.patch.object(brake_module, "monotonic", clock),
             mock.patch.object(claimed_incidents_module, "wall", wall),
             mock.patch.object(members_module, "wall", wall),
+            mock.patch.object(spent_budgets_module, "wall", wall),
         ):
             yield
 
@@ -257,7 +263,7 @@ class World:
             engine = Engine(Rules(Declaration(TIMEOUT)), run_id, b"token")
             machine.driver = Driver(engine, machine.clock(self.now))
             machine.driver.barrier.exact = True
-            engine.rules.replace_patterns([("g-*", POLICY)])
+            engine.rules.replace_patterns([("g-*", OF_GUESTS)])
             for name in WORKERS:
                 engine.declare(name, WORKS if name in WORKING else POLICY, machine.driver.now, [])
             machine.cluster = self._cluster(
@@ -353,9 +359,9 @@ class World:
                 cluster.steps.ran(ran)
             case EndIncident():
                 cluster.steps.ended(effect)
-            case Event(EventType.RECOVERED | EventType.CLOSED, _, data) if data["incident"] in self.open:
+            case Event(EventType.RECOVERED | EventType.CLOSED, name, data) if data["incident"] in self.open:
                 opened = self.open.pop(data["incident"])
-                if self.now - opened > 8.0 * self.ttl + 5.0:
+                if self.now - opened > 8.0 * self.ttl + 5.0 and name not in GUESTS:
                     self._look_at_steps(data["incident"])
                 self._tells(machine, effect.type)
             case Event(EventType.ACTION_UNKNOWN, _, data):
@@ -478,6 +484,7 @@ class World:
 
     def lose_data(self) -> None:
         """The store is empty, or, where its leader lives, an old copy."""
+        self.has_lost_data = True
         leads = any(each.alive and not each.stopped and each.cluster.view.may_act for each in self.machines)
         old = leads and self.random.random() < 0.5 and self.copy
         self.engine.replace(*(old or ({}, 1)))
@@ -551,6 +558,10 @@ class World:
             elif name in bad and record is not None and record.incident is not None:
                 self._look_at_steps(record.incident.id)
         bad = {*self.stuck, *self.hung}
+        done_by_budget = Counter(each.name for each in self.deeds if each.action == "exec")
+        for name in GUESTS:
+            if done_by_budget[name] > BUDGET.runs and not self.has_lost_data:
+                self.findings.append(f"'exec' of {name} was done {done_by_budget[name]} times")
         for name, since in self.guests.came.items():
             record = engine.get(name)
             state = None if record is None else record.state
@@ -558,7 +569,7 @@ class World:
                 self.findings.append(f"{name} feeds, and is {state}")
             elif name in self.guests.died and any(each.heard.get(name, -1.0) >= since for each in self.machines):
                 bad.add(name)
-                if state is not State.EXPIRED:
+                if state not in (State.EXPIRED, State.GIVEN_UP):
                     self.findings.append(f"{name} has died at {self.guests.died[name]:.1f}, and is {state}")
         claimed = {key.removeprefix(CLAIMS) for key in self.engine.items if key.startswith(CLAIMS)}
         if claimed - self.guests.died.keys() != bad - self.guests.died.keys():

@@ -24,6 +24,7 @@ from banken_supervisor.coordination.claims import (
 from banken_supervisor.coordination.records import (
     CLAIMS,
     LEADER,
+    SPENT,
     Begun,
     Claim,
     Foreign,
@@ -100,6 +101,49 @@ def test_a_claim_is_written_changed_and_dropped(bench: Bench) -> None:
     assert claims.get("a") is None
     assert not claims._entries
     assert claims.transaction(0.0) is None
+
+
+def spent(bench: Bench) -> dict[str, bytes]:
+    return {key.removeprefix(SPENT): item.value for key, item in bench.store.read(SPENT, 1.0).items.items()}
+
+
+def test_what_is_spent_is_written_with_the_end_of_its_claim(bench: Bench) -> None:
+    """In one transaction; again if that was refused, and also where a new incident has been opened meanwhile."""
+    claims = bench.claims
+    claims.want("a", claim())
+    bench.attempt()
+    claims.want("a", None, spent=b"one")
+    sent = claims.transaction(bench.now)
+    assert sent is not None
+    assert (sent.drop, sent.put) == ([CLAIMS + "a"], {SPENT + "a": b"one"})
+    bench.make(sent)
+    assert spent(bench) == {"a": b"one"}
+    claims.want("a", claim("r-2"))
+    bench.attempt()
+    claims.want("a", None, spent=b"two")
+    claims.want("b", claim())
+    bench.store.transact({}, {CLAIMS + "b": pack_claim(claim("other-1"))}, (), 1.0)
+    bench.attempt()
+    assert spent(bench) == {"a": b"one"}
+    claims.want("a", claim("r-3"))
+    bench.attempt()
+    assert spent(bench) == {"a": b"two"}
+    assert bench.there()["a"].id == "r-3"
+    assert claims.transaction(bench.now) is None
+
+
+def test_a_transaction_has_room_for_what_is_spent(bench: Bench) -> None:
+    claims = bench.claims
+    for number in range(BATCH_MAX):
+        claims.want(f"a-{number}", claim())
+    bench.attempt()
+    for number in range(BATCH_MAX):
+        claims.want(f"a-{number}", None, spent=b"one")
+    while (sent := claims.transaction(bench.now)) is not None:
+        assert len(sent.put) + len(sent.drop) <= BATCH_MAX + 1
+        bench.make(sent)
+    assert len(spent(bench)) == BATCH_MAX
+    assert bench.there() == {}
 
 
 def test_what_was_never_written_needs_not_be_dropped(bench: Bench) -> None:

@@ -18,12 +18,14 @@ from banken_supervisor.engine.claim_gate import Gate
 from banken_supervisor.engine.effects import Effect, RunStep
 from banken_supervisor.engine.hearing import Heard, Timer
 from banken_supervisor.engine.registry import Entry, Registry
+from banken_supervisor.engine.snapshot import PastRun
 from banken_supervisor.runtime import brake, members
 from banken_supervisor.runtime.brake import Brake
 from banken_supervisor.runtime.claimed_steps import ClaimedSteps
 from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
 from banken_supervisor.runtime.registry_reading import RegistryReading
+from banken_supervisor.runtime.spent_budgets import SpentBudgets
 from banken_supervisor.runtime.suspicions import Suspicions
 
 from . import cluster_sim
@@ -271,6 +273,29 @@ def deaf_to_a_release(world: cluster_sim.World) -> None:
     world.run(6.0)
 
 
+def spent_by_a_former_leader(world: cluster_sim.World) -> None:
+    """A guest uses up the budget of a step, and does so again when another one leads."""
+    world.busy = 0.1
+    for _ in range(cluster_sim.BUDGET.runs):
+        world.guests.come("g-0")
+        world.run(2.0)
+        world.guests.die("g-0")
+        world.run(6.0)
+    world.guests.come("g-0")
+    world.run(2.0)
+    leader = world.leader()
+    world.kill(leader)
+    world.run(3.0 * world.ttl)
+    world.start(leader)
+    world.guests.die("g-0")
+    world.run(cluster_sim.CALM_S)
+    world.judge()
+
+
+def _nothing_is_spent(self: SpentBudgets) -> dict[str, list[PastRun]]:
+    return {}
+
+
 def _takes_all(self: Registry, told: Entry, asked: float, now: float, out: list[Effect]) -> None:
     self._table.released.clear()
     _take(self, told, asked, now, out)
@@ -365,6 +390,7 @@ SCENES: dict[str, tuple[Callable[[cluster_sim.World], None], object, str, object
     "any feed acquits": (stuck_for_all, Heard, "of", _of_feeds),
     "an answer is waited for without a limit": (not_answered, members, "ANSWER_S", 1e9),
     "a registry resurrects the released": (released_while_it_is_told, Registry, "take", _takes_all),
+    "a new leader begins a budget anew": (spent_by_a_former_leader, SpentBudgets, "past", _nothing_is_spent),
     "no registry is read": (silent_before_a_member_began, RegistryReading, "turn", _reads_nothing),
     "the released are convicted": (deaf_to_a_release, Suspicions, "was_released", _hears_no_release),
 }

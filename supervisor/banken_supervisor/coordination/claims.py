@@ -27,11 +27,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from banken_supervisor.coordination.records import CLAIMS, LEADER, Claim, Foreign, pack_claim, unpack_claim
+from banken_supervisor.coordination.records import CLAIMS, LEADER, SPENT, Claim, Foreign, pack_claim, unpack_claim
 from banken_supervisor.coordination.store import ABSENT, OPERATIONS_MAX, Done, Item, Refused, Snapshot
 
 BATCH_MAX = 100
-"""Claims that are written in one transaction; the term is one key more."""
+"""Keys that are written in one transaction; the term is one key more."""
 
 assert BATCH_MAX < OPERATIONS_MAX
 
@@ -52,6 +52,8 @@ class Change(NamedTuple):
     """None: it is dropped"""
     mod: int
     """that it is expected to have"""
+    spent: bytes | None = None
+    """what is written of the name's budgets besides; None: nothing"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +71,8 @@ class Transaction:
     @property
     def put(self) -> dict[str, bytes]:
         """See ``Store.transact``."""
-        return {CLAIMS + each.name: each.value for each in self.changes if each.value is not None}
+        claims = {CLAIMS + each.name: each.value for each in self.changes if each.value is not None}
+        return claims | {SPENT + each.name: each.spent for each in self.changes if each.spent is not None}
 
     @property
     def drop(self) -> list[str]:
@@ -116,6 +119,8 @@ class _Entry:
     """of ``wanted``"""
     is_awaited: bool = False
     """whether somebody waits for it to be written"""
+    spent: bytes | None = None
+    """what is to be written of its budgets with the next change"""
 
 
 @dataclass(slots=True)
@@ -182,9 +187,12 @@ class Claims:
         entry = self._entries.get(name)
         return None if entry is None else entry.wanted
 
-    def want(self, name: str, claim: Claim | None, *, is_awaited: bool = True) -> int | None:
+    def want(
+        self, name: str, claim: Claim | None, *, is_awaited: bool = True, spent: bytes | None = None
+    ) -> int | None:
         """This is to be in the store; None: no claim. The version to wait for, higher than all before; None: the
-        name is blocked, or nothing has to be written. ``is_awaited``: whether something is to be done then."""
+        name is blocked, or nothing has to be written. ``is_awaited``: whether something is to be done then.
+        ``spent``: what is to be written of its budgets in the same transaction."""
         if name in self.blocked:
             return None
         entry = self._entries.setdefault(name, _Entry())
@@ -193,6 +201,7 @@ class Claims:
             return None
         entry.wanted = claim
         entry.is_awaited |= is_awaited
+        entry.spent = entry.spent if spent is None else spent
         self._version = entry.version = self._version + 1
         if name not in self._under_way:
             self._queue(name, entry)
@@ -214,7 +223,8 @@ class Claims:
         if len(self._sent) >= TRANSACTIONS_MAX:
             return None
         changes: list[Change] = []
-        while len(changes) < BATCH_MAX and (queue := self._waiting or self._later):
+        room = BATCH_MAX
+        while room > 0 and (queue := self._waiting or self._later):
             name = next(iter(queue))
             del queue[name]
             entry = self._entries[name]
@@ -222,8 +232,9 @@ class Claims:
                 self._settle(name, entry, entry.version)  # it was never written
                 continue
             value = None if entry.wanted is None else pack_claim(entry.wanted)
-            changes.append(Change(name, entry.version, value, entry.mod))
-            entry.is_awaited = False
+            changes.append(Change(name, entry.version, value, entry.mod, entry.spent))
+            room -= 1 if entry.spent is None else 2
+            entry.is_awaited, entry.spent = False, None
         if not changes:
             return None
         sent = Transaction(self.term, tuple(changes))
@@ -271,6 +282,7 @@ class Claims:
         if there is None or there.mod == change.mod:
             # Another name was the reason; or somebody has dropped it, who may not: it is written again.
             entry.mod, entry.is_awaited = ABSENT if there is None else there.mod, True
+            entry.spent = change.spent if entry.spent is None else entry.spent
             self._queue(name, entry)
             return []
         try:

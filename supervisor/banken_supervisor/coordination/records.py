@@ -9,6 +9,8 @@ is on the condition that ``leader`` still has it.
 
 ``words/NAME``: what an operator said last of this watchdog, to any member.
 
+``spent/NAME``: what the steps of its closed incidents have used up of their budgets.
+
 ``claims/NAME``: the open incident of a watchdog, with what was begun for it. It is written before the incident is
 announced, and again before each action begins and when it has ended; it is dropped when the incident ends.
 """
@@ -33,6 +35,7 @@ SAID = "leader/words"
 """Changes with every word of an operator, so that all members see that there is one."""
 
 CLAIMS = "claims/"
+SPENT = "spent/"
 WORDS = "words/"
 MEMBERS = "members/"
 
@@ -91,6 +94,15 @@ class Begun(NamedTuple):
     at: float
     """wall clock"""
     ended: bool = False
+
+
+class SpentRun(NamedTuple):
+    """One run of a step with a budget, in an incident that is closed."""
+
+    step: int
+    action: str
+    at: float
+    """wall clock"""
 
 
 class Claim(NamedTuple):
@@ -188,6 +200,20 @@ def unpack_claim(value: bytes) -> Claim:
         return _checked(claim, _CLAIM)
     except ODD:
         raise Foreign("no incident of banken's") from None
+
+
+def pack_spent(runs: tuple[SpentRun, ...]) -> bytes:
+    """The value of ``spent/NAME``."""
+    return pack(runs=runs)
+
+
+def unpack_spent(value: bytes) -> tuple[SpentRun, ...]:
+    """The runs by this value. Foreign."""
+    found = unpack(value)
+    try:
+        return tuple(_checked(SpentRun(*each), (int, str, _NUMBER)) for each in found["runs"])
+    except ODD:
+        raise Foreign("no runs of banken's") from None
 
 
 _NUMBER = int | float

@@ -11,7 +11,7 @@ the operator's word, and a watchdog that a program made in its own process went 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -121,6 +121,20 @@ class Restore:
             incident.next_run = now
         self._table.arm(record)
         return record
+
+    def count_spent(
+        self, spent: Mapping[str, Sequence[PastRun]], is_local: Callable[[Record], bool], now: float
+    ) -> None:
+        """Budgets of the cluster's watchdogs are as another supervisor has left them, and not as they were here."""
+        for each in self._table:
+            if each.details is not None and each.details.step_runs and not is_local(each):
+                each.details.step_runs = {}
+        for name, runs in spent.items():
+            record, policy = self._table.by_name.get(name), self._rules.policy_of(name)
+            if record is not None and not is_local(record):
+                _spend(record, runs, now)
+            elif record is None and policy is not None:
+                self._table.keep_spent(name, _spent(policy.ladder, runs, now))
 
     # -- watchdogs ----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ they are another's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from banken.protocol.incidents import Cause
@@ -20,7 +20,7 @@ from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.record import Record, deadline
 from banken_supervisor.engine.restore import Restore
-from banken_supervisor.engine.snapshot import PastIncident
+from banken_supervisor.engine.snapshot import PastIncident, PastRun
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
 
@@ -41,10 +41,17 @@ class Succession:
         """Who this supervisor is, and the verdicts that wait."""
         return self._lifecycle.gate
 
-    def lead(self, left: Iterable[PastIncident], now: float, out: list[Effect]) -> list[str]:
+    def lead(
+        self,
+        left: Iterable[PastIncident],
+        now: float,
+        out: list[Effect],
+        spent: Mapping[str, Sequence[PastRun]] | None = None,
+    ) -> list[str]:
         """Lead from now on, and go on with the incidents that are open. Names whose incident is over: their claims
-        are void."""
+        are void. ``spent``: by watchdog, what ran lately in incidents that are closed."""
         self.gate.role = Role.LEADER
+        self._restore().count_spent(spent or {}, self.gate.is_local, now)
         void = [past.name for past in left if not self.adopt(past, now, out)]
         held, self.gate.held = self.gate.held, {}
         for name, each in held.items():

@@ -42,6 +42,8 @@ class ClaimedSteps:
     _brake: Brake
     _run_step: Callable[[RunStep], None]
     _tell: Callable[[Event], None]
+    _spend: Callable[[str, Claim], bytes | None]
+    """gets the claim of an incident that is closed: what is to be written of its budgets"""
     _begun: dict[_Key, RunStep] = field(default_factory=dict)
     """what this member has had run, until it is reported"""
     _interrupted: set[_Key] = field(default_factory=set)
@@ -121,7 +123,7 @@ class ClaimedSteps:
         self._brake.ended(effect.incident)
         claim = self._work.get(effect.name)
         if claim is not None and claim.id == effect.incident:
-            self._work.drop(effect.name)
+            self._work.drop(effect.name, self._spend(effect.name, claim))
 
     def _run(self, effect: RunStep) -> None:
         self._begun[_key(effect)] = effect

@@ -82,11 +82,12 @@ class ClaimedWork:
         if self.claims is not None:
             self.claims.want(name, claim, is_awaited=False)
 
-    def drop(self, name: str) -> None:
-        """There is no incident of this watchdog: nothing that waits for its claim is done, and the claim goes."""
+    def drop(self, name: str, spent: bytes | None = None) -> None:
+        """There is no incident of this watchdog: nothing that waits for its claim is done, and the claim goes.
+        ``spent``: what is written of its budgets then; None: nothing."""
         self._waiting.pop(name, None)
         if self.claims is not None:
-            self.claims.want(name, None, is_awaited=False)
+            self.claims.want(name, None, is_awaited=False, spent=spent)
 
     def do(self, name: str, what: Callable[[], None]) -> None:
         """Do this as soon as this member may act: its claim is there."""

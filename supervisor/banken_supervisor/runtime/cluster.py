@@ -22,7 +22,7 @@ from banken.protocol.messages import Message
 from banken_supervisor.coordination.claims import TRANSACTIONS_MAX, Claims
 from banken_supervisor.coordination.leadership import Leadership, Role
 from banken_supervisor.coordination.leadership_thread import LeadershipThread, View
-from banken_supervisor.coordination.records import CLAIMS, Claim
+from banken_supervisor.coordination.records import CLAIMS, LEADER, SPENT, Claim
 from banken_supervisor.coordination.settings import ClusterSettings
 from banken_supervisor.coordination.store import Away, Snapshot, Store
 from banken_supervisor.coordination.store_thread import StoreThread
@@ -38,8 +38,12 @@ from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
 from banken_supervisor.runtime.operator_words import OperatorWords
 from banken_supervisor.runtime.registry_reading import RegistryReading
+from banken_supervisor.runtime.spent_budgets import SpentBudgets
 from banken_supervisor.runtime.steps_for_leader import StepsForLeader
 from banken_supervisor.runtime.suspicions import Suspicions
+
+OVER_MAX = 100
+"""Budgets that a new leader drops of which nothing counts any more; the next one drops more."""
 
 AGAIN_S = 0.2
 """Seconds until the claims are asked for again, where the store did not answer a new leader."""
@@ -88,7 +92,8 @@ class Cluster:
         self.brake = Brake(
             self.settings.brake, self.settings.ttl, engine.table, self._succession.gate, partial(self._say, "brake")
         )
-        self.steps = ClaimedSteps(self.work, self.terms, self.brake, self._run_step, self._tell)
+        self.budgets = SpentBudgets()
+        self.steps = ClaimedSteps(self.work, self.terms, self.brake, self._run_step, self._tell, self._spent)
         self.suspicions = Suspicions(
             self.settings.member, self._driver, self.work, self.members, self.terms, self.brake, self._tell
         )
@@ -193,18 +198,27 @@ class Cluster:
             self._read_claims(view.term)
 
     def _read_claims(self, term: int) -> None:
-        self._store.ask(lambda store: store.read(CLAIMS, self._limit), partial(self._lead, term))
+        def read(store: Store) -> tuple[Snapshot, Snapshot]:
+            return store.read(CLAIMS, self._limit), store.read(SPENT, self._limit)
 
-    def _lead(self, term: int, answer: Snapshot | Away) -> None:
+        self._store.ask(read, partial(self._lead, term))
+
+    def _lead(self, term: int, answer: tuple[Snapshot, Snapshot] | Away) -> None:
         """Go on with what former leaders have left."""
         if term != self._term:
             return
         if isinstance(answer, Away):
             self._again_at = monotonic() + AGAIN_S
             return
-        claims, found = Claims.restored(term, answer)
+        claims, found = Claims.restored(term, answer[0])
         if self.view.regained:
             found = claims.rewrite(self._left)
+        else:
+            over = [SPENT + name for name in self.budgets.read(answer[1])[:OVER_MAX]]
+            if over:
+                self._store.ask(
+                    lambda store: store.transact({LEADER: term}, {}, over, self._limit), lambda answer: None
+                )
         self.work.claims = claims
         for name, why in claims.blocked.items():
             self._block(name, why)
@@ -216,10 +230,14 @@ class Cluster:
         driver = self._driver
         past = [past_incident(name, claim, driver.engine.get(name), driver.now) for name, claim in found.items()]
         self.brake.goes_on((each.id, each.name, each.age) for each in past if each.cause in OF_SILENCE)
-        for name in self._succession.lead(past, driver.now, driver.out):
+        for name in self._succession.lead(past, driver.now, driver.out, self.budgets.past()):
             self.work.drop(name)
 
     # -- to lead ----------------------------------------------------------------------------------
+
+    def _spent(self, name: str, claim: Claim) -> bytes | None:
+        policy = self._driver.engine.rules.policy_of(name)
+        return None if policy is None else self.budgets.close(name, claim, policy.ladder)
 
     def _adopt(self, name: str, claim: Claim) -> None:
         driver = self._driver

@@ -269,3 +269,34 @@ def test_when_its_process_ends_or_hangs_nobody_is_convicted(
             until(lambda: row_of(bench, RUNNER)["state"] == "alive", "its incident is over", START_S)
     print(f"{fault.__name__}: back after {statistics.median(took):.2f} s, at most {max(took):.2f} s, of {ROUNDS}")
     assert max(took) <= BACK_S, took
+
+
+def test_the_steps_of_one_check_act_on_the_process_that_another_has_found(port: Port, tmp_path: Path) -> None:
+    """A daemon that nobody here started, known by its pid file; another check fails: it is signalled."""
+    told, pid_file = tmp_path / "told", tmp_path / "pid"
+    script = f"trap 'echo signalled > {told}' USR1; while :; do sleep 0.05; done"
+    daemon = subprocess.Popen(["sh", "-c", script])
+    pid_file.write_text(f"{daemon.pid}\n")
+    config = f"""
+[[watchdog]]
+name = "daemon"
+check = [
+  {{ tcp = "127.0.0.1:{port.number}", expect = "hello", every = "200ms", limit = "200ms", fails = 2 }},
+  {{ pidfile = "{pid_file}", every = "200ms" }},
+]
+ladder = [{{ do = "signal", signal = "SIGUSR1" }}]
+"""
+    try:
+        with running(config) as bench:
+            last(bench, "daemon/check", passed=True)
+            last(bench, "daemon/check-2", passed=True)
+            port.mute = True
+            expired(bench, "daemon/check")
+            until(lambda: told.exists() and told.read_text() == "signalled\n", "it was signalled", START_S)
+            daemon.kill()
+            daemon.wait()
+            reason = expired(bench, "daemon/check-2")["reason"]
+            assert f"{daemon.pid}" in reason
+    finally:
+        daemon.kill()
+        daemon.wait()

@@ -99,8 +99,8 @@ class Dispatcher:
 
         def look(action: Action, target: ActionTarget) -> None:
             ended = incident.cause is Cause.EXITED
-            if lines := self.context.last_output(incident.name, has_ended=ended):
-                evidence = output_evidence(incident.name, lines, taken=wall(), says_why=ended)
+            if lines := self.context.last_output(name, has_ended=ended):
+                evidence = output_evidence(name, lines, taken=wall(), says_why=ended)
                 self.executor.keep_evidence(incident.id, evidence)
                 self._ask(partial(found, incident.id, squeeze(evidence)))
 

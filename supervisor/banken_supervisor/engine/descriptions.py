@@ -64,3 +64,9 @@ def results_data(record: Record, now: float) -> list[dict[str, Any]]:
     if state is None:
         return []
     return [{"age": now - r.at, "passed": r.passed, "took": r.took, "text": r.text} for r in state.results]
+
+
+def check_data(record: Record, now: float) -> dict[str, Any]:
+    """What an event says about the incident of a check, besides."""
+    check = None if record.policy is None else record.policy.check
+    return {} if check is None else {"check_of": check.of, "results": results_data(record, now)}

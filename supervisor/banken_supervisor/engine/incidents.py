@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from banken.protocol.incidents import Cause
 from banken.protocol.limits import is_section
-from banken_supervisor.engine.descriptions import callback_run, incident_data, process_data, results_data
+from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.engine.descriptions import callback_run, check_data, incident_data, process_data
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, EventType, RunStep
 from banken_supervisor.engine.feed_history import EVIDENCE_MAX, FeedHistory
 from banken_supervisor.engine.ladder import (
@@ -116,7 +117,7 @@ class Incidents:
         if incident.feeds:
             data["feeds"] = incident.feeds
         if record.is_check:
-            data["results"] = results_data(record, now)
+            data |= check_data(record, now)
         if blamed is not None:
             self.blame(record, incident, blamed, now)
             out.append(Event(EventType.EXPIRED, record.name, {**data, "blamed": blamed}))
@@ -299,8 +300,8 @@ class Incidents:
         owner = self._table.by_name.get(check.of)
         process = None if owner is None else owner.owner
         is_found = process is None
-        if is_found and record.details is not None and record.details.check is not None:
-            process = record.details.check.process
+        if is_found:
+            process = next(self._found_by_checks(check.of), None)
         out.append(
             RunStep(
                 about,
@@ -314,6 +315,13 @@ class Incidents:
                 acts_on=check.of,
             )
         )
+
+    def _found_by_checks(self, owner: str) -> Iterator[ProcessIdentity]:
+        """The process of an owner that feeds nothing, as its checks have found it: in a pid file, say."""
+        for record in map(self._table.by_name.get, self._table.checks_of.get(owner, ())):
+            state = None if record is None or record.details is None else record.details.check
+            if state is not None and state.process is not None:
+                yield state.process
 
 
 def _unfed(record: Record, details: Details) -> str:

@@ -167,7 +167,8 @@ class EffectRunner:
                     self.cluster.steps.gave_up(effect.name)
                 if effect.type is EventType.EXPIRED and effect.name and "replay" not in effect.data:
                     opened = partial(_opened, effect.name, effect.data)
-                    self._dispatcher.take_output(effect.name, opened, self._keep_evidence)
+                    owner = effect.data.get("check_of", effect.name)
+                    self._dispatcher.take_output(owner, opened, self._keep_evidence)
             case RunStep() if not effect.observe:
                 if self.cluster is None or not self.cluster.steps.take(effect):
                     self.run_step(effect)

@@ -71,9 +71,10 @@ class Quorums:
 
     def enroll(self, record: Record) -> None:
         """Find the groups that a watchdog is in."""
-        if not (self._members or self._patterns) or record.is_group or record.is_check:
+        if not (self._members or self._patterns) or record.is_group:
             return
-        groups = self._groups_of(record.name)
+        # A pattern for its owner is not meant for a check as well; its own name is.
+        groups = tuple(self._members.get(record.name, ())) if record.is_check else self._groups_of(record.name)
         if groups:
             record.detailed().groups = groups
             record.detailed().counted = 0, 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from banken_supervisor.coordination.etcd import Account, EtcdStore
 from banken_supervisor.coordination.store import Away, Done, Refused
 
 from . import etcd_kit
+from .certificates_kit import Authority
 
 WITHIN = 5.0
 HEADER = b'{"header":{"cluster_id":"1","member_id":"1","revision":"5","raft_term":"%d"}%s}'
@@ -319,7 +319,7 @@ def test_its_size_and_version_are_known() -> None:
 @pytest.mark.etcd
 def test_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
     """Trusted: taken. Of another authority, out of date, without the client's own, http for https: away."""
-    ours, others = _Authority(tmp_path / "ours"), _Authority(tmp_path / "others")
+    ours, others = Authority(tmp_path / "ours"), Authority(tmp_path / "others")
     cert, key = ours.issue("server")
     more = ["--cert-file", cert, "--key-file", key, "--trusted-ca-file", ours.cert, "--client-cert-auth"]
     directory = tmp_path / "etcd"
@@ -353,41 +353,6 @@ def test_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
         well.close()
     finally:
         etcd.stop()
-
-
-class _Authority:
-    """One that signs certificates, for 127.0.0.1."""
-
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir()
-        self._directory = directory
-        self.cert, self._key = str(directory / "ca.pem"), str(directory / "ca.key")
-        _openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", f"/CN={directory.name}", "-keyout", self._key, "-out", self.cert,
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-        )  # fmt: skip
-
-    def issue(self, name: str, days: int = 2) -> tuple[str, str]:
-        """Paths of a certificate and its key. 0 days: it is out of date."""
-        cert, key, request = (str(self._directory / f"{name}.{kind}") for kind in ("pem", "key", "csr"))
-        _openssl(
-            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
-            "-keyout", key, "-out", request,
-        )  # fmt: skip
-        extensions = self._directory / f"{name}.ext"
-        extensions.write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
-        _openssl(
-            "x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self._key, "-CAcreateserial",
-            "-days", str(days), "-extfile", str(extensions), "-out", cert,
-        )  # fmt: skip
-        if not days:
-            time.sleep(1.1)
-        return cert, key
-
-
-def _openssl(*words: str) -> None:
-    subprocess.run(["openssl", *words], check=True, capture_output=True)
 
 
 def _give_rights(url: str) -> None:

@@ -28,9 +28,9 @@ def command() -> None:
 def check(file: str | None, as_json: bool) -> int:
     """Say all that is wrong with FILE, each fault with its line, its key and what is allowed.
 
-    Also looked at: whether commands, directories, users and modules are there; modules are imported for that, in
-    processes of their own. Without FILE: $BANKEN_CONFIG, ./banken.toml, $XDG_CONFIG_HOME/banken/banken.toml,
-    /etc/banken/banken.toml, the first that exists.
+    Also looked at: whether commands, directories, users, modules, keys and certificates are there, and can be used;
+    modules are imported for that, in processes of their own. Without FILE: $BANKEN_CONFIG, ./banken.toml,
+    $XDG_CONFIG_HOME/banken/banken.toml, /etc/banken/banken.toml, the first that exists.
 
     What is allowed and may not be meant is a warning, which changes no exit code.
 
@@ -38,6 +38,7 @@ def check(file: str | None, as_json: bool) -> int:
     """
     from banken_supervisor import config
     from banken_supervisor.config import finding
+    from banken_supervisor.keys import needed_keys
 
     path = config.find(file)
     if path is None:
@@ -46,7 +47,7 @@ def check(file: str | None, as_json: bool) -> int:
             f"no config file: $BANKEN_CONFIG is not set, and there is none of {looked}; "
             "`banken config example` prints one"
         )
-    made, faults = config.examine(path)
+    made, faults = config.examine(path, more=needed_keys.problems)
     warnings = () if made is None else made.warnings
     counts = {
         "watchdogs": 0 if made is None else len(made.policies),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from importlib import resources
 from pathlib import Path
 
@@ -29,12 +29,16 @@ def load(path: str | os.PathLike[str], *, callbacks: Collection[str] = ()) -> Co
 
 
 def examine(
-    path: str | os.PathLike[str], *, callbacks: Collection[str] = (), thorough: bool = True
+    path: str | os.PathLike[str],
+    *,
+    callbacks: Collection[str] = (),
+    thorough: bool = True,
+    more: Callable[[Config], Iterable[Problem]] = lambda config: (),
 ) -> tuple[Config | None, list[Fault]]:
     """(what could be made of the file, what is wrong with it). None: nothing. A Config beside faults has gaps.
 
     ``thorough``: also with what it needs: commands, directories, users, and modules, which are imported in
-    processes of their own with a time limit (``deep``).
+    processes of their own with a time limit (``deep``). ``more``: finds what else is wrong.
     """
     source = Path(path)
     absolute = Path(os.path.abspath(source))
@@ -54,6 +58,7 @@ def examine(
     config = dataclasses.replace(config, warnings=tuple(doubts))
     if thorough:
         found.extend(deep.problems(parsed, config))
+    found.extend(more(config))
     return config, placed(source, text, found)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from banken import address
 from banken.errors import AddressRefused
-from banken_supervisor.config import importing
+from banken_supervisor.config import certificates, importing
 from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.importing import Wanted
 from banken_supervisor.config.models import GroupTable, WatchFields
@@ -55,6 +55,8 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
             yield from _problem((*path, "command"), _missing(command, None, _executables(command, None, None)))
     yield from _imports(parsed, config)
     yield from _services(config)
+    if config.cluster is not None:
+        yield from (Problem(("cluster", key), why) for key, why in certificates.faults(config.cluster))
     if config.upward is not None:
         yield from _problem(("upward", "key"), key_fault(config.upward))
 

@@ -136,6 +136,18 @@ def test_what_arrives_is_a_signed_cloud_event(serve: Callable[..., Server]) -> N
     assert data["recovered"] is False
 
 
+def test_it_has_the_fence_of_its_leader(serve: Callable[..., Server]) -> None:
+    """Of a cluster's: in a header, and in what is signed. Without a cluster there is none."""
+    server = serve(status(200))
+    for fence in (None, 42):
+        assert run(build("webhook", {"url": server.url}), subject(fence=fence)).ok
+    (_, alone, first), (_, led, second) = server.seen
+    assert "banken-fence" not in alone
+    assert "fence" not in json.loads(first)["data"]
+    assert led["banken-fence"] == "42"
+    assert json.loads(second)["data"]["fence"] == 42
+
+
 def test_a_recovery_says_so_under_another_id(serve: Callable[..., Server]) -> None:
     """The notice of recovery has its own type and id, and is sent though its incident has ended."""
     server = serve(status(200))

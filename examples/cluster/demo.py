@@ -220,10 +220,10 @@ class Demo:
     def leader(self) -> Host:
         return until(lambda: next((each for each in self.hosts if each.leads()), None), "somebody leads")
 
-    def deeds(self) -> list[tuple[str, str]]:
-        """(name, step) of each that was done."""
+    def deeds(self) -> list[tuple[str, str, float]]:
+        """(name, step, wall clock) of each that was done."""
         rows = [line.split() for line in self.deeds_file.read_text().splitlines()]
-        return [(row[0], row[1]) for row in rows]
+        return [(row[0], row[1], float(row[3])) for row in rows]
 
     def round(self, fault: str) -> dict[str, Any]:
         """One fault, two workers that fall silent, and what came of it."""
@@ -237,13 +237,14 @@ class Demo:
         mend = FAULTS[fault](self, before)
         self.silent.update(names)
         self.say("stop", names)
+        silent = time.time()
         takeover = None
         if fault in TAKEOVERS:
             until(lambda: any(each.leads() for each in others), "another one leads")
             takeover = round(time.monotonic() - begun, 3)
         wanted = {(name, str(step)) for name in names for step in range(STEPS)}
         patience = time.monotonic() + 30.0
-        while not wanted <= set(self.deeds()) and time.monotonic() < patience:
+        while not wanted <= {each[:2] for each in self.deeds()} and time.monotonic() < patience:
             time.sleep(0.02)
         done_s = round(time.monotonic() - begun, 3)
         mend()
@@ -251,19 +252,22 @@ class Demo:
         time.sleep(1.0)  # what a former leader does now would be twice
         if fault not in TAKEOVERS and self.leader() is not before:
             takeover = round(time.monotonic() - begun, 3)
-        found = Counter(each for each in self.deeds() if each in wanted)
+        deeds = [each for each in self.deeds() if each[:2] in wanted]
+        found = Counter(each[:2] for each in deeds)
+        late = max((at - silent - TIMEOUT_S - STEP_S * int(step) for _, step, at in deeds), default=0.0)
         return {
             "fault": fault,
             "leader": before.name,
             "takeover_s": takeover,
             "done_s": done_s,
+            "late_s": round(late, 3),
             "deeds_twice": sum(count - 1 for count in found.values()),
             "deeds_missing": len(wanted) - len(found),
             "deeds_on_living": self.on_living() - living_before,
         }
 
     def on_living(self) -> int:
-        return sum(name not in self.silent for name, _ in self.deeds())
+        return sum(name not in self.silent for name, _, _ in self.deeds())
 
     def close(self) -> None:
         if self.worker is not None:
@@ -291,6 +295,10 @@ class Demo:
         self.network.link(leader.name, "down")
         return lambda: self.network.link(leader.name, "up")
 
+    def cut_follower(self, leader: Host) -> Callable[[], None]:
+        others = [each for each in self.hosts if each is not leader]
+        return self.cut_leader(others[self.number % len(others)])
+
     def kill_etcd(self, leader: Host) -> Callable[[], None]:
         host = self.hosts[self.number % HOSTS]
         assert host.etcd is not None
@@ -316,11 +324,14 @@ FAULTS: dict[str, Callable[[Demo, Host], Callable[[], None]]] = {
     "kill-leader": Demo.kill_leader,
     "stop-leader": Demo.stop_leader,
     "cut-leader": Demo.cut_leader,
+    "cut-follower": Demo.cut_follower,
     "kill-etcd": Demo.kill_etcd,
     "no-etcd": Demo.no_etcd,
 }
 
 TAKEOVERS = frozenset({"kill-leader", "stop-leader", "cut-leader"})
+CUTS = frozenset({"cut-leader", "cut-follower"})
+"""Need a network of one's own."""
 
 
 def run(*command: str) -> None:
@@ -393,21 +404,24 @@ def main() -> int:
     has_namespaces = INSIDE in os.environ
     if not has_namespaces:
         told("this user may make no network namespaces: all is on ports of 127.0.0.1")
-    faults = given.fault or [each for each in FAULTS if has_namespaces or each != "cut-leader"]
-    if "cut-leader" in faults and not has_namespaces:
+    faults = given.fault or [each for each in FAULTS if has_namespaces or each not in CUTS]
+    if CUTS.intersection(faults) and not has_namespaces:
         sys.exit("a host can be cut off only in a network namespace: run this as root")
     signal.signal(signal.SIGTERM, stop)
     rounds = []
     with running(given.ttl, has_namespaces=has_namespaces) as demo:
         told(f"up: {', '.join(each.name for each in demo.hosts)}, ttl {given.ttl:g} s")
-        told(f"{'fault':12} {'takeover s':>10} {'done s':>7} {'twice':>6} {'missing':>8} {'on living':>10}")
+        told(
+            f"{'fault':12} {'takeover s':>10} {'done s':>7} {'late s':>7} {'twice':>6} {'missing':>8} "
+            f"{'on living':>10}"
+        )
         for fault in faults * given.rounds:
             found = demo.round(fault)
             rounds.append(found)
             takeover = "-" if found["takeover_s"] is None else f"{found['takeover_s']:.2f}"
             told(
-                f"{fault:12} {takeover:>10} {found['done_s']:>7.2f} {found['deeds_twice']:>6} "
-                f"{found['deeds_missing']:>8} {found['deeds_on_living']:>10}"
+                f"{fault:12} {takeover:>10} {found['done_s']:>7.2f} {found['late_s']:>7.2f} "
+                f"{found['deeds_twice']:>6} {found['deeds_missing']:>8} {found['deeds_on_living']:>10}"
             )
         if given.hold:
             for each in demo.hosts:

@@ -166,6 +166,8 @@ class Deed(NamedTuple):
     member: str
     at: float
     """wall clock"""
+    fence: int
+    """of the leader whose action it was, by its environment; 0: none"""
 
 
 class Member:
@@ -217,7 +219,9 @@ class Cluster:
         self.deeds_file = place / "deeds"
         self.deeds_file.touch()
         deed = place / "deed.sh"
-        deed.write_text(f'echo "$BANKEN_NAME $1 $BANKEN_INCIDENT $2 $(date +%s.%N)" >> {self.deeds_file}\n')
+        deed.write_text(
+            f'echo "$BANKEN_NAME $1 $BANKEN_INCIDENT $2 $(date +%s.%N) $BANKEN_FENCE" >> {self.deeds_file}\n'
+        )
         keys = KeyDirectory(place / "keys")
         keys.new("server", server=True)
         keys.new("worker")
@@ -283,8 +287,11 @@ class Cluster:
             store.close()
 
     def deeds(self) -> list[Deed]:
-        rows = [line.split() for line in self.deeds_file.read_text().splitlines()]
-        return [Deed(name, int(step), incident, who, float(at)) for name, step, incident, who, at in rows]
+        rows = [[*line.split(), "0"][:6] for line in self.deeds_file.read_text().splitlines()]
+        return [
+            Deed(name, int(step), incident, who, float(at), int(fence))
+            for name, step, incident, who, at, fence in rows
+        ]
 
     def done(self, *names: str) -> dict[str, Any]:
         """How often each step of these names was done."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -225,6 +227,25 @@ FAULTS: dict[str, Callable[[Rounds, Member], Callable[[], None]]] = {
 TAKEOVERS = frozenset({"kill-leader", "end-leader", "stop-leader", "stop-before-deed"})
 
 
+CUTS = ("cut-leader", "cut-follower")
+"""Done by the example, whose members have networks of their own; it must be run as one who may make them."""
+
+DEMO = Path(__file__).parents[2] / "examples" / "cluster" / "demo.py"
+
+
+def cut(fault: str, count: int, ttl: float) -> list[Round]:
+    """So many rounds of a host that is cut off."""
+    command = [sys.executable, str(DEMO), "--fault", fault, "--rounds", str(count), "--ttl", str(ttl), "--json"]
+    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["rounds"]
+    return [
+        Round(
+            each["takeover_s"], None if each["deeds_missing"] else each["late_s"], each["deeds_twice"],
+            each["deeds_missing"], each["deeds_on_living"], 0,
+        )
+        for each in found
+    ]  # fmt: skip
+
+
 def _until(done: Callable[[], bool], what: str, within: float = 30.0) -> None:
     deadline = time.monotonic() + within
     while not done():
@@ -251,7 +272,7 @@ def _print(fault: str, done: list[Round]) -> None:
 def main() -> int:
     """Print a table, or with ``--json`` one object."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fault", choices=sorted(FAULTS), action="append")
+    parser.add_argument("--fault", choices=sorted((*FAULTS, *CUTS)), action="append")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ttl", type=float, default=3.0)
     parser.add_argument("--etcds", type=int, default=3)
@@ -261,7 +282,12 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     results: dict[str, list[Round]] = {}
-    for fault in given.fault or list(FAULTS):
+    for fault in given.fault or [*FAULTS, *CUTS]:
+        if fault in CUTS:
+            results[fault] = cut(fault, given.rounds, given.ttl)
+            if not given.json:
+                _print(fault, results[fault])
+            continue
         with cluster(given.ttl, 3, given.etcds) as made:
             try:
                 program = WITHOUT_ASKING if given.no_asking else STOPS_BEFORE_THE_DEED

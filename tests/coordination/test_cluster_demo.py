@@ -52,6 +52,14 @@ def test_the_leaders_host_is_cut_off() -> None:
     assert 0.5 < done["takeover_s"] < 20.0
 
 
+@pytest.mark.root
+@pytest.mark.skipif(ETCD is None, reason="needs etcd")
+def test_a_followers_host_is_cut_off() -> None:
+    """It does not matter, but for the time that etcd needs where its leader was there."""
+    (done,) = rounds("--ttl", "2", "--fault", "cut-follower")
+    assert done["late_s"] < 15.0
+
+
 def test_it_says_what_is_wrong() -> None:
     """Wrong arguments, and no etcd: in words."""
     for args, path, says in (

@@ -64,6 +64,29 @@ def test_every_deed_is_done_once(rounds: Rounds, fault: str) -> None:
     assert len({deed.incident for deed in rounds.cluster.deeds() if deed.name == f"w-{rounds.number}-a"}) == 1
 
 
+def test_a_command_knows_the_fence_of_its_leader(rounds: Rounds) -> None:
+    """A number that only grows: a receiver that refuses a lower one than it has seen refuses a former leader. What
+    is a host's alone has none."""
+    made: Cluster = rounds.cluster
+    before = made.leader()
+    for name in ("w-fence-1", "w-fence-2"):
+        made.say("feed", name)
+        for each in made.members:
+            until(lambda each=each, name=name: name in made.watched(each), f"{each.name} hears it")
+        leader = made.leader()
+        made.say("stop", name)
+        until(lambda name=name: len(made.done(name)) == 2, "both steps are done", 30.0)
+        term = leader.home.ask("summary")["cluster"]["term"]
+        assert {each.fence for each in made.deeds() if each.name == name} == {term}
+        if name == "w-fence-1":
+            before.end(signal.SIGTERM)
+            made.leader(other_than=before.name)
+            before.start()
+    first, *_, last = (each.fence for each in made.deeds() if each.name.startswith("w-fence"))
+    assert first < last
+    made.say("release", "w-fence-1", "w-fence-2")
+
+
 def metrics(member: Member) -> list[Any]:
     """What Prometheus would read."""
     body, _ = render(member.home.ask("metrics"))
@@ -172,6 +195,7 @@ def test_what_is_a_hosts_alone_is_judged_by_each(rounds: Rounds) -> None:
         until(lambda each=each: "w-own-1" in made.watched(each), f"{each.name} hears it")
     made.say("stop", "w-own-1")
     until(lambda: sum(made.done("w-own-1").values()) >= len(made.members), "each has acted")
+    assert {each.fence for each in made.deeds() if each.name == "w-own-1"} == {0}
     assert {each.member for each in made.deeds() if each.name == "w-own-1"} == {each.name for each in made.members}
 
 

@@ -97,8 +97,10 @@ def test_its_results_say_nothing_of_the_owner(bench: Checked) -> None:
 
 
 def test_no_result_is_a_verdict_while_its_process_is_heard(bench: Checked) -> None:
+    bench.live(TIMEOUT / 2)
+    bench.result(False)
     bench.live(TIMEOUT - 1)
-    assert bench.state(CHECK) is State.ALIVE
+    assert bench.state(CHECK) is State.ALIVE, "a failure is a result"
     bench.live(2)
     assert [data["reason"] for data in bench.incidents()] == ["tcp 127.0.0.1:5432 gave no result in 40 s"]
 
@@ -116,6 +118,32 @@ def test_the_silence_of_the_process_that_runs_them_convicts_nobody(bench: Checke
     assert bench.state(CHECK) is State.ALIVE
     bench.live(5)
     assert bench.state(CHECK) is State.EXPIRED
+
+
+def test_a_check_that_is_due_sooner_than_its_process_is_not_convicted_either() -> None:
+    """The process has fallen silent, and is not due yet: what it would have said is waited for."""
+    bench = Checked()
+    bench.feed(RUNNER, declaration=Declaration(2 * TIMEOUT, 3.0, 5.0))
+    bench.result(True)
+    bench.jump(TIMEOUT + 1)
+    bench.jump(1.0)
+    assert (bench.state(RUNNER), bench.state(CHECK)) == (State.ALIVE, State.ALIVE)
+    bench.feed(RUNNER, declaration=Declaration(2 * TIMEOUT, 3.0, 5.0))
+    bench.jump(1.0)
+    assert bench.state(CHECK) is State.EXPIRED, "it was heard after the result was due"
+
+
+def test_one_check_of_an_owner_is_not_blamed_on_another(bench: Checked) -> None:
+    """Each acts by itself: what one sees is no reason to hold the other back."""
+    other = f"{CHECK}-2"
+    bench.engine.rules.declare(other, Policy(DECLARED, LADDER, depends_on=("db",), check=RULE))
+    bench.engine.watch(other, bench.now, bench.out, awaited=True)
+    bench.engine.checks.set([CHECK, other])
+    bench.say(Kind.RESULT, other, True, "", 0.0, EVERY, False, None)
+    for name in (CHECK, other):
+        for _ in range(FAILS):
+            bench.say(Kind.RESULT, name, False, "refused", 0.0, EVERY, False, None)
+    assert [data.get("blamed") for data in bench.incidents()] == [None, None]
 
 
 def test_until_it_has_passed_failures_count_only_when_the_grace_is_over() -> None:

@@ -84,7 +84,7 @@ def test_so_many_at_once_and_no_more() -> None:
         nonlocal now, most
         now += 1
         most = max(most, now)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.08)
         now -= 1
         return Outcome(True, "well")
 

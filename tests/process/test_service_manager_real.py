@@ -9,12 +9,13 @@ import os
 import signal
 import socket
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from banken_supervisor.processes.service_manager import ServiceManager
 from process.kit import START_S, process_state, until
 from process.manager_kit import Manager
 from process.run_kit import running, table
@@ -37,13 +38,11 @@ def hang():
 IN_PROCESS = "[supervisor]\ncallback_process = false\ncallback_limit = '100ms'\n"
 
 
-@pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_the_manager_hears_ready_watchdog_reloading_and_stopping(tmp_path: Path, kind: str) -> None:
+def test_the_manager_hears_ready_watchdog_reloading_and_stopping(tmp_path: Path) -> None:
     """All of the supervisor's own process; WATCHDOG at half its time, RELOADING later than the signal."""
-    address = str(tmp_path / "m") if kind == "path" else f"@banken-test-{os.getpid()}-{time.monotonic_ns()}"
     watched = '[[watchdog]]\nname = "w"\ntimeout = "1h"\nexpect = true\n'
     config = watched + table("p", ["sleep", "1000"])
-    with Manager(address, 1.0) as manager, running(config, under=manager.under) as one:
+    with Manager(str(tmp_path / "m"), 1.0) as manager, running(config, under=manager.under) as one:
         _, ready = manager.until("READY")
         assert ready["READY"] == "1"
         assert "2 watchdogs: 2 waiting" in ready["STATUS"] or "1 watchdog: 1 waiting" in ready["STATUS"]
@@ -163,24 +162,47 @@ def test_a_manager_that_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "ready", "fed"),
+    ("variables", "ready"),
     [
-        (("NOTIFY_SOCKET=@", "WATCHDOG_USEC=300000"), False, False),
-        (("NOTIFY_SOCKET=vsock:2:1", "WATCHDOG_USEC=300000"), False, False),
-        (("WATCHDOG_PID=1", "WATCHDOG_USEC=300000"), True, False),
-        (("WATCHDOG_USEC=0",), True, False),
-        (("WATCHDOG_USEC=18446744073709551615",), True, False),
-        (("WATCHDOG_USEC=-5",), True, False),
-        (("WATCHDOG_USEC=soon",), True, False),
+        (("NOTIFY_SOCKET=vsock:2:1", "WATCHDOG_USEC=300000"), False),
+        (("WATCHDOG_PID=1", "WATCHDOG_USEC=300000"), True),
     ],
 )
-def test_odd_variables(tmp_path: Path, variables: tuple[str, ...], ready: bool, fed: bool) -> None:
-    """It runs whatever they hold; a watchdog that is another process's, or none, is not fed."""
+def test_odd_variables(tmp_path: Path, variables: tuple[str, ...], ready: bool) -> None:
+    """It runs whatever they hold; a watchdog that is another process's is not fed."""
     with Manager(str(tmp_path / "m")) as manager, running("", under=(*manager.under, *variables)) as one:
         if ready:
             manager.until("READY")
         else:
             until(lambda: "service manager cannot be told" in one.log.read_text(), "it says so", START_S)
-        heard = manager.listen(0.5)
-        assert any("WATCHDOG" in each for each in heard) is fed
+        assert not any("WATCHDOG" in each for each in manager.listen(0.5))
         assert one.home.ask("ping")
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "seconds"),
+    [("300000", 0.3), ("0", None), ("18446744073709551615", None), ("-5", None), ("soon", None), ("", None)],
+)
+def test_the_time_of_the_watchdog_at_an_abstract_address(microseconds: str, seconds: float | None) -> None:
+    """What is no time is none; the variables are gone afterwards, and what is said arrives."""
+    with Manager(f"@banken-test-{os.getpid()}-{time.monotonic_ns()}") as manager:
+        environment = {
+            "NOTIFY_SOCKET": manager.address,
+            "WATCHDOG_USEC": microseconds,
+            "WATCHDOG_PID": str(os.getpid()),
+            "A": "b",
+        }
+        found = ServiceManager.taken_from(environment)
+        assert environment == {"A": "b"}
+        assert found is not None
+        with closing(found):
+            assert found.watchdog == seconds
+            found.say("READY=1", "STATUS=well")
+            assert manager.until("READY")[1] == {"READY": "1", "STATUS": "well"}
+
+
+@pytest.mark.parametrize("address", ["@", "/", "x", "relative/path", "vsock:2:1"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="known are a path"):
+        ServiceManager.taken_from({"NOTIFY_SOCKET": address})
+    assert ServiceManager.taken_from({"WATCHDOG_USEC": "5"}) is None

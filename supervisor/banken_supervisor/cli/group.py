@@ -51,6 +51,7 @@ SAME = {
     "logs": "top",
     "log": "top",
     "kill": "stop",
+    "install-units": "install",
 }
 """What people type, and the command that does it here."""
 

@@ -22,7 +22,7 @@ FEED_S = 1.0
 FEED_MIN, FEED_MAX = 0.25, 10.0
 """Seconds between two writes: a quarter of the device's time, within these."""
 
-OPEN_AGAIN_S = 10.0
+OPEN_AGAIN_S = 2.0
 """Seconds until a device is tried again that cannot be used."""
 
 CLOSE_S = 1.0

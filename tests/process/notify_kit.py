@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,11 @@ class Notifiers:
 
     def until(self, name: str, what: str, **wanted: Any) -> dict[str, Any]:
         """Its row, once it has these values."""
-        return until(lambda: wanted.items() <= self.row(name).items() and self.row(name), what)  # type: ignore[no-any-return]
+        return until(lambda: self._row_with(name, wanted), what)  # type: ignore[no-any-return]
+
+    def _row_with(self, name: str, wanted: dict[str, Any]) -> dict[str, Any] | None:
+        found = self.run.watchdogs().get(name, {})
+        return found if wanted.items() <= found.items() else None
 
     def logged(self, text: str) -> list[str]:
         """The lines of the supervisor's log with this text."""
@@ -61,8 +65,9 @@ def _opened(fifo: Path) -> int | None:
 
 
 @contextmanager
-def notifiers(config: str) -> Iterator[Notifiers]:
-    """A supervisor with this config; everything is ended afterwards."""
-    with running(config) as run:
+def notifiers(config: str, environment: Mapping[str, str] | None = None) -> Iterator[Notifiers]:
+    """A supervisor with this config, and more variables; everything is ended afterwards."""
+    more = [f"{key}={value}" for key, value in (environment or {}).items()]
+    with running(config, under=("env", *more) if more else ()) as run:
         run.place.chmod(0o711)  # other users' programs reach their own directory through it
         yield Notifiers(run)

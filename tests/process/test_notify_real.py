@@ -85,7 +85,8 @@ def test_outsiders() -> None:
     """A watchdog that is no program has a socket of its name; systemd-notify's barrier is answered at once."""
     config = '[[watchdog]]\nname = "outside"\nnotify = true\ntimeout = "20s"\n'
     with notifiers(config) as daemons:
-        path = os.path.join(daemons.run.address, "notify", "outside")
+        path = daemons.row("outside")["notify"]
+        assert path == os.path.join(daemons.run.address, "notify", "outside")
         began = time.monotonic()
         subprocess.run(
             ["systemd-notify", "--ready", "--status=by hand"],

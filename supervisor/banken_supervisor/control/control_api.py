@@ -216,6 +216,8 @@ def _row(view: ControlView, record: Record, now: float) -> dict[str, Any]:
     owner, fields = record.owner, row(record, now)
     if (checks := view.driver.engine.table.checks_of.get(record.name)) is not None:
         fields["checks"] = len(checks)
+    if (path := view.programs.notify_path(record.name)) is not None:
+        fields["notify"] = path
     return fields if owner is None else {**fields, **view.remote().origin(owner.boot)}
 
 

@@ -53,6 +53,8 @@ class ProgramWatchdogs:
         """called with each event, on the loop's thread"""
         self.news: Callable[[], None] = lambda: None
         """called when something has become of a program"""
+        self.notify_path: Callable[[str], str | None] = lambda name: None
+        """where what this name says by sd_notify comes in"""
         self.catch_up: Callable[[], None] = lambda: None
         """takes what programs have said by now (sd_notify)"""
         self.last_words: dict[str, str] = {}

@@ -60,6 +60,7 @@ class NotifyHandler:
         self._sockets.handle = self.handle
         self._programs.news = self._sockets.look_again
         self._programs.catch_up = lambda: self._sockets.catch_up(self.fault)
+        self._programs.notify_path = self._sockets.path
         self._programs.manager.notify_socket = self.serve
         self._programs.manager.ready_pipe = self._sockets.open_pipe
 

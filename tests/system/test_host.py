@@ -58,6 +58,12 @@ class Host:
         self.events = self.house.run((self.place / "banken.toml").read_text())
         until(lambda: all(each["state"] == "alive" for each in self.checks()), "every check has passed", LONG)
 
+    def order(self) -> list[str]:
+        """The programs as they were started; all are ready."""
+        rows = [self.house.program(name) for name in PROGRAMS]
+        assert all(row["ready"] for row in rows), rows
+        return sorted(PROGRAMS, key=lambda name: psutil.Process(self.pid(name)).create_time())
+
     def checks(self, owner: str = "*") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.house.ask("checks")["rows"]
         return [each for each in found if owner in ("*", each["check_of"])]
@@ -193,6 +199,9 @@ def host(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 @pytest.mark.timeout(300)
 def test_a_whole_host(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     """One at a time; nobody else has an incident meanwhile."""
+    order = host.order()
+    for first, then in (("nginx", "haproxy"), ("redis", "tasks"), ("db", "app"), ("memcached", "app")):
+        assert order.index(first) < order.index(then), order
     try:
         for name in PROGRAMS:
             host.hang(name, "stopped", lambda name=name: [each.suspend() for each in host.tree(name)])

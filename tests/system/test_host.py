@@ -65,8 +65,9 @@ class Host:
         return sorted(PROGRAMS, key=lambda name: psutil.Process(self.pid(name)).create_time())
 
     def checks(self, owner: str = "*") -> list[dict[str, Any]]:
+        """Those of ``check``; that of ``ready`` has done its work when it has passed once."""
         found: list[dict[str, Any]] = self.house.ask("checks")["rows"]
-        return [each for each in found if owner in ("*", each["check_of"])]
+        return [each for each in found if "/check" in each["name"] and owner in ("*", each["check_of"])]
 
     def pid(self, name: str) -> int:
         return int(self.house.program(name)["pid"] or 0)

@@ -39,7 +39,7 @@ def _one_kind(value: object) -> object:
     if not isinstance(value, dict):
         raise ValueError(f"must be a table such as {EXAMPLE}, not {kind_of(value)}")
     value = _nested(value)
-    found = [key for key in value if key in KINDS]
+    found = _kinds_in(value)
     kinds = ", ".join(sorted(KINDS))
     if len(found) > 1:
         raise ValueError(f"has {' and '.join(found)}: each is a check of its own; write a list of two")
@@ -70,7 +70,13 @@ def _nested(value: dict[str, Any]) -> dict[str, Any]:
 def _branch(value: Any) -> str | None:
     if isinstance(value, CheckFields):
         return BRANCH + value.kind
-    return next((BRANCH + key for key in value if key in KINDS), None) if isinstance(value, dict) else None
+    return next((BRANCH + key for key in _kinds_in(value)), None) if isinstance(value, dict) else None
+
+
+def _kinds_in(value: dict[str, Any]) -> list[str]:
+    """The keys that are kinds, without those that are an option of another one here: http has ``host``."""
+    found = [key for key in value if key in KINDS]
+    return [key for key in found if not any(key in KINDS[each].model_fields for each in found if each != key)]
 
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from banken_supervisor.engine.checks import RUNNER
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
 from banken_supervisor.engine.policy import NEVER, CheckRule, Policy, ProgramSpec, Restart
 
-RUNNER_TIMEOUT_S = 0.8
-"""Seconds that the process which runs the checks may be silent: it feeds eight times in that."""
+RUNNER_TIMEOUT_S = 0.6
+"""Seconds that the process which runs the checks may be silent: it feeds six times in that."""
 
 RUNNER_GRACE_S = 15.0
 
@@ -77,7 +77,7 @@ def runner_program() -> ProgramSpec:
         stop_timeout=1.0,
         restart=Restart.ALWAYS,
         budget=_OFTEN,
-        backoff=Backoff(0.1, 0.5),
+        backoff=Backoff(0.05, 0.3),
         dies_with_supervisor=True,
     )
 

@@ -5,6 +5,7 @@ A few rounds of each; ``python -m coordination.rounds`` makes hundreds.
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -85,6 +86,45 @@ def test_a_command_knows_the_fence_of_its_leader(rounds: Rounds) -> None:
     first, *_, last = (each.fence for each in made.deeds() if each.name.startswith("w-fence"))
     assert first < last
     made.say("release", "w-fence-1", "w-fence-2")
+
+
+def test_the_incidents_of_all_members_are_listed_by_each(rounds: Rounds) -> None:
+    """Once each, with the end that the last leader knows. A member that does not answer is named."""
+    made: Cluster = rounds.cluster
+
+    def listed(member: Member, *words: str) -> tuple[dict[str, Any], str]:
+        command = [sys.executable, "-m", "banken_supervisor", "incidents", "w-listed", "--address", member.address]
+        found = subprocess.run(
+            [*command, "--json", *words], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert found.returncode == 0, found.stderr
+        rows = json.loads(found.stdout)
+        assert len({each["id"] for each in rows}) == len(rows)
+        return {each["id"]: each["how"] for each in rows}, found.stderr
+
+    for number in range(2):
+        made.say("feed", "w-listed")
+        for each in made.members:
+            until(lambda each=each: "w-listed" in made.watched(each), f"{each.name} hears it")
+        leader = made.leader()
+        made.say("stop", "w-listed")
+        until(
+            lambda number=number: sum(made.done("w-listed").values()) == 2 * number + 2, "both steps are done", 30.0
+        )
+        leader.end(signal.SIGTERM)  # its incident is another one's now
+        made.leader(other_than=leader.name)
+        leader.start()
+    made.say("feed", "w-listed")
+    for each in made.members:
+        until(lambda each=each: set(listed(each)[0].values()) == {"fed"}, f"{each.name} knows how they ended", 30.0)
+        until(lambda each=each: listed(each)[1] == "", f"{each.name} has asked all", 30.0)
+        assert len(listed(each)[0]) == 2
+        assert listed(each, "--open")[0] == {}
+    one, other, _ = made.members
+    other.end(signal.SIGKILL)
+    assert f"{other.name}: does not answer" in listed(one)[1]
+    other.start()
+    made.say("release", "w-listed")
 
 
 def metrics(member: Member) -> list[Any]:

@@ -80,6 +80,8 @@ ARGS: dict[str, dict[str, Any]] = {
         "timeout": 1.0,
         "reason": "why",
     },
+    "incidents": {"names": ["w*"], "open": True, "since": 1.0, "limit": 10, "others": True},
+    "incidents_found": {"number": 1},
     "keys": {},
     "look": {"names": ["w"], "feeds": True, "timers": True},
     "metrics": {"name": "w*", "limit": 10},

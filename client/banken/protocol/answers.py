@@ -157,6 +157,12 @@ def _counts(value: Any) -> bool:
     return type(value) is dict and all(map(_count, value.values()))
 
 
+def _members(value: Any) -> bool:
+    """What several members say: rows, or why there are none."""
+    shape = {"rows": [_RECORD], "why": _maybe(_text)}
+    return type(value) is dict and all(_wrong(shape, each) is None for each in value.values())
+
+
 def _maybe(shape: Any) -> Callable[[Any], bool]:
     """What may be None instead."""
     return lambda value: value is None or _wrong(shape, value) is None
@@ -173,6 +179,10 @@ _ROW = {
     "incidents": _count, "stopped_with?": _text, "status?": _text, "incident?": _INCIDENT,
     "group?": {"alive": _count, "at_least": _count, "members": [_text], "stopped": [_text]},
     "feeds?": [(_number, _number)], "key?": _text, "host?": _maybe(_text),
+}  # fmt: skip
+_RECORD = {
+    "id": _text, "name": _a_name, "cause": _a_word, "opened": _number, "closed": _maybe(_number),
+    "how": _maybe(_text), "reason": _maybe(_text),
 }  # fmt: skip
 _PROGRAM = {
     "name": _a_name, "state": _a_word, "since": _number, "adopted": _flag, "failures": _count,
@@ -208,6 +218,8 @@ _ANSWERS: dict[str, Any] = {
     "reload": {"number": _count},
     "reloaded": {"number": _count, "ok": _flag, "text": _text},
     "registry": {"end": _count, "more": _flag, "removals": _count, "whole": _flag},
+    "incidents": {"number": _count},
+    "incidents_found": {"done": _flag, "members": _members},
     "do": {"taken": _flag, "here": _flag, "why": _maybe(_text)},
     "did": {"known": _flag, "done": _flag, "ok": _flag, "skipped": _flag, "text": _text},
     "stop": {"within": _number, "programs": _flag},

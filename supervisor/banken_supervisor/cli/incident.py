@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from fnmatch import fnmatchcase
-from functools import partial
 from typing import Any
 
 import click
@@ -14,12 +12,8 @@ from banken_supervisor.cli.events import description
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, address_option
 from banken_supervisor.cli.printing import Table, clean, clock, fancy, plural, print_json
-from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.reasons import gist, telling
-
-SCANNED_MAX = 100_000
-"""Incidents that are looked at for a pattern."""
 
 UNSAID = frozenset({"incident", "seq", "time", "type", "name", "timeout", "age", "pid", "feeds", "results"})
 """Fields that the timeline does not show, or that stand above it."""
@@ -57,14 +51,20 @@ def incidents(
     """List the incidents that the journal keeps, the newest first; with NAME, those of one watchdog, or
     of all that a pattern fits ('worker-*').
 
-    It reads the journal's file, and works without a supervisor. `banken incident ID` shows one whole.
+    It reads the journal's file, and works without a supervisor. In a cluster the other members are asked, too: each
+    has what it acted on. `banken incident ID` shows one whole.
     """
-    from banken_supervisor.journal.reading import plain
+    from banken_supervisor.cli.cluster_incidents import with_others
+    from banken_supervisor.journal.reading import find, plain
 
     path = journals.place(address, journal)
     after = None if since is None else time.time() - since
     wanted = (*names, *([name] if name is not None else ()))
-    found = journals.read(path, lambda: _find(path, wanted, open_only, after, limit))
+    found = journals.read(path, lambda: find(path, wanted, open_only, after, limit))
+    if journal is None:
+        found, missing = with_others(address, found, wanted, open_only, after, limit)
+        for member, why in missing.items():
+            click.echo(f"{clean(member)}: {clean(why)}; what it alone has acted on is missing here", err=True)
     if as_json:
         print_json([plain(each) for each in found])
     elif not found:
@@ -73,18 +73,6 @@ def incidents(
         TABLE.print(found)
         if len(found) == limit:
             click.echo(f"… the newest {plural(limit, 'incident')}; `--limit` shows more")
-
-
-def _find(path: str, names: tuple[str, ...], open_only: bool, since: float | None, limit: int) -> list[Any]:
-    """Incidents, newest first, at most ``limit``; of these names or patterns, none: of all."""
-    from banken_supervisor.journal import reading
-
-    read = partial(reading.incidents, path, open_only=open_only, since=since)
-    if any(map(is_pattern, names)):
-        found = [each for each in read(limit=SCANNED_MAX) if any(fnmatchcase(each.name, name) for name in names)]
-    else:
-        found = [each for name in set(names) or (None,) for each in read(name=name, limit=limit)]
-    return sorted(found, key=lambda each: (each.opened, each.id), reverse=True)[:limit]
 
 
 def _standing(record: Any) -> str:

@@ -17,6 +17,7 @@ from banken.protocol.limits import REQUEST_MAX, check_name
 from banken.protocol.messages import Kind
 from banken_supervisor.control import checks_api
 from banken_supervisor.control.arguments import OFFSET_MAX, RequestRefused, integer_of, matcher_of, pattern_of
+from banken_supervisor.control.incidents_api import incidents, incidents_found
 from banken_supervisor.control.key_rights import shown
 from banken_supervisor.control.leader_steps import did, do
 from banken_supervisor.control.metrics_snapshot import ROWS_MAX as METRIC_ROWS_MAX
@@ -379,4 +380,4 @@ OPS: dict[str, Callable[[ControlView, dict[str, Any]], Any]] = {
         _keys, _look, _metrics, _ping, _program, _programs, _reload, _reloaded, _registry, _status, _stop, _suggest,
         _summary, _tell, _word,
     )
-} | checks_api.OPS | {"do": do, "did": did}  # fmt: skip
+} | checks_api.OPS | {"do": do, "did": did, "incidents": incidents, "incidents_found": incidents_found}  # fmt: skip

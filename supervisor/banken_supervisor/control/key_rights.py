@@ -16,7 +16,7 @@ READS = frozenset({
 })  # fmt: skip
 """What changes nothing: a key with ``control = "read"`` may ask it."""
 
-MEMBERS = READS | {"do", "did"}
+MEMBERS = READS | {"do", "did", "incidents", "incidents_found"}
 """What another member of the cluster may ask."""
 
 

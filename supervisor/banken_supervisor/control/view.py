@@ -58,6 +58,16 @@ class StepsView(Protocol):
         """What became of it."""
 
 
+class IncidentsView(Protocol):
+    """Searches in journals."""
+
+    def search(self, search: Any, *, others: bool) -> int:
+        """Begin one; a number by which to ask for what it found."""
+
+    def found(self, number: int) -> dict[str, Any]:
+        """``done``, and what each member has."""
+
+
 class ClusterView(Protocol):
     """What can be asked of a member of a cluster."""
 
@@ -66,6 +76,9 @@ class ClusterView(Protocol):
 
     @property
     def for_leader(self) -> StepsView: ...
+
+    @property
+    def incidents(self) -> IncidentsView: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from functools import partial
 from itertools import chain, islice
 from math import inf
 from operator import attrgetter
 from typing import Any
 
+from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.journal import schema
 from banken_supervisor.journal.clock_history import ClockHistory, Reading
 from banken_supervisor.journal.entries import (
@@ -35,6 +38,9 @@ from banken_supervisor.text.sanitize import ODD
 
 LIMIT = 1_000
 """Rows of one kind that are returned unless more are asked for; the newest ones."""
+
+SCANNED_MAX = 100_000
+"""Incidents that are looked at for a pattern."""
 
 HISTORY_MAX = 10_000
 """Incidents, and events, of one watchdog that are read: its uptime is made of them."""
@@ -142,6 +148,18 @@ def incidents(
     with look(path) as connection:
         tail = f"{where} ORDER BY opened DESC, id DESC LIMIT ?"
         return _read(connection, INCIDENTS, None, tail, (*chain(*asked.values()), limit))
+
+
+def find(
+    path: str, names: Collection[str], open_only: bool, since: float | None, limit: int
+) -> list[IncidentRecord]:
+    """As ``incidents``, of these names or patterns; none: of all. JournalUnreadable."""
+    read = partial(incidents, path, open_only=open_only, since=since)
+    if any(map(is_pattern, names)):
+        found = [each for each in read(limit=SCANNED_MAX) if any(fnmatchcase(each.name, name) for name in names)]
+    else:
+        found = [each for name in set(names) or (None,) for each in read(name=name, limit=limit)]
+    return sorted(found, key=lambda each: (each.opened, each.id), reverse=True)[:limit]
 
 
 def incident(path: str, incident_id: str) -> Story | None:

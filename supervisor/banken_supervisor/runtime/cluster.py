@@ -34,6 +34,7 @@ from banken_supervisor.runtime.brake import Brake
 from banken_supervisor.runtime.claimed_incidents import past_incident
 from banken_supervisor.runtime.claimed_steps import ClaimedSteps
 from banken_supervisor.runtime.claimed_work import ClaimedWork
+from banken_supervisor.runtime.incident_search import IncidentSearch
 from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
 from banken_supervisor.runtime.operator_words import OperatorWords
@@ -64,6 +65,7 @@ class Cluster:
     _make_members: Callable[[StoreThread, float, Callable[[str, str], None]], Members]
     make_store: Callable[[], Store] | None = None
     for_leader: StepsForLeader = field(init=False)
+    incidents: IncidentSearch = field(init=False)
     leadership_thread: type[LeadershipThread] = LeadershipThread
     store_thread: type[StoreThread] = StoreThread
     _term: int | None = None
@@ -190,6 +192,8 @@ class Cluster:
                 self._say("engine-away", f"the store does not answer: {view.away}")
         if view.said != before.said:
             self.words.read()
+        if view.leader != before.leader:
+            self.registries.ask_again()
         if view.term == self._term:
             return
         self._stop_leading()

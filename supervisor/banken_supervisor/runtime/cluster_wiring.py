@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from banken.address import Address
 from banken.clock import wall
 from banken_supervisor.actions.base import Action
+from banken_supervisor.actions.keyed_executor import Job
 from banken_supervisor.actions.step_elsewhere import Other, StepElsewhere
 from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.control.leader_steps import HANDED, asked
@@ -17,6 +18,7 @@ from banken_supervisor.engine.record import Record
 from banken_supervisor.journal import IncidentClosed
 from banken_supervisor.runtime.cluster import Cluster
 from banken_supervisor.runtime.effect_runner import EffectRunner
+from banken_supervisor.runtime.incident_search import IncidentSearch
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.members import Members, member
 from banken_supervisor.runtime.steps_for_leader import StepsForLeader
@@ -79,6 +81,10 @@ def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, lis
     assert loop.cluster is not None
     gate, cluster = loop.driver.engine.succession.gate, loop.cluster
     cluster.for_leader = StepsForLeader(loop.driver, lambda: cluster.view, dispatcher, is_here)
+    cluster.incidents = IncidentSearch(
+        None if loop.outbox is None else loop.outbox.journal.path,
+        lambda lane, work: loop.background.submit(Job(lane, work)), post, cluster.members.links,
+    )  # fmt: skip
     dispatcher.executor.permits, dispatcher.fence_of = permits, cluster.terms.fence_of
     dispatcher.for_other = for_other
     gate.is_local, gate.may_act = is_local, lambda: cluster.view.may_act

@@ -91,6 +91,12 @@ class RegistryReading:
         if len(self._said) > WORDS_MAX:
             del self._said[next(iter(self._said))]
 
+    def ask_again(self) -> None:
+        """Another one leads: it may know all."""
+        if not self._driver.engine.registry.is_whole:
+            for each in self._members.values():
+                each.again_at = 0.0
+
     def patience(self, now: float) -> float:
         """Seconds until ``turn`` has something to do."""
         if self._asked_of is not None or self._words_since is None:

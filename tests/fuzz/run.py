@@ -36,7 +36,7 @@ ROOTS = (TESTS, TESTS.parent / "client", TESTS.parent / "supervisor")
 _running: list[int] = []
 """Process groups of workers."""
 
-LIVE = ("wire", "http")
+LIVE = ("wire", "http", "tcp")
 """Not to be guided: the code that they reach is another process's."""
 
 

@@ -26,7 +26,8 @@ from banken_supervisor.runtime.keys_reload import KeysReload
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.runtime_config import ConfigReload
 from banken_supervisor.sources.sockets import Sockets
-from banken_supervisor.sources.tcp_feeds import IN_IPV6, TcpFeeds
+from banken_supervisor.sources.tcp_connections import IN_IPV6, TcpConnections
+from banken_supervisor.sources.tcp_feeds import TcpFeeds
 from banken_supervisor.sources.tcp_gateway import Rules, TcpGateway
 from banken_supervisor.sources.zap import KeyGate
 
@@ -42,7 +43,7 @@ class RemoteAccess:
     """
 
     def __init__(self, directory: str | os.PathLike[str] | None, resources: contextlib.ExitStack) -> None:
-        if not available(ZMQ_THREADS + 2):  # libzmq would end the process
+        if not available(ZMQ_THREADS + 3):  # libzmq would end the process
             raise RuntimeError(f"to listen for other hosts needs threads: {NO_THREAD}")
         self._resources = resources
         self._turned_away: dict[tuple[str, bytes | None], float] = {}
@@ -63,6 +64,9 @@ class RemoteAccess:
         ``config``, or by themselves where there is none. ZMQError: a port cannot be bound."""
         context, keys, resources = self._context, self.keys, self._resources
         self._loop, self._mailbox = loop, loop.mailbox
+        connections = TcpConnections(context, self._refuse)
+        resources.callback(connections.close)
+        self._gate.watch = connections.watch
         feeds = TcpFeeds(
             context, [each.feed for each in listen], self._gate, keys.pair, keys.holder_of,
             sockets.connections.refuse,

@@ -21,6 +21,7 @@ from banken.tcp import OPTIONS, SERVER_HANDSHAKE_MS
 from banken_supervisor.engine.barrier import READ_BYTES, TRIPS_MAX
 from banken_supervisor.engine.principal import AnyPrincipal, KeyHolder
 from banken_supervisor.processes.memory_limit import give_back
+from banken_supervisor.sources.tcp_connections import IN_IPV6
 from banken_supervisor.sources.zap import KeyGate
 
 BUFFER = 128 * 1024
@@ -52,9 +53,6 @@ SLICE = 200
 
 OVERHEAD = 48
 """Bytes, at least, that a message takes in the kernel besides its own: frame, nonce and authentication."""
-
-IN_IPV6 = "::ffff:"
-"""What an IPv4 address begins with where IPv6 is listened to, too."""
 
 ALL_ADDRESSES = ("0.0.0.0", "[::]", f"[{IN_IPV6}0.0.0.0]")  # noqa: S104  # nothing is bound here
 """How libzmq names that all are listened to."""
@@ -245,6 +243,7 @@ def prepare_server(server: zmq.Socket[bytes], gate: KeyGate, pair: Pair) -> None
     for option, value in SERVER_OPTIONS.items():
         server.setsockopt(option, value)
     gate.guard(server, *pair)
+    gate.watch(server)
 
 
 _user_of = methodcaller("get", b"User-Id")

@@ -49,6 +49,8 @@ class KeyGate:
         denied: Callable[[str, bytes | None], None],
     ) -> None:
         self.allowed = allowed
+        self.watch: Callable[[Socket], None] = lambda server: None
+        """is called with each socket that other hosts connect to, before it is bound"""
         self.later: frozenset[bytes] = frozenset()
         """keys that may not connect again for now; replaced whole"""
         self._denied = denied

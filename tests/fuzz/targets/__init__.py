@@ -26,8 +26,9 @@ TARGETS = {
     "evidence": "evidence:Evidence",
     "wire": "live:Wire",
     "http": "live:Http",
+    "tcp": "live_tcp:Tcp",
 }
-"""By name: module and class. The last two send to real processes, over real sockets."""
+"""By name: module and class. The last three send to real processes, over real sockets."""
 
 
 class Target(Protocol):

@@ -14,11 +14,12 @@ from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.principal import Principal
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.processes.process_watcher import ProcessWatcher
-from banken_supervisor.runtime.resources import MEMORY_MIN, SHED_FROM, SHORT_S, Resources
+from banken_supervisor.runtime.resources import CALM_S, GIVE_BACK_FROM, MEMORY_MIN, SHED_FROM, SHORT_S, Resources
 from banken_supervisor.text import event_text
 
 HOUR = Declaration(3600.0, 3600.0, 3600.0)
@@ -39,8 +40,13 @@ class Bench:
         self.driver = Driver(Engine(Rules(HOUR), "run"), 0.0)
         self.guard = Guard(lambda event: None, lambda level, text, data: None)
         self.watcher = ProcessWatcher()
-        self.resources = Resources(self.driver, self.watcher, self.guard, self._hear)
+        self.unsent, self.given_back = 0, 0
+        patch.setattr(f"{where}memory_limit.give_back", self._give_back)
+        self.resources = Resources(self.driver, self.watcher, self.guard, self._hear, lambda: self.unsent)
         self.real = 0.0
+
+    def _give_back(self) -> None:
+        self.given_back += 1
 
     def _hear(self, event: Event) -> None:
         assert event_text.level(event) >= logging.WARNING
@@ -182,3 +188,26 @@ def test_a_guard_without_memory_raises_nothing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(guard, "_count", nothing_left)
     assert guard.run(Place.FEED, nothing_left) is None
     assert guard.memory_errors == 1
+
+
+def test_after_a_flood_memory_is_given_back_once(bench: Bench) -> None:
+    """When hardly anything has waited for two seconds. What waits now and then, and is little, costs nothing."""
+    for waits in (GIVE_BACK_FROM - 1, 0, 0, 0, GIVE_BACK_FROM, GIVE_BACK_FROM, GIVE_BACK_FROM // 4, 0):
+        bench.unsent = waits
+        bench.turn()
+        assert not bench.given_back
+    bench.turn(CALM_S)
+    assert bench.given_back == 1
+    for _ in range(10):
+        bench.turn()
+    assert bench.given_back == 1
+    for number in range(40_000):
+        bench.driver.engine.waiting.at_once = 0
+        frame = encode(Message(Kind.FAIL, "w", WHO, 0.0, None, ("x" * 400 + str(number),)))
+        bench.driver.engine.waiting.put(frame, Principal.LOCAL)
+    bench.turn()
+    while bench.driver.engine.waiting.take() is not None:
+        pass
+    bench.turn()
+    bench.turn(CALM_S)
+    assert bench.given_back == 2

@@ -115,7 +115,7 @@ class Loop:
         self.process_watcher = ProcessWatcher()
         resources.callback(self.process_watcher.close)
         watcher = self.process_watcher
-        self.resources = Resources(self.driver, watcher, self.guard, self.publish)
+        self.resources = Resources(self.driver, watcher, self.guard, self.publish, sockets.unsent)
         wire_processes(self.driver.engine.processes, self.driver.engine.table, watcher)
         self._effects = EffectRunner(
             self.driver, self.guard, self.publish, callbacks, dispatcher, self.process_watcher, self.outbox,

@@ -47,13 +47,27 @@ SHED_FROM = 1_000
 """Of the names a sixteenth is released at once, at most 2,000, and at most half of them in all. A thousand are left
 alone: it is not they that need the memory."""
 
+GIVE_BACK_FROM, CALM_S = 8 * 1024 * 1024, 2.0
+"""When so many bytes have waited, and hardly any do for so many seconds, the C library is asked to give memory
+back: by itself it keeps a third of it."""
+
 Publish = Callable[[Event], None]
 
 
 class Resources:
     """Belongs to the loop's thread."""
 
-    def __init__(self, driver: Driver, watcher: ProcessWatcher, guard: Guard, publish: Publish) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        watcher: ProcessWatcher,
+        guard: Guard,
+        publish: Publish,
+        unsent: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """``unsent``: bytes that wait to be sent."""
+        self._unsent = unsent
+        self._waited_most, self._calm_at = 0, 0.0
         self._driver = driver
         self._watcher = watcher
         self._guard = guard
@@ -90,6 +104,7 @@ class Resources:
             self._next = real + CHECK_S
             self._guard.run(Place.RESOURCES, self._look_at_memory, real)
             self._guard.run(Place.RESOURCES, self._look_at_descriptors)
+            self._guard.run(Place.RESOURCES, self._look_at_queues, real)
 
     def state(self) -> dict[str, Any]:
         """What ``summary`` says of them. Memory in bytes, of the limit that is nearest; None: there is none."""
@@ -126,6 +141,15 @@ class Resources:
             driver, engine = self._driver, self._driver.engine
             for process in watcher.look_again(high - used - 1, engine.table.watches):
                 engine.processes.exited(process, driver.now, driver.out)
+
+    def _look_at_queues(self, real: float) -> None:
+        waits = self._unsent() + self._driver.engine.waiting.size
+        self._waited_most = max(self._waited_most, waits)
+        if self._waited_most < GIVE_BACK_FROM or waits > self._waited_most // 8:
+            self._calm_at = real + CALM_S
+        elif real >= self._calm_at:
+            self._waited_most = 0
+            memory_limit.give_back()
 
     # -- memory ---------------------------------------------------------------------------------------
 

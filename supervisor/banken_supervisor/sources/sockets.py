@@ -186,6 +186,10 @@ class Sockets:
         for poll in self._polls.values():
             poll.register(descriptor, POLLIN)
 
+    def unsent(self) -> int:
+        """Bytes that wait to be sent, of all connections."""
+        return self.connections.unsent
+
     def wait(self, seconds: float, feeds: bool = True) -> Ready:
         """Sleep until something can be read, at most ``seconds``; without ``feeds``, no connection wakes it.
 

@@ -96,6 +96,16 @@ class Etcd:
     def store(self, base: str = "banken/test/") -> EtcdStore:
         return EtcdStore(self.urls, base)
 
+    def leading(self) -> Member:
+        """Which of them leads."""
+        for each in self.members:
+            store = EtcdStore([each.url], "")
+            with contextlib.suppress(Away), contextlib.closing(store):
+                found = store._ask("maintenance/status", {}, 2.0)
+                if found["leader"] == found["header"]["member_id"]:
+                    return each
+        raise AssertionError("no etcd leads")
+
     def wait(self, store: EtcdStore) -> None:
         """Until it answers."""
         deadline = time.monotonic() + STARTED_S

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -153,6 +154,24 @@ class Rounds:
 
         return go_on
 
+    def cut_follower(self, leader: Member, *, with_leading_etcd: bool = False) -> Callable[[], None]:
+        """A follower's host is cut off, and an etcd with it: neither answers, nor ends a connection."""
+        follower = next(each for each in self.cluster.members if each is not leader)
+        etcd = self.cluster.etcd
+        leading = etcd.leading()
+        others = [each for each in etcd.members[1:] if each is not leading]  # the first one is asked first
+        both = (follower, leading if with_leading_etcd else others[0])
+        self.since = time.time()
+        for each in both:
+            each.send(signal.SIGSTOP)
+
+        def go_on() -> None:
+            for each in both:
+                each.send(signal.SIGCONT)
+            time.sleep(2.0)
+
+        return go_on
+
     def kill_etcd(self, leader: Member) -> Callable[[], None]:
         etcd = self.cluster.etcd
         member = etcd.members[self.number % len(etcd.members)]
@@ -218,6 +237,8 @@ FAULTS: dict[str, Callable[[Rounds, Member], Callable[[], None]]] = {
     "deaf": Rounds.deaf,
     "stop-before-deed": Rounds.stop_before_deed,
     "stop-follower": Rounds.stop_follower,
+    "cut-follower": Rounds.cut_follower,
+    "cut-follower-and-leading-etcd": partial(Rounds.cut_follower, with_leading_etcd=True),
     "kill-etcd": Rounds.kill_etcd,
     "lose-data": Rounds.lose_data,
     "no-etcd-2": lambda rounds, leader: rounds.no_etcd(2.0)(leader),

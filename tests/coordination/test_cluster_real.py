@@ -28,6 +28,9 @@ pytestmark = [pytest.mark.process, pytest.mark.etcd, pytest.mark.timeout(180)]
 
 TTL = 3.0
 
+BUSY_S = 1.0
+"""Seconds that a machine may be late on which others run, too."""
+
 
 @pytest.fixture(scope="module")
 def rounds() -> Iterator[Rounds]:
@@ -125,6 +128,15 @@ def test_the_incidents_of_all_members_are_listed_by_each(rounds: Rounds) -> None
     assert f"{other.name}: does not answer" in listed(one)[1]
     other.start()
     made.say("release", "w-listed")
+
+
+@pytest.mark.parametrize(("fault", "late"), [("cut-follower", 0.3), ("cut-follower-and-leading-etcd", 2.5)])
+def test_a_follower_that_is_cut_off_delays_nobody(rounds: Rounds, fault: str, late: float) -> None:
+    """Where its etcd led, etcd elects first."""
+    found = rounds.run(fault)
+    assert (found.deeds_missing, found.deeds_twice, found.deeds_on_living) == (0, 0, 0)
+    assert found.late_s is not None
+    assert found.late_s <= late + BUSY_S
 
 
 def metrics(member: Member) -> list[Any]:

@@ -456,3 +456,36 @@ def _stories(web: Web, name: str) -> list[dict[str, Any]]:
     if answer.status != 200:
         return []
     return [web.get(f"/api/v1/incidents/{each['id']}").json for each in answer.json["incidents"]]
+
+
+CLUSTER = {
+    "name": "plant",
+    "member": "a",
+    "leader": "b",
+    "away": None,
+    "seconds": 0.0042,
+    "members": {},
+    "brake": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "text", "bad"),
+    [
+        ({}, "b leads", False),
+        ({"leader": "a", "members": {"b": True}}, "this member leads", False),
+        ({"leader": None}, "nobody leads", True),
+        ({"members": {"d": False, "b": True, "c": False}}, "b leads, c, d down", True),
+        ({"brake": 3.0, "members": {"c": False}}, "b leads, c down, the brake is on", True),
+        ({"away": "no answer", "leader": None}, "its store does not answer", True),
+    ],
+)
+def test_a_cluster_in_the_first_line(
+    browser: Browser, web: Web, more: dict[str, Any], text: str, bad: bool
+) -> None:
+    """Who leads, and which members are down."""
+    with tab(browser, web) as one:
+        call = "async found => (await import('/static/js/cluster.js')).clusterWords(found)"
+        found = one.page.evaluate(call, {**CLUSTER, **more})
+    assert (found["text"], found["bad"]) == (f"cluster plant: {text}", bad)
+    assert found["title"] == more.get("away", "This is a; the store answers within 4 ms")

@@ -2,6 +2,7 @@
 
 import { pause, resume } from "./actions.js";
 import { decode, keepToken, onLocked, token, tokenFromAddress } from "./api.js";
+import { clusterWords } from "./cluster.js";
 import { showDetail, shownName, startDetail } from "./detail.js";
 import { askHelp, asking, askToken, showToken, toast } from "./dialogs.js";
 import { $, fill, h, icon, show } from "./dom.js";
@@ -129,13 +130,7 @@ function facts() {
 
 function cluster(found) {
   if (!found) return null;
-  const silent = Object.entries(found.members).filter(([, up]) => !up).map(([name]) => name).sort();
-  const who = found.leader === null ? "nobody leads" : found.leader === found.member ? "this member leads" : `${found.leader} leads`;
-  const braked = found.brake !== null;
-  const members = (silent.length ? `, ${silent.join(", ")} down` : "") + (braked ? ", the brake is on" : "");
-  const text = found.away === null ? `cluster ${found.name}: ${who}${members}` : `cluster ${found.name}: its store does not answer`;
-  const bad = found.away !== null || found.leader === null || silent.length > 0 || braked;
-  const title = found.away ?? `This is ${found.member}; the store answers within ${Math.max(1, Math.round(found.seconds * 1000))} ms`;
+  const { text, bad, title } = clusterWords(found);
   return h("span", { class: bad ? "bad" : "", title }, text);
 }
 

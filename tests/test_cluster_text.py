@@ -1,0 +1,67 @@
+"""What ``banken cluster status`` says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from banken_supervisor.text.cluster_text import headline, lines
+
+CLUSTER: dict[str, Any] = {
+    "name": "plant", "member": "a", "role": "follower", "acts": False, "term": None, "leader": "b", "away": None,
+    "seconds": 0.0042, "members": {"c": False, "b": True}, "claims_waiting": 0, "held": 0, "acquitted": 0,
+    "held_back": 0, "brake": None, "braked": 0,
+}  # fmt: skip
+
+
+def test_all_of_it() -> None:
+    """The members by name, and of the counts none that is 0."""
+    assert lines(CLUSTER) == [
+        "cluster plant: b leads; this is a, a follower",
+        "the store answered within 4 ms",
+        "b answers",
+        "c does not answer",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("claims_waiting", "1,204 claims wait to be written"),
+        ("held", "1,204 verdicts are held until this member leads"),
+        ("acquitted", "1,204 workers were heard by another member only"),
+        ("braked", "1,204 actions wait because most workers fell silent at once"),
+        ("held_back", "1,204 actions were dropped because another one led"),
+    ],
+)
+def test_each_count(key: str, text: str) -> None:
+    assert lines({**CLUSTER, key: 1204})[4:] == [text]
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"away": "no answer"}, "the store does not answer: no answer"),
+        ({"seconds": 0.0}, "the store answered within 1 ms"),
+        ({"seconds": 1.2345}, "the store answered within 1234 ms"),
+        ({"brake": 12.4}, "the brake is on for 12 s"),
+    ],
+)
+def test_what_else_is_said(more: dict[str, Any], text: str) -> None:
+    assert text in lines({**CLUSTER, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"leader": None}, "nobody leads; this is a, a follower"),
+        ({"role": "leader", "leader": "a", "acts": True}, "a leads; this is a, the leader"),
+        ({"role": "leader", "leader": "a"}, "this is a, the leader, which may not act before the store answers"),
+        ({"role": "away"}, "this is a, waiting for the store"),
+        ({"role": "resigned"}, "this is a, stepping down"),
+        ({"role": "new"}, "this is a, of an unknown role"),
+    ],
+)
+def test_what_this_member_is(more: dict[str, Any], text: str) -> None:
+    assert headline({**CLUSTER, **more}).endswith(text)

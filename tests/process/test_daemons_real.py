@@ -46,7 +46,7 @@ def test_tor() -> None:
     """It names itself the main process, is ready, and feeds at half of WATCHDOG_USEC; stopped in its tracks it has
     expired, is looked at, and starts again."""
     command = ["tor", "--quiet", "-f", "@PLACE@/torrc", "--defaults-torrc", "@PLACE@/torrc"]
-    config = table("tor", command, timeout="3s", grace="30s") + READY
+    config = table("tor", command, timeout="2s", grace="30s") + READY
     config += 'ladder = [{ do = "dump" }, { after = "200ms", do = "restart" }]\n'
     with notifiers(config) as daemons:
         torrc = daemons.run.place / "torrc"
@@ -54,7 +54,7 @@ def test_tor() -> None:
         torrc.write_text(f"DisableNetwork 1\nSocksPort 0\nDataDirectory {daemons.run.place}/tor\n")
         pid = ready(daemons, "tor")
         incidents = daemons.row("tor")["incidents"]
-        end = time.monotonic() + 5  # it feeds each 1.5 s
+        end = time.monotonic() + 3  # it feeds each second
         while time.monotonic() < end:
             assert daemons.row("tor")["state"] == "alive"
             time.sleep(0.1)

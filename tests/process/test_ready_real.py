@@ -110,13 +110,13 @@ def test_a_check_passes() -> None:
         "s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[2]); s.listen()\n"
         "time.sleep(1000)\n"
     )
-    config = table("db", [sys.executable, "-S", "-c", code, "@PLACE@/go", "@PLACE@/s-{i}"], grace="2s")
+    config = table("db", [sys.executable, "-S", "-c", code, "@PLACE@/go", "@PLACE@/s-{i}"], grace="6s")
     config += 'ready = { unix = "@PLACE@/s-{i}", every = "200ms" }\n' + notifier("app", after=["db"])
     with notifiers(config) as daemons:
         pid = daemons.run.up("db")
         until(lambda: daemons.run.program("app")["awaits"] == ["db"], "the other one waits")
         reason = daemons.until("db", "it is not ready in time", state="expired")["incident"]["reason"]
-        assert reason.startswith("it did not become ready within 2 s: unix ")
+        assert reason.startswith("it did not become ready within 6 s: unix ")
         assert reason.endswith(os.strerror(2))
         (daemons.run.place / "go").touch()
         daemons.run.up("app")

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,54 +62,43 @@ SHELL = (
 )
 
 
-def watched(command: list[str], **fields: object) -> None:
-    """A program with this command is ready, fed for two timeouts, and then found silent."""
-    config = table("sender", command, timeout=f"{TIMEOUT_S}s", grace="30s", restart="never", **fields)
-    with notifiers(config + "ready = { notify = true }\n") as daemons:
-        until(lambda: daemons.run.program("sender")["ready"], "it is ready", START_S)
-        assert not daemons.logged("sender expired")
-        row = daemons.until("sender", "its silence is noticed", state="expired")
-        assert row["status"] == "sent"
-        ((after, late),) = re.findall(
-            r"silent for (\S+) s, (\S+) (?:ms|µs) after its deadline", daemons.run.log.read_text()
-        )
-        assert float(after) >= TIMEOUT_S
-        assert float(late) < 500
+def senders(tmp: Path) -> Iterator[tuple[str, list[str], dict[str, object]]]:
+    """Of each that can be had: its name, its command, and more keys of its program."""
+    for library, text in LIBRARIES.items():
+        if importlib.util.find_spec(library) is not None:
+            code = "\n".join(line.strip() for line in text.splitlines())
+            code += "\nimport time\nfor _ in range(5): feed(); time.sleep(0.25)\ntime.sleep(1000)"
+            yield library, [sys.executable, "-c", code], {}
+    if shutil.which("cc") is not None and Path("/usr/include/systemd/sd-daemon.h").exists():
+        (tmp / "sender.c").write_text(C)
+        subprocess.run(["cc", "-o", tmp / "sender", tmp / "sender.c", "-lsystemd"], check=True, timeout=60)
+        yield "libsystemd", [str(tmp / "sender")], {}
+    if shutil.which("systemd-notify") is not None:
+        yield "systemd-notify", ["/bin/sh", "-c", SHELL], {"notify_access": "all"}
+        if os.geteuid() == 0:  # it signs with the pid of the shell; as another user it cannot
+            yield "systemd-notify-of-nobody", ["/bin/sh", "-c", SHELL], {"notify_access": "all", "user": "nobody"}
+
+
+def test_senders(tmp_path: Path) -> None:
+    """Each is ready, fed for more than its timeout, and then found silent; STATUS is heard. A sender that has ended
+    counts, and one that is another user's has a socket that it can reach."""
+    found = list(senders(tmp_path))
+    if not found:
+        pytest.skip("none of sdnotify, systemd-watchdog, cysystemd, libsystemd-dev and systemd-notify is installed")
+    config = "".join(
+        table(name, command, timeout=f"{TIMEOUT_S}s", grace="30s", restart="never", **more)
+        + "ready = { notify = true }\n"
+        for name, command, more in found
+    )
+    with notifiers(config) as daemons:
+        for name, _, _ in found:
+            until(lambda name=name: daemons.run.program(name)["ready"], f"{name} is ready", START_S)  # type: ignore[misc]
+        for name, _, _ in found:
+            row = daemons.until(name, f"the silence of {name} is noticed", state="expired")
+            assert row["status"] == "sent", name
+            assert daemons.run.program(name)["pid"] is not None
+            (line,) = daemons.logged(f"{name} expired")
+            after, late = re.findall(r"silent for (\S+) s, (\S+) (?:ms|µs) after its deadline", line)[0]
+            assert float(after) >= TIMEOUT_S
+            assert float(late) < 500
         assert not daemons.logged("refused")
-        assert daemons.run.program("sender")["pid"] is not None
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_libraries(library: str) -> None:
-    """Of Python's package index."""
-    if importlib.util.find_spec(library) is None:
-        pytest.skip(f"{library} is not installed")
-    code = "\n".join(line.strip() for line in LIBRARIES[library].splitlines())
-    code += "\nimport time\nfor _ in range(5): feed(); time.sleep(0.25)\ntime.sleep(1000)"
-    watched([sys.executable, "-c", code])
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program in C, with libsystemd."""
-    folder = tmp_path_factory.mktemp("libsystemd")
-    (folder / "sender.c").write_text(C)
-    if shutil.which("cc") is None or not Path("/usr/include/systemd/sd-daemon.h").exists():
-        pytest.skip("cc and libsystemd-dev are not installed")
-    subprocess.run(["cc", "-o", folder / "sender", folder / "sender.c", "-lsystemd"], check=True, timeout=60)
-    return folder / "sender"
-
-
-def test_libsystemd(compiled: Path) -> None:
-    """Of C, with its barrier."""
-    watched([str(compiled)])
-
-
-@pytest.mark.skipif(shutil.which("systemd-notify") is None, reason="systemd-notify is not installed")
-@pytest.mark.parametrize("user", [None, "nobody"])
-def test_systemd_notify(user: str | None) -> None:
-    """In a shell; it has ended when it is heard. As root, it signs with the pid of the shell; as another user it
-    cannot, and feeds by a socket of that user's."""
-    if user is not None and os.geteuid() != 0:
-        pytest.skip("only root can start a program as another user")
-    watched(["/bin/sh", "-c", SHELL], notify_access="all", **({} if user is None else {"user": user}))

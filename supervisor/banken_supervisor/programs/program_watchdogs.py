@@ -55,7 +55,7 @@ class ProgramWatchdogs:
         """called when something has become of a program"""
         self.notify_path: Callable[[str], str | None] = lambda name: None
         """where what this name says by sd_notify comes in"""
-        self.catch_up: Callable[[], None] = lambda: None
+        self.catch_up: Callable[[], object] = lambda: None
         """takes what programs have said by now (sd_notify)"""
         self.last_words: dict[str, str] = {}
         """by program: why it is about to end, as it says (sd_notify)"""

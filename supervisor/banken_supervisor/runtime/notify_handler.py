@@ -59,7 +59,7 @@ class NotifyHandler:
     def __post_init__(self) -> None:
         self._sockets.handle = self.handle
         self._programs.news = self._sockets.look_again
-        self._programs.catch_up = lambda: self._sockets.catch_up(self.fault)
+        self._programs.catch_up, self._sockets.fault = self._sockets.catch_up, self.fault
         self._programs.notify_path = self._sockets.path
         self._programs.manager.notify_socket = self.serve
         self._programs.manager.ready_pipe = self._sockets.open_pipe

@@ -83,8 +83,8 @@ class NotifySockets:
         unbound: Callable[[str], None] = lambda path: None,
     ) -> None:
         self.handle: Callable[[Datagram], bool] = lambda datagram: True
-        self.has_passed = False
-        """whether all that had come before ``send_barrier`` has been handled; the caller's to reset"""
+        self.fault: Callable[[Exception], None] = lambda error: None
+        """is told of an exception of ``handle``, which costs one datagram"""
         self._bound, self._unbound = bound, unbound
         self._lock = threading.RLock()
         self._doors: dict[str, _Door] = {}
@@ -94,18 +94,11 @@ class NotifySockets:
         """names of which something waits"""
         self._thread: threading.Thread | None = None
         self._closed = self._has_news = False
-        self._asked = self._passed = self._seen = 0
-        """numbers of barriers: that was asked for, up to which all is queued, and up to which all is handled"""
         self._poller = make_poller() if SUPPORTED else None
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) if SUPPORTED else -1
         self._news = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) if SUPPORTED else -1
         if self._poller is not None:
             self._poller.register(self._wake, POLLIN)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a socket."""
-        return bool(self._doors)
 
     def fileno(self) -> int:
         """Readable when there is something for ``drain``; -1: this system has no such sockets."""
@@ -188,31 +181,30 @@ class NotifySockets:
 
     # -- the loop's thread ----------------------------------------------------------------------------
 
-    def send_barrier(self) -> None:
-        """Set ``has_passed`` when all that has come by now was handled."""
-        self._asked += 1
-        self._signal(self._wake)
-
     def look_again(self) -> None:
         """What was not to be taken may be taken now."""
         if self._turns:
             self._tell_loop()
 
-    def catch_up(self, fault: Callable[[Exception], None]) -> None:
-        """Handle all that has reached the kernel by now: what a process said before it ended, say."""
-        with self._lock:
-            for door in self._doors.values():
-                self._read(door, PASS_MAX)
-        self.drain(CATCH_UP_S, fault)
+    def catch_up(self) -> bool:
+        """Handle all that has reached the kernel by now: before a verdict, and before the end of a process. False:
+        there was too much."""
+        if self._poller is not None and self._doors:
+            with self._lock:
+                for descriptor, _ in self._poller.poll(0, len(self._by_fd) + 1):
+                    door = self._by_fd.get(descriptor)
+                    if isinstance(door, _Door):
+                        self._read(door, PASS_MAX)
+        return self.drain(CATCH_UP_S)[1]
 
-    def drain(self, seconds: float, fault: Callable[[Exception], None]) -> tuple[int, bool]:
+    def drain(self, seconds: float) -> tuple[int, bool]:
         """Handle what waits, of each name in turn, for at most so long. How many there were, and whether all."""
         if not self._has_news:
             return 0, True
         self._has_news = False
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._news)
-        passed, count, until = self._passed, 0, monotonic() + seconds
+        count, until = 0, monotonic() + seconds
         deferred = []
         while self._turns:
             name = self._turns.popleft()
@@ -228,7 +220,7 @@ class NotifySockets:
                     deferred.append(name)
                     continue
             except Exception as error:  # noqa: BLE001  # the next one is independent of it
-                fault(error)
+                self.fault(error)
             datagram.close()
             count += 1
             if door.queue:
@@ -238,8 +230,6 @@ class NotifySockets:
                 self._tell_loop()
                 return count, False
         self._turns.extend(deferred)
-        if passed != self._seen:
-            self._seen, self.has_passed = passed, True
         return count, True
 
     def close(self) -> None:
@@ -307,16 +297,15 @@ class NotifySockets:
         while not self._closed:
             try:
                 ready = self._poller.poll(REST_S if rests else -1, READY_MAX)
-                asked = self._asked
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self._wake)
                 with self._lock:
-                    rests = self._turn([descriptor for descriptor, _ in ready], asked)
+                    rests = self._turn([descriptor for descriptor, _ in ready])
             except (OSError, ValueError, MemoryError):  # closed meanwhile, or the system is short of something
                 sleep(REST_S)
 
-    def _turn(self, ready: list[int], asked: int) -> bool:
-        """Read what can be read. ``asked``: the barrier that was asked for. Whether one rests."""
+    def _turn(self, ready: list[int]) -> bool:
+        """Read what can be read. Whether one rests."""
         if self._closed:
             return False
         for descriptor in ready:
@@ -325,11 +314,6 @@ class NotifySockets:
                 self._read_pipe(source)
             elif source is not None:
                 self._read(source, PORTION)
-        if asked != self._passed:
-            for each in self._doors.values():
-                self._read(each, PASS_MAX)
-            self._passed = asked
-            self._tell_loop()
         return self._end_rests()
 
     def _end_rests(self) -> bool:

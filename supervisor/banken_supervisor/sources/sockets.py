@@ -67,8 +67,6 @@ class Sockets:
         self.connections = self.listener.connections
         self.notify = NotifySockets(self._bound, self._unbound)
         self._tcp: TcpFeeds | None = None
-        self._before: list[TcpFeeds | NotifySockets] = [self.notify]
-        """read before the listener, in this order; a barrier goes through one after the other"""
         self._barrier = b""
         """what is to be given out when all has been read"""
         self._users: dict[int, Door] | None = {}
@@ -110,7 +108,6 @@ class Sockets:
         self._tcp = feeds
         self._own.add(feeds.fileno())
         self._polls[True].register(feeds.fileno(), POLLIN)
-        self._before.append(feeds)
 
     def drain(
         self,
@@ -120,30 +117,26 @@ class Sockets:
         fault: Callable[[Exception], None],
     ) -> tuple[int, bool]:
         """As ``Listener.drain``, of all sources."""
-        count, complete = 0, True
-        for place, source in enumerate(self._before):
-            if source is self._tcp:
-                given, is_all = self._tcp.drain(read, limit, seconds / 2, fault)
-            else:
-                given, is_all = self.notify.drain(seconds / 2, fault)
+        count, complete = self.notify.drain(seconds / 2)
+        if self._tcp is not None:
+            given, is_all = self._tcp.drain(read, limit, seconds / 2, fault)
             count, complete = count + given, complete and is_all
-            if source.has_passed:
-                source.has_passed = False
-                self._pass_barrier(place + 1)
+            if self._tcp.has_passed:
+                self._tcp.has_passed = False
+                self.listener.send_barrier(self._barrier)
         given, is_all = self.listener.drain(read, limit, seconds, fault)
         return count + given, complete and is_all
 
     def send_barrier(self, frame: bytes) -> None:
-        """As ``Listener.send_barrier``, when what came by all other sources has been read."""
+        """As ``Listener.send_barrier``, when what came by all other sources has been read. Of sd_notify that is
+        done at once; where it is too much, the barrier is lost, and the engine asks for another."""
         self._barrier = frame
-        self._pass_barrier(0)
-
-    def _pass_barrier(self, place: int) -> None:
-        for source in self._before[place:]:
-            if source is not self.notify or self.notify.is_open:
-                source.send_barrier()
-                return
-        self.listener.send_barrier(self._barrier)
+        if not self.notify.catch_up():
+            return
+        if self._tcp is not None:
+            self._tcp.send_barrier()
+        else:
+            self.listener.send_barrier(frame)
 
     def bind_for(self, user: OtherUser) -> Door | None:
         """A feed socket for this user, in a directory of its own beside the address; None: there is one already, or

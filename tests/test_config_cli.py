@@ -41,7 +41,7 @@ def test_the_example_is_checked_and_found_well(tmp_path: Path) -> None:
     (tmp_path / "banken.toml").write_text(printed.stdout)
     checked = banken("config", "check", cwd=tmp_path)
     assert (checked.returncode, checked.stderr) == (0, "")
-    assert checked.stdout == "banken.toml: 2 watchdogs, 1 group, 2 programs, 0 faults\n"
+    assert checked.stdout == "banken.toml: 3 watchdogs, 1 group, 2 programs, 0 faults\n"
 
 
 def test_faults_go_to_stderr_and_into_the_exit_code(tmp_path: Path) -> None:

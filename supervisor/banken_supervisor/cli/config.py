@@ -50,7 +50,7 @@ def check(file: str | None, as_json: bool) -> int:
     made, faults = config.examine(path, more=needed_keys.problems)
     warnings = () if made is None else made.warnings
     counts = {
-        "watchdogs": 0 if made is None else len(made.policies),
+        "watchdogs": 0 if made is None else sum(policy.check is None for _, policy in made.policies),
         "groups": 0 if made is None else len(made.groups),
         "programs": 0 if made is None else len(made.programs),
     }

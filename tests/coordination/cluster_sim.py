@@ -9,7 +9,6 @@ that can be asked has heard; every silence is an incident in the end; only a lea
 
 from __future__ import annotations
 
-import heapq
 import random
 import sys
 from collections import Counter, deque
@@ -67,6 +66,7 @@ from banken_supervisor.runtime.members import Members, member
 from .cluster_guests import HEARD_S, Guests
 from .cluster_guests import NAMES as GUESTS
 from .memory_store import Fate, MemoryEngine
+from .virtual_time import VirtualTime
 
 TIMEOUT, FEED_S = 2.0, 0.4
 LADDER = Ladder((Step("log"), Step("exec", after=1.0)))
@@ -135,13 +135,14 @@ class Machine:
         return self.offset + now * self.rate
 
 
-class World:
+class World(VirtualTime):
     """Time, and all that happens. ``bug``: changes a machine after it is made, for planted faults."""
 
     current: Machine
 
     def __init__(self, seed: int, machines: int = 3, ttl: float = 3.0, cluster: type[Cluster] = Cluster) -> None:
-        self.now, self.ttl = 0.0, ttl
+        super().__init__()
+        self.ttl = ttl
         self.random = random.Random(seed)
         self.engine = MemoryEngine()
         self.engine.fate = self._fate
@@ -179,8 +180,6 @@ class World:
         """verdicts of no progress"""
         self.led = 0
         self._cluster = cluster
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = count()
         self._runs = count(1)
         self.machines = [
             Machine(
@@ -192,16 +191,6 @@ class World:
         self.current = self.machines[0]
 
     # -- time ---------------------------------------------------------------------------------------
-
-    def after(self, seconds: float, do: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (self.now + seconds, next(self._order), do))
-
-    def run(self, seconds: float) -> None:
-        until = self.now + seconds
-        while self._events and self._events[0][0] <= until:
-            self.now, _, do = heapq.heappop(self._events)
-            do()
-        self.now = until
 
     def on(self, machine: Machine, do: Callable[[], None], life: int | None = None) -> None:
         """Happens at this machine: when it goes on, if it is stopped; never, if it has died since."""

@@ -6,7 +6,6 @@ before it does anything, so that a member that was stopped asks it again when it
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from banken_supervisor.coordination.records import BEAT, LEADER
 from banken_supervisor.coordination.store import Away, Done, Refused, Snapshot
 
 from .memory_store import MemoryEngine, MemoryStore
+from .virtual_time import VirtualTime
 
 POLL_S = 0.01
 """Seconds between two looks of an idle member at its clock, about."""
@@ -43,13 +43,13 @@ class Member:
         return self.offset + now * self.rate
 
 
-class Network:
+class Network(VirtualTime):
     """The world. ``make``: creates the machine of one member, by name, run and ttl."""
 
     def __init__(
         self, seed: int, members: int, ttl: float, make: Callable[[str, str, float], Leadership] = Leadership
     ) -> None:
-        self.now = 0.0
+        super().__init__()
         self.random = random.Random(seed)
         self.engine = MemoryEngine()
         self.ttl = ttl
@@ -64,8 +64,6 @@ class Network:
         """by identity of the data and term: whose it is"""
         self._make = make
         self._runs = count(1)
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = count()
         self.members = [self._member(f"m{number}") for number in range(1, members + 1)]
 
     def _member(self, name: str) -> Member:
@@ -103,22 +101,11 @@ class Network:
         if member.idle:
             self._turn(member, member.life)
 
-    def after(self, seconds: float, do: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (self.now + seconds, next(self._order), do))
-
-    def run(self, seconds: float) -> None:
-        until = self.now + seconds
-        while self._events and self._events[0][0] <= until:
-            self.now, _, do = heapq.heappop(self._events)
-            do()
-            self._look()
-        self.now = until
-
     def leaders(self) -> list[Member]:
         """Those that may act now, each by its own clock."""
         return [each for each in self.members if each.alive and each.leadership.may_act(each.clock(self.now))]
 
-    def _look(self) -> None:
+    def has_happened(self) -> None:
         leaders = self.leaders()
         if len(leaders) > 1:
             self.faults.append(f"{self.now:.3f}: {', '.join(each.name for each in leaders)} may act at once")

@@ -24,7 +24,7 @@ from process.run_kit import Running
 
 pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO, prlimit")]
 
-DESCRIPTORS = 1_024
+DESCRIPTORS = 4_096
 """Of the supervisor. A quarter is for other hosts; besides there are those that libzmq accepts meanwhile."""
 
 CONNECTIONS = 10_000

@@ -67,7 +67,7 @@ async def _serve(address: str | None) -> None:
     runner = Runner(partial(_tell, client))
     loop = asyncio.get_running_loop()
     work = Work(address, runner, loop)
-    thread = threading.Thread(target=work.ask_for_ever, name="banken-work", daemon=True)
+    thread = threading.Thread(target=work.ask_for_ever, name="banken-asks", daemon=True)
     thread.start()
     running = asyncio.create_task(runner.serve())
     while thread.is_alive() and not running.done():

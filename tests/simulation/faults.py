@@ -18,6 +18,7 @@ from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.lifecycle import Lifecycle
+from banken_supervisor.engine.message_kinds import MessageKinds
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.process_lifecycle import ProcessLifecycle
 from banken_supervisor.engine.record import Record, deadline
@@ -280,7 +281,12 @@ FAULTS = (
         "verdict twice", "Every further run is a new verdict.", ("doubled",), methods=((Incidents, escalate_anew),)
     ),
     Fault("same ids", "A new run counts its incidents from one.", ("doubled",), Parts(engine=SameIds)),
-    Fault("pause ignored", "A pause does not stop the judge.", ("false",), methods=((Engine, ignored("_pause")),)),
+    Fault(
+        "pause ignored",
+        "A pause does not stop the judge.",
+        ("false",),
+        methods=((MessageKinds, ignored("_pause")),),
+    ),
     Fault("resume keeps time", "A pause counts as silence.", ("false",), methods=((Lifecycle, _judge_again),)),
     Fault(
         "left armed",
@@ -300,13 +306,16 @@ FAULTS = (
         patched={"RETURN_S": 0.0},
     ),
     Fault(
-        "extension ignored", "An extension changes nothing.", ("false",), methods=((Engine, ignored("_extend")),)
+        "extension ignored",
+        "An extension changes nothing.",
+        ("false",),
+        methods=((MessageKinds, ignored("_extend")),),
     ),
     Fault(
         "extension for ever",
         "A feed does not end an extension.",
         ("missed",),
-        methods=((Engine, _feed),),
+        methods=((MessageKinds, _feed),),
     ),
     Fault("step not armed", "The callback runs twice and no more.", ("missed",), methods=((Lifecycle, _escalate),)),
     Fault(
@@ -329,6 +338,6 @@ FAULTS = (
         "beating is progress",
         "Every note counts as progress.",
         ("missed",),
-        methods=((Engine, _note),),
+        methods=((MessageKinds, _note),),
     ),
 )

@@ -73,7 +73,7 @@ def test_not_ready_in_time() -> None:
         assert "it did not become ready within 1.5 s" in failed.stderr
         daemons.order("db", "WATCHDOG=1")
         daemons.order("db", "STATUS=fed")
-        daemons.until("db", "feeds do not end it", state="expired", status="fed")
+        daemons.until("db", "feeds do not end it", state="expired", status="fed", incidents=1)
         daemons.order("db", "READY=1")
         daemons.until("db", "READY ends it", state="alive")
         assert daemons.run.program("db")["state"] == "running"

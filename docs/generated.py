@@ -21,6 +21,8 @@ _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 _COMMON = ("do", "after", "level", "repeat", "budget", "backoff", "first")
 """Keys of every step of a ladder."""
 
+_COMMON_OF_CHECKS = ("every", "limit", "fails")
+
 WIDTH = 100
 """Characters of a line of help."""
 
@@ -79,6 +81,12 @@ def config() -> str:
     for name, title in _NESTED.items():
         lines += _section(title, "", tables[name], level="###")
     steps = {each: table for each, table in tables.items() if each.endswith("Step") and each != "OwnStep"}
+    lines += ["## Checks", "", "Every check has these keys:", ""]
+    checks = [table for table in tables.values() if set(_COMMON_OF_CHECKS) <= table["properties"].keys()]
+    lines += _rows({key: checks[0]["properties"][key] for key in _COMMON_OF_CHECKS}, ())
+    for table in checks:
+        own = {key: node for key, node in table["properties"].items() if key not in _COMMON_OF_CHECKS}
+        lines += [f"### {next(iter(own))} = …", "", table["description"], "", *_rows(own, table["required"])]
     lines += ["## Steps of a ladder", "", "Every step has these keys:", ""]
     first = next(iter(steps.values()))
     lines += _rows({key: first["properties"][key] for key in _COMMON if key != "do"}, ())
@@ -96,7 +104,11 @@ _NESTED = {
     "RetentionTable": "retention of [supervisor]",
     "FoldTable": "fold of [supervisor]",
     "LimitsTable": "limits of [supervisor]",
+    "DeadmanTable": "deadman of [supervisor]",
     "AutoTable": "auto of a watchdog",
+    "ReadyTable": "ready of a program",
+    "UsesTable": "uses of a check",
+    "HostTable": "host of a check",
     "WindowTable": "maintenance of a watchdog",
 }
 
@@ -157,6 +169,8 @@ def _default(node: Mapping[str, Any]) -> str:
 def _type(node: Mapping[str, Any]) -> str:
     if "$ref" in node:
         return "step" if node["$ref"].endswith("Step") else "table"
+    if "const" in node:
+        return f"`{str(node['const']).lower()}`"
     if "enum" in node:
         shown = node["enum"] if len(node["enum"]) <= ENUM_MAX else node["enum"][:2]
         texts = ", ".join(f'`"{each}"`' for each in shown)

@@ -225,8 +225,14 @@ def _resources(bench: Bench) -> None:
 
 def _cluster(bench: Bench) -> None:
     """It is in none: this stands for one."""
+    nobody = SimpleNamespace(takes=lambda what: False)
     cluster: Any = SimpleNamespace(
-        turn=lambda: None, patience=lambda: 0.05, state=lambda: None, words=None, close=lambda wait: True
+        turn=lambda: None,
+        patience=lambda: 0.05,
+        state=lambda: None,
+        words=nobody,
+        for_leader=nobody,
+        close=lambda wait: True,
     )
     bench.loop.cluster = cluster
     bench.plant(cluster, "turn")

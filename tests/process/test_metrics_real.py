@@ -44,6 +44,10 @@ CHECKS = {
     "took": {"bounds": [0.1, 1.0], "counts": [10, 2, 0], "sum": 1.5},
 }  # fmt: skip
 
+DEADMAN = {"ok": 3, "failed": 1, "withheld": 2}
+
+OTHERS = {"cluster": CLUSTER, "upward": UPWARD, "checks": CHECKS, "deadman": DEADMAN, "hardware_watchdog_feeds": 5}
+
 Values = dict[tuple[str, ...], float]
 """(name, label value …) to the value."""
 
@@ -99,7 +103,7 @@ def text(home: Home, names: str | None = None) -> str:
 def with_the_rest(answer: dict[str, Any]) -> dict[str, Any]:
     """And what the web process counts; and a cluster's, as it is in coordination/test_cluster_real.py, and of
     supervisors above, as it is in test_upward_real.py; and of checks, as in checks/test_runner_real.py."""
-    return {**answer, "web_refused": {"token": 1}, "cluster": CLUSTER, "upward": UPWARD, "checks": CHECKS}
+    return {**answer, "web_refused": {"token": 1}, **OTHERS}
 
 
 def values(home: Home, names: str | None = None) -> Values:

@@ -67,12 +67,39 @@ class HostConnections(dict[int, object]):
         self.most = 100
 
 
+class HostNotify:
+    """Nothing in this world speaks by sd_notify."""
+
+    def __init__(self) -> None:
+        self.handle: Callable[[object], bool] = lambda datagram: True
+        self.fault: Callable[[Exception], None] = lambda error: None
+
+    def look_again(self) -> None:
+        pass
+
+    def catch_up(self) -> bool:
+        return True
+
+    def path(self, name: str) -> str | None:
+        return None
+
+    def names(self) -> list[str]:
+        return []
+
+    def open(self, name: str, path: str, uid: int | None = None) -> str:
+        raise OSError("no sockets of sd_notify here")
+
+    def open_pipe(self, name: str) -> int:
+        raise OSError("no pipes here")
+
+
 class HostSockets:
     """What the loop has for its sockets, see runtime/loop.py. ``woke`` hears of each wait's end."""
 
     def __init__(self, wire: Wire, process: Process, mailbox: int) -> None:
         self._wire, self._world, self.process = wire, wire.world, process
         self.events, self.control, self.connections = HostEvents(wire), HostControl(), HostConnections()
+        self.notify = HostNotify()
         self.events.wake = self.wake
         self._mailbox = mailbox
         self._others: list[int] = []
@@ -113,6 +140,9 @@ class HostSockets:
 
     def queue_in(self, waiting: object) -> None:
         pass
+
+    def unsent(self) -> int:
+        return 0
 
     def watch(self, descriptor: int) -> None:
         self._others.append(descriptor)

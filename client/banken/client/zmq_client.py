@@ -140,10 +140,6 @@ class Client(BaseClient):
             new = self._sender or self._make_sender(None)
             return self._sender or self._use(new)  # a signal handler may have come between
 
-    def send(self, frame: bytes) -> bool:
-        """Hand over one encoded message, in order with the feeds; whether it was taken. Never waits."""
-        return self._deliver(frame)
-
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
         return (self._sender or self._to()).send(frame, wait)
 

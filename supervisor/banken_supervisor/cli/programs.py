@@ -159,7 +159,7 @@ def _order(what: str, name: str, address: str | None, quiet: bool, *, until_read
             nonlocal moving
             rows = {row["name"]: row for row in control.request("programs")["rows"]}
             found = rows.get(name)
-            awaited = [] if found is None else [rows[each] for each in found["awaits"] if each in rows]
+            awaited = [] if found is None else [rows[each] for each in found.get("awaits") or () if each in rows]
             moving = found is not None and (
                 any(each["state"] in MOVING for each in awaited)
                 if awaited
@@ -177,7 +177,7 @@ def _order(what: str, name: str, address: str | None, quiet: bool, *, until_read
             if until_ready and row is not None and not row["ready"]:
                 late = _incident(control, name) if row["state"] == "starting" else ""
                 return bool(late) or row["state"] == "given-up"
-            if row is not None and what != "stop" and row["awaits"]:
+            if row is not None and what != "stop" and row.get("awaits"):
                 return True
             return row is None or _so(what, row, before) or (row["state"] == "given-up" and what != "stop")
 
@@ -204,7 +204,7 @@ def _order(what: str, name: str, address: str | None, quiet: bool, *, until_read
         raise Failure(f"{_state(name, row)}: it outlived SIGKILL, because it hangs in the kernel")
     if late:
         raise Failure(f"{_state(name, row)}: {late}")
-    if what != "stop" and row["awaits"] and not until_ready:
+    if what != "stop" and row.get("awaits") and not until_ready:
         if not quiet:
             click.echo(f"{name} starts when {clean(named(row['awaits']))} is ready")
         return

@@ -65,7 +65,6 @@ class Sockets:
         self._bind_again: dict[str, Callable[[], None]] = {}
         """by path"""
         self.connections = self.listener.connections
-        self.notify = NotifySockets(self._bound, self._unbound)
         self._tcp: TcpFeeds | None = None
         self._barrier = b""
         """what is to be given out when all has been read"""
@@ -85,6 +84,7 @@ class Sockets:
             raise
         finally:
             os.umask(before)
+        self.notify = NotifySockets(self._bound, self._unbound)
         self._mailbox = mailbox
         self._own = {self.listener.fileno(), self.notify.fileno()}
         self._polls = {True: select.poll(), False: select.poll()}

@@ -151,9 +151,19 @@ def test_one_member_answers_for_itself_and_says_who_leads(rounds: Rounds) -> Non
     def agreed() -> bool:
         leader = made.leader().name
         found = [each.home.ask("summary")["cluster"] for each in made.members]
-        shown = [(each["name"], each["member"], each["role"], each["leader"], each["away"]) for each in found]
+        shown = [
+            (
+                each["name"],
+                each["member"],
+                each["role"],
+                each["leader"],
+                each["away"],
+                all(each["members"].values()),
+            )
+            for each in found
+        ]
         return shown == [
-            ("test", each.name, "leader" if each.name == leader else "follower", leader, None)
+            ("test", each.name, "leader" if each.name == leader else "follower", leader, None, True)
             for each in made.members
         ]
 

@@ -107,6 +107,10 @@ def _place(value: object) -> str:
     return str(value.relative_to(ROOT)) if isinstance(value, Path) else f"{value.line}"  # type: ignore[attr-defined]
 
 
+USERS_OWN = ("gunicorn",)
+"""Commands that pages show, which are not among those that README installs."""
+
+
 @pytest.mark.parametrize(
     ("page", "block"),
     [pytest.param(*each, marks=[pytest.mark.notify] * ("[notify" in each[1].text)) for each in _of("toml")],
@@ -119,7 +123,9 @@ def test_config_is_without_faults(
     environment's commands on the path, as README says. Keys and certificates are no part of a page."""
     monkeypatch.setattr(needed_keys, "problems", lambda config: ())
     monkeypatch.setattr(certificates, "faults", lambda settings: ())
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}:{tmp_path}")
+    for name in USERS_OWN:
+        (tmp_path / name).touch(0o755)
     for each in blocks(page):
         if each.file is not None:
             (tmp_path / each.file).write_text(each.text, encoding="utf-8")

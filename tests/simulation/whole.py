@@ -84,6 +84,7 @@ class Run:
                     world.after(0.3 + 0.1 * number, worker.start)
                 for each in self.troubles:
                     world.after(each.at, partial(self._happens, each))
+                world.after(seconds, self._calm)
                 world.after(LOOK_S, self._look)
                 while world.now < end and not (stop_at_finding and oracle.findings):
                     world.run(min(end, world.now + 10.0))
@@ -109,6 +110,11 @@ class Run:
         if self.host.disk.mood != "ok" or self.host.disk.slow > 1.0:
             self.oracle.trouble = self.world.now
         self.world.after(LOOK_S, self._look)
+
+    def _calm(self) -> None:
+        """No more trouble, not even such as waits for a point that was not passed yet."""
+        if self.host.process is not None:
+            self.host.process.armed.clear()
 
     def _close(self) -> None:
         """The supervisor ends in order, and its journal has all."""

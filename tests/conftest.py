@@ -28,7 +28,9 @@ def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_configure() -> None:
-    """A shell's ``&``, and nohup, have signals ignored, and what we start would inherit that."""
+    """A shell's ``&``, and nohup, have signals ignored, and what we start would inherit that. Servers of Debian lie
+    where an ordinary user's path does not lead."""
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

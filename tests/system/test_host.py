@@ -179,7 +179,7 @@ def _users(host: Host) -> Iterator[Callable[[], None]]:
 @pytest.fixture
 def host(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """Skips where a package is missing."""
-    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}:/usr/sbin:/sbin"
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     monkeypatch.setenv("PATH", path)
     missing = [command for command in COMMANDS if shutil.which(command) is None]
     if not glob("/usr/lib/postgresql/*/bin/postgres"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import gc
 import io
@@ -38,7 +39,7 @@ def prepare() -> None:
     hold_standard_descriptors()
     if isinstance(sys.stdout, io.TextIOWrapper):  # what callbacks and actions print is to be in a file at once
         sys.stdout.reconfigure(line_buffering=True)
-    faulthandler.enable(2)  # systemd's watchdog ends a process by SIGABRT: what held it is then in the log
+    _log_stacks_of_crashes()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     descriptor_limit.raise_limit()
     memory_limit.spare_address_space()
@@ -48,6 +49,26 @@ def prepare() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+class _SignalStack(ctypes.Structure):
+    """stack_t of sigaltstack(2)"""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+_SS_DISABLE = 2
+
+
+def _log_stacks_of_crashes() -> None:
+    """systemd's watchdog ends a process by SIGABRT: what held it is then in the log.
+
+    faulthandler gives the main thread a stack of its own for signals, on which Python's handlers run, too. It is
+    small: some ten signals at once overflow it, and end the process by SIGSEGV. So they run on the usual one.
+    """
+    faulthandler.enable(2)
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(_SignalStack(None, _SS_DISABLE, 0)), None)
 
 
 def disregard_signals(tell: Callable[[str], None]) -> None:

@@ -25,7 +25,7 @@ from banken_supervisor.text.event_text import log_line
 from fuzz.targets import Own, frames
 
 REASONS = frames.REASONS | {
-    "contest", "full", "group", "memory", "names", "not-owner", "undeclared", "unknown", "user",
+    "check", "contest", "full", "group", "memory", "names", "not-owner", "undeclared", "unknown", "user",
 }  # fmt: skip
 
 ROUNDING = 1e-6

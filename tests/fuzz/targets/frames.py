@@ -15,7 +15,7 @@ from fuzz.mutation import changed, damaged
 
 REASONS = {
     "declaration", "duration", "garbage", "identity", "kind", "name", "oversized", "probe", "progress", "reason",
-    "scope", "shape", "status", "version",
+    "result", "scope", "shape", "status", "version",
 }  # fmt: skip
 """Why a message is refused by the codec."""
 

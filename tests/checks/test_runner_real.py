@@ -5,6 +5,7 @@ More rounds than CI has: BANKEN_CHECK_ROUNDS=50 python -m pytest tests/checks/te
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -271,6 +272,34 @@ def test_when_its_process_ends_or_hangs_nobody_is_convicted(
             until(lambda: row_of(bench, RUNNER)["state"] == "alive", "its incident is over", START_S)
     print(f"{fault.__name__}: back after {statistics.median(took):.2f} s, at most {max(took):.2f} s, of {ROUNDS}")
     assert max(took) <= BACK_S, took
+
+
+def test_when_its_process_or_the_supervisor_ends_no_command_of_a_check_is_left(tmp_path: Path) -> None:
+    """What hangs in a command leads a session of its own, and nobody is there to end it but the supervisor."""
+    command = ["sh", "-c", f"echo $$ >> {tmp_path}/pids; sleep 1000; :"]
+    config = f'[[watchdog]]\nname = "x"\ncheck = {{ exec = {json.dumps(command)}, every = "1h", limit = "1h" }}\n'
+
+    def begun(number: int) -> list[int]:
+        file = tmp_path / "pids"
+        until(lambda: file.exists() and file.read_text().count("\n") == number, f"{number} have begun", START_S)
+        return [int(pid) for pid in file.read_text().split()]
+
+    with running(config) as bench:
+        begun(1)
+        os.kill(bench.up(RUNNER), signal.SIGKILL)
+        first, second = begun(2)
+        until(lambda: not is_alive(first), "the command of the former process is ended", START_S)
+        assert is_alive(second)
+        bench.stop()
+        until(lambda: not is_alive(second), "a stop leaves none", START_S)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_the_steps_of_one_check_act_on_the_process_that_another_has_found(port: Port, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from banken_supervisor.processes import launch
 from banken_supervisor.processes.child_environment import inherited, of_user
 from banken_supervisor.processes.command_words import why_not
 from banken_supervisor.processes.run_processes import RunProcesses
-from banken_supervisor.processes.scan import COMMAND_RUN, look
+from banken_supervisor.processes.scan import COMMAND_RUN, WITHIN, look
 from banken_supervisor.text.sanitize import last_lines
 
 OUTPUT_MAX = 64 * 1024
@@ -84,7 +84,8 @@ async def run_command(wanted: Command, subject: Subject) -> CommandEnd:
     _be_subreaper()
     _collect_late()
     command, name = wanted.arguments, wanted.arguments[0]
-    run = COMMAND_RUN + os.urandom(16).hex()
+    outer = os.environ.get("BANKEN_RUN")  # whoever ends what runs the checks ends their commands, too
+    run = (outer + WITHIN if outer else COMMAND_RUN) + os.urandom(16).hex()
     try:
         account = None if wanted.user is None else find_user(wanted.user)
         user = account and launch.User(

@@ -22,7 +22,7 @@ from time import monotonic
 
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
 from banken_supervisor.processes.orphans import Orphans
-from banken_supervisor.processes.scan import Seen, command_of, search
+from banken_supervisor.processes.scan import Seen, command_of, is_within, search
 
 HELD_MAX = 1024
 """Members that are held at once; the others follow when these have ended."""
@@ -154,7 +154,9 @@ class RunProcesses:
         candidates = [
             each
             for each in seen
-            if each.start >= self._start and each.pid not in never and each.run in ("", self._run)
+            if each.start >= self._start
+            and each.pid not in never
+            and (not each.run or is_within(each.run, self._run))
         ]
         orphaned = [each for each in candidates if self._may_be_orphan(each)]
         if self._orphans is not None and self._orphans.sole_starter():
@@ -166,7 +168,7 @@ class RunProcesses:
             grew = False
             for each in candidates:
                 if each.pid not in found and (
-                    each.run == self._run
+                    is_within(each.run, self._run)
                     or each.session in sessions
                     or (ours and self._pid and each.group == self._pid)
                     or each.parent in found

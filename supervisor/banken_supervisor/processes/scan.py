@@ -35,6 +35,15 @@ COMMAND_RUN = "exec-"
 """How the mark of a command begins that is no program (actions/exec.py)."""
 
 
+WITHIN = "/"
+"""Ends the run of a program in the mark of a command that one of its processes runs, and ends itself (checks)."""
+
+
+def is_within(run: str, outer: str) -> bool:
+    """Whether what bears the mark ``run`` belongs to the run ``outer``."""
+    return run == outer or run.startswith(outer + WITHIN)
+
+
 class Seen(NamedTuple):
     """One process. ``run``, ``name`` and ``address`` are its marks; empty: none is known."""
 

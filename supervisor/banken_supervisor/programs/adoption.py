@@ -17,7 +17,7 @@ from banken.errors import NameRefused
 from banken.protocol.limits import check_name
 from banken_supervisor.engine.policy import ProgramSpec, Restart
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle, real_user
-from banken_supervisor.processes.scan import COMMAND_RUN, Seen, command_of, processes
+from banken_supervisor.processes.scan import COMMAND_RUN, WITHIN, Seen, command_of, is_within, processes
 from banken_supervisor.programs.run_records import RunRecord, RunRecords
 from banken_supervisor.programs.spawn import Child
 
@@ -73,7 +73,7 @@ def adopt(records: RunRecords, address: str, users: Mapping[str, int]) -> Adopti
             _judge_lost(record, child, records, result)
         elif child is not None:
             _take(record, child, records, result)
-        elif record.pid or any(each.run == record.run for each in seen):
+        elif record.pid or any(is_within(each.run, record.run) for each in seen):
             result.ended.append(record)
         else:
             records.forget(record.name, record.run)  # the crash came before the spawn
@@ -136,7 +136,7 @@ def _lost(
 
 def _is_here(seen: Seen, address: str) -> bool:
     """Whether its address is this one: the same directory, for processes of this container."""
-    if not os.path.isabs(seen.address) or seen.run.startswith(COMMAND_RUN):
+    if not os.path.isabs(seen.address) or seen.run.startswith(COMMAND_RUN) or WITHIN in seen.run:
         return False
     root = f"/proc/{seen.pid}/root"
     its = os.path.realpath(main_directory(seen.address) or seen.address)

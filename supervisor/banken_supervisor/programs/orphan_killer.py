@@ -137,7 +137,8 @@ def kill_marked(runs: dict[str, Held], sessions: set[int]) -> None:
             if session in sessions:
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
             with open(f"/proc/{entry}/environ", "rb") as file:
-                if not marks.isdisjoint(file.read().split(b"\0")):
+                # Of "RUN/…", which commands of a check bear, what stands before counts.
+                if not marks.isdisjoint(each.partition(b"/")[0] for each in file.read().split(b"\0")):
                     if session == int(entry):
                         sessions.add(session)
                     signal.pidfd_send_signal(fd, signal.SIGKILL)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
+
+PR_SET_CHILD_SUBREAPER = 36
 
 
 @pytest.fixture
@@ -25,6 +29,15 @@ def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own BANKEN_* settings change nothing here."""
     for name in [name for name in os.environ if name.startswith("BANKEN_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _adopts_no_orphans() -> Iterator[None]:
+    """What runs checks adopts what they leave. A process of tests that went on with it would be the parent of what
+    other tests leave, and be ended by a program that ends its parent."""
+    yield
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def pytest_configure() -> None:

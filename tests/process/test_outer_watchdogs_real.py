@@ -256,7 +256,7 @@ def test_the_device_is_fed_by_the_loop_and_disarmed_at_an_orderly_end(device: De
     with running(f'[supervisor]\nhardware_watchdog = "{device.path}"\n') as one:
         for _ in range(3):
             assert set(device.comes()) == {0}
-        assert one.home.ask("summary")["hardware_watchdog_feeds"] >= 3
+        until(lambda: one.home.ask("summary")["hardware_watchdog_feeds"] >= 3, "they are counted")
         one._started[0].send_signal(signal.SIGSTOP)
         until(lambda: process_state(one._started[0].pid) in "Tt", "it stops")
         device.drain()

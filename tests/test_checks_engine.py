@@ -286,3 +286,30 @@ def test_a_check_whose_owner_depends_on_a_stopped_program_begins_anew_with_that(
     for _ in range(FAILS):
         bench.result(False)
     assert len(bench.incidents()) == 1
+
+
+def test_a_pause_of_the_owner_is_one_of_its_checks(bench: Checked) -> None:
+    """Who stops a database for an hour's work pauses it by its name; its resumption is theirs, too."""
+    bench.say(Kind.PAUSE, "db", 600.0)
+    assert (bench.state("db"), bench.state(CHECK)) == (State.PAUSED, State.PAUSED)
+    for _ in range(FAILS + 1):
+        bench.result(False)
+        bench.live(EVERY)
+    assert bench.incidents() == []
+    bench.say(Kind.RESUME, "db")
+    assert (bench.state("db"), bench.state(CHECK)) == (State.ALIVE, State.ALIVE)
+    for _ in range(FAILS):
+        bench.result(False)
+    assert [data["cause"] for data in bench.incidents()] == [Cause.CHECK]
+
+
+def test_a_pause_of_the_owner_ends_in_its_checks_by_itself(bench: Checked) -> None:
+    """They are judged again at the same time; one that was paused for longer by its own name stays so."""
+    bench.say(Kind.PAUSE, "db", 60.0)
+    bench.live(61)
+    assert (bench.state("db"), bench.state(CHECK)) == (State.ALIVE, State.ALIVE)
+    bench.say(Kind.PAUSE, CHECK, 600.0)
+    assert bench.state("db") is State.ALIVE, "a check's pause is its own"
+    bench.say(Kind.PAUSE, "db", 60.0)
+    bench.live(61)
+    assert (bench.state("db"), bench.state(CHECK)) == (State.ALIVE, State.PAUSED)

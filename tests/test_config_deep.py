@@ -40,6 +40,18 @@ def faults(directory: Path, text: str) -> list[str]:
             '3: program[0].command: no command "no-such-command" is found',
         ),
         (PROGRAM.replace("sleep", "./none"), 'there is no file "'),
+        (
+            PROGRAM + 'check = { exec = ["no-such-plugin", "-w", "5"] }',
+            '4: program[0].check.exec: no command "no-such-plugin" is found',
+        ),
+        (
+            PROGRAM + 'check = [{ exec = ["true"] }, { exec = ["true"], cwd = "/none" }]',
+            '4: program[0].check[1].cwd: there is no directory "/none"',
+        ),
+        (
+            PROGRAM + 'ready = { exec = ["/etc/passwd"] }',
+            '4: program[0].ready.exec: "/etc/passwd" cannot be executed',
+        ),
         (PROGRAM.replace("sleep", "/"), '"/" cannot be executed'),
         (PROGRAM.replace("sleep", "/etc/passwd"), '"/etc/passwd" cannot be executed'),
         (PROGRAM + 'env = { PATH = "/none" }', 'no command "sleep" is found on the PATH'),
@@ -99,7 +111,7 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "given", "told"),
     [
-        ("", "tcp://127.0.0.1:7767", "feeds over tcp must be encrypted, which this version cannot do yet"),
+        ("", "tcp://127.0.0.1:7767", "must be a directory; who feeds over tcp is heard by `listen`"),
         ("", "banken.toml", '/banken.toml" is not a directory; the address of a supervisor is one'),
         ("", "banken.toml/run", 'banken.toml" is not a directory'),
         ("", "banken.toml/a/run", 'banken.toml" is not a directory'),

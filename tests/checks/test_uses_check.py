@@ -99,7 +99,9 @@ def test_the_control_group_of_a_run_knows_what_left_the_tree() -> None:
             process.stdout.readline()
             # The shell says ready before it starts the last sleep; the one that left replaces its shell later, too.
             until = time.monotonic() + 10
-            while (found := usage(process.pid, process_start(process.pid))).children < 2 and time.monotonic() < until:
+            while (
+                found := usage(process.pid, process_start(process.pid))
+            ).children < 2 and time.monotonic() < until:
                 time.sleep(0.01)
             assert found.children == 2
             assert found.cpu_of == str(group)

@@ -15,10 +15,11 @@ from typing import Any
 
 from banken import address
 from banken.errors import AddressRefused
+from banken_supervisor.checks.exec import Exec
 from banken_supervisor.config import certificates, importing
 from banken_supervisor.config.faults import KeyPath, Problem
 from banken_supervisor.config.importing import Wanted
-from banken_supervisor.config.models import GroupTable, WatchFields
+from banken_supervisor.config.models import GroupTable, ProgramTable, WatchdogTable, WatchFields
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import StepFields
@@ -53,6 +54,12 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
         if chosen.do == "exec":
             command = chosen.command[0]
             yield from _problem((*path, "command"), _missing(command, None, _executables(command, None, None)))
+    for path, check in _commands_of_checks(parsed):
+        if not os.path.isdir(check.cwd):
+            yield Problem((*path, "cwd"), f"there is no directory {quoted(check.cwd, 200)}")
+        else:
+            files = _executables(check.exec[0], check.cwd, dict(check.env).get("PATH"))
+            yield from _problem((*path, "exec"), _missing(check.exec[0], check.cwd, files))
     yield from _imports(parsed, config)
     yield from _services(config)
     if config.cluster is not None:
@@ -183,7 +190,7 @@ def _denied(user: str, what: str, path: str, obstacle: str) -> str:
 def _no_address(given: str) -> str | None:
     """Why a supervisor of this process's user cannot have this address, as it would say itself; None: it can."""
     if given.startswith("tcp://"):
-        return "feeds over tcp must be encrypted, which this version cannot do yet; give a directory"
+        return "must be a directory; who feeds over tcp is heard by `listen`, with `keys`"
     directory = address.resolve(given).directory or ""
     name = quoted(directory, 200)
     try:
@@ -250,6 +257,19 @@ def _steps(parsed: Parsed) -> Iterator[tuple[KeyPath, StepFields]]:
             for place, step in enumerate(table.last_steps):
                 if step:
                     yield ((*path, "on_give_up", place) if many else (*path, "on_give_up")), step
+
+
+def _commands_of_checks(parsed: Parsed) -> Iterator[tuple[KeyPath, Exec]]:
+    """Every check that runs a command, with its place."""
+    tables: list[tuple[KeyPath, WatchdogTable | ProgramTable]] = [*parsed.watchdogs, *parsed.programs]
+    for path, table in tables:
+        checks = table.check if isinstance(table.check, list) else [table.check]
+        many = isinstance(table.check, list)
+        placed = [
+            ((*path, "check", place) if many else (*path, "check"), each) for place, each in enumerate(checks)
+        ]
+        placed.append(((*path, "ready"), getattr(table, "ready", None)))
+        yield from ((where, each) for where, each in placed if isinstance(each, Exec))
 
 
 def _imports(parsed: Parsed, config: Config) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ MAINTENANCE = "maintenance"
 
 
 _PAUSE_ENDS = (Trigger.RESUME, Trigger.DEADLINE)
+_OF_CHECKS_TOO = (Trigger.PAUSE, Trigger.RESUME)
 _OF_WORKERS = (Trigger.FEED, Trigger.FAIL, Trigger.REBORN)
 
 
@@ -63,6 +64,8 @@ class Lifecycle:
         self._does[line.does](record, what, now, out)
         if line.ends is not None:
             self._incidents.is_back(record.name, now)
+        if what.trigger in _OF_CHECKS_TOO:
+            self._pass_on(record, what, now, out)
 
     def await_feed(self, record: Record, how: str, now: float, out: list[Effect]) -> None:
         """Its silence is not judged before it is fed, or declared by a worker. ``how``: what ends its incident."""
@@ -72,6 +75,16 @@ class Lifecycle:
         details.dormant, details.stopped_with, details.back_by = True, None, None
         self._table.mark_changed(record)
         self._table.count_member(record)
+
+    def _pass_on(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        """Who pauses a service for its maintenance means its checks, too; a longer pause of one of them stays."""
+        pauses = what.trigger is Trigger.PAUSE
+        for name in self._table.checks_of.get(record.name, ()):
+            check = self._table.by_name.get(name)
+            if check is None or (check.state is not State.PAUSED and not pauses):
+                continue
+            if not pauses or check.state is not State.PAUSED or check.detailed().paused_until < what.until:
+                self.apply(check, what, now, out)
 
     def _nothing(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         pass

@@ -21,6 +21,7 @@ TARGETS = {
     "answers": "answers:Answers",
     "config": "config:ConfigFile",
     "texts": "texts:Texts",
+    "notices": "notices:Notices",
     "files": "files:Files",
     "journal": "journal:JournalFile",
     "evidence": "evidence:Evidence",

@@ -1,4 +1,4 @@
-"""What daemons and services say that know nothing of banken: datagrams of sd_notify, bodies of JSON, plugins' output."""
+"""What those say that know nothing of banken: datagrams of sd_notify, bodies of JSON, output of plugins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from fuzz.targets import Own
 
 _DATAGRAMS = (
     b"READY=1\nSTATUS=Ready to accept connections\nMAINPID=4711", b"WATCHDOG=1", b"WATCHDOG=trigger",
-    b"RELOADING=1\nMONOTONIC_USEC=12345678901", b"STOPPING=1\nSTATUS=l\xc3\xa4uft aus", b"EXTEND_TIMEOUT_USEC=5000000",
+    b"RELOADING=1\nMONOTONIC_USEC=12345678901", b"STOPPING=1\nSTATUS=l\xc3\xa4uft aus",
+    b"EXTEND_TIMEOUT_USEC=5000000", b"MAINPID=1", b"MAINPID=0", b"WATCHDOG_USEC=1", b"WATCHDOG_USEC=99999999999999999",
     b"WATCHDOG_USEC=18446744073709551615", b"ERRNO=2\nBUSERROR=org.freedesktop.DBus.Error.TimedOut\nEXIT_STATUS=3",
     b"X_BANKEN_PROGRESS=17.5\nWATCHDOG=1", b"FDSTORE=1\nFDNAME=foo", b"BARRIER=1", b"MAINPID=\xd9\xa1\nX=\0",
 )  # fmt: skip
@@ -63,7 +64,8 @@ def _check_said(said: Said | str, data: bytes, descriptors: int) -> None:
     assert said.main_pid is None or 1 < said.main_pid <= 2**22
     assert said.status is None or (said.status.isprintable() and len(said.status) <= STATUS_MAX + 3)
     if isinstance(said.progress, str):
-        assert said.progress.isprintable() and len(said.progress) <= PROGRESS_MAX
+        assert said.progress.isprintable()
+        assert len(said.progress) <= PROGRESS_MAX
     else:
         assert said.progress is None or math.isfinite(said.progress)
     for each in said.ignored:

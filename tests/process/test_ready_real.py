@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,6 +186,42 @@ def test_why_it_ends() -> None:
         assert "errno 28: No space left on device" in row["incident"]["reason"]
 
 
+def test_a_main_process_in_a_pid_namespace() -> None:
+    """A container's main process names its child by its pid there: that one is held, and its end is seen."""
+    code = (
+        "import os, socket, sys, time\n"
+        "def say(text):\n"
+        "    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:\n"
+        "        s.sendto(text.encode(), os.environ['NOTIFY_SOCKET'])\n"
+        "while not os.path.exists(sys.argv[1] + '.go'): time.sleep(0.01)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    while not os.path.exists(sys.argv[1]): time.sleep(0.01); say('WATCHDOG=1')\n"
+        "    os._exit(5)\n"
+        "say(f'MAINPID={child}\\nREADY=1\\nSTATUS=its pid is {child}')\n"
+        "os.wait()\n"
+        "time.sleep(100)\n"
+    )
+    under = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if subprocess.run([*under, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("namespaces may not be made here")
+    command = [*under, sys.executable, "-S", "-c", code, "@PLACE@/end"]
+    with notifiers(table("jar", command, timeout="2s", stop_timeout="1s") + 'restart = "never"\n') as daemons:
+        first = until(lambda: daemons.run.program("jar")["pid"], "it runs", START_S)
+        (daemons.run.place / "end.go").touch()
+        row = until(lambda: (row := daemons.run.program("jar"))["pid"] != first and row, "another is main")
+        inside = Path(f"/proc/{row['pid']}/status").read_text()
+        assert daemons.row("jar")["status"] == f"its pid is {inside.partition('NSpid:')[2].split()[1]}"
+        daemons.until("jar", "it feeds", state="alive")
+        os.kill(row["pid"], signal.SIGSTOP)
+        daemons.until("jar", "its silence is noticed", state="expired")
+        os.kill(row["pid"], signal.SIGCONT)
+        daemons.until("jar", "it feeds", state="alive")
+        (daemons.run.place / "end").touch()
+        assert daemons.until("jar", "its end is noticed", state="expired")["incident"]["cause"] == "exited"
+        until(lambda: not os.path.exists(f"/proc/{first}"), "what was started ends with its main process")
+
+
 def test_another_main_process() -> None:
     """What was started names another process as the main one, and ends: the program goes on with that, which may
     feed, whose end is the program's, and which is stopped with it. Strangers are not taken."""
@@ -193,6 +230,7 @@ def test_another_main_process() -> None:
         "def say(text):\n"
         "    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:\n"
         "        s.sendto(text.encode(), os.environ['NOTIFY_SOCKET'])\n"
+        "while not os.path.exists(sys.argv[2] + '.go'): time.sleep(0.01)\n"
         "for stranger in (0, 1, int(sys.argv[1]), 4194000): say(f'MAINPID={stranger}')\n"
         "if os.fork() == 0:\n"
         "    while not os.path.exists(sys.argv[2]): time.sleep(0.01); say('WATCHDOG=1')\n"
@@ -204,6 +242,7 @@ def test_another_main_process() -> None:
     config = table("forks", [sys.executable, "-S", "-c", code, str(os.getpid()), "@PLACE@/end"], timeout="2s")
     with notifiers(config + 'restart = "never"\n') as daemons:
         first = until(lambda: daemons.run.program("forks")["pid"], "it runs", START_S)
+        (daemons.run.place / "end.go").touch()
         pid = until(lambda: (row := daemons.run.program("forks"))["pid"] != first and row["pid"], "another is main")
         until(lambda: not os.path.exists(f"/proc/{first}"), "what was started has ended")
         row = daemons.run.program("forks")

@@ -54,6 +54,8 @@ class RunProcesses:
         self._told: set[tuple[int, int]] = set()
         """those that got the stop signal"""
         self._signalled = False
+        self.is_first_meant = False
+        """whether the first is a member like the others: it lives, and its program has ended"""
         self._parents: dict[int, int] = {}
         """of all processes, at the last search"""
         self._forbidden: set[tuple[int, int]] = set()
@@ -180,7 +182,7 @@ class RunProcesses:
             grew = grew or bool(led)
         self._sessions = sessions & {each.session for each in found.values()}
         self.strays = [each for each in orphaned if each.pid not in found]
-        return [each for pid, each in found.items() if pid != self._pid]
+        return [each for pid, each in found.items() if pid != self._pid or self.is_first_meant]
 
     def _may_be_orphan(self, each: Seen) -> bool:
         """Whether it is an orphan without a mark that came to this process during this run."""

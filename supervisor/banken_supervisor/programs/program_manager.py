@@ -25,12 +25,11 @@ from banken_supervisor.processes import control_groups
 from banken_supervisor.processes.handle import ProcessHandle
 from banken_supervisor.processes.shortage import is_shortage
 from banken_supervisor.programs.adoption import Adoption, adopt, stranger
-from banken_supervisor.programs.child_table import ChildTable
+from banken_supervisor.programs.child_table import ChildTable, Role
 from banken_supervisor.programs.engine.effects import KillGroup, ProgramEffect, ProgramEvent, SendSignal, Spawn
 from banken_supervisor.programs.engine.programs import Programs
 from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.programs.logs import Logs, with_log
-from banken_supervisor.programs.main_processes import MainProcesses
 from banken_supervisor.programs.membership import program_of
 from banken_supervisor.programs.orphan_killer_client import OrphanKiller
 from banken_supervisor.programs.program_row import row
@@ -87,7 +86,6 @@ class ProgramManager:
         self.held = set[str]()
         """programs that had been asked to stop, as found by ``open``"""
         self._children = ChildTable()
-        self.mains = MainProcesses()
         self.reloading = set[str]()
         """programs that said so (sd_notify)"""
         self._runs = dict[str, str]()
@@ -102,6 +100,7 @@ class ProgramManager:
         self.write_records_again = self._records.write_again
         self.fileno = self._children.fileno
         self.child = self._children.get
+        self.set_main = self._children.set_main
         self.next_due = self.programs.next_due
         self.patience = self._jobs.patience
         self.check = self._jobs.check
@@ -196,9 +195,14 @@ class ProgramManager:
     def tick(self, now: float) -> list[ProgramEvent]:
         """Handle the processes that have ended, and do what is due."""
         events = []
-        for child, status in self._children.gone():
+        for child, status, role in self._children.gone():
             self.orphans.own.discard(child.handle.pid)
-            if (main := self.mains.take(child.name)) is not None and self._goes_on(child, status, main):
+            is_main = role is Role.MAIN
+            if role is Role.LEFT or (is_main and not self._is_running(child.name)):
+                continue  # what is being stopped has ended with what was started
+            if is_main:
+                self._children.leave(child.name)
+            elif (main := self._children.take_main(child.name)) and self._goes_on(child, status, main):
                 continue
             self.output.end(child.name)
             # Queued first, so that it is done before the next spawn of this program.
@@ -209,7 +213,7 @@ class ProgramManager:
                 self._started.ended(program.spec, child, partial(self._post_exited, child.name, status))
             else:
                 cleared = partial(self._post_cleared, child.name)
-                self._started.ended(program.spec, child, cleared, by_itself=status == 0)
+                self._started.ended(program.spec, child, cleared, by_itself=status == 0, is_first_left=is_main)
                 failed = self.is_failure(child.name, status)
                 exited = self.programs.exited(
                     child.name, status, now, self._random(), failed=failed, leftovers=True
@@ -220,8 +224,7 @@ class ProgramManager:
 
     def _goes_on(self, child: Child, status: int | None, main: ProcessHandle) -> bool:
         """What was started has ended, and had named another process: whether that is the program from now on."""
-        program = self.programs.get(child.name)
-        if status != 0 or program is None or program.state is not ProgramState.RUNNING:
+        if status != 0 or not self._is_running(child.name):
             main.close()
             return False
         heir = Child(child.name, child.run, main, False)
@@ -230,6 +233,10 @@ class ProgramManager:
         self._do(child.name, partial(self._records.change, child.name, pid=main.pid, start=main.start))
         return True
 
+    def _is_running(self, name: str) -> bool:
+        program = self.programs.get(name)
+        return program is not None and program.state is ProgramState.RUNNING
+
     def note_ready(self, name: str) -> None:
         """Record, off the loop, that it is ready: the next supervisor then does not wait for that."""
         self._do(name, partial(self._records.change, name, ready=True))
@@ -237,7 +244,7 @@ class ProgramManager:
     def main(self, name: str) -> ProcessHandle | None:
         """The main process of a program; None: it has none."""
         child = self.child(name)
-        return None if child is None else self.mains.get(name) or child.handle
+        return None if child is None else self._children.main(name) or child.handle
 
     def carry_out(self, effects: list[ProgramEffect]) -> list[ProgramEvent]:
         """Do what ``programs`` has decided; the events among it."""
@@ -271,7 +278,6 @@ class ProgramManager:
         self._logs.close()
         self._jobs.close(wait, finish=True)
         self._children.close()
-        self.mains.close()
         self._orphan_killer.close()
 
     # -- what can be asked --------------------------------------------------------------------------
@@ -297,7 +303,6 @@ class ProgramManager:
         self._runs[child.run] = child.name
         self._started.add(child)
         self._keep_log(spec)
-        self.mains.drop(child.name)
         self.reloading.discard(child.name)
         return self.programs.started(child.name, child.handle.pid, now, adopted=not child.own, ready=ready)
 

@@ -74,10 +74,20 @@ class StartedProcesses:
 
             self._submit(Job(name, send, limit_s=WORK_LIMIT_S, holds_lane=True))
 
-    def ended(self, spec: ProgramSpec, child: Child, then: Callable[[], None], *, by_itself: bool = False) -> None:
+    def ended(
+        self,
+        spec: ProgramSpec,
+        child: Child,
+        then: Callable[[], None],
+        *,
+        by_itself: bool = False,
+        is_first_left: bool = False,
+    ) -> None:
         """The process of a program has ended: end all that it has started, forget the run, and call ``then``.
 
-        ``by_itself``: with exit status 0, and nobody had asked for it."""
+        ``by_itself``: with exit status 0, and nobody had asked for it. ``is_first_left``: it was another one than
+        the first, which is to end, too."""
+        self._runs[child.name].is_first_meant = is_first_left
         self._end(spec, child.run, self._runs.pop(child.name), then, by_itself=by_itself)
 
     def end_remains(self, spec: ProgramSpec, run: str, start: int, then: Callable[[], None]) -> None:

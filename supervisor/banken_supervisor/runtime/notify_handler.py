@@ -180,7 +180,7 @@ class NotifyHandler:
         identity = ProcessIdentity(SPACE, handle.pid, handle.start, b"")
         if name in self._programs:
             if self._is_own(name, handle.pid) and self._is_own(name, datagram.pid):
-                self._programs.manager.mains.set(name, handle)
+                self._programs.manager.set_main(name, handle)
                 return
             why = "it, or what says so, is no process of this program"
         elif real_user(handle.pid) == datagram.uid or datagram.uid == 0:

@@ -232,6 +232,16 @@ def test_what_is_told_as_committed_is_there(path: str, opening: Opening) -> None
     assert missing == []
 
 
+def test_one_attempt_is_made_at_the_end_whatever_the_time(path: str, opening: Opening) -> None:
+    """As of a process that was stopped while it ended: its time is over when it goes on, and the disk is well."""
+    journal = opening()
+    assert journal.flush(WAIT)
+    for number in range(2_000):
+        journal.record(opened(number))
+    assert journal.close(0.0)
+    assert len(reading.incidents(path, limit=10_000)) == 2_000
+
+
 def test_callbacks_that_raise_do_not_end_the_writer(path: str, opening: Opening) -> None:
     """They are the caller's; the entries are ours."""
 

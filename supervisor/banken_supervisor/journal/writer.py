@@ -8,6 +8,7 @@ writes, and ``changed`` is called at each change of that.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import threading
@@ -33,6 +34,12 @@ BATCH_BYTES_MAX = 8 * 1024 * 1024
 
 RETRY_MIN, RETRY_MAX = 0.05, 5.0
 """Seconds before the next attempt after a failure; doubling."""
+
+LAST_ATTEMPT_S = 1.0
+"""Seconds that an attempt which is under way at the end may take."""
+
+JOIN_S = 0.05
+"""Seconds of one look at the end of the thread."""
 
 REASON_MAX = 500
 """Longest reason, in characters."""
@@ -163,18 +170,24 @@ class Journal:
         return max(self.durable, self._settled) >= last
 
     def close(self, wait: float = 2.0) -> bool:
-        """Write what is left, for at most ``wait`` seconds. False: not all was written."""
+        """Write what is left, for at most ``wait`` seconds and the attempt that is under way then. False: not all
+        was written."""
         self._deadline = monotonic() + wait
         self._closing.set()
         self._wake.set()
-        self._thread.join(wait + min(wait, 1.0))
+        for _ in range(math.ceil((wait + LAST_ATTEMPT_S) / JOIN_S)):  # a process that is stopped loses one of them
+            self._thread.join(JOIN_S)
+            if not self._thread.is_alive():
+                break
         self._ended = True
         return not self._thread.is_alive() and not self._queue
 
     # -- the writer's thread --------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while not self._closing.is_set() or (self._queue and monotonic() < self._deadline):
+        is_last = False
+        while not self._closing.is_set() or (self._queue and (not is_last or monotonic() < self._deadline)):
+            is_last = self._closing.is_set()  # one attempt is made in any case: the process may have been stopped
             try:
                 self._turn()
             except Exception as fault:  # noqa: BLE001  (after any fault this thread tries again)

@@ -316,7 +316,10 @@ def main() -> int:
                     each.program = ["-c", program]
                 made.start("w-0")
                 rounds = Rounds(made)
-                results[fault] = [rounds.run(fault) for _ in range(given.rounds)]
+                results[fault] = []
+                for number in range(given.rounds):
+                    results[fault].append(one := rounds.run(fault))
+                    print(f"{fault} {number + 1}: {one}", file=sys.stderr, flush=True)
             except BaseException:
                 for each in made.members:
                     print((each.place / "log").read_text()[-4000:], file=sys.stderr)

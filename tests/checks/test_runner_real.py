@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from banken.control import Control
@@ -331,3 +332,32 @@ ladder = [{{ do = "signal", signal = "SIGUSR1" }}]
     finally:
         daemon.kill()
         daemon.wait()
+
+
+def test_a_check_of_the_supervisors_own_page() -> None:
+    """It answers as anybody's does; without a token it shows nothing; that it hangs is noticed."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    page = f"http://127.0.0.1:{port}/"
+    config = (
+        f'[[watchdog]]\nname = "page"\ncheck = [{{ http = "{page}", every = "200ms" }}, '
+        f'{{ http = "{page}metrics", every = "200ms" }}]\ngrace = "1s"\nladder = [{{ do = "log" }}]\n'
+    )
+    with running(config, "--web", f"127.0.0.1:{port}") as one:
+        row = _shown(one, "page/check-2", "expired")
+        assert "401" in row["incident"]["reason"]
+        _shown(one, "page/check", "alive")
+        web = next(
+            each
+            for each in _children(one.home.ask("ping")["pid"])
+            if b"\0web\0" in each.joinpath("cmdline").read_bytes()
+        )
+        web.send_signal(signal.SIGSTOP)
+        row = _shown(one, "page/check", "expired")
+        assert row["incident"]["cause"] == "check"
+        web.send_signal(signal.SIGCONT)
+        _shown(one, "page/check", "alive")
+
+
+def _shown(one: Running, name: str, state: str) -> dict[str, Any]:
+    return until(lambda: (row := one.watchdogs().get(name)) and row["state"] == state and row, f"{name} is {state}")

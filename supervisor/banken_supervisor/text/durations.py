@@ -32,9 +32,11 @@ def parse(text: str, what: str = "duration", *, zero: bool = False) -> float:
 
 
 def format_s(seconds: float) -> str:
-    """Short, for a table or a sentence: ``0.42 s``, ``29.4 s``, ``2m30s``, ``1h05m``, ``3d04h``."""
+    """Short, for a table or a sentence: ``2.3 ms``, ``0.42 s``, ``29.4 s``, ``2m30s``, ``1h05m``, ``3d04h``."""
     if seconds < 0:
         return "-" + format_s(-seconds)
+    if 0.0001 <= seconds < 0.00995:
+        return f"{seconds * 1000:.1f}".removesuffix(".0") + " ms"
     if round(seconds, 2) < 10:
         return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
     if round(seconds, 1) < 60:

@@ -347,11 +347,8 @@ def test_a_check_of_the_supervisors_own_page() -> None:
         row = _shown(one, "page/check-2", "expired")
         assert "401" in row["incident"]["reason"]
         _shown(one, "page/check", "alive")
-        web = next(
-            each
-            for each in _children(one.home.ask("ping")["pid"])
-            if b"\0web\0" in each.joinpath("cmdline").read_bytes()
-        )
+        children = psutil.Process(one.home.ask("ping")["pid"]).children()
+        web = next(each for each in children if "web" in each.cmdline())
         web.send_signal(signal.SIGSTOP)
         row = _shown(one, "page/check", "expired")
         assert row["incident"]["cause"] == "check"

@@ -100,7 +100,7 @@ class Host:
             ["etcd", "--name", self.name, "--data-dir", str(self.place / "etcd"),
              "--listen-client-urls", client, "--advertise-client-urls", client,
              "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-             "--initial-cluster", cluster, "--initial-cluster-state", state],
+             "--initial-cluster", cluster, "--initial-cluster-state", state, "--pre-vote"],
             "etcd.log",
         )  # fmt: skip
 

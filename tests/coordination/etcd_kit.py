@@ -42,7 +42,7 @@ class Member:
                     ETCD, "--name", self.name, "--data-dir", str(self._directory / self.name),
                     "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
                     "--listen-peer-urls", f"http://{self.peer}", "--initial-advertise-peer-urls", f"http://{self.peer}",
-                    "--initial-cluster", cluster, "--initial-cluster-state", state,
+                    "--initial-cluster", cluster, "--initial-cluster-state", state, "--pre-vote",
                     "--initial-cluster-token", f"etcd-{self._token}",
                     "--heartbeat-interval", "100", "--election-timeout", "1000", *self._more,
                 ],

@@ -22,6 +22,7 @@ from banken_supervisor.coordination.store import Item, Snapshot
 from banken_supervisor.engine.ladder import Budget, Ladder, Step, step_key
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.snapshot import PastIncident, PastRun
+from banken_supervisor.runtime.claimed_incidents import with_begun, with_ended
 from banken_supervisor.runtime.spent_budgets import AGE_MAX_S, RUNS_MAX, SpentBudgets
 from engine_kit import Bench
 
@@ -65,6 +66,20 @@ def test_it_is_bounded() -> None:
     written = budgets.close("new", claim(*many), LADDER)
     assert written is not None
     assert len(unpack_spent(written)) == RUNS_MAX
+
+
+def test_a_claim_does_not_grow_with_a_step_that_is_repeated() -> None:
+    """Without a budget only its last run stays; with one as many as it looks at; what has not ended stays."""
+    plain, limited = LADDER.steps
+    grown = claim(Begun(1, 1, "exec", 0.0), Begun(0, 1, "log", 0.0))
+    for number in range(2, 2_000):
+        grown = with_begun(with_ended(grown, 0, number - 1), Begun(0, number, "log", float(number)), plain)
+    assert grown.begun == (Begun(1, 1, "exec", 0.0), Begun(0, 1_999, "log", 1_999.0))
+    for number in range(2, 2_000):
+        ended = with_ended(grown, 1, number - 1) if number != 2 else grown
+        grown = with_begun(ended, Begun(1, number, "exec", float(number)), limited)
+    kept = [each.run for each in grown.begun if each.step == 1]
+    assert kept == [1, *range(1_999 - RUNS_MAX, 2_000)]
 
 
 @pytest.mark.parametrize(

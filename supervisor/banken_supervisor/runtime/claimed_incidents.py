@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from banken.clock import wall
 from banken.protocol.incidents import Cause
-from banken_supervisor.coordination.records import Claim
+from banken_supervisor.coordination.records import Begun, Claim
+from banken_supervisor.engine.ladder import Step
 from banken_supervisor.engine.record import Record, deadline
 from banken_supervisor.engine.snapshot import PastIncident, PastRun
+from banken_supervisor.runtime.spent_budgets import RUNS_MAX
 
 
 def past_incident(name: str, claim: Claim, record: Record | None, now: float) -> PastIncident:
@@ -23,6 +25,15 @@ def past_incident(name: str, claim: Claim, record: Record | None, now: float) ->
         claim.id, name, Cause(claim.cause), age, claim.silence, claim.timeout, claim.reason, status, progress,
         steps, claim.given_up,
     )  # fmt: skip
+
+
+def with_begun(claim: Claim, begun: Begun, step: Step) -> Claim:
+    """The claim, with another run of this step. Of the earlier ones as many stay as its budget looks at: else a claim
+    would grow for as long as its step is repeated, until the store does not take it."""
+    most = RUNS_MAX if step.budget is not None or step.backoff is not None else 0
+    ended = [each for each in claim.begun if each.step == begun.step and each.ended]
+    dropped = set(ended[: max(0, len(ended) - most)])
+    return claim._replace(begun=(*(each for each in claim.begun if each not in dropped), begun))
 
 
 def with_ended(claim: Claim, step: int, run: int) -> Claim:

@@ -16,7 +16,7 @@ from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.coordination.records import Begun, Claim
 from banken_supervisor.engine.effects import EndIncident, Event, EventType, RunStep
 from banken_supervisor.runtime.brake import Brake
-from banken_supervisor.runtime.claimed_incidents import with_ended
+from banken_supervisor.runtime.claimed_incidents import with_begun, with_ended
 from banken_supervisor.runtime.claimed_work import ClaimedWork
 from banken_supervisor.runtime.incident_terms import Terms
 
@@ -70,7 +70,7 @@ class ClaimedSteps:
         claim = self._work.get(name)
         if claim is not None and claim.id == incident:
             begun = Begun(effect.number, effect.run, effect.step.do, wall())
-            wanted = claim._replace(begun=(*claim.begun, begun))
+            wanted = with_begun(claim, begun, effect.step)
             self._work.want(name, wanted, partial(self._run, effect), partial(_without, begun))
 
     def ran(self, effect: RunStep) -> None:

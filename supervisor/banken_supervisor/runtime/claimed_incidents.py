@@ -28,7 +28,7 @@ def past_incident(name: str, claim: Claim, record: Record | None, now: float) ->
 
 
 def with_begun(claim: Claim, begun: Begun, step: Step) -> Claim:
-    """The claim, with another run of this step. Of the earlier ones as many stay as its budget looks at: else a claim
+    """The claim, with another run of this step. Of the earlier ones as many stay as its budget looks at: else it
     would grow for as long as its step is repeated, until the store does not take it."""
     most = RUNS_MAX if step.budget is not None or step.backoff is not None else 0
     ended = [each for each in claim.begun if each.step == begun.step and each.ended]

@@ -27,7 +27,7 @@ from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.actions.target import ActionReport, ActionTarget
 from banken_supervisor.control.registry_page import page
 from banken_supervisor.coordination import leadership_thread as leadership_thread_module
-from banken_supervisor.coordination.leadership import CALL_SHARE, READS, Read, Role
+from banken_supervisor.coordination.leadership import CALL_SHARE, READS, Glance, Read, Role
 from banken_supervisor.coordination.leadership_thread import LeadershipThread
 from banken_supervisor.coordination.records import CLAIMS, LEADER, unpack_claim, unpack_leader
 from banken_supervisor.coordination.settings import ClusterSettings
@@ -594,11 +594,12 @@ class Leading(LeadershipThread):
 
         def arrive() -> None:
             try:
-                answer: Any = (
-                    self._store.read(LEADER, 1.0)
-                    if isinstance(call, Read)
-                    else self._store.transact(call.expect, call.put, (), 1.0)
-                )
+                if isinstance(call, Glance):
+                    answer: Any = self._store.glance(LEADER, 1.0)
+                elif isinstance(call, Read):
+                    answer = self._store.read(LEADER, 1.0)
+                else:
+                    answer = self._store.transact(call.expect, call.put, (), 1.0)
             except Away as away:
                 answer = away
             wait = leadership.limit if isinstance(answer, Away) else world.delay()
@@ -606,6 +607,11 @@ class Leading(LeadershipThread):
 
         def answered(answer: Any) -> None:
             now = self._machine.clock(world.now)
+            if isinstance(call, Glance):
+                if not isinstance(answer, Away):
+                    leadership.was_glanced(answer, now)
+                self._again(0.0)
+                return
             if isinstance(answer, Away):
                 leadership.was_away(now)
             elif isinstance(call, Read):

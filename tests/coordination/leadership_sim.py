@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
-from banken_supervisor.coordination.leadership import Leadership, Read, Role, Write
+from banken_supervisor.coordination.leadership import Glance, Leadership, Read, Role, Write
 from banken_supervisor.coordination.records import BEAT, LEADER
 from banken_supervisor.coordination.store import Away, Done, Refused, Snapshot
 
@@ -52,6 +52,7 @@ class Network(VirtualTime):
         super().__init__()
         self.random = random.Random(seed)
         self.engine = MemoryEngine()
+        self.engine.behind = lambda caller: self.random.choice((0, 0, 1, 3))
         self.ttl = ttl
         self.loss = 0.0
         """the share of messages that are lost"""
@@ -143,8 +144,10 @@ class Network(VirtualTime):
 
         def arrive() -> None:
             try:
-                if isinstance(call, Write):
-                    answer: Done | Refused | Snapshot = member.store.transact(call.expect, call.put, (), 1.0)
+                if isinstance(call, Glance):
+                    answer: Done | Refused | Snapshot = member.store.glance(LEADER, 1.0)
+                elif isinstance(call, Write):
+                    answer = member.store.transact(call.expect, call.put, (), 1.0)
                 else:
                     answer = member.store.read(LEADER, 1.0)
             except Away:
@@ -158,7 +161,10 @@ class Network(VirtualTime):
                 return
             answered = True
             now = member.clock(self.now)
-            if isinstance(call, Read):
+            if isinstance(call, Glance):
+                assert isinstance(answer, Snapshot)
+                machine.was_glanced(answer, now)
+            elif isinstance(call, Read):
                 assert isinstance(answer, Snapshot)
                 machine.was_read(answer, now)
             else:
@@ -170,7 +176,8 @@ class Network(VirtualTime):
             nonlocal answered
             if not answered:
                 answered = True
-                machine.was_away(member.clock(self.now))
+                if not isinstance(call, Glance):
+                    machine.was_away(member.clock(self.now))
                 self._turn(member, life)
 
         if not self._lost():

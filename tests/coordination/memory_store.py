@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
 
@@ -14,6 +15,8 @@ from banken_supervisor.coordination.store import (
     Snapshot,
     check_transaction,
 )
+
+PAST_MAX = 4
 
 
 class Fate(Enum):
@@ -37,6 +40,10 @@ class MemoryEngine:
         self.fate: Callable[[str, str], Fate] = lambda caller, call: Fate.ANSWERED
         self.written: Callable[[str, Iterable[str]], None] = lambda caller, keys: None
         """called with each caller that has written or dropped something, and the keys"""
+        self.behind: Callable[[str], int] = lambda caller: 0
+        """asked about each glance: by how many transactions that part of it is behind, at most ``PAST_MAX``"""
+        self._past: deque[tuple[int, dict[str, Item]]] = deque(maxlen=PAST_MAX)
+        """before each of the last transactions"""
         self.puts = 0
         """keys that were written"""
 
@@ -47,6 +54,16 @@ class MemoryEngine:
     def replace(self, items: Mapping[str, Item] | None = None, revision: int = 1) -> None:
         """Its data are lost, or those of an old copy, under the same identity."""
         self.items, self.revision = dict(items or {}), revision
+        self._past.clear()
+
+    def changes(self) -> None:
+        """A transaction is about to be made."""
+        self._past.append((self.revision, dict(self.items)))
+
+    def seen_by(self, caller: str) -> tuple[int, dict[str, Item]]:
+        """Revision and keys, as one part of the store has them."""
+        behind = min(self.behind(caller), len(self._past))
+        return self._past[-behind] if behind else (self.revision, self.items)
 
     def fate_of(self, caller: str, call: str) -> Fate:
         """Whether, and how, this call is answered."""
@@ -65,6 +82,14 @@ class MemoryStore:
             raise Away("lost")
         found = {key: item for key, item in sorted(engine.items.items()) if key.startswith(prefix)}
         return Snapshot(engine.revision, engine.identity, found)
+
+    def glance(self, prefix: str, within: float) -> Snapshot:
+        engine = self._engine
+        if self._caller in engine.cut_off or engine.fate(self._caller, "glance") is not Fate.ANSWERED:
+            raise Away("lost")  # that the store as a whole is down does not matter
+        revision, items = engine.seen_by(self._caller)
+        found = {key: item for key, item in sorted(items.items()) if key.startswith(prefix)}
+        return Snapshot(revision, engine.identity, found)
 
     def transact(
         self, expect: Mapping[str, int], put: Mapping[str, bytes], drop: Collection[str], within: float
@@ -87,6 +112,7 @@ class MemoryStore:
             return Refused({key: items[key] for key in expect if key in items})
         gone = [key for key in drop if key in items]
         if put or gone:
+            engine.changes()
             engine.revision += 1
         for key in gone:
             del items[key]

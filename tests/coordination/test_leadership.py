@@ -14,6 +14,7 @@ from banken_supervisor.coordination.leadership import (
     READS,
     TRANSITIONS,
     UNLED_TTLS,
+    Glance,
     Leadership,
     Read,
     Role,
@@ -131,6 +132,22 @@ def test_the_leader_stays_while_the_store_is_away(away: float) -> None:
     network.run(3 * TTL)
     assert member.leadership.term == term
     assert len(network.led) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_beat_just_before_the_store_was_away_is_not_waited_for_anew(seed: int) -> None:
+    """The leader and the store's own leader are gone at once, and the store answers again after a while."""
+    network = calm(seed)
+    network.engine.behind = lambda caller: 0
+    network.run(network.random.uniform(0.0, TTL))
+    network.kill(leader_of(network))
+    network.engine.is_down = True
+    begun = network.now
+    network.run(TTL / 2)
+    network.engine.is_down = False
+    takeover(network)
+    assert network.now - begun <= TTL + 2 * TTL / READS + 0.1
+    assert network.faults == []
 
 
 def test_a_leader_that_is_cut_off_is_followed_by_one_that_is_not() -> None:
@@ -326,6 +343,18 @@ class Hasty(Leadership):
         return now - self._seen_at >= self.ttl / 2 or super()._may_take_over(now)
 
 
+class Shortsighted(Leadership):
+    """Counts from a glance, whatever was read since."""
+
+    def was_read(self, snapshot: Snapshot, now: float) -> None:
+        super().was_read(snapshot, now)
+        if self._glanced_at > 0.0:
+            self._seen_at = min(self._seen_at, self._glanced_at)
+
+    def was_glanced(self, snapshot: Snapshot, now: float) -> None:
+        self._glanced_at = self._glanced_at if self._glanced_at > 0.0 else now
+
+
 class Unconditional(Leadership):
     """Takes over whatever was written meanwhile."""
 
@@ -341,7 +370,7 @@ class Believing(Leadership):
         pass
 
 
-@pytest.mark.parametrize("bug", [WithoutMargin, FromTheAnswer, Hasty, Unconditional])
+@pytest.mark.parametrize("bug", [WithoutMargin, FromTheAnswer, Hasty, Shortsighted, Unconditional])
 def test_a_planted_fault_is_found(bug: Callable[[str, str, float], Leadership]) -> None:
     """Each of these lets two members act at once, which some night shows."""
     for seed in range(40):
@@ -397,11 +426,12 @@ def test_a_leader_that_is_not_understood_is_waited_for_like_any_other(value: byt
     machine = Leadership("m1", "m1-1", TTL, eligible=True)
     now, revision = 100.0, 10
     while now < 100.0 + 2 * TTL:
+        assert isinstance(machine.call(now, 0.0), Glance)
         assert isinstance(machine.call(now, 0.0), Read)
         machine.was_read(Snapshot(revision, "x", {LEADER: Item(value, revision)}), now)
         assert machine.leader is None
         now, revision = now + TTL / 10, revision + 1
-    while machine.patience(now) > 0.0 or isinstance(call := machine.call(now, 0.0), Read):
+    while machine.patience(now) > 0.0 or isinstance(call := machine.call(now, 0.0), Read | Glance):
         machine.was_read(Snapshot(revision, "x", {LEADER: Item(value, revision)}), now)
         now += TTL / 10
         assert now < 120.0

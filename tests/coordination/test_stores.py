@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -51,6 +52,19 @@ def test_what_is_put_is_read_by_others_with_its_revision(store: Callable[[], Sto
     assert after.identity == before.identity == one.read("", WITHIN).identity
     assert set(other.read("", WITHIN).items) == {"claims/a", "claims/b", "leader"}
     assert set(other.read("claims/b", WITHIN).items) == {"claims/b"}
+
+
+def test_a_glance_shows_what_was_written_soon(store: Callable[[], Store]) -> None:
+    """It may be behind, by no more than a part of the store is."""
+    one, other = store(), store()
+    done = one.transact({}, {"leader": b"x", "other": b"y"}, (), WITHIN)
+    assert isinstance(done, Done)
+    deadline = time.monotonic() + WITHIN
+    while not (found := other.glance("leader", WITHIN)).items:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert found.items == {"leader": Item(b"x", done.revision)}
+    assert found.identity == one.read("", WITHIN).identity
 
 
 def test_all_or_nothing(store: Callable[[], Store]) -> None:

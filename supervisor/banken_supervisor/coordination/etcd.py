@@ -3,8 +3,8 @@
 Of its interface only ``kv/range``, ``kv/txn``, ``auth/authenticate`` and ``maintenance/status`` are used, all of
 which etcd has since 3.4 (https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/). A call has one deadline, which its
 attempts share. It begins with the endpoint that answered last, and goes on with the next one at any fault. Reads
-are linearizable; an answer of an older Raft term than one that was seen comes from a member that the others have
-left behind, and is not believed. (Patroni's ``dcs/etcd3.py`` came to the same.)
+are linearizable, but for glances; an answer of an older Raft term than one that was seen comes from a member that
+the others have left behind, and is not believed. (Patroni's ``dcs/etcd3.py`` came to the same.)
 """
 
 from __future__ import annotations
@@ -87,8 +87,15 @@ class EtcdStore:
 
     def read(self, prefix: str, within: float) -> Snapshot:
         """See ``Store``."""
+        return self._range(prefix, within)
+
+    def glance(self, prefix: str, within: float) -> Snapshot:
+        """See ``Store``."""
+        return self._range(prefix, within, serializable=True)
+
+    def _range(self, prefix: str, within: float, **more: bool) -> Snapshot:
         begin = (self._base + prefix).encode()
-        answer = self._ask("kv/range", {"key": _text(begin), "range_end": _text(_after(begin))}, within)
+        answer = self._ask("kv/range", {"key": _text(begin), "range_end": _text(_after(begin)), **more}, within)
         with _understood():
             if answer.get("more"):
                 raise ValueError("a part of the keys")

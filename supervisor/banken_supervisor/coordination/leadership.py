@@ -17,6 +17,11 @@ remains the leader: the next ``beat`` that is written proves that nobody took ov
 *refused*, or is seen in the store, deposes it. A takeover whose answer was lost is seen in the next reading, by the
 run id, and made again, which gives a new term.
 
+When the store's own leader is gone, it answers nobody for a second or two. A beat that was written shortly before
+would be seen only then, and its whole ``ttl`` be waited for. So whoever does not lead *glances* before it reads: at
+what any part of the store has, which may be behind. A beat that is there was sent before, and counts from then,
+once the store has answered with the same one.
+
 When the store has been away, the leader needs time to write again. So a member takes over only after the store has
 answered for one interval of beats. A member that has just started, and does not know all watchdogs yet, is not
 *eligible*: it takes over only if nobody has led for twice ``ttl``. A leader that stops in order writes that nobody
@@ -117,6 +122,10 @@ class Read(NamedTuple):
     """Read both keys; then ``was_read``, or ``was_away``."""
 
 
+class Glance(NamedTuple):
+    """Look at both keys as any part of the store has them; then ``was_glanced``. Nothing follows from no answer."""
+
+
 class Write(NamedTuple):
     """Make this transaction; then ``was_written`` with what came of it, or ``was_away``."""
 
@@ -164,6 +173,12 @@ class Leadership:
     """the revisions of both keys as they were last read"""
     _seen_at: float = -inf
     """when they were first read so"""
+    _glanced: tuple[str, int, int] | None = None
+    """the store's identity, and the revisions of both keys as last glanced at: newer than what was read"""
+    _glanced_at: float = -inf
+    """when they were first glanced at so"""
+    _glance_at: float = -inf
+    """when the last glance began"""
     _answers_since: float = inf
     """since when the store has answered every call; inf: it did not answer the last one"""
     _read_at: float = -inf
@@ -219,7 +234,7 @@ class Leadership:
             due = min(due, self._wrote_at + self.interval)
         return max(0.0, due - now)
 
-    def call(self, now: float, wall: float) -> Read | Write | None:
+    def call(self, now: float, wall: float) -> Read | Glance | Write | None:
         """What is to be asked of the store now; None: nothing yet. ``wall``: the wall clock, for people."""
         if self._resigns:
             return self._resignation(now, wall)
@@ -235,24 +250,36 @@ class Leadership:
             self._number += 1
             return Write("beat", {LEADER: self.term}, {BEAT: pack(member=self.member, number=self._number)})
         if now >= self._read_at + self.ttl / READS:
+            if self.role is not Role.LEADER and self._glance_at <= self._read_at:
+                self._glance_at = now
+                return Glance()
             self._read_at = now
             return Read()
         return None
+
+    def was_glanced(self, snapshot: Snapshot, now: float) -> None:
+        """A part of the store has the keys so. ``now``: when the answer was there."""
+        leader, beat = _revisions(snapshot)
+        if beat > (ABSENT if self._seen is None else self._seen[1]) and self._glanced != (
+            found := (snapshot.identity, leader, beat)
+        ):
+            self._glanced, self._glanced_at = found, now
 
     def was_read(self, snapshot: Snapshot, now: float) -> None:
         """``leader`` and ``beat`` were read. ``now``: when the answer was there."""
         before, self._snapshot, self._proved_at = self._snapshot, snapshot, self._read_at
         if before is not None and (snapshot.identity != before.identity or snapshot.revision < before.revision):
             self.resets += 1
-            self._seen = None
+            self._seen = self._glanced = None
             self._depose()
         self._answered(now)
-        leader, beat = (snapshot.items.get(key, _NONE).mod for key in (LEADER, BEAT))
+        leader, beat = _revisions(snapshot)
         if self._seen is None and before is not None:
             ttls = UNLED_TTLS if not self._led else 0 if now < self._sure_until else 1
             self._reset, self._regains = _Reset((leader, beat), now + ttls * self.ttl), self._led
         if (leader, beat) != self._seen:
-            self._seen, self._seen_at = (leader, beat), now
+            was_glanced = self._glanced == (snapshot.identity, leader, beat)
+            self._seen, self._seen_at = (leader, beat), self._glanced_at if was_glanced else now
         self.leader = _leader(snapshot.items.get(LEADER))
         if self._reset is not None and self._reset.seen[0] != leader:
             self._reset = None  # somebody has taken over
@@ -353,6 +380,11 @@ class Leadership:
 
 
 _NONE = Item(b"", ABSENT)
+
+
+def _revisions(snapshot: Snapshot) -> tuple[int, int]:
+    """Of ``leader`` and ``beat``."""
+    return snapshot.items.get(LEADER, _NONE).mod, snapshot.items.get(BEAT, _NONE).mod
 
 
 def _leader(item: Item | None) -> Leader | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from banken.clock import wall
-from banken_supervisor.coordination.leadership import Leadership, Read, Role
+from banken_supervisor.coordination.leadership import Glance, Leadership, Read, Role
 from banken_supervisor.coordination.records import LEADER, SAID, Leader
 from banken_supervisor.coordination.store import Away, Store
 
@@ -117,6 +118,10 @@ class LeadershipThread:
             self._wake.clear()
             return
         away = None
+        if isinstance(call, Glance):
+            with contextlib.suppress(Away):
+                leadership.was_glanced(self._store.glance(LEADER, leadership.limit), clock())
+            return
         try:
             if isinstance(call, Read):
                 snapshot = self._store.read(LEADER, leadership.limit)

@@ -63,6 +63,10 @@ class Store(Protocol):
     def read(self, prefix: str, within: float) -> Snapshot:
         """All keys that begin with ``prefix``, linearizable, in at most ``within`` seconds. Away."""
 
+    def glance(self, prefix: str, within: float) -> Snapshot:
+        """The same as any part of the store has them, which may be behind: what is there was written before, and
+        something newer may be, too. It is answered also while the store as a whole is not. Away."""
+
     def transact(
         self, expect: Mapping[str, int], put: Mapping[str, bytes], drop: Collection[str], within: float
     ) -> Done | Refused:

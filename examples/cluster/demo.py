@@ -121,6 +121,11 @@ class Host:
             each["name"] for each in answer["rows"] if each["state"] == "alive"
         }
 
+    def knows_all(self) -> bool:
+        """Else it leads only if nobody has led for twice the ttl, as in the first seconds of a cluster."""
+        answer = self.ask("registry", part="watched", offset=0)
+        return answer is not None and bool(answer["whole"])
+
     def leads(self) -> bool:
         answer = self.ask("summary")
         return answer is not None and bool(answer["cluster"]["acts"])
@@ -215,6 +220,7 @@ class Demo:
         """Have these fed, and wait until all members hear them and one of them leads."""
         self.say("feed", names)
         until(lambda: all(each.hears(names) for each in self.hosts), "all members hear the workers")
+        until(lambda: all(each.knows_all() for each in self.hosts), "all members know all workers")
         until(lambda: any(each.leads() for each in self.hosts), "one of them leads")
 
     def leader(self) -> Host:

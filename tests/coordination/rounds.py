@@ -58,6 +58,7 @@ class Rounds:
         made.say("feed", *names)
         for member in made.members:
             _until(lambda member=member: set(names) <= made.watched(member), f"{member.name} hears {names}")
+            _until(partial(_knows_all, member), f"{member.name} knows all watchdogs, and may lead at once")
         before = made.leader()
         mend = FAULTS[fault](self, before)
         silent = made.say("stop", *names)
@@ -265,6 +266,11 @@ def cut(fault: str, count: int, ttl: float) -> list[Round]:
         )
         for each in found
     ]  # fmt: skip
+
+
+def _knows_all(member: Member) -> bool:
+    """Else it leads only if nobody has led for twice ``ttl``, as in the first seconds of a cluster."""
+    return bool(member.home.ask("registry", part="watched", offset=0)["whole"])
 
 
 def _until(done: Callable[[], bool], what: str, within: float = 30.0) -> None:

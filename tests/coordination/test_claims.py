@@ -300,6 +300,28 @@ def test_what_is_not_understood_is_left_alone_and_the_others_are_written(bench: 
     assert list(again.blocked) == ["a"]
 
 
+def test_what_was_so_before_is_not_adopted(bench: Bench) -> None:
+    """The store has the data of an old copy, in which the same member leads: what it knows is newer, and no step is
+    done twice; an incident that was closed is not opened again."""
+    claims = bench.claims
+    claims.want("a", claim())
+    claims.want("b", claim("r-2"))
+    assert bench.attempt() == [Written("a", 1), Written("b", 2)]
+    copy, revision = dict(bench.engine.items), bench.engine.revision
+    begun = claim(begun=(Begun(0, 1, "exec", 1001.0),))
+    claims.want("a", begun)
+    claims.want("b", claim("r-2", given_up=True))
+    assert bench.attempt() == [Written("a", 3), Written("b", 4)]
+    ended = claim(begun=(Begun(0, 1, "exec", 1001.0, ended=True),))
+    claims.want("a", ended)
+    claims.want("b", None)
+    bench.engine.replace(copy, revision)
+    assert bench.attempt() == []
+    assert bench.attempt() == [Written("a", 5), Written("b", 6)]
+    assert bench.there() == {"a": ended}
+    assert claims.get("a") == ended
+
+
 def test_a_claim_that_somebody_else_drops_is_written_again(bench: Bench) -> None:
     bench.claims.want("a", claim())
     bench.attempt()

@@ -115,6 +115,8 @@ class _Entry:
     mod: int = ABSENT
     """of the claim in the store, as far as it is known"""
     wanted: Claim | None = None
+    id: str = ""
+    """of the incident that was wanted or found last"""
     version: int = 0
     """of ``wanted``"""
     is_awaited: bool = False
@@ -163,7 +165,7 @@ class Claims:
             except Foreign as why:
                 made.blocked[name] = str(why)
                 continue
-            made._entries[name] = _Entry(item.mod, claim)
+            made._entries[name] = _Entry(item.mod, claim, claim.id)
             found[name] = claim
         return made, found
 
@@ -200,6 +202,7 @@ class Claims:
             self._forget(name)
             return None
         entry.wanted = claim
+        entry.id = entry.id if claim is None else claim.id
         entry.is_awaited |= is_awaited
         entry.spent = entry.spent if spent is None else spent
         self._version = entry.version = self._version + 1
@@ -279,19 +282,22 @@ class Claims:
         if (None if there is None else there.value) == change.value:
             return [self._written(change, ABSENT if there is None else there.mod)]  # the answer was lost
         entry = self._entries[name]
-        if there is None or there.mod == change.mod:
-            # Another name was the reason; or somebody has dropped it, who may not: it is written again.
+        claim = None
+        if there is not None and there.mod != change.mod:
+            try:
+                claim = unpack_claim(there.value)
+            except Foreign as why:
+                self.blocked[name] = str(why)
+                self._forget(name)
+                return [Blocked(name, str(why))]
+        if there is None or claim is None or claim.id == entry.id:
+            # Another name was the reason; or somebody has dropped it, who may not; or the store has the data of an
+            # old copy, and what was so of the same incident then: it is written again.
             entry.mod, entry.is_awaited = ABSENT if there is None else there.mod, True
             entry.spent = change.spent if entry.spent is None else entry.spent
             self._queue(name, entry)
             return []
-        try:
-            claim = unpack_claim(there.value)
-        except Foreign as why:
-            self.blocked[name] = str(why)
-            self._forget(name)
-            return [Blocked(name, str(why))]
-        entry.mod, entry.wanted, entry.is_awaited = there.mod, claim, False
+        entry.mod, entry.wanted, entry.id, entry.is_awaited = there.mod, claim, claim.id, False
         self._version = entry.version = self._version + 1
         return [Adopted(name, claim)]
 

@@ -11,7 +11,7 @@ from banken.protocol.messages import Declaration, Exit, Kind
 from banken_supervisor.engine.checks import RUNNER
 from banken_supervisor.engine.effects import Event, EventType, RunStep
 from banken_supervisor.engine.ladder import Ladder, Step
-from banken_supervisor.engine.policy import CheckRule, Policy
+from banken_supervisor.engine.policy import NEVER, CheckRule, Policy
 from banken_supervisor.engine.states import State
 from engine_kit import ALICE, BOB, TEN, Bench
 
@@ -313,3 +313,32 @@ def test_a_pause_of_the_owner_ends_in_its_checks_by_itself(bench: Checked) -> No
     bench.say(Kind.PAUSE, "db", 60.0)
     bench.live(61)
     assert (bench.state("db"), bench.state(CHECK)) == (State.ALIVE, State.PAUSED)
+
+
+@pytest.mark.parametrize("declaration", [TEN, Declaration(NEVER, NEVER, NEVER)])
+def test_a_check_that_has_passed_since_a_restart_is_judged(bench: Checked, declaration: Declaration) -> None:
+    """The owner feeds nothing itself: its check shows that it is back, and what fails then is no part of the restart."""
+    engine, out = bench.engine, bench.out
+    engine.declare("app", Policy(declaration, LADDER), bench.now, out)
+    check = "app/check"
+    engine.processes.is_program = lambda name: name in ("db", "app")
+    rule = CheckRule("app", "http", EVERY, FAILS)
+    engine.rules.declare(check, Policy(DECLARED, LADDER, depends_on=("app",), check=rule))
+    engine.watch(check, bench.now, out, awaited=True)
+    engine.checks.set([CHECK, check])
+    engine.on_purpose.program_down("app", bench.now, out, again=True, removed=False)
+    engine.checks.owner_ended("app", bench.now, out, stays_down=False)
+    engine.on_purpose.program_up("app", bench.now)
+    engine.checks.owner_started("app", bench.now, out)
+
+    def result(passed: bool) -> None:
+        bench.say(Kind.RESULT, check, passed, "", 0.01, EVERY, False, None)
+
+    for _ in range(FAILS + 1):
+        result(False)
+    assert bench.state(check) is State.WAITING, "it has a grace"
+    bench.live(1)
+    result(True)
+    for _ in range(FAILS):
+        result(False)
+    assert [data["cause"] for data in bench.incidents()] == [Cause.CHECK]

@@ -47,6 +47,8 @@ class OnPurpose:
     """whether a name is a program that is being taken down: however long that takes, its silence is no incident"""
     _until: dict[str, float] = field(default_factory=dict)
     """by program that was taken down: inf, or the end of its grace since it is up again"""
+    _up_at: dict[str, float] = field(default_factory=dict)
+    """by program that was taken down: when it came up again last"""
     _left: dict[str, dict[str, None]] = field(default_factory=dict)
     """by program: names of watchdogs whose process, one of it, has ended, or that wait for it"""
 
@@ -79,6 +81,7 @@ class OnPurpose:
                 self.await_program(record, program)
         if removed:
             del self._until[program]
+            self._up_at.pop(program, None)
             self._left.pop(program, None)
 
     def program_up(self, program: str, now: float) -> None:
@@ -90,6 +93,7 @@ class OnPurpose:
             return
         own = self._table.by_name.get(program)
         grace = self._rules.times.grace if own is None else own.declaration.grace
+        self._up_at[program] = now
         until = self._until[program] = now + (grace if grace < NEVER else self._rules.times.grace)
         for record in concerned:
             if record.stopped_with == program:
@@ -212,11 +216,11 @@ class OnPurpose:
                     return name, None
                 parent = self._table.by_name.get(name)
                 until = self._until.get(name, now)
-                if until > now and (parent is None or parent.state is not State.ALIVE):
+                if until > now and not self._is_back(name, parent):
                     return name, None if until == inf else until
                 if parent is None:
                     continue
-                if parent.is_judged and (waits_for := parent.stopped_with) is not None:
+                if parent.is_judged and (waits_for := parent.stopped_with) and not self._is_back(name, parent):
                     back_by = parent.detailed().back_by
                     if back_by is None or back_by > now:
                         return waits_for, back_by
@@ -224,6 +228,14 @@ class OnPurpose:
                     return next(iter(quorum.stopped)), None
                 pending.append(parent)
         return None
+
+    def _is_back(self, program: str, record: Record | None) -> bool:
+        """Whether it has been fed again, or one of its checks has passed, since it was taken down."""
+        if record is not None and record.state is State.ALIVE:
+            return True
+        since = self._up_at.get(program, inf)
+        checks = map(self._table.by_name.get, self._table.checks_of.get(program, ()))
+        return any(each is not None and each.state is State.ALIVE and each.fed_at > since for each in checks)
 
 
 def processes_of(record: Record) -> tuple[ProcessIdentity, ...]:

@@ -283,6 +283,9 @@ class Oracle:
             self._closed(one, kind, data)
         elif kind == "action":
             self._step(one, data)
+        elif kind == "paused" and data["seconds"] is not None:
+            # Said while the supervisor stood still, it begins now.
+            one.paused_until = max(one.paused_until, self.world.now + data["seconds"])
 
     def _verdict(self, one: Name, data: dict[str, Any]) -> None:
         cause, now = data["cause"], self.most

@@ -2,6 +2,8 @@
 
 Hung by SIGSTOP of all its processes; nginx also by its workers alone, and PostgreSQL by the use of all connections.
 As root, for each runs as its own user.
+
+Half an hour beside busy loops: BANKEN_HOST_MINUTES=30 python -m pytest tests/system/test_host.py -k busy -s
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "host"
 COMMANDS = ("redis-server", "nginx", "memcached", "haproxy", "tor", "node", "gunicorn", "celery")
 
 PROGRAMS = ("redis", "db", "nginx", "memcached", "haproxy", "tor", "app", "tasks", "node", "loop")
+
+MINUTES = float(os.environ.get("BANKEN_HOST_MINUTES", "0.2"))
+"""Beside busy loops."""
 
 LATE_S = 1.0
 """Seconds beyond ``every`` x ``fails`` + ``limit``, on a machine that does much else."""
@@ -214,3 +219,30 @@ def test_a_whole_host(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     finally:
         with capsys.disabled():
             print("", *host.figures, sep="\n")
+
+
+@pytest.mark.root
+@pytest.mark.timeout(120 + MINUTES * 60)
+def test_nobody_is_convicted_beside_busy_loops(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    """One on each processor: no incident, no restart, and every check has gone on passing."""
+    before = {name: host.pid(name) for name in PROGRAMS}
+    seen = len(host.events.seen)
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    began = time.monotonic()
+    try:
+        while time.monotonic() - began < MINUTES * 60:
+            time.sleep(1.0)
+            host.events.pump()
+    finally:
+        for each in loops:
+            each.kill()
+            each.wait()
+    convicted = [
+        f"{each['name']}: {each['reason']}" for each in host.events.seen[seen:] if each["type"] == "expired"
+    ]
+    assert convicted == []
+    assert {name: host.pid(name) for name in PROGRAMS} == before
+    late = [each["name"] for each in host.checks() if each["state"] != "alive" or not each["results"][-1]["passed"]]
+    assert late == []
+    with capsys.disabled():
+        print(f"\n{MINUTES:g} minutes beside {len(loops)} busy loops, load {os.getloadavg()[0]:.1f}: no incident")

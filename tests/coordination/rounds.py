@@ -227,7 +227,7 @@ class Rounds:
         time.sleep(10.0)
         relay.cut(on=False)
         time.sleep(2.0)
-        return lambda: None
+        return lambda: made.say("release", *living) and None
 
 
 FAULTS: dict[str, Callable[[Rounds, Member], Callable[[], None]]] = {

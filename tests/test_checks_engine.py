@@ -318,6 +318,8 @@ def test_a_pause_of_the_owner_ends_in_its_checks_by_itself(bench: Checked) -> No
 @pytest.mark.parametrize("declaration", [TEN, Declaration(NEVER, NEVER, NEVER)])
 def test_a_check_that_has_passed_since_a_restart_is_judged(bench: Checked, declaration: Declaration) -> None:
     """The owner feeds nothing: its check shows that it is back, and what fails then is no part of the restart."""
+
+    """Its owner feeds nothing: its check shows that it is back, and what fails then is no part of the restart."""
     engine, out = bench.engine, bench.out
     engine.declare("app", Policy(declaration, LADDER), bench.now, out)
     check = "app/check"
@@ -342,3 +344,47 @@ def test_a_check_that_has_passed_since_a_restart_is_judged(bench: Checked, decla
     for _ in range(FAILS):
         result(False)
     assert [data["cause"] for data in bench.incidents()] == [Cause.CHECK]
+
+
+def test_a_check_that_its_process_could_not_run_yet_is_not_judged(bench: Checked) -> None:
+    """It has a whole timeout from each time that this is said; that is no pass, and no failure. One warning."""
+    why = "is not run yet: all places (2) are taken"
+    for _ in range(100):
+        bench.live(EVERY)
+        bench.say(Kind.RESULT, CHECK, None, why, 0.0, 0.0, False, None)
+    record = bench.engine.get(CHECK)
+    assert record is not None
+    state = record.detailed().check
+    assert state is not None
+    assert (bench.state(CHECK), bench.incidents(), state.failed, state.number) == (State.ALIVE, [], 0, 1)
+    told = [e.data["text"] for e in bench.out if isinstance(e, Event) and e.type is EventType.RESOURCES]
+    assert told == [f"{CHECK} {why}; a check is not judged before it was run"] * 2, "one in ten minutes"
+    for _ in range(FAILS - 1):
+        bench.result(False)
+        bench.say(Kind.RESULT, CHECK, None, why, 0.0, 0.0, False, None)
+    assert bench.incidents() == []
+    bench.result(False)
+    assert (len(bench.incidents()), state.delayed) == (1, None)
+
+
+def test_silence_after_a_delay_is_judged(bench: Checked) -> None:
+    bench.live(TIMEOUT - 1)
+    bench.say(Kind.RESULT, CHECK, None, "is not run yet", 0.0, 0.0, False, None)
+    bench.live(TIMEOUT - 1)
+    assert bench.state(CHECK) is State.ALIVE
+    bench.live(2)
+    assert bench.state(CHECK) is State.EXPIRED
+
+
+def test_what_waits_to_be_ready_is_not_judged_while_the_check_of_that_is_not_run(bench: Checked) -> None:
+    rule = RULE._replace(is_readiness=True)
+    bench.engine.rules.declare(CHECK, Policy(Declaration(NEVER, NEVER, NEVER, exit=Exit.NEVER), check=rule))
+    bench.engine.reconsider()
+    bench.engine.notified.begun("db", 20.0, bench.now)
+    for _ in range(10):
+        bench.live(EVERY)
+        bench.say(Kind.RESULT, CHECK, None, "is not run yet", 0.0, 0.0, False, None)
+    assert bench.incidents() == []
+    bench.live(TIMEOUT + 1)
+    (data,) = bench.incidents()
+    assert data["reason"] == "it did not become ready within 20 s: tcp 127.0.0.1:5432: is not run yet"

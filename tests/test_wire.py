@@ -52,7 +52,7 @@ arguments = {
     Kind.LEAVING: st.tuples(st.none() | st.text(max_size=500)),
     Kind.PROBE: st.tuples(st.binary(max_size=16), st.integers(0, 2**40)),
     Kind.RESULT: st.tuples(
-        st.booleans(),
+        st.none() | st.booleans(),
         st.text(max_size=500),
         seconds | st.just(0.0),
         seconds | st.just(0.0),

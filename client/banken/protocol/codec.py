@@ -201,8 +201,9 @@ def _is_text(value: object, longest: int) -> bool:
 
 def _result(args: list[Any]) -> tuple[Any, ...]:
     passed, text, took, until, certain, process = args
-    if type(passed) is not bool or type(certain) is not bool or not _is_text(text, limits.RESULT_MAX):
-        wanted = f"true or false, and a text of at most {limits.RESULT_MAX} characters"
+    is_known = passed is None or type(passed) is bool
+    if not is_known or type(certain) is not bool or not _is_text(text, limits.RESULT_MAX):
+        wanted = f"true, false or nil, and a text of at most {limits.RESULT_MAX} characters"
         raise WireError("result", f"a result is {wanted}; and whether it is certain is true or false")
     if process is not None:
         if type(process) is not list or [*map(type, process)] != [int, int]:

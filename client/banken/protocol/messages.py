@@ -95,7 +95,7 @@ class Kind(IntEnum):
     RESULT = 12
     """what came of a check, said by the process of the supervisor's that runs them; [passed, text, milliseconds
     that it took, milliseconds until the next run, whether one such failure is enough, the process that was found:
-    [pid, start] or nil]"""
+    [pid, start] or nil]; passed is nil where the check could not be run yet, and the text says why"""
 
 
 ARGUMENTS = dict.fromkeys(Kind, (0,)) | {

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import Protocol
 
 from banken_supervisor.check_runner.stalls import Stalls
@@ -27,6 +27,12 @@ OVER_S = 0.5
 
 AGAIN_MAX = 2
 """How often a run is done again at once, because this process stood still during it."""
+
+DELAY_S = 0.05
+"""Seconds between two looks at the checks that wait for a place. Each is told once in ``every``, while it waits."""
+
+NAMED_MAX = 3
+"""Running checks that the reason of a delay names."""
 
 _SPREAD = 0.6180339887498949
 """Multiples of the golden ratio spread any number of checks evenly (Knuth, TAOCP 6.4)."""
@@ -68,6 +74,8 @@ class Entry:
     is_gone: bool = False
     is_over: bool = False
     """what it looks for was seen: it is not run until that is wanted again"""
+    told_at: float | None = None
+    """loop time at which it was last said that it waits for a place"""
     turn: int = field(default=0)
     """of its place in the queue that counts"""
 
@@ -84,18 +92,27 @@ class Wanted:
 
 
 class Runner:
-    """``tell`` is called with each result: name, outcome, seconds that it took, seconds until the next run."""
+    """``tell`` is called with each result: name, outcome, seconds that it took, seconds until the next run.
+    ``delayed`` is called with the name of a check that could not be run yet, and why, again and again."""
 
-    def __init__(self, tell: Callable[[str, Outcome, float, float], None], at_once: int = 100) -> None:
+    def __init__(
+        self,
+        tell: Callable[[str, Outcome, float, float], None],
+        at_once: int = 100,
+        delayed: Callable[[str, str], None] = lambda name, why: None,
+    ) -> None:
         self.at_once = at_once
         self.stalls = Stalls()
         self._tell = tell
+        self._delayed = delayed
         self._loop = asyncio.get_running_loop()
         self._entries: dict[str, Entry] = {}
         self._queue: list[tuple[float, int, Entry]] = []
         self._waiting: deque[Entry] = deque()
         """due, while others have all the places"""
-        self._running = 0
+        self._running: dict[Entry, None] = {}
+        self._look_at = 0.0
+        """loop time of the next look at those that wait"""
         self._turns = count(1)
         self._wake = asyncio.Event()
 
@@ -152,7 +169,10 @@ class Runner:
             while True:
                 self._wake.clear()
                 self._begin_due()
-                wait = None if not self._queue else max(0.0, self._queue[0][0] - self._loop.time())
+                times = [self._queue[0][0]] if self._queue else []
+                if self._waiting:
+                    times.append(self._look_at)
+                wait = max(0.0, min(times) - self._loop.time()) if times else None
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._wake.wait()
@@ -182,19 +202,47 @@ class Runner:
 
     def _begin_due(self) -> None:
         now = self._loop.time()
+        due: list[Entry] = []
         while self._queue and self._queue[0][0] <= now:
             _, turn, entry = heapq.heappop(self._queue)
             if not entry.is_gone and entry.turn == turn:
-                self._waiting.append(entry)
-        while self._waiting and self._running < self.at_once:
+                due.append(entry)
+        self._waiting += due
+        while self._waiting and len(self._running) < self.at_once:
             entry = self._waiting.popleft()
             if entry.is_gone or entry.task is not None:
                 continue
             if entry.is_over or (entry.is_programs and not entry.subject.pid):
                 self._plan_next(entry)
                 continue
-            self._running += 1
+            if entry.told_at is not None:
+                # It has a whole timeout from now on.
+                self._delayed(entry.name, f"is run late: {self._places} were taken ([supervisor] checks_at_once)")
+                entry.told_at = None
+            self._running[entry] = None
             entry.task = asyncio.create_task(self._run(entry))
+        if now >= self._look_at:
+            self._look_at, due = now + DELAY_S, list(self._waiting)
+        self._tell_delayed(due, now)
+
+    @property
+    def _places(self) -> str:
+        return f"all places ({self.at_once})"
+
+    def _tell_delayed(self, due: list[Entry], now: float) -> None:
+        """Say of each that waits for a place that it was not run: nobody may be judged by that."""
+        if not self._waiting:
+            return
+        others = f" and {len(self._running) - NAMED_MAX} more" if len(self._running) > NAMED_MAX else ""
+        names = ", ".join(each.name for each in islice(self._running, NAMED_MAX))
+        why = f"is not run yet: {self._places} are taken ([supervisor] checks_at_once) by {names}{others}"
+        for entry in due:
+            is_run = entry.task is not None or entry.is_gone or entry.is_over
+            if is_run or (entry.is_programs and not entry.subject.pid):
+                continue
+            if entry.told_at is None or now - entry.told_at >= entry.check.every:
+                entry.told_at = now
+                self._delayed(entry.name, why)
 
     def _plan_next(self, entry: Entry) -> None:
         """Its next run is at its phase, at least half of ``every`` after the last one was due."""
@@ -213,9 +261,10 @@ class Runner:
                 took = self._loop.time() - began
                 if found.passed or again == AGAIN_MAX or not self.stalls.since(began):
                     break
+                self._delayed(entry.name, "is run again: the process that runs the checks stood still")
         finally:
             entry.task = None
-            self._running -= 1
+            self._running.pop(entry, None)
             if entry.is_gone:
                 entry.subject.close()
             self._wake.set()

@@ -64,7 +64,7 @@ def serve(address: str | None) -> None:
 
 async def _serve(address: str | None) -> None:
     client, name = Client(address, release_at_exit=False), os.environ.get("BANKEN_NAME", "banken-checks")
-    runner = Runner(partial(_tell, client))
+    runner = Runner(partial(_tell, client), delayed=partial(_tell_delayed, client))
     loop = asyncio.get_running_loop()
     work = Work(address, runner, loop)
     thread = threading.Thread(target=work.ask_for_ever, name="banken-asks", daemon=True)
@@ -80,7 +80,14 @@ async def _serve(address: str | None) -> None:
 
 def _tell(client: Client, name: str, found: Outcome, took: float, until_next: float) -> None:
     text = found.text[:RESULT_MAX]
-    args = found.passed, text, took, until_next, found.certain, found.process
+    _send(client, name, (found.passed, text, took, until_next, found.certain, found.process))
+
+
+def _tell_delayed(client: Client, name: str, why: str) -> None:
+    _send(client, name, (None, why[:RESULT_MAX], 0.0, 0.0, False, None))
+
+
+def _send(client: Client, name: str, args: tuple[Any, ...]) -> None:
     # No method of the client for users: a frame that is made elsewhere.
     client._deliver(encode(Message(Kind.RESULT, name, own_identity(), 0.0, None, args)))
 

@@ -74,6 +74,9 @@ def run(name: str, address: str | None) -> int:
                 elif row["name"] in asked and not row["running"]:
                     raise Failure(f"{row['name']} is not run: {row['check_of']} is not running")
             if asked and time.monotonic() > until:
+                late = [row for row in _rows(control, name) if row["name"] in asked and row["delayed"]]
+                if late:
+                    raise Failure("; ".join(f"{row['name']} {clean(row['delayed'])}" for row in late))
                 raise Failure(f"{', '.join(asked)} gave no result: `banken status` shows how banken-checks is")
             time.sleep(POLL_S)
     return exit_codes.OK if passed else exit_codes.NOT_SO
@@ -139,6 +142,8 @@ def _show(what: str, result: dict[str, Any]) -> None:
 def _state(row: dict[str, Any]) -> str:
     if not row["running"]:
         return "off"
+    if row["delayed"]:
+        return "delayed"
     if not row["results"]:
         return "new"
     if row["results"][-1]["passed"]:
@@ -149,6 +154,9 @@ def _state(row: dict[str, Any]) -> str:
 def _cells(row: dict[str, Any]) -> list[str]:
     last = row["results"][-1] if row["results"] else None
     following = row["next"]
+    what = f"{row['label']}: {last['text']}" if last is not None else row["label"]
+    if row["delayed"]:
+        what = f"{row['label']}: {row['delayed']}, for {format_s(round(row['delayed_for'], 1))}"
     return [
         clean(row["name"]),
         row["state"],
@@ -156,7 +164,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         "-" if last is None else format_s(round(last["age"], 1)),
         "-" if last is None else format_s(round(last["took"], 4)),
         "-" if following is None or not row["running"] else format_s(round(max(0.0, following), 1)),
-        clean(f"{row['label']}: {last['text']}" if last is not None else row["label"]),
+        clean(what),
     ]
 
 

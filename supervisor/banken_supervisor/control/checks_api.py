@@ -69,6 +69,8 @@ def _row(view: ControlView, check: PlacedCheck) -> dict[str, Any]:
         "number": 0 if state is None else state.number,
         "failed": 0 if state is None else state.failed,
         "next": due,
+        "delayed": None if state is None else state.delayed,
+        "delayed_for": 0.0 if state is None or state.delayed is None else now - state.delayed_since,
         "results": [] if record is None else results_data(record, now),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from banken.protocol.messages import ProcessIdentity
@@ -43,6 +44,11 @@ class CheckState:
     """as which check it was"""
     process: ProcessIdentity | None = None
     """that it has found; where its owner has none, steps act on this one"""
+    delayed: str | None = None
+    """why it could not be run when it was due; None: it could"""
+    delayed_since: float = 0.0
+    heard_at: float = -inf
+    """deadline time of the last result, or when it was last said why there is none"""
 
 
 class CheckCounts:

@@ -8,7 +8,8 @@ alone; but a step of a check's ladder acts on the owner's process.
 Its verdict, cause ``check``: ``fails`` failures in a row, or no result in its timeout. Until it has passed once,
 failures count only when the grace is over. *The silence of the process that runs the checks convicts nobody*: a
 missing result is judged only when that process was heard after the result was due; and when it is started again,
-each check has a whole timeout from then. A check of a program is not judged while that is not running.
+each check has a whole timeout from then. When that process says that it could not run a check yet, the check has a
+whole timeout from then, too. A check of a program is not judged while that is not running.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Message, ProcessIdentity
 from banken_supervisor.engine.check_state import CheckCounts, CheckState, Result
-from banken_supervisor.engine.effects import Effect
+from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
@@ -34,6 +35,9 @@ RUNNER = "banken-checks"
 
 LOOK_AGAIN_S = 0.25
 """Seconds until a check is looked at again that has no result, while its process is not heard either."""
+
+WARN_EVERY_S = 600.0
+"""Seconds between two warnings that checks are run late."""
 
 START_S = 2.0
 """Seconds that the process that runs the checks has to start, before the timeout of each begins anew."""
@@ -52,6 +56,7 @@ class Checks:
     passed: Callable[[str, float, float, list[Effect]], None] = lambda owner, began, now, out: None
     """is told that the readiness of this program was seen by a run that began at this time"""
     counts: CheckCounts = field(default_factory=CheckCounts)
+    _warn_at: float = 0.0
 
     def set(self, names: Collection[str]) -> None:
         """The checks that there are, by the operator's config; their policies are in force already."""
@@ -81,12 +86,17 @@ class Checks:
             text = f"results of {message.name!r} come from the process {RUNNER} alone"
             return Refusal("check", text)
         passed, text, took, until_next, is_certain, process = message.args
-        result = Result(now, passed, text, took)
-        self.counts.add(result)
         details = record.detailed()
         state = details.check
         if state is None or state.rule != rule:
             state = details.check = CheckState(rule=rule)
+        state.heard_at = now
+        if passed is None:
+            self._delay(record, rule, state, text, now, out)
+            return None
+        state.delayed = None
+        result = Result(now, passed, text, took)
+        self.counts.add(result)
         state.process = None if process is None else who._replace(pid=process[0], start=process[1], nonce=bytes(4))
         state.results.append(result)
         state.number += 1
@@ -112,6 +122,25 @@ class Checks:
         else:
             state.failed = 0 if record.state is State.PAUSED else state.failed + 1
         return None
+
+    def _delay(
+        self, record: Record, rule: CheckRule, state: CheckState, why: str, now: float, out: list[Effect]
+    ) -> None:
+        """It could not be run yet: it has a whole timeout from now on. So has its owner, if that waits for it to be
+        ready."""
+        if state.delayed is None:
+            state.delayed_since = now
+        state.delayed = why
+        self._table.arm(record)
+        owner = self._table.by_name.get(rule.of) if rule.is_readiness else None
+        if owner is not None and (demand := owner.detailed().demand) is not None and not demand.alone:
+            due = max(demand.due, now + rule.every * (rule.fails + 1))
+            owner.detailed().demand = demand._replace(due=due, seen=f"{rule.label}: {why}")
+            self._table.arm(owner)
+        if now - state.delayed_since >= rule.every and now >= self._warn_at:
+            self._warn_at = now + WARN_EVERY_S
+            text = f"{record.name} {why}; a check is not judged before it was run"
+            out.append(Event(EventType.RESOURCES, None, {"text": text}))
 
     def _note_readiness(
         self, record: Record, rule: CheckRule, result: Result, now: float, out: list[Effect]
@@ -191,7 +220,7 @@ class Checks:
 
     def _start(self, record: Record, now: float, out: list[Effect]) -> None:
         if (state := record.detailed().check) is not None:
-            state.failed = 0
+            state.failed, state.delayed = 0, None
         self._table.await_feeds(record)
         self._lifecycle.apply(record, Occurrence(Trigger.REBORN), now, out)
 

@@ -72,7 +72,7 @@ class EventType(StrEnum):
     ADDRESS = "address"
     """files of the address were removed or replaced; ``text`` says what was done"""
     RESOURCES = "resources"
-    """descriptors or memory of the supervisor are short, or not any more; ``text`` says what is done"""
+    """descriptors, memory or places for checks are short, or not any more; ``text`` says what is done"""
     OUTER_WATCHDOG = "outer-watchdog"
     """who watches the supervisor cannot be told that it turns, or can be again; ``text`` says why"""
     OVERLOADED = "overloaded"

@@ -370,8 +370,8 @@ def deadline(record: Record) -> float | None:
 
 def _result_due(record: Record, details: Details, since: float) -> float:
     """When the next result of a check is missed. ``since``: its last pass, or the end of its grace."""
-    last = details.check and details.check.results and details.check.results[-1]
-    return (max(since, last.at) if last else since) + record.declaration.timeout
+    last = since if details.check is None else max(since, details.check.heard_at)
+    return last + record.declaration.timeout
 
 
 def progress_deadline(record: Record) -> float | None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -76,7 +77,7 @@ def test_who_may_speak() -> None:
         daemons.until("main", "STATUS counts, WATCHDOG does not", state="waiting", status="from a child")
         told = until(lambda: daemons.logged('notify_access = "all"'), "it is told")
         assert len(told) == 1
-        assert f"main process pid {daemons.environment('main')['pid']} is" in told[0]
+        assert f"main process is pid {daemons.environment('main')['pid']}:" in told[0]
         daemons.order("main", {"child": "READY=1"})
         daemons.until("main", "READY counts", state="alive")
 
@@ -95,3 +96,77 @@ def test_outsiders() -> None:
         )  # fmt: skip
         assert time.monotonic() - began < 4  # it waits for its barrier for five seconds
         daemons.until("outside", "it is fed", state="alive", status="by hand")
+
+
+OUTSIDER = """
+import os, socket, sys
+for line in sys.stdin:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.sendto(line.strip().replace("|", "\\n").replace("@", "%d" % os.getpid()).encode(), sys.argv[1])
+"""
+
+
+class Outsider:
+    """A process that is no program of the supervisor's, and says what it is told."""
+
+    def __init__(self, path: str) -> None:
+        command = [sys.executable, "-S", "-c", OUTSIDER, path]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+        assert self.process.stdin is not None
+        self._input = self.process.stdin
+
+    def say(self, text: str) -> None:
+        """``|``: the next line. ``@``: its own pid."""
+        self._input.write(text + "\n")
+        self._input.flush()
+
+    def end(self) -> None:
+        """With 0. It stays a zombie: of that every kernel tells how it ended."""
+        self._input.close()
+
+    def kill(self) -> None:
+        self._input.close()
+        self.process.kill()
+        self.process.wait()
+
+
+def test_a_main_process_that_has_ended() -> None:
+    """What MAINPID named lasts as long as that process: the next one is heard, and its end judged. Its MAINPID
+    counts before what the same datagram says else."""
+    config = '[[watchdog]]\nname = "e"\nnotify = true\ntimeout = "20s"\n'
+    started = []
+    with notifiers(config) as daemons:
+        path = daemons.row("e")["notify"]
+
+        def new() -> Outsider:
+            started.append(Outsider(path))
+            return started[-1]
+
+        try:
+            first = new()
+            first.say("READY=1|MAINPID=@|WATCHDOG=1")
+            daemons.until("e", "the first one feeds", state="alive")
+            first.end()
+            until(lambda: "e" not in daemons.run.watchdogs(), "its end releases the name")
+            second = new()
+            second.say("WATCHDOG=1")
+            daemons.until("e", "one that does not name itself feeds", state="alive")
+            second.say("READY=1|MAINPID=@|WATCHDOG=1")
+            daemons.until("e", "it is the main one", pid=second.process.pid)
+            third = new()
+            third.say("WATCHDOG=1")
+            refused = f"pid {third.process.pid} feeds 'e', whose main process is pid {second.process.pid}: "
+            until(lambda: daemons.logged(refused), "while the main process lives no other one feeds")
+            third.say("MAINPID=@|WATCHDOG=trigger|STATUS=the third speaks")
+            incident = daemons.until("e", "one that is main from now on says all", state="expired")["incident"]
+            assert incident["reason"] == "the third speaks"
+            third.say("WATCHDOG=1")
+            daemons.until("e", "it is fed again", state="alive")
+            for each in (second, third):  # in this order: else the name would be handed back to the second
+                each.kill()
+            incident = daemons.until("e", "its end is noticed", state="expired")["incident"]
+            assert incident["cause"] == "exited"
+            assert len(daemons.logged("refused (notify-access)")) == 1
+        finally:
+            for each in started:
+                each.kill()

@@ -19,7 +19,7 @@ from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.policy import NEVER
 from banken_supervisor.engine.principal import Refusal
-from banken_supervisor.processes.handle import ProcessError, ProcessHandle, real_user
+from banken_supervisor.processes.handle import ProcessError, ProcessGone, ProcessHandle, real_user
 from banken_supervisor.processes.namespaces import SPACE, pid_in_namespace_of
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
 from banken_supervisor.programs.run_records import file_name
@@ -106,7 +106,11 @@ class NotifyHandler:
         if said.not_kept:
             text = f"{' and '.join(said.not_kept)} of pid {datagram.pid} is not kept: descriptors are closed"
             self._refuse(name, "notify-not-kept", text)
-        if not self._may_say_all(datagram):
+        may_say_all = self._may_say_all(datagram)
+        if said.main_pid is not None:  # first: what the new main process says in the same datagram counts
+            self._name_main(name, said.main_pid, datagram)
+            may_say_all = may_say_all or self._may_say_all(datagram)
+        if not may_say_all:
             said = self._only_anybodys(datagram, said)
         self._take(name, said, datagram)
         return True
@@ -120,8 +124,6 @@ class NotifyHandler:
         if said.extend is not None:
             engine.notified.extend(name, said.extend, now, out)
             self._programs.manager.programs.extend_stop(name, now + said.extend)
-        if said.main_pid is not None:
-            self._name_main(name, said.main_pid, datagram)
         if said.why is not None:
             self._programs.last_words[name] = said.why
         at = self._driver.time_of(datagram.at)
@@ -162,12 +164,31 @@ class NotifyHandler:
         if datagram.is_line or self._programs.notify_access(name) == "all" or self.access.get(name) == "all":
             return True
         main = self._main(name)
-        return main is None or datagram.pid == main
+        if main == datagram.pid or main is None:
+            return True
+        self._forget_main_if_ended(name)
+        return self._main(name) is None
 
     def _main(self, name: str) -> int | None:
         """The pid of the main process; None: there is none that is known."""
         process = self._programs.process(name) or self._speakers[name].main
         return 0 if process is None and name in self._programs else None if process is None else process.pid
+
+    def _forget_main_if_ended(self, name: str) -> None:
+        """What MAINPID named of what is no program lasts as long as that process. (The end of a program's main
+        process is the program manager's matter.)"""
+        speaker = self._speakers[name]
+        if speaker.main is None:
+            return
+        try:
+            with ProcessHandle.open_pid(speaker.main.pid, speaker.main.start) as handle:
+                has_ended = not handle.alive
+        except ProcessGone:
+            has_ended = True
+        except ProcessError:  # it cannot be known now
+            has_ended = False
+        if has_ended:
+            speaker.main = None
 
     def _name_main(self, name: str, number: int, datagram: Datagram) -> None:
         """Of a program, one of its own processes becomes the main one, by the word of one of its own; of what is no
@@ -206,9 +227,9 @@ class NotifyHandler:
         kept = Said(ready=said.ready, status=said.status, barrier=said.barrier, main_pid=said.main_pid)
         if kept._replace(ignored=said.ignored, not_kept=said.not_kept) != said:
             name, main = datagram.name, self._main(datagram.name)
-            whose = f"pid {main} is" if main else "no process is"
+            whose = f"whose main process is pid {main}" if main else "which has no main process now"
             text = (
-                f"pid {datagram.pid} feeds {name!r}, whose main process {whose}: that does not count; "
+                f"pid {datagram.pid} feeds {name!r}, {whose}: that does not count; "
                 'notify_access = "all" lets every process of it feed'
             )
             self._refuse(name, "notify-access", text)

@@ -213,6 +213,7 @@ _ANSWERS: dict[str, Any] = {
     "suggest": {"rows": [_SUGGESTION], "next": _maybe(_count), "total": _count},
     "look": {"rows": [_ROW], "gone": [_a_name], "released?": [(_a_name, _number)]},
     "keys": {"rows": [_KEY], "denied": [{"host": _text, "key": _maybe(_text), "age": _number}]},
+    "may_feed": {"refused": [_text]},
     "programs": {"rows": [_PROGRAM]},
     "program": {"rows": [_PROGRAM]},
     "reload": {"number": _count},

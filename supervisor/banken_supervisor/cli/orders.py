@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from banken.errors import Refused
@@ -17,8 +19,9 @@ from banken_supervisor.cli.options import (
     quiet_option,
     row_of,
 )
-from banken_supervisor.operator_client.supervisor_client import connect, say, tell
+from banken_supervisor.operator_client.supervisor_client import Said, connect, say, tell
 from banken_supervisor.text.durations import format_s
+from banken_supervisor.text.sanitize import one_line
 
 here_option = click.option(
     "--here", is_flag=True, help="In a cluster: for this member alone, also while the store does not answer."
@@ -46,8 +49,9 @@ def feed(
 ) -> None:
     """Prove that NAME is alive, once, and say whether the supervisor took it.
 
-    Without --timeout, NAME keeps what was declared for it; a new name gets the supervisor's defaults. In a program
-    with `user` it is sent, and nothing is said of it.
+    Without --timeout, NAME keeps what was declared for it; a new name gets the supervisor's defaults. Of several
+    supervisors all get it; it is done if one has taken it, and of each that has not a warning says so.
+    In a program with `user`, and with a key that may only feed, it is sent, and not confirmed.
 
     \b
     Examples:
@@ -62,7 +66,7 @@ def feed(
     said = None if status is None else check_text(status, "status", STATUS_MAX)
     step = None if progress is None else _progress(progress)
     note = () if said is None and step is None else (step, said)
-    row = say(address, Kind.NOTE if note else Kind.FEED, name, *note, declaration=declaration)
+    row = _said(say(address, Kind.NOTE if note else Kind.FEED, name, *note, declaration=declaration), quiet)
     if quiet or row is None:
         return
     left = row["left"]
@@ -70,6 +74,16 @@ def feed(
     if row["state"] == "paused":
         due = "; it is not judged until it is resumed" if left is None else f" for another {format_s(left)}"
     click.echo(f"{name} fed: {row['state']}{due}")
+
+
+def _said(said: Said, quiet: bool) -> dict[str, Any] | None:
+    """The row, if any; what else there is to say is printed."""
+    if not quiet:
+        for each in said.missed:
+            click.echo(f"warning: {one_line(each)}", err=True)
+        if said.doubt is not None:
+            click.echo(f"sent; not confirmed: {said.doubt}")
+    return said.row
 
 
 def _progress(text: str) -> int | float | str | None:
@@ -94,9 +108,9 @@ def fail(name: str, reason: str, quiet: bool, address: str | None) -> None:
     """Say that NAME has failed, and why: a verdict at once. Its next feed ends the incident.
 
     A NAME that is not watched yet is declared with the supervisor's defaults, so that the first failure of a
-    job is not lost.
+    job is not lost. Of several supervisors all get it, as by `banken feed`.
     """
-    row = say(address, Kind.FAIL, name, check_text(reason, "reason", REASON_MAX))
+    row = _said(say(address, Kind.FAIL, name, check_text(reason, "reason", REASON_MAX)), quiet)
     if quiet or row is None:
         return
     incident = row.get("incident")

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banken.address import Address, resolve, resolve_all
 from banken.errors import AddressRefused, RequestFailed, Unreachable
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ANSWER_S = 2.0
 """Seconds to wait for an answer."""
+
+NO_PATTERN = "no pattern of its `feed` in access.toml there fits; `banken keys allow` changes that"
 
 WORD_S, WORD_POLL_S = 5.0, 0.02
 """Seconds to wait until the members of a cluster can know of a word, and between two looks."""
@@ -129,29 +131,75 @@ def message(kind: Kind, name: str, *args: Any, declaration: Declaration | None =
     return encode(Message(kind, name, None, 0.0, declaration, args))
 
 
-def say(
-    address: str | None, kind: Kind, name: str, *args: Any, declaration: Declaration | None = None
-) -> dict[str, Any] | None:
-    """Send one message about a watchdog, as ``tell`` does. Unreachable: no supervisor took it.
+class Said(NamedTuple):
+    """What became of a message to one supervisor, or to several."""
 
-    At an address that takes only feeds, or with a key that may do no more, it cannot be confirmed: None, too.
+    row: dict[str, Any] | None
+    """the watchdog's afterwards, by the first that has answered; None: it is watched no longer, or nobody has"""
+    doubt: str | None
+    """why nobody has confirmed it; None: it is confirmed"""
+    missed: list[str]
+    """of each supervisor that has not taken it, why"""
+
+
+def say(address: str | None, kind: Kind, name: str, *args: Any, declaration: Declaration | None = None) -> Said:
+    """Send one message about a watchdog, as ``tell`` does, to all supervisors at once, as a worker does.
+
+    Unreachable, RequestFailed: none of them took it. At an address that takes only feeds, or with a key that may do
+    no more, it cannot be confirmed.
     """
-    where = resolve_all(address)[0]
-    if where.main is None:
-        try:
-            with connect(address) as control:
-                return tell(control, kind, name, *args, declaration=declaration)
-        except RequestFailed as fault:
-            if KEY_MAY_NOT not in str(fault):
-                raise
-    sender = _feed_sender(where)
+    frame = message(kind, name, *args, declaration=declaration)
+    where = resolve_all(address)
+    if len(where) == 1:
+        found = [_say_to(where[0], name, frame)]
+    else:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(len(where)) as pool:  # each may need the whole of its time
+            found = list(pool.map(lambda each: _say_to(each, name, frame), where))
+    taken = [each for each in found if isinstance(each, Said)]
+    faults = [each for each in found if not isinstance(each, Said)]
+    if not taken:
+        if len(faults) == 1:
+            raise faults[0]
+        kinds = {type(each) for each in faults}
+        raise (Unreachable if kinds == {Unreachable} else RequestFailed)("; ".join(map(str, faults)))
+    first = next((each for each in taken if each.doubt is None), taken[0])
+    return first._replace(missed=[str(each) for each in faults])
+
+
+def _say_to(where: Address, name: str, frame: bytes) -> Said | Unreachable | RequestFailed:
+    """The same, to one of them; the error is returned."""
+    doubt = "here only feeds are taken"
     try:
-        if not sender.send(message(kind, name, *args, declaration=declaration), ANSWER_S, insist=True):
+        if where.main is None:
+            with connect(where.text) as control:
+                try:
+                    return Said(_tell_frame(control, name, frame), None, [])
+                except RequestFailed as fault:
+                    if KEY_MAY_NOT not in str(fault):
+                        raise
+                doubt = "the key may not ask"
+                if not may_feed(control, name):
+                    return RequestFailed(f"{where.text} lets this key not feed {name!r}: {NO_PATTERN}")
+        sender = _feed_sender(where)
+        try:
+            if sender.send(frame, ANSWER_S, insist=True):
+                return Said(None, doubt, [])
             of = "" if where.main is None else f"; it is the one at {where.main}"
-            raise Unreachable(f"no supervisor takes feeds at {where.text}{of}")
-    finally:
-        sender.close()
-    return None
+            return Unreachable(f"no supervisor takes feeds at {where.text}{of}")
+        finally:
+            sender.close()
+    except (Unreachable, RequestFailed) as fault:
+        return fault
+
+
+def may_feed(control: Control, name: str) -> bool:
+    """Whether the key that is in use may feed this name there; True too where its supervisor does not tell."""
+    try:
+        return name not in control.request("may_feed", names=[name])["refused"]
+    except RequestFailed:
+        return True
 
 
 def _feed_sender(where: Address) -> Sender | Fanout:
@@ -189,7 +237,11 @@ def tell(
     Returns the watchdog's row afterwards; None if it is no longer watched. RequestFailed if it was refused.
     """
     more = {"here": True} if here else {}
-    taken = control.request("tell", frame=message(kind, name, *args, declaration=declaration), **more)
+    return _tell_frame(control, name, message(kind, name, *args, declaration=declaration), **more)
+
+
+def _tell_frame(control: Control, name: str, frame: bytes, **more: Any) -> dict[str, Any] | None:
+    taken = control.request("tell", frame=frame, **more)
     if (number := taken.get("word")) is not None:
         _wait_for(control, number)
     found: list[dict[str, Any]] = control.request("status", name=name)["rows"]

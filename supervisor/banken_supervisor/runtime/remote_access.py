@@ -16,7 +16,7 @@ from banken.errors import KeyRefused
 from banken.threads import NO_THREAD, ZMQ_THREADS, available
 from banken_supervisor.actions.keyed_executor import Job
 from banken_supervisor.control.control_api import ROWS_MAX
-from banken_supervisor.control.key_rights import refusal_for
+from banken_supervisor.control.key_rights import reply_for
 from banken_supervisor.control.view import RemoteView
 from banken_supervisor.engine.principal import Refusal
 from banken_supervisor.keys.directory import KeyDirectory
@@ -75,7 +75,7 @@ class RemoteAccess:
         sockets.read_tcp(feeds)
         rules = Rules(
             keys.holder_of,
-            refusal_for,
+            reply_for,
             lambda topic: self._mailbox.post(lambda: loop.welcome(topic)),
             self._refuse,
             loop.fault_elsewhere(Place.REQUEST),

@@ -56,13 +56,13 @@ Socket = zmq.Socket[bytes]
 class Rules:
     """What the gateway asks; each is called on its thread.
 
-    ``refused``: the reply to a request that may not be made with this ``control`` (none, read, full); None: it may.
+    ``reply``: to a request that this key may not make, or that is about the key itself; None: it may be made.
     ``welcome``: tell the state of this topic to those that listen. ``refuse``: count this and tell it, by a reason
     in one word, and a text. ``fault``: report an exception.
     """
 
     holder_of: HolderOf
-    refused: Callable[[bytes, str], bytes | None]
+    reply: Callable[[bytes, KeyHolder], bytes | None]
     welcome: Callable[[bytes], None]
     refuse: Callable[[str, str], None]
     fault: Callable[[Exception], None]
@@ -181,7 +181,7 @@ class TcpGateway:
         holder = self._holder(body)
         if holder is None or len(parts) != 2:
             return
-        reply = self._rules.refused(body.bytes, holder.control)
+        reply = self._rules.reply(body.bytes, holder)
         if reply is not None:
             self._reply(routing_id, reply)
             return

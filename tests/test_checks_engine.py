@@ -317,8 +317,6 @@ def test_a_pause_of_the_owner_ends_in_its_checks_by_itself(bench: Checked) -> No
 
 @pytest.mark.parametrize("declaration", [TEN, Declaration(NEVER, NEVER, NEVER)])
 def test_a_check_that_has_passed_since_a_restart_is_judged(bench: Checked, declaration: Declaration) -> None:
-    """The owner feeds nothing: its check shows that it is back, and what fails then is no part of the restart."""
-
     """Its owner feeds nothing: its check shows that it is back, and what fails then is no part of the restart."""
     engine, out = bench.engine, bench.out
     engine.declare("app", Policy(declaration, LADDER), bench.now, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from banken.keys import load
 from banken_supervisor.config.faults import ConfigFaults
 from banken_supervisor.keys.access import Control, examine
 from banken_supervisor.keys.directory import KeyDirectory
+from banken_supervisor.runtime.keys_reload import KeysReload
 
 PUBLIC, SECRET = "R^VKys#4f>6L6(KietKYV!c5PC<8lL+=3dOkQ09?", "=Zx<eb17BPx)G<Sh3WoH!{Dv-7g$Cb1nOgOGwB4q"
 OTHER = "JuCj61HXD]2F$-N]4&Xn=6DT?S=)i=lDEG(4QDT/"
@@ -237,3 +239,15 @@ def test_a_directory_that_others_may_write_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(KeyRefused, match="only you or root may be able to write it"):
         KeyDirectory(tmp_path).new("a")
+
+
+def test_a_reload_has_the_number_that_it_was_given_however_soon_it_begins(tmp_path: Path) -> None:
+    """Its thread may be done before the number is returned."""
+    done: list[Callable[[], None]] = []
+    reload = KeysReload(
+        tmp_path / "none", lambda: lambda: None, done.append, lambda event: None, lambda read: read()
+    )
+    assert [reload.ask(), reload.ask()] == [1, 2]
+    for each in done:
+        each()
+    assert (reload.last["number"], reload.is_pending) == (2, False)

@@ -45,10 +45,11 @@ class KeysReload:
     def ask(self, allow_empty: bool = False) -> int:
         """Start a reload. Returns its number at once: that of one that has not begun, if there is one."""
         self.asked += 1
-        if not self._waiting:
-            self._waiting = self._newest = next(self._numbers)
-            self._start(partial(self._read, self._waiting))
-        return self._waiting
+        if number := self._waiting:
+            return number
+        number = self._waiting = self._newest = next(self._numbers)
+        self._start(partial(self._read, number))  # which may have begun before this returns
+        return number
 
     def _read(self, number: int) -> None:
         self._waiting = 0

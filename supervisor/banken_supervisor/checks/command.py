@@ -3,6 +3,7 @@
 The command leads a session of its own. It is not collected before its group was killed: until then its number means
 no other group. What has left the session is found by its mark (``BANKEN_RUN``), where there is a sign of it: the
 command took too long, its output is still held open, or its orphans came to this process, which is a subreaper.
+What has removed the mark, too, is found as an orphan (leftovers.py).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import NamedTuple
 
 from banken.process_identity import process_start
 from banken_supervisor.actions.running_command import HeadAndTail
+from banken_supervisor.checks.leftovers import Leftovers
 from banken_supervisor.checks.subject import Subject
 from banken_supervisor.files.users import find_user
 from banken_supervisor.processes import launch
@@ -75,8 +77,7 @@ class CommandEnd(NamedTuple):
 _late: list[subprocess.Popen[bytes]] = []
 """killed, and not collected yet"""
 
-_running: set[int] = set()
-"""pids of the commands that run"""
+_leftovers = Leftovers()
 
 
 async def run_command(wanted: Command, subject: Subject) -> CommandEnd:
@@ -146,7 +147,7 @@ class _Run:
         self._pipe = process.stdout
         self._pidfd = -1
         self._closed = False
-        _running.add(process.pid)
+        _leftovers.began(process.pid, self._start)
         os.set_blocking(self._pipe.fileno(), False)
         self._loop.add_reader(self._pipe.fileno(), self._read)
         try:
@@ -166,7 +167,7 @@ class _Run:
         if self._closed:
             return
         self._closed = True
-        _running.discard(self._process.pid)
+        _leftovers.ended(self._process.pid)
         held_open = not self.end_of_output.done()
         self._loop.remove_reader(self._pipe.fileno())
         if self._pidfd >= 0:
@@ -181,6 +182,7 @@ class _Run:
                 process.wait(REAP_S)
             except subprocess.TimeoutExpired:
                 _late.append(process)
+            _leftovers.kill([each.pid for each in _late])
         finally:
             self._pipe.close()
             if self._pidfd >= 0:
@@ -242,10 +244,6 @@ def _be_subreaper() -> None:
 
 
 def _has_orphans(run: str) -> bool:
-    """Whether a child of ours, other than the command, carries its mark."""
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
-            children = [int(each) for each in file.read().split()]
-    except OSError:  # a kernel without this list
-        return False
-    return any((seen := look(pid)) is not None and seen.run == run for pid in children if pid not in _running)
+    """Whether an orphan carries this mark."""
+    found = _leftovers.orphans(())
+    return any((seen := look(each.pid)) is not None and seen.run == run for each in found)

@@ -17,6 +17,7 @@ from tests.checks.kit import fails, look, made, nothing_left, passes
 
 from banken.errors import Refused
 from banken.process_identity import process_start
+from banken_supervisor.checks.outcome import Outcome
 from banken_supervisor.checks.subject import Subject
 from banken_supervisor.config.checks import parse_checks
 
@@ -58,6 +59,45 @@ def test_its_end_is_noticed_at_once(program: str) -> None:
     assert certain
     assert text.startswith(f"pid {process.pid}")
     assert text.endswith(">= 1 was expected, 0 are there")
+
+
+@pytest.mark.parametrize(
+    ("count", "there", "end", "is_certain"),
+    [("< 2", 3, 1, False), ("<= 1", 3, 1, False), ("== 1", 3, 1, False), (1, 1, 1, True), (">= 2", 2, 1, True),
+     ("> 1", 2, 1, True), (">= 5", 2, 1, False)],
+)  # fmt: skip
+def test_an_end_is_a_cause_only_where_there_are_too_few_by_it(
+    program: str, count: str | int, there: int, end: int, is_certain: bool
+) -> None:
+    """An end that makes a count of too many better is none; nor is one of a count that was too small before."""
+    name, woken = os.path.basename(program), 0
+    processes = [subprocess.Popen([program, "1000"]) for _ in range(there)]
+
+    def wake() -> None:
+        nonlocal woken
+        woken += 1
+
+    async def watch() -> Outcome:
+        subject, check = Subject("it", run_now=wake), made({"process": name, "count": count})
+        await check.run(subject)
+        for process in processes[:end]:
+            process.kill()
+            process.wait()
+        await asyncio.sleep(0.05)
+        try:
+            return await check.run(subject)
+        finally:
+            subject.close()
+
+    try:
+        outcome = asyncio.run(watch())
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert (outcome.passed, outcome.certain) == (False, is_certain)
+    assert ("SIGKILL" in outcome.text or "ended" in outcome.text) is is_certain
+    assert bool(woken) is (not str(count).startswith("<"))
 
 
 def test_so_many_of_them(program: str) -> None:

@@ -186,3 +186,31 @@ def test_a_program_without_a_process_is_not_looked_at_and_a_new_process_soon() -
         await until(lambda: len(check.runs) == 3, "and when it is asked for")
 
     play(scene)
+
+
+def test_ends_bring_a_run_at_once_and_no_more_than_ten_in_an_interval() -> None:
+    """Processes end all the time; the check runs by ``every``, and a bounded number of times more."""
+    kept: list[Subject] = []
+
+    async def keeps(subject: Subject) -> Outcome:
+        kept.append(subject)
+        return Outcome(True, "well")
+
+    check = Fake(keeps, every=2.0)
+
+    async def scene(runner: Runner, told: Told) -> None:
+        runner.set([wanted("c", check)])
+        await until(lambda: kept, "it runs")
+        began = time.monotonic()
+        kept[0].run_now()
+        await until(lambda: len(kept) == 2, "an end is looked at")
+        assert time.monotonic() - began < 0.15
+        while time.monotonic() - began < 1.0:
+            kept[0].run_now()
+            await asyncio.sleep(0.005)
+        assert 4 <= len(check.runs) <= 8
+        runner.run_now("c")
+        before = len(check.runs)
+        await until(lambda: len(check.runs) > before, "one that is asked for is run")
+
+    play(scene)

@@ -28,6 +28,10 @@ OVER_S = 0.5
 AGAIN_MAX = 2
 """How often a run is done again at once, because this process stood still during it."""
 
+END_GAP = 0.1
+"""Share of ``every`` between two runs that ends of processes bring: the first end is looked at at once; what ends
+all the time brings ten runs in ``every`` at most, each of which may read all of /proc."""
+
 DELAY_S = 0.05
 """Seconds between two looks at the checks that wait for a place. Each is told once in ``every``, while it waits."""
 
@@ -74,6 +78,10 @@ class Entry:
     is_gone: bool = False
     is_over: bool = False
     """what it looks for was seen: it is not run until that is wanted again"""
+    end_at: float | None = None
+    """loop time at which it is to run because a process that it holds has ended"""
+    no_end_before: float = 0.0
+    """loop time before which such an end brings no further run"""
     told_at: float | None = None
     """loop time at which it was last said that it waits for a place"""
     turn: int = field(default=0)
@@ -132,7 +140,7 @@ class Runner:
                 each.name, each.owner, each.is_programs, each.check, Subject(each.owner), each.key,
                 now + part * every, now + part * min(every, SOON_S),
             )  # fmt: skip
-            entry.subject.run_now = partial(self._run_now, entry)
+            entry.subject.run_now = partial(self._run_after_end, entry)
             self._entries[each.name] = entry
             self._plan(entry)
         for name in self._entries.keys() - kept:
@@ -193,6 +201,15 @@ class Runner:
             entry.due = self._loop.time()
             self._plan(entry)
 
+    def _run_after_end(self, entry: Entry) -> None:
+        """A process that it holds has ended: it runs at once, or a little after the last run for such a reason."""
+        at = max(self._loop.time(), entry.no_end_before)
+        if entry.task is not None:
+            entry.end_at = at
+        elif not entry.is_gone and at < entry.due:
+            entry.end_at = entry.due = at
+            self._plan(entry)
+
     def _drop(self, entry: Entry) -> None:
         entry.is_gone = True
         if entry.task is not None:
@@ -219,6 +236,8 @@ class Runner:
                 # It has a whole timeout from now on.
                 self._delayed(entry.name, f"is run late: {self._places} were taken ([supervisor] checks_at_once)")
                 entry.told_at = None
+            if entry.end_at is not None:
+                entry.end_at, entry.no_end_before = None, now + entry.check.every * END_GAP
             self._running[entry] = None
             entry.task = asyncio.create_task(self._run(entry))
         if now >= self._look_at:
@@ -249,6 +268,8 @@ class Runner:
         now, every = self._loop.time(), entry.check.every
         after = max(now, entry.due + every / 2)
         entry.due = entry.phase + every * max(0.0, -(-(after - entry.phase) // every))
+        if entry.end_at is not None:
+            entry.due = min(entry.due, max(now, entry.end_at))
         if entry.is_asked:
             entry.is_asked, entry.due = False, now
         self._plan(entry)

@@ -22,6 +22,8 @@ class Held:
     def __init__(self, run_now: Callable[[], None]) -> None:
         self._run_now = run_now
         self._handles: dict[tuple[int, int], ProcessHandle] = {}
+        self.number = 0
+        """how many have ended since the check passed"""
         self._ended: deque[tuple[int, int | None]] = deque(maxlen=ENDED_MAX)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -29,18 +31,25 @@ class Held:
         """Pid and status (None: not known) of those that have ended since the check passed, the last few."""
         for key, handle in list(self._handles.items()):
             if not handle.alive:
-                self._ended.append((handle.pid, handle.ended_with()))
+                self._note(handle)
                 self._drop(key)
+        return self.noticed()
+
+    def noticed(self) -> list[tuple[int, int | None]]:
+        """The same, as far as ``ended`` and ``hold`` have noticed."""
         return list(self._ended)
 
     def passed(self) -> None:
         """What has ended was replaced, or was not needed."""
         self._ended.clear()
+        self.number = 0
 
     def hold(self, processes: Iterable[tuple[int, int]]) -> None:
         """Hold these (pid, start), the first of them, and no others."""
         wanted = list(processes)[:HELD_MAX]
         for key in self._handles.keys() - set(wanted):
+            if not self._handles[key].alive:  # between the last look and the list of these
+                self._note(self._handles[key])
             self._drop(key)
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # another one has closed
@@ -57,6 +66,10 @@ class Held:
         """Give all descriptors back."""
         for key in list(self._handles):
             self._drop(key)
+
+    def _note(self, handle: ProcessHandle) -> None:
+        self.number += 1
+        self._ended.append((handle.pid, handle.ended_with()))
 
     def _end(self, handle: ProcessHandle) -> None:
         assert self._loop is not None

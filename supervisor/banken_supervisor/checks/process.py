@@ -26,6 +26,9 @@ COMM_MAX = 15
 NAMED_MAX = 5
 """Processes that a text names."""
 
+LOWER = (">", ">=", "==")
+"""Comparisons that more processes may be needed for."""
+
 FILE_MAX = 4096
 """Bytes of a pid file that are read; the pid is the first word."""
 
@@ -37,6 +40,11 @@ def how_many(value: object) -> Threshold:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
         value = f"== {value}"
     return threshold(value, COUNT)
+
+
+def too_few(found: int, count: Threshold) -> bool:
+    """Whether so many processes are below the lower limit."""
+    return found < count.limit if count.operator in (">=", "==") else count.operator == ">" and found <= count.limit
 
 
 class Fit(NamedTuple):
@@ -74,12 +82,16 @@ class Process(CheckFields):
         from banken_supervisor.checks.held import Held
 
         held = subject.kept = subject.kept or Held(subject.run_now)
-        ended = held.ended()
+        held.ended()
         progress.text = "the list of processes cannot be read to its end"
         key = ("process", self.process, self.contains)
         found = await call(key, partial(fitting, self.process, self.contains))
-        held.hold((each.pid, each.start) for each in found)
-        gone = "".join(f"{end_text(status, pid)}; " for pid, status in ended)
+        if self.count.operator in LOWER:  # below an upper limit each end is good news
+            held.hold((each.pid, each.start) for each in found)
+        ended = held.noticed()
+        is_cause = bool(ended) and not too_few(len(found) + held.number, self.count)
+        is_cause = is_cause and (too_few(len(found), self.count) or self.count.passes(len(found)))
+        gone = "".join(f"{end_text(status, pid)}; " for pid, status in ended) if is_cause else ""
         named = ", ".join(str(each.pid) for each in found[:NAMED_MAX])
         more = f" and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else ""
         there = f"{len(found)} {'is' if len(found) == 1 else 'are'} there{f': pid {named}{more}' if named else ''}"
@@ -87,7 +99,7 @@ class Process(CheckFields):
             process = (found[0].pid, found[0].start) if found else None
             held.passed()
             return Outcome(True, f"{gone}{there}", process=process)
-        return Outcome(False, f"{gone}{self.count} was expected, {there}", certain=bool(ended))
+        return Outcome(False, f"{gone}{self.count} was expected, {there}", certain=is_cause)
 
 
 class Pidfile(CheckFields):

@@ -13,7 +13,7 @@ class Subject:
         self, name: str, pid: int = 0, start: int = 0, *, run_now: Callable[[], None] = lambda: None
     ) -> None:
         """``run_now``: is called on the loop's thread when a process that the check holds has ended, and has the
-        check run at once. May be called several times for one end."""
+        check run at once, or soon after the last such end. May be called several times for one end."""
         self.name = name
         self.pid = pid
         """of the program's (or watchdog's) process; 0: there is none. Set it when it changes"""

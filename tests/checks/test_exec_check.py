@@ -81,6 +81,26 @@ def test_the_last_lines_are_the_reason() -> None:
     assert fails({"exec": [*SH, "kill -9 $$"]}) == "sh: ended by SIGKILL"
 
 
+@pytest.mark.parametrize("size", [5000, 8_000_000])
+def test_one_long_line_hides_no_other(size: int) -> None:
+    script = f"head -c {size} /dev/zero | tr '\\0' x; echo; echo 'THE REASON'; exit 2"
+    text = fails({"exec": [*SH, script]})
+    assert text.endswith(" / THE REASON")
+    assert "xxxx" in text
+    assert len(text) > 450, "what there is room for is shown"
+    if size == 5000:  # of more, the middle is not kept
+        both = fails({"exec": [*SH, f"{script.removesuffix('exit 2')} {script}"]})
+        assert both.count("THE REASON") == 2
+        assert "xxxx" in both
+
+
+def test_a_long_line_that_ends_in_a_secret_shows_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHECK_TOKEN", "t0psecret" * 10)
+    script = "head -c 440 /dev/zero | tr '\\0' x; echo $TOKEN; exit 2"
+    text = fails({"exec": [*SH, script], "env": {"TOKEN": "${CHECK_TOKEN}"}})
+    assert "t0p" not in text
+
+
 def test_what_cannot_be_run_says_why(tmp_path: Path) -> None:
     assert fails({"exec": ["no-such-command"]}) == "no-such-command cannot be run: there is no such command"
     script = tmp_path / "x"

@@ -9,15 +9,18 @@ from pydantic import AfterValidator, Field
 
 from banken_supervisor.actions import options
 from banken_supervisor.checks.base import CheckFields
-from banken_supervisor.checks.outcome import Outcome
+from banken_supervisor.checks.outcome import TEXT_MAX, Outcome, joined
 from banken_supervisor.checks.progress import Progress
 from banken_supervisor.checks.subject import Subject
 from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.files.users import find_user
 from banken_supervisor.text.quoting import quoted
-from banken_supervisor.text.sanitize import last_lines
+from banken_supervisor.text.sanitize import last_lines, line, redact
 
 ARGUMENTS_MAX = 256
+
+NAME_MAX = 100
+"""Characters of the command's name in a reason."""
 
 LINES = 3
 """Last lines of the output that say why."""
@@ -70,11 +73,12 @@ class Exec(CheckFields):
         seen = await run_command(Command(self.exec, self.limit, self.user, self.env, self.cwd), subject)
         if seen.status is None:
             return Outcome(False, seen.output)
-        lines = [each for each in last_lines(seen.output, LINES) if each.strip()]
         if self.nagios:
             return _nagios(self.exec[0], seen.status, seen.output)
-        said = f": {' / '.join(lines)}" if lines else ""
-        return Outcome(seen.status == 0, f"{self.exec[0]}: {exit_text(seen.status)}{said}")
+        ended = f"{line(self.exec[0], NAME_MAX)}: {exit_text(seen.status)}"
+        lines = last_lines(redact(seen.output, self.hidden), LINES)  # a secret is hidden before it may be cut
+        said = f": {joined(lines, TEXT_MAX - len(ended) - 2)}" if lines else ""
+        return Outcome(seen.status == 0, f"{ended}{said}")
 
 
 def _nagios(command: str, status: int, output: str) -> Outcome:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from banken.protocol.limits import shorten
 from banken_supervisor.text.sanitize import line, redact
 
 TEXT_MAX = 500
@@ -21,6 +22,17 @@ class Outcome(NamedTuple):
     process: tuple[int, int] | None = None
     """pid and start (ticks since boot) of the process that was found; steps of a ladder act on it where the name
     has none of its own"""
+
+
+def joined(lines: Sequence[str], longest: int) -> str:
+    """Lines in one, at most so many characters. Each is shortened by itself, if the others leave no room."""
+    between, left, parts = " / ", longest, list[tuple[int, str]]()
+    left -= len(between) * (len(lines) - 1)
+    for done, (place, each) in enumerate(sorted(enumerate(lines), key=lambda pair: len(pair[1]))):
+        short = shorten(each, max(1, left // (len(lines) - done)))
+        left -= len(short)
+        parts.append((place, short))
+    return between.join(each for _, each in sorted(parts))
 
 
 def outcome(

@@ -10,7 +10,7 @@ from pydantic import Field
 from banken.process_identity import process_start
 from banken_supervisor.actions import options
 from banken_supervisor.checks.base import CheckFields
-from banken_supervisor.checks.outcome import Outcome
+from banken_supervisor.checks.outcome import TEXT_MAX, Outcome, joined
 from banken_supervisor.checks.progress import Progress
 from banken_supervisor.checks.subject import Subject
 from banken_supervisor.text.quoting import quoted
@@ -55,7 +55,7 @@ class Systemd(CheckFields):
         command = ("systemctl", *manager, "show", properties, "--", self.systemd)
         seen = await run_command(Command(command, self.limit), subject)
         if seen.status != 0:
-            said = " / ".join(last_lines(seen.output, 2))
+            said = joined(last_lines(seen.output, 2), TEXT_MAX)
             return Outcome(False, said or f"systemctl: exit status {seen.status}")
         found = dict(line.partition("=")[::2] for line in seen.output.splitlines() if "=" in line)
         return self._judge(found)

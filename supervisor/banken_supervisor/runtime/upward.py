@@ -25,6 +25,7 @@ from banken_supervisor.coordination.settings import UpwardSettings
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.states import State
+from banken_supervisor.runtime.feed_rights import FeedRights
 
 FEEDS_IN_TIMEOUT = 5
 PERIOD_MAX = 1.0
@@ -42,6 +43,8 @@ _WORDS = {
     "away": "{} has not taken the feeds of {} for {:g} s: it does not answer; it is tried again and again",
     "denied": "{} does not let this supervisor in: its key is not allowed there, or that server has another key "
     "than the key's file says; {} is not watched there meanwhile",
+    "refused": "{} refuses the feeds of {}: this supervisor's key may not feed that name, which is not watched "
+    "there; `banken keys allow` and `banken reload` there change that, or `name` in [upward] here",
 }
 
 
@@ -94,16 +97,19 @@ class Upward:
         self._reached_at = dict.fromkeys((each["address"] for each in self._destinations), monotonic())
         self._told: dict[str, str] = {}
         """by address: what was said of it last"""
+        self._rights = FeedRights([*self._reached_at], settings.key, settings.name, fault)
         self._thread = threading.Thread(target=self._work, name="banken-upward", daemon=True)
 
     def start(self) -> None:
         """RuntimeError: no thread is to be had."""
         self._thread.start()
+        self._rights.start()
 
     def close(self, wait: float = CLOSE_S) -> None:
         """Release the watchdog, so that this end is no incident, within ``wait`` seconds."""
         self._ends.set()
         self._has_counted.set()
+        self._rights.close()
         with suppress(RuntimeError):  # it never began
             self._thread.join(wait)
 
@@ -112,8 +118,14 @@ class Upward:
         return {
             "name": self.settings.name,
             "timeout": self.settings.timeout,
-            "destinations": [{**each, "told": self._told.get(each["address"])} for each in self._destinations],
+            "destinations": [
+                {**each, "refused": self._refuses(each["address"]), "told": self._told.get(each["address"])}
+                for each in self._destinations
+            ],
         }
+
+    def _refuses(self, address: str) -> bool:
+        return self._rights.may(address) is False
 
     # -- on its thread --------------------------------------------------------------------------------
 
@@ -149,12 +161,16 @@ class Upward:
 
     def _look(self, now: float) -> None:
         """Tell, once, who takes the feeds and who does not."""
+        before = {each["address"] for each in self._destinations if each["reachable"]}
         self._destinations = self._client.stats()["destinations"]
         for each in self._destinations:
             address = each["address"]
             what: str | None
             if each["reachable"]:
-                self._reached_at[address], what = now, "reached"
+                self._reached_at[address] = now
+                if address not in before:
+                    self._rights.reached(address)
+                what = None if (may := self._rights.may(address)) is None else "reached" if may else "refused"
             elif each["denied"]:
                 what = "denied"
             else:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry
@@ -23,6 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from banken_supervisor.text import upward_text
 from banken_supervisor.text.sanitize import ODD
 
 Answer = Mapping[str, Any]
@@ -100,9 +102,9 @@ def _of_cluster(answer: Answer, number: Callable[[Answer], bool]) -> Iterable[Sa
     return [] if cluster is None else [((), number(cluster))]
 
 
-def _of_upward(key: str) -> Callable[[Answer], Iterable[Sample]]:
+def _of_upward(value: Callable[[Answer], Any]) -> Callable[[Answer], Iterable[Sample]]:
     return lambda answer: [
-        ((each["address"],), each[key]) for each in (answer.get("upward") or {"destinations": ()})["destinations"]
+        ((each["address"],), value(each)) for each in (answer.get("upward") or {"destinations": ()})["destinations"]
     ]
 
 
@@ -212,9 +214,9 @@ METRICS = (
          "cluster.held_back"),
 
     Family("banken_upward_up", "gauge", "1: this supervisor above takes the feeds of this one; 0: it does not.",
-         _of_upward("reachable"), ("address",)),
+         _of_upward(upward_text.takes), ("address",)),
     Family("banken_upward_dropped", "counter", "Feeds of this supervisor that one above did not take.",
-         _of_upward("dropped"), ("address",)),
+         _of_upward(itemgetter("dropped")), ("address",)),
 
     Family("banken_checks", "gauge", "Checks by their last result; none: not run yet, or its program is down.",
          "checks.last", ("result",)),

@@ -145,6 +145,31 @@ def metrics(member: Member) -> list[Any]:
     return list(text_string_to_metric_families(body.decode()))
 
 
+def test_a_follower_says_what_the_leader_has_opened(rounds: Rounds) -> None:
+    """``banken check`` of each member is critical, and ``status`` of a follower names who judges."""
+    made: Cluster = rounds.cluster
+    made.say("feed", "w-asked")
+    for each in made.members:
+        until(lambda each=each: "w-asked" in made.watched(each), f"{each.name} hears it")
+    made.say("stop", "w-asked")
+    until(lambda: made.done("w-asked"), "it is an incident", 30.0)
+    leader = made.leader()
+
+    def said(member: Member, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "banken_supervisor", *words, "w-asked", "--address", member.address]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    for each in made.members:
+        found = said(each, "check")
+        assert (found.returncode, "w-asked expired (timeout" in found.stdout) == (2, True), found.stdout
+        overdue = f"overdue: {leader.name}, which leads the cluster, judges it" in said(each, "status").stdout
+        assert overdue is (each is not leader)
+    made.say("feed", "w-asked")
+    for each in made.members:
+        until(lambda each=each: said(each, "check").returncode in (0, 1), f"{each.name} says that it is over", 30.0)
+    made.say("release", "w-asked")
+
+
 def test_one_member_answers_for_itself_and_says_who_leads(rounds: Rounds) -> None:
     made: Cluster = rounds.cluster
 

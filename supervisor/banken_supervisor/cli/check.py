@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from banken.errors import BankenError
+from banken.errors import BankenError, RequestFailed, Unreachable
 from banken_supervisor.cli import journals
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.leader_incidents import down_by, leader_of
 from banken_supervisor.cli.options import DURATION, NAMES, all_of, reading_address_option
 from banken_supervisor.cli.places import BAD, WORST_FIRST, severity
 from banken_supervisor.cli.printing import clean, plural
@@ -64,6 +65,8 @@ class Finding(NamedTuple):
     """whose they were, of those that are well now"""
     trouble: tuple[str, ...] = ()
     """what is wrong with the supervisor itself"""
+    leader: str | None = None
+    """the member of the cluster that has opened some of them"""
 
 
 @contextlib.contextmanager
@@ -125,14 +128,15 @@ def command(
 ) -> int:
     """Check all watchdogs, or those of these names or patterns, and print one line as a Nagios plugin does, with
     performance data. Down is who is expired or given up; who is paused or waits for its first feed is not.
+    A member of a cluster that does not lead asks the leader what is down.
 
     \b
     Exit codes:
       0  OK
       1  WARNING   more than --warning are down, an incident within --since,
                    trouble with the journal, descriptors, memory, cluster or [upward]
-                   of the supervisor, or a stall of it within --since (else
-                   10 minutes)
+                   of the supervisor, a stall of it within --since (else
+                   10 minutes), or the cluster's leader does not answer
       2  CRITICAL  more than --critical are down
       3  UNKNOWN   no supervisor, no such watchdog, wrong arguments
     """
@@ -168,6 +172,8 @@ def judge(found: Finding, thresholds: Thresholds) -> tuple[int, str]:
         rest = len(found.past_names) - NAMED_MAX
         who = ", ".join(found.past_names[:NAMED_MAX]) + (f" and {rest:,} more" if rest > 0 else "")
         parts.append(f"well again: {who}")
+    if found.leader is not None:
+        parts.append(f"by {found.leader}, which leads the cluster")
     parts += found.trouble
     head = ": ".join(filter(None, parts[:2]))
     return code, "; ".join([head, *parts[2:]]) if head else "nobody is watched"
@@ -214,11 +220,23 @@ def _find(control: Control, names: tuple[str, ...], since: float | None) -> Find
     states = summary["states"]
     if not names and (summary["watchdogs"] <= FEW or any(states.get(state) for state in BAD)):
         rows = {row["name"]: row for row in all_rows(control)}
+    trouble = _trouble(summary, since or STALLS_S)
+    by_leader: list[dict[str, Any]] = []
+    if (leader := leader_of(summary)) is not None:
+        try:
+            by_leader = [row for row in down_by(control, leader, names) if not names or row["name"] in rows]
+        except (RequestFailed, Unreachable) as fault:
+            trouble += (f"this member follows {leader}, and does not know what that has opened: {fault}",)
     counts = Counter(row["state"] for row in rows.values()) if rows else Counter(states)
+    for row in by_leader:
+        before = row["state_here"]
+        counts[before] -= 1
+        counts[row["state"]] += 1
+        rows[row["name"]] = row
     down = [row for row in rows.values() if row["state"] in BAD]
     down.sort(key=lambda row: (severity(row["state"]), -row.get("incident", {}).get("age", row["silence"])))
     only = next(iter(rows.values())) if len(names) == 1 and not is_pattern(names[0]) else None
-    finding = Finding(counts, down, only, trouble=_trouble(summary, since or STALLS_S))
+    finding = Finding(counts, down, only, trouble=trouble, leader=leader if by_leader else None)
     if since is None:
         return finding
     from banken_supervisor.journal import reading

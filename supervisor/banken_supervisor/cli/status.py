@@ -11,6 +11,7 @@ from banken.address import option_for, whole_text
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.completion import watched
 from banken_supervisor.cli.group import Failure
+from banken_supervisor.cli.leader_incidents import leader_of, marked
 from banken_supervisor.cli.options import DURATION, reading_address_option
 from banken_supervisor.cli.places import BAD, Places, program_severity
 from banken_supervisor.cli.printing import Table, clean, fancy, need_terminal, print_json
@@ -96,7 +97,8 @@ def command(
             click.echo(clean(cluster_text.headline(cluster)))
         if (upward := summary.get("upward")) is not None:
             click.echo(clean(upward_text.headline(upward)))
-        _print(WATCHDOGS, found, limit)
+        leader = leader_of(summary)
+        _print(WATCHDOGS, found if leader is None else marked(found, leader), limit)
         _print(PROGRAMS, Places(program_severity, "running").sort(programs, 0.0), limit)
         if not found and not programs and name is None:
             click.echo(f"nobody is watched yet; try: banken feed hello --timeout 30s{option_for(where)}")

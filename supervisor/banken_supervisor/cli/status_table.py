@@ -126,6 +126,8 @@ def _remarks(row: dict[str, Any]) -> list[str]:
         remarks.append(f"{clean(incident['cause'])} {format_s(incident['age'])} ago{why}")
     elif (unjudged_why := unjudged(row)) is not None:
         remarks.append(unjudged_why)
+    if row.get("judged_by"):
+        remarks.append(f"overdue: {clean(row['judged_by'])}, which leads the cluster, judges it")
     if (seen := of_check(row)) is not None:
         remarks.append(clean(seen))
     if (where := origin(row)) is not None:

@@ -12,14 +12,13 @@ SHOWN_MAX = 60
 """Characters of the request that a refusal quotes."""
 
 READS = frozenset({
-    "checks", "keys", "look", "metrics", "ping", "programs", "reloaded", "registry", "status", "suggest",
-    "summary",
+    "checks", "incidents", "incidents_found", "keys", "look", "metrics", "ping", "programs", "reloaded",
+    "registry", "status", "suggest", "summary",
 })  # fmt: skip
 """What changes nothing: a key with ``control = "read"`` may ask it."""
 
-MEMBERS = READS | {"do", "did", "incidents", "incidents_found"}
+MEMBERS = READS | {"do", "did"}
 """What another member of the cluster may ask."""
-
 
 NAMES_MAX = 100
 """Names in one question of what a key may feed."""

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from banken_supervisor.coordination.records import MEMBERS, pack
+from banken_supervisor.coordination.records import MEMBERS, pack, unpack_member
 from banken_supervisor.coordination.store import Done
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.engine.hearing import Heard, Timer
 from banken_supervisor.runtime.member_answers import heard_of
-from banken_supervisor.runtime.members import Members, member
+from banken_supervisor.runtime.members import SAME_NAME_S, Members, member
 
 from .memory_store import Fate, MemoryEngine
 
@@ -45,6 +45,39 @@ class One:
 @pytest.fixture
 def engine() -> MemoryEngine:
     return MemoryEngine()
+
+
+def written(engine: MemoryEngine, name: str) -> str:
+    """The run of this name that is in the store."""
+    return unpack_member(engine.items[MEMBERS + name].value).run
+
+
+def test_one_that_another_of_its_name_has_overwritten_is_back_when_that_is_gone(engine: MemoryEngine) -> None:
+    """At once; its own, too. While both live each waits longer each time, and both say so."""
+    one, short = One(engine, "a", "a-1"), One(engine, "a", "a-2")
+    for each in (one, short):
+        each.look()
+    assert written(engine, "a") == "a-2"
+    one.look()
+    assert one.members.same_name == "another supervisor at tcp://a:7767 says that it is a, too"
+    one.look()
+    assert written(engine, "a") == "a-1"
+    short.look()
+    short.look()
+    assert written(engine, "a") == "a-2"
+    for _ in range(5):
+        one.look()
+    assert written(engine, "a") == "a-2", "it waits"
+    one.members._write_at = 0.0
+    one.look()
+    one.look()
+    assert written(engine, "a") == "a-1"
+    assert one.members._write_at - one.members._turned_at > TTL
+    assert [what for what, _ in one.told + short.told] == ["same-name", "same-name"]
+    one.members.turn(time.monotonic() + SAME_NAME_S + 1.0)
+    assert one.members.same_name is None
+    for each in (one, short):
+        each.store.close(5.0)
 
 
 def test_two_of_one_name_are_told_once(engine: MemoryEngine) -> None:

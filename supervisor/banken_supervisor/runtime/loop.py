@@ -349,7 +349,7 @@ class Loop:
             "connections": len(self._sockets.connections),
             "connections_max": self._sockets.connections.most,
             "journal": None if self.outbox is None else self.outbox.state(),
-            "cluster": None if self.cluster is None else self.cluster.state(),
+            "cluster": self.cluster and {**self.cluster.state(), "same_name": self.cluster.members.same_name},
             "upward": self.upward(),
             "log_lines_dropped": self._log_queue.dropped,
             "mailbox_refused": self.mailbox.refused,

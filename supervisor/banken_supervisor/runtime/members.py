@@ -24,6 +24,14 @@ from banken_supervisor.runtime.member_links import ANSWER_S, MemberLink
 NAMES_MAX = 200
 """Names in one question."""
 
+PAUSE_MAX = 60.0
+"""Seconds between two times that this member writes itself over another one of its name, at most. The first time it
+does so at once, and each time it waits twice as long: one that is gone does not come back, and of two that live the
+others would else ask now this one, now that one."""
+
+SAME_NAME_S = 2 * PAUSE_MAX
+"""Seconds for which another one of this name is shown: one that lives has written itself again by then."""
+
 Pair = tuple[bytes, bytes]
 Decide = Callable[[str, Timer | None], None]
 """Gets a member's name and how the timer stands there; or an empty name and None: nobody hears it."""
@@ -68,8 +76,24 @@ class Members:
     _is_written: bool = False
     _kept: int = 0
     """so many times more a member is kept that is not in the store"""
+    _turned_at: float = 0.0
+    _write_at: float = 0.0
+    """before, it is not written over another one; both monotonic times"""
+    _pause: float = field(init=False)
+    _same_name: tuple[float, str] | None = None
+    """when another one of this name was seen last, and what is said of it"""
     _told: set[tuple[str, str]] = field(default_factory=set)
     """of which runs what was told"""
+
+    def __post_init__(self) -> None:
+        self._pause = self.own.ttl
+
+    @property
+    def same_name(self) -> str | None:
+        """What is said of another supervisor that says that it is this member, too; None: there is none."""
+        if self._same_name is None or self._turned_at - self._same_name[0] > SAME_NAME_S:
+            return None
+        return self._same_name[1]
 
     def ask(self, name: str, cause: Cause, decide: Decide) -> None:
         """Ask the others whether they have heard what speaks against this verdict."""
@@ -93,6 +117,7 @@ class Members:
 
     def turn(self, now: float) -> None:
         """Ask, and decide where no answer came in time."""
+        self._turned_at = now
         if now >= self._look_at:
             self._look_at = now + self.own.ttl
             if not self._is_written:
@@ -164,12 +189,27 @@ class Members:
 
     def _look_at_settings(self, member: Member) -> None:
         """What two configs of one cluster may not have in common, and what they must."""
-        if member.name == self.own.name and member.run != self.own.run and self._is_written:
-            where = f" at {member.address}" if member.address else ""
-            self._tell_once("same-name", member, f"another supervisor{where} says that it is {member.name}, too")
-        elif member.name != self.own.name and member.ttl != self.own.ttl:
+        if member.name == self.own.name:
+            if self._is_written:
+                self._look_at_own(member)
+        elif member.ttl != self.own.ttl:
             text = f"{member.name} has ttl {member.ttl:g} s, this member {self.own.ttl:g} s: the longer one holds"
             self._tell_once("other-ttl", member, text)
+
+    def _look_at_own(self, member: Member) -> None:
+        """What is in the store under this member's name, after it was written."""
+        now = self._turned_at
+        if member.run == self.own.run:
+            if now > self._write_at + PAUSE_MAX:
+                self._pause = self.own.ttl
+            return
+        where = f" at {member.address}" if member.address else ""
+        text = f"another supervisor{where} says that it is {member.name}, too"
+        self._same_name = now, text
+        self._tell_once("same-name", member, text)
+        if now >= self._write_at:
+            self._is_written, self._look_at = False, now
+            self._write_at, self._pause = now + self._pause, min(PAUSE_MAX, 2 * self._pause)
 
     def _tell_once(self, what: str, member: Member, text: str) -> None:
         if (what, member.run) not in self._told:

@@ -35,6 +35,8 @@ def trouble(found: dict[str, Any]) -> list[str]:
         told.append("nobody is known to lead the cluster")
     if (left := found.get("brake")) is not None:
         told.append(f"most workers fell silent at once: actions on them wait, for up to {max(1.0, left):.0f} s")
+    if found.get("same_name"):
+        told.append(f"{found['same_name']}: each member needs a name of its own")
     silent = sorted(name for name, is_up in found["members"].items() if not is_up)
     if silent:
         told.append(
@@ -52,6 +54,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         told.append(f"the store answered within {max(1.0, found['seconds'] * 1000):.0f} ms")
     if (left := found.get("brake")) is not None:
         told.append(f"the brake is on for {max(1.0, left):.0f} s")
+    if found.get("same_name"):
+        told.append(found["same_name"])
     for name, is_up in sorted(found["members"].items()):
         told.append(f"{name} {'answers' if is_up else 'does not answer'}")
     return told + [f"{found[key]:,} {text}" for key, text in _COUNTS.items() if found.get(key)]

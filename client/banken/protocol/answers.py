@@ -217,7 +217,7 @@ _ANSWERS: dict[str, Any] = {
     "programs": {"rows": [_PROGRAM]},
     "program": {"rows": [_PROGRAM]},
     "reload": {"number": _count},
-    "reloaded": {"number": _count, "ok": _flag, "text": _text},
+    "reloaded": {"number": _count, "ok": _flag, "text": _text, "later?": [_text]},
     "registry": {"end": _count, "more": _flag, "removals": _count, "whole": _flag},
     "incidents": {"number": _count},
     "incidents_found": {"done": _flag, "members": _members},

@@ -15,7 +15,7 @@ from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.waiting import Patience, wait
 from banken_supervisor.operator_client.supervisor_client import connect, lock_holder
 from banken_supervisor.text.durations import format_s
-from banken_supervisor.text.event_text import named
+from banken_supervisor.text.event_text import later, named
 
 if TYPE_CHECKING:  # it loads zmq
     from banken.control import Control
@@ -126,7 +126,7 @@ def stop(name: str | None, quiet: bool, address: str | None) -> None:
 @changing_address_option
 def reload(allow_empty: bool, quiet: bool, address: str | None) -> None:
     """Have the supervisor read its config file again, and what the keys of other hosts may do, and say what became
-    of it.
+    of it. Some keys count at the supervisor's next start only: those that have changed are named.
 
     A bad file changes nothing: its faults are listed, and the exit code is 4. So is an empty one, unless
     --allow-empty is given.
@@ -145,7 +145,7 @@ def reload(allow_empty: bool, quiet: bool, address: str | None) -> None:
         text = "\n".join(map(clean, last["text"].splitlines()))
         raise Failure(f"the old config stays in force:\n{text}", exit_codes.REFUSED)
     if not quiet:
-        click.echo(f"{clean(last['text'])} is in force")
+        click.echo(f"{clean(last['text'])} is in force{clean(later(last.get('later')))}")
 
 
 def _order(what: str, name: str, address: str | None, quiet: bool, *, until_ready: bool = False) -> None:

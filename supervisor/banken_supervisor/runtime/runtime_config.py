@@ -11,7 +11,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -180,7 +180,9 @@ class ConfigReload:
         self.also: Callable[[], Callable[[], None]] = lambda: lambda: None
         """reads what else is reloaded, on the background thread; what it returns puts it into force"""
         self.last: dict[str, Any] = {"number": 0, "ok": True, "text": ""}
-        """of the last finished reload: its ``number``, ``ok``, and as ``text`` the file, or its errors"""
+        """of the last finished reload: its ``number``, ``ok``, and as ``text`` the file, or its errors; ``later``:
+        what of it waits for the supervisor's next start"""
+        self._first = self.current.config
         self._load = load
         self._post = post
         self.asked = 0
@@ -242,6 +244,8 @@ class ConfigReload:
             raise
 
     def _replace(self, number: int, config: RuntimeConfig, also: Callable[[], None]) -> None:
+        from banken_supervisor.config.at_start import changed  # with it comes pydantic
+
         try:
             config.replace(self.current, self._targets)
             also()
@@ -255,16 +259,17 @@ class ConfigReload:
             self.current.close()
             self.current = config
             source = os.fspath(config.config.source)
-            self._finish(number, True, source)
-            self._publish(Event(EventType.RELOADED, None, {"file": source}))
+            later = changed(self._first, config.config)
+            self._finish(number, True, source, later)
+            self._publish(Event(EventType.RELOADED, None, {"file": source} | ({"later": later} if later else {})))
 
     def _refused(self, number: int, text: str) -> None:
         self._finish(number, False, text[:TEXT_MAX])
         self._publish(Event(EventType.RELOAD_FAILED, None, {"text": text[:TEXT_MAX]}))
 
-    def _finish(self, number: int, ok: bool, text: str) -> None:
+    def _finish(self, number: int, ok: bool, text: str, later: Sequence[str] = ()) -> None:
         if self.last["number"] < number:
-            self.last = {"number": number, "ok": ok, "text": text}
+            self.last = {"number": number, "ok": ok, "text": text} | ({"later": list(later)} if later else {})
 
 
 def wait_until_written(path: Path) -> None:

@@ -117,10 +117,17 @@ def _sentence(event: dict[str, Any]) -> str | None:
     if kind == "flood":
         return _flood(event)
     if kind == "reloaded":
-        return f"the config file {event.get('file', '')} was loaded"
+        return f"the config file {event.get('file', '')} was loaded{later(event.get('later'))}"
     if kind == "reload-failed":
         return f"the config file was refused, the old config stays in use: {_text(event)}"
     return None
+
+
+def later(keys: object) -> str:
+    """What of a config that was read again waits for the supervisor's next start; empty: nothing."""
+    if not isinstance(keys, list) or not keys:
+        return ""
+    return f"; only at the supervisor's next start: {', '.join(map(str, keys))}"
 
 
 def _flood(event: dict[str, Any]) -> str:

@@ -251,3 +251,18 @@ def test_a_reload_has_the_number_that_it_was_given_however_soon_it_begins(tmp_pa
     for each in done:
         each()
     assert (reload.last["number"], reload.is_pending) == (2, False)
+
+
+def test_a_directory_has_one_key_of_a_server(tmp_path: Path) -> None:
+    """A second one is refused, and nothing is made. Where there are two all the same, it is said what to remove."""
+    keys = KeyDirectory(tmp_path / "keys")
+    keys.new("watch", server=True)
+    with pytest.raises(KeyRefused, match=r"has a server's key already: watch; .* remove watch\.key and watch\.pub"):
+        keys.new("watch2", server=True)
+    assert keys.names() == ["watch"]
+    keys.new("worker", address=HERE)
+    other = KeyDirectory(tmp_path / "other")
+    other.new("watch2", server=True)
+    (other.path / "watch2.pub").rename(keys.path / "watch2.pub")
+    with pytest.raises(KeyRefused, match=r"and has: watch, watch2; remove NAME\.key and NAME\.pub of the others"):
+        keys.new("late", address=HERE)

@@ -126,8 +126,12 @@ def command(
     settings = None if setup is None else setup.config.settings
     if settings is not None:
         address = address or os.environ.get("BANKEN_ADDRESS") or settings.address
-        journal, keys = journal or settings.journal, keys or settings.keys
         listen = listen or tuple(settings.listen)
+        if keys is None and settings.keys is not None and not listen:
+            from banken_supervisor.keys.needed_keys import KEYS_ALONE
+
+            raise Failure(f"{path}: supervisor.keys: {KEYS_ALONE}", exit_codes.USAGE)
+        journal, keys = journal or settings.journal, keys or settings.keys
     if keys is not None and not listen:
         raise click.UsageError("--keys is for workers of other hosts: it needs --listen tcp://HOST:PORT")
 

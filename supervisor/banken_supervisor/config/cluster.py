@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from banken.address import ADDRESSES_MAX
 from banken_supervisor.actions.options import Name, PathField, SecretField, Table, seconds
-from banken_supervisor.config.fields import Endpoint, ListenField, Text, is_loopback
+from banken_supervisor.config.fields import Endpoint, ReachedField, Text, is_loopback
 from banken_supervisor.coordination.leadership import TTL_MAX, TTL_MIN
 from banken_supervisor.coordination.settings import BRAKE_DEFAULT, TTL_DEFAULT, ClusterSettings
 
@@ -36,7 +36,7 @@ class ClusterTable(Table):
         description="Where more than half of the workers, and at least ten, fall silent within ttl: for how long "
         'actions on them wait, but for log, notify, webhook and dump; "0s": not at all.',
     )
-    address: ListenField | None = Field(
+    address: ReachedField | None = Field(
         None, description="Where the other members reach this one; default: the first of [supervisor] listen."
     )
     insecure: bool = Field(False, description="Allow http:// to another host: whoever listens there can read all.")

@@ -19,6 +19,7 @@ from banken.errors import Refused
 from banken.protocol.limits import CLEAN_MAX, NAME_MAX, check_clean
 from banken_supervisor.actions import options
 from banken_supervisor.actions.options import STRING, duration, kind, name, text
+from banken_supervisor.coordination.settings import is_everywhere
 from banken_supervisor.engine.ladder import Backoff, Budget
 from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.text.quoting import kind_of, quoted, unknown_key
@@ -151,6 +152,14 @@ def listen_address(value: object) -> str:
         raise ValueError(str(fault)) from None
     if not is_tcp:
         raise ValueError(f'must be "tcp://HOST:PORT", not {quoted(given)}; the directory of the sockets is address')
+    return given
+
+
+def reached_address(value: object) -> str:
+    """``tcp://HOST:PORT``, where other hosts reach it."""
+    given = listen_address(value)
+    if is_everywhere(given):
+        raise ValueError(f"{quoted(given)} is all addresses of a host, and no other host reaches it: name the host")
     return given
 
 
@@ -294,6 +303,7 @@ Command = Annotated[tuple[str, ...], *kind(options.command, options.COMMAND)]
 Target = Annotated[str, *kind(target, {"type": "string", "pattern": TARGET_PATTERN})]
 AddressField = Annotated[str, *kind(supervisor_address, STRING)]
 ListenField = Annotated[str, *kind(listen_address, {"type": "string", "pattern": "^tcp://."})]
+ReachedField = Annotated[str, *kind(reached_address, {"type": "string", "pattern": "^tcp://."})]
 Endpoint = Annotated[str, *kind(endpoint, {"type": "string", "pattern": r"^https?://[!-~]+$"})]
 NotifyUrl = Annotated[Secret, *kind(notify_url, STRING)]
 UrlsFile = Annotated[tuple[Secret, ...], *kind(urls_file, STRING)]

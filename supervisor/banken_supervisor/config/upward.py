@@ -14,7 +14,7 @@ from banken.keys import load
 from banken.protocol.limits import NAME_MAX, NAME_PATTERN
 from banken_supervisor.actions import options
 from banken_supervisor.actions.options import PathField, Table, seconds
-from banken_supervisor.config.fields import ListenField
+from banken_supervisor.config.fields import ReachedField
 from banken_supervisor.coordination.settings import UPWARD_TIMEOUT, UpwardSettings
 
 PREFIX = "host/"
@@ -45,7 +45,7 @@ class UpwardTable(Table):
     """This host's supervisor feeds those of other hosts: then its death, or the host's, is an incident there. Read
     at start."""
 
-    addresses: Annotated[list[ListenField], Field(min_length=1, max_length=ADDRESSES_MAX)] = Field(
+    addresses: Annotated[list[ReachedField], Field(min_length=1, max_length=ADDRESSES_MAX)] = Field(
         description='Where they listen: ["tcp://HOST:7767", …].'
     )
     key: PathField = Field(description="File of this host's key, which `banken keys new NAME --for …` made there.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +14,16 @@ if TYPE_CHECKING:
 TTL_DEFAULT = 5.0
 
 BRAKE_DEFAULT = 30.0
+
+
+def is_everywhere(address: str) -> bool:
+    """Whether ``tcp://HOST:PORT`` means all addresses of a host: one can listen there, and not be reached there."""
+    host = address.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return host == "*"
+    return (getattr(found, "ipv4_mapped", None) or found).is_unspecified
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,20 @@ class ClusterSettings:
     address: str | None = None
     """``tcp://HOST:PORT`` at which the other members reach it; None: the first at which it listens"""
     brake: float = BRAKE_DEFAULT
+
+    def address_fault(self, listen: Sequence[str]) -> str | None:
+        """Why the other members cannot reach this one, which listens there; None: they can."""
+        if not listen:
+            return (
+                "needs listen in [supervisor], or `banken run --listen`: the other members ask this one over tcp, "
+                'and workers feed all of them: listen = ["tcp://0.0.0.0:7767"]'
+            )
+        if is_everywhere(self.address or listen[0]):
+            return (
+                f"no other member reaches {self.address or listen[0]}: address has to name this host, "
+                'address = "tcp://HOST:7767"'
+            )
+        return None
 
     def store(self) -> EtcdStore:
         """A way to the store, for one thread. OSError: a file cannot be read. Loads urllib3."""

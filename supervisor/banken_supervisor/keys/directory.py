@@ -55,10 +55,17 @@ class KeyDirectory:
         return self.path / access.FILE
 
     def new(self, name: str, *, server: bool = False, address: str | None = None) -> Path:
-        """Make a pair; the path of its secret file. ``address``: of the supervisor that it is for, or of several,
+        """Make a pair; the path of its secret file. ``server``: it is the supervisor's own, of which there is one.
+        ``address``: of the supervisor that it is for, or of several,
         separated by commas; the file gets their public key, too: that of the one pair in here that was made for a
         server."""
         servers = {each: self.server().key.decode() for each in _endpoints(address)}
+        if server and (there := self._servers()):
+            raise KeyRefused(
+                f"{self.path} has a server's key already: {there[0].name}; each directory has one. To change it, "
+                f"remove {there[0].name}.key and {there[0].name}.pub first: the files of all workers have its public "
+                "half"
+            )
         import tomlkit
 
         self._make()
@@ -105,14 +112,19 @@ class KeyDirectory:
 
     def server(self) -> Public:
         """The one that was made for a server."""
-        found = [each for each in self.publics() if each.is_server]
+        found = self._servers()
         if len(found) != 1:
             which = ", ".join(each.name for each in found) or "none"
-            raise KeyRefused(
-                f"{self.path} must have exactly one key of a server, and has: {which}; "
-                "`banken keys new NAME --server` makes one"
+            what = (
+                "remove NAME.key and NAME.pub of the others"
+                if found
+                else "`banken keys new NAME --server` makes one"
             )
+            raise KeyRefused(f"{self.path} must have exactly one key of a server, and has: {which}; {what}")
         return found[0]
+
+    def _servers(self) -> list[Public]:
+        return [each for each in self.publics() if each.is_server]
 
     def server_pair(self) -> Key:
         """The same, with its secret key."""

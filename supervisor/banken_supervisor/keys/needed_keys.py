@@ -9,11 +9,18 @@ from banken_supervisor.config.faults import ConfigFaults, Problem
 from banken_supervisor.config.settings import Config
 from banken_supervisor.keys.directory import KeyDirectory
 
+KEYS_ALONE = 'is for workers of other hosts: it needs listen = ["tcp://HOST:PORT"]'
+"""What is said of keys where nothing listens."""
+
 
 def problems(config: Config) -> Iterator[Problem]:
-    """What is missing, unreadable, or another user's."""
+    """What is missing, unreadable, or another user's; and where nothing listens for which there are keys."""
     settings = config.settings
+    if config.cluster is not None and (why := config.cluster.address_fault(settings.listen)) is not None:
+        yield Problem(("cluster", "address") if config.cluster.address else ("cluster",), why)
     if not settings.listen:
+        if settings.keys is not None:
+            yield Problem(("supervisor", "keys"), KEYS_ALONE)
         return
     directory, path = KeyDirectory(settings.keys), ("supervisor", "listen" if settings.keys is None else "keys")
     try:

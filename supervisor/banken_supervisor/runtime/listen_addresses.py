@@ -41,8 +41,11 @@ def listen_addresses(given: Iterable[str]) -> list[Address]:
 def join_cluster(
     settings: ClusterSettings | None, loop: Loop, remote: RemoteAccess | None, listen: list[Address]
 ) -> None:
-    """See ``cluster_wiring.join``; None: this supervisor is alone."""
+    """See ``cluster_wiring.join``; None: this supervisor is alone. AddressRefused: the other members would not
+    reach it."""
     if settings is not None:
+        if (why := settings.address_fault([each.text for each in listen])) is not None:
+            raise AddressRefused(f"[cluster] {why}")
         from banken_supervisor.runtime.cluster_wiring import join
 
         join(settings, loop, remote, listen)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from banken_supervisor.text.cluster_text import headline, lines
+from banken_supervisor.text.cluster_text import REFUSES, headline, lines
 
 CLUSTER: dict[str, Any] = {
     "name": "plant", "member": "a", "role": "follower", "acts": False, "term": None, "leader": "b", "away": None,
@@ -43,6 +43,7 @@ def test_each_count(key: str, text: str) -> None:
     ("more", "text"),
     [
         ({"away": "no answer"}, "the store does not answer: no answer"),
+        ({"away": f"{REFUSES}u: wrong password"}, "the store refuses: u: wrong password"),
         ({"seconds": 0.0}, "the store answered within 1 ms"),
         ({"seconds": 1.2345}, "the store answered within 1234 ms"),
         ({"brake": 12.4}, "the brake is on for 12 s"),

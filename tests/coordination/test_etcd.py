@@ -14,6 +14,7 @@ import pytest
 
 from banken_supervisor.coordination.etcd import Account, EtcdStore
 from banken_supervisor.coordination.store import Away, Done, Refused
+from banken_supervisor.text.cluster_text import of_store
 
 from . import etcd_kit
 from .certificates_kit import Authority
@@ -194,8 +195,27 @@ def test_nobody_is_there(double: Callable[..., Double]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     store = EtcdStore([f"http://127.0.0.1:{port}", "http://no-such-host.invalid:2379"], "a/")
-    with pytest.raises(Away, match=r"(?s)127\.0\.0\.1.*refused.*no-such-host\.invalid"):
+    with pytest.raises(Away) as away:
         store.read("", 2.0)
+    unresolved = "http://no-such-host.invalid:2379: the name of the host cannot be resolved"
+    assert str(away.value) == f"http://127.0.0.1:{port}: connection refused; {unresolved}"
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (3, b"etcdserver: authentication failed, invalid user ID or password"),
+        (7, b"etcdserver: permission denied"),
+        (8, b"etcdserver: mvcc: database space exceeded"),
+    ],
+)
+def test_a_store_that_refuses_answers(double: Callable[..., Double], code: int, text: bytes) -> None:
+    """Which is said so; one that is full is away."""
+    url = double(http(b'{"error":"x","code":%d,"message":"%b"}' % (code, text), b"400 Bad Request")).url
+    with pytest.raises(Away) as away:
+        EtcdStore([url], "a/").read("", WITHIN)
+    begin = "the store does not answer: " if code == 8 else "the store refuses: "
+    assert of_store(str(away.value)) == f"{begin}{url}: answered 400: {text.decode()}"
 
 
 def test_an_answer_of_an_older_term_is_not_believed(double: Callable[..., Double]) -> None:

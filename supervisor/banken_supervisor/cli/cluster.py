@@ -87,7 +87,7 @@ def resign(config: str | None, run: str | None) -> None:
     except Foreign as fault:
         raise Failure(f"who leads cannot be read: {fault}") from None
     except Away as fault:
-        raise Failure(f"the store does not answer: {fault}") from None
+        raise Failure(cluster_text.of_store(str(fault))) from None
     finally:
         store.close()
     done = "another one leads already" if isinstance(answer, Refused) else f"{settings.member} leads no longer"
@@ -113,7 +113,7 @@ def forget(name: str, config: str | None) -> None:
             raise Failure(f"the cluster has no member {name!r}; its members: {names or 'none'}", exit_codes.USAGE)
         store.transact({}, {}, (MEMBERS + name,), STORE_S)
     except Away as fault:
-        raise Failure(f"the store does not answer: {fault}") from None
+        raise Failure(cluster_text.of_store(str(fault))) from None
     finally:
         store.close()
     click.echo(f"{clean(name)} is forgotten")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from urllib3.exceptions import HTTPError
 from banken_supervisor.actions.log_suppression import logs_suppressed
 from banken_supervisor.actions.socket_deadline import shut_after
 from banken_supervisor.coordination.store import Away, Done, Item, Refused, Snapshot, check_transaction
+from banken_supervisor.text.cluster_text import REFUSES
 from banken_supervisor.text.sanitize import ODD, line
 
 ANSWER_MAX = 32 * 1024 * 1024
@@ -33,8 +35,11 @@ ANSWER_MAX = 32 * 1024 * 1024
 TRY_MIN_S = 0.05
 """Seconds that an attempt gets at least, as long as they are left."""
 
-_UNAUTHENTICATED = 16
-"""gRPC's status code of a token that is refused (google.rpc.Code)."""
+_INVALID, _NOT_PERMITTED, _UNAUTHENTICATED = 3, 7, 16
+"""gRPC's status codes (google.rpc.Code): of a wrong password, say; of what a user may not; of a token that is
+refused."""
+
+REFUSALS = frozenset({_INVALID, _NOT_PERMITTED, _UNAUTHENTICATED})
 
 
 class Account(NamedTuple):
@@ -157,7 +162,7 @@ class EtcdStore:
 
     def _ask(self, path: str, body: Mapping[str, Any], within: float) -> dict[str, Any]:
         """The first answer that an endpoint gives in time. Away."""
-        deadline, faults = monotonic() + within, []
+        deadline, faults, is_refused = monotonic() + within, [], False
         for attempts in range(len(self._endpoints), 0, -1):
             left = deadline - monotonic()
             if left <= 0.0:
@@ -168,9 +173,10 @@ class EtcdStore:
                 return self._believe(self._as_user(endpoint, path, body, until))
             except _Fault as fault:
                 faults.append(f"{endpoint.url}: {fault}")
+                is_refused |= fault.code in REFUSALS
                 endpoint.close()
                 self._endpoints.append(self._endpoints.pop(0))
-        raise Away("; ".join(faults) or f"no time was left for {path}")
+        raise Away((REFUSES if is_refused else "") + "; ".join(faults) or f"no time was left for {path}")
 
     def _as_user(self, endpoint: _Endpoint, path: str, body: Mapping[str, Any], until: float) -> dict[str, Any]:
         if self._account is None:
@@ -222,7 +228,7 @@ class _Endpoint:
         except (OSError, HTTPException, HTTPError, ValueError, RuntimeError) as fault:  # RuntimeError: no thread
             if monotonic() >= until:
                 raise _Fault("no whole answer in time") from None
-            raise _Fault(line(f"{type(fault).__name__}: {fault}", 200)) from None
+            raise _Fault(line(_why(fault), 200)) from None
         if not isinstance(answer, dict):
             raise _Fault("an answer that is no JSON object")
         if status != 200:
@@ -272,6 +278,20 @@ class _Endpoint:
         made.connect()
         made.sock.settimeout(None)  # shut_after ends what takes too long
         return made
+
+
+def _why(fault: BaseException) -> str:
+    """A fault of a connection, as the system names it and not the library."""
+    cause: BaseException | None = fault
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, socket.gaierror):
+        return "the name of the host cannot be resolved"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {cause.verify_message}"
+    if cause is None or isinstance(cause, ssl.SSLError) or not cause.strerror:
+        return f"{type(fault).__name__}: {fault}"
+    return cause.strerror[:1].lower() + cause.strerror[1:]
 
 
 @contextlib.contextmanager

@@ -63,8 +63,7 @@ class KeyDirectory:
         if server and (there := self._servers()):
             raise KeyRefused(
                 f"{self.path} has a server's key already: {there[0].name}; each directory has one. To change it, "
-                f"remove {there[0].name}.key and {there[0].name}.pub first: the files of all workers have its public "
-                "half"
+                f"remove {there[0].name}.key and {there[0].name}.pub first: all workers' files have its public half"
             )
         import tomlkit
 

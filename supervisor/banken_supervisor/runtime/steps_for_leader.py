@@ -18,6 +18,7 @@ from banken_supervisor.coordination.leadership_thread import View
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import EventType, RunCallback, RunStep
 from banken_supervisor.engine.record import Record
+from banken_supervisor.text.cluster_text import of_store
 
 RUNS_MAX = 1_000
 """Runs that are remembered, the latest."""
@@ -99,7 +100,7 @@ class StepsForLeader:
         """Why the leader with this fence is not obeyed; None: it is the last one, as far as this member knows."""
         view = self._view()
         if view.away is not None:
-            return f"it does not know who leads, for the store does not answer: {view.away}"
+            return f"it does not know who leads, for {of_store(view.away)}"
         if view.leader_term > fence:
             return f"another one leads since (fence {view.leader_term}, not {fence})"
         return None

@@ -18,6 +18,16 @@ _COUNTS = {
     "held_back": "actions were dropped because another one led",
 }
 
+REFUSES = "it refuses: "
+"""Begins what is said of a store that answers, and refuses this user."""
+
+
+def of_store(away: str) -> str:
+    """Why the store is of no use now: as a sentence about "the store"."""
+    if away.startswith(REFUSES):
+        return f"the store {away.removeprefix('it ')}"
+    return f"the store does not answer: {away}"
+
 
 def headline(found: dict[str, Any]) -> str:
     """Who leads, and what this member is."""
@@ -30,7 +40,7 @@ def trouble(found: dict[str, Any]) -> list[str]:
     """What an operator has to look at."""
     told = []
     if found["away"] is not None:
-        told.append(f"the cluster's store does not answer: {found['away']}")
+        told.append(of_store(found["away"]).replace("the store", "the cluster's store", 1))
     elif found["leader"] is None:
         told.append("nobody is known to lead the cluster")
     if (left := found.get("brake")) is not None:
@@ -49,7 +59,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     """All of it."""
     told = [headline(found)]
     if found["away"] is not None:
-        told.append(f"the store does not answer: {found['away']}")
+        told.append(of_store(found["away"]))
     else:
         told.append(f"the store answered within {max(1.0, found['seconds'] * 1000):.0f} ms")
     if (left := found.get("brake")) is not None:

@@ -61,7 +61,8 @@ def supervisor(snapshot: Snapshot, address: str, now: float) -> Text:
 
 def _leads(cluster: dict[str, Any]) -> str:
     if cluster["away"] is not None:
-        return "the cluster's store does not answer"
+        does = "refuses this member" if cluster["away"].startswith(cluster_text.REFUSES) else "does not answer"
+        return f"the cluster's store {does}"
     silent = sum(not is_up for is_up in cluster["members"].values())
     who = (
         "this member leads"

@@ -340,8 +340,8 @@ def test_a_check_of_the_supervisors_own_page() -> None:
         port = free.getsockname()[1]
     page = f"http://127.0.0.1:{port}/"
     config = (
-        f'[[watchdog]]\nname = "page"\ncheck = [{{ http = "{page}", every = "200ms" }}, '
-        f'{{ http = "{page}metrics", every = "200ms" }}]\ngrace = "1s"\nladder = [{{ do = "log" }}]\n'
+        f'[[watchdog]]\nname = "page"\ncheck = [{{ http = "{page}", every = "1s", fails = 2 }}, '
+        f'{{ http = "{page}metrics", every = "1s", fails = 2 }}]\ngrace = "1s"\nladder = [{{ do = "log" }}]\n'
     )
     with running(config, "--web", f"127.0.0.1:{port}") as one:
         row = _shown(one, "page/check-2", "expired")

@@ -237,12 +237,15 @@ def test_nobody_is_convicted_beside_busy_loops(host: Host, capsys: pytest.Captur
         for each in loops:
             each.kill()
             each.wait()
-    convicted = [
-        f"{each['name']}: {each['reason']}" for each in host.events.seen[seen:] if each["type"] == "expired"
+    convicted = [  # the host's own check says after ten minutes that its processors are busy, which is true
+        f"{each['name']}: {each['reason']}"
+        for each in host.events.seen[seen:]
+        if each["type"] == "expired" and each["name"] != "host/check"
     ]
     assert convicted == []
     assert {name: host.pid(name) for name in PROGRAMS} == before
-    late = [each["name"] for each in host.checks() if each["state"] != "alive" or not each["results"][-1]["passed"]]
+    checks = [each for each in host.checks() if each["name"] != "host/check"]
+    late = [each["name"] for each in checks if each["state"] != "alive" or not each["results"][-1]["passed"]]
     assert late == []
     with capsys.disabled():
         print(f"\n{MINUTES:g} minutes beside {len(loops)} busy loops, load {os.getloadavg()[0]:.1f}: no incident")

@@ -40,6 +40,8 @@ def test_every_and_limit_begin_at_100_ms() -> None:
         ({**TCP, "unix": "/run/x"}, "tcp and unix: each is a check of its own"),
         ({**TCP, "limt": 3}, "limt: unknown key; did you mean limit[?] allowed: .*every.*tcp"),
         ({**TCP, "every": "10ms"}, "every: .* allowed: 0.1 s to 1d"),
+        ({**TCP, "every": "0s"}, "every: .* allowed: 0.1 s to 1d"),
+        ({**TCP, "every": -1}, "every: .* allowed: 0.1 s to 1d"),
         ({**TCP, "every": "1s", "limit": "2s"}, "limit .2 s. must not exceed every .1 s."),
         ({**TCP, "every": "fast"}, "every: .*no duration"),
         ({**TCP, "fails": 0}, "fails: 0 is not allowed; at least 1"),
@@ -110,6 +112,29 @@ def test_each_check_is_placed_and_has_a_policy_before_all_patterns(tmp_path: Pat
     assert load(file).own_programs == ()
 
 
+PROGRAM = '[[program]]\nname = "p"\ncommand = "true"\n'
+
+
+@pytest.mark.parametrize(
+    ("check", "kind"),
+    [
+        ('{ memory = "< 2GiB" }', "uses"),
+        ('{ memory = "< 2GiB", cpu = "< 95 % for 5m" }', "uses"),
+        ('{ disk = "/ < 90 %", memory = "< 90 %", load = "< 8" }', "host"),
+        ('{ load = "< 8", cpu = "< 90 %" }', "host"),
+        ('{ host = { memory = "< 90 %" } }', "host"),
+    ],
+)
+def test_another_key_says_whose_the_memory_is(tmp_path: Path, check: str, kind: str) -> None:
+    file = tmp_path / "banken.toml"
+    file.write_text(f"{PROGRAM}check = {check}")
+    assert load(file).checks[0].label.startswith(kind)
+
+
+def test_memory_in_percent_in_a_watchdog_is_the_machines() -> None:
+    assert parse_checks({"memory": "< 90 %"})[0].kind == "host"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -130,6 +155,18 @@ def test_each_check_is_placed_and_has_a_policy_before_all_patterns(tmp_path: Pat
         (
             '[[watchdog]]\nname = "r"\ncheck = [{ exec = "true", fail = 2 }]',
             "check.*fail.*unknown key; did you mean",
+        ),
+        (
+            f'{PROGRAM}check = {{ memory = "< 5 %" }}',
+            '4: program.0..check: memory = "< 5 %": whose. write host = { memory',
+        ),
+        (f'{PROGRAM}check = [{{ exec = "true" }}, {{ memory = "< 5 %", cpu = "< 9 %" }}]', "whose"),
+        (f'{PROGRAM}ready = {{ memory = "< 5 %", every = "1s" }}', "program.0..ready: memory .*whose"),
+        (f'{PROGRAM}check = {{ cpu = "< 5 %" }}', "whose"),
+        (f"{PROGRAM}ready = {{ notify = false }}", "ready.notify: false is not allowed; allowed: true"),
+        (
+            '[[watchdog]]\nname = "c"\ncheck = { exec = "true" }\n[[group]]\nname = "g"\nmembers = ["c/*"]',
+            'members.0.: "c/[*]" matches nothing in this file; a pattern takes no checks: write "c/check"',
         ),
     ],
 )

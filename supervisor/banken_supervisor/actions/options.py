@@ -109,8 +109,9 @@ def text(value: object, *, longest: int = TEXT_MAX, what: str = "a text") -> str
     return value
 
 
-def duration(value: object, *, zero: bool = False) -> float:
-    """Seconds, of a number of seconds or a text such as ``2m30s``."""
+def duration(value: object, *, zero: bool = False, allowed: str | None = None) -> float:
+    """Seconds, of a number of seconds or a text such as ``2m30s``. ``allowed``: the limits, for people, where they
+    are narrower than those of all durations."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"must be {ALLOWED}, not {kind_of(value)}")
     if isinstance(value, str) and len(value) > 100:
@@ -124,7 +125,7 @@ def duration(value: object, *, zero: bool = False) -> float:
     except Refused as fault:
         why, said = f"is no duration; allowed is {ALLOWED}", str(fault)
         if said.startswith("it="):  # the number lies outside the limits
-            why = f"is not allowed; allowed: {said.partition('allowed: ')[2]}"
+            why = f"is not allowed; allowed: {allowed or said.partition('allowed: ')[2]}"
         raise ValueError(f"{quoted(value)} {why}") from None
 
 
@@ -291,10 +292,12 @@ def parse_url(given: str) -> Address:
 def seconds(least: float, most: float) -> Any:
     """What makes a float a duration from ``least`` to ``most`` seconds; ``least=0`` allows 0 itself."""
 
+    allowed = f"{format_s(least)} to {format_s(most)}"
+
     def check(value: object) -> float:
-        number = duration(value, zero=least == 0)
+        number = duration(value, zero=least == 0, allowed=allowed)
         if not least <= number <= most:
-            raise ValueError(f"{quoted(value)} is not allowed; allowed: {format_s(least)} to {format_s(most)}")
+            raise ValueError(f"{quoted(value)} is not allowed; allowed: {allowed}")
         return number
 
     return kind(check, duration_schema(0 if least == 0 else 0.001))
@@ -357,6 +360,7 @@ def fault_text(fault: Mapping[str, Any], allowed: Callable[[], list[str]]) -> st
         return unknown_key(str(fault["loc"][-1]), allowed())
     if error == "literal_error":
         choices = str(limits["expected"]).replace(" or ", ", ").replace("'", '"')
+        choices = {"True": "true", "False": "false"}.get(choices, choices)  # as TOML has it
         return f"{quoted(value)} is not allowed; allowed: {choices}"
     if error in _FAULTS:
         hidden = not _SECRETS.isdisjoint(fault["loc"])

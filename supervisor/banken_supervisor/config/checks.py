@@ -67,6 +67,21 @@ def _nested(value: dict[str, Any]) -> dict[str, Any]:
     return {("host" if of_host else "uses"): limits, **rest}
 
 
+def with_owner_said(value: Any) -> Any:
+    """``check`` or ``ready`` of a program, as the file has it. ValueError: memory in percent stands where nothing
+    says whose it is: that of the machine, which a restart of the program does not change, or the program's."""
+    for each in value if isinstance(value, list) else [value]:
+        if not isinstance(each, dict):
+            continue
+        limits = {key: given for key, given in each.items() if key not in CheckFields.model_fields}
+        memory = str(limits.get("memory", ""))
+        if "%" in memory and limits.keys() <= _USES & _HOST:
+            machines = f"host = {{ memory = {quoted(memory)} }} for the machine's"
+            programs = 'uses = { memory = "< 2GiB" } for the program\'s, in bytes'
+            raise ValueError(f"memory = {quoted(memory)}: whose? write {machines}, {programs}")
+    return value
+
+
 def _branch(value: Any) -> str | None:
     if isinstance(value, CheckFields):
         return BRANCH + value.kind

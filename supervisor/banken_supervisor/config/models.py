@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from banken.address import ADDRESSES_MAX
 from banken.protocol.messages import Declaration
 from banken_supervisor.actions.options import STRICT, Name, PathField, SignalName, Table, seconds
-from banken_supervisor.config.checks import Checks
+from banken_supervisor.config.checks import Checks, with_owner_said
 from banken_supervisor.config.cluster import ClusterTable
 from banken_supervisor.config.deadman import DeadmanSettings, DeadmanTable
 from banken_supervisor.config.fields import (
@@ -301,9 +301,9 @@ class ProgramTable(WatchFields):
         "each", description="Which of its processes may feed it: each is judged by itself; or the newest; or any."
     )
     name: ProgramName = Field(description="Its own and its watchdog's; {i} is the number of the process.")
-    check: Annotated[Checks | None, BeforeValidator(partial(filled_whole, number=0))] = Field(
-        None, description=CHECK
-    )
+    check: Annotated[
+        Checks | None, BeforeValidator(partial(filled_whole, number=0)), BeforeValidator(with_owner_said)
+    ] = Field(None, description=CHECK)
     command: Command = Field(description="No shell runs it. {i} is the number of the process, {{i}} the text {i}.")
     environment: Environment = Field(
         {},

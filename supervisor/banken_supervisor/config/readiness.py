@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from banken_supervisor.actions.options import Table
 from banken_supervisor.checks.base import CheckFields
-from banken_supervisor.config.checks import OneCheck
+from banken_supervisor.config.checks import OneCheck, with_owner_said
 from banken_supervisor.config.numbering import filled_whole
 from banken_supervisor.config.tags import TAG
 from banken_supervisor.engine.policy import Readiness
@@ -61,6 +61,7 @@ else:
         Annotated[ReadyTable, Tag(SAYS)] | Annotated[OneCheck, Tag(LOOKED_AT)],
         Discriminator(_how),
         BeforeValidator(partial(filled_whole, number=0)),
+        BeforeValidator(with_owner_said),
     ]
 """The type of ``ready``: what the program says, or a check of any kind."""
 

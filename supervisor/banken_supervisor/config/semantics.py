@@ -14,7 +14,7 @@ from banken_supervisor.config.checks import as_tuple, parse_checks
 from banken_supervisor.config.faults import KeyPath, Problem, dotted
 from banken_supervisor.config.ladders import LadderOwner, StepNames, give_up, ladder, unbound
 from banken_supervisor.config.models import GroupTable, WatchdogTable, WatchFields
-from banken_supervisor.config.names import Names, covers, numbered, overlap
+from banken_supervisor.config.names import Names, covers, matches, numbered, overlap
 from banken_supervisor.config.numbering import PLACE, filled, filled_whole, numbers_in, texts_in
 from banken_supervisor.config.parsing import Parsed
 from banken_supervisor.config.start_order import order_problems
@@ -260,7 +260,9 @@ def _group(path: KeyPath, group: GroupTable, names: Names, known: StepNames) -> 
         elif not more and not any(map(names.known, found)):
             unknown = True
             what = "matches nothing" if is_pattern(member) else "is declared nowhere"
-            yield Problem((*path, "members", place), f"{quoted(member)} {what} in this file")
+            checks = [each for each in names.checks if is_pattern(member) and matches(each, member)]
+            but = f"; a pattern takes no checks: write {quoted(checks[0])}" if checks else ""
+            yield Problem((*path, "members", place), f"{quoted(member)} {what} in this file{but}")
     members, more = names.matched(group.members)
     outsiders = sorted(members - names.programs.keys())
     all_programs = not more and not outsiders

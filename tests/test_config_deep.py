@@ -182,12 +182,13 @@ def test_somebody_else_is_told_what_only_root_may() -> None:
         told = []
         for mode in (0o644, 0o600):
             file = Path(directory) / "banken.toml"
-            file.write_text(PROGRAM + 'user = "root"')
+            file.write_text(PROGRAM + 'user = "root"\ncheck = { exec = ["true"], user = "root" }')
             file.chmod(mode)
             assert config.examine(file)[1] == []  # root may; and now all is loaded that the other user may not read
-            told.append(_as_nobody(file).removeprefix(f"{file}:"))
+            told.append(_as_nobody(file).replace(f"{file}:", ""))
     assert told == [
-        '4: program[0].user: only root may start a program as "root"',
+        '4: program[0].user: only root may start a program as "root"\n'
+        '5: program[0].check.user: only root may run a command as "root"',
         " cannot be read: Permission denied",
     ]
 

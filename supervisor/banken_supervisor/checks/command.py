@@ -23,12 +23,13 @@ from banken.process_identity import process_start
 from banken_supervisor.actions.running_command import HeadAndTail
 from banken_supervisor.checks.leftovers import Leftovers
 from banken_supervisor.checks.subject import Subject
-from banken_supervisor.files.users import find_user
+from banken_supervisor.files.users import find_user, may_run_as
 from banken_supervisor.processes import launch
 from banken_supervisor.processes.child_environment import inherited, of_user
 from banken_supervisor.processes.command_words import why_not
 from banken_supervisor.processes.run_processes import RunProcesses
 from banken_supervisor.processes.scan import COMMAND_RUN, WITHIN, look
+from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.sanitize import last_lines
 
 OUTPUT_MAX = 64 * 1024
@@ -89,10 +90,13 @@ async def run_command(wanted: Command, subject: Subject) -> CommandEnd:
     run = (outer + WITHIN if outer else COMMAND_RUN) + os.urandom(16).hex()
     try:
         account = None if wanted.user is None else find_user(wanted.user)
-        user = account and launch.User(
-            account.pw_uid, account.pw_gid, tuple(os.getgrouplist(account.pw_name, account.pw_gid))
-        )
-        environment = inherited(other_user=account is not None) | of_user(account) | dict(wanted.env)
+        if not may_run_as(wanted.user):
+            return CommandEnd(None, f"{name} is not run: only root may run a command as {wanted.user}")
+        user = None
+        if account is not None and not os.geteuid():  # only root may set groups, even its own
+            groups = tuple(os.getgrouplist(account.pw_name, account.pw_gid))
+            user = launch.User(account.pw_uid, account.pw_gid, groups)
+        environment = inherited(other_user=user is not None) | of_user(account) | dict(wanted.env)
         environment |= {"BANKEN_CHECK": subject.name, "BANKEN_CHECK_PID": str(subject.pid), "BANKEN_RUN": run}
         process = launch.start(
             command,
@@ -119,7 +123,7 @@ async def run_command(wanted: Command, subject: Subject) -> CommandEnd:
                 running.clean = True
         except TimeoutError:
             said = running.last_line()
-            return CommandEnd(None, f"{name} did not end within {time:.3g} s and was killed{said}")
+            return CommandEnd(None, f"{name} did not end within {format_s(wanted.limit)} and was killed{said}")
         if running.flooded:
             return CommandEnd(None, f"{name} wrote more than {FLOOD_BYTES // 2**20} MiB and was killed")
         with contextlib.suppress(TimeoutError):

@@ -25,7 +25,7 @@ from banken_supervisor.config.settings import Config
 from banken_supervisor.config.steps import StepFields
 from banken_supervisor.config.upward import key_fault
 from banken_supervisor.engine.policy import ProcessAttributes, ProgramSpec
-from banken_supervisor.files.users import find_user, obstacle
+from banken_supervisor.files.users import find_user, may_run_as, obstacle
 from banken_supervisor.journal import schema
 from banken_supervisor.processes import launch
 from banken_supervisor.processes.child_environment import LOGIN_PATH
@@ -55,6 +55,8 @@ def problems(parsed: Parsed, config: Config) -> Iterator[Problem]:
             command = chosen.command[0]
             yield from _problem((*path, "command"), _missing(command, None, _executables(command, None, None)))
     for path, check in _commands_of_checks(parsed):
+        if not may_run_as(check.user):
+            yield Problem((*path, "user"), f"only root may run a command as {quoted(check.user)}")
         if not os.path.isdir(check.cwd):
             yield Problem((*path, "cwd"), f"there is no directory {quoted(check.cwd, 200)}")
         else:
@@ -136,7 +138,7 @@ def _user(path: KeyPath, spec: ProgramSpec, directory: str | None, files: list[s
         return
     if os.geteuid() == user.pw_uid:
         return
-    if os.geteuid() != 0:
+    if not may_run_as(name):
         yield Problem((*path, "user"), f"only root may start a program as {quoted(name)}")
         return
     if directory is not None and (closed := obstacle(user, directory)) is not None:

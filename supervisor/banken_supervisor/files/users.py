@@ -27,6 +27,11 @@ def find_user(name: str) -> pwd.struct_passwd:
         raise LookupError(name) from None
 
 
+def may_run_as(name: str | None) -> bool:
+    """Whether this process may start another one as this user; ``name``: None: as its own."""
+    return os.geteuid() in (0, user_id(name))
+
+
 def user_id(name: str | None) -> int:
     """The id of the user as whom a program runs; ``name``: None: this process's own. -1: there is no such user."""
     try:

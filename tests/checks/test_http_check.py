@@ -105,7 +105,7 @@ def test_certificates(authority: tuple[Path, certificates.Certificate]) -> None:
             assert "not trusted: unable to get local issuer certificate" in fails(
                 {"http": check["http"], "limit": "3s"}
             )
-            assert "TLS fails: wrong version number" in fails({**check, "http": f"https://localhost:{nginx.port}/"})
+            assert "what answers speaks no TLS" in fails({**check, "http": f"https://localhost:{nginx.port}/"})
             plain = {"http": f"http://localhost:{port}/", "limit": "3s"}
             assert "400 Bad Request" in fails(plain)
 
@@ -124,11 +124,25 @@ def test_a_byte_a_second_is_ended_by_the_limit() -> None:
     answer = HEAD + b"x" * 1000
     with hostile.serving(lambda sock, over: hostile.dripping(sock, over, answer, 0.05)) as port:
         check = {"http": f"http://127.0.0.1:{port}/", **FAST, "contains": "ok"}
-        assert fails(check) == "no result within 0.3 s: connected, but no answer came"
+        assert fails(check) == "no result within 0.3 s: connected, but the head of its answer does not end"
     with hostile.serving(lambda sock, over: (sock.sendall(HEAD), hostile.dripping(sock, over))[1]) as port:
         check = {"http": f"http://127.0.0.1:{port}/", **FAST, "contains": "ok"}
         assert fails(check) == "no result within 0.3 s: 200 OK, but its body does not end"
         passes({"http": f"http://127.0.0.1:{port}/", **FAST})  # its status is all that was asked for
+
+
+def test_https_to_what_speaks_no_tls() -> None:
+    with hostile.serving(hostile.says(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+        text = fails({"http": f"https://127.0.0.1:{port}/", "limit": "1s"})
+    assert text == "connected, but what answers speaks no TLS; is it an http:// address?"
+
+
+def test_null_in_json_is_there() -> None:
+    body = b'HTTP/1.1 200 OK\r\n\r\n{"a": null, "b": {"c": null}}'
+    for path, what in (("a", "is null"), ("b.c", "is null"), ("a.b", "is not there"), ("c", "is not there")):
+        with hostile.serving(hostile.says(body)) as port:
+            text = fails({"http": f"http://127.0.0.1:{port}/", "json": {path: "x"}, "limit": "1s"})
+        assert text == f'{path}: "x" was expected, and it {what}'
 
 
 def test_a_body_without_end_is_read_to_64_kib() -> None:
@@ -147,7 +161,8 @@ def test_a_body_without_end_is_read_to_64_kib() -> None:
     [
         (b"", "it closed the connection without an answer"),
         (b"\x00\xff\x1b[2J" * 100, "no HTTP/1.1"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP/1.1"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", 'no HTTP/1.1: illegal status line: "SSH-2.0-OpenSSH_9.2"'),
+        (b"HTTP/1.1 200 OK\r\nbad'header\r\n\r\n", """no HTTP/1.1: illegal header line: "bad'header\""""),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "no HTTP/1.1: peer closed connection"),
         (HEAD + b"\x00\xff\x1b[2J", "is not in its body, which begins with"),
         (b"HTTP/1.1 302 Found\r\nLocation: ftp://x/\r\n\r\n", "which is no address"),
@@ -232,6 +247,7 @@ def test_a_redirect_to_another_host_gets_no_secret(monkeypatch: pytest.MonkeyPat
         ({"headers": {"A": "x\r\nB: c"}}, "headers: A must be ASCII without line ends"),
         ({"headers": "x"}, "headers: must be a table of texts"),
         ({"status": "20"}, 'status: "20" is no status; allowed are statuses and ranges'),
+        ({"status": [200, 404]}, 'status: must be a status or a text, not an array; allowed are .*"200, 404"'),
         ({"status": "299-200"}, "status: .* is no status"),
         ({"method": "BREW"}, "method: .*allowed: "),
         ({"expires": "14d"}, "expires: an http:// address has no certificate"),

@@ -34,9 +34,11 @@ _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", 
 
 def statuses(value: object) -> tuple[tuple[int, int], ...]:
     """``"200-299, 401"``, or one number."""
-    allowed = 'allowed are statuses and ranges, such as 200 or "200-299, 401"'
+    allowed = 'allowed are statuses and ranges, such as 200, "200, 404" or "200-299, 401"'
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"must be a status or a text, not {kind_of(value)}; {allowed}")
     found = []
     for part in options.text(value, longest=200, what="a status").split(","):
         match = _range.fullmatch(part)
@@ -144,7 +146,7 @@ class Http(CheckFields):
         None, min_length=1, max_length=options.TEXT_MAX, description="A text in the first 64 KiB of the body."
     )
     json_: Annotated[dict[str, Any], *options.kind(expected, _VALUES)] | None = Field(
-        None, alias="json", description='Values in the body: { "status.db" = "ok", "queues[0].length" = "< 100" }.'
+        None, alias="json", description='Values in the body: { "status.db" = "ok", "queues[0].waiting" = "< 100" }.'
     )
     expires: Annotated[float, *options.seconds(1, 10 * 365 * 86400)] | None = Field(
         None, description="The certificate must be valid for so much longer: 14d."

@@ -6,10 +6,12 @@ check must not depend on how the supervisor was started.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
 import contextlib
 import os
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -29,6 +31,11 @@ SHOWN_MAX = 2048
 
 SHOWN_S = 0.3
 """Seconds for them: the status is known already."""
+
+_bytes = re.compile(r"(?:bytearray\()?\b(b(['\"]).*\2)\)?", re.DOTALL)
+
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+"""Reasons of OpenSSL's where what comes is no record of TLS."""
 
 _contexts: dict[tuple[str | None, int], ssl.SSLContext] = {}
 
@@ -114,12 +121,14 @@ async def ask(request: Request, progress: Progress) -> Answer:
         except h11.RemoteProtocolError as fault:
             if "ConnectionClosed" in str(fault):
                 return Answer("it closed the connection without an answer")
-            return Answer(f"what it answers is no HTTP/1.1: {fault}")
+            return Answer(f"what it answers is no HTTP/1.1: {_without_bytes(str(fault))}")
         except h11.LocalProtocolError as fault:
             return Answer(f"the request cannot be sent: {fault}")
         except ssl.SSLCertVerificationError as fault:
             return Answer(f"its certificate is not trusted: {fault.verify_message}")
         except ssl.SSLError as fault:
+            if fault.reason in _NO_TLS:
+                return Answer("connected, but what answers speaks no TLS; is it an http:// address?")
             return Answer(f"TLS fails: {(fault.reason or str(fault)).replace('_', ' ').lower()}")
         if to is None:
             return answer
@@ -169,9 +178,9 @@ async def _exchange(
     writer.write(sent)
     await writer.drain()
     progress.text = "connected, but no answer came"
-    response = await _next(connection, reader)
+    response = await _next(connection, reader, progress)
     while isinstance(response, h11.InformationalResponse):
-        response = await _next(connection, reader)
+        response = await _next(connection, reader, progress)
     assert isinstance(response, h11.Response)
     status = response.status_code
     words = f"{status} {bytes(response.reason).decode('ascii', 'replace')}".strip()
@@ -210,11 +219,25 @@ def _headers(target: _Target, request: Request) -> list[tuple[str, str]]:
     ]
 
 
-async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> Any:
-    """The next event of what the server sends."""
+async def _next(connection: h11.Connection, reader: asyncio.StreamReader, progress: Progress | None = None) -> Any:
+    """The next event of what the server sends. ``progress``: of the head of its answer."""
     while (event := connection.next_event()) is h11.NEED_DATA:
         connection.receive_data(await reader.read(READ))
+        if progress is not None:
+            progress.text = "connected, but the head of its answer does not end"
     return event
+
+
+def _without_bytes(text: str) -> str:
+    """A text of h11's, which shows what came as Python writes bytes."""
+
+    def words(found: re.Match[str]) -> str:
+        try:
+            return quoted(ast.literal_eval(found[1]).decode("utf-8", "backslashreplace"), 80)
+        except (ValueError, SyntaxError):
+            return quoted(found[1], 80)
+
+    return _bytes.sub(words, text)
 
 
 async def _body(connection: h11.Connection, reader: asyncio.StreamReader, most: int) -> tuple[bytes, bool]:

@@ -11,12 +11,14 @@ from banken_supervisor.text.sanitize import from_json
 
 PATH_MAX = 200
 
+_MISSING = object()
+
 _part = re.compile(r"(?:^|\.)([^.\[\]\s]+)|\[(\d{1,6})\]", re.ASCII)
 _comparison = re.compile(r"\s*(<=|>=|<|>)\s*(-?\d{1,15}(?:\.\d{1,9})?)\s*", re.ASCII)
 
 
 def path_of(text: str) -> list[str | int]:
-    """The steps of ``$.queues[0].length``; ``$.`` may be left out. ValueError."""
+    """The steps of ``$.queues[0].waiting``; ``$.`` may be left out. ValueError."""
     given = text.removeprefix("$").removeprefix(".") if text.startswith("$") else text
     steps: list[str | int] = []
     place = 0
@@ -24,7 +26,7 @@ def path_of(text: str) -> list[str | int]:
         steps.append(found[1] if found[1] is not None else int(found[2]))
         place = found.end()
     if place < len(given) or not steps or len(text) > PATH_MAX:
-        raise ValueError(f'{quoted(text)} is no path; allowed is one such as "status.db" or "queues[0].length"')
+        raise ValueError(f'{quoted(text)} is no path; allowed is one such as "status.db" or "queues[0].waiting"')
     return steps
 
 
@@ -40,11 +42,12 @@ def judge(body: bytes, expected: Mapping[str, Any]) -> str | None:
         step: Any
         for step in path_of(path):
             try:
-                found = found[step] if isinstance(found, (dict, list)) else None
+                found = found[step] if isinstance(found, (dict, list)) else _MISSING
             except (KeyError, IndexError, TypeError):
-                found = None
-            if found is None:
-                return f"{path}: {_shown(wanted)} was expected, and it is not there"
+                found = _MISSING
+        if found is None or found is _MISSING:
+            what = "is null" if found is None else "is not there"
+            return f"{path}: {_shown(wanted)} was expected, and it {what}"
         if not _fits(found, wanted):
             return f"{path}: {_shown(wanted)} was expected, {_shown(found)} came"
     return None

@@ -157,3 +157,40 @@ def test_a_reload_that_never_ends_is_given_up_with_a_word(monkeypatch: pytest.Mo
         assert "has not finished" in done.stderr
         assert "waiting: the supervisor reads its config file" in done.stderr
         assert time.monotonic() - began < START_S
+
+
+NEVER_READY = 'ready = { notify = true }\n'
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_start_waits_for_nothing_that_is_not_ready_in_time(between: bool) -> None:
+    """What it starts after has used up its grace: the command ends, and says for what it waited. So it is where
+    another one is between."""
+    config = table("never", ["sleep", "100"], grace="500ms") + NEVER_READY
+    config += table("mid", ["sleep", "100"], after=["never"]) if between else ""
+    config += table("needs", ["sleep", "100"], after=["mid" if between else "never"], grace="3s")
+    with running(config) as one:
+        done = command(one, "start", "needs", "--wait")
+        assert done.exit_code == 1
+        reason = "it did not become ready within 0.5 s"
+        assert f"needs waits for never, which is not ready: {reason}\n" in done.stderr
+        if not between:
+            assert "waiting: needs waits for never, which is not ready\n" in done.stderr
+        assert command(one, "stop", "never").exit_code == 0
+        done = command(one, "start", "needs", "--wait")
+        assert done.exit_code == 1
+        assert "needs waits for never, which is stopped (requested by a command)\n" in done.stderr
+
+
+def test_start_does_not_wait_for_one_that_crashes_again_and_again() -> None:
+    """Each new process of it is "starting", and is no progress. What is said is a sentence."""
+    dying = ["sh", "-c", "sleep 0.1; exit 3"]
+    config = table("dying", dying, backoff="300ms..300ms", ladder=[]) + NEVER_READY
+    config += table("needs", ["sleep", "100"], after=["dying"])
+    with running(config) as one:
+        for name in ("dying", "needs"):
+            done = command(one, "start", name, "--wait")
+            assert done.exit_code == 1, done.output
+        assert "needs waits for dying" in done.stderr
+        done = command(one, "start", "dying", "--wait")
+        assert "waiting: dying has ended or failed, and starts again in 0." in done.stderr

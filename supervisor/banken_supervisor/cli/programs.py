@@ -41,8 +41,8 @@ MOVING = ("queued", "starting", "stopping")
 def start(name: str, until_ready: bool, quiet: bool, address: str | None) -> None:
     """Start the program NAME, one that had stopped or was given up, and wait until it runs.
 
-    With --wait, until it is ready, as `ready` of the config says: a Failure if it is not within its grace. Without,
-    one that is to start `after` others is not waited for.
+    With --wait, until it is ready, as `ready` of the config says. The command fails if the program, or one that it
+    starts `after`, is not ready within its grace. Without --wait, one that is to start `after` others is not waited for.
     """
     _order("start", name, address, quiet, until_ready=until_ready)
 
@@ -151,31 +151,33 @@ def reload(allow_empty: bool, quiet: bool, address: str | None) -> None:
 def _order(what: str, name: str, address: str | None, quiet: bool, *, until_ready: bool = False) -> None:
     """Have the supervisor do it, and wait until it is so, as long as that may take; a Failure if it is not."""
     late = ""
-    """why it is not waited for any more: it did not become ready in time"""
+    """why it is not waited for any more: it, or what it waits for, is not ready in time"""
     with connect(address) as control:
         moving = False
+        failures: dict[str, int] = {}
 
         def look() -> dict[str, Any] | None:
-            nonlocal moving
+            nonlocal moving, late
             rows = {row["name"]: row for row in control.request("programs")["rows"]}
             found = rows.get(name)
-            awaited = [] if found is None else [rows[each] for each in found.get("awaits") or () if each in rows]
-            moving = found is not None and (
-                any(each["state"] in MOVING for each in awaited)
-                if awaited
-                else found["state"] in MOVING and not _hangs(found)
-            )
+            awaited = [] if found is None or what == "stop" else _awaited(found, rows)
+            ways = awaited or ([] if found is None else [found])
+            moving = any(each["state"] in MOVING and not _hangs(each) and not _crashes(each, failures) for each in ways)
+            if until_ready:
+                late = next(filter(None, (_why_late(control, name, each) for each in awaited)), "")
             return found
 
         before = row = look()
         control.request("program", what=what, name=name)
+        failures.clear()
         patience = Patience(QUIET_S)
 
         def settled() -> bool:
             nonlocal row, late
             row = look()
             if until_ready and row is not None and not row["ready"]:
-                late = _incident(control, name) if row["state"] == "starting" else ""
+                if row["state"] == "starting" and (reason := _incident(control, name)):
+                    late = f"{_state(name, row)}: {reason}"
                 return bool(late) or row["state"] == "given-up"
             if row is not None and what != "stop" and row.get("awaits"):
                 return True
@@ -183,6 +185,8 @@ def _order(what: str, name: str, address: str | None, quiet: bool, *, until_read
 
         def word() -> str:
             assert row is not None
+            if row.get("awaits") or row["state"] == "backoff":
+                return _state(name, row)
             kill = row["due"] if row["state"] == "stopping" and not row["killed"] else None
             left = "" if kill is None else f", SIGKILL in {format_s(max(0.0, kill))}"
             return f"{_state(name, row)} for {format_s(row['since'])}{left}"
@@ -203,7 +207,7 @@ def _order(what: str, name: str, address: str | None, quiet: bool, *, until_read
     if _hangs(row):
         raise Failure(f"{_state(name, row)}: it outlived SIGKILL, because it hangs in the kernel")
     if late:
-        raise Failure(f"{_state(name, row)}: {late}")
+        raise Failure(late)
     if what != "stop" and row.get("awaits") and not until_ready:
         if not quiet:
             click.echo(f"{name} starts when {clean(named(row['awaits']))} is ready")
@@ -221,9 +225,54 @@ def _incident(control: Control, name: str) -> str:
     return "" if incident is None else clean(incident["reason"] or incident["cause"])
 
 
+def _awaited(found: dict[str, Any], rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that it waits for in the end: not ready, and waiting for no other one."""
+    ends: dict[str, dict[str, Any]] = {}
+    seen, pending = {found["name"]}, list(found.get("awaits") or ())
+    while pending:
+        each = rows.get(pending.pop())
+        if each is None or each["name"] in seen:
+            continue
+        seen.add(each["name"])
+        if further := each.get("awaits"):
+            pending += further
+        else:
+            ends[each["name"]] = each
+    return list(ends.values())
+
+
+def _why_late(control: Control, name: str, awaited: dict[str, Any]) -> str:
+    """Why what it waits for does not become ready in time; empty: it may still."""
+    text = f"{name} waits for {clean(awaited['name'])}, which is"
+    match awaited["state"]:
+        case "stopped":
+            return f"{text} stopped ({clean(awaited['why'])})".removesuffix(" ()")
+        case "given-up":
+            return f"{text} given up: `banken start {clean(awaited['name'])}` tries it again"
+        case "starting" if reason := _incident(control, awaited["name"]):
+            return f"{text} not ready: {reason}"
+    return ""
+
+
+def _crashes(row: dict[str, Any], failures: dict[str, int]) -> bool:
+    """Whether it has failed since the command began; ``failures``: by program, how often it had when first seen.
+    Each new process of such a one is "starting", and is no progress."""
+    known = failures.setdefault(row["name"], row["failures"])
+    failures[row["name"]] = min(known, row["failures"])
+    return bool(row["failures"] > known)
+
+
 def _state(name: str, row: dict[str, Any]) -> str:
+    """Its state as a sentence."""
+    if row.get("awaits"):
+        several = len(row["awaits"]) > 1
+        return f"{name} waits for {clean(named(row['awaits']))}, which {'are' if several else 'is'} not ready"
+    if row["state"] == "backoff":
+        again = "" if row["due"] is None else f" in {format_s(max(0.0, row['due']))}"
+        return f"{name} has ended or failed, and starts again{again}"
     pid = "" if row["pid"] is None else f" (pid {row['pid']})"
-    return f"{name} is {row['state']}{pid}"
+    state = {"given-up": "given up", "queued": "waiting for its turn"}.get(row["state"], row["state"])
+    return f"{name} is {state}{pid}"
 
 
 def _hangs(row: dict[str, Any]) -> bool:

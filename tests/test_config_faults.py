@@ -275,11 +275,15 @@ def test_a_fault_of_a_watchdog(tmp_path: Path, lines: str, told: str) -> None:
         ),
         (
             PROGRAM + "ready = { notify = true, fd = 3 }",
-            "4: program[0].ready: takes notify = true, or fd = 3, or a check",
+            "4: program[0].ready: takes notify = true, or fd = 3, or ended = true, or a check",
         ),
         (
             PROGRAM + "ready = {}",
-            "ready: takes notify = true, or fd = 3, or a check",
+            "ready: takes notify = true, or fd = 3, or ended = true, or a check",
+        ),
+        (
+            PROGRAM + 'restart = "always"\nready = { ended = true }',
+            '4: program[0].restart: "always" with ready = { ended = true } is for ever',
         ),
         (
             PROGRAM + "ready = { fd = 2 }",

@@ -77,6 +77,36 @@ def test_one_that_went_down_is_not_ready() -> None:
     assert once.ask("start", "app") == ["spawn app"]
 
 
+def test_one_that_is_ready_when_it_has_ended() -> None:
+    """A job: a clean end lets others start, its process and an unclean end do not. A new run is waited for."""
+    job = spec("job", ready=Readiness(ended=True), restart=Restart.ON_FAILURE)
+    bench = Bench(job, spec("app", after=("job",)), start=False)
+    assert bench.ask("start", ["job", "app"]) == ["spawn job"]
+    assert bench.started("job") == []
+    assert bench.exited("job", 1) == []
+    assert bench.wait(1.0) == ["spawn job"]
+    bench.started("job")
+    assert bench.exited("job", 0) == ["spawn app"]
+    assert [event.type.value for event in bench.events].count("program-ready") == 1
+    bench.started("app")
+    bench.ask("stop", "app")
+    bench.exited("app", 0)
+    assert bench.ask("start", ["job", "app"]) == ["spawn job"]
+    bench.started("job")
+    assert bench.ask("stop", "job") == ["15 job"]
+    assert bench.exited("job", 0) == [], "one that was stopped has prepared nothing"
+
+
+def test_a_job_that_gives_up_is_not_ready() -> None:
+    """With one attempt, its failure is no readiness."""
+    job = spec("job", ready=Readiness(ended=True), restart=Restart.NEVER)
+    bench = Bench(job, spec("app", after=("job",)), start=False)
+    bench.ask("start", ["job", "app"])
+    bench.started("job")
+    assert bench.exited("job", 3) == []
+    assert state(bench, "app") is ProgramState.QUEUED
+
+
 def test_one_that_waits_can_be_stopped_and_its_spec_changed() -> None:
     """A stop ends its waiting. A config in which it waits for nobody starts it."""
     specs = spec("db", ready=NOTIFY), spec("app", after=("db",))

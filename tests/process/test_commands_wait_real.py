@@ -159,7 +159,7 @@ def test_a_reload_that_never_ends_is_given_up_with_a_word(monkeypatch: pytest.Mo
         assert time.monotonic() - began < START_S
 
 
-NEVER_READY = 'ready = { notify = true }\n'
+NEVER_READY = "ready = { notify = true }\n"
 
 
 @pytest.mark.parametrize("between", [False, True])
@@ -180,6 +180,28 @@ def test_start_waits_for_nothing_that_is_not_ready_in_time(between: bool) -> Non
         done = command(one, "start", "needs", "--wait")
         assert done.exit_code == 1
         assert "needs waits for never, which is stopped (requested by a command)\n" in done.stderr
+
+
+def test_start_waits_for_the_end_of_a_job() -> None:
+    """One that is ready when it has ended: `start --wait` lasts so long, and what comes after it starts then."""
+    job = ["sh", "-c", "sleep 1; echo done >> @PLACE@/told"]
+    config = table("job", job, restart="never") + "ready = { ended = true }\n"
+    config += table("bad", ["sh", "-c", "exit 3"], restart="never") + "ready = { ended = true }\n"
+    config += table("short", ["true"], restart="never")
+    config += table("app", ["sh", "-c", "echo app >> @PLACE@/told; exec sleep 100"], after=["job"])
+    config += table("other", ["sleep", "100"], after=["bad"])
+    with running(config) as one:
+        assert command(one, "start", "app", "--wait").exit_code == 0
+        assert one.lines() == ["done", "app"]
+        assert "job" not in one.watchdogs()
+        done = command(one, "start", "job", "--wait")
+        assert (done.exit_code, done.stdout) == (0, "job is stopped (exit status 0)\n")
+        assert len(one.lines()) == 3
+        assert command(one, "start", "short").exit_code == 0
+        done = command(one, "start", "bad", "--wait")
+        assert (done.exit_code, "bad is stopped (exit status 3);" in done.stderr) == (1, True), done.stderr
+        done = command(one, "start", "other", "--wait")
+        assert "other waits for bad, which is stopped (exit status 3)\n" in done.stderr
 
 
 def test_start_does_not_wait_for_one_that_crashes_again_and_again() -> None:

@@ -42,7 +42,8 @@ def start(name: str, until_ready: bool, quiet: bool, address: str | None) -> Non
     """Start the program NAME, one that had stopped or was given up, and wait until it runs.
 
     With --wait, until it is ready, as `ready` of the config says. The command fails if the program, or one that it
-    starts `after`, is not ready within its grace. Without --wait, one that is to start `after` others is not waited for.
+    starts `after`, is not ready within its grace. Without --wait, a program that is to start `after` others is not
+    waited for.
     """
     _order("start", name, address, quiet, until_ready=until_ready)
 
@@ -162,7 +163,9 @@ def _order(what: str, name: str, address: str | None, quiet: bool, *, until_read
             found = rows.get(name)
             awaited = [] if found is None or what == "stop" else _awaited(found, rows)
             ways = awaited or ([] if found is None else [found])
-            moving = any(each["state"] in MOVING and not _hangs(each) and not _crashes(each, failures) for each in ways)
+            moving = any(
+                each["state"] in MOVING and not _hangs(each) and not _crashes(each, failures) for each in ways
+            )
             if until_ready:
                 late = next(filter(None, (_why_late(control, name, each) for each in awaited)), "")
             return found
@@ -175,8 +178,10 @@ def _order(what: str, name: str, address: str | None, quiet: bool, *, until_read
         def settled() -> bool:
             nonlocal row, late
             row = look()
+            if what != "stop" and row is not None and row["state"] == "stopped":
+                return True  # it has ended already, or somebody else has stopped it
             if until_ready and row is not None and not row["ready"]:
-                if row["state"] == "starting" and (reason := _incident(control, name)):
+                if reason := _incident(control, row):
                     late = f"{_state(name, row)}: {reason}"
                 return bool(late) or row["state"] == "given-up"
             if row is not None and what != "stop" and row.get("awaits"):
@@ -215,14 +220,21 @@ def _order(what: str, name: str, address: str | None, quiet: bool, *, until_read
     if not _so(what, row, before) or (until_ready and not row["ready"]):
         raise Failure(f"{_state(name, row)}; `banken events` and its log tell more")
     if not quiet:
-        click.echo(_state(name, row))
+        click.echo(f"{name} is stopped" if what == "stop" else _state(name, row))
 
 
-def _incident(control: Control, name: str) -> str:
-    """Why its watchdog has an incident; empty: it has none."""
-    rows = control.request("status", name=name)["rows"]
-    incident = rows[0].get("incident") if rows else None
-    return "" if incident is None else clean(incident["reason"] or incident["cause"])
+def _incident(control: Control, row: dict[str, Any]) -> str:
+    """Why this program, which is starting, has an incident; empty: it has none, or that is its last process's."""
+    if row["state"] != "starting" or row["pid"] is None:
+        return ""
+    found = control.request("status", name=row["name"])["rows"]
+    incident = found[0].get("incident") if found else None
+    if incident is None:
+        return ""
+    now = next((each for each in control.request("programs")["rows"] if each["name"] == row["name"]), None)
+    if now is None or (now["state"], now["pid"]) != (row["state"], row["pid"]):
+        return ""  # it has ended meanwhile
+    return clean(incident["reason"] or incident["cause"])
 
 
 def _awaited(found: dict[str, Any], rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -249,7 +261,7 @@ def _why_late(control: Control, name: str, awaited: dict[str, Any]) -> str:
             return f"{text} stopped ({clean(awaited['why'])})".removesuffix(" ()")
         case "given-up":
             return f"{text} given up: `banken start {clean(awaited['name'])}` tries it again"
-        case "starting" if reason := _incident(control, awaited["name"]):
+        case "starting" if reason := _incident(control, awaited):
             return f"{text} not ready: {reason}"
     return ""
 
@@ -270,6 +282,8 @@ def _state(name: str, row: dict[str, Any]) -> str:
     if row["state"] == "backoff":
         again = "" if row["due"] is None else f" in {format_s(max(0.0, row['due']))}"
         return f"{name} has ended or failed, and starts again{again}"
+    if row["state"] == "stopped" and row.get("why"):
+        return f"{name} is stopped ({clean(row['why'])})"
     pid = "" if row["pid"] is None else f" (pid {row['pid']})"
     state = {"given-up": "given up", "queued": "waiting for its turn"}.get(row["state"], row["state"])
     return f"{name} is {state}{pid}"
@@ -283,5 +297,7 @@ def _hangs(row: dict[str, Any]) -> bool:
 def _so(what: str, row: dict[str, Any], before: dict[str, Any] | None) -> bool:
     if what == "stop":
         return row["pid"] is None and row["state"] in ("stopped", "given-up")
+    if row["state"] == "stopped" and row["ready"]:  # a short job, or one that is ready when it has ended
+        return True
     anew = what == "start" or before is None or before["pid"] != row["pid"]
     return row["state"] in ("running", "starting") and row["pid"] is not None and anew

@@ -343,8 +343,8 @@ class ProgramTable(WatchFields):
     restart: Literal["always", "on-failure", "never"] = Field("on-failure", description="When it ended by itself.")
     ready: Ready | None = Field(
         None,
-        description="How it is known that it is ready, within grace: notify, fd, or a check; default: once its "
-        "process exists.",
+        description="How it is known that it is ready, within grace: notify, fd, ended, or a check; default: once "
+        "its process exists.",
     )
     after: list[ProgramPattern] = Field(
         [], max_length=NAMES_MAX, description="Programs that are to be ready before it starts; names or patterns."

@@ -34,20 +34,29 @@ class ReadyTable(Table):
         None, description="It writes a line to this descriptor, as for s6, dinit and OpenRC."
     )
 
+    ended: Literal[True] | None = Field(
+        None, description="It has ended, with a clean exit status: a job that prepares something."
+    )
+
     @model_validator(mode="after")
     def _one(self) -> ReadyTable:
-        if (self.notify is None) == (self.fd is None):
-            raise ValueError('takes notify = true, or fd = 3, or a check such as { tcp = "127.0.0.1:6379" }')
+        if [self.notify, self.fd, self.ended].count(None) != 2:
+            raise ValueError(
+                'takes notify = true, or fd = 3, or ended = true, or a check such as { tcp = "127.0.0.1:6379" }'
+            )
         return self
 
     @property
     def readiness(self) -> Readiness:
         """As the programs take it."""
-        return Readiness(self.notify is True, self.fd)
+        return Readiness(self.notify is True, self.fd, self.ended is True)
+
+
+SAID_BY_ITSELF = frozenset(ReadyTable.model_fields)
 
 
 def _how(value: Any) -> str:
-    if isinstance(value, ReadyTable) or (isinstance(value, dict) and not value.keys() - {"notify", "fd"}):
+    if isinstance(value, ReadyTable) or (isinstance(value, dict) and not value.keys() - SAID_BY_ITSELF):
         return SAYS
     return LOOKED_AT
 

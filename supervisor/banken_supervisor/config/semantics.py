@@ -13,10 +13,11 @@ from banken_supervisor.config import cron
 from banken_supervisor.config.checks import as_tuple, parse_checks
 from banken_supervisor.config.faults import KeyPath, Problem, dotted
 from banken_supervisor.config.ladders import LadderOwner, StepNames, give_up, ladder, unbound
-from banken_supervisor.config.models import GroupTable, WatchdogTable, WatchFields
+from banken_supervisor.config.models import GroupTable, ProgramTable, WatchdogTable, WatchFields
 from banken_supervisor.config.names import Names, covers, matches, numbered, overlap
 from banken_supervisor.config.numbering import PLACE, filled, filled_whole, numbers_in, texts_in
 from banken_supervisor.config.parsing import Parsed
+from banken_supervisor.config.readiness import ReadyTable
 from banken_supervisor.config.start_order import order_problems
 from banken_supervisor.config.steps import ACTIONS
 from banken_supervisor.engine.checks import RUNNER
@@ -234,9 +235,16 @@ def _cycles(names: Names) -> Iterator[Problem]:
         done.update(way)
 
 
+def _ready_when_ended(path: KeyPath, table: ProgramTable) -> Iterator[Problem]:
+    if table.restart == "always" and isinstance(table.ready, ReadyTable) and table.ready.ended:
+        text = "with ready = { ended = true } is for ever: what has ended starts again; on-failure or never ends it"
+        yield Problem((*path, "restart"), f'"always" {text}')
+
+
 def _programs(parsed: Parsed) -> Iterator[Problem]:
     logs: dict[str, KeyPath] = {}
     for path, program in parsed.programs:
+        yield from _ready_when_ended(path, program)
         for key, value, what in (("name", program.name, "name"), ("log", program.log, "file")):
             if program.numprocs > 1 and value is not None and filled(value, 0) == filled(value, 1):
                 text = f"{program.numprocs} processes need a {what} each: put {PLACE} where the number goes"

@@ -170,6 +170,8 @@ class Readiness(NamedTuple):
     """it says READY=1 (sd_notify)"""
     fd: int | None = None
     """it writes a line to this descriptor"""
+    ended: bool = False
+    """it has ended, with a clean exit status"""
     check: bool = False
     """a check of it passes: NAME/ready"""
 

@@ -15,13 +15,13 @@ def row(
     each: Program, child: Child | None, main: ProcessHandle | None, reloading: Collection[str], now: float
 ) -> dict[str, Any]:
     """``child``: the process that was started, or is the program now. Seconds. ``state`` is "starting" until it is
-    ready."""
+    ready. ``ready``: it is up and ready, or it has ended in order after it was."""
     is_starting = each.state is ProgramState.RUNNING and not each.ready
     return {
         "name": each.name,
         "state": ProgramState.STARTING.value if is_starting else each.state.value,
         "since": now - each.since,
-        "ready": each.ready and child is not None,
+        "ready": each.ready and (child is not None or each.state is ProgramState.STOPPED),
         "awaits": list(each.awaits) if each.state is ProgramState.QUEUED else [],
         "reloading": each.name in reloading,
         "pid": None if main is None else main.pid,

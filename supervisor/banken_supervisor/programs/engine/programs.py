@@ -293,8 +293,13 @@ class Programs:
             program.transition(_T.END, now)
             program.why = "it ended" if status is None else exit_text(status)
             why = f"its restart policy is {policy.value!r}"
+            is_ready = not failed and program.spec.ready is not None and program.spec.ready.ended
+            if is_ready:
+                self._sequencer.emit(_E.READY, program, after=now - program.started_at)
             self._sequencer.emit(_E.STOPPED, program, why=why, status=status, again=False)
             self._sequencer.leave_waves([program], now)
+            if is_ready:
+                self._sequencer.now_ready(program, now)
             return
         groups = self._sequencer.grouping.groups_of(program.name)
         wait = delay(program.spec.backoff, program.failures, random)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shlex
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from banken_supervisor.cli.install import _say_next
 from banken_supervisor.cli.unit_files import is_ours, system_files, user_files
 from process.kit import START_S, until
 from process.manager_kit import Manager
@@ -166,11 +168,34 @@ def test_an_older_one_of_its_own_is_replaced(tmp_path: Path) -> None:
 def test_bad_arguments(tmp_path: Path) -> None:
     assert install(tmp_path).returncode == 2
     assert install(tmp_path, "--user", "--root", str(tmp_path)).returncode == 2
+    assert install(tmp_path, "--user", "--system", "--print").returncode == 2
     if os.geteuid() == 0:
-        refused = install(tmp_path, "--user")
-        assert refused.returncode == 1
-        assert "--system" in refused.stderr
+        for options in ([], ["--print"]):
+            refused = install(tmp_path, "--user", *options)
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert "--system" in refused.stderr
     assert not written(tmp_path)
+
+
+def test_a_user_is_told_where_the_unit_will_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not where a supervisor of this shell would, which may have no runtime directory, no name, another user's
+    name, or another supervisor's address."""
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    for variable in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "USER"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("BANKEN_ADDRESS", str(tmp_path / "other"))
+    _say_next(True, 252)
+    monkeypatch.setenv("USER", "somebody-else")
+    _say_next(True, 252)
+    told = capsys.readouterr().out
+    where = (
+        f"Its address is /run/user/{os.geteuid()}/banken, its journal {tmp_path}/.local/state/banken/journal.db.\n"
+    )
+    assert told.count(where) == 2
+    assert told.count(f"loginctl enable-linger {name} ") == 2
 
 
 def test_the_command_of_the_unit_runs_a_supervisor_that_is_ready(tmp_path: Path) -> None:

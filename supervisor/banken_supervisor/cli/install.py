@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shlex
 import tempfile
 from pathlib import Path
@@ -21,11 +22,11 @@ TEXT_MAX = 64 * 1024
 
 
 @click.command(short_help="Have systemd run the supervisor.")
-@click.option("--system", "where", flag_value="system", help="For the whole host; as root.")
-@click.option("--user", "where", flag_value="user", help="For this user, with the user's own systemd.")
+@click.option("--system", "for_system", is_flag=True, help="For the whole host; as root.")
+@click.option("--user", "for_user", is_flag=True, help="For this user, with the user's own systemd.")
 @click.option("--print", "only_print", is_flag=True, help="Show the files on stdout, and write nothing.")
 @click.option("--root", metavar="DIR", help="With --system: write below DIR, which will be / of an image.")
-def command(where: str | None, only_print: bool, root: str | None) -> None:
+def command(for_system: bool, for_user: bool, only_print: bool, root: str | None) -> None:
     """Write a systemd unit for `banken run`, the directories that it needs, and a first config file.
 
     It says what it wrote and what to type next; nothing is started. A config file that is there stays as it is. A
@@ -37,16 +38,16 @@ def command(where: str | None, only_print: bool, root: str | None) -> None:
     """
     from banken_supervisor.cli import unit_files
 
-    if where is None:
+    if for_system == for_user:
         raise click.UsageError("say for whom: --system, for the whole host, or --user")
-    if root is not None and where == "user":
+    if root is not None and for_user:
         raise click.UsageError("--root is for --system")
-    if where == "system" and root is None and os.geteuid() and not only_print:
+    if for_system and root is None and os.geteuid() and not only_print:
         raise Failure("--system writes into /etc: run it as root, or try --system --print; for yourself: --user")
-    if where == "user" and not os.geteuid() and not only_print:
+    if for_user and not os.geteuid():
         raise Failure("root's supervisor is the host's: --system")
     version, start = unit_files.systemd_version(), unit_files.own_command()
-    if where == "system":
+    if for_system:
         files = unit_files.system_files(Path(root or "/"), version, start)
     else:
         files = unit_files.user_files(os.environ, version, start)
@@ -62,7 +63,7 @@ def command(where: str | None, only_print: bool, root: str | None) -> None:
         _write(each)
         click.echo(f"wrote             {each.path}")
     if root is None:
-        _say_next(where, version)
+        _say_next(for_user, version)
 
 
 def _is_wanted(file: UnitFile) -> bool:
@@ -108,23 +109,29 @@ def _write(file: UnitFile) -> None:
             os.unlink(name)
 
 
-def _say_next(where: str, version: int | None) -> None:
+def _say_next(for_user: bool, version: int | None) -> None:
     """What to type now."""
-    from banken.address import resolve
-    from banken_supervisor.operator_client.state_directory import journal_file
+    from banken_supervisor.cli import unit_files
 
-    me = shlex.quote(os.environ.get("USER") or "$USER")
     click.echo("\nType next:")
-    if where == "system":
-        click.echo("  systemctl daemon-reload")
-        click.echo("  systemctl enable --now banken")
-    else:
+    if for_user:
         click.echo("  systemctl --user daemon-reload")
         click.echo("  systemctl --user enable --now banken")
-        click.echo(f"  loginctl enable-linger {me}     # to have it without a login, too")
+        click.echo(f"  loginctl enable-linger {shlex.quote(_own_name())}     # to have it without a login, too")
+        address, journal = unit_files.user_places(os.environ, os.geteuid())
+    else:
+        click.echo("  systemctl daemon-reload")
+        click.echo("  systemctl enable --now banken")
+        address, journal = unit_files.SYSTEM_PLACES
     click.echo("  banken status")
-    with contextlib.suppress(Exception):  # $BANKEN_ADDRESS may hold anything: it is not the unit's
-        if not os.environ.get("BANKEN_ADDRESS"):
-            click.echo(f"\nIts address is {resolve().text}, its journal {journal_file(resolve())}.")
+    click.echo(f"\nIts address is {address}, its journal {journal}.")
     if version is None:
         click.echo("There is no systemctl here: the unit is written for systemd 253.", err=True)
+
+
+def _own_name() -> str:
+    """Of this user, whatever the environment says; one that has no name: its number, which loginctl takes, too."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from banken.address import LOGINS
+
 NOTIFY_RELOAD, RESTART_STEPS = 253, 254
 """Versions of systemd from which on there are ``Type=notify-reload``, and ``RestartSteps=``."""
 
@@ -83,6 +85,17 @@ def user_files(environment: Mapping[str, str], version: int | None, command: lis
         _marked(Path(home) / "user-tmpfiles.d/banken.conf", "d %t/banken 0700 - - -"),
         UnitFile(config, FIRST_CONFIG, keep=True),
     ]
+
+
+SYSTEM_PLACES = "/run/banken", "/var/lib/banken/journal.db"
+"""The address and the journal of the system's unit."""
+
+
+def user_places(environment: Mapping[str, str], uid: int) -> tuple[str, str]:
+    """The address and the journal of a user's unit. Its runtime directory is its systemd's, and not that of the
+    shell in which it was written, which may have none."""
+    state = environment.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(LOGINS, str(uid), "banken"), os.path.join(state, "banken", "journal.db")
 
 
 def unit(command: list[str], config: str, version: int | None, more: Mapping[str, str], target: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Exit, Kind
 from banken_supervisor.engine.checks import RUNNER
-from banken_supervisor.engine.effects import Event, EventType, RunStep
+from banken_supervisor.engine.effects import EndIncident, Event, EventType, RunStep
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import NEVER, CheckRule, Policy
 from banken_supervisor.engine.states import State
@@ -75,6 +75,7 @@ def test_failures_in_a_row_are_a_verdict_and_a_pass_ends_it(bench: Checked) -> N
     assert [each["passed"] for each in data["results"]] == [False, True, False, False, False]
     bench.result(True)
     assert bench.state(CHECK) is State.ALIVE
+    assert "passed" in [each.how for each in bench.out if isinstance(each, EndIncident)]
     assert bench.said()[-1] == "recovered"
 
 
@@ -386,3 +387,14 @@ def test_what_waits_to_be_ready_is_not_judged_while_the_check_of_that_is_not_run
     bench.live(TIMEOUT + 1)
     (data,) = bench.incidents()
     assert data["reason"] == "it did not become ready within 20 s: tcp 127.0.0.1:5432: is not run yet"
+
+
+def test_the_last_result_of_a_check_that_is_removed_is_no_matter(bench: Checked) -> None:
+    """A reload has removed it, and the process that runs checks still had it. Anybody else's is refused."""
+    bench.engine.forget(CHECK, bench.now, bench.out)
+    bench.out.clear()
+    assert bench.result(True) is None
+    assert not bench.out
+    refused = bench.say(Kind.RESULT, CHECK, True, "", 0.01, EVERY, False, None, who=BOB)
+    assert refused is not None
+    assert refused.reason == "unknown"

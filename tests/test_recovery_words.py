@@ -65,6 +65,14 @@ def test_ends_in_words() -> None:
     assert "Over: 3 × reborn, 1 × fed." in folded_body(mixed)
     one = subject(recovered=True, how="reborn")
     assert title(one) == "worker-3: over (reborn)"
+    for how, words in (
+        ("fed", "Fed again"),
+        ("passed", "The check passed"),
+        ("enough alive", "Enough members are"),
+    ):
+        well = replace(one, how=how)
+        assert title(well) == "worker-3: recovered"
+        assert body(well).startswith(words)
     assert body(one).startswith("The incident is over (reborn) after 12.3 s. The incident was opened at 2026-")
     assert (facts(one)["how"], "how" in facts(subject())) == ("reborn", False)
     assert environment(one, {}, ())["BANKEN_HOW"] == "reborn"

@@ -137,6 +137,10 @@ def test_of_a_reason_the_line_that_tells_is_shown(reason: str, said: str) -> Non
         ({"cause": "exited", "silence": 4.2, "late": 0.0}, "w expired (exited): silent for 4.200 s [i-1]"),
         ({"cause": "exited", "silence": 0.0, "late": 0.0}, "w expired (exited) [i-1]"),
         (
+            {"cause": "exited", "silence": 110.6, "timeout": 1e9, "late": 0.0, "reason": "ended by SIGKILL"},
+            "w expired (exited): ended by SIGKILL [i-1]",
+        ),
+        (
             {"cause": "failed", "late": 0.0, "reason": TRACEBACK},
             f"w expired (failed): OSError: [Errno 28] No space left on device [i-1]\n{TRACEBACK}",
         ),
@@ -231,7 +235,14 @@ def test_what_has_no_sentence_has_durations_that_people_read() -> None:
 
 @pytest.mark.parametrize(
     ("how", "said"),
-    [("reborn", "a new process has taken over"), ("stopped", "its program was stopped"), ("paused", "paused")],
+    [
+        ("ready", "it is ready"),
+        ("passed", "the check passed"),
+        ("enough alive", "enough members are alive"),
+        ("reborn", "a new process has taken over"),
+        ("stopped", "its program was stopped"),
+        ("paused", "paused"),
+    ],
 )
 def test_the_end_of_an_incident_is_said_in_plain_words(how: str, said: str) -> None:
     """Not with the word that the data has for it."""

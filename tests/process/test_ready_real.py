@@ -77,6 +77,7 @@ def test_not_ready_in_time() -> None:
         daemons.until("db", "feeds do not end it", state="expired", status="fed", incidents=1)
         daemons.order("db", "READY=1")
         daemons.until("db", "READY ends it", state="alive")
+        until(lambda: daemons.logged("db recovered: it is ready, after "), "it is said why")
         assert daemons.run.program("db")["state"] == "running"
 
 

@@ -21,7 +21,7 @@ from banken_supervisor.actions.registry import build
 from banken_supervisor.actions.target import ActionReport, ActionTarget, Outcome
 from banken_supervisor.engine.effects import EndIncident, EventType, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
-from banken_supervisor.engine.states import FED
+from banken_supervisor.engine.states import RECOVERIES
 from banken_supervisor.evidence import output_evidence
 from banken_supervisor.journal import squeeze
 
@@ -210,7 +210,7 @@ class Dispatcher:
 
     def _end(self, effect: EndIncident) -> None:
         self._over.discard(effect.incident)
-        self.executor.cancel(effect.name, effect.incident, recovered=effect.how == FED)
+        self.executor.cancel(effect.name, effect.incident, recovered=effect.how in RECOVERIES)
         for action, target in self._notified.pop(effect.incident, ()):
             incident = target.incident._replace(silence=effect.lasted)
             over = replace(target, incident=incident, recovered=True, how=effect.how)

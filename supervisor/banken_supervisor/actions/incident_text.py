@@ -10,9 +10,11 @@ from typing import Any
 
 from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions.target import ActionTarget
+from banken_supervisor.engine.states import RECOVERIES
 from banken_supervisor.evidence import output_lines
 from banken_supervisor.processes.child_environment import inherited
 from banken_supervisor.text.durations import NEVER_S
+from banken_supervisor.text.event_text import ENDS
 from banken_supervisor.text.reasons import gist, telling
 from banken_supervisor.text.sanitize import line, plain
 
@@ -102,7 +104,7 @@ def title(target: ActionTarget) -> str:
     if target.others:
         return line(f"{mark}{_how_many(target)}")
     if target.recovered:
-        return line(f"{incident.name}: {'recovered' if target.how == 'fed' else f'over ({target.how})'}")
+        return line(f"{incident.name}: {'recovered' if target.how in RECOVERIES else f'over ({target.how})'}")
     silence = _silence(incident)
     detail = f": {gist(incident.reason)}" if incident.reason else ""
     if incident.cause == Cause.EXITED and target.program and target.evidence and target.evidence.get("outputs"):
@@ -127,7 +129,7 @@ def body(target: ActionTarget, evidence: Sequence[str] = ()) -> str:
     """The lines below the title. ``evidence``: its first lines, if any was taken."""
     incident = target.incident
     if target.recovered:
-        over = "Fed again" if target.how == "fed" else f"The incident is over ({target.how})"
+        over = ENDS[target.how].capitalize() if target.how in RECOVERIES else f"The incident is over ({target.how})"
         lasted = _duration(incident.silence)
         lines = [f"{over} after {lasted}. The incident was opened at {at(incident.opened)} ({incident.cause})."]
     else:
@@ -203,7 +205,8 @@ def _fitting(lines: Sequence[str], tail: Sequence[str]) -> str:
 
 def _silence(incident: Incident) -> str:
     """Empty where the silence is not what the verdict is about."""
-    relevant = "silence" in telling({"cause": incident.cause, "silence": incident.silence})
+    known = {"cause": incident.cause, "silence": incident.silence, "timeout": incident.timeout}
+    relevant = "silence" in telling(known)
     return f"silent for {_duration(incident.silence)}" if relevant else ""
 
 
@@ -214,7 +217,7 @@ def _how_many(target: ActionTarget) -> str:
     notices = "" if count == len(targets) else f" ({len(targets)} notices)"
     what = "expired"
     if target.recovered:
-        what = "recovered" if {each.how for each in targets} == {"fed"} else "are over their incidents"
+        what = "recovered" if {each.how for each in targets} <= RECOVERIES else "are over their incidents"
     moments = list(map(_moment, targets))
     seconds = max(1, ceil(max(moments) - min(moments)))
     return f"{count} watchdog{'' if count == 1 else 's'}{notices} {what} within {seconds} s"

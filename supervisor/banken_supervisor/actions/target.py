@@ -47,7 +47,7 @@ class ActionTarget:
     recovered: bool = False
     """True: the incident is over, and this is the news of it; its ``silence`` is then how long it lasted"""
     how: str = "fed"
-    """how it ended: fed, released, paused, …"""
+    """how it ended: fed, passed, released, paused, …"""
     fence: int | None = None
     """in a cluster: of which leader it is, a number that only grows; None: the supervisor is alone"""
     others: tuple[ActionTarget, ...] = ()

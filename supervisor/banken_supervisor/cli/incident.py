@@ -100,7 +100,15 @@ TABLE = Table(
     ("OPENED", "INCIDENT", "NAME", "CAUSE", "LASTED", "STATE", "REASON"),
     (4,),
     cells,
-    {"open": "red", "open, given-up": "bold red", "lost": "yellow", "forgotten": "yellow", "fed": "green"},
+    {
+        "open": "red",
+        "open, given-up": "bold red",
+        "lost": "yellow",
+        "forgotten": "yellow",
+        "fed": "green",
+        "passed": "green",
+        "ready": "green",
+    },
     coloured=5,
 )
 

@@ -14,7 +14,7 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.record import Demand, Record
-from banken_supervisor.engine.states import State, Trigger
+from banken_supervisor.engine.states import READY, State, Trigger
 from banken_supervisor.engine.table import Table
 
 
@@ -41,7 +41,7 @@ class Notified:
             record.fed_at = max(record.fed_at, now)
             return
         if not self._keeps_incident(record, now):
-            self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
+            self._lifecycle.apply(record, Occurrence(Trigger.FEED, how=READY), now, out)
 
     def begun(self, name: str, ready_within: float | None, now: float) -> None:
         """A new process of its program runs, which is to be ready within so many seconds; None: nobody waits for

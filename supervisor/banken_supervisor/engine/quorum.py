@@ -27,7 +27,7 @@ from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.patterns import Matcher, is_pattern, matcher
 from banken_supervisor.engine.policy import By, Group, Policy
 from banken_supervisor.engine.record import QuorumState, Record
-from banken_supervisor.engine.states import State, Trigger
+from banken_supervisor.engine.states import ENOUGH, State, Trigger
 from banken_supervisor.engine.table import Table
 
 NAMED_MAX = 5
@@ -117,7 +117,7 @@ class Quorums:
         if verdict is None and record.state is State.WAITING:  # its grace is over; are all in a grace of their own?
             verdict = quorum.verdict(State.ALIVE) is None
         if verdict is True:
-            self._lifecycle.apply(record, Occurrence(Trigger.FEED, how="enough alive"), now, out)
+            self._lifecycle.apply(record, Occurrence(Trigger.FEED, how=ENOUGH), now, out)
         elif verdict is False:
             record.fed_at = due
             what = Occurrence(Trigger.DEADLINE, due=due, cause=Cause.TOO_FEW, reason=_shortage(quorum))

@@ -92,8 +92,11 @@ class IllegalTransition(RuntimeError):
     """The table has no such line: a fault in the supervisor, never in a worker."""
 
 
-FED = "fed"
-"""How an incident ends that a feed closes: the watchdog has recovered. All other ends are no recovery."""
+FED, PASSED, READY, ENOUGH = "fed", "passed", "ready", "enough alive"
+"""How an incident ends when the watchdog has recovered: by a feed; a check's by a result; a program's by READY or
+what else makes it ready; a group's by enough members. All other ends are no recovery."""
+
+RECOVERIES = frozenset({FED, PASSED, READY, ENOUGH})
 
 _S, _T, _D = State, Trigger, Does
 

@@ -23,6 +23,9 @@ SECONDS = frozenset({
 
 ENDS = {
     "fed": "fed again",
+    "passed": "the check passed",
+    "ready": "it is ready",
+    "enough alive": "enough members are alive",
     "reborn": "a new process has taken over",
     "stopped": "its program was stopped",
     "ended": "its process has ended",

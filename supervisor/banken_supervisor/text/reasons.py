@@ -74,16 +74,18 @@ def gist(reason: str) -> str:
 
 
 def telling(event: Mapping[str, Any]) -> dict[str, Any]:
-    """The event without fields that would mislead: a deadline that did not exist, a timeout that means "never"."""
-    cause = event.get("cause")
-    return {key: value for key, value in event.items() if not _misleads(key, value, cause)}
+    """The event without fields that would mislead: a deadline that did not exist, a timeout that means "never", and
+    the silence of what has no timeout, which need not feed."""
+    cause, timeout = event.get("cause"), event.get("timeout")
+    need_not_feed = isinstance(timeout, (int, float)) and timeout >= NEVER_S
+    return {key: value for key, value in event.items() if not _misleads(key, value, cause, need_not_feed)}
 
 
-def _misleads(key: str, value: Any, cause: object) -> bool:
+def _misleads(key: str, value: Any, cause: object, need_not_feed: bool) -> bool:
     if key == "late":
         return cause in _NO_DEADLINE
     if not isinstance(value, (int, float)):
         return False
     if key == "silence":
-        return cause in _NO_SILENCE or value < LEAST_S
+        return need_not_feed or cause in _NO_SILENCE or value < LEAST_S
     return key in ("timeout", "grace") and value >= NEVER_S

@@ -85,6 +85,9 @@ export function standing({ closed, how }) {
 /** How an incident ended. */
 export const ENDS = {
   fed: "recovered: fed again",
+  passed: "recovered: the check passed",
+  ready: "recovered: it is ready",
+  "enough alive": "recovered: enough members are alive",
   paused: "closed: paused",
   released: "closed: released",
   reborn: "closed: another process took over",

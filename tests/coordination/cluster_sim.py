@@ -616,6 +616,7 @@ class Leading(LeadershipThread):
                 leadership.was_away(now)
             elif isinstance(call, Read):
                 leadership.was_read(answer, now)
+                self._revision = answer.revision
             else:
                 leadership.was_written(call, answer, sent, now)
             self._show(str(answer) if isinstance(answer, Away) else None, 0.0)

@@ -117,7 +117,8 @@ class MemoryStore:
         for key in gone:
             del items[key]
         for key, value in put.items():
-            items[key] = Item(bytes(value), engine.revision)
+            created = items[key].created if key in items else engine.revision
+            items[key] = Item(bytes(value), engine.revision, created)
         engine.puts += len(put)
         engine.written(self._caller, [*put, *gone])
         return Done(engine.revision)

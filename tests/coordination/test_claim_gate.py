@@ -8,7 +8,7 @@ import pytest
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Kind
-from banken_supervisor.engine.claim_gate import Role
+from banken_supervisor.engine.claim_gate import OF_SILENCE, Role
 from banken_supervisor.engine.effects import Event, Propose, RunStep, Withdraw
 from banken_supervisor.engine.hearing import Heard, Timer
 from banken_supervisor.engine.ladder import Ladder, Step
@@ -361,6 +361,33 @@ def test_a_failure_that_was_not_fed_over_goes_on_with_the_next_leader() -> None:
     other.feed()
     other.lead(past(cause=Cause.FAILED, reason="disk full"))
     assert other.state() is State.ALIVE
+
+
+@pytest.mark.parametrize("cause", sorted(set(Cause) - OF_SILENCE - {Cause.TOO_FEW}))
+def test_what_happened_is_ended_by_a_feed_after_it_alone(cause: Cause) -> None:
+    """Only the former leader heard of it: what was fed here before is no word against it."""
+    member = Member()
+    member.jump(3.0)
+    member.lead(past(cause=cause, age=2.0, silence=1.0))
+    assert member.state() is State.EXPIRED
+    assert "recovered" not in member.said()
+    member.feed()
+    assert member.state() is State.ALIVE
+    fed = Member()
+    fed.jump(3.0)
+    fed.feed()
+    fed.jump(1.0)
+    fed.lead(past(cause=cause, age=2.0, silence=1.0))
+    assert fed.state() is State.ALIVE
+
+
+def test_of_an_age_by_another_hosts_clock_what_is_certain_counts() -> None:
+    """By that clock it was opened an hour ago, and the feed came after it."""
+    member = Member()
+    member.jump(3.0)
+    member.lead(past(cause=Cause.FAILED, age=3600.0, age_least=2.0))
+    assert member.state() is State.EXPIRED
+    assert "recovered" not in member.said()
 
 
 def test_an_incident_that_was_adopted_instead_of_the_own_proposal() -> None:

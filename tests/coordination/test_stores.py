@@ -47,11 +47,28 @@ def test_what_is_put_is_read_by_others_with_its_revision(store: Callable[[], Sto
     done = one.transact({}, {"claims/a": b"\0\xff", "claims/b": b"", "leader": b"x"}, (), WITHIN)
     assert isinstance(done, Done)
     after = other.read("claims/", WITHIN)
-    assert after.items == {"claims/a": Item(b"\0\xff", done.revision), "claims/b": Item(b"", done.revision)}
+    assert after.items == {
+        "claims/a": Item(b"\0\xff", done.revision, done.revision),
+        "claims/b": Item(b"", done.revision, done.revision),
+    }
     assert after.revision == done.revision > before.revision
     assert after.identity == before.identity == one.read("", WITHIN).identity
     assert set(other.read("", WITHIN).items) == {"claims/a", "claims/b", "leader"}
     assert set(other.read("claims/b", WITHIN).items) == {"claims/b"}
+
+
+def test_a_key_has_the_revision_at_which_it_was_written_first(store: Callable[[], Store]) -> None:
+    """Until it is dropped."""
+    one = store()
+    first = one.transact({}, {"leader": b"1"}, (), WITHIN)
+    second = one.transact({}, {"leader": b"2"}, (), WITHIN)
+    assert isinstance(first, Done)
+    assert isinstance(second, Done)
+    assert one.read("", WITHIN).items == {"leader": Item(b"2", second.revision, first.revision)}
+    one.transact({}, {}, ["leader"], WITHIN)
+    third = one.transact({}, {"leader": b"3"}, (), WITHIN)
+    assert isinstance(third, Done)
+    assert one.read("", WITHIN).items == {"leader": Item(b"3", third.revision, third.revision)}
 
 
 def test_a_glance_shows_what_was_written_soon(store: Callable[[], Store]) -> None:
@@ -63,7 +80,7 @@ def test_a_glance_shows_what_was_written_soon(store: Callable[[], Store]) -> Non
     while not (found := other.glance("leader", WITHIN)).items:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert found.items == {"leader": Item(b"x", done.revision)}
+    assert found.items == {"leader": Item(b"x", done.revision, done.revision)}
     assert found.identity == one.read("", WITHIN).identity
 
 
@@ -75,12 +92,12 @@ def test_all_or_nothing(store: Callable[[], Store]) -> None:
     refused = caller.transact(
         {"leader": first.revision, "claims/a": 7, "claims/b": 0}, {"claims/b": b"x"}, ["leader"], WITHIN
     )
-    assert refused == Refused({"leader": Item(b"1", first.revision)})
-    assert caller.read("", WITHIN).items == {"leader": Item(b"1", first.revision)}
+    assert refused == Refused({"leader": Item(b"1", first.revision, first.revision)})
+    assert caller.read("", WITHIN).items == {"leader": Item(b"1", first.revision, first.revision)}
     second = caller.transact({"leader": first.revision, "claims/b": 0}, {"claims/b": b"x"}, ["leader"], WITHIN)
     assert isinstance(second, Done)
     assert second.revision > first.revision
-    assert caller.read("", WITHIN).items == {"claims/b": Item(b"x", second.revision)}
+    assert caller.read("", WITHIN).items == {"claims/b": Item(b"x", second.revision, second.revision)}
 
 
 def test_absent_is_expected_by_zero(store: Callable[[], Store]) -> None:
@@ -112,7 +129,7 @@ def test_of_two_that_expect_the_same_one_wins(store: Callable[[], Store]) -> Non
         each.transact({"leader": 0}, {"leader": who}, (), WITHIN) for each, who in ((one, b"1"), (other, b"2"))
     ]
     assert isinstance(taken[0], Done)
-    assert taken[1] == Refused({"leader": Item(b"1", taken[0].revision)})
+    assert taken[1] == Refused({"leader": Item(b"1", taken[0].revision, taken[0].revision)})
 
 
 @pytest.mark.parametrize("name", ["a/b", "日本", " ", "x\0y", "a" * 200, "ÿ"])
@@ -120,7 +137,7 @@ def test_names_of_any_kind_are_keys(store: Callable[[], Store], name: str) -> No
     caller = store()
     done = caller.transact({name: 0}, {name: b"1"}, (), WITHIN)
     assert isinstance(done, Done)
-    assert caller.read(name[:1], WITHIN).items == {name: Item(b"1", done.revision)}
+    assert caller.read(name[:1], WITHIN).items == {name: Item(b"1", done.revision, done.revision)}
 
 
 def test_many_keys_at_once_and_too_many(store: Callable[[], Store]) -> None:

@@ -92,6 +92,8 @@ class Adopted(NamedTuple):
 
     name: str
     claim: Claim
+    created: int
+    """the revision at which it was written first"""
 
 
 class Blocked(NamedTuple):
@@ -299,7 +301,7 @@ class Claims:
             return []
         entry.mod, entry.wanted, entry.id, entry.is_awaited = there.mod, claim, claim.id, False
         self._version = entry.version = self._version + 1
-        return [Adopted(name, claim)]
+        return [Adopted(name, claim, there.created)]
 
     def _written(self, change: Change, mod: int) -> Written:
         entry = self._entries[change.name]

@@ -157,7 +157,9 @@ class EtcdStore:
             if not key.startswith(self._base):
                 raise ValueError(f"the key {key!r}, which was not asked for")
             value = b64decode(each.get("value", ""), validate=True)
-            found[key.removeprefix(self._base)] = Item(value, int(each["mod_revision"]))
+            found[key.removeprefix(self._base)] = Item(
+                value, int(each["mod_revision"]), int(each["create_revision"])
+            )
         return found
 
     def _ask(self, path: str, body: Mapping[str, Any], within: float) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class View(NamedTuple):
     """see ``Leadership``"""
     leader_term: int = 0
     """of whoever leads, as far as this member has read"""
+    revision: int = 0
+    """that the store had when it was read last"""
 
     @property
     def may_act(self) -> bool:
@@ -72,7 +74,7 @@ class LeadershipThread:
         self._changed = changed
         self._wake = threading.Event()
         self._resigns = self._ends = False
-        self._said = 0
+        self._said = self._revision = 0
         self._eligible = leadership.eligible
         self.view = View(leadership.role, None, 0.0, None, None, 0.0, 0)
         self._thread = threading.Thread(target=self._work, name="banken-leadership", daemon=True)
@@ -127,6 +129,7 @@ class LeadershipThread:
                 snapshot = self._store.read(LEADER, leadership.limit)
                 leadership.was_read(snapshot, clock())
                 self._said = snapshot.items[SAID].mod if SAID in snapshot.items else 0
+                self._revision = snapshot.revision
             else:
                 answer = self._store.transact(call.expect, call.put, (), leadership.limit)
                 leadership.was_written(call, answer, sent, clock())
@@ -140,7 +143,7 @@ class LeadershipThread:
         leadership, before = self._leadership, self.view
         self.view = View(
             leadership.role, leadership.term, leadership.leads_until, leadership.leader, away, seconds,
-            leadership.resets, self._said, leadership.regained, leadership.leader_term,
+            leadership.resets, self._said, leadership.regained, leadership.leader_term, self._revision,
         )  # fmt: skip
         if not self.view.is_like(before):
             self._changed(self.view)

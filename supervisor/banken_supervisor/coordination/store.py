@@ -31,6 +31,8 @@ class Item(NamedTuple):
     value: bytes
     mod: int
     """the revision of the transaction that wrote it last"""
+    created: int = ABSENT
+    """the revision of the one that wrote it first, since it was not there"""
 
 
 @dataclass(frozen=True, slots=True)

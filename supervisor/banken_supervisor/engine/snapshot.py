@@ -99,6 +99,8 @@ class PastIncident(NamedTuple):
     steps: tuple[PastRun, ...] = ()
     """those that were begun"""
     given_up: bool = False
+    age_least: float | None = None
+    """as much of its age as is certain, where that was told by another host's clock; None: all of it"""
 
 
 class PastFeed(NamedTuple):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from banken.protocol.incidents import Cause
 from banken_supervisor.engine.claim_gate import OF_SILENCE, Gate, Held, Role
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.hearing import NOTHING, Heard, Timer, heard, vouch
@@ -108,7 +107,7 @@ class Succession:
     def adopt(self, past: PastIncident, now: float, out: list[Effect]) -> bool:
         """Go on with an incident that another member has opened. False: it is over, and nobody has said so yet."""
         record, held = self._table.by_name.get(past.name), self.gate.take(past.name)
-        is_well = record is not None and self._is_well(record, held, past.cause, now)
+        is_well = record is not None and self._is_well(record, held, past, now)
         timers = None if record is None or not is_well else _timers(record)
         record = self._restore().adopt(past, now, out)
         if record is None:
@@ -141,12 +140,15 @@ class Succession:
         """Whether all that is known of it is what a former run of this supervisor has left."""
         return self._restored.get(record.name) == record.fed_at
 
-    def _is_well(self, record: Record, held: Held | None, cause: Cause, now: float) -> bool:
-        """Whether what was heard of it disproves an incident of this cause. A failure that is held was not fed
-        over."""
+    def _is_well(self, record: Record, held: Held | None, past: PastIncident, now: float) -> bool:
+        """Whether what was heard of it ends this incident. A failure that is held was not fed over. One that is not
+        was perhaps never heard here: only a feed after it ends it."""
         if held is not None and held.what.cause not in OF_SILENCE:
             return False
-        return self.heard(record, now).of(cause) is not None
+        timer = self.heard(record, now).of(past.cause)
+        if timer is None or past.cause in OF_SILENCE:
+            return timer is not None
+        return timer.age < (past.age if past.age_least is None else past.age_least)
 
 
 def _timers(record: Record) -> tuple[float, float | None]:

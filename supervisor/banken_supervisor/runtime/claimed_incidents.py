@@ -11,11 +11,12 @@ from banken_supervisor.engine.snapshot import PastIncident, PastRun
 from banken_supervisor.runtime.spent_budgets import RUNS_MAX
 
 
-def past_incident(name: str, claim: Claim, record: Record | None, now: float) -> PastIncident:
+def past_incident(name: str, claim: Claim, record: Record | None, now: float, least: float) -> PastIncident:
     """The incident as a restart would find it; ``now``: deadline time. Its age is taken from this supervisor's own
-    timer, for the clock of the host where it was opened may be another one."""
+    timer, for the clock of the host where it was opened may be another one. ``least``: seconds of it
+    that are certain."""
     due = deadline(record) if record is not None and record.is_judged else None
-    age = now - due if due is not None and due <= now else max(0.0, wall() - claim.opened)
+    age = now - due if due is not None and due <= now else max(least, wall() - claim.opened)
     steps = tuple(
         PastRun(each.step, each.run, each.action, max(0.0, age - (each.at - claim.opened))) for each in claim.begun
     )
@@ -23,7 +24,7 @@ def past_incident(name: str, claim: Claim, record: Record | None, now: float) ->
     status, progress = (None, None) if details is None else (details.status, details.progress)
     return PastIncident(
         claim.id, name, Cause(claim.cause), age, claim.silence, claim.timeout, claim.reason, status, progress,
-        steps, claim.given_up,
+        steps, claim.given_up, least,
     )  # fmt: skip
 
 

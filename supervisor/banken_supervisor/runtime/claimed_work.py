@@ -39,8 +39,9 @@ class _Work(NamedTuple):
 @dataclass(eq=False)
 class ClaimedWork:
     """``stores``: a way to the store for each transaction that may be under way. ``limit``: seconds that one may
-    take. ``adopt``: goes on with a claim that a former leader left, where another one was wanted. ``block``: says
-    that a claim is left alone, and why. ``deposed``: another member leads.
+    take. ``adopt``: goes on with a claim that a former leader left, where another one was wanted, and gets the
+    revision at which it was written first. ``block``: says that a claim is left alone, and why. ``deposed``: another
+    member leads.
     """
 
     _stores: Sequence[StoreThread]
@@ -48,7 +49,7 @@ class ClaimedWork:
     _terms: Terms
     _may_act: Callable[[int], bool]
     """whether this member may act, and leads in this term"""
-    adopt: Callable[[str, Claim], None]
+    adopt: Callable[[str, Claim, int], None]
     block: Callable[[str, str], None]
     deposed: Callable[[], None]
     claims: Claims | None = None
@@ -151,10 +152,10 @@ class ClaimedWork:
                 self._ready.extend(each for each in waiting if each.version <= version)
                 if left := [each for each in waiting if each.version > version]:
                     self._waiting[name] = left
-            case Adopted(name, claim):
+            case Adopted(name, claim, created):
                 self._waiting.pop(name, None)
                 self._terms.is_mine(claim.id, term)
-                self.do(name, partial(self.adopt, name, claim))
+                self.do(name, partial(self.adopt, name, claim, created))
             case Blocked(name, why):
                 self._waiting.pop(name, None)
                 self.block(name, why)

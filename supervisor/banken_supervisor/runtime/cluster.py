@@ -20,7 +20,7 @@ from typing import Any
 
 from banken.protocol.messages import Message
 from banken_supervisor.coordination.claims import TRANSACTIONS_MAX, Claims
-from banken_supervisor.coordination.leadership import Leadership, Role
+from banken_supervisor.coordination.leadership import READS, Leadership, Role
 from banken_supervisor.coordination.leadership_thread import LeadershipThread, View
 from banken_supervisor.coordination.records import CLAIMS, LEADER, SPENT, Claim
 from banken_supervisor.coordination.settings import ClusterSettings
@@ -29,6 +29,7 @@ from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.engine.claim_gate import OF_SILENCE
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType, RunStep
+from banken_supervisor.engine.snapshot import PastIncident
 from banken_supervisor.engine.succession import Succession
 from banken_supervisor.runtime.brake import Brake
 from banken_supervisor.runtime.claimed_incidents import past_incident
@@ -39,6 +40,7 @@ from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
 from banken_supervisor.runtime.operator_words import OperatorWords
 from banken_supervisor.runtime.registry_reading import RegistryReading
+from banken_supervisor.runtime.revision_times import RevisionTimes
 from banken_supervisor.runtime.spent_budgets import SpentBudgets
 from banken_supervisor.runtime.steps_for_leader import StepsForLeader
 from banken_supervisor.runtime.suspicions import Suspicions
@@ -72,6 +74,7 @@ class Cluster:
     _left: dict[str, Claim] = field(default_factory=dict)
     """the claims of this member's last term"""
     _again_at: float | None = None
+    _times: RevisionTimes = field(default_factory=RevisionTimes)
 
     def __post_init__(self) -> None:
         make = self.make_store or self.settings.store
@@ -161,7 +164,8 @@ class Cluster:
         now = monotonic()
         again = None if self._again_at is None else max(0.0, self._again_at - now)
         parts = (self.members, self.work, self.registries, self.brake)
-        return min(each for each in (again, *(part.patience(now) for part in parts)) if each is not None)
+        look = self.settings.ttl / READS
+        return min(each for each in (again, look, *(part.patience(now) for part in parts)) if each is not None)
 
     def turn(self) -> None:
         """Ask, write what is wanted, and do what is written."""
@@ -169,6 +173,7 @@ class Cluster:
         if self._again_at is not None and self._again_at <= now and self._term is not None:
             self._again_at = None
             self._read_claims(self._term)
+        self._times.note(self.view.revision, self._driver.now)
         self.work.turn(now)
         self.members.turn(now)
         self.words.turn(now)
@@ -185,6 +190,7 @@ class Cluster:
             self._say("engine-reset", "the store's data were replaced: nobody leads until one has taken over")
             self.members.write_again()
             self.words.forget()
+            self._times.forget()
         if (view.away is None) != (before.away is None):
             if view.away is None:
                 self._say("engine-back", "the store answers again")
@@ -232,7 +238,9 @@ class Cluster:
         for claim in found.values():
             self.terms.is_mine(claim.id, term)
         driver = self._driver
-        past = [past_incident(name, claim, driver.engine.get(name), driver.now) for name, claim in found.items()]
+        items = answer[0].items
+        created = {name: items[CLAIMS + name].created for name in found if CLAIMS + name in items}
+        past = [self._past(name, claim, created.get(name)) for name, claim in found.items()]
         self.brake.goes_on((each.id, each.name, each.age) for each in past if each.cause in OF_SILENCE)
         for name in self._succession.lead(past, driver.now, driver.out, self.budgets.past()):
             self.work.drop(name)
@@ -243,11 +251,15 @@ class Cluster:
         policy = self._driver.engine.rules.policy_of(name)
         return None if policy is None else self.budgets.close(name, claim, policy.ladder)
 
-    def _adopt(self, name: str, claim: Claim) -> None:
+    def _adopt(self, name: str, claim: Claim, created: int) -> None:
         driver = self._driver
-        past = past_incident(name, claim, driver.engine.get(name), driver.now)
-        if not self._succession.adopt(past, driver.now, driver.out):
+        if not self._succession.adopt(self._past(name, claim, created), driver.now, driver.out):
             self.work.drop(name)
+
+    def _past(self, name: str, claim: Claim, created: int | None) -> PastIncident:
+        driver = self._driver
+        least = self._times.age(created, driver.now)
+        return past_incident(name, claim, driver.engine.get(name), driver.now, least)
 
     def _stop_leading(self) -> None:
         """Another one leads, or nobody: what was not begun is not begun."""

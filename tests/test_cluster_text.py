@@ -40,6 +40,20 @@ def test_each_count(key: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("claims_waiting", "1 claim waits to be written"),
+        ("held", "1 verdict is held until this member leads"),
+        ("acquitted", "1 worker was heard by another member only"),
+        ("braked", "1 action waits because most workers fell silent at once"),
+        ("held_back", "1 action was dropped because another one led"),
+    ],
+)
+def test_each_count_of_one(key: str, text: str) -> None:
+    assert lines({**CLUSTER, key: 1})[4:] == [text]
+
+
+@pytest.mark.parametrize(
     ("more", "text"),
     [
         ({"away": "no answer"}, "the store does not answer: no answer"),

@@ -16,11 +16,12 @@ from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.leader_incidents import down_by, leader_of
 from banken_supervisor.cli.options import DURATION, NAMES, all_of, reading_address_option
 from banken_supervisor.cli.places import BAD, WORST_FIRST, severity
-from banken_supervisor.cli.printing import clean, plural
+from banken_supervisor.cli.printing import clean
 from banken_supervisor.engine.patterns import is_pattern
 from banken_supervisor.operator_client.pager import FEW, all_rows
 from banken_supervisor.operator_client.supervisor_client import connect
 from banken_supervisor.text import cluster_text, upward_text
+from banken_supervisor.text.counts import plural
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.reasons import gist, unjudged
 

@@ -6,7 +6,8 @@ import click
 
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
-from banken_supervisor.cli.printing import clean, plural, print_json
+from banken_supervisor.cli.printing import clean, print_json
+from banken_supervisor.text.counts import plural
 
 
 @click.group(short_help="Check a config file; print its schema, or an example.")

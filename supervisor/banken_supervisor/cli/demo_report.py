@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from banken_supervisor.cli.printing import plural
+from banken_supervisor.text.counts import plural
 
 
 @dataclass(slots=True)

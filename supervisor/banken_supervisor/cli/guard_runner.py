@@ -13,13 +13,13 @@ from banken.protocol.messages import DEFAULT_TIMEOUT, declare
 from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.guard_terminal import Terminal
-from banken_supervisor.cli.printing import plural
 from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Policy, ProgramSpec
 from banken_supervisor.evidence import render
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.runtime.supervisor import Supervisor
+from banken_supervisor.text.counts import plural
 from banken_supervisor.text.durations import format_s
 
 DUMP_S = 5.0

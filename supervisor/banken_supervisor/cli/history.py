@@ -14,8 +14,9 @@ from banken_supervisor.cli import journals, sparkline
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.incident import TABLE
 from banken_supervisor.cli.options import DURATION, NAME, address_option
-from banken_supervisor.cli.printing import clean, clock, plural, print_json
+from banken_supervisor.cli.printing import clean, clock, print_json
 from banken_supervisor.operator_client.supervisor_client import ask
+from banken_supervisor.text.counts import plural
 from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import unjudged
 

@@ -11,7 +11,8 @@ from banken_supervisor.cli import completion, journals
 from banken_supervisor.cli.events import description
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import DURATION, address_option
-from banken_supervisor.cli.printing import Table, clean, clock, fancy, plural, print_json
+from banken_supervisor.cli.printing import Table, clean, clock, fancy, print_json
+from banken_supervisor.text.counts import plural
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.reasons import gist, telling
 

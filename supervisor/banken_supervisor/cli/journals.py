@@ -14,8 +14,9 @@ from banken.address import option_for, resolve_all
 from banken_supervisor.cli import exit_codes
 from banken_supervisor.cli.group import Failure
 from banken_supervisor.cli.options import address_option
-from banken_supervisor.cli.printing import clean, plural, print_json
+from banken_supervisor.cli.printing import clean, print_json
 from banken_supervisor.operator_client.supervisor_client import ask, usual_journal
+from banken_supervisor.text.counts import plural
 
 T = TypeVar("T")
 

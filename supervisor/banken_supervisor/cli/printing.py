@@ -63,11 +63,6 @@ def fancy() -> bool:
     )
 
 
-def plural(count: int, one: str) -> str:
-    """``1 verdict``, ``1,200 verdicts``."""
-    return f"{count:,} {one if count == 1 else one + 's'}"
-
-
 def need_terminal(what: str, instead: str) -> None:
     """A Failure unless stdin, stdout and stderr are a terminal that can be drawn on."""
     for stream, name in ((sys.stdin, "stdin"), (sys.stdout, "stdout"), (sys.stderr, "stderr")):

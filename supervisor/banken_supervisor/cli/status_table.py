@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from banken_supervisor.cli.places import BAD, WORST_FIRST
-from banken_supervisor.cli.printing import Table, clean, plural
+from banken_supervisor.cli.printing import Table, clean
+from banken_supervisor.text.counts import plural
 from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.event_text import named
 from banken_supervisor.text.reasons import gist, of_check, origin, unjudged

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from banken_supervisor.text.counts import plural
+
 _ROLES = {
     "follower": "a follower",
     "away": "waiting for the store",
@@ -11,11 +13,17 @@ _ROLES = {
 }
 
 _COUNTS = {
-    "claims_waiting": "claims wait to be written",
-    "held": "verdicts are held until this member leads",
-    "acquitted": "workers were heard by another member only",
-    "braked": "actions wait because most workers fell silent at once",
-    "held_back": "actions were dropped because another one led",
+    "claims_waiting": ("claim waits to be written", "claims wait to be written"),
+    "held": ("verdict is held until this member leads", "verdicts are held until this member leads"),
+    "acquitted": ("worker was heard by another member only", "workers were heard by another member only"),
+    "braked": (
+        "action waits because most workers fell silent at once",
+        "actions wait because most workers fell silent at once",
+    ),
+    "held_back": (
+        "action was dropped because another one led",
+        "actions were dropped because another one led",
+    ),
 }
 
 REFUSES = "it refuses: "
@@ -68,7 +76,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         told.append(found["same_name"])
     for name, is_up in sorted(found["members"].items()):
         told.append(f"{name} {'answers' if is_up else 'does not answer'}")
-    return told + [f"{found[key]:,} {text}" for key, text in _COUNTS.items() if found.get(key)]
+    return told + [plural(found[key], *words) for key, words in _COUNTS.items() if found.get(key)]
 
 
 def _role(found: dict[str, Any]) -> str:

@@ -9,9 +9,10 @@ from rich.style import Style
 from rich.text import Text
 
 from banken_supervisor.cli.poller import Snapshot
-from banken_supervisor.cli.printing import clean, plural
+from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.top import text
 from banken_supervisor.text import cluster_text
+from banken_supervisor.text.counts import plural
 from banken_supervisor.text.durations import format_s
 
 VIEWS = ("watchdogs", "programs", "incidents", "events")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from banken_supervisor.cli import sparkline
-from banken_supervisor.cli.printing import clean, plural
+from banken_supervisor.cli.printing import clean
 from banken_supervisor.cli.status_table import left_text, program_remarks, silence_text
 from banken_supervisor.evidence import feeds_text, output_lines, summary_lines
 from banken_supervisor.journal.uptime import percent
+from banken_supervisor.text.counts import plural
 from banken_supervisor.text.durations import NEVER_S, format_s
 from banken_supervisor.text.reasons import ONLY_ITS_END, gist, of_check, origin, unjudged
 

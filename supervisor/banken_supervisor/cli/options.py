@@ -93,13 +93,16 @@ DURATION = Checked("duration", parse)
 """In seconds for the command."""
 
 
-def all_of(control: Control, given: str) -> list[dict[str, Any]]:
-    """The watchdogs that a name or a pattern stands for; a Failure if there is none."""
+def all_of(control: Control, given: str, *, claimed: bool = False) -> list[dict[str, Any]]:
+    """The watchdogs that a name or a pattern stands for; a Failure if there is none. ``claimed``: in a cluster, a
+    name that this member does not know may have an open incident: it is asked when something is said of it."""
     found = all_rows(control, given)
     if not found:
         for program in control.request("programs")["rows"]:
             if program["name"] == given:
                 raise Failure(f"{given} is a program that is {program['state']}; it is watched once it is started")
+        if claimed and not is_pattern(given) and control.request("summary").get("cluster") is not None:
+            return [{"name": given}]
         fits = "fits" if is_pattern(given) else "is called"
         raise Failure(f"no watchdog {fits} {given!r} at {control.address.text}; `banken status` lists them")
     return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from banken.errors import Refused
+from banken.errors import Refused, RequestFailed
 from banken.protocol.limits import REASON_MAX, STATUS_MAX, check_progress, check_text
 from banken.protocol.messages import DEFAULT_INTERVAL, Kind, declare
 from banken_supervisor.cli.group import Failure
@@ -22,6 +22,9 @@ from banken_supervisor.cli.options import (
 from banken_supervisor.operator_client.supervisor_client import Said, connect, say, tell
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.sanitize import one_line
+
+if TYPE_CHECKING:
+    from banken.control import Control
 
 here_option = click.option(
     "--here", is_flag=True, help="In a cluster: for this member alone, also while the store does not answer."
@@ -108,16 +111,29 @@ def fail(name: str, reason: str, quiet: bool, address: str | None) -> None:
     """Say that NAME has failed, and why: a verdict at once. Its next feed ends the incident.
 
     A NAME that is not watched yet is declared with the supervisor's defaults, so that the first failure of a
-    job is not lost. Of several supervisors all get it, as by `banken feed`.
+    job is not lost. Of several supervisors all get it, as by `banken feed`. In a cluster it may be said to any
+    member: the one that leads opens the incident.
     """
     row = _said(say(address, Kind.FAIL, name, check_text(reason, "reason", REASON_MAX)), quiet)
     if quiet or row is None:
         return
     incident = row.get("incident")
-    if incident is None:
+    if incident is None and row["for_all"] and row["state"] != "paused":
+        click.echo(f"{name} failed: the cluster opens its incident, until its next feed")
+    elif incident is None:
         click.echo(f"{name} is {row['state']}: the failure is on record, and nothing runs for it")
     else:
         click.echo(f"{name} failed: incident {incident['id']} is open, until its next feed")
+
+
+def _tell_of(control: Control, row: dict[str, Any], kind: Kind, *args: Any, here: bool) -> dict[str, Any] | None:
+    """As ``tell``; a Failure where nothing is known of this name but the name, and there is no incident of it."""
+    try:
+        return tell(control, kind, row["name"], *args, here=here)
+    except RequestFailed as fault:
+        if "state" in row:
+            raise
+        raise Failure(str(fault)) from None
 
 
 @click.command(short_help="Do not judge NAME, for a while or until it is resumed.")
@@ -135,9 +151,9 @@ def pause(name: str, duration: float | None, here: bool, quiet: bool, address: s
     silence is an incident whenever one of them leads.
     """
     with connect(address) as control:
-        for row in all_of(control, name):  # a misspelt name must not become a new watchdog
+        for row in all_of(control, name, claimed=not here):  # a misspelt name must not become a new watchdog
             each = row["name"]
-            tell(control, Kind.PAUSE, each, duration or 0.0, here=here)
+            _tell_of(control, row, Kind.PAUSE, duration or 0.0, here=here)
             if not quiet:
                 how_long = f"until `banken resume {each}`" if duration is None else f"for {format_s(duration)}"
                 click.echo(f"{each} paused: not judged {how_long}")
@@ -190,7 +206,7 @@ def release(name: str, here: bool, quiet: bool, address: str | None) -> None:
     With --here the other members of a cluster go on watching it.
     """
     with connect(address) as control:
-        row_of(control, name)
-        row = tell(control, Kind.RELEASE, name, here=here)
+        before = all_of(control, name, claimed=not here)[0]
+        row = _tell_of(control, before, Kind.RELEASE, here=here)
     if not quiet:
         click.echo(f"{name} released: it is watched no longer" + (", but was fed again already" if row else ""))

@@ -102,7 +102,7 @@ def _tell(view: ControlView, args: dict[str, Any]) -> Any:
     if here:
         return _tell_here(view, frame)
     if cluster is not None and cluster.words.takes(message := decode(frame)):
-        if (why := cluster.words.refusal()) is not None:
+        if (why := cluster.words.refusal(message)) is not None:
             raise RequestRefused(why, "cluster")
         return {"taken": True, "word": cluster.words.say(message)}
     refused = driver.engine.take(frame, driver.now, driver.out, Principal.OPERATOR)

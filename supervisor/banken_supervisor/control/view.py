@@ -38,8 +38,8 @@ class WordsView(Protocol):
     def takes(self, message: Message) -> bool:
         """Whether this is said to all members."""
 
-    def refusal(self) -> str | None:
-        """Why nothing can be said now."""
+    def refusal(self, message: Message) -> str | None:
+        """Why this cannot be said now."""
 
     def say(self, message: Message) -> int:
         """Begin to say it; a number by which to ask for its outcome."""

@@ -9,6 +9,8 @@ is on the condition that ``leader`` still has it.
 
 ``words/NAME``: what an operator said last of this watchdog, to any member.
 
+``failures/NAME``: what an operator said has failed, to any member, until the leader has taken it.
+
 ``spent/NAME``: what the steps of its closed incidents have used up of their budgets.
 
 ``claims/NAME``: the open incident of a watchdog, with what was begun for it. It is written before the incident is
@@ -37,6 +39,7 @@ SAID = "leader/words"
 CLAIMS = "claims/"
 SPENT = "spent/"
 WORDS = "words/"
+FAILURES = "failures/"
 MEMBERS = "members/"
 
 
@@ -78,6 +81,17 @@ class Word(NamedTuple):
     """pause, resume, extend, release"""
     until: float | None
     """wall clock at which a pause, or an extension, ends; None: it has no end"""
+    member: str
+    """to whom it was said"""
+    at: float
+    """wall clock"""
+
+
+class Failure(NamedTuple):
+    """That a watchdog has failed, by an operator."""
+
+    frame: bytes
+    """the message, as on the wire"""
     member: str
     """to whom it was said"""
     at: float
@@ -183,6 +197,20 @@ def unpack_word(value: bytes) -> Word:
         return _checked(Word(**{each: found[each] for each in Word._fields}), (str, _NUMBER | None, str, _NUMBER))
     except ODD:
         raise Foreign("no word of banken's") from None
+
+
+def pack_failure(failure: Failure) -> bytes:
+    """The value of ``failures/NAME``."""
+    return pack(**failure._asdict())
+
+
+def unpack_failure(value: bytes) -> Failure:
+    """The failure by this value. Foreign."""
+    found = unpack(value)
+    try:
+        return _checked(Failure(**{each: found[each] for each in Failure._fields}), (bytes, str, _NUMBER))
+    except ODD:
+        raise Foreign("no failure of banken's") from None
 
 
 def pack_claim(claim: Claim) -> bytes:

@@ -104,6 +104,19 @@ class Succession:
                 self._table.await_feeds(record)
         self._table.arm(record)
 
+    def recover(self, name: str, other: Timer, now: float, out: list[Effect]) -> None:
+        """Another member hears a worker again that has an open incident: that ends as by a feed, and its timer goes
+        on as it does there."""
+        record = self._table.by_name.get(name)
+        incident = None if record is None else record.detailed().open_incident
+        if record is None or incident is None:
+            return
+        fed_at = record.fed_at
+        self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
+        record.fed_at = fed_at
+        vouch(record, incident.cause, other, now)
+        self._table.arm(record)
+
     def adopt(self, past: PastIncident, now: float, out: list[Effect]) -> bool:
         """Go on with an incident that another member has opened. False: it is over, and nobody has said so yet."""
         record, held = self._table.by_name.get(past.name), self.gate.take(past.name)

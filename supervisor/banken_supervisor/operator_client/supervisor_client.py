@@ -151,12 +151,12 @@ def say(address: str | None, kind: Kind, name: str, *args: Any, declaration: Dec
     frame = message(kind, name, *args, declaration=declaration)
     where = resolve_all(address)
     if len(where) == 1:
-        found = [_say_to(where[0], name, frame)]
+        found = [_say_to(where[0], kind, name, frame)]
     else:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(len(where)) as pool:  # each may need the whole of its time
-            found = list(pool.map(lambda each: _say_to(each, name, frame), where))
+            found = list(pool.map(lambda each: _say_to(each, kind, name, frame), where))
     taken = [each for each in found if isinstance(each, Said)]
     faults = [each for each in found if not isinstance(each, Said)]
     if not taken:
@@ -168,14 +168,14 @@ def say(address: str | None, kind: Kind, name: str, *args: Any, declaration: Dec
     return first._replace(missed=[str(each) for each in faults])
 
 
-def _say_to(where: Address, name: str, frame: bytes) -> Said | Unreachable | RequestFailed:
+def _say_to(where: Address, kind: Kind, name: str, frame: bytes) -> Said | Unreachable | RequestFailed:
     """The same, to one of them; the error is returned."""
     doubt = "here only feeds are taken"
     try:
         if where.main is None:
             with connect(where.text) as control:
                 try:
-                    return Said(_tell_frame(control, name, frame), None, [])
+                    return Said(_tell_frame(control, kind, name, frame), None, [])
                 except RequestFailed as fault:
                     if KEY_MAY_NOT not in str(fault):
                         raise
@@ -234,15 +234,20 @@ def tell(
 ) -> dict[str, Any] | None:
     """Send one message as an operator, and wait until it is confirmed. ``here``: to this member of a cluster alone.
 
-    Returns the watchdog's row afterwards; None if it is no longer watched. RequestFailed if it was refused.
+    Returns the watchdog's row afterwards; None if it is not watched there. RequestFailed if it was refused.
+    ``for_all`` in the row: in a cluster, it was said to all its members, or to the one that leads.
     """
     more = {"here": True} if here else {}
-    return _tell_frame(control, name, message(kind, name, *args, declaration=declaration), **more)
+    return _tell_frame(control, kind, name, message(kind, name, *args, declaration=declaration), **more)
 
 
-def _tell_frame(control: Control, name: str, frame: bytes, **more: Any) -> dict[str, Any] | None:
+def _tell_frame(control: Control, kind: Kind, name: str, frame: bytes, **more: Any) -> dict[str, Any] | None:
+    from banken.protocol.messages import Kind
+
     taken = control.request("tell", frame=frame, **more)
     if (number := taken.get("word")) is not None:
         _wait_for(control, number)
     found: list[dict[str, Any]] = control.request("status", name=name)["rows"]
-    return found[0] if found else None
+    if not found and kind is Kind.FAIL and number is not None:  # the leader declares it
+        found = [{"name": name, "state": "unknown"}]
+    return {**found[0], "for_all": number is not None} if found else None

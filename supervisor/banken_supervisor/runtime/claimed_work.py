@@ -40,8 +40,8 @@ class _Work(NamedTuple):
 class ClaimedWork:
     """``stores``: a way to the store for each transaction that may be under way. ``limit``: seconds that one may
     take. ``adopt``: goes on with a claim that a former leader left, where another one was wanted, and gets the
-    revision at which it was written first. ``block``: says that a claim is left alone, and why. ``deposed``: another
-    member leads.
+    revision at which it was written first. ``block``: says that a claim is left alone, and why. ``deposed``:
+    another member leads.
     """
 
     _stores: Sequence[StoreThread]

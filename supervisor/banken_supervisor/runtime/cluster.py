@@ -38,12 +38,15 @@ from banken_supervisor.runtime.claimed_work import ClaimedWork
 from banken_supervisor.runtime.incident_search import IncidentSearch
 from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
+from banken_supervisor.runtime.open_incidents import OpenIncidents
+from banken_supervisor.runtime.operator_failures import OperatorFailures
 from banken_supervisor.runtime.operator_words import OperatorWords
 from banken_supervisor.runtime.registry_reading import RegistryReading
 from banken_supervisor.runtime.revision_times import RevisionTimes
 from banken_supervisor.runtime.spent_budgets import SpentBudgets
 from banken_supervisor.runtime.steps_for_leader import StepsForLeader
 from banken_supervisor.runtime.suspicions import Suspicions
+from banken_supervisor.text.counts import plural
 
 OVER_MAX = 100
 """Budgets that a new leader drops of which nothing counts any more; the next one drops more."""
@@ -88,8 +91,13 @@ class Cluster:
         self.members = self._make_members(self._store, self._limit, self._say)
         self.terms = Terms(lambda: self.view)
         self.words = OperatorWords(
-            self.settings.member, self._store, self._limit, self._take_word, lambda: self.view.away, self._is_shared
-        )
+            self.settings.member, self._store, self._limit, self._take_word, lambda: self.view.away,
+            self._is_shared, lambda: self._failures.read(),
+        )  # fmt: skip
+        self._failures = OperatorFailures(
+            self._store, self._limit, self._take_word, lambda: None if self.work.claims is None else self._term,
+            lambda name: name in self._succession.gate.held,
+        )  # fmt: skip
         self.work = ClaimedWork(
             self._writers, self._limit, self.terms, self._may_act, self._adopt, self._block, self._stop_leading
         )
@@ -100,7 +108,11 @@ class Cluster:
         self.budgets = SpentBudgets()
         self.steps = ClaimedSteps(self.work, self.terms, self.brake, self._run_step, self._tell, self._spent)
         self.suspicions = Suspicions(
-            self.settings.member, self._driver, self.work, self.members, self.terms, self.brake, self._tell
+            self.settings.member, self._driver, self.work, self.members, self.terms, self.brake, self._tell,
+            lambda *opened: self._open.note(*opened),
+        )  # fmt: skip
+        self._open = OpenIncidents(
+            self._driver, self.members, lambda: self.view.may_act, self.suspicions.heard_again
         )
         self.members.was_released = self.suspicions.was_released
         self._before = self._thread.view
@@ -163,7 +175,7 @@ class Cluster:
         """Seconds until ``turn`` has something to do."""
         now = monotonic()
         again = None if self._again_at is None else max(0.0, self._again_at - now)
-        parts = (self.members, self.work, self.registries, self.brake)
+        parts = (self.members, self.work, self.registries, self.brake, self._open)
         look = self.settings.ttl / READS
         return min(each for each in (again, look, *(part.patience(now) for part in parts)) if each is not None)
 
@@ -175,8 +187,10 @@ class Cluster:
             self._read_claims(self._term)
         self._times.note(self.view.revision, self._driver.now)
         self.work.turn(now)
+        self._open.turn(now)
         self.members.turn(now)
         self.words.turn(now)
+        self._failures.turn(now)
         self.registries.turn(now, has_words=self.words.has_read)
         self.brake.turn(now)
         self.work.do_what_is_written()
@@ -198,6 +212,7 @@ class Cluster:
                 self._say("engine-away", f"the store does not answer: {view.away}")
         if view.said != before.said:
             self.words.read()
+            self._failures.read()
         if view.leader != before.leader:
             self.registries.ask_again()
         if view.term == self._term:
@@ -234,7 +249,7 @@ class Cluster:
             self._block(name, why)
         self._driver.engine.registry.is_whole = True
         self._thread.set_eligible()
-        self._say("leads", f"this member leads, with {len(found)} open incidents")
+        self._say("leads", f"this member leads, with {plural(len(found), 'open incident')}")
         for claim in found.values():
             self.terms.is_mine(claim.id, term)
         driver = self._driver
@@ -242,8 +257,11 @@ class Cluster:
         created = {name: items[CLAIMS + name].created for name in found if CLAIMS + name in items}
         past = [self._past(name, claim, created.get(name)) for name, claim in found.items()]
         self.brake.goes_on((each.id, each.name, each.age) for each in past if each.cause in OF_SILENCE)
+        for each in past:
+            self._note_open(each)
         for name in self._succession.lead(past, driver.now, driver.out, self.budgets.past()):
             self.work.drop(name)
+        self._failures.read()
 
     # -- to lead ----------------------------------------------------------------------------------
 
@@ -253,8 +271,14 @@ class Cluster:
 
     def _adopt(self, name: str, claim: Claim, created: int) -> None:
         driver = self._driver
-        if not self._succession.adopt(self._past(name, claim, created), driver.now, driver.out):
+        past = self._past(name, claim, created)
+        self._note_open(past)
+        if not self._succession.adopt(past, driver.now, driver.out):
             self.work.drop(name)
+
+    def _note_open(self, past: PastIncident) -> None:
+        age = past.age if past.cause in OF_SILENCE or past.age_least is None else past.age_least
+        self._open.note(past.name, past.id, past.cause, self._driver.now - age)
 
     def _past(self, name: str, claim: Claim, created: int | None) -> PastIncident:
         driver = self._driver
@@ -268,6 +292,8 @@ class Cluster:
         left = self.work.stop()
         self.steps.stop()
         self.brake.stop()
+        self._failures.stop()
+        self._open.stop()
         if led:
             self._left = left
         self._put_back()
@@ -279,9 +305,12 @@ class Cluster:
         self.registries.note_word(message.name)
         driver.engine.tell(message, driver.now, driver.out)
 
-    def _is_shared(self, name: str) -> bool:
+    def _is_shared(self, name: str) -> bool | None:
         record = self._driver.engine.get(name)
-        return record is not None and not self._succession.gate.is_local(record)
+        if record is not None:
+            return not self._succession.gate.is_local(record)
+        policy = self._driver.engine.rules.policy_of(name)
+        return False if policy is not None and policy.is_local else None
 
     def _may_act(self, term: int) -> bool:
         view = self.view

@@ -1,21 +1,40 @@
-"""What operators say about the cluster's watchdogs, to any member: written in the store, and applied by all.
+"""What operators say about the cluster's watchdogs, to any member: written in the store, and applied by all; but a
+failure by the leader alone (operator_failures.py).
 
 Belongs to the loop's thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from banken.clock import wall
+from banken.protocol.codec import encode
 from banken.protocol.messages import Kind, Message
-from banken_supervisor.coordination.records import SAID, WORDS, Foreign, Word, pack, pack_word, unpack_word
-from banken_supervisor.coordination.store import Away, Done, Refused, Snapshot
+from banken_supervisor.coordination.records import (
+    CLAIMS,
+    FAILURES,
+    SAID,
+    WORDS,
+    Failure,
+    Foreign,
+    Word,
+    pack,
+    pack_failure,
+    pack_word,
+    unpack_failure,
+    unpack_word,
+)
+from banken_supervisor.coordination.store import ABSENT, Away, Done, Refused, Snapshot, Store
 from banken_supervisor.coordination.store_thread import StoreThread
 
 SHARED = {kind.name.lower(): kind for kind in (Kind.PAUSE, Kind.RESUME, Kind.EXTEND, Kind.RELEASE)}
 """What counts for all members."""
+
+OF_CLAIMED = frozenset({Kind.PAUSE, Kind.RELEASE})
+"""What can be said of a watchdog that this member does not know, if an incident of it is open."""
 
 OUTCOMES_MAX = 1_000
 """Words whose outcome is remembered, the latest."""
@@ -30,7 +49,8 @@ AGAIN_S = 0.5
 @dataclass(eq=False)
 class OperatorWords:
     """``tell``: has the engine take a message of an operator. ``away``: why the store does not answer, if it does
-    not. ``is_shared``: whether this name is watched, and concerns all. ``limit``: seconds that the store may take.
+    not. ``is_shared``: whether this name concerns all; None: it is not watched here. ``limit``: seconds that the
+    store may take. ``wrote_failure``: a failure is in the store.
     """
 
     member: str
@@ -38,7 +58,8 @@ class OperatorWords:
     _limit: float
     _tell: Callable[[Message], object]
     _away: Callable[[], str | None]
-    _is_shared: Callable[[str], bool]
+    _is_shared: Callable[[str], bool | None]
+    _wrote_failure: Callable[[], None] = lambda: None
     _number: int = 0
     _outcomes: dict[int, str | None] = field(default_factory=dict)
     """by number: why it was not done; None: it was"""
@@ -58,26 +79,33 @@ class OperatorWords:
 
     def takes(self, message: Message) -> bool:
         """Whether this is said to all members."""
-        return message.kind in SHARED.values() and self._is_shared(message.name)
+        if message.kind is Kind.FAIL:
+            return self._is_shared(message.name) is not False
+        is_shared = self._is_shared(message.name)
+        return message.kind in OF_CLAIMED if is_shared is None else is_shared and message.kind in SHARED.values()
 
-    def refusal(self) -> str | None:
-        """Why nothing can be said now."""
+    def refusal(self, message: Message) -> str | None:
+        """Why this cannot be said now."""
         if (why := self._away()) is None:
             return None
-        return (
-            f"the cluster's store does not answer, and what is said must reach all members, without --here: {why}"
-        )
+        reach = "the leader" if message.kind is Kind.FAIL else "all members, without --here"
+        return f"the cluster's store does not answer, and what is said must reach {reach}: {why}"
 
     def say(self, message: Message) -> int:
         """Write it; a number by which to ask ``outcome``."""
         self._number += 1
-        number, now = self._number, wall()
-        seconds = message.args[0] if message.args else 0.0
-        word = Word(message.kind.name.lower(), now + seconds if seconds else None, self.member, now)
-        put = {WORDS + message.name: pack_word(word), SAID: pack(member=self.member, at=now)}
-        self._store.ask(
-            lambda store: store.transact({}, put, (), self._limit), lambda answer: self._done(number, answer)
-        )
+        number, now, name = self._number, wall(), message.name
+        said = {SAID: pack(member=self.member, at=now)}
+        write: Callable[[Store], Done | Refused | None]
+        if message.kind is Kind.FAIL:
+            failure = Failure(encode(message._replace(identity=None)), self.member, now)
+            write = partial(_write_failure, name, failure, said, self._limit)
+        else:
+            seconds = message.args[0] if message.args else 0.0
+            word = Word(message.kind.name.lower(), now + seconds if seconds else None, self.member, now)
+            is_known = self._is_shared(name) is not None
+            write = partial(_write_word, name, word, said, self._limit, is_known=is_known)
+        self._store.ask(write, lambda answer: self._done(number, name, answer))
         return number
 
     def outcome(self, number: int) -> dict[str, object]:
@@ -108,10 +136,13 @@ class OperatorWords:
             self._again_at = None
             (self.forget if self._is_replaced else self.read)()
 
-    def _done(self, number: int, answer: Done | Refused | Away) -> None:
+    def _done(self, number: int, name: str, answer: Done | Refused | Away | None) -> None:
         if isinstance(answer, Done):
             self._written[number] = answer.revision
             self.read()
+            self._wrote_failure()
+        elif answer is None:
+            self._finish(number, f"no watchdog is called {name!r} here, and the cluster has no open incident of it")
         else:
             self._finish(number, f"the cluster's store did not answer, and it may have been done: {answer}")
 
@@ -157,3 +188,36 @@ class OperatorWords:
         self._outcomes[number] = why
         if len(self._outcomes) > OUTCOMES_MAX:
             del self._outcomes[next(iter(self._outcomes))]
+
+
+def _write_word(
+    name: str, word: Word, said: Mapping[str, bytes], limit: float, store: Store, *, is_known: bool
+) -> Done | Refused | None:
+    """None: nobody knows the name."""
+    claim = CLAIMS + name
+    if not is_known and claim not in store.read(claim, limit).items:
+        return None
+    return store.transact({}, {WORDS + name: pack_word(word), **said}, (), limit)
+
+
+def _write_failure(
+    name: str, failure: Failure, said: Mapping[str, bytes], limit: float, store: Store
+) -> Done | Refused:
+    """Once: whoever says it to several members says it to each."""
+    key, put = FAILURES + name, pack_failure(failure)
+    while True:
+        found = store.read(key, limit)
+        there = found.items.get(key)
+        if there is not None and _is_same(there.value, failure):
+            return Done(found.revision)
+        expected = {key: ABSENT if there is None else there.mod}
+        answer = store.transact(expected, {key: put, **said}, (), limit)
+        if isinstance(answer, Done):
+            return answer
+
+
+def _is_same(value: bytes, failure: Failure) -> bool:
+    try:
+        return unpack_failure(value).frame == failure.frame
+    except Foreign:
+        return False

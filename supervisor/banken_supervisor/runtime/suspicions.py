@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from banken.clock import wall
+from banken.protocol.incidents import Cause
 from banken_supervisor.coordination.records import Claim
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType, Propose
@@ -23,7 +24,8 @@ from banken_supervisor.runtime.members import Members
 
 @dataclass(eq=False)
 class Suspicions:
-    """``member``: this one's name."""
+    """``member``: this one's name. ``is_open``: gets each incident that was opened, by watchdog, id and cause, and
+    since when."""
 
     member: str
     _driver: Driver
@@ -32,6 +34,7 @@ class Suspicions:
     _terms: Terms
     _brake: Brake
     _tell: Callable[[Event], None]
+    _is_open: Callable[[str, str, Cause, float], None]
     acquitted: int = 0
     """workers that another member heard, and this one did not"""
 
@@ -46,7 +49,7 @@ class Suspicions:
             incident, effect.cause.value, wall() - (self._driver.now - effect.due), effect.silence,
             record.declaration.timeout, self.member, effect.reason,
         )  # fmt: skip
-        then = partial(self._open, effect.name, incident, is_silent=effect.asks)
+        then = partial(self._open, incident, effect)
         want = partial(self._work.want, effect.name, claim, then, lambda claim: None)
         if effect.asks:
             self._members.ask(effect.name, effect.cause, partial(self._heard, effect.name, want))
@@ -71,16 +74,25 @@ class Suspicions:
             self._brake.note(name)
             want()
             return
-        self.acquitted += 1
         self._driver.engine.succession.acquit(name, timer, self._driver.now)
-        data = {"what": "one-sided", "text": f"{member} hears {name}, and this member does not", "member": member}
-        self._tell(Event(EventType.CLUSTER, name, data))
+        self._is_one_sided(name, member)
 
-    def _open(self, name: str, incident: str, *, is_silent: bool) -> None:
-        driver, work = self._driver, self._work
+    def heard_again(self, name: str, member: str) -> None:
+        """Another member hears this worker, whose incident was open: it is over."""
+        self._is_one_sided(name, member, ": its incident is over")
+
+    def _is_one_sided(self, name: str, member: str, more: str = "") -> None:
+        self.acquitted += 1
+        text = f"{member} hears {name}, and this member does not{more}"
+        self._tell(Event(EventType.CLUSTER, name, {"what": "one-sided", "text": text, "member": member}))
+
+    def _open(self, incident: str, effect: Propose) -> None:
+        driver, work, name = self._driver, self._work, effect.name
         assert work.claims is not None
         self._terms.is_mine(incident, work.claims.term)
-        if is_silent:
+        if effect.asks:
             self._brake.opened(incident)
-        if not driver.engine.succession.open(name, incident, driver.now, driver.out):
+        if driver.engine.succession.open(name, incident, driver.now, driver.out):
+            self._is_open(name, incident, effect.cause, effect.due)
+        else:
             work.drop(name)

@@ -71,6 +71,14 @@ def test_none_of_the_programs_events_is_without_words() -> None:
             "step 1 would run 'log', critical, run 2",
         ),
         (
+            {"type": "action-unknown", "step": 2, "run": 1, "do": "exec"},
+            "step 3 'exec' was begun by a former leader, and it is not known whether it was done",
+        ),
+        (
+            {"type": "action-unknown", "step": 1, "run": 3, "do": "exec"},
+            "step 2 'exec', run 3, was begun by a former leader, and it is not known whether it was done",
+        ),
+        (
             {"type": "action-done", "do": "kill", "seconds": 0.5, "text": "pid 7 ended"},
             "'kill' done in 0.5 s: pid 7 ended",
         ),

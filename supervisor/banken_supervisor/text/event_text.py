@@ -108,7 +108,7 @@ def _sentence(event: dict[str, Any]) -> str | None:
     if kind in ("action", "would-act"):
         return _action(event)
     if kind == "action-unknown":
-        return f"{event.get('do')!r} was begun by a former leader, and it is not known whether it was done"
+        return _begun_before(event)
     if isinstance(kind, str) and kind.startswith("action-"):
         return _outcome(event, kind.removeprefix("action-"))
     if kind == "conflict":
@@ -290,11 +290,22 @@ def _program(event: dict[str, Any]) -> str:
 
 def _action(event: dict[str, Any]) -> str:
     verb = "runs" if event.get("type") == "action" else "would run"
-    step = event.get("step")
-    number = step + 1 if isinstance(step, int) else step  # people count from 1, data from 0
     level = f", {event['level']}" if event.get("level") else ""
     run = "" if event.get("run", 1) == 1 else f", run {event['run']}"
-    return f"step {number} {verb} {event.get('do')!r}{level}{run}"
+    return f"step {_number(event)} {verb} {event.get('do')!r}{level}{run}"
+
+
+def _begun_before(event: dict[str, Any]) -> str:
+    run = "" if event.get("run", 1) == 1 else f", run {event['run']},"
+    return (
+        f"step {_number(event)} {event.get('do')!r}{run} was begun by a former leader, "
+        "and it is not known whether it was done"
+    )
+
+
+def _number(event: dict[str, Any]) -> Any:
+    step = event.get("step")
+    return step + 1 if isinstance(step, int) else step  # people count from 1, data from 0
 
 
 def _outcome(event: dict[str, Any], how: str) -> str:

@@ -265,3 +265,6 @@ def test_several_addresses_are_split_at_commas() -> None:
     found = resolve_all("tcp://a:1, tcp://[::1]:2,/run/b")
     assert [each.feed for each in found] == ["tcp://a:1", "tcp://[::1]:2", "ipc:///run/b/feed"]
     assert [each.feed for each in resolve_all("/run/a,b")] == ["ipc:///run/a,b/feed"]
+    for text in ("/tmp/x,/tmp/y", "/tmp/x, ~/y", "x, /tmp/y"):
+        with pytest.raises(AddressRefused, match="more than one directory: of several supervisors one may be"):
+            resolve_all(text)

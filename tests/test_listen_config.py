@@ -70,6 +70,16 @@ def test_a_cluster_where_nothing_listens_does_not_start(tmp_path: Path) -> None:
     assert f"[cluster] {NEEDS}" in done.stderr
 
 
+def test_a_name_that_cannot_be_resolved_is_said_to_be_one(tmp_path: Path) -> None:
+    KeyDirectory(tmp_path / "keys").new("watch", server=True)
+    (tmp_path / "banken.toml").write_text('[supervisor]\nlisten = ["tcp://nosuch.invalid:31007"]\nkeys = "keys"\n')
+    done = run(tmp_path)
+    assert done.returncode == 6
+    assert (
+        "nosuch.invalid is no address and no interface of this host, and a name that cannot be res" in done.stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [

@@ -114,6 +114,11 @@ def resolve(address: str | os.PathLike[str] | None = None) -> Address:
         )
     if text.startswith("ipc://") and not os.path.isabs(os.path.expanduser(text[6:])):
         raise AddressRefused(f"ipc:// takes an absolute directory: ipc:///run/banken, not {shorten(text)!r}")
+    if any(part.strip().startswith(("/", "~", "ipc:")) for part in text.split(",")[1:]):
+        raise AddressRefused(
+            f"{shorten(text)!r} has more than one directory: of several supervisors one may be a directory of this "
+            "host, and the others are tcp://HOST:PORT"
+        )
     directory = os.path.abspath(os.path.expanduser(text.removeprefix("ipc://")))
     feed, control, events = (f"ipc://{os.path.join(directory, name)}" for name in ("feed", "control", "events"))
     found = Address(directory, feed, control, events, directory)

@@ -201,8 +201,12 @@ def command(
     except (OSError, zmq.ZMQError, RuntimeError) as fault:  # RuntimeError: the system gives no threads
         if supervisor._loop is not None or isinstance(fault, BankenError):
             raise  # it ran: this is no matter of the address; or it says itself what is wrong
+        from banken_supervisor.runtime.listen_addresses import listen_fault
+
         where = " or ".join((supervisor.address.text, *listen))
-        raise Failure(f"cannot listen at {where}: {fault}", exit_codes.ADDRESS_REFUSED) from None
+        raise Failure(
+            f"cannot listen at {where}: {listen_fault(fault, listen)}", exit_codes.ADDRESS_REFUSED
+        ) from None
     finally:
         if beside is not None:
             beside.stop()

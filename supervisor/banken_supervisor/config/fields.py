@@ -36,6 +36,8 @@ TARGET_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$
 _budget = re.compile(r"\s*(\d{1,9})\s+per\s+(\S.{0,60})", re.ASCII)
 _backoff = re.compile(r"\s*(.{1,60}?)\s*\.\.\s*(.{1,60}?)\s*", re.ASCII)
 _pattern = re.compile(PATTERN_PATTERN)
+_whole = re.compile(r"(?:[^\[\]]|\[!?+\]?+[^\]]*\])*")
+"""Each bracket of a pattern with its other half; a ] right after the [ is one of the characters, as in a shell."""
 _target = re.compile(TARGET_PATTERN, re.ASCII)
 _visible = re.compile(r"[!-~]+")
 _umask = re.compile(r"0?[0-7]{1,3}", re.ASCII)
@@ -102,6 +104,8 @@ def pattern(value: object) -> str:
             f"{quoted(given)} matches no name: 1 to {NAME_MAX} of the characters A-Z a-z 0-9 _ . : @ / + - and, "
             "for a pattern, * ? [ ] ! are allowed"
         )
+    if not _whole.fullmatch(given):
+        raise ValueError(f"{quoted(given)} matches no name: a [ without its ], or a ] without its [")
     return given
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,27 @@ def listen_addresses(given: Iterable[str]) -> list[Address]:
     if len({each.feed for each in found}) < len(found):
         raise AddressRefused(f"{', '.join(each.text for each in found)}: one address stands there twice")
     return found
+
+
+def listen_fault(fault: Exception, listen: Iterable[str]) -> str:
+    """Why nothing can listen there, in words. libzmq has one for a name that cannot be resolved, and for an
+    interface that is not there: "No such device"."""
+    if getattr(fault, "errno", None) != errno.ENODEV:
+        return str(fault)
+    hosts = [each.removeprefix("tcp://").rpartition(":")[0] for each in listen]
+    unknown = [each for each in hosts if not _is_known(each.strip("[]"))] or hosts
+    does = "is no address and no interface of this host, and a name that cannot be resolved"
+    return f"{', '.join(unknown)} {does}"
+
+
+def _is_known(host: str) -> bool:
+    if host == "*" or host in (name for _, name in socket.if_nameindex()):
+        return True
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
 
 
 def join_cluster(

@@ -145,7 +145,7 @@ class Checks:
         if now - state.delayed_since >= rule.every and now >= self._warn_at:
             self._warn_at = now + WARN_EVERY_S
             text = f"{record.name} {why}; a check is not judged before it was run"
-            out.append(Event(EventType.RESOURCES, None, {"text": text}))
+            out.append(Event(EventType.RESOURCES, None, {"what": "checks", "state": "short", "text": text}))
 
     def _note_readiness(
         self, record: Record, rule: CheckRule, result: Result, now: float, out: list[Effect]

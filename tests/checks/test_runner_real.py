@@ -295,6 +295,19 @@ def test_when_its_process_or_the_supervisor_ends_no_command_of_a_check_is_left(t
         until(lambda: not is_alive(second), "a stop leaves none", START_S)
 
 
+def test_a_stop_leaves_nothing_that_a_command_has_hidden(tmp_path: Path) -> None:
+    """It left its session and has no mark, and the command still runs: the process that runs checks knows it."""
+    script = f"setsid env -i sh -c 'echo $$ >> {tmp_path}/pids; exec sleep 1000' >/dev/null 2>&1 & sleep 1000; :"
+    check = f'check = {{ exec = {json.dumps(["sh", "-c", f"({script})"])}, every = "1h", limit = "1h" }}'
+    with running(f'[[watchdog]]\nname = "x"\n{check}\n[[program]]\nname = "p"\ncommand = "sleep 1000"\n') as bench:
+        file = tmp_path / "pids"
+        until(lambda: file.exists() and file.read_text().endswith("\n"), "it has begun", START_S)
+        pid = int(file.read_text())
+        assert is_alive(pid)
+        bench.stop()
+        until(lambda: not is_alive(pid), "a stop leaves none", START_S)
+
+
 def is_alive(pid: int) -> bool:
     """Whether it is there, and no zombie."""
     try:

@@ -3,8 +3,9 @@
 It runs as a script of its own, with the standard library and nothing else, so it has a small copy of what
 handle.py does. Its input names the runs to watch, a line each: "+RUN" before the spawn, "=RUN PID START" after it,
 "-RUN" at the end. It waits for the end of its parent by a pidfd; the end of the input means the same. Then it
-kills the group and session of every named process, and every process that carries the mark of one of the runs: so
-it also finds one that overwrote its environment, and one that was started in the moment of the crash.
+kills the group and session of every named process, its descendants, and every process that carries the mark of one
+of the runs: so it also finds one that overwrote its environment, and one that was started at the moment of the
+crash.
 
 Why not PR_SET_PDEATHSIG: it fires when the *thread* that forked ends, not the process; it reaches the child alone
 and not its group; a program that changes its user loses it; and to set it, Python code would have to run between
@@ -13,6 +14,7 @@ fork and exec, which in a process with threads may hang.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -52,6 +54,59 @@ def kill(pid: int, pidfd: int) -> None:
         pass  # gone, or another user's by now
 
 
+def send(pidfd: int, number: int) -> None:
+    """Send a signal, unless the process is gone or another user's."""
+    with contextlib.suppress(OSError):
+        signal.pidfd_send_signal(pidfd, number)
+
+
+def descendants(runs: dict[str, Held]) -> list[int]:
+    """A pidfd of each descendant of these, which are stopped: when they have ended, nothing says that it was one.
+    What carries the mark of another run belongs to another supervisor, and so do its own descendants."""
+    for pid, pidfd in runs.values():
+        if pid:
+            send(pidfd, signal.SIGSTOP)
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            children.setdefault(parent_of(int(entry)), []).append(int(entry))
+    found: list[int] = []
+    family = {pid for pid, _ in runs.values() if pid}
+    wanted = [child for pid in family for child in children.get(pid, ())]
+    for pid in wanted:  # it grows
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            continue
+        # Another process may have got its pid by now. An orphan has come to one of the family.
+        if parent_of(pid) not in family or is_anothers(pid, runs):
+            os.close(pidfd)
+            continue
+        found.append(pidfd)
+        family.add(pid)
+        wanted += children.get(pid, ())
+    return found
+
+
+def parent_of(pid: int) -> int:
+    """The pid of its parent; 0: it is gone."""
+    try:
+        return int(stat(pid)[1])
+    except OSError:
+        return 0
+
+
+def is_anothers(pid: int, runs: dict[str, Held]) -> bool:
+    """Whether it carries the mark of another run, or one that says that it belongs to none."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            marks = [each for each in file.read().split(b"\0") if each.startswith(b"BANKEN_RUN=")]
+    except OSError:
+        return False
+    ours = {f"BANKEN_RUN={run}".encode() for run in runs}
+    return bool(marks) and ours.isdisjoint(each.partition(b"/")[0] for each in marks)
+
+
 def main() -> None:
     """Watch until the parent ends, then kill."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -59,9 +114,13 @@ def main() -> None:
     runs: dict[str, Held] = {}
     listen(int(sys.argv[1]), runs)
     began = time.monotonic()
+    family = descendants(runs)
     for pid, pidfd in runs.values():
         if pid:
             kill(pid, pidfd)
+    for pidfd in family:
+        send(pidfd, signal.SIGKILL)
+        os.close(pidfd)
     sessions = {pid for pid, _ in runs.values() if pid}
     for at in SCANS_S if runs else ():
         time.sleep(max(0.0, began + at - time.monotonic()))

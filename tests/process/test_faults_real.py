@@ -229,7 +229,8 @@ def _cluster(bench: Bench) -> None:
     cluster: Any = SimpleNamespace(
         turn=lambda: None,
         patience=lambda: 0.05,
-        state=lambda: None,
+        state=dict,
+        members=SimpleNamespace(same_name=None),
         words=nobody,
         for_leader=nobody,
         close=lambda wait: True,

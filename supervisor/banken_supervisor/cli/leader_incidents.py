@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from banken.errors import RequestFailed
 from banken_supervisor.cli.places import BAD
-from banken_supervisor.journal.entries import GIVEN_UP
 from banken_supervisor.operator_client.supervisor_client import look
 
 if TYPE_CHECKING:
@@ -84,6 +83,8 @@ def _search(control: Control, leader: str, names: tuple[str, ...], until: float)
 
 def _as_judged(row: dict[str, Any], incident: dict[str, Any]) -> dict[str, Any]:
     """The row that is here, with the state that it has with the leader."""
+    from banken_supervisor.journal.entries import GIVEN_UP  # with it comes sqlite3
+
     shown = {
         "id": incident["id"],
         "cause": incident["cause"],

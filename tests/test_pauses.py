@@ -6,6 +6,7 @@ import pytest
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Kind
+from banken_supervisor.engine.policy import EXIT_ONLY
 from banken_supervisor.engine.states import State
 from engine_kit import ALICE, BOB, Bench, ends, feeds, opened, told
 
@@ -70,3 +71,28 @@ def test_who_is_replaced_in_a_pause_is_no_incident(how: str) -> None:
     bench.jump(0.1)
     assert opened(bench) == []
     assert bench.state() is (None if how == "released" else State.ALIVE)
+
+
+@pytest.mark.parametrize("word", [Kind.PAUSE, Kind.RESUME])
+@pytest.mark.parametrize("is_fed", [False, True])
+def test_what_has_no_timeout_is_after_a_pause_as_it_was(word: Kind, is_fed: bool) -> None:
+    """What only checks, or its end, are judged of: it is not waiting for a feed that is due in ten years. Its end
+    in the pause is judged."""
+    bench = Bench(EXIT_ONLY.declaration)
+    bench.engine.declare("w", EXIT_ONLY, bench.now, bench.out)
+    bench.say(Kind.DECLARE, declaration=EXIT_ONLY.declaration)
+    if is_fed:
+        bench.feed()
+    before = bench.state()
+    assert before is (State.ALIVE if is_fed else State.WAITING)
+    bench.say(Kind.PAUSE, "w", 3.0, who=None)
+    assert bench.state() is State.PAUSED
+    if word is Kind.RESUME:
+        bench.say(Kind.RESUME, who=None)
+    bench.jump(3.1)
+    assert bench.state() is before
+    bench.say(Kind.PAUSE, "w", 3.0, who=None)
+    ends(bench, ALICE, -9)
+    bench.jump(3.1)
+    bench.jump(0.1)
+    assert [cause for _, cause, _ in opened(bench)] == [Cause.EXITED]

@@ -19,8 +19,10 @@ from banken_supervisor.cli.options import (
     quiet_option,
     row_of,
 )
+from banken_supervisor.cli.printing import clean
 from banken_supervisor.operator_client.supervisor_client import Said, connect, say, tell
-from banken_supervisor.text.durations import format_s
+from banken_supervisor.text.durations import NEVER_S, format_s
+from banken_supervisor.text.reasons import unjudged
 from banken_supervisor.text.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -72,11 +74,22 @@ def feed(
     row = _said(say(address, Kind.NOTE if note else Kind.FEED, name, *note, declaration=declaration), quiet)
     if quiet or row is None:
         return
-    left = row["left"]
-    due = "" if left is None else f", next feed due within {format_s(max(0.0, left))}"
+    left, due = row["left"], _due(row)
     if row["state"] == "paused":
         due = "; it is not judged until it is resumed" if left is None else f" for another {format_s(left)}"
     click.echo(f"{name} fed: {row['state']}{due}")
+
+
+def _due(row: dict[str, Any]) -> str:
+    """What is expected of it next, as the end of a sentence; empty: nothing."""
+    if row["state"] not in ("waiting", "running", "alive", "idle"):
+        return ""
+    if (why := unjudged(row)) is not None:
+        return f", {clean(why)}"
+    if row["left"] is None or row["timeout"] >= NEVER_S:
+        return ""
+    what = "result" if row.get("check") is not None else "feed"
+    return f", next {what} due within {format_s(max(0.0, row['left']))}"
 
 
 def _said(said: Said, quiet: bool) -> dict[str, Any] | None:
@@ -172,8 +185,7 @@ def resume(name: str, here: bool, quiet: bool, address: str | None) -> None:
             if quiet or row is None:
                 continue
             if before["state"] == "paused":
-                due = format_s(max(0.0, row["left"] or 0.0))
-                click.echo(f"{row['name']} resumed: {row['state']}, next feed due within {due}")
+                click.echo(f"{row['name']} resumed: {row['state']}{_due(row)}")
             else:
                 click.echo(f"{row['name']} was not paused: {row['state']}")
 

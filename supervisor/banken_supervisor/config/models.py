@@ -312,7 +312,8 @@ class ProgramTable(WatchFields):
         description="Added to what it inherits of the supervisor's environment; ${NAME} is taken from there.",
     )
     env_file: PathField | None = Field(
-        None, description="A file with more, NAME=VALUE a line, read at each start; env counts before it."
+        None,
+        description="A file with more, NAME=VALUE a line, read at each start; what env has too is taken from env.",
     )
     env_clear: bool | None = Field(
         None,

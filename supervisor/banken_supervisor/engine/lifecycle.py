@@ -14,6 +14,7 @@ from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.last_feeds import is_long
 from banken_supervisor.engine.occurrence import Occurrence
+from banken_supervisor.engine.policy import NEVER
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import Does, State, Trigger, transition
 from banken_supervisor.engine.table import Table
@@ -51,6 +52,10 @@ class Lifecycle:
                 trigger = Trigger.STAND_BY
             elif trigger in _OF_WORKERS:
                 self._table.await_feeds(record)
+        if details is not None and details.unfed and trigger in _PAUSE_ENDS and record.state is State.PAUSED:
+            trigger = Trigger.RUN_ON if record.declaration.timeout >= NEVER else trigger
+        if trigger is Trigger.PAUSE and record.state is not State.PAUSED:
+            record.detailed().unfed = record.state is State.WAITING
         line = transition(record.state, trigger)
         if line.does is Does.OPEN_INCIDENT and self.gate.holds(record, what, now, out):
             self._table.forget_frames(record)  # its next feed is looked at

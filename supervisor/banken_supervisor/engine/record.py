@@ -199,6 +199,8 @@ class Details:
     """not None: this is the watchdog of a group"""
     maintained: bool = False
     """it is paused, and a maintenance window paused it"""
+    unfed: bool = False
+    """it is paused, and it was WAITING before"""
     check: CheckState | None = None
     """of the watchdog of a check: what came of it"""
 

@@ -27,7 +27,7 @@ from banken_supervisor.engine.incidents import RECHECK_S, RUNS_MAX, Incidents, d
 from banken_supervisor.engine.ladder import Ladder, NextStep, Step, StepKey, first_step, following_step, step_key
 from banken_supervisor.engine.last_feeds import GRACE_S, LONG_S, UNSURE_S, is_long
 from banken_supervisor.engine.on_purpose import OnPurpose
-from banken_supervisor.engine.policy import HOST_OFF_COUNTS_S, By
+from banken_supervisor.engine.policy import HOST_OFF_COUNTS_S, NEVER, By
 from banken_supervisor.engine.record import OpenIncident, Record
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.snapshot import (
@@ -211,6 +211,7 @@ class Restore:
         follows it began at its end (lifecycle.py)."""
         details = record.detailed()
         details.maintained = checkpoint.maintained
+        details.unfed = record.declaration.timeout >= NEVER  # what has no timeout need not be fed
         until = inf if checkpoint.left is None else now + checkpoint.left
         if details.maintained:
             until = max(until, now - _since_windows(record, left))

@@ -46,6 +46,8 @@ class Trigger(Enum):
     RESUME = "resume"
     STAND_BY = "stand-by"
     """a pause ends of what is not judged before its first feed"""
+    RUN_ON = "run-on"
+    """a pause ends of what has no timeout, and had not been fed before the pause"""
     GIVE_UP = "give-up"
     RELEASE = "release"
 
@@ -133,6 +135,7 @@ TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
     (_S.PAUSED, _T.PAUSE): Transition(_S.PAUSED, _D.SUSPEND),
     (_S.PAUSED, _T.RESUME): Transition(_S.ALIVE, _D.JUDGE_AGAIN),
     (_S.PAUSED, _T.STAND_BY): Transition(_S.WAITING, _D.STAND_BY),
+    (_S.PAUSED, _T.RUN_ON): Transition(_S.WAITING, _D.JUDGE_AGAIN),
     (_S.PAUSED, _T.RELEASE): Transition(_S.RELEASED, _D.REMOVE),
     (_S.GIVEN_UP, _T.FEED): Transition(_S.ALIVE, _D.START_TIMEOUT, ends=FED),
     (_S.GIVEN_UP, _T.FAIL): Transition(_S.GIVEN_UP, _D.REPORT_FAILURE),

@@ -146,6 +146,19 @@ def test_floods_long_lines_and_bytes_that_are_no_text(log: Path) -> None:
     assert "\x1b" not in text
 
 
+@pytest.mark.parametrize(
+    "fault", [PermissionError(13, "Permission denied"), IsADirectoryError(21, "Is a directory")]
+)
+def test_a_log_that_cannot_be_read_is_named(log: Path, fault: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which file it is, and why, as the system says."""
+
+    def refuses(*args: object, **options: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("banken_supervisor.checks.output.open_file", refuses)
+    assert fails(check(log)) == f"its log {log} cannot be read: {fault.strerror}"
+
+
 @pytest.mark.parametrize("what", ["fifo", "directory", "device", "none"])
 def test_a_log_that_is_none(tmp_path: Path, what: str) -> None:
     path = tmp_path / "log"

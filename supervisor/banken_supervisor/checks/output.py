@@ -116,6 +116,8 @@ class Output(CheckFields):
             fd, _ = open_file(log, os.O_RDONLY | os.O_NONBLOCK, owners=owners)
         except FileNotFoundError:
             return Outcome(False, f"its log {log} is not there")
+        except OSError as fault:
+            return Outcome(False, f"its log {log} cannot be read: {fault.strerror or fault}")
         try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):

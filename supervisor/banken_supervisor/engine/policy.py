@@ -208,11 +208,11 @@ class ProgramSpec(NamedTuple):
     env_clear: bool = False
     """True: a login's environment in place of the supervisor's own"""
     env_file: str | None = None
-    """a file with more variables, read at each start; ``environment`` counts before it"""
+    """a file with more variables, read at each start; of a name in both, ``environment`` has the value"""
     ready: Readiness | None = None
     """None: it is ready when its process exists"""
     after: tuple[str, ...] = ()
-    """programs that are to be ready before it starts; this counts before ``order``"""
+    """programs that are to be ready before it starts, whatever their ``order``"""
     notify_access: str = "main"
     """who may say by sd_notify all that can be said: main, its main process; all, whoever has its socket"""
     withheld: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from banken_supervisor.cli.suggest import _cells as suggested
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.programs.engine.effects import ProgramEventType
 from banken_supervisor.text.event_text import log_line, sentence
-from banken_supervisor.text.reasons import gist
+from banken_supervisor.text.reasons import gist, unjudged
 
 
 @pytest.mark.parametrize(
@@ -233,6 +233,14 @@ def test_a_conflict_says_what_differs() -> None:
         "the worker declares timeout 1 s; the operator's declaration is used: no timeout"
     )
     assert sentence({"type": "conflict", "operator": 3, "worker": [1]}) is None
+
+
+def test_a_check_has_no_process_whose_end_is_watched() -> None:
+    """One that says whether its owner is ready has no timeout, and is no program."""
+    check = {"state": "running", "timeout": 1e9, "grace": 1e9, "left": None, "pid": None, "check_of": "db"}
+    assert unjudged({**check, "awaited": True}) == "looked at until db is ready"
+    assert unjudged({**check, "awaited": False}) == "db is not running"
+    assert unjudged({**check, "awaited": True, "timeout": 3.0}) is None
 
 
 def test_what_has_no_sentence_has_durations_that_people_read() -> None:

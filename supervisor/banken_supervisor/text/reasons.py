@@ -48,10 +48,12 @@ def unjudged(row: Mapping[str, Any]) -> str | None:
         return f"stopped: {', '.join(stopped)}"
     if (checks := row.get("checks")) and row["timeout"] >= NEVER_S:
         return "watched by its check" if checks == 1 else f"watched by its {checks} checks"
+    if (owner := row.get("check_of")) is not None:  # it has no process of its own
+        if not row["awaited"]:
+            return f"{owner} is not running"
+        return f"looked at until {owner} is ready" if row["timeout"] >= NEVER_S else None
     if row["state"] == "running" or (row["timeout"] >= NEVER_S and row["grace"] >= NEVER_S):
         return ONLY_ITS_END
-    if (owner := row.get("check_of")) is not None and not row["awaited"]:
-        return f"{owner} is not running"
     return None if row.get("awaited", True) else "not judged before its first feed"
 
 

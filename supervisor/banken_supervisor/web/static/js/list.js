@@ -318,6 +318,7 @@ export function unjudged(row) {
   const program = left(row) === null ? row.stopped_with : undefined;
   if (program !== undefined) return row.pid === null ? `stopped with ${program}` : `depends on ${program}, which is stopped`;
   if (row.check_of && row.awaited === false) return `${row.check_of} is not running`;
+  if (row.check_of) return limit(row.timeout) === "none" ? `looked at until ${row.check_of} is ready` : "";
   if (row.checks && limit(row.timeout) === "none") return row.checks === 1 ? "watched by its check" : `watched by its ${row.checks} checks`;
   if (row.state === "running" || (limit(row.timeout) === "none" && limit(row.grace) === "none")) return "only its end is watched";
   return row.awaited === false ? "not judged before its first feed" : "";

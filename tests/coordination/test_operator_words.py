@@ -22,7 +22,7 @@ from banken_supervisor.coordination.records import (
 )
 from banken_supervisor.coordination.store import Away, Store
 from banken_supervisor.runtime.operator_failures import AGAIN_S, OperatorFailures
-from banken_supervisor.runtime.operator_words import OperatorWords
+from banken_supervisor.runtime.operator_words import EARLY_S, TAKEN_S, OperatorWords
 
 from .memory_store import MemoryEngine
 
@@ -51,6 +51,7 @@ class Said:
         self.watched: dict[str, bool] = {}
         self.waits: set[str] = set()
         self.term: int | None = None
+        self.now = 0.0
         if leads:
             engine.store(name).transact({}, {LEADER: pack()}, (), 1.0)
             self.term = engine.items[LEADER].mod
@@ -62,7 +63,14 @@ class Said:
     def say(self, kind: Kind, name: str, *args: Any, declaration: Declaration | None = None) -> str | None:
         message = Message(kind, name, None, 0.0, declaration, args)
         assert self.words.takes(message)
-        found = self.words.outcome(self.words.say(message))
+        number = self.words.say(message)
+        found = self.words.outcome(number)
+        if kind is Kind.FAIL:
+            assert not found["done"]
+            self.now += 10 * TAKEN_S
+            self.words.turn(self.now)
+            self.words.turn(self.now + TAKEN_S)
+            found = self.words.outcome(number)
         assert found["done"]
         why = found["why"]
         assert why is None or isinstance(why, str)
@@ -112,6 +120,30 @@ def test_a_failure_that_is_said_to_several_members_is_said_once(engine: MemoryEn
     assert first.mod == first.created
     members[2].say(Kind.FAIL, "w", "worse")
     assert engine.items[FAILURES + "w"].mod > first.mod
+
+
+def test_a_failure_is_said_when_the_leader_has_taken_it(engine: MemoryEngine) -> None:
+    """A feed that is said after it comes after it at the leader, too. Where nobody leads, it is in the store."""
+    leader, follower = Said(engine, leads=True), Said(engine, "m2")
+    leader.waits.add("w")
+    number = follower.words.say(Message(Kind.FAIL, "w", None, 0.0, None, ("broken",)))
+    leader.failures.read()
+    leader.failures.turn(0.0)
+    follower.words.turn(1.0)
+    assert not follower.words.outcome(number)["done"]
+    leader.waits.clear()
+    leader.failures.turn(0.0)
+    follower.words.turn(1.0 + EARLY_S / 2)
+    assert not follower.words.outcome(number)["done"]
+    follower.words.turn(1.0 + EARLY_S)
+    assert follower.words.outcome(number) == {"done": True, "why": None}
+    unled = follower.words.say(Message(Kind.FAIL, "w", None, 0.0, None, ("again",)))
+    follower.words.turn(2.0)
+    follower.words.turn(2.0 + TAKEN_S - 0.1)
+    assert not follower.words.outcome(unled)["done"]
+    engine.is_down = True
+    follower.words.turn(2.0 + TAKEN_S)
+    assert follower.words.outcome(unled) == {"done": True, "why": None}
 
 
 def test_what_could_not_be_read_is_read_again(engine: MemoryEngine) -> None:

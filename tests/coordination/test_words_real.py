@@ -80,6 +80,17 @@ def test_a_failure_that_the_leader_alone_has_heard_outlives_it(made: Cluster) ->
     assert "hears job-1" in (new.place / "log").read_text()
 
 
+def test_a_feed_after_a_failure_ends_it_however_soon_it_is_said(made: Cluster) -> None:
+    """Both are said to a follower."""
+    leader, follower = roles(made)
+    for each in made.members:
+        say(each, "feed", "job-3", "--timeout", "1h")
+    say(follower, "fail", "job-3", "broken")
+    assert row(leader, "job-3")["state"] == "expired"
+    say(follower, "feed", "job-3")
+    until(lambda: row(leader, "job-3")["state"] == "alive", "it was fed again", WITHIN_S)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_failure_said_to_a_follower_is_opened_by_the_leader(made: Cluster, *, known: bool) -> None:
     leader, follower = roles(made)

@@ -42,8 +42,23 @@ OUTCOMES_MAX = 1_000
 EARLY_S = 0.1
 """Seconds between two looks whether a watchdog is known by now that is paused."""
 
+TAKEN_S = 3.0
+"""Seconds that it is waited for until the leader has taken a failure, so that a feed after it comes after it there,
+too. Where nobody leads it is taken later."""
+
 AGAIN_S = 0.5
 """Seconds until they are read again, where the store did not answer."""
+
+
+@dataclass(slots=True)
+class _Untaken:
+    """A failure that is in the store."""
+
+    name: str
+    mod: int
+    """of its key"""
+    until: float | None = None
+    """monotonic time until which it is waited for; None: from the next turn on"""
 
 
 @dataclass(eq=False)
@@ -65,6 +80,10 @@ class OperatorWords:
     """by number: why it was not done; None: it was"""
     _written: dict[int, int] = field(default_factory=dict)
     """by number: the revision of a word that is in the store and was not applied here yet"""
+    _untaken: dict[int, _Untaken] = field(default_factory=dict)
+    """by number: failures that the leader has perhaps not taken yet"""
+    _look_for_at: float = 0.0
+    """monotonic time at which it is looked whether it has"""
     _known: dict[str, int] = field(default_factory=dict)
     """by watchdog: the revision of the last word that was read"""
     _early: dict[str, Word] = field(default_factory=dict)
@@ -105,7 +124,8 @@ class OperatorWords:
             word = Word(message.kind.name.lower(), now + seconds if seconds else None, self.member, now)
             is_known = self._is_shared(name) is not None
             write = partial(_write_word, name, word, said, self._limit, is_known=is_known)
-        self._store.ask(write, lambda answer: self._done(number, name, answer))
+        done = partial(self._failed if message.kind is Kind.FAIL else self._done, number, name)
+        self._store.ask(write, done)
         return number
 
     def outcome(self, number: int) -> dict[str, object]:
@@ -118,9 +138,10 @@ class OperatorWords:
 
     def forget(self) -> None:
         """The store's data were replaced: what is there now was said before, and is not said again."""
-        for number in self._written:
+        for number in (*self._written, *self._untaken):
             self._finish(number, "the data of the cluster's store were replaced meanwhile: say it again")
         self._written.clear()
+        self._untaken.clear()
         self._is_replaced = True
         self._store.ask(lambda store: store.read(WORDS, self._limit), self._begin_again)
 
@@ -130,6 +151,11 @@ class OperatorWords:
             self._look_at = now + EARLY_S
             for name in [name for name in self._early if self._is_shared(name)]:
                 self._say_here(name, self._early.pop(name))
+        if self._untaken and now >= self._look_for_at:
+            self._look_for_at = now + EARLY_S
+            for each in self._untaken.values():
+                each.until = now + TAKEN_S if each.until is None else each.until
+            self._store.ask(lambda store: store.read(FAILURES, self._limit), partial(self._look_for, now))
         if self._again_at == 0.0:
             self._again_at = now + AGAIN_S
         elif self._again_at is not None and now >= self._again_at:
@@ -140,11 +166,27 @@ class OperatorWords:
         if isinstance(answer, Done):
             self._written[number] = answer.revision
             self.read()
-            self._wrote_failure()
         elif answer is None:
             self._finish(number, f"no watchdog is called {name!r} here, and the cluster has no open incident of it")
         else:
             self._finish(number, f"the cluster's store did not answer, and it may have been done: {answer}")
+
+    def _failed(self, number: int, name: str, answer: Done | Refused | Away | None) -> None:
+        if isinstance(answer, Done):
+            self._untaken[number] = _Untaken(name, answer.revision)
+            self._wrote_failure()
+        else:
+            self._done(number, name, answer)
+
+    def _look_for(self, now: float, answer: Snapshot | Away) -> None:
+        for number, each in list(self._untaken.items()):
+            is_there = True
+            if isinstance(answer, Snapshot):
+                item = answer.items.get(FAILURES + each.name)
+                is_there = item is not None and item.mod == each.mod
+            if not is_there or (each.until is not None and now >= each.until):
+                self._untaken.pop(number, None)
+                self._finish(number, None)
 
     def _begin_again(self, answer: Snapshot | Away) -> None:
         if isinstance(answer, Snapshot):
@@ -203,13 +245,13 @@ def _write_word(
 def _write_failure(
     name: str, failure: Failure, said: Mapping[str, bytes], limit: float, store: Store
 ) -> Done | Refused:
-    """Once: whoever says it to several members says it to each."""
+    """Once: whoever says it to several members says it to each. Its revision is that of the key."""
     key, put = FAILURES + name, pack_failure(failure)
     while True:
         found = store.read(key, limit)
         there = found.items.get(key)
         if there is not None and _is_same(there.value, failure):
-            return Done(found.revision)
+            return Done(there.mod)
         expected = {key: ABSENT if there is None else there.mod}
         answer = store.transact(expected, {key: put, **said}, (), limit)
         if isinstance(answer, Done):

@@ -14,7 +14,7 @@ from banken_supervisor.engine.claim_gate import Role
 from banken_supervisor.engine.hearing import Timer
 from banken_supervisor.engine.states import State
 from banken_supervisor.runtime.members import NAMES_MAX
-from banken_supervisor.runtime.open_incidents import ASK_S, OpenIncidents
+from banken_supervisor.runtime.open_incidents import ASK_S, SETTLES_S, OpenIncidents
 
 from .test_claim_gate import Member, Working, past
 
@@ -28,17 +28,23 @@ class Leader:
         self.member, self.acts = member, True
         self.asked: list[tuple[str, Cause, Decide]] = []
         self.heard: list[tuple[str, str]] = []
-        self.link = SimpleNamespace(is_up=True)
+        self.link = SimpleNamespace(is_up=True, times_up=1)
         members: Any = SimpleNamespace(links={"m2": self.link}, ask=lambda *asked: self.asked.append(asked))
         self.open = OpenIncidents(
             member, members, lambda: self.acts, lambda *heard: self.heard.append(heard)  # type: ignore[arg-type]
         )  # fmt: skip
+
+    def settle(self) -> None:
+        """The other member answers for long."""
+        self.open._look_at("m2", self.link)  # type: ignore[arg-type]
+        self.open._up["m2"] = self.open._up["m2"]._replace(since=-1e9)
 
     def is_open(self, cause: Cause, due: float) -> None:
         """The claim of ``w`` is written."""
         assert self.member.engine.succession.open("w", "claimed-1", self.member.now, self.member.out)
         self.open.note("w", "claimed-1", cause, due)
         self.member.out.clear()
+        self.settle()
 
     def ask(self, seconds: float, now: float, answer: Timer | None) -> None:
         """It is asked after a while, and this is the answer."""
@@ -100,6 +106,29 @@ def test_a_failure_that_was_said_again_is_ended_by_a_feed_after_it() -> None:
     leader.ask(1.0, 1.0, Timer(2.0, 8.0))
     assert member.state() is State.EXPIRED
     leader.ask(1.0, 3.0, Timer(1.0, 9.0))
+    assert member.state() is State.ALIVE
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_what_a_member_hears_when_it_answers_again_may_be_old(*, restarts: bool) -> None:
+    """It stood still, and reads late what was sent before. What comes later is new."""
+    leader = Leader(Member(Role.LEADER))
+    member = leader.member
+    member.jump(10.1)
+    leader.is_open(Cause.TIMEOUT, member.now)
+    member.jump(6.0)
+    if restarts:
+        leader.link.times_up += 1  # between two turns
+    else:
+        leader.link.is_up = False
+        leader.ask(0.0, 1.0, None)
+        leader.link.is_up = True
+    leader.ask(0.0, 2.0, Timer(0.1, 9.9))
+    assert leader.asked
+    leader.ask(1.0, 3.0, Timer(1.1, 8.9))
+    leader.ask(SETTLES_S, 7.0, Timer(1.1 + SETTLES_S, 5.0))
+    assert member.state() is State.EXPIRED
+    leader.ask(1.0, 9.0, Timer(0.5, 9.5))
     assert member.state() is State.ALIVE
 
 

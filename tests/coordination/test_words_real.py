@@ -75,8 +75,12 @@ def test_a_failure_that_the_leader_alone_has_heard_outlives_it(made: Cluster) ->
     until(lambda: row(new, "job-1")["state"] == "expired", "the next leader goes on with it", WITHIN_S)
     time.sleep(1.0)
     assert row(new, "job-1")["incident"]["id"] == incident
-    say(follower, "feed", "job-1")
-    until(lambda: row(new, "job-1")["state"] == "alive", "it was fed again", WITHIN_S)
+
+    def fed() -> bool:
+        say(follower, "feed", "job-1")
+        return bool(row(new, "job-1")["state"] == "alive")
+
+    until(fed, "it was fed again", WITHIN_S)
     assert "hears job-1" in (new.place / "log").read_text()
 
 

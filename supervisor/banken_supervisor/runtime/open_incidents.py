@@ -5,7 +5,8 @@ enough to end an incident, as it is enough that none is opened (members.py). So 
 time that it costs little, and all of them in turn.
 
 A member that stood still, or was cut off, reads late what was sent before, and takes it for new. So what it hears
-in its first seconds after it answers again ends no incident: a worker that lives feeds again.
+in its first seconds after it answers again ends no incident, whoever says it: others may have it from that member's
+registry. A worker that lives feeds again.
 """
 
 from __future__ import annotations
@@ -113,12 +114,13 @@ class OpenIncidents:
         """A member has heard it ``timer.age`` before its answer: at the earliest so long before the question."""
         if timer is None or not self._may_act() or not self._is_open(name, each):
             return
-        driver, link = self._driver, self._members.links.get(member)
-        if link is None or not self._look_at(member, link):
+        driver = self._driver
+        if not all(self._look_at(*each) for each in self._members.links.items()):
             return
         incident = driver.engine.table.by_name[name].incident
+        settled = max((self._up[each].since for each in self._members.links), default=driver.now) + SETTLES_S
         failed_at = None if incident is None else incident.failed_at
-        since = max(each.since, each.since if failed_at is None else failed_at, self._up[member].since + SETTLES_S)
+        since = max(each.since, each.since if failed_at is None else failed_at, settled)
         if asked - timer.age > since:
             driver.engine.succession.recover(name, timer, driver.now, driver.out)
             self._heard_by(name, member)

@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterator
 from time import monotonic, sleep
 from typing import NamedTuple
 
+from banken_supervisor.processes.children import children_of
 from banken_supervisor.processes.handle import ProcessError, ProcessHandle
 
 END_S = 0.05
@@ -59,7 +60,7 @@ class Leftovers:
         since, here = self._since, os.getsid(0)
         if since is None:
             return []
-        found = [seen for pid in _children(os.getpid()) if (seen := _look(pid)) is not None]
+        found = [seen for pid in children_of(os.getpid()) if (seen := _look(pid)) is not None]
         return [
             each
             for each in found
@@ -102,20 +103,10 @@ def _kill(seen: _Child) -> None:
 
 
 def _descendants(pid: int) -> Iterator[_Child]:
-    for child in _children(pid):
+    for child in children_of(pid):
         if (seen := _look(child)) is not None:
             yield seen
             yield from _descendants(child)
-
-
-def _children(pid: int) -> list[int]:
-    """Of all its threads; none on a kernel that does not list them."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                found += map(int, file.read().split())
-    return found
 
 
 def _look(pid: int) -> _Child | None:

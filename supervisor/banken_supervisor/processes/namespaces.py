@@ -15,6 +15,7 @@ import time
 
 from banken.process_identity import boot_id, mix, namespace, process_space, process_start
 from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.processes.children import children_of
 
 SPACE = process_space()
 """What pids and start times mean here."""
@@ -59,6 +60,11 @@ def pid_in_namespace_of(speaker: int, number: int) -> int:
     space = namespace("pid", speaker, unknown=-1) if speaker > 0 else -1
     if space in (-1, _PID_SPACE):
         return number
+    for pid in (
+        speaker,
+        *children_of(speaker),
+    ):  # it is mostly one of these, and may be younger than the last search
+        note(pid)
     _search()
     wanted = mix(_BOOT, space << 32 | _TIME_SPACE), number
     for (boot, own, start), pid in reversed(list(_known.items())):

@@ -60,10 +60,8 @@ def pid_in_namespace_of(speaker: int, number: int) -> int:
     space = namespace("pid", speaker, unknown=-1) if speaker > 0 else -1
     if space in (-1, _PID_SPACE):
         return number
-    for pid in (
-        speaker,
-        *children_of(speaker),
-    ):  # it is mostly one of these, and may be younger than the last search
+    # It is mostly one of these, and may be younger than the last search.
+    for pid in (speaker, *children_of(speaker)):
         note(pid)
     _search()
     wanted = mix(_BOOT, space << 32 | _TIME_SPACE), number

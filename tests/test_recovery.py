@@ -88,7 +88,7 @@ def test_every_action_is_built_by_its_name() -> None:
     [
         ("kil", {}, "no action is called 'kil'; there are: callback, exec"),
         ("kill", {"waits": 3}, "waits: unknown key; did you mean wait? allowed: group, wait"),
-        ("kill", {"wait": -1}, "wait: -1 is not allowed; allowed: 0, or 0.001 to"),
+        ("kill", {"wait": -1}, "wait: -1 is not allowed; allowed: 0 s to 1h"),
         ("kill", {"wait": 3601}, "wait: 3601 is not allowed; allowed: 0 s to 1h"),
         ("kill", {"wait": float("nan")}, "nan is not allowed"),
         ("kill", {"wait": True}, "must be a number of seconds"),

@@ -161,7 +161,7 @@ class Oracle:
         clean = process.status in (0, -1, -2, -15, -13)
         if self.up and one.known and not clean and one.judged and self.heard_of(one, process):
             one.unsure = False
-            one.must_by = self.least + SLACK + 1.0
+            one.must_by = None if self._is_paused(one) else self.least + SLACK + 1.0
         elif clean:
             one.judged = False
 

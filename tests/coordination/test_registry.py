@@ -547,3 +547,28 @@ def test_who_leads_leads_over_what_it_was_told() -> None:
     assert BOB.pid  # another process may still come and feed it
     new.feed(who=BOB, declaration=DECLARED)
     assert new.state() is State.ALIVE
+
+
+def test_a_member_that_stood_still_does_not_take_an_old_feed_for_a_new_one() -> None:
+    """Its deadline time lost six seconds: what it was fed before is older than it seems, and was released since
+    elsewhere; and what was released there is older than a feed that another one has heard since."""
+    stood, other = fed(), fed()
+    for each in (stood, other):
+        each.jump(1.0)
+    other.say(Kind.RELEASE)
+    assert other.engine.get("w") is None
+    stood.engine.registry.note_stall(6.0, stood.now)
+    for each, seconds in ((stood, 1.0), (other, 7.0)):
+        each.now += seconds
+    other.reads(stood)
+    assert other.engine.get("w") is None, "it was released after that feed"
+    stood, other = fed(), fed()
+    stood.jump(1.0)
+    stood.say(Kind.RELEASE)
+    stood.engine.registry.note_stall(6.0, stood.now + 1.0)
+    stood.now += 1.0
+    other.jump(4.0)
+    other.feed()
+    other.jump(3.5)
+    other.reads(stood)
+    assert other.engine.get("w") is not None, "it was fed after that release"

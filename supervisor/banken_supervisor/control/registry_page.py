@@ -19,10 +19,11 @@ def page(view: ControlView, part: str, offset: int) -> dict[str, Any]:
     from one page to the next, so many watchdogs were removed, and as many may have been passed over."""
     driver = view.driver
     engine, now = driver.engine, driver.now
+    age = engine.registry.age
     if part == PART_RELEASED:
         found = list(islice(engine.table.released.items(), offset, offset + ROWS_MAX))
         here = engine.table.released_here
-        rows: list[list[Any]] = [[name, max(0.0, now - at)] for name, at in found if name not in here]
+        rows: list[list[Any]] = [[name, age(at, now)] for name, at in found if name not in here]
         count, total = len(found), len(engine.table.released)
     else:
         records = list(islice(engine.table, offset, offset + ROWS_MAX))

@@ -110,6 +110,7 @@ class Driver:
         engine.waiting.at_once = AT_ONCE if self._complete else 0
         if clock.last_lost > 0.0:
             self._unreported_lost += clock.last_lost
+            engine.registry.note_stall(clock.last_lost, now)
             if self._may_report(EventType.STALLED, real):
                 data = {"lost": self._unreported_lost, "total": clock.lost, "stalls": clock.stalls}
                 self.out.append(Event(EventType.STALLED, None, data))

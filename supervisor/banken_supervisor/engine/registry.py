@@ -12,6 +12,7 @@ a worker that lives feeds again, and a watchdog that was released would never be
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
@@ -30,6 +31,9 @@ from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.succession import Succession
 from banken_supervisor.engine.table import Table
+
+STALLS_MAX, STALL_MIN_S = 32, 0.1
+"""Stops of this process that are remembered, the last; a shorter one does not count."""
 
 
 class Standing(StrEnum):
@@ -83,6 +87,8 @@ class Registry:
     """whether this member knows all watchdogs: it has read the registry of one that does, or has led"""
     learnt: int = 0
     """watchdogs that are watched here by the others' word, so far"""
+    _stalls: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=STALLS_MAX))
+    """deadline times at which this process had stood still, and for how many seconds"""
     _absent: dict[str, None] = field(default_factory=dict)
     """what a former run of this supervisor has left, and the member whose registry is read has not named"""
 
@@ -108,8 +114,18 @@ class Registry:
         is_declared = record.by in (By.OPERATOR, By.WORKER)
         return Entry(
             record.name, record.declaration if is_declared else None, record.resolution, standing,
-            max(0.0, now - record.fed_at), left, record.awaited,
+            self.age(record.fed_at, now), left, record.awaited,
         )  # fmt: skip
+
+    def note_stall(self, lost: float, now: float) -> None:
+        """This process stood still for so long, which its deadline time does not count."""
+        if lost >= STALL_MIN_S:
+            self._stalls.append((now, lost))
+
+    def age(self, at: float, now: float) -> float:
+        """Seconds since then by the time of all members, of which none is lost: what was fed, and what was released
+        before a stop of this process, must not seem to be younger than what others have heard since."""
+        return max(0.0, now - at) + sum(lost for since, lost in self._stalls if since > at)
 
     def begin(self) -> None:
         """The registry of another member begins to be read."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import socket
-from contextlib import closing, suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +69,12 @@ class Host:
 
     def client(self, path: Path) -> Any:
         return closing(Client(self.address, key=path, release_at_exit=False))
+
+
+@contextmanager
+def running_host() -> Iterator[Host]:
+    """One that runs, in a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="bk-") as directory:
+        made = Host(Path(directory))
+        with made.supervisor:
+            yield made

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +12,14 @@ from banken_supervisor.engine.effects import Event
 from banken_supervisor.runtime import feed_rights
 from banken_supervisor.runtime.upward import Counts, Upward
 from banken_supervisor.text import upward_text
-from hosts_kit import Host
+from hosts_kit import Host, running_host
 from recovery_kit import until
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    with tempfile.TemporaryDirectory(prefix="bk-") as directory:
-        made = Host(Path(directory))
-        with made.supervisor:
-            yield made
+    with running_host() as made:
+        yield made
 
 
 def test_a_name_that_the_key_may_not_feed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

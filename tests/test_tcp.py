@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -33,16 +32,14 @@ from banken_supervisor.keys.directory import KeyDirectory
 from banken_supervisor.runtime.supervisor import Supervisor
 from banken_supervisor.sources.tcp_feeds import reachable
 from banken_supervisor.sources.zap import KeyGate
-from hosts_kit import Host, free_ports
+from hosts_kit import Host, free_ports, running_host
 from recovery_kit import until
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    with tempfile.TemporaryDirectory(prefix="bk-") as directory:
-        made = Host(Path(directory))
-        with made.supervisor:
-            yield made
+    with running_host() as made:
+        yield made
 
 
 def start(supervisor: Supervisor) -> None:

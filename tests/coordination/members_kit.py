@@ -249,8 +249,7 @@ class Cluster:
             each.start()
         self.start_worker(*names)
         self.leader()
-        for each in self.members:
-            until(lambda each=each: set(names) <= self.watched(each), f"{each.name} hears the worker", START_S)
+        self._until_watched(names)
 
     def start_worker(self, *names: str) -> None:
         key = str(self.place / "keys" / "worker.key")
@@ -266,6 +265,16 @@ class Cluster:
         self.worker.stdin.write("".join(f"{verb} {name}\n" for name in names).encode())
         self.worker.stdin.flush()
         return time.time()
+
+    def feed(self, *names: str) -> None:
+        """Have these fed, until every member watches them."""
+        self.say("feed", *names)
+        self._until_watched(names)
+
+    def _until_watched(self, names: tuple[str, ...]) -> None:
+        for each in self.members:
+            what = f"{each.name} hears {', '.join(names)}"
+            until(lambda each=each: set(names) <= self.watched(each), what, START_S)
 
     def watched(self, member: Member) -> set[str]:
         assert member.process is not None

@@ -55,9 +55,8 @@ class Rounds:
         self.number += 1
         names = [f"w-{self.number}-{letter}" for letter in "ab"]
         made = self.cluster
-        made.say("feed", *names)
+        made.feed(*names)
         for member in made.members:
-            _until(lambda member=member: set(names) <= made.watched(member), f"{member.name} hears {names}")
             _until(partial(_knows_all, member), f"{member.name} knows all watchdogs, and may lead at once")
         before = made.leader()
         mend = FAULTS[fault](self, before)

@@ -148,9 +148,7 @@ def metrics(member: Member) -> list[Any]:
 def test_a_follower_says_what_the_leader_has_opened(rounds: Rounds) -> None:
     """``banken check`` of each member is critical, and ``status`` of a follower names who judges."""
     made: Cluster = rounds.cluster
-    made.say("feed", "w-asked")
-    for each in made.members:
-        until(lambda each=each: "w-asked" in made.watched(each), f"{each.name} hears it")
+    made.feed("w-asked")
     made.say("stop", "w-asked")
     until(lambda: made.done("w-asked"), "it is an incident", 30.0)
     leader = made.leader()
@@ -277,9 +275,7 @@ def test_where_most_fall_silent_at_once_actions_wait(rounds: Rounds) -> None:
 def test_what_is_a_hosts_alone_is_judged_by_each(rounds: Rounds) -> None:
     """Whoever leads: ``scope = "local"``."""
     made: Cluster = rounds.cluster
-    made.say("feed", "w-own-1")
-    for each in made.members:
-        until(lambda each=each: "w-own-1" in made.watched(each), f"{each.name} hears it")
+    made.feed("w-own-1")
     made.say("stop", "w-own-1")
     until(lambda: sum(made.done("w-own-1").values()) >= len(made.members), "each has acted")
     assert {each.fence for each in made.deeds() if each.name == "w-own-1"} == {0}

@@ -101,20 +101,20 @@ def _stop(*_: object) -> None:
     os._exit(1)
 
 
-HEAD = f"{'target':<10}{'inputs':>12}{'crashes':>9}{'exceptions':>12}{'slowest':>11}{'memory, MB':>19}"
+HEAD = f"{'target':<18}{'inputs':>12}{'crashes':>9}{'exceptions':>12}{'slowest':>11}{'memory, MB':>19}"
 
 
 def line(each: Result) -> str:
     """One line of the table."""
     memory = f"{each.memory[0]:.1f} -> {each.memory[1]:.1f}"
     slowest = f"{each.slowest * 1000:.1f} ms"
-    return f"{each.name:<10}{each.inputs:>12,}{bool(each.crash):>9}{each.errors:>12,}{slowest:>11}{memory:>19}"
+    return f"{each.name:<18}{each.inputs:>12,}{bool(each.crash):>9}{each.errors:>12,}{slowest:>11}{memory:>19}"
 
 
 def summary(results: list[Result]) -> str:
     """The last line of the table, and what failed."""
     crashes, errors = sum(bool(each.crash) for each in results), sum(each.errors for each in results)
-    lines = [f"{'all':<10}{sum(each.inputs for each in results):>12,}{crashes:>9}{errors:>12,}"]
+    lines = [f"{'all':<18}{sum(each.inputs for each in results):>12,}{crashes:>9}{errors:>12,}"]
     for each in results:
         lines += [f"\n{each.name} crashed: {each.crash}"] if each.crash else []
         for place, noted in each.faults.items():

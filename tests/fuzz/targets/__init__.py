@@ -21,7 +21,7 @@ TARGETS = {
     "answers": "answers:Answers",
     "config": "config:ConfigFile",
     "texts": "texts:Texts",
-    "notices": "notices:Notices",
+    "notify_and_checks": "notify_and_checks:NotifyAndChecks",
     "files": "files:Files",
     "journal": "journal:JournalFile",
     "evidence": "evidence:Evidence",

@@ -25,7 +25,7 @@ _EXPECTED = {"status.db": "ok", "queues[0].length": "< 100", "up": True, "n": 3}
 _OUTPUTS = (b"DISK OK - free 12 GB | /=12GB;1;2", b"", b"\n\nCRITICAL: \x1b[31mno\n", b"UNKNOWN|", b"ok \xff\xfe")
 
 
-class Notices(Own):
+class NotifyAndChecks(Own):
     """The first byte says which, the second how many descriptors came, or how the plugin ended."""
 
     QUICK = 2_000

@@ -241,12 +241,13 @@ class Place:
         return [(name, float(at)) for name, at in (line.split() for line in lines)]
 
     def take(self, since: float, until: float) -> tuple[list[float], list[float], int, int]:
-        """Of the stops between these times: how late verdicts and deeds were, how many had none; and false ones."""
+        """Of the stops whose deadlines were between these times: how late verdicts and deeds were, how many had
+        none; and false ones."""
         verdicts, deeds, missed, true = [], [], 0, 0
         made = self.deeds()
         for name, stops in self.stops.items():
             for last in stops:
-                if not since <= last <= until:
+                if not since <= last <= until - TIMEOUT_S:
                     continue
                 heard = [at for who, at, _ in self.verdicts if who == name and last <= at]
                 done = [at for who, at in made if who == name and last <= at]

@@ -138,7 +138,7 @@ class HostSockets:
     def have_requests(self) -> bool:
         return self.events.has_subscriptions
 
-    def queue_in(self, waiting: object) -> None:
+    def queue_in(self, waiting: object, refused: object) -> None:
         pass
 
     def unsent(self) -> int:

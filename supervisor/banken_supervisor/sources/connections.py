@@ -104,8 +104,8 @@ class Connection:
     """One peer. ``pid`` and ``uid`` are the kernel's word, 0 where it gives none."""
 
     __slots__ = (
-        "closes_at", "descriptor", "door", "incoming", "is_read", "owed", "pid", "portion", "socket", "uid",
-        "unsent",
+        "closes_at", "descriptor", "door", "incoming", "is_read", "owed", "pid", "portion", "reads_at", "socket",
+        "uid", "unsent",
     )  # fmt: skip
 
     def __init__(self, door: Door, accepted: socket.socket, pid: int, uid: int, closes_at: float) -> None:
@@ -119,6 +119,8 @@ class Connection:
         """bytes that lay in the kernel when a barrier was sent, and were not read since"""
         self.is_read = True
         """whether what it says is read now"""
+        self.reads_at = 0.0
+        """monotonic time before which it is not read: it sent what was refused"""
         self.unsent = bytearray()
         """what the kernel had no room for"""
 

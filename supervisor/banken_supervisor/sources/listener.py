@@ -18,6 +18,7 @@ import termios
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
+from math import inf
 from operator import length_hint
 from time import monotonic
 
@@ -29,6 +30,10 @@ PORTION_MAX = 65_536
 PORTION_S = 0.0005
 """Bytes that one connection gives in its turn: few (PORTION_MIN), and twice as many each time while they take less
 than this many seconds. Messages that need decoding take a hundred times longer than feeds that are known."""
+
+REFUSED_EACH_S, REFUSED_MAX_S = 0.001, 0.1
+"""Seconds for which a connection is not read after each message that was refused, and at most. Who sends nothing
+that can be used has to wait, and leaves the processor to others; who does it by mistake hardly notices."""
 
 EVENTS_MAX = 1_000
 """Connections that one look finds."""
@@ -45,6 +50,8 @@ class Listener:
         """whose messages are being given out"""
         self.rests: Callable[[Connection], bool] = lambda connection: False
         """whether so many of its messages wait elsewhere that it is not read before they are fewer"""
+        self.refused: Callable[[], int] = lambda: 0
+        """how many of all messages were refused so far"""
         self._resting: list[Connection] = []
         self._round: deque[Connection] = deque()
         """those that had something at the last look, and were not read since"""
@@ -123,12 +130,11 @@ class Listener:
     def _portions(self, principal: AnyPrincipal, limit: int, until: float) -> Iterator[Iterator[bytes]]:
         """A portion of each connection of this round, as long as they are this principal's."""
         waiting = self._round
-        before = 0.0
+        before, refused = 0.0, self.refused()
         while waiting and waiting[0].door.principal is principal:
             connection = waiting.popleft()
             if self.rests(connection):
-                self.connections.rest(connection)
-                self._resting.append(connection)
+                self._rest(connection, 0.0, 0)
                 continue
             try:
                 messages, is_full = self._receive(connection)
@@ -144,12 +150,21 @@ class Listener:
                 self._portion = iter(messages)
                 yield self._portion
             looked = monotonic()
+            if self.refused() != refused:
+                self._rest(connection, looked, self.refused() - refused)
+                refused = self.refused()
             if is_full and connection.door.handler is None:
                 self._again = True
                 quick = looked - before < PORTION_S or not messages
                 connection.portion = min(PORTION_MAX, 2 * connection.portion) if quick else PORTION_MIN
             if self._given >= limit or looked >= until:
                 return
+
+    def _rest(self, connection: Connection, now: float, refused: int) -> None:
+        """Do not read it before so many refused messages are paid for, and few of its others wait."""
+        connection.reads_at = now + min(REFUSED_MAX_S, refused * REFUSED_EACH_S)
+        self.connections.rest(connection)
+        self._resting.append(connection)
 
     def _receive(self, connection: Connection) -> tuple[list[bytes], bool]:
         """(its next messages, whether there may be more)."""
@@ -205,9 +220,11 @@ class Listener:
 
     def _resume(self) -> None:
         """Those of which few messages wait by now are read again."""
-        resting, self._resting = self._resting, []
+        if not self._resting:
+            return
+        resting, self._resting, now = self._resting, [], monotonic()
         for connection in resting:
-            if self.rests(connection):
+            if connection.reads_at > now or self.rests(connection):
                 self._resting.append(connection)
             else:
                 self.connections.go_on(connection)
@@ -234,9 +251,8 @@ class Listener:
         """
         if self._barrier is not None and not self.connections.owing:
             return 0.0
-        if self._resting and not all(map(self.rests, self._resting)):
-            return 0.0
-        return self.connections.due_at - now
+        reads_at = (each.reads_at for each in self._resting if not self.rests(each))
+        return min(self.connections.due_at, min(reads_at, default=inf)) - now
 
 
 def _readable(descriptor: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -95,10 +95,12 @@ class Sockets:
         for poll in self._polls.values():
             poll.register(mailbox, POLLIN)
 
-    def queue_in(self, waiting: Waiting) -> None:
-        """Messages that are read may wait there, by the process that has the connection. Where many do, it is not
-        read: they wait in the kernel, and then with their sender."""
+    def queue_in(self, waiting: Waiting, refused: Mapping[str, int]) -> None:
+        """Messages that are read may wait there, by the process that has the connection. Where many do, or many are
+        ``refused`` (how many of all, by reason), it is not read: they wait in the kernel, and then with their
+        sender."""
         waiting.speaker = self.listener.speaker_pid
+        self.listener.refused = lambda: sum(refused.values())
         self.listener.rests = lambda connection: (
             connection.door.terms is FEEDS_TERMS and waiting.is_full(connection.door.principal, connection.pid)
         )

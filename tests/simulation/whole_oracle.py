@@ -20,6 +20,7 @@ from banken.protocol.codec import decode
 from banken.protocol.incidents import Incident
 from banken.protocol.messages import Kind
 from banken_supervisor.engine.effects import Event
+from banken_supervisor.journal.store import CLOCK_S
 
 from .whole_names import Finding, Name, Open
 from .whole_net import Link
@@ -358,6 +359,8 @@ class Oracle:
             self._ever[event["incident"]] = name
         elif kind in ("recovered", "closed"):
             self._expired[event["incident"]] = True
+        elif kind == "journal" and self.lost_at + CLOCK_S >= self.world.now - 1.0:
+            self.lost_at = self.world.now  # it is noticed only now, with the next write, and told without a journal
         elif kind == "action":
             self._step_told(name, event)
         elif kind == "paused" and name in self.names:
